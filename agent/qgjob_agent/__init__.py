@@ -1,0 +1,1 @@
+"""The agent: the daemon on a device host."""

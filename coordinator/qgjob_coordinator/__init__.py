@@ -1,0 +1,1 @@
+"""The coordinator: the control plane of qgjob."""

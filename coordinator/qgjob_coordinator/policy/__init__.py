@@ -1,0 +1,1 @@
+"""Snapshot in, plan out. Pure: no I/O, no clock, no await; the same snapshot gives the same plan."""

@@ -1,0 +1,92 @@
+"""Every error that the coordinator answers with. The docstring of each says what it means to a caller.
+
+QgjobError
+├── InvalidError          a field of the request is wrong; nothing was changed
+├── NotAuthenticatedError no valid credential
+├── ForbiddenError        the credential is valid and does not allow this
+├── NotFoundError         no such thing, or not the caller's
+├── ConflictError         the thing is not in a state that allows this
+├── TooLargeError         the request is over a size limit
+├── QuotaError            over a quota; try again later
+├── StoreUnavailableError the store can't acknowledge now; nothing was promised
+└── ConfigError           a setting is wrong; the program does not start
+"""
+
+from __future__ import annotations
+
+
+class QgjobError(Exception):
+    """The root of the tree. `short` is a stable word for programs, `message` tells people what to do."""
+
+    short = "internal"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class InvalidError(QgjobError):
+    """A field of the request is wrong. `field` is its path, as in `jobs[3].test_path`."""
+
+    short = "invalid"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}", field=field)
+        self.reason = message
+
+    def under(self, prefix: str) -> InvalidError:
+        """The same error with its field seen from an enclosing message."""
+        return InvalidError(f"{prefix}.{self.field}", self.reason)
+
+
+class NotAuthenticatedError(QgjobError):
+    """No valid credential came with the call."""
+
+    short = "not_authenticated"
+
+
+class ForbiddenError(QgjobError):
+    """The caller is known and may not do this."""
+
+    short = "forbidden"
+
+
+class NotFoundError(QgjobError):
+    """No such thing, or it is another org's: both get the same answer."""
+
+    short = "not_found"
+
+
+class ConflictError(QgjobError):
+    """The thing is not in a state that allows this."""
+
+    short = "conflict"
+
+
+class TooLargeError(QgjobError):
+    """The request is over a size limit."""
+
+    short = "too_large"
+
+
+class QuotaError(QgjobError):
+    """A quota is used up; `retry_after_seconds` says when to try again."""
+
+    short = "quota"
+
+    def __init__(self, message: str, *, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailableError(QgjobError):
+    """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later."""
+
+    short = "unavailable"
+
+
+class ConfigError(QgjobError):
+    """A setting is wrong. The message names the setting, its value and its source."""
+
+    short = "config"

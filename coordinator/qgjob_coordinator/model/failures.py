@@ -1,0 +1,47 @@
+"""Failure classes and the two retry budgets."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
+
+CHARGES: dict[Outcome, Charge] = {
+    Outcome.TEST_FAILED: Charge.TEST,
+    Outcome.TIMED_OUT: Charge.TEST,
+    Outcome.APP_CRASHED: Charge.TEST,
+    Outcome.DEVICE_ERROR: Charge.INFRASTRUCTURE,
+    Outcome.AGENT_LOST: Charge.INFRASTRUCTURE,
+    Outcome.PROVIDER_ERROR: Charge.INFRASTRUCTURE,
+}
+"""Failed outcomes of an attempt, and whose budget each uses up."""
+
+POISON_AGENTS = 2
+"""A job that cost this many different agents their life is not tried again."""
+
+_CLASSES: dict[Charge, ErrorClass] = {
+    Charge.TEST: ErrorClass.TEST,
+    Charge.INFRASTRUCTURE: ErrorClass.INFRASTRUCTURE,
+    Charge.NOBODY: ErrorClass.INFRASTRUCTURE,
+    Charge.FINAL: ErrorClass.BUILD,
+}
+
+
+def charge_of(outcome: Outcome, *, unresolvable: bool = False) -> Charge:
+    """Whose budget a failed attempt uses up. Raises KeyError for an outcome that is no failure of an attempt."""
+    return Charge.FINAL if unresolvable else CHARGES[outcome]
+
+
+def error_class_of(charge: Charge) -> ErrorClass:
+    """The error class that readers see for a failure charged so."""
+    return _CLASSES[charge]
+
+
+def may_retry(charge: Charge, *, retries_used: int, max_retries: int, infra_used: int, infra_max: int) -> bool:
+    """Whether the budget that `charge` uses up has something left.
+
+    `retries_used` and `infra_used` count this round's retries of each class; a budget of n allows n + 1 attempts.
+    """
+    if charge is Charge.TEST:
+        return retries_used < max_retries
+    if charge is Charge.INFRASTRUCTURE:
+        return infra_used < infra_max
+    return charge is Charge.NOBODY

@@ -1,0 +1,114 @@
+"""Agents and their devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Target
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """A device as its agent describes it."""
+
+    device_id: str
+    udid: str
+    target: Target
+    platform: str | None = None
+    os_version: str | None = None
+    model: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    org_id: str | None = None
+    app_version_id: str | None = None
+    health: DeviceHealth = DeviceHealth.GOOD
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """An operator's word that keeps a device (or all of an agent's) from new work."""
+
+    kind: str  # "draining", "reserved", "maintenance", "bad"
+    reason: str | None = None
+    until: int | None = None
+
+    def over(self, now: int) -> bool:
+        """The hold has ended by itself."""
+        return self.until is not None and self.until <= now
+
+
+@dataclass(slots=True)
+class Device:
+    """A device as its readers see it."""
+
+    device_id: str
+    agent_id: str
+    udid: str
+    target: Target
+    platform: str | None
+    os_version: str | None
+    model: str | None
+    state: DeviceState
+    health: DeviceHealth
+    labels: Mapping[str, str]
+    reason: str | None = None
+    until: int | None = None
+    current_job_id: str | None = None
+    org_id: str | None = None
+    app_version_id: str | None = None
+    installs: int = 0
+    last_seen_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """An agent as its readers see it."""
+
+    agent_id: str
+    state: AgentState
+    version: str
+    host: str
+    devices: int
+    connected_at: int | None
+    last_seen_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """Jobs by status, and how long the oldest has waited."""
+
+    queued: int = 0
+    scheduled: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    retry_wait: int = 0
+    oldest_queued_age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerStats:
+    """Agents, devices, groups, installs; `plans` and `plan_ms_p50` are of the answering coordinator."""
+
+    agents_online: int
+    devices_total: int
+    devices_idle: int
+    devices_busy: int
+    devices_offline: int
+    devices_bad: int
+    groups: int
+    installs: int
+    installs_saved: int
+    plans: int
+    plan_ms_p50: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What `qgjob stats` shows."""
+
+    queue: QueueStats
+    scheduler: SchedulerStats
+    timestamp: int

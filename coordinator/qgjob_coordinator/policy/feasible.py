@@ -1,0 +1,54 @@
+"""Which device may serve which job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
+from qgjob_coordinator.policy.snapshot import DeviceView
+
+
+def version_matches(wanted: str, actual: str | None) -> bool:
+    """Equal, or a prefix by dots: "14" matches "14.1" and not "140"."""
+    return actual is not None and (actual == wanted or actual.startswith(wanted + "."))
+
+
+def mismatch(requirements: Requirements, device: DeviceView) -> str | None:
+    """Why a device does not meet the requirements, for people; None when it does."""
+    r = requirements
+    if r == ANY_DEVICE:
+        return None
+    if r.device_id is not None and r.device_id != device.device_id:
+        return f"is not {r.device_id}"
+    if r.platform is not None and r.platform != device.platform:
+        return f"platform is {device.platform or 'unknown'}, not {r.platform}"
+    if r.os_version is not None and not version_matches(r.os_version, device.os_version):
+        return f"os_version is {device.os_version or 'unknown'}, not {r.os_version}"
+    if r.device_model is not None and r.device_model != device.model:
+        return f"model is {device.model or 'unknown'}, not {r.device_model}"
+    for name, value in r.labels:
+        if device.labels.get(name) != value:
+            return f"label {name} is {device.labels.get(name, 'not set')}, not {value}"
+    return None
+
+
+def meets(requirements: Requirements, device: DeviceView) -> bool:
+    """Whether a device meets the requirements."""
+    return mismatch(requirements, device) is None
+
+
+def may_serve(
+    requirements: Requirements, avoid: tuple[str, ...], device: DeviceView, others: Iterable[DeviceView]
+) -> bool:
+    """Whether a device may serve a queue: it meets the requirements, and is not one to avoid while another exists."""
+    if not meets(requirements, device):
+        return False
+    if device.device_id not in avoid:
+        return True
+    return not any(d.device_id not in avoid and meets(requirements, d) for d in others)
+
+
+def same_target(target: Target, devices: Iterable[DeviceView]) -> tuple[DeviceView, ...]:
+    """The devices of one target."""
+    return tuple(d for d in devices if d.target is target)

@@ -1,0 +1,260 @@
+"""How a job lies in the store.
+
+`j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash, g gid,
+p priority, o order, mr max retries, f fingerprint, sb requirement signature, qd queue deadline, rn runs, ik idempotency
+digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent), tr and ir retries used, av devices
+to avoid, pz agents lost, u updated, oc outcome, ca completed; while there is a lease: l epoch, k token, ag agent,
+dv device, sa scheduled, st started, pr progress, rv revoked, ar round of the attempt.
+
+`d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
+error that no attempt had (an object).
+"""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, JobSpec, Pairs, Requirements, TestResult
+
+ORDER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: keeps order and class together within 53 bits
+ORDERS_PER_MS = 1000
+
+STATUS_LETTER: dict[Status, str] = {
+    Status.QUEUED: "q",
+    Status.SCHEDULED: "s",
+    Status.RUNNING: "r",
+    Status.COMPLETED: "c",
+    Status.FAILED: "f",
+    Status.CANCELLED: "x",
+}
+LETTER_STATUS = {letter: status for status, letter in STATUS_LETTER.items()}
+TARGET_LETTER = {Target.EMULATOR: "e", Target.DEVICE: "d", Target.BROWSERSTACK: "b"}
+LETTER_TARGET = {letter: target for target, letter in TARGET_LETTER.items()}
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+_loads = json.loads
+
+
+def dumps(value: object) -> str:
+    """Compact JSON on one line."""
+    return _dumps(value)
+
+
+def _digest(text: str, size: int) -> str:
+    return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode()
+
+
+@lru_cache(maxsize=65536)
+def group_id(app_version_id: str, target: Target) -> str:
+    """The gid: the target's letter, then a digest of the app version."""
+    return TARGET_LETTER[target] + _digest(app_version_id, 9)
+
+
+@lru_cache(maxsize=65536)
+def signature(requirements: Requirements) -> str:
+    """Canonical text of requirements; empty when any device of the target will do."""
+    if requirements == ANY_DEVICE:
+        return ""
+    r = requirements
+    fields = {"p": r.platform, "o": r.os_version, "m": r.device_model, "d": r.device_id, "l": dict(r.labels) or None}
+    return _dumps({k: v for k, v in fields.items() if v is not None})
+
+
+@lru_cache(maxsize=65536)
+def parse_signature(text: str) -> tuple[Requirements, tuple[str, ...]]:
+    """Requirements, and the devices that a retry is to avoid."""
+    end = text.rfind("}") + 1
+    base, avoid = text[:end], text[end:].lstrip("!")
+    requirements = ANY_DEVICE
+    if base:
+        d = _loads(base)
+        labels: Pairs = tuple(sorted(d.get("l", {}).items()))
+        requirements = Requirements(d.get("p"), d.get("o"), d.get("m"), d.get("d"), labels)
+    return requirements, tuple(avoid.split(",")) if avoid else ()
+
+
+def digest_key(idempotency_key: str) -> str:
+    """An idempotency key as a key part: any text becomes 24 characters."""
+    return _digest(idempotency_key, 18)
+
+
+def encode_spec(spec: JobSpec) -> str:
+    """Line 1 of a job's text."""
+    d: dict[str, Any] = {"a": spec.app_version_id, "p": spec.test_path, "g": spec.target.value}
+    if spec.labels:
+        d["l"] = dict(spec.labels)
+    if spec.env:
+        d["e"] = dict(spec.env)
+    if spec.timeout_ms is not None:
+        d["t"] = spec.timeout_ms
+    if spec.queue_timeout_ms is not None:
+        d["w"] = spec.queue_timeout_ms
+    if spec.no_dedup:
+        d["n"] = 1
+    return _dumps(d)
+
+
+def fingerprint(spec: JobSpec, sig: str) -> str:
+    """Equal for jobs that are equal: app version, path, target, requirements and environment (the org is the key's)."""
+    env = _dumps(dict(spec.env)) if spec.env else ""
+    return _digest(f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}", 12)
+
+
+def content_hash(spec: JobSpec, sig: str, text: str) -> str:
+    """Equal for a repeated submission of the same job."""
+    rest = f"{spec.priority}\x1f{spec.max_retries}\x1f{spec.run_id}\x1f{sig}\x1f{spec.idempotency_key}\x1f{spec.not_before}"
+    return _digest(f"{rest}\x1f{text}", 9)
+
+
+def created_at(order: int) -> int:
+    """When a job of this order was accepted, in ms."""
+    return ORDER_EPOCH_MS + order // ORDERS_PER_MS
+
+
+def _record(values: list[Any]) -> Attempt:
+    number, round_, agent, device, _token, scheduled, started, ended, outcome, duration, install, _result, error = values
+    return Attempt(
+        attempt=number,
+        round=round_,
+        agent_id=agent,
+        device_id=device,
+        scheduled_at=scheduled,
+        started_at=started,
+        ended_at=ended,
+        outcome=Outcome(outcome),
+        duration_ms=duration,
+        install_ms=install,
+        error=_error(error),
+    )
+
+
+def _error(pair: list[str] | None) -> JobError | None:
+    return JobError(ErrorClass(pair[0]), pair[1]) if pair else None
+
+
+def encode_record(
+    outcome: Outcome,
+    duration_ms: int | None,
+    install_ms: int | None,
+    result: TestResult | None,
+    error: JobError | None,
+) -> str:
+    """The part of an attempt's record that its report brings; the script adds the rest in front."""
+    counted = None
+    if result is not None:
+        counted = [result.passed, result.failed, result.skipped, result.duration_ms, result.summary]
+    pair = [error.error_class.value, error.message] if error else None
+    return _dumps([outcome.value, duration_ms, install_ms, counted, pair])[1:-1]
+
+
+def _int(fields: Mapping[str, str], name: str) -> int | None:
+    value = fields.get(name)
+    return int(value) if value is not None else None
+
+
+def decode_text(text: str) -> tuple[dict[str, Any], list[Attempt], list[Any] | None, tuple[int, JobError] | None]:
+    """Spec, ended attempts, the last record, and the last error (with its round) that no attempt had."""
+    first, *lines = text.split("\n")
+    attempts: list[Attempt] = []
+    last: list[Any] | None = None
+    own: tuple[int, JobError] | None = None
+    for line in lines:
+        value = _loads(line)
+        if isinstance(value, list):
+            last = value
+            attempts.append(_record(value))
+        else:
+            own = (value["r"], JobError(ErrorClass(value["e"][0]), value["e"][1]))
+    return _loads(first), attempts, last, own
+
+
+def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> Job:
+    """A job from its hash and its text."""
+    spec, attempts, last, own = decode_text(text)
+    base = fields.get("sb", "")
+    status = LETTER_STATUS[fields["s"]]
+    order = int(fields["o"])
+    round_ = int(fields.get("r", "1"))
+    job = Job(
+        org_id=org_id,
+        ulid=ulid,
+        app_version_id=spec["a"],
+        test_path=spec["p"],
+        priority=Priority(int(fields["p"])),
+        target=Target(spec["g"]),
+        status=status,
+        created_at=created_at(order),
+        updated_at=_int(fields, "u") or created_at(order),
+        max_retries=int(fields["mr"]),
+        outcome=Outcome(fields["oc"]) if "oc" in fields else None,
+        round=round_,
+        version=int(fields.get("v", "1")),
+        run_ids=[x for x in fields.get("rn", "").split(",") if x not in ("", ".")],
+        labels=spec.get("l", {}),
+        requirements=parse_signature(base)[0],
+        env=spec.get("e", {}),
+        not_before=_int(fields, "nb"),
+        completed_at=_int(fields, "ca"),
+        attempts=attempts,
+        retry_count=int(fields.get("tr", "0")),
+        timeout_ms=spec.get("t"),
+        queue_timeout_ms=spec.get("w"),
+        queue_deadline=_int(fields, "qd"),
+        avoid_devices=tuple(x for x in fields.get("av", "").split(",") if x),
+    )
+    if "l" in fields:
+        _add_held_attempt(job, fields)
+    elif attempts and status.final and attempts[-1].round == round_:
+        _add_last_attempt(job, last)
+    if status in (Status.FAILED, Status.CANCELLED):
+        if own is not None and own[0] == round_:
+            job.error = own[1]
+        elif attempts:
+            job.error = attempts[-1].error
+    if status is Status.COMPLETED:
+        job.progress = 100
+    return job
+
+
+def _add_held_attempt(job: Job, fields: Mapping[str, str]) -> None:
+    """The attempt that the lease is for, and what the job shows of it."""
+    attempt = Attempt(
+        attempt=int(fields["n"]),
+        round=int(fields.get("ar", job.round)),
+        agent_id=fields["ag"],
+        device_id=fields["dv"],
+        scheduled_at=int(fields["sa"]),
+        started_at=_int(fields, "st"),
+        outcome=Outcome.CANCELLED if "rv" in fields else None,
+    )
+    job.attempts.append(attempt)
+    job.progress = int(fields.get("pr", "0"))
+    if job.status is not Status.QUEUED:
+        _show(job, attempt)
+
+
+def _add_last_attempt(job: Job, record: list[Any] | None) -> None:
+    """What a finished job shows of its last attempt."""
+    _show(job, job.attempts[-1])
+    counted = record[11] if record else None
+    if counted:
+        job.result = TestResult(*counted)
+
+
+def _show(job: Job, attempt: Attempt) -> None:
+    job.agent_id = attempt.agent_id
+    job.device_id = attempt.device_id
+    job.scheduled_at = attempt.scheduled_at
+    job.started_at = attempt.started_at
+
+
+def pairs(flat: list[str]) -> dict[str, str]:
+    """A hash as Redis replies with it from a script."""
+    it = iter(flat)
+    return dict(zip(it, it, strict=True))

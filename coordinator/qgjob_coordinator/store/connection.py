@@ -1,0 +1,71 @@
+"""The connection to the store: pool, retry policy, and whether the store can acknowledge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.backoff import NoBackoff
+from redis.asyncio.retry import Retry
+from redis.exceptions import RedisError
+
+from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.store.scripts import unavailable
+
+CONNECT_TIMEOUT_SECONDS = 2.0
+REPLY_TIMEOUT_SECONDS = 5.0
+POOL_TIMEOUT_SECONDS = 5.0
+MIN_VERSION = (6, 2)
+
+
+def connect(url: str, pool_size: int) -> Redis:
+    """A client whose calls fail after seconds, never retry by themselves, and wait for a connection when all are busy.
+
+    Retries are the script runner's: it knows what may be repeated.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=pool_size,
+        timeout=POOL_TIMEOUT_SECONDS,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=REPLY_TIMEOUT_SECONDS,
+        decode_responses=True,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis(connection_pool=pool)
+
+
+def version_of(info: dict[str, Any]) -> tuple[int, ...]:
+    """The Redis version that a store answers to: Valkey states the one it is compatible with."""
+    return tuple(int(x) for x in str(info["redis_version"]).split(".")[:2])
+
+
+async def inspect(redis: Redis) -> dict[str, Any]:
+    """INFO of the store, after checking what qgjob relies on.
+
+    Raises StoreUnavailableError while it is away, ConfigError when it is too old or may evict keys.
+    """
+    try:
+        info: dict[str, Any] = await redis.info()
+        policy = str(info.get("maxmemory_policy", "noeviction"))
+    except RedisError as e:
+        raise unavailable(e) or e from e
+    if version_of(info) < MIN_VERSION:
+        raise ConfigError(f"REDIS_URL: the store is version {info['redis_version']}; qgjob needs 6.2 or newer")
+    if policy != "noeviction":
+        raise ConfigError(
+            f"REDIS_URL: the store's maxmemory-policy is {policy}, which deletes jobs when memory is short; "
+            "run CONFIG SET maxmemory-policy noeviction"
+        )
+    return info
+
+
+async def writable(redis: Redis, probe_key: str) -> None:
+    """Raises StoreUnavailableError unless the store accepts a write now."""
+    try:
+        await redis.set(probe_key, "1", px=60_000)
+    except RedisError as e:
+        error = unavailable(e)
+        if error is None:
+            raise
+        raise StoreUnavailableError(error.message) from e

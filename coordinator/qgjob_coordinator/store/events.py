@@ -1,0 +1,58 @@
+"""The event stream of an org: what watchers read."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.codec import LETTER_STATUS
+from qgjob_coordinator.store.scripts import unavailable
+from qgjob_coordinator.store.types import Transition
+
+START = "0-0"
+
+
+def _parse(line: str) -> Transition:
+    ulid, version, letter, attempt, outcome, device, agent = line.split(" ")
+    return Transition(
+        ulid=ulid,
+        version=int(version),
+        status=LETTER_STATUS[letter],
+        attempt=int(attempt),
+        outcome=None if outcome == "-" else Outcome(outcome),
+        device_id=None if device == "-" else device,
+        agent_id=None if agent == "-" else agent,
+    )
+
+
+class EventStore:
+    """Reads of event streams. All raise StoreUnavailableError."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def last_id(self, org_id: str) -> str:
+        """Id of the newest event, START when there is none."""
+        entries = await self._call("XREVRANGE", org_id, "+", "-", "COUNT", 1)
+        return str(entries[0][0]) if entries else START
+
+    async def first_id(self, org_id: str) -> str:
+        """Id of the oldest event that is kept, START when there is none."""
+        entries = await self._call("XRANGE", org_id, "-", "+", "COUNT", 1)
+        return str(entries[0][0]) if entries else START
+
+    async def after(self, org_id: str, event_id: str, limit: int = 50) -> list[tuple[str, list[Transition]]]:
+        """Up to `limit` entries after `event_id`; each has an id and the transitions of one script."""
+        entries = await self._call("XRANGE", org_id, f"({event_id}", "+", "COUNT", limit)
+        return [(str(id_), [_parse(line) for line in fields["e"].split("\n")]) for id_, fields in entries]
+
+    async def _call(self, command: str, org_id: str, *args: str | int) -> list[tuple[str, dict[str, str]]]:
+        try:
+            reply: list[tuple[str, dict[str, str]]] = await self._redis.execute_command(
+                command, f"{keys.org(org_id)}ev", *args
+            )
+        except RedisError as e:
+            raise unavailable(e) or e from e
+        return reply

@@ -1,0 +1,178 @@
+"""Devices and agents in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from qgjob_coordinator.model.enums import DeviceHealth, Target
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+
+UNCHANGED = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """A device as the store has it; `labels` are those that operators set."""
+
+    info: DeviceInfo
+    agent_id: str
+    present: bool
+    job_id: str | None
+    installs: int
+    seen_at: int | None
+    hold: Hold | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """An agent as the store has it; `state` is the session's: open, timed_out, detached or closed."""
+
+    agent_id: str
+    epoch: int
+    state: str
+    facts: Mapping[str, str]
+    coordinator: str
+    connected_at: int | None
+    seen_at: int | None
+    hold: Hold | None
+    devices: tuple[DeviceRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """What a device does now. `installed` is (org, app version), None for no change."""
+
+    device_id: str
+    job_id: str | None
+    installed: tuple[str, str] | None = None
+    installs: int = 0
+
+
+class FleetStore:
+    """Reads and writes of the fleet's tag that no session depends on."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+
+    async def inventory(
+        self,
+        agent_id: str,
+        epoch: int,
+        changed: Sequence[DeviceInfo],
+        gone: Sequence[str],
+        now: int,
+        *,
+        complete: bool,
+    ) -> bool:
+        """What an agent shows of its devices; `complete` when these are all. False: the session is over."""
+        args: list[Arg] = [agent_id, epoch, now, "1" if complete else "", len(changed)]
+        for d in changed:
+            installed = f"{d.org_id} {d.app_version_id}" if d.org_id and d.app_version_id else ""
+            args += (d.device_id, _facts(d), installed)
+        args += gone
+        return bool(await self._runner.run("inventory", keys.FLEET, args) == "OK")
+
+    async def occupy(self, agent_id: str, epoch: int, rows: Sequence[Occupancy], now: int) -> bool:
+        """What devices do now. False: the session is over."""
+        args: list[Arg] = [agent_id, epoch, now]
+        for r in rows:
+            installed = UNCHANGED if r.installed is None else " ".join(r.installed)
+            args += (r.device_id, r.job_id or "", installed, r.installs)
+        return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
+
+    async def set_hold(self, kind: str, id_: str, hold: Hold | None) -> tuple[int, str] | None:
+        """Sets or removes the hold of a device (`kind` "dv") or an agent ("ag"); its sequence number and the agent.
+
+        None when there is no such device or agent.
+        """
+        value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
+        reply = await self._runner.run("hold", keys.FLEET, [kind, id_, "hold", value])
+        return (int(reply[0]), reply[1]) if reply else None
+
+    async def set_labels(self, device_id: str, labels: Mapping[str, str]) -> bool:
+        """Replaces an operator's labels of a device. False when there is no such device."""
+        value = codec.dumps(dict(labels)) if labels else ""
+        return bool(await self._runner.run("hold", keys.FLEET, ["dv", device_id, "labels", value]))
+
+    async def read(self, agents: Sequence[str] = ()) -> list[AgentRow]:
+        """Agents with their devices, by id; all of them when none is named. Unknown ones are left out."""
+        reply = await self._runner.run("fleet", keys.FLEET, list(agents))
+        rows = [_agent(agent, codec.pairs(fields), devices) for agent, fields, devices in reply if fields]
+        return sorted(rows, key=lambda r: r.agent_id)
+
+
+def _facts(d: DeviceInfo) -> str:
+    facts = {
+        "udid": d.udid,
+        "target": d.target.value,
+        "platform": d.platform,
+        "os_version": d.os_version,
+        "model": d.model,
+        "labels": dict(d.labels),
+        "health": d.health.value,
+        "reason": d.reason,
+    }
+    return codec.dumps(facts)
+
+
+def _hold(text: str | None) -> Hold | None:
+    if not text:
+        return None
+    d = json.loads(text)
+    return Hold(d["k"], d["r"], d["u"])
+
+
+def _int(text: str | None) -> int | None:
+    return int(text) if text else None
+
+
+def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
+    facts = json.loads(f["facts"])
+    org_id, _, version = f.get("installed", "").partition(" ")
+    info = DeviceInfo(
+        device_id=device_id,
+        udid=facts["udid"],
+        target=Target(facts["target"]),
+        platform=facts["platform"],
+        os_version=facts["os_version"],
+        model=facts["model"],
+        labels=facts["labels"],
+        org_id=org_id or None,
+        app_version_id=version or None,
+        health=DeviceHealth(facts["health"]),
+        reason=facts["reason"],
+    )
+    return DeviceRow(
+        info=info,
+        agent_id=f["agent"],
+        present=f.get("present") == "1",
+        job_id=f.get("job") or None,
+        installs=int(f.get("installs", "0")),
+        seen_at=_int(f.get("seen")),
+        hold=_hold(f.get("hold")),
+        labels=json.loads(f["labels"]) if f.get("labels") else {},
+    )
+
+
+def _agent(agent_id: str, f: Mapping[str, str], devices: list[object]) -> AgentRow:
+    rows = []
+    for i in range(0, len(devices), 2):
+        fields = devices[i + 1]
+        if isinstance(fields, list) and fields:
+            rows.append(_device(str(devices[i]), codec.pairs(fields)))
+    return AgentRow(
+        agent_id=agent_id,
+        epoch=int(f.get("epoch", "0")),
+        state=f.get("state", "closed"),
+        facts=json.loads(f.get("facts", "{}")),
+        coordinator=f.get("at", ""),
+        connected_at=_int(f.get("connected")),
+        seen_at=_int(f.get("seen")),
+        hold=_hold(f.get("hold")),
+        devices=tuple(sorted(rows, key=lambda r: r.info.device_id)),
+    )

@@ -1,0 +1,161 @@
+"""Writes that callers ask for: submit, cancel, retry; and those that time brings: promote, expire, retire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qgjob_coordinator.model.enums import ErrorClass, Status
+from qgjob_coordinator.model.jobs import JobError, JobSpec
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+from qgjob_coordinator.store.types import (
+    Cancelled,
+    CancelWord,
+    Retried,
+    RetryWord,
+    SubmitConflictError,
+    Submitted,
+    SubmitWord,
+)
+
+MAX_JOBS = 1000
+
+
+class JobStore:
+    """Jobs of one org at a time, at most 1,000 a call."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+        self._last_order = 0
+
+    def _orders(self, now: int, count: int) -> range:
+        """`count` orders, after all that this process gave before and not before `now` (ms)."""
+        first = max(self._last_order + 1, (now - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS)
+        self._last_order = first + count - 1
+        return range(first, first + count)
+
+    async def submit(self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int) -> list[Submitted]:
+        """Accepts all specs or none. `own_ids[i]` says that the caller chose the id, so that it must stay known.
+
+        Raises SubmitConflictError when an id exists with another content, StoreUnavailableError.
+        """
+        groups: dict[str, JobSpec] = {}
+        rows: list[Arg] = []
+        orders = self._orders(now, len(specs))
+        for spec, own, order in zip(specs, own_ids, orders, strict=True):
+            sig = codec.signature(spec.requirements)
+            text = codec.encode_spec(spec)
+            gid = codec.group_id(spec.app_version_id, spec.target)
+            if gid not in groups:
+                groups[gid] = spec
+            deadline = "" if spec.queue_timeout_ms is None else now + spec.queue_timeout_ms
+            rows += (
+                spec.ulid,
+                codec.content_hash(spec, sig, text),
+                "" if spec.no_dedup else codec.fingerprint(spec, sig),
+                codec.digest_key(spec.idempotency_key) if spec.idempotency_key else "",
+                gid,
+                sig,
+                int(spec.priority),
+                order,
+                spec.max_retries,
+                "" if spec.not_before is None else spec.not_before,
+                deadline,
+                spec.run_id or "",
+                "1" if own else "",
+                text,
+            )
+        head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
+        for gid, spec in groups.items():
+            head += (gid, spec.app_version_id, spec.target.value)
+        reply = await self._runner.run("submit", keys.org(org_id), head + rows)
+        if reply[0] == "CONFLICT":
+            raise SubmitConflictError(reply[1] - 1)
+        if reply[0] == "NEW":
+            return [Submitted(SubmitWord.NEW, s.ulid, order) for s, order in zip(specs, orders, strict=True)]
+        answers = []
+        for i, order in enumerate(orders):
+            word = SubmitWord(reply[1 + 2 * i])
+            ulid, _, removed = reply[2 + 2 * i].partition(" ")
+            answers.append(Submitted(word, ulid, order if word is SubmitWord.NEW else None, removed or None))
+        return answers
+
+    async def cancel(
+        self,
+        org_id: str,
+        jobs: Sequence[tuple[str, int | None]],
+        now: int,
+        *,
+        reason: str,
+        operation_id: str | None = None,
+        run_id: str | None = None,
+    ) -> list[Cancelled]:
+        """Cancels (ulid, round meant or None) pairs; with `run_id`, takes them off that run first."""
+        error = _own_error(JobError(ErrorClass.CANCELLED, reason))
+        args: list[Arg] = [now, operation_id or "", keys.OPERATION_TTL_MS, run_id or "", error]
+        for ulid, round_ in jobs:
+            args += (ulid, "" if round_ is None else round_)
+        reply = await self._runner.run("cancel", keys.org(org_id), args)
+        return [
+            Cancelled(
+                CancelWord(reply[i]),
+                _status(reply[i + 1]),
+                int(reply[i + 2]) if reply[i + 2] else None,
+                reply[i + 3] or None,
+                reply[i + 4] or None,
+            )
+            for i in range(0, len(reply), 5)
+        ]
+
+    async def retry(
+        self,
+        org_id: str,
+        jobs: Sequence[tuple[str, int, int | None]],
+        now: int,
+        *,
+        operation_id: str | None = None,
+    ) -> list[Retried]:
+        """Starts a new round of (ulid, round meant, queue deadline or None in ms) triples."""
+        args: list[Arg] = [now, operation_id or "", keys.OPERATION_TTL_MS]
+        for ulid, round_, deadline in jobs:
+            args += (ulid, round_, "" if deadline is None else deadline)
+        reply = await self._runner.run("retry", keys.org(org_id), args)
+        return [
+            Retried(
+                RetryWord(reply[i]),
+                _status(reply[i + 1]),
+                int(reply[i + 2]) if reply[i + 2] else None,
+                reply[i + 3] or None,
+            )
+            for i in range(0, len(reply), 4)
+        ]
+
+    async def promote(self, org_id: str, now: int, limit: int = MAX_JOBS) -> int:
+        """Puts due retries on their queues; how many."""
+        return int(await self._runner.run("promote", keys.org(org_id), [now, limit]))
+
+    async def expire(self, org_id: str, jobs: Sequence[tuple[str, JobError]], now: int) -> list[bool]:
+        """Ends (ulid, error) pairs as `expired` whose deadline has come; which of them it ended."""
+        args: list[Arg] = [now]
+        for ulid, error in jobs:
+            args += (ulid, _own_error(error))
+        return [word == "EXPIRED" for word in await self._runner.run("expire", keys.org(org_id), args)]
+
+    async def retire(self, org_id: str, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:
+        """Removes finished jobs of `status`; how many it looked at, and how many it removed.
+
+        Oldest submissions come first, and those that were submitted after `finished_before` (ms) can't be due.
+        """
+        highest = (finished_before - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS
+        args: list[Arg] = [finished_before, codec.STATUS_LETTER[status], highest, skip, limit]
+        looked, removed = await self._runner.run("retire", keys.org(org_id), args)
+        return int(looked), int(removed)
+
+
+def _own_error(error: JobError) -> str:
+    """The line that a job keeps of an error that no attempt had; the script closes it with the round."""
+    return codec.dumps({"e": [error.error_class.value, error.message]})[:-1]
+
+
+def _status(letter: str) -> Status | None:
+    return codec.LETTER_STATUS[letter] if letter else None

@@ -1,0 +1,65 @@
+"""The key directory: every key of the store, its type, who writes it, and how long it lives.
+
+A script touches one hash tag only: the org's or the fleet's. Scripts get the prefix of their tag as KEYS[1] and append
+the suffixes below, so this page and the headers in `lua/` are the only places that know a key's name.
+
+Tenant keys, prefix `qg:o:{<org_id>}:`
+
+| suffix            | type   | holds                                                        | lives until |
+|-------------------|--------|--------------------------------------------------------------|-------------|
+| j:<ulid>          | hash   | a job's small, changing fields (see codec.py)                 | retention |
+| d:<ulid>          | string | line 1: what was submitted; then one line an ended attempt    | retention |
+| ix:{a,c,f,x}      | zset   | ulids by order: unfinished, completed, failed, cancelled      | retention |
+| rj:<run_id>       | zset   | ulids of a run by order                                       | retention |
+| gs                | set    | groups with unfinished jobs                                   | last job ends |
+| g:<gid>           | hash   | app version, target, unfinished, installs, `q:<sig>` queues   | last job ends |
+| gd:<gid>          | hash   | device -> attempts of the group that it holds                 | last lease ends |
+| q:<gid>:<sig>     | zset   | ready jobs by score (priority, then age)                      | empty |
+| dl                | zset   | ulids by not_before (ms)                                      | empty |
+| qx                | zset   | ulids by queue deadline (ms)                                  | empty |
+| dd                | hash   | fingerprint -> ulid of the equal unfinished job               | verdict |
+| al:<ulid>         | string | proposed id -> id of the job that was returned instead        | 24 h |
+| ik:<digest>       | string | idempotency key -> ulid, or `ulid status` as a tombstone      | 24 h |
+| op:<operation_id> | string | first answer of a cancel or retry                             | 10 min |
+| la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
+| rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
+| fl                | hash   | agent -> lowest epoch that may claim                          | for ever |
+| ct                | hash   | counters: `<status><target>`, installs, saved                 | for ever |
+| ev                | stream | transitions, capped                                           | trimmed |
+| lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after its end |
+
+Fleet keys, prefix `qg:f:{fleet}:`
+
+| suffix        | type   | holds                                                             | lives until |
+|---------------|--------|-------------------------------------------------------------------|-------------|
+| schema        | string | schema version                                                     | for ever |
+| store         | hash   | run_id, epoch of the store's present life                          | for ever |
+| orgs          | set    | registry of orgs                                                   | for ever |
+| act           | set    | orgs with waiting work; a hint that the sweep repairs              | pruned |
+| agents        | set    | agent ids                                                          | for ever |
+| ag:<agent_id> | hash   | epoch, instance, counter, state, facts                             | for ever |
+| ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
+| da:<agent_id> | set    | its device ids                                                     | device removed |
+| dv:<device>   | hash   | facts, what is installed, what runs, hold, labels                  | device removed |
+| sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+FLEET = "qg:f:{fleet}:"
+
+ALIAS_TTL_MS = 24 * 3600 * 1000
+IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
+OPERATION_TTL_MS = 600 * 1000
+LOG_TTL_MS = 3600 * 1000
+LOG_TAIL_BYTES = 64 * 1024
+
+WAKE_CHANNEL = "qg:f:{fleet}:wake"
+"""Pub/sub: hints for other coordinators, `<kind> <id>`. Never the truth."""
+
+
+def org(org_id: str) -> str:
+    """Prefix of an org's keys. `org_id` was checked against the contract's alphabet, so it can't forge a key."""
+    return f"qg:o:{{{org_id}}}:"

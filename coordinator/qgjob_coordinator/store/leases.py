@@ -1,0 +1,142 @@
+"""Leases: granted, started, ended, adopted, swept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
+from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+from qgjob_coordinator.store.types import (
+    Claimed,
+    ClaimWord,
+    DeviceClaim,
+    Ended,
+    Ending,
+    Grant,
+    Release,
+    ReportWord,
+    RetryRules,
+    ShownWord,
+)
+
+_CHARGE = {None: "P", Charge.TEST: "T", Charge.INFRASTRUCTURE: "I", Charge.NOBODY: "N", Charge.FINAL: "F"}
+
+
+class LeaseStore:
+    """The life of leases within one org."""
+
+    def __init__(self, runner: ScriptRunner, rules: RetryRules) -> None:
+        self._runner = runner
+        self._rules = rules
+        self._retry: list[Arg] = [rules.base_ms, rules.cap_ms, rules.infra_max]
+
+    async def claim(self, org_id: str, claims: Sequence[DeviceClaim], now: int, quota: int | None) -> list[Claimed]:
+        """Commits what a plan chose, where nothing has changed since. The same token again is granted again."""
+        args: list[Arg] = [now, -1 if quota is None else quota]
+        for c in claims:
+            serving = -1 if c.serving_seen is None else c.serving_seen
+            args += (c.agent_id, c.epoch, c.device_id, c.gid, serving, len(c.jobs))
+            for job in c.jobs:
+                args += job
+        reply = await self._runner.run("claim", keys.org(org_id), args)
+        answers = []
+        at = 0
+        for c in claims:
+            word = ClaimWord(reply[at])
+            at += 1
+            if word is not ClaimWord.OK:
+                answers.append(Claimed(word))
+                continue
+            grants = []
+            over = 0
+            for ulid, token in c.jobs:
+                attempt = reply[at]
+                if attempt > 0:
+                    spec = json.loads(reply[at + 2].partition("\n")[0])
+                    grants.append(Grant(ulid, token, attempt, reply[at + 1], spec))
+                elif attempt < 0:
+                    over += 1
+                at += 3
+            answers.append(Claimed(word, tuple(grants), over))
+        return answers
+
+    async def start(self, org_id: str, started: Sequence[tuple[str, str, int]], now: int) -> list[ReportWord]:
+        """(ulid, token, started at) triples: the attempts run."""
+        args: list[Arg] = [now]
+        for row in started:
+            args += row
+        return [ReportWord(w) for w in await self._runner.run("start", keys.org(org_id), args)]
+
+    async def finish(self, org_id: str, endings: Sequence[Ending], now: int) -> list[Ended]:
+        """Attempts ended with an outcome of their own: a verdict, or a retry within its budget."""
+        args: list[Arg] = [now, *self._retry, keys.LOG_TTL_MS]
+        for e in endings:
+            args += (
+                e.ulid,
+                e.token,
+                e.outcome.value,
+                _CHARGE[e.charge],
+                e.started_at,
+                e.ended_at,
+                "1" if e.has_log else "",
+                e.share,
+                codec.encode_record(e.outcome, e.duration_ms, e.install_ms, e.result, e.error),
+            )
+        reply = await self._runner.run("finish", keys.org(org_id), args)
+        return [
+            Ended(
+                ReportWord(reply[i]),
+                codec.LETTER_STATUS[reply[i + 1]] if reply[i + 1] else None,
+                int(reply[i + 2]) if reply[i + 2] else None,
+            )
+            for i in range(0, len(reply), 3)
+        ]
+
+    async def release(self, org_id: str, releases: Sequence[Release], now: int) -> list[ReportWord]:
+        """Leases end without an outcome: given back, killed, or revoked and dead."""
+        args: list[Arg] = [now, *self._retry]
+        for r in releases:
+            args += (r.ulid, r.token, r.ended_at, r.charge.value, r.share, _lost_record(r.message))
+        return [ReportWord(w) for w in await self._runner.run("release", keys.org(org_id), args)]
+
+    async def adopt(
+        self,
+        org_id: str,
+        agent_id: str,
+        epoch: int,
+        shown: Sequence[tuple[str, str]],
+        now: int,
+        share: float,
+    ) -> tuple[int, list[ShownWord]]:
+        """A new session takes over what it shows and releases what it doesn't; how many, and a word for each shown."""
+        lost = _lost_record(f"agent {agent_id} came back without this attempt")
+        args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost]
+        for pair in shown:
+            args += pair
+        released, *words = await self._runner.run("adopt", keys.org(org_id), args)
+        return int(released), [ShownWord(w) for w in words]
+
+    async def sweep(self, org_id: str, agent_id: str, epoch: int, now: int, share: float) -> int:
+        """Releases all leases of a closed session (and of older ones); how many."""
+        lost = _lost_record(f"agent {agent_id} was lost")
+        args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost]
+        return int(await self._runner.run("sweep", keys.org(org_id), args))
+
+    async def progress(self, org_id: str, rows: Sequence[tuple[str, str, int]], now: int) -> None:
+        """(ulid, token, percent) triples; what is stale is dropped."""
+        args: list[Arg] = [now]
+        for row in rows:
+            args += row
+        await self._runner.run("progress", keys.org(org_id), args)
+
+    async def count_installs(self, org_id: str, gids: Sequence[str], saved: int) -> None:
+        """Installations done for groups, and attempts that found their build installed."""
+        await self._runner.run("installed", keys.org(org_id), [saved, *gids])
+
+
+def _lost_record(message: str) -> str:
+    error = JobError(ErrorClass.INFRASTRUCTURE, message)
+    return codec.encode_record(Outcome.AGENT_LOST, None, None, None, error)

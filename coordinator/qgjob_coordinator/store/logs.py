@@ -1,0 +1,41 @@
+"""The log tails of attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner, unavailable
+
+OFFSET_DIGITS = 16
+# While an attempt runs its tail is renewed by every piece; a day bounds the silent ones.
+RUNNING_TTL_MS = 24 * 3600 * 1000
+
+
+class LogStore:
+    """Bounded tails: 64 KB an attempt."""
+
+    def __init__(self, runner: ScriptRunner, raw: Redis) -> None:
+        """`raw` is a client that decodes nothing: logs are bytes."""
+        self._runner = runner
+        self._raw = raw
+
+    async def append(self, org_id: str, pieces: Sequence[tuple[str, str, int, bytes]]) -> list[str]:
+        """(ulid, token, offset, data) pieces; a word each: APPLIED, REPLAYED, LATE."""
+        args: list[Arg] = [keys.LOG_TAIL_BYTES, RUNNING_TTL_MS]
+        for piece in pieces:
+            args += piece
+        return list(await self._runner.run("log", keys.org(org_id), args))
+
+    async def read(self, org_id: str, ulid: str, attempt: int) -> list[tuple[int, bytes]]:
+        """What is kept: (offset, data) pieces in order. Raises StoreUnavailableError."""
+        try:
+            items: list[bytes] = await self._raw.execute_command(
+                "LRANGE", f"{keys.org(org_id)}lg:{ulid}:{attempt}", 0, -1
+            )
+        except RedisError as e:
+            raise unavailable(e) or e from e
+        return [(int(x[:OFFSET_DIGITS]), x[OFFSET_DIGITS:]) for x in items]

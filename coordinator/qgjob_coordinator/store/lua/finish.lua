@@ -1,0 +1,41 @@
+-- Attempts ended with an outcome of their own; their trees are dead.
+-- KEYS    1 prefix of the org
+-- ARGV    1 now (ms) 2 backoff base (ms) 3 backoff cap (ms) 4 infra retries 5 log ttl (ms); then for each attempt:
+--         ulid, token, outcome, charge (P passed, T, I, F), started (ms), ended (ms), '1' if it has a log,
+--         share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
+-- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now (letter, '' if unknown), not_before or ''
+--!include lib/org
+--!include lib/attempt
+local WIDTH = 9
+local now, answer = ARGV[1], {}
+local retry = { base = ARGV[2], cap = ARGV[3], infra_max = ARGV[4] }
+for i = 6, #ARGV, WIDTH do
+  local ulid, token, outcome, charge = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local j = load(ulid)
+  local word, wait = 'STALE', ''
+  if j and j.l and j.k == token then
+    if ARGV[i + 6] == '1' then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, ARGV[5]) end
+    if j.rv then
+      release(j, now, ARGV[i + 5], 'N', '', retry)
+    else
+      word = 'APPLIED'
+      retry.share = ARGV[i + 7]
+      record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 8])
+      drop_lease(j)
+      if charge == 'P' then
+        verdict(j, now, 'c', num(j.tr) > 0 and 'flaky' or 'passed')
+      else
+        fail(j, now, outcome, charge, retry)
+      end
+      clear_lease(ulid)
+      if j.s == 'q' then wait = call('HGET', P .. 'j:' .. ulid, 'nb') or '' end
+    end
+  elseif j and had_token(ulid, token) then
+    word = 'REPLAYED'
+  end
+  answer[#answer + 1] = word
+  answer[#answer + 1] = j and j.s or ''
+  answer[#answer + 1] = wait
+end
+write_attempts()
+return answer

@@ -1,0 +1,191 @@
+-- The end of an attempt: its record, the verdict or the way back to the queue. Needs lib/org.
+local FIELDS = { 's', 'l', 'k', 'rv', 'n', 'r', 'v', 'g', 'p', 'o', 'mr', 'tr', 'ir', 'f', 'sb', 'av', 'ag', 'dv',
+  'sa', 'st', 'qd', 'pz', 'ar', 'nb' }
+
+-- A job's fields by name; nil when there is no such job.
+local function load(ulid)
+  local v = call('HMGET', P .. 'j:' .. ulid, unpack(FIELDS))
+  if not v[1] then return nil end
+  local j = { ulid = ulid }
+  for i = 1, #FIELDS do
+    if v[i] then j[FIELDS[i]] = v[i] end
+  end
+  j.v = num(j.v or 1) + 1
+  j.r = j.r or '1'
+  j.n = j.n or '0'
+  return j
+end
+
+local dkeys, dlines = {}, {}
+-- Adds a line to what is kept of the job.
+local function keep(ulid, line)
+  local at = #dkeys + 1
+  dkeys[at] = P .. 'd:' .. ulid
+  dlines[at] = line
+end
+local function write_kept()
+  local n = #dkeys
+  for i = 1, n, 2000 do
+    local last = math.min(i + 1999, n)
+    local old = call('MGET', unpack(dkeys, i, last))
+    local set, seen = {}, {}
+    for k = i, last do
+      local key = dkeys[k]
+      local text = seen[key] or old[k - i + 1] or ''
+      text = text .. '\n' .. dlines[k]
+      seen[key] = text
+    end
+    for key, text in pairs(seen) do
+      set[#set + 1] = key
+      set[#set + 1] = text
+    end
+    call('MSET', unpack(set))
+  end
+  dkeys, dlines = {}, {}
+end
+
+-- The record of the attempt that holds the lease now. `rest` is JSON: outcome, duration, install, result, error.
+local function record(j, started, ended, rest)
+  if started == '' then started = nil end
+  if ended == '' then ended = nil end
+  keep(j.ulid, '[' .. j.n .. ',' .. (j.ar or j.r) .. ',"' .. (j.ag or '') .. '","' .. (j.dv or '') .. '","' .. j.k ..
+    '",' .. (j.sa or 'null') .. ',' .. (started or j.st or 'null') .. ',' .. (ended or 'null') .. ',' .. rest .. ']')
+end
+
+-- The lease is over: nobody holds the job any more.
+local function drop_lease(j)
+  later('SREM', P .. 'la:' .. j.ag, j.ulid)
+  if j.rv then later('SREM', P .. 'rv:' .. j.ag, j.ulid .. ' ' .. j.k) end
+  device_holds(j.g, j.dv, -1)
+end
+local LEASE = { 'l', 'k', 'ag', 'dv', 'sa', 'st', 'pr', 'rv', 'ar' }
+local function clear_lease(ulid) call('HDEL', P .. 'j:' .. ulid, unpack(LEASE)) end
+
+local owned = {}
+-- The verdict. `letter`: c, f or x.
+local function verdict(j, now, letter, outcome)
+  call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome, 'ca', now, 'u', now, 'v', j.v)
+  later('ZREM', P .. 'ix:a', j.ulid)
+  later('ZADD', P .. 'ix:' .. letter, j.o, j.ulid)
+  if j.qd then later('ZREM', P .. 'qx', j.ulid) end
+  if j.f then owned[#owned + 1] = j end
+  moved(j.g, j.s, letter)
+  group_grows(j.g, -1)
+  event(j.ulid, j.v, letter, j.n, outcome, j.dv, j.ag)
+  j.s = letter
+end
+-- Deletes the dedup entries of jobs that got a verdict, each only if it is the job's own.
+local function write_dedup()
+  for i = 1, #owned, 2000 do
+    local last = math.min(i + 1999, #owned)
+    local prints, gone = {}, {}
+    for k = i, last do prints[#prints + 1] = owned[k].f end
+    local holder = call('HMGET', P .. 'dd', unpack(prints))
+    for k = 1, #prints do
+      if holder[k] == owned[i + k - 1].ulid then gone[#gone + 1] = prints[k] end
+    end
+    if #gone > 0 then call('HDEL', P .. 'dd', unpack(gone)) end
+  end
+  owned = {}
+end
+
+-- Back to the queue, at once or when `not_before` (ms, a number) has come.
+local function requeue(j, now, not_before)
+  local from = j.s
+  call('HSET', P .. 'j:' .. j.ulid, 's', 'q', 'u', now, 'v', j.v)
+  if not_before and not_before > num(now) then
+    local at = string.format('%.0f', not_before)
+    call('HSET', P .. 'j:' .. j.ulid, 'nb', at)
+    later('ZADD', P .. 'dl', at, j.ulid)
+  else
+    if j.nb then call('HDEL', P .. 'j:' .. j.ulid, 'nb') end
+    enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o)
+  end
+  if j.qd then later('ZADD', P .. 'qx', j.qd, j.ulid) end
+  moved(j.g, from, 'q')
+  event(j.ulid, j.v, 'q', j.n, nil, nil, nil)
+  j.s = 'q'
+end
+
+-- Full jitter: a share of the exponential step. `used` retries were made before this one.
+local function backoff(used, base, cap, share) return math.floor(math.min(num(cap), num(base) * 2 ^ used) * num(share)) end
+
+-- Adds to a comma list, once, keeping the last four.
+local function listed(list, item)
+  local items = {}
+  for x in string.gmatch(list or '', '[^,]+') do
+    if x ~= item then items[#items + 1] = x end
+  end
+  items[#items + 1] = item
+  while #items > 4 do table.remove(items, 1) end
+  return table.concat(items, ','), #items
+end
+
+-- A failed attempt: uses up the budget of `charge` (T, I, N, F) and either retries or gives the verdict.
+local function fail(j, now, outcome, charge, retry)
+  local key = P .. 'j:' .. j.ulid
+  if charge == 'T' and num(j.tr) < num(j.mr) then
+    local wait = backoff(num(j.tr), retry.base, retry.cap, retry.share)
+    call('HINCRBY', key, 'tr', 1)
+    requeue(j, now, num(now) + wait)
+  elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
+    local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
+    call('HINCRBY', key, 'ir', 1)
+    j.av = listed(j.av, j.dv)
+    call('HSET', key, 'av', j.av)
+    requeue(j, now, num(now) + wait)
+  elseif charge == 'N' then
+    requeue(j, now, nil)
+  else
+    verdict(j, now, 'f', outcome)
+  end
+end
+
+-- A started attempt whose agent is lost. Two different agents make it a poison job.
+local function lost(j, now, retry)
+  local agents, n = listed(j.pz, j.ag)
+  call('HSET', P .. 'j:' .. j.ulid, 'pz', agents)
+  if n >= 2 then
+    keep(j.ulid, '{"e":["poison","The job was running when the agents ' .. string.gsub(agents, ',', ', ') ..
+      ' were lost; it is not tried again. Look at the test, then retry it by hand."],"r":' .. j.r .. '}')
+    verdict(j, now, 'f', 'agent_lost')
+  else
+    fail(j, now, 'agent_lost', 'I', retry)
+  end
+end
+
+-- The lease of a job ends without an outcome: revoked, never started, or lost.
+-- rest: JSON for the record of a started one.
+local function release(j, now, ended, charge, rest, retry)
+  if j.rv or (j.s ~= 's' and j.s ~= 'r') then
+    record(j, nil, ended, '"cancelled",null,null,null,null')
+    drop_lease(j)
+    if j.s == 'q' then
+      enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o)   -- a retry that waited for the old tree to die
+    end
+    call('HSET', P .. 'j:' .. j.ulid, 'u', now, 'v', j.v)
+    event(j.ulid, j.v, j.s, j.n, nil, nil, nil)
+  elseif j.s == 's' then
+    drop_lease(j)
+    call('HINCRBY', P .. 'j:' .. j.ulid, 'n', -1)
+    j.n = string.format('%.0f', num(j.n) - 1)
+    requeue(j, now, nil)
+  else
+    record(j, nil, ended, rest)
+    drop_lease(j)
+    if charge == 'L' then lost(j, now, retry) else fail(j, now, 'agent_lost', charge, retry) end
+  end
+  clear_lease(j.ulid)
+end
+
+local function write_attempts()
+  write_kept()
+  write_dedup()
+  write_all()
+end
+
+-- Whether an ended attempt of the job had this token.
+local function had_token(ulid, token)
+  local kept = call('GET', P .. 'd:' .. ulid)
+  return bool(kept) and bool(string.find(kept, '","' .. token .. '",', 1, true))
+end

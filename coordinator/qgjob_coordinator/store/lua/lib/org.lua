@@ -1,0 +1,115 @@
+-- Shared by the scripts of an org's tag. KEYS[1] is the org's prefix.
+local P = KEYS[1]
+local call = redis.call
+
+local CLASS = 2251799813685248   -- 2^51: one priority class above all ages
+local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
+
+local function bool(x) if x then return true end return false end
+local function num(x) return tonumber(x) or 0 end
+
+-- A variadic command over any number of arguments, in slices that unpack can take.
+local function many(cmd, key, list)
+  local n = #list
+  for i = 1, n, 4000 do call(cmd, key, unpack(list, i, math.min(i + 3999, n))) end
+end
+
+-- Lists by key, written at the end in one command each.
+local pending = {}
+local function later(cmd, key, a, b)
+  local per = pending[cmd]
+  if not per then per = {}; pending[cmd] = per end
+  local list = per[key]
+  if not list then list = {}; per[key] = list end
+  list[#list + 1] = a
+  if b then list[#list + 1] = b end
+end
+local function write_pending()
+  for cmd, per in pairs(pending) do
+    for key, list in pairs(per) do many(cmd, key, list) end
+  end
+  pending = {}
+end
+
+local counts = {}
+local function count(field, n) counts[field] = (counts[field] or 0) + n end
+local function write_counts()
+  for field, n in pairs(counts) do
+    if n ~= 0 then call('HINCRBY', P .. 'ct', field, n) end
+  end
+  counts = {}
+end
+local function moved(gid, from, to)
+  local t = string.sub(gid, 1, 1)
+  if from then count(from .. t, -1) end
+  if to then count(to .. t, 1) end
+end
+
+-- One transition: ulid version status attempt outcome device agent
+local events = {}
+local function event(ulid, version, status, attempt, outcome, device, agent)
+  events[#events + 1] = ulid .. ' ' .. version .. ' ' .. status .. ' ' .. attempt .. ' ' .. (outcome or '-') ..
+    ' ' .. (device or '-') .. ' ' .. (agent or '-')
+end
+local function write_events()
+  for i = 1, #events, 100 do
+    call('XADD', P .. 'ev', 'MAXLEN', '~', EVENTS_KEPT, '*', 'e',
+      table.concat(events, '\n', i, math.min(i + 99, #events)))
+  end
+  events = {}
+end
+
+-- Unfinished jobs of groups.
+local unfinished = {}
+local function group_grows(gid, n) unfinished[gid] = (unfinished[gid] or 0) + n end
+local function write_groups()
+  for gid, n in pairs(unfinished) do
+    if n ~= 0 then
+      local left = call('HINCRBY', P .. 'g:' .. gid, 'u', n)
+      if left <= 0 then
+        call('DEL', P .. 'g:' .. gid)
+        call('SREM', P .. 'gs', gid)
+      end
+    end
+  end
+  unfinished = {}
+end
+
+-- Attempts that devices hold for a group.
+local holds = {}
+local function device_holds(gid, device, n)
+  local per = holds[gid]
+  if not per then per = {}; holds[gid] = per end
+  per[device] = (per[device] or 0) + n
+end
+local function write_holds()
+  for gid, per in pairs(holds) do
+    for device, n in pairs(per) do
+      if n ~= 0 and call('HINCRBY', P .. 'gd:' .. gid, device, n) <= 0 then
+        call('HDEL', P .. 'gd:' .. gid, device)
+      end
+    end
+  end
+  holds = {}
+end
+
+local function write_all()
+  write_pending()
+  write_holds()
+  write_groups()
+  write_counts()
+  write_events()
+end
+
+local function signature(base, avoid)
+  base = base or ''
+  if avoid and avoid ~= '' then return base .. '!' .. avoid end
+  return base
+end
+local function score(priority, order) return (3 - num(priority)) * CLASS + num(order) end
+
+-- Puts a ready job on its queue.
+local function enqueue(ulid, gid, sig, priority, order)
+  later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order), ulid)
+  later('HSET', P .. 'g:' .. gid, 'q:' .. sig, '1')
+end

@@ -1,0 +1,18 @@
+-- What devices do now, and what was installed on them.
+-- KEYS    1 prefix of the fleet
+-- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
+--         change), installs to add
+-- RETURNS OK, or STALE
+local F = KEYS[1]
+local call = redis.call
+if call('HGET', F .. 'ag:' .. ARGV[1], 'epoch') ~= ARGV[2] then return 'STALE' end
+for i = 4, #ARGV, 4 do
+  local key = F .. 'dv:' .. ARGV[i]
+  if ARGV[i + 2] ~= '-' then
+    call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
+  else
+    call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
+  end
+  if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
+end
+return 'OK'

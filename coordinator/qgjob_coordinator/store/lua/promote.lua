@@ -1,0 +1,22 @@
+-- Puts waiting retries whose time has come on their queues.
+-- KEYS    1 prefix of the org
+-- ARGV    1 now (ms) 2 at most so many
+-- RETURNS number of jobs promoted
+--!include lib/org
+local due = call('ZRANGEBYSCORE', P .. 'dl', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
+local promoted = 0
+for _, ulid in ipairs(due) do
+  local key = P .. 'j:' .. ulid
+  local v = call('HMGET', key, 's', 'l', 'g', 'sb', 'av', 'p', 'o', 'v', 'n')
+  call('ZREM', P .. 'dl', ulid)
+  if v[1] == 'q' then
+    call('HDEL', key, 'nb')
+    if not v[2] then enqueue(ulid, v[3], signature(v[4], v[5]), v[6], v[7]) end
+    local version = num(v[8] or 1) + 1
+    call('HSET', key, 'v', version, 'u', ARGV[1])
+    event(ulid, version, 'q', num(v[9]), nil, nil, nil)
+    promoted = promoted + 1
+  end
+end
+write_all()
+return promoted

@@ -1,0 +1,24 @@
+-- Retention: removes finished jobs, with every index entry of theirs.
+-- KEYS    1 prefix of the org
+-- ARGV    1 finished before (ms) 2 index letter 3 highest order to look at 4 skip so many 5 look at so many
+-- RETURNS {looked at, removed}
+local P = KEYS[1]
+local call = redis.call
+local ulids = call('ZRANGEBYSCORE', P .. 'ix:' .. ARGV[2], '-inf', ARGV[3], 'LIMIT', ARGV[4], ARGV[5])
+local removed, words = 0, { c = 'completed', f = 'failed', x = 'cancelled' }
+for _, ulid in ipairs(ulids) do
+  local v = call('HMGET', P .. 'j:' .. ulid, 'ca', 'l', 'rn', 'ik', 'n', 'g')
+  if v[1] and tonumber(v[1]) < tonumber(ARGV[1]) and not v[2] then
+    local keys = { P .. 'j:' .. ulid, P .. 'd:' .. ulid }
+    for n = 1, math.min(tonumber(v[5]) or 0, 1000) do keys[#keys + 1] = P .. 'lg:' .. ulid .. ':' .. n end
+    call('DEL', unpack(keys))
+    call('ZREM', P .. 'ix:' .. ARGV[2], ulid)
+    for run in string.gmatch(v[3] or '', '[^,]+') do call('ZREM', P .. 'rj:' .. run, ulid) end
+    if v[4] and call('PTTL', P .. 'ik:' .. v[4]) > 0 then
+      call('SET', P .. 'ik:' .. v[4], ulid .. ' ' .. words[ARGV[2]], 'KEEPTTL')
+    end
+    call('HINCRBY', P .. 'ct', ARGV[2] .. string.sub(v[6], 1, 1), -1)
+    removed = removed + 1
+  end
+end
+return { #ulids, removed }

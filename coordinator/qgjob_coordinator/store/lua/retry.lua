@@ -1,0 +1,59 @@
+-- Starts a new round of failed or cancelled jobs.
+-- KEYS    1 prefix of the org
+-- ARGV    1 now (ms) 2 operation id or '' 3 operation ttl (ms); then for each job: ulid, round meant, queue deadline or ''
+-- RETURNS for each: word (QUEUED, ILLEGAL, ROUND, MISSING, EQUAL), status letter, round, the equal unfinished job or ''
+--!include lib/org
+--!include lib/attempt
+local now, op = ARGV[1], ARGV[2]
+if op ~= '' then
+  local first = call('GET', P .. 'op:' .. op)
+  if first then return cjson.decode(first) end
+end
+local answer = {}
+for i = 4, #ARGV, 3 do
+  local ulid, meant, deadline = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local j = load(ulid)
+  local word, equal = 'MISSING', ''
+  if j then
+    local holder = j.f and call('HGET', P .. 'dd', j.f)
+    if meant ~= j.r then
+      word = 'ROUND'
+    elseif j.s ~= 'f' and j.s ~= 'x' then
+      word = 'ILLEGAL'
+    elseif holder and holder ~= ulid then
+      word, equal = 'EQUAL', holder
+    else
+      word = 'QUEUED'
+      local key = P .. 'j:' .. ulid
+      local from = j.s
+      j.r = string.format('%.0f', num(j.r) + 1)
+      call('HDEL', key, 'oc', 'ca', 'tr', 'ir', 'pz', 'av', 'nb', 'qd')
+      call('HSET', key, 's', 'q', 'r', j.r, 'v', j.v, 'u', now)
+      call('ZREM', P .. 'ix:' .. from, ulid)
+      call('ZADD', P .. 'ix:a', j.o, ulid)
+      if j.f then call('HSET', P .. 'dd', j.f, ulid) end
+      if deadline ~= '' then
+        call('HSET', key, 'qd', deadline)
+        later('ZADD', P .. 'qx', deadline, ulid)
+      end
+      -- The group may have gone with its last job: its name comes from the spec.
+      local spec = cjson.decode(string.match(call('GET', P .. 'd:' .. ulid), '^[^\n]*'))
+      later('HSET', P .. 'g:' .. j.g, 'a', spec.a)
+      later('HSET', P .. 'g:' .. j.g, 't', spec.g)
+      later('SADD', P .. 'gs', j.g)
+      -- While the old tree lives its lease stays; the job is put on its queue when that ends.
+      if not j.l then enqueue(ulid, j.g, signature(j.sb, nil), j.p, j.o) end
+      group_grows(j.g, 1)
+      moved(j.g, from, 'q')
+      event(ulid, j.v, 'q', j.n, nil, nil, nil)
+      j.s = 'q'
+    end
+  end
+  answer[#answer + 1] = word
+  answer[#answer + 1] = j and j.s or ''
+  answer[#answer + 1] = j and j.r or ''
+  answer[#answer + 1] = equal
+end
+write_attempts()
+if op ~= '' then call('SET', P .. 'op:' .. op, cjson.encode(answer), 'PX', ARGV[3]) end
+return answer

@@ -1,0 +1,39 @@
+-- What a planning round needs of one org.
+-- KEYS    1 prefix of the org
+-- ARGV    1 heads of each queue
+-- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', group, ...}; held counts attempts; a group is
+--         {gid, app version, target, unfinished, installs, {device, attempts, ...}, queue, ...}; a queue is
+--         {signature, waiting, ulid, score, ...}
+local P = KEYS[1]
+local call = redis.call
+local heads = tonumber(ARGV[1])
+local n = call('HMGET', P .. 'ct', 'se', 'sd', 'sb', 're', 'rd', 'rb')
+local held = 0
+for i = 1, 6 do held = held + (tonumber(n[i]) or 0) end
+local delayed = call('ZRANGE', P .. 'dl', 0, 0, 'WITHSCORES')
+local deadline = call('ZRANGE', P .. 'qx', 0, 0, 'WITHSCORES')
+local answer = { held, delayed[2] or '', deadline[2] or '' }
+for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
+  local h = call('HGETALL', P .. 'g:' .. gid)
+  local group = { gid, '', '', 0, 0, call('HGETALL', P .. 'gd:' .. gid) }
+  for i = 1, #h, 2 do
+    local f, x = h[i], h[i + 1]
+    if f == 'a' then group[2] = x
+    elseif f == 't' then group[3] = x
+    elseif f == 'u' then group[4] = tonumber(x)
+    elseif f == 'i' then group[5] = tonumber(x)
+    else
+      local key = P .. 'q:' .. gid .. ':' .. string.sub(f, 3)
+      local queue = heads > 0 and call('ZRANGE', key, 0, heads - 1, 'WITHSCORES') or {}
+      local waiting = #queue / 2
+      if heads == 0 or waiting == heads then waiting = call('ZCARD', key) end
+      if waiting > 0 then
+        table.insert(queue, 1, waiting)
+        table.insert(queue, 1, string.sub(f, 3))
+        group[#group + 1] = queue
+      end
+    end
+  end
+  answer[#answer + 1] = group
+end
+return answer

@@ -1,0 +1,149 @@
+-- Accepts jobs of one org, all or none.
+-- KEYS    1 prefix of the org
+-- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms); a group: gid, app version, target;
+--         a job: ulid, content hash, fingerprint or '', idempotency digest or '', gid, requirement signature, priority,
+--         order, max retries, not_before or '', queue deadline or '', run or '', '1' if the caller chose the id, spec
+-- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
+--         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
+--!include lib/org
+local WIDTH = 14
+local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
+local base = 6 + groups * 3
+
+-- Check.
+local jkeys, akeys, prints = {}, {}, {}
+for i = 1, jobs do
+  local b = base + (i - 1) * WIDTH
+  jkeys[i] = P .. 'j:' .. ARGV[b]
+  akeys[i] = P .. 'al:' .. ARGV[b]
+  prints[i] = ARGV[b + 2]
+end
+local some_exist = call('EXISTS', unpack(jkeys)) > 0
+local some_alias = call('EXISTS', unpack(akeys)) > 0
+local holders = call('HMGET', P .. 'dd', unpack(prints))
+local word, who = {}, {}
+local here, printed, keyed = {}, {}, {}
+local all_new = true
+for i = 1, jobs do
+  local b = base + (i - 1) * WIDTH
+  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], ARGV[b + 2], ARGV[b + 3]
+  local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
+  local alias = some_alias and call('GET', akeys[i]) or nil
+  local first = ik ~= '' and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
+  if known and known ~= hash then return { 'CONFLICT', i } end
+  if known then
+    word[i], who[i], all_new = 'REPLAYED', ulid, false
+  elseif alias then
+    word[i], who[i], all_new = 'DEDUP', alias, false
+  elseif first then
+    word[i], who[i], all_new = 'KEYED', first, false
+  elseif print ~= '' and (holders[i] or printed[print]) then
+    word[i], who[i], all_new = 'DEDUP', holders[i] or printed[print], false
+  else
+    word[i], who[i] = 'NEW', ulid
+    here[ulid] = hash
+    if print ~= '' then printed[print] = ulid end
+    if ik ~= '' then keyed[ik] = ulid end
+  end
+end
+
+-- Write.
+local texts, grown = {}, {}
+for i = 1, jobs do
+  if word[i] == 'NEW' then
+    local b = base + (i - 1) * WIDTH
+    local ulid, print, ik, gid, sig = ARGV[b], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
+    local priority, order, not_before, deadline, run = ARGV[b + 6], ARGV[b + 7], ARGV[b + 9], ARGV[b + 10], ARGV[b + 11]
+    call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
+    if print ~= '' then
+      call('HSET', jkeys[i], 'f', print)
+      later('HSET', P .. 'dd', print, ulid)
+    end
+    if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
+    if deadline ~= '' then
+      call('HSET', jkeys[i], 'qd', deadline)
+      later('ZADD', P .. 'qx', deadline, ulid)
+    end
+    if run ~= '' then
+      call('HSET', jkeys[i], 'rn', run)
+      later('ZADD', P .. 'rj:' .. run, order, ulid)
+    end
+    if ik ~= '' then
+      call('HSET', jkeys[i], 'ik', ik)
+      call('SET', P .. 'ik:' .. ik, ulid, 'PX', key_ttl)
+    end
+    if not_before ~= '' and num(not_before) > num(now) then
+      call('HSET', jkeys[i], 'nb', not_before)
+      later('ZADD', P .. 'dl', not_before, ulid)
+    else
+      later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order), ulid)
+    end
+    local grows = grown[gid]
+    if not grows then grows = { n = 0 }; grown[gid] = grows end
+    grows.n = grows.n + 1
+    grows[sig] = true
+    texts[#texts + 1] = P .. 'd:' .. ulid
+    texts[#texts + 1] = ARGV[b + 13]
+    later('ZADD', P .. 'ix:a', order, ulid)
+    event(ulid, 1, 'q', 0, nil, nil, nil)
+  end
+end
+for i = 1, #texts, 4000 do call('MSET', unpack(texts, i, math.min(i + 3999, #texts))) end
+for g = 1, groups do
+  local b = 6 + (g - 1) * 3
+  local grows = grown[ARGV[b]]
+  if grows then
+    local fields = { 'a', ARGV[b + 1], 't', ARGV[b + 2] }
+    for sig in pairs(grows) do
+      if sig ~= 'n' then
+        fields[#fields + 1] = 'q:' .. sig
+        fields[#fields + 1] = '1'
+      end
+    end
+    call('HSET', P .. 'g:' .. ARGV[b], unpack(fields))
+    group_grows(ARGV[b], grows.n)
+    moved(ARGV[b], nil, 'q')
+    count('q' .. string.sub(ARGV[b], 1, 1), grows.n - 1)
+    later('SADD', P .. 'gs', ARGV[b])
+  end
+end
+write_all()
+if all_new then return { 'NEW' } end
+
+-- Equals of unfinished jobs: the run is added, the higher priority wins, the proposed id becomes an alias.
+local answer = { 'OK' }
+for i = 1, jobs do
+  local b = base + (i - 1) * WIDTH
+  if word[i] == 'DEDUP' then
+    local ulid, run = who[i], ARGV[b + 11]
+    local key = P .. 'j:' .. ulid
+    local v = call('HMGET', key, 's', 'p', 'o', 'g', 'sb', 'av', 'rn', 'v', 'n')
+    local open = v[1] == 'q' or v[1] == 's' or v[1] == 'r'
+    if open then
+      local changed = false
+      if num(ARGV[b + 6]) > num(v[2]) then
+        call('HSET', key, 'p', ARGV[b + 6])
+        local queue = P .. 'q:' .. v[4] .. ':' .. signature(v[5], v[6])
+        if call('ZSCORE', queue, ulid) then call('ZADD', queue, score(ARGV[b + 6], v[3]), ulid) end
+        changed = true
+      end
+      -- '.' stands for a direct submission, which is what a job without runs has.
+      local runs, wanted = v[7] or '.', run == '' and '.' or run
+      if not string.find(',' .. runs .. ',', ',' .. wanted .. ',', 1, true) then
+        call('HSET', key, 'rn', runs .. ',' .. wanted)
+        changed = true
+      end
+      if run ~= '' then call('ZADD', P .. 'rj:' .. run, v[3], ulid) end
+      if changed then
+        local version = num(v[8] or 1) + 1
+        call('HSET', key, 'v', version, 'u', now)
+        event(ulid, version, v[1], num(v[9]), nil, nil, nil)
+      end
+    end
+    if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid, 'PX', alias_ttl) end
+  end
+  answer[#answer + 1] = word[i]
+  answer[#answer + 1] = who[i]
+end
+write_events()
+return answer

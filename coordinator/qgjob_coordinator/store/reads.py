@@ -1,0 +1,183 @@
+"""Reads of jobs by id and by index."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
+
+CHUNK = 500
+_HELD = (Status.SCHEDULED, Status.RUNNING)
+_INDEX = {Status.QUEUED: "a", Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
+
+Cursor = tuple[int, str]
+"""(order, ulid) of the last job of a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs, newest first; `next_` is None on the last page."""
+
+    jobs: list[Job]
+    next_: Cursor | None
+
+
+class JobReader:
+    """Reads. All raise StoreUnavailableError.
+
+    Waiting and running jobs share one index: what holds a lease is found by the leases, whose number the fleet bounds.
+    """
+
+    def __init__(self, runner: ScriptRunner, redis: Redis) -> None:
+        self._runner = runner
+        self._redis = redis
+
+    async def get(self, org_id: str, ulids: Sequence[str]) -> list[Job | None]:
+        """Jobs in the order asked for; None for one that is not there. Aliases are followed."""
+        jobs: list[Job | None] = []
+        for i in range(0, len(ulids), CHUNK):
+            reply = await self._runner.run("read", keys.org(org_id), list(ulids[i : i + CHUNK]))
+            jobs += [codec.decode_job(org_id, r[0], codec.pairs(r[1]), r[2]) if r else None for r in reply]
+        return jobs
+
+    async def page(
+        self, org_id: str, status: Status | None, run_id: str | None, size: int, after: Cursor | None
+    ) -> Page:
+        """One page of an org's jobs, or of a run's."""
+        if run_id is not None:
+            return await self._page_of(org_id, [f"rj:{run_id}"], size, after, {status} if status else None)
+        if status in _HELD:
+            return await self._page_of_held(org_id, status, size, after)
+        if status is not None:
+            return await self._page_of(org_id, [f"ix:{_INDEX[status]}"], size, after, {status})
+        return await self._page_of(org_id, [f"ix:{x}" for x in "acfx"], size, after, None)
+
+    async def _page_of(
+        self, org_id: str, indexes: list[str], size: int, after: Cursor | None, wanted: set[Status] | None
+    ) -> Page:
+        jobs: list[Job] = []
+        cursor = after
+        while True:
+            entries = await self._entries(org_id, indexes, CHUNK if wanted else size + 1, cursor)
+            found = await self.get(org_id, [ulid for _, ulid in entries])
+            for entry, job in zip(entries, found, strict=True):
+                if job is not None and (wanted is None or job.status in wanted):
+                    if len(jobs) == size:
+                        return Page(jobs, cursor)
+                    jobs.append(job)
+                cursor = entry
+            if len(entries) < (CHUNK if wanted else size + 1):
+                return Page(jobs, None)
+
+    async def _entries(
+        self, org_id: str, indexes: list[str], count: int, after: Cursor | None
+    ) -> list[tuple[int, str]]:
+        """The next `count` (order, ulid) of all `indexes` together, newest first."""
+        rows = await asyncio.gather(*(self._index(org_id, x, count, after) for x in indexes))
+        return list(merge(*rows, reverse=True))[:count]
+
+    async def _index(self, org_id: str, index: str, count: int, after: Cursor | None) -> list[tuple[int, str]]:
+        highest = "+inf" if after is None else str(after[0])
+        skip = 0
+        rows: list[tuple[int, str]] = []
+        while len(rows) < count:
+            flat: list[tuple[str, float]] = await self._call(
+                "ZREVRANGEBYSCORE", f"{keys.org(org_id)}{index}", highest, "-inf", "WITHSCORES", "LIMIT", skip, count
+            )
+            for ulid, order in flat:
+                entry = (int(order), ulid)
+                if after is None or entry < after:
+                    rows.append(entry)
+            if len(flat) < count:
+                break
+            skip += count
+        return rows[:count]
+
+    async def _page_of_held(self, org_id: str, status: Status, size: int, after: Cursor | None) -> Page:
+        held = [j for j in await self.held(org_id) if j.status is status]
+        orders = await self._orders(org_id, held)
+        rows = sorted(((orders[j.ulid], j.ulid, j) for j in held if j.ulid in orders), key=lambda r: r[:2], reverse=True)
+        rows = [r for r in rows if after is None or r[:2] < after]
+        more = len(rows) > size
+        return Page([r[2] for r in rows[:size]], rows[size - 1][:2] if more else None)
+
+    async def _orders(self, org_id: str, jobs: Sequence[Job]) -> dict[str, int]:
+        if not jobs:
+            return {}
+        scores: list[float | None] = await self._call("ZMSCORE", f"{keys.org(org_id)}ix:a", *(j.ulid for j in jobs))
+        return {j.ulid: int(s) for j, s in zip(jobs, scores, strict=True) if s is not None}
+
+    async def held(self, org_id: str) -> list[Job]:
+        """All jobs of the org that have a lease."""
+        prefix = keys.org(org_id)
+        agents: list[str] = await self._call("HKEYS", f"{prefix}fl")
+        ulids: set[str] = set()
+        for agent in agents:
+            ulids |= set(await self._call("SMEMBERS", f"{prefix}la:{agent}"))
+        return [j for j in await self.get(org_id, sorted(ulids)) if j is not None]
+
+    async def revoked(self, org_id: str, agent_id: str) -> list[str]:
+        """Tokens of the agent's revoked leases."""
+        members: list[str] = await self._call("SMEMBERS", f"{keys.org(org_id)}rv:{agent_id}")
+        return [m.split(" ")[1] for m in members]
+
+    async def run_ulids(self, org_id: str, run_id: str) -> list[str]:
+        """All jobs of a run, oldest first."""
+        return list(await self._call("ZRANGE", f"{keys.org(org_id)}rj:{run_id}", 0, -1))
+
+    async def due_deadlines(self, org_id: str, now: int, limit: int) -> list[str]:
+        """Jobs whose queue deadline has come."""
+        return list(
+            await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit)
+        )
+
+    async def position(self, org_id: str, job: Job) -> int | None:
+        """Place of a queued job on its own queue, from 1; None when it is on none."""
+        gid = codec.group_id(job.app_version_id, job.target)
+        sig = codec.signature(job.requirements)
+        if job.avoid_devices:
+            sig = f"{sig}!{','.join(job.avoid_devices)}"
+        rank = await self._call("ZRANK", f"{keys.org(org_id)}q:{gid}:{sig}", job.ulid)
+        return None if rank is None else int(rank) + 1
+
+    async def counters(self, org_id: str) -> tuple[dict[tuple[Status, Target], int], int, int]:
+        """Jobs by (status, target); installs; attempts that found their build installed."""
+        flat: Mapping[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}ct")
+        jobs: dict[tuple[Status, Target], int] = {}
+        for field, n in flat.items():
+            if len(field) == 2:  # noqa: PLR2004 - status letter and target letter
+                jobs[codec.LETTER_STATUS[field[0]], codec.LETTER_TARGET[field[1]]] = int(n)
+        return jobs, int(flat.get("installs", "0")), int(flat.get("saved", "0"))
+
+    async def oldest_waiting_at(self, org_id: str) -> int | None:
+        """When the oldest unfinished job without a lease was accepted; looks at the oldest CHUNK only."""
+        rows: list[tuple[str, float]] = await self._call(
+            "ZRANGE", f"{keys.org(org_id)}ix:a", 0, CHUNK - 1, "WITHSCORES"
+        )
+        jobs = await self.get(org_id, [ulid for ulid, _ in rows[:CHUNK]])
+        waiting = [j.created_at for j in jobs if j is not None and j.status is Status.QUEUED]
+        return min(waiting, default=None)
+
+    async def delayed_count(self, org_id: str) -> int:
+        """Jobs that wait for their not_before."""
+        return int(await self._call("ZCARD", f"{keys.org(org_id)}dl"))
+
+    async def _call(self, command: str, key: str, *args: str | int) -> object:  # type: ignore[misc]
+        try:
+            return await self._redis.execute_command(command, key, *args)
+        except RedisError as e:
+            raise unavailable(e) or e from e
+
+
+def distinct(items: Iterable[str]) -> list[str]:
+    """Each item once, in the order of its first appearance."""
+    return list(dict.fromkeys(items))

@@ -1,0 +1,104 @@
+"""Loads the Lua files and runs them.
+
+`--!include lib/x` in a script is replaced by that file, so that what several scripts do stands in one place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis's own
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - redis's own
+)
+
+from qgjob_coordinator.errors import StoreUnavailableError
+
+LUA = Path(__file__).parent / "lua"
+_INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
+# Error words of a store that is there and can't serve now.
+_UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "READONLY")
+
+Reply = Any
+Arg = str | int | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One Lua file with its includes resolved."""
+
+    name: str
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """The script `lua/<name>.lua`. Raises FileNotFoundError when there is none."""
+    text = _INCLUDE.sub(lambda m: (LUA / f"{m[1]}.lua").read_text(), (LUA / f"{name}.lua").read_text())
+    # Redis names a script by its SHA-1; nothing here depends on its strength.
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def unavailable(error: RedisError) -> StoreUnavailableError | None:
+    """The caller's view of a store error that passes by itself; None for one that is a bug of ours."""
+    if isinstance(error, (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)):
+        return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
+    word = str(error).split(" ", 1)[0]
+    if word in _UNAVAILABLE:
+        return StoreUnavailableError(f"the store refuses writes now ({error}); repeat the call later")
+    return None
+
+
+class ScriptRunner:
+    """Runs scripts by hash, loads what a new store does not know, and times every call.
+
+    All scripts may be run twice with the same arguments, so a call whose reply was lost is repeated once, at once.
+    """
+
+    def __init__(self, redis: Redis, observe: Callable[[str, float], None]) -> None:
+        self._redis = redis
+        self._observe = observe
+
+    async def run(self, name: str, prefix: str, args: Sequence[Arg]) -> Reply:
+        """One script on one tag. Raises StoreUnavailableError."""
+        s = script(name)
+        begun = time.perf_counter()
+        try:
+            return await self._evaluate(s, prefix, args)
+        finally:
+            self._observe(name, time.perf_counter() - begun)
+
+    async def _evaluate(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
+        for attempt in (1, 2):
+            try:
+                return await self._redis.execute_command("EVALSHA", s.sha, 1, prefix, *args)
+            except NoScriptError:
+                return await self._load_and_run(s, prefix, args)
+            except ConnectionError as e:
+                if attempt == 2:
+                    raise cast(StoreUnavailableError, unavailable(e)) from e
+            except RedisError as e:
+                raise unavailable(e) or e from e
+        raise AssertionError("unreachable")
+
+    async def _load_and_run(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
+        try:
+            return await self._redis.execute_command("EVAL", s.text, 1, prefix, *args)
+        except ResponseError as e:
+            raise unavailable(e) or e from e
+        except RedisError as e:
+            raise unavailable(e) or e from e

@@ -1,0 +1,63 @@
+"""Sessions of agents: opened, renewed, observed, closed, swept. All in the fleet's tag."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.scripts import ScriptRunner
+from qgjob_coordinator.store.types import Opened, OpenWord, SessionRow
+
+ANY_COUNTER = -1
+
+
+class SessionStore:
+    """The truth about which session of an agent is current."""
+
+    def __init__(self, runner: ScriptRunner) -> None:
+        self._runner = runner
+
+    async def hello(self, run_id: str) -> tuple[str, int]:
+        """Schema version found, and the store's epoch; `run_id` names the life of the store's process."""
+        schema, epoch = await self._runner.run("hello", keys.FLEET, [keys.SCHEMA_VERSION, run_id])
+        return str(schema), int(epoch)
+
+    async def open(
+        self,
+        agent_id: str,
+        instance_id: str,
+        epoch: int,
+        facts: Mapping[str, str],
+        coordinator: str,
+        devices: Sequence[str],
+        now: int,
+    ) -> Opened:
+        """Opens a session whose epoch is above all earlier ones of this agent."""
+        args = [agent_id, instance_id, epoch, now, codec.dumps(dict(facts)), coordinator, *devices]
+        word, stored, other = await self._runner.run("open", keys.FLEET, args)
+        return Opened(OpenWord(word), int(stored), other)
+
+    async def renew(self, agent_id: str, epoch: int, now: int) -> bool:
+        """A heartbeat. False: the session is over."""
+        return bool(await self._runner.run("renew", keys.FLEET, [agent_id, epoch, now]) == "OK")
+
+    async def observe(self, agent_id: str, epoch: int, counter: int, state: str) -> bool:
+        """Moves a session to `timed_out`, `detached` or `closed` if its counter stands still. False: it moved."""
+        return bool(await self._runner.run("observe", keys.FLEET, [agent_id, epoch, counter, state]) == "OK")
+
+    async def admit(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
+        """Notes orgs before the session's first claim in them. False: the session may take no work."""
+        return bool(await self._runner.run("admit", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
+
+    async def swept(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
+        """All leases of a closed session are released. False: a newer session was opened since."""
+        return bool(await self._runner.run("swept", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
+
+    async def watch(self) -> tuple[list[tuple[str, int]], list[SessionRow]]:
+        """(agent, epoch) of closed sessions still to sweep, and all sessions with their counters."""
+        closed, *flat = await self._runner.run("sessions", keys.FLEET, [])
+        rows = [
+            SessionRow(flat[i], int(flat[i + 1] or 0), int(flat[i + 2] or 0), flat[i + 3])
+            for i in range(0, len(flat), 4)
+        ]
+        return [(a, int(e)) for a, e in (x.rsplit(" ", 1) for x in closed)], rows

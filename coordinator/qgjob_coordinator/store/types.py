@@ -1,0 +1,232 @@
+"""What the store's functions take and answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qgjob_coordinator.model.enums import Charge, Outcome, Status
+from qgjob_coordinator.model.jobs import JobError, TestResult
+
+
+class SubmitWord(StrEnum):
+    """What became of a submitted job."""
+
+    NEW = "NEW"
+    REPLAYED = "REPLAYED"
+    DEDUP = "DEDUP"
+    KEYED = "KEYED"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that a submission got; `removed_status` when only its tombstone is left."""
+
+    word: SubmitWord
+    ulid: str
+    order: int | None = None
+    removed_status: str | None = None
+
+
+class SubmitConflictError(Exception):
+    """The job at `index` has an id that a job with another content has. Nothing was changed."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class ClaimWord(StrEnum):
+    """Whether a device got its batch."""
+
+    OK = "OK"
+    STALE = "STALE"
+    MOVED = "MOVED"
+
+
+@dataclass(slots=True)
+class DeviceClaim:
+    """A batch that a plan gives to one device. `serving_seen` is None for a warm device."""
+
+    agent_id: str
+    epoch: int
+    device_id: str
+    gid: str
+    serving_seen: int | None
+    jobs: list[tuple[str, str]]  # ulid, token
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease. `spec` is line 1 of the job's text, decoded."""
+
+    ulid: str
+    token: str
+    attempt: int
+    round: int
+    spec: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What became of one DeviceClaim; jobs that are in neither list had changed since the plan."""
+
+    word: ClaimWord
+    grants: tuple[Grant, ...] = ()
+    over_quota: int = 0
+
+
+class ReportWord(StrEnum):
+    """What a report did."""
+
+    APPLIED = "APPLIED"
+    REPLAYED = "REPLAYED"
+    STALE = "STALE"
+
+
+@dataclass(slots=True)
+class Ending:
+    """An attempt that ended with an outcome of its own. `share` (0..1) is the jitter of a possible backoff."""
+
+    ulid: str
+    token: str
+    outcome: Outcome
+    charge: Charge | None  # None: passed
+    started_at: int
+    ended_at: int
+    duration_ms: int
+    share: float
+    install_ms: int | None = None
+    result: TestResult | None = None
+    error: JobError | None = None
+    has_log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What the report of an Ending did: the job's status after it, and when a retry is due."""
+
+    word: ReportWord
+    status: Status | None
+    not_before: int | None
+
+
+class ReleaseCharge(StrEnum):
+    """Whose budget a started attempt uses up that ends without an outcome."""
+
+    LOST = "L"  # infrastructure, and the agent is counted as lost to this job
+    INFRASTRUCTURE = "I"
+    NOBODY = "N"
+
+
+@dataclass(slots=True)
+class Release:
+    """A lease that ends without an outcome."""
+
+    ulid: str
+    token: str
+    ended_at: int
+    charge: ReleaseCharge
+    message: str
+    share: float
+
+
+class ShownWord(StrEnum):
+    """What a new session is told of an attempt that it shows."""
+
+    ADOPTED = "ADOPTED"
+    REVOKED = "REVOKED"
+    GONE = "GONE"
+
+
+class CancelWord(StrEnum):
+    """What a cancel did to one job."""
+
+    CANCELLED = "CANCELLED"
+    ALREADY = "ALREADY"
+    ILLEGAL = "ILLEGAL"
+    ROUND = "ROUND"
+    MISSING = "MISSING"
+    DETACHED = "DETACHED"
+    OUTSIDE = "OUTSIDE"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel did; `agent_id` and `token` name the lease to revoke."""
+
+    word: CancelWord
+    status: Status | None
+    round: int | None
+    agent_id: str | None
+    token: str | None
+
+
+class RetryWord(StrEnum):
+    """What a manual retry did to one job."""
+
+    QUEUED = "QUEUED"
+    ILLEGAL = "ILLEGAL"
+    ROUND = "ROUND"
+    MISSING = "MISSING"
+    EQUAL = "EQUAL"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a manual retry did; `equal` names the unfinished job that stands in the way."""
+
+    word: RetryWord
+    status: Status | None
+    round: int | None
+    equal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """Numbers of the automatic retries."""
+
+    base_ms: int = 2_000
+    cap_ms: int = 300_000
+    infra_max: int = 5
+
+
+class OpenWord(StrEnum):
+    """Whether a session was opened."""
+
+    OPENED = "OPENED"
+    STALE = "STALE"
+    IN_USE = "IN_USE"
+    DEVICE = "DEVICE"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Answer to an attempt to open a session; `other` names who stands in the way."""
+
+    word: OpenWord
+    stored_epoch: int
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """What a reaper watches of one session."""
+
+    agent_id: str
+    epoch: int
+    counter: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One line of the event stream."""
+
+    ulid: str
+    version: int
+    status: Status
+    attempt: int
+    outcome: Outcome | None
+    device_id: str | None
+    agent_id: str | None

@@ -1,0 +1,1 @@
+"""The whole system on this machine, with a suite of real tests: `python -m examples.demo`."""

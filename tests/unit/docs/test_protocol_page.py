@@ -1,0 +1,23 @@
+"""docs/protocol.md draws the lifecycle that the code has, and names tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from qgjob_coordinator.model.lifecycle import MOVES
+
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+
+
+def test_the_diagram_is_the_table_of_moves():
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (\w+)$", PAGE, re.MULTILINE))
+    assert drawn == {(before.value, after.value, event.value) for (event, before), after in MOVES.items()}
+
+
+def test_the_named_tests_exist():
+    named = set(re.findall(r"`(test_\w+)`", PAGE))
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"def (test_\w+)\(", sources))
+    assert sorted(named - defined) == []

@@ -1,0 +1,1 @@
+"""Device providers find devices and install apps on them."""

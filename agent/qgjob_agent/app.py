@@ -1,0 +1,156 @@
+"""The composition root: builds every part, owns the signals, and ends them in order."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import socket
+import sys
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from qgjob_agent import __version__
+from qgjob_agent.config import AgentConfig, load_config
+from qgjob_agent.core.events import Recovered, ShutdownRequested
+from qgjob_agent.core.machine import Machine
+from qgjob_agent.core.values import AgentFacts, Limits
+from qgjob_agent.devices.simulated import SimulatedDevices
+from qgjob_agent.driver import Driver
+from qgjob_agent.errors import AgentError
+from qgjob_agent.lease_file import LeaseFile
+from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
+from qgjob_agent.session import Coordinators, Session
+from qgjob_agent.spool import Spool
+from qgjob_agent.state_dir import EpochFile, StateDir
+from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
+
+if TYPE_CHECKING:
+    from qgjob_agent.runners.base import Runner
+
+_PARENT_POLL_SECONDS = 1.0
+_GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
+_LEAVE_SECONDS = 3.0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the agent until it is told to end. Gives the exit code: 2 for a wrong setting, 1 for another failure."""
+    parser = argparse.ArgumentParser(prog="qgjob agent start", description="The daemon on a device host.")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="agent.toml (default: QGJOB_AGENT_CONFIG)")
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    arguments = parser.parse_args(argv)
+    try:
+        config = load_config(arguments.config)
+        if arguments.check:
+            print(f"ok: agent {config.agent_id}, {len(config.device_facts)} devices, runner {config.runner}")
+            return 0
+        configure_logging(config.log_level, as_json=config.environment == "production")
+        asyncio.run(run(config))
+    except AgentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+async def run(config: AgentConfig) -> None:
+    """One life of the agent."""
+    log: Any = structlog.get_logger().bind(agent_id=config.agent_id)
+    state_dir = StateDir.open(config.state_path)
+    with contextlib.ExitStack() as stack:
+        stack.callback(state_dir.close)
+        await _run_in(config, state_dir, stack, log)
+
+
+async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.ExitStack, log: Any) -> None:
+    try:
+        spool, lease_file = Spool(state_dir.spool), LeaseFile(str(state_dir.lease))
+    except OSError as error:
+        raise AgentError(f"state_dir {str(state_dir.path)!r} can't be written: {error.strerror}") from error
+    stack.callback(spool.close)
+    stack.callback(lease_file.close)
+    if spool.dropped_bytes:
+        log.warning("spool_torn_line_dropped", bytes=spool.dropped_bytes)
+    enabled = LEVELS[config.log_level] <= LEVELS["info"]
+    driver = Driver(spool, lease_file, Transitions(log, enabled=enabled))
+    stack.callback(driver.close)
+    provider = SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds)
+    runner = _runner(config, state_dir, driver, log)
+    limits = Limits(
+        credit=config.effective_credit,
+        attempts_per_execution=runner.attempts_per_execution,
+        kill_grace_seconds=config.kill_grace_seconds,
+    )
+    facts = AgentFacts(config.agent_id, uuid.uuid4().hex, __version__, socket.gethostname())
+    epochs = EpochFile(state_dir.epoch)
+    stack.callback(epochs.close)
+    token = None if config.token is None else config.token.get_secret_value()
+    session = Session(Coordinators(config.coordinator, config.agent_id, token), epochs, driver.dispatch, log)
+    driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session)
+    settled = {report.token for report in spool.pending.values()}
+    running = await runner.recover(settled)
+    driver.dispatch(Recovered(list(spool.pending.values()), running))
+    log.info("agent_started", version=__version__, devices=len(config.device_facts), runner=config.runner)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+    await _serve(config, driver, session, log)
+    await runner.close()
+    await provider.close()
+    log.info("agent_stopped")
+
+
+def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) -> Runner:
+    low, high = config.simulated.test_seconds
+    return SimulatedRunner(driver, SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed))
+
+
+async def _serve(config: AgentConfig, driver: Driver, session: Session, log: Any) -> None:
+    """Keeps the session until the agent is told to end and has told everything."""
+    _handle_signals(config, driver, log)
+    speaking = asyncio.create_task(session.run(), name="session")
+    stopping = asyncio.create_task(driver.stopped.wait(), name="stopping")
+    tasks = [speaking, stopping]
+    if config.parent_pid is not None:
+        tasks.append(asyncio.create_task(_watch_parent(config.parent_pid, driver, log), name="parent"))
+    try:
+        await asyncio.wait([speaking, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not speaking.done():
+            session.leave()
+            await asyncio.wait([speaking], timeout=_LEAVE_SECONDS)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    if not speaking.cancelled():
+        speaking.result()
+
+
+def _handle_signals(config: AgentConfig, driver: Driver, log: Any) -> None:
+    """SIGTERM and SIGINT drain, then kill; a second one kills at once. Under `up` the first one does."""
+    drain_seconds = 0.0 if config.parent_pid is not None else config.drain_seconds
+
+    def end(name: str) -> None:
+        log.info("shutdown_requested", signal=name, drain_seconds=drain_seconds)
+        driver.dispatch(ShutdownRequested(drain_seconds))
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end, number.name)
+
+
+async def _watch_parent(pid: int, driver: Driver, log: Any) -> None:
+    """An agent that belongs to another process ends with it."""
+    while True:
+        await asyncio.sleep(_PARENT_POLL_SECONDS)
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            log.warning("parent_gone", parent_pid=pid)
+            driver.dispatch(ShutdownRequested(0.0))
+            return

@@ -1,0 +1,219 @@
+"""The agent's settings: one frozen object, made at start. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from qgjob_agent.command_template import TemplateError, check_template
+from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
+from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.devices.defaults import default_devices, generated_devices
+from qgjob_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+Id = Annotated[str, Field(pattern=_ID)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeviceConfig(_Frozen):
+    """One `[[devices]]` table. `device_id` defaults to `{agent_id}.{udid}`, other characters replaced by `-`."""
+
+    udid: Annotated[str, Field(min_length=1, max_length=256)]
+    target: Target
+    device_id: Id | None = None
+    platform: Literal["android", "ios"] | None = None
+    os_version: str | None = None
+    model: str | None = None
+    labels: dict[Id, str] = Field(default_factory=dict)
+
+
+class GenerateConfig(_Frozen):
+    """Makes simulated devices by the number, for benchmarks."""
+
+    count: Annotated[int, Field(ge=0, le=10_000)] = 0
+    target: Target = Target.EMULATOR
+    prefix: Id = "sim-"
+
+
+class SimulatedConfig(_Frozen):
+    """How simulated devices and tests behave. Seconds; `test_seconds` is the shortest and the longest."""
+
+    install_seconds: Seconds = 3.0
+    test_seconds: tuple[Seconds, Seconds] = (1.0, 3.0)
+    failure_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    seed: int = 1
+    generate: GenerateConfig = GenerateConfig()
+
+
+class CommandConfig(_Frozen):
+    """What the `command` runner starts. `argv` is a template, no shell reads it."""
+
+    argv: tuple[str, ...] = ()
+    cwd: Path | None = None
+    env_allow: tuple[str, ...] = _ENV_ALLOW
+    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
+
+
+class AgentConfig(_Frozen):
+    """Every setting; examples/agent.toml says what each of them means."""
+
+    coordinator: tuple[str, ...] = ("localhost:50051",)
+    token: SecretStr | None = None
+    agent_id: Id = Field(default_factory=lambda: socket.gethostname().split(".")[0] or "agent")
+    state_dir: Path | None = None
+    environment: Annotated[Literal["development", "production"], BeforeValidator(_lower)] = "development"
+    log_level: Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)] = "info"
+    drain_seconds: Seconds = 30.0
+    kill_grace_seconds: Seconds = 10.0
+    credit: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    runner: Literal["simulated", "command"] = "simulated"
+    parent_pid: Annotated[int, Field(gt=1)] | None = None
+    simulated: SimulatedConfig = SimulatedConfig()
+    command: CommandConfig = CommandConfig()
+    devices: tuple[DeviceConfig, ...] = ()
+
+    @property
+    def state_path(self) -> Path:
+        """The state directory: as set, else one named after the agent under the user's state."""
+        if self.state_dir is not None:
+            return self.state_dir
+        return Path.home() / ".local" / "state" / "qgjob" / "agents" / self.agent_id
+
+    @property
+    def effective_credit(self) -> int:
+        """How many attempts the agent holds at most: as set, else some for each device."""
+        return self.credit or max(_LEAST_CREDIT, _CREDIT_PER_DEVICE * len(self.device_facts))
+
+    @property
+    def device_facts(self) -> list[DeviceFacts]:
+        """The devices: as listed and generated, else the defaults of the simulated agents."""
+        listed = [_facts(self.agent_id, device) for device in self.devices]
+        generate = self.simulated.generate
+        listed += generated_devices(generate.prefix, generate.count, generate.target)
+        return listed or default_devices(self.agent_id)
+
+
+_LEAST_CREDIT = 32
+_CREDIT_PER_DEVICE = 8
+
+
+def _facts(agent_id: str, device: DeviceConfig) -> DeviceFacts:
+    safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in device.udid)
+    return DeviceFacts(
+        device_id=device.device_id or f"{agent_id}.{safe}",
+        udid=device.udid,
+        target=device.target,
+        platform=device.platform,
+        os_version=device.os_version,
+        model=device.model,
+        labels=dict(device.labels),
+    )
+
+
+def load_config(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> AgentConfig:
+    """Reads all sources. Raises ConfigError naming the setting, its value and where it came from."""
+    environ = os.environ if environ is None else environ
+    cwd = Path.cwd() if cwd is None else cwd
+    if path is None and environ.get("QGJOB_AGENT_CONFIG"):
+        path = Path(environ["QGJOB_AGENT_CONFIG"])
+    raw = read_toml(path) if path is not None else {}
+    source = str(path) if path is not None else "default"
+    sources: dict[str, str] = {}
+    _overlay(AgentConfig, raw, "", Environment(environ, read_dotenv(cwd / ".env")), sources)
+    if isinstance(raw.get("coordinator"), str):
+        raw["coordinator"] = split_list(raw["coordinator"], words=False)
+    try:
+        config = AgentConfig.model_validate(raw)
+    except ValidationError as error:
+        raise _config_error(error, sources, source) from None
+    _check(config, sources, source)
+    base = path.parent if path is not None else cwd
+    return _resolve(config, base)
+
+
+def _overlay(
+    model: type[BaseModel], raw: dict[str, Any], prefix: str, environment: Environment, sources: dict[str, str]
+) -> None:
+    """Puts the environment's settings over the file's, and remembers their source."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            table = raw.setdefault(name, {})
+            if isinstance(table, dict):
+                _overlay(annotation, table, f"{prefix}{name}.", environment, sources)
+            continue
+        alias = "NODE_ENV" if name == "environment" else None
+        found = environment.lookup(prefix + name, alias)
+        if found is not None and name not in ("devices", "labels"):
+            sources[prefix + name] = found.source
+            raw[name] = _parsed(found, prefix + name, get_origin(annotation) is tuple, words=name == "argv")
+
+
+def _parsed(found: Found, name: str, is_list: bool, *, words: bool) -> Any:
+    if not is_list:
+        return found.value
+    try:
+        return split_list(found.value, words=words)
+    except ValueError as error:
+        raise ConfigError(name, found.value, found.source, f"not a list: {error}") from None
+
+
+def _config_error(error: ValidationError, sources: Mapping[str, str], file: str) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    where = [str(part) for part in first["loc"]]
+    name = ".".join(where)
+    source = next((sources[name_] for name_ in (name, ".".join(where[:2]), where[0]) if name_ in sources), file)
+    value = "(hidden)" if where[0] == "token" else first["input"]
+    return ConfigError(name, value, source, first["msg"])
+
+
+def _check(config: AgentConfig, sources: Mapping[str, str], file: str) -> None:
+    """What no single setting can know. Raises ConfigError."""
+    low, high = config.simulated.test_seconds
+    if low > high:
+        source = sources.get("simulated.test_seconds", file)
+        raise ConfigError("simulated.test_seconds", [low, high], source, "the shortest is longer than the longest")
+    if not all(config.coordinator):
+        raise ConfigError("coordinator", config.coordinator, sources.get("coordinator", file), "an address is empty")
+    if config.runner == "command":
+        source = sources.get("command.argv", file)
+        try:
+            check_template(config.command.argv)
+        except TemplateError as error:
+            raise ConfigError("command.argv", list(config.command.argv), source, str(error)) from None
+    ids = [facts.device_id for facts in config.device_facts]
+    if not ids:
+        problem = "no devices; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
+        raise ConfigError("devices", [], file, problem)
+    twice = sorted({device_id for device_id in ids if ids.count(device_id) > 1})
+    if twice:
+        raise ConfigError("devices", twice, file, "device_id must be unique")
+
+
+def _resolve(config: AgentConfig, base: Path) -> AgentConfig:
+    """Paths in a file are relative to the file."""
+    cwd = base / config.command.cwd if config.command.cwd is not None else base
+    command = config.command.model_copy(update={"cwd": cwd.resolve()})
+    state_dir = None if config.state_dir is None else (base / config.state_dir.expanduser()).resolve()
+    return config.model_copy(update={"command": command, "state_dir": state_dir})

@@ -1,0 +1,82 @@
+"""Where settings come from, and which of them wins: environment, then `.env`, then `agent.toml`, then the default.
+
+In the environment a setting has its name in upper case, a table's setting with the table's name before it
+(`SIMULATED_SEED`); the prefix QGJOB_ wins over the bare name.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dotenv import dotenv_values
+
+from qgjob_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+_PREFIX = "QGJOB_"
+# Only with the prefix: the bare name is common, and another program's secret must not go to the coordinator.
+_PREFIX_ONLY = frozenset({"token"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A setting's raw value and where it was found."""
+
+    value: Any
+    source: str
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of an agent.toml. Raises ConfigError naming the file."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", "no such file") from None
+    except OSError as error:
+        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", str(error.strerror)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", f"not valid TOML: {error}") from None
+
+
+def read_dotenv(path: Path) -> dict[str, str]:
+    """The variables of a `.env` file; none if there is no file."""
+    return {name: value for name, value in dotenv_values(path).items() if value is not None} if path.is_file() else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The process's variables, and those of the `.env` file below them."""
+
+    process: Mapping[str, str]
+    dotenv: Mapping[str, str]
+
+    def lookup(self, name: str, alias: str | None = None) -> Found | None:
+        """The environment's word on a setting, such as `simulated.seed`."""
+        bare = name.replace(".", "_").upper()
+        variables = [_PREFIX + bare] if name in _PREFIX_ONLY else [_PREFIX + bare, bare]
+        if alias is not None:
+            variables.append(alias)
+        for variable in variables:
+            if variable in self.process:
+                return Found(self.process[variable], f"environment variable {variable}")
+            if variable in self.dotenv:
+                return Found(self.dotenv[variable], f"{variable} in .env")
+        return None
+
+
+def split_list(text: str, *, words: bool) -> list[str]:
+    """A list from the environment: a JSON array, shell words, or commas."""
+    if text.lstrip().startswith("["):
+        parsed = json.loads(text)
+        return [str(item) for item in parsed]
+    if words:
+        return shlex.split(text)
+    return [item.strip() for item in text.split(",") if item.strip()]

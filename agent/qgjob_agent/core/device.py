@@ -1,0 +1,28 @@
+"""A device and the attempts that wait for it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.leases import Lease
+    from qgjob_agent.core.values import DeviceFacts
+
+
+@dataclass(slots=True, eq=False)
+class Device:
+    """One device. `living` is the local guard: nothing starts while a tree, of whatever daemon, is in it."""
+
+    facts: DeviceFacts
+    installed: tuple[str, str] | None = None
+    queue: deque[Lease] = field(default_factory=deque)
+    living: set[str] = field(default_factory=set)  # tokens
+    draining: bool = False
+    gone: bool = False
+
+    @property
+    def free(self) -> bool:
+        """True when an attempt could begin here."""
+        return not self.living and not self.gone

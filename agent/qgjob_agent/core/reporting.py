@@ -1,0 +1,64 @@
+"""Reports: taken up, written down, sent, acknowledged. In this order, always."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qgjob_agent.core.instructions import FlushAt, Persist, SendReports, Unspool
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.events import FlushDue, ReportsAcknowledged
+    from qgjob_agent.core.leases import Lease
+    from qgjob_agent.core.state import State
+    from qgjob_agent.core.values import ReportBody
+
+
+def report(state: State, lease: Lease, body: ReportBody) -> None:
+    """Takes up one report; it goes with the next flush."""
+    outbox = state.outbox
+    outbox.add(lease, body)
+    if not state.flush_pending:
+        state.flush_pending = True
+        state.out.append(FlushAt(max(state.now, state.last_flush_at + state.limits.flush_seconds)))
+    elif len(outbox.unsent) >= state.limits.flush_reports:
+        flush(state)
+
+
+def flush_due(state: State, _event: FlushDue) -> None:
+    """The pause between two flushes is over."""
+    state.flush_pending = False
+    flush(state)
+
+
+def flush(state: State) -> None:
+    """Writes down what must be, then sends what can be."""
+    persist(state)
+    if state.session_open:
+        reports = state.outbox.take_unsent()
+        if reports:
+            state.out.append(SendReports(state.session.epoch, reports))
+    state.last_flush_at = state.now
+
+
+def persist(state: State) -> None:
+    """Writes down all last reports that are not yet in the spool.
+
+    Where the disk refuses, the shell says so (SpoolFailed) and the reports are sent all the same: a result that the
+    coordinator has is safer than one that waits in memory for a disk.
+    """
+    reports = state.outbox.take_to_persist()
+    if reports:
+        state.out.append(Persist(reports))
+
+
+def acknowledged(state: State, event: ReportsAcknowledged) -> None:
+    """Whatever the verdict, the report has done its work: it leaves the spool, and a last one ends its lease here."""
+    unacked, leases = state.outbox.unacked, state.leases
+    done: list[int] = []
+    for report_id, _verdict in event.entries:
+        found = unacked.pop(report_id, None)
+        if found is not None and found.final:
+            leases.pop(found.lease.assignment.token, None)
+            done.append(report_id)
+    if done:
+        state.out.append(Unspool(done))

@@ -1,0 +1,148 @@
+"""Everything the core remembers. Changed only by the handlers that `Machine` calls."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from qgjob_agent.core.device import Device
+from qgjob_agent.core.instructions import Instruction, Level, Note
+from qgjob_agent.core.lease_clock import LeaseClock
+from qgjob_agent.core.outbox import Outbox
+from qgjob_agent.core.values import AgentFacts, DeviceFacts, DeviceView, Health, HeldAttempt, Limits
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.leases import Lease
+
+
+class Link(Enum):
+    """Where the session stands."""
+
+    CLOSED = "closed"
+    CONNECTING = "connecting"  # Hello is sent
+    OPEN = "open"  # Welcome has come
+
+
+class Session:
+    """One life of the stream. Times are seconds of the monotonic clock."""
+
+    __slots__ = (
+        "epoch",
+        "heartbeat_seconds",
+        "hello_sent_at",
+        "last_heard_at",
+        "link",
+        "next_heartbeat_at",
+        "sent_at",
+        "seq",
+        "shown",
+        "timeout_seconds",
+    )
+
+    def __init__(self) -> None:
+        self.link = Link.CLOSED
+        self.epoch = 0
+        self.hello_sent_at = 0.0
+        self.shown: list[str] = []  # tokens in the Hello
+        self.seq = 0
+        self.sent_at: dict[int, float] = {}  # heartbeat seq -> when it was sent
+        self.heartbeat_seconds = 0.0
+        self.timeout_seconds = 0.0
+        self.next_heartbeat_at = 0.0
+        self.last_heard_at = 0.0
+
+
+class State:
+    """The whole state, the time of the event in hand, and the instructions that it has led to so far."""
+
+    __slots__ = (
+        "agent",
+        "clock",
+        "devices",
+        "flush_pending",
+        "installed_unsent",
+        "kill_grace_seconds",
+        "last_flush_at",
+        "lease_end_done",
+        "leases",
+        "limits",
+        "now",
+        "out",
+        "outbox",
+        "session",
+        "shutdown",
+        "spool_error",
+        "spool_retry_at",
+        "timers_changed",
+        "wake_at",
+        "wall_ms",
+    )
+
+    def __init__(self, agent: AgentFacts, devices: list[DeviceFacts], limits: Limits) -> None:
+        self.agent = agent
+        self.limits = limits
+        self.devices = {facts.device_id: Device(facts) for facts in devices}
+        self.leases: dict[str, Lease] = {}
+        self.outbox = Outbox()
+        self.clock = LeaseClock()
+        self.session = Session()
+        self.kill_grace_seconds = limits.kill_grace_seconds
+        self.installed_unsent: list[Instruction] = []
+        self.flush_pending = False
+        self.last_flush_at = float("-inf")
+        self.lease_end_done = False
+        self.spool_error: str | None = None
+        self.spool_retry_at = 0.0
+        self.shutdown = Shutdown()
+        self.timers_changed = False
+        self.wake_at: float | None = None
+        self.now = 0.0
+        self.wall_ms = 0
+        self.out: list[Instruction] = []
+
+    @property
+    def session_open(self) -> bool:
+        """True while messages of this session may be sent."""
+        return self.session.link is Link.OPEN
+
+    @property
+    def may_start(self) -> bool:
+        """The rule for starts: the lease is fresh, results can be written down, and the agent stays."""
+        return self.spool_error is None and not self.shutdown.requested and self.clock.fresh(self.now)
+
+    def held(self) -> list[HeldAttempt]:
+        """Everything the agent holds: running, unstarted and spooled."""
+        return [lease.held() for lease in self.leases.values()]
+
+    def view(self, device: Device) -> DeviceView:
+        """A device as the coordinator is told of it; what ails the agent ails its devices."""
+        facts, health, reason = device.facts, device.facts.health, device.facts.reason
+        if self.spool_error is not None:
+            health, reason = Health.BAD, f"the agent can't write its spool: {self.spool_error}"
+        elif self.shutdown.requested:
+            health, reason = Health.MAINTENANCE, "the agent is shutting down"
+        return DeviceView(facts, device.installed, health, reason)
+
+    def views(self) -> list[DeviceView]:
+        """All devices that are there."""
+        return [self.view(device) for device in self.devices.values() if not device.gone]
+
+    def warn(self, event: str, **fields: object) -> None:
+        """Leaves a warning for people."""
+        self.out.append(Note(Level.WARNING, event, fields))
+
+    def note(self, event: str, **fields: object) -> None:
+        """Leaves a note for people."""
+        self.out.append(Note(Level.INFO, event, fields))
+
+
+class Shutdown:
+    """The end of the process, by stages: drain until `kill_at`, then farewell until `leave_at`."""
+
+    __slots__ = ("kill_at", "leave_at", "requested", "stopped")
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.kill_at: float | None = None
+        self.leave_at: float | None = None
+        self.stopped = False

@@ -1,0 +1,35 @@
+"""What every device provider offers, and what it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
+    from qgjob_agent.core.values import Assignment, DeviceFacts
+
+
+class DeviceSink(Protocol):
+    """Where a provider tells what happens. May be called from within the provider's own methods."""
+
+    def device(self, event: InstallEnded | DeviceSeen | DeviceLost | DeviceProbed) -> None:
+        """One event of a device."""
+
+
+class DeviceProvider(Protocol):
+    """Finds devices and installs apps. All methods are called in the event loop and must not block it."""
+
+    def devices(self) -> list[DeviceFacts]:
+        """The devices that are there at the start; later ones are told as DeviceSeen."""
+
+    def install(self, assignment: Assignment) -> None:
+        """Installs the assignment's app version on its device; ends with one InstallEnded for its token."""
+
+    def cancel_install(self, token: str) -> None:
+        """Stops an installation; it ends with InstallEnded{cancelled}, when nothing of it lives."""
+
+    def probe(self, device_id: str) -> None:
+        """Looks whether the device is well; ends with DeviceProbed."""
+
+    async def close(self) -> None:
+        """Stops looking, and any installation."""

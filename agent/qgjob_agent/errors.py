@@ -1,0 +1,35 @@
+"""Every error that ends the agent. The docstring of each says what it means to a person.
+
+AgentError
+├── ConfigError       a setting is wrong; the program does not start (exit 2)
+├── StateDirError     the state directory can't be used, or another daemon uses it (exit 1)
+└── RefusedError      the coordinator refuses this agent for good (exit 1)
+"""
+
+from __future__ import annotations
+
+
+class AgentError(Exception):
+    """The root of the tree. The message is one line that tells people what to do."""
+
+    exit_code = 1
+
+
+class ConfigError(AgentError):
+    """A setting is wrong: names the setting, its value and where it came from."""
+
+    exit_code = 2
+
+    def __init__(self, setting: str, value: object, source: str, problem: str) -> None:
+        super().__init__(f"{setting}: {problem} (value {value!r} from {source})")
+        self.setting = setting
+        self.value = value
+        self.source = source
+
+
+class StateDirError(AgentError):
+    """The state directory can't be used, or another daemon uses it."""
+
+
+class RefusedError(AgentError):
+    """The coordinator refuses this agent for good, for example since its version is too old."""

@@ -1,0 +1,45 @@
+"""What every runner offers, and what it is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.events import AttemptEvent, RunningAttempt
+    from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts
+
+
+class Sink(Protocol):
+    """Where a runner tells what happens. Both may be called from within `Runner.start`."""
+
+    def report(self, events: list[AttemptEvent]) -> None:
+        """Events of attempts, in order. The last one of each is AttemptFinished or AttemptKilled: its tree is dead."""
+
+    def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        """A piece of an attempt's log, `offset` bytes from its start. May be lost while no session is open."""
+
+
+class Runner(Protocol):
+    """Carries out batches of attempts. All methods are called in the event loop and must not block it.
+
+    `attempts_per_execution` is how many attempts one `start` may get: 1 for a runner that starts a process for each,
+    more for one whose start is expensive or that runs them at once. The attempts of one `start` are run in order, and
+    count as begun when they are handed over.
+    """
+
+    attempts_per_execution: int
+
+    def start(self, device: DeviceFacts, assignments: list[Assignment]) -> None:
+        """Begins attempts on a device where nothing lives. What can't be begun ends as AttemptFinished."""
+
+    def kill(self, token: str, cause: DeathCause, grace_seconds: float) -> None:
+        """Ends one attempt: TERM, then KILL after the grace. Called again, the shorter grace holds."""
+
+    def settled(self, token: str) -> None:
+        """The attempt's last report is in the spool: whatever was kept of it may go."""
+
+    async def recover(self, settled: set[str]) -> list[RunningAttempt]:
+        """Finds what an earlier daemon began and is not in `settled`; each ends by an event, as if begun now."""
+
+    async def close(self) -> None:
+        """Stops watching. Trees that have a supervisor go on."""

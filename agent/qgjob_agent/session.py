@@ -1,0 +1,257 @@
+"""The stream to a coordinator: connected, kept, lost, connected again. The only place of gRPC in the agent.
+
+Keepalive finds a peer that stopped within 15 s; all three numbers are needed for that (without the ping timeout it
+takes 70 s, and more frequent pings make the server end the stream). Calls are cancelled, awaited and closed in this
+order: grpc.aio leaks or hangs on what is merely abandoned.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+
+from qgjob_agent import wire
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.events import Event, SessionConnecting, SessionLost, Welcomed
+from qgjob_agent.errors import RefusedError
+from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgjob_agent.state_dir import EpochFile
+
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.max_receive_message_length", 16 * 1024 * 1024),
+]
+_FIRST_WAIT_SECONDS = 0.1
+_LONGEST_WAIT_SECONDS = 1.5  # with the jitter at most 2 s
+_JITTER_SECONDS = 0.5
+_CONNECT_SECONDS = 5.0
+_WELCOME_SECONDS = 10.0
+_FAREWELL_SECONDS = 2.0
+_SHORTEST_SESSION_SECONDS = 1.0  # one that ends sooner counts as a failed try, so that retries slow down
+_QUEUE_MESSAGES = 4_096
+_LOG_MESSAGES = 1_024  # logs give way long before anything else does
+
+
+class _NotConnectedError(Exception):
+    """A try that led to no lasting session. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coordinators:
+    """Where to connect, tried in turn, and as whom."""
+
+    addresses: tuple[str, ...]
+    agent_id: str
+    token: str | None = None
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What identifies the agent beside its messages."""
+        who = (("qgjob-agent-id", self.agent_id),)
+        return who if self.token is None else (*who, ("authorization", f"Bearer {self.token}"))
+
+
+class Session:
+    """Keeps one session open, for as long as `run` runs. `dispatch` gets what comes in."""
+
+    def __init__(
+        self, coordinators: Coordinators, epochs: EpochFile, dispatch: Callable[[Event], None], log: Any
+    ) -> None:
+        self._coordinators = coordinators
+        self._epochs = epochs
+        self._dispatch = dispatch
+        self._log = log
+        self._turn = 0
+        self._floor = 0  # the highest epoch that a refusal named
+        self._epoch = 0
+        self._queue: asyncio.Queue[pb.ConnectRequest | None] = asyncio.Queue()
+        self._call: Any = None
+        self._opened_at: float | None = None
+        self.leaving = False
+
+    # ---- what the driver asks for ----
+
+    def send(self, told: Any) -> None:
+        """Queues one message; a peer that does not read for so long loses the session, and nothing else is lost."""
+        if told.epoch != self._epoch:
+            return
+        if self._queue.qsize() >= _QUEUE_MESSAGES:
+            self.end_session(self._epoch, "the coordinator does not read")
+            return
+        self._queue.put_nowait(wire.UP[type(told)](told))
+
+    def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> bool:
+        """Queues a piece of a log; False if no session is open or too much waits already."""
+        if self._opened_at is None or self._queue.qsize() >= _LOG_MESSAGES:
+            return False
+        self._queue.put_nowait(wire.log_chunk(self._epoch, job_id, token, offset, data))
+        return True
+
+    def end_session(self, epoch: int, reason: str) -> None:
+        """Ends the stream of this epoch; `run` opens a new one."""
+        if epoch == self._epoch and self._call is not None:
+            self._log.warning("session_ended", epoch=epoch, reason=reason)
+            self._call.cancel()
+
+    def leave(self) -> None:
+        """Sends what is queued, then ends `run`."""
+        self.leaving = True
+        self._queue.put_nowait(None)
+
+    # ---- the life of the stream ----
+
+    async def run(self) -> None:
+        """Connects, and connects again, until `leave`. Raises RefusedError when the coordinator will never have us."""
+        while not self.leaving:
+            retrying = AsyncRetrying(
+                wait=wait_exponential_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, jitter=_JITTER_SECONDS),
+                retry=retry_if_exception_type(_NotConnectedError),
+                before_sleep=self._say_retry,
+            )
+            async for attempt in retrying:
+                with attempt:
+                    await self._one_session()
+
+    def _say_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        wait = state.next_action.sleep if state.next_action is not None else 0.0
+        self._log.warning(
+            "not_connected", reason=str(error), tries=state.attempt_number, next_try_seconds=round(wait, 2)
+        )
+
+    async def _one_session(self) -> None:
+        if self.leaving:
+            return
+        address = self._coordinators.addresses[self._turn % len(self._coordinators.addresses)]
+        channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        try:
+            await self._reach(channel, address)
+            lasted = await self._speak(channel, address)
+        except _NotConnectedError:
+            self._turn += 1  # the next address has its turn
+            raise
+        finally:
+            await channel.close()
+        if lasted < _SHORTEST_SESSION_SECONDS and not self.leaving:
+            raise _NotConnectedError(f"{address} ended the session after {lasted:.1f} s")
+
+    async def _reach(self, channel: grpc.aio.Channel, address: str) -> None:
+        """Waits until the address answers; fails as soon as it can't be reached."""
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                state = channel.get_state(try_to_connect=True)
+                while state is not grpc.ChannelConnectivity.READY:
+                    if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
+                        raise _NotConnectedError(f"{address} can't be reached")
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
+        except TimeoutError:
+            raise _NotConnectedError(f"{address} did not answer within {_CONNECT_SECONDS:.0f} s") from None
+
+    async def _speak(self, channel: grpc.aio.Channel, address: str) -> float:
+        """One session from Hello to its end. Gives how long it was open, in seconds."""
+        try:
+            self._epoch = self._epochs.raise_above(self._floor)
+        except OSError as error:
+            raise _NotConnectedError(f"the epoch can't be written down: {error.strerror}") from error
+        self._queue = asyncio.Queue()
+        self._opened_at = None
+        call = self._call = pb_grpc.AgentServiceStub(channel).Connect(metadata=self._coordinators.metadata)
+        self._dispatch(SessionConnecting(self._epoch))
+        writer = asyncio.create_task(self._write(call), name="session-writer")
+        try:
+            reason = await self._read(call)
+        finally:
+            opened_at, self._opened_at, self._call = self._opened_at, None, None
+            call.cancel()
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            self._dispatch(SessionLost(self._epoch))
+        if opened_at is None:
+            raise _NotConnectedError(f"{address}: {reason}")
+        if not self.leaving:
+            self._log.warning("session_lost", epoch=self._epoch, coordinator=address, reason=reason)
+        return monotonic_seconds() - opened_at
+
+    async def _read(self, call: Any) -> str:
+        """Takes what comes in until the stream ends; gives why it ended."""
+        try:
+            async with asyncio.timeout(_WELCOME_SECONDS) as first:
+                while True:
+                    message = await call.read()
+                    if message is grpc.aio.EOF:
+                        return await self._status(call)
+                    if message.HasField("refused"):
+                        return self._refused(message.refused)
+                    event = wire.event_of(message)
+                    if event is None:
+                        self._log.warning("unknown_message", body=message.WhichOneof("body"))
+                        continue
+                    if isinstance(event, Welcomed) and event.epoch == self._epoch:
+                        self._opened_at = monotonic_seconds()
+                        first.reschedule(None)
+                    self._dispatch(event)
+        except TimeoutError:
+            return f"no answer to Hello within {_WELCOME_SECONDS:.0f} s"
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        except asyncio.CancelledError:
+            if call.cancelled() and not _being_cancelled():
+                return "ended by this agent"
+            raise
+
+    async def _status(self, call: Any) -> str:
+        code = await call.code()
+        return (
+            "the coordinator ended the stream" if code is grpc.StatusCode.OK else f"{code.name}: {await call.details()}"
+        )
+
+    def _refused(self, refused: pb.Refused) -> str:
+        """What a refusal asks for: a higher epoch, patience, or a person."""
+        reason = pb.RefusedReason.Name(refused.reason).removeprefix("REFUSED_REASON_").lower()
+        self._floor = max(self._floor, refused.stored_epoch)
+        fatal = (pb.REFUSED_REASON_VERSION, pb.REFUSED_REASON_INVALID)
+        if refused.reason in fatal and self._opened_at is None:
+            raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
+        if refused.reason in (pb.REFUSED_REASON_AGENT_ID_IN_USE, pb.REFUSED_REASON_DEVICE_ID_IN_USE):
+            self._log.warning(
+                reason,
+                agent_id=self._coordinators.agent_id,
+                message=refused.message,
+                what_to_do="stop the other agent, or give this one a name of its own; it keeps trying",
+            )
+        return f"refused, {reason}: {refused.message}"
+
+    async def _write(self, call: Any) -> None:
+        """Sends what is queued, in order. Ends with the stream."""
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            while True:
+                message = await self._queue.get()
+                if message is None:
+                    await call.done_writing()
+                    await asyncio.sleep(_FAREWELL_SECONDS)  # the coordinator ends the stream; if not, this does
+                    call.cancel()
+                    return
+                await call.write(message)
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

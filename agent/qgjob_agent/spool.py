@@ -1,0 +1,160 @@
+"""The journal of results that the coordinator has not acknowledged.
+
+Lines of `checksum json`: `["+", [report, …]]` adds, `["-", [report_id, …]]` removes. One write a flush; what was
+written survives a kill -9 of the process. Results are not fsynced: losing the host's power
+loses its running tests as well, and both are requeued. A torn last line is dropped: nothing of it had been sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_COMPACT_BYTES = 8_000_000
+
+
+class Spool:
+    """The open journal. Every method raises OSError where the disk refuses; then nothing of that call is recorded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self.pending: dict[int, SpooledReport] = {}
+        self.dropped_bytes = 0
+        self._load()
+        self._size = os.fstat(self._fd).st_size
+
+    def _load(self) -> None:
+        content = self._path.read_bytes()
+        good = 0
+        for line in content.splitlines(keepends=True):
+            entry = _decode_line(line)
+            if entry is None:
+                break
+            self._apply(entry)
+            good += len(line)
+        self.dropped_bytes = len(content) - good
+        if self.dropped_bytes:
+            os.ftruncate(self._fd, good)
+
+    def _apply(self, entry: list[Any]) -> None:
+        sign, items = entry
+        if sign == "+":
+            for item in items:
+                report = _report_of(item)
+                self.pending[report.report_id] = report
+        else:
+            for report_id in items:
+                self.pending.pop(report_id, None)
+
+    def append(self, reports: list[SpooledReport]) -> None:
+        """Writes reports down; they survive this process when this returns."""
+        self._write(_line(["+", [_item_of(report) for report in reports]]))
+        for report in reports:
+            self.pending[report.report_id] = report
+
+    def remove(self, report_ids: list[int]) -> None:
+        """Forgets acknowledged reports. Empties the journal when nothing is left, rewrites it when it has grown."""
+        left = len(self.pending) - sum(report_id in self.pending for report_id in report_ids)
+        if left == 0:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+        else:
+            self._write(_line(["-", report_ids]))
+        for report_id in report_ids:
+            self.pending.pop(report_id, None)
+        if self._size > _COMPACT_BYTES:
+            self._compact()
+
+    def _write(self, line: bytes) -> None:
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError:
+            if written:
+                os.ftruncate(self._fd, self._size)  # half a line would hide all that follow
+            raise
+        self._size += len(line)
+
+    def _compact(self) -> None:
+        beside = self._path.with_suffix(".new")
+        content = _line(["+", [_item_of(report) for report in self.pending.values()]])
+        fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            view = content
+            while view:
+                view = view[os.write(fd, view) :]
+            os.fsync(fd)
+            beside.replace(self._path)
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd, self._size = fd, len(content)
+
+    def close(self) -> None:
+        """Ends the writing."""
+        os.close(self._fd)
+
+
+def _line(entry: list[Any]) -> bytes:
+    body = json.dumps(entry, separators=(",", ":")).encode()
+    return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def _decode_line(line: bytes) -> list[Any] | None:
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(body):
+        return None
+    entry: list[Any] = json.loads(body)
+    return entry
+
+
+def _item_of(report: SpooledReport) -> list[Any]:
+    """A report as a JSON array: shorter and faster than an object; the first five are its identity."""
+    body = report.body
+    head = [report.report_id, report.job_id, report.token, report.attempt, report.device_id]
+    if isinstance(body, TreeDead):
+        return [*head, "dead", body.cause.value, body.ended_at_ms, body.started]
+    result = body.result
+    return [
+        *head,
+        "finished",
+        body.outcome.value,
+        body.started_at_ms,
+        body.ended_at_ms,
+        body.duration_ms,
+        None if result is None else [result.passed, result.failed, result.skipped, result.duration_ms, result.summary],
+        body.error,
+        body.install_ms,
+        body.unresolvable,
+    ]
+
+
+def _report_of(item: list[Any]) -> SpooledReport:
+    report_id, job_id, token, attempt, device_id, kind, *rest = item
+    body: Finished | TreeDead
+    if kind == "dead":
+        cause, ended_at_ms, started = rest
+        body = TreeDead(DeathCause(cause), ended_at_ms, started)
+    else:
+        outcome, started_at_ms, ended_at_ms, duration_ms, result, error, install_ms, unresolvable = rest
+        body = Finished(
+            Outcome(outcome),
+            started_at_ms,
+            ended_at_ms,
+            duration_ms,
+            None if result is None else TestResult(*result),
+            error,
+            install_ms,
+            unresolvable,
+        )
+    return SpooledReport(report_id, job_id, token, attempt, device_id, body)

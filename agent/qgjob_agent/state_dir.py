@@ -1,0 +1,101 @@
+"""The directory that makes an agent the same agent after a restart: its lock, epoch, spool and executions."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+from qgjob_agent.errors import StateDirError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class StateDir:
+    """One agent's directory, held by one daemon at a time.
+
+    The lock is the kernel's, so it can't outlive its holder. `open` raises StateDirError naming who holds it.
+    """
+
+    def __init__(self, path: Path, lock_fd: int) -> None:
+        self.path = path
+        self._lock_fd = lock_fd
+
+    @classmethod
+    def open(cls, path: Path) -> StateDir:
+        """Makes the directory if need be and takes its lock."""
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            fd = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StateDirError(f"state_dir {str(path)!r} can't be used: {error.strerror}; choose another") from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise StateDirError(
+                f"state_dir {str(path)!r} is used by another agent (process {holder}); "
+                "stop it, or give this one its own agent_id and state_dir"
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return cls(path, fd)
+
+    @property
+    def spool(self) -> Path:
+        """The journal of results."""
+        return self.path / "spool.journal"
+
+    @property
+    def epoch(self) -> Path:
+        """The counter of sessions."""
+        return self.path / "epoch"
+
+    @property
+    def lease(self) -> Path:
+        """What supervisors read; see lease_file.py."""
+        return self.path / "lease"
+
+    @property
+    def executions(self) -> Path:
+        """One directory for each execution that is not yet done with."""
+        return self.path / "executions"
+
+    def close(self) -> None:
+        """Lets another daemon have the directory."""
+        os.close(self._lock_fd)
+
+
+class EpochFile:
+    """The counter of sessions. It only grows, and is on the disk before a session is begun.
+
+    Written in place and of a fixed width, so that a full disk does not keep the agent from connecting again.
+    """
+
+    _WIDTH = 20
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            text = os.pread(self._fd, self._WIDTH + 1, 0).decode("ascii", errors="replace").strip()
+        except OSError as error:
+            raise StateDirError(f"epoch file {str(path)!r} can't be used: {error.strerror}") from error
+        # A damaged counter starts again at 0: the coordinator's refusal names the epoch to jump above.
+        self.value = int(text) if text.isdigit() else 0
+
+    def raise_above(self, floor: int = 0) -> int:
+        """The next epoch, higher than every earlier one and than `floor`; on the disk when this returns.
+
+        Errors: OSError where the disk refuses; then the epoch must not be used.
+        """
+        value = max(self.value, floor) + 1
+        os.pwrite(self._fd, f"{value:0{self._WIDTH}d}\n".encode(), 0)
+        os.fsync(self._fd)
+        self.value = value
+        return value
+
+    def close(self) -> None:
+        """Ends the counting."""
+        os.close(self._fd)

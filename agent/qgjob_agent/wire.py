@@ -1,0 +1,307 @@
+"""Messages of the stream <-> values of the core. The only place that knows both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent.core import events, instructions
+from qgjob_agent.core.values import (
+    Assignment,
+    DeathCause,
+    DeviceView,
+    Finished,
+    Health,
+    HeldAttempt,
+    Outcome,
+    Phase,
+    Progress,
+    Started,
+    Target,
+    TreeDead,
+    Verdict,
+)
+from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import types_pb2 as types
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qgjob_agent.core.outbox import Report
+
+PROTOCOL_VERSION = 1
+
+_TARGET_TO_PB = {
+    Target.EMULATOR: types.TARGET_EMULATOR,
+    Target.DEVICE: types.TARGET_DEVICE,
+    Target.BROWSERSTACK: types.TARGET_BROWSERSTACK,
+}
+_TARGET_FROM_PB = {number: target for target, number in _TARGET_TO_PB.items()}
+_HEALTH = {
+    Health.UNKNOWN: types.DEVICE_HEALTH_UNKNOWN,
+    Health.GOOD: types.DEVICE_HEALTH_GOOD,
+    Health.BAD: types.DEVICE_HEALTH_BAD,
+    Health.MAINTENANCE: types.DEVICE_HEALTH_MAINTENANCE,
+}
+_OUTCOME = {
+    Outcome.PASSED: types.OUTCOME_PASSED,
+    Outcome.TEST_FAILED: types.OUTCOME_TEST_FAILED,
+    Outcome.TIMED_OUT: types.OUTCOME_TIMED_OUT,
+    Outcome.APP_CRASHED: types.OUTCOME_APP_CRASHED,
+    Outcome.DEVICE_ERROR: types.OUTCOME_DEVICE_ERROR,
+    Outcome.PROVIDER_ERROR: types.OUTCOME_PROVIDER_ERROR,
+}
+_PHASE = {
+    Phase.UNSTARTED: pb.ATTEMPT_PHASE_UNSTARTED,
+    Phase.RUNNING: pb.ATTEMPT_PHASE_RUNNING,
+    Phase.DYING: pb.ATTEMPT_PHASE_RUNNING,
+    Phase.SPOOLED: pb.ATTEMPT_PHASE_SPOOLED,
+}
+_CAUSE = {
+    DeathCause.REVOKED: pb.DEATH_CAUSE_REVOKED,
+    DeathCause.LEASE_LOST: pb.DEATH_CAUSE_LEASE_LOST,
+    DeathCause.SHUTDOWN: pb.DEATH_CAUSE_SHUTDOWN,
+    DeathCause.DEVICE_LOST: pb.DEATH_CAUSE_DEVICE_LOST,
+}
+_VERDICT = {
+    pb.REPORT_VERDICT_APPLIED: Verdict.APPLIED,
+    pb.REPORT_VERDICT_REPLAYED: Verdict.REPLAYED,
+    pb.REPORT_VERDICT_STALE: Verdict.STALE,
+}
+
+# ---- up ----
+
+
+def hello(told: instructions.SendHello) -> pb.ConnectRequest:
+    """The first message of a session."""
+    agent = told.agent
+    body = pb.Hello(
+        protocol_version=PROTOCOL_VERSION,
+        agent_id=agent.agent_id,
+        instance_id=agent.instance_id,
+        version=agent.version,
+        host=agent.host,
+        devices=[_device(view) for view in told.devices],
+        held=[_held(held) for held in told.held],
+        credit=told.credit,
+    )
+    return pb.ConnectRequest(epoch=told.epoch, hello=body)
+
+
+def _device(view: DeviceView) -> pb.DeviceInfo:
+    facts = view.facts
+    org_id, app_version_id = view.installed or (None, None)
+    return pb.DeviceInfo(
+        device_id=facts.device_id,
+        udid=facts.udid,
+        target=_TARGET_TO_PB[facts.target],
+        platform=facts.platform,
+        os_version=facts.os_version,
+        model=facts.model,
+        labels=facts.labels,
+        org_id=org_id,
+        app_version_id=app_version_id,
+        health=_HEALTH[view.health],
+        reason=view.reason,
+    )
+
+
+def _held(held: HeldAttempt) -> pb.HeldAttempt:
+    return pb.HeldAttempt(
+        job_id=held.job_id,
+        token=held.token,
+        attempt=held.attempt,
+        phase=_PHASE[held.phase],
+        device_id=held.device_id,
+    )
+
+
+def heartbeat(told: instructions.SendHeartbeat) -> pb.ConnectRequest:
+    """Renews the session and what it shows."""
+    body = pb.Heartbeat(seq=told.seq, held=[_held(held) for held in told.held])
+    return pb.ConnectRequest(epoch=told.epoch, heartbeat=body)
+
+
+def reports(told: instructions.SendReports) -> pb.ConnectRequest:
+    """Reports in the order in which things happened."""
+    return pb.ConnectRequest(epoch=told.epoch, reports=pb.Reports(reports=[_report(report) for report in told.reports]))
+
+
+def _report(report: Report) -> pb.Report:
+    what, body = report.lease.assignment, report.body
+    kind = type(body)
+    if kind is Started:
+        started = pb.Started(started_at_ms=body.started_at_ms)  # type: ignore[union-attr]  # hot path: no isinstance
+        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, started=started)
+    if isinstance(body, Finished):
+        finished = _finished(body)
+        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, finished=finished)
+    if isinstance(body, TreeDead):
+        dead = pb.TreeDead(cause=_CAUSE[body.cause], ended_at_ms=body.ended_at_ms, started=body.started)
+        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, tree_dead=dead)
+    if isinstance(body, Progress):
+        progress = pb.Progress(percent=body.percent)
+        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, progress=progress)
+    raise TypeError(f"no message for {kind.__name__}")
+
+
+def _finished(body: Finished) -> pb.Finished:
+    result = body.result
+    return pb.Finished(
+        outcome=_OUTCOME[body.outcome],
+        result=None
+        if result is None
+        else types.TestResult(
+            passed=result.passed,
+            failed=result.failed,
+            skipped=result.skipped,
+            duration_ms=result.duration_ms,
+            summary=result.summary,
+        ),
+        error=body.error,
+        started_at_ms=body.started_at_ms,
+        ended_at_ms=body.ended_at_ms,
+        install_ms=body.install_ms,
+        duration_ms=body.duration_ms,
+        unresolvable=body.unresolvable,
+    )
+
+
+def installed(told: instructions.SendInstalled) -> pb.ConnectRequest:
+    """One installation."""
+    body = pb.Installed(
+        device_id=told.device_id,
+        org_id=told.org_id,
+        app_version_id=told.app_version_id,
+        outcome=_OUTCOME[told.outcome],
+        install_ms=told.install_ms,
+        job_id=told.job_id,
+        token=told.token,
+    )
+    return pb.ConnectRequest(epoch=told.epoch, installed=body)
+
+
+def recall_answer(told: instructions.SendRecallAnswer) -> pb.ConnectRequest:
+    """What is given back and what is not."""
+    body = pb.RecallAnswer(recall_id=told.recall_id, released=told.released, kept=told.kept)
+    return pb.ConnectRequest(epoch=told.epoch, recall_answer=body)
+
+
+def inventory(told: instructions.SendInventory) -> pb.ConnectRequest:
+    """Devices that changed or went."""
+    body = pb.Inventory(changed=[_device(view) for view in told.changed], gone=told.gone)
+    return pb.ConnectRequest(epoch=told.epoch, inventory=body)
+
+
+def probe_result(told: instructions.SendProbeResult) -> pb.ConnectRequest:
+    """The answer to a probe."""
+    body = pb.ProbeResult(device_id=told.device_id, health=_HEALTH[told.health], reason=told.reason)
+    return pb.ConnectRequest(epoch=told.epoch, probe_result=body)
+
+
+def bye(told: instructions.SendBye) -> pb.ConnectRequest:
+    """The last message of a session."""
+    return pb.ConnectRequest(epoch=told.epoch, bye=pb.Bye(reason=told.reason))
+
+
+def log_chunk(epoch: int, job_id: str, token: str, offset: int, data: bytes) -> pb.ConnectRequest:
+    """A piece of an attempt's log."""
+    return pb.ConnectRequest(epoch=epoch, log=pb.LogChunk(job_id=job_id, token=token, offset=offset, data=data))
+
+
+UP: dict[type[Any], Callable[[Any], pb.ConnectRequest]] = {
+    instructions.SendHello: hello,
+    instructions.SendHeartbeat: heartbeat,
+    instructions.SendReports: reports,
+    instructions.SendInstalled: installed,
+    instructions.SendRecallAnswer: recall_answer,
+    instructions.SendInventory: inventory,
+    instructions.SendProbeResult: probe_result,
+    instructions.SendBye: bye,
+}
+
+# ---- down ----
+
+
+def event_of(message: pb.ConnectResponse) -> events.Event | None:
+    """What a message of the coordinator means to the core; None for one that this version does not know."""
+    kind = message.WhichOneof("body")
+    if kind is None:
+        return None
+    read = _DOWN.get(kind)
+    return None if read is None else read(message.epoch, getattr(message, kind))
+
+
+def _welcome(epoch: int, body: pb.Welcome) -> events.Welcomed:
+    return events.Welcomed(
+        epoch,
+        body.heartbeat_ms,
+        body.session_timeout_ms,
+        body.lease_ms,
+        body.kill_grace_ms,
+        list(body.adopted),
+        list(body.released),
+        list(body.revoked),
+    )
+
+
+def _heartbeat_ack(epoch: int, body: pb.HeartbeatAck) -> events.HeartbeatConfirmed:
+    return events.HeartbeatConfirmed(epoch, body.seq, list(body.revoked), list(body.released))
+
+
+def _assign(epoch: int, body: pb.Assign) -> events.Assigned:
+    return events.Assigned(epoch, [_assignment(item) for item in body.assignments])
+
+
+def _assignment(item: pb.Assignment) -> Assignment:
+    return Assignment(
+        item.job_id,
+        item.token,
+        item.attempt,
+        item.round,
+        item.device_id,
+        item.org_id,
+        item.app_version_id,
+        item.test_path,
+        _TARGET_FROM_PB.get(item.target),
+        dict(item.env),
+        item.build_digest if item.HasField("build_digest") else None,
+        item.suite_digest if item.HasField("suite_digest") else None,
+        item.timeout_ms,
+        item.silence_timeout_ms,
+        item.expected_ms,
+    )
+
+
+def _report_ack(epoch: int, body: pb.ReportAck) -> events.ReportsAcknowledged:
+    return events.ReportsAcknowledged(
+        epoch, [(entry.report_id, _VERDICT.get(entry.verdict, Verdict.STALE)) for entry in body.entries]
+    )
+
+
+def _recall(epoch: int, body: pb.Recall) -> events.Recalled:
+    return events.Recalled(epoch, body.recall_id, list(body.tokens))
+
+
+def _revoke(epoch: int, body: pb.Revoke) -> events.Revoked:
+    return events.Revoked(epoch, body.token, body.reason, body.grace_ms)
+
+
+def _device_command(epoch: int, body: pb.DeviceCommand) -> events.Event | None:
+    if body.kind == pb.DEVICE_COMMAND_KIND_DRAIN:
+        return events.DrainDevice(epoch, body.device_id)
+    if body.kind == pb.DEVICE_COMMAND_KIND_RESUME:
+        return events.ResumeDevice(epoch, body.device_id)
+    if body.kind == pb.DEVICE_COMMAND_KIND_PROBE:
+        return events.ProbeDevice(epoch, body.device_id)
+    return None
+
+
+_DOWN: dict[str, Callable[[int, Any], events.Event | None]] = {
+    "welcome": _welcome,
+    "heartbeat_ack": _heartbeat_ack,
+    "assign": _assign,
+    "report_ack": _report_ack,
+    "recall": _recall,
+    "revoke": _revoke,
+    "device_command": _device_command,
+}

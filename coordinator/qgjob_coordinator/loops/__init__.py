@@ -1,0 +1,1 @@
+"""What time and wake-ups drive: snapshot, plan, commit."""

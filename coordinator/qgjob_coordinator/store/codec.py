@@ -37,6 +37,7 @@ LETTER_STATUS = {letter: status for status, letter in STATUS_LETTER.items()}
 TARGET_LETTER = {Target.EMULATOR: "e", Target.DEVICE: "d", Target.BROWSERSTACK: "b"}
 LETTER_TARGET = {letter: target for target, letter in TARGET_LETTER.items()}
 
+_URL_SAFE = str.maketrans("+/", "-_")
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _loads = json.loads
 
@@ -47,7 +48,7 @@ def dumps(value: object) -> str:
 
 
 def _digest(text: str, size: int) -> str:
-    return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode()
+    return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode().translate(_URL_SAFE)
 
 
 @lru_cache(maxsize=65536)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.store import codec, keys
-from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
@@ -68,7 +68,11 @@ class JobStore:
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
         for gid, spec in groups.items():
             head += (gid, spec.app_version_id, spec.target.value)
-        reply = await self._runner.run("submit", keys.org(org_id), head + rows)
+        # The org is on the active set before and after its job is: see "active set" in docs/protocol.md.
+        active = Step(None, "", ("SADD", f"{keys.FLEET}act", org_id))
+        known = Step(None, "", ("SADD", f"{keys.FLEET}orgs", org_id))
+        steps = [active, known, Step("submit", keys.org(org_id), head + rows), active]
+        reply = (await self._runner.batch(steps))[2]
         if reply[0] == "CONFLICT":
             raise SubmitConflictError(reply[1] - 1)
         if reply[0] == "NEW":

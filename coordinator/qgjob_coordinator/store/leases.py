@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import codec, keys
-from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.types import (
     Claimed,
     ClaimWord,
@@ -55,23 +55,39 @@ class LeaseStore:
             for ulid, token in c.jobs:
                 attempt = reply[at]
                 if attempt > 0:
-                    spec = json.loads(reply[at + 2].partition("\n")[0])
-                    grants.append(Grant(ulid, token, attempt, reply[at + 1], spec))
+                    spec = json.loads(reply[at + 3].partition("\n")[0])
+                    grants.append(Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec))
                 elif attempt < 0:
                     over += 1
-                at += 3
+                at += 4
             answers.append(Claimed(word, tuple(grants), over))
         return answers
 
+    async def report(
+        self, org_id: str, started: Sequence[tuple[str, str, int]], endings: Sequence[Ending], now: int
+    ) -> tuple[list[ReportWord], list[Ended]]:
+        """Starts as (ulid, token, started at) and then endings, in one round trip."""
+        steps = []
+        if started:
+            args: list[Arg] = [now]
+            for row in started:
+                args += row
+            steps.append(Step("start", keys.org(org_id), args))
+        if endings:
+            steps.append(Step("finish", keys.org(org_id), self._finish_args(endings, now)))
+        replies = await self._runner.batch(steps)
+        words = [ReportWord(w) for w in replies[0]] if started else []
+        return words, _endings(replies[-1]) if endings else []
+
     async def start(self, org_id: str, started: Sequence[tuple[str, str, int]], now: int) -> list[ReportWord]:
         """(ulid, token, started at) triples: the attempts run."""
-        args: list[Arg] = [now]
-        for row in started:
-            args += row
-        return [ReportWord(w) for w in await self._runner.run("start", keys.org(org_id), args)]
+        return (await self.report(org_id, started, (), now))[0]
 
     async def finish(self, org_id: str, endings: Sequence[Ending], now: int) -> list[Ended]:
         """Attempts ended with an outcome of their own: a verdict, or a retry within its budget."""
+        return (await self.report(org_id, (), endings, now))[1]
+
+    def _finish_args(self, endings: Sequence[Ending], now: int) -> list[Arg]:
         args: list[Arg] = [now, *self._retry, keys.LOG_TTL_MS]
         for e in endings:
             args += (
@@ -81,19 +97,11 @@ class LeaseStore:
                 _CHARGE[e.charge],
                 e.started_at,
                 e.ended_at,
-                "1" if e.has_log else "",
+                ("l" if e.has_log else "") + ("i" if e.install_ms is not None else ""),
                 e.share,
                 codec.encode_record(e.outcome, e.duration_ms, e.install_ms, e.result, e.error),
             )
-        reply = await self._runner.run("finish", keys.org(org_id), args)
-        return [
-            Ended(
-                ReportWord(reply[i]),
-                codec.LETTER_STATUS[reply[i + 1]] if reply[i + 1] else None,
-                int(reply[i + 2]) if reply[i + 2] else None,
-            )
-            for i in range(0, len(reply), 3)
-        ]
+        return args
 
     async def release(self, org_id: str, releases: Sequence[Release], now: int) -> list[ReportWord]:
         """Leases end without an outcome: given back, killed, or revoked and dead."""
@@ -132,9 +140,17 @@ class LeaseStore:
             args += row
         await self._runner.run("progress", keys.org(org_id), args)
 
-    async def count_installs(self, org_id: str, gids: Sequence[str], saved: int) -> None:
-        """Installations done for groups, and attempts that found their build installed."""
-        await self._runner.run("installed", keys.org(org_id), [saved, *gids])
+
+def _endings(reply: list[str]) -> list[Ended]:
+    return [
+        Ended(
+            ReportWord(reply[i]),
+            codec.LETTER_STATUS[reply[i + 1]] if reply[i + 1] else None,
+            int(reply[i + 2]) if reply[i + 2].isdigit() else None,
+            Outcome(reply[i + 2]) if reply[i + 2].isalpha() or "_" in reply[i + 2] else None,
+        )
+        for i in range(0, len(reply), 3)
+    ]
 
 
 def _lost_record(message: str) -> str:

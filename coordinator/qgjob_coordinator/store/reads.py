@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -140,14 +141,12 @@ class JobReader:
             await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit)
         )
 
-    async def position(self, org_id: str, job: Job) -> int | None:
-        """Place of a queued job on its own queue, from 1; None when it is on none."""
-        gid = codec.group_id(job.app_version_id, job.target)
-        sig = codec.signature(job.requirements)
-        if job.avoid_devices:
-            sig = f"{sig}!{','.join(job.avoid_devices)}"
-        rank = await self._call("ZRANK", f"{keys.org(org_id)}q:{gid}:{sig}", job.ulid)
-        return None if rank is None else int(rank) + 1
+    async def positions(self, org_id: str, ulids: Sequence[str]) -> list[int | None]:
+        """Places of queued jobs among the ready jobs of their groups, from 1; None for one that is on no queue."""
+        if not ulids:
+            return []
+        reply = await self._runner.run("positions", keys.org(org_id), list(ulids))
+        return [int(x) or None for x in reply]
 
     async def counters(self, org_id: str) -> tuple[dict[tuple[Status, Target], int], int, int]:
         """Jobs by (status, target); installs; attempts that found their build installed."""
@@ -171,13 +170,8 @@ class JobReader:
         """Jobs that wait for their not_before."""
         return int(await self._call("ZCARD", f"{keys.org(org_id)}dl"))
 
-    async def _call(self, command: str, key: str, *args: str | int) -> object:  # type: ignore[misc]
+    async def _call(self, command: str, key: str, *args: str | int) -> Any:
         try:
             return await self._redis.execute_command(command, key, *args)
         except RedisError as e:
             raise unavailable(e) or e from e
-
-
-def distinct(items: Iterable[str]) -> list[str]:
-    """Each item once, in the order of its first appearance."""
-    return list(dict.fromkeys(items))

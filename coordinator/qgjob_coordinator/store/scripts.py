@@ -21,7 +21,6 @@ from redis.exceptions import (
     NoScriptError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
     TimeoutError,  # noqa: A004 - redis's own
 )
 
@@ -43,6 +42,15 @@ class Script:
     name: str
     text: str
     sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of a batch: a script with its prefix, or (script None) a plain command."""
+
+    script: str | None
+    prefix: str
+    args: Sequence[Arg]
 
 
 @cache
@@ -82,6 +90,39 @@ class ScriptRunner:
         finally:
             self._observe(name, time.perf_counter() - begun)
 
+    async def batch(self, steps: Sequence[Step]) -> list[Reply]:
+        """Several scripts and commands in one round trip, in order, each atomic by itself. Raises StoreUnavailableError.
+
+        All of them may be run twice; when the store does not know a script, the whole batch is repeated one by one.
+        """
+        begun = time.perf_counter()
+        pipe = self._redis.pipeline(transaction=False)
+        for step in steps:
+            if step.script is None:
+                pipe.execute_command(*step.args)
+            else:
+                pipe.execute_command("EVALSHA", script(step.script).sha, 1, step.prefix, *step.args)
+        try:
+            replies = await pipe.execute(raise_on_error=False)
+        except RedisError as e:
+            raise unavailable(e) or e from e
+        finally:
+            self._observe(next((s.script for s in steps if s.script), "command"), time.perf_counter() - begun)
+        if any(isinstance(r, NoScriptError) for r in replies):
+            return [await self._step(step) for step in steps]
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise unavailable(reply) or reply
+        return list(replies)
+
+    async def _step(self, step: Step) -> Reply:
+        if step.script is not None:
+            return await self._evaluate(script(step.script), step.prefix, step.args)
+        try:
+            return await self._redis.execute_command(*step.args)
+        except RedisError as e:
+            raise unavailable(e) or e from e
+
     async def _evaluate(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         for attempt in (1, 2):
             try:
@@ -98,7 +139,5 @@ class ScriptRunner:
     async def _load_and_run(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         try:
             return await self._redis.execute_command("EVAL", s.text, 1, prefix, *args)
-        except ResponseError as e:
-            raise unavailable(e) or e from e
         except RedisError as e:
             raise unavailable(e) or e from e

@@ -83,9 +83,12 @@ class Store:
         """Orgs in which the agent may have leases."""
         return await self._members(f"{keys.FLEET}ao:{agent_id}")
 
-    async def publish(self, message: str) -> None:
-        """A hint to other coordinators; may be lost."""
-        await self._do(self._redis.publish(keys.WAKE_CHANNEL, message))
+    async def publish(self, message: str) -> int:
+        """A hint to all coordinators, this one too; may be lost. How many listened."""
+        try:
+            return int(await self._redis.publish(keys.WAKE_CHANNEL, message))
+        except RedisError as e:
+            raise unavailable(e) or e from e
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Calls `heard` with each hint until the connection ends. Raises StoreUnavailableError then."""

@@ -64,6 +64,7 @@ class Grant:
     token: str
     attempt: int
     round: int
+    created_at: int
     spec: dict[str, object]
 
 
@@ -104,11 +105,12 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What the report of an Ending did: the job's status after it, and when a retry is due."""
+    """What the report of an Ending did: the job's status after it, and when a retry is due or its outcome."""
 
     word: ReportWord
     status: Status | None
     not_before: int | None
+    outcome: Outcome | None = None
 
 
 class ReleaseCharge(StrEnum):

@@ -3,7 +3,7 @@
 -- ARGV    1 now (ms) 2 attempts the org may hold, or -1; then for each device: agent, epoch, device, gid, devices that
 --         the plan saw serving the group (-1 for a warm device), jobs, and for each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK, for each job: attempt (0 refused,
---         -1 over the quota), round, spec. The same token again is granted again.
+--         -1 over the quota), round, order, spec. The same token again is granted again.
 --!include lib/org
 local now, quota = ARGV[1], num(ARGV[2])
 local held = 0
@@ -40,7 +40,7 @@ while at <= #ARGV do
     for i = first, first + 2 * jobs - 2, 2 do
       local ulid, token = ARGV[i], ARGV[i + 1]
       local key = P .. 'j:' .. ulid
-      local v = call('HMGET', key, 's', 'l', 'k', 'n', 'r', 'v', 'g', 'sb', 'av', 'ag')
+      local v = call('HMGET', key, 's', 'l', 'k', 'n', 'r', 'v', 'g', 'sb', 'av', 'ag', 'o')
       local attempt = 0
       if v[2] and v[3] == token and v[10] == agent then
         attempt = num(v[4])
@@ -61,6 +61,7 @@ while at <= #ARGV do
       end
       answer[#answer + 1] = attempt
       answer[#answer + 1] = num(v[5] or 1)
+      answer[#answer + 1] = v[11] or ''
       answer[#answer + 1] = ''
       if attempt > 0 then granted[#granted + 1] = { #answer, P .. 'd:' .. ulid } end
     end

@@ -1,9 +1,10 @@
 -- Attempts ended with an outcome of their own; their trees are dead.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 backoff base (ms) 3 backoff cap (ms) 4 infra retries 5 log ttl (ms); then for each attempt:
---         ulid, token, outcome, charge (P passed, T, I, F), started (ms), ended (ms), '1' if it has a log,
---         share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
--- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now (letter, '' if unknown), not_before or ''
+--         ulid, token, outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited
+--         for an installation), share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
+-- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now (letter, '' if unknown), and if it
+--         did something: the job's outcome, or not_before of its retry, or ''
 --!include lib/org
 --!include lib/attempt
 local WIDTH = 9
@@ -14,21 +15,29 @@ for i = 6, #ARGV, WIDTH do
   local j = load(ulid)
   local word, wait = 'STALE', ''
   if j and j.l and j.k == token then
-    if ARGV[i + 6] == '1' then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, ARGV[5]) end
+    if string.find(ARGV[i + 6], 'l', 1, true) then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, ARGV[5]) end
     if j.rv then
       release(j, now, ARGV[i + 5], 'N', '', retry)
     else
       word = 'APPLIED'
       retry.share = ARGV[i + 7]
       record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 8])
+      if string.find(ARGV[i + 6], 'i', 1, true) then
+        count('installs', 1)
+        call('HINCRBY', P .. 'g:' .. j.g, 'i', 1)
+      else
+        count('saved', 1)
+      end
       drop_lease(j)
       if charge == 'P' then
-        verdict(j, now, 'c', num(j.tr) > 0 and 'flaky' or 'passed')
+        wait = num(j.tr) > 0 and 'flaky' or 'passed'
+        verdict(j, now, 'c', wait)
       else
         fail(j, now, outcome, charge, retry)
       end
       clear_lease(ulid)
       if j.s == 'q' then wait = call('HGET', P .. 'j:' .. ulid, 'nb') or '' end
+      if j.s == 'f' then wait = outcome end
     end
   elseif j and had_token(ulid, token) then
     word = 'REPLAYED'

@@ -1,0 +1,147 @@
+"""The coordinator's settings: one frozen object, made at start from the environment and `.env`.
+
+Each setting is read from `QGJOB_<NAME>`, then `<NAME>`, then the same in `.env`. Nothing else reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.model.enums import Priority, Target
+
+PREFIX = "QGJOB_"
+LEASE_MARGIN_SECONDS = 2.0
+"""A coordinator gives an attempt up so long after its lease; the agent has killed it at 0.8 of the lease."""
+
+
+def _setting(name: str, default: object, *aliases: str, **limits: Any) -> Any:
+    names = [PREFIX + name, name, *aliases]
+    return Field(default=default, validation_alias=AliasChoices(*names), **limits)
+
+
+class Settings(BaseSettings):
+    """Every setting of the coordinator, with its unit in its name. `env.example` says what each is for."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=".env", env_ignore_empty=True)
+
+    host: str = _setting("HOST", "127.0.0.1", min_length=1)
+    port: int = _setting("PORT", 3000, ge=0, le=65535)
+    grpc_port: int = _setting("GRPC_PORT", 50051, ge=0, le=65535)
+    redis_url: str = _setting("REDIS_URL", "redis://localhost:6379", pattern=r"^(rediss?|unix)://")
+    redis_pool_size: int = _setting("REDIS_POOL_SIZE", 32, ge=4, le=10_000)
+    environment: Literal["development", "production"] = _setting("ENVIRONMENT", "development", "NODE_ENV")
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = _setting("ALLOWED_ORIGINS", ("http://localhost:3000",))
+    log_level: Literal["error", "warn", "info", "debug"] = _setting("LOG_LEVEL", "info")
+    max_retries: int = _setting("MAX_RETRIES", 3, ge=0, le=100)
+    infra_max_retries: int = _setting("INFRA_MAX_RETRIES", 5, ge=0, le=100)
+    default_priority: Priority = _setting("DEFAULT_PRIORITY", Priority.MEDIUM)
+    default_target: Target = _setting("DEFAULT_TARGET", Target.EMULATOR)
+    group_max_devices: int | None = _setting("GROUP_MAX_DEVICES", None, ge=1)
+    max_running_per_org: int | None = _setting("MAX_RUNNING_PER_ORG", None, ge=1)
+    retention_days: float = _setting("RETENTION_DAYS", 7.0, gt=0, le=3650)
+    durability: Literal["everysec", "always"] = _setting("DURABILITY", "everysec")
+    heartbeat_seconds: float = _setting("HEARTBEAT_SECONDS", 5.0, gt=0, le=3600)
+    session_timeout_seconds: float = _setting("SESSION_TIMEOUT_SECONDS", 15.0, gt=0, le=86_400)
+    lease_seconds: float = _setting("LEASE_SECONDS", 60.0, gt=0, le=86_400)
+    attempt_timeout_seconds: float = _setting("ATTEMPT_TIMEOUT_SECONDS", 1800.0, gt=0, le=86_400)
+    silence_timeout_seconds: float = _setting("SILENCE_TIMEOUT_SECONDS", 300.0, gt=0, le=86_400)
+    kill_grace_seconds: float = _setting("KILL_GRACE_SECONDS", 10.0, ge=0, le=600)
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _comma_list(cls, value: object) -> object:
+        return tuple(x.strip() for x in value.split(",") if x.strip()) if isinstance(value, str) else value
+
+    @field_validator("default_priority", mode="before")
+    @classmethod
+    def _priority_word(cls, value: object) -> object:
+        if isinstance(value, str):
+            words = {p.word: p for p in Priority}
+            if value.lower() not in words:
+                raise ValueError(f"use one of {', '.join(words)}")
+            return words[value.lower()]
+        return value
+
+    @field_validator("log_level", "environment", "durability", "default_target", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def production(self) -> bool:
+        """JSON logs, no embedded store."""
+        return self.environment == "production"
+
+    @property
+    def give_up_seconds(self) -> float:
+        """When an attempt of a silent agent is given up."""
+        return self.lease_seconds + LEASE_MARGIN_SECONDS * self.lease_seconds / 60.0
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment, then `.env`; no secret files."""
+        return init_settings, env_settings, dotenv_settings
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings of this process. Raises ConfigError with one line that names setting, value and source."""
+        try:
+            settings = cls()
+        except ValidationError as e:
+            raise ConfigError(_one_line(e)) from None
+        settings._check_times()
+        return settings
+
+    def _check_times(self) -> None:
+        if self.session_timeout_seconds < 2 * self.heartbeat_seconds:
+            raise ConfigError(
+                f"SESSION_TIMEOUT_SECONDS: {self.session_timeout_seconds:g} is under two heartbeats "
+                f"(HEARTBEAT_SECONDS is {self.heartbeat_seconds:g}); one late heartbeat would end a session"
+            )
+        if self.lease_seconds < 2 * self.session_timeout_seconds:
+            raise ConfigError(
+                f"LEASE_SECONDS: {self.lease_seconds:g} is under two session timeouts "
+                f"(SESSION_TIMEOUT_SECONDS is {self.session_timeout_seconds:g}); a short outage would kill tests"
+            )
+
+
+def _source(names: tuple[str, ...]) -> tuple[str, str]:
+    """(name, where it was set) of the alias that gave a setting its value."""
+    env: Mapping[str, str | None] = os.environ
+    file = dotenv_values(".env") if Path(".env").is_file() else {}
+    for where, values in (("the environment", env), (str(Path(".env").resolve()), file)):
+        for name in names:
+            if values.get(name):
+                return name, where
+    return names[-1], "the defaults"
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    word = str(first["loc"][0])
+    names = next(
+        (
+            tuple(str(c) for c in f.validation_alias.choices)
+            for f in Settings.model_fields.values()
+            if isinstance(f.validation_alias, AliasChoices) and word in f.validation_alias.choices
+        ),
+        (word,),
+    )
+    name, where = _source(names)
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{name}: {first['input']!r} (from {where}) is not valid: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,59 @@
+"""Wake-ups: within this process at once, to other coordinators as a hint that may be lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+
+class Hub:
+    """Who waits for what. Nothing here is state: what is missed is found by the next timer."""
+
+    def __init__(self) -> None:
+        self._work_listeners: list[Callable[[str], None]] = []
+        self._changed: dict[str, set[asyncio.Event]] = {}
+        self._hints: set[str] = set()
+        self.hints_due = asyncio.Event()
+
+    def on_work(self, listener: Callable[[str], None]) -> None:
+        """`listener(org_id)` is called when an org may have work, or (with "") when a device may be free."""
+        self._work_listeners.append(listener)
+
+    def work(self, org_id: str, *, local: bool = True) -> None:
+        """The org may have work for a device."""
+        for listener in self._work_listeners:
+            listener(org_id)
+        if local and org_id:
+            self.hint(f"work {org_id}")
+
+    def changed(self, org_id: str, *, local: bool = True) -> None:
+        """Jobs of the org changed: watchers look again."""
+        for event in self._changed.get(org_id, ()):
+            event.set()
+        if local:
+            self.hint(f"changed {org_id}")
+
+    def subscribe(self, org_id: str) -> asyncio.Event:
+        """An event that is set whenever the org's jobs change; give it back with `unsubscribe`."""
+        event = asyncio.Event()
+        self._changed.setdefault(org_id, set()).add(event)
+        return event
+
+    def unsubscribe(self, org_id: str, event: asyncio.Event) -> None:
+        """Ends a subscription."""
+        events = self._changed.get(org_id)
+        if events is not None:
+            events.discard(event)
+            if not events:
+                del self._changed[org_id]
+
+    def hint(self, message: str) -> None:
+        """Tells the other coordinators, together with what else there is to tell."""
+        self._hints.add(message)
+        self.hints_due.set()
+
+    def take_hints(self) -> list[str]:
+        """What is to be told, once."""
+        hints, self._hints = sorted(self._hints), set()
+        self.hints_due.clear()
+        return hints

@@ -1,0 +1,60 @@
+"""What one session knows of its devices and of the attempts they hold. Pure bookkeeping; the truth is in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from qgjob_coordinator.model.enums import DeviceHealth
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.policy.snapshot import DeviceView
+
+
+@dataclass(slots=True)
+class Lease:
+    """An attempt that an agent holds. `lost_beats` counts heartbeats that should have shown it and did not."""
+
+    org_id: str
+    ulid: str
+    token: str
+    gid: str
+    device_id: str
+    attempt: int
+    started: bool = False
+    has_log: bool = False
+    lost_beats: int = 0
+
+
+@dataclass(slots=True)
+class Slot:
+    """A device of a session. `leases` are in the order in which they are carried out."""
+
+    info: DeviceInfo
+    labels: dict[str, str] = field(default_factory=dict)
+    hold: Hold | None = None
+    installed: tuple[str, str] | None = None
+    leases: dict[str, Lease] = field(default_factory=dict)
+    # Tokens that the agent holds and the store does not grant: the device is not free until their end is reported.
+    strays: set[str] = field(default_factory=set)
+
+    def takes_work(self, now: int) -> bool:
+        """Whether health and holds allow new work."""
+        if self.strays or self.info.health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
+            return False
+        return self.hold is None or self.hold.over(now)
+
+    def view(self, agent_id: str) -> DeviceView:
+        """The device as the policy sees it."""
+        i = self.info
+        first = next(iter(self.leases.values()), None)
+        return DeviceView(
+            device_id=i.device_id,
+            agent_id=agent_id,
+            target=i.target,
+            platform=i.platform,
+            os_version=i.os_version,
+            model=i.model,
+            labels=self.labels,
+            installed=self.installed,
+            held=len(self.leases),
+            holds_for=(first.org_id, first.gid) if first else None,
+        )

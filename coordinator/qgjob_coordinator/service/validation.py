@@ -1,0 +1,139 @@
+"""The contract's rules for what callers send. Nothing here touches the store."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from qgjob_coordinator.errors import InvalidError
+
+ID_RULE = "use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
+# Control characters, bidi controls, lone surrogates.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_PATH = re.compile(
+    r"(?![-/])(?:(?!\.\.)[^\x00-\x1f\x7f-\x9f\\\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]){1,512}\Z"
+)
+
+MAX_PATH_BYTES = 512
+MAX_PAIRS = 64
+MAX_VALUE = 1024
+MAX_ENV_VALUE = 32 * 1024
+MAX_TEXT = 500
+MAX_INT = 2**53
+
+
+def shown(value: object) -> str:
+    """A value in an error message: quoted, and cut."""
+    text = ascii(value)
+    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+
+
+@lru_cache(maxsize=65536)
+def is_id(value: str) -> bool:
+    """Whether `value` is an id of the contract."""
+    return _ID.match(value) is not None
+
+
+def check_id(field: str, value: object) -> str:
+    """An id of the contract. Raises InvalidError."""
+    if isinstance(value, str) and is_id(value):
+        return value
+    if value in (None, ""):
+        raise InvalidError(field, f"is required; {ID_RULE}")
+    raise InvalidError(field, f"{shown(value)} is not an id; {ID_RULE}")
+
+
+def is_ulid(value: str) -> bool:
+    """Whether `value` is an upper-case ULID."""
+    return _ULID.match(value) is not None
+
+
+def split_job_id(value: object, field: str = "job_id") -> tuple[str, str]:
+    """(org_id, ULID) of a job id. Raises InvalidError for one that is malformed."""
+    if isinstance(value, str):
+        org, tilde, ulid = value.partition("~")
+        if tilde and is_id(org) and is_ulid(ulid):
+            return org, ulid
+    if value in (None, ""):
+        raise InvalidError(field, "is required; it looks like <org_id>~<ULID>")
+    raise InvalidError(field, f"{shown(value)} is not a job id; it looks like <org_id>~<ULID>")
+
+
+def check_path(field: str, value: object) -> str:
+    """A test path. Raises InvalidError that says which rule it breaks."""
+    if isinstance(value, str) and _PATH.match(value) and len(value.encode()) <= MAX_PATH_BYTES:
+        return value
+    if value in (None, ""):
+        raise InvalidError(field, "is required; give the test file's path relative to its suite")
+    if not isinstance(value, str):
+        raise InvalidError(field, f"{shown(value)} is not a text")
+    raise InvalidError(field, f"{shown(value)} {_path_fault(value)}")
+
+
+def _path_fault(value: str) -> str:
+    if value.startswith("/"):
+        return "is absolute; give the path relative to the suite"
+    if value.startswith("-"):
+        return "begins with '-', which programs take for an option; put './' in front"
+    if ".." in value:
+        return "contains '..'; name a file inside the suite"
+    if "\\" in value:
+        return "contains a backslash; separate folders by '/'"
+    if _CONTROL.search(value):
+        return "contains a control character"
+    return f"is longer than {MAX_PATH_BYTES} bytes"
+
+
+def check_text(field: str, value: object, most: int = MAX_TEXT) -> str:
+    """One line for people: no control characters. Raises InvalidError."""
+    if not isinstance(value, str):
+        raise InvalidError(field, f"{shown(value)} is not a text")
+    if len(value) > most:
+        raise InvalidError(field, f"is {len(value)} characters long; at most {most} are kept")
+    if _CONTROL.search(value):
+        raise InvalidError(field, f"{shown(value)} contains a control character")
+    return value
+
+
+def check_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
+    """Labels: ids to short texts. Raises InvalidError."""
+    if len(value) > MAX_PAIRS:
+        raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
+    return {check_id(f"{field} key", k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
+
+
+def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:
+    """Environment variables of a test. Raises InvalidError."""
+    if len(value) > MAX_PAIRS:
+        raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
+    for name, text in value.items():
+        if not _ENV_NAME.match(name):
+            raise InvalidError(field, f"{shown(name)} is not a variable's name; use letters, digits and '_'")
+        if name.upper().startswith("QGJOB_"):
+            raise InvalidError(f"{field}.{name}", "is reserved; names that begin with QGJOB_ are set by the agent")
+        if not isinstance(text, str) or "\0" in text or len(text) > MAX_ENV_VALUE:
+            raise InvalidError(f"{field}.{name}", f"must be a text of at most {MAX_ENV_VALUE} characters without NUL")
+    return {k: str(v) for k, v in value.items()}
+
+
+def check_number(field: str, value: object, low: float, high: float) -> float:
+    """A finite number within bounds. Raises InvalidError."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidError(field, f"{shown(value)} is not a number")
+    if not math.isfinite(value) or not low <= value <= high:
+        raise InvalidError(field, f"{value:g} is out of range; use {low:g} to {high:g}")
+    return value
+
+
+def check_int(field: str, value: object, low: int, high: int) -> int:
+    """A whole number within bounds. Raises InvalidError."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidError(field, f"{shown(value)} is not a whole number")
+    if not low <= value <= high:
+        raise InvalidError(field, f"{value} is out of range; use {low} to {high}")
+    return value

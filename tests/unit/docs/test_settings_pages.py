@@ -1,0 +1,112 @@
+"""env.example and examples/agent.toml list the settings that the programs have."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from qgjob_agent.config import AgentConfig, DeviceConfig
+from qgjob_coordinator.config import PREFIX, Settings
+
+ROOT = Path(__file__).parents[3]
+ENV_EXAMPLE = (ROOT / "env.example").read_text(encoding="utf-8")
+AGENT_TOML = (ROOT / "examples" / "agent.toml").read_text(encoding="utf-8")
+
+
+def uncommented(text: str) -> str:
+    """The file with its example values in force: comments are sentences, settings in comments have an equals sign."""
+    return re.sub(r"^# (?=(# )?(\[\[|[a-z_]+ = ))", "", text, flags=re.MULTILINE)
+
+
+def keys(model: type[BaseModel]) -> dict[str, object]:
+    """The names of a model's settings, and those of its tables."""
+    found: dict[str, object] = {}
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        found[name] = keys(annotation) if nested else None
+    return found
+
+
+def names(table: dict[str, object]) -> dict[str, object]:
+    return {
+        name: names(value) if isinstance(value, dict) and name != "labels" else None for name, value in table.items()
+    }
+
+
+def test_agent_toml_names_every_setting_and_no_other():
+    listed = tomllib.loads(uncommented(AGENT_TOML))
+    devices = listed.pop("devices")
+    expected = keys(AgentConfig)
+    expected.pop("devices")
+    assert names(listed) == expected
+    assert names(devices[0]) == keys(DeviceConfig)
+
+
+def test_what_agent_toml_sets_is_the_default():
+    set_there = tomllib.loads(AGENT_TOML)
+    defaults = AgentConfig(agent_id="any").model_dump(mode="json")
+
+    def check(table: dict[str, object], default: dict[str, object], path: str) -> None:
+        for name, value in table.items():
+            if isinstance(value, dict):
+                check(value, default[name], f"{path}{name}.")
+            else:
+                assert value == default[name], f"{path}{name}"
+
+    check(set_there, defaults, "")
+
+
+def test_the_files_of_the_examples_are_valid():
+    for name in ("agent.toml", "agent-demo.toml"):
+        text = (ROOT / "examples" / name).read_text(encoding="utf-8")
+        AgentConfig.model_validate(tomllib.loads(text))
+
+
+def env_section(title: str) -> dict[str, str | None]:
+    """The settings of a section; those in comments have no default."""
+    _, _, section = ENV_EXAMPLE.partition(f"\n# --- {title}")
+    section = section.partition("\n# --- ")[0]
+    found = re.findall(r"^(# )?([A-Z_]+)=(.*)$", section, re.MULTILINE)
+    return {name: None if comment else value for comment, name, value in found}
+
+
+def coordinator_names() -> set[str]:
+    aliases = [field.validation_alias.choices for field in Settings.model_fields.values()]
+    return {str(choices[0]).removeprefix(PREFIX) for choices in aliases}
+
+
+def test_env_example_names_every_setting_of_the_coordinator_and_no_other():
+    assert set(env_section("Coordinator")) == coordinator_names()
+
+
+def test_the_contract_names_every_setting_of_the_coordinator():
+    contract = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+    row = next(line for line in contract.splitlines() if line.startswith("| coordinator | `HOST`"))
+    assert set(re.findall(r"`([A-Z_]+)`", row)) - {"NODE_ENV"} == coordinator_names()
+
+
+def test_the_defaults_of_env_example_are_those_of_the_coordinator(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in coordinator_names():
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(PREFIX + name, raising=False)
+    monkeypatch.delenv("NODE_ENV", raising=False)
+    defaults = Settings.load()
+    for name, value in env_section("Coordinator").items():
+        if value is None:
+            assert getattr(defaults, name.lower()) is None
+        else:
+            monkeypatch.setenv(name, value)
+    assert Settings.load() == defaults
+
+
+def test_the_agent_settings_of_env_example_exist():
+    section = env_section("Agents")
+    known = {name.upper() for name in AgentConfig.model_fields}
+    assert set(section) - {"QGJOB_AGENT_CONFIG"} <= known
+    assert AgentConfig(agent_id="any").drain_seconds == float(section["DRAIN_SECONDS"])
+    assert AgentConfig(agent_id="any").runner == section["RUNNER"]

@@ -11,7 +11,7 @@ from qgjob_coordinator.policy.snapshot import DeviceView
 
 @dataclass(slots=True)
 class Lease:
-    """An attempt that an agent holds. `lost_beats` counts heartbeats that should have shown it and did not."""
+    """An attempt that an agent holds. `unseen_beats` counts heartbeats that should have shown it."""
 
     org_id: str
     ulid: str
@@ -21,7 +21,7 @@ class Lease:
     attempt: int
     started: bool = False
     has_log: bool = False
-    lost_beats: int = 0
+    unseen_beats: int = 0
 
 
 @dataclass(slots=True)
@@ -30,6 +30,7 @@ class Slot:
 
     info: DeviceInfo
     labels: dict[str, str] = field(default_factory=dict)
+    operator_labels: dict[str, str] = field(default_factory=dict)
     hold: Hold | None = None
     installed: tuple[str, str] | None = None
     leases: dict[str, Lease] = field(default_factory=dict)

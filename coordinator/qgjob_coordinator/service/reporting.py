@@ -1,0 +1,274 @@
+"""Reports of an agent: to the store, together while it is busy, and acknowledged when they are there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import Charge, Outcome, Status
+from qgjob_coordinator.model.failures import charge_of, error_class_of
+from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import (
+    DeadReport,
+    DeathCause,
+    FinishedReport,
+    ProgressReport,
+    Report,
+    ReportAck,
+    StartedReport,
+    Verdict,
+)
+from qgjob_coordinator.service.occupancy import Occupants
+from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.codec import LETTER_TARGET
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord
+from qgjob_coordinator.telemetry import Telemetry
+
+MOST = 500
+"""Reports in one round; bounds how long a script may hold the store."""
+STORE_PAUSE_SECONDS = 0.2
+
+_VERDICT = {
+    ReportWord.APPLIED: Verdict.APPLIED,
+    ReportWord.REPLAYED: Verdict.REPLAYED,
+    ReportWord.STALE: Verdict.STALE,
+}
+# A started attempt that ended without an outcome: whose budget it uses up.
+_CAUSE_CHARGE = {
+    DeathCause.REVOKED: ReleaseCharge.NOBODY,
+    DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, not of the test
+    DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
+    DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
+}
+_CAUSE_TEXT = {
+    DeathCause.REVOKED: "the lease was revoked",
+    DeathCause.LEASE_LOST: "no heartbeat was confirmed in time, so the agent ended the attempt",
+    DeathCause.SHUTDOWN: "the agent was shut down",
+    DeathCause.DEVICE_LOST: "the device went away",
+}
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _OrgReports:
+    """One round's reports of one org, by kind."""
+
+    started: list[StartedReport] = field(default_factory=list)
+    finished: list[FinishedReport] = field(default_factory=list)
+    dead: list[DeadReport] = field(default_factory=list)
+    progress: dict[str, ProgressReport] = field(default_factory=dict)
+
+
+class Reporter:
+    """Takes the reports of one session to the store."""
+
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        hub: Hub,
+        telemetry: Telemetry,
+        occupants: Occupants,
+        on_retry_due: Callable[[str, int], None],
+        *,
+        log_transitions: bool,
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._occupants = occupants
+        self._on_retry_due = on_retry_due
+        self._log_transitions = log_transitions
+        self._pending: list[Report] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def put(self, reports: Sequence[Report]) -> None:
+        """Reports came in; they are written with whatever else has come by the time the store is free."""
+        self._pending += reports
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Waits for the round that is under way; what is left stays in the agent's spool."""
+        self._pending.clear()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            while self._pending:
+                batch = self._pending[:MOST]
+                del self._pending[:MOST]
+                await self._round(batch)
+        finally:
+            self._task = None
+
+    async def _round(self, batch: list[Report]) -> None:
+        by_org: dict[str, _OrgReports] = {}
+        for report in batch:
+            org = by_org.get(report.org_id)
+            if org is None:
+                org = by_org[report.org_id] = _OrgReports()
+            if isinstance(report, FinishedReport):
+                org.finished.append(report)
+            elif isinstance(report, StartedReport):
+                org.started.append(report)
+            elif isinstance(report, DeadReport):
+                org.dead.append(report)
+            else:
+                org.progress[report.token] = report
+        now = wall_ms()
+        results = await asyncio.gather(*(self._org(o, r, now) for o, r in by_org.items()), return_exceptions=True)
+        freed = False
+        again: set[str] = set()
+        for org_id, result in zip(by_org, results, strict=True):
+            if isinstance(result, StoreUnavailableError):
+                log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=result.message)
+                again.add(org_id)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                freed = freed or result
+        if again:
+            # Not acknowledged, so the agent keeps them; scripts may run twice, so they are simply written again.
+            self._pending[:0] = [r for r in batch if r.org_id in again]
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
+        if freed:
+            self._hub.work("", local=False)
+
+    async def _org(self, org_id: str, r: _OrgReports, now: int) -> bool:
+        """Writes one org's reports and acknowledges them; whether a device was freed."""
+        acks: list[tuple[int, Verdict]] = []
+        if r.started or r.finished:
+            endings = [self._ending(x, now) for x in r.finished]
+            starts = [(x.ulid, x.token, min(x.started_at, now)) for x in r.started]
+            words, ended = await self._store.leases.report(org_id, starts, endings, now)
+            for started, word in zip(r.started, words, strict=True):
+                self._after_start(started, word)
+                acks.append((started.report_id, _VERDICT[word]))
+            self._after_end(org_id, r.finished, endings, ended)
+            acks += [(x.report_id, _VERDICT[e.word]) for x, e in zip(r.finished, ended, strict=True)]
+        if r.dead:
+            releases = [self._release(x, now) for x in r.dead]
+            for dead, word in zip(r.dead, await self._store.leases.release(org_id, releases, now), strict=True):
+                self._after_death(dead, word)
+                acks.append((dead.report_id, _VERDICT[word]))
+        if r.progress:
+            rows = [(p.ulid, p.token, p.percent) for p in r.progress.values()]
+            await self._store.leases.progress(org_id, rows, now)
+            acks += [(p.report_id, Verdict.APPLIED) for p in r.progress.values()]
+        self._session.say(ReportAck(tuple(acks)))
+        self._hub.changed(org_id)
+        if r.dead:
+            self._hub.work(org_id)
+        return bool(r.finished or r.dead)
+
+    def _ending(self, x: FinishedReport, now: int) -> Ending:
+        lease = self._session.leases.get(x.token)
+        charge: Charge | None = None
+        error: JobError | None = None
+        if x.outcome is not Outcome.PASSED:
+            charge = charge_of(x.outcome, unresolvable=x.unresolvable)
+            error = JobError(error_class_of(charge), x.error or f"the attempt ended as {x.outcome.value}")
+        ended_at = min(x.ended_at, now)
+        return Ending(
+            ulid=x.ulid,
+            token=x.token,
+            outcome=x.outcome,
+            charge=charge,
+            started_at=min(x.started_at, ended_at),
+            ended_at=ended_at,
+            duration_ms=x.duration_ms,
+            share=random.random() if charge else 0.0,  # noqa: S311 - jitter
+            install_ms=x.install_ms,
+            result=x.result,
+            error=error,
+            has_log=lease is not None and lease.has_log,
+        )
+
+    def _release(self, x: DeadReport, now: int) -> Release:
+        text = f"{_CAUSE_TEXT[x.cause]} (agent {self._session.agent_id})"
+        return Release(
+            x.ulid, x.token, min(x.ended_at, now), _CAUSE_CHARGE[x.cause], text, random.random()  # noqa: S311 - jitter
+        )
+
+    def _after_start(self, x: StartedReport, word: ReportWord) -> None:
+        lease = self._session.leases.get(x.token)
+        if lease is not None:
+            lease.started = True
+        if word is ReportWord.APPLIED and self._log_transitions:
+            attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
+            log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
+
+    def _after_end(
+        self, org_id: str, reports: list[FinishedReport], endings: list[Ending], ended: list[Ended]
+    ) -> None:
+        finished: Counter[tuple[str, str]] = Counter()
+        attempts: Counter[str] = Counter()
+        for x, ending, e in zip(reports, endings, ended, strict=True):
+            lease = self._session.drop(x.token)
+            if lease is not None:
+                self._occupants.touch(lease.device_id)
+            if e.word is not ReportWord.APPLIED:
+                continue
+            attempts[x.outcome.value] += 1
+            self._telemetry.run_seconds.observe(x.duration_ms / 1000)
+            if e.status is Status.QUEUED:
+                if e.not_before is not None:
+                    self._on_retry_due(org_id, e.not_before)
+                else:
+                    self._hub.work(org_id)
+            elif e.outcome is not None:
+                target = LETTER_TARGET[lease.gid[0]].value if lease else "unknown"
+                finished[e.outcome.value, target] += 1
+            if self._log_transitions:
+                self._log_end(x, ending, e, lease)
+        self._telemetry.attempts.update(attempts)
+        self._telemetry.finished.update(finished)
+
+    def _log_end(self, x: FinishedReport, ending: Ending, e: Ended, lease: Lease | None) -> None:
+        log.info(
+            f"job_{e.status.value}" if e.status else "job_ended",
+            job_id=f"{x.org_id}~{x.ulid}",
+            attempt=lease.attempt if lease else None,
+            agent_id=self._session.agent_id,
+            device_id=lease.device_id if lease else None,
+            attempt_outcome=x.outcome.value,
+            outcome=e.outcome.value if e.outcome else None,
+            duration_ms=x.duration_ms,
+            install_ms=x.install_ms,
+            retry_at=e.not_before,
+            error=ending.error.message if ending.error else None,
+        )
+
+    def _after_death(self, x: DeadReport, word: ReportWord) -> None:
+        lease = self._session.drop(x.token)
+        if lease is not None:
+            self._occupants.touch(lease.device_id)
+        if word is ReportWord.APPLIED:
+            if x.started and x.cause is not DeathCause.REVOKED:
+                self._telemetry.attempts[Outcome.AGENT_LOST.value] += 1
+                self._telemetry.leases_lost += 1
+            if self._log_transitions:
+                log.info(
+                    "attempt_released",
+                    job_id=f"{x.org_id}~{x.ulid}",
+                    attempt=lease.attempt if lease else None,
+                    agent_id=self._session.agent_id,
+                    device_id=lease.device_id if lease else None,
+                    cause=x.cause.value,
+                    started=x.started,
+                )
+

@@ -1,0 +1,63 @@
+"""What this process counts. `http/metrics.py` shows it; every value starts at 0 with the process."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class Histogram:
+    """Cumulative buckets, cheap to feed."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: tuple[float, ...] = SECONDS) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Adds one value, in the unit of the bounds."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def quantile(self, share: float) -> float:
+        """The bound under which `share` (0..1) of the values lie; 0 when there are none."""
+        total = sum(self.counts)
+        seen = 0
+        for count, bound in zip(self.counts, (*self.bounds, self.bounds[-1]), strict=True):
+            seen += count
+            if total and seen >= share * total:
+                return bound
+        return 0.0
+
+
+class Telemetry:
+    """Counters and histograms of one coordinator process."""
+
+    def __init__(self) -> None:
+        self.submitted: Counter[str] = Counter()  # by target
+        self.finished: Counter[tuple[str, str]] = Counter()  # by (outcome, target)
+        self.attempts: Counter[str] = Counter()  # by outcome
+        self.installs: Counter[str] = Counter()  # by outcome
+        self.leases_lost = 0
+        self.retired = 0
+        self.expired = 0
+        self.queue_seconds = Histogram()
+        self.run_seconds = Histogram()
+        self.plan_ms = Histogram((0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0))
+        self.plans = 0
+        self.loop_lag_seconds = 0.0
+        self.store_seconds: dict[str, Histogram] = {}
+        self.rpc_started: Counter[tuple[str, str, str]] = Counter()  # type, service, method
+        self.rpc_handled: Counter[tuple[str, str, str, str]] = Counter()  # and code
+        self.rpc_seconds: dict[tuple[str, str, str], Histogram] = {}
+
+    def observe_store(self, name: str, seconds: float) -> None:
+        """One call of the store."""
+        histogram = self.store_seconds.get(name)
+        if histogram is None:
+            histogram = self.store_seconds[name] = Histogram()
+        histogram.observe(seconds)

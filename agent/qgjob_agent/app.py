@@ -25,6 +25,7 @@ from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.lease_file import LeaseFile
+from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.session import Coordinators, Session
 from qgjob_agent.spool import Spool
@@ -106,6 +107,17 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
 
 
 def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) -> Runner:
+    if config.runner == "command":
+        settings = CommandSettings(
+            argv=config.command.argv,
+            cwd=config.command.cwd or Path.cwd(),
+            environ=config.test_environ,
+            output_bytes=config.command.output_bytes,
+            grace_seconds=config.kill_grace_seconds,
+            executions=state_dir.executions,
+            lease_path=state_dir.lease,
+        )
+        return CommandRunner(driver, settings, driver.lease_time, log)
     low, high = config.simulated.test_seconds
     return SimulatedRunner(driver, SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed))
 
@@ -121,8 +133,7 @@ async def _serve(config: AgentConfig, driver: Driver, session: Session, log: Any
     try:
         await asyncio.wait([speaking, stopping], return_when=asyncio.FIRST_COMPLETED)
         if not speaking.done():
-            session.leave()
-            await asyncio.wait([speaking], timeout=_LEAVE_SECONDS)
+            await asyncio.wait([speaking], timeout=_LEAVE_SECONDS if session.leave() else 0)
     finally:
         for task in tasks:
             task.cancel()

@@ -90,6 +90,7 @@ class AgentConfig(_Frozen):
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
     devices: tuple[DeviceConfig, ...] = ()
+    test_environ: dict[str, str] = Field(default_factory=dict, exclude=True)  # what command.env_allow lets through
 
     @property
     def state_path(self) -> Path:
@@ -149,7 +150,8 @@ def load_config(
         raise _config_error(error, sources, source) from None
     _check(config, sources, source)
     base = path.parent if path is not None else cwd
-    return _resolve(config, base)
+    inherited = {name: environ[name] for name in config.command.env_allow if name in environ}
+    return _resolve(config, base, inherited)
 
 
 def _overlay(
@@ -165,7 +167,7 @@ def _overlay(
             continue
         alias = "NODE_ENV" if name == "environment" else None
         found = environment.lookup(prefix + name, alias)
-        if found is not None and name not in ("devices", "labels"):
+        if found is not None and name not in ("devices", "labels", "test_environ"):
             sources[prefix + name] = found.source
             raw[name] = _parsed(found, prefix + name, get_origin(annotation) is tuple, words=name == "argv")
 
@@ -211,9 +213,9 @@ def _check(config: AgentConfig, sources: Mapping[str, str], file: str) -> None:
         raise ConfigError("devices", twice, file, "device_id must be unique")
 
 
-def _resolve(config: AgentConfig, base: Path) -> AgentConfig:
+def _resolve(config: AgentConfig, base: Path, test_environ: dict[str, str]) -> AgentConfig:
     """Paths in a file are relative to the file."""
     cwd = base / config.command.cwd if config.command.cwd is not None else base
     command = config.command.model_copy(update={"cwd": cwd.resolve()})
     state_dir = None if config.state_dir is None else (base / config.state_dir.expanduser()).resolve()
-    return config.model_copy(update={"command": command, "state_dir": state_dir})
+    return config.model_copy(update={"command": command, "state_dir": state_dir, "test_environ": test_environ})

@@ -41,8 +41,8 @@ class Upstream(Protocol):
     def send(self, told: Any) -> None:
         """Queues one Send instruction; what belongs to an epoch that is over is dropped."""
 
-    def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> bool:
-        """Queues a piece of a log; False if no session takes it now."""
+    def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        """Queues a piece of a log; may drop it."""
 
     def end_session(self, epoch: int, reason: str) -> None:
         """Ends the stream of this epoch; a new one follows."""
@@ -59,6 +59,7 @@ class Driver:
         self._handling = False
         self._unwritten: list[Report] = []
         self._spool_broken = False
+        self._lease = LeaseTime(0.0, 0.0, 0.0)  # over, until a first confirmation
         self._wake: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.stopped = asyncio.Event()
@@ -176,7 +177,12 @@ class Driver:
             self.dispatch(SpoolFailed(error.strerror or str(error)))
 
     def _renew_lease(self, told: do.RenewLease) -> None:
-        self._lease_file.write(LeaseTime(told.confirmed_at, told.window_seconds, told.grace_seconds))
+        self._lease = LeaseTime(told.confirmed_at, told.window_seconds, told.grace_seconds)
+        self._lease_file.write(self._lease)
+
+    def lease_time(self) -> LeaseTime:
+        """Until when trees may live, as the supervisors are told."""
+        return self._lease
 
     def _flush_at(self, told: do.FlushAt) -> None:
         delay = told.at - monotonic_seconds()

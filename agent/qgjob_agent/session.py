@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -19,6 +19,7 @@ from qgjob_agent import wire
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import Event, SessionConnecting, SessionLost, Welcomed
 from qgjob_agent.errors import RefusedError
+from qgjob_agent.log_buffer import LogBuffer, Piece
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 
@@ -68,6 +69,16 @@ class Coordinators:
         return who if self.token is None else (*who, ("authorization", f"Bearer {self.token}"))
 
 
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """One stream. `opened_at` is set by the Welcome; None in the queue means that nothing follows."""
+
+    epoch: int
+    call: Any
+    queue: asyncio.Queue[pb.ConnectRequest | None] = field(default_factory=asyncio.Queue)
+    opened_at: float | None = None
+
+
 class Session:
     """Keeps one session open, for as long as `run` runs. `dispatch` gets what comes in."""
 
@@ -80,46 +91,53 @@ class Session:
         self._log = log
         self._turn = 0
         self._floor = 0  # the highest epoch that a refusal named
-        self._epoch = 0
-        self._queue: asyncio.Queue[pb.ConnectRequest | None] = asyncio.Queue()
-        self._call: Any = None
-        self._opened_at: float | None = None
-        self.leaving = False
+        self._stream: _Stream | None = None
+        self._logs = LogBuffer()
+        self._leaving = False
 
     # ---- what the driver asks for ----
 
     def send(self, told: Any) -> None:
         """Queues one message; a peer that does not read for so long loses the session, and nothing else is lost."""
-        if told.epoch != self._epoch:
+        stream = self._stream
+        if stream is None or told.epoch != stream.epoch:
             return
-        if self._queue.qsize() >= _QUEUE_MESSAGES:
-            self.end_session(self._epoch, "the coordinator does not read")
+        if stream.queue.qsize() >= _QUEUE_MESSAGES:
+            self.end_session(stream.epoch, "the coordinator does not read")
             return
-        self._queue.put_nowait(wire.UP[type(told)](told))
+        stream.queue.put_nowait(wire.UP[type(told)](told))
 
-    def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> bool:
-        """Queues a piece of a log; False if no session is open or too much waits already."""
-        if self._opened_at is None or self._queue.qsize() >= _LOG_MESSAGES:
-            return False
-        self._queue.put_nowait(wire.log_chunk(self._epoch, job_id, token, offset, data))
-        return True
+    def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        """Queues a piece of a log; while no session takes it, the last pieces of each log are kept."""
+        self._logs.add(Piece(job_id, token, offset, data))
+        self._send_logs()
+
+    def _send_logs(self) -> None:
+        stream = self._stream
+        if stream is None or stream.opened_at is None:
+            return
+        while self._logs and stream.queue.qsize() < _LOG_MESSAGES:
+            stream.queue.put_nowait(wire.log_chunk(stream.epoch, *self._logs.take()))
 
     def end_session(self, epoch: int, reason: str) -> None:
         """Ends the stream of this epoch; `run` opens a new one."""
-        if epoch == self._epoch and self._call is not None:
+        if self._stream is not None and epoch == self._stream.epoch:
             self._log.warning("session_ended", epoch=epoch, reason=reason)
-            self._call.cancel()
+            self._stream.call.cancel()
 
-    def leave(self) -> None:
-        """Sends what is queued, then ends `run`."""
-        self.leaving = True
-        self._queue.put_nowait(None)
+    def leave(self) -> bool:
+        """Sends what is queued, then ends `run`. False if no session is open, so that there is nothing to wait for."""
+        self._leaving = True
+        if self._stream is None or self._stream.opened_at is None:
+            return False
+        self._stream.queue.put_nowait(None)
+        return True
 
     # ---- the life of the stream ----
 
     async def run(self) -> None:
         """Connects, and connects again, until `leave`. Raises RefusedError when the coordinator will never have us."""
-        while not self.leaving:
+        while not self._leaving:
             retrying = AsyncRetrying(
                 wait=wait_exponential_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, jitter=_JITTER_SECONDS),
                 retry=retry_if_exception_type(_NotConnectedError),
@@ -137,20 +155,19 @@ class Session:
         )
 
     async def _one_session(self) -> None:
-        if self.leaving:
+        """One try. Raises _NotConnectedError when it led to no lasting session."""
+        if self._leaving:
             return
         address = self._coordinators.addresses[self._turn % len(self._coordinators.addresses)]
         channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         try:
             await self._reach(channel, address)
-            lasted = await self._speak(channel, address)
+            await self._speak(channel, address)
         except _NotConnectedError:
             self._turn += 1  # the next address has its turn
             raise
         finally:
             await channel.close()
-        if lasted < _SHORTEST_SESSION_SECONDS and not self.leaving:
-            raise _NotConnectedError(f"{address} ended the session after {lasted:.1f} s")
 
     async def _reach(self, channel: grpc.aio.Channel, address: str) -> None:
         """Waits until the address answers; fails as soon as it can't be reached."""
@@ -165,91 +182,98 @@ class Session:
         except TimeoutError:
             raise _NotConnectedError(f"{address} did not answer within {_CONNECT_SECONDS:.0f} s") from None
 
-    async def _speak(self, channel: grpc.aio.Channel, address: str) -> float:
-        """One session from Hello to its end. Gives how long it was open, in seconds."""
+    async def _speak(self, channel: grpc.aio.Channel, address: str) -> None:
+        """One stream from Hello to its end."""
         try:
-            self._epoch = self._epochs.raise_above(self._floor)
+            epoch = self._epochs.raise_above(self._floor)
         except OSError as error:
             raise _NotConnectedError(f"the epoch can't be written down: {error.strerror}") from error
-        self._queue = asyncio.Queue()
-        self._opened_at = None
-        call = self._call = pb_grpc.AgentServiceStub(channel).Connect(metadata=self._coordinators.metadata)
-        self._dispatch(SessionConnecting(self._epoch))
-        writer = asyncio.create_task(self._write(call), name="session-writer")
+        call = pb_grpc.AgentServiceStub(channel).Connect(metadata=self._coordinators.metadata)
+        stream = self._stream = _Stream(epoch, call)
+        self._dispatch(SessionConnecting(epoch))
+        writer = asyncio.create_task(self._write(stream), name="session-writer")
         try:
-            reason = await self._read(call)
+            reason = await self._read(stream)
         finally:
-            opened_at, self._opened_at, self._call = self._opened_at, None, None
+            self._stream = None
             call.cancel()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-            self._dispatch(SessionLost(self._epoch))
-        if opened_at is None:
+            self._dispatch(SessionLost(epoch))
+        if stream.opened_at is None:
             raise _NotConnectedError(f"{address}: {reason}")
-        if not self.leaving:
-            self._log.warning("session_lost", epoch=self._epoch, coordinator=address, reason=reason)
-        return monotonic_seconds() - opened_at
+        if self._leaving:
+            return
+        self._log.warning("session_lost", epoch=epoch, coordinator=address, reason=reason)
+        if monotonic_seconds() - stream.opened_at < _SHORTEST_SESSION_SECONDS:
+            raise _NotConnectedError(f"{address}: {reason}")
 
-    async def _read(self, call: Any) -> str:
+    async def _read(self, stream: _Stream) -> str:
         """Takes what comes in until the stream ends; gives why it ended."""
         try:
             async with asyncio.timeout(_WELCOME_SECONDS) as first:
                 while True:
-                    message = await call.read()
+                    message = await stream.call.read()
                     if message is grpc.aio.EOF:
-                        return await self._status(call)
+                        return await _status(stream.call)
                     if message.HasField("refused"):
-                        return self._refused(message.refused)
-                    event = wire.event_of(message)
-                    if event is None:
-                        self._log.warning("unknown_message", body=message.WhichOneof("body"))
-                        continue
-                    if isinstance(event, Welcomed) and event.epoch == self._epoch:
-                        self._opened_at = monotonic_seconds()
+                        return self._refused(stream, message.refused)
+                    self._take(stream, message)
+                    if stream.opened_at is not None and first.when() is not None:
                         first.reschedule(None)
-                    self._dispatch(event)
         except TimeoutError:
             return f"no answer to Hello within {_WELCOME_SECONDS:.0f} s"
         except grpc.aio.AioRpcError as error:
             return f"{error.code().name}: {error.details()}"
         except asyncio.CancelledError:
-            if call.cancelled() and not _being_cancelled():
+            if stream.call.cancelled() and not _being_cancelled():
                 return "ended by this agent"
             raise
 
-    async def _status(self, call: Any) -> str:
-        code = await call.code()
-        return (
-            "the coordinator ended the stream" if code is grpc.StatusCode.OK else f"{code.name}: {await call.details()}"
-        )
+    def _take(self, stream: _Stream, message: pb.ConnectResponse) -> None:
+        event = wire.event_of(message)
+        if event is None:
+            self._log.warning("unknown_message", body=message.WhichOneof("body"))
+            return
+        if isinstance(event, Welcomed) and event.epoch == stream.epoch:
+            stream.opened_at = monotonic_seconds()
+        self._dispatch(event)
+        if isinstance(event, Welcomed):
+            self._send_logs()
 
-    def _refused(self, refused: pb.Refused) -> str:
+    def _refused(self, stream: _Stream, refused: pb.Refused) -> str:
         """What a refusal asks for: a higher epoch, patience, or a person."""
         reason = pb.RefusedReason.Name(refused.reason).removeprefix("REFUSED_REASON_").lower()
         self._floor = max(self._floor, refused.stored_epoch)
         fatal = (pb.REFUSED_REASON_VERSION, pb.REFUSED_REASON_INVALID)
-        if refused.reason in fatal and self._opened_at is None:
+        if refused.reason in fatal and stream.opened_at is None:
             raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
         if refused.reason in (pb.REFUSED_REASON_AGENT_ID_IN_USE, pb.REFUSED_REASON_DEVICE_ID_IN_USE):
             self._log.warning(
                 reason,
-                agent_id=self._coordinators.agent_id,
                 message=refused.message,
                 what_to_do="stop the other agent, or give this one a name of its own; it keeps trying",
             )
         return f"refused, {reason}: {refused.message}"
 
-    async def _write(self, call: Any) -> None:
+    async def _write(self, stream: _Stream) -> None:
         """Sends what is queued, in order. Ends with the stream."""
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             while True:
-                message = await self._queue.get()
+                message = await stream.queue.get()
                 if message is None:
-                    await call.done_writing()
+                    await stream.call.done_writing()
                     await asyncio.sleep(_FAREWELL_SECONDS)  # the coordinator ends the stream; if not, this does
-                    call.cancel()
+                    stream.call.cancel()
                     return
-                await call.write(message)
+                await stream.call.write(message)
+                if self._logs:
+                    self._send_logs()
+
+
+async def _status(call: Any) -> str:
+    code = await call.code()
+    return "the coordinator ended it" if code is grpc.StatusCode.OK else f"{code.name}: {await call.details()}"
 
 
 def _being_cancelled() -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import grpc
 
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 from qgjob_proto.v1 import types_pb2 as types
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
 
 DEADLINE_SECONDS = 15.0
 

@@ -1,0 +1,112 @@
+"""What a finished command means: its outcome, its counts and why it did not pass."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.core.events import AttemptFinished, AttemptKilled
+from qgjob_agent.core.values import DeathCause, Finished, Outcome, TestResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgjob_agent.executions import Execution, ExecutionResult
+
+_COUNTS_FILE = "result.json"
+_COUNTS_BYTES = 65_536
+_SUMMARY_CHARS = 500
+_LAST_LINE_BYTES = 4_096
+_LAST_LINE_CHARS = 300
+_HIGHEST_COUNT = 1_000_000
+
+
+def event_of_result(token: str, result: ExecutionResult, execution: Execution) -> AttemptFinished | AttemptKilled:
+    """How the attempt ended. What was killed by order or by the end of its lease has no verdict of its own."""
+    if result.ended_by == names.CANCELLED:
+        cause = DeathCause(result.cause) if result.cause else None
+        return AttemptKilled(token, result.ended_at_ms, cause)
+    if result.ended_by == names.LEASE:
+        return AttemptKilled(token, result.ended_at_ms, DeathCause.LEASE_LOST)
+    outcome, error = _verdict(result, execution)
+    finished = Finished(
+        outcome=outcome,
+        started_at_ms=result.started_at_ms,
+        ended_at_ms=result.ended_at_ms,
+        duration_ms=result.duration_ms,
+        result=_counts(outcome, result, execution.output_dir),
+        error=error,
+    )
+    return AttemptFinished(token, finished)
+
+
+def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, str | None]:
+    if result.ended_by == names.NOT_STARTED:
+        return Outcome.DEVICE_ERROR, f"not startable: {result.error}"
+    if result.ended_by == names.TIMEOUT:
+        return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, its time limit being over"
+    if result.ended_by == names.SILENCE:
+        return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
+    if result.exit_code == 0:
+        return Outcome.PASSED, None
+    last = _last_line(execution.path / names.OUTPUT)
+    said = f": {last}" if last else ""
+    if result.exit_code is None:
+        return Outcome.APP_CRASHED, f"ended by {_signal_name(result.signal or 0)}{said}"
+    return Outcome.TEST_FAILED, f"exit code {result.exit_code}{said}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _last_line(path: Path) -> str:
+    """The last line that was printed, for people."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(os.fstat(file.fileno()).st_size - _LAST_LINE_BYTES, 0))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((_clean(line, _LAST_LINE_CHARS) for line in reversed(lines) if _clean(line, 1)), "")
+
+
+def _clean(text: str, most: int) -> str:
+    return "".join(char for char in text if char.isprintable()).strip()[:most]
+
+
+def _counts(outcome: Outcome, result: ExecutionResult, output_dir: Path) -> TestResult | None:
+    """What the test counted, if it left `result.json` {passed, failed, skipped, summary}; else one test."""
+    if result.ended_by == names.NOT_STARTED:
+        return None
+    passed = outcome is Outcome.PASSED
+    fallback = TestResult(int(passed), int(not passed), 0, result.duration_ms, outcome.value)
+    told = _told(output_dir / _COUNTS_FILE)
+    if told is None:
+        return fallback
+    counts = [told.get(name, 0) for name in ("passed", "failed", "skipped")]
+    if any(type(count) is not int or not 0 <= count <= _HIGHEST_COUNT for count in counts):
+        return fallback
+    summary = told.get("summary")
+    text = _clean(summary, _SUMMARY_CHARS) if isinstance(summary, str) else outcome.value
+    return TestResult(counts[0], counts[1], counts[2], result.duration_ms, text)
+
+
+def _told(path: Path) -> dict[str, Any] | None:
+    """The test's own account. It is the test's file, so it is read with care: no links, no devices, nothing large."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(fd, "rb") as file:
+        try:
+            parsed = json.loads(file.read(_COUNTS_BYTES))
+        except (OSError, ValueError, RecursionError):
+            return None
+    return parsed if isinstance(parsed, dict) else None

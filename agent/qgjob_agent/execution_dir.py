@@ -1,0 +1,37 @@
+"""The directory of one execution: what its supervisor and the daemon tell each other, also over a daemon's death.
+
+spec.json     written by the daemon before the start: what to run, the limits, the assignment
+lock          held by the supervisor as long as it lives; its content is the supervisor's process id
+cgroup        path of the tree's cgroup, where there is one
+started       wall-clock milliseconds at which the command began
+output        what the command printed, up to a limit
+cancel.json   the daemon's wish: why to end the tree, and the grace; SIGTERM to the supervisor says that it is there
+result.json   how it ended; appears when nothing of the tree lives
+out/, tmp/    the test's own directories
+
+The standard library only: supervisors import this.
+"""
+
+from __future__ import annotations
+
+SPEC = "spec.json"
+LOCK = "lock"
+CGROUP = "cgroup"
+STARTED = "started"
+OUTPUT = "output"
+CANCEL = "cancel.json"
+RESULT = "result.json"
+RESULT_DRAFT = "result.draft"
+OUT = "out"
+TMP = "tmp"
+
+# What ended an execution.
+EXIT = "exit"
+TIMEOUT = "timeout"
+SILENCE = "silence"
+CANCELLED = "cancelled"
+LEASE = "lease"
+NOT_STARTED = "not_started"
+
+# The variable that marks every process of an execution.
+MARKER = "QGJOB_EXECUTION"

@@ -1,0 +1,218 @@
+"""The daemon's side of an execution: begins a supervisor, asks it to end, reads what it left after a restart too."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.core.values import Assignment, DeathCause, Target
+
+if TYPE_CHECKING:
+    from qgjob_agent.lease_file import LeaseTime
+
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
+_PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What a supervisor says at its end. Times are milliseconds."""
+
+    ended_by: str
+    exit_code: int | None
+    signal: int | None
+    cause: str | None
+    error: str | None
+    started_at_ms: int
+    ended_at_ms: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run and its limits. `env` is complete: nothing is inherited."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    timeout_ms: int
+    silence_timeout_ms: int
+    grace_seconds: float
+    output_bytes: int
+
+
+class Execution:
+    """One execution's directory. `pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere."""
+
+    def __init__(self, path: Path, assignment: Assignment) -> None:
+        self.path = path
+        self.assignment = assignment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.supervisor_pid = 0
+        self.pidfd = -1
+
+    @classmethod
+    def new(cls, root: Path, assignment: Assignment) -> Execution:
+        """Makes the directory. Raises OSError."""
+        path = root / uuid.uuid4().hex
+        path.mkdir(mode=0o700, parents=True)
+        (path / names.OUT).mkdir()
+        (path / names.TMP).mkdir()
+        return cls(path, assignment)
+
+    @classmethod
+    def found(cls, path: Path) -> Execution | None:
+        """What an earlier daemon began there; None when it had not got so far as to begin anything."""
+        try:
+            spec = json.loads((path / names.SPEC).read_text("utf-8"))
+            fields = spec["assignment"]
+            fields["target"] = Target(fields["target"]) if fields["target"] else None
+            return cls(path, Assignment(**fields))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @property
+    def output_dir(self) -> Path:
+        """Where the test leaves its files."""
+        return self.path / names.OUT
+
+    # ---- beginning ----
+
+    def launch(self, command: Command, lease: LeaseTime, lease_path: Path) -> int:
+        """Begins the supervisor. Gives a pipe that becomes readable when the command runs or could not be started.
+
+        The lock is taken here and inherited, so that at no time a living supervisor is without it. Raises OSError.
+        """
+        self._write_spec(command, lease, lease_path)
+        lock = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        ready, ready_write = os.pipe()
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (self.path / "supervisor.log").open("wb") as errors:
+                self.process = subprocess.Popen(  # noqa: S603 - our own program
+                    [*_PYTHON, "-c", _BOOT, _PACKAGE_ROOT, str(self.path), str(lock), str(ready_write)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=(lock, ready_write),
+                    env={},
+                    cwd="/",
+                    start_new_session=True,
+                )
+        except OSError:
+            os.close(ready)
+            raise
+        finally:
+            os.close(lock)
+            os.close(ready_write)
+        self._watch(self.process.pid)
+        return ready
+
+    def _write_spec(self, command: Command, lease: LeaseTime, lease_path: Path) -> None:
+        assignment = asdict(self.assignment)
+        assignment["target"] = self.assignment.target.value if self.assignment.target is not None else None
+        spec = asdict(command) | {
+            "execution_id": self.path.name,
+            "lease": list(lease),
+            "lease_path": str(lease_path),
+            "assignment": assignment,
+        }
+        spec["env"] = command.env | {names.MARKER: self.path.name}
+        fd = os.open(self.path / names.SPEC, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            json.dump(spec, file)
+
+    def _watch(self, pid: int) -> None:
+        self.supervisor_pid = pid
+        if hasattr(os, "pidfd_open"):
+            with contextlib.suppress(OSError):
+                self.pidfd = os.pidfd_open(pid)
+
+    # ---- finding again ----
+
+    def adopt(self) -> bool:
+        """Finds the supervisor of an earlier daemon; False if it does not live any more."""
+        with contextlib.suppress(OSError, ValueError):
+            self._watch(int((self.path / names.LOCK).read_text("ascii")))
+        # Asked after the pidfd is open: as the lock is held now, the process id was the supervisor's then.
+        if self.supervised:
+            return True
+        self.close()
+        return False
+
+    @property
+    def supervised(self) -> bool:
+        """True while the supervisor lives."""
+        try:
+            fd = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+    @property
+    def started_at_ms(self) -> int:
+        """When the command began; 0 if it has not."""
+        try:
+            return int((self.path / names.STARTED).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
+
+    @property
+    def cgroup(self) -> str | None:
+        """The path of the tree's cgroup."""
+        try:
+            return (self.path / names.CGROUP).read_text("utf-8") or None
+        except OSError:
+            return None
+
+    # ---- ending ----
+
+    def cancel(self, cause: DeathCause, grace_seconds: float) -> None:
+        """Asks the supervisor to end the tree. Where the disk refuses the request, the signal alone has to do."""
+        draft = self.path / (names.CANCEL + ".draft")
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps({"cause": cause.value, "grace_seconds": grace_seconds}), "utf-8")
+            draft.replace(self.path / names.CANCEL)
+        with contextlib.suppress(ProcessLookupError):
+            if self.pidfd >= 0:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
+            elif self.supervised:
+                os.kill(self.supervisor_pid, signal.SIGTERM)
+
+    def result(self) -> ExecutionResult | None:
+        """How it ended; None if the supervisor could not say."""
+        try:
+            fields: dict[str, Any] = json.loads((self.path / names.RESULT).read_text("utf-8"))
+            return ExecutionResult(**fields)
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def close(self) -> None:
+        """Stops watching; reaps the supervisor if it was ours and has ended."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+        if self.process is not None:
+            self.process.poll()
+
+    def remove(self) -> None:
+        """Takes the directory away."""
+        shutil.rmtree(self.path, ignore_errors=True)

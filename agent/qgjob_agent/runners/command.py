@@ -1,0 +1,244 @@
+"""Runs a command for each attempt, in a process tree of its own under a supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import wall_ms
+from qgjob_agent.command_result import event_of_result
+from qgjob_agent.command_template import fill_template, variables
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptStarted, RunningAttempt
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
+from qgjob_agent.executions import Command, Execution
+from qgjob_agent.log_follower import LogFollower
+from qgjob_agent.process_tree import hunt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from qgjob_agent.lease_file import LeaseTime
+    from qgjob_agent.runners.base import Sink
+
+_FOLLOW_SECONDS = 0.25
+_HUNT_PATIENCE_SECONDS = 5.0
+_POLL_SECONDS = 0.1  # where there is no pidfd
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSettings:
+    """What the runner starts, and where. `environ` is what the test may inherit, already chosen."""
+
+    argv: tuple[str, ...]
+    cwd: Path
+    environ: dict[str, str]
+    output_bytes: int
+    grace_seconds: float
+    executions: Path
+    lease_path: Path
+
+
+class _Attempt:
+    """One execution under way."""
+
+    __slots__ = ("execution", "follower", "ready", "timer")
+
+    def __init__(self, execution: Execution, follower: LogFollower) -> None:
+        self.execution = execution
+        self.follower = follower
+        self.ready = -1
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class CommandRunner:
+    """One attempt at a time on each device. `lease` gives the last confirmed lease time."""
+
+    attempts_per_execution = 1
+
+    def __init__(self, sink: Sink, settings: CommandSettings, lease: Callable[[], LeaseTime], log: Any) -> None:
+        self._sink = sink
+        self._settings = settings
+        self._root = settings.executions
+        self._lease = lease
+        self._log = log
+        self._attempts: dict[str, _Attempt] = {}
+        self._ended: dict[str, Execution] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    # ---- beginning ----
+
+    def start(self, device: DeviceFacts, assignments: list[Assignment]) -> None:
+        """Begins attempts; see Runner."""
+        for assignment in assignments:
+            try:
+                self._launch(device, assignment)
+            except OSError as error:
+                self._sink.report([_not_startable(assignment.token, str(error))])
+
+    def _launch(self, device: DeviceFacts, assignment: Assignment) -> None:
+        execution = Execution.new(self._root, assignment)
+        values = _values(device, assignment, execution.output_dir)
+        env = self._settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | assignment.env | variables(values)
+        command = Command(
+            argv=fill_template(self._settings.argv, values),
+            env=env,
+            cwd=str(self._settings.cwd),
+            timeout_ms=assignment.timeout_ms,
+            silence_timeout_ms=assignment.silence_timeout_ms,
+            grace_seconds=self._settings.grace_seconds,
+            output_bytes=self._settings.output_bytes,
+        )
+        try:
+            ready = execution.launch(command, self._lease(), self._settings.lease_path)
+        except OSError:
+            execution.remove()
+            raise
+        attempt = self._follow(execution)
+        attempt.ready = ready
+        self._loop.add_reader(ready, self._on_ready, attempt)
+
+    def _on_ready(self, attempt: _Attempt) -> None:
+        """The command runs, or could not be started: then the result follows."""
+        self._close_ready(attempt)
+        started_at_ms = attempt.execution.started_at_ms
+        if started_at_ms:
+            self._sink.report([AttemptStarted(attempt.execution.assignment.token, started_at_ms)])
+
+    def _close_ready(self, attempt: _Attempt) -> None:
+        if attempt.ready >= 0:
+            self._loop.remove_reader(attempt.ready)
+            os.close(attempt.ready)
+            attempt.ready = -1
+
+    # ---- watching ----
+
+    def _follow(self, execution: Execution) -> _Attempt:
+        what = execution.assignment
+        follower = LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
+        attempt = self._attempts[what.token] = _Attempt(execution, follower)
+        if execution.pidfd >= 0:
+            self._loop.add_reader(execution.pidfd, self._on_end, attempt)
+        self._tick(attempt)
+        return attempt
+
+    def _tick(self, attempt: _Attempt) -> None:
+        attempt.follower.read()
+        watched = attempt.execution.pidfd >= 0
+        if not watched and attempt.timer is not None and not attempt.execution.supervised:
+            self._on_end(attempt)
+            return
+        attempt.timer = self._loop.call_later(_FOLLOW_SECONDS if watched else _POLL_SECONDS, self._tick, attempt)
+
+    def _on_end(self, attempt: _Attempt) -> None:
+        """The supervisor has ended: its tree is dead, unless it was killed itself."""
+        self._stop_watching(attempt)
+        task = asyncio.create_task(self._settle(attempt), name="execution-end")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _stop_watching(self, attempt: _Attempt) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        self._close_ready(attempt)
+        if attempt.execution.pidfd >= 0:
+            self._loop.remove_reader(attempt.execution.pidfd)
+        attempt.execution.close()
+
+    async def _settle(self, attempt: _Attempt) -> None:
+        execution = attempt.execution
+        token = execution.assignment.token
+        event: AttemptEvent | None = None
+        result = execution.result()
+        if result is None:
+            await self._hunt(execution)
+            event = _supervisor_lost(execution)
+        else:
+            event = event_of_result(token, result, execution)
+        attempt.follower.finish()
+        del self._attempts[token]
+        self._ended[token] = execution
+        self._sink.report([event])
+
+    async def _hunt(self, execution: Execution) -> None:
+        """Kills what a dead supervisor left behind; the device is not free before."""
+        self._log.warning("supervisor_lost", job_id=execution.assignment.job_id, token=execution.assignment.token)
+        while living := await asyncio.to_thread(
+            hunt, names.MARKER, execution.path.name, execution.cgroup, _HUNT_PATIENCE_SECONDS
+        ):
+            self._log.warning("tree_will_not_die", job_id=execution.assignment.job_id, pids=living)
+
+    # ---- what the core asks for ----
+
+    def kill(self, token: str, cause: DeathCause, grace_seconds: float) -> None:
+        """Asks the supervisor to end the tree; see Runner."""
+        attempt = self._attempts.get(token)
+        if attempt is not None:
+            attempt.execution.cancel(cause, grace_seconds)
+
+    def settled(self, token: str) -> None:
+        """The result is in the spool: the directory may go."""
+        execution = self._ended.pop(token, None)
+        if execution is not None:
+            execution.remove()
+
+    async def recover(self, settled: set[str]) -> list[RunningAttempt]:
+        """Finds the executions of an earlier daemon; see Runner."""
+        running: list[RunningAttempt] = []
+        for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
+            execution = Execution.found(path)
+            if execution is None or execution.assignment.token in settled:
+                with contextlib.suppress(OSError):
+                    Execution(path, _NOTHING).remove()
+                continue
+            lives = execution.adopt()
+            running.append(RunningAttempt(execution.assignment, execution.started_at_ms))
+            attempt = self._follow(execution)
+            if not lives:
+                self._loop.call_soon(self._on_end, attempt)
+        return running
+
+    async def close(self) -> None:
+        """Stops watching; the supervisors go on."""
+        for attempt in self._attempts.values():
+            self._stop_watching(attempt)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+_NOTHING = Assignment("", "", 0, 0, "", "", "", "")
+
+
+def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> dict[str, str]:
+    target = assignment.target or device.target
+    return {
+        "test_path": assignment.test_path,
+        "app_version_id": assignment.app_version_id,
+        "org_id": assignment.org_id,
+        "job_id": assignment.job_id,
+        "attempt": str(assignment.attempt),
+        "device_id": device.device_id,
+        "udid": device.udid,
+        "target": target.value,
+        "platform": device.platform or "",
+        "output_dir": str(output_dir),
+    }
+
+
+def _not_startable(token: str, problem: str) -> AttemptFinished:
+    now = wall_ms()
+    return AttemptFinished(token, Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {problem}"))
+
+
+def _supervisor_lost(execution: Execution) -> AttemptFinished:
+    now = wall_ms()
+    started = execution.started_at_ms or now
+    error = "the supervisor was killed and left no result; what it ran is dead"
+    finished = Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
+    return AttemptFinished(execution.assignment.token, finished)

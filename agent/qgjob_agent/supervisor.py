@@ -1,0 +1,340 @@
+"""Owns the process tree of one execution, as a process of its own that outlives the daemon.
+
+It starts the command, watches it, and ends the whole tree when the command exits, takes too long, is silent for too
+long, is cancelled, or when the lease is over, also when the daemon hangs or is dead. Only when nothing of the tree
+lives does it write the result and exit. It imports no grpc and nothing outside the standard library: forking stays safe
+and starting takes some 20 ms.
+
+Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
+"""
+# pathlib would cost each supervisor 5 ms of its start.
+# ruff: noqa: PTH104, PTH118, PTH123
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import signal
+import time
+from typing import Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.lease_file import LeaseTime, read_lease
+from qgjob_agent.process_tree import Cgroup, become_subreaper, descendants, die_with_parent, signal_all
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
+_READ_BYTES = 65_536
+_KILL_PAUSE_SECONDS = 0.01
+_RETRY_SECONDS = 0.5
+_RESULT_BYTES = 4_096
+
+
+def _now() -> float:
+    return time.clock_gettime(_CLOCK)
+
+
+class OutputFile:
+    """The output up to a limit. Of what comes after it only the end is kept, and added when the execution is over."""
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._room = limit
+        self._left_out = 0
+        self._tail = b""
+
+    def write(self, data: bytes) -> None:
+        """Takes a piece. A disk that refuses counts as the limit: the test must not hang on its log."""
+        if self._room > 0:
+            part = data[: self._room]
+            try:
+                written = os.write(self._fd, part)
+            except OSError:
+                written, self._room = 0, 0
+            self._room -= written
+            data = data[written:]
+        if data:
+            self._left_out += len(data)
+            self._tail = (self._tail + data)[-_READ_BYTES:]
+
+    def close(self) -> None:
+        """Adds the end of what was left out."""
+        if self._left_out:
+            note = f"\n[{self._left_out - len(self._tail)} bytes of output left out]\n".encode()
+            with contextlib.suppress(OSError):
+                os.write(self._fd, note + self._tail)
+        os.close(self._fd)
+
+
+class Supervisor:
+    """One execution, from its start to its result."""
+
+    def __init__(self, directory: str, ready_fd: int) -> None:
+        self._directory = directory
+        self._ready_fd = ready_fd
+        with open(self._path(names.SPEC), encoding="utf-8") as file:
+            self._spec: dict[str, Any] = json.load(file)
+        self._lease = LeaseTime(*self._spec["lease"])
+        self._output = OutputFile(self._path(names.OUTPUT), self._spec["output_bytes"])
+        self._cgroup = Cgroup.make(f"qgjob-{self._spec['execution_id']}")
+        self._child = 0
+        self._status: int | None = None
+        self._started_at = self._started_at_ms = 0.0
+        self._last_output_at = 0.0
+        self._ended_by: str | None = None
+        self._cause: str | None = None
+        self._error: str | None = None
+        self._kill_at: float | None = None
+        self._lease_over = False
+        self._cancelled = False
+        self._selector = selectors.DefaultSelector()
+        self._pipe = -1
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
+
+    def run(self) -> None:
+        """The whole life."""
+        result_fd = _reserve(self._path(names.RESULT_DRAFT))
+        become_subreaper()
+        if self._cgroup is not None:
+            _write(self._path(names.CGROUP), self._cgroup.path.encode())
+        wake = self._listen()
+        self._start()
+        if self._ended_by is None:
+            _write(self._path(names.STARTED), str(int(self._started_at_ms)).encode())
+        _tell_ready(self._ready_fd)
+        while self._status is None:
+            self._check_limits()
+            self._selector.select(timeout=max(self._next_deadline() - _now(), 0))
+            _drain(wake)
+            self._read()
+            self._reap()
+            self._check_cancel()
+        self._end_tree()
+        self._output.close()
+        self._publish(result_fd)
+
+    # ---- start ----
+
+    def _listen(self) -> int:
+        """Signals become readable bytes: none of them interrupts anything."""
+        wake, wake_write = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(wake_write, False)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._on_cancel)
+        for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(ignored, signal.SIG_IGN)
+        self._selector.register(wake, selectors.EVENT_READ)
+        return wake
+
+    def _on_cancel(self, *_: object) -> None:
+        self._cancelled = True
+
+    def _start(self) -> None:
+        """Forks and executes the command."""
+        self._pipe, output_write = os.pipe()
+        failure, failure_write = os.pipe()
+        self._started_at, self._started_at_ms = _now(), time.time() * 1000
+        self._last_output_at = self._started_at
+        self._child = os.fork()
+        if self._child == 0:
+            self._become_command(output_write, failure_write)
+        os.close(output_write)
+        os.close(failure_write)
+        os.set_blocking(self._pipe, False)
+        self._selector.register(self._pipe, selectors.EVENT_READ)
+        error = os.read(failure, 256)  # closed by a successful exec
+        os.close(failure)
+        if error:
+            self._ended_by, self._error = names.NOT_STARTED, error.decode(errors="replace")
+
+    def _become_command(self, output: int, failure: int) -> None:
+        """In the child: never returns."""
+        try:
+            die_with_parent()
+            if self._cgroup is not None:
+                with contextlib.suppress(OSError):  # its descent still gives the tree away
+                    self._cgroup.join()
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+                signal.signal(number, signal.SIG_DFL)
+            null = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(null, 0)
+            os.dup2(output, 1)
+            os.dup2(output, 2)
+            os.chdir(self._spec["cwd"])
+            argv = self._spec["argv"]
+            os.execvpe(argv[0], argv, self._spec["env"])  # noqa: S606 - no shell is wanted
+        except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the supervisor must not go on
+            os.write(failure, f"{self._spec['argv'][0]}: {error}".encode()[:256])
+        finally:
+            os._exit(127)
+
+    # ---- watch ----
+
+    def _next_deadline(self) -> float:
+        deadlines = [] if self._lease_over else [self._lease.ends_at]
+        if self._kill_at is not None:
+            deadlines.append(self._kill_at)
+        if self._ended_by is None:
+            if self._spec["timeout_ms"] > 0:
+                deadlines.append(self._started_at + self._spec["timeout_ms"] / 1000)
+            if self._spec["silence_timeout_ms"] > 0:
+                deadlines.append(self._last_output_at + self._spec["silence_timeout_ms"] / 1000)
+        return min(deadlines)
+
+    def _check_limits(self) -> None:
+        now = _now()
+        if self._kill_at is not None and now >= self._kill_at:
+            self._kill_all()
+            self._kill_at = now + _RETRY_SECONDS
+        if self._ended_by is None:
+            timeout, silence = self._spec["timeout_ms"] / 1000, self._spec["silence_timeout_ms"] / 1000
+            if 0 < timeout <= now - self._started_at:
+                self._end(names.TIMEOUT, self._spec["grace_seconds"])
+            elif 0 < silence <= now - self._last_output_at:
+                self._end(names.SILENCE, self._spec["grace_seconds"])
+        if not self._lease_over and now >= self._lease.ends_at:
+            self._lease = read_lease(self._spec["lease_path"]) or self._lease
+            if now >= self._lease.ends_at:
+                self._lease_over = True
+                self._end(names.LEASE, self._lease.grace)
+
+    def _check_cancel(self) -> None:
+        if not self._cancelled:
+            return
+        self._cancelled = False
+        request: dict[str, Any] = {}
+        with contextlib.suppress(OSError, ValueError), open(self._path(names.CANCEL), encoding="utf-8") as file:
+            request = json.load(file)
+        if self._ended_by is None:
+            self._cause = request.get("cause")
+        self._end(names.CANCELLED, float(request.get("grace_seconds", self._spec["grace_seconds"])))
+
+    def _end(self, ended_by: str, grace_seconds: float) -> None:
+        """TERM now, KILL after the grace. The first reason stands; a later one can only shorten the grace."""
+        kill_at = _now() + grace_seconds
+        if self._ended_by is None:
+            self._ended_by = ended_by
+            signal_all(self._members(), signal.SIGTERM)
+        self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+
+    def _read(self) -> None:
+        """Takes what the tree has printed."""
+        while self._pipe >= 0:
+            try:
+                data = os.read(self._pipe, _READ_BYTES)
+            except BlockingIOError:
+                return
+            if not data:  # everyone has closed it, and a closed pipe would be readable for ever
+                self._selector.unregister(self._pipe)
+                os.close(self._pipe)
+                self._pipe = -1
+                return
+            self._last_output_at = _now()
+            self._output.write(data)
+
+    def _reap(self) -> None:
+        """Takes leave of the dead, adopted orphans too; remembers how the command ended."""
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self._child:
+                    self._status = status
+
+    # ---- end ----
+
+    def _members(self) -> list[int]:
+        found = set(descendants(os.getpid()))
+        if self._cgroup is not None:
+            found.update(self._cgroup.members())
+        return list(found)
+
+    def _kill_all(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.kill()
+        signal_all(self._members(), signal.SIGKILL)
+
+    def _end_tree(self) -> None:
+        """The command has ended: nothing that it left behind may live on."""
+        if self._ended_by is None:
+            self._ended_by = names.EXIT
+        while True:
+            self._read()
+            self._reap()
+            if not self._members():
+                break
+            self._kill_all()
+            time.sleep(_KILL_PAUSE_SECONDS)
+        self._read()
+        if self._cgroup is not None:
+            self._cgroup.remove()
+
+    def _publish(self, fd: int) -> None:
+        """Writes the result where it appears at once and whole."""
+        status = self._status or 0
+        code = os.waitstatus_to_exitcode(status)
+        result = {
+            "ended_by": self._ended_by,
+            "exit_code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "cause": self._cause,
+            "error": self._error,
+            "started_at_ms": int(self._started_at_ms),
+            "ended_at_ms": time.time_ns() // 1_000_000,
+            "duration_ms": round((_now() - self._started_at) * 1000),
+        }
+        content = json.dumps(result).encode().ljust(_RESULT_BYTES - 1) + b"\n"
+        while True:
+            try:
+                os.pwrite(fd, content, 0)
+                os.fsync(fd)
+                os.rename(self._path(names.RESULT_DRAFT), self._path(names.RESULT))
+            except OSError:
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+
+def _reserve(path: str) -> int:
+    """A file with its blocks on the disk already: a result can be written when the disk is full."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.pwrite(fd, b" " * _RESULT_BYTES, 0)
+    return fd
+
+
+def _write(path: str, content: bytes) -> None:
+    with contextlib.suppress(OSError), open(path, "wb") as file:
+        file.write(content)
+
+
+def _tell_ready(fd: int) -> None:
+    """Tells the daemon, if it still lives, that the command runs or could not be started."""
+    with contextlib.suppress(OSError):
+        os.write(fd, b"r")
+    os.close(fd)
+
+
+def _drain(fd: int) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while os.read(fd, 512):
+            pass
+
+
+def main(argv: list[str]) -> None:
+    """`argv`: the execution's directory, the inherited lock and the inherited ready pipe."""
+    directory, lock_fd, ready_fd = argv[0], int(argv[1]), int(argv[2])
+    for fd in (lock_fd, ready_fd):
+        os.set_inheritable(fd, False)
+    fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ours by inheritance; fails if it is not
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, f"{os.getpid()}\n".encode(), 0)
+    Supervisor(directory, ready_fd).run()

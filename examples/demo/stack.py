@@ -1,0 +1,128 @@
+"""The whole system in a folder of its own: started by `qgjob up`, and ended with everything that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+START_SECONDS = 20.0
+STOP_SECONDS = 15.0
+
+AGENT_CONFIG = Path(__file__).resolve().parent.parent / "agent-demo.toml"
+_MARK = "QGJOB_DEMO_MARK"
+# Settings of the person who runs the demo that must not leak into it: above all another store.
+_OURS = ("QGJOB_", "REDIS_URL", "PORT", "GRPC_PORT", "HOST", "ENVIRONMENT", "NODE_ENV", "DURABILITY")
+
+
+class StackError(Exception):
+    """The system did not start. The message ends with what it printed last."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on; held together, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Stack:
+    """One `qgjob up`. Use it as an async context manager; `left_running` is known when that has ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.http_port, self.grpc_port = free_ports(2)
+        self.left_running: list[str] = []
+        self._folder = folder
+        self._log = folder / "up.log"
+        self._mark = uuid.uuid4().hex
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where its gRPC API listens."""
+        return f"localhost:{self.grpc_port}"
+
+    async def __aenter__(self) -> Self:
+        """Starts it, without waiting until it is ready."""
+        command = [str(Path(sys.executable).with_name("qgjob")), "up", "--agent-config", str(AGENT_CONFIG)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; starting it takes no time
+                command,
+                cwd=self._folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches the demo only, which then ends the stack in order
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Ends it, by force if it must, and notes what would not end."""
+        assert self._process is not None
+        family = self._family()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        self.left_running = self._survivors(family)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def alive(self) -> bool:
+        """Whether it still runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def said(self, lines: int = 15) -> str:
+        """The last lines that it printed."""
+        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+    def _environment(self) -> dict[str, str]:
+        mine = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        # The suite is run by the `python3` of this environment.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
+        ports = {"QGJOB_PORT": str(self.http_port), "QGJOB_GRPC_PORT": str(self.grpc_port)}
+        return {**mine, **ports, "PATH": path, _MARK: self._mark, "PYTHONUNBUFFERED": "1"}
+
+    def _family(self) -> list[psutil.Process]:
+        """The processes below `qgjob up`, while the parents still show whose children they are."""
+        assert self._process is not None
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def _survivors(self, family: list[psutil.Process]) -> list[str]:
+        """Ends what outlived the stack, and returns a description of each."""
+        found = {process.pid: process for process in family if process.is_running()}
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == self._mark or str(self._folder) in " ".join(process.cmdline()):
+                    found[process.pid] = process
+            except psutil.Error:
+                continue  # another user's, or just gone
+        survivors = []
+        for process in found.values():
+            try:
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    continue
+                survivors.append(f"{process.pid} {' '.join(process.cmdline())}")
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return survivors

@@ -25,6 +25,8 @@ def keys(model: type[BaseModel]) -> dict[str, object]:
     """The names of a model's settings, and those of its tables."""
     found: dict[str, object] = {}
     for name, field in model.model_fields.items():
+        if field.exclude:  # worked out at start, not set
+            continue
         annotation = field.annotation
         nested = isinstance(annotation, type) and issubclass(annotation, BaseModel)
         found[name] = keys(annotation) if nested else None

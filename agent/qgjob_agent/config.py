@@ -149,9 +149,7 @@ def load_config(
     except ValidationError as error:
         raise _config_error(error, sources, source) from None
     _check(config, sources, source)
-    base = path.parent if path is not None else cwd
-    inherited = {name: environ[name] for name in config.command.env_allow if name in environ}
-    return _resolve(config, base, inherited)
+    return _complete(config, sources, path.parent if path is not None else cwd, cwd, environ)
 
 
 def _overlay(
@@ -213,9 +211,24 @@ def _check(config: AgentConfig, sources: Mapping[str, str], file: str) -> None:
         raise ConfigError("devices", twice, file, "device_id must be unique")
 
 
-def _resolve(config: AgentConfig, base: Path, test_environ: dict[str, str]) -> AgentConfig:
-    """Paths in a file are relative to the file."""
-    cwd = base / config.command.cwd if config.command.cwd is not None else base
-    command = config.command.model_copy(update={"cwd": cwd.resolve()})
-    state_dir = None if config.state_dir is None else (base / config.state_dir.expanduser()).resolve()
-    return config.model_copy(update={"command": command, "state_dir": state_dir, "test_environ": test_environ})
+def _resolved(path: Path, base: Path) -> Path:
+    return (base / path.expanduser()).resolve()
+
+
+def _complete(
+    config: AgentConfig, sources: Mapping[str, str], file_dir: Path, cwd: Path, environ: Mapping[str, str]
+) -> AgentConfig:
+    """Makes paths absolute, those of a file relative to the file, and picks what tests may inherit."""
+
+    def base(name: str) -> Path:
+        return cwd if name in sources else file_dir
+
+    command_cwd = config.command.cwd or Path()
+    command = config.command.model_copy(update={"cwd": _resolved(command_cwd, base("command.cwd"))})
+    changes: dict[str, Any] = {
+        "command": command,
+        "test_environ": {name: environ[name] for name in config.command.env_allow if name in environ},
+    }
+    if config.state_dir is not None:
+        changes["state_dir"] = _resolved(config.state_dir, base("state_dir"))
+    return config.model_copy(update=changes)

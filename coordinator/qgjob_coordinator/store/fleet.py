@@ -40,6 +40,7 @@ class AgentRow:
     connected_at: int | None
     seen_at: int | None
     hold: Hold | None
+    holds_seen: int
     devices: tuple[DeviceRow, ...]
 
 
@@ -93,6 +94,14 @@ class FleetStore:
         value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
         reply = await self._runner.run("hold", keys.FLEET, [kind, id_, "hold", value])
         return (int(reply[0]), reply[1]) if reply else None
+
+    async def hold_number(self) -> int:
+        """Sequence number of the newest hold."""
+        return int(await self._runner.run("holds", keys.FLEET, []))
+
+    async def confirm_holds(self, agent_id: str, epoch: int, number: int) -> None:
+        """The coordinator that holds the agent's session plans by all holds up to `number`."""
+        await self._runner.run("holds", keys.FLEET, [agent_id, epoch, number])
 
     async def set_labels(self, device_id: str, labels: Mapping[str, str]) -> bool:
         """Replaces an operator's labels of a device. False when there is no such device."""
@@ -174,5 +183,6 @@ def _agent(agent_id: str, f: Mapping[str, str], devices: list[object]) -> AgentR
         connected_at=_int(f.get("connected")),
         seen_at=_int(f.get("seen")),
         hold=_hold(f.get("hold")),
+        holds_seen=int(f.get("holds_seen", "0")),
         devices=tuple(sorted(rows, key=lambda r: r.info.device_id)),
     )

@@ -1,0 +1,101 @@
+"""Gives up sessions that are not renewed, and releases what they held.
+
+No deadline is stored: a session whose counter this observer has seen unchanged for the time on its own monotonic clock
+is expired by compare-and-set on that counter. A failed or late look starts all times anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import SessionRow
+from qgjob_coordinator.telemetry import Telemetry
+
+LOOKS_PER_TIMEOUT = 10
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A counter, and since when it stands still."""
+
+    epoch: int
+    counter: int
+    since: float
+
+
+class Reaper:
+    """One of any number of observers."""
+
+    def __init__(
+        self, store: Store, hub: Hub, telemetry: Telemetry, session_timeout_seconds: float, give_up_seconds: float
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._timeout = session_timeout_seconds
+        self._give_up = give_up_seconds
+        self._pause = session_timeout_seconds / LOOKS_PER_TIMEOUT
+        self._seen: dict[str, _Seen] = {}
+        self._looked_at = time.monotonic()
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            try:
+                await self.look(time.monotonic())
+            except StoreUnavailableError as e:
+                self._seen.clear()
+                log.warning("reaper_blind", error=e.message)
+            await asyncio.sleep(self._pause)
+
+    async def look(self, now: float) -> None:
+        """One look at all sessions at the monotonic time `now` (s). Raises StoreUnavailableError."""
+        if now - self._looked_at > self._timeout:
+            self._seen.clear()  # this process was stopped, or blind: what it saw before proves nothing
+        closed, rows = await self._store.sessions.watch()
+        self._looked_at = time.monotonic()
+        for row in rows:
+            await self._judge(row, now)
+        for agent_id, epoch in closed:
+            await self._sweep(agent_id, epoch)
+
+    async def _judge(self, row: SessionRow, now: float) -> None:
+        if row.state == "closed":
+            self._seen.pop(row.agent_id, None)
+            return
+        seen = self._seen.get(row.agent_id)
+        if seen is None or (seen.epoch, seen.counter) != (row.epoch, row.counter):
+            self._seen[row.agent_id] = _Seen(row.epoch, row.counter, now)
+            return
+        still = now - seen.since
+        if still >= self._give_up:
+            if await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "closed"):
+                log.warning("session_given_up", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
+                await self._sweep(row.agent_id, row.epoch)
+        elif still >= self._timeout and row.state == "open":
+            if await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "timed_out"):
+                log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
+
+    async def _sweep(self, agent_id: str, epoch: int) -> None:
+        """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""
+        orgs = sorted(await self._store.agent_orgs(agent_id))
+        for org_id in orgs:
+            share = random.random()  # noqa: S311 - jitter
+            released = await self._store.leases.sweep(org_id, agent_id, epoch, wall_ms(), share)
+            if released:
+                self._telemetry.leases_lost += released
+                log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=released)
+                self._hub.work(org_id)
+                self._hub.changed(org_id)
+        await self._store.sessions.swept(agent_id, epoch, orgs)

@@ -1,0 +1,55 @@
+"""Removes what is older than it has to be kept, with every index entry of it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import FINAL
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+PAUSE_SECONDS = 60.0
+BATCH = 200
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Looks at the oldest finished jobs of every org, a batch at a time."""
+
+    def __init__(self, store: Store, telemetry: Telemetry, retention_ms: int) -> None:
+        self._store = store
+        self._telemetry = telemetry
+        self._keep_ms = retention_ms
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            try:
+                await self.look(wall_ms())
+            except StoreUnavailableError as e:
+                log.warning("retention_blind", error=e.message)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def look(self, now: int) -> int:
+        """Removes what is due at `now` (ms); how many jobs. Raises StoreUnavailableError."""
+        removed = 0
+        for org_id in sorted(await self._store.all_orgs()):
+            gone = 0
+            for status in sorted(FINAL):
+                skip = 0
+                while True:
+                    looked, dropped = await self._store.jobs.retire(org_id, status, now - self._keep_ms, skip, BATCH)
+                    gone += dropped
+                    skip += looked - dropped
+                    if looked < BATCH:
+                        break
+            if gone:
+                log.info("jobs_retired", org_id=org_id, count=gone)
+            removed += gone
+        self._telemetry.retired += removed
+        return removed

@@ -1,0 +1,210 @@
+"""Snapshot, plan, commit: woken by submissions, by freed devices, and by a timer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict, deque
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
+from qgjob_coordinator.policy.explain import view
+from qgjob_coordinator.policy.feasible import same_target
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Limits, Snapshot
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.sessions import LiveSession, Sessions
+from qgjob_coordinator.service.tokens import Tokens
+from qgjob_coordinator.store.snapshots import OrgSnapshot
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim
+from qgjob_coordinator.telemetry import Telemetry
+
+TIMER_SECONDS = 1.0
+"""How long work that no wake-up announced may wait for a round."""
+STORE_PAUSE_SECONDS = 0.2
+HEADS = 64
+RECENT_PLANS = 512
+_ABLE = (DeviceState.IDLE, DeviceState.BUSY)
+
+log = structlog.get_logger(__name__)
+
+
+class Scheduler:
+    """Plans for the devices whose sessions this coordinator holds."""
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        hub: Hub,
+        fleet: FleetReader,
+        telemetry: Telemetry,
+        limits: Limits,
+        quota: int | None,
+        *,
+        log_transitions: bool,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._limits = limits
+        self._quota = quota
+        self._log_transitions = log_transitions
+        self._tokens = Tokens()
+        self._wake = asyncio.Event()
+        self._active: set[str] = set()
+        self._refreshed = float("-inf")
+        self._round_done = asyncio.Event()
+        self._round_done.set()
+        self.recent_ms: deque[float] = deque(maxlen=RECENT_PLANS)
+        hub.on_work(self._heard)
+
+    def _heard(self, org_id: str) -> None:
+        if org_id:
+            self._active.add(org_id)
+        self._wake.set()
+
+    async def settled(self) -> None:
+        """Waits until the round that is under way, if any, has made its claims."""
+        await self._round_done.wait()
+
+    async def run(self) -> None:
+        """Plans for ever."""
+        while True:
+            await self._wait()
+            self._round_done.clear()
+            try:
+                more = await self.round()
+            except StoreUnavailableError as e:
+                log.warning("round_failed", error=e.message)
+                more = False
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            finally:
+                self._round_done.set()
+            if more:
+                self._wake.set()
+
+    async def _wait(self) -> None:
+        if not self._wake.is_set():
+            try:
+                async with asyncio.timeout(TIMER_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                self._refreshed = float("-inf")
+        self._wake.clear()
+
+    async def round(self) -> bool:
+        """One round. True: there may be more to assign at once."""
+        devices = self._sessions.wanting(self._limits.batch // 2, wall_ms())
+        if not devices:
+            return False
+        await self._refresh()
+        orgs = await self._snapshots(devices)
+        groups = tuple(g for o in orgs for g in o.groups)
+        if not any(g.queues for g in groups):
+            return False
+        room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
+        begun = time.perf_counter()
+        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, await self._candidates(groups)))
+        self._timed((time.perf_counter() - begun) * 1000)
+        if not proposal.assignments:
+            return False
+        return await self._commit(proposal.assignments)
+
+    def _timed(self, ms: float) -> None:
+        self._telemetry.plans += 1
+        self._telemetry.plan_ms.observe(ms)
+        self.recent_ms.append(ms)
+
+    async def _refresh(self) -> None:
+        """Reads the set of active orgs once a second; in between, wake-ups add to it."""
+        now = time.monotonic()
+        if now - self._refreshed >= TIMER_SECONDS:
+            self._active |= await self._store.active_orgs()
+            self._refreshed = now
+
+    async def _snapshots(self, devices: list[DeviceView]) -> list[OrgSnapshot]:
+        wanted = sum(self._limits.batch - d.held for d in devices)
+        heads = max(1, min(HEADS, wanted))
+        active = sorted(self._active)
+        orgs = await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in active))
+        idle = [o.org_id for o in orgs if not o.waits]
+        if idle:
+            await self._prune(idle)
+        return list(orgs)
+
+    async def _prune(self, idle: list[str]) -> None:
+        """Takes orgs without work off the active set, looks again, and adds back those that have some now."""
+        await self._store.mark_idle(idle)
+        self._active.difference_update(idle)
+        for again in await asyncio.gather(*(self._store.snapshots.org(o, 0) for o in idle)):
+            if again.waits:
+                await self._store.mark_active(again.org_id)
+                self._heard(again.org_id)
+
+    async def _candidates(self, groups: tuple[GroupView, ...]) -> dict[Target, tuple[DeviceView, ...]]:
+        """Devices of the whole fleet that retries may go to instead; read only when some device is to be avoided."""
+        if not any(q.avoid for g in groups for q in g.queues):
+            return {}
+        able = [
+            view(d)
+            for d in await self._fleet.devices()
+            if d.state in _ABLE and d.health in (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
+        ]
+        return {target: same_target(target, able) for target in Target}
+
+    async def _commit(self, assignments: tuple[Assignment, ...]) -> bool:
+        """Claims what was planned and sends what was granted. True: something moved, look again at once."""
+        by_org: dict[str, list[tuple[LiveSession, DeviceClaim]]] = defaultdict(list)
+        for a in assignments:
+            live = self._sessions.get(a.agent_id)
+            if live is None:
+                continue
+            jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
+            claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
+            by_org[a.org_id].append((live, claim))
+        results = await asyncio.gather(*(self._claim(o, rows) for o, rows in by_org.items()))
+        return any(results)
+
+    async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> bool:
+        admitted = []
+        for live in {id(r[0]): r[0] for r in rows}.values():
+            if await live.session.admit([org_id]):
+                admitted.append(live)
+        rows = [r for r in rows if r[0] in admitted]
+        if not rows:
+            return False
+        now = wall_ms()
+        claims = [c for _, c in rows]
+        try:
+            answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+        except StoreUnavailableError:
+            # Whether it happened is not known. The same tokens again tell, or grant: either way nobody else holds them.
+            answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+        for (live, claim), answer in zip(rows, answers, strict=True):
+            self._granted(org_id, live, claim, answer, now)
+        return True
+
+    def _granted(self, org_id: str, live: LiveSession, claim: DeviceClaim, answer: Claimed, now: int) -> None:
+        if answer.word is not ClaimWord.OK or not answer.grants:
+            log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
+            return
+        live.session.assign(org_id, claim, answer.grants)
+        live.occupants.touch(claim.device_id)
+        for g in answer.grants:
+            if g.attempt == 1:
+                self._telemetry.queue_seconds.observe(max(0, now - g.created_at) / 1000)
+            if self._log_transitions:
+                log.info(
+                    "job_scheduled",
+                    job_id=f"{org_id}~{g.ulid}",
+                    attempt=g.attempt,
+                    agent_id=claim.agent_id,
+                    device_id=claim.device_id,
+                )

@@ -1,0 +1,124 @@
+"""Groups, runs and statistics: what is computed from many jobs."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from qgjob_coordinator.errors import NotFoundError
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Outcome, Status
+from qgjob_coordinator.model.fleet import Device, QueueStats, SchedulerStats, Stats
+from qgjob_coordinator.model.jobs import Group, Job, Run
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+
+class Overview:
+    """Reads over many jobs. All raise StoreUnavailableError."""
+
+    def __init__(self, store: Store, fleet: FleetReader, telemetry: Telemetry, recent_ms: Sequence[float]) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._recent_ms = recent_ms
+
+    async def orgs(self, principal: Principal, org_id: object) -> list[str]:
+        """The orgs that are meant: one, or all that the caller sees."""
+        if org_id not in (None, ""):
+            org = validation.check_id("org_id", org_id)
+            principal.require_org(org, f"org {org}")
+            return [org]
+        return sorted(o for o in await self._store.all_orgs() if principal.sees(o))
+
+    async def groups(self, principal: Principal, org_id: object) -> list[Group]:
+        """Groups with unfinished jobs, by id."""
+        return [g for org in await self.orgs(principal, org_id) for g in await self._groups_of(org)]
+
+    async def _groups_of(self, org_id: str) -> list[Group]:
+        snapshot = await self._store.snapshots.org(org_id, 0)
+        held: Counter[tuple[str, Status]] = Counter()
+        if snapshot.groups:
+            for job in await self._store.reads.held(org_id):
+                held[group_id(job.app_version_id, job.target), job.status] += 1
+        found = []
+        for g in sorted(snapshot.groups, key=lambda g: g.gid):
+            scheduled, running = held[g.gid, Status.SCHEDULED], held[g.gid, Status.RUNNING]
+            queued = max(0, g.unfinished - scheduled - running)
+            name = f"{org_id}~{g.gid}"
+            serving = tuple(sorted(g.serving))
+            found.append(
+                Group(name, org_id, g.app_version_id, g.target, queued, scheduled, running, serving, g.installs)
+            )
+        return found
+
+    async def run(self, principal: Principal, org_id: object, run_id: object) -> Run:
+        """A run, counted. Raises NotFoundError."""
+        org = validation.check_id("org_id", org_id)
+        run = validation.check_id("run_id", run_id)
+        ulids = await self._store.reads.run_ulids(org, run) if principal.sees(org) else []
+        jobs = [j for j in await self._store.reads.get(org, ulids) if j is not None]
+        if not jobs:
+            raise NotFoundError(f"run {run} not found in org {org}")
+        return _run(org, run, jobs)
+
+    async def stats(self, principal: Principal, org_id: object) -> Stats:
+        """Queue and fleet in numbers."""
+        now = wall_ms()
+        counts: Counter[Status] = Counter()
+        waiting = installs = saved = groups = 0
+        oldest: int | None = None
+        for org in await self.orgs(principal, org_id):
+            by, done, spared = await self._store.reads.counters(org)
+            for (status, _), n in by.items():
+                counts[status] += n
+            installs += done
+            saved += spared
+            if by and any(n for (s, _), n in by.items() if not s.final):
+                waiting += await self._store.reads.delayed_count(org)
+                groups += len((await self._store.snapshots.org(org, 0)).groups)
+                first = await self._store.reads.oldest_waiting_at(org)
+                oldest = min((t for t in (oldest, first) if t is not None), default=None)
+        agents = await self._fleet.agents()
+        age = 0.0 if oldest is None else max(0, now - oldest) / 1000
+        queue = QueueStats(*(max(0, counts[s]) for s in Status), retry_wait=waiting, oldest_queued_age_seconds=age)
+        devices = await self._fleet.devices()
+        return Stats(queue, self._scheduler(devices, sum(a.state != "offline" for a in agents), groups, installs, saved), now)
+
+    def _scheduler(
+        self, devices: Sequence[Device], agents: int, groups: int, installs: int, saved: int
+    ) -> SchedulerStats:
+        states = Counter(d.state for d in devices)
+        return SchedulerStats(
+            agents_online=agents,
+            devices_total=len(devices),
+            devices_idle=states[DeviceState.IDLE],
+            devices_busy=states[DeviceState.BUSY],
+            devices_offline=states[DeviceState.OFFLINE],
+            devices_bad=sum(d.health is DeviceHealth.BAD for d in devices),
+            groups=groups,
+            installs=installs,
+            installs_saved=saved,
+            plans=self._telemetry.plans,
+            plan_ms_p50=round(statistics.median(self._recent_ms), 3) if self._recent_ms else 0.0,
+        )
+
+
+def _run(org_id: str, run_id: str, jobs: list[Job]) -> Run:
+    statuses = Counter(j.status for j in jobs)
+    outcomes = Counter(j.outcome for j in jobs if j.outcome is not None)
+    finished = [j.completed_at for j in jobs if j.completed_at is not None]
+    return Run(
+        run_id=run_id,
+        org_id=org_id,
+        status_counts={s.value: statuses[s] for s in Status},
+        outcome_counts={o.value: outcomes[o] for o in Outcome if outcomes[o]},
+        installs=sum(a.install_ms is not None for j in jobs for a in j.attempts),
+        started_at=min(j.created_at for j in jobs),
+        completed_at=max(finished) if len(finished) == len(jobs) else None,
+    )

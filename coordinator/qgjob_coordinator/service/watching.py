@@ -1,0 +1,174 @@
+"""Watching jobs: a snapshot, then what changes, with a cursor to go on from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.store.events import START
+from qgjob_coordinator.store.store import Store
+
+POLL_SECONDS = 0.25
+"""How late a change of another coordinator is seen whose hint was lost."""
+MAX_IDS = 1000
+PAGE = 500
+
+
+class WatchKind(Enum):
+    """What a watch event says."""
+
+    SNAPSHOT = "snapshot"
+    READY = "ready"
+    TRANSITION = "transition"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One event, and the cursor to go on from after it."""
+
+    kind: WatchKind
+    cursor: str
+    job: Job | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs of an org are watched. Without a run and ids: all that change, and in the snapshot the unfinished."""
+
+    org_id: str
+    run_id: str | None
+    ulids: frozenset[str]
+
+    def wants(self, job: Job) -> bool:
+        """Whether the job is watched."""
+        if self.ulids and job.ulid not in self.ulids:
+            return False
+        return self.run_id is None or self.run_id in job.run_ids
+
+
+class Watching:
+    """Watch streams of any number of callers."""
+
+    def __init__(self, store: Store, hub: Hub, pending: Pending) -> None:
+        self._store = store
+        self._hub = hub
+        self._pending = pending
+
+    def filter(self, principal: Principal, org_id: object, run_id: object, job_ids: Sequence[str]) -> Filter:
+        """A checked filter. Raises InvalidError, NotFoundError."""
+        org = validation.check_id("org_id", org_id)
+        principal.require_org(org, f"org {org}")
+        run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
+        if len(job_ids) > MAX_IDS:
+            raise InvalidError("job_ids", f"has {len(job_ids)} entries; watch at most {MAX_IDS}")
+        ulids = set()
+        for i, job_id in enumerate(job_ids):
+            job_org, ulid = validation.split_job_id(job_id, f"job_ids[{i}]")
+            if job_org != org:
+                raise InvalidError(f"job_ids[{i}]", f"is of org {job_org}; watch one org with one stream")
+            ulids.add(ulid)
+        return Filter(org, run, frozenset(ulids))
+
+    async def watch(self, wanted: Filter, cursor: str | None) -> AsyncIterator[WatchEvent]:
+        """Events for ever. Raises InvalidError for a cursor that is none, StoreUnavailableError."""
+        changed = self._hub.subscribe(wanted.org_id)
+        try:
+            position = await self._resume(wanted.org_id, cursor) if cursor else None
+            versions: dict[str, int] = {}
+            if position is None:
+                position = await self._store.events.last_id(wanted.org_id)
+                if cursor:
+                    yield WatchEvent(WatchKind.RESET, self._cursor(position))
+                async for job in self._snapshot(wanted):
+                    versions[job.ulid] = job.version
+                    yield WatchEvent(WatchKind.SNAPSHOT, self._cursor(position), job)
+                yield WatchEvent(WatchKind.READY, self._cursor(position))
+            while True:
+                changed.clear()
+                entries = await self._store.events.after(wanted.org_id, position)
+                for id_, transitions in entries:
+                    ulids = list(dict.fromkeys(t.ulid for t in transitions))
+                    for job in await self._read(wanted, ulids, versions):
+                        yield WatchEvent(WatchKind.TRANSITION, self._cursor(id_), job)
+                    position = id_
+                if not entries:
+                    try:
+                        async with asyncio.timeout(POLL_SECONDS):
+                            await changed.wait()
+                    except TimeoutError:
+                        continue
+        finally:
+            self._hub.unsubscribe(wanted.org_id, changed)
+
+    async def _read(self, wanted: Filter, ulids: list[str], versions: dict[str, int]) -> list[Job]:
+        """Jobs that are wanted and newer than what was sent of them."""
+        if wanted.ulids:
+            ulids = [u for u in ulids if u in wanted.ulids]
+        news = []
+        for job in await self._store.reads.get(wanted.org_id, ulids):
+            if job is None or job.version <= versions.get(job.ulid, 0):
+                continue
+            if not wanted.wants(job) and job.ulid not in versions:
+                continue
+            if job.status.final:
+                versions.pop(job.ulid, None)
+            else:
+                versions[job.ulid] = job.version
+            news.append(job)
+        return news
+
+    async def _snapshot(self, wanted: Filter) -> AsyncIterator[Job]:
+        reads = self._store.reads
+        if wanted.ulids or wanted.run_id is not None:
+            ulids = sorted(wanted.ulids) or await reads.run_ulids(wanted.org_id, str(wanted.run_id))
+            for i in range(0, len(ulids), PAGE):
+                jobs = [j for j in await reads.get(wanted.org_id, ulids[i : i + PAGE]) if j and wanted.wants(j)]
+                await self._pending.explain(jobs)
+                for job in jobs:
+                    yield job
+            return
+        for status in (Status.RUNNING, Status.SCHEDULED, Status.QUEUED):
+            after = None
+            while True:
+                page = await reads.page(wanted.org_id, status, None, PAGE, after)
+                await self._pending.explain(page.jobs)
+                for job in page.jobs:
+                    yield job
+                after = page.next_
+                if after is None:
+                    break
+
+    def _cursor(self, position: str) -> str:
+        return f"{self._store.epoch}.{position}"
+
+    async def _resume(self, org_id: str, cursor: str) -> str | None:
+        """The event id of a cursor; None when it was trimmed or is of another life of the store."""
+        epoch, dot, position = cursor.partition(".")
+        left, dash, right = position.partition("-")
+        if not (dot and dash and epoch.isdigit() and left.isdigit() and right.isdigit()):
+            raise InvalidError("cursor", f"{validation.shown(cursor)} is no cursor of this service; leave it out")
+        if int(epoch) != self._store.epoch:
+            return None
+        first = await self._store.events.first_id(org_id)
+        last = await self._store.events.last_id(org_id)
+        at = (int(left), int(right))
+        if at > _pair(last) or (first not in (START, position) and at < _pair(first) and at != (0, 0)):
+            return None
+        if at == (0, 0) and first != START:
+            return None
+        return position
+
+
+def _pair(id_: str) -> tuple[int, int]:
+    left, _, right = id_.partition("-")
+    return int(left), int(right)

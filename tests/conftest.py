@@ -1,0 +1,52 @@
+"""Fixtures that all tests share: a private store process a session, emptied for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from redis import Redis
+
+from qgjob_coordinator.store.store import Store
+from tests.fakes.store_process import StoreProcess
+
+# `HYPOTHESIS_PROFILE=nightly` looks much longer than every day's run does.
+_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("default", deadline=None, suppress_health_check=_QUIET)
+settings.register_profile("nightly", deadline=None, suppress_health_check=_QUIET, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.fixture(scope="session")
+def store_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    """The session's store. A test that stops or fills a store starts its own."""
+    process = StoreProcess(tmp_path_factory.mktemp("store"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def raw(store_process: StoreProcess) -> Iterator[Redis]:
+    """A blocking client that sees the keys themselves; the store is empty when the test begins."""
+    client = store_process.client()
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def redis_url(store_process: StoreProcess, raw: Redis) -> str:
+    """Where the session's store listens; it is empty when the test begins."""
+    assert raw.dbsize() == 0
+    return store_process.url
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[Store]:
+    """The coordinator's view of the session's store, empty when the test begins."""
+    opened = Store(redis_url)
+    yield opened
+    await opened.close()

@@ -1,0 +1,195 @@
+"""Reads every key of a store and says what does not belong or does not agree, after the directory in store/keys.py.
+
+Independent of how the store got there: it compares the indexes, counters, queues and leases with the jobs themselves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+from redis import Redis
+
+from qgjob_coordinator.store import keys
+
+CLASS_SCORE = 2**51
+ORG_PREFIX = "qg:o:{"
+FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe"}
+FOREVER = {"fl", "ct", "ev"}
+"""What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
+INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
+_READERS = {
+    "j": "hgetall",
+    "d": "get",
+    "g": "hgetall",
+    "gd": "hgetall",
+    "dd": "hgetall",
+    "fl": "hgetall",
+    "ct": "hgetall",
+    "gs": "smembers",
+    "la": "smembers",
+    "rv": "smembers",
+    "al": "pttl",
+    "ik": "pttl",
+    "op": "pttl",
+    "lg": "pttl",
+    "ev": "xlen",
+}
+_ZSETS = {"ix", "rj", "q", "dl", "qx"}
+
+
+def audit(raw: Redis, only_org: str | None = None) -> list[str]:
+    """Everything that is wrong, in words; empty when the store is sound."""
+    wrong: list[str] = []
+    by_org: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
+    wanted: list[tuple[str, str, str, str]] = []
+    for key in raw.keys("*" if only_org is None else f"{keys.org(only_org)}*"):
+        if key.startswith(keys.FLEET):
+            kind = key.removeprefix(keys.FLEET).partition(":")[0]
+            if kind not in FLEET_KINDS:
+                wrong.append(f"{key}: not in the directory")
+        elif key.startswith(ORG_PREFIX):
+            org_id, _, suffix = key.removeprefix(ORG_PREFIX).partition("}:")
+            kind, _, name = suffix.partition(":")
+            wanted.append((org_id, kind, name, key))
+        else:
+            wrong.append(f"{key}: outside of both tags")
+    pipe = raw.pipeline(transaction=False)
+    for _, kind, _, key in wanted:
+        if kind in _ZSETS:
+            pipe.zrange(key, 0, -1, withscores=True)
+        elif kind in _READERS:
+            getattr(pipe, _READERS[kind])(key)
+        else:
+            wrong.append(f"{key}: not in the directory")
+            pipe.type(key)
+    for (org_id, kind, name, _), value in zip(wanted, pipe.execute(), strict=True):
+        by_org[org_id][kind][name] = dict(value) if kind in _ZSETS else value
+    for org_id, found in by_org.items():
+        wrong += [f"org {org_id}: {w}" for w in _OrgAudit(found).run()]
+    return wrong
+
+
+def leftovers(raw: Redis, org_id: str) -> list[str]:
+    """Keys of an org that are neither for ever nor end by themselves."""
+    prefix = keys.org(org_id)
+    found = [k for k in raw.keys(f"{prefix}*") if k.removeprefix(prefix) not in FOREVER]
+    return sorted(k for k in found if raw.pttl(k) < 0)
+
+
+class _OrgAudit:
+    def __init__(self, found: dict[str, dict[str, Any]]) -> None:
+        self._found = found
+        self._jobs: dict[str, dict[str, str]] = found["j"]
+        self._wrong: list[str] = []
+
+    def run(self) -> list[str]:
+        self._texts()
+        self._indexes()
+        self._runs()
+        self._queues()
+        self._groups()
+        self._deadlines()
+        self._dedup()
+        self._leases()
+        self._counters()
+        self._copies()
+        return self._wrong
+
+    def _same(self, what: str, actual: object, expected: object) -> None:
+        if actual != expected:
+            self._wrong.append(f"{what} is {actual}, by the jobs it should be {expected}")
+
+    def _texts(self) -> None:
+        self._same("d:", set(self._found["d"]), set(self._jobs))
+
+    def _indexes(self) -> None:
+        expected: dict[str, dict[str, float]] = defaultdict(dict)
+        for ulid, j in self._jobs.items():
+            expected[INDEX_OF[j["s"]]][ulid] = float(j["o"])
+        self._same("ix:", self._found["ix"], dict(expected))
+
+    def _runs(self) -> None:
+        expected: dict[str, dict[str, float]] = defaultdict(dict)
+        for ulid, j in self._jobs.items():
+            for run in j.get("rn", ".").split(","):
+                if run != ".":
+                    expected[run][ulid] = float(j["o"])
+        self._same("rj:", self._found["rj"], dict(expected))
+
+    def _queues(self) -> None:
+        queues: dict[str, dict[str, float]] = defaultdict(dict)
+        delayed: dict[str, float] = {}
+        for ulid, j in self._jobs.items():
+            if j["s"] != "q":
+                self._same(f"j:{ulid} nb", j.get("nb"), None)
+            elif "nb" in j:
+                delayed[ulid] = float(j["nb"])
+            elif "l" not in j:
+                avoided = f"!{j['av']}" if j.get("av") else ""
+                queues[f"{j['g']}:{j.get('sb', '')}{avoided}"][ulid] = (3 - int(j["p"])) * CLASS_SCORE + int(j["o"])
+        self._same("q:", self._found["q"], dict(queues))
+        self._same("dl", self._found["dl"].get("", {}), delayed)
+        for name in self._found["q"]:
+            gid, _, sig = name.partition(":")
+            if f"q:{sig}" not in self._found["g"].get(gid, {}):
+                self._wrong.append(f"q:{name} is not listed by its group")
+
+    def _groups(self) -> None:
+        unfinished = Counter(j["g"] for j in self._jobs.values() if j["s"] in "qsr")
+        self._same("gs", self._found["gs"].get("", set()), set(unfinished))
+        counted = {gid: int(g.get("u", -1)) for gid, g in self._found["g"].items()}
+        self._same("g: u", counted, dict(unfinished))
+        for gid, g in self._found["g"].items():
+            if "a" not in g or "t" not in g:
+                self._wrong.append(f"g:{gid} has no app version or target: {g}")
+        serving: dict[str, Counter[str]] = defaultdict(Counter)
+        for j in self._jobs.values():
+            if "l" in j:
+                serving[j["g"]][j["dv"]] += 1
+        held = {gid: {d: int(n) for d, n in per.items()} for gid, per in self._found["gd"].items()}
+        self._same("gd:", held, {gid: dict(per) for gid, per in serving.items()})
+
+    def _deadlines(self) -> None:
+        watched = self._found["qx"].get("", {})
+        for ulid, at in watched.items():
+            if float(self._jobs.get(ulid, {}).get("qd", "-1")) != at:
+                self._wrong.append(f"qx has {ulid} at {at}, which the job has not")
+        for ulid, j in self._jobs.items():
+            if j["s"] == "q" and "qd" in j and ulid not in watched:
+                self._wrong.append(f"qx has not {ulid}, which waits with a deadline")
+            if j["s"] not in "qsr" and ulid in watched:
+                self._wrong.append(f"qx has {ulid}, which has a verdict")
+
+    def _dedup(self) -> None:
+        expected = {j["f"]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "f" in j}
+        self._same("dd", self._found["dd"].get("", {}), expected)
+
+    def _leases(self) -> None:
+        leases: dict[str, set[str]] = defaultdict(set)
+        revoked: dict[str, set[str]] = defaultdict(set)
+        for ulid, j in self._jobs.items():
+            if "l" in j:
+                leases[j["ag"]].add(ulid)
+                if "rv" in j:
+                    revoked[j["ag"]].add(f"{ulid} {j['k']}")
+                if int(j["l"]) > int(self._found["fl"].get("", {}).get(j["ag"], 0)):
+                    self._wrong.append(f"j:{ulid} has epoch {j['l']}, above the lowest that may claim")
+            elif j["s"] in "sr" or {"k", "ag", "dv", "sa", "st", "pr", "rv", "ar"} & set(j):
+                self._wrong.append(f"j:{ulid} has parts of a lease: {j}")
+        self._same("la:", self._found["la"], dict(leases))
+        self._same("rv:", self._found["rv"], dict(revoked))
+
+    def _counters(self) -> None:
+        counted = {f: int(n) for f, n in self._found["ct"].get("", {}).items() if len(f) == 2 and int(n) != 0}
+        self._same("ct", counted, dict(Counter(j["s"] + j["g"][0] for j in self._jobs.values())))
+
+    def _copies(self) -> None:
+        for kind in ("al", "ik", "op"):
+            for name, ttl in self._found[kind].items():
+                if ttl < 0:
+                    self._wrong.append(f"{kind}:{name} never ends")
+        for name, ttl in self._found["lg"].items():
+            ulid = name.partition(":")[0]
+            if ulid not in self._jobs or ttl < 0:
+                self._wrong.append(f"lg:{name} has no job, or never ends")

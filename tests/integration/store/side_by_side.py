@@ -1,0 +1,246 @@
+"""Runs every operation on the model and on a real store, and compares answers and states."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.snapshot import CLASS_SCORE, Head
+from qgjob_coordinator.store.sessions import SessionStore
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import SessionRow, SubmitConflictError
+from tests.fakes.fleet_model import FleetModel
+from tests.fakes.store_audit import audit
+from tests.fakes.store_model import ORDER_EPOCH_MS, GroupKey, ModelJob, OrgModel, gid_of
+
+HEADS = 64
+PAGE = 3
+
+
+@dataclass(frozen=True)
+class Call:
+    """One operation with its arguments, so that it can be repeated; `org_id` None for the fleet's."""
+
+    org_id: str | None
+    name: str
+    args: tuple[Any, ...]
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.org_id or 'fleet'}.{self.name}{self.args}{dict(self.options) or ''}"
+
+
+class SideBySide:
+    """A model and a store that have seen the same operations."""
+
+    def __init__(self, runner: asyncio.Runner, url: str, raw: Redis, orgs: Sequence[str]) -> None:
+        raw.flushall()
+        self._runner = runner
+        self._raw = raw
+        self.store = Store(url, pool_size=4)
+        self.orgs = {org_id: OrgModel(org_id) for org_id in orgs}
+        self.fleet = FleetModel()
+        self.calls: list[Call] = []
+        self._last_order = 0
+        self._touched: set[str | None] = set()
+
+    def close(self) -> None:
+        self._runner.run(self.store.close())
+
+    def do(self, call: Call) -> Any:
+        """Runs an operation on both; their common answer."""
+        self.calls.append(call)
+        self._touched.add(call.org_id)
+        model = self._on_model(call)
+        real = self._on_store(call)
+        assert real == model, f"{call}\nstore: {real}\nmodel: {model}"
+        return model
+
+    def _on_model(self, call: Call) -> Any:
+        target: Any = self.fleet if call.org_id is None else self.orgs[call.org_id]
+        args = call.args
+        if call.name == "submit":
+            specs, own_ids, now = args
+            args = (specs, own_ids, self._orders(now, len(specs)), now)
+        try:
+            return getattr(target, call.name)(*args, **dict(call.options))
+        except SubmitConflictError as e:
+            return ("CONFLICT", e.index)
+
+    def _on_store(self, call: Call) -> Any:
+        async def run() -> Any:
+            options = dict(call.options)
+            if call.org_id is not None:
+                home: Any = self.store.jobs if hasattr(self.store.jobs, call.name) else self.store.leases
+                return await getattr(home, call.name)(call.org_id, *call.args, **options)
+            if call.name == "open":
+                agent, instance, epoch, coordinator, now = call.args
+                return await self.store.sessions.open(agent, instance, epoch, {}, coordinator, [], now)
+            return await getattr(SessionStore, call.name)(self.store.sessions, *call.args)
+
+        try:
+            return self._runner.run(run())
+        except SubmitConflictError as e:
+            return ("CONFLICT", e.index)
+
+    def _orders(self, now: int, count: int) -> range:
+        """The orders that the store is to give: by time, and never one twice."""
+        first = max(self._last_order + 1, (now - ORDER_EPOCH_MS) * 1000)
+        self._last_order = first + count - 1
+        return range(first, first + count)
+
+    # States.
+
+    def check(self) -> None:
+        """Compares what the last operations may have changed."""
+        touched, self._touched = self._touched, set()
+        for org_id in touched:
+            if org_id is None:
+                self._check_fleet()
+            else:
+                self._check_org(self.orgs[org_id])
+
+    def check_org(self, org_id: str) -> None:
+        """Compares one org."""
+        self._check_org(self.orgs[org_id])
+
+    def check_all(self) -> None:
+        """Compares everything, by every read that there is."""
+        self._check_fleet()
+        for org in self.orgs.values():
+            self._check_org(org)
+            self._runner.run(self._check_pages(org))
+            self._runner.run(self._check_numbers(org))
+            self._runner.run(self._check_events(org))
+        assert audit(self._raw) == []
+
+    def _check_org(self, org: OrgModel) -> None:
+        async def read() -> tuple[Any, Any]:
+            ulids = [*org.jobs, "01JUNKNOWN"]
+            return await self.store.reads.get(org.org_id, ulids), await self.store.snapshots.org(org.org_id, HEADS)
+
+        jobs, snapshot = self._runner.run(read())
+        for actual, expected in zip(jobs, [*(j.as_job() for j in org.jobs.values()), None], strict=True):
+            assert actual == expected, f"\nstore: {actual}\nmodel: {expected}"
+        assert _seen(snapshot) == _expected_snapshot(org)
+        wrong = audit(self._raw, org.org_id)
+        assert wrong == [], "\n".join(wrong)
+
+    def _check_fleet(self) -> None:
+        async def read() -> tuple[Any, Any]:
+            orgs = {agent: await self.store.agent_orgs(agent) for agent in self.fleet.sessions}
+            return await self.store.sessions.watch(), orgs
+
+        (closed, rows), orgs = self._runner.run(read())
+        assert set(closed) == self.fleet.to_sweep
+        expected = {SessionRow(a, s.epoch, s.counter, s.state) for a, s in self.fleet.sessions.items()}
+        assert set(rows) == expected
+        assert orgs == {agent: self.fleet.orgs.get(agent, set()) for agent in self.fleet.sessions}
+
+    async def _check_pages(self, org: OrgModel) -> None:
+        runs = {r for j in org.jobs.values() for r in j.runs if r}
+        for status in (None, *Status):
+            wanted = [j for j in org.jobs.values() if status in (None, j.status)]
+            assert await self._walk(org.org_id, status, None) == _newest_first(wanted)
+        for run in runs:
+            assert await self._walk(org.org_id, None, run) == _newest_first(org.of_run(run))
+            assert await self.store.reads.run_ulids(org.org_id, run) == [j.spec.ulid for j in org.of_run(run)]
+            queued = [j for j in org.of_run(run) if j.status is Status.QUEUED]
+            assert await self._walk(org.org_id, Status.QUEUED, run) == _newest_first(queued)
+
+    async def _walk(self, org_id: str, status: Status | None, run_id: str | None) -> list[str]:
+        found: list[Job] = []
+        cursor = None
+        while True:
+            page = await self.store.reads.page(org_id, status, run_id, PAGE, cursor)
+            found += page.jobs
+            cursor = page.next_
+            if cursor is None:
+                return [j.ulid for j in found]
+            assert len(page.jobs) == PAGE
+
+    async def _check_numbers(self, org: OrgModel) -> None:
+        reads, org_id, jobs = self.store.reads, org.org_id, list(org.jobs.values())
+        counts, installs, saved = await reads.counters(org_id)
+        expected: dict[Any, int] = {}
+        for j in jobs:
+            expected[j.status, j.spec.target] = expected.get((j.status, j.spec.target), 0) + 1
+        assert {k: n for k, n in counts.items() if n} == expected
+        assert (installs, saved) == (org.installs, org.saved)
+        waiting = [j.created_at for j in jobs if j.status is Status.QUEUED]
+        assert await reads.oldest_waiting_at(org_id) == min(waiting, default=None)
+        assert await reads.delayed_count(org_id) == sum(j.not_before is not None for j in jobs)
+        assert {j.ulid for j in await reads.held(org_id)} == {j.spec.ulid for j in jobs if j.lease}
+        places = await reads.positions(org_id, [j.spec.ulid for j in jobs])
+        assert places == [_place(org, j) for j in jobs]
+        for agent in org.floors:
+            revoked = {j.lease.token for j in jobs if j.lease and j.lease.agent_id == agent and j.lease.revoked}
+            assert set(await reads.revoked(org_id, agent)) == revoked
+
+    async def _check_events(self, org: OrgModel) -> None:
+        """Each version of each job was told, in order, the last as the job stands."""
+        told: dict[str, list[Any]] = {}
+        for _, transitions in await self.store.events.after(org.org_id, "0-0", 100_000):
+            for t in transitions:
+                told.setdefault(t.ulid, []).append(t)
+        for ulid, job in org.jobs.items():
+            versions = [t.version for t in told[ulid]]
+            first = len(versions) - versions[::-1].index(1) - 1  # a job that was removed may have had the same id
+            assert versions[first:] == list(range(1, job.version + 1))
+            assert told[ulid][-1].status is job.status
+
+
+def _newest_first(jobs: Sequence[ModelJob]) -> list[str]:
+    return [j.spec.ulid for j in sorted(jobs, key=lambda j: (j.order, j.spec.ulid), reverse=True)]
+
+
+def _score(job: ModelJob) -> int:
+    return (3 - int(job.priority)) * CLASS_SCORE + job.order
+
+
+def _place(org: OrgModel, job: ModelJob) -> int | None:
+    if not job.ready:
+        return None
+    return 1 + sum(j.ready and j.group == job.group and _score(j) < _score(job) for j in org.jobs.values())
+
+
+def _seen(snapshot: Any) -> dict[str, Any]:
+    groups = {}
+    for g in snapshot.groups:
+        queues = {(q.requirements, q.avoid): (q.waiting, list(q.heads)) for q in g.queues}
+        assert len(queues) == len(g.queues)
+        assert (g.org_id, g.gid) == (snapshot.org_id, gid_of((g.app_version_id, g.target)))
+        groups[g.app_version_id, g.target] = (g.unfinished, g.installs, dict(g.serving), queues)
+    return {
+        "held": snapshot.held,
+        "retry": snapshot.next_retry_at,
+        "deadline": snapshot.next_deadline_at,
+        "groups": groups,
+    }
+
+
+def _expected_snapshot(org: OrgModel) -> dict[str, Any]:
+    unfinished = org.unfinished()
+    groups: dict[GroupKey, Any] = {}
+    for group in {j.group for j in unfinished}:
+        members = [j for j in unfinished if j.group == group]
+        queues: dict[Any, Any] = {}
+        for j in sorted((j for j in members if j.ready), key=_score):
+            heads = queues.setdefault((j.spec.requirements, tuple(j.avoid)), [])
+            heads.append(Head(_score(j), j.spec.ulid))
+        counted = {key: (len(heads), heads[:HEADS]) for key, heads in queues.items()}
+        groups[group] = (len(members), org.group_installs[group], dict(org.serving(group)), counted)
+    return {
+        "held": org.held(),
+        "retry": min((j.not_before for j in unfinished if j.not_before is not None), default=None),
+        "deadline": min((j.deadline for j in unfinished if j.watched and j.deadline is not None), default=None),
+        "groups": groups,
+    }
+
+

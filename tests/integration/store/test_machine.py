@@ -1,0 +1,394 @@
+"""A machine that does anything at any time to a model and a store, and compares them after each step.
+
+`HYPOTHESIS_PROFILE=nightly` runs it far longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from redis import Redis
+
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
+from qgjob_coordinator.model.failures import CHARGES
+from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
+from qgjob_coordinator.store.types import DeviceClaim, Ending, Release, ReleaseCharge
+from tests.fakes.jobs import NOW, ending, ulid
+from tests.fakes.store_model import ModelJob, gid_of
+from tests.fakes.store_process import StoreProcess
+from tests.integration.store.side_by_side import Call, SideBySide
+
+ORGS = ("acme", "globex")
+AGENTS = ("agent-1", "agent-2", "agent-3")
+COORDINATORS = ("c-1", "c-2")
+IDS = 14
+"""Few ids, so that they meet again."""
+
+# A repeated renewal renews again; a batch that gave something to one device may move what another is told.
+NOT_REPEATABLE = {"renew", "claim"}
+
+pick = st.integers(0, 40)
+orgs = st.sampled_from(ORGS)
+agents = st.sampled_from(AGENTS)
+skews = st.sampled_from((0, 0, 0, -1500, 1500))
+shares = st.sampled_from((0.0, 0.25, 0.9999999, 1.0, 0.1 + 0.2))
+maybe_number = st.none() | st.integers(0, 3)
+
+specs = st.builds(
+    JobSpec,
+    org_id=st.just("acme"),  # the rule puts its own
+    ulid=st.integers(1, IDS).map(ulid),
+    app_version_id=st.sampled_from(("v1", "v1", "v2")),
+    test_path=st.sampled_from(("tests/a.spec.ts", "tests/b.spec.ts", "tests/ü b.spec.ts")),
+    priority=st.sampled_from(Priority),
+    target=st.sampled_from((Target.EMULATOR, Target.EMULATOR, Target.DEVICE)),
+    max_retries=st.integers(0, 2),
+    run_id=st.sampled_from((None, "run-1", "run-2")),
+    labels=st.sampled_from(({}, {"team": "a b"})),
+    requirements=st.sampled_from((ANY_DEVICE, ANY_DEVICE, Requirements(platform="android", labels=(("x", "!y}"),)))),
+    env=st.sampled_from(({}, {"A": "1\n2"})),
+    idempotency_key=st.sampled_from((None, None, None, "key 1", "key 2")),
+    not_before=st.none() | st.integers(-2, 4).map(lambda n: NOW + 2000 * n),
+    timeout_ms=st.sampled_from((None, 60_000)),
+    queue_timeout_ms=st.sampled_from((None, None, 3000, 20_000)),
+    no_dedup=st.sampled_from((False, False, True)),
+)
+results = st.none() | st.builds(TestResult, passed=st.integers(0, 9), summary=st.sampled_from(("", 'all "good"\n')))
+ways_to_end = st.sampled_from((*CHARGES.items(), (Outcome.PASSED, None), (Outcome.DEVICE_ERROR, Charge.FINAL)))
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that was granted once, with the agent that got it."""
+
+    org_id: str
+    ulid: str
+    token: str
+    agent_id: str
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Callers, agents, coordinators and time, all of them careless."""
+
+    process: ClassVar[StoreProcess]
+    runner: ClassVar[asyncio.Runner]
+    raw: ClassVar[Redis]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = SideBySide(self.runner, self.process.url, self.raw, ORGS)
+        self.now = NOW
+        self.granted: list[Held] = []
+        self._tokens = 0
+
+    def teardown(self) -> None:
+        try:
+            self.both.check_all()
+        finally:
+            self.both.close()
+
+    @invariant()
+    def the_store_is_as_the_model(self) -> None:
+        self.both.check()
+
+    def _do(self, org_id: str | None, name: str, *args: Any, **options: Any) -> Any:
+        return self.both.do(Call(org_id, name, args, tuple(options.items())))
+
+    # Who is there to be named. A wrong choice is as good as a right one.
+
+    def _job(self, org_id: str, n: int) -> ModelJob:
+        jobs = list(self.both.orgs[org_id].jobs.values())
+        assume(jobs)
+        return jobs[n % len(jobs)]
+
+    def _lease(self, n: int, *, live: bool) -> Held:
+        """One that is held now, or any that ever was."""
+        found = self.granted
+        if live:
+            found = [h for h in found if self._is_held(h)]
+        assume(found)
+        return found[-1 - n % len(found)]
+
+    def _is_held(self, h: Held) -> bool:
+        job = self.both.orgs[h.org_id].jobs.get(h.ulid)
+        return job is not None and job.lease is not None and job.lease.token == h.token
+
+    def _epoch(self, agent_id: str, change: int) -> int:
+        session = self.both.fleet.sessions.get(agent_id)
+        return max(1, (session.epoch if session else 1) + change)
+
+    # Callers.
+
+    @initialize(org_id=orgs, first=st.lists(specs, min_size=2, max_size=5))
+    def some_work(self, org_id: str, first: list[JobSpec]) -> None:
+        self.submit(org_id, first, True, 0)
+
+    @rule(org_id=orgs, new=st.lists(specs, min_size=1, max_size=4), own=st.booleans(), skew=skews)
+    def submit(self, org_id: str, new: list[JobSpec], own: bool, skew: int) -> None:
+        for spec in new:
+            spec.org_id = org_id
+        self._do(org_id, "submit", new, [own] * len(new), self.now + skew)
+
+    @rule(
+        org_id=orgs,
+        n=st.lists(pick, min_size=1, max_size=3),
+        round_=st.sampled_from((None, 0, 0, -1, 1)),
+        operation=st.sampled_from((None, None, "cancel-1", "cancel-2")),
+        run_id=st.sampled_from((None, None, "run-1", "run-2")),
+    )
+    def cancel(
+        self, org_id: str, n: list[int], round_: int | None, operation: str | None, run_id: str | None
+    ) -> None:
+        jobs = [self._job(org_id, i) for i in n]
+        meant = [(j.spec.ulid, None if round_ is None else j.round + round_) for j in jobs]
+        self._do(org_id, "cancel", meant, self.now, reason="by hand", operation_id=operation, run_id=run_id)
+
+    @rule(
+        org_id=orgs,
+        n=st.lists(pick, min_size=1, max_size=2),
+        round_=st.sampled_from((0, 0, 0, -1, 1)),
+        operation=st.sampled_from((None, None, "retry-1")),
+        wait=st.sampled_from((None, 4000)),
+    )
+    def retry(self, org_id: str, n: list[int], round_: int, operation: str | None, wait: int | None) -> None:
+        over = [j for j in self.both.orgs[org_id].jobs.values() if j.status.final]
+        jobs = [over[i % len(over)] if over else self._job(org_id, i) for i in n]
+        deadline = None if wait is None else self.now + wait
+        self._do(
+            org_id, "retry", [(j.spec.ulid, j.round + round_, deadline) for j in jobs], self.now, operation_id=operation
+        )
+
+    # Coordinators.
+
+    @rule(
+        agent_id=agents,
+        change=st.sampled_from((-1, 0, 1, 1, 1, 2)),
+        instance=st.sampled_from(("i-1", "i-1", "i-2")),
+        coordinator=st.sampled_from(COORDINATORS),
+    )
+    def open(self, agent_id: str, change: int, instance: str, coordinator: str) -> None:
+        self._do(None, "open", agent_id, instance, self._epoch(agent_id, change), coordinator, self.now)
+
+    @rule(agent_id=agents, change=st.sampled_from((0, 0, 0, -1)))
+    def renew(self, agent_id: str, change: int) -> None:
+        self._do(None, "renew", agent_id, self._epoch(agent_id, change), self.now)
+
+    @rule(
+        agent_id=agents,
+        change=st.sampled_from((0, 0, 0, -1)),
+        counter=st.sampled_from((None, 0, 0, -1)),
+        state=st.sampled_from(("timed_out", "detached", "closed", "closed")),
+    )
+    def observe(self, agent_id: str, change: int, counter: int | None, state: str) -> None:
+        session = self.both.fleet.sessions.get(agent_id)
+        seen = -1 if counter is None else (session.counter if session else 1) + counter
+        self._do(None, "observe", agent_id, self._epoch(agent_id, change), seen, state)
+
+    @rule(agent_id=agents, change=st.sampled_from((0, 0, -1)), named=st.sets(orgs, min_size=1))
+    def admit(self, agent_id: str, change: int, named: set[str]) -> None:
+        self._do(None, "admit", agent_id, self._epoch(agent_id, change), sorted(named))
+
+    @rule(agent_id=agents, change=st.sampled_from((0, 0, -1)), named=st.sets(orgs, min_size=1))
+    def swept(self, agent_id: str, change: int, named: set[str]) -> None:
+        self._do(None, "swept", agent_id, self._epoch(agent_id, change), sorted(named))
+
+    @rule(
+        org_id=orgs,
+        n=pick,
+        agent_id=agents,
+        device=st.integers(1, 2),
+        count=st.integers(1, 3),
+        stale=st.sampled_from((0, 0, 0, -1)),
+        seen=st.sampled_from((None, 0, 0, 1)),
+        quota=st.none() | st.none() | st.integers(0, 4),
+        noise=st.booleans(),
+    )
+    def claim(
+        self,
+        org_id: str,
+        n: int,
+        agent_id: str,
+        device: int,
+        count: int,
+        stale: int,
+        seen: int | None,
+        quota: int | None,
+        noise: bool,
+    ) -> None:
+        one = self._device_claim(org_id, n, agent_id, device, count, stale, seen, noise)
+        self._claim(org_id, [one], quota)
+
+    @rule(org_id=orgs, a=pick, b=pick, agent_id=agents, seen=st.sampled_from((None, 0)), quota=maybe_number)
+    def claim_for_two(self, org_id: str, a: int, b: int, agent_id: str, seen: int | None, quota: int | None) -> None:
+        both = [
+            self._device_claim(org_id, n, agent_id, d, 2, 0, seen, noise=False) for d, n in enumerate((a, b), start=1)
+        ]
+        self._claim(org_id, both, quota)
+
+    def _device_claim(
+        self, org_id: str, n: int, agent_id: str, device: int, count: int, stale: int, seen: int | None, noise: bool
+    ) -> DeviceClaim:
+        org = self.both.orgs[org_id]
+        waiting = [j for j in org.jobs.values() if j.ready]
+        group = (waiting[n % len(waiting)] if waiting else self._job(org_id, n)).group
+        chosen = [j for j in waiting if j.group == group][:count]
+        if noise:
+            chosen.append(self._job(org_id, n))
+        expected = None if seen is None else len(org.serving(group)) + seen
+        jobs = [(j.spec.ulid, self._token()) for j in chosen]
+        return DeviceClaim(
+            agent_id, self._epoch(agent_id, stale), f"{agent_id}.d{device}", gid_of(group), expected, jobs
+        )
+
+    def _claim(self, org_id: str, claims: list[DeviceClaim], quota: int | None) -> None:
+        for claim, answer in zip(claims, self._do(org_id, "claim", claims, self.now, quota), strict=True):
+            self.granted += [Held(org_id, g.ulid, g.token, claim.agent_id) for g in answer.grants]
+
+    def _token(self) -> str:
+        self._tokens += 1
+        return f"t{self._tokens}"
+
+    @precondition(lambda self: self.granted)
+    @rule(agent_id=agents, change=st.sampled_from((0, 0, 0, -1)), hidden=st.sets(st.integers(0, 4)), share=shares)
+    def adopt(self, agent_id: str, change: int, hidden: set[int], share: float) -> None:
+        """A session that shows what it has, or forgets some, or shows what was never its own."""
+        epoch = self._epoch(agent_id, change)
+        for org_id in ORGS:
+            own = [h for h in self.granted if h.org_id == org_id and (h.agent_id == agent_id or len(hidden) > 3)]
+            shown = [(h.ulid, h.token) for i, h in enumerate(own[-5:]) if i not in hidden]
+            self._do(org_id, "adopt", agent_id, epoch, shown, self.now, share)
+
+    @rule(org_id=orgs, agent_id=agents, change=st.sampled_from((0, 0, 0, -1)), share=shares)
+    def sweep(self, org_id: str, agent_id: str, change: int, share: float) -> None:
+        self._do(org_id, "sweep", agent_id, self._epoch(agent_id, change), self.now, share)
+
+    # Agents. A report comes once, twice, late, or for a lease that is long over.
+
+    @rule(n=pick, live=st.sampled_from((True, True, True, False)), skew=skews)
+    def start(self, n: int, live: bool, skew: int) -> None:
+        h = self._lease(n, live=live)
+        self._do(h.org_id, "start", [(h.ulid, h.token, self.now + skew)], self.now)
+
+    @rule(
+        n=pick,
+        live=st.sampled_from((True, True, True, False)),
+        way=ways_to_end,
+        share=shares,
+        install=st.sampled_from((None, None, 3000)),
+        result=results,
+        twice=st.booleans(),
+    )
+    def finish(
+        self,
+        n: int,
+        live: bool,
+        way: tuple[Outcome, Charge | None],
+        share: float,
+        install: int | None,
+        result: TestResult | None,
+        twice: bool,
+    ) -> None:
+        h = self._lease(n, live=live)
+        outcome, charge = way
+        one: Ending = ending(
+            h.ulid, h.token, outcome, self.now, charge=charge, share=share, install_ms=install, result=result
+        )
+        self._do(h.org_id, "finish", [one, one] if twice else [one], self.now)
+
+    @rule(
+        n=st.lists(pick, min_size=1, max_size=2),
+        live=st.sampled_from((True, True, False)),
+        charge=st.sampled_from(ReleaseCharge),
+        share=shares,
+    )
+    def release(self, n: list[int], live: bool, charge: ReleaseCharge, share: float) -> None:
+        held = [self._lease(i, live=live) for i in n]
+        org_id = held[0].org_id
+        gone = [Release(h.ulid, h.token, self.now, charge, 'said "so"', share) for h in held if h.org_id == org_id]
+        self._do(org_id, "release", gone, self.now)
+
+    @rule(n=pick, live=st.booleans(), percent=st.sampled_from((0, 50, 100)))
+    def progress(self, n: int, live: bool, percent: int) -> None:
+        h = self._lease(n, live=live)
+        self._do(h.org_id, "progress", [(h.ulid, h.token, percent)], self.now)
+
+    # Time.
+
+    @rule(ms=st.sampled_from((1, 700, 2500, 30_000)))
+    def tick(self, ms: int) -> None:
+        self.now += ms
+
+    @rule(org_id=orgs, limit=st.sampled_from((1, 1000)), skew=skews)
+    def promote(self, org_id: str, limit: int, skew: int) -> None:
+        self._do(org_id, "promote", self.now + skew, limit)
+
+    @rule(org_id=orgs, all_of_them=st.booleans())
+    def expire(self, org_id: str, all_of_them: bool) -> None:
+        """Those whose deadline has come, or everybody."""
+        error = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
+        jobs = [j for j in self.both.orgs[org_id].jobs.values() if all_of_them or j.watched]
+        self._do(org_id, "expire", [(j.spec.ulid, error) for j in jobs], self.now)
+
+    @rule(
+        org_id=orgs,
+        status=st.sampled_from([s for s in Status if s.final]),
+        age=st.sampled_from((0, 3000)),
+        limit=st.sampled_from((1, 100)),
+    )
+    def retire(self, org_id: str, status: Status, age: int, limit: int) -> None:
+        self._do(org_id, "retire", status, self.now - age, 0, limit)
+
+    @rule(org_id=orgs)
+    def tidy(self, org_id: str) -> None:
+        gids = sorted({gid_of(j.group) for j in self.both.orgs[org_id].unfinished()})
+        self.runner.run(self.both.store.snapshots.tidy(org_id, gids))
+        self.both.check_org(org_id)
+
+    # Replays.
+
+    @precondition(lambda self: self.both.calls)
+    @rule()
+    def lose_the_reply(self) -> None:
+        """The last call is repeated at once: nothing more happens."""
+        call = self.both.calls[-1]
+        assume(call.name not in NOT_REPEATABLE)
+        before = copy.deepcopy((self.both.orgs, self.both.fleet))
+        limited = call.name in ("promote", "retire") and 1 in call.args
+        self.both.do(call)
+        assert limited or (self.both.orgs, self.both.fleet) == before, call
+
+    @precondition(lambda self: self.both.calls)
+    @rule(n=pick)
+    def repeat_something_old(self, n: int) -> None:
+        """A message that was under way for long."""
+        self.both.do(self.both.calls[-1 - n % len(self.both.calls)])
+
+
+@pytest.fixture(scope="module")
+def machine_needs(store_process: StoreProcess) -> Iterator[None]:
+    """What all examples share."""
+    with asyncio.Runner() as runner, store_process.client() as raw:
+        StoreMachine.process, StoreMachine.runner, StoreMachine.raw = store_process, runner, raw
+        yield
+
+
+NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
+
+
+class TestStoreMachine(StoreMachine.TestCase):
+    """The machine as pytest runs it."""
+
+    pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 110)]
+    settings = settings(
+        max_examples=5000 if NIGHTLY else 60,
+        stateful_step_count=200 if NIGHTLY else 80,
+    )

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
@@ -90,7 +90,20 @@ class AgentConfig(_Frozen):
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
     devices: tuple[DeviceConfig, ...] = ()
-    test_environ: dict[str, str] = Field(default_factory=dict, exclude=True)  # what command.env_allow lets through
+    _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def test_environ(self) -> dict[str, str]:
+        """What command.env_allow lets through of the agent's own environment."""
+        return self._test_environ
+
+    def inheriting(self, environ: Mapping[str, str]) -> AgentConfig:
+        """The same settings, for an agent with this environment."""
+        copy = self.model_copy()
+        copy._test_environ = {  # noqa: SLF001 - of its own class
+            name: environ[name] for name in self.command.env_allow if name in environ
+        }
+        return copy
 
     @property
     def state_path(self) -> Path:
@@ -165,7 +178,7 @@ def _overlay(
             continue
         alias = "NODE_ENV" if name == "environment" else None
         found = environment.lookup(prefix + name, alias)
-        if found is not None and name not in ("devices", "labels", "test_environ"):
+        if found is not None and name not in ("devices", "labels"):
             sources[prefix + name] = found.source
             raw[name] = _parsed(found, prefix + name, get_origin(annotation) is tuple, words=name == "argv")
 
@@ -225,10 +238,7 @@ def _complete(
 
     command_cwd = config.command.cwd or Path()
     command = config.command.model_copy(update={"cwd": _resolved(command_cwd, base("command.cwd"))})
-    changes: dict[str, Any] = {
-        "command": command,
-        "test_environ": {name: environ[name] for name in config.command.env_allow if name in environ},
-    }
+    changes: dict[str, Any] = {"command": command}
     if config.state_dir is not None:
         changes["state_dir"] = _resolved(config.state_dir, base("state_dir"))
-    return config.model_copy(update=changes)
+    return config.model_copy(update=changes).inheriting(environ)

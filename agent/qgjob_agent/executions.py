@@ -51,6 +51,7 @@ class Command:
     silence_timeout_ms: int
     grace_seconds: float
     output_bytes: int
+    use_cgroup: bool = True
 
 
 class Execution:
@@ -98,27 +99,33 @@ class Execution:
         self._write_spec(command, lease, lease_path)
         lock = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         ready, ready_write = os.pipe()
+        # Born with SIGTERM blocked, the supervisor can't be killed by a cancel before it listens for one.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with (self.path / "supervisor.log").open("wb") as errors:
-                self.process = subprocess.Popen(  # noqa: S603 - our own program
-                    [*_PYTHON, "-c", _BOOT, _PACKAGE_ROOT, str(self.path), str(lock), str(ready_write)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=errors,
-                    stderr=errors,
-                    pass_fds=(lock, ready_write),
-                    env={},
-                    cwd="/",
-                    start_new_session=True,
-                )
+            self.process = self._spawn(lock, ready_write)
         except OSError:
             os.close(ready)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(lock)
             os.close(ready_write)
         self._watch(self.process.pid)
         return ready
+
+    def _spawn(self, lock: int, ready: int) -> subprocess.Popen[bytes]:
+        with (self.path / "supervisor.log").open("wb") as errors:
+            return subprocess.Popen(  # noqa: S603 - our own program
+                [*_PYTHON, "-c", _BOOT, _PACKAGE_ROOT, str(self.path), str(lock), str(ready)],
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=(lock, ready),
+                env={},
+                cwd="/",
+                start_new_session=True,
+            )
 
     def _write_spec(self, command: Command, lease: LeaseTime, lease_path: Path) -> None:
         assignment = asdict(self.assignment)

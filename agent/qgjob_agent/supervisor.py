@@ -78,7 +78,7 @@ class Supervisor:
             self._spec: dict[str, Any] = json.load(file)
         self._lease = LeaseTime(*self._spec["lease"])
         self._output = OutputFile(self._path(names.OUTPUT), self._spec["output_bytes"])
-        self._cgroup = Cgroup.make(f"qgjob-{self._spec['execution_id']}")
+        self._cgroup = Cgroup.make(f"qgjob-{self._spec['execution_id']}") if self._spec["use_cgroup"] else None
         self._child = 0
         self._status: int | None = None
         self._started_at = self._started_at_ms = 0.0
@@ -129,6 +129,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_cancel)
         for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(ignored, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by the daemon until now
         self._selector.register(wake, selectors.EVENT_READ)
         return wake
 

@@ -1,0 +1,298 @@
+"""The supervisor with real processes: whatever a test leaves behind, nothing of it lives when the result is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.values import DeathCause
+from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution, ExecutionResult
+from qgjob_agent.lease_file import LeaseFile, LeaseTime
+from qgjob_agent.process_tree import Cgroup, hunt
+from tests.fakes.agent_core import assignment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DEADLINE_SECONDS = 10.0
+PYTHON = [sys.executable, "-I", "-S", "-c"]
+MAY_USE_CGROUPS = (probe := Cgroup.make(f"qgjob-probe-{os.getpid()}")) is not None
+if probe is not None:
+    probe.remove()
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="macOS is best effort")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true in {DEADLINE_SECONDS} s"
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+class Bench:
+    """Runs one command under a supervisor."""
+
+    def __init__(self, folder: Path, *, use_cgroup: bool) -> None:
+        self.folder = folder
+        self.use_cgroup = use_cgroup
+        self.lease_path = folder / "lease"
+        self.execution = Execution.new(folder / "executions", assignment("t1"))
+        self.pids = folder / "pids"
+
+    def start(self, argv: list[str], *, lease_seconds: float = 60.0, **limits: float) -> Execution:
+        command = Command(
+            argv=argv,
+            env={"PATH": os.environ["PATH"], "PIDS": str(self.pids)},
+            cwd=str(self.folder),
+            timeout_ms=int(limits.get("timeout", 0) * 1000),
+            silence_timeout_ms=int(limits.get("silence", 0) * 1000),
+            grace_seconds=limits.get("grace", 0.2),
+            output_bytes=int(limits.get("output_bytes", 100_000)),
+            use_cgroup=self.use_cgroup,
+        )
+        lease = LeaseTime(monotonic_seconds(), lease_seconds, 0.2)
+        ready = self.execution.launch(command, lease, self.lease_path)
+        os.close(ready)
+        return self.execution
+
+    def result(self) -> ExecutionResult:
+        assert self.execution.process is not None
+        self.execution.process.wait(DEADLINE_SECONDS)
+        result = self.execution.result()
+        assert result is not None, (self.execution.path / "supervisor.log").read_text()
+        return result
+
+    def run(self, argv: list[str], **limits: float) -> ExecutionResult:
+        self.start(argv, **limits)
+        return self.result()
+
+    def output(self) -> bytes:
+        path = self.execution.path / names.OUTPUT
+        return path.read_bytes() if path.exists() else b""
+
+    def noted(self) -> list[int]:
+        """Process ids that the command wrote to $PIDS."""
+        return [int(pid) for pid in self.pids.read_text().split()] if self.pids.exists() else []
+
+    def close(self) -> None:
+        process = self.execution.process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        hunt(names.MARKER, self.execution.path.name, self.execution.cgroup, DEADLINE_SECONDS)
+        self.execution.close()
+
+
+@pytest.fixture(params=["cgroup", "descent"])
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "cgroup" and not MAY_USE_CGROUPS:
+        pytest.skip("this host lets us make no cgroup")
+    made = Bench(tmp_path, use_cgroup=request.param == "cgroup")
+    yield made
+    made.close()
+
+
+def test_exit_code_and_output(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "echo out; echo err >&2; exit 3"])
+    assert (result.ended_by, result.exit_code, result.signal) == (names.EXIT, 3, None)
+    assert bench.output() == b"out\nerr\n"
+
+
+def test_end_by_a_signal(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "kill -SEGV $$"])
+    assert (result.exit_code, result.signal) == (None, signal.SIGSEGV)
+
+
+def test_not_startable(bench: Bench) -> None:
+    result = bench.run(["/no/such/program"])
+    assert result.ended_by == names.NOT_STARTED
+    assert "/no/such/program" in (result.error or "")
+    assert bench.execution.started_at_ms == 0
+
+
+def test_the_command_inherits_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_TOKEN", "secret")
+    bench.run(["env"])
+    assert b"secret" not in bench.output()
+    assert f"{names.MARKER}={bench.execution.path.name}".encode() in bench.output()
+
+
+def test_the_command_holds_no_descriptor_of_ours(bench: Bench) -> None:
+    bench.run([*PYTHON, "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1])"])
+    assert bench.output() == b"[0, 1, 2]\n"
+
+
+GRANDCHILD = "setsid sleep 60 & echo $! >> $PIDS; "
+ORPHAN = "(setsid sh -c 'sleep 60 & echo $! >> $PIDS' &) ; while [ ! -s $PIDS ]; do sleep 0.01; done; "
+
+
+@linux_only
+@pytest.mark.parametrize("leaves", [GRANDCHILD, ORPHAN], ids=["setsid_grandchild", "double_forked_orphan"])
+def test_nothing_that_a_command_leaves_behind_lives_on(bench: Bench, leaves: str) -> None:
+    result = bench.run(["sh", "-c", leaves + "exit 0"])
+    assert result.exit_code == 0
+    assert bench.noted()
+    assert not [pid for pid in bench.noted() if alive(pid)]
+
+
+@linux_only
+@pytest.mark.parametrize("leaves", [GRANDCHILD, ORPHAN], ids=["setsid_grandchild", "double_forked_orphan"])
+def test_the_time_limit_ends_the_whole_tree(bench: Bench, leaves: str) -> None:
+    result = bench.run(["sh", "-c", leaves + "sleep 60"], timeout=0.3)
+    assert result.ended_by == names.TIMEOUT
+    assert bench.noted()
+    assert not [pid for pid in bench.noted() if alive(pid)]
+
+
+def test_term_comes_first_and_is_enough_for_a_command_that_listens(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "trap 'echo bye; exit 0' TERM; while :; do sleep 0.02; done"], timeout=0.2, grace=5)
+    assert result.ended_by == names.TIMEOUT
+    assert result.duration_ms < 3_000
+    assert b"bye" in bench.output()
+
+
+FORK_STORM = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("storm", flush=True)
+end = time.monotonic() + 30
+def storm(depth):
+    while time.monotonic() < end:
+        if depth < 2 and os.fork() == 0:
+            os.setsid()
+            storm(depth + 1)
+            os._exit(0)
+        time.sleep(0.05)
+storm(0)
+"""
+
+
+@linux_only
+def test_a_fork_storm_that_ignores_term_is_gone_within_grace_and_two_seconds(bench: Bench) -> None:
+    bench.start([*PYTHON, FORK_STORM], timeout=0.6, grace=0.3)
+    result = bench.result()
+    assert result.ended_by == names.TIMEOUT
+    assert result.duration_ms < 600 + 300 + 2_000
+    assert hunt(names.MARKER, bench.execution.path.name, None, 0) == []
+
+
+def test_silence_ends_a_command(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "echo once; sleep 60"], silence=0.3)
+    assert result.ended_by == names.SILENCE
+    assert result.duration_ms < 5_000
+
+
+def test_output_breaks_the_silence(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "for i in 1 2 3 4 5 6; do sleep 0.1; echo $i; done"], silence=0.4)
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 0)
+
+
+def test_a_command_that_closes_its_output_is_still_watched(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "exec >&- 2>&-; sleep 0.3; exit 4"])
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 4)
+
+
+def test_cancel_ends_the_tree_and_keeps_the_cause(bench: Bench) -> None:
+    bench.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"])
+    until(lambda: bench.execution.started_at_ms, "the start")
+    bench.execution.cancel(DeathCause.REVOKED, 0.2)
+    result = bench.result()
+    assert (result.ended_by, result.cause, result.signal) == (names.CANCELLED, "revoked", signal.SIGKILL)
+
+
+def test_a_second_cancel_can_shorten_the_grace(bench: Bench) -> None:
+    bench.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"])
+    until(lambda: b"up" in bench.output(), "the start")
+    bench.execution.cancel(DeathCause.SHUTDOWN, 60)
+    bench.execution.cancel(DeathCause.SHUTDOWN, 0)
+    assert bench.result().duration_ms < 5_000
+
+
+def test_the_end_of_the_lease_ends_the_tree_without_any_daemon(bench: Bench) -> None:
+    result = bench.run(["sh", "-c", "sleep 60"], lease_seconds=0.3)
+    assert result.ended_by == names.LEASE
+    assert result.duration_ms < 3_000
+
+
+def test_a_renewed_lease_lets_the_tree_live(bench: Bench) -> None:
+    lease_file = LeaseFile(str(bench.lease_path))
+    lease_file.write(LeaseTime(monotonic_seconds(), 30, 0.2))
+    result = bench.run(["sh", "-c", "sleep 0.6"], lease_seconds=0.3)
+    lease_file.close()
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 0)
+
+
+def test_the_lease_also_ends_a_tree_that_is_being_cancelled_with_patience(bench: Bench) -> None:
+    bench.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"], lease_seconds=0.7)
+    until(lambda: b"up" in bench.output(), "the start")
+    bench.execution.cancel(DeathCause.REVOKED, 60)
+    result = bench.result()
+    assert result.ended_by == names.CANCELLED
+    assert result.duration_ms < 4_000
+
+
+def test_output_is_capped_and_its_end_is_kept(bench: Bench) -> None:
+    bench.run([*PYTHON, "print('first'); print('x' * 300_000); print('last')"], output_bytes=5_000)
+    output = bench.output()
+    assert output.startswith(b"first\n")
+    assert output.endswith(b"xxx\nlast\n")
+    assert b"bytes of output left out]" in output
+    assert len(output) < 80_000
+
+
+@linux_only
+def test_what_a_killed_supervisor_leaves_is_hunted_down(bench: Bench) -> None:
+    bench.start(["sh", "-c", GRANDCHILD + "echo up; sleep 60"])
+    until(lambda: b"up" in bench.output(), "the start")
+    process = bench.execution.process
+    assert process is not None
+    process.kill()
+    process.wait(DEADLINE_SECONDS)
+    assert not bench.execution.supervised
+    assert bench.execution.result() is None
+    assert hunt(names.MARKER, bench.execution.path.name, bench.execution.cgroup, DEADLINE_SECONDS) == []
+    until(lambda: not [pid for pid in bench.noted() if alive(pid)], "the end of the grandchild")
+
+
+def test_the_lock_says_that_the_supervisor_lives(bench: Bench) -> None:
+    bench.start(["sh", "-c", "sleep 60"])
+    assert bench.execution.supervised  # from the first moment on, not only once it has got going
+    bench.execution.cancel(DeathCause.SHUTDOWN, 0)
+    bench.result()
+    assert not bench.execution.supervised
+
+
+def test_an_earlier_daemons_execution_is_found_again(bench: Bench) -> None:
+    bench.start(["sh", "-c", "echo up; sleep 60"])
+    until(lambda: b"up" in bench.output(), "the start")
+    found = Execution.found(bench.execution.path)
+    assert found is not None
+    assert found.assignment.job_id == "acme~t1"
+    assert found.adopt()
+    found.cancel(DeathCause.SHUTDOWN, 0)
+    assert bench.result().cause == "shutdown"
+    found.close()
+
+
+def test_the_supervisor_imports_nothing_heavy() -> None:
+    code = f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); import qgjob_agent.supervisor; print(*sys.modules)"
+    loaded = subprocess.run([*_PYTHON, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"grpc", "asyncio", "pydantic", "structlog", "pathlib", "logging"} & set(loaded)

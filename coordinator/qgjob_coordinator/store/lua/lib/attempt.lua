@@ -45,7 +45,9 @@ local function write_kept()
 end
 
 -- The record of the attempt that holds the lease now. `rest` is JSON: outcome, duration, install, result, error.
+local ended_here = {}   -- what this script recorded, which is written at its end
 local function record(j, started, ended, rest)
+  ended_here[j.ulid .. ' ' .. j.k] = true
   if started == '' then started = nil end
   if ended == '' then ended = nil end
   keep(j.ulid, '[' .. j.n .. ',' .. (j.ar or j.r) .. ',"' .. (j.ag or '') .. '","' .. (j.dv or '') .. '","' .. j.k ..
@@ -186,6 +188,7 @@ end
 
 -- Whether an ended attempt of the job had this token.
 local function had_token(ulid, token)
+  if ended_here[ulid .. ' ' .. token] then return true end
   local kept = call('GET', P .. 'd:' .. ulid)
   return bool(kept) and bool(string.find(kept, '","' .. token .. '",', 1, true))
 end

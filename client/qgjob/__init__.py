@@ -1,1 +1,144 @@
-"""Client library and CLI of qgjob."""
+"""Client library and CLI of qgjob.
+
+    from qgjob import Client, JobSpec
+
+    with Client() as client:
+        job = client.submit(JobSpec(org_id="acme", app_version_id="1.4.2", test_path="tests/login.spec.js"))
+        [job] = client.wait([job.job_id])
+        print(job.outcome)
+
+`AsyncClient` is the same with `await`. The clients are imported at their first use, so that what needs only the models
+(the CLI's `--help`, say) does not pay for gRPC.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qgjob._enums import (
+    FINAL_STATUSES,
+    AgentState,
+    DeviceHealth,
+    DeviceState,
+    ErrorClass,
+    JobStatus,
+    Outcome,
+    PendingCode,
+    Priority,
+    Target,
+    WatchEventKind,
+)
+from qgjob._errors import (
+    ConfigError,
+    ConflictError,
+    DeadlineError,
+    ForbiddenError,
+    InvalidError,
+    NotAuthenticatedError,
+    NotFoundError,
+    ProtocolError,
+    QgjobError,
+    QuotaError,
+    TooLargeError,
+    UnavailableError,
+    WaitTimeoutError,
+)
+from qgjob._fleet import (
+    Agent,
+    AgentPage,
+    Device,
+    DeviceCounts,
+    DevicePage,
+    Group,
+    GroupPage,
+    Health,
+    QueueStats,
+    Run,
+    SchedulerStats,
+    Stats,
+)
+from qgjob._models import (
+    Attempt,
+    ConsideredDevice,
+    Explanation,
+    Job,
+    JobError,
+    JobPage,
+    JobRef,
+    JobSelection,
+    JobSpec,
+    LogChunk,
+    PendingReason,
+    Requirements,
+    TestResult,
+    WatchEvent,
+)
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob._sync import Client
+
+__all__ = [
+    "FINAL_STATUSES",
+    "Agent",
+    "AgentPage",
+    "AgentState",
+    "AsyncClient",
+    "Attempt",
+    "Client",
+    "ConfigError",
+    "ConflictError",
+    "ConsideredDevice",
+    "DeadlineError",
+    "Device",
+    "DeviceCounts",
+    "DeviceHealth",
+    "DevicePage",
+    "DeviceState",
+    "ErrorClass",
+    "Explanation",
+    "ForbiddenError",
+    "Group",
+    "GroupPage",
+    "Health",
+    "InvalidError",
+    "Job",
+    "JobError",
+    "JobPage",
+    "JobRef",
+    "JobSelection",
+    "JobSpec",
+    "JobStatus",
+    "LogChunk",
+    "NotAuthenticatedError",
+    "NotFoundError",
+    "Outcome",
+    "PendingCode",
+    "PendingReason",
+    "Priority",
+    "ProtocolError",
+    "QgjobError",
+    "QueueStats",
+    "QuotaError",
+    "Requirements",
+    "Run",
+    "SchedulerStats",
+    "Stats",
+    "Target",
+    "TestResult",
+    "TooLargeError",
+    "UnavailableError",
+    "WaitTimeoutError",
+    "WatchEvent",
+    "WatchEventKind",
+]
+
+_CLIENTS = {"AsyncClient": "qgjob._client", "Client": "qgjob._sync"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _CLIENTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - paid only by who uses a client
+
+    return getattr(import_module(_CLIENTS[name]), name)

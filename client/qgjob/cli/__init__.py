@@ -1,0 +1,1 @@
+"""The `qgjob` command."""

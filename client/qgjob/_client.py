@@ -1,0 +1,235 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal, Self, overload
+
+from qgjob import _watching, _wire
+from qgjob._batches import chunks, for_many
+from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
+from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
+from qgjob._failover import DEFAULT_PORT, Failover, Patience, parse_addresses
+from qgjob._fleet import Health
+from qgjob._fleet_calls import FleetCalls
+from qgjob._ids import new_job_id
+from qgjob._job_calls import JobCalls
+from qgjob._models import Job, JobRef, JobSpec, LogChunk, WatchEvent
+from qgjob._transport import HEALTH_CHECK, GrpcTransport
+
+if TYPE_CHECKING:
+    from qgjob._transport import Transport
+
+View = Literal["full", "ids"]
+DEFAULT_COORDINATOR = f"localhost:{DEFAULT_PORT}"
+
+_Submissions = Coalescer[_wire.SubmitJobRequest, _wire.JobMessage]
+
+
+class AsyncClient(JobCalls, FleetCalls):
+    """A client of the coordinators at `coordinator` (host:port; several with commas between fail over).
+
+    Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`
+    bounds a call with all its repeats. Use it as an async context manager, in one event loop.
+
+    Every method raises errors of `QgjobError`'s tree. Calls are repeated when a coordinator is away, and nothing takes
+    effect twice by that: submissions carry job ids made here, cancel and retry the round that they mean.
+    """
+
+    def __init__(
+        self,
+        coordinator: str | None = None,
+        *,
+        token: str | None = None,
+        timeout_seconds: float | None = None,
+        transports: Sequence[Transport] | None = None,
+        on_trouble: Callable[[UnavailableError], None] | None = None,
+    ) -> None:
+        if transports is None:
+            token = token if token is not None else os.environ.get("QGJOB_TOKEN")
+            addresses = parse_addresses(coordinator or os.environ.get("QGJOB_COORDINATOR") or DEFAULT_COORDINATOR)
+            transports = [GrpcTransport(address, token=token) for address in addresses]
+        patience = Patience() if timeout_seconds is None else Patience(timeout_seconds=timeout_seconds)
+        self._source = Failover(transports, patience, on_trouble)
+        self._submissions: dict[tuple[str, str], _Submissions] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for the submissions under way, then close the connections."""
+        try:
+            await asyncio.gather(*[queue.drain() for queue in self._submissions.values()])
+        finally:
+            await self._source.close()
+
+    @property
+    def address(self) -> str:
+        """The coordinator that is asked next."""
+        return self._source.address
+
+    # --- submitting ---------------------------------------------------------------------------------------------------
+
+    @overload
+    async def submit(self, spec: JobSpec, *, view: Literal["full"] = "full") -> Job: ...
+    @overload
+    async def submit(self, spec: JobSpec, *, view: Literal["ids"]) -> JobRef: ...
+    @overload
+    async def submit(self, spec: JobSpec, *, view: View) -> Job | JobRef: ...
+
+    async def submit(self, spec: JobSpec, *, view: View = "full") -> Job | JobRef:
+        """Submit one job. Calls that are in flight together share requests, and still fail each for its own.
+
+        The answer is the job, or with `view="ids"` (cheaper for the coordinator) a reference to it. An equal unfinished
+        job is answered instead of a new one, as `deduplicated`.
+        """
+        request = _wire.write_spec(spec, spec.job_id or new_job_id(spec.org_id))
+        queue = self._submissions.get((request.org_id, view)) or self._open_submissions(request.org_id, view)
+        message = await queue.put(request)
+        return _wire.read_job(message) if view == "full" else _wire.read_ref(message)
+
+    @overload
+    async def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full") -> tuple[Job, ...]: ...
+    @overload
+    async def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["ids"]) -> tuple[JobRef, ...]: ...
+    @overload
+    async def submit_many(self, specs: Iterable[JobSpec], *, view: View) -> tuple[Job, ...] | tuple[JobRef, ...]: ...
+
+    async def submit_many(
+        self, specs: Iterable[JobSpec], *, view: View = "full"
+    ) -> tuple[Job, ...] | tuple[JobRef, ...]:
+        """Submit many jobs, of any orgs; the answers are in their order.
+
+        Up to 1,000 jobs of one org (and 1 MB) are one call: all or nothing. More are several calls; when one is refused
+        the others stand. An error's field is `jobs[i].…`, `i` counted in `specs`.
+        """
+        requests = [_wire.write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
+        by_org: dict[str, list[int]] = {}
+        for index, request in enumerate(requests):
+            by_org.setdefault(request.org_id, []).append(index)
+        calls = [
+            part for indexes in by_org.values() for part in chunks(indexes, lambda index: requests[index].ByteSize())
+        ]
+        answers: list[_wire.JobMessage] = [_wire.JobMessage()] * len(requests)
+        limit = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
+
+        async def send(indexes: Sequence[int]) -> None:
+            async with limit:
+                try:
+                    jobs = await self._send_jobs([requests[index] for index in indexes], view)
+                except QgjobError as error:
+                    raise for_many(error, indexes) from error
+            for index, job in zip(indexes, jobs, strict=True):
+                answers[index] = job
+
+        outcomes = await asyncio.gather(*[send(part) for part in calls], return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+        if view == "full":
+            return _wire.read_jobs(answers)
+        return tuple([_wire.read_ref(message) for message in answers])
+
+    def _open_submissions(self, org_id: str, view: View) -> _Submissions:
+        async def send(requests: Sequence[_wire.SubmitJobRequest]) -> Sequence[_wire.JobMessage]:
+            return await self._send_jobs(requests, view)
+
+        queue = self._submissions[org_id, view] = Coalescer(send)
+        return queue
+
+    async def _send_jobs(self, requests: Sequence[_wire.SubmitJobRequest], view: View) -> Sequence[_wire.JobMessage]:
+        answer = await self._source.call("SubmitJobs", _wire.write_submit_jobs(requests, view))
+        if len(answer.jobs) != len(requests):
+            raise ProtocolError(f"SubmitJobs answered {len(answer.jobs)} jobs to {len(requests)}")
+        jobs: Sequence[_wire.JobMessage] = answer.jobs
+        return jobs
+
+    async def health(self) -> Health:
+        """What a coordinator says of itself."""
+        answer = await self._source.call(HEALTH_CHECK, b"")
+        return Health(_wire.read_health(answer), self.address)
+
+    # --- waiting and watching -----------------------------------------------------------------------------------------
+
+    def watch(
+        self,
+        org_id: str,
+        *,
+        run_id: str | None = None,
+        job_ids: Sequence[str] = (),
+        cursor: str | None = None,
+    ) -> AsyncGenerator[WatchEvent]:
+        """A snapshot of an org's jobs (of a run, or of at most 1,000 jobs), then every transition, without end.
+
+        Broken connections are mended with the cursor. Where that would miss something, a `reset` event comes and then a
+        new snapshot. Given `cursor`, goes on after it in place of a first snapshot.
+        """
+        return _watching.watch(self._source, org_id, run_id, job_ids, cursor)
+
+    def follow(self, job_ids: str | Iterable[str]) -> AsyncGenerator[Job]:
+        """Each job as it stands, then as it is after each change; ends when all have their verdicts."""
+        return _watching.follow_jobs(self, [job_ids] if isinstance(job_ids, str) else job_ids)
+
+    def follow_run(self, org_id: str, run_id: str) -> AsyncGenerator[Job]:
+        """As `follow`, for all jobs of a run."""
+        return _watching.follow_run(self, org_id, run_id)
+
+    async def wait(
+        self,
+        job_ids: str | Iterable[str],
+        *,
+        timeout_seconds: float | None = None,
+        on_change: Callable[[Job], None] | None = None,
+    ) -> tuple[Job, ...]:
+        """Return the jobs, in the order asked for, when all have their verdicts.
+
+        Raises WaitTimeoutError, which holds the jobs as last seen, after `timeout_seconds`; the jobs go on.
+        """
+        ids = [job_ids] if isinstance(job_ids, str) else [*dict.fromkeys(job_ids)]
+        found = await self._wait(self.follow(ids), ids, timeout_seconds, on_change)
+        # What is still missing was asked for by an alias.
+        return tuple([found.get(job_id) or await self.get(job_id) for job_id in ids])
+
+    async def wait_run(
+        self,
+        org_id: str,
+        run_id: str,
+        *,
+        timeout_seconds: float | None = None,
+        on_change: Callable[[Job], None] | None = None,
+    ) -> tuple[Job, ...]:
+        """As `wait`, for all jobs of a run, oldest first."""
+        found = await self._wait(self.follow_run(org_id, run_id), (), timeout_seconds, on_change)
+        return tuple([found[job_id] for job_id in sorted(found)])
+
+    async def _wait(
+        self,
+        jobs: AsyncGenerator[Job],
+        ids: Sequence[str],
+        timeout_seconds: float | None,
+        on_change: Callable[[Job], None] | None,
+    ) -> dict[str, Job]:
+        found: dict[str, Job] = {}
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await _watching.collect(jobs, found, on_change)
+        except TimeoutError as error:
+            unfinished = sum(not job.final for job in found.values())
+            message = f"after {timeout_seconds:g} s {unfinished} of {max(len(ids), len(found))} jobs have no verdict"
+            last_seen = [found[job_id] for job_id in (ids or sorted(found)) if job_id in found]
+            raise WaitTimeoutError(message, jobs=last_seen) from error
+        return found
+
+    def logs(
+        self, job_id: str, *, attempt: int | None = None, follow: bool = False, offset: int = 0
+    ) -> AsyncGenerator[LogChunk]:
+        """The log of an attempt (the latest by default): what is kept, then, with `follow`, what comes.
+
+        With `follow` and no `attempt` it goes on through later attempts until the job has its verdict.
+        """
+        return _watching.tail(self._source, job_id, attempt, follow=follow, offset=offset)

@@ -1,0 +1,122 @@
+"""Every error that the client raises. The docstring of each says what it means to a caller.
+
+QgjobError
+├── InvalidError           a field of the request is wrong; nothing was changed
+├── NotAuthenticatedError  no valid credential came with the call
+├── ForbiddenError         the credential is valid and does not allow this
+├── NotFoundError          no such thing, or not the caller's
+├── ConflictError          the thing is not in a state that allows this
+├── TooLargeError          the request is over a size limit
+├── QuotaError             over a quota; try again later
+├── UnavailableError       no coordinator, or its store, could take the call
+│   └── DeadlineError      a coordinator took the call and did not answer in time
+├── WaitTimeoutError       the time given to a wait is over; the jobs go on
+├── ProtocolError          an answer that this client can't make sense of
+└── ConfigError            a setting of the client is wrong
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qgjob._models import Job
+
+
+class QgjobError(Exception):
+    """The root of the tree. `short` is a stable word for programs, `message` tells people what to do.
+
+    `field` is the path of the wrong field where one is to blame, as in `jobs[3].test_path`; `message` names it already.
+    """
+
+    short = "internal"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+    def to_dict(self) -> dict[str, str]:
+        """The error body of the contract: `{error, message}`, and `field` where one is to blame."""
+        body = {"error": self.short, "message": self.message}
+        return body if self.field is None else {**body, "field": self.field}
+
+
+class InvalidError(QgjobError):
+    """A field of the request is wrong. Nothing was changed."""
+
+    short = "invalid"
+
+
+class NotAuthenticatedError(QgjobError):
+    """No valid credential came with the call."""
+
+    short = "not_authenticated"
+
+
+class ForbiddenError(QgjobError):
+    """The caller is known and may not do this."""
+
+    short = "forbidden"
+
+
+class NotFoundError(QgjobError):
+    """No such thing, or it is another org's: both get the same answer."""
+
+    short = "not_found"
+
+
+class ConflictError(QgjobError):
+    """The thing is not in a state that allows this."""
+
+    short = "conflict"
+
+
+class TooLargeError(QgjobError):
+    """The request is over a size limit."""
+
+    short = "too_large"
+
+
+class QuotaError(QgjobError):
+    """A quota is used up. `retry_after_seconds` says when to try again, where the coordinator told."""
+
+    short = "quota"
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, field=field)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class UnavailableError(QgjobError):
+    """No coordinator, or its store, could take the call. Nothing is promised; the same call may be repeated."""
+
+    short = "unavailable"
+
+
+class DeadlineError(UnavailableError):
+    """The call was sent and not answered in time. It may or may not have had its effect; repeating it is safe."""
+
+    short = "deadline_exceeded"
+
+
+class WaitTimeoutError(QgjobError):
+    """The time given to a wait is over. The jobs go on; `jobs` holds them as last seen, in the order asked for."""
+
+    short = "wait_timeout"
+
+    def __init__(self, message: str, *, jobs: list[Job]) -> None:
+        super().__init__(message)
+        self.jobs = jobs
+
+
+class ProtocolError(QgjobError):
+    """An answer that this client can't make sense of: the coordinator failed, or is of another version."""
+
+    short = "internal"
+
+
+class ConfigError(QgjobError):
+    """A setting of the client is wrong. The message names the setting, its value and its source."""
+
+    short = "config"

@@ -1,0 +1,134 @@
+"""Calls over several coordinators: which one is asked, what is repeated, for how long."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
+
+from qgjob._errors import ConfigError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
+
+    from qgjob._transport import Transport
+
+DEFAULT_PORT = 50051
+MAX_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a client goes on.
+
+    `timeout_seconds` bounds a call with all its repeats, and the silence of a stream that is being reconnected;
+    `try_seconds` bounds one try, so that a coordinator that hangs leaves time to ask another one.
+    """
+
+    timeout_seconds: float = 30.0
+    try_seconds: float = 10.0
+    backoff_seconds: float = 0.1
+    max_backoff_seconds: float = 2.0
+
+    def pause_seconds(self, failures: int) -> float:
+        """Before the next try, after so many failures in a row (from 1): exponential with full jitter."""
+        ceiling = min(self.max_backoff_seconds, self.backoff_seconds * 2 ** min(failures - 1, 16))
+        return random.uniform(0, ceiling)  # noqa: S311 - jitter is no secret
+
+
+def parse_addresses(text: str) -> tuple[str, ...]:
+    """`host:port,host` as ("host:port", "host:50051"). Raises ConfigError."""
+    addresses = tuple(_parse_address(part.strip()) for part in text.split(",") if part.strip())
+    if not addresses:
+        raise ConfigError(f"coordinator: {text!r} holds no address; give host:port, or several with commas between")
+    return addresses
+
+
+def _parse_address(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):  # no port, or an IPv6 address in brackets without one
+        return f"{text}:{DEFAULT_PORT}"
+    if "/" in text or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
+        raise ConfigError(f"coordinator: {text!r} is not host:port (the gRPC port, {DEFAULT_PORT} by default)")
+    return text
+
+
+class Failover:
+    """The coordinators of a client. One that works is stayed with; one that fails is followed by the next."""
+
+    def __init__(
+        self,
+        transports: Sequence[Transport],
+        patience: Patience,
+        on_trouble: Callable[[UnavailableError], None] | None = None,
+    ) -> None:
+        self._transports = transports
+        self._current = 0
+        self._on_trouble = on_trouble
+        self.patience = patience
+
+    @property
+    def address(self) -> str:
+        """Of the coordinator that is asked next."""
+        return self._transports[self._current].address
+
+    async def call(self, method: str, request: Any, *, repeatable: bool = True) -> Any:
+        """Ask until answered. A call that is not `repeatable` is sent once, to the first coordinator that connects.
+
+        Raises the last UnavailableError when the patience is over, and every other error at once.
+        """
+        patience, clock = self.patience, asyncio.get_running_loop().time
+        end = clock() + patience.timeout_seconds
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(UnavailableError),
+            stop=stop_before_delay(patience.timeout_seconds),
+            wait=self._wait,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                left = max(min(patience.try_seconds, end - clock()), 0.001)
+                transport = self._transports[self._current]
+                try:
+                    if not repeatable:
+                        await transport.connect(timeout_seconds=left)
+                        break
+                    return await transport.call(method, request, timeout_seconds=left)
+                except UnavailableError as error:
+                    self.leave(transport, error)
+                    raise
+        left = max(end - clock(), 0.001)
+        return await self._transports[self._current].call(method, request, timeout_seconds=left)
+
+    async def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
+        """The answers of one stream. When it breaks with UnavailableError, the next one goes to another coordinator."""
+        transport = self._transports[self._current]
+        answers = transport.stream(method, request)
+        try:
+            async for answer in answers:
+                yield answer
+        except UnavailableError as error:
+            self.leave(transport, error)
+            raise
+        finally:
+            await answers.aclose()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for transport in self._transports:
+            await transport.close()
+
+    def leave(self, transport: Transport, error: UnavailableError) -> None:
+        """Turn to the next coordinator, unless another call has done so already."""
+        if self._on_trouble is not None:
+            self._on_trouble(error)
+        if self._transports[self._current] is transport:
+            self._current = (self._current + 1) % len(self._transports)
+
+    def _wait(self, state: RetryCallState) -> float:
+        # The others are asked at once; there is a pause only when all have failed.
+        rounds, asked = divmod(state.attempt_number, len(self._transports))
+        return 0.0 if asked else self.patience.pause_seconds(rounds)

@@ -1,0 +1,58 @@
+"""Job ids made by the client, so that a repeated submission is the same job."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_RANDOM_BITS = 80
+_PAIR_BITS = 10
+_ULID_PAIRS = range(120, -1, -_PAIR_BITS)  # 130 bits in 26 characters, the two highest of which are 0
+
+
+def encode_ulid(milliseconds: int, randomness: int) -> str:
+    """26 characters of Crockford's base 32: 48 bits of time, 80 of randomness."""
+    number = milliseconds << _RANDOM_BITS | randomness
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _ULID_PAIRS])
+
+
+class UlidMaker:
+    """ULIDs that grow within the process, so that a submitter's order is also the order of its ids."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._milliseconds = 0
+        self._randomness = 0
+
+    def __call__(self) -> str:
+        """The next ULID. Within a millisecond, or when the clock went back, the randomness is counted up."""
+        with self._lock:
+            now = time.time_ns() // 1_000_000
+            if now > self._milliseconds:
+                self._milliseconds = now
+                # The top bit stays free, so that counting up can't overflow.
+                self._randomness = secrets.randbits(_RANDOM_BITS - 1)
+            else:
+                self._randomness += 1
+            return encode_ulid(self._milliseconds, self._randomness)
+
+
+make_ulid = UlidMaker()
+
+
+def new_job_id(org_id: str) -> str:
+    """A new id `<org_id>~<ULID>`."""
+    return f"{org_id}~{make_ulid()}"
+
+
+def org_of(job_id: str) -> str:
+    """The org of a job id. A malformed id is given back whole, for the coordinator to refuse."""
+    return job_id.partition("~")[0]
+
+
+def new_operation_id() -> str:
+    """A new id by which a repeated call is known."""
+    return secrets.token_hex(16)

@@ -1,0 +1,234 @@
+"""gRPC to one coordinator: the only place that opens a channel, and the table from status codes to errors."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+
+from qgjob._errors import (
+    ConflictError,
+    DeadlineError,
+    ForbiddenError,
+    InvalidError,
+    NotAuthenticatedError,
+    NotFoundError,
+    ProtocolError,
+    QgjobError,
+    QuotaError,
+    TooLargeError,
+    UnavailableError,
+)
+from qgjob_proto.v1 import fleet_pb2, jobs_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+HEALTH_CHECK = "Check"
+"""The one method outside of `qgjob.v1`; its request and answer are bytes."""
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+# A peer that stopped is noticed after 15 s. The three times belong together, and with the least interval that the
+# coordinator allows (see its server options); without the third, gRPC waits a minute for a ping's answer.
+CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Repeating is decided in one place, _failover, which knows what may be repeated.
+    ("grpc.enable_retries", 0),
+)
+
+ERRORS: dict[grpc.StatusCode, type[QgjobError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidError,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidError,
+    grpc.StatusCode.UNAUTHENTICATED: NotAuthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: ForbiddenError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.FAILED_PRECONDITION: ConflictError,
+    grpc.StatusCode.ALREADY_EXISTS: ConflictError,
+    grpc.StatusCode.ABORTED: ConflictError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: QuotaError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    # What a call gets that outlives the grace of a stopping coordinator.
+    grpc.StatusCode.CANCELLED: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+}
+"""Every other code is a ProtocolError."""
+
+
+class Transport(Protocol):
+    """One coordinator. Requests and answers are messages of `qgjob_proto.v1`; what it raises is in `_errors`."""
+
+    address: str
+
+    async def connect(self, *, timeout_seconds: float) -> None:
+        """Return when calls can be sent. Raises UnavailableError when they can't in time."""
+
+    async def call(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
+        """The answer of a method with one answer, such as `GetJob`."""
+
+    def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
+        """The answers of a method with many. To end it early, close the iterator."""
+
+    async def close(self) -> None:
+        """Give the connection up, and with it what is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    path: str
+    write: Callable[[Any], bytes]
+    read: Callable[[bytes], Any]
+
+
+def _serialize(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+def _methods() -> dict[str, _Method]:
+    methods = {HEALTH_CHECK: _Method("/grpc.health.v1.Health/Check", bytes, bytes)}
+    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR):
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                path = f"/{service.full_name}/{method.name}"
+                methods[method.name] = _Method(path, _serialize, GetMessageClass(method.output_type).FromString)
+    return methods
+
+
+METHODS = _methods()
+
+
+class GrpcTransport:
+    """A coordinator at `address` (host:port). The channel is opened by the first call, in that call's event loop."""
+
+    def __init__(self, address: str, *, token: str | None = None) -> None:
+        self.address = address
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
+        self._channel: grpc.aio.Channel | None = None
+        self._callables: dict[str, Any] = {}
+
+    async def connect(self, *, timeout_seconds: float) -> None:
+        """Return when the channel is connected."""
+        try:
+            await asyncio.wait_for(self._open().channel_ready(), timeout_seconds)
+        except TimeoutError as error:
+            raise UnavailableError(f"no coordinator answers at {self.address}") from error
+
+    async def call(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
+        """Send `request`, return the answer."""
+        call = self._callables.get(method) or self._callable(method)
+        try:
+            return await call(request, timeout=timeout_seconds, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error, method, self.address) from error
+
+    async def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
+        """Send `request`, yield the answers."""
+        call = (self._callables.get(method) or self._callable(method))(request, metadata=self._metadata)
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            raise to_error(error, method, self.address) from error
+        finally:
+            # grpc.aio never cancels an abandoned call.
+            call.cancel()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        channel, self._channel = self._channel, None
+        self._callables.clear()
+        if channel is not None:
+            await channel.close()
+
+    def _open(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
+        return self._channel
+
+    def _callable(self, name: str) -> Any:
+        method = METHODS[name]
+        channel = self._open()
+        streams = name in ("WatchJobs", "TailLogs")
+        make = channel.unary_stream if streams else channel.unary_unary
+        call = make(method.path, request_serializer=method.write, response_deserializer=method.read)
+        self._callables[name] = call
+        return call
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What google.rpc says beside code and message."""
+
+    field: str | None = None
+    reason: str = ""
+    retry_after_seconds: float | None = None
+
+
+def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobError:
+    """The error of the tree for what gRPC raised."""
+    code = error.code()
+    details = _read_details(error)
+    message = error.details() or code.name
+    if details.field and details.field not in message:
+        message = f"{details.field}: {message}"
+    kind = ERRORS.get(code, ProtocolError)
+    if kind is QuotaError:
+        if details.reason.lower() == "too_large" or _TOO_LARGE.search(message):
+            return TooLargeError(message, field=details.field)
+        return QuotaError(message, field=details.field, retry_after_seconds=details.retry_after_seconds)
+    if kind is DeadlineError:
+        return DeadlineError(f"{method} at {address} was not answered in time")
+    if kind is UnavailableError and not details.reason:
+        # From gRPC itself and not from the coordinator: that peer is not there.
+        return UnavailableError(f"no coordinator answers at {address}: {_SHORTEN.sub('', message)}")
+    if kind is ProtocolError:
+        message = f"{method} at {address} failed ({code.name.lower()}): {message}"
+    return kind(message, field=details.field)
+
+
+_TOO_LARGE = re.compile(r"larger than max")
+# gRPC's text repeats the address and its own retries; what follows the last "error:" is what happened.
+_SHORTEN = re.compile(r"^.*error: ", re.DOTALL)
+
+
+def _read_details(error: grpc.aio.AioRpcError) -> _Details:
+    metadata = error.trailing_metadata() or ()
+    raw = next((value for key, value in metadata if key == "grpc-status-details-bin"), None)
+    if raw is None:
+        return _Details()
+    try:
+        status = status_pb2.Status.FromString(cast("bytes", raw))
+        return _unpack(status)
+    except DecodeError:
+        return _Details()
+
+
+def _unpack(status: status_pb2.Status) -> _Details:
+    field, reason, retry_after = None, "", None
+    bad, info, retry = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    for detail in status.details:
+        if detail.Unpack(bad) and bad.field_violations:
+            field = bad.field_violations[0].field or None
+        elif detail.Unpack(info):
+            reason = info.reason
+            field = field or info.metadata.get("field") or None
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return _Details(field, reason, retry_after)

@@ -1,0 +1,439 @@
+"""A coordinator in memory: the real gRPC services over dicts, with the faults that a test asks for.
+
+It keeps what the contract says of the answers, and none of the rules for scheduling: a test moves jobs on by `move`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc, types_pb2
+
+FINAL = (types_pb2.JOB_STATUS_COMPLETED, types_pb2.JOB_STATUS_FAILED, types_pb2.JOB_STATUS_CANCELLED)
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_STATUS_WORDS = {number: name.removeprefix("JOB_STATUS_").lower() for name, number in types_pb2.JobStatus.items()}
+
+
+class Refusal(Exception):
+    """An answer other than OK, with its details."""
+
+    def __init__(self, code: str, message: str, field_path: str | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.field = code, message, field_path
+
+    def to_status(self) -> Any:
+        status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
+        detail = AnyMessage()
+        if self.field:
+            violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.message)
+            detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+        else:
+            detail.Pack(error_details_pb2.ErrorInfo(reason=self.code, domain="qgjob"))
+        status.details.append(detail)
+        return rpc_status.to_status(status)
+
+
+@dataclass
+class Fault:
+    """Fails one call of `method`: before it has its effect, or after it, as if the reply were lost."""
+
+    method: str
+    code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    after_effect: bool = False
+
+
+@dataclass
+class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServiceServicer):
+    """State and services. `calls` counts the calls by method; `requests` keeps them."""
+
+    jobs: dict[str, types_pb2.Job] = field(default_factory=dict)
+    devices: dict[str, types_pb2.Device] = field(default_factory=dict)
+    agents: dict[str, types_pb2.Agent] = field(default_factory=dict)
+    logs: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    requests: list[tuple[str, Any]] = field(default_factory=list)
+    events: list[types_pb2.Job] = field(default_factory=list)
+    aliases: dict[str, str] = field(default_factory=dict)
+    on_submit: Callable[[types_pb2.Job], None] | None = None
+    cut_watch_after: list[int] = field(default_factory=list)
+    first_cursor: int = 0
+    hold: asyncio.Event | None = None
+    address: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    serving: bool = True
+
+    def __post_init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    @property
+    def calls(self) -> Counter[str]:
+        return Counter(method for method, _ in self.requests)
+
+    # --- what a test does ---------------------------------------------------------------------------------------------
+
+    def move(self, job_id: str, status: str, outcome: str | None = None, **values: Any) -> None:
+        """A transition, told to the watchers."""
+        job = self.jobs[job_id]
+        job.status = types_pb2.JobStatus.Value(f"JOB_STATUS_{status.upper()}")
+        if outcome is not None:
+            job.outcome = types_pb2.Outcome.Value(f"OUTCOME_{outcome.upper()}")
+        for name, value in values.items():
+            if isinstance(value, types_pb2.JobError):
+                job.error.CopyFrom(value)
+            else:
+                setattr(job, name, value)
+        self._tell(job)
+
+    def add_device(self, device_id: str, agent_id: str) -> None:
+        self.devices[device_id] = types_pb2.Device(
+            device_id=device_id, agent_id=agent_id, udid=device_id, target=types_pb2.TARGET_EMULATOR,
+            state=types_pb2.DEVICE_STATE_IDLE, health=types_pb2.DEVICE_HEALTH_GOOD,
+        )  # fmt: skip
+        agent = self.agents.setdefault(agent_id, types_pb2.Agent(agent_id=agent_id, state=types_pb2.AGENT_STATE_ONLINE))
+        agent.devices += 1
+
+    def _tell(self, job: types_pb2.Job) -> None:
+        event = types_pb2.Job()
+        event.CopyFrom(job)
+        self.events.append(event)
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    def _find(self, job_id: str) -> types_pb2.Job:
+        job = self.jobs.get(self.aliases.get(job_id, job_id))
+        if job is None:
+            raise Refusal("NOT_FOUND", f"no job {job_id}")
+        return job
+
+    # --- JobService ---------------------------------------------------------------------------------------------------
+
+    async def submit_jobs(self, request: jobs_pb2.SubmitJobsRequest) -> jobs_pb2.SubmitJobsResponse:
+        if self.hold is not None:
+            await self.hold.wait()
+        for index, each in enumerate(request.jobs):
+            self._check(each, f"jobs[{index}].")
+        answers = [self._submit(each) for each in request.jobs]
+        if request.view == jobs_pb2.JOB_VIEW_IDS:
+            answers = [
+                types_pb2.Job(job_id=job.job_id, org_id=job.org_id, status=job.status, deduplicated=job.deduplicated)
+                for job in answers
+            ]
+        return jobs_pb2.SubmitJobsResponse(jobs=answers, count=len(answers))
+
+    def _check(self, each: jobs_pb2.SubmitJobRequest, prefix: str) -> None:
+        for name in ("org_id", "app_version_id"):
+            if not _ID.fullmatch(getattr(each, name)):
+                raise Refusal("INVALID_ARGUMENT", f"{prefix}{name}: not an id", f"{prefix}{name}")
+        if ".." in each.test_path:
+            raise Refusal("INVALID_ARGUMENT", f"{prefix}test_path: no `..`", f"{prefix}test_path")
+        if each.test_path == "conflict":
+            raise Refusal("FAILED_PRECONDITION", "another content under that job_id")
+
+    def _submit(self, each: jobs_pb2.SubmitJobRequest) -> types_pb2.Job:
+        if each.job_id in self.jobs:
+            return self.jobs[each.job_id]
+        for job in self.jobs.values():
+            same = (job.org_id, job.app_version_id, job.test_path) == (
+                each.org_id, each.app_version_id, each.test_path,
+            )  # fmt: skip
+            if same and job.status not in FINAL and not each.no_dedup:
+                self.aliases[each.job_id] = job.job_id
+                answer = types_pb2.Job()
+                answer.CopyFrom(job)
+                answer.deduplicated = True
+                return answer
+        job = types_pb2.Job(
+            job_id=each.job_id, org_id=each.org_id, app_version_id=each.app_version_id, test_path=each.test_path,
+            priority=each.priority or types_pb2.PRIORITY_MEDIUM, target=each.target or types_pb2.TARGET_EMULATOR,
+            status=types_pb2.JOB_STATUS_QUEUED, round=1, max_retries=each.max_retries, deduplicated=False,
+            labels=each.labels, requirements=each.requirements, run_ids=[each.run_id] if each.run_id else [],
+        )  # fmt: skip
+        job.created_at.FromMilliseconds(1_700_000_000_123 + len(self.jobs))
+        self.jobs[job.job_id] = job
+        self._tell(job)
+        if self.on_submit is not None:
+            self.on_submit(job)
+        return job
+
+    async def get_job(self, request: jobs_pb2.GetJobRequest) -> jobs_pb2.GetJobResponse:
+        answer = jobs_pb2.GetJobResponse(job=self._find(request.job_id))
+        answer.job.ClearField("deduplicated")
+        return answer
+
+    async def list_jobs(self, request: jobs_pb2.ListJobsRequest) -> jobs_pb2.ListJobsResponse:
+        found = [
+            job
+            for job in reversed(self.jobs.values())
+            if job.org_id == request.org_id
+            and request.status in (0, job.status)
+            and (not request.run_id or request.run_id in job.run_ids)
+        ]
+        start, size = int(request.page_token or 0), request.page_size or 100
+        page = found[start : start + size]
+        more = str(start + size) if len(found) > start + size else ""
+        word = _STATUS_WORDS[request.status] if request.status else "all"
+        return jobs_pb2.ListJobsResponse(
+            jobs=page, count=len(page), next_page_token=more, org_id=request.org_id, status_filter=word
+        )
+
+    def _cancel(self, job: types_pb2.Job) -> None:
+        self.move(job.job_id, "cancelled", "cancelled")
+
+    async def cancel_job(self, request: jobs_pb2.CancelJobRequest) -> jobs_pb2.CancelJobResponse:
+        job = self._find(request.job_id)
+        if request.round != job.round:
+            raise Refusal("FAILED_PRECONDITION", f"round {request.round} is not the current one")
+        if job.status in FINAL and job.status != types_pb2.JOB_STATUS_CANCELLED:
+            raise Refusal("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
+        self._cancel(job)
+        return jobs_pb2.CancelJobResponse(job=job)
+
+    async def cancel_jobs(self, request: jobs_pb2.CancelJobsRequest) -> jobs_pb2.CancelJobsResponse:
+        chosen = [
+            job
+            for job in self.jobs.values()
+            if job.org_id == request.org_id
+            and job.status not in FINAL
+            and (not request.run_id or request.run_id in job.run_ids)
+            and (not request.statuses or job.status in request.statuses)
+        ]
+        for job in chosen:
+            self._cancel(job)
+        return jobs_pb2.CancelJobsResponse(jobs=chosen, count=len(chosen))
+
+    async def retry_job(self, request: jobs_pb2.RetryJobRequest) -> jobs_pb2.RetryJobResponse:
+        job = self._find(request.job_id)
+        if job.status not in (types_pb2.JOB_STATUS_FAILED, types_pb2.JOB_STATUS_CANCELLED):
+            raise Refusal("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
+        if request.round != job.round:
+            raise Refusal("FAILED_PRECONDITION", f"round {request.round} is not the current one")
+        job.round += 1
+        job.ClearField("outcome")
+        self.move(job.job_id, "queued")
+        return jobs_pb2.RetryJobResponse(job=job)
+
+    async def retry_jobs(self, request: jobs_pb2.RetryJobsRequest) -> jobs_pb2.RetryJobsResponse:
+        wanted = [types_pb2.JOB_STATUS_FAILED] + ([] if request.failed_only else [types_pb2.JOB_STATUS_CANCELLED])
+        chosen = [job for job in self.jobs.values() if request.run_id in job.run_ids and job.status in wanted]
+        for job in chosen:
+            job.round += 1
+            self.move(job.job_id, "queued")
+        return jobs_pb2.RetryJobsResponse(jobs=chosen, count=len(chosen))
+
+    async def explain_job(self, request: jobs_pb2.ExplainJobRequest) -> jobs_pb2.ExplainJobResponse:
+        job = types_pb2.Job()
+        job.CopyFrom(self._find(request.job_id))
+        job.pending_reason.CopyFrom(types_pb2.PendingReason(code=types_pb2.PENDING_CODE_ALL_BUSY, message="all busy"))
+        devices = [jobs_pb2.ConsideredDevice(device_id=each, feasible=True, message="busy") for each in self.devices]
+        return jobs_pb2.ExplainJobResponse(job=job, devices=devices)
+
+    async def watch_jobs(self, request: jobs_pb2.WatchJobsRequest) -> AsyncIterator[jobs_pb2.WatchJobsResponse]:
+        def wanted(job: types_pb2.Job) -> bool:
+            in_run = not request.HasField("run_id") or request.run_id in job.run_ids
+            return job.org_id == request.org_id and in_run and (not request.job_ids or job.job_id in request.job_ids)
+
+        budget = self.cut_watch_after.pop(0) if self.cut_watch_after else None
+        if request.HasField("cursor") and int(request.cursor) >= self.first_cursor:
+            position = int(request.cursor)
+            answers = []
+        else:
+            position = len(self.events)
+            answers = [(jobs_pb2.WATCH_EVENT_RESET, None)] if request.HasField("cursor") else []
+            answers += [(jobs_pb2.WATCH_EVENT_SNAPSHOT, job) for job in list(self.jobs.values()) if wanted(job)]
+            answers.append((jobs_pb2.WATCH_EVENT_READY, None))
+        while True:
+            for event, job in answers:
+                if budget == 0:
+                    raise Refusal("UNAVAILABLE", "cut")
+                budget = None if budget is None else budget - 1
+                yield jobs_pb2.WatchJobsResponse(event=event, cursor=str(position), job=job)
+            answers = []
+            changed = self.changed
+            if position == len(self.events):
+                if budget == 0:
+                    raise Refusal("UNAVAILABLE", "cut")
+                await changed.wait()
+                continue
+            job, position = self.events[position], position + 1
+            if wanted(job):
+                answers = [(jobs_pb2.WATCH_EVENT_TRANSITION, job)]
+
+    async def tail_logs(self, request: jobs_pb2.TailLogsRequest) -> AsyncIterator[jobs_pb2.TailLogsResponse]:
+        job = self._find(request.job_id)
+        numbers = sorted(number for job_id, number in self.logs if job_id == job.job_id)
+        chosen = [request.attempt] if request.HasField("attempt") else numbers[-1:]
+        for number in chosen:
+            data = self.logs.get((job.job_id, number), b"")[request.offset :]
+            for start in range(0, len(data), 8):
+                piece = data[start : start + 8]
+                yield jobs_pb2.TailLogsResponse(attempt=number, offset=request.offset + start, data=piece)
+                self._fault("TailLogs", after_effect=True)
+
+    async def list_groups(self, request: jobs_pb2.ListGroupsRequest) -> jobs_pb2.ListGroupsResponse:
+        waiting = Counter(
+            (job.org_id, job.app_version_id) for job in self.jobs.values() if job.status == types_pb2.JOB_STATUS_QUEUED
+        )
+        groups = [
+            types_pb2.Group(group_id=f"{org}/{app}", org_id=org, app_version_id=app, queued=count, target=1)
+            for (org, app), count in waiting.items()
+        ]
+        return jobs_pb2.ListGroupsResponse(groups=groups, count=len(groups))
+
+    async def get_run(self, request: jobs_pb2.GetRunRequest) -> jobs_pb2.GetRunResponse:
+        jobs = [job for job in self.jobs.values() if request.run_id in job.run_ids]
+        if not jobs:
+            raise Refusal("NOT_FOUND", f"no run {request.run_id}")
+        counts = Counter(_STATUS_WORDS[job.status] for job in jobs)
+        return jobs_pb2.GetRunResponse(
+            run=types_pb2.Run(run_id=request.run_id, org_id=request.org_id, status_counts=counts)
+        )
+
+    async def get_stats(self, request: jobs_pb2.GetStatsRequest) -> jobs_pb2.GetStatsResponse:
+        del request
+        queued = sum(job.status == types_pb2.JOB_STATUS_QUEUED for job in self.jobs.values())
+        stats = types_pb2.Stats(queue=types_pb2.QueueStats(queued=queued))
+        stats.scheduler.devices.total = len(self.devices)
+        stats.timestamp.FromMilliseconds(1_700_000_000_000)
+        return jobs_pb2.GetStatsResponse(stats=stats)
+
+    # --- FleetService -------------------------------------------------------------------------------------------------
+
+    def _device(self, device_id: str) -> types_pb2.Device:
+        if device_id not in self.devices:
+            raise Refusal("NOT_FOUND", f"no device {device_id}")
+        return self.devices[device_id]
+
+    def _chosen(self, request: Any) -> list[types_pb2.Device]:
+        if request.HasField("device_id"):
+            return [self._device(request.device_id)]
+        return [device for device in self.devices.values() if device.agent_id == request.agent_id]
+
+    async def list_agents(self, request: fleet_pb2.ListAgentsRequest) -> fleet_pb2.ListAgentsResponse:
+        del request
+        return fleet_pb2.ListAgentsResponse(agents=self.agents.values(), count=len(self.agents))
+
+    async def list_devices(self, request: fleet_pb2.ListDevicesRequest) -> fleet_pb2.ListDevicesResponse:
+        found = [each for each in self.devices.values() if request.agent_id in ("", each.agent_id)]
+        return fleet_pb2.ListDevicesResponse(devices=found, count=len(found))
+
+    async def drain(self, request: fleet_pb2.DrainRequest) -> fleet_pb2.DrainResponse:
+        for device in self._chosen(request):
+            device.state, device.reason = types_pb2.DEVICE_STATE_DRAINING, request.reason
+            if request.HasField("until"):
+                device.until.CopyFrom(request.until)
+        return fleet_pb2.DrainResponse(devices=self._chosen(request))
+
+    async def resume(self, request: fleet_pb2.ResumeRequest) -> fleet_pb2.ResumeResponse:
+        for device in self._chosen(request):
+            device.state, device.health = types_pb2.DEVICE_STATE_IDLE, types_pb2.DEVICE_HEALTH_GOOD
+        return fleet_pb2.ResumeResponse(devices=self._chosen(request))
+
+    async def set_device_health(
+        self, request: fleet_pb2.SetDeviceHealthRequest
+    ) -> fleet_pb2.SetDeviceHealthResponse:
+        device = self._device(request.device_id)
+        device.health, device.reason = request.health, request.reason
+        return fleet_pb2.SetDeviceHealthResponse(device=device)
+
+    async def reserve_device(self, request: fleet_pb2.ReserveDeviceRequest) -> fleet_pb2.ReserveDeviceResponse:
+        device = self._device(request.device_id)
+        if device.state == types_pb2.DEVICE_STATE_RESERVED:
+            raise Refusal("FAILED_PRECONDITION", f"device {device.device_id} is reserved already")
+        device.state, device.reason = types_pb2.DEVICE_STATE_RESERVED, request.reason
+        device.until.CopyFrom(request.until)
+        return fleet_pb2.ReserveDeviceResponse(device=device)
+
+    async def release_device(self, request: fleet_pb2.ReleaseDeviceRequest) -> fleet_pb2.ReleaseDeviceResponse:
+        device = self._device(request.device_id)
+        device.state = types_pb2.DEVICE_STATE_IDLE
+        return fleet_pb2.ReleaseDeviceResponse(device=device)
+
+    async def set_device_labels(
+        self, request: fleet_pb2.SetDeviceLabelsRequest
+    ) -> fleet_pb2.SetDeviceLabelsResponse:
+        device = self._device(request.device_id)
+        device.labels.clear()
+        device.labels.update(request.labels)
+        return fleet_pb2.SetDeviceLabelsResponse(device=device)
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    def _fault(self, method: str, *, after_effect: bool) -> None:
+        for fault in self.faults:
+            if (fault.method, fault.after_effect) == (method, after_effect):
+                self.faults.remove(fault)
+                raise Refusal(fault.code.name, "a fault that the test asked for")
+
+
+def _snake(method: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", method).lower()
+
+
+def _unary(fake: FakeCoordinator, method: str) -> Any:
+    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        fake.requests.append((method, request))
+        fake.metadata = dict(context.invocation_metadata() or ())
+        try:
+            fake._fault(method, after_effect=False)
+            answer = await getattr(fake, _snake(method))(request)
+            fake._fault(method, after_effect=True)
+        except Refusal as refusal:
+            await context.abort_with_status(refusal.to_status())
+        return answer
+
+    return serve
+
+
+def _stream(fake: FakeCoordinator, method: str) -> Any:
+    async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        fake.requests.append((method, request))
+        try:
+            fake._fault(method, after_effect=False)
+            async for answer in getattr(fake, _snake(method))(request):
+                yield answer
+        except Refusal as refusal:
+            await context.abort_with_status(refusal.to_status())
+
+    return serve
+
+
+async def _check_health(fake: FakeCoordinator) -> bytes:
+    return b"\x08\x01" if fake.serving else b"\x08\x02"
+
+
+@asynccontextmanager
+async def serving(fake: FakeCoordinator | None = None, port: int = 0) -> AsyncIterator[FakeCoordinator]:
+    """A running fake; its `address` is set."""
+    fake = fake or FakeCoordinator()
+    for descriptor in (*jobs_pb2.DESCRIPTOR.services_by_name.values(), *fleet_pb2.DESCRIPTOR.services_by_name.values()):
+        for each in descriptor.methods:
+            make = _stream if each.name in ("WatchJobs", "TailLogs") else _unary
+            setattr(fake, each.name, make(fake, each.name))
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    jobs_pb2_grpc.add_JobServiceServicer_to_server(fake, server)
+    fleet_pb2_grpc.add_FleetServiceServicer_to_server(fake, server)
+
+    async def check(_: bytes, __: Any) -> bytes:
+        return await _check_health(fake)
+
+    handler = grpc.unary_unary_rpc_method_handler(check)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),))
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    fake.address = f"127.0.0.1:{bound}"
+    await server.start()
+    try:
+        yield fake
+    finally:
+        await server.stop(0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from examples.demo.plan import MAX_RETRIES, SUBMISSIONS, Submission
 from examples.demo.stack import START_SECONDS
-from qgjob import AsyncClient, JobSpec, QgjobError
+from qgjob import AsyncClient, DeadlineError, JobSpec, QgjobError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from examples.demo.board import Board
     from examples.demo.stack import Stack
     from examples.demo.view import View
-    from qgjob import Job
+    from qgjob import Device, Job
 
 DEVICES = 6  # of the two simulated agents
 RUN_SECONDS = 90.0
@@ -29,15 +30,14 @@ class DemoError(Exception):
 
 async def drive(stack: Stack, board: Board, view: View) -> None:
     """Waits for the stack, submits all runs, and returns when every job has its verdict. Raises DemoError."""
-    async with AsyncClient(stack.address) as client:
-        await _ready(stack, client, board)
-        try:
-            async with asyncio.timeout(RUN_SECONDS):
-                await _run(stack, client, board, view)
-        except TimeoutError:
-            raise DemoError(f"{board.unfinished} jobs had no verdict after {RUN_SECONDS:.0f} s") from None
-        except QgjobError as error:
-            raise DemoError(f"the coordinator answered: {error}") from error
+    await _ready(stack, board)
+    try:
+        async with AsyncClient(stack.address) as client, asyncio.timeout(RUN_SECONDS):
+            await _run(stack, client, board, view)
+    except TimeoutError:
+        raise DemoError(f"{board.unfinished} jobs had no verdict after {RUN_SECONDS:.0f} s; qgjob up said:") from None
+    except QgjobError as error:
+        raise DemoError(f"{error}; qgjob up said:") from error
 
 
 async def logs_of(stack: Stack, jobs: Iterable[Job]) -> dict[str, str]:
@@ -50,51 +50,58 @@ async def logs_of(stack: Stack, jobs: Iterable[Job]) -> dict[str, str]:
     return logs
 
 
-async def _ready(stack: Stack, client: AsyncClient, board: Board) -> None:
+async def _ready(stack: Stack, board: Board) -> None:
     """Returns when all devices are there."""
     deadline = time.monotonic() + START_SECONDS
-    while True:
-        if not stack.alive():
-            raise DemoError("qgjob up ended before it was ready; it said:")
-        if time.monotonic() > deadline:
-            raise DemoError(f"{len(board.devices)} of {DEVICES} devices after {START_SECONDS:.0f} s; qgjob up said:")
-        try:
-            board.devices = (await client.devices()).devices
-        except QgjobError:
-            board.devices = ()  # not up yet
-        if sum(device.state == "idle" for device in board.devices) == DEVICES:
-            return
-        await asyncio.sleep(POLL_SECONDS)
+    # With little patience, so that a stack that has ended is noticed soon.
+    async with AsyncClient(stack.address, timeout_seconds=1) as client:
+        while sum(device.state == "idle" for device in board.devices) != DEVICES:
+            if not stack.alive():
+                raise DemoError("qgjob up ended before it was ready; it said:")
+            if time.monotonic() > deadline:
+                raise DemoError(
+                    f"{len(board.devices)} of {DEVICES} devices after {START_SECONDS:.0f} s; qgjob up said:"
+                )
+            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(UnavailableError, DeadlineError):  # not up yet
+                board.devices = await _devices(client)
 
 
 async def _run(stack: Stack, client: AsyncClient, board: Board, view: View) -> None:
-    for run in SUBMISSIONS:
-        for job in await client.submit_many(_specs(run)):
-            board.see(job)
-    followers = [asyncio.create_task(_follow(client, org_id, board, view)) for org_id in _orgs()]
+    async with asyncio.TaskGroup() as tasks:
+        for run in SUBMISSIONS:
+            tasks.create_task(_submit(client, run, board))
+    following = asyncio.create_task(_follow(client, board, view))
     try:
-        while board.unfinished:
+        while not following.done():
             if not stack.alive():
                 raise DemoError("qgjob up ended in the middle; it said:")
-            for follower in followers:
-                if follower.done():
-                    await follower
-            board.devices = (await client.devices()).devices
+            board.devices = await _devices(client)
             view.refresh()
-            await asyncio.sleep(POLL_SECONDS)
-        board.devices = (await client.devices()).devices
+            await asyncio.wait([following], timeout=POLL_SECONDS)
+        await following
     finally:
-        for follower in followers:
-            follower.cancel()
-        await asyncio.gather(*followers, return_exceptions=True)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    board.devices = await _devices(client)
 
 
-async def _follow(client: AsyncClient, org_id: str, board: Board, view: View) -> None:
-    async for event in client.watch(org_id):
-        if event.job is not None:
-            line = board.see(event.job)
+async def _submit(client: AsyncClient, run: Submission, board: Board) -> None:
+    for job in await client.submit_many(_specs(run)):
+        board.see(job)
+
+
+async def _follow(client: AsyncClient, board: Board, view: View) -> None:
+    """Keeps the board up to date until every job has its verdict."""
+    async with contextlib.aclosing(client.follow(list(board.jobs))) as jobs:
+        async for job in jobs:
+            line = board.see(job)
             if line is not None:
                 view.tell(line)
+
+
+async def _devices(client: AsyncClient) -> list[Device]:
+    return [device async for device in client.devices()]
 
 
 def _specs(run: Submission) -> list[JobSpec]:
@@ -110,7 +117,3 @@ def _specs(run: Submission) -> list[JobSpec]:
         )
         for test_path in run.test_paths()
     ]
-
-
-def _orgs() -> list[str]:
-    return sorted({run.org_id for run in SUBMISSIONS})

@@ -6,7 +6,7 @@ class Product:
 
     __slots__ = ("brand", "category", "name", "price", "sku", "stock", "words")
 
-    def __init__(self, sku, name, category, brand, price, stock=None):  # noqa: PLR0917 - a row of the table below
+    def __init__(self, sku, name, category, brand, price, stock=None):
         self.sku = sku
         self.name = name
         self.category = category

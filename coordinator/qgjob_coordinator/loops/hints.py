@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 
 PAUSE_SECONDS = 0.02
@@ -19,14 +19,43 @@ RETRY_SECONDS = 1.0
 log = structlog.get_logger(__name__)
 
 
-class Revoker(Protocol):
-    """Who tells an agent of this coordinator that a lease was revoked, or that its holds changed."""
+class Receiver:
+    """What to do with the hints of another coordinator; this one's own come back too and are harmless."""
 
-    def revoke(self, agent_id: str, token: str, reason: str) -> bool:
-        """Sends the revocation if the agent's session is here."""
+    def __init__(self, hub: Hub, store: Store, sessions: Sessions, settled: Callable[[], Awaitable[None]]) -> None:
+        self._hub = hub
+        self._store = store
+        self._sessions = sessions
+        self._settled = settled
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    def holds_changed(self, agent_id: str) -> None:
-        """Reads the agent's holds again if its session is here."""
+    def heard(self, message: str) -> None:
+        """Lines of `<kind> <id>`; a kind of a newer version is passed over."""
+        for line in message.split("\n"):
+            kind, _, rest = line.partition(" ")
+            if kind == "work":
+                self._hub.work(rest, local=False)
+            elif kind == "changed":
+                self._hub.changed(rest, local=False)
+            elif kind == "revoke":
+                agent, _, token = rest.partition(" ")
+                self._sessions.revoke(agent, token, "cancelled")
+            elif kind == "holds":
+                task = asyncio.create_task(self._holds(rest))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _holds(self, agent_id: str) -> None:
+        """Plans by the agent's new holds, and says so to whoever waits for it."""
+        live = self._sessions.get(agent_id)
+        if live is None:
+            return
+        try:
+            number = await self._store.fleet.hold_number()
+            await live.apply_holds(self._settled)
+            await self._store.fleet.confirm_holds(agent_id, live.session.epoch, number)
+        except StoreUnavailableError as e:
+            log.warning("holds_not_confirmed", agent_id=agent_id, error=e.message)
 
 
 async def speak(hub: Hub, store: Store) -> None:
@@ -40,30 +69,11 @@ async def speak(hub: Hub, store: Store) -> None:
         await asyncio.sleep(PAUSE_SECONDS if heard > 1 else ALONE_SECONDS)
 
 
-def receiver(hub: Hub, revoker: Revoker) -> Callable[[str], None]:
-    """What to do with a message of another coordinator (or of this one, which is harmless)."""
-
-    def heard(message: str) -> None:
-        for line in message.split("\n"):
-            kind, _, rest = line.partition(" ")
-            if kind == "work":
-                hub.work(rest, local=False)
-            elif kind == "changed":
-                hub.changed(rest, local=False)
-            elif kind == "revoke":
-                agent, _, token = rest.partition(" ")
-                revoker.revoke(agent, token, "cancelled")
-            elif kind == "holds":
-                revoker.holds_changed(rest)
-
-    return heard
-
-
-async def hear(hub: Hub, store: Store, revoker: Revoker) -> None:
+async def hear(store: Store, receiver: Receiver) -> None:
     """Listens for ever; a lost connection is made again."""
     while True:
         try:
-            await store.listen(receiver(hub, revoker))
+            await store.listen(receiver.heard)
         except StoreUnavailableError as e:
             log.debug("hints_lost", error=e.message)
         await asyncio.sleep(RETRY_SECONDS)

@@ -83,9 +83,12 @@ class Reaper:
             if await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "closed"):
                 log.warning("session_given_up", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
                 await self._sweep(row.agent_id, row.epoch)
-        elif still >= self._timeout and row.state == "open":
-            if await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "timed_out"):
-                log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
+        elif (
+            still >= self._timeout
+            and row.state == "open"
+            and await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "timed_out")
+        ):
+            log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
 
     async def _sweep(self, agent_id: str, epoch: int) -> None:
         """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""

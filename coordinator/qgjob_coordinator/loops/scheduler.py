@@ -173,11 +173,9 @@ class Scheduler:
         return any(results)
 
     async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> bool:
-        admitted = []
-        for live in {id(r[0]): r[0] for r in rows}.values():
-            if await live.session.admit([org_id]):
-                admitted.append(live)
-        rows = [r for r in rows if r[0] in admitted]
+        lives = {live.session.agent_id: live for live, _ in rows}
+        admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
+        rows = [r for r in rows if r[0].session.agent_id in admitted]
         if not rows:
             return False
         now = wall_ms()

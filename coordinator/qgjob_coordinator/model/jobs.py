@@ -26,7 +26,7 @@ ANY_DEVICE = Requirements()
 
 @dataclass(slots=True)
 class JobSpec:
-    """A submission after validation, with all defaults filled in. Everything but the ids is immutable for the job's life."""
+    """A submission after validation, with all defaults filled in; immutable for the job's life."""
 
     org_id: str
     ulid: str

@@ -38,13 +38,13 @@ class _Planner:
         cold = []
         for device in sorted(devices, key=lambda d: d.device_id):
             home = self._home(device)
-            if home is None or not self._assign(device, home, joining=device.device_id not in self._serving[home]):
-                if device.held == 0:
-                    cold.append(device)
+            served = home is not None and self._assign(device, home)
+            if not served and device.held == 0:
+                cold.append(device)
         for device in cold:
             best = self._best(device)
             if best is not None:
-                self._assign(device, best, joining=device.device_id not in self._serving[best])
+                self._assign(device, best)
         return Plan(tuple(self.assignments))
 
     def _home(self, device: DeviceView) -> GroupKey | None:
@@ -92,8 +92,9 @@ class _Planner:
         ]
         return min(scores, default=None)
 
-    def _assign(self, device: DeviceView, key: GroupKey, *, joining: bool) -> bool:
+    def _assign(self, device: DeviceView, key: GroupKey) -> bool:
         """Takes a batch for the device; False when there is nothing for it to take."""
+        joining = device.device_id not in self._serving[key]
         if joining and not self._may_join(key, device):
             return False
         group = self._groups[key]
@@ -118,7 +119,7 @@ class _Planner:
     def _take(self, key: GroupKey, device: DeviceView, count: int) -> tuple[str, ...]:
         group, taken = self._groups[key], self._taken[key]
         lines = self._lines(key, device)
-        ulids = []
+        ulids: list[str] = []
         while len(ulids) < count:
             best = None
             for i in lines:

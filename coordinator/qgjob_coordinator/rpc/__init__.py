@@ -1,0 +1,1 @@
+"""The gRPC face: servicers, the wire, errors as codes."""

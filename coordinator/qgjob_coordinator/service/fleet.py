@@ -138,7 +138,13 @@ class FleetService:
         return devices
 
     async def drain(
-        self, principal: Principal, *, agent_id: str | None, device_id: str | None, reason: str | None, until: int | None
+        self,
+        principal: Principal,
+        *,
+        agent_id: str | None,
+        device_id: str | None,
+        reason: str | None,
+        until: int | None,
     ) -> list[Device]:
         """Nothing new for a device or all of an agent's; what runs goes on."""
         hold = Hold(DRAINING, self._reason(reason), self._until(until))
@@ -213,8 +219,7 @@ class FleetService:
         """Returns when the coordinator that holds the agent's session plans by the new hold."""
         live = self._sessions.get(agent_id)
         if live is not None:
-            await self._sessions.load_holds(live.session)
-            await self._settled()
+            await live.apply_holds(self._settled)
             self._hub.work("", local=False)
             return
         wanted = await self._store.fleet.hold_number()

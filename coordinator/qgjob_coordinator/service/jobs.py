@@ -113,9 +113,7 @@ class JobService:
         except SubmitConflictError as e:
             raise _id_conflict(specs[e.index], f"jobs[{e.index}].job_id") from None
 
-    async def _write_each(
-        self, org_id: str, items: list[tuple[JobSpec, bool]]
-    ) -> list[Accepted | BaseException]:
+    async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
         """Writes lone submissions together; one with a taken id fails alone."""
         results: list[Accepted | BaseException | None] = [None] * len(items)
         left = list(range(len(items)))
@@ -170,7 +168,7 @@ class JobService:
             raise NotFoundError(f"job {job_id} not found")
         return job
 
-    async def list(
+    async def list_jobs(
         self,
         principal: Principal,
         org_id: object,
@@ -205,9 +203,9 @@ class JobService:
         op, why = _operation(operation_id), _reason(reason)
         job = await self._find(principal, job_id)
         meant = job.round if round_ is None else round_
-        done = (
-            await self._store.jobs.cancel(job.org_id, [(job.ulid, meant)], wall_ms(), reason=why, operation_id=op)
-        )[0]
+        done = (await self._store.jobs.cancel(job.org_id, [(job.ulid, meant)], wall_ms(), reason=why, operation_id=op))[
+            0
+        ]
         self._after_cancel(job.org_id, [(job.ulid, done)])
         _raise_for_cancel(job.job_id, meant, done)
         return await self.get(principal, job_id)
@@ -395,4 +393,3 @@ def _illegal(job_id: str, event: JobEvent, status: Status) -> ConflictError:
     except IllegalMoveError as e:
         return ConflictError(str(e), field="job_id")
     raise AssertionError(f"the store refused a legal move: {event} of a job that is {status}")
-

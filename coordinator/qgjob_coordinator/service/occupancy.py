@@ -57,7 +57,7 @@ class Occupants:
         slot = self._session.slots.get(device_id)
         first = next(iter(slot.leases.values()), None) if slot else None
         job_id = f"{first.org_id}~{first.ulid}" if first else None
-        what, done = installed if installed else (None, 0)
+        what, done = installed or (None, 0)
         return Occupancy(device_id, job_id, what, done)
 
     async def close(self) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.errors import NotFoundError
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Outcome, Status
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Outcome, Status
 from qgjob_coordinator.model.fleet import Device, QueueStats, SchedulerStats, Stats
 from qgjob_coordinator.model.jobs import Group, Job, Run
 from qgjob_coordinator.service import validation
@@ -86,9 +86,11 @@ class Overview:
                 oldest = min((t for t in (oldest, first) if t is not None), default=None)
         agents = await self._fleet.agents()
         age = 0.0 if oldest is None else max(0, now - oldest) / 1000
-        queue = QueueStats(*(max(0, counts[s]) for s in Status), retry_wait=waiting, oldest_queued_age_seconds=age)
+        by_status = {s.value: max(0, counts[s]) for s in Status}
+        queue = QueueStats(**by_status, retry_wait=waiting, oldest_queued_age_seconds=age)
         devices = await self._fleet.devices()
-        return Stats(queue, self._scheduler(devices, sum(a.state != "offline" for a in agents), groups, installs, saved), now)
+        online = sum(a.state is not AgentState.OFFLINE for a in agents)
+        return Stats(queue, self._scheduler(devices, online, groups, installs, saved), now)
 
     def _scheduler(
         self, devices: Sequence[Device], agents: int, groups: int, installs: int, saved: int

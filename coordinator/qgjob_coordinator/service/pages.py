@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import TypeVar
@@ -37,14 +38,13 @@ def _encode(scope_: str, position: list[object]) -> str:
 def _decode(token: object, scope_: str) -> list[object] | None:
     if token in (None, ""):
         return None
-    try:
-        if not isinstance(token, str) or len(token) > MAX_TOKEN:
-            raise ValueError
-        value = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        if not isinstance(value, list) or not value:
-            raise ValueError
-    except (ValueError, binascii.Error, UnicodeDecodeError):
-        raise InvalidError("page_token", "is not a token of this service; begin with the first page") from None
+    value: object = None
+    if isinstance(token, str) and len(token) <= MAX_TOKEN:
+        # Whatever can't be read is refused below, as a value that is no list.
+        with contextlib.suppress(ValueError, binascii.Error):
+            value = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    if not isinstance(value, list) or not value:
+        raise InvalidError("page_token", "is not a token of this service; begin with the first page")
     if value[0] != scope_:
         raise InvalidError("page_token", "is of another list; begin with the first page")
     return value[1:]

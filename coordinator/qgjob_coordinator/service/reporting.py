@@ -201,7 +201,12 @@ class Reporter:
     def _release(self, x: DeadReport, now: int) -> Release:
         text = f"{_CAUSE_TEXT[x.cause]} (agent {self._session.agent_id})"
         return Release(
-            x.ulid, x.token, min(x.ended_at, now), _CAUSE_CHARGE[x.cause], text, random.random()  # noqa: S311 - jitter
+            x.ulid,
+            x.token,
+            min(x.ended_at, now),
+            _CAUSE_CHARGE[x.cause],
+            text,
+            random.random(),  # noqa: S311 - jitter
         )
 
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
@@ -212,9 +217,7 @@ class Reporter:
             attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
             log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
 
-    def _after_end(
-        self, org_id: str, reports: list[FinishedReport], endings: list[Ending], ended: list[Ended]
-    ) -> None:
+    def _after_end(self, org_id: str, reports: list[FinishedReport], endings: list[Ending], ended: list[Ended]) -> None:
         finished: Counter[tuple[str, str]] = Counter()
         attempts: Counter[str] = Counter()
         for x, ending, e in zip(reports, endings, ended, strict=True):
@@ -271,4 +274,3 @@ class Reporter:
                     cause=x.cause.value,
                     started=x.started,
                 )
-

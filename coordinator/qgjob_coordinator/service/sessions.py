@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -18,10 +18,11 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import (
     PROTOCOL_VERSION,
-    Held,
     HeartbeatAck,
+    Held,
     Hello,
     Installed,
+    Recall,
     Refused,
     RefusedReason,
     Report,
@@ -34,11 +35,13 @@ from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import AgentRow
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import OpenWord, ShownWord
+from qgjob_coordinator.store.types import OpenWord, Release, ReleaseCharge, ShownWord
 from qgjob_coordinator.telemetry import Telemetry
 
 UNSEEN_BEATS = 2
 """Heartbeats that may miss an attempt that was sent before them; one more, and the session is to reconcile."""
+
+RECALL_SECONDS = 2.0
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +62,8 @@ class LiveSession:
         self._reporter = reporter
         self.occupants = occupants
         self._owner = owner
+        self._recalls: dict[int, asyncio.Future[None]] = {}
+        self._recall_id = 0
 
     async def heartbeat(self, seq: int, held: Sequence[Held]) -> None:
         """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError."""
@@ -127,6 +132,57 @@ class LiveSession:
     def reports(self, reports: Sequence[Report]) -> None:
         """Reports came in."""
         self._reporter.put(reports)
+
+    async def apply_holds(self, settled: Callable[[], Awaitable[None]]) -> None:
+        """Plans by what operators said, and takes back what held devices have not begun."""
+        await self._owner.load_holds(self.session)
+        await settled()
+        now = wall_ms()
+        session = self.session
+        all_held = session.hold is not None and not session.hold.over(now)
+        tokens = [
+            lease.token
+            for slot in session.slots.values()
+            if all_held or not slot.takes_work(now)
+            for lease in slot.leases.values()
+            if not lease.started
+        ]
+        if tokens:
+            await self._recall(tokens)
+
+    async def _recall(self, tokens: Sequence[str]) -> None:
+        """Asks for unstarted attempts and waits for the answer, which alone releases them."""
+        self._recall_id += 1
+        number = self._recall_id
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recalls[number] = answered
+        self.session.say(Recall(number, tuple(tokens)))
+        try:
+            async with asyncio.timeout(RECALL_SECONDS):
+                await answered
+        except TimeoutError:
+            log.warning("recall_not_answered", agent_id=self.session.agent_id, count=len(tokens))
+        finally:
+            self._recalls.pop(number, None)
+
+    async def recalled(self, recall_id: int, released: Sequence[str]) -> None:
+        """The agent gave attempts back that it had not begun. Raises StoreUnavailableError."""
+        by_org: dict[str, list[Release]] = defaultdict(list)
+        now = wall_ms()
+        for token in released:
+            lease = self.session.leases.get(token)
+            if lease is not None:
+                row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
+                by_org[lease.org_id].append(row)
+        for org_id, rows in by_org.items():
+            await self._owner.store.leases.release(org_id, rows, now)
+            for row in rows:
+                self.session.drop(row.token)
+            self._owner.hub.work(org_id)
+            self._owner.hub.changed(org_id)
+        answered = self._recalls.get(recall_id)
+        if answered is not None and not answered.done():
+            answered.set_result(None)
 
     async def logs(self, pieces: Sequence[tuple[str, str, str, int, bytes]]) -> None:
         """(org, ulid, token, offset, data) pieces of logs. Raises StoreUnavailableError."""
@@ -219,7 +275,7 @@ class Sessions:
             self.hub,
             self.telemetry,
             occupants,
-            lambda org, at: self.on_retry_due(org, at),
+            lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
             log_transitions=self._log_transitions,
         )
         live = LiveSession(session, reporter, occupants, self)
@@ -349,9 +405,7 @@ def _check(hello: Hello) -> None:
     for name, value in ids:
         if not validation.is_id(value):
             raise RefusedError(
-                Refused(
-                    RefusedReason.INVALID, f"{name} {validation.shown(value)} is not an id; {validation.ID_RULE}"
-                )
+                Refused(RefusedReason.INVALID, f"{name} {validation.shown(value)} is not an id; {validation.ID_RULE}")
             )
     seen = [d.device_id for d in hello.devices]
     if len(set(seen)) != len(seen):

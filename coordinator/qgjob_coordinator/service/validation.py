@@ -30,7 +30,7 @@ MAX_INT = 2**53
 def shown(value: object) -> str:
     """A value in an error message: quoted, and cut."""
     text = ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."  # noqa: PLR2004
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 @lru_cache(maxsize=65536)

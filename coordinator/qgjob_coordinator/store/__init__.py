@@ -1,0 +1,1 @@
+"""Durable state: Redis through Lua scripts. The only package that imports redis."""

@@ -1,10 +1,10 @@
 """How a job lies in the store.
 
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash, g gid,
-p priority, o order, mr max retries, f fingerprint, sb requirement signature, qd queue deadline, rn runs, ik idempotency
-digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent), tr and ir retries used, av devices
-to avoid, pz agents lost, u updated, oc outcome, ca completed; while there is a lease: l epoch, k token, ag agent,
-dv device, sa scheduled, st started, pr progress, rv revoked, ar round of the attempt.
+p priority, o order, mr max retries, f fingerprint, sb requirement signature, qd queue deadline, rn runs,
+ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent), tr and ir retries
+used, av devices to avoid, pz agents lost, u updated, oc outcome, ca completed; while there is a lease: l epoch,
+k token, ag agent, dv device, sa scheduled, st started, pr progress, rv revoked, ar round of the attempt.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -109,8 +109,8 @@ def fingerprint(spec: JobSpec, sig: str) -> str:
 
 def content_hash(spec: JobSpec, sig: str, text: str) -> str:
     """Equal for a repeated submission of the same job."""
-    rest = f"{spec.priority}\x1f{spec.max_retries}\x1f{spec.run_id}\x1f{sig}\x1f{spec.idempotency_key}\x1f{spec.not_before}"
-    return _digest(f"{rest}\x1f{text}", 9)
+    rest = (spec.priority, spec.max_retries, spec.run_id, sig, spec.idempotency_key, spec.not_before, text)
+    return _digest("\x1f".join(map(str, rest)), 9)
 
 
 def created_at(order: int) -> int:
@@ -119,7 +119,9 @@ def created_at(order: int) -> int:
 
 
 def _record(values: list[Any]) -> Attempt:
-    number, round_, agent, device, _token, scheduled, started, ended, outcome, duration, install, _result, error = values
+    number, round_, agent, device, _token, scheduled, started, ended, outcome, duration, install, _result, error = (
+        values
+    )
     return Attempt(
         attempt=number,
         round=round_,

@@ -56,7 +56,9 @@ class LeaseStore:
                 attempt = reply[at]
                 if attempt > 0:
                     spec = json.loads(reply[at + 3].partition("\n")[0])
-                    grants.append(Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec))
+                    grants.append(
+                        Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec)
+                    )
                 elif attempt < 0:
                     over += 1
                 at += 4

@@ -106,7 +106,9 @@ class JobReader:
     async def _page_of_held(self, org_id: str, status: Status, size: int, after: Cursor | None) -> Page:
         held = [j for j in await self.held(org_id) if j.status is status]
         orders = await self._orders(org_id, held)
-        rows = sorted(((orders[j.ulid], j.ulid, j) for j in held if j.ulid in orders), key=lambda r: r[:2], reverse=True)
+        rows = sorted(
+            ((orders[j.ulid], j.ulid, j) for j in held if j.ulid in orders), key=lambda r: r[:2], reverse=True
+        )
         rows = [r for r in rows if after is None or r[:2] < after]
         more = len(rows) > size
         return Page([r[2] for r in rows[:size]], rows[size - 1][:2] if more else None)
@@ -137,9 +139,7 @@ class JobReader:
 
     async def due_deadlines(self, org_id: str, now: int, limit: int) -> list[str]:
         """Jobs whose queue deadline has come."""
-        return list(
-            await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit)
-        )
+        return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit))
 
     async def positions(self, org_id: str, ulids: Sequence[str]) -> list[int | None]:
         """Places of queued jobs among the ready jobs of their groups, from 1; None for one that is on no queue."""
@@ -153,7 +153,7 @@ class JobReader:
         flat: Mapping[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}ct")
         jobs: dict[tuple[Status, Target], int] = {}
         for field, n in flat.items():
-            if len(field) == 2:  # noqa: PLR2004 - status letter and target letter
+            if len(field) == 2:
                 jobs[codec.LETTER_STATUS[field[0]], codec.LETTER_TARGET[field[1]]] = int(n)
         return jobs, int(flat.get("installs", "0")), int(flat.get("saved", "0"))
 

@@ -32,7 +32,7 @@ _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "READONLY")
 
 Reply = Any
-Arg = str | int | bytes
+Arg = str | int | float | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,10 @@ class ScriptRunner:
             self._observe(name, time.perf_counter() - begun)
 
     async def batch(self, steps: Sequence[Step]) -> list[Reply]:
-        """Several scripts and commands in one round trip, in order, each atomic by itself. Raises StoreUnavailableError.
+        """Several scripts and commands in one round trip, in order, each atomic by itself.
 
         All of them may be run twice; when the store does not know a script, the whole batch is repeated one by one.
+        Raises StoreUnavailableError.
         """
         begun = time.perf_counter()
         pipe = self._redis.pipeline(transaction=False)

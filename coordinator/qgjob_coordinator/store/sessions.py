@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from qgjob_coordinator.store import codec, keys
-from qgjob_coordinator.store.scripts import ScriptRunner
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Opened, OpenWord, SessionRow
 
 ANY_COUNTER = -1
@@ -33,7 +33,7 @@ class SessionStore:
         now: int,
     ) -> Opened:
         """Opens a session whose epoch is above all earlier ones of this agent."""
-        args = [agent_id, instance_id, epoch, now, codec.dumps(dict(facts)), coordinator, *devices]
+        args: list[Arg] = [agent_id, instance_id, epoch, now, codec.dumps(dict(facts)), coordinator, *devices]
         word, stored, other = await self._runner.run("open", keys.FLEET, args)
         return Opened(OpenWord(word), int(stored), other)
 

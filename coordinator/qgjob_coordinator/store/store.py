@@ -101,7 +101,7 @@ class Store:
         except RedisError as e:
             raise unavailable(e) or e from e
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await pubsub.aclose()
 
     async def close(self) -> None:
         """Closes all connections."""
@@ -110,10 +110,9 @@ class Store:
 
     async def _members(self, key: str) -> set[str]:
         try:
-            members: set[str] = await self._redis.smembers(key)
+            return {str(x) for x in await self._redis.smembers(key)}
         except RedisError as e:
             raise unavailable(e) or e from e
-        return members
 
     async def _do(self, *calls: Awaitable[Any]) -> None:
         try:

@@ -1,0 +1,41 @@
+"""`python -m qgjob_coordinator`: one coordinator, configured by the environment."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from qgjob_coordinator import logs
+from qgjob_coordinator.app import Coordinator
+from qgjob_coordinator.config import Settings
+from qgjob_coordinator.errors import ConfigError
+
+EXIT_OK = 0
+EXIT_USAGE = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs until SIGTERM or SIGINT; the exit code."""
+    parser = argparse.ArgumentParser(prog="qgjob coordinator", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    options = parser.parse_args(argv)
+    try:
+        settings = Settings.load()
+        logs.configure(settings.log_level, json=settings.production)
+        if options.check:
+            return EXIT_OK
+        asyncio.run(_run(settings))
+    except ConfigError as e:
+        print(f"qgjob coordinator: {e.message}", file=sys.stderr)
+        return EXIT_USAGE
+    return EXIT_OK
+
+
+async def _run(settings: Settings) -> None:
+    await Coordinator(settings).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""The composition root: makes the parts, starts them in order, owns the signals, stops them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from qgjob_coordinator.config import Settings
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops import hints
+from qgjob_coordinator.loops.lag import measure_lag
+from qgjob_coordinator.loops.reaper import Reaper
+from qgjob_coordinator.loops.retention import Retention
+from qgjob_coordinator.loops.scheduler import Scheduler
+from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.fleet import FleetServicer
+from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
+from qgjob_coordinator.rpc.server import RpcServer
+from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
+from qgjob_coordinator.service.session import Times
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.submission import Defaults
+from qgjob_coordinator.service.tailing import Tailing
+from qgjob_coordinator.service.watching import Watching
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import RetryRules
+from qgjob_coordinator.telemetry import Telemetry
+
+STORE_PAUSE_SECONDS = 1.0
+STOP_GRACE_SECONDS = 5.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+log = structlog.get_logger(__name__)
+
+
+async def identify(context: Context) -> Principal:
+    """Who calls: until authentication is built, the local administrator."""
+    del context
+    return LOCAL_ADMIN
+
+
+class Coordinator:
+    """One coordinator process. `run` returns when it was told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        s = settings
+        self.telemetry = Telemetry()
+        self.hub = Hub()
+        rules = RetryRules(infra_max=s.infra_max_retries)
+        self.store = Store(s.redis_url, pool_size=s.redis_pool_size, rules=rules, observe=self.telemetry.observe_store)
+        log_transitions = s.log_level in ("info", "debug")
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        self.sessions = Sessions(self.store, self.hub, self.telemetry, _times(s), name, log_transitions=log_transitions)
+        self.fleet = FleetReader(self.store)
+        self.scheduler = Scheduler(
+            self.store,
+            self.sessions,
+            self.hub,
+            self.fleet,
+            self.telemetry,
+            Limits(group_max_devices=s.group_max_devices),
+            s.max_running_per_org,
+            log_transitions=log_transitions,
+        )
+        self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry)
+        self.sessions.on_retry_due = self.timers.due
+        self.pending = Pending(self.store, self.fleet, s.max_running_per_org)
+        self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms)
+        self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub, self.scheduler.settled)
+        self.jobs = JobService(
+            self.store,
+            self.hub,
+            self.telemetry,
+            self.pending,
+            Defaults(s.default_priority, s.default_target, s.max_retries),
+            self.sessions.revoke,
+            log_transitions=log_transitions,
+        )
+        services = JobServices(
+            self.jobs,
+            self.overview,
+            self.pending,
+            Watching(self.store, self.hub, self.pending),
+            Tailing(self.store, self.hub),
+        )
+        self.rpc = RpcServer(
+            JobServicer(services, identify),
+            FleetServicer(self.operators, identify),
+            AgentServicer(self.sessions),
+            self.telemetry,
+        )
+
+    async def run(self) -> None:
+        """Starts, serves until a signal, stops. Raises ConfigError."""
+        loop = asyncio.get_running_loop()
+        for sig in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sig, self._stop.set)
+        s = self._settings
+        if s.host not in LOOPBACK:
+            log.warning("not_loopback", host=s.host, note="whoever reaches this address may use it")
+        try:
+            await self.rpc.start(s.host, s.grpc_port)
+            await self._start_http()
+            if not await self._store_ready():
+                return
+            self._start_loops()
+            await self.rpc.set_serving(True)
+            log.info("coordinator_ready", host=s.host, port=self.http_port, grpc_port=self.rpc.port)
+            await self._watch_store()
+        finally:
+            await self._shut_down()
+
+    http_port = 0
+
+    async def _start_http(self) -> None:
+        """Set by the HTTP part."""
+
+    async def _store_ready(self) -> bool:
+        """Waits for the store, saying so; False when told to stop meanwhile. Raises ConfigError."""
+        await self.rpc.set_serving(False)
+        while not self._stop.is_set():
+            try:
+                info = await self.store.check()
+            except StoreUnavailableError as e:
+                log.warning("store_away", url=_without_secret(self._settings.redis_url), error=e.message)
+                await self._pause(STORE_PAUSE_SECONDS)
+            else:
+                log.info("store_ready", version=info["redis_version"], store_epoch=self.store.epoch)
+                return True
+        return False
+
+    def _start_loops(self) -> None:
+        s = self._settings
+        receiver = hints.Receiver(self.hub, self.store, self.sessions, self.scheduler.settled)
+        reaper = Reaper(self.store, self.hub, self.telemetry, s.session_timeout_seconds, s.give_up_seconds)
+        retention = Retention(self.store, self.telemetry, round(s.retention_days * 86_400_000))
+        self._spawn("scheduler", self.scheduler.run())
+        self._spawn("reaper", reaper.run())
+        self._spawn("timers", self.timers.run())
+        self._spawn("retention", retention.run())
+        self._spawn("speak", hints.speak(self.hub, self.store))
+        self._spawn("hear", hints.hear(self.store, receiver))
+        self._spawn("lag", measure_lag(self.telemetry))
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._loop_ended)
+        self._tasks.append(task)
+
+    def _loop_ended(self, task: asyncio.Task[None]) -> None:
+        """A loop never ends by itself: without it the process would serve and do nothing, so it stops."""
+        if not task.cancelled():
+            log.error("loop_died", loop=task.get_name(), exc_info=task.exception())
+            self._stop.set()
+
+    async def _watch_store(self) -> None:
+        """Serving while the store can acknowledge, not serving while it can't; until told to stop."""
+        serving = True
+        while not self._stop.is_set():
+            await self._pause(STORE_PAUSE_SECONDS)
+            try:
+                await self.store.check()
+                well = True
+            except StoreUnavailableError as e:
+                well = False
+                if serving:
+                    log.warning("store_away", url=_without_secret(self._settings.redis_url), error=e.message)
+            if well != serving:
+                serving = well
+                await self.rpc.set_serving(serving)
+                log.info("serving", serving=serving)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+    async def _shut_down(self) -> None:
+        """Not serving first, then agents are sent elsewhere, then calls drain, then loops end."""
+        await self.rpc.set_serving(False)
+        self.sessions.end_all("the coordinator stops; connect again")
+        await self.rpc.stop(STOP_GRACE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close()
+        log.info("coordinator_stopped")
+
+
+def _times(s: Settings) -> Times:
+    return Times(
+        heartbeat_ms=round(s.heartbeat_seconds * 1000),
+        session_timeout_ms=round(s.session_timeout_seconds * 1000),
+        lease_ms=round(s.lease_seconds * 1000),
+        kill_grace_ms=round(s.kill_grace_seconds * 1000),
+        attempt_timeout_ms=round(s.attempt_timeout_seconds * 1000),
+        silence_timeout_ms=round(s.silence_timeout_seconds * 1000),
+    )
+
+
+def _without_secret(url: str) -> str:
+    """The store's URL without the user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

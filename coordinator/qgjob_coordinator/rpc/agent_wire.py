@@ -1,0 +1,211 @@
+"""The stream's messages to and from what a session says and hears."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.jobs import TestResult
+from qgjob_coordinator.rpc.wire import HEALTH, OUTCOME, TARGET
+from qgjob_coordinator.service import messages as m
+from qgjob_proto.v1 import agent_pb2 as pb
+
+_PHASE = {1: Phase.UNSTARTED, 2: Phase.RUNNING, 3: Phase.SPOOLED}
+_CAUSE = {
+    1: m.DeathCause.REVOKED,
+    2: m.DeathCause.LEASE_LOST,
+    3: m.DeathCause.SHUTDOWN,
+    4: m.DeathCause.DEVICE_LOST,
+}
+_OUTCOME = {n: Outcome(w) for w, n in OUTCOME.items()}
+_TARGET = {n: Target(w) for w, n in TARGET.items()}
+_HEALTH = {n: DeviceHealth(w) for w, n in HEALTH.items()}
+_VERDICT = {
+    m.Verdict.APPLIED: pb.REPORT_VERDICT_APPLIED,
+    m.Verdict.REPLAYED: pb.REPORT_VERDICT_REPLAYED,
+    m.Verdict.STALE: pb.REPORT_VERDICT_STALE,
+}
+_REASON = {
+    m.RefusedReason.STALE_EPOCH: pb.REFUSED_REASON_STALE_EPOCH,
+    m.RefusedReason.AGENT_ID_IN_USE: pb.REFUSED_REASON_AGENT_ID_IN_USE,
+    m.RefusedReason.DEVICE_ID_IN_USE: pb.REFUSED_REASON_DEVICE_ID_IN_USE,
+    m.RefusedReason.VERSION: pb.REFUSED_REASON_VERSION,
+    m.RefusedReason.INVALID: pb.REFUSED_REASON_INVALID,
+}
+_REPORTABLE = {
+    Outcome.PASSED,
+    Outcome.TEST_FAILED,
+    Outcome.TIMED_OUT,
+    Outcome.APP_CRASHED,
+    Outcome.DEVICE_ERROR,
+    Outcome.PROVIDER_ERROR,
+    Outcome.AGENT_LOST,
+}
+
+
+def split(job_id: str) -> tuple[str, str]:
+    """(org, ULID) of a job id that this coordinator gave to the agent. Raises InvalidError."""
+    org_id, tilde, ulid = job_id.partition("~")
+    if not (tilde and org_id and ulid):
+        raise InvalidError("job_id", f"{job_id!r} is no job id")
+    return org_id, ulid
+
+
+def device_in(d: pb.DeviceInfo) -> DeviceInfo:
+    """A device. Raises InvalidError for one without a target."""
+    if d.target not in _TARGET:
+        raise InvalidError("devices.target", f"device {d.device_id!r} has no target that this coordinator knows")
+    return DeviceInfo(
+        device_id=d.device_id,
+        udid=d.udid,
+        target=_TARGET[d.target],
+        platform=d.platform or None,
+        os_version=d.os_version or None,
+        model=d.model or None,
+        labels=dict(d.labels),
+        org_id=d.org_id or None,
+        app_version_id=d.app_version_id or None,
+        health=_HEALTH.get(d.health, DeviceHealth.UNKNOWN),
+        reason=d.reason or None,
+    )
+
+
+def held_in(h: pb.HeldAttempt) -> m.Held:
+    """An attempt that the agent shows."""
+    org_id, ulid = split(h.job_id)
+    return m.Held(org_id, ulid, h.token, h.attempt, _PHASE.get(h.phase, Phase.RUNNING), h.device_id)
+
+
+def hello_in(epoch: int, h: pb.Hello) -> m.Hello:
+    """The first message. Raises InvalidError."""
+    return m.Hello(
+        protocol_version=h.protocol_version,
+        agent_id=h.agent_id,
+        instance_id=h.instance_id,
+        epoch=epoch,
+        version=h.version,
+        host=h.host,
+        devices=tuple(device_in(d) for d in h.devices),
+        held=tuple(held_in(x) for x in h.held),
+        credit=h.credit,
+    )
+
+
+def report_in(r: pb.Report) -> m.Report:
+    """A report. Raises InvalidError for one of an unknown kind."""
+    org_id, _, ulid = r.job_id.partition("~")
+    kind = r.WhichOneof("body")
+    if kind == "started":
+        return m.StartedReport(r.report_id, org_id, ulid, r.token, r.started.started_at_ms)
+    if kind == "finished":
+        f = r.finished
+        outcome = _OUTCOME.get(f.outcome)
+        if outcome not in _REPORTABLE:
+            raise InvalidError("reports.outcome", f"{f.outcome} is no outcome of an attempt")
+        result = None
+        if f.HasField("result"):
+            x = f.result
+            result = TestResult(x.passed, x.failed, x.skipped, x.duration_ms, x.summary[:500])
+        return m.FinishedReport(
+            report_id=r.report_id,
+            org_id=org_id,
+            ulid=ulid,
+            token=r.token,
+            outcome=outcome,
+            started_at=f.started_at_ms,
+            ended_at=f.ended_at_ms,
+            duration_ms=f.duration_ms,
+            install_ms=f.install_ms if f.HasField("install_ms") else None,
+            result=result,
+            error=f.error[:4000] or None,
+            unresolvable=f.unresolvable,
+        )
+    if kind == "tree_dead":
+        d = r.tree_dead
+        cause = _CAUSE.get(d.cause, m.DeathCause.REVOKED)
+        return m.DeadReport(r.report_id, org_id, ulid, r.token, cause, d.ended_at_ms, d.started)
+    if kind == "progress":
+        return m.ProgressReport(r.report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
+    raise InvalidError("reports", f"report {r.report_id} has no body that this coordinator knows")
+
+
+def installed_in(i: pb.Installed) -> m.Installed:
+    """An installation."""
+    outcome = _OUTCOME.get(i.outcome, Outcome.DEVICE_ERROR)
+    return m.Installed(i.device_id, i.org_id, i.app_version_id, outcome is Outcome.PASSED, outcome, i.install_ms)
+
+
+def health_in(number: int) -> DeviceHealth:
+    """A health, UNKNOWN when unset."""
+    return _HEALTH.get(number, DeviceHealth.UNKNOWN)
+
+
+def _assignment(a: m.AssignmentOut) -> pb.Assignment:
+    return pb.Assignment(
+        job_id=a.job_id,
+        token=a.token,
+        attempt=a.attempt,
+        round=a.round,
+        device_id=a.device_id,
+        org_id=a.org_id,
+        app_version_id=a.app_version_id,
+        test_path=a.test_path,
+        target=TARGET[a.target],  # type: ignore[arg-type]
+        env=a.env,
+        timeout_ms=a.timeout_ms,
+        silence_timeout_ms=a.silence_timeout_ms,
+    )
+
+
+def refused_out(r: m.Refused) -> pb.Refused:
+    """A refusal."""
+    return pb.Refused(reason=_REASON[r.reason], message=r.message, stored_epoch=r.stored_epoch)
+
+
+def down(epoch: int, message: m.Down) -> pb.ConnectResponse:
+    """A message to the agent."""
+    out = pb.ConnectResponse(epoch=epoch)
+    if isinstance(message, m.Assign):
+        out.assign.assignments.extend([_assignment(a) for a in message.assignments])
+    elif isinstance(message, m.ReportAck):
+        out.report_ack.entries.extend(
+            [pb.ReportAck.Entry(report_id=i, verdict=_VERDICT[v]) for i, v in message.entries]
+        )
+    elif isinstance(message, m.HeartbeatAck):
+        out.heartbeat_ack.CopyFrom(pb.HeartbeatAck(seq=message.seq, revoked=message.revoked, released=message.released))
+    elif isinstance(message, m.Revoke):
+        out.revoke.CopyFrom(pb.Revoke(token=message.token, reason=message.reason, grace_ms=message.grace_ms))
+    elif isinstance(message, m.Welcome):
+        out.welcome.CopyFrom(_welcome(message))
+    elif isinstance(message, m.Recall):
+        out.recall.CopyFrom(pb.Recall(recall_id=message.recall_id, tokens=message.tokens))
+    else:
+        out.refused.CopyFrom(refused_out(message))
+    return out
+
+
+def _welcome(w: m.Welcome) -> pb.Welcome:
+    return pb.Welcome(
+        store_epoch=w.store_epoch,
+        heartbeat_ms=w.heartbeat_ms,
+        session_timeout_ms=w.session_timeout_ms,
+        lease_ms=w.lease_ms,
+        adopted=w.adopted,
+        released=w.released,
+        revoked=w.revoked,
+        kill_grace_ms=w.kill_grace_ms,
+    )
+
+
+def merged(messages: list[m.Down]) -> list[m.Down]:
+    """The same messages with neighbours of one kind joined: fewer, larger writes."""
+    out: list[m.Down] = []
+    for message in messages:
+        last = out[-1] if out else None
+        if isinstance(message, m.Assign) and isinstance(last, m.Assign):
+            out[-1] = m.Assign(last.assignments + message.assignments)
+        elif isinstance(message, m.ReportAck) and isinstance(last, m.ReportAck):
+            out[-1] = m.ReportAck(last.entries + message.entries)
+        else:
+            out.append(message)
+    return out

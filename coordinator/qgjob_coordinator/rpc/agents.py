@@ -1,0 +1,148 @@
+"""AgentService: one stream, one session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import structlog
+
+from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
+from qgjob_coordinator.rpc import agent_wire
+from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.sessions import LiveSession, RefusedError, Sessions
+from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import agent_pb2_grpc
+
+HELLO_SECONDS = 10.0
+STORE_PAUSE_SECONDS = 0.1
+
+Context = grpc.aio.ServicerContext[pb.ConnectRequest, pb.ConnectResponse]
+log = structlog.get_logger(__name__)
+
+
+class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
+    """The method of qgjob.v1.AgentService."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    async def Connect(  # type: ignore[override]  # noqa: N802 - writes to the context instead of yielding
+        self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
+    ) -> None:
+        """A session from its Hello to its end; whichever side ends first."""
+        first = await self._hello(context)
+        if first is None:
+            return
+        try:
+            hello = agent_wire.hello_in(first.epoch, first.hello)
+            live = await self._sessions.open(hello)
+        except RefusedError as e:
+            log.warning("session_refused", agent_id=first.hello.agent_id, epoch=first.epoch, why=e.refused.message)
+            await context.write(agent_wire.down(first.epoch, e.refused))
+            return
+        except InvalidError as e:
+            await context.write(agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, e.message)))
+            return
+        await self._serve(live, context)
+
+    async def _hello(self, context: Context) -> pb.ConnectRequest | None:
+        try:
+            async with asyncio.timeout(HELLO_SECONDS):
+                first: Any = await context.read()
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
+        if first is grpc.aio.EOF:
+            return None
+        if first.WhichOneof("body") != "hello":
+            await context.write(
+                agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, "the first message must be Hello"))
+            )
+            return None
+        message: pb.ConnectRequest = first
+        return message
+
+    async def _serve(self, live: LiveSession, context: Context) -> None:
+        """Reads until the stream or the session ends; the writer runs beside it."""
+        reader = asyncio.create_task(self._read(live, context))
+        writer = asyncio.create_task(self._write(live, context))
+        why = "the coordinator stops"
+        try:
+            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            why = "the stream ended" if reader in done else "the session was ended"
+            for task in done:
+                task.result()
+        except (asyncio.CancelledError, grpc.aio.UsageError):
+            why = "the stream broke"
+        except InvalidError as e:
+            why = e.message
+            await context.write(agent_wire.down(live.session.epoch, m.Refused(m.RefusedReason.INVALID, e.message)))
+        finally:
+            for task in (reader, writer):
+                task.cancel()
+            await asyncio.gather(reader, writer, return_exceptions=True)
+            await live.close(why)
+
+    async def _write(self, live: LiveSession, context: Context) -> None:
+        """Takes messages from the session's outbox to the stream."""
+        session = live.session
+        while True:
+            await session.outbox_ready.wait()
+            session.outbox_ready.clear()
+            while session.outbox:
+                batch = list(session.outbox)
+                session.outbox.clear()
+                for message in agent_wire.merged(batch):
+                    await context.write(agent_wire.down(session.epoch, message))
+            if session.refused is not None:
+                await context.write(agent_wire.down(session.epoch, session.refused))
+                return
+
+    async def _read(self, live: LiveSession, context: Context) -> None:
+        epoch = live.session.epoch
+        while True:
+            message: Any = await context.read()
+            if message is grpc.aio.EOF:
+                return
+            if message.epoch != epoch:
+                continue
+            kind = message.WhichOneof("body")
+            if kind == "reports":
+                live.reports([agent_wire.report_in(r) for r in message.reports.reports])
+            elif kind == "bye":
+                log.info("agent_leaves", agent_id=live.session.agent_id, reason=message.bye.reason)
+                return
+            else:
+                await self._other(live, kind, message)
+
+    async def _other(self, live: LiveSession, kind: str | None, message: pb.ConnectRequest) -> None:
+        """Messages that are rare. A store that is away delays them: the stream backs up, nothing is lost."""
+        while True:
+            try:
+                if kind == "heartbeat":
+                    held = [agent_wire.held_in(h) for h in message.heartbeat.held]
+                    await live.heartbeat(message.heartbeat.seq, held)
+                elif kind == "inventory":
+                    changed = [agent_wire.device_in(d) for d in message.inventory.changed]
+                    await live.inventory(changed, list(message.inventory.gone))
+                elif kind == "installed":
+                    live.installed(agent_wire.installed_in(message.installed))
+                elif kind == "log":
+                    org_id, ulid = agent_wire.split(message.log.job_id)
+                    await live.logs([(org_id, ulid, message.log.token, message.log.offset, message.log.data)])
+                elif kind == "probe_result":
+                    p = message.probe_result
+                    live.probed(p.device_id, agent_wire.health_in(p.health), p.reason or None)
+                elif kind == "recall_answer":
+                    await live.recalled(message.recall_answer.recall_id, list(message.recall_answer.released))
+                else:
+                    raise InvalidError("body", "is empty or of a newer protocol version")
+            except StoreUnavailableError as e:
+                if kind == "heartbeat":
+                    log.warning("heartbeat_not_stored", agent_id=live.session.agent_id, error=e.message)
+                    return  # not confirmed: the next one is a few seconds away
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            else:
+                return

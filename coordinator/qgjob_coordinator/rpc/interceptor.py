@@ -1,0 +1,136 @@
+"""What every call goes through: errors become codes, calls are counted and timed, their ids are bound to the log."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from qgjob_coordinator.errors import QgjobError
+from qgjob_coordinator.rpc.status import abort
+from qgjob_coordinator.telemetry import Histogram, Telemetry
+
+REQUEST_ID = "x-request-id"
+
+log = structlog.get_logger(__name__)
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handlers of our own services; health and reflection go through as they are."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._wrapped: dict[str, Any] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler of a method, wrapped once."""
+        name = handler_call_details.method
+        handler = self._wrapped.get(name)
+        if handler is None:
+            handler = await continuation(handler_call_details)
+            if handler is None or not name.startswith("/qgjob."):
+                return handler
+            handler = self._wrapped[name] = self._wrap(handler, name)
+        return handler
+
+    def _wrap(self, handler: Any, name: str) -> Any:
+        _, service, method = name.split("/")
+        kind = "bidi_stream" if handler.request_streaming else "unary"
+        if handler.request_streaming:
+            inner = self._stream(handler.stream_stream, (kind, service, method))
+            make = grpc.stream_stream_rpc_method_handler
+        elif handler.response_streaming:
+            inner = self._answers(handler.unary_stream, ("server_stream", service, method))
+            make = grpc.unary_stream_rpc_method_handler
+        else:
+            inner = self._unary(handler.unary_unary, (kind, service, method))
+            make = grpc.unary_unary_rpc_method_handler
+        return make(
+            inner,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _unary(self, call: Callable[[Any, Context], Awaitable[Any]], key: tuple[str, str, str]) -> Any:
+        async def unary(request: Any, context: Context) -> Any:
+            watch = _Call(self._telemetry, key)
+            try:
+                return await call(request, context)
+            except QgjobError as e:
+                watch.code = await _fail(context, e, key)
+            except BaseException:
+                watch.code = "UNKNOWN"
+                raise
+            finally:
+                watch.end()
+
+        return unary
+
+    def _answers(self, call: Callable[[Any, Context], AsyncIterator[Any]], key: tuple[str, str, str]) -> Any:
+        async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
+            watch = _Call(self._telemetry, key)
+            try:
+                async for message in call(request, context):
+                    yield message
+            except QgjobError as e:
+                watch.code = await _fail(context, e, key)
+            except BaseException:
+                watch.code = "CANCELLED"
+                raise
+            finally:
+                watch.end()
+
+        return answers
+
+    def _stream(self, call: Callable[[Any, Context], Awaitable[None]], key: tuple[str, str, str]) -> Any:
+        async def stream(requests: Any, context: Context) -> None:
+            watch = _Call(self._telemetry, key)
+            try:
+                await call(requests, context)
+            except QgjobError as e:
+                watch.code = await _fail(context, e, key)
+            except BaseException:
+                watch.code = "CANCELLED"
+                raise
+            finally:
+                watch.end()
+
+        return stream
+
+
+class _Call:
+    """One call, counted and timed."""
+
+    __slots__ = ("_begun", "_key", "_telemetry", "code")
+
+    def __init__(self, telemetry: Telemetry, key: tuple[str, str, str]) -> None:
+        self._telemetry = telemetry
+        self._key = key
+        self.code = "OK"
+        self._begun = time.perf_counter()
+        telemetry.rpc_started[key] += 1
+
+    def end(self) -> None:
+        """The call is over."""
+        self._telemetry.rpc_handled[*self._key, self.code] += 1
+        histogram = self._telemetry.rpc_seconds.get(self._key)
+        if histogram is None:
+            histogram = self._telemetry.rpc_seconds[self._key] = Histogram()
+        histogram.observe(time.perf_counter() - self._begun)
+
+
+async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) -> str:
+    """Ends the call with the error; never returns normally."""
+    given = next((v for k, v in context.invocation_metadata() or () if k == REQUEST_ID), None)
+    request_id = str(given) if given else secrets.token_hex(8)
+    log.info("call_refused", method=key[2], error=error.short, message=error.message, request_id=request_id)
+    await abort(context, error)

@@ -1,0 +1,185 @@
+"""JobService: thin over service/."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+
+from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.service import pages
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.tailing import Tailing
+from qgjob_coordinator.service.watching import Watching, WatchKind
+from qgjob_proto.v1 import jobs_pb2 as pb
+from qgjob_proto.v1 import jobs_pb2_grpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Q = TypeVar("Q")
+A = TypeVar("A")
+Identify = Callable[[Context], Awaitable[Principal]]
+
+_WATCH = {
+    WatchKind.SNAPSHOT: pb.WATCH_EVENT_SNAPSHOT,
+    WatchKind.READY: pb.WATCH_EVENT_READY,
+    WatchKind.TRANSITION: pb.WATCH_EVENT_TRANSITION,
+    WatchKind.RESET: pb.WATCH_EVENT_RESET,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class JobServices:
+    """What the servicer stands on."""
+
+    jobs: JobService
+    overview: Overview
+    pending: Pending
+    watching: Watching
+    tailing: Tailing
+
+
+class JobServicer(jobs_pb2_grpc.JobServiceServicer):
+    """The methods of qgjob.v1.JobService. Errors of the tree become codes in the interceptor."""
+
+    def __init__(self, services: JobServices, identify: Identify) -> None:
+        self._s = services
+        self._identify = identify
+
+    async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802
+        """One job."""
+        accepted = await self._s.jobs.submit(await self._identify(context), wire.submission_in(request))
+        return pb.SubmitJobResponse(job=wire.job_out(accepted.job), created=accepted.created)
+
+    async def SubmitJobs(self, request: pb.SubmitJobsRequest, context: Context) -> pb.SubmitJobsResponse:  # noqa: N802
+        """Up to 1,000 jobs of one org, all or none."""
+        principal = await self._identify(context)
+        submissions = []
+        for i, m in enumerate(request.jobs):
+            try:
+                submissions.append(wire.submission_in(m))
+            except InvalidError as e:
+                raise e.under(f"jobs[{i}]") from None
+        accepted = await self._s.jobs.submit_many(principal, submissions)
+        out = wire.job_ids_out if request.view == pb.JOB_VIEW_IDS else wire.job_out
+        jobs = [out(a.job) for a in accepted]
+        return pb.SubmitJobsResponse(jobs=jobs, count=len(jobs), created=sum(a.created for a in accepted))
+
+    async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
+        """One job."""
+        job = await self._s.jobs.get(await self._identify(context), request.job_id)
+        return pb.GetJobResponse(job=wire.job_out(job))
+
+    async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
+        """One page of an org's jobs, newest first."""
+        status = wire.status_in("status", request.status)
+        jobs, token = await self._s.jobs.list_jobs(
+            await self._identify(context), request.org_id, status, request.run_id, request.page_size, request.page_token
+        )
+        return pb.ListJobsResponse(
+            jobs=[wire.job_out(j) for j in jobs],
+            count=len(jobs),
+            next_page_token=token,
+            org_id=request.org_id,
+            status_filter=status.value if status else "all",
+        )
+
+    async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:  # noqa: N802
+        """The verdict `cancelled`, at once."""
+        job = await self._s.jobs.cancel(
+            await self._identify(context),
+            request.job_id,
+            round_=request.round if request.HasField("round") else None,
+            operation_id=request.operation_id,
+            reason=request.reason,
+        )
+        return pb.CancelJobResponse(job=wire.job_out(job))
+
+    async def CancelJobs(self, request: pb.CancelJobsRequest, context: Context) -> pb.CancelJobsResponse:  # noqa: N802
+        """By run or filter."""
+        statuses = [wire.status_in(f"statuses[{i}]", s) for i, s in enumerate(request.statuses)]
+        jobs, detached = await self._s.jobs.cancel_many(
+            await self._identify(context),
+            request.org_id,
+            run_id=request.run_id,
+            statuses=[s for s in statuses if s is not None],
+            operation_id=request.operation_id,
+            reason=request.reason,
+        )
+        return pb.CancelJobsResponse(jobs=[wire.job_out(j) for j in jobs], count=len(jobs), detached=detached)
+
+    async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:  # noqa: N802
+        """A new round."""
+        job = await self._s.jobs.retry(
+            await self._identify(context),
+            request.job_id,
+            round_=request.round if request.HasField("round") else None,
+            operation_id=request.operation_id,
+        )
+        return pb.RetryJobResponse(job=wire.job_out(job))
+
+    async def RetryJobs(self, request: pb.RetryJobsRequest, context: Context) -> pb.RetryJobsResponse:  # noqa: N802
+        """A new round of a run's failed jobs."""
+        jobs = await self._s.jobs.retry_many(
+            await self._identify(context),
+            request.org_id,
+            request.run_id,
+            failed_only=request.failed_only,
+            operation_id=request.operation_id,
+        )
+        return pb.RetryJobsResponse(jobs=[wire.job_out(j) for j in jobs], count=len(jobs))
+
+    async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:  # noqa: N802
+        """Why a job waits, device by device."""
+        job = await self._s.jobs.get(await self._identify(context), request.job_id)
+        devices = await self._s.pending.considered(job)
+        return pb.ExplainJobResponse(job=wire.job_out(job), devices=[wire.considered_out(c) for c in devices])
+
+    async def WatchJobs(  # noqa: N802
+        self, request: pb.WatchJobsRequest, context: Context
+    ) -> AsyncIterator[pb.WatchJobsResponse]:
+        """A snapshot, then every change."""
+        principal = await self._identify(context)
+        wanted = self._s.watching.filter(principal, request.org_id, request.run_id, request.job_ids)
+        async for event in self._s.watching.watch(wanted, request.cursor or None):
+            yield pb.WatchJobsResponse(
+                event=_WATCH[event.kind],
+                cursor=event.cursor,
+                job=wire.job_out(event.job) if event.job else None,
+                version=event.job.version if event.job else None,
+            )
+
+    async def TailLogs(  # noqa: N802
+        self, request: pb.TailLogsRequest, context: Context
+    ) -> AsyncIterator[pb.TailLogsResponse]:
+        """The log of an attempt."""
+        attempt = request.attempt if request.HasField("attempt") else None
+        principal = await self._identify(context)
+        async for piece in self._s.tailing.tail(
+            principal, request.job_id, attempt, request.offset, follow=request.follow
+        ):
+            yield pb.TailLogsResponse(
+                attempt=piece.attempt, offset=piece.offset, data=piece.data, skipped=piece.skipped
+            )
+
+    async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> pb.ListGroupsResponse:  # noqa: N802
+        """Groups with unfinished jobs."""
+        groups = await self._s.overview.groups(await self._identify(context), request.org_id)
+        scope = pages.scope("groups", request.org_id)
+        page, token = pages.cut(groups, [g.group_id for g in groups], request.page_size, request.page_token, scope)
+        return pb.ListGroupsResponse(groups=[wire.group_out(g) for g in page], count=len(page), next_page_token=token)
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
+        """A run, counted."""
+        run = await self._s.overview.run(await self._identify(context), request.org_id, request.run_id)
+        return pb.GetRunResponse(run=wire.run_out(run))
+
+    async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:  # noqa: N802
+        """Queue and fleet in numbers."""
+        stats = await self._s.overview.stats(await self._identify(context), request.org_id)
+        return pb.GetStatsResponse(stats=wire.stats_out(stats))

@@ -1,0 +1,80 @@
+"""The gRPC server: services, health, reflection, keepalive, graceful stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.fleet import FleetServicer
+from qgjob_coordinator.rpc.interceptor import CallInterceptor
+from qgjob_coordinator.rpc.jobs import JobServicer
+from qgjob_coordinator.telemetry import Telemetry
+from qgjob_proto.v1 import agent_pb2, agent_pb2_grpc, fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+
+MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_METADATA_BYTES = 16 * 1024
+
+OPTIONS: list[tuple[str, Any]] = [
+    # Two servers would share the port silently.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", 16 * MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    # A peer that stopped is noticed within 15 s; agents and clients ping as often, so that must be allowed.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.http2.max_ping_strikes", 0),
+]
+
+SERVICES = tuple(
+    d.services_by_name[n].full_name
+    for d, n in (
+        (jobs_pb2.DESCRIPTOR, "JobService"),
+        (fleet_pb2.DESCRIPTOR, "FleetService"),
+        (agent_pb2.DESCRIPTOR, "AgentService"),
+    )
+)
+
+
+class RpcServer:
+    """Serves on one address; `port` is set by `start`."""
+
+    def __init__(self, jobs: JobServicer, fleet: FleetServicer, agents: AgentServicer, telemetry: Telemetry) -> None:
+        self._server = grpc.aio.server(interceptors=[CallInterceptor(telemetry)], options=OPTIONS)
+        self._health = health.aio.HealthServicer()
+        jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
+        agent_pb2_grpc.add_AgentServiceServicer_to_server(agents, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Binds and serves. Raises ConfigError naming the port when it is taken."""
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as e:
+            raise ConfigError(f"GRPC_PORT: {port} on {host} can't be bound; is another program using it? ({e})") from e
+        await self._server.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """What health says, for the server and for each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICES):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls, lets those that run end within the grace, then cuts them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)

@@ -1,0 +1,327 @@
+"""The API's messages to and from the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.model.enums import DeviceHealth, Priority, Status, Target
+from qgjob_coordinator.model.fleet import Agent, Device, Stats
+from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
+from qgjob_coordinator.policy.explain import Considered
+from qgjob_coordinator.service.submission import Submission
+from qgjob_proto.v1 import jobs_pb2, types_pb2
+
+_PRIORITIES = {0: None, 1: Priority.LOW, 2: Priority.MEDIUM, 3: Priority.HIGH}
+_TARGETS = {0: None, 1: Target.EMULATOR, 2: Target.DEVICE, 3: Target.BROWSERSTACK}
+
+
+def _numbers(enum: Any, prefix: str) -> dict[str, int]:
+    """Word -> number of a protobuf enum."""
+    return {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
+
+
+STATUS = _numbers(types_pb2.JobStatus, "JOB_STATUS_")
+OUTCOME = _numbers(types_pb2.Outcome, "OUTCOME_")
+TARGET = _numbers(types_pb2.Target, "TARGET_")
+ERROR_CLASS = _numbers(types_pb2.ErrorClass, "ERROR_CLASS_")
+PENDING = _numbers(types_pb2.PendingCode, "PENDING_CODE_")
+DEVICE_STATE = _numbers(types_pb2.DeviceState, "DEVICE_STATE_")
+HEALTH = _numbers(types_pb2.DeviceHealth, "DEVICE_HEALTH_")
+AGENT_STATE = _numbers(types_pb2.AgentState, "AGENT_STATE_")
+_STATUS_BACK = {n: Status(w) for w, n in STATUS.items()}
+_HEALTH_BACK = {n: DeviceHealth(w) for w, n in HEALTH.items()}
+
+
+def _known(field: str, number: int, words: Mapping[int, Any], names: Sequence[str]) -> Any:
+    """The model's word for an enum number. Raises InvalidError for a number that this version does not know."""
+    if number not in words:
+        raise InvalidError(field, f"{number} is unknown; use one of {', '.join(names)}")
+    return words[number]
+
+
+def priority_in(number: int) -> Priority | None:
+    """None for UNSPECIFIED."""
+    return _known("priority", number, _PRIORITIES, [p.word for p in Priority])  # type: ignore[no-any-return]
+
+
+def target_in(number: int) -> Target | None:
+    """None for UNSPECIFIED."""
+    return _known("target", number, _TARGETS, list(Target))  # type: ignore[no-any-return]
+
+
+def status_in(field: str, number: int) -> Status | None:
+    """None for UNSPECIFIED."""
+    return _known(field, number, {0: None, **_STATUS_BACK}, list(Status))  # type: ignore[no-any-return]
+
+
+def health_in(number: int) -> DeviceHealth | None:
+    """None for UNSPECIFIED."""
+    return _known("health", number, {0: None, **_HEALTH_BACK}, list(DeviceHealth))  # type: ignore[no-any-return]
+
+
+def time_out(ms: int | None) -> Timestamp | None:
+    """A time in ms as a Timestamp."""
+    return None if ms is None else Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def time_in(field: str, value: Timestamp) -> int:
+    """A Timestamp in ms. Raises InvalidError for one outside the years 1 to 9999."""
+    if not -62_135_596_800 <= value.seconds <= 253_402_300_799 or not 0 <= value.nanos < 1_000_000_000:
+        raise InvalidError(field, "is not a time")
+    return value.seconds * 1000 + value.nanos // 1_000_000
+
+
+def submission_in(m: jobs_pb2.SubmitJobRequest) -> Submission:
+    """A submission as it came. Raises InvalidError for unknown enum numbers."""
+    s = Submission(m.org_id, m.app_version_id, m.test_path)
+    if m.priority:
+        s.priority = priority_in(m.priority)
+    if m.target:
+        s.target = target_in(m.target)
+    s.job_id = m.job_id
+    s.run_id = m.run_id
+    s.no_dedup = m.no_dedup
+    # The rest is rare; ListFields sees at once whether there is any.
+    for field, value in m.ListFields():
+        match field.name:
+            case "labels":
+                s.labels = dict(value)
+            case "env":
+                s.env = dict(value)
+            case "requirements":
+                s.requirements = _requirements_in(value)
+            case "max_retries":
+                s.max_retries = value
+            case "idempotency_key":
+                s.idempotency_key = value
+            case "not_before":
+                s.not_before = time_in("not_before", value)
+            case "timeout_seconds":
+                s.timeout_seconds = value
+            case "queue_timeout_seconds":
+                s.queue_timeout_seconds = value
+    return s
+
+
+def _requirements_in(m: types_pb2.Requirements) -> dict[str, object]:
+    return {
+        "platform": m.platform or None,
+        "os_version": m.os_version or None,
+        "device_model": m.device_model or None,
+        "device_id": m.device_id or None,
+        "labels": dict(m.labels),
+    }
+
+
+def _error(e: JobError) -> types_pb2.JobError:
+    return types_pb2.JobError(error_class=ERROR_CLASS[e.error_class], message=e.message)  # type: ignore[arg-type]
+
+
+def _attempt(a: Attempt) -> types_pb2.Attempt:
+    return types_pb2.Attempt(
+        attempt=a.attempt,
+        round=a.round,
+        agent_id=a.agent_id,
+        device_id=a.device_id,
+        outcome=OUTCOME[a.outcome] if a.outcome else None,  # type: ignore[arg-type]
+        scheduled_at=time_out(a.scheduled_at),
+        started_at=time_out(a.started_at),
+        ended_at=time_out(a.ended_at),
+        install_ms=a.install_ms,
+        duration_ms=a.duration_ms,
+        error=_error(a.error) if a.error else None,
+    )
+
+
+def _pending(p: PendingReason) -> types_pb2.PendingReason:
+    return types_pb2.PendingReason(
+        code=PENDING[p.code],  # type: ignore[arg-type]
+        message=p.message,
+        position=p.position,
+        estimated_start_at=time_out(p.estimated_start_at),
+        retry_at=time_out(p.retry_at),
+    )
+
+
+def job_out(j: Job) -> types_pb2.Job:
+    """A job in full."""
+    m = types_pb2.Job(
+        job_id=j.job_id,
+        org_id=j.org_id,
+        app_version_id=j.app_version_id,
+        test_path=j.test_path,
+        priority=j.priority,  # type: ignore[arg-type]
+        target=TARGET[j.target],  # type: ignore[arg-type]
+        status=STATUS[j.status],  # type: ignore[arg-type]
+        round=j.round,
+        created_at=time_out(j.created_at),
+        updated_at=time_out(j.updated_at),
+        max_retries=j.max_retries,
+        retry_count=j.retry_count,
+        requirements=types_pb2.Requirements(),
+    )
+    r = j.requirements
+    for name, value in (
+        ("platform", r.platform),
+        ("os_version", r.os_version),
+        ("device_model", r.device_model),
+        ("device_id", r.device_id),
+    ):
+        if value is not None:
+            setattr(m.requirements, name, value)
+    if r.labels:
+        m.requirements.labels.update(dict(r.labels))
+    if j.run_ids:
+        m.run_ids.extend(j.run_ids)
+    if j.labels:
+        m.labels.update(j.labels)
+    if j.deduplicated is not None:
+        m.deduplicated = j.deduplicated
+    if j.version > 1:
+        _history(j, m)
+    if j.not_before is not None:
+        m.not_before.CopyFrom(_time(j.not_before))
+    if j.pending_reason is not None:
+        m.pending_reason.MergeFrom(_pending(j.pending_reason))
+    return m
+
+
+def _time(ms: int) -> Timestamp:
+    return Timestamp(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def _history(j: Job, m: types_pb2.Job) -> None:
+    """What only a job has that was changed since its submission."""
+    m.progress = j.progress
+    if j.outcome is not None:
+        m.outcome = OUTCOME[j.outcome]  # type: ignore[assignment]
+    if j.agent_id is not None:
+        m.agent_id = j.agent_id
+    if j.device_id is not None:
+        m.device_id = j.device_id
+    for name in ("scheduled_at", "started_at", "completed_at"):
+        ms = getattr(j, name)
+        if ms is not None:
+            getattr(m, name).CopyFrom(_time(ms))
+    m.attempts.extend(_attempt(a) for a in j.attempts)
+    if j.result is not None:
+        r = j.result
+        m.result.CopyFrom(
+            types_pb2.TestResult(
+                passed=r.passed, failed=r.failed, skipped=r.skipped, duration_ms=r.duration_ms, summary=r.summary
+            )
+        )
+    if j.error is not None:
+        m.error.MergeFrom(_error(j.error))
+
+
+def job_ids_out(j: Job) -> types_pb2.Job:
+    """A job by its ids only."""
+    return types_pb2.Job(job_id=j.job_id, org_id=j.org_id, status=STATUS[j.status], deduplicated=j.deduplicated)  # type: ignore[arg-type]
+
+
+def device_out(d: Device) -> types_pb2.Device:
+    """A device."""
+    return types_pb2.Device(
+        device_id=d.device_id,
+        agent_id=d.agent_id,
+        udid=d.udid,
+        target=TARGET[d.target],  # type: ignore[arg-type]
+        platform=d.platform,
+        os_version=d.os_version,
+        model=d.model,
+        state=DEVICE_STATE[d.state],  # type: ignore[arg-type]
+        health=HEALTH[d.health],  # type: ignore[arg-type]
+        reason=d.reason,
+        until=time_out(d.until),
+        current_job_id=d.current_job_id,
+        org_id=d.org_id,
+        app_version_id=d.app_version_id,
+        labels=d.labels,
+        installs=d.installs,
+        last_seen_at=time_out(d.last_seen_at),
+    )
+
+
+def agent_out(a: Agent) -> types_pb2.Agent:
+    """An agent."""
+    return types_pb2.Agent(
+        agent_id=a.agent_id,
+        state=AGENT_STATE[a.state],  # type: ignore[arg-type]
+        version=a.version,
+        host=a.host,
+        devices=a.devices,
+        connected_at=time_out(a.connected_at),
+        last_seen_at=time_out(a.last_seen_at),
+    )
+
+
+def group_out(g: Group) -> types_pb2.Group:
+    """A group."""
+    return types_pb2.Group(
+        group_id=g.group_id,
+        org_id=g.org_id,
+        app_version_id=g.app_version_id,
+        target=TARGET[g.target],  # type: ignore[arg-type]
+        queued=g.queued,
+        scheduled=g.scheduled,
+        running=g.running,
+        device_ids=g.device_ids,
+        installs=g.installs,
+        estimated_end_at=time_out(g.estimated_end_at),
+    )
+
+
+def run_out(r: Run) -> types_pb2.Run:
+    """A run."""
+    return types_pb2.Run(
+        run_id=r.run_id,
+        org_id=r.org_id,
+        status_counts=r.status_counts,
+        outcome_counts=r.outcome_counts,
+        installs=r.installs,
+        started_at=time_out(r.started_at),
+        completed_at=time_out(r.completed_at),
+    )
+
+
+def stats_out(s: Stats) -> types_pb2.Stats:
+    """Statistics."""
+    q, c = s.queue, s.scheduler
+    return types_pb2.Stats(
+        queue=types_pb2.QueueStats(
+            queued=q.queued,
+            scheduled=q.scheduled,
+            running=q.running,
+            completed=q.completed,
+            failed=q.failed,
+            cancelled=q.cancelled,
+            retry_wait=q.retry_wait,
+            oldest_queued_age_seconds=q.oldest_queued_age_seconds,
+        ),
+        scheduler=types_pb2.SchedulerStats(
+            agents_online=c.agents_online,
+            devices=types_pb2.DeviceCounts(
+                total=c.devices_total,
+                idle=c.devices_idle,
+                busy=c.devices_busy,
+                offline=c.devices_offline,
+                bad=c.devices_bad,
+            ),
+            groups=c.groups,
+            installs=c.installs,
+            installs_saved=c.installs_saved,
+            plans=c.plans,
+            plan_ms_p50=c.plan_ms_p50,
+        ),
+        timestamp=time_out(s.timestamp),
+    )
+
+
+def considered_out(c: Considered) -> jobs_pb2.ConsideredDevice:
+    """A device with its verdict on a job."""
+    return jobs_pb2.ConsideredDevice(device_id=c.device_id, feasible=c.feasible, message=c.message)

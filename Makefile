@@ -1,0 +1,62 @@
+# Everything here needs python3.11 with pip, make and git; the rest is installed into .venv and .tools.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTOS := $(wildcard proto/qgjob_proto/v1/*.proto)
+BUF_VERSION := 1.75.0
+BUF := .tools/node_modules/.bin/buf
+
+.PHONY: help setup demo test check bench proto lock fmt clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(STAMP)  ## Make the virtual environment
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "qgjob needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a minute)
+	$(BIN)/python -m examples.demo
+
+test: $(STAMP)  ## Run all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)  ## Lint, types, import rules, generated code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/proto.py --check
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory buf; \
+	 else echo "buf lint left out: there is no npm on this machine"; fi
+
+.PHONY: buf
+buf: $(BUF)
+	$(BUF) lint
+
+$(BUF):
+	npm install --silent --no-audit --no-fund --prefix .tools --no-save @bufbuild/buf@$(BUF_VERSION)
+
+bench: $(STAMP)  ## Measure, print a table, write bench/out/latest.json
+	$(BIN)/python -m bench $(ARGS)
+
+proto: $(STAMP)  ## Generate proto/generated from proto/qgjob_proto
+	$(BIN)/python tools/proto.py
+
+lock:  ## Resolve pyproject.toml into requirements.lock (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev --output-file requirements.lock pyproject.toml
+
+fmt: $(STAMP)  ## Format the code
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+
+clean:  ## Remove what was installed and generated here
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/out .qgjob

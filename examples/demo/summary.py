@@ -29,16 +29,16 @@ def print_summary(console: Console, board: Board, failed_logs: dict[str, str], w
         console.print(f"[yellow]flaky[/]   {board.name(job)}: {devices}", highlight=False, soft_wrap=True)
     for job in board.with_outcome("test_failed"):
         why = "" if job.error is None else job.error.message
-        console.print(
-            f"[red]failed[/]  {board.name(job)}, {len(job.attempts)} attempts: {escape(why)}", highlight=False
-        )
+        what = f"{board.name(job)}, {len(job.attempts)} attempts: {escape(why)}"
+        console.print(f"[red]failed[/]  {what}", highlight=False, soft_wrap=True)
         for line in failed_logs.get(job.job_id, "").splitlines()[-LOG_LINES:]:
             console.print(f"        [dim]{escape(line)}[/]", highlight=False, soft_wrap=True)
     console.print()
     console.print(
-        f"[bold]{board.installs} installs[/] for {board.attempts} attempts; installing for every test takes "
-        f"{board.attempts}.  Wall time [bold]{wall_seconds:.1f} s[/].",
+        f"[bold]{board.installs} installs[/]; a farm that installs for every test does {board.attempts}. "
+        f"Wall time [bold]{wall_seconds:.1f} s[/].",
         highlight=False,
+        soft_wrap=True,
     )
 
 

@@ -26,19 +26,19 @@ def load(test_path):
 
 
 def run(tests):
-    """Calls each test, prints a line for it, and returns how many failed."""
-    failed = 0
+    """Calls each test, prints a line for it, and returns what each failed one said."""
+    failures = []
     for name, test in tests.items():
         started = time.perf_counter()
         try:
             test()
         except Exception as error:  # noqa: BLE001 - whatever a test raises is its failure
-            failed += 1
-            print(f"not ok  {name}: {type(error).__name__}: {error}", flush=True)
+            failures.append(f"{name}: {type(error).__name__}: {error}")
+            print(f"not ok  {failures[-1]}", flush=True)
             traceback.print_exc(file=sys.stdout)
         else:
             print(f"ok      {name} ({(time.perf_counter() - started) * 1000:.1f} ms)", flush=True)
-    return failed
+    return failures
 
 
 def main(argv):
@@ -57,9 +57,10 @@ def main(argv):
         return 2
     release = os.environ.get("QGJOB_APP_VERSION_ID", "the default release")
     print(f"{argv[1]} on {os.environ.get('QGJOB_DEVICE_ID', 'no device')}, {release}", flush=True)
-    failed = run(tests)
-    print(f"{len(tests) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    failures = run(tests)
+    # The last line is what a reader of the verdict sees.
+    print("; ".join([f"{len(tests) - len(failures)} passed, {len(failures)} failed", *failures]))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

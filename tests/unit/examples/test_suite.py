@@ -66,8 +66,9 @@ def test_run_says_what_failed_and_exits_with_one():
         command, env={"QGJOB_APP_VERSION_ID": BROKEN[1]}, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
-    assert "SAVE10 then MINUS5 costs 85.00, MINUS5 then SAVE10 85.50" in done.stdout
-    assert done.stdout.endswith("1 passed, 1 failed\n")
+    last_line = done.stdout.splitlines()[-1]
+    assert last_line.startswith("1 passed, 1 failed; ")
+    assert last_line.endswith("SAVE10 then MINUS5 costs 85.00, MINUS5 then SAVE10 85.50")
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,23 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 START_SECONDS = 20.0
 STOP_SECONDS = 15.0
 
-AGENT_CONFIG = Path(__file__).resolve().parent.parent / "agent-demo.toml"
+_AGENT_CONFIG = Path(__file__).resolve().parent.parent / "agent-demo.toml"
+UP = (str(Path(sys.executable).with_name("qgjob")), "up", "--agent-config", str(_AGENT_CONFIG))
+"""The command that runs the whole system."""
+
 _MARK = "QGJOB_DEMO_MARK"
-# Settings of the person who runs the demo that must not leak into it: above all another store.
-_OURS = ("QGJOB_", "REDIS_URL", "PORT", "GRPC_PORT", "HOST", "ENVIRONMENT", "NODE_ENV", "DURABILITY")
+# All that the stack sees of its caller's environment. A setting there, above all another store, must not leak into it.
+_KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 class StackError(Exception):
@@ -43,10 +49,11 @@ def free_ports(count: int) -> list[int]:
 class Stack:
     """One `qgjob up`. Use it as an async context manager; `left_running` is known when that has ended."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] = UP) -> None:
         self.http_port, self.grpc_port = free_ports(2)
         self.left_running: list[str] = []
         self._folder = folder
+        self._command = command
         self._log = folder / "up.log"
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,10 +65,9 @@ class Stack:
 
     async def __aenter__(self) -> Self:
         """Starts it, without waiting until it is ready."""
-        command = [str(Path(sys.executable).with_name("qgjob")), "up", "--agent-config", str(AGENT_CONFIG)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program; starting it takes no time
-                command,
+                self._command,
                 cwd=self._folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -93,7 +99,7 @@ class Stack:
         return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
     def _environment(self) -> dict[str, str]:
-        mine = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        mine = {name: os.environ[name] for name in _KEPT if name in os.environ}
         # The suite is run by the `python3` of this environment.
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
         ports = {"QGJOB_PORT": str(self.http_port), "QGJOB_GRPC_PORT": str(self.grpc_port)}

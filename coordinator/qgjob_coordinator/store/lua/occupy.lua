@@ -2,17 +2,20 @@
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
 --         change), installs to add
--- RETURNS OK, or STALE
+-- RETURNS OK, or STALE (another epoch stands there, or it is closed). Devices that are not the agent's are left alone.
 local F = KEYS[1]
 local call = redis.call
-if call('HGET', F .. 'ag:' .. ARGV[1], 'epoch') ~= ARGV[2] then return 'STALE' end
+local v = call('HMGET', F .. 'ag:' .. ARGV[1], 'epoch', 'state')
+if v[1] ~= ARGV[2] or v[2] == 'closed' then return 'STALE' end
 for i = 4, #ARGV, 4 do
   local key = F .. 'dv:' .. ARGV[i]
-  if ARGV[i + 2] ~= '-' then
-    call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
-  else
-    call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
+  if call('HGET', key, 'agent') == ARGV[1] then
+    if ARGV[i + 2] ~= '-' then
+      call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
+    else
+      call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
+    end
+    if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
   end
-  if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
 end
 return 'OK'

@@ -1,23 +1,30 @@
 -- Opens a session of an agent.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 instance 3 epoch 4 now (ms) 5 facts (JSON) 6 coordinator; then the ids of the devices it shows
--- RETURNS {word, stored epoch, other}: OPENED, STALE (the epoch is not above the stored one), IN_USE (another
+-- RETURNS {word, stored epoch, other}: OPENED (the same call again too), STALE (the epoch is not above the stored one), IN_USE (another
 --         instance with this id is alive), DEVICE (other = `device agent`: a device of another agent that is alive)
 local F, agent, instance, epoch, now = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local key = F .. 'ag:' .. agent
-local v = call('HMGET', key, 'epoch', 'instance', 'state')
+local v = call('HMGET', key, 'epoch', 'instance', 'state', 'at', 'connected')
 local stored = tonumber(v[1]) or 0
+if v[1] == ARGV[3] and v[2] == instance and v[3] == 'open' and v[4] == ARGV[6] and v[5] == now then
+  return { 'OPENED', epoch, '' }   -- the reply was lost
+end
 if v[3] == 'open' and v[2] ~= instance then return { 'IN_USE', stored, v[2] } end
 if epoch <= stored then return { 'STALE', stored, '' } end
+local moved = {}
 for i = 7, #ARGV do
   local owner = call('HGET', F .. 'dv:' .. ARGV[i], 'agent')
   if owner and owner ~= agent then
     local state = call('HGET', F .. 'ag:' .. owner, 'state')
     if state ~= 'closed' then return { 'DEVICE', stored, ARGV[i] .. ' ' .. owner } end
-    call('SREM', F .. 'da:' .. owner, ARGV[i])
-    call('DEL', F .. 'dv:' .. ARGV[i])
+    moved[ARGV[i]] = owner
   end
+end
+for device, owner in pairs(moved) do
+  call('SREM', F .. 'da:' .. owner, device)
+  call('DEL', F .. 'dv:' .. device)
 end
 call('HSET', key, 'epoch', ARGV[3], 'instance', instance, 'state', 'open', 'facts', ARGV[5], 'at', ARGV[6],
   'connected', now, 'seen', now)

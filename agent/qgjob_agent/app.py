@@ -94,8 +94,9 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     session = Session(Coordinators(config.coordinator, config.agent_id, token), epochs, driver.dispatch, log)
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session)
     settled = {report.token for report in spool.pending.values()}
-    running = await runner.recover(settled)
-    driver.dispatch(Recovered(list(spool.pending.values()), running))
+    recovery = await runner.recover(settled)
+    driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))
+    driver.report(recovery.ended)
     log.info("agent_started", version=__version__, devices=len(config.device_facts), runner=config.runner)
     gc.collect()
     gc.freeze()

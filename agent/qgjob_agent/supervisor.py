@@ -23,7 +23,15 @@ from typing import Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.lease_file import LeaseTime, read_lease
-from qgjob_agent.process_tree import Cgroup, become_subreaper, descendants, die_with_parent, signal_all
+from qgjob_agent.process_tree import (
+    Cgroup,
+    become_subreaper,
+    descendants,
+    die_with_parent,
+    kill_descendants,
+    signal_all,
+    take_precedence,
+)
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536
@@ -223,6 +231,7 @@ class Supervisor:
         kill_at = _now() + grace_seconds
         if self._ended_by is None:
             self._ended_by = ended_by
+            take_precedence()
             signal_all(self._members(), signal.SIGTERM)
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
@@ -260,9 +269,10 @@ class Supervisor:
         return list(found)
 
     def _kill_all(self) -> None:
+        take_precedence()
         if self._cgroup is not None:
             self._cgroup.kill()
-        signal_all(self._members(), signal.SIGKILL)
+        kill_descendants(os.getpid())
 
     def _end_tree(self) -> None:
         """The command has ended: nothing that it left behind may live on."""

@@ -162,7 +162,7 @@ class _OrgAudit:
                 self._wrong.append(f"qx has {ulid}, which has a verdict")
 
     def _dedup(self) -> None:
-        expected = {j["f"]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "f" in j}
+        expected = {j["h"][:16]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j}
         self._same("dd", self._found["dd"].get("", {}), expected)
 
     def _leases(self) -> None:

@@ -162,22 +162,21 @@ class ModelJob:
         return job
 
 
+@dataclass
 class OrgModel:
     """The operations of one org."""
 
-    def __init__(self, org_id: str, rules: RetryRules | None = None) -> None:
-        self.org_id = org_id
-        self.rules = rules or RetryRules()
-        self.jobs: dict[str, ModelJob] = {}
-        self.aliases: dict[str, str] = {}
-        self.keyed: dict[str, str] = {}
-        self.tombstones: dict[str, str] = {}
-        self.operations: dict[str, list[Cancelled] | list[Retried]] = {}
-        self.floors: dict[str, int] = {}
-        self.group_installs: Counter[GroupKey] = Counter()
-        self.installs = 0
-        self.saved = 0
-        self.finished: Counter[str] = Counter()
+    org_id: str
+    rules: RetryRules = RetryRules()
+    jobs: dict[str, ModelJob] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
+    keyed: dict[str, str] = field(default_factory=dict)
+    tombstones: dict[str, str] = field(default_factory=dict)
+    operations: dict[str, list[Cancelled] | list[Retried]] = field(default_factory=dict)
+    floors: dict[str, int] = field(default_factory=dict)
+    group_installs: Counter[GroupKey] = field(default_factory=Counter)
+    installs: int = 0
+    saved: int = 0
 
     # What can be derived.
 
@@ -564,7 +563,6 @@ class OrgModel:
         assert job.status is status_of(outcome)
         job.outcome, job.completed_at = outcome, now
         job.not_before, job.watched = None, False
-        self.finished[outcome.value] += 1
         if not any(j.group == job.group for j in self.unfinished()):
             self.group_installs.pop(job.group, None)
         self._touch(job, now)

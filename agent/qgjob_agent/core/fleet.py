@@ -9,7 +9,8 @@ from qgjob_agent.core.commands import adopt_device
 from qgjob_agent.core.device import Device
 from qgjob_agent.core.instructions import SendInventory, SendProbeResult
 from qgjob_agent.core.leases import Lease
-from qgjob_agent.core.values import Assignment, DeathCause, Phase, SpooledReport
+from qgjob_agent.core.reporting import report
+from qgjob_agent.core.values import Assignment, DeathCause, Phase, SpooledReport, Started
 
 if TYPE_CHECKING:
     from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, Recovered
@@ -61,6 +62,9 @@ def recovered(state: State, event: Recovered) -> None:
         lease = Lease(running.assignment, Phase.RUNNING, begun_at_ms=running.started_at_ms)
         state.leases[lease.token] = lease
         _device_of(state, lease.assignment).living.add(lease.token)
+        if running.started_at_ms:
+            lease.start_reported = True
+            report(state, lease, Started(running.started_at_ms))
 
 
 def _device_of(state: State, assignment: Assignment) -> Device:

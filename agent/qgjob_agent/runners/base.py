@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -17,6 +18,14 @@ class Sink(Protocol):
 
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """A piece of an attempt's log, `offset` bytes from its start. May be lost while no session is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What an earlier daemon left: attempts, and the ends of those that have ended; the others end by events."""
+
+    attempts: list[RunningAttempt] = field(default_factory=list)
+    ended: list[AttemptEvent] = field(default_factory=list)
 
 
 class Runner(Protocol):
@@ -38,8 +47,8 @@ class Runner(Protocol):
     def settled(self, token: str) -> None:
         """The attempt's last report is in the spool: whatever was kept of it may go."""
 
-    async def recover(self, settled: set[str]) -> list[RunningAttempt]:
-        """Finds what an earlier daemon began and is not in `settled`; each ends by an event, as if begun now."""
+    async def recover(self, settled: set[str]) -> Recovery:
+        """Finds what an earlier daemon began and is not in `settled` yet."""
 
     async def close(self) -> None:
         """Stops watching. Trees that have a supervisor go on."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finishe
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.process_tree import hunt
+from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,19 +152,19 @@ class CommandRunner:
         attempt.execution.close()
 
     async def _settle(self, attempt: _Attempt) -> None:
+        if attempt.execution.result() is None:
+            await self._hunt(attempt.execution)
+        self._sink.report([self._end(attempt)])
+
+    def _end(self, attempt: _Attempt) -> AttemptEvent:
+        """What the end of an execution means; nothing of it lives."""
         execution = attempt.execution
         token = execution.assignment.token
-        event: AttemptEvent | None = None
-        result = execution.result()
-        if result is None:
-            await self._hunt(execution)
-            event = _supervisor_lost(execution)
-        else:
-            event = event_of_result(token, result, execution)
         attempt.follower.finish()
         del self._attempts[token]
         self._ended[token] = execution
-        self._sink.report([event])
+        result = execution.result()
+        return _supervisor_lost(execution) if result is None else event_of_result(token, result, execution)
 
     async def _hunt(self, execution: Execution) -> None:
         """Kills what a dead supervisor left behind; the device is not free before."""
@@ -187,21 +188,23 @@ class CommandRunner:
         if execution is not None:
             execution.remove()
 
-    async def recover(self, settled: set[str]) -> list[RunningAttempt]:
+    async def recover(self, settled: set[str]) -> Recovery:
         """Finds the executions of an earlier daemon; see Runner."""
-        running: list[RunningAttempt] = []
+        recovery = Recovery()
         for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
             execution = Execution.found(path)
             if execution is None or execution.assignment.token in settled:
-                with contextlib.suppress(OSError):
-                    Execution(path, _NOTHING).remove()
+                shutil.rmtree(path, ignore_errors=True)
                 continue
+            recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()
-            running.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             attempt = self._follow(execution)
-            if not lives:
-                self._loop.call_soon(self._on_end, attempt)
-        return running
+            if not lives and execution.result() is not None:
+                self._stop_watching(attempt)
+                recovery.ended.append(self._end(attempt))
+            elif not lives:
+                self._on_end(attempt)
+        return recovery
 
     async def close(self) -> None:
         """Stops watching; the supervisors go on."""
@@ -210,9 +213,6 @@ class CommandRunner:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-_NOTHING = Assignment("", "", 0, 0, "", "", "", "")
 
 
 def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> dict[str, str]:

@@ -14,9 +14,9 @@ from qgjob_agent.core.events import (
     AttemptKilled,
     AttemptProgressed,
     AttemptStarted,
-    RunningAttempt,
 )
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome, TestResult
+from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
     from qgjob_agent.runners.base import Sink
@@ -138,10 +138,10 @@ class SimulatedRunner:
     def settled(self, token: str) -> None:
         """Nothing is kept of a simulated attempt."""
 
-    async def recover(self, settled: set[str]) -> list[RunningAttempt]:
+    async def recover(self, settled: set[str]) -> Recovery:
         """A simulated attempt does not outlive its daemon."""
         del settled
-        return []
+        return Recovery()
 
     async def close(self) -> None:
         """Stops all timers."""

@@ -1,0 +1,264 @@
+"""An agent process against a scripted coordinator: connecting, losing it, finding it again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import TYPE_CHECKING
+
+from qgjob_proto.v1 import agent_pb2 as pb
+from tests.fakes.agent_process import AgentProcess, until
+from tests.fakes.coordinator_stub import CoordinatorStub, assignment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+async def test_attempts_run_and_are_told(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, SIMULATED_INSTALL_SECONDS="0.1") as agent,
+    ):
+        session = await stub.session()
+        hello = session.hello.hello
+        assert (session.epoch, hello.protocol_version, hello.agent_id) == (1, 1, "agent-1")
+        assert [device.device_id for device in hello.devices] == ["emulator-1", "device-1"]
+        assert session.metadata["qgjob-agent-id"] == "agent-1"
+        assert "authorization" not in session.metadata
+
+        session.assign(assignment("t1"), assignment("t2"))
+        first = await session.report("t1", "finished")
+        second = await session.report("t2", "finished")
+        assert (first.finished.outcome, first.finished.install_ms) == (1, 100)
+        assert not second.finished.HasField("install_ms")
+        assert session.reports("t1")[0].WhichOneof("body") == "started"
+        assert second.finished.started_at_ms >= first.finished.ended_at_ms
+        installed = session.all("installed")
+        assert [(told.device_id, told.token, told.install_ms) for told in installed] == [("emulator-1", "t1", 100)]
+        assert b"tests/t1.spec.js" in session.log_of("t1")
+        await agent.says("session_opened")
+
+
+async def test_the_token_travels_in_metadata_and_in_no_log(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, LOG_LEVEL="debug", **{"QGJOB_TOKEN": "s3cret"}) as agent,
+    ):
+        session = await stub.session()
+        assert session.metadata["authorization"] == "Bearer s3cret"
+        await agent.says("session_opened")
+        assert "s3cret" not in agent.said()
+
+
+async def test_a_restarted_coordinator_finds_the_agent_again_with_a_higher_epoch(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as first,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=first.address, SIMULATED_TEST_SECONDS="1.5,1.5"),
+    ):
+        session = await first.session()
+        session.assign(assignment("t1"), assignment("t2"))
+        await session.report("t1", "started")
+        await first.stop()
+        async with CoordinatorStub(port=first.port) as second:
+            again = await second.session()
+            assert again.epoch > session.epoch
+            assert again.hello.hello.instance_id == session.hello.hello.instance_id
+            held = {shown.token: shown.phase for shown in again.hello.hello.held}
+            assert held == {"t1": pb.ATTEMPT_PHASE_RUNNING, "t2": pb.ATTEMPT_PHASE_UNSTARTED}
+            await again.report("t1", "finished")
+            await again.report("t2", "finished")
+
+
+async def test_a_result_of_the_time_without_coordinator_is_shown_and_sent(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as first,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=first.address, SIMULATED_TEST_SECONDS="0.3,0.3") as agent,
+    ):
+        session = await first.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        await first.stop()
+        journal = agent.state_dir / "spool.journal"
+        await until(lambda: journal.stat().st_size > 0, "the result is not spooled")
+        async with CoordinatorStub(port=first.port) as second:
+            again = await second.session()
+            assert [(shown.token, shown.phase) for shown in again.hello.hello.held] == [
+                ("t1", pb.ATTEMPT_PHASE_SPOOLED)
+            ]
+            await again.report("t1", "finished")
+            await until(lambda: journal.stat().st_size == 0, "the acknowledged result is still in the spool")
+
+
+async def test_several_coordinators_fail_over(tmp_path: Path) -> None:
+    async with CoordinatorStub() as first, CoordinatorStub() as second:
+        both = f"{first.address},{second.address}"
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=both):
+            session = await first.session()
+            await first.stop()
+            again = await second.session()
+            assert again.epoch > session.epoch
+
+
+async def test_a_stale_epoch_is_jumped_over(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub:
+        stub.refuse = lambda _hello: (
+            pb.Refused(reason=pb.REFUSED_REASON_STALE_EPOCH, message="stale", stored_epoch=41)
+            if len(stub.sessions) == 1
+            else None
+        )
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+            assert (await stub.session(2)).epoch == 42
+            await agent.says("session_opened")
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address):
+            assert (await stub.session(3)).epoch == 43
+
+
+async def test_an_agent_id_in_use_is_said_and_tried_again(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub:
+        stub.refuse = lambda _hello: (
+            pb.Refused(reason=pb.REFUSED_REASON_AGENT_ID_IN_USE, message="agent-1 lives on host b")
+            if len(stub.sessions) <= 2
+            else None
+        )
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+            await stub.session(3)
+            await agent.says("session_opened")
+            assert agent.said().count("agent_id_in_use") >= 2
+            assert "agent-1 lives on host b" in agent.said()
+
+
+async def test_a_refused_version_ends_the_agent_with_what_to_do(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub:
+        stub.refuse = lambda _hello: pb.Refused(
+            reason=pb.REFUSED_REASON_VERSION, message="protocol 1 is too old; install qgjob 2.3 on this host"
+        )
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+            assert await agent.exit_code() == 1
+            assert "error: the coordinator refuses this agent (version): protocol 1 is too old" in agent.said()
+            assert "Traceback" not in agent.said()
+
+
+async def test_a_silent_coordinator_is_left(tmp_path: Path) -> None:
+    async with CoordinatorStub(session_timeout_ms=700, heartbeat_ms=200) as stub:
+        stub.confirm_heartbeats = False
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+            assert (await stub.session(2)).epoch == 2
+            await agent.says("coordinator_silent")
+
+
+async def test_heartbeats_show_what_is_held(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub(heartbeat_ms=100) as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, SIMULATED_TEST_SECONDS="30,30"),
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"), assignment("t2"))
+        await session.report("t1", "started")
+        seen = len(session.all("heartbeat"))
+        beat = await session.message("heartbeat", seen + 2)
+        assert beat.seq == seen + 2
+        assert [(shown.token, shown.phase) for shown in beat.held] == [
+            ("t1", pb.ATTEMPT_PHASE_RUNNING),
+            ("t2", pb.ATTEMPT_PHASE_UNSTARTED),
+        ]
+        stub.revoke = {"t1"}
+        assert (await session.report("t1", "tree_dead")).tree_dead.cause == pb.DEATH_CAUSE_REVOKED
+        await session.report("t2", "started")
+
+
+async def test_sigterm_drains_then_says_bye(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, SIMULATED_TEST_SECONDS="0.6,0.6") as agent,
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"), assignment("t2"))
+        await session.report("t1", "started")
+        agent.signal(signal.SIGTERM)
+        assert (await session.report("t2", "tree_dead")).tree_dead.started is False
+        assert (await session.report("t1", "finished")).finished.outcome == 1
+        assert await agent.exit_code() == 0
+        assert session.heard[-1].WhichOneof("body") == "bye"
+
+
+async def test_a_second_sigterm_kills_at_once(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, SIMULATED_TEST_SECONDS="60,60") as agent,
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        agent.signal(signal.SIGTERM)
+        await agent.says("shutdown_requested")
+        agent.signal(signal.SIGTERM)
+        assert (await session.report("t1", "tree_dead")).tree_dead.cause == pb.DEATH_CAUSE_SHUTDOWN
+        assert await agent.exit_code() == 0
+
+
+async def test_an_agent_without_coordinator_ends_at_sigterm(tmp_path: Path) -> None:
+    async with AgentProcess(tmp_path, QGJOB_COORDINATOR="127.0.0.1:1") as agent:
+        await agent.says("not_connected")
+        agent.signal(signal.SIGTERM)
+        assert await agent.exit_code() == 0
+
+
+async def test_an_agent_that_belongs_to_a_process_ends_with_it(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec("sleep", "60")
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(
+            tmp_path, QGJOB_COORDINATOR=stub.address, QGJOB_PARENT_PID=parent.pid, SIMULATED_TEST_SECONDS="60,60"
+        ) as agent,
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        parent.kill()
+        await parent.wait()
+        await session.report("t1", "tree_dead")
+        assert await agent.exit_code() == 0
+
+
+async def test_one_state_dir_serves_one_daemon(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub, AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as first:
+        await stub.session()
+        (tmp_path / "second").mkdir()
+        second = AgentProcess(tmp_path / "second", QGJOB_COORDINATOR=stub.address, STATE_DIR=first.state_dir)
+        async with second:
+            assert await second.exit_code() == 1
+        assert first.process is not None
+        assert f"is used by another agent (process {first.process.pid})" in second.said()
+        assert len(stub.sessions) == 1
+
+
+async def test_a_production_log_is_json(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, ENVIRONMENT="production") as agent,
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "finished")
+        await agent.says("attempt_finished")
+        lines = [json.loads(line) for line in agent.said().splitlines()]
+        finished = next(line for line in lines if line["event"] == "attempt_finished")
+        assert (
+            finished | {"agent_id": "agent-1", "job_id": "acme~t1", "attempt": 1, "device_id": "emulator-1"} == finished
+        )
+
+
+async def test_a_wrong_setting_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    async with AgentProcess(tmp_path, DRAIN_SECONDS="soon") as agent:
+        assert await agent.exit_code() == 2
+        assert agent.said().count("\n") == 1
+        assert "drain_seconds" in agent.said()
+        assert "'soon' from environment variable DRAIN_SECONDS" in agent.said()
+
+
+async def test_check_says_what_would_run(tmp_path: Path) -> None:
+    agent = AgentProcess(tmp_path)
+    await agent.start("--check")
+    assert await agent.exit_code() == 0
+    assert agent.said() == "ok: agent agent-1, 2 devices, runner simulated\n"

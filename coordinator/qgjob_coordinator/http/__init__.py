@@ -1,1 +1,1 @@
-"""The REST face: thin over service/."""
+"""REST, probes, metrics and their documentation: thin over `service/`."""

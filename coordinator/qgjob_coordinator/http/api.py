@@ -1,0 +1,92 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from qgjob_coordinator.errors import NotFoundError, QgjobError
+from qgjob_coordinator.http import docs, health, jobs, metrics
+from qgjob_coordinator.http.access import AccessLog
+from qgjob_coordinator.http.faults import invalid_of
+from qgjob_coordinator.http.guard import Cors, Guard
+from qgjob_coordinator.http.readiness import Readiness
+from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, MethodError, error_body, error_response
+from qgjob_coordinator.service.validation import shown
+
+TITLE = "qgjob"
+DESCRIPTION = "Jobs, devices and groups of qgjob. The same calls, and more, are served over gRPC."
+NOT_FOUND, NOT_ALLOWED = 404, 405
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over `services`. Every answer that is no page or metric is JSON, errors too."""
+    readiness = Readiness(services.store.check, services.draining)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await readiness.close()
+
+    app = FastAPI(
+        title=TITLE,
+        description=DESCRIPTION,
+        version=services.version,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(AccessLog),
+            Middleware(Cors, origins=services.allowed_origins),
+            Middleware(Guard, origins=services.allowed_origins),
+        ],
+    )
+    app.include_router(jobs.routes(services))
+    app.include_router(health.routes(services, readiness))
+    app.include_router(metrics.routes(services))
+    app.include_router(docs.routes(TITLE))
+    app.mount(docs.ASSETS, docs.assets())
+    app.add_exception_handler(QgjobError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _unrouted)
+    app.add_exception_handler(Exception, _broken)
+    return app
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, QgjobError)  # noqa: S101 - registered for it
+    return error_response(error)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+    return error_response(invalid_of(error.errors()))
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """What the router itself refuses."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    path = shown(request.url.path)
+    if error.status_code == NOT_FOUND:
+        return error_response(NotFoundError(f"there is nothing at {path}; /docs lists what there is"))
+    if error.status_code == NOT_ALLOWED:
+        return error_response(MethodError(f"{path} does not know {request.method}; see /docs"), error.headers)
+    return ErrorResponse(error_body("http", str(error.detail)), error.status_code, error.headers)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """A fault of ours: the caller learns nothing of our insides, the log everything."""
+    log.error("http_failed", method=request.method, path=request.url.path, exc_info=error)
+    return ErrorResponse(error_body("internal", "the coordinator failed; its log says why"), INTERNAL)

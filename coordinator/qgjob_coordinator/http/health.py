@@ -1,0 +1,104 @@
+"""The four probes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.http import render, schemas, times
+from qgjob_coordinator.http.readiness import Readiness, StoreView, Verdict
+from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.http.status import error_body
+from qgjob_coordinator.http.strict import StrictRoute
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.principal import LOCAL_ADMIN
+
+OK, NOT_READY = 200, 503
+
+
+def routes(services: Services, readiness: Readiness) -> APIRouter:
+    """The routes; uptime counts from this call."""
+    router = APIRouter(prefix="/health", route_class=StrictRoute, tags=["health"])
+    begun = time.monotonic()
+
+    def head(verdict: Verdict) -> dict[str, Any]:
+        return {
+            "status": "healthy" if verdict.ready else "unhealthy",
+            "timestamp": times.text(wall_ms()),
+            "version": services.version,
+        }
+
+    @router.get(
+        "",
+        response_model=None,
+        responses={OK: {"model": schemas.HealthShape}, NOT_READY: {"model": schemas.HealthShape}},
+        summary="In short",
+    )
+    async def health() -> JSONResponse:
+        """200 as long as the coordinator can serve."""
+        verdict = await readiness.look()
+        return JSONResponse(head(verdict), OK if verdict.ready else NOT_READY)
+
+    @router.get(
+        "/detailed", response_model=None, responses={OK: {"model": schemas.DetailedHealthShape}}, summary="Every part"
+    )
+    async def health_detailed() -> JSONResponse:
+        """Always 200: it is for people who look for what is wrong."""
+        verdict = await readiness.look()
+        content = {
+            **head(verdict),
+            "uptime_seconds": round(time.monotonic() - begun, 3),
+            "reasons": list(verdict.reasons),
+            "store": _store(verdict.store),
+            **await _stats(services, verdict.store),
+        }
+        return JSONResponse(content)
+
+    @router.get(
+        "/ready",
+        response_model=None,
+        responses={OK: {"model": schemas.ReadyShape}, NOT_READY: {"model": schemas.NotReadyShape}},
+        summary="For load balancers",
+    )
+    async def health_ready() -> JSONResponse:
+        """200 when the store takes writes and the coordinator is not stopping."""
+        verdict = await readiness.look()
+        content: dict[str, Any] = {
+            "status": "ready" if verdict.ready else "not_ready",
+            "timestamp": times.text(wall_ms()),
+            "reasons": list(verdict.reasons),
+        }
+        if verdict.ready:
+            return JSONResponse(content)
+        return JSONResponse({**content, **error_body("unavailable", "; ".join(verdict.reasons))}, NOT_READY)
+
+    @router.get("/live", response_model=None, responses={OK: {"model": schemas.LiveShape}}, summary="For restarts")
+    async def health_live() -> JSONResponse:
+        """200 while the process turns, whatever the store does."""
+        return JSONResponse({"status": "alive", "timestamp": times.text(wall_ms())})
+
+    return router
+
+
+def _store(view: StoreView) -> dict[str, Any]:
+    return {
+        "status": "down" if view.fault else "up",
+        "message": view.fault,
+        "version": view.version,
+        "latency_ms": view.latency_ms,
+    }
+
+
+async def _stats(services: Services, store: StoreView) -> dict[str, Any]:
+    """Queue and scheduler; null when the store is away, also when it went away this moment."""
+    if store.fault is None:
+        try:
+            stats = await services.overview.stats(LOCAL_ADMIN, None)
+        except StoreUnavailableError:
+            return {"queue": None, "scheduler": None}
+        return {"queue": render.queue(stats.queue), "scheduler": render.scheduler(stats.scheduler)}
+    return {"queue": None, "scheduler": None}

@@ -1,0 +1,148 @@
+"""/metrics: CONTRACT's names and labels, from what this process counted and what the store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Any
+
+import structlog
+from fastapi import APIRouter
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.http import gauges
+from qgjob_coordinator.http.gauges import Gauges
+from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.http.strict import StrictRoute
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Status, Target
+from qgjob_coordinator.telemetry import SECONDS, Histogram, Telemetry
+
+RPC = ("grpc_type", "grpc_service", "grpc_method")
+
+log = structlog.get_logger(__name__)
+
+
+def routes(services: Services) -> APIRouter:
+    """The route."""
+    router = APIRouter(route_class=StrictRoute, tags=["health"])
+
+    @router.get(
+        "/metrics",
+        response_model=None,
+        responses={200: {"description": "Prometheus text", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+        summary="Metrics",
+    )
+    async def metrics(request: Request) -> Response:
+        """While the store is away, only what this process counted."""
+        try:
+            held = await gauges.read(services.store, services.reader)
+        except StoreUnavailableError as e:
+            log.warning("scrape_without_store", error=e.message)
+            held = None
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Scrape(services, held))
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), media_type=content_type)
+
+    return router
+
+
+class _Scrape(Collector):
+    """One scrape's worth of metrics."""
+
+    def __init__(self, services: Services, held: Gauges | None) -> None:
+        self._services = services
+        self._held = held
+
+    def collect(self) -> Iterator[Metric]:
+        """All families."""
+        info = GaugeMetricFamily("qgjob_build_info", "Which version runs.", labels=("version",))
+        info.add_metric((self._services.version,), 1)
+        yield info
+        if self._held is not None:
+            yield from _from_store(self._held)
+        yield from _from_process(self._services.telemetry)
+        yield from _from_rpc(self._services.telemetry)
+
+
+def _from_store(held: Gauges) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("qgjob_jobs", "Jobs that the store holds.", labels=("status", "target"))
+    for status in Status:
+        for target in Target:
+            jobs.add_metric((status.value, target.value), max(0, held.jobs.get((status, target), 0)))
+    yield jobs
+    yield GaugeMetricFamily(
+        "qgjob_oldest_queued_age_seconds", "Age of the oldest queued job.", value=held.oldest_queued_age_seconds
+    )
+    devices = GaugeMetricFamily("qgjob_devices", "Devices ever seen.", labels=("state", "health", "target"))
+    for state in DeviceState:
+        for health in DeviceHealth:
+            for target in Target:
+                labels = (state.value, health.value, target.value)
+                devices.add_metric(labels, held.devices.get((state, health, target), 0))
+    yield devices
+    agents = GaugeMetricFamily("qgjob_agents", "Agents ever seen.", labels=("state",))
+    for word in AgentState:
+        agents.add_metric((word.value,), held.agents.get(word, 0))
+    yield agents
+
+
+def _from_process(t: Telemetry) -> Iterator[Metric]:
+    yield _counter("qgjob_jobs_submitted", "Jobs accepted here.", ("target",), _keyed(t.submitted))
+    yield _counter("qgjob_jobs_finished", "Verdicts given here.", ("outcome", "target"), t.finished)
+    yield _counter("qgjob_attempts", "Attempts that ended here.", ("outcome",), _keyed(t.attempts))
+    yield _counter("qgjob_installs", "Installations reported here.", ("outcome",), _keyed(t.installs))
+    yield CounterMetricFamily("qgjob_leases_lost", "Attempts given up: their agent was not heard.", t.leases_lost)
+    yield _histogram("qgjob_job_queue_seconds", "From submission to the first claim.", (), {(): t.queue_seconds})
+    yield _histogram("qgjob_job_run_seconds", "Run time of attempts.", (), {(): t.run_seconds})
+    commands = _sum(t.store_seconds.values())
+    yield _histogram("qgjob_redis_command_seconds", "Calls of the store.", (), {(): commands})
+    yield GaugeMetricFamily("qgjob_event_loop_lag_seconds", "How late this process's loop is.", t.loop_lag_seconds)
+
+
+def _from_rpc(t: Telemetry) -> Iterator[Metric]:
+    yield _counter("grpc_server_started", "Calls begun.", RPC, t.rpc_started)
+    yield _counter("grpc_server_handled", "Calls ended.", (*RPC, "grpc_code"), t.rpc_handled)
+    yield _histogram("grpc_server_handling_seconds", "Time of calls.", RPC, t.rpc_seconds)
+
+
+def _keyed(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
+    return {(word,): n for word, n in counts.items()}
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for values, n in sorted(counts.items()):
+        family.add_metric(values, n)
+    return family
+
+
+def _histogram(
+    name: str, text: str, labels: tuple[str, ...], histograms: Mapping[Any, Histogram]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, h in sorted(histograms.items()):
+        bounds = [*map(str, h.bounds), "+Inf"]
+        buckets = list(zip(bounds, map(float, accumulate(h.counts)), strict=True))
+        family.add_metric(values, buckets, h.sum)
+    return family
+
+
+def _sum(histograms: Iterable[Histogram]) -> Histogram:
+    """One histogram of all: the contract's metric has no label for the script."""
+    total = Histogram(SECONDS)
+    for h in list(histograms):
+        total.sum += h.sum
+        total.counts = [a + b for a, b in zip(total.counts, h.counts, strict=True)]
+    return total

@@ -1,0 +1,47 @@
+"""Query parameters. An empty one is as good as none; a wrong one is named."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from qgjob_coordinator.http import schemas
+from qgjob_coordinator.service import pages
+
+_WHOLE = re.compile(r"-?\d{1,15}\Z", re.ASCII)
+MAX_ROUND = 2**31 - 1
+
+
+def _blank(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _whole(value: Any) -> Any:
+    """Digits only: what pydantic takes for a number beyond that (`1_0`, ` 1`, `1.0`) is refused."""
+    if isinstance(value, str) and value and not _WHOLE.match(value):
+        raise PydanticCustomError("int_parsing", "is not a whole number")
+    return _blank(value)
+
+
+JobId = Annotated[str, Path(description="`<org_id>~<ULID>`", json_schema_extra={"pattern": schemas.JOB_ID_PATTERN})]
+OrgFilter = Annotated[str | None, Query(description="Absent: all orgs that the caller may see")]
+StatusFilter = Annotated[schemas.Status | None, BeforeValidator(_blank), Query(description="Absent: all")]
+TargetFilter = Annotated[schemas.Target | None, BeforeValidator(_blank), Query(description="Absent: all")]
+PageSize = Annotated[
+    int | None,
+    BeforeValidator(_whole),
+    Query(ge=1, le=pages.MOST, description=f"Items of a page; absent: {pages.DEFAULT}"),
+]
+PageToken = Annotated[str | None, Query(description="`next_page_token` of the page before, of this list only")]
+Round = Annotated[
+    int | None,
+    BeforeValidator(_whole),
+    Query(ge=1, le=MAX_ROUND, description="The round that is meant; absent: the current one"),
+]
+OperationId = Annotated[
+    str | None, Query(description="A repeated call with the same id gets the first answer for 10 minutes")
+]

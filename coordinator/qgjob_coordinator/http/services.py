@@ -1,0 +1,30 @@
+"""What the HTTP side needs from the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+DISTRIBUTION = "qgjob"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a route may use. `draining` answers whether the coordinator is stopping."""
+
+    jobs: JobService
+    fleet: FleetService
+    reader: FleetReader
+    overview: Overview
+    store: Store
+    telemetry: Telemetry
+    draining: Callable[[], bool]
+    allowed_origins: tuple[str, ...] = ()
+    version: str = field(default_factory=lambda: version(DISTRIBUTION))

@@ -115,7 +115,7 @@ async def test_a_cancel_kills_the_tree_then_the_next_starts(tmp_path: Path) -> N
         session = await stub.session()
         session.assign(assignment("t1"), assignment("t2"))
         await session.until(lambda: session.log_of("t1"), "t1 is not up")
-        session.send(revoke=pb.Revoke(token="t1", reason="cancelled", grace_ms=200))
+        session.send(revoke=pb.Revoke(token=TOKEN, reason="cancelled", grace_ms=200))
         dead = await session.report("t1", "tree_dead")
         assert (dead.tree_dead.cause, dead.tree_dead.started) == (pb.DEATH_CAUSE_REVOKED, True)
         assert not alive(int((tmp_path / "pid.acme~t1").read_text()))

@@ -14,6 +14,8 @@ from tests.fakes.coordinator_stub import CoordinatorStub, assignment
 if TYPE_CHECKING:
     from pathlib import Path
 
+SECRET = {"QGJOB_TOKEN": "s3cret"}
+
 
 async def test_attempts_run_and_are_told(tmp_path: Path) -> None:
     async with (
@@ -43,7 +45,7 @@ async def test_attempts_run_and_are_told(tmp_path: Path) -> None:
 async def test_the_token_travels_in_metadata_and_in_no_log(tmp_path: Path) -> None:
     async with (
         CoordinatorStub() as stub,
-        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, LOG_LEVEL="debug", **{"QGJOB_TOKEN": "s3cret"}) as agent,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address, LOG_LEVEL="debug", **SECRET) as agent,
     ):
         session = await stub.session()
         assert session.metadata["authorization"] == "Bearer s3cret"

@@ -14,6 +14,9 @@ import structlog
 
 from qgjob_coordinator.config import Settings
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.http.api import create_app
+from qgjob_coordinator.http.server import HttpServer
+from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.loops import hints
 from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.reaper import Reaper
@@ -106,6 +109,17 @@ class Coordinator:
             AgentServicer(self.sessions),
             self.telemetry,
         )
+        web = Services(
+            jobs=self.jobs,
+            fleet=self.operators,
+            reader=self.fleet,
+            overview=self.overview,
+            store=self.store,
+            telemetry=self.telemetry,
+            draining=self._stop.is_set,
+            allowed_origins=s.allowed_origins,
+        )
+        self.http = HttpServer(create_app(web), s.host, s.port)
 
     async def run(self) -> None:
         """Starts, serves until a signal, stops. Raises ConfigError."""
@@ -117,20 +131,15 @@ class Coordinator:
             log.warning("not_loopback", host=s.host, note="whoever reaches this address may use it")
         try:
             await self.rpc.start(s.host, s.grpc_port)
-            await self._start_http()
+            await self.http.start()
             if not await self._store_ready():
                 return
             self._start_loops()
             await self.rpc.set_serving(True)
-            log.info("coordinator_ready", host=s.host, port=self.http_port, grpc_port=self.rpc.port)
+            log.info("coordinator_ready", host=s.host, port=self.http.port, grpc_port=self.rpc.port)
             await self._watch_store()
         finally:
             await self._shut_down()
-
-    http_port = 0
-
-    async def _start_http(self) -> None:
-        """Set by the HTTP part."""
 
     async def _store_ready(self) -> bool:
         """Waits for the store, saying so; False when told to stop meanwhile. Raises ConfigError."""
@@ -193,10 +202,14 @@ class Coordinator:
                 await self._stop.wait()
 
     async def _shut_down(self) -> None:
-        """Not serving first, then agents are sent elsewhere, then calls drain, then loops end."""
+        """Not serving first, then agents are sent elsewhere, then calls drain, then loops end.
+
+        HTTP goes last of the servers: until then its probe says that this coordinator is stopping.
+        """
         await self.rpc.set_serving(False)
         self.sessions.end_all("the coordinator stops; connect again")
         await self.rpc.stop(STOP_GRACE_SECONDS)
+        await self.http.stop(STOP_GRACE_SECONDS)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""One module a figure, or a few that one run gives."""

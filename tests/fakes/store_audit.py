@@ -18,6 +18,8 @@ FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv
 FOREVER = {"fl", "ct", "ev"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
+FINGERPRINT = 16
+"""Characters of a content hash that equal jobs share."""
 _READERS = {
     "j": "hgetall",
     "d": "get",
@@ -162,7 +164,9 @@ class _OrgAudit:
                 self._wrong.append(f"qx has {ulid}, which has a verdict")
 
     def _dedup(self) -> None:
-        expected = {j["h"][:16]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j}
+        expected = {
+            j["h"][:FINGERPRINT]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j
+        }
         self._same("dd", self._found["dd"].get("", {}), expected)
 
     def _leases(self) -> None:

@@ -76,7 +76,6 @@ class ModelJob:
 
     spec: JobSpec
     order: int
-    updated_at: int
     priority: Priority
     status: Status = Status.QUEUED
     round: int = 1
@@ -95,6 +94,7 @@ class ModelJob:
     outcome: Outcome | None = None
     own_error: JobError | None = None
     completed_at: int | None = None
+    touched_at: int = 0
 
     @property
     def ready(self) -> bool:
@@ -109,6 +109,13 @@ class ModelJob:
     def group(self) -> GroupKey:
         return self.spec.app_version_id, self.spec.target
 
+    def _updated_at(self) -> int:
+        lease = self.lease
+        times = [self.touched_at, self.completed_at or 0]
+        if lease is not None:
+            times += [lease.scheduled_at, lease.started_at or 0]
+        return max(times) or self.created_at
+
     def as_job(self) -> Job:
         """What a reader is to see."""
         s = self.spec
@@ -121,7 +128,7 @@ class ModelJob:
             target=s.target,
             status=self.status,
             created_at=self.created_at,
-            updated_at=self.updated_at,
+            updated_at=self._updated_at(),
             max_retries=s.max_retries,
             outcome=self.outcome,
             round=self.round,
@@ -249,7 +256,7 @@ class OrgModel:
         return Submitted(SubmitWord.NEW, spec.ulid, order)
 
     def _accept(self, spec: JobSpec, order: int, now: int) -> None:
-        job = ModelJob(spec, order, ORDER_EPOCH_MS + order // 1000, spec.priority)
+        job = ModelJob(spec, order, spec.priority)
         run = spec.run_id or DIRECT
         job.runs = [run]
         if spec.not_before is not None and spec.not_before > now:
@@ -380,7 +387,7 @@ class OrgModel:
         job.status = move(job.spec.job_id, JobEvent.CLAIM, job.status)
         job.number += 1
         job.lease = Lease(token, claim.epoch, claim.agent_id, claim.device_id, now, job.number, job.round)
-        self._touch(job, now)
+        self._touch(job, None)
         return job.lease
 
     def _group_named(self, gid: str) -> GroupKey | None:
@@ -397,7 +404,7 @@ class OrgModel:
             return ReportWord.REPLAYED
         job.status = move(job.spec.job_id, JobEvent.START, job.status)
         job.lease.started_at = started_at
-        self._touch(job, now)
+        self._touch(job, None)
         return ReportWord.APPLIED
 
     def finish(self, endings: Sequence[Ending], now: int) -> list[Ended]:
@@ -536,10 +543,10 @@ class OrgModel:
 
     # Parts of the above.
 
-    def _touch(self, job: ModelJob, now: int) -> None:
-        """Whatever readers may see of a job changed."""
+    def _touch(self, job: ModelJob, now: int | None) -> None:
+        """What readers see of a job changed. A grant, a start and a verdict have times of their own (None)."""
         job.version += 1
-        job.updated_at = now
+        job.touched_at = now or job.touched_at
 
     def _record(self, job: ModelJob, outcome: Outcome, ended_at: int, started_at: int | None) -> Lease:
         """The lease becomes an attempt that ended."""
@@ -565,7 +572,7 @@ class OrgModel:
         job.not_before, job.watched = None, False
         if not any(j.group == job.group for j in self.unfinished()):
             self.group_installs.pop(job.group, None)
-        self._touch(job, now)
+        self._touch(job, None)
 
     def _requeue(self, job: ModelJob, not_before: int | None, now: int) -> None:
         job.status = move(job.spec.job_id, JobEvent.RELEASE, job.status)
@@ -622,7 +629,6 @@ def _sent(spec: JobSpec) -> dict[str, object]:
         "e": dict(spec.env),
         "t": spec.timeout_ms,
         "w": spec.queue_timeout_ms,
-        "n": int(spec.no_dedup),
     }
     return sent | {k: v for k, v in optional.items() if v}
 

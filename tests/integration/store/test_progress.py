@@ -1,0 +1,45 @@
+"""Progress of running attempts, and their log tails."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.store.store import Store
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, ending
+
+
+async def test_progress_is_shown_and_the_same_again_is_no_news(store: Store) -> None:
+    job = await scenes.running(store)
+    for _ in range(2):
+        await store.leases.progress("acme", [(job.ulid, "t1", 40)], NOW + 5)
+        shown = await scenes.get(store, job)
+        assert (shown.progress, shown.version, shown.updated_at) == (40, 4, NOW + 5)
+
+
+async def test_progress_of_an_old_token_is_dropped(store: Store) -> None:
+    job = await scenes.running(store)
+    await store.leases.progress("acme", [(job.ulid, "t0", 40), ("01JUNKNOWN", "t1", 40)], NOW)
+    assert (await scenes.get(store, job)).progress == 0
+
+
+async def test_a_log_is_kept_by_offset_so_that_what_comes_twice_is_cut_off(store: Store) -> None:
+    job = await scenes.running(store)
+    pieces = [(job.ulid, "t1", 0, b"abc"), (job.ulid, "t1", 2, b"cde\xff"), (job.ulid, "t1", 1, b"bcd")]
+    assert await store.logs.append("acme", pieces) == ["APPLIED", "APPLIED", "REPLAYED"]
+    assert await store.logs.read("acme", job.ulid, 1) == [(0, b"abc"), (3, b"de\xff")]
+
+
+async def test_a_log_keeps_its_tail_and_its_gaps(store: Store) -> None:
+    job = await scenes.running(store)
+    kilobyte = b"x" * 1024
+    pieces = [(job.ulid, "t1", i * 1024, kilobyte) for i in range(100) if i != 90]
+    await store.logs.append("acme", pieces)
+    kept = await store.logs.read("acme", job.ulid, 1)
+    assert [offset // 1024 for offset, _ in kept] == [i for i in range(35, 100) if i != 90]
+
+
+async def test_a_log_that_comes_after_the_lease_is_late_and_what_was_kept_ends_by_itself(store: Store) -> None:
+    job = await scenes.running(store)
+    await store.logs.append("acme", [(job.ulid, "t1", 0, b"abc")])
+    await store.leases.finish("acme", [ending(job.ulid, "t1", has_log=True)], NOW)
+    assert await store.logs.append("acme", [(job.ulid, "t1", 3, b"def")]) == ["LATE"]
+    assert await store.logs.read("acme", job.ulid, 1) == [(0, b"abc")]

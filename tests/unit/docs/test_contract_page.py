@@ -1,0 +1,87 @@
+"""docs/contract.md and docs/glossary.md say the names that the code has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+
+import pytest
+
+import qgjob
+from qgjob._shape import JSON_NAME
+from qgjob_coordinator.model import enums
+from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2
+
+ROOT = Path(__file__).parents[3]
+CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
+GLOSSARY = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
+
+
+def row(page: str, first_cell: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith(f"| {first_cell} |"))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z_][A-Za-z_0-9]*", "".join(re.findall(r"`[^`]*`", text)).replace("`", " "))
+
+
+@pytest.mark.parametrize(
+    ("shape", "model"),
+    [
+        ("job", qgjob.Job),
+        ("attempt", qgjob.Attempt),
+        ("result", qgjob.TestResult),
+        ("error of a job", qgjob.JobError),
+        ("requirements", qgjob.Requirements),
+        ("pending_reason", qgjob.PendingReason),
+        ("device", qgjob.Device),
+        ("agent", qgjob.Agent),
+        ("group", qgjob.Group),
+        ("run", qgjob.Run),
+    ],
+)
+def test_shapes(shape, model):
+    has = [field.metadata.get(JSON_NAME, field.name) for field in fields(model)]
+    assert sorted(words(row(CONTRACT, shape))) == sorted(has)
+
+
+def test_the_shape_of_stats():
+    has = [
+        field.name
+        for model in (qgjob.Stats, qgjob.QueueStats, qgjob.SchedulerStats, qgjob.DeviceCounts)
+        for field in fields(model)
+    ]
+    assert sorted(words(row(CONTRACT, "stats"))) == sorted(has)
+
+
+@pytest.mark.parametrize("module", [jobs_pb2, fleet_pb2, agent_pb2])
+def test_services_and_methods(module):
+    for name, service in module.DESCRIPTOR.services_by_name.items():
+        assert set(words(row(CONTRACT, f"`{name}`"))) == {name} | {method.name for method in service.methods}
+
+
+def test_the_fields_of_a_submitted_job():
+    listed = re.search(r"Fields of a submitted job: `([^`]+)`", CONTRACT)
+    assert set(words(listed[0])) == {field.name for field in jobs_pb2.SubmitJobRequest.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize(
+    ("cell", "values"),
+    [
+        ("status of a job", enums.Status),
+        ("outcome of an attempt or a job", enums.Outcome),
+        ("class of an error", enums.ErrorClass),
+        ("why a job waits", enums.PendingCode),
+        ("device state: what it does", enums.DeviceState),
+        ("device health: whether it can be trusted", enums.DeviceHealth),
+        ("agent state", enums.AgentState),
+    ],
+)
+def test_closed_sets_of_words(cell: str, values: type[Enum]):
+    assert set(words(row(GLOSSARY, cell))) == {value.value for value in values}
+
+
+def test_priorities():
+    assert words(row(GLOSSARY, "priority")) == [priority.word for priority in enums.Priority]

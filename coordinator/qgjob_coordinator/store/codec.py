@@ -1,10 +1,11 @@
 """How a job lies in the store.
 
-`j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash, g gid,
-p priority, o order, mr max retries, f fingerprint, sb requirement signature, qd queue deadline, rn runs,
-ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent), tr and ir retries
-used, av devices to avoid, pz agents lost, u updated, oc outcome, ca completed; while there is a lease: l epoch,
-k token, ag agent, dv device, sa scheduled, st started, pr progress, rv revoked, ar round of the attempt.
+`j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
+content_hash), nd not deduplicated, g gid, p priority, o order, mr max retries, sb requirement signature, qd queue
+deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent),
+tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
+ca completed; while there is a lease: l epoch, k token, ag agent, dv device, sa scheduled, st started, pr progress,
+rv revoked, ar round of the attempt.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -38,6 +39,7 @@ TARGET_LETTER = {Target.EMULATOR: "e", Target.DEVICE: "d", Target.BROWSERSTACK: 
 LETTER_TARGET = {letter: target for target, letter in TARGET_LETTER.items()}
 
 _URL_SAFE = str.maketrans("+/", "-_")
+_quote = json.encoder.encode_basestring
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _loads = json.loads
 
@@ -85,9 +87,14 @@ def digest_key(idempotency_key: str) -> str:
     return _digest(idempotency_key, 18)
 
 
+@lru_cache(maxsize=65536)
+def _spec_head(app_version_id: str, target: Target) -> str:
+    return _dumps({"a": app_version_id, "g": target.value})[:-1] + ',"p":'
+
+
 def encode_spec(spec: JobSpec) -> str:
     """Line 1 of a job's text."""
-    d: dict[str, Any] = {"a": spec.app_version_id, "p": spec.test_path, "g": spec.target.value}
+    d: dict[str, Any] = {}
     if spec.labels:
         d["l"] = dict(spec.labels)
     if spec.env:
@@ -96,21 +103,35 @@ def encode_spec(spec: JobSpec) -> str:
         d["t"] = spec.timeout_ms
     if spec.queue_timeout_ms is not None:
         d["w"] = spec.queue_timeout_ms
-    if spec.no_dedup:
-        d["n"] = 1
-    return _dumps(d)
+    rest = "," + _dumps(d)[1:] if d else "}"
+    return f"{_spec_head(spec.app_version_id, spec.target)}{_quote(spec.test_path)}{rest}"
 
 
-def fingerprint(spec: JobSpec, sig: str) -> str:
-    """Equal for jobs that are equal: app version, path, target, requirements and environment (the org is the key's)."""
+def content_hash(spec: JobSpec, sig: str) -> str:
+    """Equal for a repeated submission of the same job.
+
+    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements and
+    environment; the org is the key's).
+    """
     env = _dumps(dict(spec.env)) if spec.env else ""
-    return _digest(f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}", 12)
+    equal = f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}"
+    labels = _dumps(dict(spec.labels)) if spec.labels else ""
+    return _digest(equal, 12) + _digest_of_rest(
+        spec.priority,
+        spec.max_retries,
+        spec.run_id,
+        spec.idempotency_key,
+        spec.not_before,
+        spec.timeout_ms,
+        spec.queue_timeout_ms,
+        spec.no_dedup,
+        labels,
+    )
 
 
-def content_hash(spec: JobSpec, sig: str, text: str) -> str:
-    """Equal for a repeated submission of the same job."""
-    rest = (spec.priority, spec.max_retries, spec.run_id, sig, spec.idempotency_key, spec.not_before, text)
-    return _digest("\x1f".join(map(str, rest)), 9)
+@lru_cache(maxsize=4096)
+def _digest_of_rest(*values: object) -> str:
+    return _digest("\x1f".join(map(str, values)), 6)
 
 
 def created_at(order: int) -> int:
@@ -149,11 +170,14 @@ def encode_record(
     error: JobError | None,
 ) -> str:
     """The part of an attempt's record that its report brings; the script adds the rest in front."""
-    counted = None
+    counted = "null"
     if result is not None:
-        counted = [result.passed, result.failed, result.skipped, result.duration_ms, result.summary]
-    pair = [error.error_class.value, error.message] if error else None
-    return _dumps([outcome.value, duration_ms, install_ms, counted, pair])[1:-1]
+        r = result
+        counted = f"[{r.passed},{r.failed},{r.skipped},{r.duration_ms},{_quote(r.summary)}]"
+    pair = f'["{error.error_class.value}",{_quote(error.message)}]' if error else "null"
+    duration = "null" if duration_ms is None else duration_ms
+    install = "null" if install_ms is None else install_ms
+    return f'"{outcome.value}",{duration},{install},{counted},{pair}'
 
 
 def _int(fields: Mapping[str, str], name: str) -> int | None:
@@ -193,7 +217,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         target=Target(spec["g"]),
         status=status,
         created_at=created_at(order),
-        updated_at=_int(fields, "u") or created_at(order),
+        updated_at=max(int(fields.get(name, 0)) for name in ("u", "sa", "st", "ca")) or created_at(order),
         max_retries=int(fields["mr"]),
         outcome=Outcome(fields["oc"]) if "oc" in fields else None,
         round=round_,

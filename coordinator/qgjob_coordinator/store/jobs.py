@@ -44,15 +44,14 @@ class JobStore:
         orders = self._orders(now, len(specs))
         for spec, own, order in zip(specs, own_ids, orders, strict=True):
             sig = codec.signature(spec.requirements)
-            text = codec.encode_spec(spec)
             gid = codec.group_id(spec.app_version_id, spec.target)
             if gid not in groups:
                 groups[gid] = spec
             deadline = "" if spec.queue_timeout_ms is None else now + spec.queue_timeout_ms
             rows += (
                 spec.ulid,
-                codec.content_hash(spec, sig, text),
-                "" if spec.no_dedup else codec.fingerprint(spec, sig),
+                codec.content_hash(spec, sig),
+                "" if spec.no_dedup else "1",
                 codec.digest_key(spec.idempotency_key) if spec.idempotency_key else "",
                 gid,
                 sig,
@@ -63,7 +62,7 @@ class JobStore:
                 deadline,
                 spec.run_id or "",
                 "1" if own else "",
-                text,
+                codec.encode_spec(spec),
             )
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
         for gid, spec in groups.items():

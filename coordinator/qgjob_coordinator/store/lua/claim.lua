@@ -53,7 +53,7 @@ while at <= #ARGV do
           got = got + 1
           local version = num(v[6] or 1) + 1
           call('HSET', key, 's', 's', 'k', token, 'l', ARGV[first - 5], 'ag', agent, 'dv', device, 'sa', now, 'n',
-            attempt, 'v', version, 'u', now)
+            attempt, 'v', version)
           later('SADD', P .. 'la:' .. agent, ulid)
           moved(gid, 'q', 's')
           event(ulid, version, 's', attempt, nil, device, agent)

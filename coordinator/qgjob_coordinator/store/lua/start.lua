@@ -12,7 +12,7 @@ for i = 2, #ARGV, 3 do
   if v[2] and v[3] == token and not v[4] then
     if v[1] == 's' then
       local version = num(v[5] or 1) + 1
-      call('HSET', key, 's', 'r', 'st', ARGV[i + 2], 'v', version, 'u', now)
+      call('HSET', key, 's', 'r', 'st', ARGV[i + 2], 'v', version)
       moved(v[6], 's', 'r')
       event(ulid, version, 'r', v[7], nil, v[8], v[9])
       word = 'APPLIED'

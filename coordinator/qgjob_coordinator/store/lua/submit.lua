@@ -1,7 +1,7 @@
 -- Accepts jobs of one org, all or none.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms); a group: gid, app version, target;
---         a job: ulid, content hash, fingerprint or '', idempotency digest or '', gid, requirement signature, priority,
+--         a job: ulid, content hash (begins with the fingerprint), '1' to deduplicate, idempotency digest or '', gid, requirement signature, priority,
 --         order, max retries, not_before or '', queue deadline or '', run or '', '1' if the caller chose the id, spec
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
 --         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
@@ -16,29 +16,30 @@ for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   jkeys[i] = P .. 'j:' .. ARGV[b]
   akeys[i] = P .. 'al:' .. ARGV[b]
-  prints[i] = ARGV[b + 2]
+  prints[i] = ARGV[b + 2] == '1' and string.sub(ARGV[b + 1], 1, PRINT) or ''
 end
 local some_exist = call('EXISTS', unpack(jkeys)) > 0
 local some_alias = call('EXISTS', unpack(akeys)) > 0
 local holders = call('HMGET', P .. 'dd', unpack(prints))
 local word, who = {}, {}
-local here, printed, keyed = {}, {}, {}
+local here, printed, keyed, aliased = {}, {}, {}, {}
 local all_new = true
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
-  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], ARGV[b + 2], ARGV[b + 3]
+  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], prints[i], ARGV[b + 3]
   local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
-  local alias = some_alias and call('GET', akeys[i]) or nil
+  local alias = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil
   local first = ik ~= '' and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
   if known and known ~= hash then return { 'CONFLICT', i } end
   if known then
     word[i], who[i], all_new = 'REPLAYED', ulid, false
   elseif alias then
-    word[i], who[i], all_new = 'DEDUP', alias, false
+    word[i], who[i], all_new = 'ALIAS', alias, false
   elseif first then
     word[i], who[i], all_new = 'KEYED', first, false
   elseif print ~= '' and (holders[i] or printed[print]) then
     word[i], who[i], all_new = 'DEDUP', holders[i] or printed[print], false
+    if ARGV[b + 12] == '1' then aliased[ulid] = who[i] end
   else
     word[i], who[i] = 'NEW', ulid
     here[ulid] = hash
@@ -52,13 +53,10 @@ local texts, grown = {}, {}
 for i = 1, jobs do
   if word[i] == 'NEW' then
     local b = base + (i - 1) * WIDTH
-    local ulid, print, ik, gid, sig = ARGV[b], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
+    local ulid, print, ik, gid, sig = ARGV[b], prints[i], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
     local priority, order, not_before, deadline, run = ARGV[b + 6], ARGV[b + 7], ARGV[b + 9], ARGV[b + 10], ARGV[b + 11]
     call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
-    if print ~= '' then
-      call('HSET', jkeys[i], 'f', print)
-      later('HSET', P .. 'dd', print, ulid)
-    end
+    if print ~= '' then later('HSET', P .. 'dd', print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
     if deadline ~= '' then
       call('HSET', jkeys[i], 'qd', deadline)
@@ -142,7 +140,8 @@ for i = 1, jobs do
     end
     if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid, 'PX', alias_ttl) end
   end
-  answer[#answer + 1] = word[i]
+  -- An alias is a late replay: what it asked for was done when it came first.
+  answer[#answer + 1] = word[i] == 'ALIAS' and 'DEDUP' or word[i]
   answer[#answer + 1] = who[i]
 end
 write_events()

@@ -1,6 +1,6 @@
 -- The end of an attempt: its record, the verdict or the way back to the queue. Needs lib/org.
-local FIELDS = { 's', 'l', 'k', 'rv', 'n', 'r', 'v', 'g', 'p', 'o', 'mr', 'tr', 'ir', 'f', 'sb', 'av', 'ag', 'dv',
-  'sa', 'st', 'qd', 'pz', 'ar', 'nb' }
+local FIELDS = { 's', 'l', 'k', 'rv', 'n', 'r', 'v', 'g', 'p', 'o', 'mr', 'tr', 'ir', 'h', 'sb', 'av', 'ag', 'dv',
+  'sa', 'st', 'qd', 'pz', 'ar', 'nb', 'nd' }
 
 -- A job's fields by name; nil when there is no such job.
 local function load(ulid)
@@ -13,6 +13,7 @@ local function load(ulid)
   j.v = num(j.v or 1) + 1
   j.r = j.r or '1'
   j.n = j.n or '0'
+  if not j.nd then j.f = string.sub(j.h, 1, PRINT) end
   return j
 end
 
@@ -66,7 +67,7 @@ local function clear_lease(ulid) call('HDEL', P .. 'j:' .. ulid, unpack(LEASE)) 
 local owned = {}
 -- The verdict. `letter`: c, f or x.
 local function verdict(j, now, letter, outcome)
-  call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome, 'ca', now, 'u', now, 'v', j.v)
+  call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome, 'ca', now, 'v', j.v)
   later('ZREM', P .. 'ix:a', j.ulid)
   later('ZADD', P .. 'ix:' .. letter, j.o, j.ulid)
   if j.qd then later('ZREM', P .. 'qx', j.ulid) end

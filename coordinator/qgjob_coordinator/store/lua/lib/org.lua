@@ -3,6 +3,7 @@ local P = KEYS[1]
 local call = redis.call
 
 local CLASS = 2251799813685248   -- 2^51: one priority class above all ages
+local PRINT = 16                 -- characters of a content hash that are the fingerprint
 local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
 
 local function bool(x) if x then return true end return false end

@@ -23,23 +23,23 @@ from redis import Redis
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import CHARGES
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
-from qgjob_coordinator.store.types import DeviceClaim, Ending, Release, ReleaseCharge
+from qgjob_coordinator.store.types import DeviceClaim, Release, ReleaseCharge
 from tests.fakes.jobs import NOW, ending, ulid
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
 from tests.integration.store.side_by_side import Call, SideBySide
 
 ORGS = ("acme", "globex")
-AGENTS = ("agent-1", "agent-2", "agent-3")
+AGENTS = ("agent-1", "agent-2")
 COORDINATORS = ("c-1", "c-2")
-IDS = 14
-"""Few ids, so that they meet again."""
+JOBS = 16
+"""An org that has so many takes no more until some are removed."""
 
 # A repeated renewal renews again; a batch that gave something to one device may move what another is told.
 NOT_REPEATABLE = {"renew", "claim"}
 
 pick = st.integers(0, 40)
-orgs = st.sampled_from(ORGS)
+orgs = st.sampled_from(("acme", "acme", "acme", "globex"))
 agents = st.sampled_from(AGENTS)
 skews = st.sampled_from((0, 0, 0, -1500, 1500))
 shares = st.sampled_from((0.0, 0.25, 0.9999999, 1.0, 0.1 + 0.2))
@@ -48,7 +48,7 @@ maybe_number = st.none() | st.integers(0, 3)
 specs = st.builds(
     JobSpec,
     org_id=st.just("acme"),  # the rule puts its own
-    ulid=st.integers(1, IDS).map(ulid),
+    ulid=st.sampled_from(("new", "new", "new", "new", "old")),  # the rule puts one
     app_version_id=st.sampled_from(("v1", "v1", "v2")),
     test_path=st.sampled_from(("tests/a.spec.ts", "tests/b.spec.ts", "tests/ü b.spec.ts")),
     priority=st.sampled_from(Priority),
@@ -109,6 +109,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = NOW
         self.granted: list[Held] = []
         self._tokens = 0
+        self._ids = 0
 
     def teardown(self) -> None:
         try:
@@ -130,6 +131,11 @@ class StoreMachine(RuleBasedStateMachine):
         if not jobs:
             raise NothingThereError
         return jobs[n % len(jobs)]
+
+    def _ulid(self, *, old: bool) -> str:
+        """An id that nobody has, or the last one."""
+        self._ids += not old or not self._ids
+        return ulid(self._ids)
 
     def _lease(self, n: int, *, live: bool) -> Held:
         """One that is held now, or any that ever was."""
@@ -156,8 +162,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @step(org_id=orgs, new=st.lists(specs, min_size=1, max_size=4), own=st.booleans(), skew=skews)
     def submit(self, org_id: str, new: list[JobSpec], own: bool, skew: int) -> None:
+        if len(self.both.orgs[org_id].jobs) >= JOBS:
+            return
         for spec in new:
             spec.org_id = org_id
+            spec.ulid = self._ulid(old=spec.ulid == "old")
         self._do(org_id, "submit", new, [own] * len(new), self.now + skew)
 
     @step(
@@ -200,10 +209,6 @@ class StoreMachine(RuleBasedStateMachine):
     def open(self, agent_id: str, change: int, instance: str, coordinator: str) -> None:
         self._do(None, "open", agent_id, instance, self._epoch(agent_id, change), coordinator, self.now)
 
-    @step(agent_id=agents, change=st.sampled_from((0, 0, 0, -1)))
-    def renew(self, agent_id: str, change: int) -> None:
-        self._do(None, "renew", agent_id, self._epoch(agent_id, change), self.now)
-
     @step(
         agent_id=agents,
         change=st.sampled_from((0, 0, 0, -1)),
@@ -215,13 +220,34 @@ class StoreMachine(RuleBasedStateMachine):
         seen = -1 if counter is None else (session.counter if session else 1) + counter
         self._do(None, "observe", agent_id, self._epoch(agent_id, change), seen, state)
 
-    @step(agent_id=agents, change=st.sampled_from((0, 0, -1)), named=st.sets(orgs, min_size=1))
-    def admit(self, agent_id: str, change: int, named: set[str]) -> None:
-        self._do(None, "admit", agent_id, self._epoch(agent_id, change), sorted(named))
+    @step(
+        agent_id=agents,
+        what=st.sampled_from(("renew", "admit", "admit", "swept")),
+        change=st.sampled_from((0, 0, 0, -1)),
+        named=st.sets(orgs, min_size=1),
+    )
+    def session(self, agent_id: str, what: str, change: int, named: set[str]) -> None:
+        self._do(None, what, agent_id, self._epoch(agent_id, change), self.now if what == "renew" else sorted(named))
 
-    @step(agent_id=agents, change=st.sampled_from((0, 0, -1)), named=st.sets(orgs, min_size=1))
-    def swept(self, agent_id: str, change: int, named: set[str]) -> None:
-        self._do(None, "swept", agent_id, self._epoch(agent_id, change), sorted(named))
+    @step(
+        org_id=orgs,
+        n=pick,
+        agent_id=agents,
+        device=st.integers(1, 2),
+        started=st.sampled_from((True, True, False)),
+    )
+    def serve(self, org_id: str, n: int, agent_id: str, device: int, started: bool) -> None:
+        """Work as it goes when nobody is careless."""
+        self._serve(org_id, n, agent_id, device, started=started)
+
+    def _serve(self, org_id: str, n: int, agent_id: str, device: int, *, started: bool) -> None:
+        one = self._device_claim(org_id, n, agent_id, device, 2, 0, None, noise=False)
+        one.epoch = max(one.epoch, self.both.orgs[org_id].floors.get(agent_id, 0))
+        before = len(self.granted)
+        self._claim(org_id, [one], None)
+        if started:
+            granted = [(h.ulid, h.token, self.now) for h in self.granted[before:]]
+            self._do(org_id, "start", granted, self.now)
 
     @step(
         org_id=orgs,
@@ -280,7 +306,7 @@ class StoreMachine(RuleBasedStateMachine):
         return f"t{self._tokens}"
 
     @precondition(lambda self: self.granted)
-    @step(agent_id=agents, change=st.sampled_from((0, 0, 0, -1)), hidden=st.sets(st.integers(0, 4)), share=shares)
+    @step(agent_id=agents, change=st.sampled_from((0, 1, 1, -1)), hidden=st.sets(st.integers(0, 4)), share=shares)
     def adopt(self, agent_id: str, change: int, hidden: set[int], share: float) -> None:
         """A session that shows what it has, or forgets some, or shows what was never its own."""
         epoch = self._epoch(agent_id, change)
@@ -289,7 +315,7 @@ class StoreMachine(RuleBasedStateMachine):
             shown = [(h.ulid, h.token) for i, h in enumerate(own[-5:]) if i not in hidden]
             self._do(org_id, "adopt", agent_id, epoch, shown, self.now, share)
 
-    @step(org_id=orgs, agent_id=agents, change=st.sampled_from((0, 0, 0, -1)), share=shares)
+    @step(org_id=orgs, agent_id=agents, change=st.sampled_from((0, 0, 1, -1)), share=shares)
     def sweep(self, org_id: str, agent_id: str, change: int, share: float) -> None:
         self._do(org_id, "sweep", agent_id, self._epoch(agent_id, change), self.now, share)
 
@@ -300,31 +326,29 @@ class StoreMachine(RuleBasedStateMachine):
         h = self._lease(n, live=live)
         self._do(h.org_id, "start", [(h.ulid, h.token, self.now + skew)], self.now)
 
-    @step(
-        n=pick,
-        live=st.sampled_from((True, True, True, False)),
-        way=ways_to_end,
-        share=shares,
-        install=st.sampled_from((None, None, 3000)),
-        result=results,
-        twice=st.booleans(),
-    )
+    @step(n=pick, way=ways_to_end, share=shares, install=st.sampled_from((None, 3000)), result=results)
     def finish(
-        self,
-        n: int,
-        live: bool,
-        way: tuple[Outcome, Charge | None],
-        share: float,
-        install: int | None,
-        result: TestResult | None,
-        twice: bool,
+        self, n: int, way: tuple[Outcome, Charge | None], share: float, install: int | None, result: TestResult | None
     ) -> None:
-        h = self._lease(n, live=live)
+        self._finish(self._lease(n, live=True), way, 1, share=share, install_ms=install, result=result)
+
+    @step(n=pick, way=ways_to_end, times=st.integers(1, 2), share=shares)
+    def finish_anything(self, n: int, way: tuple[Outcome, Charge | None], times: int, share: float) -> None:
+        self._finish(self._lease(n, live=times == 2), way, times, share=share)
+
+    @step(org_id=orgs, n=pick, agent_id=agents, way=ways_to_end, share=shares)
+    def serve_to_the_end(
+        self, org_id: str, n: int, agent_id: str, way: tuple[Outcome, Charge | None], share: float
+    ) -> None:
+        before = len(self.granted)
+        self._serve(org_id, n, agent_id, 1, started=True)
+        for held in self.granted[before:]:
+            self._finish(held, way, 1, share=share)
+
+    def _finish(self, held: Held, way: tuple[Outcome, Charge | None], times: int, **details: Any) -> None:
         outcome, charge = way
-        one: Ending = ending(
-            h.ulid, h.token, outcome, self.now, charge=charge, share=share, install_ms=install, result=result
-        )
-        self._do(h.org_id, "finish", [one, one] if twice else [one], self.now)
+        one = ending(held.ulid, held.token, outcome, self.now, charge=charge, **details)
+        self._do(held.org_id, "finish", [one] * times, self.now)
 
     @step(
         n=st.lists(pick, min_size=1, max_size=2),
@@ -345,29 +369,26 @@ class StoreMachine(RuleBasedStateMachine):
 
     # Time.
 
-    @step(ms=st.sampled_from((1, 700, 2500, 30_000)))
+    @step(ms=st.sampled_from((1, 700, 2500)))
     def tick(self, ms: int) -> None:
         self.now += ms
 
-    @step(org_id=orgs, limit=st.sampled_from((1, 1000)), skew=skews)
-    def promote(self, org_id: str, limit: int, skew: int) -> None:
-        self._do(org_id, "promote", self.now + skew, limit)
+    @step(org_id=orgs, ahead=st.sampled_from((-1500, 0, 1000, 30_000)), limit=st.sampled_from((1, 1000)))
+    def promote(self, org_id: str, ahead: int, limit: int) -> None:
+        self._do(org_id, "promote", self.now + ahead, limit)
 
-    @step(org_id=orgs, all_of_them=st.booleans())
-    def expire(self, org_id: str, all_of_them: bool) -> None:
+    @step(org_id=orgs, ahead=st.sampled_from((0, 4000, 30_000)), all_of_them=st.booleans())
+    def expire(self, org_id: str, ahead: int, all_of_them: bool) -> None:
         """Those whose deadline has come, or everybody."""
         error = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
         jobs = [j for j in self.both.orgs[org_id].jobs.values() if all_of_them or j.watched]
-        self._do(org_id, "expire", [(j.spec.ulid, error) for j in jobs], self.now)
+        self._do(org_id, "expire", [(j.spec.ulid, error) for j in jobs], self.now + ahead)
 
-    @step(
-        org_id=orgs,
-        status=st.sampled_from([s for s in Status if s.final]),
-        age=st.sampled_from((0, 3000)),
-        limit=st.sampled_from((1, 100)),
-    )
-    def retire(self, org_id: str, status: Status, age: int, limit: int) -> None:
-        self._do(org_id, "retire", status, self.now - age, 0, limit)
+    @step(org_id=orgs, n=pick, age=st.sampled_from((-1, 3000)), limit=st.sampled_from((1, 100, 100)))
+    def retire(self, org_id: str, n: int, age: int, limit: int) -> None:
+        status = self._job(org_id, n).status
+        if status.final:
+            self._do(org_id, "retire", status, self.now - age, 0, limit)
 
     @step(org_id=orgs)
     def tidy(self, org_id: str) -> None:
@@ -412,7 +433,7 @@ class TestStoreMachine(StoreMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 110)]
     settings = settings(
-        max_examples=5000 if NIGHTLY else 60,
+        max_examples=5000 if NIGHTLY else 220,
         stateful_step_count=200 if NIGHTLY else 80,
         report_multiple_bugs=False,
     )

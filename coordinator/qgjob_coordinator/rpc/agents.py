@@ -70,7 +70,14 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         writer = asyncio.create_task(self._write(live, context))
         why = "the coordinator stops"
         try:
-            done, _ = await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
+            done: set[asyncio.Task[None]] = set()
+            while not done:
+                # A stream whose peer is gone is not always ended: the silence tells.
+                if live.session.silent_ms() > live.session.times.lease_ms:
+                    why = "no heartbeat came for a whole lease"
+                    return
+                pause = live.session.times.session_timeout_ms / 1000
+                done, _ = await asyncio.wait({reader, writer}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             why = "the stream ended" if reader in done else "the session was ended"
             for task in done:
                 task.result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +14,7 @@ import structlog
 
 from qgjob_coordinator.errors import QgjobError
 from qgjob_coordinator.rpc.status import abort
+from qgjob_coordinator.service.validation import is_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
 REQUEST_ID = "x-request-id"
@@ -63,10 +66,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _unary(self, call: Callable[[Any, Context], Awaitable[Any]], key: tuple[str, str, str]) -> Any:
         async def unary(request: Any, context: Context) -> Any:
             watch = _Call(self._telemetry, key)
+            structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
-                return await call(request, context)
+                async with asyncio.timeout(context.time_remaining()):
+                    return await call(request, context)
             except QgjobError as e:
                 watch.code = await _fail(context, e, key)
+            except TimeoutError:
+                watch.code = "DEADLINE_EXCEEDED"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{key[2]} took longer than the caller allowed")
             except BaseException:
                 watch.code = "UNKNOWN"
                 raise
@@ -78,6 +86,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _answers(self, call: Callable[[Any, Context], AsyncIterator[Any]], key: tuple[str, str, str]) -> Any:
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
             watch = _Call(self._telemetry, key)
+            structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
                 async for message in call(request, context):
                     yield message
@@ -130,7 +139,17 @@ class _Call:
 
 async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) -> str:
     """Ends the call with the error; never returns normally."""
-    given = next((v for k, v in context.invocation_metadata() or () if k == REQUEST_ID), None)
-    request_id = str(given) if given else secrets.token_hex(8)
-    log.info("call_refused", method=key[2], error=error.short, message=error.message, request_id=request_id)
+    log.info("call_refused", method=key[2], error=error.short, message=error.message)
     await abort(context, error)
+
+
+_prefix = secrets.token_hex(4)
+_numbers = itertools.count(1)
+
+
+def _request_id(context: Context) -> str:
+    """The caller's x-request-id where it is an id, else one of our own."""
+    for name, value in context.invocation_metadata() or ():
+        if name == REQUEST_ID and isinstance(value, str) and is_id(value):
+            return value
+    return f"{_prefix}-{next(_numbers):x}"

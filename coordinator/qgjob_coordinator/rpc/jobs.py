@@ -146,7 +146,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         """A snapshot, then every change."""
         principal = await self._identify(context)
         wanted = self._s.watching.filter(principal, request.org_id, request.run_id, request.job_ids)
-        async for event in self._s.watching.watch(wanted, request.cursor or None):
+        async for event in self._s.watching.watch(wanted, request.cursor or None, lambda: not context.done()):
             yield pb.WatchJobsResponse(
                 event=_WATCH[event.kind],
                 cursor=event.cursor,
@@ -161,7 +161,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         attempt = request.attempt if request.HasField("attempt") else None
         principal = await self._identify(context)
         async for piece in self._s.tailing.tail(
-            principal, request.job_id, attempt, request.offset, follow=request.follow
+            principal, request.job_id, attempt, request.offset, lambda: not context.done(), follow=request.follow
         ):
             yield pb.TailLogsResponse(
                 attempt=piece.attempt, offset=piece.offset, data=piece.data, skipped=piece.skipped

@@ -82,10 +82,12 @@ class JobService:
             flusher = Flusher(lambda items: self._write_each(org_id, items), MAX_JOBS)
             self._flushers[org_id] = flusher
         try:
-            return await flusher.put((spec, own))
+            accepted = await flusher.put((spec, own))
         finally:
             if flusher.idle:
                 self._flushers.pop(spec.org_id, None)
+        self._log_accepted([accepted])
+        return accepted
 
     async def submit_many(self, principal: Principal, submissions: Sequence[Submission]) -> list[Accepted]:
         """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError."""
@@ -109,9 +111,17 @@ class JobService:
                 )
         principal.require_org(org_id, f"org {org_id}")
         try:
-            return await self._write(org_id, specs, owned)
+            accepted = await self._write(org_id, specs, owned)
         except SubmitConflictError as e:
             raise _id_conflict(specs[e.index], f"jobs[{e.index}].job_id") from None
+        self._log_accepted(accepted)
+        return accepted
+
+    def _log_accepted(self, accepted: Sequence[Accepted]) -> None:
+        if self._log_transitions:
+            for a in accepted:
+                if a.created:
+                    log.info("job_queued", job_id=a.job.job_id, target=a.job.target.value, run_ids=a.job.run_ids)
 
     async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
         """Writes lone submissions together; one with a taken id fails alone."""
@@ -144,8 +154,6 @@ class JobService:
     def _accepted(self, spec: JobSpec, s: Submitted, known: dict[str, Job], now: int) -> Accepted:
         if s.word is SubmitWord.NEW and s.order is not None:
             self._telemetry.submitted[spec.target.value] += 1
-            if self._log_transitions:
-                log.info("job_queued", job_id=spec.job_id, target=spec.target.value, run_id=spec.run_id)
             return Accepted(fresh_job(spec, now), created=True)
         job = known.get(s.ulid)
         if job is None:

@@ -72,10 +72,13 @@ class Session:
         """The agent was heard and its session renewed."""
         self._last_beat = time.monotonic()
 
+    def silent_ms(self) -> float:
+        """How long ago the session was renewed."""
+        return (time.monotonic() - self._last_beat) * 1000
+
     def live(self) -> bool:
         """Whether it may get new work: not ended, and renewed within the session timeout."""
-        silent_ms = (time.monotonic() - self._last_beat) * 1000
-        return self.refused is None and silent_ms < self.times.session_timeout_ms
+        return self.refused is None and self.silent_ms() < self.times.session_timeout_ms
 
     def wanting(self, refill_at: int, now: int) -> list[DeviceView]:
         """Devices that would take work now: they hold at most `refill_at` attempts and nothing keeps them back."""

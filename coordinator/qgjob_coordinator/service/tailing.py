@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from qgjob_coordinator.errors import InvalidError, NotFoundError
@@ -34,9 +34,17 @@ class Tailing:
         self._hub = hub
 
     async def tail(
-        self, principal: Principal, job_id: object, attempt: int | None, offset: int, *, follow: bool
+        self,
+        principal: Principal,
+        job_id: object,
+        attempt: int | None,
+        offset: int,
+        alive: Callable[[], bool],
+        *,
+        follow: bool,
     ) -> AsyncIterator[LogPiece]:
-        """Pieces in order. With `follow`, until the attempt ended; without a number, until the verdict.
+        """Pieces in order. With `follow`, until the attempt ended; without a number, until the verdict. Ends when the
+        caller is not `alive` any more.
 
         Raises InvalidError, NotFoundError (job or attempt), StoreUnavailableError.
         """
@@ -49,7 +57,7 @@ class Tailing:
         at = offset
         number = attempt
         try:
-            while True:
+            while alive():
                 changed.clear()
                 job = await self._job(org_id, ulid, str(job_id))
                 if number is None and job.attempts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -79,8 +79,8 @@ class Watching:
             ulids.add(ulid)
         return Filter(org, run, frozenset(ulids))
 
-    async def watch(self, wanted: Filter, cursor: str | None) -> AsyncIterator[WatchEvent]:
-        """Events for ever. Raises InvalidError for a cursor that is none, StoreUnavailableError."""
+    async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:
+        """Events while the caller is there (an abandoned call is not always cancelled). Raises InvalidError for a cursor that is none, StoreUnavailableError."""
         changed = self._hub.subscribe(wanted.org_id)
         try:
             position = await self._resume(wanted.org_id, cursor) if cursor else None
@@ -93,7 +93,7 @@ class Watching:
                     versions[job.ulid] = job.version
                     yield WatchEvent(WatchKind.SNAPSHOT, self._cursor(position), job)
                 yield WatchEvent(WatchKind.READY, self._cursor(position))
-            while True:
+            while alive():
                 changed.clear()
                 entries = await self._store.events.after(wanted.org_id, position)
                 for id_, transitions in entries:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from qgjob.cli import settings as cli_settings
+from qgjob.cli.dotenv import Environment
 from qgjob_agent.config import AgentConfig, DeviceConfig
 from qgjob_coordinator.config import PREFIX, Settings
 
@@ -112,3 +114,13 @@ def test_the_agent_settings_of_env_example_exist():
     assert set(section) - {"QGJOB_AGENT_CONFIG"} <= known
     assert AgentConfig(agent_id="any").drain_seconds == float(section["DRAIN_SECONDS"])
     assert AgentConfig(agent_id="any").runner == section["RUNNER"]
+
+
+def test_the_client_settings_of_env_example_are_those_of_the_cli_with_their_defaults(tmp_path):
+    section = env_section("Clients")
+    resolved = cli_settings.resolve({}, Environment({}), tmp_path, tmp_path / "none.toml")
+    defaults = {f"QGJOB_{setting.name.upper()}": setting.value for setting in resolved}
+    assert set(section) == set(defaults)
+    for name, listed in section.items():
+        default = defaults[name]
+        assert default is None if listed is None else type(default)(listed) == default

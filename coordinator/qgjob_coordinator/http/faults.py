@@ -49,13 +49,15 @@ def _fault(error: Mapping[str, Any]) -> str:
     kind, given = error["type"], error.get("input")
     if kind == "extra_forbidden":
         return "is no field of this request; /docs lists them"
-    if kind == "missing":
+    if kind == "missing" or (kind == "string_type" and given is None):
         return "is required"
     if kind in _KINDS:
         return f"{shown(given)} {_KINDS[kind]}"
     context = error.get("ctx", {})
     if kind == "literal_error":
         return f"{shown(given)} is unknown; use {context['expected']}"
-    if kind in ("greater_than_equal", "less_than_equal"):
-        return f"{given} is out of range; {error['msg'].lower()}"
+    if kind == "greater_than_equal":
+        return f"{shown(given)} is out of range; use at least {context['ge']}"
+    if kind == "less_than_equal":
+        return f"{shown(given)} is out of range; use at most {context['le']}"
     return str(error["msg"])

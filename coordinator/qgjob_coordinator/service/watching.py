@@ -80,7 +80,10 @@ class Watching:
         return Filter(org, run, frozenset(ulids))
 
     async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:
-        """Events while the caller is there (an abandoned call is not always cancelled). Raises InvalidError for a cursor that is none, StoreUnavailableError."""
+        """Events while the caller is `alive`: an abandoned call is not always cancelled.
+
+        Raises InvalidError for a cursor that is none, StoreUnavailableError.
+        """
         changed = self._hub.subscribe(wanted.org_id)
         try:
             position = await self._resume(wanted.org_id, cursor) if cursor else None

@@ -1,0 +1,85 @@
+"""The HTTP application in this process, over the session's store, without agents and loops."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from qgjob_coordinator.http.api import create_app
+from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.session import Times
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.submission import Defaults
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+ORIGIN = "https://ci.example"
+TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
+
+
+@dataclass(slots=True)
+class Switch:
+    """Whether the coordinator is stopping."""
+
+    draining: bool = False
+
+
+def compose(store: Store, switch: Switch) -> Services:
+    """The services as the composition root makes them."""
+    telemetry, hub = Telemetry(), Hub()
+    reader = FleetReader(store)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+
+    async def settled() -> None:
+        return None
+
+    jobs = JobService(
+        store,
+        hub,
+        telemetry,
+        Pending(store, reader, None),
+        Defaults(),
+        sessions.revoke,
+        log_transitions=False,
+    )
+    return Services(
+        jobs=jobs,
+        fleet=FleetService(store, reader, sessions, hub, settled),
+        reader=reader,
+        overview=Overview(store, reader, telemetry, []),
+        store=store,
+        telemetry=telemetry,
+        draining=lambda: switch.draining,
+        allowed_origins=(ORIGIN,),
+    )
+
+
+@pytest.fixture
+def switch() -> Switch:
+    return Switch()
+
+
+@pytest.fixture
+def services(store: Store, switch: Switch) -> Services:
+    return compose(store, switch)
+
+
+@pytest.fixture
+def app(services: Services) -> FastAPI:
+    return create_app(services)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:3000") as client:
+        yield client

@@ -139,6 +139,8 @@ async def _serve(config: AgentConfig, driver: Driver, session: Session, log: Any
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+    if driver.failure is not None:
+        raise driver.failure
     if not speaking.cancelled():
         speaking.result()
 

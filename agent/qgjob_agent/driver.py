@@ -63,6 +63,7 @@ class Driver:
         self._wake: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self.stopped = asyncio.Event()
+        self.failure: Exception | None = None
         self._do: dict[type[Any], Callable[[Any], None]] = {
             do.Install: self._install,
             do.Start: self._start,
@@ -97,7 +98,11 @@ class Driver:
             self._do[kind] = upstream.send
 
     def dispatch(self, event: Event) -> None:
-        """Takes an event. What the shells say while instructions are carried out waits its turn."""
+        """Takes an event. What the shells say while instructions are carried out waits its turn.
+
+        An error here is a fault of the program, and after it nobody knows what was done: the agent ends, its
+        supervisors go on, and the next daemon finds them.
+        """
         events = self._events
         events.append(event)
         if self._handling:
@@ -113,6 +118,10 @@ class Driver:
                     if transitions.enabled:
                         transitions.instruction(instruction)
                     table[type(instruction)](instruction)
+        except Exception as error:
+            self.failure = error
+            self.stopped.set()
+            raise
         finally:
             self._handling = False
 
@@ -178,7 +187,10 @@ class Driver:
 
     def _renew_lease(self, told: do.RenewLease) -> None:
         self._lease = LeaseTime(told.confirmed_at, told.window_seconds, told.grace_seconds)
-        self._lease_file.write(self._lease)
+        try:
+            self._lease_file.write(self._lease)
+        except OSError as error:  # the supervisors go by what they know, and end their trees too early at worst
+            self._transitions.note(do.Note(do.Level.WARNING, "lease_not_written", {"error": str(error)}))
 
     def lease_time(self) -> LeaseTime:
         """Until when trees may live, as the supervisors are told."""

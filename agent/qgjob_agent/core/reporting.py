@@ -37,7 +37,7 @@ def flush(state: State) -> None:
         reports = state.outbox.take_unsent()
         if reports:
             state.out.append(SendReports(state.session.epoch, reports))
-    state.last_flush_at = state.now
+            state.last_flush_at = state.now
 
 
 def persist(state: State) -> None:

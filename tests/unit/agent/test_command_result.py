@@ -1,0 +1,124 @@
+"""What a finished command means, however strange the file is that its test left."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.command_result import event_of_result
+from qgjob_agent.core.events import AttemptFinished, AttemptKilled
+from qgjob_agent.core.values import DeathCause, Finished, Outcome
+from qgjob_agent.executions import Execution, ExecutionResult
+from tests.fakes.agent_core import assignment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def execution(tmp_path: Path) -> Execution:
+    return Execution.new(tmp_path, assignment("t1"))
+
+
+def result(ended_by: str = names.EXIT, code: int | None = 0, number: int | None = None, **more: str) -> ExecutionResult:
+    return ExecutionResult(ended_by, code, number, more.get("cause"), more.get("error"), 100, 350, 250)
+
+
+def finished(execution: Execution, how: ExecutionResult) -> Finished:
+    event = event_of_result("t1", how, execution)
+    assert isinstance(event, AttemptFinished)
+    return event.finished
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "error"),
+    [
+        (result(), Outcome.PASSED, None),
+        (result(code=1), Outcome.TEST_FAILED, "exit code 1"),
+        (result(code=None, number=6), Outcome.APP_CRASHED, "ended by SIGABRT"),
+        (result(names.TIMEOUT, None, 9), Outcome.TIMED_OUT, "killed after 0.2 s, its time limit being over"),
+        (result(names.SILENCE, None, 9), Outcome.TIMED_OUT, "killed after 0.2 s, having printed nothing for too long"),
+        (result(names.TIMEOUT, 0), Outcome.TIMED_OUT, "killed after 0.2 s, its time limit being over"),
+        (
+            result(names.NOT_STARTED, 127, error="x: no such file"),
+            Outcome.DEVICE_ERROR,
+            "not startable: x: no such file",
+        ),
+    ],
+)
+def test_outcomes(execution: Execution, how: ExecutionResult, outcome: Outcome, error: str | None) -> None:
+    told = finished(execution, how)
+    assert (told.outcome, told.error) == (outcome, error)
+    assert (told.started_at_ms, told.ended_at_ms, told.duration_ms) == (100, 350, 250)
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        (result(names.CANCELLED, None, 15, cause="revoked"), DeathCause.REVOKED),
+        (result(names.CANCELLED, None, 15), None),
+        (result(names.LEASE, None, 9), DeathCause.LEASE_LOST),
+    ],
+)
+def test_what_was_ended_by_order_has_no_verdict(
+    execution: Execution, how: ExecutionResult, cause: DeathCause | None
+) -> None:
+    event = event_of_result("t1", how, execution)
+    assert isinstance(event, AttemptKilled)
+    assert (event.cause, event.ended_at_ms) == (cause, 350)
+
+
+def test_the_last_line_says_why(execution: Execution) -> None:
+    (execution.path / names.OUTPUT).write_bytes(b"x" * 9_000 + b"\nfirst\n\x1b[31mAssertionError: 3 != 4\x1b[0m\n \n")
+    assert finished(execution, result(code=1)).error == "exit code 1: [31mAssertionError: 3 != 4[0m"
+
+
+def test_own_counts_are_taken(execution: Execution) -> None:
+    told = {"passed": 3, "failed": 1, "skipped": 2, "summary": "3 of\n6 \x1b[0m"}
+    (execution.output_dir / "result.json").write_text(json.dumps(told))
+    counts = finished(execution, result(code=1)).result
+    assert counts is not None
+    assert (counts.passed, counts.failed, counts.skipped, counts.duration_ms) == (3, 1, 2, 250)
+    assert counts.summary == "3 of6 [0m"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"nonsense",
+        b"[1, 2]",
+        b'{"passed": "3"}',
+        b'{"passed": -1}',
+        b'{"passed": true}',
+        b'{"passed": 1e9}',
+        b'{"passed": 99999999999999999999}',
+        b"[" * 60_000,
+        b'{"passed": 3, "summary": "' + b"x" * 70_000 + b'"}',
+    ],
+    ids=lambda content: repr(content[:20]),
+)
+def test_strange_counts_are_left_alone(execution: Execution, content: bytes) -> None:
+    (execution.output_dir / "result.json").write_bytes(content)
+    counts = finished(execution, result()).result
+    assert counts is not None
+    assert (counts.passed, counts.failed, counts.summary) == (1, 0, "passed")
+
+
+def test_counts_are_not_read_through_a_link(execution: Execution, tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text('{"passed": 7}')
+    (execution.output_dir / "result.json").symlink_to(tmp_path / "secret.json")
+    counts = finished(execution, result()).result
+    assert counts is not None
+    assert counts.passed == 1
+
+
+def test_a_pipe_in_place_of_counts_blocks_nobody(execution: Execution) -> None:
+    os.mkfifo(execution.output_dir / "result.json")
+    counts = finished(execution, result()).result
+    assert counts is not None
+    assert counts.passed == 1

@@ -1,0 +1,157 @@
+"""Settings: where they come from, which wins, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qgjob_agent.config import AgentConfig, load_config
+from qgjob_agent.core.values import Target
+from qgjob_agent.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def load(tmp_path: Path, toml: str = "", dotenv: str = "", **environ: str) -> AgentConfig:
+    file = tmp_path / "etc" / "agent.toml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(toml)
+    (tmp_path / ".env").write_text(dotenv)
+    return load_config(file, {"AGENT_ID": "agent-1"} | environ, tmp_path)
+
+
+def test_defaults(tmp_path: Path) -> None:
+    config = load_config(None, {"QGJOB_AGENT_ID": "agent-2"}, tmp_path)
+    assert config.coordinator == ("localhost:50051",)
+    assert [facts.device_id for facts in config.device_facts] == [
+        *("emulator-2", "device-2", "browserstack-1", "browserstack-2")
+    ]
+    assert (config.drain_seconds, config.simulated.install_seconds, config.simulated.test_seconds) == (30, 3, (1, 3))
+    assert config.runner == "simulated"
+    assert config.state_path.parts[-3:] == ("qgjob", "agents", "agent-2")
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({}, 30),
+        ({"toml": "drain_seconds = 1"}, 1),
+        ({"toml": "drain_seconds = 1", "dotenv": "DRAIN_SECONDS=2"}, 2),
+        ({"toml": "drain_seconds = 1", "dotenv": "DRAIN_SECONDS=2", "DRAIN_SECONDS": "3"}, 3),
+        ({"dotenv": "QGJOB_DRAIN_SECONDS=2", "DRAIN_SECONDS": "3"}, 2),
+        ({"DRAIN_SECONDS": "3", "QGJOB_DRAIN_SECONDS": "4"}, 4),
+    ],
+)
+def test_which_source_wins(tmp_path: Path, sources: dict[str, str], expected: float) -> None:
+    assert load(tmp_path, **sources).drain_seconds == expected
+
+
+def test_tables_lists_and_aliases_from_the_environment(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        QGJOB_COORDINATOR="a:1, b:2",
+        SIMULATED_TEST_SECONDS="0,0",
+        QGJOB_SIMULATED_SEED="7",
+        SIMULATED_GENERATE_COUNT="3",
+        RUNNER="command",
+        COMMAND_ARGV="run 'a b' {test_path}",
+        COMMAND_ENV_ALLOW="PATH,CI",
+        NODE_ENV="Production",
+        LOG_LEVEL="DEBUG",
+        CI="true",
+    )
+    assert config.coordinator == ("a:1", "b:2")
+    assert (config.simulated.test_seconds, config.simulated.seed) == ((0, 0), 7)
+    assert [facts.device_id for facts in config.device_facts] == ["sim-1", "sim-2", "sim-3"]
+    assert config.command.argv == ("run", "a b", "{test_path}")
+    assert (config.environment, config.log_level) == ("production", "debug")
+    assert config.test_environ == {"CI": "true"}
+
+
+def test_a_bare_token_is_another_programs(tmp_path: Path) -> None:
+    assert load(tmp_path, TOKEN="theirs").token is None  # noqa: S106 - a fake one
+    token = load(tmp_path, QGJOB_TOKEN="ours").token  # noqa: S106 - a fake one
+    assert token is not None
+    assert token.get_secret_value() == "ours"
+    assert "ours" not in repr(token)
+
+
+def test_devices_of_the_file(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        [[devices]]
+        udid = "emulator:5554"
+        target = "emulator"
+        platform = "android"
+        labels = { rack = "a" }
+        [[devices]]
+        udid = "00-11"
+        target = "device"
+        device_id = "iphone"
+        """,
+    )
+    first, second = config.device_facts
+    assert (first.device_id, first.udid, first.target) == ("agent-1.emulator-5554", "emulator:5554", Target.EMULATOR)
+    assert first.labels == {"rack": "a"}
+    assert (second.device_id, second.udid) == ("iphone", "00-11")
+
+
+def test_paths_of_a_file_are_relative_to_it_and_others_to_the_working_folder(tmp_path: Path) -> None:
+    config = load(tmp_path, 'state_dir = "state"\n[command]\ncwd = "suite"')
+    assert config.state_path == tmp_path / "etc" / "state"
+    assert config.command.cwd == tmp_path / "etc" / "suite"
+    config = load(tmp_path, STATE_DIR="state", COMMAND_CWD="suite")
+    assert config.state_path == tmp_path / "state"
+    assert config.command.cwd == tmp_path / "suite"
+
+
+WRONG: list[tuple[dict[str, str], str]] = [
+    ({"DRAIN_SECONDS": "soon"}, r"^drain_seconds: .*number.*'soon' from environment variable DRAIN_SECONDS\)$"),
+    ({"QGJOB_DRAIN_SECONDS": "-1"}, r"^drain_seconds: .*'-1' from environment variable QGJOB_DRAIN_SECONDS\)$"),
+    ({"DRAIN_SECONDS": "nan"}, r"^drain_seconds: .*finite"),
+    ({"dotenv": "LOG_LEVEL=loud"}, r"^log_level: .*'loud' from LOG_LEVEL in \.env\)$"),
+    ({"toml": "drain_second = 3"}, r"^drain_second: Extra inputs .*agent\.toml\)$"),
+    ({"toml": "[simulated]\nspeed = 3"}, r"^simulated\.speed: Extra inputs"),
+    ({"toml": "drain_seconds = "}, r"^config: not valid TOML: .*agent\.toml"),
+    ({"toml": "simulated = 3"}, r"^simulated: .*agent\.toml"),
+    ({"QGJOB_AGENT_ID": "a b"}, r"^agent_id: .*'a b' from environment variable QGJOB_AGENT_ID"),
+    ({"SIMULATED_TEST_SECONDS": "3,1"}, r"^simulated\.test_seconds: the shortest is longer than the longest"),
+    ({"SIMULATED_TEST_SECONDS": "[1"}, r"^simulated\.test_seconds: not a list"),
+    ({"SIMULATED_FAILURE_RATE": "2"}, r"^simulated\.failure_rate: .*SIMULATED_FAILURE_RATE"),
+    ({"RUNNER": "command"}, r"^command\.argv: the command runner needs a command"),
+    ({"RUNNER": "command", "COMMAND_ARGV": "x {tset_path}"}, r"^command\.argv: unknown placeholder {tset_path}"),
+    ({"RUNNER": "command", "COMMAND_ARGV": "x {test_path.__class__}"}, r"^command\.argv: unknown placeholder"),
+    ({"RUNNER": "command", "COMMAND_ARGV": "x {test_path!r}"}, r"^command\.argv: unknown placeholder"),
+    ({"RUNNER": "command", "COMMAND_ARGV": "x {"}, r"^command\.argv: '{': .*write {{ and }} for braces"),
+    ({"QGJOB_AGENT_ID": "elsewhere"}, r"^devices: no devices; add \[\[devices\]\] tables"),
+    ({"toml": '[[devices]]\nudid = "a"\ntarget = "phone"'}, r"^devices\.0\.target: .*'phone' from .*agent\.toml"),
+    (
+        {"toml": '[[devices]]\nudid = "a:b"\ntarget = "device"\n[[devices]]\nudid = "a-b"\ntarget = "device"'},
+        r"^devices: device_id must be unique .*agent-1\.a-b",
+    ),
+    ({"toml": 'token = ["s3cret"]'}, r"^token: (?!.*s3cret)"),
+]
+
+
+@pytest.mark.parametrize(("sources", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_a_wrong_setting_is_named_with_value_and_source(tmp_path: Path, sources: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as raised:
+        load(tmp_path, **sources)
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config: no such file .*nowhere\.toml"):
+        load_config(tmp_path / "nowhere.toml", {}, tmp_path)
+    with pytest.raises(ConfigError, match=r"config: no such file .*gone\.toml"):
+        load_config(None, {"QGJOB_AGENT_CONFIG": str(tmp_path / "gone.toml")}, tmp_path)
+
+
+def test_credit_follows_the_number_of_devices(tmp_path: Path) -> None:
+    assert load(tmp_path).effective_credit == 32
+    assert load(tmp_path, SIMULATED_GENERATE_COUNT="200").effective_credit == 1_600
+    assert load(tmp_path, CREDIT="5").effective_credit == 5

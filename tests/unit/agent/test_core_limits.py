@@ -1,0 +1,284 @@
+"""The core's smaller rules: coalescing, refusals, drains, the disk, timers, the end."""
+
+from __future__ import annotations
+
+from qgjob_agent.core import events, instructions
+from qgjob_agent.core.values import DeathCause, DeviceFacts, Health, Outcome, Phase, Target, TreeDead
+from tests.fakes.agent_core import Core, every, lines, only, started
+
+# ---- coalescing ----
+
+
+def test_reports_of_one_moment_go_in_one_message() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", device="d1")
+    core.assign("t2", device="d2")
+    flush_at = only(core.report(events.AttemptStarted("t1", 1)), instructions.FlushAt)
+    assert flush_at.at <= core.now  # an idle agent waits for nothing
+    assert every(core.report(events.AttemptStarted("t2", 1)), instructions.FlushAt) == []
+    assert lines(core.flush()) == ["send t1 started, t2 started"]
+
+
+def test_a_busy_agent_pauses_between_messages() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", device="d1")
+    core.report(events.AttemptStarted("t1", 1))
+    core.flush()
+    core.after(0.0005)
+    flush_at = only(core.finish("t1"), instructions.FlushAt)
+    assert 0.001 < flush_at.at - core.now <= 0.002
+
+
+def test_many_reports_do_not_wait_for_the_pause() -> None:
+    core = Core("d1", attempts_per_execution=10, flush_reports=4).open().warm()
+    core.assign("t1", "t2")
+    core.finish("t1")
+    assert [len(sent.reports) for sent in every(core.finish("t2"), instructions.SendReports)] == [4]
+
+
+def test_progress_is_coalesced_to_the_latest_and_never_sent_again() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    core.report(events.AttemptProgressed("t1", 10), events.AttemptProgressed("t1", 20))
+    assert lines(core.flush()) == ["send t1 20%"]
+    core.tell(events.SessionLost(1))
+    core.connect()
+    assert every(core.welcome(), instructions.SendReports) == []
+
+
+def test_progress_of_a_finished_attempt_is_not_sent() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    core.report(events.AttemptProgressed("t1", 10))
+    core.finish("t1")
+    assert lines(core.flush())[-1] == "send t1 started, t1 passed"
+
+
+# ---- batches of one execution ----
+
+
+def test_a_runner_that_takes_several_gets_those_of_one_build() -> None:
+    core = Core(attempts_per_execution=3).open().warm("v1")
+    core.assign("t1")
+    core.assign("t2", "t3", "t4", "t5")
+    core.assign("t6", app="v2")
+    assert started(core.finish("t1")) == ["t2", "t3", "t4"]
+    core.finish("t2")
+    core.finish("t3")
+    assert started(core.finish("t4")) == ["t5"]
+    assert lines(core.finish("t5")) == ["install v2 on d1"]
+
+
+# ---- installing ----
+
+
+def test_a_failed_installation_is_the_devices_fault_and_the_next_tries_again() -> None:
+    core = Core().open()
+    core.assign("t1", "t2")
+    given = core.tell(events.InstallEnded("d1", "t1", Outcome.DEVICE_ERROR, 900, error="no space on the device"))
+    assert lines(given) == ["tell install device_error 900 ms", "install v1 on d1"]
+    assert lines(core.flush()) == ["spool t1 device_error", "send t1 device_error"]  # no start is told
+    body = core.state.outbox.unacked[1].body
+    assert (body.error, body.install_ms) == ("no space on the device", 900)
+
+
+def test_what_is_installed_is_unknown_after_a_stopped_installation() -> None:
+    core = Core().open().warm("v1")
+    core.assign("t1", app="v2")
+    core.tell(events.Revoked(1, "t1", "cancelled", 0))
+    core.tell(events.InstallEnded("d1", "t1", Outcome.DEVICE_ERROR, 0, cancelled=True))
+    assert core.state.devices["d1"].installed is None
+
+
+def test_an_installation_during_a_broken_stream_is_told_in_the_next_session() -> None:
+    core = Core().open()
+    core.assign("t1")
+    core.tell(events.SessionLost(1))
+    core.tell(events.InstallEnded("d1", "t1", Outcome.PASSED, 3_000))
+    core.after(1).connect()
+    told = only(core.welcome(), instructions.SendInstalled)
+    assert (told.epoch, told.install_ms) == (2, 3_000)
+
+
+def test_the_hello_says_what_is_installed() -> None:
+    core = Core().open().warm("v7")
+    core.tell(events.SessionLost(1))
+    assert [view.installed for view in core.connect().devices] == [("acme", "v7")]
+
+
+# ---- what is refused ----
+
+
+def test_an_assignment_for_an_unknown_device_is_given_back() -> None:
+    core = Core("d1").open().warm()
+    core.assign("t1", device="d9")
+    body = core.state.outbox.unsent[0].body
+    assert isinstance(body, TreeDead)
+    assert (body.cause, body.started) == (DeathCause.DEVICE_LOST, False)
+    assert [view.facts.device_id for view in core.state.views()] == ["d1"]
+
+
+def test_far_more_than_the_credit_is_given_back() -> None:
+    core = Core(credit=1, overcommit=2).open().warm()
+    core.assign("t1", "t2", "t3")
+    assert [lease.phase for lease in core.state.leases.values()] == [Phase.RUNNING, Phase.UNSTARTED, Phase.SPOOLED]
+
+
+def test_a_draining_device_finishes_gives_back_and_takes_nothing() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", "t2")
+    core.tell(events.DrainDevice(1, "d1"))
+    assert core.state.leases["t2"].phase is Phase.SPOOLED
+    assert started(core.finish("t1")) == []
+    core.assign("t3")
+    assert core.state.leases["t3"].phase is Phase.SPOOLED
+    assert started(core.assign("t4", device="d2")) == ["t4"]
+    core.tell(events.ResumeDevice(1, "d1"))
+    assert started(core.assign("t5")) == ["t5"]
+
+
+def test_a_command_for_an_unknown_device_is_said() -> None:
+    core = Core().open()
+    assert lines(core.tell(events.DrainDevice(1, "d9"))) == ["note command_for_unknown_device"]
+
+
+def test_a_probe_is_asked_and_answered() -> None:
+    core = Core().open()
+    assert only(core.tell(events.ProbeDevice(1, "d1")), instructions.Probe).device_id == "d1"
+    answer = only(core.tell(events.DeviceProbed("d1", Health.BAD, "no battery")), instructions.SendProbeResult)
+    assert (answer.health, answer.reason) == (Health.BAD, "no battery")
+
+
+# ---- devices that come and go ----
+
+
+def test_a_device_that_comes_back_is_cold_and_waits_for_its_old_tree() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    core.tell(events.DeviceLost("d1"))
+    facts = DeviceFacts("d1", "d1", Target.EMULATOR)
+    inventory = only(core.tell(events.DeviceSeen(facts)), instructions.SendInventory)
+    assert [(view.facts.device_id, view.installed) for view in inventory.changed] == [("d1", None)]
+    assert lines(core.assign("t2")) == []  # t1 is not known dead yet
+    assert lines(core.dead("t1")) == ["install v1 on d1"]
+
+
+def test_a_new_device_is_told_and_serves() -> None:
+    core = Core("d1").open()
+    core.tell(events.DeviceSeen(DeviceFacts("d2", "d2", Target.DEVICE)))
+    assert lines(core.assign("t1", device="d2")) == ["install v1 on d2"]
+
+
+# ---- the disk ----
+
+
+def test_a_full_disk_takes_no_new_work_and_keeps_what_it_has() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", "t2")
+    given = core.tell(events.SpoolFailed("No space left on device"))
+    inventory = only(given, instructions.SendInventory)
+    assert {view.health for view in inventory.changed} == {Health.BAD}
+    assert "No space left" in (inventory.changed[0].reason or "")
+    assert [core.state.leases[token].phase for token in ("t1", "t2")] == [Phase.RUNNING, Phase.SPOOLED]
+    core.assign("t3", device="d2")
+    assert core.state.leases["t3"].phase is Phase.SPOOLED
+    core.finish("t1")
+    assert lines(core.flush())[-1].endswith("t1 passed")  # a result is told all the same
+
+
+def test_a_full_disk_is_tried_again_and_work_is_taken_when_it_writes() -> None:
+    core = Core().open().warm()
+    core.tell(events.SpoolFailed("No space left on device"))
+    core.after(1)
+    assert len(every(core.tell(events.Woken()), instructions.Persist)) == 1
+    assert every(core.tell(events.Woken()), instructions.Persist) == []  # not before another pause
+    inventory = only(core.tell(events.SpoolRecovered()), instructions.SendInventory)
+    assert {view.health for view in inventory.changed} == {Health.GOOD}
+    assert started(core.assign("t1")) == ["t1"]
+
+
+def test_a_session_that_opens_while_the_disk_is_full_says_so() -> None:
+    core = Core().open()
+    core.tell(events.SpoolFailed("No space left on device"))
+    core.tell(events.SessionLost(1))
+    assert {view.health for view in core.connect().devices} == {Health.BAD}
+
+
+# ---- timers ----
+
+
+def test_the_next_timer_is_the_earliest_of_all() -> None:
+    core = Core()
+    core.connect()
+    wake = only(core.welcome(), instructions.WakeAt)
+    assert wake.at == core.now + 5  # a heartbeat
+    core.now = wake.at
+    assert only(core.tell(events.Woken()), instructions.WakeAt).at == core.now + 5
+
+
+def test_a_timer_that_fires_early_is_set_again() -> None:
+    core = Core().open()
+    core.after(4.999)
+    given = core.tell(events.Woken())
+    assert every(given, instructions.SendHeartbeat) == []
+    assert only(given, instructions.WakeAt).at == 1_005
+
+
+def test_a_coordinator_that_is_silent_for_the_session_timeout_is_left() -> None:
+    core = Core().open()
+    core.heartbeat()
+    core.heartbeat()
+    core.now = 1_015
+    assert only(core.tell(events.Woken()), instructions.CloseSession).epoch == 1
+
+
+def test_any_message_shows_that_the_coordinator_lives() -> None:
+    core = Core().open().warm()
+    core.after(14).assign("t1")
+    core.after(14)
+    assert every(core.tell(events.Woken()), instructions.CloseSession) == []
+
+
+# ---- the end ----
+
+
+def test_a_second_request_takes_the_grace_away() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", device="d1")
+    core.assign("t2", device="d2")
+    core.tell(events.Revoked(1, "t2", "cancelled", 0))
+    core.tell(events.ShutdownRequested(30))
+    kills = every(core.tell(events.ShutdownRequested(30)), instructions.Kill)
+    assert {(kill.token, kill.grace_seconds) for kill in kills} == {("t1", 0.0), ("t2", 0.0)}
+
+
+def test_an_agent_that_drains_says_so_and_gives_back_what_comes() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    inventory = only(core.tell(events.ShutdownRequested(30)), instructions.SendInventory)
+    assert {view.health for view in inventory.changed} == {Health.MAINTENANCE}
+    core.assign("t2")
+    assert core.state.leases["t2"].phase is Phase.SPOOLED
+
+
+def test_an_idle_agent_leaves_at_once() -> None:
+    core = Core().open()
+    assert lines(core.tell(events.ShutdownRequested(30)))[-2:] == ["SendBye", "Stop"]
+
+
+def test_a_coordinator_that_does_not_acknowledge_is_not_waited_for_for_long() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    core.tell(events.ShutdownRequested(30))
+    core.finish("t1")
+    core.flush()
+    assert every(core.after(4.9).tell(events.Woken()), instructions.Stop) == []
+    assert len(every(core.after(0.1).tell(events.Woken()), instructions.Stop)) == 1
+
+
+def test_stop_is_said_once() -> None:
+    core = Core().open()
+    core.tell(events.ShutdownRequested(30))
+    core.tell(events.ShutdownRequested(30))
+    core.tell(events.SessionLost(1))
+    assert len(every(core.said, instructions.Stop)) == 1

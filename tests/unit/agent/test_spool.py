@@ -1,0 +1,158 @@
+"""The journal of results: what was appended outlives any death, what is torn is dropped, what is known is forgotten."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qgjob_agent import spool as spool_module
+from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
+from qgjob_agent.spool import Spool
+
+
+def finished(report_id: int, summary: str = "ok") -> SpooledReport:
+    body = Finished(Outcome.TEST_FAILED, 1, 2, 3, TestResult(1, 2, 3, 4, summary), "why", 5, unresolvable=True)
+    return SpooledReport(report_id, f"acme~{report_id}", f"t{report_id}", 2, "d1", body)
+
+
+def dead(report_id: int) -> SpooledReport:
+    body = TreeDead(DeathCause.LEASE_LOST, 7, started=True)
+    return SpooledReport(report_id, f"acme~{report_id}", f"t{report_id}", 1, "d1", body)
+
+
+def ids(path: Path) -> list[int]:
+    opened = Spool(path)
+    opened.close()
+    return list(opened.pending)
+
+
+def test_every_field_survives(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    first = Spool(path)
+    first.append([finished(1, 'quotes " and \n lines'), dead(2)])
+    first.close()
+    again = Spool(path)
+    again.close()
+    one, two = again.pending[1], again.pending[2]
+    assert (one.job_id, one.token, one.attempt, one.device_id) == ("acme~1", "t1", 2, "d1")
+    assert isinstance(one.body, Finished)
+    assert one.body.result is not None
+    expected = (Outcome.TEST_FAILED, 1, 2, 3, 'quotes " and \n lines', "why", 5, True)
+    body = one.body
+    assert expected == (
+        *(body.outcome, body.started_at_ms, body.ended_at_ms, body.duration_ms),
+        *(body.result.summary, body.error, body.install_ms, body.unresolvable),
+    )
+    assert isinstance(two.body, TreeDead)
+    assert (two.body.cause, two.body.ended_at_ms, two.body.started) == (DeathCause.LEASE_LOST, 7, True)
+
+
+def test_acknowledged_reports_are_gone_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1), finished(2), finished(3)])
+    opened.remove([1, 3])
+    opened.close()
+    assert ids(path) == [2]
+
+
+def test_the_journal_is_empty_when_everything_is_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    opened.append([finished(2)])
+    opened.remove([1])
+    opened.remove([2])
+    assert path.stat().st_size == 0
+    opened.append([finished(3)])
+    opened.close()
+    assert ids(path) == [3]
+
+
+@pytest.mark.parametrize("torn", [b"3f2a", b'deadbeef ["+",[[9', b'00000000 ["+",[]]\n', b"\x00\xff\n"])
+def test_a_torn_last_line_is_dropped_and_said(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    opened.close()
+    with path.open("ab") as file:
+        file.write(torn)
+    again = Spool(path)
+    assert list(again.pending) == [1]
+    assert again.dropped_bytes == len(torn)
+    again.append([finished(2)])  # and what follows is not hidden behind it
+    again.close()
+    assert ids(path) == [1, 2]
+
+
+def test_every_cut_of_the_journal_leaves_a_prefix(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    for report_id in (1, 2, 3):
+        opened.append([finished(report_id)])
+    opened.close()
+    whole = path.read_bytes()
+    line = len(whole) // 3
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        assert ids(path) == list(range(1, cut // line + 1))
+
+
+def test_a_long_journal_is_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "_COMPACT_BYTES", 4_000)
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    for report_id in range(2, 100):
+        opened.append([finished(report_id)])
+        opened.remove([report_id])
+    assert path.stat().st_size < 5_000
+    opened.append([finished(100)])
+    opened.close()
+    assert ids(path) == [1, 100]
+
+
+def test_a_refused_write_records_nothing_and_hides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    write = os.write
+    calls = 0
+
+    def half_then_full(fd: int, data: bytes) -> int:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            return write(fd, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", half_then_full)
+    with pytest.raises(OSError, match="No space left"):
+        opened.append([finished(2)])
+    monkeypatch.setattr(os, "write", write)
+    assert list(opened.pending) == [1]
+    opened.append([finished(3)])
+    opened.close()
+    assert ids(path) == [1, 3]
+
+
+def test_what_was_appended_survives_kill_9(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    code = f"""
+import os, signal
+from pathlib import Path
+from tests.unit.agent.test_spool import Spool, finished
+spool = Spool(Path({str(path)!r}))
+spool.append([finished(1), finished(2)])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    root = Path(__file__).parents[3]
+    ended = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert ids(path) == [1, 2]

@@ -1,0 +1,158 @@
+"""Every word of the core has its word on the stream, and the other way round."""
+
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from qgjob_agent import wire
+from qgjob_agent.core import events, instructions
+from qgjob_agent.core.leases import Lease
+from qgjob_agent.core.outbox import Report
+from qgjob_agent.core.values import (
+    AgentFacts,
+    DeathCause,
+    DeviceFacts,
+    DeviceView,
+    Finished,
+    Health,
+    HeldAttempt,
+    Outcome,
+    Phase,
+    Progress,
+    Started,
+    Target,
+    TestResult,
+    TreeDead,
+    Verdict,
+)
+from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes.agent_core import assignment
+
+VIEW = DeviceView(
+    DeviceFacts("d1", "u1", Target.DEVICE, "ios", "17.4", "iPhone", {"rack": "a"}), ("acme", "v1"), Health.BAD, "why"
+)
+
+
+def test_every_message_up_has_a_writer() -> None:
+    sends = {kind for kind in typing.get_args(instructions.Instruction) if kind.__name__.startswith("Send")}
+    assert set(wire.UP) == sends
+
+
+def test_every_message_down_is_read() -> None:
+    bodies = {field.name for field in pb.ConnectResponse.DESCRIPTOR.oneofs_by_name["body"].fields}
+    assert set(wire._DOWN) == bodies - {"refused"}  # the session itself reads refusals
+
+
+@pytest.mark.parametrize(
+    ("words", "table"),
+    [(Target, "_TARGET_TO_PB"), (Health, "_HEALTH"), (Outcome, "_OUTCOME"), (Phase, "_PHASE"), (DeathCause, "_CAUSE")],
+)
+def test_every_word_has_a_number(words: type, table: str) -> None:
+    numbers = getattr(wire, table)
+    assert set(numbers) == set(words)
+    assert 0 not in numbers.values()
+
+
+def test_hello() -> None:
+    held = [HeldAttempt("acme~1", "t1", 2, Phase.DYING, "d1")]
+    told = instructions.SendHello(7, AgentFacts("a", "i", "1.2", "h"), [VIEW], held, 40)
+    message = wire.hello(told)
+    hello = message.hello
+    assert (message.epoch, hello.protocol_version, hello.credit) == (7, wire.PROTOCOL_VERSION, 40)
+    assert (hello.agent_id, hello.instance_id, hello.version, hello.host) == ("a", "i", "1.2", "h")
+    device = hello.devices[0]
+    assert (device.device_id, device.udid, device.target, device.platform) == ("d1", "u1", types.TARGET_DEVICE, "ios")
+    assert (device.os_version, device.model, dict(device.labels)) == ("17.4", "iPhone", {"rack": "a"})
+    assert (device.org_id, device.app_version_id) == ("acme", "v1")
+    assert (device.health, device.reason) == (types.DEVICE_HEALTH_BAD, "why")
+    shown = hello.held[0]
+    assert (shown.job_id, shown.token, shown.attempt, shown.device_id) == ("acme~1", "t1", 2, "d1")
+    assert shown.phase == pb.ATTEMPT_PHASE_RUNNING  # a dying tree may live
+
+
+def test_reports() -> None:
+    lease = Lease(assignment("t1"))
+    result = TestResult(1, 2, 3, 4, "sum")
+    finished = Finished(Outcome.TIMED_OUT, 10, 20, 9, result, "why", 5, unresolvable=True)
+    bodies = [Started(10), Progress(50), finished, TreeDead(DeathCause.SHUTDOWN, 30, started=True)]
+    told = instructions.SendReports(3, [Report(number, lease, body) for number, body in enumerate(bodies, 1)])
+    reports = wire.reports(told).reports.reports
+    assert [report.report_id for report in reports] == [1, 2, 3, 4]
+    assert {(report.job_id, report.token) for report in reports} == {("acme~t1", "t1")}
+    assert reports[0].started.started_at_ms == 10
+    assert reports[1].progress.percent == 50
+    sent = reports[2].finished
+    assert (sent.outcome, sent.error, sent.install_ms, sent.unresolvable) == (types.OUTCOME_TIMED_OUT, "why", 5, True)
+    assert (sent.started_at_ms, sent.ended_at_ms, sent.duration_ms) == (10, 20, 9)
+    assert (sent.result.passed, sent.result.failed, sent.result.skipped) == (1, 2, 3)
+    assert (sent.result.duration_ms, sent.result.summary) == (4, "sum")
+    assert (reports[3].tree_dead.cause, reports[3].tree_dead.started) == (pb.DEATH_CAUSE_SHUTDOWN, True)
+
+
+def test_what_is_not_known_stays_unset() -> None:
+    report = Report(1, Lease(assignment("t1")), Finished(Outcome.PASSED, 1, 2, 1))
+    sent = wire.reports(instructions.SendReports(1, [report])).reports.reports[0].finished
+    assert not any(sent.HasField(name) for name in ("result", "error", "install_ms"))
+    bare = DeviceView(DeviceFacts("d1", "u1", Target.EMULATOR), None, Health.GOOD, None)
+    device = wire.inventory(instructions.SendInventory(1, [bare], ["d2"])).inventory.changed[0]
+    assert not any(device.HasField(name) for name in ("platform", "os_version", "model", "org_id", "reason"))
+
+
+def test_assignments() -> None:
+    sent = pb.Assignment(
+        job_id="acme~1",
+        token="t1",  # noqa: S106 - a lease token
+        attempt=2,
+        round=3,
+        device_id="d1",
+        org_id="acme",
+        app_version_id="v1",
+        test_path="a.js",
+        target=types.TARGET_BROWSERSTACK,
+        env={"A": "b"},
+        build_digest="sha",
+        timeout_ms=10,
+        silence_timeout_ms=20,
+        expected_ms=30,
+    )
+    event = wire.event_of(pb.ConnectResponse(epoch=4, assign=pb.Assign(assignments=[sent])))
+    assert isinstance(event, events.Assigned)
+    read = event.assignments[0]
+    assert event.epoch == 4
+    assert (read.job_id, read.token, read.attempt, read.round, read.device_id) == ("acme~1", "t1", 2, 3, "d1")
+    assert (read.org_id, read.app_version_id, read.test_path) == ("acme", "v1", "a.js")
+    assert (read.target, read.env, read.build_digest, read.suite_digest) == (
+        *(Target.BROWSERSTACK, {"A": "b"}, "sha", None),
+    )
+    assert (read.timeout_ms, read.silence_timeout_ms, read.expected_ms) == (10, 20, 30)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            {"welcome": pb.Welcome(heartbeat_ms=1, session_timeout_ms=2, lease_ms=3, kill_grace_ms=4, revoked=["r"])},
+            events.Welcomed(9, 1, 2, 3, 4, [], [], ["r"]),
+        ),
+        (
+            {"heartbeat_ack": pb.HeartbeatAck(seq=5, revoked=["r"], released=["x"])},
+            events.HeartbeatConfirmed(9, 5, ["r"], ["x"]),
+        ),
+        (
+            {"report_ack": pb.ReportAck(entries=[pb.ReportAck.Entry(report_id=1, verdict=3), {"report_id": 2}])},
+            events.ReportsAcknowledged(9, [(1, Verdict.STALE), (2, Verdict.STALE)]),
+        ),
+        ({"recall": pb.Recall(recall_id=6, tokens=["a", "b"])}, events.Recalled(9, 6, ["a", "b"])),
+        ({"revoke": pb.Revoke(token="t", reason="why", grace_ms=7)}, events.Revoked(9, "t", "why", 7)),  # noqa: S106
+        ({"device_command": pb.DeviceCommand(device_id="d", kind=1)}, events.DrainDevice(9, "d")),
+        ({"device_command": pb.DeviceCommand(device_id="d", kind=2)}, events.ResumeDevice(9, "d")),
+        ({"device_command": pb.DeviceCommand(device_id="d", kind=3)}, events.ProbeDevice(9, "d")),
+        ({"device_command": pb.DeviceCommand(device_id="d")}, None),
+        ({}, None),
+    ],
+)
+def test_what_the_coordinator_says(body: dict[str, object], expected: events.Event | None) -> None:
+    assert wire.event_of(pb.ConnectResponse(epoch=9, **body)) == expected

@@ -40,7 +40,7 @@ while at <= #ARGV do
     for i = first, first + 2 * jobs - 2, 2 do
       local ulid, token = ARGV[i], ARGV[i + 1]
       local key = P .. 'j:' .. ulid
-      local v = call('HMGET', key, 's', 'l', 'k', 'n', 'r', 'v', 'g', 'sb', 'av', 'ag', 'o')
+      local v = call('HMGET', key, 's', 'l', 'k', 'n', 'r', 'v', 'g', 'sb', 'av', 'ag', 'o', 'ar')
       local attempt = 0
       if v[2] and v[3] == token and v[10] == agent then
         attempt = num(v[4])
@@ -60,7 +60,7 @@ while at <= #ARGV do
         end
       end
       answer[#answer + 1] = attempt
-      answer[#answer + 1] = num(v[5] or 1)
+      answer[#answer + 1] = num(v[12] or v[5] or 1)   -- a revoked lease is of an earlier round
       answer[#answer + 1] = v[11] or ''
       answer[#answer + 1] = ''
       if attempt > 0 then granted[#granted + 1] = { #answer, P .. 'd:' .. ulid } end

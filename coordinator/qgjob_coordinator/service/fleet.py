@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError, StoreUnavailableError
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState
@@ -33,20 +34,25 @@ class FleetReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rows: list[AgentRow] = []
+        self._devices: list[Device] | None = None
         self._read_at = float("-inf")
 
     async def rows(self, *, fresh: bool = False) -> list[AgentRow]:
         """Agents with devices, by id. Raises StoreUnavailableError."""
         if fresh or time.monotonic() - self._read_at > CACHE_SECONDS:
             self._rows = await self._store.fleet.read()
+            self._devices = None
             self._read_at = time.monotonic()
         return self._rows
 
     async def devices(self, *, fresh: bool = False) -> list[Device]:
-        """All devices, by id."""
-        now = wall_ms()
-        found = [device_of(a, d, now) for a in await self.rows(fresh=fresh) for d in a.devices]
-        return sorted(found, key=lambda d: d.device_id)
+        """All devices, by id; shared by all callers, who don't change them."""
+        rows = await self.rows(fresh=fresh)
+        if self._devices is None:
+            now = wall_ms()
+            found = [device_of(a, d, now) for a in rows for d in a.devices]
+            self._devices = sorted(found, key=lambda d: d.device_id)
+        return self._devices
 
     async def agents(self) -> list[Agent]:
         """All agents, by id."""
@@ -105,6 +111,15 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
     )
 
 
+def _for(principal: Principal, d: Device) -> Device:
+    """A device without what belongs to orgs that the caller does not see."""
+    if d.org_id is not None and not principal.sees(d.org_id):
+        d = replace(d, org_id=None, app_version_id=None)
+    if d.current_job_id is not None and not principal.sees(d.current_job_id.partition("~")[0]):
+        d = replace(d, current_job_id=None)
+    return d
+
+
 class FleetService:
     """What operators may do. A hold is in force when the call returns."""
 
@@ -129,13 +144,7 @@ class FleetService:
 
     async def devices(self, principal: Principal) -> list[Device]:
         """All devices; what is installed by, or runs for, an org that the caller does not see is left out."""
-        devices = await self._reader.devices(fresh=True)
-        for d in devices:
-            if d.org_id is not None and not principal.sees(d.org_id):
-                d.org_id = d.app_version_id = None
-            if d.current_job_id is not None and not principal.sees(d.current_job_id.partition("~")[0]):
-                d.current_job_id = None
-        return devices
+        return [_for(principal, d) for d in await self._reader.devices(fresh=True)]
 
     async def drain(
         self,

@@ -149,6 +149,7 @@ class JobService:
         accepted = [self._accepted(spec, s, jobs, now) for spec, s in zip(specs, submitted, strict=True)]
         self._hub.work(org_id)
         self._hub.changed(org_id)
+        await self._pending.sketch([a.job for a in accepted])
         return accepted
 
     def _accepted(self, spec: JobSpec, s: Submitted, known: dict[str, Job], now: int) -> Accepted:

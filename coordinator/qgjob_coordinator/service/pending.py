@@ -5,12 +5,37 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from qgjob_coordinator.model.enums import Status
-from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
 from qgjob_coordinator.policy.explain import Considered, consider, pending_reason
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.store.store import Store
+
+
+class _Reasons:
+    """Considers the fleet once for all jobs that ask for the same."""
+
+    def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
+        self._devices = devices
+        self._now = now
+        self._over_quota = over_quota
+        self._known: dict[tuple[Target, Requirements], PendingReason] = {}
+
+    def of(self, job: Job, position: int | None) -> PendingReason:
+        """Why the job waits."""
+        key = (job.target, job.requirements)
+        found = self._known.get(key)
+        if found is None or job.not_before is not None:
+            found = pending_reason(
+                job, consider(job, self._devices), now=self._now, position=None, over_quota=self._over_quota
+            )
+            if job.not_before is None:
+                self._known[key] = found
+        if position is None or found.retry_at is not None:
+            return found
+        return PendingReason(found.code, found.message, position)
 
 
 class Pending:
@@ -33,11 +58,16 @@ class Pending:
         now = wall_ms()
         for org_id, waiting in by_org.items():
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
-            over = await self._over_quota(org_id)
+            reasons = _Reasons(devices, now, over_quota=await self._over_quota(org_id))
             for job, place in zip(waiting, places, strict=True):
-                job.pending_reason = pending_reason(
-                    job, consider(job, devices), now=now, position=place, over_quota=over
-                )
+                job.pending_reason = reasons.of(job, place)
+
+    async def sketch(self, jobs: Sequence[Job]) -> None:
+        """As `explain`, without positions and quotas: an answer to a submission is not to wait for the store again."""
+        reasons = _Reasons(await self._fleet.devices(), wall_ms(), over_quota=False)
+        for job in jobs:
+            if job.status is Status.QUEUED:
+                job.pending_reason = reasons.of(job, None)
 
     async def considered(self, job: Job) -> list[Considered]:
         """Every device with its verdict on the job."""

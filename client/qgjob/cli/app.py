@@ -1,0 +1,49 @@
+"""The command tree."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from qgjob.cli import agents, devices, jobs, overview, programs, submitting, waiting
+
+app = typer.Typer(
+    name="qgjob",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run mobile app tests on a fleet of devices: submit jobs, watch them, look after the devices.",
+)
+for family in (submitting, jobs, waiting, overview, programs):
+    app.add_typer(family.app)
+app.add_typer(devices.app, name="devices")
+app.add_typer(agents.app, name="agents")
+app.add_typer(overview.config_app, name="config")
+app.add_typer(programs.agent_app, name="agent")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - only for this option
+
+        typer.echo(f"qgjob {version('qgjob')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+    del version
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code. Wrong use is told on stderr and gives 2."""
+    try:
+        app(args=list(arguments), prog_name="qgjob")
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
+    return 0

@@ -1,0 +1,64 @@
+"""Child processes of `qgjob up`: each with a log file of its own, ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_LOG_LINES = 15
+_POLL_SECONDS = 0.05
+
+
+class Child:
+    """A program under this one's care. `name` is how people know it."""
+
+    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], logs: Path) -> None:
+        """Start it with its output in `<logs>/<name>.log`.
+
+        In a session of its own: Ctrl-C in a terminal goes to the whole foreground, and would end the programs in any
+        order.
+        """
+        self.name = name
+        self.log = logs / f"{name}.log"
+        with self.log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - programs of ours, and the store that was chosen
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    @property
+    def ended(self) -> bool:
+        """The process is gone."""
+        return self._process.poll() is not None
+
+    @property
+    def how_it_ended(self) -> str:
+        """`exited with 1`, `was ended by SIGKILL`."""
+        code = self._process.poll()
+        if code is not None and code < 0:
+            return f"was ended by {signal.Signals(-code).name}"
+        return "did not answer" if code is None else f"exited with {code}"
+
+    def obituary(self) -> str:
+        """How it ended, and the end of its log."""
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+        return "\n    ".join([f"{self.name} {self.how_it_ended}; {self.log} ends with:", *lines])
+
+    async def stop(self, grace_seconds: float) -> None:
+        """TERM, and KILL when it has not ended after the grace."""
+        clock = asyncio.get_running_loop().time
+        end = clock() + grace_seconds
+        if not self.ended:
+            self._process.terminate()
+        while not self.ended and clock() < end:
+            await asyncio.sleep(_POLL_SECONDS)
+        if not self.ended:
+            self._process.kill()
+            self._process.wait()

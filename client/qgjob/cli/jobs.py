@@ -1,0 +1,171 @@
+"""Commands on jobs that exist: status, list, explain, cancel, retry, logs, groups."""
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qgjob._enums import JobStatus
+from qgjob.cli import options
+from qgjob.cli.options import Coordinator, JobArgument, JobIdOption, OrgId, Output, Reason, RunId, StatusFilter
+from qgjob.cli.runner import execute, org_of, tell
+from qgjob.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob.cli.printer import Printer
+
+app = typer.Typer()
+
+MAX_PAGE_SIZE = 1000
+
+
+@app.command()
+def status(
+    job: JobArgument = None, job_id: JobIdOption = None, output: Output = None, coordinator: Coordinator = None
+) -> None:
+    """Show one job. Exits 0 whatever its verdict is."""
+
+    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
+        from qgjob.cli.render import job_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+
+        printer.one(await client.get(options.one_job(job, job_id)), job_facts)
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command("list")
+def list_jobs(
+    org_id: OrgId = None,
+    status: StatusFilter = None,
+    run_id: RunId = None,
+    page_size: Annotated[int, typer.Option(min=1, max=MAX_PAGE_SIZE, help="Jobs of one page.")] = 100,
+    page_token: Annotated[str | None, typer.Option(help="next_page_token of the page before.")] = None,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """List the jobs of an org, newest first, a page at a time."""
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob.cli.render import job_table  # noqa: PLC0415
+
+        page = await client.list_page(
+            org_of(org_id, settings), status=status, run_id=run_id, page_size=page_size, page_token=page_token
+        )
+        more = {"next_page_token": page.next_page_token, "org_id": page.org_id, "status_filter": page.status_filter}
+        printer.many("jobs", page.jobs, job_table, **more)
+        if page.next_page_token and printer.output != "json":
+            tell(f"there are more: --page-token={page.next_page_token}")
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command()
+def explain(
+    job: JobArgument = None, job_id: JobIdOption = None, output: Output = None, coordinator: Coordinator = None
+) -> None:
+    """Say why a job waits, and what each device has to do with it."""
+
+    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
+        from qgjob.cli.render import explanation  # noqa: PLC0415
+
+        printer.one(await client.explain(options.one_job(job, job_id)), explanation)
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command()
+def cancel(
+    job: JobArgument = None,
+    job_id: JobIdOption = None,
+    org_id: OrgId = None,
+    run_id: RunId = None,
+    status: Annotated[list[JobStatus] | None, typer.Option(help="Only jobs with this status; repeatable.")] = None,
+    reason: Reason = None,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Cancel a job, or those of a run or of a status. Jobs that other runs share only leave the run."""
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob.cli.render import job_facts, job_table  # noqa: PLC0415
+
+        if run_id is None and not status:
+            printer.one(await client.cancel(options.one_job(job, job_id), reason=reason), job_facts)
+            return
+        if job or job_id:
+            raise options.usage("--run-id", "give one job, or --run-id and --status, not both")
+        org = org_of(org_id, settings)
+        selection = await client.cancel_many(org, run_id=run_id, statuses=status or (), reason=reason)
+        printer.many("jobs", selection.jobs, job_table, detached=selection.detached)
+        if selection.detached:
+            tell(f"{selection.detached} jobs that other runs share left this run and go on")
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command()
+def retry(
+    job: JobArgument = None,
+    job_id: JobIdOption = None,
+    org_id: OrgId = None,
+    run_id: RunId = None,
+    failed_only: Annotated[bool, typer.Option("--failed-only", help="Leave cancelled jobs alone.")] = False,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Start a new round of a failed or cancelled job, or of all those of a run. All attempts are kept."""
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob.cli.render import job_facts, job_table  # noqa: PLC0415
+
+        if run_id is None:
+            if failed_only:
+                raise options.usage("--failed-only", "goes with --run-id")
+            printer.one(await client.retry(options.one_job(job, job_id)), job_facts)
+            return
+        if job or job_id:
+            raise options.usage("--run-id", "give one job, or a run, not both")
+        selection = await client.retry_many(org_of(org_id, settings), run_id, failed_only=failed_only)
+        printer.many("jobs", selection.jobs, job_table)
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command()
+def logs(
+    job: JobArgument = None,
+    job_id: JobIdOption = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the verdict.")] = False,
+    attempt: Annotated[int | None, typer.Option(min=1, help="Default: the latest, and with -f those after it.")] = None,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Print the log of an attempt. With -o json or jsonl each line is a piece with its attempt and offset."""
+
+    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
+        current = attempt
+        wanted = options.one_job(job, job_id)
+        async with aclosing(client.logs(wanted, attempt=attempt, follow=follow)) as chunks:
+            async for chunk in chunks:
+                if current is not None and chunk.attempt != current:
+                    tell(f"--- attempt {chunk.attempt}")
+                current = chunk.attempt
+                if chunk.skipped:
+                    tell(f"--- {chunk.skipped} bytes before this are not kept")
+                printer.log(chunk)
+
+    execute(work, output=output, coordinator=coordinator, patient=follow)
+
+
+@app.command()
+def groups(org_id: OrgId = None, output: Output = None, coordinator: Coordinator = None) -> None:
+    """List the groups: unfinished jobs that share an org, an app version and a target."""
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob.cli.render import group_table  # noqa: PLC0415
+
+        found = [group async for group in client.groups(org_id or settings.org_id)]
+        printer.many("groups", found, group_table, next_page_token=None)
+
+    execute(work, output=output, coordinator=coordinator)

@@ -1,0 +1,113 @@
+"""Options that commands share, and the reading of their values. A wrong value names the option."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from qgjob._enums import JobStatus, Priority, Target
+from qgjob._errors import InvalidError
+from qgjob._models import Requirements
+
+
+class OutputFormat(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+Output = Annotated[
+    OutputFormat | None,
+    typer.Option("-o", "--output", help="How results are printed; never changes the exit code. Default: table."),
+]
+Coordinator = Annotated[
+    str | None,
+    typer.Option(help="host:port of the coordinator; several with commas between. Default: QGJOB_COORDINATOR."),
+]
+OrgId = Annotated[str | None, typer.Option(help="The organisation.")]
+RunId = Annotated[str | None, typer.Option(help="The run, a label that ties jobs together.")]
+JobArgument = Annotated[str | None, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+JobIdOption = Annotated[str | None, typer.Option("--job-id", help="The same as JOB.")]
+StatusFilter = Annotated[JobStatus | None, typer.Option("--status", help="Only jobs with this status.")]
+PriorityOption = Annotated[Priority | None, typer.Option("--priority", help="Default: the coordinator's.")]
+TargetOption = Annotated[Target | None, typer.Option("--target", help="Class of device. Default: the coordinator's.")]
+Reason = Annotated[str | None, typer.Option(help="Why; shown to everyone who looks.")]
+Until = Annotated[str | None, typer.Option(help="When it ends by itself, as in 2026-01-31T18:00Z.")]
+For = Annotated[str | None, typer.Option("--for", help="How long it lasts, as in 90s, 30m, 2h, 1d.")]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_RESTRICTIONS = ("platform", "os_version", "device_model")
+
+
+def usage(option: str, message: str) -> InvalidError:
+    """The error of a wrong value."""
+    return InvalidError(f"{option}: {message}", field=option)
+
+
+def required(value: str | None, option: str, hint: str = "") -> str:
+    """A value that must be there. Raises InvalidError."""
+    if not value:
+        raise usage(option, f"is required{hint}")
+    return value
+
+
+def one_job(argument: str | None, option: str | None) -> str:
+    """The job, named as argument or as option. Raises InvalidError unless exactly one is."""
+    if bool(argument) == bool(option):
+        raise usage("--job-id", "give one job, as JOB or with --job-id")
+    return argument or option or ""
+
+
+def pairs(values: Iterable[str], option: str) -> dict[str, str]:
+    """`["a=1", "b=2"]` as a dict; a value may hold more `=`. Raises InvalidError."""
+    found: dict[str, str] = {}
+    for each in values:
+        key, equals, value = each.partition("=")
+        if not equals or not key:
+            raise usage(option, f"{each!r} is not key=value")
+        if key in found:
+            raise usage(option, f"{key!r} is given twice")
+        found[key] = value
+    return found
+
+
+def requirements(values: Iterable[str], device_id: str | None) -> Requirements | None:
+    """`--require` and `--device-id`; None when neither restricts. A key that is no property is a device label."""
+    wanted = pairs(values, "--require")
+    if not wanted and device_id is None:
+        return None
+    if "device_id" in wanted:
+        raise usage("--require", "device_id is asked for with --device-id")
+    properties = {name: wanted.pop(name) for name in _RESTRICTIONS if name in wanted}
+    return Requirements(**properties, device_id=device_id, labels=wanted)
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """A duration such as 90, 90s, 30m, 2h, 1d. Raises InvalidError."""
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise usage(option, f"{text!r} is not a duration; write 90s, 30m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def moment(until: str | None, duration: str | None, now: datetime) -> datetime | None:
+    """When it ends: `--until` (without a zone: this machine's) or `--for`; None when neither is given."""
+    if until is not None and duration is not None:
+        raise usage("--until", "give --until or --for, not both")
+    lasting = seconds(duration, "--for")
+    if lasting is not None:
+        return now + timedelta(seconds=lasting)
+    if until is None:
+        return None
+    try:
+        return datetime.fromisoformat(until).astimezone(UTC)
+    except ValueError:
+        raise usage("--until", f"{until!r} is not a time; write 2026-01-31T18:00Z") from None

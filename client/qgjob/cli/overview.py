@@ -1,0 +1,69 @@
+"""`stats`, `health` and `config view`."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qgjob.cli import exit_codes
+from qgjob.cli.options import Coordinator, OrgId, Output
+from qgjob.cli.runner import execute, reporting, resolve_settings
+from qgjob.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob.cli.printer import Printer
+
+app = typer.Typer()
+config_app = typer.Typer(no_args_is_help=True, help="Look at the settings of this command.")
+
+
+@app.command()
+def stats(org_id: OrgId = None, output: Output = None, coordinator: Coordinator = None) -> None:
+    """Show counts of jobs, devices and installs."""
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob.cli.render import stats_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+
+        printer.one(await client.stats(org_id or settings.org_id), stats_facts)
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@app.command()
+def health(output: Output = None, coordinator: Coordinator = None) -> None:
+    """Ask a coordinator how it is. Exits 0 when it serves, 1 when it does not."""
+
+    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> int:
+        from qgjob.cli.render import health_facts  # noqa: PLC0415
+
+        found = await client.health()
+        stats = await client.stats() if found.serving else None
+        shape = {**found.to_dict(), "stats": None if stats is None else stats.to_dict()}
+        if printer.output == "table":
+            printer.print(health_facts(found, stats))
+        else:
+            printer.json(shape)
+        return exit_codes.OK if found.serving else exit_codes.FAILURE
+
+    execute(work, output=output, coordinator=coordinator)
+
+
+@config_app.command()
+def view(
+    show_origin: Annotated[bool, typer.Option("--show-origin", help="Say where each value was set.")] = False,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Show the settings: flag, then QGJOB_*, then ./qgjob.toml, then the user's file, then the default."""
+    with reporting():
+        from qgjob.cli.printer import Printer  # noqa: PLC0415
+        from qgjob.cli.render import settings_table  # noqa: PLC0415
+
+        settings = resolve_settings(output=output, coordinator=coordinator)
+        chosen = next(str(setting.value) for setting in settings if setting.name == "output")
+        shown = [
+            replace(each, value="(hidden)") if each.name == "token" and each.value is not None else each
+            for each in settings
+        ]
+        Printer(chosen).many("settings", shown, lambda items: settings_table(items, origins=show_origin))

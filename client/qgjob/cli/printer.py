@@ -1,0 +1,83 @@
+"""Everything that goes to stdout: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from qgjob._models import LogChunk, WatchEvent
+from qgjob.cli.clean import clean_log
+from qgjob.cli.render import transition_text
+
+# A table that goes to a file or a pipe is as wide as its content: cut ids are of no use.
+_UNBOUNDED_WIDTH = 100_000
+
+
+class HasShape(Protocol):
+    """A model."""
+
+    def to_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+class Printer:
+    """Prints results in one format: `table`, `json` or `jsonl`."""
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+        width = None if sys.stdout.isatty() else _UNBOUNDED_WIDTH
+        self._console = Console(width=width, highlight=False, markup=False, emoji=False)
+
+    def one(self, item: HasShape, table: Callable[[Any], RenderableType]) -> None:
+        """A single thing, unwrapped."""
+        if self.output == "table":
+            self.print(table(item))
+        else:
+            self.json(item.to_dict())
+
+    def many(self, name: str, items: Sequence[HasShape], table: Callable[[Any], RenderableType], **more: Any) -> None:
+        """`{count, <name>, …}`; one item a line in jsonl."""
+        if self.output == "table":
+            self.print(table(items))
+        elif self.output == "json":
+            self.json({"count": len(items), name: [item.to_dict() for item in items], **more})
+        else:
+            for item in items:
+                self.json(item.to_dict())
+
+    def event(self, event: WatchEvent) -> None:
+        """One event of a stream, a line in every format."""
+        if self.output == "table":
+            if event.job is not None:
+                self.print(transition_text(event.job, datetime.now(UTC)))
+        else:
+            self._write(json.dumps(event.to_dict()))
+
+    def log(self, chunk: LogChunk) -> None:
+        """A piece of a log: its bytes as they are, cleaned only for a terminal."""
+        if self.output != "table":
+            self._write(json.dumps(chunk.to_dict()))
+        elif sys.stdout.isatty():
+            sys.stdout.write(clean_log(chunk.data.decode("utf-8", errors="replace")))
+            sys.stdout.flush()
+        else:
+            sys.stdout.buffer.write(chunk.data)
+            sys.stdout.buffer.flush()
+
+    def json(self, value: Any) -> None:
+        """A value as JSON: indented, or in one line. ASCII only, so that no terminal obeys any of it."""
+        self._write(json.dumps(value, indent=2 if self.output == "json" else None))
+
+    def print(self, table: RenderableType) -> None:
+        """A table or a line."""
+        self._console.print(table, soft_wrap=isinstance(table, Text))
+        sys.stdout.flush()
+
+    def _write(self, line: str) -> None:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,71 @@
+"""The commands that start programs: `coordinator`, `agent start` and `up`.
+
+The only module that knows of the two other programs. They are imported when started, since a laptop that only submits
+has neither of them installed.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from qgjob.cli import exit_codes
+from qgjob.cli.runner import reporting, tell
+
+app = typer.Typer()
+agent_app = typer.Typer(no_args_is_help=True, help="The daemon on a device host.")
+
+# All arguments are the program's own.
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+def load_main(program: str, extra: str) -> Callable[[list[str]], int]:
+    """The program's `main(argv) -> exit code`. Ends the command, naming the extra, when its packages are missing."""
+    try:
+        main: Any = import_module(f"{program}.__main__").main
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith(program):
+            raise
+        tell(f"error: {error.name} is not installed; the {extra} needs: pip install 'qgjob[{extra}]'")
+        raise typer.Exit(exit_codes.FAILURE) from None
+    return main  # type: ignore[no-any-return]
+
+
+@app.command(context_settings=_PASS_ON)
+def coordinator(context: typer.Context) -> None:
+    """Run a coordinator: settings come from the environment (see env.example)."""
+    raise typer.Exit(load_main("qgjob_coordinator", "coordinator")(context.args))
+
+
+@agent_app.command(context_settings=_PASS_ON)
+def start(context: typer.Context) -> None:
+    """Run the agent: --config FILE names its agent.toml; settings in the environment win."""
+    raise typer.Exit(load_main("qgjob_agent", "agent")(context.args))
+
+
+@app.command()
+def up(
+    sim_seed: Annotated[int | None, typer.Option(help="Seed of the simulated devices.")] = None,
+    sim_failure_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Share of the simulated tests that fail.")
+    ] = None,
+    sim_install_seconds: Annotated[float | None, typer.Option(min=0, help="Time of a simulated install.")] = None,
+    sim_test_seconds: Annotated[
+        str | None, typer.Option(help="Time of a simulated test: shortest and longest, as in 1,3, or one number.")
+    ] = None,
+    agent_config: Annotated[Path | None, typer.Option(help="An agent.toml for both agents.")] = None,
+) -> None:
+    """Run the whole stack on this machine, for development: store, coordinator and two simulated agents.
+
+    It listens on PORT (3000) and GRPC_PORT (50051), keeps its data under ./.qgjob/, and ends with Ctrl-C.
+    """
+    from qgjob.cli.up import run_stack  # noqa: PLC0415 - nothing else needs it
+    from qgjob.cli.up_settings import Options  # noqa: PLC0415
+
+    with reporting():
+        options = Options(sim_seed, sim_failure_rate, sim_install_seconds, sim_test_seconds, agent_config)
+        sys.stderr.flush()
+        raise typer.Exit(run_stack(options))

@@ -1,0 +1,120 @@
+"""What a waiting command shows on stderr: a live view on a terminal, else one plain line a transition."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from qgjob._enums import JobStatus
+from qgjob._models import Job
+from qgjob.cli.clean import clean
+from qgjob.cli.render import grid, state_words, transition_text
+
+_MAX_ROWS = 20
+_REFRESH_PER_SECOND = 4
+_ORDER = {
+    JobStatus.RUNNING: 0,
+    JobStatus.SCHEDULED: 1,
+    JobStatus.QUEUED: 2,
+    JobStatus.FAILED: 3,
+    JobStatus.CANCELLED: 4,
+    JobStatus.COMPLETED: 5,
+}
+
+
+class Progress(Protocol):
+    """A context manager that is told of jobs as they change."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def update(self, job: Job) -> None:
+        """A job as it stands; the same state twice is told once."""
+
+
+def open_progress(total: int | None) -> Progress:
+    """The progress that fits stderr. `total` is the number of jobs where it is known."""
+    return LiveProgress(total) if sys.stderr.isatty() else PlainProgress()
+
+
+def state_of(job: Job) -> tuple[object, ...]:
+    """What makes a transition when it changes; progress within an attempt does not."""
+    return job.status, job.round, len(job.attempts), job.outcome, job.device_id
+
+
+class PlainProgress:
+    """One line a transition."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, tuple[object, ...]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def update(self, job: Job) -> None:
+        """Tell of a change."""
+        state = state_of(job)
+        if self._told.get(job.job_id) != state:
+            self._told[job.job_id] = state
+            print(transition_text(job, datetime.now(UTC)).plain, file=sys.stderr, flush=True)
+
+
+class LiveProgress:
+    """A table of what is under way, with counts beneath; gone when it ends."""
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._jobs: dict[str, Job] = {}
+        console = Console(stderr=True, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            get_renderable=self._view, console=console, refresh_per_second=_REFRESH_PER_SECOND, transient=True
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def update(self, job: Job) -> None:
+        """Shown at the next refresh."""
+        self._jobs[job.job_id] = job
+
+    def _view(self) -> RenderableType:
+        # A copy: the view is drawn in a thread of Rich's.
+        jobs = sorted(self._jobs.copy().values(), key=lambda job: _ORDER[job.status])
+        rows = [[job.test_path, job.target, job.status, _doing(job)] for job in jobs[:_MAX_ROWS]]
+        hidden = len(jobs) - _MAX_ROWS
+        more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
+        return Group(grid(["TEST", "TARGET", "STATUS", ""], rows), *more, Text(self._summary(jobs), style="bold"))
+
+    def _summary(self, jobs: list[Job]) -> str:
+        return f"{sum(job.final for job in jobs)} of {self._total or len(jobs)} done · {counts_text(jobs)}"
+
+
+def _doing(job: Job) -> str:
+    if job.status is JobStatus.RUNNING:
+        return f"{clean(job.device_id or '-')}  {job.progress} %"
+    return state_words(job)
+
+
+def counts_text(jobs: list[Job]) -> str:
+    """`3 passed, 1 flaky, 2 queued`."""
+    counts = Counter(str(job.outcome or job.status) for job in jobs)
+    return ", ".join(f"{count} {word}" for word, count in counts.most_common())

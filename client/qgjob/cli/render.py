@@ -1,0 +1,269 @@
+"""Tables for people: every model as Rich shows it. `printer` decides between these and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from qgjob._enums import JobStatus, Outcome
+from qgjob._fleet import Agent, Device, Group, Health, Stats
+from qgjob._models import Attempt, Explanation, Job
+from qgjob._shape import format_time
+from qgjob.cli.clean import clean
+from qgjob.cli.settings import Setting
+
+_STYLES: dict[str, str] = {
+    JobStatus.QUEUED: "dim",
+    JobStatus.SCHEDULED: "cyan",
+    JobStatus.RUNNING: "blue",
+    JobStatus.COMPLETED: "green",
+    JobStatus.FAILED: "red",
+    JobStatus.CANCELLED: "yellow",
+    Outcome.PASSED: "green",
+    Outcome.FLAKY: "yellow",
+    "idle": "green",
+    "busy": "blue",
+    "offline": "red",
+    "online": "green",
+    "good": "green",
+    "bad": "red",
+}
+
+
+# --- cells ------------------------------------------------------------------------------------------------------------
+
+
+def cell(value: object) -> Text:
+    """A value as a cell; words that say a state have a colour."""
+    if value is None:
+        return Text("-", style="dim")
+    if isinstance(value, datetime):
+        return Text(format_time(value))
+    text = str(value)
+    return Text(clean(text), style=_STYLES.get(text, ""))
+
+
+def grid(headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A table with one line a row; what does not fit is folded, never cut."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*[cell(value) for value in row])
+    return table
+
+
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
+    """Names and values of one thing, a line each; what is unset is left out."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if value is not None and value not in ("", ()):
+            table.add_row(name, cell(value))
+    return table
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def job_table(jobs: Sequence[Job]) -> RenderableType:
+    """Jobs, a line each."""
+    headers = ["JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED", ""]
+    return grid(headers, [_job_row(job) for job in jobs])
+
+
+def _job_row(job: Job) -> list[object]:
+    note = "deduplicated" if job.deduplicated else job.error.message if job.error else ""
+    return [
+        job.job_id,
+        job.test_path,
+        job.status,
+        job.outcome,
+        job.target,
+        job.priority,
+        job.device_id,
+        len(job.attempts),
+        job.created_at,
+        note,
+    ]
+
+
+def job_facts(job: Job) -> RenderableType:
+    """One job in full."""
+    rows: list[tuple[str, object]] = [
+        ("job_id", job.job_id),
+        ("test_path", job.test_path),
+        ("status", job.status),
+        ("outcome", job.outcome),
+        ("progress", f"{job.progress} %" if job.status is JobStatus.RUNNING else None),
+        ("pending", _pending(job)),
+        ("error", f"{job.error.error_class}: {job.error.message}" if job.error else None),
+        ("result", job.result.summary if job.result else None),
+        ("org_id", job.org_id),
+        ("app_version_id", job.app_version_id),
+        ("target", job.target),
+        ("priority", job.priority),
+        ("requirements", _pairs(job.requirements.to_dict())),
+        ("labels", _pairs({"labels": dict(job.labels)})),
+        ("runs", ", ".join(job.run_ids)),
+        ("agent_id", job.agent_id),
+        ("device_id", job.device_id),
+        ("round", job.round),
+        ("retries", f"{job.retry_count} of {job.max_retries}"),
+        ("created_at", job.created_at),
+        ("not_before", job.not_before),
+        ("scheduled_at", job.scheduled_at),
+        ("started_at", job.started_at),
+        ("completed_at", job.completed_at),
+        ("deduplicated", "yes" if job.deduplicated else None),
+    ]
+    rows += [(f"attempt {each.attempt}", _attempt(each)) for each in job.attempts]
+    return facts(rows)
+
+
+def _attempt(attempt: Attempt) -> str:
+    parts = [attempt.outcome or "unfinished", f"on {attempt.device_id}"]
+    if attempt.duration_ms is not None:
+        parts.append(f"in {attempt.duration_ms} ms")
+    if attempt.install_ms is not None:
+        parts.append(f"after an install of {attempt.install_ms} ms")
+    if attempt.error is not None:
+        parts.append(f"- {attempt.error.message}")
+    return " ".join(parts)
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    labels = values.pop("labels", {})
+    return ", ".join(f"{key}={value}" for key, value in {**values, **labels}.items() if value is not None)
+
+
+def _pending(job: Job) -> str | None:
+    reason = job.pending_reason
+    if reason is None:
+        return None
+    place = f", place {reason.position}" if reason.position is not None else ""
+    start = f", starts about {format_time(reason.estimated_start_at)}" if reason.estimated_start_at else ""
+    retry = f", not before {format_time(reason.retry_at)}" if reason.retry_at else ""
+    return f"{reason.code}{place}{start}{retry}: {reason.message}"
+
+
+def explanation(item: Explanation) -> RenderableType:
+    """Why a job waits, then the devices."""
+    table = grid(
+        ["DEVICE", "MAY SERVE", "WHY"],
+        [[device.device_id, "yes" if device.feasible else "no", device.message] for device in item.devices],
+    )
+    outer = Table.grid()
+    state = _pending(item.job) or f"the job is {item.job.status}, it waits for nothing"
+    outer.add_row(facts([("job_id", item.job.job_id), ("status", item.job.status), ("pending", state)]))
+    if item.devices:
+        outer.add_row("")
+        outer.add_row(table)
+    return outer
+
+
+def transition_text(job: Job, now: datetime) -> Text:
+    """One line that says what became of a job."""
+    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(job.test_path), clean(state_words(job))]
+    return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
+
+
+def state_words(job: Job) -> str:
+    """`running on emulator-1`, `queued again (attempt 1: test_failed)`, `failed (timed_out): …`."""
+    if job.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
+        return f"{job.status} on {job.device_id}"
+    if job.status is JobStatus.QUEUED:
+        last = job.attempts[-1] if job.attempts else None
+        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'})" if last else "queued"
+    reason = f": {job.error.message}" if job.error else ""
+    return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
+
+
+def device_table(devices: Sequence[Device]) -> RenderableType:
+    """Devices, a line each."""
+    headers = ["DEVICE", "AGENT", "TARGET", "STATE", "HEALTH", "INSTALLED", "INSTALLS", "JOB", "UNTIL", "REASON"]
+    return grid(headers, [_device_row(device) for device in devices])
+
+
+def _device_row(device: Device) -> list[object]:
+    installed = f"{device.org_id}/{device.app_version_id}" if device.app_version_id else None
+    return [
+        device.device_id,
+        device.agent_id,
+        device.target,
+        device.state,
+        device.health,
+        installed,
+        device.installs,
+        device.current_job_id,
+        device.until,
+        device.reason or "",
+    ]
+
+
+def device_facts(device: Device) -> RenderableType:
+    """One device in full."""
+    shape = device.to_dict()
+    labels = _pairs({"labels": shape.pop("labels")})
+    return facts([*shape.items(), ("labels", labels)])
+
+
+def agent_table(agents: Sequence[Agent]) -> RenderableType:
+    """Agents, a line each."""
+    rows = [
+        [each.agent_id, each.state, each.devices, each.version, each.host, each.connected_at, each.last_seen_at]
+        for each in agents
+    ]
+    return grid(["AGENT", "STATE", "DEVICES", "VERSION", "HOST", "CONNECTED", "LAST SEEN"], rows)
+
+
+def group_table(groups: Sequence[Group]) -> RenderableType:
+    """Groups, a line each."""
+    headers = ["ORG", "APP VERSION", "TARGET", "QUEUED", "SCHEDULED", "RUNNING", "DEVICES", "INSTALLS", "ENDS ABOUT"]
+    rows = [
+        [
+            each.org_id, each.app_version_id, each.target, each.queued, each.scheduled, each.running,
+            ", ".join(each.device_ids) or None, each.installs, each.estimated_end_at,
+        ]
+        for each in groups
+    ]  # fmt: skip
+    return grid(headers, rows)
+
+
+def stats_facts(stats: Stats) -> RenderableType:
+    """Counts."""
+    queue, scheduler = stats.queue.to_dict(), stats.scheduler.to_dict()
+    devices = scheduler.pop("devices")
+    return facts(
+        [
+            *queue.items(),
+            *((f"devices {name}", count) for name, count in devices.items()),
+            *scheduler.items(),
+            ("timestamp", stats.timestamp),
+        ]
+    )
+
+
+def settings_table(settings: Sequence[Setting], *, origins: bool) -> RenderableType:
+    """Settings, a line each."""
+    rows = [[setting.name, setting.value, setting.origin][: 3 if origins else 2] for setting in settings]
+    return grid(["SETTING", "VALUE", "ORIGIN"][: 3 if origins else 2], rows)
+
+
+def health_facts(health: Health, stats: Stats | None) -> RenderableType:
+    """What a coordinator says of itself, and how much it has to do."""
+    rows: list[tuple[str, object]] = [("address", health.address), ("status", health.status)]
+    if stats is not None:
+        devices = stats.scheduler.devices
+        rows += [
+            ("jobs", f"{stats.queue.queued} queued, {stats.queue.scheduled} scheduled, {stats.queue.running} running"),
+            ("agents online", stats.scheduler.agents_online),
+            ("devices", f"{devices.total} ({devices.idle} idle, {devices.busy} busy, {devices.offline} offline)"),
+        ]
+    return facts(rows)

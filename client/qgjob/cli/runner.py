@@ -1,0 +1,106 @@
+"""From a command to its exit code: settings, one client, one event loop, errors told in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from qgjob._errors import InvalidError, QgjobError, UnavailableError
+from qgjob.cli import exit_codes
+from qgjob.cli.dotenv import read_environment
+from qgjob.cli.settings import Setting, Settings, resolve, to_settings, user_file
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob.cli.printer import Printer
+
+Work = Callable[["AsyncClient", "Printer", Settings], Awaitable[int | None]]
+
+
+def resolve_settings(**flags: Any) -> list[Setting]:
+    """The settings of this process. Raises ConfigError."""
+    cwd = Path.cwd()
+    environment = read_environment(os.environ, cwd)
+    return resolve(flags, environment, cwd, user_file(environment))
+
+
+def execute(work: Work, *, output: str | None, coordinator: str | None, patient: bool = False) -> NoReturn:
+    """Run `work` with a client and leave with its exit code (None: 0).
+
+    A `patient` command outlives a coordinator that is away for a while, since somebody waits for its verdict anyway.
+    """
+    with reporting():
+        settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
+        raise typer.Exit(asyncio.run(_run(work, settings, patient=patient)))
+
+
+@contextlib.contextmanager
+def reporting() -> Any:
+    """Tell errors in one line on stderr and leave with their exit code."""
+    try:
+        yield
+    except QgjobError as error:
+        tell(f"error: {error.message}")
+        raise typer.Exit(exit_codes.for_error(error)) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise typer.Exit(exit_codes.INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(exit_codes.FAILURE) from None
+
+
+def tell(line: str) -> None:
+    """A line (or some) on stderr, cleaned of what a terminal would obey."""
+    from qgjob.cli.clean import clean  # noqa: PLC0415
+
+    print("\n".join(map(clean, line.splitlines())), file=sys.stderr, flush=True)
+
+
+async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
+    # Here, so that `--help` and usage errors pay neither for gRPC nor for Rich.
+    from qgjob._client import AsyncClient  # noqa: PLC0415
+    from qgjob.cli.printer import Printer  # noqa: PLC0415
+
+    task = asyncio.current_task()
+    if task is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    timeout = max(settings.timeout_seconds, PATIENT_SECONDS) if patient else settings.timeout_seconds
+    client = AsyncClient(
+        settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=_TroubleTeller()
+    )
+    try:
+        return await work(client, Printer(settings.output), settings) or exit_codes.OK
+    finally:
+        await client.close()
+
+
+PATIENT_SECONDS = 120.0
+
+
+class _TroubleTeller:
+    """Says once that a coordinator is away, since the repeats take a while."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    def __call__(self, error: UnavailableError) -> None:
+        if error.message not in self._told:
+            self._told.add(error.message)
+            tell(f"{error.message}; trying again")
+
+
+def org_of(flag: str | None, settings: Settings) -> str:
+    """The org, by flag or setting. Raises InvalidError."""
+    org_id = flag or settings.org_id
+    if not org_id:
+        raise InvalidError("--org-id: is required (or set QGJOB_ORG_ID, or org_id in qgjob.toml)", field="--org-id")
+    return org_id

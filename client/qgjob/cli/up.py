@@ -1,0 +1,167 @@
+"""The whole stack on one machine: store, coordinator and two simulated agents, started and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from qgjob._errors import ConfigError
+from qgjob.cli import exit_codes
+from qgjob.cli.children import Child
+from qgjob.cli.dotenv import read_environment
+from qgjob.cli.runner import tell
+from qgjob.cli.store_choice import StoreChoice, choose
+from qgjob.cli.up_ready import wait_ready
+from qgjob.cli.up_settings import (
+    AGENTS,
+    Options,
+    StackSettings,
+    agent_environment,
+    check_ports,
+    coordinator_environment,
+    stack_settings,
+)
+from qgjob.cli.up_store import StackError, start_store
+
+POLL_SECONDS = 0.1
+DEFAULT_GRPC_PORT = 50051
+# An agent kills what it runs within KILL_GRACE_SECONDS (10); a coordinator lets calls under way end.
+AGENT_GRACE_SECONDS = 20.0
+COORDINATOR_GRACE_SECONDS = 15.0
+STORE_GRACE_SECONDS = 10.0
+
+
+def run_stack(options: Options) -> int:
+    """Run until a signal (0 for TERM, 130 for INT) or until a part dies (1). Raises QgjobError when it can't start."""
+    cwd = Path.cwd()
+    environment = read_environment(os.environ, cwd)
+    settings = stack_settings(environment, cwd)
+    if options.agent_config is not None and not options.agent_config.is_file():
+        raise ConfigError(f"--agent-config: {options.agent_config} is no file")
+    agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
+    check_ports(settings)
+    store = choose(settings.redis_url)
+    with _sole_user(settings.data):
+        return asyncio.run(_Stack(options, settings, store).run())
+
+
+@contextmanager
+def _sole_user(data: Path) -> Iterator[None]:
+    """Two stacks on one data folder would write the same files. Raises StackError when there is one already."""
+    data.mkdir(parents=True, exist_ok=True)
+    (data / ".gitignore").write_text("*\n")
+    with (data / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StackError(f"another `qgjob up` uses {data}; end that one, or start this one elsewhere") from None
+        yield
+
+
+class _Stack:
+    """The processes, in the order in which they were started."""
+
+    def __init__(self, options: Options, settings: StackSettings, store: StoreChoice) -> None:
+        self._options = options
+        self._settings = settings
+        self._store = store
+        self._children: list[Child] = []
+
+    async def run(self) -> int:
+        """See run_stack."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Any] = loop.create_future()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _set_once, told, number)
+        work: asyncio.Future[Any] = loop.create_task(self._start_and_watch())
+        try:
+            tell("qgjob up: a stack for development on this machine; nothing of it is meant for production")
+            await asyncio.wait([told, work], return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self._stop()
+        return exit_codes.INTERRUPTED if told.result() == signal.SIGINT else exit_codes.OK
+
+    async def _start_and_watch(self) -> None:
+        """Returns never; raises StackError when a part dies."""
+        logs = self._settings.data / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        tell(f"logs: {logs}")
+        starting = asyncio.create_task(self._start(logs))
+        try:
+            while True:
+                if starting.done():
+                    starting.result()
+                for child in self._children:
+                    if child.ended:
+                        raise StackError(child.obituary())
+                await asyncio.sleep(POLL_SECONDS)
+        finally:
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+
+    async def _start(self, logs: Path) -> None:
+        settings = self._settings
+        redis_url = self._store.url
+        if redis_url is None:
+            child, redis_url = await start_store(self._store, settings, logs)
+            self._children.append(child)
+        tell(f"store: {_without_password(redis_url)} ({self._store.why})")
+        command = [sys.executable, "-m", "qgjob_coordinator"]
+        environment = coordinator_environment(os.environ, settings, redis_url)
+        self._children.append(Child("coordinator", command, environment=environment, logs=logs))
+        for agent_id in AGENTS:
+            command = [sys.executable, "-m", "qgjob_agent"]
+            environment = agent_environment(os.environ, settings, self._options, agent_id, os.getpid())
+            self._children.append(Child(agent_id, command, environment=environment, logs=logs))
+        await wait_ready(settings)
+        tell(welcome(settings))
+
+    async def _stop(self) -> None:
+        """Agents first, so that they can report, then the coordinator, then the store."""
+        if self._children:
+            tell("ending the stack")
+        agents = [child for child in self._children if child.name in AGENTS]
+        await asyncio.gather(*[child.stop(AGENT_GRACE_SECONDS) for child in agents])
+        for child in self._children:
+            if child.name == "coordinator":
+                await child.stop(COORDINATOR_GRACE_SECONDS)
+        for child in self._children:
+            await child.stop(STORE_GRACE_SECONDS)
+
+
+def _set_once(told: asyncio.Future[int], number: int) -> None:
+    if not told.done():
+        told.set_result(number)
+
+
+def _without_password(url: str) -> str:
+    """The url as it may be shown."""
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+
+
+def welcome(settings: StackSettings) -> str:
+    """What to try next."""
+    export = f"export QGJOB_COORDINATOR={settings.grpc_address}"
+    return "\n".join(
+        [
+            f"ready: http://{settings.reachable_host}:{settings.port} (REST), {settings.grpc_address} (gRPC)",
+            "try, in another terminal:",
+            *([f"    {export}"] if settings.grpc_port != DEFAULT_GRPC_PORT else []),
+            "    qgjob run --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js",
+            "    qgjob devices ls",
+            "Ctrl-C ends it.",
+        ]
+    )

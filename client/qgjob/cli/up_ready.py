@@ -1,0 +1,56 @@
+"""When the stack of `qgjob up` can be used."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http.client import HTTPConnection, HTTPException
+from typing import TYPE_CHECKING, Any
+
+from qgjob.cli.runner import tell
+from qgjob.cli.up_settings import AGENTS
+
+if TYPE_CHECKING:
+    from qgjob.cli.up_settings import StackSettings
+
+_POLL_SECONDS = 0.1
+_PROBE_SECONDS = 5.0
+_IMPATIENT_SECONDS = 8.0
+_OK = 200
+
+
+async def wait_ready(settings: StackSettings) -> None:
+    """Return when the coordinator is ready and the agents have come. Says now and then what is missing."""
+    loop = asyncio.get_running_loop()
+    last_told = loop.time()
+    while (missing := await asyncio.to_thread(what_is_missing, settings)) is not None:
+        if loop.time() - last_told > _IMPATIENT_SECONDS:
+            last_told = loop.time()
+            tell(f"still waiting: {missing}")
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+def what_is_missing(settings: StackSettings) -> str | None:
+    """Why the stack is not ready; None when it is."""
+    status, body = _get(settings, "/health/ready")
+    if status != _OK:
+        return f"the coordinator is not ready ({body if status is None else f'{status}: {body}'})"
+    status, body = _get(settings, "/api/jobs/stats")
+    try:
+        online = json.loads(body)["scheduler"]["agents_online"] if status == _OK else 0
+    except (ValueError, KeyError, TypeError):
+        return f"the coordinator's statistics can't be read ({body})"
+    return None if online >= len(AGENTS) else f"{online} of {len(AGENTS)} agents are online"
+
+
+def _get(settings: StackSettings, path: str) -> tuple[Any, str]:
+    """(status, body), or (None, what went wrong)."""
+    connection = HTTPConnection(settings.reachable_host, settings.port, timeout=_PROBE_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", errors="replace").strip()
+    except (OSError, HTTPException) as error:
+        return None, str(error) or type(error).__name__
+    finally:
+        connection.close()

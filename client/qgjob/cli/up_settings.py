@@ -1,0 +1,146 @@
+"""What `qgjob up` takes from options and environment, and what it hands to the programs that it starts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qgjob._errors import ConfigError, QgjobError
+from qgjob.cli.dotenv import Environment
+
+AGENTS = ("agent-1", "agent-2")
+DATA_FOLDER = ".qgjob"
+_MAX_PORT = 65_535
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to be turned into loopback
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command's options as given; None leaves the agent's own default."""
+
+    sim_seed: int | None = None
+    sim_failure_rate: float | None = None
+    sim_install_seconds: float | None = None
+    sim_test_seconds: str | None = None
+    agent_config: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """Where the stack listens and where it keeps its data. `redis_url` only when it was set."""
+
+    host: str
+    port: int
+    grpc_port: int
+    redis_url: str | None
+    durability: str
+    data: Path
+
+    @property
+    def reachable_host(self) -> str:
+        """How this machine reaches `host`."""
+        return _ANY_ADDRESS.get(self.host, self.host)
+
+    @property
+    def grpc_address(self) -> str:
+        """Where clients and agents of this machine find the coordinator."""
+        host = self.reachable_host
+        return f"[{host}]:{self.grpc_port}" if ":" in host else f"{host}:{self.grpc_port}"
+
+
+class PortTakenError(QgjobError):
+    """Somebody else listens there."""
+
+    short = "port_taken"
+
+
+def stack_settings(environment: Environment, cwd: Path) -> StackSettings:
+    """The settings by the environment. Raises ConfigError naming setting, value and source."""
+    mode, origin = _lookup(environment, "ENVIRONMENT", _lookup(environment, "NODE_ENV", ("development", "default"))[0])
+    if mode.lower() == "production":
+        raise ConfigError(f"ENVIRONMENT: production from {origin}: `qgjob up` is for development; run the programs")
+    port, grpc_port = _port(environment, "PORT", 3000), _port(environment, "GRPC_PORT", 50051)
+    if port == grpc_port:
+        raise ConfigError(f"GRPC_PORT: {grpc_port} is PORT too; they must differ")
+    return StackSettings(
+        host=_lookup(environment, "HOST", ("127.0.0.1", "default"))[0],
+        port=port,
+        grpc_port=grpc_port,
+        redis_url=_lookup(environment, "REDIS_URL", ("", "default"))[0] or None,
+        durability=_lookup(environment, "DURABILITY", ("everysec", "default"))[0],
+        data=cwd / DATA_FOLDER,
+    )
+
+
+def check_ports(settings: StackSettings) -> None:
+    """Raises PortTakenError naming the first port on which nobody can listen."""
+    for name, port in (("PORT", settings.port), ("GRPC_PORT", settings.grpc_port)):
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((settings.host, port))
+            except OSError as error:
+                message = f"port {port} on {settings.host} can't be used ({error.strerror}); set {name} to another one"
+                raise PortTakenError(message) from error
+
+
+def coordinator_environment(base: Mapping[str, str], settings: StackSettings, redis_url: str) -> dict[str, str]:
+    """What the coordinator is started with. The prefix QGJOB_ makes these win over all else that is set."""
+    return {
+        **base,
+        "QGJOB_HOST": settings.host,
+        "QGJOB_PORT": str(settings.port),
+        "QGJOB_GRPC_PORT": str(settings.grpc_port),
+        "QGJOB_REDIS_URL": redis_url,
+    }
+
+
+def agent_environment(
+    base: Mapping[str, str], settings: StackSettings, options: Options, agent_id: str, parent_pid: int
+) -> dict[str, str]:
+    """What one agent is started with. It ends at once when told to, and by itself when this process has gone."""
+    simulated = {
+        "QGJOB_SIMULATED_SEED": options.sim_seed,
+        "QGJOB_SIMULATED_FAILURE_RATE": options.sim_failure_rate,
+        "QGJOB_SIMULATED_INSTALL_SECONDS": options.sim_install_seconds,
+        "QGJOB_SIMULATED_TEST_SECONDS": _range(options.sim_test_seconds),
+        "QGJOB_AGENT_CONFIG": options.agent_config and options.agent_config.resolve(),
+    }
+    return {
+        **base,
+        "QGJOB_AGENT_ID": agent_id,
+        "QGJOB_COORDINATOR": settings.grpc_address,
+        "QGJOB_STATE_DIR": str(settings.data / "agents" / agent_id),
+        "QGJOB_DRAIN_SECONDS": "0",
+        "QGJOB_PARENT_PID": str(parent_pid),
+        **{name: str(value) for name, value in simulated.items() if value is not None},
+    }
+
+
+def _range(text: str | None) -> str | None:
+    """`2` as `2,2`, `1,3` as it is. Raises ConfigError."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    try:
+        low, high = float(parts[0]), float(parts[-1])
+    except ValueError:
+        raise ConfigError(f"--sim-test-seconds: {text!r} is not a number, nor two as in 1,3") from None
+    if len(parts) > 2 or not 0 <= low <= high:
+        raise ConfigError(f"--sim-test-seconds: {text!r} must be the shortest and the longest time, as in 1,3")
+    return f"{low},{high}"
+
+
+def _lookup(environment: Environment, name: str, default: tuple[str, str] | str) -> tuple[str, str]:
+    fallback = (default, "default") if isinstance(default, str) else default
+    return environment.lookup(f"QGJOB_{name}", name) or fallback
+
+
+def _port(environment: Environment, name: str, default: int) -> int:
+    value, origin = _lookup(environment, name, str(default))
+    if not value.isdecimal() or not 0 < int(value) <= _MAX_PORT:
+        raise ConfigError(f"{name}: {value!r} from {origin} is not a port; give a number from 1 to {_MAX_PORT}")
+    return int(value)

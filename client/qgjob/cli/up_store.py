@@ -1,0 +1,95 @@
+"""The private store of `qgjob up`."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qgjob._errors import QgjobError
+from qgjob.cli.children import Child
+
+if TYPE_CHECKING:
+    from qgjob.cli.store_choice import StoreChoice
+    from qgjob.cli.up_settings import StackSettings
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+PORT_TRIES = 5
+_POLL_SECONDS = 0.02
+_HOST = "127.0.0.1"
+
+
+class StackError(QgjobError):
+    """A part of the stack could not start, or died. The message names it and shows the end of its log."""
+
+    short = "stack"
+
+
+async def start_store(choice: StoreChoice, settings: StackSettings, logs: Path) -> tuple[Child, str]:
+    """Start the chosen program on a free port of loopback, its files under the data folder; returns it and its URL.
+
+    Raises StackError when it does not come to answer.
+    """
+    folder = settings.data / "store"
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(PORT_TRIES):
+        port = _free_port()
+        child = Child("store", store_command(choice, settings, folder, port), environment={}, logs=logs)
+        answers = False
+        try:
+            answers = await _answers(child, port)
+        finally:
+            if not answers:
+                await child.stop(STOP_SECONDS)
+        if answers:
+            return child, f"redis://{_HOST}:{port}"
+        if "Address already in use" not in child.obituary():
+            raise StackError(child.obituary())
+    raise StackError(f"the store found no free port in {PORT_TRIES} tries")
+
+
+def store_command(choice: StoreChoice, settings: StackSettings, folder: Path, port: int) -> list[str]:
+    """How the store is started: on loopback only, every write in an append-only file, nothing evicted."""
+    options = {
+        "bind": _HOST,
+        "port": str(port),
+        "dir": str(folder),
+        "appendonly": "yes",
+        "appendfsync": settings.durability,
+        "save": "",
+        "maxmemory-policy": "noeviction",
+        "daemonize": "no",
+    }
+    return [str(choice.program), *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+async def _answers(child: Child, port: int) -> bool:
+    """Return when it answers to PING; False when it ended or took too long (reading a large file takes a while)."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + START_SECONDS
+    while loop.time() < end and not child.ended:
+        try:
+            reader, writer = await asyncio.open_connection(_HOST, port)
+        except OSError:
+            await asyncio.sleep(_POLL_SECONDS)
+            continue
+        try:
+            writer.write(b"PING\r\n")
+            answer = await asyncio.wait_for(reader.readline(), START_SECONDS)
+        except (OSError, TimeoutError):
+            answer = b""
+        finally:
+            writer.close()
+        # With a second look: another store on this port would answer for one that has just ended.
+        if answer.startswith(b"+PONG") and not child.ended:
+            return True
+        await asyncio.sleep(_POLL_SECONDS)
+    return False

@@ -1,0 +1,113 @@
+"""Waiting for verdicts: what `run`, `wait` and `submit --wait` have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgjob._errors import ConflictError, QgjobError
+from qgjob.cli import exit_codes
+from qgjob.cli.progress import counts_text, open_progress
+from qgjob.cli.render import job_table
+from qgjob.cli.runner import tell
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob._models import Job
+    from qgjob.cli.printer import Printer
+
+# How long the cancellation of what is left may take after Ctrl-C.
+CANCEL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is waited for, and what to do on the way.
+
+    `resume` is the command that takes the wait up again. `own` are the jobs that this invocation made; those and, when
+    `run` names one (org, run), what is in that run may be cancelled by it.
+    """
+
+    follow: Callable[[], AsyncGenerator[Job]]
+    resume: str
+    total: int | None = None
+    own: tuple[str, ...] = ()
+    run: tuple[str, str] | None = None
+    timeout_seconds: float | None = None
+    fail_fast: bool = False
+    fail_on_flaky: bool = False
+    cancel_on_interrupt: bool = False
+
+
+async def await_verdicts(client: AsyncClient, printer: Printer, goal: Goal, known: Sequence[Job] = ()) -> int:
+    """Show progress until all jobs have their verdicts, print them, return the exit code. `known`: the jobs so far."""
+    jobs = {job.job_id: job for job in known}
+    code: int | None = None
+    try:
+        async with asyncio.timeout(goal.timeout_seconds):
+            await _follow(client, printer, goal, jobs)
+    except TimeoutError:
+        code = exit_codes.TIMEOUT
+        tell(f"not all jobs have their verdict after {goal.timeout_seconds:g} s; they go on. To resume: {goal.resume}")
+    except asyncio.CancelledError:
+        await _interrupted(client, goal, jobs)
+        raise
+    found = list(jobs.values())
+    if printer.output != "jsonl":
+        printer.many("jobs", found, job_table)
+    tell(f"{len(found)} jobs: {counts_text(found)}")
+    if code is not None:
+        return code
+    return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky)
+
+
+async def _follow(client: AsyncClient, printer: Printer, goal: Goal, jobs: dict[str, Job]) -> None:
+    """Keep `jobs` up to date until all have their verdicts, or with --fail-fast until no own job is left to stop."""
+    printed: set[str] = set()
+    stopping = False
+    with open_progress(goal.total) as progress:
+        async with aclosing(goal.follow()) as updates:
+            async for job in updates:
+                jobs[job.job_id] = job
+                progress.update(job)
+                if not job.final:
+                    continue
+                if printer.output == "jsonl" and job.job_id not in printed:
+                    printed.add(job.job_id)
+                    printer.json(job.to_dict())
+                failed = exit_codes.for_verdict(job, fail_on_flaky=goal.fail_on_flaky) != exit_codes.OK
+                if goal.fail_fast and failed and not stopping:
+                    stopping = True
+                    await cancel_rest(client, goal, jobs, f"--fail-fast after {job.job_id}")
+                if stopping and all(jobs[own].final for own in goal.own if own in jobs):
+                    return
+
+
+async def _interrupted(client: AsyncClient, goal: Goal, jobs: dict[str, Job]) -> None:
+    """Say what becomes of the jobs, and with --cancel-on-interrupt end them."""
+    if not goal.cancel_on_interrupt:
+        tell(f"interrupted; the jobs go on. To resume: {goal.resume}")
+        return
+    tell("interrupted; cancelling the jobs")
+    try:
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await cancel_rest(client, goal, jobs, "the waiting command was interrupted")
+    except (QgjobError, TimeoutError) as error:
+        tell(f"not all jobs could be cancelled: {str(error) or 'no answer in time'}; the others go on")
+
+
+async def cancel_rest(client: AsyncClient, goal: Goal, jobs: dict[str, Job], reason: str) -> None:
+    """Cancel what has no verdict yet. Jobs that others submitted too are left to them."""
+    if goal.run is not None:
+        org_id, run_id = goal.run
+        await client.cancel_many(org_id, run_id=run_id, reason=reason)
+        return
+    for job_id in goal.own:
+        if job_id not in jobs or not jobs[job_id].final:
+            try:
+                await client.cancel(job_id, reason=reason)
+            except ConflictError:
+                continue  # it got its verdict in the meantime

@@ -1,0 +1,92 @@
+"""`wait` and `watch`."""
+
+import shlex
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qgjob.cli import options
+from qgjob.cli.options import Coordinator, OrgId, Output, RunId
+from qgjob.cli.runner import execute, org_of
+from qgjob.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob.cli.printer import Printer
+
+app = typer.Typer()
+
+Jobs = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of jobs.", show_default=False)]
+Timeout = Annotated[str | None, typer.Option(help="Stop waiting after this long, as in 90s or 30m; the jobs go on.")]
+FailOnFlaky = Annotated[bool, typer.Option("--fail-on-flaky", help="Exit 10 when a test passed only on a retry.")]
+
+
+def resume_command(job_ids: tuple[str, ...], run: tuple[str, str] | None = None) -> str:
+    """What takes a wait up again."""
+    if run is not None:
+        return shlex.join(["qgjob", "wait", f"--org-id={run[0]}", f"--run-id={run[1]}"])
+    return shlex.join(["qgjob", "wait", *job_ids])
+
+
+@app.command()
+def wait(
+    jobs: Jobs = None,
+    org_id: OrgId = None,
+    run_id: RunId = None,
+    timeout: Timeout = None,
+    fail_on_flaky: FailOnFlaky = False,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Wait for the verdicts of jobs, or of a run; the exit code tells them.
+
+    0 all passed, 10 a test failed, 18 nothing could serve a job, 19 cancelled, 20 infrastructure failed, 124 timeout.
+    """
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int:
+        from qgjob.cli.verdicts import Goal, await_verdicts  # noqa: PLC0415 - keeps `--help` quick
+
+        ids = tuple(dict.fromkeys(jobs or ()))
+        if bool(ids) == bool(run_id):
+            raise options.usage("--run-id", "give jobs, or a run with --run-id, not both")
+        run = (org_of(org_id, settings), run_id) if run_id else None
+        goal = Goal(
+            follow=lambda: client.follow_run(*run) if run else client.follow(ids),
+            resume=resume_command(ids, run),
+            total=len(ids) or None,
+            timeout_seconds=options.seconds(timeout, "--timeout"),
+            fail_on_flaky=fail_on_flaky,
+        )
+        return await await_verdicts(client, printer, goal)
+
+    execute(work, output=output, coordinator=coordinator, patient=True)
+
+
+@app.command()
+def watch(
+    jobs: Jobs = None,
+    org_id: OrgId = None,
+    run_id: RunId = None,
+    cursor: Annotated[str | None, typer.Option(help="Go on after this event of an earlier watch.")] = None,
+    output: Output = None,
+    coordinator: Coordinator = None,
+) -> None:
+    """Print every transition: of the jobs that are named until they have their verdicts, else of a run or an org.
+
+    With -o json or jsonl each line is an event with its cursor.
+    """
+
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        ids = tuple(dict.fromkeys(jobs or ()))
+        org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
+        pending = set(ids)
+        async with aclosing(client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)) as events:
+            async for event in events:
+                printer.event(event)
+                if event.job is not None and event.job.final:
+                    pending.discard(event.job.job_id)
+                    if ids and not pending:
+                        return
+
+    execute(work, output=output, coordinator=coordinator, patient=True)

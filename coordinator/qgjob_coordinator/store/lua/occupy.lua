@@ -9,13 +9,15 @@ local v = call('HMGET', F .. 'ag:' .. ARGV[1], 'epoch', 'state')
 if v[1] ~= ARGV[2] or v[2] == 'closed' then return 'STALE' end
 for i = 4, #ARGV, 4 do
   local key = F .. 'dv:' .. ARGV[i]
-  if call('HGET', key, 'agent') == ARGV[1] then
+  local d = call('HMGET', key, 'agent', 'seen', 'job')
+  local repeated = d[2] == ARGV[3] and d[3] == ARGV[i + 1]   -- the reply was lost: installs were counted
+  if d[1] == ARGV[1] then
     if ARGV[i + 2] ~= '-' then
       call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
     else
       call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
     end
-    if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
+    if ARGV[i + 3] ~= '0' and not repeated then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
   end
 end
 return 'OK'

@@ -1,0 +1,146 @@
+"""A script runs, its reply is lost, and it is sent again: nothing more happens, and the caller can go on.
+
+Most answers are the same again; the others tell that it was done before, which their callers take for the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.scripts import LUA
+from qgjob_coordinator.store.store import Store
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
+
+DEVICE = DeviceInfo("emulator-1", "udid", Target.EMULATOR)
+LATER = NOW + 60_000
+SAME = object()
+"""The second answer is the first one."""
+
+Call = Callable[[Store], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A script, the call that runs it, its answer when it is repeated, and what changes nevertheless."""
+
+    script: str
+    call: Call
+    again: Any = SAME
+    may_change: tuple[str, ...] = ()
+
+
+async def scene(store: Store) -> None:
+    """Jobs 1 to 5: waiting with a deadline, running, scheduled, failed for good, and one that waits for its retry."""
+    await scenes.open_session(store)
+    await store.fleet.inventory("agent-1", 1, [DEVICE], [], NOW, complete=True)
+    jobs = [spec(n, queue_timeout_ms=1000 if n == 1 else None, max_retries=1) for n in range(1, 6)]
+    await scenes.submit(store, *jobs)
+    await scenes.claim(store, jobs[0], *((j.ulid, f"t{n}") for n, j in enumerate(jobs[1:], start=2)))
+    await store.leases.start("acme", [(j.ulid, f"t{n}", NOW) for n, j in enumerate(jobs, 1) if n in (2, 4, 5)], NOW)
+    endings = [
+        unresolvable(jobs[3].ulid, "t4"),
+        ending(jobs[4].ulid, "t5", Outcome.TEST_FAILED, share=1.0),
+    ]
+    await store.leases.finish("acme", endings, NOW)
+
+
+def ids(*numbers: int) -> list[str]:
+    return [spec(n).ulid for n in numbers]
+
+
+ONE, TWO, THREE, FOUR, FIVE = ids(1, 2, 3, 4, 5)
+WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
+
+CASES = [
+    Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
+    Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=(0, ["ADOPTED"])),
+    Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
+    Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
+    Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[False, False]),
+    Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
+    Case("fleet", lambda s: s.fleet.read()),
+    Case("hello", lambda s: s.sessions.hello("life-2")),
+    Case("hold", lambda s: s.fleet.set_labels("emulator-1", {"a": "b"}), may_change=("qg:f:{fleet}:store",)),
+    Case("holds", lambda s: s.fleet.confirm_holds("agent-1", 1, 3)),
+    Case("inventory", lambda s: s.fleet.inventory("agent-1", 1, [], ["emulator-1"], NOW, complete=False)),
+    Case("log", lambda s: s.logs.append("acme", [(TWO, "t2", 0, b"line")]), again=["REPLAYED"]),
+    Case("observe", lambda s: s.sessions.observe("agent-1", 1, 1, "closed"), again=False),
+    Case("occupy", lambda s: s.fleet.occupy("agent-1", 1, [Occupancy("emulator-1", TWO, ("acme", "v1"), 1)], LATER)),
+    Case("open", lambda s: s.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", ["emulator-1"], LATER)),
+    Case("positions", lambda s: s.reads.positions("acme", ids(1, 2))),
+    Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),
+    Case("promote", lambda s: s.jobs.promote("acme", LATER), again=0),
+    Case("read", lambda s: s.reads.get("acme", ids(1, 2, 9))),
+    Case("release", lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),
+         again=["REPLAYED", "STALE"]),
+    Case("renew", lambda s: s.sessions.renew("agent-1", 1, LATER), may_change=("qg:f:{fleet}:ag:agent-1",)),
+    Case("retire", lambda s: s.jobs.retire("acme", Status.FAILED, LATER, 0, 100), again=(0, 0)),
+    Case("retry", lambda s: s.jobs.retry("acme", [(FOUR, 1, None)], NOW, operation_id="op")),
+    Case("sessions", lambda s: s.sessions.watch()),
+    Case("snapshot", lambda s: s.snapshots.org("acme", 8)),
+    Case("start", lambda s: s.leases.start("acme", [(THREE, "t3", NOW)], NOW), again=["REPLAYED"]),
+    Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
+    Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=0),
+    Case("swept", lambda s: s.sessions.swept("agent-1", 1, ["acme"])),
+    Case("tidy", lambda s: s.snapshots.tidy("acme", [group_id("v1", Target.EMULATOR)])),
+]
+
+
+def test_every_script_is_here() -> None:
+    assert sorted(c.script for c in CASES) == sorted(path.stem for path in LUA.glob("*.lua"))
+
+
+def dump(raw: Redis) -> dict[str, Any]:
+    """Every key with its value; times to live run on."""
+    readers = {
+        "hash": raw.hgetall,
+        "string": raw.get,
+        "set": raw.smembers,
+        "zset": lambda k: raw.zrange(k, 0, -1, withscores=True),
+        "stream": raw.xrange,
+        "list": lambda k: raw.lrange(k, 0, -1),
+    }
+    return {key: readers[str(raw.type(key))](key) for key in raw.keys()}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.script)
+async def test_a_repeated_script_changes_nothing_more(store: Store, raw: Redis, case: Case) -> None:
+    await scene(store)
+    first = await case.call(store)
+    before = dump(raw)
+    second = await case.call(store)
+    after = dump(raw)
+    changed = {k for k in before.keys() | after.keys() if before.get(k) != after.get(k)}
+    assert changed <= set(case.may_change)
+    if case.again == "REPLAYED":
+        assert [e.word for e in second] == ["REPLAYED"]
+    else:
+        assert second == (first if case.again is SAME else case.again)
+
+
+async def test_a_repeated_submit_answers_with_the_same_jobs(store: Store, raw: Redis) -> None:
+    jobs = [spec(n, run_id="run-1") for n in (1, 2)]
+    first = await scenes.submit(store, *jobs)
+    before = dump(raw)
+    assert [s.ulid for s in await scenes.submit(store, *jobs)] == [s.ulid for s in first]
+    assert dump(raw) == before
+
+
+async def test_a_repeated_hold_counts_on_and_the_hold_stays_one(store: Store) -> None:
+    await scene(store)
+    hold = Hold("draining", "lab move", None)
+    numbers = [await store.fleet.set_hold("dv", "emulator-1", hold) for _ in range(2)]
+    assert numbers == [(1, "agent-1"), (2, "agent-1")]
+    (row,) = (await store.fleet.read(["agent-1"]))[0].devices
+    assert row.hold == hold

@@ -28,6 +28,8 @@ TIMER_SECONDS = 1.0
 """How long work that no wake-up announced may wait for a round."""
 STORE_PAUSE_SECONDS = 0.2
 HEADS = 64
+SPARE = 2
+"""Heads read of each queue, over what an even spread of the wanted jobs would take."""
 RECENT_PLANS = 512
 _ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 
@@ -57,6 +59,7 @@ class Scheduler:
         self._quota = quota
         self._log_transitions = log_transitions
         self._tokens = Tokens()
+        self._groups_seen = 0
         self._wake = asyncio.Event()
         self._active: set[str] = set()
         self._refreshed = float("-inf")
@@ -131,12 +134,13 @@ class Scheduler:
 
     async def _snapshots(self, devices: list[DeviceView]) -> list[OrgSnapshot]:
         wanted = sum(self._limits.batch - d.held for d in devices)
-        heads = max(1, min(HEADS, wanted))
+        heads = min(HEADS, max(self._limits.batch, SPARE * wanted // max(1, self._groups_seen)))
         active = sorted(self._active)
         orgs = await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in active))
         idle = [o.org_id for o in orgs if not o.waits]
         if idle:
             await self._prune(idle)
+        self._groups_seen = sum(len(o.groups) for o in orgs)
         return list(orgs)
 
     async def _prune(self, idle: list[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import Priority, Target
@@ -37,7 +37,7 @@ class Queue:
     requirements: Requirements
     avoid: tuple[str, ...]
     waiting: int
-    heads: tuple[Head, ...]
+    heads: Sequence[Head]
 
 
 @dataclass(frozen=True, slots=True)

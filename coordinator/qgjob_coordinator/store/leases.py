@@ -22,6 +22,8 @@ from qgjob_coordinator.store.types import (
     ShownWord,
 )
 
+_REPORT = {w.value: w for w in ReportWord}
+_OUTCOME = {o.value: o for o in Outcome}
 _CHARGE = {None: "P", Charge.TEST: "T", Charge.INFRASTRUCTURE: "I", Charge.NOBODY: "N", Charge.FINAL: "F"}
 
 
@@ -78,7 +80,7 @@ class LeaseStore:
         if endings:
             steps.append(Step("finish", keys.org(org_id), self._finish_args(endings, now)))
         replies = await self._runner.batch(steps)
-        words = [ReportWord(w) for w in replies[0]] if started else []
+        words = [_REPORT[w] for w in replies[0]] if started else []
         return words, _endings(replies[-1]) if endings else []
 
     async def start(self, org_id: str, started: Sequence[tuple[str, str, int]], now: int) -> list[ReportWord]:
@@ -146,10 +148,10 @@ class LeaseStore:
 def _endings(reply: list[str]) -> list[Ended]:
     return [
         Ended(
-            ReportWord(reply[i]),
-            codec.LETTER_STATUS[reply[i + 1]] if reply[i + 1] else None,
+            _REPORT[reply[i]],
+            codec.LETTER_STATUS.get(reply[i + 1]),
             int(reply[i + 2]) if reply[i + 2].isdigit() else None,
-            Outcome(reply[i + 2]) if reply[i + 2].isalpha() or "_" in reply[i + 2] else None,
+            _OUTCOME.get(reply[i + 2]),
         )
         for i in range(0, len(reply), 3)
     ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.snapshot import GroupView, Head, Queue
@@ -27,10 +28,45 @@ class OrgSnapshot:
         return bool(self.groups) or self.next_retry_at is not None
 
 
+class Heads(Sequence[Head]):
+    """Heads as they came, decoded one by one when a plan looks at them: it looks at few of them."""
+
+    __slots__ = ("_flat",)
+
+    def __init__(self, flat: list[str]) -> None:
+        """`flat`: ulid, score, ulid, score, ..."""
+        self._flat = flat
+
+    def __len__(self) -> int:
+        return len(self._flat) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> Head: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Head, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Head | tuple[Head, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        at = 2 * (index % len(self))
+        return Head(int(float(self._flat[at + 1])), self._flat[at])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 def _queue(row: list[Any]) -> Queue:
     requirements, avoid = codec.parse_signature(row[0])
-    heads = tuple(Head(int(float(row[i + 1])), row[i]) for i in range(2, len(row), 2))
-    return Queue(requirements, avoid, int(row[1]), heads)
+    return Queue(requirements, avoid, int(row[1]), Heads(row[2:]))
 
 
 def _group(org_id: str, row: list[Any]) -> GroupView:

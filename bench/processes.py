@@ -16,6 +16,8 @@ import psutil
 STOP_SECONDS = 15.0
 _LOG_TAIL_CHARACTERS = 800
 _KIB_PER_MIB = 1024
+MICROSECONDS = 1_000_000
+"""In a second."""
 # What a child inherits. A setting of qgjob in the caller's environment must not change what is measured.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,11 +68,11 @@ class Child:
         """Raises BenchError with the end of its output when it has ended."""
         code = self._process.poll()
         if code is not None:
-            raise BenchError(f"{self.name} ended with exit code {code}: {self.log_tail()}")
+            raise BenchError(f"{self.name} ended with exit code {code}: {self.output()[-_LOG_TAIL_CHARACTERS:]}")
 
-    def log_tail(self) -> str:
-        """The end of what it printed."""
-        return self._log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:]
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace")
 
     def wait(self, seconds: float) -> str:
         """Its whole output, when it has ended by itself. Raises BenchError when it failed or takes longer."""
@@ -78,10 +80,12 @@ class Child:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.stop()
-            raise BenchError(f"{self.name} did not end within {seconds:g} s: {self.log_tail()}") from None
+            raise BenchError(
+                f"{self.name} did not end within {seconds:g} s: {self.output()[-_LOG_TAIL_CHARACTERS:]}"
+            ) from None
         if code != 0:
-            raise BenchError(f"{self.name} ended with exit code {code}: {self.log_tail()}")
-        return self._log.read_text()
+            raise BenchError(f"{self.name} ended with exit code {code}: {self.output()[-_LOG_TAIL_CHARACTERS:]}")
+        return self.output()
 
     def stop(self) -> None:
         """Ends it: TERM, and KILL when that is not enough."""

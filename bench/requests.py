@@ -18,7 +18,12 @@ def app_version(number: int) -> str:
 def test_path(number: int) -> str:
     """A path of 80 characters that no other number has."""
     end = f"_{number:08d}.spec.ts"
-    return "tests/suite/onboarding/with_login_and_a_rather_long_name_as_real_suites_have_them"[: PATH_CHARACTERS - len(end)] + end
+    return (
+        "tests/suite/onboarding/with_login_and_a_rather_long_name_as_real_suites_have_them"[
+            : PATH_CHARACTERS - len(end)
+        ]
+        + end
+    )
 
 
 def spec(number: int) -> JobSpec:

@@ -44,9 +44,7 @@ def wait_until(what: str, happened: Callable[[], bool], seconds: float, pause_se
 class Stack:
     """Store and coordinator on free ports with their own folder. A context manager that ends all of it."""
 
-    def __init__(
-        self, fsync: Fsync = "everysec", *store_options: str, coordinator: str = "qgjob_coordinator"
-    ) -> None:
+    def __init__(self, fsync: Fsync = "everysec", *store_options: str, coordinator: str = "qgjob_coordinator") -> None:
         self._fsync: Fsync = fsync
         self._store_options = store_options
         self._coordinator_module = coordinator

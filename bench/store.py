@@ -13,12 +13,11 @@ from typing import Literal, Self
 from redis import Redis
 from redis.exceptions import ConnectionError as StoreConnectionError
 
-from bench.processes import BenchError, Child, free_port
+from bench.processes import MICROSECONDS, BenchError, Child, free_port
 
 Fsync = Literal["everysec", "always"]
 START_SECONDS = 10.0
 _POLL_SECONDS = 0.01
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +46,16 @@ class PrivateStore:
     """A store for one run. A context manager: it is ended, and its folder removed, at the end."""
 
     def __init__(self, fsync: Fsync = "everysec", *options: str) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="qgjob-bench-store-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="qgjob-bench-store-"))
         self.port = free_port()
         self.child = Child(
             "store",
             [
                 find_server(),
-                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
+                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
                 *("--save", "", "--appendonly", "yes", "--appendfsync", fsync, "--loglevel", "warning", *options),
             ],
-            self._folder,
+            self.folder,
         )
         self.client = Redis(port=self.port, decode_responses=True, protocol=2)
 
@@ -92,20 +91,26 @@ class PrivateStore:
     def _close(self) -> None:
         self.client.close()
         self.child.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def version(self) -> str:
         """Name and version of the server."""
         info = self.client.info("server")
-        return str(info.get("valkey_version") and f"valkey {info['valkey_version']}" or f"redis {info['redis_version']}")
+        name = str(info.get("server_name", "redis"))
+        return f"{name} {info.get(f'{name}_version', info['redis_version'])}"
 
     def read(self) -> Reading:
         """What it has used until now."""
         stats = self.client.info("commandstats")
         scripts = sum(stats[f"cmdstat_{name}"]["usec"] for name in ("eval", "evalsha") if f"cmdstat_{name}" in stats)
-        return Reading(self.child.cpu_seconds(), int(scripts), int(self.client.info("memory")["used_memory"]))
+        return Reading(self.cpu_seconds(), int(scripts), int(self.client.info("memory")["used_memory"]))
+
+    def cpu_seconds(self) -> float:
+        """Time that its main thread has computed; the kernel's account of a process is coarser."""
+        cpu = self.client.info("cpu")
+        return float(cpu["used_cpu_user_main_thread"] + cpu["used_cpu_sys_main_thread"])
 
     def us_per_job(self, before: Reading, after: Reading, jobs: int) -> tuple[float, float]:
-        """(CPU of the whole process, time within scripts) in microseconds a job."""
-        cpu = (after.cpu_seconds - before.cpu_seconds) * _MICROSECONDS / jobs
+        """(CPU of its main thread, time within scripts) in microseconds a job."""
+        cpu = (after.cpu_seconds - before.cpu_seconds) * MICROSECONDS / jobs
         return cpu, (after.script_us - before.script_us) / jobs

@@ -6,7 +6,8 @@ import json
 import time
 from dataclasses import dataclass
 
-from bench.processes import Child
+from bench.figures import Figure
+from bench.processes import MICROSECONDS, Child
 from bench.sizes import BATCH_JOBS, DEVICES, Sizes
 from bench.stack import Stack, wait_until
 from bench.store import Fsync, Reading
@@ -15,7 +16,6 @@ RUN_SECONDS = 300.0
 SETTLE_SECONDS = 1.0
 """Between the parts being up and the first reading, so that starting is not counted."""
 _POLL_SECONDS = 0.005
-_MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +66,14 @@ def _usage(
     process, scripts = stack.store.us_per_job(before, after, jobs)
     return Usage(
         jobs_per_s=jobs / seconds,
-        cpu_us_per_job={name: used * _MICROSECONDS / jobs for name, used in cpu.items()},
+        cpu_us_per_job={name: used * MICROSECONDS / jobs for name, used in cpu.items()},
         peak_rss_mb={**{name: part.peak_rss_mb() for name, part in parts.items()}, "client": client_rss_mb},
         store_us_per_job={"process": process, "scripts": scripts},
         redis_bytes_per_finished_job=(after.used_memory - before.used_memory) / jobs,
     )
 
 
-def measure(sizes: Sizes) -> dict[str, object]:
+def measure(sizes: Sizes) -> dict[str, Figure]:
     """The figures of the run with `appendfsync everysec`."""
     usage = run(sizes.end_to_end_jobs)
     return {
@@ -85,6 +85,6 @@ def measure(sizes: Sizes) -> dict[str, object]:
     }
 
 
-def measure_fsync_always(sizes: Sizes) -> dict[str, object]:
+def measure_fsync_always(sizes: Sizes) -> dict[str, Figure]:
     """The same run with `appendfsync always`."""
     return {"end_to_end_fsync_always_jobs_per_s": run(sizes.end_to_end_jobs, "always").jobs_per_s}

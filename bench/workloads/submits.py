@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from bench.figures import Figure
 from bench.sizes import BATCH_JOBS, SUBMITTERS, Sizes
 from bench.stack import Stack
 
@@ -17,7 +18,7 @@ def _rate(jobs: int, *how: str) -> float:
     return float(jobs / (measured["ended"] - measured["begun"]))
 
 
-def measure_submit_jobs(sizes: Sizes) -> dict[str, object]:
+def measure_submit_jobs(sizes: Sizes) -> dict[str, Figure]:
     """SubmitJobs(500), with one call in flight and with four."""
     calls = {"one_in_flight": "1", "four_in_flight": "4"}
     return {
@@ -28,6 +29,6 @@ def measure_submit_jobs(sizes: Sizes) -> dict[str, object]:
     }
 
 
-def measure_client_submit(sizes: Sizes) -> dict[str, object]:
+def measure_client_submit(sizes: Sizes) -> dict[str, Figure]:
     """`AsyncClient.submit` with 200 in flight."""
     return {"client_submit_200_per_s": _rate(sizes.client_submit_jobs, "--in-flight", str(SUBMITTERS))}

@@ -391,7 +391,8 @@ class Sessions:
 
 def _check(hello: Hello) -> None:
     """Raises RefusedError for a Hello that can't be served."""
-    if not PROTOCOL_VERSION - 1 <= hello.protocol_version <= PROTOCOL_VERSION:
+    # Unset, it is 0: no agent ever spoke that.
+    if not max(1, PROTOCOL_VERSION - 1) <= hello.protocol_version <= PROTOCOL_VERSION:
         older = hello.protocol_version < PROTOCOL_VERSION
         what = "upgrade the agent" if older else "upgrade the coordinator"
         raise RefusedError(

@@ -135,8 +135,8 @@ class Program:
                 raise AssertionError(f"{self.name} ended without saying {name} {fields}:\n{self.said()}")
             return found if len(found) >= times else None
 
-        found = await until(look, lambda: f"{self.name} does not say {name} {fields}:\n{self.said()}")
-        assert found is not None
+        silent = f"{self.name} does not say {name} {fields}"
+        found: list[dict[str, Any]] = await until(look, lambda: f"{silent}:\n{self.said()}")
         return found[times - 1]
 
 

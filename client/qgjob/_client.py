@@ -11,7 +11,14 @@ from qgjob import _watching, _wire
 from qgjob._batches import chunks, for_many
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
-from qgjob._failover import DEFAULT_PORT, Failover, Patience, parse_addresses
+from qgjob._failover import (
+    DEFAULT_PORT,
+    RECONNECT_SECONDS,
+    TIMEOUT_SECONDS,
+    Failover,
+    Patience,
+    parse_addresses,
+)
 from qgjob._fleet import Health
 from qgjob._fleet_calls import FleetCalls
 from qgjob._ids import new_job_id
@@ -32,7 +39,8 @@ class AsyncClient(JobCalls, FleetCalls):
     """A client of the coordinators at `coordinator` (host:port; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`
-    bounds a call with all its repeats. Use it as an async context manager, in one event loop.
+    bounds a call with all its repeats, `reconnect_seconds` how long a watch or a wait outlives a coordinator that is
+    away. `on_trouble` is told of each try that failed for that. Use it as an async context manager, in one event loop.
 
     Every method raises errors of `QgjobError`'s tree. Calls are repeated when a coordinator is away, and nothing takes
     effect twice by that: submissions carry job ids made here, cancel and retry the round that they mean.
@@ -43,7 +51,8 @@ class AsyncClient(JobCalls, FleetCalls):
         coordinator: str | None = None,
         *,
         token: str | None = None,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        reconnect_seconds: float = RECONNECT_SECONDS,
         transports: Sequence[Transport] | None = None,
         on_trouble: Callable[[UnavailableError], None] | None = None,
     ) -> None:
@@ -51,7 +60,7 @@ class AsyncClient(JobCalls, FleetCalls):
             token = token if token is not None else os.environ.get("QGJOB_TOKEN")
             addresses = parse_addresses(coordinator or os.environ.get("QGJOB_COORDINATOR") or DEFAULT_COORDINATOR)
             transports = [GrpcTransport(address, token=token) for address in addresses]
-        patience = Patience() if timeout_seconds is None else Patience(timeout_seconds=timeout_seconds)
+        patience = Patience(timeout_seconds=timeout_seconds, reconnect_seconds=reconnect_seconds)
         self._source = Failover(transports, patience, on_trouble)
         self._submissions: dict[tuple[str, str], _Submissions] = {}
 

@@ -100,10 +100,9 @@ class Coalescer(Generic[RequestT, AnswerT]):
             except _ONES_FAULT as error:
                 refusals += 1
                 to_send.extend(_without_culprit(part, error, first_refusal=refusals == 1))
-            except QgjobError as error:
+            except Exception as error:  # noqa: BLE001 - told to those who wait for it, none of whom may be left waiting
                 _fail(part, error)
-            except BaseException as error:
-                # Nobody may be left waiting, whatever happened; the task itself carries the error on.
+            except asyncio.CancelledError as error:
                 _fail([item for rest in (part, *to_send) for item in rest], error)
                 raise
             else:

@@ -18,18 +18,22 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 50051
 MAX_PORT = 65_535
+TIMEOUT_SECONDS = 30.0
+RECONNECT_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long a client goes on.
 
-    `timeout_seconds` bounds a call with all its repeats, and the silence of a stream that is being reconnected;
-    `try_seconds` bounds one try, so that a coordinator that hangs leaves time to ask another one.
+    `timeout_seconds` bounds a call with all its repeats, and the first connection of a stream; `reconnect_seconds` how
+    long a stream that has worked may be away. `try_seconds` bounds one try, so that a coordinator that hangs leaves
+    time to ask another one.
     """
 
-    timeout_seconds: float = 30.0
+    timeout_seconds: float = TIMEOUT_SECONDS
     try_seconds: float = 10.0
+    reconnect_seconds: float = RECONNECT_SECONDS
     backoff_seconds: float = 0.1
     max_backoff_seconds: float = 2.0
 

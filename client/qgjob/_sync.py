@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from qgjob._client import AsyncClient, View
+from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage, Group, GroupPage, Health, Run, Stats
 from qgjob._job_calls import DEFAULT_PAGE_SIZE
 from qgjob._models import Explanation, Job, JobPage, JobRef, JobSelection, JobSpec, LogChunk, WatchEvent
@@ -32,12 +33,18 @@ class Client:
         coordinator: str | None = None,
         *,
         token: str | None = None,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        reconnect_seconds: float = RECONNECT_SECONDS,
         transports: Sequence[Transport] | None = None,
         on_trouble: Callable[[UnavailableError], None] | None = None,
     ) -> None:
         self._client = AsyncClient(
-            coordinator, token=token, timeout_seconds=timeout_seconds, transports=transports, on_trouble=on_trouble
+            coordinator,
+            token=token,
+            timeout_seconds=timeout_seconds,
+            reconnect_seconds=reconnect_seconds,
+            transports=transports,
+            on_trouble=on_trouble,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="qgjob-client", daemon=True)

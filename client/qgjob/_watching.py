@@ -35,18 +35,20 @@ class Persistence:
         self._patience = patience
         self._clock = asyncio.get_running_loop().time
         self._failures = 0
+        self._limit_seconds = patience.timeout_seconds
         self._last_good = self._clock()
 
     def good(self) -> None:
-        """Something came."""
+        """Something came: the stream has worked, and may be away for longer from now on."""
         self._failures = 0
+        self._limit_seconds = self._patience.reconnect_seconds
         self._last_good = self._clock()
 
     async def pause(self, error: Exception | None) -> None:
         """Wait before the next connection. Raises `error` when there is no patience left."""
         self._failures += 1
         pause = self._patience.pause_seconds(self._failures)
-        if error is not None and self._clock() + pause - self._last_good > self._patience.timeout_seconds:
+        if error is not None and self._clock() + pause - self._last_good > self._limit_seconds:
             raise error
         await asyncio.sleep(pause)
 
@@ -105,7 +107,7 @@ async def tail(
             # First the rest of the attempt that was being read; it may not be the latest any more.
             resume, start = (seen[0] or None), seen[1]
             continue
-        if resume == attempt:
+        if resume == attempt or not follow:
             return
         # The rest is read. With no attempt named, those after it follow.
         resume, start = None, 0
@@ -221,7 +223,10 @@ async def _checked(
                 yield job
                 continue
             for job_id in list(unsettled):
-                asked = await client.get(job_id)
+                try:
+                    asked = await client.get(job_id)
+                except UnavailableError:
+                    break  # how long to put up with that is for the stream to say
                 if asked.final:
                     del unsettled[job_id]
                 yield asked

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from qgjob.cli import agents, devices, jobs, overview, programs, submitting, waiting
+from qgjob.cli import agents, devices, exit_codes, jobs, overview, programs, submitting, waiting
+from qgjob.cli.runner import tell
 
 app = typer.Typer(
     name="qgjob",
@@ -42,6 +43,12 @@ def root(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Wrong use is told on stderr and gives 2."""
+    unreadable = next(
+        (each for each in arguments if not each.isprintable() and "\udc80" <= max(each) <= "\udcff"), None
+    )
+    if unreadable is not None:
+        tell(f"error: the argument {unreadable!r} is not valid UTF-8")
+        return exit_codes.USAGE
     try:
         app(args=list(arguments), prog_name="qgjob")
     except SystemExit as exit_:

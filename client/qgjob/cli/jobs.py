@@ -101,7 +101,7 @@ def cancel(
         if selection.detached:
             tell(f"{selection.detached} jobs that other runs share left this run and go on")
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, patient=True)
 
 
 @app.command()
@@ -129,7 +129,7 @@ def retry(
         selection = await client.retry_many(org_of(org_id, settings), run_id, failed_only=failed_only)
         printer.many("jobs", selection.jobs, job_table)
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, patient=True)
 
 
 @app.command()

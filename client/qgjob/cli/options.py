@@ -33,9 +33,15 @@ OrgId = Annotated[str | None, typer.Option(help="The organisation.")]
 RunId = Annotated[str | None, typer.Option(help="The run, a label that ties jobs together.")]
 JobArgument = Annotated[str | None, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 JobIdOption = Annotated[str | None, typer.Option("--job-id", help="The same as JOB.")]
-StatusFilter = Annotated[JobStatus | None, typer.Option("--status", help="Only jobs with this status.")]
-PriorityOption = Annotated[Priority | None, typer.Option("--priority", help="Default: the coordinator's.")]
-TargetOption = Annotated[Target | None, typer.Option("--target", help="Class of device. Default: the coordinator's.")]
+StatusFilter = Annotated[
+    JobStatus | None, typer.Option("--status", case_sensitive=False, help="Only jobs with this status.")
+]
+PriorityOption = Annotated[
+    Priority | None, typer.Option("--priority", case_sensitive=False, help="Default: the coordinator's.")
+]
+TargetOption = Annotated[
+    Target | None, typer.Option("--target", case_sensitive=False, help="Class of device. Default: the coordinator's.")
+]
 Reason = Annotated[str | None, typer.Option(help="Why; shown to everyone who looks.")]
 Until = Annotated[str | None, typer.Option(help="When it ends by itself, as in 2026-01-31T18:00Z.")]
 For = Annotated[str | None, typer.Option("--for", help="How long it lasts, as in 90s, 30m, 2h, 1d.")]

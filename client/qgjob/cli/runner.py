@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from qgjob._client import AsyncClient
     from qgjob.cli.printer import Printer
 
+PATIENT_SECONDS = 30.0
+IMPATIENT_SECONDS = 5.0
+
 Work = Callable[["AsyncClient", "Printer", Settings], Awaitable[int | None]]
 
 
@@ -35,7 +38,8 @@ def resolve_settings(**flags: Any) -> list[Setting]:
 def execute(work: Work, *, output: str | None, coordinator: str | None, patient: bool = False) -> NoReturn:
     """Run `work` with a client and leave with its exit code (None: 0).
 
-    A `patient` command outlives a coordinator that is away for a while, since somebody waits for its verdict anyway.
+    A `patient` command changes something or waits for something: it outlives the restart of a coordinator. The others
+    only look, and soon say so when there is none. The setting timeout_seconds overrules both.
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
@@ -73,7 +77,7 @@ async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
     task = asyncio.current_task()
     if task is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    timeout = max(settings.timeout_seconds, PATIENT_SECONDS) if patient else settings.timeout_seconds
+    timeout = settings.timeout_seconds or (PATIENT_SECONDS if patient else IMPATIENT_SECONDS)
     client = AsyncClient(
         settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=_TroubleTeller()
     )
@@ -81,9 +85,6 @@ async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
         return await work(client, Printer(settings.output), settings) or exit_codes.OK
     finally:
         await client.close()
-
-
-PATIENT_SECONDS = 120.0
 
 
 class _TroubleTeller:

@@ -36,7 +36,7 @@ class Settings:
     token: str | None
     org_id: str | None
     output: str
-    timeout_seconds: float
+    timeout_seconds: float | None
 
 
 def _text(value: Any) -> str:
@@ -74,7 +74,7 @@ _KNOWN: dict[str, _Known] = {
     "token": _Known(None, _text, in_files=False),
     "org_id": _Known(None, _text),
     "output": _Known("table", _format),
-    "timeout_seconds": _Known(10.0, _seconds),
+    "timeout_seconds": _Known(None, _seconds),
 }
 
 

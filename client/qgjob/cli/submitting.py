@@ -181,7 +181,7 @@ def _start(submission: Submission, waiting: WaitOptions | None, output: str | No
             return None
         return await _wait(client, printer, jobs, waiting, timeout_seconds, submission.run_id)
 
-    execute(work, output=output, coordinator=coordinator, patient=waiting is not None)
+    execute(work, output=output, coordinator=coordinator, patient=True)
 
 
 async def _wait(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from qgjob._errors import ConflictError, QgjobError
@@ -58,7 +58,7 @@ async def await_verdicts(client: AsyncClient, printer: Printer, goal: Goal, know
     found = list(jobs.values())
     if printer.output != "jsonl":
         printer.many("jobs", found, job_table)
-    tell(f"{len(found)} jobs: {counts_text(found)}")
+    tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
     if code is not None:
         return code
     return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky)
@@ -71,6 +71,9 @@ async def _follow(client: AsyncClient, printer: Printer, goal: Goal, jobs: dict[
     with open_progress(goal.total) as progress:
         async with aclosing(goal.follow()) as updates:
             async for job in updates:
+                known = jobs.get(job.job_id)
+                if known is not None and known.deduplicated is not None:
+                    job = replace(job, deduplicated=known.deduplicated)  # noqa: PLW2901 - only submission tells this
                 jobs[job.job_id] = job
                 progress.update(job)
                 if not job.final:

@@ -43,11 +43,10 @@ def root(
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Wrong use is told on stderr and gives 2."""
-    unreadable = next(
-        (each for each in arguments if not each.isprintable() and "\udc80" <= max(each) <= "\udcff"), None
-    )
-    if unreadable is not None:
-        tell(f"error: the argument {unreadable!r} is not valid UTF-8")
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        tell("error: an argument is not valid UTF-8")
         return exit_codes.USAGE
     try:
         app(args=list(arguments), prog_name="qgjob")

@@ -57,7 +57,7 @@ class Child:
         end = clock() + grace_seconds
         if not self.ended:
             self._process.terminate()
-        while not self.ended and clock() < end:
+        while not self.ended and clock() < end:  # noqa: ASYNC110 - a process sets no event without a thread to wait for it
             await asyncio.sleep(_POLL_SECONDS)
         if not self.ended:
             self._process.kill()

@@ -205,6 +205,11 @@ class RawAgent:
         values: dict[str, Any] = {"started_at_ms": now_ms(), "ended_at_ms": now_ms(), "duration_ms": 0} | fields
         return await self.report(a, finished=pb.Finished(outcome=outcome, **values))
 
+    async def passes(self, a: pb.Assignment) -> None:
+        """The attempt runs and passes, and the coordinator has taken that."""
+        await self.start(a)
+        assert await self.verdict(await self.finish(a)) == "APPLIED"
+
     async def die(
         self, a: pb.Assignment, cause: pb.DeathCause.ValueType = pb.DEATH_CAUSE_REVOKED, *, started: bool = True
     ) -> int:

@@ -51,7 +51,7 @@ class JobSpec:
         return f"{self.org_id}~{self.ulid}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TestResult:
     """What a finished attempt counted."""
 

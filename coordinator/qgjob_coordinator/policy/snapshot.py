@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import Requirements
@@ -22,8 +23,7 @@ def order_of(score: int) -> int:
     return score % CLASS_SCORE
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A job near the front of its queue; the smaller score is served first."""
 
     score: int

@@ -36,7 +36,7 @@ DEFAULT_REASON = "cancelled by request"
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """The job that a submission got, and whether it is new."""
 

@@ -148,7 +148,7 @@ class HeartbeatAck:
     released: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AssignmentOut:
     """An attempt to carry out."""
 

@@ -1,4 +1,7 @@
-"""What the store's functions take and answer."""
+"""What the store's functions take and answer.
+
+Those that are made once for each job of a batch are not frozen: frozen ones take several times as long to make.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ class SubmitWord(StrEnum):
     KEYED = "KEYED"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Submitted:
     """The job that a submission got; `removed_status` when only its tombstone is left."""
 
@@ -56,7 +59,7 @@ class DeviceClaim:
     jobs: list[tuple[str, str]]  # ulid, token
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
     """A lease. `spec` is line 1 of the job's text, decoded."""
 
@@ -103,7 +106,7 @@ class Ending:
     has_log: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """What the report of an Ending did: the job's status after it, and when a retry is due or its outcome."""
 

@@ -30,10 +30,6 @@ _MARK = "QGJOB_DEMO_MARK"
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
-class StackError(Exception):
-    """The system did not start. The message ends with what it printed last."""
-
-
 def free_ports(count: int) -> list[int]:
     """Ports of this machine that nobody listens on; held together, so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
@@ -44,6 +40,10 @@ def free_ports(count: int) -> list[int]:
     finally:
         for each in sockets:
             each.close()
+
+
+def _tail(log: Path, lines: int) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
 class Stack:
@@ -95,8 +95,9 @@ class Stack:
         return self._process is not None and self._process.poll() is None
 
     def said(self, lines: int = 15) -> str:
-        """The last lines that it printed."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+        """The last lines that it printed, and those that its programs wrote to their logs."""
+        logs = [self._log, *sorted(self._folder.glob(".qgjob/logs/*.log"))]
+        return "\n".join(f"--- {log.name} ---\n{_tail(log, lines)}" for log in logs)
 
     def _environment(self) -> dict[str, str]:
         mine = {name: os.environ[name] for name in _KEPT if name in os.environ}

@@ -122,5 +122,4 @@ def test_the_client_settings_of_env_example_are_those_of_the_cli_with_their_defa
     defaults = {f"QGJOB_{setting.name.upper()}": setting.value for setting in resolved}
     assert set(section) == set(defaults)
     for name, listed in section.items():
-        default = defaults[name]
-        assert default is None if listed is None else type(default)(listed) == default
+        assert defaults[name] == listed

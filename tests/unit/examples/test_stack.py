@@ -80,7 +80,7 @@ async def test_a_stack_that_ends_at_once_is_not_alive(run_python):
     stack = run_python("print('no store'); raise SystemExit(1)")
     async with stack:
         wait_until(lambda: not stack.alive())
-    assert stack.said() == "no store"
+    assert stack.said() == "--- up.log ---\nno store"
 
 
 def test_free_ports_differ():
@@ -94,4 +94,4 @@ async def test_settings_of_the_caller_do_not_reach_the_stack(tmp_path, monkeypat
     stack = Stack(tmp_path, [sys.executable, "-c", SHOWS_ITS_SETTINGS])
     async with stack:
         wait_until(lambda: "end" in stack.said())
-    assert stack.said() == f"None {stack.http_port} None end"
+    assert stack.said().endswith(f"\nNone {stack.http_port} None end")

@@ -1,0 +1,121 @@
+"""What the README tells a newcomer to type works, in its order, against a real `qgjob up`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from examples.demo.stack import Stack
+
+ROOT = Path(__file__).parents[3]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BIN = Path(sys.executable).parent
+COMMAND_SECONDS = 30
+READY_SECONDS = 20
+# Longer than the walk takes, so that there is something to cancel; and short, for commands that wait.
+SLOW, QUICK = "60", "0.2"
+
+
+def blocks(title: str, until: str) -> list[str]:
+    """The commands of a part of the README, in order; a line that is not begun anew belongs to the one before."""
+    part = README.partition(f"\n{title}\n")[2].partition(f"\n{until}\n")[0]
+    lines = re.findall(r"^    (.+)$", part, re.MULTILINE)
+    commands: list[str] = []
+    for line in lines:
+        if line.startswith(("qgjob ", "curl ", "source ")):
+            commands.append(line)
+        else:
+            commands[-1] += "\n" + line
+    return [command for command in commands if not command.startswith(("source ", "qgjob up"))]
+
+
+@asynccontextmanager
+async def running(folder: Path, test_seconds: str) -> AsyncIterator[Stack]:
+    up = [str(BIN / "qgjob"), "up", "--sim-install-seconds=0.1", f"--sim-test-seconds={test_seconds}"]
+    stack = Stack(folder, up)
+    async with stack:
+        async with asyncio.timeout(READY_SECONDS):
+            while "ready: " not in stack.said():
+                assert stack.alive(), stack.said()
+                await asyncio.sleep(0.05)
+        yield stack
+    assert stack.left_running == []
+
+
+async def type_in(stack: Stack, folder: Path, command: str, job_id: str) -> str:
+    """Runs a command as a shell would, and returns what it printed. It must exit with 0."""
+    command = command.replace("JOB_ID", job_id).replace("localhost:3000", f"localhost:{stack.http_port}")
+    env = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "QGJOB_COORDINATOR": stack.address}
+    process = await asyncio.create_subprocess_shell(
+        command, cwd=folder, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(COMMAND_SECONDS):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 0, f"{command}\n{out.decode()}{err.decode()}"
+    return out.decode()
+
+
+def job_id_in(text: str) -> str:
+    found = re.search(r"qualgent~[0-9A-Z]{26}", text)
+    assert found, text
+    return found[0]
+
+
+def split_at(commands: list[str], word: str) -> tuple[list[str], list[str]]:
+    at = next(index for index, command in enumerate(commands) if command.startswith(word))
+    return commands[:at], commands[at:]
+
+
+async def test_the_walk_by_command_line(tmp_path):
+    walk, ci = split_at(blocks("## Use it", "### The same with curl"), "qgjob run")
+    async with running(tmp_path, SLOW) as stack:
+        job_id, said = "", {}
+        for command in walk:
+            said[command.split()[1]] = text = await type_in(stack, tmp_path, command, job_id)
+            job_id = job_id or job_id_in(text)
+    assert list(said) == ["submit", "status", "list", "devices", "groups", "stats", "cancel", "retry"]
+    assert "tests/onboarding.spec.js" in said["status"]
+    assert job_id in said["list"]
+    assert "emulator-1" in said["devices"]
+    assert "xyz123" in said["groups"]
+    assert "cancelled" in said["cancel"]
+    assert "queued" in said["retry"]
+    async with running(tmp_path, QUICK) as stack:
+        said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}
+    assert list(said) == ["run", "explain", "logs"]
+    assert said["run"].count("passed") == 2
+    assert "passed after" in said["logs"]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl")
+async def test_the_walk_with_curl(tmp_path):
+    async with running(tmp_path, SLOW) as stack:
+        job_id, said = "", []
+        for command in blocks("### The same with curl", "### The same from Python"):
+            said.append(await type_in(stack, tmp_path, command, job_id))
+            job_id = job_id or job_id_in(said[0])
+        again = await type_in(stack, tmp_path, blocks("### The same with curl", "### The same from Python")[0], job_id)
+    assert not [text for text in said if text.startswith('{"error"')]
+    assert len(said) == 9
+    assert '"deduplicated":true' in again
+    assert job_id in again
+
+
+async def test_the_walk_from_python(tmp_path):
+    program = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    async with running(tmp_path, QUICK) as stack:
+        (tmp_path / "walk.py").write_text(program.replace("localhost:50051", stack.address))
+        assert await type_in(stack, tmp_path, f"{sys.executable} walk.py", "") == "passed\n"

@@ -1,0 +1,115 @@
+"""What a waiting job is told: of several causes, that of the device that will be free soonest."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Priority, Status, Target
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
+from qgjob_coordinator.policy.explain import consider, pending_reason
+from tests.fakes.jobs import NOW
+
+
+def job(**changes: Any) -> Job:
+    values: dict[str, Any] = {
+        "org_id": "acme",
+        "ulid": "01J",
+        "app_version_id": "v1",
+        "test_path": "a.spec.ts",
+        "priority": Priority.MEDIUM,
+        "target": Target.EMULATOR,
+        "status": Status.QUEUED,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "max_retries": 3,
+    }
+    return Job(**values | changes)
+
+
+def device(device_id: str = "d1", **changes: Any) -> Device:
+    values: dict[str, Any] = {
+        "device_id": device_id,
+        "agent_id": "agent-1",
+        "udid": "u",
+        "target": Target.EMULATOR,
+        "platform": "android",
+        "os_version": None,
+        "model": None,
+        "state": DeviceState.IDLE,
+        "health": DeviceHealth.GOOD,
+        "labels": {},
+    }
+    return Device(**values | changes)
+
+
+def reason(waiting: Job, *devices: Device, position: int | None = 4, over_quota: bool = False) -> PendingReason:
+    return pending_reason(
+        waiting, consider(waiting, devices), now=NOW, position=position, over_quota=over_quota
+    )
+
+
+FREE = device("free")
+BUSY = device("busy", state=DeviceState.BUSY, current_job_id="acme~other")
+DRAINING = device("draining", state=DeviceState.DRAINING)
+RESERVED = device("reserved", state=DeviceState.RESERVED, reason="demo at noon")
+BAD = device("bad", health=DeviceHealth.BAD, reason="5 installs failed")
+MAINTAINED = device("maintained", health=DeviceHealth.MAINTENANCE)
+OFFLINE = device("offline", state=DeviceState.OFFLINE)
+OTHER_TARGET = device("phone", target=Target.DEVICE)
+
+ALONE = [
+    (FREE, PendingCode.ALL_BUSY, "is free"),
+    (BUSY, PendingCode.ALL_BUSY, "is busy with acme~other"),
+    (DRAINING, PendingCode.DRAINING, "is draining"),
+    (RESERVED, PendingCode.RESERVED, "is reserved: demo at noon"),
+    (BAD, PendingCode.QUARANTINED, "is in bad health: 5 installs failed"),
+    (MAINTAINED, PendingCode.QUARANTINED, "is in maintenance: no reason given"),
+    (OFFLINE, PendingCode.NO_DEVICE_ONLINE, "is offline"),
+    (OTHER_TARGET, PendingCode.NO_RESOURCE, "target is device, not emulator"),
+]
+
+
+@pytest.mark.parametrize(("only", "code", "words"), ALONE, ids=lambda x: getattr(x, "device_id", None))
+def test_one_device_is_the_reason(only: Device, code: PendingCode, words: str) -> None:
+    (considered,) = consider(job(), [only])
+    assert considered.message == words
+    told = reason(job(), only)
+    assert (told.code, told.position, told.retry_at) == (code, 4, None)
+    assert told.message
+
+
+@pytest.mark.parametrize(("sooner", "later"), pairwise([BUSY, DRAINING, RESERVED, BAD, OFFLINE, OTHER_TARGET]))
+def test_of_two_the_one_that_will_be_free_sooner_is_told(sooner: Device, later: Device) -> None:
+    assert reason(job(), later, sooner).code is reason(job(), sooner).code is not reason(job(), later).code
+
+
+def test_an_offline_device_in_bad_health_is_offline() -> None:
+    assert reason(job(), device(state=DeviceState.OFFLINE, health=DeviceHealth.BAD)).code is PendingCode.NO_DEVICE_ONLINE
+
+
+def test_a_retry_that_waits_for_its_time_says_when_and_has_no_place() -> None:
+    told = reason(job(not_before=NOW + 5), FREE)
+    assert (told.code, told.retry_at, told.position) == (PendingCode.RETRY_WAIT, NOW + 5, None)
+    assert reason(job(not_before=NOW), BUSY).code is PendingCode.ALL_BUSY
+
+
+def test_a_quota_is_told_while_devices_are_there_and_no_resource_comes_before_it() -> None:
+    assert reason(job(), FREE, over_quota=True).code is PendingCode.QUOTA
+    assert reason(job(), OTHER_TARGET, over_quota=True).code is PendingCode.NO_RESOURCE
+
+
+def test_requirements_that_nothing_meets_are_no_resource_and_each_device_says_why() -> None:
+    ios = job(requirements=Requirements(platform="ios"))
+    assert reason(ios, FREE, BUSY).code is PendingCode.NO_RESOURCE
+    assert [(c.device_id, c.message) for c in consider(ios, [FREE, BUSY])] == [
+        ("busy", "platform is android, not ios"),
+        ("free", "platform is android, not ios"),
+    ]
+
+
+def test_an_empty_fleet_has_no_resource() -> None:
+    assert reason(job()).code is PendingCode.NO_RESOURCE

@@ -1,0 +1,119 @@
+"""The rules of sticky grouping, one at a time."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.snapshot import Assignment, Limits, Snapshot
+from tests.unit.policy.snapshots import ANDROID, device, group, queue, snapshot
+
+V1 = ("acme", "v1")
+
+
+def given_out(s: Snapshot) -> dict[str, list[str]]:
+    return {a.device_id: list(a.ulids) for a in plan(s).assignments}
+
+
+def test_nothing_waits_nothing_is_planned() -> None:
+    assert plan(snapshot([device("d1")], [group("v1")])).assignments == ()
+    assert plan(snapshot([], [group("v1", queue("a", [1]))])).assignments == ()
+
+
+def test_a_warm_device_stays_with_its_build_though_an_older_job_of_another_waits() -> None:
+    groups = [group("v1", queue("a", [5, 6])), group("v2", queue("b", [1, 2]))]
+    assert given_out(snapshot([device("d1", installed=V1)], groups)) == {"d1": ["a5"]}
+
+
+def test_a_build_of_another_org_with_the_same_name_is_cold() -> None:
+    groups = [group("v1", queue("a", [5]), org_id="globex"), group("v2", queue("b", [1]))]
+    (a,) = plan(snapshot([device("d1", installed=V1)], groups)).assignments
+    assert (a.ulids, a.serving_seen) == (("b1",), 0)
+
+
+def test_a_cold_device_takes_the_highest_class_then_the_oldest() -> None:
+    low, old, young = (
+        group("v1", queue("low", [1], Priority.LOW)),
+        group("v2", queue("old", [2])),
+        group("v3", queue("young", [3])),
+    )
+    urgent = group("v4", queue("urgent", [9], Priority.HIGH))
+    assert given_out(snapshot([device("d1")], [low, young, old])) == {"d1": ["old2"]}
+    assert given_out(snapshot([device("d1")], [low, young, old, urgent])) == {"d1": ["urgent9"]}
+
+
+def test_warm_devices_are_served_before_cold_ones_take_their_work() -> None:
+    s = snapshot([device("a-cold"), device("z-warm", installed=V1)], [group("v1", queue("a", [1]))])
+    assert given_out(s) == {"z-warm": ["a1"]}
+
+
+def test_a_device_that_holds_attempts_gets_more_of_them_and_no_other_build() -> None:
+    busy = device("d1", installed=V1, held=2, holds_for=("acme", "e-v1"))
+    serving = {"d1": 2}
+    same = [group("v1", queue("a", range(1, 13)), serving=serving), group("v2", queue("b", [0]))]
+    assert given_out(snapshot([busy], same)) == {"d1": ["a1", "a2", "a3", "a4"]}  # half of 12, less the two it has
+    assert given_out(snapshot([busy], [group("v2", queue("b", [0]))])) == {}
+
+
+def test_a_group_has_no_more_devices_than_it_may() -> None:
+    jobs = group("v1", queue("a", range(20)))
+    two = [device("d1"), device("d2")]
+    assert set(given_out(snapshot(two, [jobs]))) == {"d1", "d2"}
+    assert set(given_out(snapshot(two, [jobs], limits=Limits(group_max_devices=1)))) == {"d1"}
+    served = group("v1", queue("a", range(20)), serving={"elsewhere": 3})
+    assert given_out(snapshot(two, [served], limits=Limits(group_max_devices=1))) == {}
+
+
+def test_a_full_group_sends_the_device_that_had_it_installed_elsewhere() -> None:
+    full = group("v1", queue("a", range(20)), serving={"elsewhere": 3})
+    s = snapshot([device("d1", installed=V1)], [full, group("v2", queue("b", [99]))], limits=Limits(group_max_devices=1))
+    assert given_out(s) == {"d1": ["b99"]}
+
+
+def test_each_joining_device_says_how_many_it_saw() -> None:
+    s = snapshot([device("d1"), device("d2")], [group("v1", queue("a", range(20)), serving={"d0": 1})])
+    assert [a.serving_seen for a in plan(s).assignments] == [1, 2]
+    warm = snapshot([device("d0", installed=V1)], [group("v1", queue("a", range(20)), serving={"d0": 1})])
+    assert [a.serving_seen for a in plan(warm).assignments] == [None]
+
+
+def test_a_requirement_that_no_free_device_meets_hides_nobody_behind_it() -> None:
+    jobs = group("v1", queue("android", [1, 2], requirements=ANDROID), queue("any", [3]))
+    assert given_out(snapshot([device("d1", platform="ios")], [jobs])) == {"d1": ["any3"]}
+    assert given_out(snapshot([device("d1", platform="android")], [jobs])) == {"d1": ["android1"]}
+
+
+def test_a_device_is_avoided_only_while_another_one_exists() -> None:
+    again = group("v1", queue("a", [1], avoid=("d1",)))
+    assert given_out(snapshot([device("d1")], [again])) == {"d1": ["a1"]}
+    other = {Target.EMULATOR: (device("d1"), device("elsewhere"))}
+    assert given_out(snapshot([device("d1")], [again], candidates=other)) == {}
+    assert given_out(snapshot([device("d1"), device("d2")], [again])) == {"d2": ["a1"]}
+
+
+def test_another_device_that_could_not_serve_it_is_no_reason_to_avoid_this_one() -> None:
+    again = group("v1", queue("a", [1], requirements=ANDROID, avoid=("d1",)))
+    s = snapshot([device("d1", platform="android"), device("d2", platform="ios")], [again])
+    assert given_out(s) == {"d1": ["a1"]}
+
+
+def test_an_org_gets_no_more_than_its_room_and_the_rest_goes_to_others() -> None:
+    groups = [group("v1", queue("a", range(20))), group("v2", queue("b", [99]), org_id="globex")]
+    s = snapshot([device("d1"), device("d2")], groups, room={"acme": 2})
+    assert given_out(s) == {"d1": ["a0", "a1"], "d2": ["b99"]}
+    assert given_out(snapshot([device("d1")], groups, room={"acme": 0})) == {"d1": ["b99"]}
+
+
+def test_a_target_is_served_by_its_own_devices() -> None:
+    phone = device("d1", target=Target.DEVICE)
+    assert given_out(snapshot([phone], [group("v1", queue("a", [1]))])) == {}
+
+
+def test_the_tail_is_dealt_singly() -> None:
+    sizes = [len(plan(snapshot([device("d1")], [group("v1", queue("a", range(n)))])).assignments[0].ulids)
+             for n in (64, 16, 8, 4, 3, 2, 1)]
+    assert sizes == [8, 8, 4, 2, 1, 1, 1]
+
+
+def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:
+    s = snapshot([device("d1", agent_id="agent-7")], [group("v1", queue("a", [1]))])
+    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0),)

@@ -1,0 +1,126 @@
+"""What holds of every plan, whatever the snapshot."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from qgjob_coordinator.policy.feasible import may_serve
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Queue, Snapshot
+from tests.unit.policy.snapshots import snapshots
+
+
+def groups_of(s: Snapshot) -> dict[tuple[str, str], GroupView]:
+    return {(g.org_id, g.gid): g for g in s.groups}
+
+
+def servable(s: Snapshot, g: GroupView, d: DeviceView) -> list[Queue]:
+    if g.target is not d.target:
+        return []
+    return [q for q in g.queues if may_serve(q.requirements, q.avoid, d, s.candidates[g.target])]
+
+
+@given(snapshots())
+def test_no_device_and_no_job_is_given_twice(s: Snapshot) -> None:
+    assignments = plan(s).assignments
+    event(f"{min(len(assignments), 4)} assignments")
+    assert all(n == 1 for n in Counter(a.device_id for a in assignments).values())
+    assert all(n == 1 for n in Counter(u for a in assignments for u in a.ulids).values())
+    assert all(a.ulids for a in assignments)
+
+
+@given(snapshots())
+def test_every_job_goes_to_a_device_that_may_serve_it_the_first_ones_first(s: Snapshot) -> None:
+    devices = {d.device_id: d for d in s.devices}
+    taken: set[str] = set()
+    for a in plan(s).assignments:
+        queues = servable(s, groups_of(s)[a.org_id, a.gid], devices[a.device_id])
+        heads = sorted((h.score, h.ulid) for q in queues for h in q.heads if h.ulid not in taken)
+        assert list(a.ulids) == [ulid for _, ulid in heads[: len(a.ulids)]]
+        taken |= set(a.ulids)
+
+
+@given(snapshots())
+def test_a_device_that_holds_attempts_gets_more_of_the_same_group_only_up_to_a_batch(s: Snapshot) -> None:
+    devices = {d.device_id: d for d in s.devices}
+    for a in plan(s).assignments:
+        d = devices[a.device_id]
+        assert d.holds_for in (None, (a.org_id, a.gid))
+        assert d.held + len(a.ulids) <= s.limits.batch
+        assert a.agent_id == d.agent_id
+
+
+@given(snapshots())
+def test_the_cap_of_devices_and_the_room_of_orgs_are_kept(s: Snapshot) -> None:
+    serving = {key: set(g.serving) for key, g in groups_of(s).items()}
+    used: Counter[str] = Counter()
+    for a in plan(s).assignments:
+        joins = a.device_id not in serving[a.org_id, a.gid]
+        assert a.serving_seen == (len(serving[a.org_id, a.gid]) if joins else None)
+        serving[a.org_id, a.gid].add(a.device_id)
+        if joins and s.limits.group_max_devices is not None:
+            assert len(serving[a.org_id, a.gid]) <= s.limits.group_max_devices
+        used[a.org_id] += len(a.ulids)
+    assert all(used[org_id] <= room for org_id, room in s.room.items())
+
+
+@given(snapshots())
+def test_no_idle_device_stays_without_work_that_it_could_take(s: Snapshot) -> None:
+    assignments = plan(s).assignments
+    busy = {a.device_id for a in assignments}
+    taken = {u for a in assignments for u in a.ulids}
+    serving = {key: set(g.serving) for key, g in groups_of(s).items()}
+    used: dict[str, int] = defaultdict(int)
+    for a in assignments:
+        serving[a.org_id, a.gid].add(a.device_id)
+        used[a.org_id] += len(a.ulids)
+    for d in (d for d in s.devices if d.device_id not in busy and d.held == 0):
+        for key, g in groups_of(s).items():
+            cap = s.limits.group_max_devices
+            may_join = cap is None or d.device_id in serving[key] or len(serving[key]) < cap
+            room = s.room.get(g.org_id, 1) - (used[g.org_id] if g.org_id in s.room else 0)
+            left = [h for q in servable(s, g, d) for h in q.heads if h.ulid not in taken]
+            assert not (may_join and room > 0 and left), f"{d.device_id} could take {left} of {key}"
+
+
+@given(snapshots())
+def test_a_warm_device_keeps_its_group_while_that_has_work_for_it(s: Snapshot) -> None:
+    """Nobody but other warm devices is served before it."""
+    given_to = {a.device_id: (a.org_id, a.gid) for a in plan(s).assignments}
+    warm: Counter[tuple[str, str]] = Counter()
+    homes = {}
+    for d in s.devices:
+        for key, g in groups_of(s).items():
+            installed = (g.org_id, g.app_version_id) == d.installed and g.target is d.target
+            if d.holds_for == key or (d.holds_for is None and installed):
+                homes[d.device_id] = key
+                warm[key] += 1
+    for device_id, key in homes.items():
+        g = groups_of(s)[key]
+        d = next(d for d in s.devices if d.device_id == device_id)
+        alone = warm[key] == 1 and s.limits.group_max_devices is None and g.org_id not in s.room
+        if alone and servable(s, g, d) and d.held == 0:
+            assert given_to[device_id] == key
+
+
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_the_order_in_which_things_are_seen_does_not_matter(s: Snapshot, random: object) -> None:
+    def shuffled(items: tuple[object, ...]) -> tuple[object, ...]:
+        mixed = list(items)
+        random.shuffle(mixed)  # type: ignore[attr-defined]
+        return tuple(mixed)
+
+    groups = [
+        replace(g, queues=shuffled(g.queues), serving=dict(shuffled(tuple(g.serving.items())))) for g in s.groups
+    ]
+    other = replace(
+        s,
+        devices=shuffled(s.devices),
+        groups=shuffled(tuple(groups)),
+        candidates={t: shuffled(c) for t, c in s.candidates.items()},
+    )
+    assert plan(other) == plan(s)

@@ -82,7 +82,7 @@ def test_one_device_is_the_reason(only: Device, code: PendingCode, words: str) -
     assert told.message
 
 
-@pytest.mark.parametrize(("sooner", "later"), pairwise([BUSY, DRAINING, RESERVED, BAD, OFFLINE, OTHER_TARGET]))
+@pytest.mark.parametrize(("sooner", "later"), list(pairwise([BUSY, DRAINING, RESERVED, BAD, OFFLINE, OTHER_TARGET])))
 def test_of_two_the_one_that_will_be_free_sooner_is_told(sooner: Device, later: Device) -> None:
     assert reason(job(), later, sooner).code is reason(job(), sooner).code is not reason(job(), later).code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -16,10 +17,17 @@ from examples.demo.judge import judge
 from examples.demo.stack import Stack
 from examples.demo.summary import print_summary, print_verdict
 from examples.demo.view import View
+from qgjob import QgjobError
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 async def demo(console: Console) -> int:
-    """Runs the demo and returns its exit code."""
+    """Runs the demo and returns its exit code. SIGTERM ends it as Ctrl-C does: in order."""
+    this_task = asyncio.current_task()
+    assert this_task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this_task.cancel)
     board, problems, logs = Board(), [], {}
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="qgjob-demo-") as folder:
@@ -32,7 +40,7 @@ async def demo(console: Console) -> int:
                 with View(console, board) as view:
                     await drive(stack, board, view)
                 logs = await logs_of(stack, board.with_outcome("test_failed"))
-            except DemoError as error:
+            except (DemoError, QgjobError) as error:
                 problems.append(f"{error}\n{stack.said()}")
             wall_seconds = time.monotonic() - started
     print_summary(console, board, logs, wall_seconds)
@@ -42,11 +50,13 @@ async def demo(console: Console) -> int:
 
 
 def main() -> int:
-    """Exit code of the demo; 130 when it was interrupted."""
+    """Exit code of the demo: 0 when all went as expected, 1 when not, 130 or 143 when it was told to end."""
     try:
         return asyncio.run(demo(Console()))
     except KeyboardInterrupt:
-        return 130
+        return EXIT_INTERRUPTED
+    except asyncio.CancelledError:
+        return EXIT_TERMINATED
 
 
 if __name__ == "__main__":

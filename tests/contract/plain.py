@@ -1,4 +1,4 @@
-"""What CONTRACT says of JSON, applied to protobuf messages: the names, null for unset, words for enums, texts for times."""
+"""What CONTRACT says of JSON, applied to protobuf messages: names, null for unset, words for enums, texts for times."""
 
 from __future__ import annotations
 

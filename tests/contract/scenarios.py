@@ -1,7 +1,8 @@
 """What callers do, told once for both protocols.
 
-A scenario gets a face and an org of its own, and returns the replies worth comparing. What it must come to stands beside
-it: each reply as `ok`, `created` (a submission that made a job), or the class of the error and the field it names.
+A scenario gets a face and an org of its own, and returns the replies worth comparing. What it must come to stands
+beside it: each reply as `ok`, `created` (a submission that made a job), or the class of the error and the field that it
+names.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def own_id(org: str) -> str:
 async def until(api: Api, job_id: str, *statuses: str) -> Reply:
     """Reads a job until it has one of the statuses."""
     async with asyncio.timeout(DEADLINE_SECONDS):
-        while (reply := await api.get(job_id)).job["status"] not in statuses:
+        while (reply := await api.get(job_id)).job["status"] not in statuses:  # noqa: ASYNC110 - a server sets no event
             await asyncio.sleep(POLL_SECONDS)
         return reply
 
@@ -273,7 +274,7 @@ async def a_list_is_asked_for_properly(api: Api, org: str) -> list[Reply]:
         await api.list(org_id="a b"),
         await api.list(org_id=org, page_size=1001),
         await api.list(org_id=org, page_size=-1),
-        await api.list(org_id=org, page_token="made up"),
+        await api.list(org_id=org, page_token="made up"),  # noqa: S106 - no secret
         await api.list(org_id=org, page_token=token, status="queued"),
         await api.groups(org_id=org, page_token=token),
         await api.list(org_id=org, status="sleeping"),

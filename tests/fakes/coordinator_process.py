@@ -6,9 +6,9 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+
+import httpx2
 
 from tests.fakes.store_process import free_port
 
@@ -70,12 +70,9 @@ class CoordinatorProcess:
         last: object = "no answer"
         while time.monotonic() < deadline and self.process.poll() is None:
             try:
-                with urllib.request.urlopen(self.url + path, timeout=5.0) as answer:
-                    last, body = answer.status, answer.read()
-            except urllib.error.HTTPError as e:
-                with e:
-                    last, body = e.code, e.read()
-            except OSError as e:
+                answer = httpx2.get(self.url + path, timeout=5.0)
+                last, body = answer.status_code, answer.content
+            except httpx2.TransportError as e:
                 last, body = e, b""
             if last == status:
                 return body

@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from qgjob_coordinator.http import schemas
@@ -32,15 +32,15 @@ OrgFilter = Annotated[str | None, Query(description="Absent: all orgs that the c
 StatusFilter = Annotated[schemas.Status | None, BeforeValidator(_blank), Query(description="Absent: all")]
 TargetFilter = Annotated[schemas.Target | None, BeforeValidator(_blank), Query(description="Absent: all")]
 PageSize = Annotated[
-    int | None,
+    Annotated[int, Field(ge=1, le=pages.MOST)] | None,
     BeforeValidator(_whole),
-    Query(ge=1, le=pages.MOST, description=f"Items of a page; absent: {pages.DEFAULT}"),
+    Query(description=f"Items of a page; absent: {pages.DEFAULT}"),
 ]
 PageToken = Annotated[str | None, Query(description="`next_page_token` of the page before, of this list only")]
 Round = Annotated[
-    int | None,
+    Annotated[int, Field(ge=1, le=MAX_ROUND)] | None,
     BeforeValidator(_whole),
-    Query(ge=1, le=MAX_ROUND, description="The round that is meant; absent: the current one"),
+    Query(description="The round that is meant; absent: the current one"),
 ]
 OperationId = Annotated[
     str | None, Query(description="A repeated call with the same id gets the first answer for 10 minutes")

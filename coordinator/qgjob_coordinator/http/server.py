@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Iterator
 
@@ -47,7 +48,13 @@ class HttpServer:
         listener = await _bind(self._host, self._asked_port)
         self.port = int(listener.getsockname()[1])
         config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="on", ws="none", server_header=False
+            self._app,
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            server_header=False,
+            proxy_headers=False,
         )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]), name="http")
@@ -65,15 +72,9 @@ class HttpServer:
         if server is None or task is None:
             return
         self._server = self._task = None
+        server.config.timeout_graceful_shutdown = math.ceil(grace_seconds)
         server.should_exit = True
-        try:
-            async with asyncio.timeout(grace_seconds):
-                await asyncio.shield(task)
-        except TimeoutError:
-            server.force_exit = True
-            for running in list(server.server_state.tasks):
-                running.cancel()
-            await task
+        await task
 
 
 async def _bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,133 @@
+"""uvicorn as a guest: its host owns the signals, it names the port that it can't have, it ends when told."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+
+import httpx2
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.http.readiness import Readiness, StoreView
+from qgjob_coordinator.http.server import HttpServer
+
+HOST = "127.0.0.1"
+
+
+class Slow:
+    """An application that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for done in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{done}.complete"})
+            return
+        self.asked.set()
+        await self.go.wait()
+        await PlainTextResponse("done")(scope, receive, send)
+
+
+async def test_a_free_port_is_found_and_signals_stay_the_hosts() -> None:
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    app = Slow()
+    app.go.set()
+    server = HttpServer(app, HOST, 0)
+    await server.start()
+    try:
+        assert server.port > 0
+        assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+        async with httpx2.AsyncClient() as http:
+            answer = await http.get(f"http://{HOST}:{server.port}/")
+        assert answer.text == "done"
+        assert "server" not in answer.headers
+    finally:
+        await server.stop(5.0)
+        await server.stop(5.0)
+    with pytest.raises(httpx2.ConnectError):
+        async with httpx2.AsyncClient() as http:
+            await http.get(f"http://{HOST}:{server.port}/")
+
+
+async def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        server = HttpServer(Slow(), HOST, port)
+        with pytest.raises(ConfigError, match=f"PORT: {port} on {HOST}"):
+            await server.start()
+        await server.stop(1.0)
+
+
+async def test_an_address_of_no_machine_is_named() -> None:
+    with pytest.raises(ConfigError, match="HOST: 'not a host'"):
+        await HttpServer(Slow(), "not a host", 0).start()
+
+
+async def test_a_request_that_runs_is_let_end() -> None:
+    app = Slow()
+    server = HttpServer(app, HOST, 0)
+    await server.start()
+    async with httpx2.AsyncClient() as http:
+        asked = asyncio.create_task(http.get(f"http://{HOST}:{server.port}/"))
+        await app.asked.wait()
+        stopping = asyncio.create_task(server.stop(10.0))
+        app.go.set()
+        assert (await asked).text == "done"
+        await stopping
+
+
+async def test_a_request_that_hangs_is_cut_after_the_grace() -> None:
+    app = Slow()
+    server = HttpServer(app, HOST, 0)
+    await server.start()
+    async with httpx2.AsyncClient() as http:
+        asked = asyncio.create_task(http.get(f"http://{HOST}:{server.port}/"))
+        await app.asked.wait()
+        await server.stop(0.1)
+        assert (await asked).status_code == 500
+
+
+async def test_probes_that_come_together_ask_once() -> None:
+    asked = 0
+    go = asyncio.Event()
+
+    async def check() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        await go.wait()
+        return {"redis_version": "7.0.0"}
+
+    readiness = Readiness(check, lambda: False)
+    probes = [asyncio.create_task(readiness.look()) for _ in range(10)]
+    await asyncio.sleep(0)
+    go.set()
+    assert all(v.ready for v in await asyncio.gather(*probes))
+    assert asked == 1
+    assert (await readiness.look()).store.version == "7.0.0"
+    assert asked == 2
+    await readiness.close()
+
+
+async def test_a_store_that_hangs_does_not_hang_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qgjob_coordinator.http.readiness.PROBE_SECONDS", 0.01)
+    never = asyncio.Event()
+
+    async def check() -> dict[str, str]:
+        await never.wait()
+        return {}
+
+    readiness = Readiness(check, lambda: False)
+    verdict = await readiness.look()
+    assert verdict.store == StoreView("did not answer within 0.01 s")
+    assert not verdict.ready
+    await readiness.close()

@@ -10,7 +10,7 @@ from examples.demo.plan import SUBMISSIONS, Submission, expected_outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from qgjob import Device, Job
+    from qgjob import Attempt, Device, Job
 
 QUEUED = "queued"
 ACTIVE = "active"
@@ -31,8 +31,9 @@ class Board:
         self.jobs[job.job_id] = job
         if job.final and (before is None or not before.final):
             return f"{self.name(job)}: {job.outcome} on {job.device_id}, attempt {len(job.attempts)}"
-        if before is not None and len(job.attempts) > len(before.attempts) and job.status == "queued":
-            return f"{self.name(job)}: {job.attempts[-1].outcome} on {job.attempts[-1].device_id}, will be tried again"
+        if before is not None and len(ended(job)) > len(ended(before)) and not job.final:
+            last = ended(job)[-1]
+            return f"{self.name(job)}: {last.outcome} on {last.device_id}, attempt {last.attempt}, will be tried again"
         return None
 
     def submission(self, job: Job) -> Submission:
@@ -55,7 +56,7 @@ class Board:
     @property
     def attempts(self) -> int:
         """How many attempts have ended, so how many installs a farm makes that installs for every test."""
-        return sum(len(job.attempts) for job in self.jobs.values())
+        return sum(len(ended(job)) for job in self.jobs.values())
 
     @property
     def installs(self) -> int:
@@ -65,6 +66,11 @@ class Board:
     def with_outcome(self, outcome: str) -> list[Job]:
         """The finished jobs with this outcome."""
         return [job for job in self.jobs.values() if job.outcome == outcome]
+
+
+def ended(job: Job) -> list[Attempt]:
+    """The attempts of a job that are over; the last of `job.attempts` may still run."""
+    return [attempt for attempt in job.attempts if attempt.outcome is not None]
 
 
 def standing(job: Job) -> str:

@@ -156,12 +156,14 @@ def test_the_board_tells_verdicts_and_retries(board):
     )
     done = finished(number, run, test_path)
     queued = replace(done, status=JobStatus.QUEUED, outcome=None, attempts=())
+    running = replace(queued, status=JobStatus.RUNNING, attempts=(replace(done.attempts[0], outcome=None),))
     failed_once = replace(queued, attempts=done.attempts[:1])
     board.jobs.clear()
     assert board.see(queued) is None
+    assert board.see(running) is None
     assert (
         board.see(failed_once)
-        == "bluebird shop-1.8.0 search/new_product: test_failed on browserstack-1, will be tried again"
+        == "bluebird shop-1.8.0 search/new_product: test_failed on browserstack-1, attempt 1, will be tried again"
     )
     assert board.see(done) == "bluebird shop-1.8.0 search/new_product: flaky on browserstack-1, attempt 2"
     assert board.see(done) is None

@@ -131,7 +131,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest_of_rest(*values: object) -> str:
-    return _digest("\x1f".join(map(str, values)), 6)
+    return _digest("\x1f".join(map(repr, values)), 6)
 
 
 def created_at(order: int) -> int:

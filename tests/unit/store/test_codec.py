@@ -1,0 +1,201 @@
+"""What the store keeps of a job comes back as it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
+from qgjob_coordinator.store import codec
+from qgjob_coordinator.store.keys import org
+from tests.fakes.jobs import NOW, spec
+
+FINGERPRINT = 16
+words = st.text(min_size=1, max_size=12)
+ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
+pairs = st.dictionaries(ids, st.text(max_size=12), max_size=3)
+requirement_sets = st.builds(
+    Requirements,
+    platform=st.none() | words,
+    os_version=st.none() | words,
+    device_model=st.none() | words,
+    device_id=st.none() | ids,
+    labels=pairs.map(lambda d: tuple(sorted(d.items()))),
+)
+times = st.integers(0, 2**42)
+specs = st.builds(
+    JobSpec,
+    org_id=ids,
+    ulid=ids,
+    app_version_id=ids,
+    test_path=words,
+    priority=st.sampled_from(Priority),
+    target=st.sampled_from(Target),
+    max_retries=st.integers(0, 100),
+    run_id=st.none() | ids,
+    labels=pairs,
+    requirements=requirement_sets,
+    env=pairs,
+    idempotency_key=st.none() | words,
+    not_before=st.none() | times,
+    timeout_ms=st.none() | times,
+    queue_timeout_ms=st.none() | times,
+    no_dedup=st.booleans(),
+)
+
+
+def fields(s: JobSpec, /, **changes: str) -> dict[str, str]:
+    """A new job's hash."""
+    sig = codec.signature(s.requirements)
+    new = {"s": "q", "h": codec.content_hash(s, sig), "g": "e1", "p": str(int(s.priority)), "o": "1000", "mr": "3"}
+    return new | ({"sb": sig} if sig else {}) | changes
+
+
+@given(specs)
+def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
+    line = codec.encode_spec(s)
+    assert "\n" not in line
+    job = codec.decode_job(s.org_id, s.ulid, fields(s), line)
+    assert (job.app_version_id, job.test_path, job.target) == (s.app_version_id, s.test_path, s.target)
+    assert (job.labels, job.env, job.requirements) == (s.labels, s.env, s.requirements)
+    assert (job.timeout_ms, job.queue_timeout_ms) == (s.timeout_ms, s.queue_timeout_ms)
+    assert (job.status, job.round, job.version, job.attempts) == (Status.QUEUED, 1, 1, [])
+
+
+@given(requirement_sets, st.lists(ids, max_size=4, unique=True))
+def test_a_signature_tells_requirements_and_what_to_avoid(requirements: Requirements, avoid: list[str]) -> None:
+    text = codec.signature(requirements) + (f"!{','.join(avoid)}" if avoid else "")
+    assert codec.parse_signature(text) == (requirements, tuple(avoid))
+
+
+def test_the_signature_of_any_device_is_empty() -> None:
+    assert codec.signature(ANY_DEVICE) == ""
+
+
+@given(
+    outcome=st.sampled_from(Outcome),
+    duration=st.none() | times,
+    install=st.none() | times,
+    result=st.none() | st.builds(TestResult, times, times, times, times, st.text()),
+    error=st.none() | st.builds(JobError, st.sampled_from(ErrorClass), st.text()),
+)
+def test_an_attempts_record_comes_back_from_its_line(
+    outcome: Outcome, duration: int | None, install: int | None, result: TestResult | None, error: JobError | None
+) -> None:
+    rest = codec.encode_record(outcome, duration, install, result, error)
+    assert "\n" not in rest
+    text = f'{codec.encode_spec(spec())}\n[1,1,"agent-1","d1","t1",{NOW},null,{NOW + 9},{rest}]'
+    job = codec.decode_job("acme", "01J", fields(spec(), s="f", oc="agent_lost", ca=str(NOW)), text)
+    (attempt,) = job.attempts
+    assert (attempt.outcome, attempt.duration_ms, attempt.install_ms, attempt.error) == (
+        outcome, duration, install, error,
+    )  # fmt: skip
+    assert (attempt.scheduled_at, attempt.started_at, attempt.ended_at) == (NOW, None, NOW + 9)
+    assert (job.result, job.error, job.device_id) == (result, error, "d1")
+
+
+def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:
+    text = f'{codec.encode_spec(spec())}\n{{"e":["poison","cost two agents"],"r":1}}'
+    failed = fields(spec(), s="f", oc="agent_lost", ca=str(NOW))
+    assert codec.decode_job("acme", "01J", failed, text).error == JobError(ErrorClass.POISON, "cost two agents")
+    assert codec.decode_job("acme", "01J", failed | {"r": "2"}, text).error is None
+
+
+def test_a_requeued_job_shows_no_device_while_a_revoked_lease_of_its_round_before_ends() -> None:
+    lease = {"l": "1", "k": "t1", "n": "1", "ag": "agent-1", "dv": "d1", "sa": str(NOW), "rv": "1", "ar": "1"}
+    job = codec.decode_job("acme", "01J", fields(spec(), r="2", **lease), codec.encode_spec(spec()))
+    assert (job.agent_id, job.device_id, job.scheduled_at) == (None, None, None)
+    assert [(a.round, a.outcome, a.ended_at) for a in job.attempts] == [(1, Outcome.CANCELLED, None)]
+
+
+IDENTITY: list[dict[str, Any]] = [
+    {"app_version_id": "v2"},
+    {"test_path": "other.spec.ts"},
+    {"target": Target.DEVICE},
+    {"requirements": Requirements(platform="ios")},
+    {"env": {"A": "1"}},
+]
+CONTENT: list[dict[str, Any]] = [
+    {"priority": Priority.HIGH},
+    {"max_retries": 9},
+    {"run_id": "run-1"},
+    {"run_id": "None"},
+    {"labels": {"a": "b"}},
+    {"idempotency_key": "k"},
+    {"idempotency_key": "None"},
+    {"not_before": NOW},
+    {"timeout_ms": 5},
+    {"queue_timeout_ms": 5},
+    {"no_dedup": True},
+]
+
+
+def hash_of(s: JobSpec) -> str:
+    return codec.content_hash(s, codec.signature(s.requirements))
+
+
+@pytest.mark.parametrize("change", IDENTITY, ids=str)
+def test_what_makes_jobs_unequal_changes_the_fingerprint(change: dict[str, Any]) -> None:
+    assert hash_of(spec(**change))[:FINGERPRINT] != hash_of(spec())[:FINGERPRINT]
+
+
+@pytest.mark.parametrize("change", CONTENT, ids=str)
+def test_the_rest_of_a_submission_changes_the_content_and_not_the_fingerprint(change: dict[str, Any]) -> None:
+    assert hash_of(spec(**change)) != hash_of(spec())
+    assert hash_of(spec(**change))[:FINGERPRINT] == hash_of(spec())[:FINGERPRINT]
+
+
+def test_all_contents_differ_from_each_other() -> None:
+    hashes = [hash_of(spec(**change)) for change in (*IDENTITY, *CONTENT)]
+    assert len(set(hashes)) == len(hashes)
+
+
+@given(specs)
+def test_the_order_of_labels_and_variables_does_not_matter(s: JobSpec) -> None:
+    other = replace(s, labels=dict(reversed(s.labels.items())), env=dict(reversed(s.env.items())))
+    assert hash_of(other) == hash_of(s)
+
+
+@given(ids, st.sampled_from(Target))
+def test_a_group_id_begins_with_its_target_and_is_a_key_part(version: str, target: Target) -> None:
+    gid = codec.group_id(version, target)
+    assert codec.LETTER_TARGET[gid[0]] is target
+    assert set(gid) & set(":{}+/ ") == set()
+    assert gid != codec.group_id(version + "x", target)
+
+
+@given(words)
+def test_any_idempotency_key_becomes_a_key_part(key: str) -> None:
+    digest = codec.digest_key(key)
+    assert len(digest) == 24
+    assert set(digest) & set(":{}+/ ") == set()
+
+
+def test_orders_stay_below_a_class_and_scores_within_what_lua_and_redis_count_exactly() -> None:
+    year_2090 = 3_786_912_000_000
+    order = (year_2090 - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS
+    assert order < 2**51
+    assert (3 - Priority.LOW) * 2**51 + order < 2**53
+    assert codec.created_at(order) == year_2090
+
+
+def test_status_and_target_letters_are_all_different() -> None:
+    assert set(codec.STATUS_LETTER) == set(Status)
+    assert len(set(codec.STATUS_LETTER.values())) == len(Status)
+    assert set(codec.TARGET_LETTER) == set(Target)
+    assert len(set(codec.TARGET_LETTER.values())) == len(Target)
+
+
+def test_the_prefix_of_an_org_has_its_id_as_hash_tag() -> None:
+    assert org("acme") == "qg:o:{acme}:"
+
+
+def test_compact_json_is_one_line_whatever_it_says() -> None:
+    assert codec.dumps({"b": "ü\n", "a": 1}) == '{"a":1,"b":"ü\\n"}'
+    assert json.loads(codec.dumps({"x": "\u2028"})) == {"x": "\u2028"}

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from qgjob import _watching, _wire
+from qgjob import _following, _watching, _wire
 from qgjob._batches import chunks, for_many
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
@@ -182,11 +182,11 @@ class AsyncClient(JobCalls, FleetCalls):
 
     def follow(self, job_ids: str | Iterable[str]) -> AsyncGenerator[Job]:
         """Each job as it stands, then as it is after each change; ends when all have their verdicts."""
-        return _watching.follow_jobs(self, [job_ids] if isinstance(job_ids, str) else job_ids)
+        return _following.follow_jobs(self, [job_ids] if isinstance(job_ids, str) else job_ids)
 
     def follow_run(self, org_id: str, run_id: str) -> AsyncGenerator[Job]:
         """As `follow`, for all jobs of a run."""
-        return _watching.follow_run(self, org_id, run_id)
+        return _following.follow_run(self, org_id, run_id)
 
     async def wait(
         self,
@@ -226,7 +226,7 @@ class AsyncClient(JobCalls, FleetCalls):
         found: dict[str, Job] = {}
         try:
             async with asyncio.timeout(timeout_seconds):
-                await _watching.collect(jobs, found, on_change)
+                await _following.collect(jobs, found, on_change)
         except TimeoutError as error:
             unfinished = sum(not job.final for job in found.values())
             message = f"after {timeout_seconds:g} s {unfinished} of {max(len(ids), len(found))} jobs have no verdict"

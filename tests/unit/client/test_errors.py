@@ -1,0 +1,147 @@
+"""One table from gRPC codes to errors; each names the field and says what to do."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+
+import qgjob
+from qgjob import (
+    AsyncClient,
+    ConfigError,
+    ConflictError,
+    DeadlineError,
+    ForbiddenError,
+    InvalidError,
+    NotAuthenticatedError,
+    NotFoundError,
+    ProtocolError,
+    QgjobError,
+    QuotaError,
+    TooLargeError,
+    UnavailableError,
+)
+from qgjob._failover import parse_addresses
+from qgjob._transport import to_error
+from tests.fakes.coordinator_services import FakeCoordinator, Fault
+
+CODES = [
+    (grpc.StatusCode.INVALID_ARGUMENT, InvalidError),
+    (grpc.StatusCode.OUT_OF_RANGE, InvalidError),
+    (grpc.StatusCode.UNAUTHENTICATED, NotAuthenticatedError),
+    (grpc.StatusCode.PERMISSION_DENIED, ForbiddenError),
+    (grpc.StatusCode.NOT_FOUND, NotFoundError),
+    (grpc.StatusCode.FAILED_PRECONDITION, ConflictError),
+    (grpc.StatusCode.ALREADY_EXISTS, ConflictError),
+    (grpc.StatusCode.ABORTED, ConflictError),
+    (grpc.StatusCode.RESOURCE_EXHAUSTED, QuotaError),
+    (grpc.StatusCode.UNAVAILABLE, UnavailableError),
+    (grpc.StatusCode.CANCELLED, UnavailableError),
+    (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineError),
+    (grpc.StatusCode.INTERNAL, ProtocolError),
+    (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
+    (grpc.StatusCode.UNKNOWN, ProtocolError),
+]
+
+
+def raised(code: grpc.StatusCode, message: str, *details: object) -> QgjobError:
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        packed = AnyMessage()
+        packed.Pack(detail)  # type: ignore[arg-type]
+        status.details.append(packed)
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", status.SerializeToString()))
+    error = grpc.aio.AioRpcError(code, grpc.aio.Metadata(), trailers, details=message)
+    return to_error(error, "GetJob", "host:1")
+
+
+def info(reason: str, **metadata: str) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason, domain="qgjob", metadata=metadata)
+
+
+@pytest.mark.parametrize(("code", "kind"), CODES)
+def test_each_code_has_its_error(code: grpc.StatusCode, kind: type[QgjobError]) -> None:
+    assert type(raised(code, "why", info("X"))) is kind
+
+
+def test_the_field_comes_from_bad_request_or_error_info_and_is_named_in_the_message() -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field="test_path", description="no `..`")
+    by_request = raised(
+        grpc.StatusCode.INVALID_ARGUMENT, "no `..`", error_details_pb2.BadRequest(field_violations=[violation])
+    )
+    assert (by_request.field, by_request.message) == ("test_path", "test_path: no `..`")
+
+    by_info = raised(grpc.StatusCode.NOT_FOUND, "job_id: no such job", info("NOT_FOUND", field="job_id"))
+    assert (by_info.field, by_info.message) == ("job_id", "job_id: no such job")
+    assert by_info.to_dict() == {"error": "not_found", "message": "job_id: no such job", "field": "job_id"}
+
+
+def test_a_quota_says_when_to_come_back() -> None:
+    retry = error_details_pb2.RetryInfo()
+    retry.retry_delay.FromMilliseconds(2500)
+    error = raised(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", info("QUOTA"), retry)
+    assert isinstance(error, QuotaError)
+    assert error.retry_after_seconds == 2.5
+
+
+@pytest.mark.parametrize(
+    ("message", "details"),
+    [("over 1 MB", [info("TOO_LARGE")]), ("Received message larger than max (9 vs. 4)", [])],
+)
+def test_a_message_that_is_too_large_is_no_quota(message: str, details: list[object]) -> None:
+    assert type(raised(grpc.StatusCode.RESOURCE_EXHAUSTED, message, *details)) is TooLargeError
+
+
+def test_a_store_that_is_away_is_told_in_the_coordinators_words() -> None:
+    error = raised(grpc.StatusCode.UNAVAILABLE, "the store is away; try again", info("UNAVAILABLE"))
+    assert error.message == "the store is away; try again"
+
+
+def test_details_that_are_garbage_do_not_hide_the_error() -> None:
+    trailers = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff\xff"))
+    error = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), trailers, details="gone")
+    assert type(to_error(error, "GetJob", "host:1")) is NotFoundError
+
+
+async def test_over_the_wire_with_the_field_of_the_request(fake: FakeCoordinator, client: AsyncClient) -> None:
+    with pytest.raises(InvalidError) as caught:
+        await client.submit_many([qgjob.JobSpec("acme", "v1", "ok"), qgjob.JobSpec("acme", "v1", "../x")])
+    assert caught.value.field == "jobs[1].test_path"
+    assert fake.jobs == {}
+
+
+async def test_a_coordinator_that_is_not_there_is_named() -> None:
+    async with AsyncClient("127.0.0.1:1", timeout_seconds=0.3) as client:
+        with pytest.raises(UnavailableError, match=r"no coordinator answers at 127\.0\.0\.1:1: .*refused"):
+            await client.get("acme~1")
+
+
+async def test_an_error_is_not_repeated_unless_it_is_an_outage(fake: FakeCoordinator, client: AsyncClient) -> None:
+    for code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INTERNAL):
+        fake.faults.append(Fault("GetJob", code))
+        with pytest.raises(QgjobError):
+            await client.get("acme~1")
+    assert fake.calls["GetJob"] == 3
+
+
+@pytest.mark.parametrize("text", ["", ",", "host:0", "host:x", "host:70000", "http://host:3000", ":50051"])
+def test_an_address_that_is_none(text: str) -> None:
+    with pytest.raises(ConfigError, match="coordinator"):
+        parse_addresses(text)
+
+
+def test_addresses() -> None:
+    assert parse_addresses("a:1, b ,[::1]:5,[::1]") == ("a:1", "b:50051", "[::1]:5", "[::1]:50051")
+
+
+def test_the_tree_is_drawn_in_one_docstring() -> None:
+    import qgjob._errors as errors  # noqa: PLC0415
+
+    kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, QgjobError)]
+    assert len(kinds) == 13
+    for kind in kinds:
+        assert kind.__name__ in (errors.__doc__ or "")
+        assert getattr(qgjob, kind.__name__) is kind

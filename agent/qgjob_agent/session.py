@@ -163,10 +163,10 @@ class Session:
         try:
             await self._reach(channel, address)
             await self._speak(channel, address)
-        except _NotConnectedError:
-            self._turn += 1  # the next address has its turn
-            raise
         finally:
+            # The next address has its turn, also after a session that was lost: a coordinator that hangs still takes
+            # connections, and waiting for it could cost what runs here its leases.
+            self._turn += 1
             await channel.close()
 
     async def _reach(self, channel: grpc.aio.Channel, address: str) -> None:

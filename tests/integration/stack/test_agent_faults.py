@@ -1,0 +1,152 @@
+"""An agent may die, hang or come back at any instant: P1, P2, P3, P4 and P9 hold."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from qgjob import AsyncClient, ErrorClass, Job, JobStatus, Outcome
+from tests.fakes.stack import Stack, alive
+from tests.fakes.waiting import until
+from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
+
+
+def first_holds(folder: Path) -> str:
+    """The first run holds its device, later ones pass; one that finds the first alive fails."""
+    later = f"if [ -e {folder}/pid ]; then kill -0 $(cat {folder}/pid) 2>/dev/null && exit 7; exit 0; fi"
+    return f"{later}; {holding(folder)}"
+
+
+async def test_p9_a_killed_agent_that_comes_back_adopts_what_runs(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    (job,) = await first.submit_many([command(org, holding(tmp_path), requirements=pinned("cmd-1-1"))])
+    before = await running(first, job.job_id)
+    (pid,) = await pids(tmp_path)
+    stack.agents["cmd-1"].kill()
+    assert alive(pid)
+    stack.agents["cmd-1"].start()
+    await stack.agents["cmd-1"].says("session_opened", adopted=1, lost=0)
+    (tmp_path / "go").touch()
+    (done,) = await first.wait(job.job_id, timeout_seconds=20)
+    assert done.outcome is Outcome.PASSED
+    assert await pids(tmp_path) == [pid]
+    assert [a.started_at for a in done.attempts] == [before.started_at]
+
+
+async def test_p1_what_a_dead_agent_ran_runs_elsewhere_when_its_lease_is_over(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    await first.drain(agent_id="cmd-2")
+    (job,) = await first.submit_many([command(org, first_holds(tmp_path), max_retries=0)])
+    await pids(tmp_path)
+    stack.agents["cmd-1"].kill()
+    await first.resume(agent_id="cmd-2")
+    (done,) = await first.wait(job.job_id, timeout_seconds=30)
+    lost, won = done.attempts
+    assert (lost.agent_id, lost.outcome) == ("cmd-1", Outcome.AGENT_LOST)
+    assert lost.error is not None
+    assert lost.error.error_class is ErrorClass.INFRASTRUCTURE
+    assert (won.agent_id, done.outcome, done.retry_count) == ("cmd-2", Outcome.PASSED, 0)
+
+
+async def test_an_agent_away_for_less_than_its_lease_goes_on(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    agent = stack.agents["cmd-1"]
+    (job,) = await first.submit_many([command(org, holding(tmp_path), requirements=pinned("cmd-1-1"))])
+    await running(first, job.job_id)
+    (pid,) = await pids(tmp_path)
+    agent.pause()
+    await until(lambda: stack.at("cmd-1") is None, "the session does not time out")
+    (tmp_path / "go").touch()
+    await until(lambda: not alive(pid), "the test does not end")
+    agent.resume()
+    (done,) = await first.wait(job.job_id, timeout_seconds=20)
+    assert (done.outcome, len(done.attempts)) == (Outcome.PASSED, 1)
+
+
+async def test_p3_an_agent_away_for_longer_than_its_lease_is_too_late(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    """One test hangs, and its supervisor kills it; the other passes unseen. Both run elsewhere, and that counts."""
+    agent = stack.agents["cmd-1"]
+    hanging, unseen = tmp_path / "hanging", tmp_path / "unseen"
+    hanging.mkdir()
+    unseen.mkdir()
+    await first.drain(agent_id="cmd-2")
+    jobs = await first.submit_many([command(org, first_holds(f), max_retries=0) for f in (hanging, unseen)])
+    (pid,), (unseen_pid,) = await pids(hanging), await pids(unseen)
+    for job in jobs:
+        await running(first, job.job_id)
+    agent.pause()
+    (unseen / "go").touch()
+    await until(lambda: not alive(unseen_pid), "the unseen test does not end")
+    assert alive(pid)
+    await first.resume(agent_id="cmd-2")
+    await until(lambda: not alive(pid), "the supervisor does not kill")
+    done = await first.wait([job.job_id for job in jobs], timeout_seconds=30)
+    agent.resume()
+    await stack.online("cmd-1")
+    await until(
+        lambda: len(agent.events("attempt_finished")) + len(agent.events("attempt_dead")) >= 2, "no late reports"
+    )
+    await _next_runs(first, org, "cmd-1-1")
+    await _next_runs(first, org, "cmd-1-2")
+    for job in done:
+        assert job.outcome is Outcome.PASSED
+        assert [(a.agent_id, a.outcome) for a in job.attempts] == [
+            ("cmd-1", Outcome.AGENT_LOST),
+            ("cmd-2", Outcome.PASSED),
+        ]
+        assert (await first.get(job.job_id)).attempts == job.attempts
+
+
+async def _next_runs(client: AsyncClient, org: str, device_id: str) -> None:
+    """The device is free: it runs another job."""
+    (job,) = await client.submit_many([command(org, "exit 0", requirements=pinned(device_id))])
+    (done,) = await client.wait(job.job_id, timeout_seconds=20)
+    assert done.outcome is Outcome.PASSED
+
+
+async def test_p1_an_agent_that_lost_its_disk_jumps_above_its_old_epoch(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    agent = stack.agents["sim-1"]
+    jobs = await first.submit_many(simulated(org, 30, max_retries=0))
+    await reach(first, jobs[0].job_id, JobStatus.COMPLETED)
+    agent.kill()
+    agent.start(STATE_DIR=tmp_path / "state")
+    done = await first.wait([job.job_id for job in jobs], timeout_seconds=30)
+    assert {job.outcome for job in done} == {Outcome.PASSED}
+    assert stack.at("sim-1") is not None
+    assert {a.outcome for job in done for a in job.attempts} <= {Outcome.PASSED, Outcome.AGENT_LOST}
+
+
+async def test_what_an_agent_shuts_down_runs_elsewhere_and_charges_nobody(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    await first.drain(agent_id="cmd-2")
+    (job,) = await first.submit_many([command(org, first_holds(tmp_path), max_retries=0)])
+    await pids(tmp_path)
+    await running(first, job.job_id)
+    stack.agents["cmd-1"].terminate()
+    assert await stack.agents["cmd-1"].exit_code() == 0
+    await first.resume(agent_id="cmd-2")
+    (done,) = await first.wait(job.job_id, timeout_seconds=20)
+    assert (done.outcome, done.retry_count, len(done.attempts)) == (Outcome.PASSED, 0, 2)
+    assert done.attempts[1].agent_id == "cmd-2"
+
+
+async def test_p2_agents_killed_again_and_again_under_load(stack: Stack, org: str) -> None:
+    acknowledged: list[Job] = []
+    async with stack.client() as client:
+        for name in ("sim-1", "sim-2", "sim-1"):
+            acknowledged += await client.submit_many(simulated(org, 30, max_retries=0))
+            await reach(client, acknowledged[-30].job_id, JobStatus.COMPLETED)
+            stack.agents[name].kill()
+            stack.agents[name].start()
+            await asyncio.sleep(0)
+        done = await client.wait([job.job_id for job in acknowledged], timeout_seconds=40)
+    assert {job.outcome for job in done} <= {Outcome.PASSED, Outcome.AGENT_LOST}
+    assert sum(job.outcome is Outcome.PASSED for job in done) >= len(done) - 3

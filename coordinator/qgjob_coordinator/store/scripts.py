@@ -30,6 +30,8 @@ LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
 # Error words of a store that is there and can't serve now.
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "READONLY")
+# Redis 6.2 puts the error that a script ran into behind its own.
+_WRAPPED = re.compile(r"^Error running script .*?: -([A-Z]+) ")
 
 Reply = Any
 Arg = str | int | float | bytes
@@ -65,8 +67,9 @@ def unavailable(error: RedisError) -> StoreUnavailableError | None:
     """The caller's view of a store error that passes by itself; None for one that is a bug of ours."""
     if isinstance(error, (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)):
         return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
-    word = str(error).split(" ", 1)[0]
-    if word in _UNAVAILABLE:
+    text = str(error)
+    inner = _WRAPPED.search(text)
+    if (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:
         return StoreUnavailableError(f"the store refuses writes now ({error}); repeat the call later")
     return None
 

@@ -108,7 +108,7 @@ def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:
 
 
 def test_a_requeued_job_shows_no_device_while_a_revoked_lease_of_its_round_before_ends() -> None:
-    lease = {"l": "1", "k": "t1", "n": "1", "ag": "agent-1", "dv": "d1", "sa": str(NOW), "rv": "1", "ar": "1"}
+    lease = {"l": f"1 t1 agent-1 d1 {NOW}", "n": "1", "rv": "1", "ar": "1"}
     job = codec.decode_job("acme", "01J", fields(spec(), r="2", **lease), codec.encode_spec(spec()))
     assert (job.agent_id, job.device_id, job.scheduled_at) == (None, None, None)
     assert [(a.round, a.outcome, a.ended_at) for a in job.attempts] == [(1, Outcome.CANCELLED, None)]

@@ -1,0 +1,129 @@
+"""The Lua files: documented, complete, and no newer than the oldest store that is supported."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from redis.exceptions import (
+    BusyLoadingError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from qgjob_coordinator.store import scripts
+from qgjob_coordinator.store.connection import MIN_VERSION, version_of
+
+SCRIPTS = sorted(scripts.LUA.glob("*.lua"))
+LIBRARIES = sorted(scripts.LUA.glob("lib/*.lua"))
+SOURCES = sorted(scripts.LUA.parent.glob("*.py"))
+
+# Commands that Redis 6.2 has, as far as they are used here. Look a new one up ("since") before it is added.
+REDIS_6_2 = {
+    *("DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "SET", "MGET", "MSET", "PUBLISH", "INFO", "PING"),
+    *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HSET"),
+    *("LINDEX", "LPOP", "LRANGE", "RPUSH", "SADD", "SCARD", "SISMEMBER", "SMEMBERS", "SREM", "XADD", "XRANGE", "XREVRANGE"),
+    *("ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREVRANGEBYSCORE", "ZSCORE"),
+    *("EVAL", "EVALSHA"),
+}
+# Options that came after 6.2.
+TOO_NEW = re.compile(r"'P?EXPIRE',[^)]*'(NX|XX|GT|LT)'|'SET',[^)]*'GET'|setresp|acl_check_cmd|'(ZINTERCARD|LMPOP|ZMPOP)'")
+INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
+COMMAND_IN_LUA = re.compile(r"(?:call|later|many)\('([A-Z]+)'")
+COMMAND_IN_PYTHON = re.compile(r'(?:execute_command|_call|_do)\(\s*"([A-Z]+)"|Step\(None, "", \("([A-Z]+)"')
+
+
+def name(path: Path) -> str:
+    return path.relative_to(scripts.LUA).as_posix()
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name)
+def test_a_script_says_what_it_does_takes_and_answers(path: Path) -> None:
+    header = re.match(r"(?:--[^\n]*\n)+", path.read_text())
+    assert header is not None
+    first, *rest = header[0].splitlines()
+    assert re.fullmatch(r"-- [A-Z].*[.:]?.*", first)
+    for word in ("KEYS", "ARGV", "RETURNS"):
+        assert any(line.startswith(f"-- {word} ") for line in rest), f"{path.name} lacks {word}"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name)
+def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
+    s = scripts.script(path.stem)
+    assert "--!include" not in s.text
+    included = [(scripts.LUA / f"{x}.lua").read_text() for x in INCLUDE.findall(path.read_text())]
+    assert all(s.text.count(text) == 1 for text in included)
+    assert [s.text.index(text) for text in included] == sorted(s.text.index(text) for text in included)
+    assert scripts.script(path.stem) is s
+
+
+def test_an_unknown_script_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        scripts.script("no_such_script")
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, *LIBRARIES], ids=name)
+def test_a_script_keeps_to_the_commands_of_redis_6_2(path: Path) -> None:
+    text = path.read_text()
+    assert set(COMMAND_IN_LUA.findall(text)) <= REDIS_6_2
+    assert TOO_NEW.search(text) is None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
+def test_the_module_keeps_to_the_commands_of_redis_6_2(path: Path) -> None:
+    assert {a or b for a, b in COMMAND_IN_PYTHON.findall(path.read_text())} <= REDIS_6_2
+
+
+@pytest.mark.parametrize("path", [*SCRIPTS, *LIBRARIES], ids=name)
+def test_a_script_touches_no_key_but_those_of_its_tag(path: Path) -> None:
+    """Every key is built from the prefix that came as KEYS[1], as Redis Cluster needs it."""
+    assert "KEYS[2]" not in path.read_text()
+    assert "qg:" not in path.read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RedisConnectionError("Connection refused"),
+        RedisTimeoutError("Timeout reading"),
+        BusyLoadingError("Redis is loading the dataset in memory"),
+        ReadOnlyError("You can't write against a read only replica."),
+        ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:9."),
+        ResponseError("MISCONF Redis is configured to save RDB snapshots"),
+        ResponseError("NOREPLICAS Not enough good replicas to write."),
+        ResponseError("CLUSTERDOWN The cluster is down"),
+        ResponseError("TRYAGAIN Multiple keys request during rehashing of slot"),
+        # Redis 6.2 wraps what a script ran into.
+        ResponseError("Error running script (call to f_1f): @user_script:9: -OOM command not allowed when used memory"),
+        ResponseError("Error running script (call to f_1f): @user_script: 9: -MISCONF Redis is configured to save"),
+    ],
+    ids=str,
+)
+def test_what_passes_by_itself_is_unavailable(error: RedisError) -> None:
+    found = scripts.unavailable(error)
+    assert found is not None
+    assert "repeat the call later" in found.message
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"),
+        ResponseError("user_script:3: attempt to index a nil value script: 1f, on @user_script:3."),
+        ResponseError("OOMPH is no word of the store"),
+    ],
+    ids=str,
+)
+def test_what_is_a_bug_of_ours_is_not(error: RedisError) -> None:
+    assert scripts.unavailable(error) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "enough"), [("6.0.16", False), ("6.2.14", True), ("7.0.15", True), ("10.0", True), ("5.9", False)]
+)
+def test_versions_are_compared_by_number(text: str, enough: bool) -> None:
+    assert (version_of({"redis_version": text}) >= MIN_VERSION) is enough

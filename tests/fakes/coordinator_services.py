@@ -26,7 +26,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STATUS_WORDS = {number: name.removeprefix("JOB_STATUS_").lower() for name, number in types_pb2.JobStatus.items()}
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """An answer other than OK, with its details."""
 
     def __init__(self, code: str, message: str, field_path: str | None = None) -> None:
@@ -76,10 +76,18 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
 
     def __post_init__(self) -> None:
         self.changed = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.watch_ended = asyncio.Event()
 
     @property
     def calls(self) -> Counter[str]:
         return Counter(method for method, _ in self.requests)
+
+    def note(self, method: str, request: Any) -> None:
+        """A call came."""
+        self.requests.append((method, request))
+        self.asked.set()
+        self.asked = asyncio.Event()
 
     # --- what a test does ---------------------------------------------------------------------------------------------
 
@@ -95,6 +103,12 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
             else:
                 setattr(job, name, value)
         self._tell(job)
+
+    async def reached(self, method: str, count: int = 1) -> None:
+        """Return when a method has been called so often."""
+        async with asyncio.timeout(10):
+            while self.calls[method] < count:
+                await self.asked.wait()
 
     def add_device(self, device_id: str, agent_id: str) -> None:
         self.devices[device_id] = types_pb2.Device(
@@ -114,7 +128,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     def _find(self, job_id: str) -> types_pb2.Job:
         job = self.jobs.get(self.aliases.get(job_id, job_id))
         if job is None:
-            raise Refusal("NOT_FOUND", f"no job {job_id}")
+            raise RefusalError("NOT_FOUND", f"no job {job_id}")
         return job
 
     # --- JobService ---------------------------------------------------------------------------------------------------
@@ -135,42 +149,36 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     def _check(self, each: jobs_pb2.SubmitJobRequest, prefix: str) -> None:
         for name in ("org_id", "app_version_id"):
             if not _ID.fullmatch(getattr(each, name)):
-                raise Refusal("INVALID_ARGUMENT", f"{prefix}{name}: not an id", f"{prefix}{name}")
+                raise RefusalError("INVALID_ARGUMENT", f"{prefix}{name}: not an id", f"{prefix}{name}")
         if ".." in each.test_path:
-            raise Refusal("INVALID_ARGUMENT", f"{prefix}test_path: no `..`", f"{prefix}test_path")
+            raise RefusalError("INVALID_ARGUMENT", f"{prefix}test_path: no `..`", f"{prefix}test_path")
         if each.test_path == "conflict":
-            raise Refusal("FAILED_PRECONDITION", "another content under that job_id")
+            raise RefusalError("FAILED_PRECONDITION", "another content under that job_id")
 
     def _submit(self, each: jobs_pb2.SubmitJobRequest) -> types_pb2.Job:
-        if each.job_id in self.jobs:
-            return self.jobs[each.job_id]
-        for job in self.jobs.values():
-            same = (job.org_id, job.app_version_id, job.test_path) == (
-                each.org_id, each.app_version_id, each.test_path,
-            )  # fmt: skip
-            if same and job.status not in FINAL and not each.no_dedup:
-                self.aliases[each.job_id] = job.job_id
-                answer = types_pb2.Job()
-                answer.CopyFrom(job)
-                answer.deduplicated = True
-                return answer
+        equal = next((job for job in self.jobs.values() if not each.no_dedup and _are_equal(job, each)), None)
+        if each.job_id not in self.jobs and equal is not None:
+            self.aliases[each.job_id] = equal.job_id
+            return _answer(equal, deduplicated=True)
+        if each.job_id not in self.jobs:
+            self._create(each)
+        return _answer(self.jobs[each.job_id], deduplicated=False)
+
+    def _create(self, each: jobs_pb2.SubmitJobRequest) -> None:
         job = types_pb2.Job(
             job_id=each.job_id, org_id=each.org_id, app_version_id=each.app_version_id, test_path=each.test_path,
             priority=each.priority or types_pb2.PRIORITY_MEDIUM, target=each.target or types_pb2.TARGET_EMULATOR,
-            status=types_pb2.JOB_STATUS_QUEUED, round=1, max_retries=each.max_retries, deduplicated=False,
-            labels=each.labels, requirements=each.requirements, run_ids=[each.run_id] if each.run_id else [],
+            status=types_pb2.JOB_STATUS_QUEUED, round=1, max_retries=each.max_retries, labels=each.labels,
+            requirements=each.requirements, run_ids=[each.run_id] if each.run_id else [],
         )  # fmt: skip
         job.created_at.FromMilliseconds(1_700_000_000_123 + len(self.jobs))
         self.jobs[job.job_id] = job
         self._tell(job)
         if self.on_submit is not None:
             self.on_submit(job)
-        return job
 
     async def get_job(self, request: jobs_pb2.GetJobRequest) -> jobs_pb2.GetJobResponse:
-        answer = jobs_pb2.GetJobResponse(job=self._find(request.job_id))
-        answer.job.ClearField("deduplicated")
-        return answer
+        return jobs_pb2.GetJobResponse(job=self._find(request.job_id))
 
     async def list_jobs(self, request: jobs_pb2.ListJobsRequest) -> jobs_pb2.ListJobsResponse:
         found = [
@@ -194,9 +202,9 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     async def cancel_job(self, request: jobs_pb2.CancelJobRequest) -> jobs_pb2.CancelJobResponse:
         job = self._find(request.job_id)
         if request.round != job.round:
-            raise Refusal("FAILED_PRECONDITION", f"round {request.round} is not the current one")
+            raise RefusalError("FAILED_PRECONDITION", f"round {request.round} is not the current one")
         if job.status in FINAL and job.status != types_pb2.JOB_STATUS_CANCELLED:
-            raise Refusal("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
+            raise RefusalError("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
         self._cancel(job)
         return jobs_pb2.CancelJobResponse(job=job)
 
@@ -216,9 +224,9 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     async def retry_job(self, request: jobs_pb2.RetryJobRequest) -> jobs_pb2.RetryJobResponse:
         job = self._find(request.job_id)
         if job.status not in (types_pb2.JOB_STATUS_FAILED, types_pb2.JOB_STATUS_CANCELLED):
-            raise Refusal("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
+            raise RefusalError("FAILED_PRECONDITION", f"job {job.job_id} is {_STATUS_WORDS[job.status]}")
         if request.round != job.round:
-            raise Refusal("FAILED_PRECONDITION", f"round {request.round} is not the current one")
+            raise RefusalError("FAILED_PRECONDITION", f"round {request.round} is not the current one")
         job.round += 1
         job.ClearField("outcome")
         self.move(job.job_id, "queued")
@@ -256,14 +264,14 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
         while True:
             for event, job in answers:
                 if budget == 0:
-                    raise Refusal("UNAVAILABLE", "cut")
+                    raise RefusalError("UNAVAILABLE", "cut")
                 budget = None if budget is None else budget - 1
                 yield jobs_pb2.WatchJobsResponse(event=event, cursor=str(position), job=job)
             answers = []
             changed = self.changed
             if position == len(self.events):
                 if budget == 0:
-                    raise Refusal("UNAVAILABLE", "cut")
+                    raise RefusalError("UNAVAILABLE", "cut")
                 await changed.wait()
                 continue
             job, position = self.events[position], position + 1
@@ -294,7 +302,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     async def get_run(self, request: jobs_pb2.GetRunRequest) -> jobs_pb2.GetRunResponse:
         jobs = [job for job in self.jobs.values() if request.run_id in job.run_ids]
         if not jobs:
-            raise Refusal("NOT_FOUND", f"no run {request.run_id}")
+            raise RefusalError("NOT_FOUND", f"no run {request.run_id}")
         counts = Counter(_STATUS_WORDS[job.status] for job in jobs)
         return jobs_pb2.GetRunResponse(
             run=types_pb2.Run(run_id=request.run_id, org_id=request.org_id, status_counts=counts)
@@ -312,7 +320,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
 
     def _device(self, device_id: str) -> types_pb2.Device:
         if device_id not in self.devices:
-            raise Refusal("NOT_FOUND", f"no device {device_id}")
+            raise RefusalError("NOT_FOUND", f"no device {device_id}")
         return self.devices[device_id]
 
     def _chosen(self, request: Any) -> list[types_pb2.Device]:
@@ -340,9 +348,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
             device.state, device.health = types_pb2.DEVICE_STATE_IDLE, types_pb2.DEVICE_HEALTH_GOOD
         return fleet_pb2.ResumeResponse(devices=self._chosen(request))
 
-    async def set_device_health(
-        self, request: fleet_pb2.SetDeviceHealthRequest
-    ) -> fleet_pb2.SetDeviceHealthResponse:
+    async def set_device_health(self, request: fleet_pb2.SetDeviceHealthRequest) -> fleet_pb2.SetDeviceHealthResponse:
         device = self._device(request.device_id)
         device.health, device.reason = request.health, request.reason
         return fleet_pb2.SetDeviceHealthResponse(device=device)
@@ -350,7 +356,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     async def reserve_device(self, request: fleet_pb2.ReserveDeviceRequest) -> fleet_pb2.ReserveDeviceResponse:
         device = self._device(request.device_id)
         if device.state == types_pb2.DEVICE_STATE_RESERVED:
-            raise Refusal("FAILED_PRECONDITION", f"device {device.device_id} is reserved already")
+            raise RefusalError("FAILED_PRECONDITION", f"device {device.device_id} is reserved already")
         device.state, device.reason = types_pb2.DEVICE_STATE_RESERVED, request.reason
         device.until.CopyFrom(request.until)
         return fleet_pb2.ReserveDeviceResponse(device=device)
@@ -360,9 +366,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
         device.state = types_pb2.DEVICE_STATE_IDLE
         return fleet_pb2.ReleaseDeviceResponse(device=device)
 
-    async def set_device_labels(
-        self, request: fleet_pb2.SetDeviceLabelsRequest
-    ) -> fleet_pb2.SetDeviceLabelsResponse:
+    async def set_device_labels(self, request: fleet_pb2.SetDeviceLabelsRequest) -> fleet_pb2.SetDeviceLabelsResponse:
         device = self._device(request.device_id)
         device.labels.clear()
         device.labels.update(request.labels)
@@ -374,7 +378,19 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
         for fault in self.faults:
             if (fault.method, fault.after_effect) == (method, after_effect):
                 self.faults.remove(fault)
-                raise Refusal(fault.code.name, "a fault that the test asked for")
+                raise RefusalError(fault.code.name, "a fault that the test asked for")
+
+
+def _are_equal(job: types_pb2.Job, each: jobs_pb2.SubmitJobRequest) -> bool:
+    same = (job.org_id, job.app_version_id, job.test_path) == (each.org_id, each.app_version_id, each.test_path)
+    return same and job.status not in FINAL
+
+
+def _answer(job: types_pb2.Job, *, deduplicated: bool) -> types_pb2.Job:
+    answer = types_pb2.Job()
+    answer.CopyFrom(job)
+    answer.deduplicated = deduplicated
+    return answer
 
 
 def _snake(method: str) -> str:
@@ -383,13 +399,13 @@ def _snake(method: str) -> str:
 
 def _unary(fake: FakeCoordinator, method: str) -> Any:
     async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        fake.requests.append((method, request))
+        fake.note(method, request)
         fake.metadata = dict(context.invocation_metadata() or ())
         try:
             fake._fault(method, after_effect=False)
             answer = await getattr(fake, _snake(method))(request)
             fake._fault(method, after_effect=True)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             await context.abort_with_status(refusal.to_status())
         return answer
 
@@ -398,13 +414,16 @@ def _unary(fake: FakeCoordinator, method: str) -> Any:
 
 def _stream(fake: FakeCoordinator, method: str) -> Any:
     async def serve(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        fake.requests.append((method, request))
+        fake.note(method, request)
         try:
             fake._fault(method, after_effect=False)
             async for answer in getattr(fake, _snake(method))(request):
                 yield answer
-        except Refusal as refusal:
+        except RefusalError as refusal:
             await context.abort_with_status(refusal.to_status())
+        finally:
+            if method == "WatchJobs":
+                fake.watch_ended.set()
 
     return serve
 
@@ -429,7 +448,9 @@ async def serving(fake: FakeCoordinator | None = None, port: int = 0) -> AsyncIt
         return await _check_health(fake)
 
     handler = grpc.unary_unary_rpc_method_handler(check)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": handler}),)
+    )
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     fake.address = f"127.0.0.1:{bound}"
     await server.start()

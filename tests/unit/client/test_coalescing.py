@@ -33,8 +33,7 @@ async def test_what_comes_while_a_call_is_under_way_goes_in_the_next(
 ) -> None:
     fake.hold = asyncio.Event()
     first = asyncio.create_task(client.submit(spec("first")))
-    while not fake.calls["SubmitJobs"]:
-        await asyncio.sleep(0)
+    await fake.reached("SubmitJobs")
     rest = [asyncio.create_task(client.submit(spec(f"t{n}"))) for n in range(20)]
     await asyncio.sleep(0)
     assert fake.calls["SubmitJobs"] == 1
@@ -111,8 +110,7 @@ async def test_a_caller_that_gave_up_is_not_submitted_and_harms_nobody(
 ) -> None:
     fake.hold = asyncio.Event()
     first = asyncio.create_task(client.submit(spec("first")))
-    while not fake.calls["SubmitJobs"]:
-        await asyncio.sleep(0)
+    await fake.reached("SubmitJobs")
     given_up, kept = (asyncio.create_task(client.submit(spec(name))) for name in ("given up", "kept"))
     await asyncio.sleep(0)
     given_up.cancel()
@@ -149,9 +147,7 @@ async def test_what_the_wire_can_not_hold_is_told_before_it_is_sent(
     assert not fake.requests
 
 
-async def test_many_are_split_by_org_and_size_and_answered_in_order(
-    fake: FakeCoordinator, client: AsyncClient
-) -> None:
+async def test_many_are_split_by_org_and_size_and_answered_in_order(fake: FakeCoordinator, client: AsyncClient) -> None:
     specs = [spec(f"t{n}", org_id=f"org{n % 2}") for n in range(2100)]
     jobs = await client.submit_many(specs)
     assert [(job.org_id, job.test_path) for job in jobs] == [(each.org_id, each.test_path) for each in specs]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from qgjob_coordinator import errors
 from qgjob_coordinator.errors import InvalidError, QgjobError, QuotaError, StoreUnavailableError
@@ -177,8 +178,10 @@ async def test_a_fault_of_ours_is_an_error_body_that_tells_nothing(services: Ser
         raise RuntimeError("the password is x")
 
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-        answer = await http.get("/broken")
+    with capture_logs() as lines:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+            answer = await http.get("/broken")
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["http_failed"]
     assert answer.status_code == 500
     assert answer.json()["error"] == "internal"
     assert "password" not in answer.text

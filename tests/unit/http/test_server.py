@@ -57,6 +57,18 @@ async def test_a_free_port_is_found_and_signals_stay_the_hosts() -> None:
             await http.get(f"http://{HOST}:{server.port}/")
 
 
+async def test_localhost_is_served_on_ipv4_too() -> None:
+    app = Slow()
+    app.go.set()
+    server = HttpServer(app, "localhost", 0)
+    await server.start()
+    try:
+        async with httpx2.AsyncClient() as http:
+            assert (await http.get(f"http://127.0.0.1:{server.port}/")).text == "done"
+    finally:
+        await server.stop(1.0)
+
+
 async def test_a_port_in_use_is_named() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))

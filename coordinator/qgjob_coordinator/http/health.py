@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.http import render, schemas, times
+from qgjob_coordinator.http import render, shapes, times
 from qgjob_coordinator.http.readiness import Readiness, StoreView, Verdict
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import error_body
@@ -35,7 +35,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     @router.get(
         "",
         response_model=None,
-        responses={OK: {"model": schemas.HealthShape}, NOT_READY: {"model": schemas.HealthShape}},
+        responses={OK: {"model": shapes.HealthShape}, NOT_READY: {"model": shapes.HealthShape}},
         summary="In short",
     )
     async def health() -> JSONResponse:
@@ -44,7 +44,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
         return JSONResponse(head(verdict), OK if verdict.ready else NOT_READY)
 
     @router.get(
-        "/detailed", response_model=None, responses={OK: {"model": schemas.DetailedHealthShape}}, summary="Every part"
+        "/detailed", response_model=None, responses={OK: {"model": shapes.DetailedHealthShape}}, summary="Every part"
     )
     async def health_detailed() -> JSONResponse:
         """Always 200: it is for people who look for what is wrong."""
@@ -61,7 +61,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     @router.get(
         "/ready",
         response_model=None,
-        responses={OK: {"model": schemas.ReadyShape}, NOT_READY: {"model": schemas.NotReadyShape}},
+        responses={OK: {"model": shapes.ReadyShape}, NOT_READY: {"model": shapes.NotReadyShape}},
         summary="For load balancers",
     )
     async def health_ready() -> JSONResponse:
@@ -76,7 +76,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
             return JSONResponse(content)
         return JSONResponse({**content, **error_body("unavailable", "; ".join(verdict.reasons))}, NOT_READY)
 
-    @router.get("/live", response_model=None, responses={OK: {"model": schemas.LiveShape}}, summary="For restarts")
+    @router.get("/live", response_model=None, responses={OK: {"model": shapes.LiveShape}}, summary="For restarts")
     async def health_live() -> JSONResponse:
         """200 while the process turns, whatever the store does."""
         return JSONResponse({"status": "alive", "timestamp": times.text(wall_ms())})

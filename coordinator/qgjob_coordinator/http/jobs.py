@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from starlette.responses import JSONResponse
 
-from qgjob_coordinator.http import params, render, schemas
+from qgjob_coordinator.http import params, render, schemas, shapes
 from qgjob_coordinator.http.caller import Caller
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
@@ -21,7 +21,7 @@ Responses = dict[int | str, dict[str, Any]]
 
 
 def _error(description: str) -> dict[str, Any]:
-    return {"model": schemas.ErrorShape, "description": description}
+    return {"model": shapes.ErrorShape, "description": description}
 
 
 _COMMON: Responses = {
@@ -49,7 +49,7 @@ def routes(services: Services) -> APIRouter:
 
 
 def _submit(router: APIRouter, services: Services) -> None:
-    submitted: dict[str, Any] = {"model": schemas.SubmittedShape | schemas.SubmittedListShape}
+    submitted: dict[str, Any] = {"model": shapes.SubmittedShape | shapes.SubmittedListShape}
     responses: Responses = {
         OK: {**submitted, "description": "All jobs were there: equal, replayed, or known by their key"},
         CREATED: {**submitted, "description": "At least one job is new"},
@@ -73,7 +73,7 @@ def _lists(router: APIRouter, services: Services) -> None:
     @router.get(
         "",
         response_model=None,
-        responses={OK: {"model": schemas.JobListShape}, **_COMMON},
+        responses={OK: {"model": shapes.JobListShape}, **_COMMON},
         summary="List an org's jobs",
     )
     async def list_jobs(
@@ -91,7 +91,7 @@ def _lists(router: APIRouter, services: Services) -> None:
         return JSONResponse(render.job_list(jobs, token, org, wanted))
 
     @router.get(
-        "/stats", response_model=None, responses={OK: {"model": schemas.StatsShape}, **_COMMON}, summary="Statistics"
+        "/stats", response_model=None, responses={OK: {"model": shapes.StatsShape}, **_COMMON}, summary="Statistics"
     )
     async def get_stats(caller: Caller, org_id: params.OrgFilter = None) -> JSONResponse:
         """Queue and fleet in numbers."""
@@ -100,7 +100,7 @@ def _lists(router: APIRouter, services: Services) -> None:
     @router.get(
         "/devices",
         response_model=None,
-        responses={OK: {"model": schemas.DeviceListShape}, **_COMMON},
+        responses={OK: {"model": shapes.DeviceListShape}, **_COMMON},
         summary="Devices",
     )
     async def list_devices(
@@ -123,7 +123,7 @@ def _lists(router: APIRouter, services: Services) -> None:
         return JSONResponse(render.page("devices", [render.device(d) for d in page], token))
 
     @router.get(
-        "/groups", response_model=None, responses={OK: {"model": schemas.GroupListShape}, **_COMMON}, summary="Groups"
+        "/groups", response_model=None, responses={OK: {"model": shapes.GroupListShape}, **_COMMON}, summary="Groups"
     )
     async def list_groups(
         caller: Caller,
@@ -139,7 +139,7 @@ def _lists(router: APIRouter, services: Services) -> None:
 
 
 def _one(router: APIRouter, services: Services) -> None:
-    found: Responses = {OK: {"model": schemas.JobShape}, **_ONE_JOB}
+    found: Responses = {OK: {"model": shapes.JobShape}, **_ONE_JOB}
 
     @router.get("/{job_id}", response_model=None, responses={**found, **_COMMON}, summary="Read a job")
     async def get_job(caller: Caller, job_id: params.JobId) -> JSONResponse:

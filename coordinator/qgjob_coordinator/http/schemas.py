@@ -1,14 +1,10 @@
-"""What requests may hold, and what /openapi.json says of requests and answers.
-
-Requests are read by these models: types only, unknown fields refused. The rules behind the types are service/'s.
-Answers are written by render.py; a test holds it to these models.
-"""
+"""What requests may hold: types only, unknown fields refused. The rules behind the types are service/'s."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
 from qgjob_coordinator.service.jobs import MAX_JOBS
 from qgjob_coordinator.service.submission import (
@@ -16,6 +12,7 @@ from qgjob_coordinator.service.submission import (
     MAX_QUEUE_TIMEOUT_SECONDS,
     MAX_RETRIES,
     MAX_TIMEOUT_SECONDS,
+    PLATFORMS,
 )
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -24,24 +21,12 @@ JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}
 Priority = Literal["low", "medium", "high"]
 Target = Literal["emulator", "device", "browserstack"]
 Status = Literal["queued", "scheduled", "running", "completed", "failed", "cancelled"]
-Outcome = Literal[
-    "passed",
-    "flaky",
-    "test_failed",
-    "timed_out",
-    "app_crashed",
-    "device_error",
-    "agent_lost",
-    "provider_error",
-    "expired",
-    "cancelled",
-]
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
-def _says(**schema: object) -> object:
+def says(**schema: JsonValue) -> Any:
     """Rules that the service checks, said in the schema."""
-    return Field(json_schema_extra=schema)  # type: ignore[arg-type]
+    return Field(json_schema_extra=schema)
 
 
 class Request(BaseModel):
@@ -53,7 +38,7 @@ class Request(BaseModel):
 class RequirementsBody(Request):
     """What a device must be to serve a job; null and absent restrict nothing."""
 
-    platform: Literal["android", "ios"] | None = None
+    platform: Annotated[str | None, says(enum=[*PLATFORMS, None])] = None
     os_version: str | None = None
     device_model: str | None = None
     device_id: str | None = None
@@ -63,35 +48,35 @@ class RequirementsBody(Request):
 class SubmitBody(Request):
     """A job as its submitter describes it; null and absent mean the default."""
 
-    org_id: Annotated[str, _says(pattern=ID_PATTERN)]
-    app_version_id: Annotated[str, _says(pattern=ID_PATTERN)]
-    test_path: Annotated[str, _says(minLength=1, maxLength=512)]
+    org_id: Annotated[str, says(pattern=ID_PATTERN)]
+    app_version_id: Annotated[str, says(pattern=ID_PATTERN)]
+    test_path: Annotated[str, says(minLength=1, maxLength=512)]
     priority: Priority | None = None
     target: Target | None = None
-    job_id: Annotated[str | None, _says(description="`<org_id>~<ULID>`; made here when absent")] = None
+    job_id: Annotated[str | None, says(description="`<org_id>~<ULID>`; made here when absent")] = None
     run_id: str | None = None
     labels: dict[str, str] | None = None
     requirements: RequirementsBody | None = None
     env: dict[str, str] | None = None
-    max_retries: Annotated[int | None, _says(minimum=0, maximum=MAX_RETRIES)] = None
-    idempotency_key: Annotated[str | None, _says(maxLength=MAX_KEY)] = None
+    max_retries: Annotated[int | None, says(minimum=0, maximum=MAX_RETRIES)] = None
+    idempotency_key: Annotated[str | None, says(maxLength=MAX_KEY)] = None
     not_before: Time | None = None
-    timeout_seconds: Annotated[float | None, _says(minimum=1, maximum=MAX_TIMEOUT_SECONDS)] = None
-    queue_timeout_seconds: Annotated[float | None, _says(minimum=1, maximum=MAX_QUEUE_TIMEOUT_SECONDS)] = None
+    timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_TIMEOUT_SECONDS)] = None
+    queue_timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_QUEUE_TIMEOUT_SECONDS)] = None
     no_dedup: bool | None = None
 
 
 class SubmitManyBody(Request):
     """Jobs of one org: all are accepted or none."""
 
-    jobs: Annotated[list[SubmitBody], _says(minItems=1, maxItems=MAX_JOBS)]
+    jobs: Annotated[list[SubmitBody], says(minItems=1, maxItems=MAX_JOBS)]
 
 
 class RetryBody(Request):
     """Which round's verdict is to be retried; absent: the current one."""
 
-    round: Annotated[int | None, _says(minimum=1)] = None
-    operation_id: Annotated[str | None, _says(pattern=ID_PATTERN)] = None
+    round: Annotated[int | None, says(minimum=1)] = None
+    operation_id: Annotated[str | None, says(pattern=ID_PATTERN)] = None
 
 
 ONE, MANY = "(one)", "(many)"
@@ -106,282 +91,3 @@ AnySubmitBody = Annotated[
     Annotated[SubmitBody, Tag(ONE)] | Annotated[SubmitManyBody, Tag(MANY)],
     Discriminator(_which),
 ]
-
-
-class Answer(BaseModel):
-    """A shape of CONTRACT: every field is always there."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class ErrorShape(Answer):
-    """Why a call failed: a word for programs, a sentence for people, and the field that is to blame."""
-
-    error: str
-    message: str
-    field: str | None = None
-
-
-class RequirementsShape(Answer):
-    """What a device must be to serve the job."""
-
-    platform: str | None
-    os_version: str | None
-    device_model: str | None
-    device_id: str | None
-    labels: dict[str, str]
-
-
-class ResultShape(Answer):
-    """What a finished attempt counted."""
-
-    passed: int
-    failed: int
-    skipped: int
-    duration_ms: int
-    summary: str
-
-
-class JobErrorShape(Answer):
-    """Why a job or an attempt did not pass."""
-
-    class_: Annotated[
-        Literal["test", "infrastructure", "poison", "no_resource", "queue_timeout", "build", "cancelled"],
-        Field(alias="class"),
-    ]
-    message: str
-
-
-class PendingReasonShape(Answer):
-    """Why a queued job waits."""
-
-    code: Literal[
-        "no_resource",
-        "no_device_online",
-        "all_busy",
-        "retry_wait",
-        "quota",
-        "quarantined",
-        "reserved",
-        "draining",
-    ]
-    message: str
-    position: int | None
-    estimated_start_at: Time | None
-    retry_at: Time | None
-
-
-class AttemptShape(Answer):
-    """One try of a job."""
-
-    attempt: int
-    round: int
-    agent_id: str
-    device_id: str
-    outcome: Outcome | None
-    scheduled_at: Time
-    started_at: Time | None
-    ended_at: Time | None
-    install_ms: int | None
-    duration_ms: int | None
-    error: JobErrorShape | None
-
-
-class JobShape(Answer):
-    """A job."""
-
-    job_id: Annotated[str, _says(pattern=JOB_ID_PATTERN)]
-    org_id: str
-    app_version_id: str
-    test_path: str
-    priority: Priority
-    target: Target
-    status: Status
-    outcome: Outcome | None
-    round: int
-    run_ids: list[str]
-    labels: dict[str, str]
-    requirements: RequirementsShape
-    created_at: Time
-    updated_at: Time
-    not_before: Time | None
-    scheduled_at: Time | None
-    started_at: Time | None
-    completed_at: Time | None
-    attempts: list[AttemptShape]
-    retry_count: int
-    max_retries: int
-    agent_id: str | None
-    device_id: str | None
-    progress: int
-    result: ResultShape | None
-    error: JobErrorShape | None
-    pending_reason: PendingReasonShape | None
-
-
-class SubmittedShape(JobShape):
-    """A job as the answer to its submission."""
-
-    deduplicated: bool
-
-
-class SubmittedListShape(Answer):
-    """Jobs in the order of the request."""
-
-    count: int
-    jobs: list[SubmittedShape]
-
-
-class JobListShape(Answer):
-    """One page of jobs, newest first."""
-
-    count: int
-    jobs: list[JobShape]
-    next_page_token: str | None
-    org_id: str
-    status_filter: Status | Literal["all"]
-
-
-class DeviceShape(Answer):
-    """An emulator, a physical device, or a parallel session of a cloud plan."""
-
-    device_id: str
-    agent_id: str
-    udid: str
-    target: Target
-    platform: str | None
-    os_version: str | None
-    model: str | None
-    state: Literal["offline", "idle", "busy", "draining", "reserved"]
-    health: Literal["unknown", "good", "bad", "maintenance"]
-    reason: str | None
-    until: Time | None
-    current_job_id: str | None
-    org_id: str | None
-    app_version_id: str | None
-    labels: dict[str, str]
-    installs: int
-    last_seen_at: Time | None
-
-
-class DeviceListShape(Answer):
-    """One page of devices, by id."""
-
-    count: int
-    devices: list[DeviceShape]
-    next_page_token: str | None
-
-
-class GroupShape(Answer):
-    """All unfinished jobs with the same org, app version and target."""
-
-    group_id: str
-    org_id: str
-    app_version_id: str
-    target: Target
-    queued: int
-    scheduled: int
-    running: int
-    device_ids: list[str]
-    installs: int
-    estimated_end_at: Time | None
-
-
-class GroupListShape(Answer):
-    """One page of groups, by id."""
-
-    count: int
-    groups: list[GroupShape]
-    next_page_token: str | None
-
-
-class QueueShape(Answer):
-    """Jobs by status."""
-
-    queued: int
-    scheduled: int
-    running: int
-    completed: int
-    failed: int
-    cancelled: int
-    retry_wait: int
-    oldest_queued_age_seconds: float
-
-
-class DeviceCountsShape(Answer):
-    """Devices by state."""
-
-    total: int
-    idle: int
-    busy: int
-    offline: int
-    bad: int
-
-
-class SchedulerShape(Answer):
-    """Fleet and planning."""
-
-    agents_online: int
-    devices: DeviceCountsShape
-    groups: int
-    installs: int
-    installs_saved: int
-    plans: int
-    plan_ms_p50: float
-
-
-class StatsShape(Answer):
-    """Statistics."""
-
-    queue: QueueShape
-    scheduler: SchedulerShape
-    timestamp: Time
-
-
-class HealthShape(Answer):
-    """Whether the coordinator can serve."""
-
-    status: Literal["healthy", "unhealthy"]
-    timestamp: Time
-    version: str
-
-
-class StoreHealthShape(Answer):
-    """The store as the coordinator sees it."""
-
-    status: Literal["up", "down"]
-    message: str | None
-    version: str | None
-    latency_ms: float | None
-
-
-class DetailedHealthShape(HealthShape):
-    """Every part. `queue` and `scheduler` are null while the store is away."""
-
-    uptime_seconds: float
-    reasons: list[str]
-    store: StoreHealthShape
-    queue: QueueShape | None
-    scheduler: SchedulerShape | None
-
-
-class ReadyShape(Answer):
-    """Whether calls should be sent here; if not, why."""
-
-    status: Literal["ready", "not_ready"]
-    timestamp: Time
-    reasons: list[str]
-
-
-class NotReadyShape(ReadyShape):
-    """Ready's answer and the error body in one."""
-
-    error: str
-    message: str
-
-
-class LiveShape(Answer):
-    """The process turns."""
-
-    status: Literal["alive"]
-    timestamp: Time

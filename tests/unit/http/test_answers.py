@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from qgjob_coordinator import errors
 from qgjob_coordinator.errors import InvalidError, QgjobError, QuotaError, StoreUnavailableError
-from qgjob_coordinator.http import render, schemas, times
+from qgjob_coordinator.http import render, schemas, shapes, times
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.docs import STATIC
 from qgjob_coordinator.http.services import Services
@@ -87,34 +87,34 @@ def bare_job() -> Job:
 @pytest.mark.parametrize("job", [full_job(), bare_job()])
 def test_a_job_is_as_described(job: Job) -> None:
     written = render.job(job)
-    schemas.JobShape.model_validate(written)
-    assert list(written) == list(schemas.JobShape.model_fields)
-    schemas.SubmittedShape.model_validate(render.submitted(job))
+    shapes.JobShape.model_validate(written)
+    assert list(written) == list(shapes.JobShape.model_fields)
+    shapes.SubmittedShape.model_validate(render.submitted(job))
 
 
 def test_the_rest_is_as_described() -> None:
     device = Device("d", "a", "u", Target.DEVICE, None, None, None, DeviceState.IDLE, DeviceHealth.GOOD, {})
-    schemas.DeviceListShape.model_validate(render.page("devices", [render.device(device)], ""))
+    shapes.DeviceListShape.model_validate(render.page("devices", [render.device(device)], ""))
     busy = replace(device, platform="ios", until=NOW, last_seen_at=NOW, current_job_id="acme~x", labels={"a": "b"})
-    schemas.DeviceShape.model_validate(render.device(busy))
+    shapes.DeviceShape.model_validate(render.device(busy))
     group = Group("g", "acme", "v1", Target.DEVICE, 1, 2, 3, ("d",), 4, NOW)
-    schemas.GroupListShape.model_validate(render.page("groups", [render.group(group)], "next"))
+    shapes.GroupListShape.model_validate(render.page("groups", [render.group(group)], "next"))
     stats = Stats(QueueStats(1, 2, 3, 4, 5, 6, 7, 0.5), SchedulerStats(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 1.5), NOW)
-    schemas.StatsShape.model_validate(render.stats(stats))
-    schemas.JobListShape.model_validate(render.job_list([full_job()], "", "acme", None))
-    schemas.JobListShape.model_validate(render.job_list([], "next", "acme", Status.QUEUED))
+    shapes.StatsShape.model_validate(render.stats(stats))
+    shapes.JobListShape.model_validate(render.job_list([full_job()], "", "acme", None))
+    shapes.JobListShape.model_validate(render.job_list([], "next", "acme", Status.QUEUED))
 
 
 @pytest.mark.parametrize(
     ("enum", "described"),
     [
         (Status, schemas.Status),
-        (Outcome, schemas.Outcome),
+        (Outcome, shapes.Outcome),
         (Target, schemas.Target),
-        (ErrorClass, schemas.JobErrorShape.model_fields["class_"].annotation),
-        (PendingCode, schemas.PendingReasonShape.model_fields["code"].annotation),
-        (DeviceState, schemas.DeviceShape.model_fields["state"].annotation),
-        (DeviceHealth, schemas.DeviceShape.model_fields["health"].annotation),
+        (ErrorClass, shapes.JobErrorShape.model_fields["class_"].annotation),
+        (PendingCode, shapes.PendingReasonShape.model_fields["code"].annotation),
+        (DeviceState, shapes.DeviceShape.model_fields["state"].annotation),
+        (DeviceHealth, shapes.DeviceShape.model_fields["health"].annotation),
     ],
 )
 def test_every_word_is_described(enum: type[Status], described: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -40,27 +41,37 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _round(names: Sequence[str], sizes: Sizes) -> dict[str, Figure]:
+def _round(names: Sequence[str], sizes: Sizes, failures: dict[str, Figure]) -> dict[str, Figure]:
+    """Measures each once. One that fails is noted in `failures` and leaves the others their figures."""
     figures: dict[str, Figure] = {}
     for name in names:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        figures |= WORKLOADS[name](sizes)
+        try:
+            figures |= WORKLOADS[name](sizes)
+        except BenchError as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            failures[name] = str(error)
     return with_ratios(figures)
+
+
+def _leave(number: int, frame: object) -> None:
+    """On SIGTERM: out through the context managers, which end what they started."""
+    del frame
+    sys.exit(128 + number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measures; 0 when all could be measured, whether or not the targets are reached."""
     options = _options(argv)
+    signal.signal(signal.SIGTERM, _leave)
     sizes = QUICK if options.quick else FULL
     facts = machine.facts()
-    try:
-        rounds = [_round(options.only or list(WORKLOADS), sizes) for _ in range(options.repeat)]
-    except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    failures: dict[str, Figure] = {}
+    rounds = [_round(options.only or list(WORKLOADS), sizes, failures) for _ in range(options.repeat)]
     figures = merged(rounds)
     about: dict[str, Figure] = {
-        "machine": facts,
+        "failures": failures,
+        "machine": {**facts, "load_average_after": machine.load_average()},
         "sizes": asdict(sizes),
         "rounds": len(rounds),
         "log_level": LOG_LEVEL,
@@ -70,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"log level {LOG_LEVEL}, appendfsync everysec, {len(rounds)} round(s){', QUICK sizes' * options.quick}")
     report.write(options.json, {**figures, **about})
     print(f"written to {options.json}")
-    return 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

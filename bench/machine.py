@@ -27,8 +27,13 @@ def facts() -> dict[str, Figure]:
         "python": platform.python_version(),
         "store": store_version,
         "node": _node_version(),
-        "load_average_before": round(os.getloadavg()[0], 2),
+        "load_average_before": load_average(),
     }
+
+
+def load_average() -> float:
+    """Runnable processes over the last minute. Above 0 before a run, somebody else computes too."""
+    return round(os.getloadavg()[0], 2)
 
 
 def _cpu_model() -> str:

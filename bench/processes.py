@@ -64,10 +64,10 @@ class Child:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.stop()
 
-    def check(self) -> None:
-        """Raises BenchError with the end of its output when it has ended."""
+    def check(self, *, may_end: bool = False) -> None:
+        """Raises BenchError with the end of its output when it has ended; with `may_end`, only when it failed."""
         code = self._process.poll()
-        if code is not None:
+        if code is not None and not (may_end and code == 0):
             raise BenchError(f"{self.name} ended with exit code {code}: {self.output()[-_LOG_TAIL_CHARACTERS:]}")
 
     def output(self) -> str:

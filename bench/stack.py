@@ -44,9 +44,8 @@ def wait_until(what: str, happened: Callable[[], bool], seconds: float, pause_se
 class Stack:
     """Store and coordinator on free ports with their own folder. A context manager that ends all of it."""
 
-    def __init__(self, fsync: Fsync = "everysec", *store_options: str, coordinator: str = "qgjob_coordinator") -> None:
+    def __init__(self, fsync: Fsync = "everysec", coordinator: str = "qgjob_coordinator") -> None:
         self._fsync: Fsync = fsync
-        self._store_options = store_options
         self._coordinator_module = coordinator
         self._exits = contextlib.ExitStack()
         self.folder = Path(tempfile.mkdtemp(prefix="qgjob-bench-"))
@@ -55,7 +54,7 @@ class Stack:
 
     def __enter__(self) -> Self:
         try:
-            self.store = self._exits.enter_context(PrivateStore(self._fsync, *self._store_options))
+            self.store = self._exits.enter_context(PrivateStore(self._fsync))
             self.coordinator = self._start("coordinator", module(self._coordinator_module), self._settings())
             self.client = self._exits.enter_context(Client(self.address, timeout_seconds=START_SECONDS))
             wait_until("the coordinator serves", self._serving, START_SECONDS)

@@ -42,6 +42,7 @@ def run(jobs: int, fsync: Fsync = "everysec") -> Usage:
         def finished() -> bool:
             for part in parts.values():
                 part.check()
+            load.check(may_end=True)
             return stack.completed() >= jobs
 
         wait_until(f"{jobs} jobs are completed", finished, RUN_SECONDS, _POLL_SECONDS)

@@ -15,13 +15,11 @@ DEVICES = 8
 TEST_SECONDS = (0.02, 0.06)
 _CALLS_IN_FLIGHT = 4
 _POLL_SECONDS = 0.25
-# Rewriting the log of a gigabyte is the store's business and would only add its noise.
-_STORE_OPTIONS = ("--auto-aof-rewrite-percentage", "0")
 
 
 def measure(sizes: Sizes) -> dict[str, Figure]:
     """Fills the queue, then lets the devices of one agent be freed until enough plans were made."""
-    with Stack("everysec", *_STORE_OPTIONS, coordinator="bench.watched_coordinator") as stack:
+    with Stack(coordinator="bench.watched_coordinator") as stack:
         how = ("--batch", str(BATCH_JOBS), "--in-flight", str(_CALLS_IN_FLIGHT))
         stack.start_load("--jobs", str(sizes.queued_jobs), *how).wait(FILL_SECONDS)
         stack.start_agent(DEVICES, TEST_SECONDS)

@@ -17,11 +17,15 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis's own
+    MasterDownError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     TimeoutError,  # noqa: A004 - redis's own
+    TryAgainError,
 )
 
 from qgjob_coordinator.errors import StoreUnavailableError
@@ -29,6 +33,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
 # Error words of a store that is there and can't serve now.
+_REFUSED = (OutOfMemoryError, ClusterDownError, MasterDownError, TryAgainError)  # redis-py cuts off their words
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "READONLY")
 # Redis 6.2 puts the error that a script ran into behind its own.
 _WRAPPED = re.compile(r"^Error running script .*?: -([A-Z]+) ")
@@ -69,7 +74,7 @@ def unavailable(error: RedisError) -> StoreUnavailableError | None:
         return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
     text = str(error)
     inner = _WRAPPED.search(text)
-    if (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:
+    if isinstance(error, _REFUSED) or (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:
         return StoreUnavailableError(f"the store refuses writes now ({error}); repeat the call later")
     return None
 

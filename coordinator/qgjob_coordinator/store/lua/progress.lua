@@ -6,15 +6,17 @@
 local answer = {}
 for i = 2, #ARGV, 3 do
   local key = P .. 'j:' .. ARGV[i]
-  local v = call('HMGET', key, 'l', 'k', 'rv', 's', 'v', 'n', 'dv', 'ag', 'pr')
+  local v = call('HMGET', key, 'l', 'rv', 's', 'v', 'n', 'pr')
   local word = 'STALE'
-  local held = v[1] and v[2] == ARGV[i + 1] and not v[3]
-  if held and (v[9] or '0') == ARGV[i + 2] then
+  local _, token, agent, device
+  if v[1] then _, token, agent, device = lease_of(v[1]) end
+  local held = token == ARGV[i + 1] and not v[2]
+  if held and (v[6] or '0') == ARGV[i + 2] then
     word = 'REPLAYED'
   elseif held then
-    local version = num(v[5] or 1) + 1
+    local version = num(v[4] or 1) + 1
     call('HSET', key, 'pr', ARGV[i + 2], 'v', version, 'u', ARGV[1])
-    event(ARGV[i], version, v[4], v[6], nil, v[7], v[8])
+    event(ARGV[i], version, v[3], v[5], nil, device, agent)
     word = 'APPLIED'
   end
   answer[#answer + 1] = word

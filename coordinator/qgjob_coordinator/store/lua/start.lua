@@ -7,14 +7,16 @@ local now, answer = ARGV[1], {}
 for i = 2, #ARGV, 3 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local key = P .. 'j:' .. ulid
-  local v = call('HMGET', key, 's', 'l', 'k', 'rv', 'v', 'g', 'n', 'dv', 'ag')
+  local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'g', 'n')
   local word = 'STALE'
-  if v[2] and v[3] == token and not v[4] then
+  local _, held, agent, device
+  if v[2] then _, held, agent, device = lease_of(v[2]) end
+  if held == token and not v[3] then
     if v[1] == 's' then
-      local version = num(v[5] or 1) + 1
+      local version = num(v[4] or 1) + 1
       call('HSET', key, 's', 'r', 'st', ARGV[i + 2], 'v', version)
-      moved(v[6], 's', 'r')
-      event(ulid, version, 'r', v[7], nil, v[8], v[9])
+      moved(v[5], 's', 'r')
+      event(ulid, version, 'r', v[6], nil, device, agent)
       word = 'APPLIED'
     else
       word = 'REPLAYED'

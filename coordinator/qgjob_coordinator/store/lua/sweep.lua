@@ -13,7 +13,7 @@ end
 local released = 0
 for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   local j = load(ulid)
-  if j and j.l and j.ag == agent and num(j.l) <= epoch then
+  if j and j.l and j.ag == agent and num(j.e) <= epoch then
     release(j, now, now, 'L', ARGV[8], retry)
     released = released + 1
   end

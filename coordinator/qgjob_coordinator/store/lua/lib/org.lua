@@ -109,6 +109,9 @@ local function signature(base, avoid)
 end
 local function score(priority, order) return (3 - num(priority)) * CLASS + num(order) end
 
+-- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
+local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end
+
 -- Puts a ready job on its queue.
 local function enqueue(ulid, gid, sig, priority, order)
   later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order), ulid)

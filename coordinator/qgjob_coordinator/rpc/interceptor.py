@@ -13,7 +13,7 @@ import grpc
 import structlog
 
 from qgjob_coordinator.errors import QgjobError
-from qgjob_coordinator.rpc.status import abort
+from qgjob_coordinator.rpc.status import abort, code_of
 from qgjob_coordinator.service.validation import is_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
@@ -71,11 +71,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async with asyncio.timeout(context.time_remaining()):
                     return await call(request, context)
             except QgjobError as e:
-                watch.code = await _fail(context, e, key)
+                watch.code = code_of(e).name
+                await _fail(context, e, key)
             except TimeoutError:
                 watch.code = "DEADLINE_EXCEEDED"
                 await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{key[2]} took longer than the caller allowed")
-            except BaseException:
+            except asyncio.CancelledError:
+                watch.code = "CANCELLED"
+                raise
+            except Exception:
                 watch.code = "UNKNOWN"
                 raise
             finally:
@@ -91,9 +95,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 async for message in call(request, context):
                     yield message
             except QgjobError as e:
-                watch.code = await _fail(context, e, key)
-            except BaseException:
+                watch.code = code_of(e).name
+                await _fail(context, e, key)
+            except (asyncio.CancelledError, GeneratorExit):
                 watch.code = "CANCELLED"
+                raise
+            except Exception:
+                watch.code = "UNKNOWN"
                 raise
             finally:
                 watch.end()
@@ -106,9 +114,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             try:
                 await call(requests, context)
             except QgjobError as e:
-                watch.code = await _fail(context, e, key)
-            except BaseException:
+                watch.code = code_of(e).name
+                await _fail(context, e, key)
+            except (asyncio.CancelledError, GeneratorExit):
                 watch.code = "CANCELLED"
+                raise
+            except Exception:
+                watch.code = "UNKNOWN"
                 raise
             finally:
                 watch.end()
@@ -137,7 +149,7 @@ class _Call:
         histogram.observe(time.perf_counter() - self._begun)
 
 
-async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) -> str:
+async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) -> None:
     """Ends the call with the error; never returns normally."""
     log.info("call_refused", method=key[2], error=error.short, message=error.message)
     await abort(context, error)

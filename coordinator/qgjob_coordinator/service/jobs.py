@@ -275,7 +275,8 @@ class JobService:
         for ulid, done in rows:
             if done.word is not CancelWord.CANCELLED:
                 continue
-            self._telemetry.finished[Outcome.CANCELLED.value, "unknown"] += 1
+            if done.target is not None:
+                self._telemetry.finished[Outcome.CANCELLED.value, done.target.value] += 1
             if self._log_transitions:
                 log.info("job_cancelled", job_id=f"{org_id}~{ulid}", round=done.round, agent_id=done.agent_id)
             if done.agent_id and done.token and not self._revoke(done.agent_id, done.token, "cancelled"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -29,7 +29,6 @@ from qgjob_coordinator.service.messages import (
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
-from qgjob_coordinator.store.codec import LETTER_TARGET
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
@@ -152,14 +151,24 @@ class Reporter:
         """Writes one org's reports and acknowledges them; whether a device was freed."""
         acks: list[tuple[int, Verdict]] = []
         if r.started or r.finished:
-            endings = [self._ending(x, now) for x in r.finished]
-            starts = [(x.ulid, x.token, min(x.started_at, now)) for x in r.started]
-            words, ended = await self._store.leases.report(org_id, starts, endings, now)
-            for started, word in zip(r.started, words, strict=True):
+            endings = {x.token: self._ending(x, now) for x in r.finished}
+            alone: list[StartedReport] = []
+            for x in r.started:
+                if x.token in endings:
+                    endings[x.token].with_start = True
+                else:
+                    alone.append(x)
+            starts = [(x.ulid, x.token, min(x.started_at, now)) for x in alone]
+            words, ended = await self._store.leases.report(org_id, starts, list(endings.values()), now)
+            by_token = {x.token: word for x, word in zip(alone, words, strict=True)}
+            by_token.update(zip(endings, (e.word for e in ended), strict=True))
+            for started in r.started:
+                word = by_token[started.token]
                 self._after_start(started, word)
                 acks.append((started.report_id, _VERDICT[word]))
-            self._after_end(org_id, r.finished, endings, ended)
-            acks += [(x.report_id, _VERDICT[e.word]) for x, e in zip(r.finished, ended, strict=True)]
+            once = {x.token: x for x in r.finished}  # a spool may be sent twice
+            self._after_end(org_id, once.values(), endings, dict(zip(endings, ended, strict=True)))
+            acks += [(x.report_id, _VERDICT[by_token[x.token]]) for x in r.finished]
         if r.dead:
             releases = [self._release(x, now) for x in r.dead]
             for dead, word in zip(r.dead, await self._store.leases.release(org_id, releases, now), strict=True):
@@ -217,10 +226,13 @@ class Reporter:
             attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
             log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
 
-    def _after_end(self, org_id: str, reports: list[FinishedReport], endings: list[Ending], ended: list[Ended]) -> None:
+    def _after_end(
+        self, org_id: str, reports: Iterable[FinishedReport], endings: Mapping[str, Ending], ended: Mapping[str, Ended]
+    ) -> None:
         finished: Counter[tuple[str, str]] = Counter()
         attempts: Counter[str] = Counter()
-        for x, ending, e in zip(reports, endings, ended, strict=True):
+        for x in reports:
+            ending, e = endings[x.token], ended[x.token]
             lease = self._session.drop(x.token)
             if lease is not None:
                 self._occupants.touch(lease.device_id)
@@ -233,9 +245,8 @@ class Reporter:
                     self._on_retry_due(org_id, e.not_before)
                 else:
                     self._hub.work(org_id)
-            elif e.outcome is not None:
-                target = LETTER_TARGET[lease.gid[0]].value if lease else "unknown"
-                finished[e.outcome.value, target] += 1
+            elif e.outcome is not None and e.target is not None:
+                finished[e.outcome.value, e.target.value] += 1
             if self._log_transitions:
                 self._log_end(x, ending, e, lease)
         self._telemetry.attempts.update(attempts)

@@ -106,8 +106,9 @@ class JobStore:
                 int(reply[i + 2]) if reply[i + 2] else None,
                 reply[i + 3] or None,
                 reply[i + 4] or None,
+                codec.LETTER_TARGET.get(reply[i + 5]),
             )
-            for i in range(0, len(reply), 5)
+            for i in range(0, len(reply), 6)
         ]
 
     async def retry(

@@ -101,7 +101,7 @@ class LeaseStore:
                 _CHARGE[e.charge],
                 e.started_at,
                 e.ended_at,
-                ("l" if e.has_log else "") + ("i" if e.install_ms is not None else ""),
+                ("l" if e.has_log else "") + ("i" if e.install_ms is not None else "") + ("s" if e.with_start else ""),
                 e.share,
                 codec.encode_record(e.outcome, e.duration_ms, e.install_ms, e.result, e.error),
             )
@@ -149,9 +149,10 @@ def _endings(reply: list[str]) -> list[Ended]:
     return [
         Ended(
             _REPORT[reply[i]],
-            codec.LETTER_STATUS.get(reply[i + 1]),
+            codec.LETTER_STATUS.get(reply[i + 1][:1]),
             int(reply[i + 2]) if reply[i + 2].isdigit() else None,
             _OUTCOME.get(reply[i + 2]),
+            codec.LETTER_TARGET.get(reply[i + 1][1:]),
         )
         for i in range(0, len(reply), 3)
     ]

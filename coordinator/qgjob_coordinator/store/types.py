@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from qgjob_coordinator.model.enums import Charge, Outcome, Status
+from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.jobs import JobError, TestResult
 
 
@@ -90,7 +90,10 @@ class ReportWord(StrEnum):
 
 @dataclass(slots=True)
 class Ending:
-    """An attempt that ended with an outcome of its own. `share` (0..1) is the jitter of a possible backoff."""
+    """An attempt that ended with an outcome of its own. `share` (0..1) is the jitter of a possible backoff.
+
+    `with_start`: the report of its start came together with it, and is written with it.
+    """
 
     ulid: str
     token: str
@@ -104,6 +107,7 @@ class Ending:
     result: TestResult | None = None
     error: JobError | None = None
     has_log: bool = False
+    with_start: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +118,7 @@ class Ended:
     status: Status | None
     not_before: int | None
     outcome: Outcome | None = None
+    target: Target | None = None
 
 
 class ReleaseCharge(StrEnum):
@@ -165,6 +170,7 @@ class Cancelled:
     round: int | None
     agent_id: str | None
     token: str | None
+    target: Target | None = None
 
 
 class RetryWord(StrEnum):

@@ -3,7 +3,7 @@
 -- ARGV    1 now (ms) 2 operation id or '' 3 operation ttl (ms) 4 run to leave or '' 5 error line (JSON) without the
 --         round and brace; then for each job: ulid, round meant or ''
 -- RETURNS for each: word (CANCELLED, ALREADY, ILLEGAL, ROUND, MISSING, DETACHED, OUTSIDE), status letter, round,
---         agent and token to revoke or ''
+--         agent and token to revoke or '', letter of the target
 --!include lib/org
 --!include lib/attempt
 local now, op, run = ARGV[1], ARGV[2], ARGV[4]
@@ -58,6 +58,7 @@ for i = 6, #ARGV, 2 do
   answer[#answer + 1] = j and j.r or ''
   answer[#answer + 1] = agent
   answer[#answer + 1] = token
+  answer[#answer + 1] = j and string.sub(j.g, 1, 1) or ''
 end
 write_attempts()
 if op ~= '' then call('SET', P .. 'op:' .. op, cjson.encode(answer), 'PX', ARGV[3]) end

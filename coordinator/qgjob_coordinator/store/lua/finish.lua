@@ -2,8 +2,8 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 backoff base (ms) 3 backoff cap (ms) 4 infra retries 5 log ttl (ms); then for each attempt:
 --         ulid, token, outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited
---         for an installation), share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
--- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now (letter, '' if unknown), and if it
+--         for an installation, s: its start is reported with it), share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
+-- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and if it
 --         did something: the job's outcome, or not_before of its retry, or ''
 --!include lib/org
 --!include lib/attempt
@@ -20,6 +20,11 @@ for i = 6, #ARGV, WIDTH do
       release(j, now, ARGV[i + 5], 'N', '', retry)
     else
       word = 'APPLIED'
+      if j.s == 's' and string.find(ARGV[i + 6], 's', 1, true) then
+        moved(j.g, 's', 'r')
+        event(ulid, j.v, 'r', j.n, nil, j.dv, j.ag)
+        j.s, j.v = 'r', j.v + 1
+      end
       retry.share = ARGV[i + 7]
       record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 8])
       if string.find(ARGV[i + 6], 'i', 1, true) then
@@ -43,7 +48,7 @@ for i = 6, #ARGV, WIDTH do
     word = 'REPLAYED'
   end
   answer[#answer + 1] = word
-  answer[#answer + 1] = j and j.s or ''
+  answer[#answer + 1] = j and j.s .. string.sub(j.g, 1, 1) or ''
   answer[#answer + 1] = wait
 end
 write_attempts()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,7 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
     address: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     serving: bool = True
+    loop: asyncio.AbstractEventLoop | None = None
 
     def __post_init__(self) -> None:
         self.changed = asyncio.Event()
@@ -103,6 +105,16 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
             else:
                 setattr(job, name, value)
         self._tell(job)
+
+    def in_loop(self, work: Any) -> Any:
+        """From another thread: run a coroutine, or call a function, in the fake's loop; returns what it returns."""
+
+        async def call() -> Any:
+            return work()
+
+        assert self.loop is not None
+        coroutine = work if asyncio.iscoroutine(work) else call()
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
 
     async def reached(self, method: str, count: int = 1) -> None:
         """Return when a method has been called so often."""
@@ -458,3 +470,27 @@ async def serving(fake: FakeCoordinator | None = None, port: int = 0) -> AsyncIt
         yield fake
     finally:
         await server.stop(0)
+
+
+@contextmanager
+def serving_in_thread(fake: FakeCoordinator | None = None) -> Iterator[FakeCoordinator]:
+    """A running fake on an event loop of its own, for tests that block. Touch it in its loop, by `in_loop`."""
+    started = threading.Event()
+    state: dict[str, Any] = {}
+
+    async def serve() -> None:
+        async with serving(fake) as coordinator:
+            state.update(fake=coordinator, stop=asyncio.Event())
+            coordinator.loop = asyncio.get_running_loop()
+            started.set()
+            await state["stop"].wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    if not started.wait(10):
+        raise RuntimeError("the fake coordinator did not start")
+    try:
+        yield state["fake"]
+    finally:
+        state["fake"].loop.call_soon_threadsafe(state["stop"].set)
+        thread.join(10)

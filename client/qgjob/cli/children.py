@@ -15,8 +15,16 @@ _POLL_SECONDS = 0.05
 class Child:
     """A program under this one's care. `name` is how people know it."""
 
-    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], logs: Path) -> None:
-        """Start it with its output in `<logs>/<name>.log`.
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        logs: Path,
+        inherits: Sequence[int] = (),
+    ) -> None:
+        """Start it with its output in `<logs>/<name>.log`. `inherits` are files that it holds open too.
 
         In a session of its own: Ctrl-C in a terminal goes to the whole foreground, and would end the programs in any
         order.
@@ -30,6 +38,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                pass_fds=inherits,
                 start_new_session=True,
             )
 

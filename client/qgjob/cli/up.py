@@ -49,28 +49,35 @@ def run_stack(options: Options) -> int:
     agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
     check_ports(settings)
     store = choose(settings.redis_url)
-    with _sole_user(settings.data):
-        return asyncio.run(_Stack(options, settings, store).run())
+    with _sole_user(settings.data) as lock:
+        return asyncio.run(_Stack(options, settings, store, lock).run())
 
 
 @contextmanager
-def _sole_user(data: Path) -> Iterator[None]:
-    """Two stacks on one data folder would write the same files. Raises StackError when there is one already."""
+def _sole_user(data: Path) -> Iterator[int]:
+    """The lock on the data folder: two stacks would write the same files. Raises StackError when it is in use.
+
+    The store inherits the lock, so that one whose stack was killed is not joined by a second one.
+    """
     data.mkdir(parents=True, exist_ok=True)
     (data / ".gitignore").write_text("*\n")
     with (data / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackError(f"another `qgjob up` uses {data}; end that one, or start this one elsewhere") from None
-        yield
+            raise StackError(
+                f"another `qgjob up`, or the store of one that was killed, uses {data} (lsof {lock.name}); "
+                "end that, or start this one in another folder"
+            ) from None
+        yield lock.fileno()
 
 
 class _Stack:
     """The processes, in the order in which they were started."""
 
-    def __init__(self, options: Options, settings: StackSettings, store: StoreChoice) -> None:
+    def __init__(self, options: Options, settings: StackSettings, store: StoreChoice, lock: int) -> None:
         self._options = options
+        self._lock = lock
         self._settings = settings
         self._store = store
         self._children: list[Child] = []
@@ -115,7 +122,7 @@ class _Stack:
         settings = self._settings
         redis_url = self._store.url
         if redis_url is None:
-            child, redis_url = await start_store(self._store, settings, logs)
+            child, redis_url = await start_store(self._store, settings, logs, self._lock)
             self._children.append(child)
         tell(f"store: {_without_password(redis_url)} ({self._store.why})")
         command = [sys.executable, "-m", "qgjob_coordinator"]

@@ -27,16 +27,18 @@ class StackError(QgjobError):
     short = "stack"
 
 
-async def start_store(choice: StoreChoice, settings: StackSettings, logs: Path) -> tuple[Child, str]:
+async def start_store(choice: StoreChoice, settings: StackSettings, logs: Path, lock: int) -> tuple[Child, str]:
     """Start the chosen program on a free port of loopback, its files under the data folder; returns it and its URL.
 
+    It holds `lock`, the lock on that folder, for as long as it lives.
     Raises StackError when it does not come to answer.
     """
     folder = settings.data / "store"
     folder.mkdir(parents=True, exist_ok=True)
     for _ in range(PORT_TRIES):
         port = _free_port()
-        child = Child("store", store_command(choice, settings, folder, port), environment={}, logs=logs)
+        command = store_command(choice, settings, folder, port)
+        child = Child("store", command, environment={}, logs=logs, inherits=[lock])
         answers = False
         try:
             answers = await _answers(child, port)

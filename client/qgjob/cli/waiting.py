@@ -1,5 +1,6 @@
 """`wait` and `watch`."""
 
+import re
 import shlex
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_PLAIN = re.compile(r"[\w.=-][\w.=~-]*", re.ASCII)
+
 Jobs = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of jobs.", show_default=False)]
 Timeout = Annotated[str | None, typer.Option(help="Stop waiting after this long, as in 90s or 30m; the jobs go on.")]
 FailOnFlaky = Annotated[bool, typer.Option("--fail-on-flaky", help="Exit 10 when a test passed only on a retry.")]
@@ -24,9 +27,10 @@ FailOnFlaky = Annotated[bool, typer.Option("--fail-on-flaky", help="Exit 10 when
 
 def resume_command(job_ids: tuple[str, ...], run: tuple[str, str] | None = None) -> str:
     """What takes a wait up again."""
-    if run is not None:
-        return shlex.join(["qgjob", "wait", f"--org-id={run[0]}", f"--run-id={run[1]}"])
-    return shlex.join(["qgjob", "wait", *job_ids])
+    arguments = job_ids if run is None else (f"--org-id={run[0]}", f"--run-id={run[1]}")
+    # A tilde within a word means nothing to a shell, though shlex would quote it.
+    words = [word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments]
+    return " ".join(["qgjob", "wait", *words])
 
 
 @app.command()

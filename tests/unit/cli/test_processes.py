@@ -1,0 +1,106 @@
+"""What only a process of its own shows: signals, pipes, and how fast help comes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from qgjob_proto.v1 import types_pb2
+from tests.fakes.coordinator_services import FakeCoordinator
+from tests.unit.cli.conftest import COMMON, autoplay
+
+QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [*QGJOB, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_line(process: subprocess.Popen[str], word: str) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if word in line:
+            return
+    pytest.fail(f"the command ended without saying {word!r}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_its_jobs_going_and_says_so(fake: FakeCoordinator, number: int) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    with started("run", *COMMON, "--test=a", "-o", "json") as process:
+        wait_for_line(process, "running")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == ""
+    assert "the jobs go on" in err
+    assert "qgjob wait acme~" in err
+    assert "Traceback" not in err
+    assert fake.calls["CancelJob"] == 0
+
+
+def test_an_interrupted_run_cancels_its_jobs_on_demand(fake: FakeCoordinator) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    with started("run", *COMMON, "--test=a", "--cancel-on-interrupt") as process:
+        wait_for_line(process, "running")
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
+
+
+def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:
+    with started("watch", "--org-id=acme", "-o", "jsonl") as process:
+        assert process.stdout is not None
+        assert '"ready"' in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, "")
+
+
+def test_a_reader_that_leaves_is_no_crash(fake: FakeCoordinator) -> None:
+    with started("watch", "--org-id=acme", "-o", "jsonl") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.stdout.close()
+        fake.in_loop(lambda: fake._create(_submission()))
+        assert process.wait(20) == 1
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+
+
+def _submission() -> object:
+    from qgjob_proto.v1 import jobs_pb2  # noqa: PLC0415
+
+    return jobs_pb2.SubmitJobRequest(org_id="acme", app_version_id="v1", test_path="t", job_id="acme~1")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom qgjob.cli.app import run\nassert run(['run', '--help']) == 0\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'grpc', 'google', 'qgjob_proto', 'pydantic_settings'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_help_is_quick() -> None:
+    """CPU time of the process, which other work on the machine does not lengthen much."""
+    before = os.times()
+    subprocess.run([*QGJOB, "--help"], capture_output=True, check=True)
+    after = os.times()
+    assert after.children_user - before.children_user + after.children_system - before.children_system < 0.6

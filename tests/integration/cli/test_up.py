@@ -69,13 +69,8 @@ class Stack:
         environment = {**self.environment, "QGJOB_COORDINATOR": f"127.0.0.1:{self.grpc_port}"}
         return subprocess.run(
             [*QGJOB, *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+            cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=60,
+        )  # fmt: skip
 
     def end(self) -> str:
         """What it said from now to its end."""
@@ -151,6 +146,26 @@ def test_a_part_that_dies_is_named_and_ends_the_rest(tmp_path: Path, stacks: lis
     assert stack.process.returncode == 1
     assert f"{module.removeprefix('qgjob_').replace('agent', 'agent-1')} was ended by SIGKILL" in said
     assert gone(left)
+
+
+def test_the_store_of_a_stack_that_was_killed_is_not_joined_by_a_second_one(
+    tmp_path: Path, stacks: list[Stack]
+) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    left = stack.children()
+    stack.process.kill()
+    try:
+        second = Stack(stack.folder)
+        stacks.append(second)
+        said = second.end()
+        assert second.process.returncode == 1
+        assert "or the store of one that was killed" in said
+    finally:
+        for process in left:
+            process.kill()
+        psutil.wait_procs(left, timeout=10)
 
 
 def test_a_part_that_can_not_start_shows_why(tmp_path: Path, stacks: list[Stack]) -> None:

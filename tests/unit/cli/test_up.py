@@ -176,7 +176,7 @@ def test_a_second_stack_in_one_folder_is_refused(qgjob: Command, monkeypatch: py
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = qgjob("up")
     assert result.code == 1
-    assert "another `qgjob up` uses" in result.err
+    assert "another `qgjob up`" in result.err
 
 
 def test_a_missing_agent_config_is_wrong_use(qgjob: Command) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
@@ -214,31 +215,15 @@ class OrgModel:
     def submit(
         self, specs: Sequence[JobSpec], own_ids: Sequence[bool], orders: Sequence[int], now: int
     ) -> list[Submitted]:
-        known = {u: j.spec for u, j in self.jobs.items()}
-        for i, spec in enumerate(specs):
-            if spec.ulid in known and known[spec.ulid] != spec:
-                raise SubmitConflictError(i)
-            if self._lookup(spec, known) is None:
-                known[spec.ulid] = spec
-        return [self._submit(*one, now) for one in zip(specs, own_ids, orders, strict=True)]
+        trial = deepcopy(self)  # all or none
+        answers = [trial._submit(i, *one, now) for i, one in enumerate(zip(specs, own_ids, orders, strict=True))]
+        self.__dict__.update(trial.__dict__)
+        return answers
 
-    def _lookup(self, spec: JobSpec, known: dict[str, JobSpec]) -> SubmitWord | None:
-        """Whether a submission is new, given the specs accepted so far."""
-        if spec.ulid in known:
-            return SubmitWord.REPLAYED
-        if spec.ulid in self.aliases:
-            return SubmitWord.DEDUP
-        if spec.idempotency_key is not None:
-            used = {s.idempotency_key for u, s in known.items() if u not in self.jobs} | set(self.keyed)
-            if spec.idempotency_key in used:
-                return SubmitWord.KEYED
-        others = [s for u, s in known.items() if u not in self.jobs and not s.no_dedup]
-        if self.equal_of(spec) or (not spec.no_dedup and _identity(spec) in map(_identity, others)):
-            return SubmitWord.DEDUP
-        return None
-
-    def _submit(self, spec: JobSpec, own_id: bool, order: int, now: int) -> Submitted:
+    def _submit(self, index: int, spec: JobSpec, own_id: bool, order: int, now: int) -> Submitted:
         if spec.ulid in self.jobs:
+            if self.jobs[spec.ulid].spec != spec:
+                raise SubmitConflictError(index)
             return Submitted(SubmitWord.REPLAYED, spec.ulid)
         if spec.ulid in self.aliases:
             # A late replay: what it asked for was done when it came first.
@@ -308,7 +293,7 @@ class OrgModel:
             job.own_error = JobError(ErrorClass.CANCELLED, reason)
             self._verdict(job, JobEvent.CANCEL, Outcome.CANCELLED, now)
         agent, token = (revoke.agent_id, revoke.token) if revoke else (None, None)
-        return Cancelled(word, job.status, job.round, agent, token)
+        return Cancelled(word, job.status, job.round, agent, token, job.spec.target)
 
     def _cancel_word(self, job: ModelJob, round_: int | None, run_id: str | None) -> CancelWord:
         if round_ is not None and round_ != job.round:
@@ -416,10 +401,13 @@ class OrgModel:
             return Ended(ReportWord.STALE, None, None)
         if job.lease is None or job.lease.token != e.token:
             word = ReportWord.REPLAYED if _ended(job, e.token) else ReportWord.STALE
-            return Ended(word, job.status, None)
+            return Ended(word, job.status, None, target=job.spec.target)
         if job.lease.revoked:
             self._tree_dead(job, e.ended_at, now)
-            return Ended(ReportWord.STALE, job.status, None)
+            return Ended(ReportWord.STALE, job.status, None, target=job.spec.target)
+        if e.with_start and job.status is Status.SCHEDULED:
+            job.status = move(job.spec.job_id, JobEvent.START, job.status)
+            self._touch(job, None)
         lease = self._record(job, e.outcome, e.ended_at, e.started_at)
         last = job.tried[-1]
         last.result = e.result
@@ -433,7 +421,7 @@ class OrgModel:
             self._verdict(job, JobEvent.PASS, Outcome.FLAKY if job.retries_used else Outcome.PASSED, now)
         else:
             self._fail(job, lease, e.outcome, e.charge, e.share, now)
-        return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome)
+        return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome, job.spec.target)
 
     def release(self, releases: Sequence[Release], now: int) -> list[ReportWord]:
         return [self._release_one(r, now) for r in releases]

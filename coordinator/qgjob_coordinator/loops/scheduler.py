@@ -17,6 +17,7 @@ from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView,
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import Refused, RefusedReason
 from qgjob_coordinator.service.sessions import LiveSession, Sessions
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.snapshots import OrgSnapshot
@@ -27,6 +28,8 @@ from qgjob_coordinator.telemetry import Telemetry
 TIMER_SECONDS = 1.0
 """How long work that no wake-up announced may wait for a round."""
 STORE_PAUSE_SECONDS = 0.2
+FRUITLESS_MOST = 3
+"""Rounds in a row that may be refused everything before the next wake-up is waited for."""
 HEADS = 64
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
@@ -61,8 +64,11 @@ class Scheduler:
         self._tokens = Tokens()
         self._groups_seen = 0
         self._wake = asyncio.Event()
-        self._active: set[str] = set()
+        # Orgs that may have ready work: heard of since a round left them without any.
+        self._look: set[str] = set()
+        self._heard_since: set[str] = set()
         self._refreshed = float("-inf")
+        self._fruitless = 0
         self._round_done = asyncio.Event()
         self._round_done.set()
         self.recent_ms: deque[float] = deque(maxlen=RECENT_PLANS)
@@ -70,7 +76,8 @@ class Scheduler:
 
     def _heard(self, org_id: str) -> None:
         if org_id:
-            self._active.add(org_id)
+            self._look.add(org_id)
+            self._heard_since.add(org_id)
         self._wake.set()
 
     async def settled(self) -> None:
@@ -107,46 +114,55 @@ class Scheduler:
         devices = self._sessions.wanting(self._limits.batch // 2, wall_ms())
         if not devices:
             return False
-        await self._refresh()
+        self._heard_since.clear()
+        refreshed = await self._refresh()
+        if not self._look:
+            return False
         orgs = await self._snapshots(devices)
-        groups = tuple(g for o in orgs for g in o.groups)
-        if not any(g.queues for g in groups):
-            return False
+        waiting = {o.org_id: sum(g.waiting for g in o.groups) for o in orgs}
+        granted = await self._assign(devices, orgs) if any(waiting.values()) else {}
+        self._look -= {o for o, n in waiting.items() if n <= granted.get(o, 0)} - self._heard_since
+        if refreshed:
+            await self._prune([o.org_id for o in orgs if not o.waits])
+        self._fruitless = 0 if granted else self._fruitless + 1
+        return bool(self._look) and self._fruitless < FRUITLESS_MOST and any(waiting.values())
+
+    async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
+        """Plans and commits; jobs granted by org."""
+        groups = tuple(g for o in orgs for g in o.groups if g.queues)
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
+        candidates = await self._candidates(groups)
         begun = time.perf_counter()
-        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, await self._candidates(groups)))
+        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, candidates))
         self._timed((time.perf_counter() - begun) * 1000)
-        if not proposal.assignments:
-            return False
-        return await self._commit(proposal.assignments)
+        return await self._commit(proposal.assignments) if proposal.assignments else {}
 
     def _timed(self, ms: float) -> None:
         self._telemetry.plans += 1
         self._telemetry.plan_ms.observe(ms)
         self.recent_ms.append(ms)
 
-    async def _refresh(self) -> None:
-        """Reads the set of active orgs once a second; in between, wake-ups add to it."""
+    async def _refresh(self) -> bool:
+        """Looks at all active orgs once a second, whatever was heard. True: it did now."""
         now = time.monotonic()
-        if now - self._refreshed >= TIMER_SECONDS:
-            self._active |= await self._store.active_orgs()
-            self._refreshed = now
+        if now - self._refreshed < TIMER_SECONDS:
+            return False
+        self._look |= await self._store.active_orgs()
+        self._refreshed = now
+        return True
 
     async def _snapshots(self, devices: list[DeviceView]) -> list[OrgSnapshot]:
         wanted = sum(self._limits.batch - d.held for d in devices)
         heads = min(HEADS, max(self._limits.batch, SPARE * wanted // max(1, self._groups_seen)))
-        active = sorted(self._active)
-        orgs = await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in active))
-        idle = [o.org_id for o in orgs if not o.waits]
-        if idle:
-            await self._prune(idle)
+        orgs = await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in sorted(self._look)))
         self._groups_seen = sum(len(o.groups) for o in orgs)
         return list(orgs)
 
     async def _prune(self, idle: list[str]) -> None:
         """Takes orgs without work off the active set, looks again, and adds back those that have some now."""
+        if not idle:
+            return
         await self._store.mark_idle(idle)
-        self._active.difference_update(idle)
         for again in await asyncio.gather(*(self._store.snapshots.org(o, 0) for o in idle)):
             if again.waits:
                 await self._store.mark_active(again.org_id)
@@ -163,8 +179,8 @@ class Scheduler:
         ]
         return {target: same_target(target, able) for target in Target}
 
-    async def _commit(self, assignments: tuple[Assignment, ...]) -> bool:
-        """Claims what was planned and sends what was granted. True: something moved, look again at once."""
+    async def _commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
+        """Claims what was planned and sends what was granted; jobs granted by org."""
         by_org: dict[str, list[tuple[LiveSession, DeviceClaim]]] = defaultdict(list)
         for a in assignments:
             live = self._sessions.get(a.agent_id)
@@ -173,25 +189,31 @@ class Scheduler:
             jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
             claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
             by_org[a.org_id].append((live, claim))
-        results = await asyncio.gather(*(self._claim(o, rows) for o, rows in by_org.items()))
-        return any(results)
+        counts = await asyncio.gather(*(self._claim(o, rows) for o, rows in by_org.items()))
+        return {o: n for o, n in zip(by_org, counts, strict=True) if n}
 
-    async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> bool:
+    async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> int:
         lives = {live.session.agent_id: live for live, _ in rows}
         admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
         rows = [r for r in rows if r[0].session.agent_id in admitted]
         if not rows:
-            return False
+            return 0
         now = wall_ms()
         claims = [c for _, c in rows]
         try:
             answers = await self._store.leases.claim(org_id, claims, now, self._quota)
         except StoreUnavailableError:
-            # Whether it happened is not known. The same tokens again tell, or grant: either way nobody else holds them.
-            answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+            # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
+            # sessions settle it.
+            try:
+                answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+            except StoreUnavailableError:
+                for live, _ in rows:
+                    live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
+                raise
         for (live, claim), answer in zip(rows, answers, strict=True):
             self._granted(org_id, live, claim, answer, now)
-        return True
+        return sum(len(a.grants) for a in answers)
 
     def _granted(self, org_id: str, live: LiveSession, claim: DeviceClaim, answer: Claimed, now: int) -> None:
         if answer.word is not ClaimWord.OK or not answer.grants:

@@ -31,6 +31,7 @@ class _Planner:
         self._taken = {key: [0] * len(g.queues) for key, g in self._groups.items()}
         self._serving = {key: set(g.serving) for key, g in self._groups.items()}
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
+        self._left = sum(g.waiting for g in self._groups.values())
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
@@ -42,6 +43,8 @@ class _Planner:
             if not served and device.held == 0:
                 cold.append(device)
         for device in cold:
+            if self._left <= 0:
+                break
             best = self._best(device)
             if best is not None:
                 self._assign(device, best)
@@ -103,6 +106,7 @@ class _Planner:
         if not ulids:
             return False
         seen = len(self._serving[key]) if joining else None
+        self._left -= len(ulids)
         self._serving[key].add(device.device_id)
         if key[0] in self._room:
             self._room[key[0]] -= len(ulids)

@@ -140,8 +140,9 @@ def health_in(number: int) -> DeviceHealth:
     return _HEALTH.get(number, DeviceHealth.UNKNOWN)
 
 
-def _assignment(a: m.AssignmentOut) -> pb.Assignment:
-    return pb.Assignment(
+def _add(out: pb.Assign, a: m.AssignmentOut) -> None:
+    """Made in place: a message that is made first and added then is copied."""
+    added = out.assignments.add(
         job_id=a.job_id,
         token=a.token,
         attempt=a.attempt,
@@ -150,11 +151,12 @@ def _assignment(a: m.AssignmentOut) -> pb.Assignment:
         org_id=a.org_id,
         app_version_id=a.app_version_id,
         test_path=a.test_path,
-        target=TARGET[a.target],  # type: ignore[arg-type]
-        env=a.env,
+        target=TARGET[a.target],
         timeout_ms=a.timeout_ms,
         silence_timeout_ms=a.silence_timeout_ms,
     )
+    if a.env:
+        added.env.update(a.env)
 
 
 def refused_out(r: m.Refused) -> pb.Refused:
@@ -166,11 +168,12 @@ def down(epoch: int, message: m.Down) -> pb.ConnectResponse:
     """A message to the agent."""
     out = pb.ConnectResponse(epoch=epoch)
     if isinstance(message, m.Assign):
-        out.assign.assignments.extend([_assignment(a) for a in message.assignments])
+        for a in message.assignments:
+            _add(out.assign, a)
     elif isinstance(message, m.ReportAck):
-        out.report_ack.entries.extend(
-            [pb.ReportAck.Entry(report_id=i, verdict=_VERDICT[v]) for i, v in message.entries]
-        )
+        add = out.report_ack.entries.add
+        for report_id, verdict in message.entries:
+            add(report_id=report_id, verdict=_VERDICT[verdict])
     elif isinstance(message, m.HeartbeatAck):
         out.heartbeat_ack.CopyFrom(pb.HeartbeatAck(seq=message.seq, revoked=message.revoked, released=message.released))
     elif isinstance(message, m.Revoke):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -149,6 +150,7 @@ class JobService:
         accepted = [self._accepted(spec, s, jobs, now) for spec, s in zip(specs, submitted, strict=True)]
         self._hub.work(org_id)
         self._hub.changed(org_id)
+        await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
         await self._pending.sketch([a.job for a in accepted])
         return accepted
 

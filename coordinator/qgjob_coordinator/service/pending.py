@@ -18,7 +18,7 @@ class _Reasons:
     """Considers the fleet once for all jobs that ask for the same."""
 
     def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
-        self._devices = devices
+        self.devices = devices
         self._now = now
         self._over_quota = over_quota
         self._known: dict[tuple[Target, Requirements], PendingReason] = {}
@@ -29,7 +29,7 @@ class _Reasons:
         found = self._known.get(key)
         if found is None or job.not_before is not None:
             found = pending_reason(
-                job, consider(job, self._devices), now=self._now, position=None, over_quota=self._over_quota
+                job, consider(job, self.devices), now=self._now, position=None, over_quota=self._over_quota
             )
             if job.not_before is None:
                 self._known[key] = found
@@ -45,6 +45,7 @@ class Pending:
         self._store = store
         self._fleet = fleet
         self._quota = quota
+        self._sketches: _Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
         """Sets `pending_reason` of those that are queued."""
@@ -64,10 +65,12 @@ class Pending:
 
     async def sketch(self, jobs: Sequence[Job]) -> None:
         """As `explain`, without positions and quotas: an answer to a submission is not to wait for the store again."""
-        reasons = _Reasons(await self._fleet.devices(), wall_ms(), over_quota=False)
+        devices = await self._fleet.devices()
+        if self._sketches is None or self._sketches.devices is not devices:
+            self._sketches = _Reasons(devices, wall_ms(), over_quota=False)
         for job in jobs:
             if job.status is Status.QUEUED:
-                job.pending_reason = reasons.of(job, None)
+                job.pending_reason = self._sketches.of(job, None)
 
     async def considered(self, job: Job) -> list[Considered]:
         """Every device with its verdict on the job."""

@@ -141,6 +141,7 @@ class Session:
         slot = self.slots.get(lease.device_id)
         if slot is not None:
             slot.leases[lease.token] = lease
+            slot.changed()
 
     def drop(self, token: str) -> Lease | None:
         """An attempt is over, or its token was a stray's: the device is freed of it."""
@@ -149,6 +150,7 @@ class Session:
             slot = self.slots.get(lease.device_id)
             if slot is not None:
                 slot.leases.pop(token, None)
+                slot.changed()
         device = self.strays.pop(token, None)
         if device is not None and device in self.slots:
             self.slots[device].strays.discard(token)
@@ -168,6 +170,7 @@ class Session:
             for lease in self.leases.values():
                 if lease.device_id == info.device_id:
                     slot.leases[lease.token] = lease
+        slot.changed()
         slot.info = info
         slot.labels = {**info.labels, **slot.operator_labels}
         slot.installed = (info.org_id, info.app_version_id) if info.org_id and info.app_version_id else None

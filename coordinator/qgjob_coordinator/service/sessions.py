@@ -118,6 +118,7 @@ class LiveSession:
         slot = self.session.slots.get(m.device_id)
         self._owner.telemetry.installs[m.outcome.value] += 1
         if m.ok and slot is not None:
+            slot.changed()
             slot.installed = (m.org_id, m.app_version_id)
             self.occupants.installed(m.device_id, slot.installed, 1)
         log.info(
@@ -307,6 +308,7 @@ class Sessions:
         for row in rows[0].devices:
             slot = session.slots.get(row.info.device_id)
             if slot is not None:
+                slot.changed()
                 slot.hold = row.hold
                 slot.operator_labels = dict(row.labels)
                 slot.labels = {**slot.info.labels, **row.labels}

@@ -36,6 +36,11 @@ class Slot:
     leases: dict[str, Lease] = field(default_factory=dict)
     # Tokens that the agent holds and the store does not grant: the device is not free until their end is reported.
     strays: set[str] = field(default_factory=set)
+    _view: DeviceView | None = None
+
+    def changed(self) -> None:
+        """Something that the policy sees changed."""
+        self._view = None
 
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
@@ -44,7 +49,12 @@ class Slot:
         return self.hold is None or self.hold.over(now)
 
     def view(self, agent_id: str) -> DeviceView:
-        """The device as the policy sees it."""
+        """The device as the policy sees it; made anew only after a change."""
+        if self._view is None:
+            self._view = self._look(agent_id)
+        return self._view
+
+    def _look(self, agent_id: str) -> DeviceView:
         i = self.info
         first = next(iter(self.leases.values()), None)
         return DeviceView(

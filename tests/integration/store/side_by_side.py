@@ -242,5 +242,3 @@ def _expected_snapshot(org: OrgModel) -> dict[str, Any]:
         "deadline": min((j.deadline for j in unfinished if j.watched and j.deadline is not None), default=None),
         "groups": groups,
     }
-
-

@@ -176,9 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
         operation=st.sampled_from((None, None, "cancel-1", "cancel-2")),
         run_id=st.sampled_from((None, None, "run-1", "run-2")),
     )
-    def cancel(
-        self, org_id: str, n: list[int], round_: int | None, operation: str | None, run_id: str | None
-    ) -> None:
+    def cancel(self, org_id: str, n: list[int], round_: int | None, operation: str | None, run_id: str | None) -> None:
         jobs = [self._job(org_id, i) for i in n]
         meant = [(j.spec.ulid, None if round_ is None else j.round + round_) for j in jobs]
         self._do(org_id, "cancel", meant, self.now, reason="by hand", operation_id=operation, run_id=run_id)
@@ -326,11 +324,26 @@ class StoreMachine(RuleBasedStateMachine):
         h = self._lease(n, live=live)
         self._do(h.org_id, "start", [(h.ulid, h.token, self.now + skew)], self.now)
 
-    @step(n=pick, way=ways_to_end, share=shares, install=st.sampled_from((None, 3000)), result=results)
+    @step(
+        n=pick,
+        way=ways_to_end,
+        share=shares,
+        install=st.sampled_from((None, 3000)),
+        result=results,
+        with_start=st.booleans(),
+    )
     def finish(
-        self, n: int, way: tuple[Outcome, Charge | None], share: float, install: int | None, result: TestResult | None
+        self,
+        n: int,
+        way: tuple[Outcome, Charge | None],
+        share: float,
+        install: int | None,
+        result: TestResult | None,
+        with_start: bool,
     ) -> None:
-        self._finish(self._lease(n, live=True), way, 1, share=share, install_ms=install, result=result)
+        self._finish(
+            self._lease(n, live=True), way, 1, share=share, install_ms=install, result=result, with_start=with_start
+        )
 
     @step(n=pick, way=ways_to_end, times=st.integers(1, 2), share=shares)
     def finish_anything(self, n: int, way: tuple[Outcome, Charge | None], times: int, share: float) -> None:

@@ -78,7 +78,11 @@ async def test_a_closed_session_says_nothing_of_devices_any_more(store: Store) -
 async def test_a_report_of_a_device_that_is_not_the_agents_changes_nothing(store: Store) -> None:
     await connect(store, "agent-1", devices=("mine",))
     await connect(store, "agent-2", devices=("yours",))
-    rows = [Occupancy("unknown", "acme~x"), Occupancy("yours", "acme~x", ("acme", "v1"), 1), Occupancy("mine", "acme~x")]
+    rows = [
+        Occupancy("unknown", "acme~x"),
+        Occupancy("yours", "acme~x", ("acme", "v1"), 1),
+        Occupancy("mine", "acme~x"),
+    ]
     assert await store.fleet.occupy("agent-1", 1, rows, NOW)
     (yours,) = (await store.fleet.read(["agent-2"]))[0].devices
     (mine,) = (await store.fleet.read(["agent-1"]))[0].devices

@@ -36,3 +36,10 @@ def test_the_named_tests_exist():
     sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     defined = set(re.findall(r"def (test_\w+)\(", sources))
     assert sorted(named - defined) == []
+
+
+def test_every_rule_names_a_test():
+    rules = PAGE.partition("## Every rule and what breaks without it")[2]
+    rows = re.findall(r"^\| [A-Z].*\|$", rules, re.MULTILINE)
+    assert len(rows) > 20
+    assert [row for row in rows if not re.search(r"`test_\w+` \|$", row)] == []

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from qgjob import _following, _watching, _wire
+from qgjob import _following, _watching, _wire_jobs
 from qgjob._batches import chunks, for_many
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
@@ -25,6 +25,7 @@ from qgjob._ids import new_job_id
 from qgjob._job_calls import JobCalls
 from qgjob._models import Job, JobRef, JobSpec, LogChunk, WatchEvent
 from qgjob._transport import HEALTH_CHECK, GrpcTransport
+from qgjob._wire_submit import JobMessage, SubmitJobRequest, write_spec, write_submit_jobs
 
 if TYPE_CHECKING:
     from qgjob._transport import Transport
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 View = Literal["full", "ids"]
 DEFAULT_COORDINATOR = f"localhost:{DEFAULT_PORT}"
 
-_Submissions = Coalescer[_wire.SubmitJobRequest, _wire.JobMessage]
+_Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
 
 class AsyncClient(JobCalls, FleetCalls):
@@ -97,10 +98,10 @@ class AsyncClient(JobCalls, FleetCalls):
         The answer is the job, or with `view="ids"` (cheaper for the coordinator) a reference to it. An equal unfinished
         job is answered instead of a new one, as `deduplicated`.
         """
-        request = _wire.write_spec(spec, spec.job_id or new_job_id(spec.org_id))
+        request = write_spec(spec, spec.job_id or new_job_id(spec.org_id))
         queue = self._submissions.get((request.org_id, view)) or self._open_submissions(request.org_id, view)
         message = await queue.put(request)
-        return _wire.read_job(message) if view == "full" else _wire.read_ref(message)
+        return _wire_jobs.read_job(message) if view == "full" else _wire_jobs.read_ref(message)
 
     @overload
     async def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full") -> tuple[Job, ...]: ...
@@ -117,14 +118,14 @@ class AsyncClient(JobCalls, FleetCalls):
         Up to 1,000 jobs of one org (and 1 MB) are one call: all or nothing. More are several calls; when one is refused
         the others stand. An error's field is `jobs[i].…`, `i` counted in `specs`.
         """
-        requests = [_wire.write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
+        requests = [write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
         by_org: dict[str, list[int]] = {}
         for index, request in enumerate(requests):
             by_org.setdefault(request.org_id, []).append(index)
         calls = [
             part for indexes in by_org.values() for part in chunks(indexes, lambda index: requests[index].ByteSize())
         ]
-        answers: list[_wire.JobMessage] = [_wire.JobMessage()] * len(requests)
+        answers: list[JobMessage] = [JobMessage()] * len(requests)
         limit = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
 
         async def send(indexes: Sequence[int]) -> None:
@@ -141,27 +142,27 @@ class AsyncClient(JobCalls, FleetCalls):
             if outcome is not None:
                 raise outcome
         if view == "full":
-            return _wire.read_jobs(answers)
-        return tuple([_wire.read_ref(message) for message in answers])
+            return _wire_jobs.read_jobs(answers)
+        return tuple([_wire_jobs.read_ref(message) for message in answers])
 
     def _open_submissions(self, org_id: str, view: View) -> _Submissions:
-        async def send(requests: Sequence[_wire.SubmitJobRequest]) -> Sequence[_wire.JobMessage]:
+        async def send(requests: Sequence[SubmitJobRequest]) -> Sequence[JobMessage]:
             return await self._send_jobs(requests, view)
 
         queue = self._submissions[org_id, view] = Coalescer(send)
         return queue
 
-    async def _send_jobs(self, requests: Sequence[_wire.SubmitJobRequest], view: View) -> Sequence[_wire.JobMessage]:
-        answer = await self._source.call("SubmitJobs", _wire.write_submit_jobs(requests, view))
+    async def _send_jobs(self, requests: Sequence[SubmitJobRequest], view: View) -> Sequence[JobMessage]:
+        answer = await self._source.call("SubmitJobs", write_submit_jobs(requests, view))
         if len(answer.jobs) != len(requests):
             raise ProtocolError(f"SubmitJobs answered {len(answer.jobs)} jobs to {len(requests)}")
-        jobs: Sequence[_wire.JobMessage] = answer.jobs
+        jobs: Sequence[JobMessage] = answer.jobs
         return jobs
 
     async def health(self) -> Health:
         """What a coordinator says of itself."""
         answer = await self._source.call(HEALTH_CHECK, b"")
-        return Health(_wire.read_health(answer), self.address)
+        return Health(_wire_jobs.read_health(answer), self.address)
 
     # --- waiting and watching -----------------------------------------------------------------------------------------
 

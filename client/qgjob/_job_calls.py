@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
 
-from qgjob import _wire, _wire_fleet, _wire_requests
+from qgjob import _wire_fleet, _wire_jobs, _wire_requests
 from qgjob._failover import Failover
 from qgjob._fleet import Group, GroupPage, Run, Stats
 from qgjob._ids import new_operation_id
@@ -21,7 +21,7 @@ class JobCalls:
     async def get(self, job_id: str) -> Job:
         """One job."""
         answer = await self._source.call("GetJob", _wire_requests.get_job(job_id))
-        return _wire.read_job(answer.job)
+        return _wire_jobs.read_job(answer.job)
 
     async def list_page(
         self,
@@ -34,7 +34,7 @@ class JobCalls:
     ) -> JobPage:
         """One page of an org's jobs, newest first. `page_token` is the `next_page_token` of the page before."""
         request = _wire_requests.list_jobs(org_id, status, run_id, page_size, page_token)
-        return _wire.read_job_page(await self._source.call("ListJobs", request))
+        return _wire_jobs.read_job_page(await self._source.call("ListJobs", request))
 
     async def list(
         self, org_id: str, *, status: str | None = None, run_id: str | None = None, page_size: int = DEFAULT_PAGE_SIZE
@@ -51,13 +51,13 @@ class JobCalls:
 
     async def explain(self, job_id: str) -> Explanation:
         """Why a job waits, and what each device has to do with it."""
-        return _wire.read_explanation(await self._source.call("ExplainJob", _wire_requests.explain_job(job_id)))
+        return _wire_jobs.read_explanation(await self._source.call("ExplainJob", _wire_requests.explain_job(job_id)))
 
     async def cancel(self, job_id: str, *, round: int | None = None, reason: str | None = None) -> Job:  # noqa: A002
         """Cancel a job in the round that it is in, or in `round`: a job that was retried since is left alone."""
         meant = round if round is not None else (await self.get(job_id)).round
         request = _wire_requests.cancel_job(job_id, meant, new_operation_id(), reason)
-        return _wire.read_job((await self._source.call("CancelJob", request)).job)
+        return _wire_jobs.read_job((await self._source.call("CancelJob", request)).job)
 
     async def cancel_many(
         self,
@@ -69,18 +69,18 @@ class JobCalls:
     ) -> JobSelection:
         """Cancel the unfinished jobs of a run, or those in `statuses`, or both. Shared jobs only leave the run."""
         request = _wire_requests.cancel_jobs(org_id, run_id, statuses, new_operation_id(), reason)
-        return _wire.read_selection(await self._source.call("CancelJobs", request))
+        return _wire_jobs.read_selection(await self._source.call("CancelJobs", request))
 
     async def retry(self, job_id: str, *, round: int | None = None) -> Job:  # noqa: A002
         """Start a new round of a failed or cancelled job, after the round that it is in, or after `round`."""
         meant = round if round is not None else (await self.get(job_id)).round
         request = _wire_requests.retry_job(job_id, meant, new_operation_id())
-        return _wire.read_job((await self._source.call("RetryJob", request)).job)
+        return _wire_jobs.read_job((await self._source.call("RetryJob", request)).job)
 
     async def retry_many(self, org_id: str, run_id: str, *, failed_only: bool = False) -> JobSelection:
         """Start a new round of all failed and cancelled jobs of a run, or of the failed ones only."""
         request = _wire_requests.retry_jobs(org_id, run_id, new_operation_id(), failed_only=failed_only)
-        return _wire.read_selection(await self._source.call("RetryJobs", request))
+        return _wire_jobs.read_selection(await self._source.call("RetryJobs", request))
 
     async def groups_page(
         self, org_id: str | None = None, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str | None = None

@@ -119,6 +119,7 @@ class GrpcTransport:
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Any] = {}
+        self._closed = False
 
     async def connect(self, *, timeout_seconds: float) -> None:
         """Return when the channel is connected."""
@@ -148,13 +149,16 @@ class GrpcTransport:
             call.cancel()
 
     async def close(self) -> None:
-        """Close the channel."""
+        """Close the channel, for good."""
+        self._closed = True
         channel, self._channel = self._channel, None
         self._callables.clear()
         if channel is not None:
             await channel.close()
 
     def _open(self) -> grpc.aio.Channel:
+        if self._closed:
+            raise RuntimeError("the client is closed")
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
         return self._channel

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qgjob._enums import WatchEventKind
 from qgjob._errors import ConflictError, QuotaError, UnavailableError
 from qgjob._models import LogChunk, WatchEvent
-from qgjob._wire import read_log_chunk, read_watch_event
+from qgjob._wire_jobs import read_log_chunk, read_watch_event
 from qgjob._wire_requests import tail_logs, watch_jobs
 
 if TYPE_CHECKING:

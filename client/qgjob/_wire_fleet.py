@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import StrEnum
+
 from qgjob import _enums as enums
 from qgjob._fleet import (
     Agent,
@@ -16,7 +19,7 @@ from qgjob._fleet import (
     SchedulerStats,
     Stats,
 )
-from qgjob._wire import TARGET, Words, optional, optional_time, read_counts
+from qgjob._wire import TARGET, Words, optional, optional_time
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 
 DEVICE_STATE = Words(enums.DeviceState, types_pb2.DeviceState)
@@ -94,12 +97,18 @@ def read_run(message: types_pb2.Run) -> Run:
     return Run(
         run_id=message.run_id,
         org_id=message.org_id,
-        status_counts=read_counts(message.status_counts),
-        outcome_counts=read_counts(message.outcome_counts),
+        status_counts=_counts(message.status_counts, enums.JobStatus),
+        outcome_counts=_counts(message.outcome_counts, enums.Outcome),
         installs=message.installs,
         started_at=optional_time(message, "started_at"),
         completed_at=optional_time(message, "completed_at"),
     )
+
+
+def _counts(counts: Mapping[str, int], words: type[StrEnum]) -> dict[str, int]:
+    """A map of counts in the order of its words: the wire keeps none."""
+    known = {word.value: counts[word.value] for word in words if word.value in counts}
+    return {**known, **{word: count for word, count in sorted(counts.items()) if word not in known}}
 
 
 def read_stats(message: types_pb2.Stats) -> Stats:

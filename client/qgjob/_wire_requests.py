@@ -1,4 +1,4 @@
-"""Requests, but for submissions (see `_wire`), from what the client's methods take."""
+"""Requests, but for submissions (see `_wire_submit`), from what the client's methods take."""
 
 from __future__ import annotations
 

@@ -16,34 +16,13 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc import code_pb2, error_details_pb2, status_pb2
-from grpc_status import rpc_status
 
 from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc, types_pb2
+from tests.fakes.coordinator_fleet import FakeFleet, RefusalError
 
 FINAL = (types_pb2.JOB_STATUS_COMPLETED, types_pb2.JOB_STATUS_FAILED, types_pb2.JOB_STATUS_CANCELLED)
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _STATUS_WORDS = {number: name.removeprefix("JOB_STATUS_").lower() for name, number in types_pb2.JobStatus.items()}
-
-
-class RefusalError(Exception):
-    """An answer other than OK, with its details."""
-
-    def __init__(self, code: str, message: str, field_path: str | None = None) -> None:
-        super().__init__(message)
-        self.code, self.message, self.field = code, message, field_path
-
-    def to_status(self) -> Any:
-        status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
-        detail = AnyMessage()
-        if self.field:
-            violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.message)
-            detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
-        else:
-            detail.Pack(error_details_pb2.ErrorInfo(reason=self.code, domain="qgjob"))
-        status.details.append(detail)
-        return rpc_status.to_status(status)
 
 
 @dataclass
@@ -56,7 +35,7 @@ class Fault:
 
 
 @dataclass
-class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServiceServicer):
+class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServiceServicer):
     """State and services. `calls` counts the calls by method; `requests` keeps them."""
 
     jobs: dict[str, types_pb2.Job] = field(default_factory=dict)
@@ -327,62 +306,6 @@ class FakeCoordinator(jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grpc.FleetServ
         stats.scheduler.devices.total = len(self.devices)
         stats.timestamp.FromMilliseconds(1_700_000_000_000)
         return jobs_pb2.GetStatsResponse(stats=stats)
-
-    # --- FleetService -------------------------------------------------------------------------------------------------
-
-    def _device(self, device_id: str) -> types_pb2.Device:
-        if device_id not in self.devices:
-            raise RefusalError("NOT_FOUND", f"no device {device_id}")
-        return self.devices[device_id]
-
-    def _chosen(self, request: Any) -> list[types_pb2.Device]:
-        if request.HasField("device_id"):
-            return [self._device(request.device_id)]
-        return [device for device in self.devices.values() if device.agent_id == request.agent_id]
-
-    async def list_agents(self, request: fleet_pb2.ListAgentsRequest) -> fleet_pb2.ListAgentsResponse:
-        del request
-        return fleet_pb2.ListAgentsResponse(agents=self.agents.values(), count=len(self.agents))
-
-    async def list_devices(self, request: fleet_pb2.ListDevicesRequest) -> fleet_pb2.ListDevicesResponse:
-        found = [each for each in self.devices.values() if request.agent_id in ("", each.agent_id)]
-        return fleet_pb2.ListDevicesResponse(devices=found, count=len(found))
-
-    async def drain(self, request: fleet_pb2.DrainRequest) -> fleet_pb2.DrainResponse:
-        for device in self._chosen(request):
-            device.state, device.reason = types_pb2.DEVICE_STATE_DRAINING, request.reason
-            if request.HasField("until"):
-                device.until.CopyFrom(request.until)
-        return fleet_pb2.DrainResponse(devices=self._chosen(request))
-
-    async def resume(self, request: fleet_pb2.ResumeRequest) -> fleet_pb2.ResumeResponse:
-        for device in self._chosen(request):
-            device.state, device.health = types_pb2.DEVICE_STATE_IDLE, types_pb2.DEVICE_HEALTH_GOOD
-        return fleet_pb2.ResumeResponse(devices=self._chosen(request))
-
-    async def set_device_health(self, request: fleet_pb2.SetDeviceHealthRequest) -> fleet_pb2.SetDeviceHealthResponse:
-        device = self._device(request.device_id)
-        device.health, device.reason = request.health, request.reason
-        return fleet_pb2.SetDeviceHealthResponse(device=device)
-
-    async def reserve_device(self, request: fleet_pb2.ReserveDeviceRequest) -> fleet_pb2.ReserveDeviceResponse:
-        device = self._device(request.device_id)
-        if device.state == types_pb2.DEVICE_STATE_RESERVED:
-            raise RefusalError("FAILED_PRECONDITION", f"device {device.device_id} is reserved already")
-        device.state, device.reason = types_pb2.DEVICE_STATE_RESERVED, request.reason
-        device.until.CopyFrom(request.until)
-        return fleet_pb2.ReserveDeviceResponse(device=device)
-
-    async def release_device(self, request: fleet_pb2.ReleaseDeviceRequest) -> fleet_pb2.ReleaseDeviceResponse:
-        device = self._device(request.device_id)
-        device.state = types_pb2.DEVICE_STATE_IDLE
-        return fleet_pb2.ReleaseDeviceResponse(device=device)
-
-    async def set_device_labels(self, request: fleet_pb2.SetDeviceLabelsRequest) -> fleet_pb2.SetDeviceLabelsResponse:
-        device = self._device(request.device_id)
-        device.labels.clear()
-        device.labels.update(request.labels)
-        return fleet_pb2.SetDeviceLabelsResponse(device=device)
 
     # --- calls --------------------------------------------------------------------------------------------------------
 

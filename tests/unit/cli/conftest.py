@@ -34,6 +34,13 @@ class Result:
 
 
 Command = Callable[..., Result]
+Capture = Callable[[], str]
+
+
+@pytest.fixture
+def stderr(capfd: pytest.CaptureFixture[str]) -> Capture:
+    """What was said on stderr so far."""
+    return lambda: capfd.readouterr().err
 
 
 @pytest.fixture(autouse=True)

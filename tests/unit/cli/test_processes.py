@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -61,6 +63,24 @@ def test_an_interrupted_run_cancels_its_jobs_on_demand(fake: FakeCoordinator) ->
         process.communicate(timeout=20)
     assert process.returncode == 130
     assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
+
+
+def test_on_a_terminal_the_view_is_live_and_stdout_stays_clean(fake: FakeCoordinator) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"bad\x1b]0;owned\x07": ("failed", "test_failed")}))
+    controller, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    done = subprocess.run(
+        [*QGJOB, "run", *COMMON, "--test=a", "--test=bad\x1b]0;owned\x07", "-o", "json"],
+        stdout=subprocess.PIPE, stderr=terminal, text=True, env=environment, check=False, timeout=30,
+    )  # fmt: skip
+    os.close(terminal)
+    shown = os.read(controller, 1_000_000).decode()
+    os.close(controller)
+    assert done.returncode == 10
+    assert [job["outcome"] for job in json.loads(done.stdout)["jobs"]] == ["passed", "test_failed"]
+    assert "of 2 done" in shown
+    assert "2 jobs: " in shown
+    assert "owned" not in shown
 
 
 def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:

@@ -67,3 +67,10 @@ def test_what_the_package_exports_can_be_imported() -> None:
         assert getattr(qgjob, name) is not None
     with pytest.raises(AttributeError, match="nope"):
         _ = qgjob.nope
+
+
+def test_a_client_that_is_closed_says_so(fake: FakeCoordinator) -> None:
+    client = Client(fake.address)
+    client.close()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        client.stats()

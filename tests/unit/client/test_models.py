@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from qgjob import Job, JobStatus, Priority, Requirements, Target
-from qgjob._wire import read_job, read_job_page
 from qgjob._wire_fleet import read_agent_page, read_device, read_group_page, read_run, read_stats
+from qgjob._wire_jobs import read_job, read_job_page
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 
 JOB_FIELDS = """

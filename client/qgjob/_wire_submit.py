@@ -1,0 +1,88 @@
+"""Submissions, from specs to protobuf messages: the hottest path of the client."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from qgjob._errors import InvalidError
+from qgjob._wire import PRIORITY, TARGET, write_time
+from qgjob_proto.v1 import jobs_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from qgjob._models import JobSpec, Requirements
+
+SubmitJobRequest = jobs_pb2.SubmitJobRequest
+JobMessage = types_pb2.Job
+
+
+def write_spec(spec: JobSpec, job_id: str) -> jobs_pb2.SubmitJobRequest:
+    """A submission. Raises InvalidError for what the wire can't hold; all other rules are the coordinator's."""
+    try:
+        request = jobs_pb2.SubmitJobRequest(
+            org_id=spec.org_id,
+            app_version_id=spec.app_version_id,
+            test_path=spec.test_path,
+            priority=PRIORITY.write(spec.priority, "priority"),  # type: ignore[arg-type]
+            target=TARGET.write(spec.target, "target"),  # type: ignore[arg-type]
+            job_id=job_id,
+        )
+        _write_options(spec, request)
+    except (TypeError, ValueError) as error:
+        raise _unfit(spec, error) from error
+    return request
+
+
+def _unfit(spec: JobSpec, error: Exception) -> InvalidError:
+    """The error that names the field whose value the wire can't hold."""
+    for each in fields(spec):
+        value = getattr(spec, each.name)
+        if value is None or each.name in ("priority", "target", "requirements", "not_before"):
+            continue
+        try:
+            SubmitJobRequest(**{each.name: value})
+        except (TypeError, ValueError) as culprit:
+            return InvalidError(f"{each.name}: {value!r} does not fit: {culprit}", field=each.name)
+    return InvalidError(f"requirements: a value does not fit: {error}", field="requirements")
+
+
+def _write_options(spec: JobSpec, request: jobs_pb2.SubmitJobRequest) -> None:
+    # One by one: most submissions set few of them, and this is the hottest path of the client.
+    if spec.run_id is not None:
+        request.run_id = spec.run_id
+    if spec.labels:
+        request.labels.update(spec.labels)
+    if spec.requirements is not None:
+        request.requirements.CopyFrom(_write_requirements(spec.requirements))
+    if spec.env:
+        request.env.update(spec.env)
+    if spec.max_retries is not None:
+        request.max_retries = spec.max_retries
+    if spec.idempotency_key is not None:
+        request.idempotency_key = spec.idempotency_key
+    if (not_before := write_time(spec.not_before, "not_before")) is not None:
+        request.not_before.CopyFrom(not_before)
+    if spec.timeout_seconds is not None:
+        request.timeout_seconds = spec.timeout_seconds
+    if spec.queue_timeout_seconds is not None:
+        request.queue_timeout_seconds = spec.queue_timeout_seconds
+    if spec.no_dedup:
+        request.no_dedup = True
+
+
+def _write_requirements(needs: Requirements) -> types_pb2.Requirements:
+    return types_pb2.Requirements(
+        platform=needs.platform,
+        os_version=needs.os_version,
+        device_model=needs.device_model,
+        device_id=needs.device_id,
+        labels=dict(needs.labels),
+    )
+
+
+def write_submit_jobs(requests: Iterable[jobs_pb2.SubmitJobRequest], view: str) -> jobs_pb2.SubmitJobsRequest:
+    """One call for many jobs of one org."""
+    wire_view = jobs_pb2.JOB_VIEW_IDS if view == "ids" else jobs_pb2.JOB_VIEW_UNSPECIFIED
+    return jobs_pb2.SubmitJobsRequest(jobs=requests, view=wire_view)

@@ -1,0 +1,60 @@
+"""What a waiting command shows, drawn without a terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from qgjob import Attempt, ErrorClass, Job, JobError, JobStatus, Outcome, Priority, Target
+from qgjob.cli.progress import LiveProgress, PlainProgress
+from qgjob.cli.render import state_words
+from tests.unit.cli.conftest import Capture
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def job(number: int, status: JobStatus = JobStatus.QUEUED, **values: object) -> Job:
+    made = Job(
+        job_id=f"acme~{number}", org_id="acme", app_version_id="v1", test_path=f"t{number}.js", priority=Priority.LOW,
+        target=Target.DEVICE, status=status, round=1, created_at=NOW, updated_at=NOW, max_retries=3, device_id="d1",
+    )  # fmt: skip
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def drawn(progress: LiveProgress) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(progress._view())
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def test_the_live_view_shows_what_runs_first_and_counts_all() -> None:
+    progress = LiveProgress(total=30)
+    for number in range(25):
+        progress.update(job(number))
+    progress.update(job(7, JobStatus.RUNNING, progress=40))
+    progress.update(job(8, JobStatus.COMPLETED, outcome=Outcome.PASSED))
+    lines = drawn(progress).splitlines()
+    assert "t7.js" in lines[1]
+    assert "d1  40 %" in lines[1]
+    assert "… and 5 more" in lines[-2]
+    assert lines[-1].strip() == "1 of 30 done · 23 queued, 1 running, 1 passed"
+
+
+def test_plain_lines_tell_transitions_and_not_progress_within_one(stderr: Capture) -> None:
+    progress = PlainProgress()
+    running = job(1, JobStatus.RUNNING)
+    for state in (job(1), job(1), running, replace(running, progress=50), job(1, JobStatus.QUEUED, round=2)):
+        progress.update(state)
+    assert [line.split("t1.js ")[1] for line in stderr().splitlines()] == ["queued", "running on d1", "queued"]
+
+
+def test_the_words_for_a_state() -> None:
+    attempt = Attempt(attempt=1, round=1, agent_id="a", device_id="d", outcome=Outcome.TEST_FAILED)
+    assert state_words(job(1)) == "queued"
+    assert state_words(job(1, attempts=(attempt,))) == "queued again (attempt 1: test_failed)"
+    assert state_words(job(1, attempts=(replace(attempt, outcome=None),))) == "queued again (attempt 1: released)"
+    failed = job(1, JobStatus.FAILED, outcome=Outcome.TIMED_OUT, error=JobError(ErrorClass.TEST, "took 30 s"))
+    assert state_words(failed) == "failed (timed_out): took 30 s"

@@ -359,10 +359,10 @@ class OrgModel:
             if job is None:
                 continue
             lease = job.lease
-            if lease is None and job.status is Status.QUEUED and job.group == group:
+            if job.ready and job.group == group:
                 if quota is not None and self.held() >= quota:
                     over += 1
-                elif job.ready:
+                else:
                     lease = self._grant(job, claim, token, now)
             if lease is not None and (lease.token, lease.agent_id) == (token, claim.agent_id):
                 grants.append(Grant(ulid, token, lease.attempt, lease.round, job.created_at, _sent(job.spec)))

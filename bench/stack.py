@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.processes import BenchError, Child, free_port, module
+from bench.requests import ORG
 from bench.store import Fsync, PrivateStore
 from qgjob import Client, QgjobError
 from qgjob_coordinator.store import keys
@@ -115,4 +116,4 @@ class Stack:
 
     def completed(self) -> int:
         """Jobs of the workloads' org that the store has as completed; asked of the store, to leave others alone."""
-        return int(self.store.client.zcard(f"{keys.org('org-acme')}ix:c"))
+        return int(self.store.client.zcard(f"{keys.org(ORG)}ix:c"))

@@ -11,6 +11,7 @@ from qgjob_coordinator.store.types import Claimed, DeviceClaim, Submitted
 from tests.fakes.jobs import NOW, spec
 
 AGENT = "agent-1"
+TOKEN = "t1"  # noqa: S105 - a lease's, not a person's
 DEVICE = "emulator-1"
 
 
@@ -46,7 +47,7 @@ async def claim(
     return (await store.leases.claim(job.org_id, [device_claim(job, *tokens, **changes)], now, quota))[0]
 
 
-async def running(store: Store, job: JobSpec | None = None, token: str = "t1", **changes: object) -> JobSpec:
+async def running(store: Store, job: JobSpec | None = None, token: str = TOKEN, **changes: object) -> JobSpec:
     """A job that is submitted, claimed and started."""
     job = job or spec()
     await submit(store, job)

@@ -175,7 +175,7 @@ class OrgModel:
     """The operations of one org."""
 
     org_id: str
-    rules: RetryRules = RetryRules()
+    rules: RetryRules = field(default_factory=RetryRules)
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     aliases: dict[str, str] = field(default_factory=dict)
     keyed: dict[str, str] = field(default_factory=dict)

@@ -82,8 +82,11 @@ CASES = [
     Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),
     Case("promote", lambda s: s.jobs.promote("acme", LATER), again=0),
     Case("read", lambda s: s.reads.get("acme", ids(1, 2, 9))),
-    Case("release", lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),
-         again=["REPLAYED", "STALE"]),
+    Case(
+        "release",
+        lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),
+        again=["REPLAYED", "STALE"],
+    ),
     Case("renew", lambda s: s.sessions.renew("agent-1", 1, LATER), may_change=("qg:f:{fleet}:ag:agent-1",)),
     Case("retire", lambda s: s.jobs.retire("acme", Status.FAILED, LATER, 0, 100), again=(0, 0)),
     Case("retry", lambda s: s.jobs.retry("acme", [(FOUR, 1, None)], NOW, operation_id="op")),
@@ -111,7 +114,7 @@ def dump(raw: Redis) -> dict[str, Any]:
         "stream": raw.xrange,
         "list": lambda k: raw.lrange(k, 0, -1),
     }
-    return {key: readers[str(raw.type(key))](key) for key in raw.keys()}
+    return {key: readers[str(raw.type(key))](key) for key in list(raw.keys())}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.script)

@@ -377,9 +377,7 @@ async def test_two_coordinators_that_both_see_room_give_a_capped_group_one_devic
     """GROUP_MAX_DEVICES is kept by the count that the plan saw, whoever is first."""
     await scenes.submit(store, a := spec(1), b := spec(2))
     mine = await scenes.claim(store, a, (a.ulid, "t1"), serving_seen=0, device_id="emulator-1")
-    yours = await scenes.claim(
-        store, b, (b.ulid, "t2"), serving_seen=0, device_id="emulator-2", agent_id="agent-2"
-    )
+    yours = await scenes.claim(store, b, (b.ulid, "t2"), serving_seen=0, device_id="emulator-2", agent_id="agent-2")
     assert (mine.word, yours.word) == ("OK", "MOVED")
     (group,) = (await store.snapshots.org("acme", 8)).groups
     assert group.serving == {"emulator-1": 1}
@@ -505,7 +503,9 @@ async def test_a_submit_leaves_its_org_on_the_active_set_and_in_the_registry(sto
 
 
 @pytest.mark.parametrize("verdict", [Outcome.PASSED, Outcome.TEST_FAILED, Outcome.CANCELLED])
-async def test_nothing_is_left_of_finished_jobs_but_what_is_for_ever(store: Store, raw: Redis, verdict: Outcome) -> None:
+async def test_nothing_is_left_of_finished_jobs_but_what_is_for_ever(
+    store: Store, raw: Redis, verdict: Outcome
+) -> None:
     jobs = [spec(i, max_retries=0, run_id="run-1", queue_timeout_ms=60_000, idempotency_key=f"k{i}") for i in (1, 2)]
     await scenes.submit(store, *jobs)
     await scenes.submit(store, spec(9, test_path=jobs[0].test_path, run_id="run-2"))

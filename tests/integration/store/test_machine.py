@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.failures import CHARGES
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
 from qgjob_coordinator.store.types import DeviceClaim, Release, ReleaseCharge

@@ -197,7 +197,7 @@ async def test_a_check_twice_in_one_life_of_the_store_is_one_epoch(own_store: St
 
 async def test_a_store_that_is_too_old_is_refused(own_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "MIN_VERSION", (99, 0))
-    with pytest.raises(ConfigError, match="needs 6.2 or newer"):
+    with pytest.raises(ConfigError, match=r"needs 6\.2 or newer"):
         await own_store.check()
 
 

@@ -38,7 +38,7 @@ async def devices_of(store: Store, agent_id: str) -> list[str]:
 async def test_an_open_whose_reply_was_lost_is_opened_again(store: Store) -> None:
     args = ("agent-1", "life", 1, {}, "c-1", [], NOW)
     assert [(await store.sessions.open(*args)).word for _ in range(2)] == ["OPENED", "OPENED"]
-    closed, rows = await store.sessions.watch()
+    _, rows = await store.sessions.watch()
     assert [(r.epoch, r.counter) for r in rows] == [(1, 1)]
 
 

@@ -39,7 +39,7 @@ def test_every_event_moves_or_is_refused_by_name(event: JobEvent, before: Status
 def test_only_a_retry_by_hand_leaves_a_verdict() -> None:
     leaves = {event for event, row in TABLE.items() if any(x != "-" for x in row[3:])}
     assert leaves == {JobEvent.RETRY}
-    assert FINAL | UNFINISHED == set(Status)
+    assert set(Status) == FINAL | UNFINISHED
     assert {s for s in Status if s.final} == FINAL
 
 

@@ -47,9 +47,7 @@ def device(device_id: str = "d1", **changes: Any) -> Device:
 
 
 def reason(waiting: Job, *devices: Device, position: int | None = 4, over_quota: bool = False) -> PendingReason:
-    return pending_reason(
-        waiting, consider(waiting, devices), now=NOW, position=position, over_quota=over_quota
-    )
+    return pending_reason(waiting, consider(waiting, devices), now=NOW, position=position, over_quota=over_quota)
 
 
 FREE = device("free")
@@ -88,7 +86,9 @@ def test_of_two_the_one_that_will_be_free_sooner_is_told(sooner: Device, later: 
 
 
 def test_an_offline_device_in_bad_health_is_offline() -> None:
-    assert reason(job(), device(state=DeviceState.OFFLINE, health=DeviceHealth.BAD)).code is PendingCode.NO_DEVICE_ONLINE
+    assert (
+        reason(job(), device(state=DeviceState.OFFLINE, health=DeviceHealth.BAD)).code is PendingCode.NO_DEVICE_ONLINE
+    )
 
 
 def test_a_retry_that_waits_for_its_time_says_when_and_has_no_place() -> None:

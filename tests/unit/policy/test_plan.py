@@ -65,7 +65,9 @@ def test_a_group_has_no_more_devices_than_it_may() -> None:
 
 def test_a_full_group_sends_the_device_that_had_it_installed_elsewhere() -> None:
     full = group("v1", queue("a", range(20)), serving={"elsewhere": 3})
-    s = snapshot([device("d1", installed=V1)], [full, group("v2", queue("b", [99]))], limits=Limits(group_max_devices=1))
+    s = snapshot(
+        [device("d1", installed=V1)], [full, group("v2", queue("b", [99]))], limits=Limits(group_max_devices=1)
+    )
     assert given_out(s) == {"d1": ["b99"]}
 
 
@@ -109,8 +111,10 @@ def test_a_target_is_served_by_its_own_devices() -> None:
 
 
 def test_the_tail_is_dealt_singly() -> None:
-    sizes = [len(plan(snapshot([device("d1")], [group("v1", queue("a", range(n)))])).assignments[0].ulids)
-             for n in (64, 16, 8, 4, 3, 2, 1)]
+    sizes = [
+        len(plan(snapshot([device("d1")], [group("v1", queue("a", range(n)))])).assignments[0].ulids)
+        for n in (64, 16, 8, 4, 3, 2, 1)
+    ]
     assert sizes == [8, 8, 4, 2, 1, 1, 1]
 
 

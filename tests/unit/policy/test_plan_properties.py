@@ -114,9 +114,7 @@ def test_the_order_in_which_things_are_seen_does_not_matter(s: Snapshot, random:
         random.shuffle(mixed)  # type: ignore[attr-defined]
         return tuple(mixed)
 
-    groups = [
-        replace(g, queues=shuffled(g.queues), serving=dict(shuffled(tuple(g.serving.items())))) for g in s.groups
-    ]
+    groups = [replace(g, queues=shuffled(g.queues), serving=dict(shuffled(tuple(g.serving.items())))) for g in s.groups]
     other = replace(
         s,
         devices=shuffled(s.devices),

@@ -30,12 +30,27 @@ SOURCES = sorted(scripts.LUA.parent.glob("*.py"))
 REDIS_6_2 = {
     *("DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "SET", "MGET", "MSET", "PUBLISH", "INFO", "PING"),
     *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HSET"),
-    *("LINDEX", "LPOP", "LRANGE", "RPUSH", "SADD", "SCARD", "SISMEMBER", "SMEMBERS", "SREM", "XADD", "XRANGE", "XREVRANGE"),
+    *(
+        "LINDEX",
+        "LPOP",
+        "LRANGE",
+        "RPUSH",
+        "SADD",
+        "SCARD",
+        "SISMEMBER",
+        "SMEMBERS",
+        "SREM",
+        "XADD",
+        "XRANGE",
+        "XREVRANGE",
+    ),
     *("ZADD", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE", "ZREM", "ZREVRANGEBYSCORE", "ZSCORE"),
     *("EVAL", "EVALSHA"),
 }
 # Options that came after 6.2.
-TOO_NEW = re.compile(r"'P?EXPIRE',[^)]*'(NX|XX|GT|LT)'|'SET',[^)]*'GET'|setresp|acl_check_cmd|'(ZINTERCARD|LMPOP|ZMPOP)'")
+TOO_NEW = re.compile(
+    r"'P?EXPIRE',[^)]*'(NX|XX|GT|LT)'|'SET',[^)]*'GET'|setresp|acl_check_cmd|'(ZINTERCARD|LMPOP|ZMPOP)'"
+)
 INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
 COMMAND_IN_LUA = re.compile(r"(?:call|later|many)\('([A-Z]+)'")
 COMMAND_IN_PYTHON = re.compile(r'(?:execute_command|_call|_do)\(\s*"([A-Z]+)"|Step\(None, "", \("([A-Z]+)"')

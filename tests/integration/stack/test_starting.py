@@ -1,0 +1,101 @@
+"""A coordinator's start: what is missing or wrong is said in one line, and what may come is waited for."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from qgjob import AsyncClient
+from tests.fakes.program import Program
+from tests.fakes.store_process import StoreProcess, free_port
+
+Start = Callable[..., Program]
+EXIT_USAGE = 2
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Start]:
+    """Starts a coordinator with these settings; ended with the test."""
+    started: list[Program] = []
+
+    def begin(**settings: object) -> Program:
+        values = {"PORT": 0, "GRPC_PORT": 0, "ENVIRONMENT": "production"} | settings
+        program = Program(f"coordinator-{len(started)}", "qgjob_coordinator", tmp_path, values)
+        started.append(program)
+        program.start()
+        return program
+
+    yield begin
+    for program in started:
+        await program.end()
+
+
+async def test_without_a_store_it_says_so_keeps_trying_and_becomes_ready(start: Start, tmp_path: Path) -> None:
+    store = StoreProcess(tmp_path / "store")
+    store.port = free_port()
+    coordinator = start(REDIS_URL=f"redis://:secret@127.0.0.1:{store.port}", GRPC_PORT=(port := free_port()))
+    away = await coordinator.says("store_away")
+    assert away["url"] == f"redis://127.0.0.1:{store.port}"
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        assert not (await client.health()).serving
+        await coordinator.says("store_away", times=2)
+        store.start()
+        try:
+            with store.client() as redis:
+                redis.config_set("requirepass", "secret")
+            await coordinator.says("coordinator_ready")
+            assert (await client.health()).serving
+        finally:
+            await coordinator.end()
+            store.stop()
+    assert coordinator.running is False
+
+
+async def test_a_port_in_use_is_named(start: Start) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        coordinator = start(GRPC_PORT=port)
+        assert await coordinator.exit_code() == EXIT_USAGE
+    assert f"GRPC_PORT: {port} on 127.0.0.1 can't be bound" in coordinator.said().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"GRPC_PORT": "many"}, "GRPC_PORT: 'many' (from the environment) is not valid"),
+        ({"QGJOB_LEASE_SECONDS": "-1"}, "QGJOB_LEASE_SECONDS: '-1' (from the environment) is not valid"),
+        ({"LEASE_SECONDS": "1"}, "LEASE_SECONDS: 1 is under two session timeouts"),
+        ({"REDIS_URL": "http://x"}, "REDIS_URL: 'http://x' (from the environment) is not valid"),
+        ({"DEFAULT_PRIORITY": "urgent"}, "use one of low, medium, high"),
+    ],
+)
+async def test_a_wrong_setting_is_one_line_that_names_it(start: Start, settings: dict[str, str], line: str) -> None:
+    coordinator = start(**settings)
+    assert await coordinator.exit_code() == EXIT_USAGE
+    (said,) = coordinator.said().splitlines()
+    assert said.startswith("qgjob coordinator: ")
+    assert line in said
+
+
+async def test_a_wrong_setting_in_a_file_names_the_file(start: Start, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("MAX_RETRIES=lots\n")
+    coordinator = start()
+    assert await coordinator.exit_code() == EXIT_USAGE
+    (said,) = coordinator.said().splitlines()
+    assert f"MAX_RETRIES: 'lots' (from {tmp_path / '.env'}) is not valid" in said
+
+
+async def test_a_store_that_may_forget_is_refused(start: Start, tmp_path: Path) -> None:
+    store = StoreProcess(tmp_path / "store", "--maxmemory-policy", "allkeys-lru")
+    store.start()
+    try:
+        coordinator = start(REDIS_URL=store.url)
+        assert await coordinator.exit_code() == EXIT_USAGE
+    finally:
+        store.stop()
+    assert "maxmemory-policy is allkeys-lru" in coordinator.said()

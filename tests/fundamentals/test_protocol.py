@@ -266,6 +266,14 @@ async def test_a_report_on_a_revoked_lease_gives_no_verdict(store: Store) -> Non
     assert [(a.outcome, a.ended_at) for a in over.attempts] == [(Outcome.CANCELLED, NOW)]
 
 
+async def test_a_start_on_a_revoked_lease_is_stale(store: Store) -> None:
+    await scenes.submit(store, job := spec())
+    await scenes.claim(store, job)
+    await cancel(store, job)
+    assert await store.leases.start("acme", [(job.ulid, "t1", NOW)], NOW) == ["STALE"]
+    assert (await scenes.get(store, job)).started_at is None
+
+
 async def test_cancel_keeps_the_lease_until_the_tree_is_dead(store: Store) -> None:
     job = await scenes.running(store)
     answer = (await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="by hand"))[0]
@@ -323,6 +331,15 @@ async def test_the_dedup_entry_is_deleted_only_by_its_own_job(store: Store) -> N
     assert [s.ulid for s in await scenes.submit(store, spec(3, test_path=own.test_path))] == [own.ulid]
     await cancel(store, own)
     assert [s.word for s in await scenes.submit(store, spec(4, test_path=own.test_path))] == ["NEW"]
+
+
+async def test_an_entry_that_names_another_job_survives_the_finish_of_this_one(store: Store, raw: Redis) -> None:
+    """The rules above leave no way to this; a store that lost its last second of writes may."""
+    job = await scenes.running(store)
+    (entry,) = raw.hgetall("qg:o:{acme}:dd")
+    raw.hset("qg:o:{acme}:dd", entry, "01JANOTHER")
+    await finish(store, job, "t1")
+    assert raw.hgetall("qg:o:{acme}:dd") == {entry: "01JANOTHER"}
 
 
 async def test_a_retry_is_refused_while_an_equal_job_is_unfinished(store: Store) -> None:
@@ -439,6 +456,8 @@ async def test_what_was_assigned_but_never_started_is_charged_to_nobody(store: S
     waiting = await scenes.get(store, job)
     assert (waiting.status, waiting.attempts, waiting.retry_count) == (Status.QUEUED, [], 0)
     assert (waiting.not_before, waiting.avoid_devices) == (None, ())
+    (grant,) = (await scenes.claim(store, job, (job.ulid, "t99"), epoch=99)).grants
+    assert grant.attempt == 1
 
 
 async def test_a_started_attempt_lost_to_an_outage_is_charged_to_nobody(store: Store) -> None:

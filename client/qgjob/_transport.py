@@ -208,8 +208,8 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
 
 
 _TOO_LARGE = re.compile(r"larger than max")
-# gRPC's text repeats the address and its own retries; what follows the last "error:" is what happened.
-_SHORTEN = re.compile(r"^.*error: ", re.DOTALL)
+# gRPC's text repeats the address and tells of its own tries; what follows these words is what happened.
+_SHORTEN = re.compile(r"^.*(?:remote host: |error: )", re.DOTALL)
 
 
 def _read_details(error: grpc.aio.AioRpcError) -> _Details:

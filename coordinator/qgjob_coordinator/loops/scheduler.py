@@ -72,13 +72,22 @@ class Scheduler:
         self._round_done = asyncio.Event()
         self._round_done.set()
         self.recent_ms: deque[float] = deque(maxlen=RECENT_PLANS)
+        self._seen: dict[str, OrgSnapshot] = {}
         hub.on_work(self._heard)
+        hub.heads_wanted = self._heads_wanted
 
-    def _heard(self, org_id: str) -> None:
+    def _heard(self, org_id: str, seen: OrgSnapshot | None = None) -> None:
         if org_id:
             self._look.add(org_id)
             self._heard_since.add(org_id)
+            if seen is not None:
+                self._seen[org_id] = seen
         self._wake.set()
+
+    def _heads_wanted(self) -> int | None:
+        """A submission may bring the snapshot of its org along while nothing else is to be planned."""
+        idle = self._round_done.is_set() and not self._look
+        return self._limits.batch if idle and self._sessions.any_wanting(wall_ms()) else None
 
     async def settled(self) -> None:
         """Waits until the round that is under way, if any, has made its claims."""
@@ -154,9 +163,13 @@ class Scheduler:
     async def _snapshots(self, devices: list[DeviceView]) -> list[OrgSnapshot]:
         wanted = sum(self._limits.batch - d.held for d in devices)
         heads = min(HEADS, max(self._limits.batch, SPARE * wanted // max(1, self._groups_seen)))
-        orgs = await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in sorted(self._look)))
+        seen, self._seen = self._seen, {}
+        orgs = [seen[o] for o in sorted(self._look) if o in seen]
+        unseen = [o for o in sorted(self._look) if o not in seen]
+        if unseen:
+            orgs += await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in unseen))
         self._groups_seen = sum(len(o.groups) for o in orgs)
-        return list(orgs)
+        return orgs
 
     async def _prune(self, idle: list[str]) -> None:
         """Takes orgs without work off the active set, looks again, and adds back those that have some now."""

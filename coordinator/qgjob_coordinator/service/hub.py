@@ -5,24 +5,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from qgjob_coordinator.store.snapshots import OrgSnapshot
+
 
 class Hub:
     """Who waits for what. Nothing here is state: what is missed is found by the next timer."""
 
     def __init__(self) -> None:
-        self._work_listeners: list[Callable[[str], None]] = []
+        self._work_listeners: list[Callable[[str, OrgSnapshot | None], None]] = []
+        self.heads_wanted: Callable[[], int | None] = lambda: None
+        """Set by the scheduler: how many heads it would look at, were there work now; None while it is busy."""
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._hints: set[str] = set()
         self.hints_due = asyncio.Event()
 
-    def on_work(self, listener: Callable[[str], None]) -> None:
-        """`listener(org_id)` is called when an org may have work, or (with "") when a device may be free."""
+    def on_work(self, listener: Callable[[str, OrgSnapshot | None], None]) -> None:
+        """`listener(org_id, seen)` is called when an org may have work, or (with "") when a device may be free.
+
+        `seen` is a snapshot of the org just taken, or None.
+        """
         self._work_listeners.append(listener)
 
-    def work(self, org_id: str, *, local: bool = True) -> None:
+    def work(self, org_id: str, *, local: bool = True, seen: OrgSnapshot | None = None) -> None:
         """The org may have work for a device."""
         for listener in self._work_listeners:
-            listener(org_id)
+            listener(org_id, seen)
         if local and org_id:
             self.hint(f"work {org_id}")
 

@@ -142,15 +142,16 @@ class JobService:
 
     async def _write(self, org_id: str, specs: list[JobSpec], owned: list[bool]) -> list[Accepted]:
         now = wall_ms()
-        submitted = await self._store.jobs.submit(org_id, specs, owned, now)
+        heads = self._hub.heads_wanted()
+        submitted, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        self._hub.work(org_id, seen=seen)
+        self._hub.changed(org_id)
+        await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
         known = [s.ulid for s in submitted if s.word is not SubmitWord.NEW]
         jobs: dict[str, Job] = {}
         if known:
             jobs = {u: j for u, j in zip(known, await self._store.reads.get(org_id, known), strict=True) if j}
         accepted = [self._accepted(spec, s, jobs, now) for spec, s in zip(specs, submitted, strict=True)]
-        self._hub.work(org_id)
-        self._hub.changed(org_id)
-        await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
         await self._pending.sketch([a.job for a in accepted])
         return accepted
 

@@ -67,6 +67,28 @@ class _OrgReports:
     finished: list[FinishedReport] = field(default_factory=list)
     dead: list[DeadReport] = field(default_factory=list)
     progress: dict[str, ProgressReport] = field(default_factory=dict)
+    superseded: list[int] = field(default_factory=list)  # report ids of older progress
+
+
+def _sorted(batch: Iterable[Report]) -> dict[str, _OrgReports]:
+    """A round's reports by org and kind."""
+    by_org: dict[str, _OrgReports] = {}
+    for report in batch:
+        org = by_org.get(report.org_id)
+        if org is None:
+            org = by_org[report.org_id] = _OrgReports()
+        if isinstance(report, FinishedReport):
+            org.finished.append(report)
+        elif isinstance(report, StartedReport):
+            org.started.append(report)
+        elif isinstance(report, DeadReport):
+            org.dead.append(report)
+        else:
+            older = org.progress.get(report.token)
+            if older is not None:
+                org.superseded.append(older.report_id)
+            org.progress[report.token] = report
+    return by_org
 
 
 class Reporter:
@@ -115,19 +137,7 @@ class Reporter:
             self._task = None
 
     async def _round(self, batch: list[Report]) -> None:
-        by_org: dict[str, _OrgReports] = {}
-        for report in batch:
-            org = by_org.get(report.org_id)
-            if org is None:
-                org = by_org[report.org_id] = _OrgReports()
-            if isinstance(report, FinishedReport):
-                org.finished.append(report)
-            elif isinstance(report, StartedReport):
-                org.started.append(report)
-            elif isinstance(report, DeadReport):
-                org.dead.append(report)
-            else:
-                org.progress[report.token] = report
+        by_org = _sorted(batch)
         now = wall_ms()
         results = await asyncio.gather(*(self._org(o, r, now) for o, r in by_org.items()), return_exceptions=True)
         freed = False
@@ -151,24 +161,7 @@ class Reporter:
         """Writes one org's reports and acknowledges them; whether a device was freed."""
         acks: list[tuple[int, Verdict]] = []
         if r.started or r.finished:
-            endings = {x.token: self._ending(x, now) for x in r.finished}
-            alone: list[StartedReport] = []
-            for x in r.started:
-                if x.token in endings:
-                    endings[x.token].with_start = True
-                else:
-                    alone.append(x)
-            starts = [(x.ulid, x.token, min(x.started_at, now)) for x in alone]
-            words, ended = await self._store.leases.report(org_id, starts, list(endings.values()), now)
-            by_token = {x.token: word for x, word in zip(alone, words, strict=True)}
-            by_token.update(zip(endings, (e.word for e in ended), strict=True))
-            for started in r.started:
-                word = by_token[started.token]
-                self._after_start(started, word)
-                acks.append((started.report_id, _VERDICT[word]))
-            once = {x.token: x for x in r.finished}  # a spool may be sent twice
-            self._after_end(org_id, once.values(), endings, dict(zip(endings, ended, strict=True)))
-            acks += [(x.report_id, _VERDICT[by_token[x.token]]) for x in r.finished]
+            acks += await self._results(org_id, r, now)
         if r.dead:
             releases = [self._release(x, now) for x in r.dead]
             for dead, word in zip(r.dead, await self._store.leases.release(org_id, releases, now), strict=True):
@@ -178,11 +171,39 @@ class Reporter:
             rows = [(p.ulid, p.token, p.percent) for p in r.progress.values()]
             await self._store.leases.progress(org_id, rows, now)
             acks += [(p.report_id, Verdict.APPLIED) for p in r.progress.values()]
+            acks += [(i, Verdict.REPLAYED) for i in r.superseded]
         self._session.say(ReportAck(tuple(acks)))
         self._hub.changed(org_id)
         if r.dead:
             self._hub.work(org_id)
         return bool(r.finished or r.dead)
+
+    async def _results(self, org_id: str, r: _OrgReports, now: int) -> list[tuple[int, Verdict]]:
+        """Writes starts and results, a start with the result that came with it; their acknowledgements."""
+        once: dict[str, FinishedReport] = {}  # a spool may be sent twice: the first one counts
+        for x in r.finished:
+            once.setdefault(x.token, x)
+        endings = {token: self._ending(x, now) for token, x in once.items()}
+        alone: list[StartedReport] = []
+        for s in r.started:
+            if s.token in endings:
+                endings[s.token].with_start = True
+            else:
+                alone.append(s)
+        starts = [(s.ulid, s.token, min(s.started_at, now)) for s in alone]
+        words, ended = await self._store.leases.report(org_id, starts, list(endings.values()), now)
+        by_token = {s.token: word for s, word in zip(alone, words, strict=True)}
+        by_token.update(zip(endings, (e.word for e in ended), strict=True))
+        acks: list[tuple[int, Verdict]] = []
+        for s in r.started:
+            self._after_start(s, by_token[s.token])
+            acks.append((s.report_id, _VERDICT[by_token[s.token]]))
+        self._after_end(org_id, once.values(), endings, dict(zip(endings, ended, strict=True)))
+        for x in r.finished:
+            acks.append((x.report_id, _VERDICT[by_token[x.token]]))
+            if by_token[x.token] is ReportWord.APPLIED:
+                by_token[x.token] = ReportWord.REPLAYED  # what the same report gets when it came twice
+        return acks
 
     def _ending(self, x: FinishedReport, now: int) -> Ending:
         lease = self._session.leases.get(x.token)

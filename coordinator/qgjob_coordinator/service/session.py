@@ -93,6 +93,12 @@ class Session:
             if len(slot.leases) <= refill_at and slot.takes_work(now)
         ][:room]
 
+    def any_wanting(self, now: int) -> bool:
+        """Whether some device that holds nothing would take work now."""
+        if not self.live() or (self.hold is not None and not self.hold.over(now)) or len(self.leases) >= self.credit:
+            return False
+        return any(not slot.leases and slot.takes_work(now) for slot in self.slots.values())
+
     def views(self) -> list[DeviceView]:
         """All its devices."""
         return [slot.view(self.agent_id) for slot in self.slots.values()]

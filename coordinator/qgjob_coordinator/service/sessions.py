@@ -240,6 +240,10 @@ class Sessions:
         """Devices of all sessions that would take work now."""
         return [d for s in self._live.values() for d in s.session.wanting(refill_at, now)]
 
+    def any_wanting(self, now: int) -> bool:
+        """Whether some device that holds nothing would take work now."""
+        return any(s.session.any_wanting(now) for s in self._live.values())
+
     def get(self, agent_id: str) -> LiveSession | None:
         """The agent's session, if it is here."""
         return self._live.get(agent_id)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
+from qgjob_coordinator.store.snapshots import OrgSnapshot, decode
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
@@ -39,6 +41,12 @@ class JobStore:
 
         Raises SubmitConflictError when an id exists with another content, StoreUnavailableError.
         """
+        return (await self.submit_and_look(org_id, specs, own_ids, now, None))[0]
+
+    async def submit_and_look(
+        self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int, heads: int | None
+    ) -> tuple[list[Submitted], OrgSnapshot | None]:
+        """As `submit`; with `heads`, also what a planning round needs of the org, in the same round trip."""
         groups: dict[str, JobSpec] = {}
         rows: list[Arg] = []
         orders = self._orders(now, len(specs))
@@ -71,7 +79,14 @@ class JobStore:
         active = Step(None, "", ("SADD", f"{keys.FLEET}act", org_id))
         known = Step(None, "", ("SADD", f"{keys.FLEET}orgs", org_id))
         steps = [active, known, Step("submit", keys.org(org_id), head + rows), active]
-        reply = (await self._runner.batch(steps))[2]
+        if heads is not None:
+            steps.append(Step("snapshot", keys.org(org_id), [heads]))
+        replies = await self._runner.batch(steps)
+        seen = decode(org_id, replies[4]) if heads is not None else None
+        return self._submitted(specs, orders, replies[2]), seen
+
+    @staticmethod
+    def _submitted(specs: Sequence[JobSpec], orders: range, reply: list[Any]) -> list[Submitted]:
         if reply[0] == "CONFLICT":
             raise SubmitConflictError(reply[1] - 1)
         if reply[0] == "NEW":

@@ -83,6 +83,18 @@ def _group(org_id: str, row: list[Any]) -> GroupView:
     )
 
 
+def decode(org_id: str, reply: list[Any]) -> OrgSnapshot:
+    """The script's reply."""
+    held, retry, deadline, *groups = reply
+    return OrgSnapshot(
+        org_id,
+        int(held),
+        int(float(retry)) if retry else None,
+        int(float(deadline)) if deadline else None,
+        tuple(_group(org_id, g) for g in groups if g[1]),
+    )
+
+
 class SnapshotStore:
     """Aggregates and heads, never a list of all jobs."""
 
@@ -91,14 +103,7 @@ class SnapshotStore:
 
     async def org(self, org_id: str, heads: int) -> OrgSnapshot:
         """One org with the first `heads` jobs of each of its queues. Raises StoreUnavailableError."""
-        held, retry, deadline, *groups = await self._runner.run("snapshot", keys.org(org_id), [heads])
-        return OrgSnapshot(
-            org_id,
-            int(held),
-            int(float(retry)) if retry else None,
-            int(float(deadline)) if deadline else None,
-            tuple(_group(org_id, g) for g in groups if g[1]),
-        )
+        return decode(org_id, await self._runner.run("snapshot", keys.org(org_id), [heads]))
 
     async def tidy(self, org_id: str, gids: list[str]) -> None:
         """Forgets empty queues of groups."""

@@ -30,7 +30,7 @@ def heard() -> list[str]:
 @pytest.fixture
 def hub(heard: list[str]) -> Hub:
     hub = Hub()
-    hub.on_work(heard.append)
+    hub.on_work(lambda org_id, *_: heard.append(org_id))
     return hub
 
 

@@ -26,7 +26,7 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP)  ## Run all tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(STAMP)  ## Lint, types, import rules, generated code
 	$(BIN)/ruff check .

@@ -58,7 +58,7 @@ def main() -> int:
         wrong = sorted(set(wanted) ^ set(there))
         wrong += sorted(n for n in set(wanted) & set(there) if not filecmp.cmp(wanted[n], there[n], shallow=False))
     if wrong:
-        print(f"proto/generated is not what the sources give; run `make proto`: {', '.join(wrong)}")  # noqa: T201
+        print(f"proto/generated is not what the sources give; run `make proto`: {', '.join(wrong)}")
         return 1
     return 0
 

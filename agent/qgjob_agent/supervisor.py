@@ -8,7 +8,7 @@ and starting takes some 20 ms.
 Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
 """
 # pathlib would cost each supervisor 5 ms of its start.
-# ruff: noqa: PTH104, PTH118, PTH123
+# ruff: noqa: PTH118, PTH123
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from typing import Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.lease_file import LeaseTime, read_lease
+from qgjob_agent.output_file import OutputFile
 from qgjob_agent.process_tree import (
     Cgroup,
     become_subreaper,
@@ -32,48 +33,16 @@ from qgjob_agent.process_tree import (
     signal_all,
     take_precedence,
 )
+from qgjob_agent.result_file import ResultDraft
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
-_RESULT_BYTES = 4_096
 
 
 def _now() -> float:
     return time.clock_gettime(_CLOCK)
-
-
-class OutputFile:
-    """The output up to a limit. Of what comes after it only the end is kept, and added when the execution is over."""
-
-    def __init__(self, path: str, limit: int) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._room = limit
-        self._left_out = 0
-        self._tail = b""
-
-    def write(self, data: bytes) -> None:
-        """Takes a piece. A disk that refuses counts as the limit: the test must not hang on its log."""
-        if self._room > 0:
-            part = data[: self._room]
-            try:
-                written = os.write(self._fd, part)
-            except OSError:
-                written, self._room = 0, 0
-            self._room -= written
-            data = data[written:]
-        if data:
-            self._left_out += len(data)
-            self._tail = (self._tail + data)[-_READ_BYTES:]
-
-    def close(self) -> None:
-        """Adds the end of what was left out."""
-        if self._left_out:
-            note = f"\n[{self._left_out - len(self._tail)} bytes of output left out]\n".encode()
-            with contextlib.suppress(OSError):
-                os.write(self._fd, note + self._tail)
-        os.close(self._fd)
 
 
 class Supervisor:
@@ -105,7 +74,7 @@ class Supervisor:
 
     def run(self) -> None:
         """The whole life."""
-        result_fd = _reserve(self._path(names.RESULT_DRAFT))
+        draft = ResultDraft(self._path(names.RESULT_DRAFT))
         become_subreaper()
         if self._cgroup is not None:
             _write(self._path(names.CGROUP), self._cgroup.path.encode())
@@ -123,7 +92,7 @@ class Supervisor:
             self._check_cancel()
         self._end_tree()
         self._output.close()
-        self._publish(result_fd)
+        self._publish(draft)
 
     # ---- start ----
 
@@ -289,10 +258,8 @@ class Supervisor:
         if self._cgroup is not None:
             self._cgroup.remove()
 
-    def _publish(self, fd: int) -> None:
-        """Writes the result where it appears at once and whole."""
-        status = self._status or 0
-        code = os.waitstatus_to_exitcode(status)
+    def _publish(self, draft: ResultDraft) -> None:
+        code = os.waitstatus_to_exitcode(self._status or 0)
         result = {
             "ended_by": self._ended_by,
             "exit_code": code if code >= 0 else None,
@@ -303,23 +270,7 @@ class Supervisor:
             "ended_at_ms": time.time_ns() // 1_000_000,
             "duration_ms": round((_now() - self._started_at) * 1000),
         }
-        content = json.dumps(result).encode().ljust(_RESULT_BYTES - 1) + b"\n"
-        while True:
-            try:
-                os.pwrite(fd, content, 0)
-                os.fsync(fd)
-                os.rename(self._path(names.RESULT_DRAFT), self._path(names.RESULT))
-            except OSError:
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
-
-
-def _reserve(path: str) -> int:
-    """A file with its blocks on the disk already: a result can be written when the disk is full."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    os.pwrite(fd, b" " * _RESULT_BYTES, 0)
-    return fd
+        draft.publish(self._path(names.RESULT), json.dumps(result))
 
 
 def _write(path: str, content: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from qgjob import AsyncClient, NotFoundError, Outcome, PendingCode
+from qgjob import AsyncClient, Job, NotFoundError, Outcome, PendingCode
 from tests.fakes.program import Program
 from tests.fakes.stack import AgentPlan, Stack
 from tests.fakes.store_audit import audit, leftovers
@@ -73,9 +73,17 @@ async def test_an_org_runs_as_many_attempts_as_it_may_and_no_more(
     assert max(_at_once(done)) == 2
 
 
-def _at_once(jobs: tuple[object, ...]) -> list[int]:
+async def test_the_quota_holds_exactly_while_work_moves_fast(client: AsyncClient, org: str) -> None:
+    specs = [spec for version in ("v1", "v2", "v3") for spec in simulated(org, 8, app_version_id=version)]
+    jobs = await client.submit_many(specs)
+    done = await client.wait([job.job_id for job in jobs], timeout_seconds=20)
+    assert {job.outcome for job in done} == {Outcome.PASSED}
+    assert max(_at_once(done)) <= 2
+
+
+def _at_once(jobs: tuple[Job, ...]) -> list[int]:
     """How many attempts ran at each start."""
-    spans = [(a.started_at, a.ended_at) for job in jobs for a in job.attempts]  # type: ignore[attr-defined]
+    spans = [(a.started_at, a.ended_at) for job in jobs for a in job.attempts if a.started_at and a.ended_at]
     return [sum(begin <= at < end for begin, end in spans) for at, _ in spans]
 
 

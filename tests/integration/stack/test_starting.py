@@ -54,14 +54,15 @@ async def test_without_a_store_it_says_so_keeps_trying_and_becomes_ready(start: 
     assert coordinator.running is False
 
 
-async def test_a_port_in_use_is_named(start: Start) -> None:
+@pytest.mark.parametrize("setting", ["GRPC_PORT", "PORT"])
+async def test_a_port_in_use_is_named(start: Start, setting: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        coordinator = start(GRPC_PORT=port)
+        coordinator = start(**{setting: port})
         assert await coordinator.exit_code() == EXIT_USAGE
-    assert f"GRPC_PORT: {port} on 127.0.0.1 can't be bound" in coordinator.said().splitlines()[-1]
+    assert f" {setting}: {port} on 127.0.0.1 can't be bound" in coordinator.said().splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, ClassVar
 
@@ -146,6 +146,17 @@ class StoreMachine(RuleBasedStateMachine):
             raise NothingThereError
         return found[-1 - n % len(found)]
 
+    def _succeeded(self, n: int) -> Held:
+        """One that is over while its job has another one now."""
+        found = [h for h in self.granted if not self._is_held(h) and self._job_has_a_lease(h)]
+        if not found:
+            raise NothingThereError
+        return found[n % len(found)]
+
+    def _job_has_a_lease(self, h: Held) -> bool:
+        job = self.both.orgs[h.org_id].jobs.get(h.ulid)
+        return job is not None and job.lease is not None
+
     def _is_held(self, h: Held) -> bool:
         job = self.both.orgs[h.org_id].jobs.get(h.ulid)
         return job is not None and job.lease is not None and job.lease.token == h.token
@@ -168,6 +179,14 @@ class StoreMachine(RuleBasedStateMachine):
             spec.org_id = org_id
             spec.ulid = self._ulid(old=spec.ulid == "old")
         self._do(org_id, "submit", new, [own] * len(new), self.now + skew)
+
+    @step(org_id=orgs, n=pick)
+    def retry_what_was_submitted_again(self, org_id: str, n: int) -> None:
+        """An equal of a job, perhaps after its verdict, and then the job's retry."""
+        job = self._job(org_id, n)
+        new = replace(job.spec, ulid=self._ulid(old=False), no_dedup=False, idempotency_key=None)
+        self._do(org_id, "submit", [new], [True], self.now)
+        self._do(org_id, "retry", [(job.spec.ulid, job.round, None)], self.now)
 
     @step(
         org_id=orgs,
@@ -317,6 +336,13 @@ class StoreMachine(RuleBasedStateMachine):
     def sweep(self, org_id: str, agent_id: str, change: int, share: float) -> None:
         self._do(org_id, "sweep", agent_id, self._epoch(agent_id, change), self.now, share)
 
+    @step(org_id=orgs, n=pick, agent_id=agents)
+    def lose_an_agent(self, org_id: str, n: int, agent_id: str) -> None:
+        """It dies with what it runs."""
+        self._serve(org_id, n, agent_id, 1, started=True)
+        epoch = self.both.orgs[org_id].floors.get(agent_id, 1)
+        self._do(org_id, "sweep", agent_id, epoch, self.now, 0.0)
+
     # Agents. A report comes once, twice, late, or for a lease that is long over.
 
     @step(n=pick, live=st.sampled_from((True, True, True, False)), skew=skews)
@@ -348,6 +374,16 @@ class StoreMachine(RuleBasedStateMachine):
     @step(n=pick, way=ways_to_end, times=st.integers(1, 2), share=shares)
     def finish_anything(self, n: int, way: tuple[Outcome, Charge | None], times: int, share: float) -> None:
         self._finish(self._lease(n, live=times == 2), way, times, share=share)
+
+    @step(n=pick, way=ways_to_end, progress=st.booleans())
+    def report_for_a_predecessor(self, n: int, way: tuple[Outcome, Charge | None], progress: bool) -> None:
+        held = self._succeeded(n)
+        if progress:
+            self._do(held.org_id, "progress", [(held.ulid, held.token, 70)], self.now)
+        self._do(held.org_id, "start", [(held.ulid, held.token, self.now)], self.now)
+        self._finish(held, way, 1, share=0.0)
+        gone = Release(held.ulid, held.token, self.now, ReleaseCharge.LOST, "late", 0.0)
+        self._do(held.org_id, "release", [gone], self.now)
 
     @step(org_id=orgs, n=pick, agent_id=agents, way=ways_to_end, share=shares)
     def serve_to_the_end(
@@ -446,7 +482,7 @@ class TestStoreMachine(StoreMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 110)]
     settings = settings(
-        max_examples=5000 if NIGHTLY else 220,
-        stateful_step_count=200 if NIGHTLY else 80,
+        max_examples=5000 if NIGHTLY else 180,
+        stateful_step_count=200 if NIGHTLY else 90,
         report_multiple_bugs=False,
     )

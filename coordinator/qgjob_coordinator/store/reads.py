@@ -17,6 +17,7 @@ from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
 
 CHUNK = 500
+OLDEST_FIRST = 20
 _HELD = (Status.SCHEDULED, Status.RUNNING)
 _INDEX = {Status.QUEUED: "a", Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELLED: "x"}
 
@@ -158,13 +159,16 @@ class JobReader:
         return jobs, int(flat.get("installs", "0")), int(flat.get("saved", "0"))
 
     async def oldest_waiting_at(self, org_id: str) -> int | None:
-        """When the oldest unfinished job without a lease was accepted; looks at the oldest CHUNK only."""
-        rows: list[tuple[str, float]] = await self._call(
-            "ZRANGE", f"{keys.org(org_id)}ix:a", 0, CHUNK - 1, "WITHSCORES"
-        )
-        jobs = await self.get(org_id, [ulid for ulid, _ in rows[:CHUNK]])
-        waiting = [j.created_at for j in jobs if j is not None and j.status is Status.QUEUED]
-        return min(waiting, default=None)
+        """When the oldest queued job was accepted. What holds a lease is older as a rule, so it looks on behind it."""
+        start, size = 0, OLDEST_FIRST
+        while True:
+            ulids: list[str] = await self._call("ZRANGE", f"{keys.org(org_id)}ix:a", start, start + size - 1)
+            for job in await self.get(org_id, ulids):
+                if job is not None and job.status is Status.QUEUED:
+                    return job.created_at
+            if len(ulids) < size:
+                return None
+            start, size = start + size, CHUNK
 
     async def delayed_count(self, org_id: str) -> int:
         """Jobs that wait for their not_before."""

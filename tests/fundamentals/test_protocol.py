@@ -113,6 +113,20 @@ async def test_a_reaper_that_died_in_between_is_followed_by_another(store: Store
     assert (await store.sessions.watch())[0] == []
 
 
+async def test_a_handler_that_died_between_open_and_adoption_strands_nothing(store: Store) -> None:
+    """Its session took the old one off the list to be swept, and is swept itself, with all lower epochs."""
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    await store.sessions.observe("agent-1", 1, -1, "closed")
+    await store.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", [], NOW)
+    # Here it dies. Nobody renews its session, so that it is closed in its turn.
+    await store.sessions.observe("agent-1", 2, -1, "closed")
+    assert (await store.sessions.watch())[0] == [("agent-1", 2)]
+    assert await store.agent_orgs("agent-1") == {"acme"}
+    assert await store.leases.sweep("acme", "agent-1", 2, NOW, NO_JITTER) == 1
+    assert await status(store, job) is Status.QUEUED
+
+
 # Connect: adoption and what was not shown.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -87,31 +88,52 @@ class Watching:
         changed = self._hub.subscribe(wanted.org_id)
         try:
             position = await self._resume(wanted.org_id, cursor) if cursor else None
-            versions: dict[str, int] = {}
-            if position is None:
-                position = await self._store.events.last_id(wanted.org_id)
-                if cursor:
-                    yield WatchEvent(WatchKind.RESET, self._cursor(position))
-                async for job in self._snapshot(wanted):
-                    versions[job.ulid] = job.version
-                    yield WatchEvent(WatchKind.SNAPSHOT, self._cursor(position), job)
-                yield WatchEvent(WatchKind.READY, self._cursor(position))
+            lost = position is None and cursor is not None
             while alive():
-                changed.clear()
-                entries = await self._store.events.after(wanted.org_id, position)
-                for id_, transitions in entries:
-                    ulids = list(dict.fromkeys(t.ulid for t in transitions))
-                    for job in await self._read(wanted, ulids, versions):
-                        yield WatchEvent(WatchKind.TRANSITION, self._cursor(id_), job)
-                    position = id_
-                if not entries:
-                    try:
-                        async with asyncio.timeout(POLL_SECONDS):
-                            await changed.wait()
-                    except TimeoutError:
-                        continue
+                versions: dict[str, int] = {}
+                if position is None:
+                    epoch = self._store.epoch
+                    position = await self._store.events.last_id(wanted.org_id)
+                    if lost:
+                        yield WatchEvent(WatchKind.RESET, self._cursor(position))
+                    async for job in self._snapshot(wanted):
+                        versions[job.ulid] = job.version
+                        yield WatchEvent(WatchKind.SNAPSHOT, self._cursor(position), job)
+                    yield WatchEvent(WatchKind.READY, self._cursor(position))
+                else:
+                    epoch = self._store.epoch
+                async for event in self._follow(wanted, position, epoch, versions, changed, alive):
+                    yield event
+                position, lost = None, True
         finally:
             self._hub.unsubscribe(wanted.org_id, changed)
+
+    async def _follow(
+        self,
+        wanted: Filter,
+        position: str,
+        epoch: int,
+        versions: dict[str, int],
+        changed: asyncio.Event,
+        alive: Callable[[], bool],
+    ) -> AsyncIterator[WatchEvent]:
+        """Transitions after `position`; ends when some may be lost: it was too slow, or the store is another."""
+        while alive():
+            changed.clear()
+            entries = await self._store.events.after(wanted.org_id, position)
+            if entries and await self._store.events.trimmed(wanted.org_id, position):
+                return
+            if self._store.epoch != epoch:
+                return
+            for id_, transitions in entries:
+                ulids = list(dict.fromkeys(t.ulid for t in transitions))
+                for job in await self._read(wanted, ulids, versions):
+                    yield WatchEvent(WatchKind.TRANSITION, self._cursor(id_), job)
+                position = id_
+            if not entries:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await changed.wait()
 
     async def _read(self, wanted: Filter, ulids: list[str], versions: dict[str, int]) -> list[Job]:
         """Jobs that are wanted and newer than what was sent of them."""
@@ -162,14 +184,12 @@ class Watching:
             raise InvalidError("cursor", f"{validation.shown(cursor)} is no cursor of this service; leave it out")
         if int(epoch) != self._store.epoch:
             return None
-        first = await self._store.events.first_id(org_id)
-        last = await self._store.events.last_id(org_id)
-        at = (int(left), int(right))
-        if at > _pair(last) or (first not in (START, position) and at < _pair(first) and at != (0, 0)):
+        if _pair(position) > _pair(await self._store.events.last_id(org_id)):
             return None
-        if at == (0, 0) and first != START:
+        # The stream's very beginning is a place too, while nothing of it was trimmed; that can't be told any more then.
+        if position == START and await self._store.events.first_id(org_id) != START:
             return None
-        return position
+        return None if await self._store.events.trimmed(org_id, position) else position
 
 
 def _pair(id_: str) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -12,6 +14,13 @@ from qgjob_coordinator.store.scripts import unavailable
 from qgjob_coordinator.store.types import Transition
 
 START = "0-0"
+KEPT = 1000
+"""Entries of a stream are trimmed above this number (EVENTS_KEPT in lua/lib/org.lua)."""
+
+
+def _pair(id_: str) -> tuple[int, int]:
+    left, _, right = id_.partition("-")
+    return int(left), int(right)
 
 
 def _parse(line: str) -> Transition:
@@ -48,11 +57,14 @@ class EventStore:
         entries = await self._call("XRANGE", org_id, f"({event_id}", "+", "COUNT", limit)
         return [(str(id_), [_parse(line) for line in fields["e"].split("\n")]) for id_, fields in entries]
 
-    async def _call(self, command: str, org_id: str, *args: str | int) -> list[tuple[str, dict[str, str]]]:
+    async def trimmed(self, org_id: str, event_id: str) -> bool:
+        """Whether entries after `event_id` may be gone: older ones than it are not kept any more."""
+        if event_id == START:  # the stream was empty; whether its first entry is still there, only its length tells
+            return int(await self._call("XLEN", org_id)) >= KEPT
+        return _pair(event_id) < _pair(await self.first_id(org_id))
+
+    async def _call(self, command: str, org_id: str, *args: str | int) -> Any:
         try:
-            reply: list[tuple[str, dict[str, str]]] = await self._redis.execute_command(
-                command, f"{keys.org(org_id)}ev", *args
-            )
+            return await self._redis.execute_command(command, f"{keys.org(org_id)}ev", *args)
         except RedisError as e:
             raise unavailable(e) or e from e
-        return reply

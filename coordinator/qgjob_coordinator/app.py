@@ -147,11 +147,14 @@ class Coordinator:
         while not self._stop.is_set():
             try:
                 info = await self.store.check()
+                weaker = await self.store.weaker_than(self._settings.durability)
             except StoreUnavailableError as e:
                 log.warning("store_away", url=_without_secret(self._settings.redis_url), error=e.message)
                 await self._pause(STORE_PAUSE_SECONDS)
             else:
                 log.info("store_ready", version=info["redis_version"], store_epoch=self.store.epoch)
+                if weaker is not None:
+                    log.warning("durability_weaker", wanted=self._settings.durability, found=weaker)
                 return True
         return False
 

@@ -8,7 +8,7 @@ import hiredis
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.store.scripts import unavailable
@@ -85,6 +85,23 @@ async def inspect(redis: Redis) -> dict[str, Any]:
             "run CONFIG SET maxmemory-policy noeviction"
         )
     return info
+
+
+TIERS = ("none", "no", "everysec", "always")
+"""What survives a power cut, from nothing to everything acknowledged: no append-only file, then its fsync policies."""
+
+
+async def tier(redis: Redis) -> str | None:
+    """The store's tier, one of TIERS; None where it does not tell. Raises StoreUnavailableError."""
+    try:
+        if not (await redis.info("persistence")).get("aof_enabled"):
+            return TIERS[0]
+        config = await redis.config_get("appendfsync")
+    except ResponseError:
+        return None  # managed stores refuse CONFIG
+    except RedisError as e:
+        raise unavailable(e) or e from e
+    return config.get("appendfsync")
 
 
 async def writable(redis: Redis, probe_key: str) -> None:

@@ -63,6 +63,13 @@ class Store:
             )
         return info
 
+    async def weaker_than(self, wanted: str) -> str | None:
+        """The store's durability tier if it is weaker than `wanted` (everysec or always); else, or if unknown, None."""
+        found = await connection.tier(self._redis)
+        if found not in connection.TIERS or connection.TIERS.index(found) >= connection.TIERS.index(wanted):
+            return None
+        return found
+
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""
         await self._do(self._redis.sadd(f"{keys.FLEET}act", org_id), self._redis.sadd(f"{keys.FLEET}orgs", org_id))

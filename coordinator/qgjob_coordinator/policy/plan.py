@@ -8,9 +8,10 @@ same snapshot gives the same plan in whatever order its parts come.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import chain
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.feasible import may_serve
+from qgjob_coordinator.policy.feasible import may_serve, same_target
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Plan, Snapshot
 
 GroupKey = tuple[str, str]
@@ -22,6 +23,7 @@ class _Planner:
     def __init__(self, snapshot: Snapshot) -> None:
         self._limits = snapshot.limits
         self._candidates = snapshot.candidates
+        self._free = {target: same_target(target, snapshot.devices) for target in Target}
         self._room = dict(snapshot.room)
         self._groups = {(g.org_id, g.gid): g for g in snapshot.groups if g.waiting}
         self._by_version = {(g.org_id, g.app_version_id, g.target): k for k, g in self._groups.items()}
@@ -80,7 +82,8 @@ class _Planner:
         for i, queue in enumerate(group.queues):
             memo = (key, i, device.device_id)
             if memo not in self._servable:
-                others = self._candidates.get(group.target, ())
+                # The reading of the fleet may be older than what the sessions show.
+                others = chain(self._free[group.target], self._candidates.get(group.target, ()))
                 self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
             if self._servable[memo]:
                 found.append(i)

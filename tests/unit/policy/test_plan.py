@@ -90,6 +90,8 @@ def test_a_device_is_avoided_only_while_another_one_exists() -> None:
     other = {Target.EMULATOR: (device("d1"), device("elsewhere"))}
     assert given_out(snapshot([device("d1")], [again], candidates=other)) == {}
     assert given_out(snapshot([device("d1"), device("d2")], [again])) == {"d2": ["a1"]}
+    # The reading of the fleet may be older than the session that shows the other one.
+    assert given_out(snapshot([device("d1"), device("d2")], [again], candidates={})) == {"d2": ["a1"]}
 
 
 def test_another_device_that_could_not_serve_it_is_no_reason_to_avoid_this_one() -> None:

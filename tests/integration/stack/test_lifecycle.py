@@ -147,7 +147,7 @@ async def test_p5_cancel_in_every_state(stack: Stack, org: str, first: AsyncClie
         return (await first.get(retrying.job_id)).retry_count >= 1
 
     await until(waits_for_its_retry, "it does not fail")
-    for job in (runs, held, waiting, retrying):
+    for job in (held, runs, waiting, retrying):  # the one that waits first: its device must not come free
         cancelled = await first.cancel(job.job_id, reason="not needed")
         assert (cancelled.status, cancelled.outcome) == (JobStatus.CANCELLED, Outcome.CANCELLED)
         assert cancelled.error is not None

@@ -25,7 +25,9 @@ async def test_what_is_submitted_at_one_is_watched_at_the_other(
                 seen.append(event.job.status)
                 if event.job.final:
                     break
-    assert not seen[0].final
+    # A job is told as it stands when it is read, so quick moves may come as one.
+    moves = [JobStatus.QUEUED, JobStatus.SCHEDULED, JobStatus.RUNNING, JobStatus.COMPLETED]
+    assert seen == sorted(seen, key=moves.index)
     assert seen[-1] is JobStatus.COMPLETED
 
 

@@ -41,6 +41,7 @@ REDIS_6_2 = {
         "SMEMBERS",
         "SREM",
         "XADD",
+        "XLEN",
         "XRANGE",
         "XREVRANGE",
     ),

@@ -56,6 +56,7 @@ class Receiver:
             await self._store.fleet.confirm_holds(agent_id, live.session.epoch, number)
         except StoreUnavailableError as e:
             log.warning("holds_not_confirmed", agent_id=agent_id, error=e.message)
+        self._hub.work("", local=False)
 
 
 async def speak(hub: Hub, store: Store) -> None:

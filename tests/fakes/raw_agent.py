@@ -62,6 +62,7 @@ class RawAgent:
         self._seq = 0
         self._channel: grpc.aio.Channel | None = None
         self._call: Any = None
+        self._writing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -122,7 +123,8 @@ class RawAgent:
 
     async def send(self, *, epoch: int | None = None, **body: Any) -> None:
         """One message, of this epoch unless told."""
-        await self._call.write(pb.ConnectRequest(epoch=self.epoch if epoch is None else epoch, **body))
+        async with self._writing:  # a call takes one write at a time
+            await self._call.write(pb.ConnectRequest(epoch=self.epoch if epoch is None else epoch, **body))
 
     async def leave(self) -> None:
         """Breaks the stream, without a word; what it held it still believes to hold."""

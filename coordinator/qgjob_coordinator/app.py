@@ -37,6 +37,7 @@ from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
 from qgjob_coordinator.service.session import Times
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.submission import Defaults
+from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching
 from qgjob_coordinator.store.store import Store
@@ -87,16 +88,24 @@ class Coordinator:
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org)
         self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms)
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub, self.scheduler.settled)
-        self.jobs = JobService(
+        self.submitter = Submitter(
             self.store,
             self.hub,
             self.telemetry,
             self.pending,
             Defaults(s.default_priority, s.default_target, s.max_retries),
+            log_transitions=log_transitions,
+        )
+        self.jobs = JobService(
+            self.store,
+            self.hub,
+            self.telemetry,
+            self.pending,
             self.sessions.revoke,
             log_transitions=log_transitions,
         )
         services = JobServices(
+            self.submitter,
             self.jobs,
             self.overview,
             self.pending,
@@ -110,6 +119,7 @@ class Coordinator:
             self.telemetry,
         )
         web = Services(
+            submitter=self.submitter,
             jobs=self.jobs,
             fleet=self.operators,
             reader=self.fleet,

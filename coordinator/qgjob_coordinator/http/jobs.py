@@ -62,10 +62,10 @@ def _submit(router: APIRouter, services: Services) -> None:
     async def submit_jobs(caller: Caller, body: Annotated[schemas.AnySubmitBody, Body()]) -> JSONResponse:
         """The job itself for one job; `{count, jobs}` for `{"jobs": [...]}`, which are accepted all or none."""
         if isinstance(body, schemas.SubmitManyBody):
-            accepted = await services.jobs.submit_many(caller, submissions(body))
+            accepted = await services.submitter.submit_many(caller, submissions(body))
             content = {"count": len(accepted), "jobs": [render.submitted(a.job) for a in accepted]}
             return JSONResponse(content, CREATED if any(a.created for a in accepted) else OK)
-        one = await services.jobs.submit(caller, submission(body))
+        one = await services.submitter.submit(caller, submission(body))
         return JSONResponse(render.submitted(one.job), CREATED if one.created else OK)
 
 

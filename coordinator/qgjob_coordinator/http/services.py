@@ -9,6 +9,7 @@ from importlib.metadata import version
 from qgjob_coordinator.service.fleet import FleetReader, FleetService
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -19,6 +20,7 @@ DISTRIBUTION = "qgjob"
 class Services:
     """Everything that a route may use. `draining` answers whether the coordinator is stopping."""
 
+    submitter: Submitter
     jobs: JobService
     fleet: FleetService
     reader: FleetReader

@@ -17,8 +17,9 @@ from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView,
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Refused, RefusedReason
-from qgjob_coordinator.service.sessions import LiveSession, Sessions
+from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store

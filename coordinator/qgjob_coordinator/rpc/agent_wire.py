@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
@@ -140,23 +142,27 @@ def health_in(number: int) -> DeviceHealth:
     return _HEALTH.get(number, DeviceHealth.UNKNOWN)
 
 
-def _add(out: pb.Assign, a: m.AssignmentOut) -> None:
+def _add(out: pb.Assign, message: m.Assign) -> None:
     """Made in place: a message that is made first and added then is copied."""
-    added = out.assignments.add(
-        job_id=a.job_id,
-        token=a.token,
-        attempt=a.attempt,
-        round=a.round,
-        device_id=a.device_id,
-        org_id=a.org_id,
-        app_version_id=a.app_version_id,
-        test_path=a.test_path,
-        target=TARGET[a.target],
-        timeout_ms=a.timeout_ms,
-        silence_timeout_ms=a.silence_timeout_ms,
-    )
-    if a.env:
-        added.env.update(a.env)
+    add = out.assignments.add
+    for batch in message.batches:
+        for g in batch.grants:
+            spec: dict[str, Any] = g.spec
+            added = add(
+                job_id=f"{batch.org_id}~{g.ulid}",
+                token=g.token,
+                attempt=g.attempt,
+                round=g.round,
+                device_id=batch.device_id,
+                org_id=batch.org_id,
+                app_version_id=spec["a"],
+                test_path=spec["p"],
+                target=TARGET[spec["g"]],
+                timeout_ms=spec.get("t", message.timeout_ms),
+                silence_timeout_ms=message.silence_timeout_ms,
+            )
+            if "e" in spec:
+                added.env.update(spec["e"])
 
 
 def refused_out(r: m.Refused) -> pb.Refused:
@@ -168,8 +174,7 @@ def down(epoch: int, message: m.Down) -> pb.ConnectResponse:
     """A message to the agent."""
     out = pb.ConnectResponse(epoch=epoch)
     if isinstance(message, m.Assign):
-        for a in message.assignments:
-            _add(out.assign, a)
+        _add(out.assign, message)
     elif isinstance(message, m.ReportAck):
         add = out.report_ack.entries.add
         for report_id, verdict in message.entries:
@@ -206,7 +211,7 @@ def merged(messages: list[m.Down]) -> list[m.Down]:
     for message in messages:
         last = out[-1] if out else None
         if isinstance(message, m.Assign) and isinstance(last, m.Assign):
-            out[-1] = m.Assign(last.assignments + message.assignments)
+            out[-1] = m.Assign(last.batches + message.batches, last.timeout_ms, last.silence_timeout_ms)
         elif isinstance(message, m.ReportAck) and isinstance(last, m.ReportAck):
             out[-1] = m.ReportAck(last.entries + message.entries)
         else:

@@ -12,7 +12,9 @@ import structlog
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
 from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import messages as m
-from qgjob_coordinator.service.sessions import LiveSession, RefusedError, Sessions
+from qgjob_coordinator.service.hello import RefusedError
+from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.sessions import Sessions
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
@@ -90,7 +92,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             for task in (reader, writer):
                 task.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
-            await live.close(why)
+            await self._sessions.close(live, why)
 
     async def _write(self, live: LiveSession, context: Context) -> None:
         """Takes messages from the session's outbox to the stream."""

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching, WatchKind
 from qgjob_proto.v1 import jobs_pb2 as pb
@@ -37,6 +38,7 @@ _WATCH = {
 class JobServices:
     """What the servicer stands on."""
 
+    submitter: Submitter
     jobs: JobService
     overview: Overview
     pending: Pending
@@ -53,7 +55,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802
         """One job."""
-        accepted = await self._s.jobs.submit(await self._identify(context), wire.submission_in(request))
+        accepted = await self._s.submitter.submit(await self._identify(context), wire.submission_in(request))
         return pb.SubmitJobResponse(job=wire.job_out(accepted.job), created=accepted.created)
 
     async def SubmitJobs(self, request: pb.SubmitJobsRequest, context: Context) -> pb.SubmitJobsResponse:  # noqa: N802
@@ -65,9 +67,9 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                 submissions.append(wire.submission_in(m))
             except InvalidError as e:
                 raise e.under(f"jobs[{i}]") from None
-        accepted = await self._s.jobs.submit_many(principal, submissions)
-        out = wire.job_ids_out if request.view == pb.JOB_VIEW_IDS else wire.job_out
-        jobs = [out(a.job) for a in accepted]
+        accepted = await self._s.submitter.submit_many(principal, submissions)
+        out = wire.accepted_ids_out if request.view == pb.JOB_VIEW_IDS else wire.accepted_out
+        jobs = [out(a) for a in accepted]
         return pb.SubmitJobsResponse(jobs=jobs, count=len(jobs), created=sum(a.created for a in accepted))
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802

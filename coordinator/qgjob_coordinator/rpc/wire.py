@@ -13,6 +13,7 @@ from qgjob_coordinator.model.fleet import Agent, Device, Stats
 from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
 from qgjob_coordinator.policy.explain import Considered
 from qgjob_coordinator.service.submission import Submission
+from qgjob_coordinator.service.submitting import Accepted
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 _PRIORITIES = {0: None, 1: Priority.LOW, 2: Priority.MEDIUM, 3: Priority.HIGH}
@@ -219,9 +220,19 @@ def _history(j: Job, m: types_pb2.Job) -> None:
         m.error.MergeFrom(_error(j.error))
 
 
-def job_ids_out(j: Job) -> types_pb2.Job:
-    """A job by its ids only."""
-    return types_pb2.Job(job_id=j.job_id, org_id=j.org_id, status=STATUS[j.status], deduplicated=j.deduplicated)  # type: ignore[arg-type]
+def accepted_ids_out(a: Accepted) -> types_pb2.Job:
+    """An accepted job by its ids only."""
+    return types_pb2.Job(
+        job_id=a.job_id,
+        org_id=a.spec.org_id,
+        status=STATUS[a.status],  # type: ignore[arg-type]
+        deduplicated=a.deduplicated,
+    )
+
+
+def accepted_out(a: Accepted) -> types_pb2.Job:
+    """An accepted job in full."""
+    return job_out(a.job)
 
 
 def device_out(d: Device) -> types_pb2.Device:

@@ -1,33 +1,26 @@
-"""Jobs: submitted, read, cancelled, retried."""
+"""Jobs: read, cancelled, retried."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
 
 from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Outcome, Status
-from qgjob_coordinator.model.jobs import Job, JobSpec
+from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.model.lifecycle import IllegalMoveError, JobEvent, move
 from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.flusher import Flusher
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.submission import Defaults, Submission, admit
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
     Retried,
     RetryWord,
-    SubmitConflictError,
-    Submitted,
-    SubmitWord,
 )
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -35,14 +28,6 @@ MAX_JOBS = 1000
 DEFAULT_REASON = "cancelled by request"
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Accepted:
-    """The job that a submission got, and whether it is new."""
-
-    job: Job
-    created: bool
 
 
 class JobService:
@@ -54,7 +39,6 @@ class JobService:
         hub: Hub,
         telemetry: Telemetry,
         pending: Pending,
-        defaults: Defaults,
         revoke: Callable[[str, str, str], bool],
         *,
         log_transitions: bool,
@@ -63,107 +47,8 @@ class JobService:
         self._hub = hub
         self._telemetry = telemetry
         self._pending = pending
-        self._defaults = defaults
         self._revoke = revoke
         self._log_transitions = log_transitions
-        self._flushers: dict[str, Flusher[tuple[JobSpec, bool], Accepted]] = {}
-
-    # Submit.
-
-    async def submit(self, principal: Principal, submission: Submission) -> Accepted:
-        """One job; goes to the store together with what else is submitted for the org at the moment.
-
-        Raises InvalidError, ConflictError (the id exists with another content).
-        """
-        spec, own = admit(submission, self._defaults, wall_ms())
-        principal.require_org(spec.org_id, f"org {spec.org_id}")
-        flusher = self._flushers.get(spec.org_id)
-        if flusher is None:
-            org_id = spec.org_id
-            flusher = Flusher(lambda items: self._write_each(org_id, items), MAX_JOBS)
-            self._flushers[org_id] = flusher
-        try:
-            accepted = await flusher.put((spec, own))
-        finally:
-            if flusher.idle:
-                self._flushers.pop(spec.org_id, None)
-        self._log_accepted([accepted])
-        return accepted
-
-    async def submit_many(self, principal: Principal, submissions: Sequence[Submission]) -> list[Accepted]:
-        """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError."""
-        if not 1 <= len(submissions) <= MAX_JOBS:
-            raise InvalidError("jobs", f"has {len(submissions)} jobs; send 1 to {MAX_JOBS} in one call")
-        now = wall_ms()
-        specs: list[JobSpec] = []
-        owned: list[bool] = []
-        for i, s in enumerate(submissions):
-            try:
-                spec, own = admit(s, self._defaults, now)
-            except InvalidError as e:
-                raise e.under(f"jobs[{i}]") from None
-            specs.append(spec)
-            owned.append(own)
-        org_id = specs[0].org_id
-        for i, spec in enumerate(specs):
-            if spec.org_id != org_id:
-                raise InvalidError(
-                    f"jobs[{i}].org_id", f"is {spec.org_id}, but jobs[0] is of {org_id}; send one call for each org"
-                )
-        principal.require_org(org_id, f"org {org_id}")
-        try:
-            accepted = await self._write(org_id, specs, owned)
-        except SubmitConflictError as e:
-            raise _id_conflict(specs[e.index], f"jobs[{e.index}].job_id") from None
-        self._log_accepted(accepted)
-        return accepted
-
-    def _log_accepted(self, accepted: Sequence[Accepted]) -> None:
-        if self._log_transitions:
-            for a in accepted:
-                if a.created:
-                    log.info("job_queued", job_id=a.job.job_id, target=a.job.target.value, run_ids=a.job.run_ids)
-
-    async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
-        """Writes lone submissions together; one with a taken id fails alone."""
-        results: list[Accepted | BaseException | None] = [None] * len(items)
-        left = list(range(len(items)))
-        while left:
-            try:
-                done = await self._write(org_id, [items[i][0] for i in left], [items[i][1] for i in left])
-            except SubmitConflictError as e:
-                bad = left.pop(e.index)
-                results[bad] = _id_conflict(items[bad][0], "job_id")
-                continue
-            for i, accepted in zip(left, done, strict=True):
-                results[i] = accepted
-            break
-        return [r for r in results if r is not None]
-
-    async def _write(self, org_id: str, specs: list[JobSpec], owned: list[bool]) -> list[Accepted]:
-        now = wall_ms()
-        heads = self._hub.heads_wanted()
-        submitted, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
-        self._hub.work(org_id, seen=seen)
-        self._hub.changed(org_id)
-        await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
-        known = [s.ulid for s in submitted if s.word is not SubmitWord.NEW]
-        jobs: dict[str, Job] = {}
-        if known:
-            jobs = {u: j for u, j in zip(known, await self._store.reads.get(org_id, known), strict=True) if j}
-        accepted = [self._accepted(spec, s, jobs, now) for spec, s in zip(specs, submitted, strict=True)]
-        await self._pending.sketch([a.job for a in accepted])
-        return accepted
-
-    def _accepted(self, spec: JobSpec, s: Submitted, known: dict[str, Job], now: int) -> Accepted:
-        if s.word is SubmitWord.NEW and s.order is not None:
-            self._telemetry.submitted[spec.target.value] += 1
-            return Accepted(fresh_job(spec, now), created=True)
-        job = known.get(s.ulid)
-        if job is None:
-            job = _tombstone(spec, s)
-        job.deduplicated = s.word in (SubmitWord.DEDUP, SubmitWord.KEYED)
-        return Accepted(job, created=False)
 
     # Read.
 
@@ -327,41 +212,6 @@ class JobService:
         await self._store.mark_active(org_id)
         self._hub.work(org_id)
         self._hub.changed(org_id)
-
-
-def fresh_job(spec: JobSpec, now: int) -> Job:
-    """A job that was just accepted, without reading it."""
-    return Job(
-        org_id=spec.org_id,
-        ulid=spec.ulid,
-        app_version_id=spec.app_version_id,
-        test_path=spec.test_path,
-        priority=spec.priority,
-        target=spec.target,
-        status=Status.QUEUED,
-        created_at=now,
-        updated_at=now,
-        max_retries=spec.max_retries,
-        run_ids=[spec.run_id] if spec.run_id else [],
-        labels=spec.labels,
-        requirements=spec.requirements,
-        not_before=spec.not_before,
-        deduplicated=False,
-    )
-
-
-def _tombstone(spec: JobSpec, s: Submitted) -> Job:
-    """What is left of a job that retention removed: its id and its status."""
-    job = fresh_job(spec, wall_ms())
-    job.ulid = s.ulid
-    job.status = Status(s.removed_status) if s.removed_status else Status.COMPLETED
-    return job
-
-
-def _id_conflict(spec: JobSpec, field: str) -> ConflictError:
-    return ConflictError(
-        f"{field}: {spec.job_id} exists with another content; make a new id for another job", field=field
-    )
 
 
 def _deadline(job: Job, now: int) -> int | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
-from qgjob_coordinator.model.enums import Outcome, Phase, Target
+from qgjob_coordinator.model.enums import Outcome, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
+from qgjob_coordinator.store.types import Grant
 
 PROTOCOL_VERSION = 1
 
@@ -148,29 +148,22 @@ class HeartbeatAck:
     released: tuple[str, ...]
 
 
-@dataclass(slots=True)
-class AssignmentOut:
-    """An attempt to carry out."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Leases of one org for one device, to be carried out in this order."""
 
-    job_id: str
-    token: str
-    attempt: int
-    round: int
-    device_id: str
     org_id: str
-    app_version_id: str
-    test_path: str
-    target: Target
-    timeout_ms: int
-    silence_timeout_ms: int
-    env: Mapping[str, str] = field(default_factory=dict)
+    device_id: str
+    grants: tuple[Grant, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Assign:
-    """Attempts, in order for each device."""
+    """Attempts to carry out, with the limits of those whose job states none, in ms."""
 
-    assignments: tuple[AssignmentOut, ...]
+    batches: tuple[Batch, ...]
+    timeout_ms: int
+    silence_timeout_ms: int
 
 
 @dataclass(frozen=True, slots=True)

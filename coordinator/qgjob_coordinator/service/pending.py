@@ -14,7 +14,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.store.store import Store
 
 
-class _Reasons:
+class Reasons:
     """Considers the fleet once for all jobs that ask for the same."""
 
     def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
@@ -45,7 +45,7 @@ class Pending:
         self._store = store
         self._fleet = fleet
         self._quota = quota
-        self._sketches: _Reasons | None = None
+        self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
         """Sets `pending_reason` of those that are queued."""
@@ -59,18 +59,16 @@ class Pending:
         now = wall_ms()
         for org_id, waiting in by_org.items():
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
-            reasons = _Reasons(devices, now, over_quota=await self._over_quota(org_id))
+            reasons = Reasons(devices, now, over_quota=await self._over_quota(org_id))
             for job, place in zip(waiting, places, strict=True):
                 job.pending_reason = reasons.of(job, place)
 
-    async def sketch(self, jobs: Sequence[Job]) -> None:
-        """As `explain`, without positions and quotas: an answer to a submission is not to wait for the store again."""
+    async def reasons(self) -> Reasons:
+        """Reasons without quotas, kept for as long as the reading of the fleet: for answers to submissions."""
         devices = await self._fleet.devices()
         if self._sketches is None or self._sketches.devices is not devices:
-            self._sketches = _Reasons(devices, wall_ms(), over_quota=False)
-        for job in jobs:
-            if job.status is Status.QUEUED:
-                job.pending_reason = self._sketches.of(job, None)
+            self._sketches = Reasons(devices, wall_ms(), over_quota=False)
+        return self._sketches
 
     async def considered(self, job: Job) -> list[Considered]:
         """Every device with its verdict on the job."""

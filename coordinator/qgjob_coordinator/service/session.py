@@ -10,16 +10,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 
-from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.messages import (
     Assign,
-    AssignmentOut,
+    Batch,
     Down,
     Refused,
     RefusedReason,
@@ -116,28 +114,10 @@ class Session:
 
     def assign(self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant]) -> None:
         """Leases were granted: takes them into the books and tells the agent."""
-        out = []
         for g in grants:
             self.take(Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt))
-            out.append(self._assignment(org_id, claim.device_id, g))
-        self.say(Assign(tuple(out)))
-
-    def _assignment(self, org_id: str, device_id: str, g: Grant) -> AssignmentOut:
-        spec: dict[str, Any] = g.spec
-        return AssignmentOut(
-            job_id=f"{org_id}~{g.ulid}",
-            token=g.token,
-            attempt=g.attempt,
-            round=g.round,
-            device_id=device_id,
-            org_id=org_id,
-            app_version_id=spec["a"],
-            test_path=spec["p"],
-            target=Target(spec["g"]),
-            timeout_ms=spec.get("t", self.times.attempt_timeout_ms),
-            silence_timeout_ms=self.times.silence_timeout_ms,
-            env=spec.get("e", {}),
-        )
+        batch = Batch(org_id, claim.device_id, tuple(grants))
+        self.say(Assign((batch,), self.times.attempt_timeout_ms, self.times.silence_timeout_ms))
 
     # Books.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import Priority, Target
@@ -29,9 +29,9 @@ class Submission:
     target: Target | None = None
     job_id: object = None
     run_id: object = None
-    labels: Mapping[str, object] = field(default_factory=dict)
+    labels: Mapping[str, object] | None = None
     requirements: Mapping[str, object] | None = None
-    env: Mapping[str, object] = field(default_factory=dict)
+    env: Mapping[str, object] | None = None
     max_retries: object = None
     idempotency_key: object = None
     not_before: int | None = None

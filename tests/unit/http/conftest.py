@@ -19,6 +19,7 @@ from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.session import Times
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.submission import Defaults
+from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -42,16 +43,10 @@ def compose(store: Store, switch: Switch) -> Services:
     async def settled() -> None:
         return None
 
-    jobs = JobService(
-        store,
-        hub,
-        telemetry,
-        Pending(store, reader, None),
-        Defaults(),
-        sessions.revoke,
-        log_transitions=False,
-    )
+    pending = Pending(store, reader, None)
+    jobs = JobService(store, hub, telemetry, pending, sessions.revoke, log_transitions=False)
     return Services(
+        submitter=Submitter(store, hub, telemetry, pending, Defaults(), log_transitions=False),
         jobs=jobs,
         fleet=FleetService(store, reader, sessions, hub, settled),
         reader=reader,

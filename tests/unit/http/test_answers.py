@@ -192,7 +192,7 @@ async def test_a_quota_is_429(services: Services) -> None:
         async def submit(self, *_: object) -> None:
             raise QuotaError("org acme has too many jobs; try again later", retry_after_seconds=30)
 
-    app = create_app(replace(services, jobs=Full()))  # type: ignore[arg-type]
+    app = create_app(replace(services, submitter=Full()))  # type: ignore[arg-type]
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://127.0.0.1") as http:
         answer = await http.post("/api/jobs", json=GOOD)
     assert answer.status_code == 429

@@ -1,0 +1,55 @@
+"""Whether an agent's Hello is accepted."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello, Refused, RefusedReason
+from qgjob_coordinator.store.types import Opened, OpenWord
+
+
+class RefusedError(Exception):
+    """The agent's Hello is not accepted."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+
+
+def check(hello: Hello) -> None:
+    """Raises RefusedError for a Hello that can't be served."""
+    # Unset, it is 0: no agent ever spoke that.
+    if not max(1, PROTOCOL_VERSION - 1) <= hello.protocol_version <= PROTOCOL_VERSION:
+        older = hello.protocol_version < PROTOCOL_VERSION
+        what = "upgrade the agent" if older else "upgrade the coordinator"
+        raise RefusedError(
+            Refused(
+                RefusedReason.VERSION,
+                f"the agent speaks protocol version {hello.protocol_version}, this coordinator {PROTOCOL_VERSION} "
+                f"and the one before; {what}",
+            )
+        )
+    ids = [("agent_id", hello.agent_id), *(("device_id", d.device_id) for d in hello.devices)]
+    for name, value in ids:
+        if not validation.is_id(value):
+            raise RefusedError(
+                Refused(RefusedReason.INVALID, f"{name} {validation.shown(value)} is not an id; {validation.ID_RULE}")
+            )
+    seen = [d.device_id for d in hello.devices]
+    if len(set(seen)) != len(seen):
+        raise RefusedError(Refused(RefusedReason.INVALID, "two devices of this agent have the same device_id"))
+    if hello.epoch < 1 or hello.credit < 1 or not hello.instance_id:
+        raise RefusedError(Refused(RefusedReason.INVALID, "epoch, credit and instance_id must be set"))
+
+
+def refusal(hello: Hello, opened: Opened) -> Refused:
+    """Why a session was not opened, for the agent."""
+    word, stored, other = opened.word, opened.stored_epoch, opened.other
+    if word is OpenWord.STALE:
+        text = f"epoch {hello.epoch} is not above {stored}, the highest that this agent_id had"
+        return Refused(RefusedReason.STALE_EPOCH, text, stored)
+    if word is OpenWord.IN_USE:
+        text = f"another instance with agent_id {hello.agent_id} is alive; give this host an agent_id of its own"
+        return Refused(RefusedReason.AGENT_ID_IN_USE, text, stored)
+    device, _, owner = other.partition(" ")
+    text = f"device_id {device} belongs to agent {owner}, which is not given up yet; name the device differently"
+    return Refused(RefusedReason.DEVICE_ID_IN_USE, text, stored)

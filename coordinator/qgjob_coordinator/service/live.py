@@ -1,0 +1,216 @@
+"""A session and what it hears: heartbeats, inventories, reports, logs, answers to recalls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from qgjob_coordinator.model.enums import DeviceHealth, Phase
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import (
+    HeartbeatAck,
+    Held,
+    Installed,
+    Recall,
+    Refused,
+    RefusedReason,
+    Report,
+)
+from qgjob_coordinator.service.occupancy import Occupants
+from qgjob_coordinator.service.reporting import Reporter
+from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Release, ReleaseCharge
+from qgjob_coordinator.telemetry import Telemetry
+
+UNSEEN_BEATS = 2
+"""Heartbeats that may miss an attempt that was sent before them; one more, and the session is to reconcile."""
+
+RECALL_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class LiveSession:
+    """A session with what it needs to hear and to be heard."""
+
+    def __init__(
+        self,
+        session: Session,
+        reporter: Reporter,
+        occupants: Occupants,
+        store: Store,
+        hub: Hub,
+        telemetry: Telemetry,
+    ) -> None:
+        self.session = session
+        self.occupants = occupants
+        self._reporter = reporter
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._recalls: dict[int, asyncio.Future[None]] = {}
+        self._recall_id = 0
+
+    async def heartbeat(self, seq: int, held: Sequence[Held]) -> None:
+        """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError."""
+        session = self.session
+        if not await self._store.sessions.renew(session.agent_id, session.epoch, wall_ms()):
+            session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session took over, or this one was given up", 0))
+            return
+        session.beat()
+        revoked: list[str] = []
+        for org_id in await self._store.agent_orgs(session.agent_id):
+            revoked += await self._store.reads.revoked(org_id, session.agent_id)
+        shown = {h.token for h in held}
+        unknown = [h for h in held if h.token not in session.leases and h.phase is not Phase.SPOOLED]
+        released = tuple(h.token for h in unknown if h.token not in session.strays or h.phase is Phase.RUNNING)
+        for h in unknown:
+            if h.phase is Phase.RUNNING:
+                session.stray(h.token, h.device_id)
+        for token in [t for t in session.strays if t not in shown]:
+            session.drop(token)
+        session.say(HeartbeatAck(seq, tuple(t for t in revoked if t in shown), released))
+        self._check_unseen(shown)
+
+    def _check_unseen(self, shown: set[str]) -> None:
+        """An attempt that the agent should hold and does not show: only a new session settles it."""
+        for lease in self.session.leases.values():
+            if lease.token in shown:
+                lease.unseen_beats = 0
+                continue
+            lease.unseen_beats += 1
+            if lease.unseen_beats > UNSEEN_BEATS:
+                log.error("attempt_not_shown", agent_id=self.session.agent_id, job_id=f"{lease.org_id}~{lease.ulid}")
+                self.session.end(Refused(RefusedReason.STALE_EPOCH, "an assigned attempt is not shown; connect again"))
+                return
+
+    async def inventory(self, changed: Sequence[DeviceInfo], gone: Sequence[str]) -> None:
+        """Devices appeared, changed or went."""
+        session = self.session
+        for info in changed:
+            validation.check_id("device_id", info.device_id)
+        await self._store.fleet.inventory(session.agent_id, session.epoch, changed, gone, wall_ms(), complete=False)
+        for info in changed:
+            session.show(info)
+        for device_id in gone:
+            session.slots.pop(device_id, None)
+        log.info("inventory", agent_id=session.agent_id, changed=[d.device_id for d in changed], gone=list(gone))
+        self._hub.work("", local=False)
+
+    def installed(self, m: Installed) -> None:
+        """An installation was done or failed."""
+        slot = self.session.slots.get(m.device_id)
+        self._telemetry.installs[m.outcome.value] += 1
+        if m.ok and slot is not None:
+            slot.changed()
+            slot.installed = (m.org_id, m.app_version_id)
+            self.occupants.installed(m.device_id, slot.installed, 1)
+        log.info(
+            "installed" if m.ok else "install_failed",
+            agent_id=self.session.agent_id,
+            device_id=m.device_id,
+            org_id=m.org_id,
+            app_version_id=m.app_version_id,
+            install_ms=m.install_ms,
+        )
+
+    def reports(self, reports: Sequence[Report]) -> None:
+        """Reports came in."""
+        self._reporter.put(reports)
+
+    async def load_holds(self) -> None:
+        """Reads what operators said of the agent and its devices."""
+        session = self.session
+        rows = await self._store.fleet.read([session.agent_id])
+        if not rows:
+            return
+        session.hold = rows[0].hold
+        for row in rows[0].devices:
+            slot = session.slots.get(row.info.device_id)
+            if slot is not None:
+                slot.changed()
+                slot.hold = row.hold
+                slot.operator_labels = dict(row.labels)
+                slot.labels = {**slot.info.labels, **row.labels}
+
+    async def apply_holds(self, settled: Callable[[], Awaitable[None]]) -> None:
+        """Plans by what operators said, and takes back what held devices have not begun."""
+        await self.load_holds()
+        await settled()
+        now = wall_ms()
+        session = self.session
+        all_held = session.hold is not None and not session.hold.over(now)
+        tokens = [
+            lease.token
+            for slot in session.slots.values()
+            if all_held or not slot.takes_work(now)
+            for lease in slot.leases.values()
+            if not lease.started
+        ]
+        if tokens:
+            await self._recall(tokens)
+
+    async def _recall(self, tokens: Sequence[str]) -> None:
+        """Asks for unstarted attempts and waits for the answer, which alone releases them."""
+        self._recall_id += 1
+        number = self._recall_id
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._recalls[number] = answered
+        self.session.say(Recall(number, tuple(tokens)))
+        try:
+            async with asyncio.timeout(RECALL_SECONDS):
+                await answered
+        except TimeoutError:
+            log.warning("recall_not_answered", agent_id=self.session.agent_id, count=len(tokens))
+        finally:
+            self._recalls.pop(number, None)
+
+    async def recalled(self, recall_id: int, released: Sequence[str]) -> None:
+        """The agent gave attempts back that it had not begun. Raises StoreUnavailableError."""
+        by_org: dict[str, list[Release]] = defaultdict(list)
+        now = wall_ms()
+        for token in released:
+            lease = self.session.leases.get(token)
+            if lease is not None:
+                row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
+                by_org[lease.org_id].append(row)
+        for org_id, rows in by_org.items():
+            await self._store.leases.release(org_id, rows, now)
+            for row in rows:
+                self.session.drop(row.token)
+            self._hub.work(org_id)
+            self._hub.changed(org_id)
+        answered = self._recalls.get(recall_id)
+        if answered is not None and not answered.done():
+            answered.set_result(None)
+
+    async def logs(self, pieces: Sequence[tuple[str, str, str, int, bytes]]) -> None:
+        """(org, ulid, token, offset, data) pieces of logs. Raises StoreUnavailableError."""
+        by_org: dict[str, list[tuple[str, str, int, bytes]]] = defaultdict(list)
+        for org_id, ulid, token, offset, data in pieces:
+            by_org[org_id].append((ulid, token, offset, data))
+            lease = self.session.leases.get(token)
+            if lease is not None:
+                lease.has_log = True
+        for org_id, rows in by_org.items():
+            await self._store.logs.append(org_id, rows)
+            self._hub.changed(org_id)
+
+    def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
+        """A device was probed."""
+        slot = self.session.slots.get(device_id)
+        log.info("probed", agent_id=self.session.agent_id, device_id=device_id, health=health.value, reason=reason)
+        if slot is not None:
+            self._hub.work("", local=False)
+
+    async def stop(self) -> None:
+        """Ends its tasks."""
+        await self._reporter.close()
+        await self.occupants.close()

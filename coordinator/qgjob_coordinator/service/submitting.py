@@ -1,0 +1,213 @@
+"""Submissions: checked, written together, answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from qgjob_coordinator.errors import ConflictError, InvalidError
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Job, JobSpec
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.flusher import Flusher
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.pending import Pending, Reasons
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.submission import Defaults, Submission, admit
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import SubmitConflictError, Submitted, SubmitWord
+from qgjob_coordinator.telemetry import Telemetry
+
+MAX_JOBS = 1000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Accepted:
+    """The job that a submission got. The job itself is made when it is asked for: many callers want its id only."""
+
+    spec: JobSpec
+    accepted_at: int
+    reasons: Reasons
+    known: Job | None = None
+
+    @property
+    def created(self) -> bool:
+        """Whether the job is new."""
+        return self.known is None
+
+    @property
+    def job_id(self) -> str:
+        """Id of the job, which need not be the proposed one."""
+        return self.spec.job_id if self.known is None else self.known.job_id
+
+    @property
+    def status(self) -> Status:
+        """Where the job stands."""
+        return Status.QUEUED if self.known is None else self.known.status
+
+    @property
+    def deduplicated(self) -> bool:
+        """Whether an equal unfinished job, or the first one of an idempotency key, is the answer."""
+        return bool(self.known and self.known.deduplicated)
+
+    @property
+    def job(self) -> Job:
+        """The job as its readers see it."""
+        job = fresh_job(self.spec, self.accepted_at) if self.known is None else self.known
+        if job.status is Status.QUEUED:
+            job.pending_reason = self.reasons.of(job, None)
+        return job
+
+
+class Submitter:
+    """Takes submissions to the store. Its methods raise StoreUnavailableError while that can't acknowledge."""
+
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        telemetry: Telemetry,
+        pending: Pending,
+        defaults: Defaults,
+        *,
+        log_transitions: bool,
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._pending = pending
+        self._defaults = defaults
+        self._log_transitions = log_transitions
+        self._flushers: dict[str, Flusher[tuple[JobSpec, bool], Accepted]] = {}
+
+    async def submit(self, principal: Principal, submission: Submission) -> Accepted:
+        """One job; goes to the store together with what else is submitted for the org at the moment.
+
+        Raises InvalidError, ConflictError (the id exists with another content).
+        """
+        spec, own = admit(submission, self._defaults, wall_ms())
+        principal.require_org(spec.org_id, f"org {spec.org_id}")
+        flusher = self._flushers.get(spec.org_id)
+        if flusher is None:
+            org_id = spec.org_id
+            flusher = Flusher(lambda items: self._write_each(org_id, items), MAX_JOBS)
+            self._flushers[org_id] = flusher
+        try:
+            accepted = await flusher.put((spec, own))
+        finally:
+            if flusher.idle:
+                self._flushers.pop(spec.org_id, None)
+        self._log_accepted([accepted])
+        return accepted
+
+    async def submit_many(self, principal: Principal, submissions: Sequence[Submission]) -> list[Accepted]:
+        """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError."""
+        if not 1 <= len(submissions) <= MAX_JOBS:
+            raise InvalidError("jobs", f"has {len(submissions)} jobs; send 1 to {MAX_JOBS} in one call")
+        now = wall_ms()
+        specs: list[JobSpec] = []
+        owned: list[bool] = []
+        for i, s in enumerate(submissions):
+            try:
+                spec, own = admit(s, self._defaults, now)
+            except InvalidError as e:
+                raise e.under(f"jobs[{i}]") from None
+            specs.append(spec)
+            owned.append(own)
+        org_id = specs[0].org_id
+        for i, spec in enumerate(specs):
+            if spec.org_id != org_id:
+                raise InvalidError(
+                    f"jobs[{i}].org_id", f"is {spec.org_id}, but jobs[0] is of {org_id}; send one call for each org"
+                )
+        principal.require_org(org_id, f"org {org_id}")
+        try:
+            accepted = await self._write(org_id, specs, owned)
+        except SubmitConflictError as e:
+            raise _id_conflict(specs[e.index], f"jobs[{e.index}].job_id") from None
+        self._log_accepted(accepted)
+        return accepted
+
+    def _log_accepted(self, accepted: Sequence[Accepted]) -> None:
+        if self._log_transitions:
+            for a in accepted:
+                if a.created:
+                    log.info("job_queued", job_id=a.job_id, target=a.spec.target.value, run_id=a.spec.run_id)
+
+    async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
+        """Writes lone submissions together; one with a taken id fails alone."""
+        results: list[Accepted | BaseException | None] = [None] * len(items)
+        left = list(range(len(items)))
+        while left:
+            try:
+                done = await self._write(org_id, [items[i][0] for i in left], [items[i][1] for i in left])
+            except SubmitConflictError as e:
+                bad = left.pop(e.index)
+                results[bad] = _id_conflict(items[bad][0], "job_id")
+                continue
+            for i, accepted in zip(left, done, strict=True):
+                results[i] = accepted
+            break
+        return [r for r in results if r is not None]
+
+    async def _write(self, org_id: str, specs: list[JobSpec], owned: list[bool]) -> list[Accepted]:
+        now = wall_ms()
+        heads = self._hub.heads_wanted()
+        submitted, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        self._hub.work(org_id, seen=seen)
+        self._hub.changed(org_id)
+        await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
+        known = [s.ulid for s in submitted if s.word is not SubmitWord.NEW]
+        jobs: dict[str, Job] = {}
+        if known:
+            jobs = {u: j for u, j in zip(known, await self._store.reads.get(org_id, known), strict=True) if j}
+        reasons = await self._pending.reasons()
+        return [self._accepted(spec, s, jobs, now, reasons) for spec, s in zip(specs, submitted, strict=True)]
+
+    def _accepted(self, spec: JobSpec, s: Submitted, known: dict[str, Job], now: int, reasons: Reasons) -> Accepted:
+        if s.word is SubmitWord.NEW:
+            self._telemetry.submitted[spec.target.value] += 1
+            return Accepted(spec, now, reasons)
+        job = known.get(s.ulid) or _tombstone(spec, s)
+        job.deduplicated = s.word in (SubmitWord.DEDUP, SubmitWord.KEYED)
+        return Accepted(spec, now, reasons, job)
+
+
+def fresh_job(spec: JobSpec, now: int) -> Job:
+    """A job that was just accepted, without reading it."""
+    return Job(
+        org_id=spec.org_id,
+        ulid=spec.ulid,
+        app_version_id=spec.app_version_id,
+        test_path=spec.test_path,
+        priority=spec.priority,
+        target=spec.target,
+        status=Status.QUEUED,
+        created_at=now,
+        updated_at=now,
+        max_retries=spec.max_retries,
+        run_ids=[spec.run_id] if spec.run_id else [],
+        labels=spec.labels,
+        requirements=spec.requirements,
+        not_before=spec.not_before,
+        deduplicated=False,
+    )
+
+
+def _tombstone(spec: JobSpec, s: Submitted) -> Job:
+    """What is left of a job that retention removed: its id and its status."""
+    job = fresh_job(spec, wall_ms())
+    job.ulid = s.ulid
+    job.status = Status(s.removed_status) if s.removed_status else Status.COMPLETED
+    return job
+
+
+def _id_conflict(spec: JobSpec, field: str) -> ConflictError:
+    return ConflictError(
+        f"{field}: {spec.job_id} exists with another content; make a new id for another job", field=field
+    )

@@ -15,6 +15,8 @@ from qgjob_coordinator.service import validation
 DEFAULT = 100
 MOST = 1000
 MAX_TOKEN = 2048
+MAX_ORDER = validation.MAX_INT
+"""The store's scores are doubles: whole numbers are exact up to here."""
 
 T = TypeVar("T")
 
@@ -41,7 +43,7 @@ def _decode(token: object, scope_: str) -> list[object] | None:
     value: object = None
     if isinstance(token, str) and len(token) <= MAX_TOKEN:
         # Whatever can't be read is refused below, as a value that is no list.
-        with contextlib.suppress(ValueError, binascii.Error):
+        with contextlib.suppress(ValueError, binascii.Error, RecursionError):
             value = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     if not isinstance(value, list) or not value:
         raise InvalidError("page_token", "is not a token of this service; begin with the first page")
@@ -56,7 +58,7 @@ def job_cursor(token: object, scope_: str) -> tuple[int, str] | None:
     if position is None:
         return None
     match position:
-        case [int(order), str(ulid)]:
+        case [int(order), str(ulid)] if type(order) is int and 0 <= order <= MAX_ORDER and validation.is_ulid(ulid):
             return order, ulid
     raise InvalidError("page_token", "is not a token of a job list; begin with the first page")
 

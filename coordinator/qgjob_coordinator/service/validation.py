@@ -15,6 +15,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Control characters, bidi controls, lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _PATH = re.compile(
     r"(?![-/])(?:(?!\.\.)[^\x00-\x1f\x7f-\x9f\\\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]){1,512}\Z"
 )
@@ -23,6 +24,7 @@ MAX_PATH_BYTES = 512
 MAX_PAIRS = 64
 MAX_VALUE = 1024
 MAX_ENV_VALUE = 32 * 1024
+MAX_PAIRS_BYTES = 64 * 1024
 MAX_TEXT = 500
 MAX_INT = 2**53
 
@@ -104,7 +106,8 @@ def check_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
     """Labels: ids to short texts. Raises InvalidError."""
     if len(value) > MAX_PAIRS:
         raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
-    return {check_id(f"{field} key", k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
+    checked = {check_id(f"{field} key", k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
+    return _within_bytes(field, checked)
 
 
 def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:
@@ -118,7 +121,17 @@ def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:
             raise InvalidError(f"{field}.{name}", "is reserved; names that begin with QGJOB_ are set by the agent")
         if not isinstance(text, str) or "\0" in text or len(text) > MAX_ENV_VALUE:
             raise InvalidError(f"{field}.{name}", f"must be a text of at most {MAX_ENV_VALUE} characters without NUL")
-    return {k: str(v) for k, v in value.items()}
+        if _SURROGATE.search(text):
+            raise InvalidError(f"{field}.{name}", "holds half of a surrogate pair, which is no character; send UTF-8")
+    return _within_bytes(field, {k: str(v) for k, v in value.items()})
+
+
+def _within_bytes(field: str, pairs: dict[str, str]) -> dict[str, str]:
+    """The same pairs, which are UTF-8 by now. Raises InvalidError when they are too large together."""
+    total = sum(len(k) + len(v.encode()) for k, v in pairs.items())
+    if total > MAX_PAIRS_BYTES:
+        raise InvalidError(field, f"has {total} bytes in names and values; at most {MAX_PAIRS_BYTES} bytes are allowed")
+    return pairs
 
 
 def check_number(field: str, value: object, low: float, high: float) -> float:

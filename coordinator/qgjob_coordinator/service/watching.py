@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -22,6 +23,7 @@ POLL_SECONDS = 0.25
 """How late a change of another coordinator is seen whose hint was lost."""
 MAX_IDS = 1000
 PAGE = 500
+_CURSOR = re.compile(r"\d{1,20}\.\d{1,20}-\d{1,20}\Z", re.ASCII)
 
 
 class WatchKind(Enum):
@@ -178,10 +180,9 @@ class Watching:
 
     async def _resume(self, org_id: str, cursor: str) -> str | None:
         """The event id of a cursor; None when it was trimmed or is of another life of the store."""
-        epoch, dot, position = cursor.partition(".")
-        left, dash, right = position.partition("-")
-        if not (dot and dash and epoch.isdigit() and left.isdigit() and right.isdigit()):
+        if not _CURSOR.match(cursor):
             raise InvalidError("cursor", f"{validation.shown(cursor)} is no cursor of this service; leave it out")
+        epoch, _, position = cursor.partition(".")
         if int(epoch) != self._store.epoch:
             return None
         if _pair(position) > _pair(await self._store.events.last_id(org_id)):

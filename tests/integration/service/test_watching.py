@@ -9,6 +9,7 @@ from contextlib import aclosing
 import pytest
 from redis import Redis
 
+from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
@@ -88,3 +89,9 @@ async def test_an_abandoned_watch_ends(store: Store, watching: Watching) -> None
         alive = False
         async with asyncio.timeout(10):
             assert [e async for e in events] == []
+
+
+@pytest.mark.parametrize("cursor", ["x", "1.2", "1-2", "\u00b2.1-1", f"1.{'9' * 5000}-1"])
+async def test_a_cursor_that_is_none_is_refused(watching: Watching, cursor: str) -> None:
+    with pytest.raises(InvalidError, match="cursor"):
+        await anext(watching.watch(Filter("acme", None, frozenset()), cursor, lambda: True))

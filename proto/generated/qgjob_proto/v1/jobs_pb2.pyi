@@ -154,13 +154,15 @@ class SubmitJobRequest(_message.Message):
     """Makes a job of its own although an equal one is unfinished."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Annotations; they restrict nothing."""
+        """Annotations; they restrict nothing. At most 64, keys and values 65,536 bytes together."""
 
     @_builtins.property
     def requirements(self) -> _types_pb2.Requirements: ...
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Environment of the test process. Names match `[A-Za-z_][A-Za-z0-9_]*`; `QGJOB_` is reserved."""
+        """Environment of the test process. Names match `[A-Za-z_][A-Za-z0-9_]*`; `QGJOB_` is reserved.
+        At most 64, names and values 65,536 bytes together.
+        """
 
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp: ...
@@ -520,11 +522,12 @@ class CancelJobsResponse(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     DETACHED_FIELD_NUMBER: _builtins.int
     count: _builtins.int
+    """All that this call cancelled."""
     detached: _builtins.int
     """Jobs that only left the run, since others share them."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Job]:
-        """Jobs that this call cancelled."""
+        """Jobs that this call cancelled: all of them up to 1,000, then the first 1,000."""
 
     def __init__(
         self,
@@ -632,8 +635,11 @@ class RetryJobsResponse(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
+    """All that this call started anew."""
     @_builtins.property
-    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Job]: ...
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Job]:
+        """Jobs that this call started anew: all of them up to 1,000, then the first 1,000."""
+
     def __init__(
         self,
         *,

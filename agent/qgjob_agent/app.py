@@ -87,7 +87,8 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
         attempts_per_execution=runner.attempts_per_execution,
         kill_grace_seconds=config.kill_grace_seconds,
     )
-    facts = AgentFacts(config.agent_id, uuid.uuid4().hex, __version__, socket.gethostname())
+    instance_id = f"{state_dir.home}.{uuid.uuid4().hex}"
+    facts = AgentFacts(config.agent_id, instance_id, __version__, socket.gethostname())
     epochs = EpochFile(state_dir.epoch)
     stack.callback(epochs.close)
     token = None if config.token is None else config.token.get_secret_value()

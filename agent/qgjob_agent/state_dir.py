@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-from typing import TYPE_CHECKING
+import uuid
+from pathlib import Path
+
+import psutil
 
 from qgjob_agent.errors import StateDirError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class StateDir:
@@ -44,6 +47,16 @@ class StateDir:
         return cls(path, fd)
 
     @property
+    def home(self) -> str:
+        """The same for all daemons that can hold this directory while the machine is up, and for no other.
+
+        Since the lock lets one of them live at a time, a coordinator takes a newer one of the same home at once, where it
+        makes any other that has the agent's id wait until the older session has timed out.
+        """
+        there = os.fstat(self._lock_fd)
+        return hashlib.blake2b(f"{_boot()}:{there.st_dev}:{there.st_ino}".encode(), digest_size=8).hexdigest()
+
+    @property
     def spool(self) -> Path:
         """The journal of results."""
         return self.path / "spool.journal"
@@ -66,6 +79,14 @@ class StateDir:
     def close(self) -> None:
         """Lets another daemon have the directory."""
         os.close(self._lock_fd)
+
+
+def _boot() -> str:
+    """This boot of this machine."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:  # not Linux
+        return f"{uuid.getnode()}:{psutil.boot_time()}"
 
 
 class EpochFile:

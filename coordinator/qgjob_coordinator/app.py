@@ -87,7 +87,8 @@ class Coordinator:
         self.sessions.on_retry_due = self.timers.due
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org)
         self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms)
-        self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub, self.scheduler.settled)
+        self.sessions.settled = self.scheduler.settled
+        self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)
         self.submitter = Submitter(
             self.store,
             self.hub,
@@ -170,7 +171,7 @@ class Coordinator:
 
     def _start_loops(self) -> None:
         s = self._settings
-        receiver = hints.Receiver(self.hub, self.store, self.sessions, self.scheduler.settled)
+        receiver = hints.Receiver(self.hub, self.sessions)
         reaper = Reaper(self.store, self.hub, self.telemetry, s.session_timeout_seconds, s.give_up_seconds)
         retention = Retention(self.store, self.telemetry, round(s.retention_days * 86_400_000))
         self._spawn("scheduler", self.scheduler.run())

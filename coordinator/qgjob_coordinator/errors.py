@@ -9,6 +9,7 @@ QgjobError
 ├── TooLargeError         the request is over a size limit
 ├── QuotaError            over a quota; try again later
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
+├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
 """
 
@@ -82,6 +83,12 @@ class QuotaError(QgjobError):
 
 class StoreUnavailableError(QgjobError):
     """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later."""
+
+    short = "unavailable"
+
+
+class AgentSilentError(QgjobError):
+    """An agent did not confirm in time. What was asked for is stored and will hold; repeat the call to know when."""
 
     short = "unavailable"
 

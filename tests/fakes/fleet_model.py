@@ -35,7 +35,7 @@ class FleetModel:
             same = (old.instance_id, old.epoch, old.coordinator, old.connected_at, old.state)
             if same == (instance_id, epoch, coordinator, now, "open"):
                 return Opened(OpenWord.OPENED, epoch, "")  # the same call again
-            if old.state == "open" and old.instance_id != instance_id:
+            if old.state in ("open", "detached") and _home(old.instance_id) != _home(instance_id):
                 return Opened(OpenWord.IN_USE, old.epoch, old.instance_id)
             if epoch <= old.epoch:
                 return Opened(OpenWord.STALE, old.epoch, "")
@@ -44,13 +44,13 @@ class FleetModel:
         self.sessions[agent_id] = ModelSession(instance_id, epoch, "open", coordinator, now, now, counter)
         return Opened(OpenWord.OPENED, epoch, "")
 
-    def renew(self, agent_id: str, epoch: int, now: int) -> bool:
+    def renew(self, agent_id: str, epoch: int, now: int) -> int | None:
         s = self.sessions.get(agent_id)
         if s is None or s.epoch != epoch or s.state == "closed":
-            return False
+            return None
         s.counter += 1
         s.state, s.seen_at = "open", now
-        return True
+        return 0  # the machine sets no holds
 
     def observe(self, agent_id: str, epoch: int, counter: int, state: str) -> bool:
         s = self.sessions.get(agent_id)
@@ -76,3 +76,8 @@ class FleetModel:
             return False
         self.orgs.setdefault(agent_id, set()).difference_update(orgs)
         return True
+
+
+def _home(instance_id: str) -> str:
+    """What two lives of one agent share."""
+    return instance_id.partition(".")[0]

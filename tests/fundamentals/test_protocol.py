@@ -92,7 +92,7 @@ async def test_a_session_is_closed_before_its_leases_are_released(store: Store) 
     await scenes.open_session(store)
     job = await scenes.running(store)
     assert await store.sessions.observe("agent-1", 1, -1, "closed")
-    assert not await store.sessions.renew("agent-1", 1, NOW)
+    assert await store.sessions.renew("agent-1", 1, NOW) is None
     assert await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER) == 1
     assert await finish(store, job, "t1") == "REPLAYED"
     assert await status(store, job) is Status.QUEUED

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from starlette.responses import JSONResponse
 
 from qgjob_coordinator.errors import (
+    AgentSilentError,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -47,6 +48,7 @@ STATUS: dict[type[QgjobError], int] = {
     MediaTypeError: 415,
     QuotaError: 429,
     StoreUnavailableError: 503,
+    AgentSilentError: 503,
 }
 """What each error is in HTTP. An error that is not here is a fault of ours: INTERNAL."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -22,12 +21,9 @@ log = structlog.get_logger(__name__)
 class Receiver:
     """What to do with the hints of another coordinator; this one's own come back too and are harmless."""
 
-    def __init__(self, hub: Hub, store: Store, sessions: Sessions, settled: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, hub: Hub, sessions: Sessions) -> None:
         self._hub = hub
-        self._store = store
         self._sessions = sessions
-        self._settled = settled
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def heard(self, message: str) -> None:
         """Lines of `<kind> <id>`; a kind of a newer version is passed over."""
@@ -41,22 +37,9 @@ class Receiver:
                 agent, _, token = rest.partition(" ")
                 self._sessions.revoke(agent, token, "cancelled")
             elif kind == "holds":
-                task = asyncio.create_task(self._holds(rest))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-
-    async def _holds(self, agent_id: str) -> None:
-        """Plans by the agent's new holds, and says so to whoever waits for it."""
-        live = self._sessions.get(agent_id)
-        if live is None:
-            return
-        try:
-            number = await self._store.fleet.hold_number()
-            await live.apply_holds(self._settled)
-            await self._store.fleet.confirm_holds(agent_id, live.session.epoch, number)
-        except StoreUnavailableError as e:
-            log.warning("holds_not_confirmed", agent_id=agent_id, error=e.message)
-        self._hub.work("", local=False)
+                live = self._sessions.get(rest)
+                if live is not None:
+                    live.follow_holds()
 
 
 async def speak(hub: Hub, store: Store) -> None:

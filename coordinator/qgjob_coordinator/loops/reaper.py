@@ -85,7 +85,7 @@ class Reaper:
                 await self._sweep(row.agent_id, row.epoch)
         elif (
             still >= self._timeout
-            and row.state == "open"
+            and row.state in ("open", "detached")
             and await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "timed_out")
         ):
             log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))

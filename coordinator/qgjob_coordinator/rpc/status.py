@@ -10,6 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from qgjob_coordinator.errors import (
+    AgentSilentError,
     ConfigError,
     ConflictError,
     ForbiddenError,
@@ -33,6 +34,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    AgentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,
 }
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError, StoreUnavailableError
+from qgjob_coordinator.errors import AgentSilentError, ConflictError, InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState
 from qgjob_coordinator.model.fleet import Agent, Device, Hold
 from qgjob_coordinator.service import validation
@@ -129,13 +129,11 @@ class FleetService:
         reader: FleetReader,
         sessions: Sessions,
         hub: Hub,
-        settled: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._reader = reader
         self._sessions = sessions
         self._hub = hub
-        self._settled = settled
 
     async def agents(self, principal: Principal) -> list[Agent]:
         """All agents."""
@@ -228,8 +226,7 @@ class FleetService:
         """Returns when the coordinator that holds the agent's session plans by the new hold."""
         live = self._sessions.get(agent_id)
         if live is not None:
-            await live.apply_holds(self._settled)
-            self._hub.work("", local=False)
+            await live.apply_holds()
             return
         wanted = await self._store.fleet.hold_number()
         self._hub.hint(f"holds {agent_id}")
@@ -239,8 +236,9 @@ class FleetService:
             if not rows or rows[0].state != "open" or rows[0].holds_seen >= wanted:
                 return
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
-        raise StoreUnavailableError(
-            f"the coordinator that holds agent {agent_id} did not confirm; the change is stored, repeat the call"
+        raise AgentSilentError(
+            f"agent {agent_id}, or the coordinator that holds its session, did not confirm in time; "
+            "the change is stored, repeat the call to know when it is in force"
         )
 
     async def _find(self, device_id: str) -> Device:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service import validation
@@ -48,6 +49,7 @@ class LiveSession:
         store: Store,
         hub: Hub,
         telemetry: Telemetry,
+        settled: Callable[[], Awaitable[None]],
     ) -> None:
         self.session = session
         self.occupants = occupants
@@ -55,19 +57,26 @@ class LiveSession:
         self._store = store
         self._hub = hub
         self._telemetry = telemetry
+        self._settled = settled
         self._recalls: dict[int, asyncio.Future[None]] = {}
         self._recall_id = 0
+        self._holds_seen = -1
+        self._applying: asyncio.Task[None] | None = None
 
     async def heartbeat(self, seq: int, held: Sequence[Held]) -> None:
         """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError."""
         session = self.session
-        if not await self._store.sessions.renew(session.agent_id, session.epoch, wall_ms()):
+        holds = await self._store.sessions.renew(session.agent_id, session.epoch, wall_ms())
+        if holds is None:
             session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session took over, or this one was given up", 0))
             return
         session.beat()
-        revoked: list[str] = []
-        for org_id in await self._store.agent_orgs(session.agent_id):
-            revoked += await self._store.reads.revoked(org_id, session.agent_id)
+        if holds != self._holds_seen:
+            self.follow_holds()
+        # Only what the agent holds can be revoked for it: a few orgs, however many it served before.
+        orgs = {h.org_id for h in held}
+        tokens = await asyncio.gather(*(self._store.reads.revoked(o, session.agent_id) for o in sorted(orgs)))
+        revoked = [t for per_org in tokens for t in per_org]
         shown = {h.token for h in held}
         unknown = [h for h in held if h.token not in session.leases and h.phase is not Phase.SPOOLED]
         released = tuple(h.token for h in unknown if h.token not in session.strays or h.phase is Phase.RUNNING)
@@ -126,11 +135,13 @@ class LiveSession:
         self._reporter.put(reports)
 
     async def load_holds(self) -> None:
-        """Reads what operators said of the agent and its devices."""
+        """Reads what operators said of the agent and its devices. The number is read first: it can't claim too much."""
         session = self.session
+        number = await self._store.fleet.hold_number()
         rows = await self._store.fleet.read([session.agent_id])
-        if not rows:
+        if not rows or number < self._holds_seen:
             return
+        self._holds_seen = number
         session.hold = rows[0].hold
         for row in rows[0].devices:
             slot = session.slots.get(row.info.device_id)
@@ -140,25 +151,44 @@ class LiveSession:
                 slot.operator_labels = dict(row.labels)
                 slot.labels = {**slot.info.labels, **row.labels}
 
-    async def apply_holds(self, settled: Callable[[], Awaitable[None]]) -> None:
-        """Plans by what operators said, and takes back what held devices have not begun."""
+    async def apply_holds(self) -> None:
+        """Plans by what operators said, takes back what held devices have not begun, and confirms it in the store.
+
+        Raises AgentSilentError when the agent did not give back, or say that it has begun, what it was asked for.
+        """
         await self.load_holds()
-        await settled()
-        now = wall_ms()
+        number = self._holds_seen
+        await self._settled()
+        tokens = self._unbegun_on_held_devices(wall_ms())
+        if tokens:
+            await self._recall(tokens)
+        await self._store.fleet.confirm_holds(self.session.agent_id, self.session.epoch, number)
+        self._hub.work("", local=False)
+
+    def follow_holds(self) -> None:
+        """Applies holds beside the stream: the answer to a recall comes through it."""
+        if self._applying is None or self._applying.done():
+            self._applying = asyncio.create_task(self._follow_holds())
+
+    async def _follow_holds(self) -> None:
+        try:
+            await self.apply_holds()
+        except (AgentSilentError, StoreUnavailableError) as e:
+            log.warning("holds_not_confirmed", agent_id=self.session.agent_id, error=e.message)
+
+    def _unbegun_on_held_devices(self, now: int) -> list[str]:
         session = self.session
         all_held = session.hold is not None and not session.hold.over(now)
-        tokens = [
+        return [
             lease.token
             for slot in session.slots.values()
             if all_held or not slot.takes_work(now)
             for lease in slot.leases.values()
             if not lease.started
         ]
-        if tokens:
-            await self._recall(tokens)
 
     async def _recall(self, tokens: Sequence[str]) -> None:
-        """Asks for unstarted attempts and waits for the answer, which alone releases them."""
+        """Asks for unstarted attempts and waits for the answer, which alone releases them. Raises AgentSilentError."""
         self._recall_id += 1
         number = self._recall_id
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -168,7 +198,10 @@ class LiveSession:
             async with asyncio.timeout(RECALL_SECONDS):
                 await answered
         except TimeoutError:
-            log.warning("recall_not_answered", agent_id=self.session.agent_id, count=len(tokens))
+            raise AgentSilentError(
+                f"agent {self.session.agent_id} did not confirm within {RECALL_SECONDS:g} s that it begins no more; "
+                "the hold is stored and holds for all later work, repeat the call to know when it is in force"
+            ) from None
         finally:
             self._recalls.pop(number, None)
 
@@ -212,5 +245,8 @@ class LiveSession:
 
     async def stop(self) -> None:
         """Ends its tasks."""
+        if self._applying is not None:
+            self._applying.cancel()
+            await asyncio.gather(self._applying, return_exceptions=True)
         await self._reporter.close()
         await self.occupants.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -34,6 +34,10 @@ from qgjob_coordinator.telemetry import Telemetry
 log = structlog.get_logger(__name__)
 
 
+async def _settled_at_once() -> None:
+    """There is no scheduler to wait for."""
+
+
 class Sessions:
     """All sessions of this coordinator, by agent."""
 
@@ -55,6 +59,7 @@ class Sessions:
         self._log_transitions = log_transitions
         self._live: dict[str, LiveSession] = {}
         self.on_retry_due: Callable[[str, int], None] = lambda _org, _at: None
+        self.settled: Callable[[], Awaitable[None]] = _settled_at_once
 
     def wanting(self, refill_at: int, now: int) -> list[DeviceView]:
         """Devices of all sessions that would take work now."""
@@ -103,7 +108,7 @@ class Sessions:
             lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
             log_transitions=self._log_transitions,
         )
-        live = LiveSession(session, reporter, occupants, self.store, self.hub, self.telemetry)
+        live = LiveSession(session, reporter, occupants, self.store, self.hub, self.telemetry, self._when_settled)
         await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
         for info in hello.devices:
             session.show(info)
@@ -111,6 +116,7 @@ class Sessions:
         welcome = await self._reconcile(live, hello)
         session.say(welcome)
         self._live[hello.agent_id] = live
+        live.follow_holds()  # one that came meanwhile, or that keeps back what the agent still has to begin
         log.info(
             "session_opened",
             agent_id=hello.agent_id,
@@ -187,7 +193,7 @@ class Sessions:
         session = live.session
         if self._live.get(session.agent_id) is live:
             del self._live[session.agent_id]
-        session.end(Refused(RefusedReason.INVALID, why))
+        session.end(Refused(RefusedReason.GOING_AWAY, why))
         await live.stop()
         log.info("session_ended", agent_id=session.agent_id, epoch=session.epoch, why=why)
         try:
@@ -195,7 +201,10 @@ class Sessions:
         except StoreUnavailableError as e:
             log.debug("detach_not_written", agent_id=session.agent_id, error=e.message)
 
+    async def _when_settled(self) -> None:
+        await self.settled()  # set after the sessions are made
+
     def end_all(self, why: str) -> None:
         """Asks all agents to connect elsewhere."""
         for live in list(self._live.values()):
-            live.session.end(Refused(RefusedReason.INVALID, why))
+            live.session.end(Refused(RefusedReason.GOING_AWAY, why))

@@ -32,14 +32,18 @@ class SessionStore:
         devices: Sequence[str],
         now: int,
     ) -> Opened:
-        """Opens a session whose epoch is above all earlier ones of this agent."""
+        """Opens a session whose epoch is above all earlier ones of this agent.
+
+        `instance_id` is `home.life`, or a life alone: see the script.
+        """
         args: list[Arg] = [agent_id, instance_id, epoch, now, codec.dumps(dict(facts)), coordinator, *devices]
         word, stored, other = await self._runner.run("open", keys.FLEET, args)
         return Opened(OpenWord(word), int(stored), other)
 
-    async def renew(self, agent_id: str, epoch: int, now: int) -> bool:
-        """A heartbeat. False: the session is over."""
-        return bool(await self._runner.run("renew", keys.FLEET, [agent_id, epoch, now]) == "OK")
+    async def renew(self, agent_id: str, epoch: int, now: int) -> int | None:
+        """A heartbeat: the number of the newest hold of the fleet. None: the session is over."""
+        word, holds = await self._runner.run("renew", keys.FLEET, [agent_id, epoch, now])
+        return int(holds) if word == "OK" else None
 
     async def observe(self, agent_id: str, epoch: int, counter: int, state: str) -> bool:
         """Moves a session to `timed_out`, `detached` or `closed` if its counter stands still. False: it moved."""

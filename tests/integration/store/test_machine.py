@@ -220,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
     @step(
         agent_id=agents,
         change=st.sampled_from((-1, 0, 1, 1, 1, 2)),
-        instance=st.sampled_from(("i-1", "i-1", "i-2")),
+        instance=st.sampled_from(("h1.1", "h1.1", "h1.2", "h2.1")),
         coordinator=st.sampled_from(COORDINATORS),
     )
     def open(self, agent_id: str, change: int, instance: str, coordinator: str) -> None:

@@ -114,17 +114,17 @@ async def test_a_heartbeat_after_the_time_out_opens_the_session_again_but_not_af
     await connect(store, "agent-1")
     assert await store.sessions.observe("agent-1", 1, 1, "timed_out")
     assert not await store.sessions.admit("agent-1", 1, ["acme"])
-    assert await store.sessions.renew("agent-1", 1, NOW)
+    assert await store.sessions.renew("agent-1", 1, NOW) is not None
     assert await store.sessions.admit("agent-1", 1, ["acme"])
     await close(store, "agent-1")
-    assert not await store.sessions.renew("agent-1", 1, NOW)
+    assert await store.sessions.renew("agent-1", 1, NOW) is None
 
 
 async def test_an_observer_whose_counter_moved_expires_nothing(store: Store) -> None:
     await connect(store, "agent-1")
-    assert await store.sessions.renew("agent-1", 1, NOW)
+    assert await store.sessions.renew("agent-1", 1, NOW) is not None
     assert not await store.sessions.observe("agent-1", 1, 1, CLOSED)
-    assert await store.sessions.renew("agent-1", 1, NOW)
+    assert await store.sessions.renew("agent-1", 1, NOW) is not None
 
 
 async def test_a_closed_session_stays_in_the_list_until_it_is_swept(store: Store) -> None:

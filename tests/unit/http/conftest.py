@@ -40,15 +40,12 @@ def compose(store: Store, switch: Switch) -> Services:
     reader = FleetReader(store)
     sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
 
-    async def settled() -> None:
-        return None
-
     pending = Pending(store, reader, None)
     jobs = JobService(store, hub, telemetry, pending, sessions.revoke, log_transitions=False)
     return Services(
         submitter=Submitter(store, hub, telemetry, pending, Defaults(), log_transitions=False),
         jobs=jobs,
-        fleet=FleetService(store, reader, sessions, hub, settled),
+        fleet=FleetService(store, reader, sessions, hub),
         reader=reader,
         overview=Overview(store, reader, telemetry, []),
         store=store,

@@ -1,8 +1,10 @@
 -- Opens a session of an agent.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 instance 3 epoch 4 now (ms) 5 facts (JSON) 6 coordinator; then the ids of the devices it shows
--- RETURNS {word, stored epoch, other}: OPENED (the same call again too), STALE (the epoch is not above the stored one), IN_USE (another
---         instance with this id is alive), DEVICE (other = `device agent`: a device of another agent that is alive)
+-- RETURNS {word, stored epoch, other}: OPENED (the same call again too), STALE (the epoch is not above the stored one),
+--         IN_USE (a session of another home is not timed out), DEVICE (other = `device agent`: a device of another agent
+--         that is not given up). An instance is `home.life` or just `life`; two instances of one home can't live at once,
+--         since a daemon locks its home, so a new one of the same home may follow at once.
 local F, agent, instance, epoch, now = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local key = F .. 'ag:' .. agent
@@ -11,7 +13,8 @@ local stored = tonumber(v[1]) or 0
 if v[1] == ARGV[3] and v[2] == instance and v[3] == 'open' and v[4] == ARGV[6] and v[5] == now then
   return { 'OPENED', epoch, '' }   -- the reply was lost
 end
-if v[3] == 'open' and v[2] ~= instance then return { 'IN_USE', stored, v[2] } end
+local function home(x) return string.match(x, '^[^.]*') end
+if (v[3] == 'open' or v[3] == 'detached') and home(v[2]) ~= home(instance) then return { 'IN_USE', stored, v[2] } end
 if epoch <= stored then return { 'STALE', stored, '' } end
 local moved = {}
 for i = 7, #ARGV do

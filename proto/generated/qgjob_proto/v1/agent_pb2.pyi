@@ -134,6 +134,8 @@ class _RefusedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refused
     REFUSED_REASON_INVALID: _RefusedReason.ValueType  # 4
     REFUSED_REASON_DEVICE_ID_IN_USE: _RefusedReason.ValueType  # 5
     """A device_id of this agent belongs to another agent."""
+    REFUSED_REASON_GOING_AWAY: _RefusedReason.ValueType  # 6
+    """The coordinator stops: connect at once, to another one if there is one."""
 
 class RefusedReason(_RefusedReason, metaclass=_RefusedReasonEnumTypeWrapper): ...
 
@@ -146,6 +148,8 @@ REFUSED_REASON_VERSION: RefusedReason.ValueType  # 3
 REFUSED_REASON_INVALID: RefusedReason.ValueType  # 4
 REFUSED_REASON_DEVICE_ID_IN_USE: RefusedReason.ValueType  # 5
 """A device_id of this agent belongs to another agent."""
+REFUSED_REASON_GOING_AWAY: RefusedReason.ValueType  # 6
+"""The coordinator stops: connect at once, to another one if there is one."""
 Global___RefusedReason: _TypeAlias = RefusedReason  # noqa: Y015
 
 @_typing.final
@@ -313,7 +317,9 @@ class Hello(_message.Message):
     """Version of this stream. A coordinator accepts its own and the one before it."""
     agent_id: _builtins.str
     instance_id: _builtins.str
-    """Random, one for each process life."""
+    """One for each process life: `home.life`, both random, or a life alone. Two instances of one home never live at once, so
+    a newer one is accepted at once; any other with the same agent_id waits until the older session has timed out.
+    """
     version: _builtins.str
     """Version of the agent program."""
     host: _builtins.str

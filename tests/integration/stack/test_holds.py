@@ -1,0 +1,101 @@
+"""What operators say holds: when the call returns, when its hint is lost, and when a host is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+import pytest
+
+from qgjob import AsyncClient, DeviceState, JobStatus, PendingCode
+from qgjob_coordinator.model.fleet import Hold
+from qgjob_coordinator.store.store import Store
+from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc
+from tests.fakes.raw_agent import RawAgent
+from tests.fakes.stack import Stack
+from tests.fakes.waiting import until
+from tests.integration.stack.specs import pinned, simulated
+
+
+async def drain(stack: Stack, device_id: str) -> None:
+    """One call, whatever it answers."""
+    async with grpc.aio.insecure_channel(stack.address(0)) as channel:
+        await fleet_pb2_grpc.FleetServiceStub(channel).Drain(fleet_pb2.DrainRequest(device_id=device_id), timeout=10)
+
+
+async def test_a_drain_that_the_agent_does_not_confirm_says_so(stack: Stack, org: str, first: AsyncClient) -> None:
+    """The unstarted attempts of a batch may begin while the agent hangs: only its answer to the recall settles it."""
+    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
+        await agent.hello()
+        device = agent.device_ids[0]
+        jobs = await first.submit_many(simulated(org, 8, target="browserstack", requirements=pinned(device)))
+        await agent.assigned(1)
+        with pytest.raises(grpc.aio.AioRpcError, match="did not confirm") as failed:
+            await drain(stack, device)
+        assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
+        states = {d.device_id: d.state async for d in first.devices()}
+        assert states[device] is DeviceState.DRAINING
+
+        asked = agent.all("recall")[-1]
+        again = asyncio.create_task(drain(stack, device))
+        await until(lambda: len(agent.all("recall")) > 1, "no second recall")
+        for recall in (asked, agent.all("recall")[-1]):
+            await agent.send(recall_answer=pb.RecallAnswer(recall_id=recall.recall_id, released=recall.tokens))
+        for token in asked.tokens:
+            agent.held.pop(token, None)
+        await again
+        found = [await first.get(job.job_id) for job in jobs]
+        assert {job.status for job in found} == {JobStatus.QUEUED}
+        assert all(job.attempts == () for job in found)
+        await first.cancel_many(org, statuses=["queued"])
+
+
+async def test_a_hold_whose_hint_was_lost_is_found_by_the_next_heartbeat(
+    stack: Stack, org: str, first: AsyncClient
+) -> None:
+    """As when the coordinator that stored it died before it told anybody."""
+    store = Store(stack.store.url)
+    try:
+        await store.fleet.set_hold("dv", "sim-1-1", Hold("draining", "the cable is loose"))
+        number = await store.fleet.hold_number()
+
+        async def confirmed() -> bool:
+            (row,) = await store.fleet.read(["sim-1"])
+            return row.holds_seen >= number
+
+        await until(confirmed, "the session does not follow the hold")
+    finally:
+        await store.close()
+    (job,) = await first.submit_many(simulated(org, 1, requirements=pinned("sim-1-1")))
+
+    async def told() -> bool:
+        reason = (await first.get(job.job_id)).pending_reason
+        return reason is not None and reason.code is PendingCode.DRAINING
+
+    await until(told, "the job is not told that its device drains")
+    await first.resume(device_id="sim-1-1")
+    await first.wait(job.job_id, timeout_seconds=20)
+
+
+async def test_another_host_waits_until_a_broken_session_has_timed_out(stack: Stack, org: str) -> None:
+    name = f"{org}-raw"
+    async with RawAgent(stack.address(0), name) as agent, RawAgent(stack.address(1), name) as other:
+        agent.instance_id, other.instance_id = "home-a.1", "home-b.1"
+        await agent.hello()
+        await agent.leave()  # its stream broke; its trees may run for a while
+        refused = await other.refused(epoch=10)
+        assert refused.reason == pb.REFUSED_REASON_AGENT_ID_IN_USE
+
+        async def welcome() -> bool:
+            return (await other.say_hello()).HasField("welcome")
+
+        await until(welcome, "the other host is never welcome")
+
+
+async def test_the_same_home_is_taken_at_once(stack: Stack, org: str) -> None:
+    """A restarted daemon: its home's lock says that the one before is gone, though nobody has noticed yet."""
+    async with RawAgent(stack.address(0), f"{org}-raw") as agent, RawAgent(stack.address(1), f"{org}-raw") as restarted:
+        agent.instance_id, restarted.instance_id = "home-a.1", "home-a.2"
+        await agent.hello()
+        await restarted.hello(epoch=2)

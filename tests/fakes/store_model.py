@@ -8,9 +8,10 @@ the jobs each time, so that a real index that was forgotten somewhere differs fr
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import POISON_AGENTS, may_retry
@@ -26,6 +27,7 @@ from qgjob_coordinator.store.types import (
     Ended,
     Ending,
     Grant,
+    OperationReusedError,
     Release,
     ReleaseCharge,
     ReportWord,
@@ -41,6 +43,7 @@ from qgjob_coordinator.store.types import (
 DIRECT = ""
 """Stands among the runs of a job for a submission without a run."""
 
+A = TypeVar("A")
 GroupKey = tuple[str, Target]
 ORDER_EPOCH_MS = 1_577_836_800_000
 AVOIDED_DEVICES = 4
@@ -180,7 +183,7 @@ class OrgModel:
     aliases: dict[str, str] = field(default_factory=dict)
     keyed: dict[str, str] = field(default_factory=dict)
     tombstones: dict[str, str] = field(default_factory=dict)
-    operations: dict[str, list[Cancelled] | list[Retried]] = field(default_factory=dict)
+    operations: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)  # what was asked, first answer
     floors: dict[str, int] = field(default_factory=dict)
     group_installs: Counter[GroupKey] = field(default_factory=Counter)
     installs: int = 0
@@ -269,19 +272,31 @@ class OrgModel:
         *,
         reason: str,
         operation_id: str | None = None,
+        asked: str = "",
         run_id: str | None = None,
     ) -> list[Cancelled]:
-        if operation_id is not None and operation_id in self.operations:
-            return self.operations[operation_id]  # type: ignore[return-value]
-        answer = [self._cancel(ulid, round_, now, reason, run_id) for ulid, round_ in jobs]
-        if operation_id is not None:
-            self.operations[operation_id] = answer
-        return answer
+        return self._once(
+            ("cancel", operation_id),
+            asked,
+            lambda: [self._cancel(ulid, round_, now, reason, run_id) for ulid, round_ in jobs],
+        )
+
+    def _once(self, operation: tuple[str, str | None], asked: str, do: Callable[[], list[A]]) -> list[A]:
+        """An operation with an id is done once; its id is for what was asked first."""
+        kind, id_ = operation
+        if id_ is None:
+            return do()
+        if (kind, id_) not in self.operations:
+            self.operations[kind, id_] = (asked, do())
+        first, answer = self.operations[kind, id_]
+        if first != asked:
+            raise OperationReusedError(id_)
+        return list(answer)
 
     def _cancel(self, ulid: str, round_: int | None, now: int, reason: str, run_id: str | None) -> Cancelled:
         job = self.jobs.get(ulid)
         if job is None:
-            return Cancelled(CancelWord.MISSING, None, None, None, None)
+            return Cancelled(ulid, CancelWord.MISSING, None, None, None, None)
         word, revoke = self._cancel_word(job, round_, run_id), None
         if word is CancelWord.DETACHED and run_id is not None:
             job.runs.remove(run_id)
@@ -293,7 +308,7 @@ class OrgModel:
             job.own_error = JobError(ErrorClass.CANCELLED, reason)
             self._verdict(job, JobEvent.CANCEL, Outcome.CANCELLED, now)
         agent, token = (revoke.agent_id, revoke.token) if revoke else (None, None)
-        return Cancelled(word, job.status, job.round, agent, token, job.spec.target)
+        return Cancelled(ulid, word, job.status, job.round, agent, token, job.spec.target)
 
     def _cancel_word(self, job: ModelJob, round_: int | None, run_id: str | None) -> CancelWord:
         if round_ is not None and round_ != job.round:
@@ -310,26 +325,21 @@ class OrgModel:
         return CancelWord.CANCELLED
 
     def retry(
-        self, jobs: Sequence[tuple[str, int, int | None]], now: int, *, operation_id: str | None = None
+        self, jobs: Sequence[tuple[str, int, int | None]], now: int, *, operation_id: str | None = None, asked: str = ""
     ) -> list[Retried]:
-        if operation_id is not None and operation_id in self.operations:
-            return self.operations[operation_id]  # type: ignore[return-value]
-        answer = [self._retry(*one, now) for one in jobs]
-        if operation_id is not None:
-            self.operations[operation_id] = answer
-        return answer
+        return self._once(("retry", operation_id), asked, lambda: [self._retry(*one, now) for one in jobs])
 
     def _retry(self, ulid: str, round_: int, deadline: int | None, now: int) -> Retried:
         job = self.jobs.get(ulid)
         if job is None:
-            return Retried(RetryWord.MISSING, None, None, None)
+            return Retried(ulid, RetryWord.MISSING, None, None, None)
         if round_ != job.round:
-            return Retried(RetryWord.ROUND, job.status, job.round, None)
+            return Retried(ulid, RetryWord.ROUND, job.status, job.round, None)
         if job.status not in (Status.FAILED, Status.CANCELLED):
-            return Retried(RetryWord.ILLEGAL, job.status, job.round, None)
+            return Retried(ulid, RetryWord.ILLEGAL, job.status, job.round, None)
         equal = self.equal_of(job.spec)
         if equal is not None:
-            return Retried(RetryWord.EQUAL, job.status, job.round, equal.spec.ulid)
+            return Retried(ulid, RetryWord.EQUAL, job.status, job.round, equal.spec.ulid)
         job.status = move(job.spec.job_id, JobEvent.RETRY, job.status)
         job.round += 1
         job.retries_used = job.infra_used = 0
@@ -337,7 +347,7 @@ class OrgModel:
         job.outcome = job.own_error = job.completed_at = None
         job.deadline, job.watched = deadline, deadline is not None
         self._touch(job, now)
-        return Retried(RetryWord.QUEUED, job.status, job.round, None)
+        return Retried(ulid, RetryWord.QUEUED, job.status, job.round, None)
 
     # Leases.
 

@@ -12,7 +12,7 @@ from redis import Redis
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Status
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import CancelWord, ReleaseCharge, RetryWord
+from qgjob_coordinator.store.types import CancelWord, OperationReusedError, ReleaseCharge, RetryWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 from tests.fakes.store_audit import audit, leftovers
@@ -268,6 +268,29 @@ async def test_an_operation_id_answers_with_what_was_done_first(store: Store) ->
     operation = {"operation_id": "op-2"}
     first = await store.jobs.retry("acme", [(job.ulid, 1, None)], NOW, **operation)
     assert await store.jobs.retry("acme", [(job.ulid, 1, None)], NOW, **operation) == first
+
+
+async def test_an_operation_id_is_for_one_request(store: Store) -> None:
+    """Used for another job it is refused and does nothing; a cancel never answers for a retry."""
+    await scenes.submit(store, one := spec(1), two := spec(2))
+    operation = {"operation_id": "op-1", "asked": one.ulid}
+    await store.jobs.cancel("acme", [(one.ulid, 1)], NOW, reason="x", **operation)
+    with pytest.raises(OperationReusedError):
+        await store.jobs.cancel("acme", [(two.ulid, 1)], NOW, reason="x", operation_id="op-1", asked=two.ulid)
+    assert await status(store, two) is Status.QUEUED
+    (retried,) = await store.jobs.retry("acme", [(one.ulid, 1, None)], NOW, **operation)
+    assert retried.word == RetryWord.QUEUED
+
+
+async def test_a_repeated_operation_answers_for_the_jobs_of_its_first_time(store: Store) -> None:
+    """A run that is cancelled again has other unfinished jobs by then, or none."""
+    await scenes.submit(store, one := spec(1), two := spec(2))
+    operation = {"operation_id": "op-1", "asked": "run-1"}
+    first = await store.jobs.cancel("acme", [(one.ulid, 1)], NOW, reason="x", **operation)
+    assert await store.jobs.cancel("acme", [(two.ulid, 1)], NOW, reason="x", **operation) == first
+    assert await store.jobs.cancel("acme", [], NOW, reason="x", **operation) == first
+    assert [c.ulid for c in first] == [one.ulid]
+    assert await status(store, two) is Status.QUEUED
 
 
 async def test_a_report_on_a_revoked_lease_gives_no_verdict(store: Store) -> None:

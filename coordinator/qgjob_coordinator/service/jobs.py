@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import structlog
 
@@ -19,6 +20,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
+    OperationReusedError,
     Retried,
     RetryWord,
 )
@@ -100,10 +102,12 @@ class JobService:
         op, why = _operation(operation_id), _reason(reason)
         job = await self._find(principal, job_id)
         meant = job.round if round_ is None else round_
-        done = (await self._store.jobs.cancel(job.org_id, [(job.ulid, meant)], wall_ms(), reason=why, operation_id=op))[
-            0
-        ]
-        self._after_cancel(job.org_id, [(job.ulid, done)])
+        asked = f"{job.ulid} {round_ or ''}"  # not the round that the job has by now: a repetition may come late
+        with _refusing_reuse():
+            (done,) = await self._store.jobs.cancel(
+                job.org_id, [(job.ulid, meant)], wall_ms(), reason=why, operation_id=op, asked=asked
+            )
+        self._after_cancel(job.org_id, [done])
         _raise_for_cancel(job.job_id, meant, done)
         return await self.get(principal, job_id)
 
@@ -129,15 +133,18 @@ class JobService:
             if status.final:
                 raise InvalidError("statuses", f"jobs that are {status.value} can't be cancelled")
         chosen = await self._unfinished(org, run, wanted)
+        asked = f"{run or ''} {' '.join(sorted(wanted))}"
         cancelled: list[str] = []
         detached = 0
-        for i in range(0, len(chosen), MAX_JOBS):
-            part = chosen[i : i + MAX_JOBS]
-            pairs = [(j.ulid, j.round) for j in part]
+        for i in _parts(len(chosen), op):
+            pairs = [(j.ulid, j.round) for j in chosen[i : i + MAX_JOBS]]
             part_op = f"{op}.{i}" if op else None
-            done = await self._store.jobs.cancel(org, pairs, wall_ms(), reason=why, operation_id=part_op, run_id=run)
-            self._after_cancel(org, list(zip((j.ulid for j in part), done, strict=True)))
-            cancelled += [j.ulid for j, d in zip(part, done, strict=True) if d.word is CancelWord.CANCELLED]
+            with _refusing_reuse():
+                done = await self._store.jobs.cancel(
+                    org, pairs, wall_ms(), reason=why, operation_id=part_op, asked=asked, run_id=run
+                )
+            self._after_cancel(org, done)
+            cancelled += [d.ulid for d in done if d.word is CancelWord.CANCELLED]
             detached += sum(d.word is CancelWord.DETACHED for d in done)
         jobs = [j for j in await self._store.reads.get(org, cancelled) if j is not None]
         return jobs, detached
@@ -159,14 +166,14 @@ class JobService:
                     break
         return found
 
-    def _after_cancel(self, org_id: str, rows: list[tuple[str, Cancelled]]) -> None:
-        for ulid, done in rows:
+    def _after_cancel(self, org_id: str, rows: Sequence[Cancelled]) -> None:
+        for done in rows:
             if done.word is not CancelWord.CANCELLED:
                 continue
             if done.target is not None:
                 self._telemetry.finished[Outcome.CANCELLED.value, done.target.value] += 1
             if self._log_transitions:
-                log.info("job_cancelled", job_id=f"{org_id}~{ulid}", round=done.round, agent_id=done.agent_id)
+                log.info("job_cancelled", job_id=f"{org_id}~{done.ulid}", round=done.round, agent_id=done.agent_id)
             if done.agent_id and done.token and not self._revoke(done.agent_id, done.token, "cancelled"):
                 self._hub.hint(f"revoke {done.agent_id} {done.token}")
         self._hub.changed(org_id)
@@ -183,7 +190,10 @@ class JobService:
         now = wall_ms()
         meant = job.round if round_ is None else round_
         row = (job.ulid, meant, _deadline(job, now))
-        done = (await self._store.jobs.retry(job.org_id, [row], now, operation_id=op))[0]
+        with _refusing_reuse():
+            (done,) = await self._store.jobs.retry(
+                job.org_id, [row], now, operation_id=op, asked=f"{job.ulid} {round_ or ''}"
+            )
         _raise_for_retry(job, meant, done)
         await self._after_retry(job.org_id)
         return await self.get(principal, job_id)
@@ -200,11 +210,14 @@ class JobService:
         chosen = await self._unfinished(org, run, wanted)
         started: list[str] = []
         now = wall_ms()
-        for i in range(0, len(chosen), MAX_JOBS):
-            part = chosen[i : i + MAX_JOBS]
-            rows = [(j.ulid, j.round, _deadline(j, now)) for j in part]
-            done = await self._store.jobs.retry(org, rows, now, operation_id=f"{op}.{i}" if op else None)
-            started += [j.ulid for j, d in zip(part, done, strict=True) if d.word is RetryWord.QUEUED]
+        for i in _parts(len(chosen), op):
+            rows = [(j.ulid, j.round, _deadline(j, now)) for j in chosen[i : i + MAX_JOBS]]
+            part_op = f"{op}.{i}" if op else None
+            with _refusing_reuse():
+                done = await self._store.jobs.retry(
+                    org, rows, now, operation_id=part_op, asked=f"{run} {' '.join(sorted(wanted))}"
+                )
+            started += [d.ulid for d in done if d.word is RetryWord.QUEUED]
         await self._after_retry(org)
         return [j for j in await self._store.reads.get(org, started) if j is not None]
 
@@ -212,6 +225,23 @@ class JobService:
         await self._store.mark_active(org_id)
         self._hub.work(org_id)
         self._hub.changed(org_id)
+
+
+def _parts(count: int, operation_id: str | None) -> range:
+    """Where the parts of a call begin. One with an operation id has a first part also when nothing is left to do:
+    it may be a repetition, which gets the first answer."""
+    return range(0, max(count, 1 if operation_id else 0), MAX_JOBS)
+
+
+@contextmanager
+def _refusing_reuse() -> Iterator[None]:
+    """Tells a caller that the operation id was used for something else."""
+    try:
+        yield
+    except OperationReusedError:
+        raise InvalidError(
+            "operation_id", "was used for another request a short time ago; make a new one for each request"
+        ) from None
 
 
 def _deadline(job: Job, now: int) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Status
@@ -13,6 +13,7 @@ from qgjob_coordinator.store.snapshots import OrgSnapshot, decode
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
+    OperationReusedError,
     Retried,
     RetryWord,
     SubmitConflictError,
@@ -106,24 +107,30 @@ class JobStore:
         *,
         reason: str,
         operation_id: str | None = None,
+        asked: str = "",
         run_id: str | None = None,
     ) -> list[Cancelled]:
-        """Cancels (ulid, round meant or None) pairs; with `run_id`, takes them off that run first."""
+        """Cancels (ulid, round meant or None) pairs; with `run_id`, takes them off that run first.
+
+        An operation that is repeated within its time gets the rows of the first time, whatever jobs it names now:
+        `asked` says what it is for. Raises OperationReusedError when its id was used with another `asked`.
+        """
         error = _own_error(JobError(ErrorClass.CANCELLED, reason))
-        args: list[Arg] = [now, operation_id or "", keys.OPERATION_TTL_MS, run_id or "", error]
+        args: list[Arg] = [now, *_operation(operation_id, asked), run_id or "", error]
         for ulid, round_ in jobs:
             args += (ulid, "" if round_ is None else round_)
-        reply = await self._runner.run("cancel", keys.org(org_id), args)
+        reply = _first(await self._runner.run("cancel", keys.org(org_id), args), operation_id)
         return [
             Cancelled(
-                CancelWord(reply[i]),
-                _status(reply[i + 1]),
-                int(reply[i + 2]) if reply[i + 2] else None,
-                reply[i + 3] or None,
-                reply[i + 4] or None,
-                codec.LETTER_TARGET.get(reply[i + 5]),
+                ulid,
+                CancelWord(word),
+                _status(letter),
+                int(round_) if round_ else None,
+                agent or None,
+                token or None,
+                codec.LETTER_TARGET.get(target),
             )
-            for i in range(0, len(reply), 6)
+            for ulid, word, letter, round_, agent, token, target in _rows(reply, 7)
         ]
 
     async def retry(
@@ -133,20 +140,19 @@ class JobStore:
         now: int,
         *,
         operation_id: str | None = None,
+        asked: str = "",
     ) -> list[Retried]:
-        """Starts a new round of (ulid, round meant, queue deadline or None in ms) triples."""
-        args: list[Arg] = [now, operation_id or "", keys.OPERATION_TTL_MS]
+        """Starts a new round of (ulid, round meant, queue deadline or None in ms) triples.
+
+        `operation_id`, `asked` and errors as in `cancel`.
+        """
+        args: list[Arg] = [now, *_operation(operation_id, asked)]
         for ulid, round_, deadline in jobs:
             args += (ulid, round_, "" if deadline is None else deadline)
-        reply = await self._runner.run("retry", keys.org(org_id), args)
+        reply = _first(await self._runner.run("retry", keys.org(org_id), args), operation_id)
         return [
-            Retried(
-                RetryWord(reply[i]),
-                _status(reply[i + 1]),
-                int(reply[i + 2]) if reply[i + 2] else None,
-                reply[i + 3] or None,
-            )
-            for i in range(0, len(reply), 4)
+            Retried(ulid, RetryWord(word), _status(letter), int(round_) if round_ else None, equal or None)
+            for ulid, word, letter, round_, equal in _rows(reply, 5)
         ]
 
     async def promote(self, org_id: str, now: int, limit: int = MAX_JOBS) -> int:
@@ -169,6 +175,21 @@ class JobStore:
         args: list[Arg] = [finished_before, codec.STATUS_LETTER[status], highest, skip, limit]
         looked, removed = await self._runner.run("retire", keys.org(org_id), args)
         return int(looked), int(removed)
+
+
+def _operation(operation_id: str | None, asked: str) -> tuple[Arg, ...]:
+    return operation_id or "", codec.digest_key(asked), keys.OPERATION_TTL_MS
+
+
+def _first(reply: Sequence[str], operation_id: str | None) -> Sequence[str]:
+    """The reply, unless the operation id was used for something else."""
+    if operation_id is not None and list(reply) == ["REUSED"]:
+        raise OperationReusedError(operation_id)
+    return reply
+
+
+def _rows(flat: Sequence[str], width: int) -> Iterator[Sequence[str]]:
+    return (flat[i : i + width] for i in range(0, len(flat), width))
 
 
 def _own_error(error: JobError) -> str:

@@ -20,7 +20,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | dd                | hash   | fingerprint -> ulid of the equal unfinished job               | verdict |
 | al:<ulid>         | string | proposed id -> id of the job that was returned instead        | 24 h |
 | ik:<digest>       | string | idempotency key -> ulid, or `ulid status` as a tombstone      | 24 h |
-| op:<operation_id> | string | first answer of a cancel or retry                             | 10 min |
+| op:<kind>:<id>    | string | kind cancel or retry: digest of what was asked, first answer  | 10 min |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |

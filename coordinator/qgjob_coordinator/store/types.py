@@ -39,6 +39,14 @@ class SubmitConflictError(Exception):
         self.index = index
 
 
+class OperationReusedError(Exception):
+    """The operation id was used for something else within its time. Nothing was changed."""
+
+    def __init__(self, operation_id: str) -> None:
+        super().__init__(operation_id)
+        self.operation_id = operation_id
+
+
 class ClaimWord(StrEnum):
     """Whether a device got its batch."""
 
@@ -165,6 +173,7 @@ class CancelWord(StrEnum):
 class Cancelled:
     """What a cancel did; `agent_id` and `token` name the lease to revoke."""
 
+    ulid: str
     word: CancelWord
     status: Status | None
     round: int | None
@@ -187,6 +196,7 @@ class RetryWord(StrEnum):
 class Retried:
     """What a manual retry did; `equal` names the unfinished job that stands in the way."""
 
+    ulid: str
     word: RetryWord
     status: Status | None
     round: int | None

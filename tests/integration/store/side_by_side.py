@@ -14,7 +14,7 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.snapshot import CLASS_SCORE, Head
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import SessionRow, SubmitConflictError
+from qgjob_coordinator.store.types import OperationReusedError, SessionRow, SubmitConflictError
 from tests.fakes.fleet_model import FleetModel
 from tests.fakes.store_audit import audit
 from tests.fakes.store_model import ORDER_EPOCH_MS, GroupKey, ModelJob, OrgModel, gid_of
@@ -72,6 +72,8 @@ class SideBySide:
             return getattr(target, call.name)(*args, **dict(call.options))
         except SubmitConflictError as e:
             return ("CONFLICT", e.index)
+        except OperationReusedError as e:
+            return ("REUSED", e.operation_id)
 
     def _on_store(self, call: Call) -> Any:
         async def run() -> Any:
@@ -88,6 +90,8 @@ class SideBySide:
             return self._runner.run(run())
         except SubmitConflictError as e:
             return ("CONFLICT", e.index)
+        except OperationReusedError as e:
+            return ("REUSED", e.operation_id)
 
     def _orders(self, now: int, count: int) -> range:
         """The orders that the store is to give: by time, and never one twice."""

@@ -43,6 +43,8 @@ orgs = st.sampled_from(("acme", "acme", "acme", "globex"))
 agents = st.sampled_from(AGENTS)
 skews = st.sampled_from((0, 0, 0, -1500, 1500))
 shares = st.sampled_from((0.0, 0.25, 0.9999999, 1.0, 0.1 + 0.2))
+operations = st.sampled_from(((None, ""), (None, ""), (None, ""), ("op-1", "this"), ("op-1", "that"), ("op-2", "")))
+"""Ids, which a careless caller uses twice, and what they are for."""
 maybe_number = st.none() | st.integers(0, 3)
 
 specs = st.builds(
@@ -192,28 +194,32 @@ class StoreMachine(RuleBasedStateMachine):
         org_id=orgs,
         n=st.lists(pick, min_size=1, max_size=3),
         round_=st.sampled_from((None, 0, 0, -1, 1)),
-        operation=st.sampled_from((None, None, "cancel-1", "cancel-2")),
+        operation=operations,
         run_id=st.sampled_from((None, None, "run-1", "run-2")),
     )
-    def cancel(self, org_id: str, n: list[int], round_: int | None, operation: str | None, run_id: str | None) -> None:
+    def cancel(
+        self, org_id: str, n: list[int], round_: int | None, operation: tuple[str | None, str], run_id: str | None
+    ) -> None:
         jobs = [self._job(org_id, i) for i in n]
         meant = [(j.spec.ulid, None if round_ is None else j.round + round_) for j in jobs]
-        self._do(org_id, "cancel", meant, self.now, reason="by hand", operation_id=operation, run_id=run_id)
+        op, asked = operation
+        self._do(org_id, "cancel", meant, self.now, reason="by hand", operation_id=op, asked=asked, run_id=run_id)
 
     @step(
         org_id=orgs,
         n=st.lists(pick, min_size=1, max_size=2),
         round_=st.sampled_from((0, 0, 0, -1, 1)),
-        operation=st.sampled_from((None, None, "retry-1")),
+        operation=operations,
         wait=st.sampled_from((None, 4000)),
     )
-    def retry(self, org_id: str, n: list[int], round_: int, operation: str | None, wait: int | None) -> None:
+    def retry(
+        self, org_id: str, n: list[int], round_: int, operation: tuple[str | None, str], wait: int | None
+    ) -> None:
         over = [j for j in self.both.orgs[org_id].jobs.values() if j.status.final]
         jobs = [over[i % len(over)] if over else self._job(org_id, i) for i in n]
         deadline = None if wait is None else self.now + wait
-        self._do(
-            org_id, "retry", [(j.spec.ulid, j.round + round_, deadline) for j in jobs], self.now, operation_id=operation
-        )
+        rows = [(j.spec.ulid, j.round + round_, deadline) for j in jobs]
+        self._do(org_id, "retry", rows, self.now, operation_id=operation[0], asked=operation[1])
 
     # Coordinators.
 

@@ -1,18 +1,17 @@
 -- Cancels jobs, or takes them off a run.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 operation id or '' 3 operation ttl (ms) 4 run to leave or '' 5 error line (JSON) without the
---         round and brace; then for each job: ulid, round meant or ''
--- RETURNS for each: word (CANCELLED, ALREADY, ILLEGAL, ROUND, MISSING, DETACHED, OUTSIDE), status letter, round,
---         agent and token to revoke or '', letter of the target
+-- ARGV    1 now (ms) 2 operation id or '' 3 digest of what was asked for 4 operation ttl (ms) 5 run to leave or ''
+--         6 error line (JSON) without the round and brace; then for each job: ulid, round meant or ''
+-- RETURNS for each: ulid, word (CANCELLED, ALREADY, ILLEGAL, ROUND, MISSING, DETACHED, OUTSIDE), status letter, round,
+--         agent and token to revoke or '', letter of the target; {REUSED} when the operation id was used for another
 --!include lib/org
 --!include lib/attempt
-local now, op, run = ARGV[1], ARGV[2], ARGV[4]
-if op ~= '' then
-  local first = call('GET', P .. 'op:' .. op)
-  if first then return cjson.decode(first) end
-end
+--!include lib/operation
+local now, run = ARGV[1], ARGV[5]
+local first = first_answer('cancel', ARGV[2], ARGV[3])
+if first then return first end
 local answer = {}
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local ulid, meant = ARGV[i], ARGV[i + 1]
   local j = load(ulid)
   local word, agent, token = 'MISSING', '', ''
@@ -49,10 +48,11 @@ for i = 6, #ARGV, 2 do
         call('HSET', P .. 'j:' .. ulid, 'rv', '1', 'ar', j.r)
         later('SADD', P .. 'rv:' .. j.ag, ulid .. ' ' .. j.k)
       end
-      keep(ulid, ARGV[5] .. ',"r":' .. j.r .. '}')
+      keep(ulid, ARGV[6] .. ',"r":' .. j.r .. '}')
       verdict(j, now, 'x', 'cancelled')
     end
   end
+  answer[#answer + 1] = ulid
   answer[#answer + 1] = word
   answer[#answer + 1] = j and j.s or ''
   answer[#answer + 1] = j and j.r or ''
@@ -61,5 +61,5 @@ for i = 6, #ARGV, 2 do
   answer[#answer + 1] = j and string.sub(j.g, 1, 1) or ''
 end
 write_attempts()
-if op ~= '' then call('SET', P .. 'op:' .. op, cjson.encode(answer), 'PX', ARGV[3]) end
+keep_answer('cancel', ARGV[2], ARGV[3], answer, ARGV[4])
 return answer

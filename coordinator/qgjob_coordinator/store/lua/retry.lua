@@ -1,16 +1,17 @@
 -- Starts a new round of failed or cancelled jobs.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 operation id or '' 3 operation ttl (ms); then for each job: ulid, round meant, queue deadline or ''
--- RETURNS for each: word (QUEUED, ILLEGAL, ROUND, MISSING, EQUAL), status letter, round, the equal unfinished job or ''
+-- ARGV    1 now (ms) 2 operation id or '' 3 digest of what was asked for 4 operation ttl (ms); then for each job:
+--         ulid, round meant, queue deadline or ''
+-- RETURNS for each: ulid, word (QUEUED, ILLEGAL, ROUND, MISSING, EQUAL), status letter, round, the equal unfinished job
+--         or ''; {REUSED} when the operation id was used for another
 --!include lib/org
 --!include lib/attempt
-local now, op = ARGV[1], ARGV[2]
-if op ~= '' then
-  local first = call('GET', P .. 'op:' .. op)
-  if first then return cjson.decode(first) end
-end
+--!include lib/operation
+local now = ARGV[1]
+local first = first_answer('retry', ARGV[2], ARGV[3])
+if first then return first end
 local answer = {}
-for i = 4, #ARGV, 3 do
+for i = 5, #ARGV, 3 do
   local ulid, meant, deadline = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)
   local word, equal = 'MISSING', ''
@@ -49,11 +50,12 @@ for i = 4, #ARGV, 3 do
       j.s = 'q'
     end
   end
+  answer[#answer + 1] = ulid
   answer[#answer + 1] = word
   answer[#answer + 1] = j and j.s or ''
   answer[#answer + 1] = j and j.r or ''
   answer[#answer + 1] = equal
 end
 write_attempts()
-if op ~= '' then call('SET', P .. 'op:' .. op, cjson.encode(answer), 'PX', ARGV[3]) end
+keep_answer('retry', ARGV[2], ARGV[3], answer, ARGV[4])
 return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 
 import structlog
 
@@ -30,7 +30,7 @@ TIMER_SECONDS = 1.0
 """How long work that no wake-up announced may wait for a round."""
 STORE_PAUSE_SECONDS = 0.2
 FRUITLESS_MOST = 3
-"""Rounds in a row that may be refused everything before the next wake-up is waited for."""
+"""Rounds in a row in which an org may be refused everything before the next wake-up is waited for."""
 HEADS = 64
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
@@ -69,7 +69,7 @@ class Scheduler:
         self._look: set[str] = set()
         self._heard_since: set[str] = set()
         self._refreshed = float("-inf")
-        self._fruitless = 0
+        self._fruitless: Counter[str] = Counter()
         self._round_done = asyncio.Event()
         self._round_done.set()
         self.recent_ms: deque[float] = deque(maxlen=RECENT_PLANS)
@@ -134,8 +134,17 @@ class Scheduler:
         self._look -= {o for o, n in waiting.items() if n <= granted.get(o, 0)} - self._heard_since
         if refreshed:
             await self._prune([o.org_id for o in orgs if not o.waits])
-        self._fruitless = 0 if granted else self._fruitless + 1
-        return bool(self._look) and self._fruitless < FRUITLESS_MOST and any(waiting.values())
+        return self._worth_another(waiting, granted)
+
+    def _worth_another(self, waiting: dict[str, int], granted: dict[str, int]) -> bool:
+        """Whether some org has work left that was not refused everything a few times in a row."""
+        hopeful = False
+        for org_id, n in waiting.items():
+            self._fruitless[org_id] = 0 if granted.get(org_id) or not n else self._fruitless[org_id] + 1
+            if not self._fruitless[org_id]:
+                del self._fruitless[org_id]
+            hopeful = hopeful or (n > granted.get(org_id, 0) and self._fruitless[org_id] < FRUITLESS_MOST)
+        return hopeful
 
     async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
         """Plans and commits; jobs granted by org."""

@@ -50,6 +50,10 @@ _QUEUE_MESSAGES = 4_096
 _LOG_MESSAGES = 1_024  # logs give way long before anything else does
 
 
+_FATAL = (pb.REFUSED_REASON_VERSION, pb.REFUSED_REASON_INVALID)
+_IN_USE = (pb.REFUSED_REASON_AGENT_ID_IN_USE, pb.REFUSED_REASON_DEVICE_ID_IN_USE)
+
+
 class _NotConnectedError(Exception):
     """A try that led to no lasting session. The message says why."""
 
@@ -71,12 +75,17 @@ class Coordinators:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """One stream. `opened_at` is set by the Welcome; None in the queue means that nothing follows."""
+    """One stream. `opened_at` is set by the Welcome; None in the queue means that nothing follows.
+
+    `sent_away` is set by a coordinator that stops; `passed_over` has the kinds of messages that we do not know.
+    """
 
     epoch: int
     call: Any
     queue: asyncio.Queue[pb.ConnectRequest | None] = field(default_factory=asyncio.Queue)
     opened_at: float | None = None
+    sent_away: bool = False
+    passed_over: set[str | None] = field(default_factory=set)
 
 
 class Session:
@@ -205,7 +214,7 @@ class Session:
         if self._leaving:
             return
         self._log.warning("session_lost", epoch=epoch, coordinator=address, reason=reason)
-        if monotonic_seconds() - stream.opened_at < _SHORTEST_SESSION_SECONDS:
+        if monotonic_seconds() - stream.opened_at < _SHORTEST_SESSION_SECONDS and not stream.sent_away:
             raise _NotConnectedError(f"{address}: {reason}")
 
     async def _read(self, stream: _Stream) -> str:
@@ -233,7 +242,11 @@ class Session:
     def _take(self, stream: _Stream, message: pb.ConnectResponse) -> None:
         event = wire.event_of(message)
         if event is None:
-            self._log.warning("unknown_message", body=message.WhichOneof("body"))
+            kind = message.WhichOneof("body")
+            if kind not in stream.passed_over:
+                stream.passed_over.add(kind)
+                what_to_do = "the coordinator is newer; upgrade this agent when it suits"
+                self._log.warning("unknown_message", body=kind, epoch=stream.epoch, what_to_do=what_to_do)
             return
         if isinstance(event, Welcomed) and event.epoch == stream.epoch:
             stream.opened_at = monotonic_seconds()
@@ -242,13 +255,13 @@ class Session:
             self._send_logs()
 
     def _refused(self, stream: _Stream, refused: pb.Refused) -> str:
-        """What a refusal asks for: a higher epoch, patience, or a person."""
-        reason = pb.RefusedReason.Name(refused.reason).removeprefix("REFUSED_REASON_").lower()
+        """What a refusal asks for: a higher epoch, another coordinator, patience, or a person."""
+        reason = _word_of(refused.reason)
         self._floor = max(self._floor, refused.stored_epoch)
-        fatal = (pb.REFUSED_REASON_VERSION, pb.REFUSED_REASON_INVALID)
-        if refused.reason in fatal and stream.opened_at is None:
+        stream.sent_away = refused.reason == pb.REFUSED_REASON_GOING_AWAY
+        if refused.reason in _FATAL and stream.opened_at is None:
             raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
-        if refused.reason in (pb.REFUSED_REASON_AGENT_ID_IN_USE, pb.REFUSED_REASON_DEVICE_ID_IN_USE):
+        if refused.reason in _IN_USE:
             self._log.warning(
                 reason,
                 message=refused.message,
@@ -269,6 +282,12 @@ class Session:
                 await stream.call.write(message)
                 if self._logs:
                     self._send_logs()
+
+
+def _word_of(reason: int) -> str:
+    """A reason in words; one of a newer coordinator by its number."""
+    known = pb.RefusedReason.DESCRIPTOR.values_by_number.get(reason)
+    return f"reason {reason}" if known is None else known.name.removeprefix("REFUSED_REASON_").lower()
 
 
 async def _status(call: Any) -> str:

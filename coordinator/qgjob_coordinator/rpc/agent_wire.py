@@ -33,6 +33,7 @@ _REASON = {
     m.RefusedReason.DEVICE_ID_IN_USE: pb.REFUSED_REASON_DEVICE_ID_IN_USE,
     m.RefusedReason.VERSION: pb.REFUSED_REASON_VERSION,
     m.RefusedReason.INVALID: pb.REFUSED_REASON_INVALID,
+    m.RefusedReason.GOING_AWAY: pb.REFUSED_REASON_GOING_AWAY,
 }
 _REPORTABLE = {
     Outcome.PASSED,
@@ -93,8 +94,8 @@ def hello_in(epoch: int, h: pb.Hello) -> m.Hello:
     )
 
 
-def report_in(r: pb.Report) -> m.Report:
-    """A report. Raises InvalidError for one of an unknown kind."""
+def report_in(r: pb.Report) -> m.Report | None:
+    """A report; None for one of a kind that this coordinator does not know. Raises InvalidError."""
     org_id, _, ulid = r.job_id.partition("~")
     kind = r.WhichOneof("body")
     if kind == "started":
@@ -128,7 +129,7 @@ def report_in(r: pb.Report) -> m.Report:
         return m.DeadReport(r.report_id, org_id, ulid, r.token, cause, d.ended_at_ms, d.started)
     if kind == "progress":
         return m.ProgressReport(r.report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
-    raise InvalidError("reports", f"report {r.report_id} has no body that this coordinator knows")
+    return None
 
 
 def installed_in(i: pb.Installed) -> m.Installed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -30,6 +31,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
+        self._passed_over: weakref.WeakSet[LiveSession] = weakref.WeakSet()  # those whose agents are newer
 
     async def Connect(  # type: ignore[override]  # noqa: N802 - writes to the context instead of yielding
         self, request_iterator: AsyncIterator[pb.ConnectRequest], context: Context
@@ -110,6 +112,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 return
 
     async def _read(self, live: LiveSession, context: Context) -> None:
+        """Takes what comes until the stream ends."""
         epoch = live.session.epoch
         while True:
             message: Any = await context.read()
@@ -119,14 +122,26 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 continue
             kind = message.WhichOneof("body")
             if kind == "reports":
-                live.reports([agent_wire.report_in(r) for r in message.reports.reports])
+                reports = [x for r in message.reports.reports if (x := agent_wire.report_in(r)) is not None]
+                if len(reports) < len(message.reports.reports):
+                    self._pass_over(live, "report")
+                live.reports(reports)
+            elif kind is None:
+                self._pass_over(live, "message")
             elif kind == "bye":
                 log.info("agent_leaves", agent_id=live.session.agent_id, reason=message.bye.reason)
                 return
             else:
                 await self._other(live, kind, message)
 
-    async def _other(self, live: LiveSession, kind: str | None, message: pb.ConnectRequest) -> None:
+    def _pass_over(self, live: LiveSession, what: str) -> None:
+        """A kind that a newer agent has: the rest of what it says is understood, and said once is enough."""
+        if live not in self._passed_over:
+            self._passed_over.add(live)
+            what_to_do = "the agent is newer; upgrade this coordinator"
+            log.warning("unknown_message", agent_id=live.session.agent_id, what=what, what_to_do=what_to_do)
+
+    async def _other(self, live: LiveSession, kind: str, message: pb.ConnectRequest) -> None:
         """Messages that are rare. A store that is away delays them: the stream backs up, nothing is lost."""
         while True:
             try:
@@ -147,7 +162,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 elif kind == "recall_answer":
                     await live.recalled(message.recall_answer.recall_id, list(message.recall_answer.released))
                 else:
-                    raise InvalidError("body", "is empty or of a newer protocol version")
+                    self._pass_over(live, kind)
             except StoreUnavailableError as e:
                 if kind == "heartbeat":
                     log.warning("heartbeat_not_stored", agent_id=live.session.agent_id, error=e.message)

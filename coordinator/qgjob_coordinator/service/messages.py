@@ -198,6 +198,7 @@ class RefusedReason(Enum):
     DEVICE_ID_IN_USE = "device_id_in_use"
     VERSION = "version"
     INVALID = "invalid"
+    GOING_AWAY = "going_away"
 
 
 @dataclass(frozen=True, slots=True)

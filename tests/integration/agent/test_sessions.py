@@ -264,3 +264,47 @@ async def test_check_says_what_would_run(tmp_path: Path) -> None:
     await agent.start("--check")
     assert await agent.exit_code() == 0
     assert agent.said() == "ok: agent agent-1, 2 devices, runner simulated\n"
+
+
+async def test_an_agent_that_is_sent_away_comes_back_at_once_and_each_time(tmp_path: Path) -> None:
+    async with (
+        CoordinatorStub() as stopping,
+        CoordinatorStub() as staying,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=f"{stopping.address},{staying.address}") as agent,
+    ):
+        for number in range(1, 5):
+            for stub in (stopping, staying):
+                session = await stub.session(number)
+                session.send(refused=pb.Refused(reason=pb.REFUSED_REASON_GOING_AWAY, message="stops"))
+                session.end()
+        assert (await stopping.session(5)).epoch == 9
+        assert "not_connected" not in agent.said()
+        assert "refused, going_away: stops" in agent.said()
+
+
+async def test_a_coordinator_that_stops_before_the_welcome_is_no_reason_to_end(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub:
+        stub.refuse = lambda _hello: (
+            pb.Refused(reason=pb.REFUSED_REASON_GOING_AWAY, message="stops") if len(stub.sessions) == 1 else None
+        )
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+            await stub.session(2)
+            await agent.says("session_opened")
+
+
+async def test_messages_of_a_newer_coordinator_are_passed_over_and_said_once(tmp_path: Path) -> None:
+    unheard_of = pb.ConnectResponse.FromString(b"\xfa\x01\x00")  # a body of number 31
+    async with (
+        CoordinatorStub() as stub,
+        AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent,
+    ):
+        session = await stub.session()
+        for _ in range(3):
+            session.outbox.put_nowait(unheard_of)
+        session.assign(assignment("t1"))
+        await session.report("t1", "finished")
+        assert agent.said().count("unknown_message") == 1
+        session.send(refused=pb.Refused(reason=77, message="a reason of tomorrow"))  # type: ignore[arg-type]
+        session.end()
+        await stub.session(2)
+        assert "refused, reason 77: a reason of tomorrow" in agent.said()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import structlog
 
@@ -18,14 +19,23 @@ log = structlog.get_logger(__name__)
 
 
 class Occupants:
-    """Collects changes of one session's devices and writes them together."""
+    """Collects changes of one session's devices and writes them together; what the store refuses is written later."""
 
     def __init__(self, session: Session, store: Store) -> None:
         self._session = session
         self._store = store
         self._touched: set[str] = set()
         self._installed: dict[str, tuple[tuple[str, str], int]] = {}
+        # What was sent and not confirmed. By its time the store knows it again and counts installs once.
+        self._sent: list[Occupancy] | None = None
+        self._sent_at = 0
+        self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is left to write."""
+        return self._task is None
 
     def touch(self, device_id: str) -> None:
         """The device's current job changed."""
@@ -41,17 +51,37 @@ class Occupants:
 
     async def _run(self) -> None:
         try:
-            while self._touched or self._installed:
-                touched, self._touched = self._touched, set()
-                installed, self._installed = self._installed, {}
-                rows = [self._row(d, installed.get(d)) for d in sorted(touched | set(installed))]
-                try:
-                    await self._store.fleet.occupy(self._session.agent_id, self._session.epoch, rows, wall_ms())
-                except StoreUnavailableError as e:
-                    log.debug("occupancy_not_written", agent_id=self._session.agent_id, error=e.message)
-                await asyncio.sleep(PAUSE_SECONDS)
+            while self._due():
+                last = self._closing.is_set()
+                if not await self._write() and last:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE_SECONDS):
+                        await self._closing.wait()
+        except Exception:
+            self._sent = None  # it would fail again
+            log.exception("occupancy_failed", agent_id=self._session.agent_id)
         finally:
             self._task = None
+
+    def _due(self) -> bool:
+        return bool(self._sent or self._touched or self._installed)
+
+    async def _write(self) -> bool:
+        """One batch: the one that failed before, else what came since. False when the store is away."""
+        if self._sent is None:
+            touched, self._touched = self._touched, set()
+            installed, self._installed = self._installed, {}
+            rows = [self._row(d, installed.get(d)) for d in sorted(touched | set(installed))]
+            self._sent_at = max(self._sent_at + 1, wall_ms())
+            self._sent = rows
+        try:
+            await self._store.fleet.occupy(self._session.agent_id, self._session.epoch, self._sent, self._sent_at)
+        except StoreUnavailableError as e:
+            log.debug("occupancy_not_written", agent_id=self._session.agent_id, error=e.message)
+            return False
+        self._sent = None
+        return True
 
     def _row(self, device_id: str, installed: tuple[tuple[str, str], int] | None) -> Occupancy:
         slot = self._session.slots.get(device_id)
@@ -61,7 +91,7 @@ class Occupants:
         return Occupancy(device_id, job_id, what, done)
 
     async def close(self) -> None:
-        """Stops writing."""
+        """Writes what is left, unless the store is away, and stops."""
+        self._closing.set()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task

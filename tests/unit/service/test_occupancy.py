@@ -1,0 +1,135 @@
+"""What a session's devices do reaches the store, also when the store was away meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import DeviceState, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.service import occupancy
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.occupancy import Occupants
+from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.store import Store
+from tests.fakes import scenes
+
+LEASE = Lease("acme", "01JZZZZZZZZZZZZZZZZZZZZZZZ", "t1", "g", scenes.DEVICE, 1)
+INSTALLED = ("acme", "v1")
+
+
+@pytest.fixture(autouse=True)
+def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(occupancy, "PAUSE_SECONDS", 0.001)
+
+
+@pytest.fixture
+async def session(store: Store) -> Session:
+    """A session with one device that holds nothing."""
+    await scenes.open_session(store)
+    info = DeviceInfo(device_id=scenes.DEVICE, udid="u-1", target=Target.EMULATOR, platform="android")
+    await store.fleet.inventory(scenes.AGENT, 1, [info], (), wall_ms(), complete=True)
+    opened = Session(scenes.AGENT, 1, 4, store, Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000))
+    opened.show(info)
+    return opened
+
+
+class Failing:
+    """`occupy` that does its work or not, and fails for `times` calls; `tried` is set by every call."""
+
+    def __init__(self, store: Store, times: int, *, written: bool, error: Exception | None = None) -> None:
+        self._occupy = store.fleet.occupy
+        self._left = times
+        self._written = written
+        self._error = error or StoreUnavailableError("the store is away")
+        self.tried = asyncio.Event()
+
+    async def __call__(self, agent_id: str, epoch: int, rows: Sequence[Occupancy], now: int) -> bool:
+        self._left -= 1
+        self.tried.set()
+        if self._left < 0:
+            return await self._occupy(agent_id, epoch, rows, now)
+        if self._written:
+            await self._occupy(agent_id, epoch, rows, now)
+        raise self._error
+
+
+async def written(occupants: Occupants) -> None:
+    """Waits until nothing is left to write."""
+    async with asyncio.timeout(10):
+        while not occupants.idle:  # noqa: ASYNC110 - it sets no event
+            await asyncio.sleep(occupancy.PAUSE_SECONDS)
+
+
+async def device(store: Store) -> tuple[str | None, int, DeviceState]:
+    (found,) = await FleetReader(store).devices()
+    return found.current_job_id, found.installs, found.state
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["not written", "reply lost"])
+async def test_what_the_store_refused_is_written_later_and_counted_once(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    occupants = Occupants(session, store)
+    session.take(LEASE)
+    occupants.touch(scenes.DEVICE)
+    await written(occupants)
+    assert (await device(store))[2] is DeviceState.BUSY
+    monkeypatch.setattr(store.fleet, "occupy", Failing(store, 2, written=kept))
+    session.drop(LEASE.token)
+    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    await written(occupants)
+    assert await device(store) == (None, 1, DeviceState.IDLE)
+
+
+async def test_what_came_during_a_failure_follows_it(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupants = Occupants(session, store)
+    failing = Failing(store, 1, written=False)
+    monkeypatch.setattr(store.fleet, "occupy", failing)
+    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    await failing.tried.wait()
+    session.take(LEASE)
+    occupants.installed(scenes.DEVICE, INSTALLED, 2)
+    await written(occupants)
+    assert await device(store) == ("acme~01JZZZZZZZZZZZZZZZZZZZZZZZ", 3, DeviceState.BUSY)
+
+
+async def test_closing_writes_what_is_left(store: Store, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    occupants = Occupants(session, store)
+    failing = Failing(store, 1, written=True)
+    monkeypatch.setattr(store.fleet, "occupy", failing)
+    monkeypatch.setattr(occupancy, "PAUSE_SECONDS", 3600.0)
+    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    await failing.tried.wait()
+    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    async with asyncio.timeout(10):
+        await occupants.close()
+    assert await device(store) == (None, 2, DeviceState.IDLE)
+
+
+async def test_closing_does_not_wait_for_a_store_that_is_away(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupants = Occupants(session, store)
+    monkeypatch.setattr(store.fleet, "occupy", Failing(store, 1_000, written=False))
+    occupants.touch(scenes.DEVICE)
+    async with asyncio.timeout(10):
+        await occupants.close()
+
+
+async def test_a_bug_is_told(store: Store, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    occupants = Occupants(session, store)
+    monkeypatch.setattr(store.fleet, "occupy", Failing(store, 1, written=False, error=ValueError("a bug")))
+    with capture_logs() as lines:
+        occupants.touch(scenes.DEVICE)
+        await written(occupants)
+    assert [(line["event"], line["log_level"]) for line in lines] == [("occupancy_failed", "error")]

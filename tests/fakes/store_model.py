@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
@@ -180,7 +180,7 @@ class OrgModel:
     org_id: str
     rules: RetryRules = field(default_factory=RetryRules)
     jobs: dict[str, ModelJob] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
+    aliases: dict[str, tuple[str, JobSpec]] = field(default_factory=dict)  # job returned instead, what was sent
     keyed: dict[str, str] = field(default_factory=dict)
     tombstones: dict[str, str] = field(default_factory=dict)
     operations: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)  # what was asked, first answer
@@ -225,12 +225,15 @@ class OrgModel:
 
     def _submit(self, index: int, spec: JobSpec, own_id: bool, order: int, now: int) -> Submitted:
         if spec.ulid in self.jobs:
-            if self.jobs[spec.ulid].spec != spec:
+            if _content(self.jobs[spec.ulid].spec) != _content(spec):
                 raise SubmitConflictError(index)
             return Submitted(SubmitWord.REPLAYED, spec.ulid)
         if spec.ulid in self.aliases:
             # A late replay: what it asked for was done when it came first.
-            return Submitted(SubmitWord.DEDUP, self.aliases[spec.ulid])
+            returned, sent = self.aliases[spec.ulid]
+            if _content(sent) != _content(spec):
+                raise SubmitConflictError(index)
+            return Submitted(SubmitWord.DEDUP, returned)
         if spec.idempotency_key is not None and spec.idempotency_key in self.keyed:
             first = self.keyed[spec.idempotency_key]
             return Submitted(SubmitWord.KEYED, first, None, self.tombstones.get(spec.idempotency_key))
@@ -238,7 +241,7 @@ class OrgModel:
         if equal is not None:
             self._merge(equal, spec, now)
             if own_id:
-                self.aliases[spec.ulid] = equal.spec.ulid
+                self.aliases[spec.ulid] = (equal.spec.ulid, spec)
             return Submitted(SubmitWord.DEDUP, equal.spec.ulid)
         self._accept(spec, order, now)
         return Submitted(SubmitWord.NEW, spec.ulid, order)
@@ -613,6 +616,15 @@ def _identity(spec: JobSpec) -> tuple[object, ...]:
     """Equal for jobs that are equal."""
     env = tuple(sorted(spec.env.items()))
     return spec.app_version_id, spec.test_path, spec.target, spec.requirements, env
+
+
+def _content(spec: JobSpec) -> JobSpec:
+    """What the caller sent: another default than the first time is no other content."""
+    return replace(
+        spec,
+        priority=spec.priority if spec.own_priority else Priority.LOW,
+        max_retries=spec.max_retries if spec.own_max_retries else 0,
+    )
 
 
 def _ended(job: ModelJob, token: str) -> bool:

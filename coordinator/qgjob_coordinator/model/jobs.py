@@ -26,7 +26,10 @@ ANY_DEVICE = Requirements()
 
 @dataclass(slots=True)
 class JobSpec:
-    """A submission after validation, with all defaults filled in; immutable for the job's life."""
+    """A submission after validation, with all defaults filled in; immutable for the job's life.
+
+    `own_...` False: that value is a default, which the caller did not send.
+    """
 
     org_id: str
     ulid: str
@@ -44,6 +47,8 @@ class JobSpec:
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None
     no_dedup: bool = False
+    own_priority: bool = True
+    own_max_retries: bool = True
 
     @property
     def job_id(self) -> str:

@@ -91,6 +91,8 @@ def admit(s: Submission, defaults: Defaults, now: int) -> tuple[JobSpec, bool]:
         target=s.target or defaults.target,
         max_retries=defaults.max_retries,
         no_dedup=s.no_dedup,
+        own_priority=s.priority is not None,
+        own_max_retries=s.max_retries is not None,
     )
     _options(s, spec, now)
     return spec, own

@@ -108,7 +108,7 @@ def encode_spec(spec: JobSpec) -> str:
 
 
 def content_hash(spec: JobSpec, sig: str) -> str:
-    """Equal for a repeated submission of the same job.
+    """Equal for a repeated submission of the same job, also when the coordinator's defaults changed in between.
 
     Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements and
     environment; the org is the key's).
@@ -117,8 +117,8 @@ def content_hash(spec: JobSpec, sig: str) -> str:
     equal = f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}"
     labels = _dumps(dict(spec.labels)) if spec.labels else ""
     return _digest(equal, 12) + _digest_of_rest(
-        spec.priority,
-        spec.max_retries,
+        spec.priority if spec.own_priority else None,
+        spec.max_retries if spec.own_max_retries else None,
         spec.run_id,
         spec.idempotency_key,
         spec.not_before,

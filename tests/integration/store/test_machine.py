@@ -65,6 +65,8 @@ specs = st.builds(
     timeout_ms=st.sampled_from((None, 60_000)),
     queue_timeout_ms=st.sampled_from((None, None, 3000, 20_000)),
     no_dedup=st.sampled_from((False, False, True)),
+    own_priority=st.booleans(),
+    own_max_retries=st.booleans(),
 )
 results = st.none() | st.builds(TestResult, passed=st.integers(0, 9), summary=st.sampled_from(("", 'all "good"\n')))
 ways_to_end = st.sampled_from((*CHARGES.items(), (Outcome.PASSED, None), (Outcome.DEVICE_ERROR, Charge.FINAL)))

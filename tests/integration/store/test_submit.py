@@ -22,7 +22,7 @@ async def test_a_late_replay_of_a_deduplicated_submit_does_not_put_the_job_back_
 
 async def test_an_id_that_was_deduplicated_makes_no_job_later_in_the_same_call(store: Store) -> None:
     first, equal = spec(1), spec(2, test_path=spec(1).test_path)
-    answers = await scenes.submit(store, first, equal, spec(2))
+    answers = await scenes.submit(store, first, equal, equal)
     assert [(s.word, s.ulid) for s in answers] == [("NEW", first.ulid), ("DEDUP", first.ulid), ("DEDUP", first.ulid)]
 
 
@@ -32,6 +32,27 @@ async def test_an_id_with_another_content_is_a_conflict_and_changes_nothing(stor
         await scenes.submit(store, spec(2), spec(3), spec(1, priority=Priority.HIGH))
     assert e.value.index == 2
     assert await store.reads.get("acme", [spec(2).ulid, spec(3).ulid]) == [None, None]
+
+
+@pytest.mark.parametrize("changes", [{"test_path": "other.spec.ts"}, {"priority": Priority.HIGH}], ids=str)
+async def test_an_id_that_was_deduplicated_is_not_free_for_another_content(
+    store: Store, changes: dict[str, object]
+) -> None:
+    equal = {"test_path": spec(1).test_path}
+    await scenes.submit(store, spec(1), spec(2, **equal))
+    with pytest.raises(SubmitConflictError) as e:
+        await scenes.submit(store, spec(3), spec(2, **equal | changes))
+    assert e.value.index == 1
+    with pytest.raises(SubmitConflictError):
+        await scenes.submit(store, spec(4), spec(5, test_path=spec(4).test_path), spec(5, **changes))
+    assert (await scenes.get(store, spec(2, **equal))).ulid == spec(1).ulid
+
+
+async def test_other_defaults_than_the_first_time_are_no_conflict(store: Store) -> None:
+    left_out = {"own_priority": False, "own_max_retries": False}
+    await scenes.submit(store, spec(1, **left_out))
+    again = spec(1, **left_out, priority=Priority.HIGH, max_retries=9)
+    assert [s.word for s in await scenes.submit(store, again)] == ["REPLAYED"]
 
 
 async def test_an_equal_job_gets_the_higher_priority_and_moves_up_its_queue(store: Store) -> None:

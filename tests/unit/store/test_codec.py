@@ -151,6 +151,12 @@ def test_the_rest_of_a_submission_changes_the_content_and_not_the_fingerprint(ch
     assert hash_of(spec(**change))[:FINGERPRINT] == hash_of(spec())[:FINGERPRINT]
 
 
+def test_what_the_caller_left_to_the_defaults_is_no_content() -> None:
+    first = spec(own_priority=False, own_max_retries=False)
+    again = spec(own_priority=False, own_max_retries=False, priority=Priority.HIGH, max_retries=9)
+    assert hash_of(first) == hash_of(again) != hash_of(spec())
+
+
 def test_all_contents_differ_from_each_other() -> None:
     hashes = [hash_of(spec(**change)) for change in (*IDENTITY, *CONTENT)]
     assert len(set(hashes)) == len(hashes)

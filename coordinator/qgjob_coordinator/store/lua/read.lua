@@ -11,7 +11,7 @@ for i = 1, #ARGV do
   if #fields == 0 then
     local alias = call('GET', P .. 'al:' .. ulid)
     if alias then
-      ulid = alias
+      ulid = string.match(alias, '^%S+')
       fields = call('HGETALL', P .. 'j:' .. ulid)
     end
   end

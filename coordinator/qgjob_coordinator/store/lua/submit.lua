@@ -28,9 +28,10 @@ for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], prints[i], ARGV[b + 3]
   local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
-  local alias = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil
+  local alias, alias_hash = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil, nil
+  if alias then alias, alias_hash = string.match(alias, '^(%S+) (%S+)$') end
   local first = ik ~= '' and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
-  if known and known ~= hash then return { 'CONFLICT', i } end
+  if (known or alias_hash or hash) ~= hash then return { 'CONFLICT', i } end
   if known then
     word[i], who[i], all_new = 'REPLAYED', ulid, false
   elseif alias then
@@ -39,7 +40,7 @@ for i = 1, jobs do
     word[i], who[i], all_new = 'KEYED', first, false
   elseif print ~= '' and (holders[i] or printed[print]) then
     word[i], who[i], all_new = 'DEDUP', holders[i] or printed[print], false
-    if ARGV[b + 12] == '1' then aliased[ulid] = who[i] end
+    if ARGV[b + 12] == '1' then aliased[ulid] = who[i] .. ' ' .. hash end
   else
     word[i], who[i] = 'NEW', ulid
     here[ulid] = hash
@@ -138,7 +139,7 @@ for i = 1, jobs do
         event(ulid, version, v[1], num(v[9]), nil, nil, nil)
       end
     end
-    if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid, 'PX', alias_ttl) end
+    if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end
   end
   -- An alias is a late replay: what it asked for was done when it came first.
   answer[#answer + 1] = word[i] == 'ALIAS' and 'DEDUP' or word[i]

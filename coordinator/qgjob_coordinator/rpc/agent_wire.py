@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
@@ -11,6 +13,20 @@ from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.wire import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.service import messages as m
 from qgjob_proto.v1 import agent_pb2 as pb
+
+ASSIGN_MOST = 100
+"""Assignments in one message."""
+ASSIGN_BYTES = 512 * 1024
+"""Size of one Assign, unless a single job is larger."""
+WITHOUT_ENV_BYTES = 2 * 1024
+"""At most so large are an assignment's ids, path and numbers."""
+ENTRY_BYTES = 12
+"""Tags and lengths of one entry of a map, at most."""
+ACKS_MOST = 1_000
+"""Acknowledgements in one message."""
+
+Single = m.HeartbeatAck | m.Revoke | m.Welcome | m.Recall | m.Refused
+"""Messages that are written one by one."""
 
 _PHASE = {1: Phase.UNSTARTED, 2: Phase.RUNNING, 3: Phase.SPOOLED}
 _CAUSE = {
@@ -143,44 +159,15 @@ def health_in(number: int) -> DeviceHealth:
     return _HEALTH.get(number, DeviceHealth.UNKNOWN)
 
 
-def _add(out: pb.Assign, message: m.Assign) -> None:
-    """Made in place: a message that is made first and added then is copied."""
-    add = out.assignments.add
-    for batch in message.batches:
-        for g in batch.grants:
-            spec: dict[str, Any] = g.spec
-            added = add(
-                job_id=f"{batch.org_id}~{g.ulid}",
-                token=g.token,
-                attempt=g.attempt,
-                round=g.round,
-                device_id=batch.device_id,
-                org_id=batch.org_id,
-                app_version_id=spec["a"],
-                test_path=spec["p"],
-                target=TARGET[spec["g"]],
-                timeout_ms=spec.get("t", message.timeout_ms),
-                silence_timeout_ms=message.silence_timeout_ms,
-            )
-            if "e" in spec:
-                added.env.update(spec["e"])
-
-
 def refused_out(r: m.Refused) -> pb.Refused:
     """A refusal."""
     return pb.Refused(reason=_REASON[r.reason], message=r.message, stored_epoch=r.stored_epoch)
 
 
-def down(epoch: int, message: m.Down) -> pb.ConnectResponse:
-    """A message to the agent."""
+def down(epoch: int, message: Single) -> pb.ConnectResponse:
+    """A message that goes alone. What it lists was shown by the agent, so it is no larger than what the agent sent."""
     out = pb.ConnectResponse(epoch=epoch)
-    if isinstance(message, m.Assign):
-        _add(out.assign, message)
-    elif isinstance(message, m.ReportAck):
-        add = out.report_ack.entries.add
-        for report_id, verdict in message.entries:
-            add(report_id=report_id, verdict=_VERDICT[verdict])
-    elif isinstance(message, m.HeartbeatAck):
+    if isinstance(message, m.HeartbeatAck):
         out.heartbeat_ack.CopyFrom(pb.HeartbeatAck(seq=message.seq, revoked=message.revoked, released=message.released))
     elif isinstance(message, m.Revoke):
         out.revoke.CopyFrom(pb.Revoke(token=message.token, reason=message.reason, grace_ms=message.grace_ms))
@@ -206,15 +193,68 @@ def _welcome(w: m.Welcome) -> pb.Welcome:
     )
 
 
-def merged(messages: list[m.Down]) -> list[m.Down]:
-    """The same messages with neighbours of one kind joined: fewer, larger writes."""
-    out: list[m.Down] = []
-    for message in messages:
-        last = out[-1] if out else None
-        if isinstance(message, m.Assign) and isinstance(last, m.Assign):
-            out[-1] = m.Assign(last.batches + message.batches, last.timeout_ms, last.silence_timeout_ms)
-        elif isinstance(message, m.ReportAck) and isinstance(last, m.ReportAck):
-            out[-1] = m.ReportAck(last.entries + message.entries)
+def packed(epoch: int, messages: Sequence[m.Down]) -> Iterator[pb.ConnectResponse]:
+    """The messages as they are written: neighbours of one kind joined, and cut where they would grow too large."""
+    for kind, run in itertools.groupby(messages, key=type):
+        if kind is m.Assign:
+            yield from _assigns(epoch, cast("Iterator[m.Assign]", run))
+        elif kind is m.ReportAck:
+            yield from _acks(epoch, cast("Iterator[m.ReportAck]", run))
         else:
-            out.append(message)
-    return out
+            for message in cast("Iterator[Single]", run):
+                yield down(epoch, message)
+
+
+def _assigns(epoch: int, run: Iterable[m.Assign]) -> Iterator[pb.ConnectResponse]:
+    """Each assignment is made in place: one that is made first and added then is copied."""
+    out = pb.ConnectResponse(epoch=epoch)
+    add = out.assign.assignments.add
+    count = size = 0
+    for message in run:
+        for batch in message.batches:
+            for g in batch.grants:
+                spec: dict[str, Any] = g.spec
+                env: dict[str, str] | None = spec.get("e")
+                grown = WITHOUT_ENV_BYTES if env is None else WITHOUT_ENV_BYTES + _env_bytes(env)
+                if count == ASSIGN_MOST or (count and size + grown > ASSIGN_BYTES):
+                    yield out
+                    out = pb.ConnectResponse(epoch=epoch)
+                    add = out.assign.assignments.add
+                    count = size = 0
+                added = add(
+                    job_id=f"{batch.org_id}~{g.ulid}",
+                    token=g.token,
+                    attempt=g.attempt,
+                    round=g.round,
+                    device_id=batch.device_id,
+                    org_id=batch.org_id,
+                    app_version_id=spec["a"],
+                    test_path=spec["p"],
+                    target=TARGET[spec["g"]],
+                    timeout_ms=spec.get("t", message.timeout_ms),
+                    silence_timeout_ms=message.silence_timeout_ms,
+                )
+                if env is not None:
+                    added.env.update(env)
+                count += 1
+                size += grown
+    if count:
+        yield out
+
+
+def _env_bytes(env: Mapping[str, str]) -> int:
+    return sum(len(name.encode()) + len(value.encode()) + ENTRY_BYTES for name, value in env.items())
+
+
+def _acks(epoch: int, run: Iterable[m.ReportAck]) -> Iterator[pb.ConnectResponse]:
+    out = pb.ConnectResponse(epoch=epoch)
+    entries = out.report_ack.entries
+    for message in run:
+        for report_id, verdict in message.entries:
+            if len(entries) == ACKS_MOST:
+                yield out
+                out = pb.ConnectResponse(epoch=epoch)
+                entries = out.report_ack.entries
+            entries.add(report_id=report_id, verdict=_VERDICT[verdict])
+    if entries:
+        yield out

@@ -105,8 +105,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             while session.outbox:
                 batch = list(session.outbox)
                 session.outbox.clear()
-                for message in agent_wire.merged(batch):
-                    await context.write(agent_wire.down(session.epoch, message))
+                for message in agent_wire.packed(session.epoch, batch):
+                    await context.write(message)
             if session.refused is not None:
                 await context.write(agent_wire.down(session.epoch, session.refused))
                 return

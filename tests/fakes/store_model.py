@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
-from qgjob_coordinator.model.failures import POISON_AGENTS, may_retry
+from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, may_retry
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
 from qgjob_coordinator.policy.retry import backoff_ms
@@ -46,7 +46,6 @@ DIRECT = ""
 A = TypeVar("A")
 GroupKey = tuple[str, Target]
 ORDER_EPOCH_MS = 1_577_836_800_000
-AVOIDED_DEVICES = 4
 
 
 @dataclass
@@ -462,7 +461,7 @@ class OrgModel:
             if charge is ReleaseCharge.LOST:
                 job.lost_agents = [a for a in job.lost_agents if a != lease.agent_id] + [lease.agent_id]
             if charge is ReleaseCharge.LOST and len(job.lost_agents) >= POISON_AGENTS:
-                job.own_error = JobError(ErrorClass.POISON, _poisoned(job.lost_agents))
+                job.own_error = JobError(ErrorClass.POISON, POISON_MESSAGE.format(agents=", ".join(job.lost_agents)))
                 self._verdict(job, JobEvent.FAIL, Outcome.AGENT_LOST, now)
             else:
                 budget = Charge.NOBODY if charge is ReleaseCharge.NOBODY else Charge.INFRASTRUCTURE
@@ -641,10 +640,3 @@ def _sent(spec: JobSpec) -> dict[str, object]:
         "w": spec.queue_timeout_ms,
     }
     return sent | {k: v for k, v in optional.items() if v}
-
-
-def _poisoned(agents: Sequence[str]) -> str:
-    return (
-        f"The job was running when the agents {', '.join(agents)} were lost; it is not tried again. "
-        "Look at the test, then retry it by hand."
-    )

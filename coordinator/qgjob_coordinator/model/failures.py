@@ -17,6 +17,15 @@ CHARGES: dict[Outcome, Charge] = {
 POISON_AGENTS = 2
 """A job that cost this many different agents their life is not tried again."""
 
+POISON_MESSAGE = (
+    "The job was running when the agents {agents} were lost; it is not tried again. "
+    "Look at the test, then retry it by hand."
+)
+"""The error of such a job; `agents` are ids with a comma and a space between them."""
+
+AVOIDED_DEVICES = 4
+"""A retry keeps away from so many of the devices whose failures came before, the last ones."""
+
 _CLASSES: dict[Charge, ErrorClass] = {
     Charge.TEST: ErrorClass.TEST,
     Charge.INFRASTRUCTURE: ErrorClass.INFRASTRUCTURE,

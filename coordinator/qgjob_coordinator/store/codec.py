@@ -25,6 +25,8 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, Job
 
 ORDER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: keeps order and class together within 53 bits
 ORDERS_PER_MS = 1000
+FINGERPRINT = 16
+"""Characters of a content hash that equal jobs share."""
 
 STATUS_LETTER: dict[Status, str] = {
     Status.QUEUED: "q",
@@ -116,7 +118,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
     env = _dumps(dict(spec.env)) if spec.env else ""
     equal = f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}"
     labels = _dumps(dict(spec.labels)) if spec.labels else ""
-    return _digest(equal, 12) + _digest_of_rest(
+    return _digest(equal, FINGERPRINT * 3 // 4) + _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
         spec.run_id,
@@ -178,6 +180,11 @@ def encode_record(
     duration = "null" if duration_ms is None else duration_ms
     install = "null" if install_ms is None else install_ms
     return f'"{outcome.value}",{duration},{install},{counted},{pair}'
+
+
+def encode_error(error: JobError) -> str:
+    """The line that a job keeps of an error that no attempt had; the script closes it with the round."""
+    return dumps({"e": [error.error_class.value, error.message]})[:-1]
 
 
 def _int(fields: Mapping[str, str], name: str) -> int | None:

@@ -115,7 +115,7 @@ class JobStore:
         An operation that is repeated within its time gets the rows of the first time, whatever jobs it names now:
         `asked` says what it is for. Raises OperationReusedError when its id was used with another `asked`.
         """
-        error = _own_error(JobError(ErrorClass.CANCELLED, reason))
+        error = codec.encode_error(JobError(ErrorClass.CANCELLED, reason))
         args: list[Arg] = [now, *_operation(operation_id, asked), run_id or "", error]
         for ulid, round_ in jobs:
             args += (ulid, "" if round_ is None else round_)
@@ -163,7 +163,7 @@ class JobStore:
         """Ends (ulid, error) pairs as `expired` whose deadline has come; which of them it ended."""
         args: list[Arg] = [now]
         for ulid, error in jobs:
-            args += (ulid, _own_error(error))
+            args += (ulid, codec.encode_error(error))
         return [word == "EXPIRED" for word in await self._runner.run("expire", keys.org(org_id), args)]
 
     async def retire(self, org_id: str, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:
@@ -190,11 +190,6 @@ def _first(reply: Sequence[str], operation_id: str | None) -> Sequence[str]:
 
 def _rows(flat: Sequence[str], width: int) -> Iterator[Sequence[str]]:
     return (flat[i : i + width] for i in range(0, len(flat), width))
-
-
-def _own_error(error: JobError) -> str:
-    """The line that a job keeps of an error that no attempt had; the script closes it with the round."""
-    return codec.dumps({"e": [error.error_class.value, error.message]})[:-1]
 
 
 def _status(letter: str) -> Status | None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
+from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
@@ -33,7 +34,16 @@ class LeaseStore:
     def __init__(self, runner: ScriptRunner, rules: RetryRules) -> None:
         self._runner = runner
         self._rules = rules
-        self._retry: list[Arg] = [rules.base_ms, rules.cap_ms, rules.infra_max]
+        # base and cap of the backoff (ms), infra retries, devices to avoid, agents that make a job poison, and the line
+        # (JSON without the round and brace) that such a job keeps, %s for its agents
+        self._retry: list[Arg] = [
+            rules.base_ms,
+            rules.cap_ms,
+            rules.infra_max,
+            AVOIDED_DEVICES,
+            POISON_AGENTS,
+            codec.encode_error(JobError(ErrorClass.POISON, POISON_MESSAGE.format(agents="%s"))),
+        ]
 
     async def claim(self, org_id: str, claims: Sequence[DeviceClaim], now: int, quota: int | None) -> list[Claimed]:
         """Commits what a plan chose, where nothing has changed since. The same token again is granted again."""

@@ -6,10 +6,11 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status
 from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec
-from tests.fakes.store_audit import audit
+from tests.fakes.store_audit import audit, leftovers
 
 
 async def test_an_ending_twice_in_one_batch_is_a_replay(store: Store) -> None:
@@ -100,3 +101,13 @@ async def test_orders_go_on_when_the_clock_goes_back(store: Store) -> None:
     await scenes.submit(store, spec(2), now=NOW - 3_600_000)
     page = await store.reads.page("acme", None, None, 10, None)
     assert [j.ulid for j in page.jobs] == [spec(2).ulid, spec(1).ulid]
+
+
+async def test_retention_removes_the_logs_of_any_number_of_attempts(store: Store, raw: Redis) -> None:
+    await scenes.submit(store, job := spec())
+    await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+    tried = 12_345
+    raw.hset(f"{keys.org('acme')}j:{job.ulid}", "n", tried)
+    raw.rpush(f"{keys.org('acme')}lg:{job.ulid}:{tried}", "the last")
+    assert await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 10) == (1, 1)
+    assert leftovers(raw, "acme") == []

@@ -19,7 +19,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from qgjob_coordinator.store import scripts
+from qgjob_coordinator.policy.snapshot import CLASS_SCORE
+from qgjob_coordinator.store import codec, events, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
 
 SCRIPTS = sorted(scripts.LUA.glob("*.lua"))
@@ -79,6 +80,15 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
     assert all(s.text.count(text) == 1 for text in included)
     assert [s.text.index(text) for text in included] == sorted(s.text.index(text) for text in included)
     assert scripts.script(path.stem) is s
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("EVENTS_KEPT", events.KEPT), ("CLASS", CLASS_SCORE), ("PRINT", codec.FINGERPRINT)],
+)
+def test_the_scripts_and_the_code_agree_on_numbers(name: str, value: int) -> None:
+    found = re.findall(rf"^local {name} = (\d+)", (scripts.LUA / "lib/org.lua").read_text(), re.MULTILINE)
+    assert found == [str(value)]
 
 
 def test_an_unknown_script_is_an_error() -> None:

@@ -1,21 +1,22 @@
 -- Attempts ended with an outcome of their own; their trees are dead.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 backoff base (ms) 3 backoff cap (ms) 4 infra retries 5 log ttl (ms); then for each attempt:
---         ulid, token, outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited
---         for an installation, s: its start is reported with it), share of the backoff (0..1), record (JSON: outcome, duration, install, result, error)
+-- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 log ttl (ms); then for each attempt: ulid, token,
+--         outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited for an
+--         installation, s: its start is reported with it), share of the backoff (0..1), record (JSON: outcome, duration,
+--         install, result, error)
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and if it
 --         did something: the job's outcome, or not_before of its retry, or ''
 --!include lib/org
 --!include lib/attempt
 local WIDTH = 9
 local now, answer = ARGV[1], {}
-local retry = { base = ARGV[2], cap = ARGV[3], infra_max = ARGV[4] }
-for i = 6, #ARGV, WIDTH do
+local retry, log_ttl = rules(), ARGV[RULES_END + 1]
+for i = RULES_END + 2, #ARGV, WIDTH do
   local ulid, token, outcome, charge = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local j = load(ulid)
   local word, wait = 'STALE', ''
   if j and j.l and j.k == token then
-    if string.find(ARGV[i + 6], 'l', 1, true) then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, ARGV[5]) end
+    if string.find(ARGV[i + 6], 'l', 1, true) then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, log_ttl) end
     if j.rv then
       release(j, now, ARGV[i + 5], 'N', '', retry)
     else

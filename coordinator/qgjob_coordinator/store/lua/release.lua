@@ -1,13 +1,13 @@
 -- Leases end without an outcome: given back, killed by the agent, or revoked and dead.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 backoff base (ms) 3 backoff cap (ms) 4 infra retries; then for each: ulid, token, ended (ms),
---         charge of a started one (L agent lost, I, N), share of the backoff, record (JSON, as in finish)
+-- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore); then for each: ulid, token, ended (ms), charge
+--         of a started one (L agent lost, I, N), share of the backoff, record (JSON, as in finish)
 -- RETURNS a word each: APPLIED, REPLAYED, STALE
 --!include lib/org
 --!include lib/attempt
 local now, answer = ARGV[1], {}
-local retry = { base = ARGV[2], cap = ARGV[3], infra_max = ARGV[4] }
-for i = 5, #ARGV, 6 do
+local retry = rules()
+for i = RULES_END + 1, #ARGV, 6 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local j = load(ulid)
   local word = 'STALE'

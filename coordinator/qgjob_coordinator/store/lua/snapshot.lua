@@ -1,7 +1,7 @@
 -- What a planning round needs of one org.
 -- KEYS    1 prefix of the org
 -- ARGV    1 heads of each queue
--- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', group, ...}; held counts attempts; a group is
+-- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', group, ...}; held counts scheduled and running jobs; a group is
 --         {gid, app version, target, unfinished, installs, {device, attempts, ...}, queue, ...}; a queue is
 --         {signature, waiting, ulid, score, ...}
 local P = KEYS[1]

@@ -1,12 +1,13 @@
 -- A closed session: no claim of its epoch or a lower one succeeds any more, and its leases are released.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 backoff base 3 backoff cap 4 infra retries 5 agent 6 closed epoch 7 share of the backoff
---         8 record of a lost attempt (JSON)
+-- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 agent 9 closed epoch 10 share of the backoff
+--         11 record of a lost attempt (JSON)
 -- RETURNS number of leases released
 --!include lib/org
 --!include lib/attempt
-local now, agent, epoch = ARGV[1], ARGV[5], num(ARGV[6])
-local retry = { base = ARGV[2], cap = ARGV[3], infra_max = ARGV[4], share = ARGV[7] }
+local now, agent, epoch, lost_record = ARGV[1], ARGV[8], num(ARGV[9]), ARGV[11]
+local retry = rules()
+retry.share = ARGV[10]
 if num(call('HGET', P .. 'fl', agent)) <= epoch then
   call('HSET', P .. 'fl', agent, string.format('%.0f', epoch + 1))
 end
@@ -14,7 +15,7 @@ local released = 0
 for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   local j = load(ulid)
   if j and j.l and j.ag == agent and num(j.e) <= epoch then
-    release(j, now, now, 'L', ARGV[8], retry)
+    release(j, now, now, 'L', lost_record, retry)
     released = released + 1
   end
 end

@@ -108,17 +108,24 @@ local function requeue(j, now, not_before)
   j.s = 'q'
 end
 
+-- The rules of retries, which all scripts that need them have as arguments 2 to 7.
+local RULES_END = 7
+local function rules()
+  return { base = ARGV[2], cap = ARGV[3], infra_max = ARGV[4], avoided = num(ARGV[5]), poison = num(ARGV[6]),
+    poisoned = ARGV[7] }
+end
+
 -- Full jitter: a share of the exponential step. `used` retries were made before this one.
 local function backoff(used, base, cap, share) return math.floor(math.min(num(cap), num(base) * 2 ^ used) * num(share)) end
 
--- Adds to a comma list, once, keeping the last four.
-local function listed(list, item)
+-- Adds to a comma list, once, keeping the last `most`.
+local function listed(list, item, most)
   local items = {}
   for x in string.gmatch(list or '', '[^,]+') do
     if x ~= item then items[#items + 1] = x end
   end
   items[#items + 1] = item
-  while #items > 4 do table.remove(items, 1) end
+  while #items > most do table.remove(items, 1) end
   return table.concat(items, ','), #items
 end
 
@@ -132,7 +139,7 @@ local function fail(j, now, outcome, charge, retry)
   elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
-    j.av = listed(j.av, j.dv)
+    j.av = listed(j.av, j.dv, retry.avoided)
     call('HSET', key, 'av', j.av)
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
@@ -142,13 +149,13 @@ local function fail(j, now, outcome, charge, retry)
   end
 end
 
--- A started attempt whose agent is lost. Two different agents make it a poison job.
+-- A started attempt whose agent is lost. Several different agents make it a poison job.
 local function lost(j, now, retry)
-  local agents, n = listed(j.pz, j.ag)
+  local agents, n = listed(j.pz, j.ag, retry.poison)
   call('HSET', P .. 'j:' .. j.ulid, 'pz', agents)
-  if n >= 2 then
-    keep(j.ulid, '{"e":["poison","The job was running when the agents ' .. string.gsub(agents, ',', ', ') ..
-      ' were lost; it is not tried again. Look at the test, then retry it by hand."],"r":' .. j.r .. '}')
+  if n >= retry.poison then
+    local line = string.gsub(retry.poisoned, '%%s', (string.gsub(agents, ',', ', ')))
+    keep(j.ulid, line .. ',"r":' .. j.r .. '}')
     verdict(j, now, 'f', 'agent_lost')
   else
     fail(j, now, 'agent_lost', 'I', retry)

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from itertools import chain
+from operator import attrgetter
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.feasible import may_serve, same_target
+from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Plan, Snapshot
 
 GroupKey = tuple[str, str]
+_by_id = attrgetter("device_id")
 
 
 class _Planner:
@@ -23,7 +26,7 @@ class _Planner:
     def __init__(self, snapshot: Snapshot) -> None:
         self._limits = snapshot.limits
         self._candidates = snapshot.candidates
-        self._free = {target: same_target(target, snapshot.devices) for target in Target}
+        self._devices = snapshot.devices
         self._room = dict(snapshot.room)
         self._groups = {(g.org_id, g.gid): g for g in snapshot.groups if g.waiting}
         self._by_version = {(g.org_id, g.app_version_id, g.target): k for k, g in self._groups.items()}
@@ -33,19 +36,22 @@ class _Planner:
         self._taken = {key: [0] * len(g.queues) for key, g in self._groups.items()}
         self._serving = {key: set(g.serving) for key, g in self._groups.items()}
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
-        self._left = sum(g.waiting for g in self._groups.values())
+        self._remaining = {key: g.waiting for key, g in self._groups.items()}
+        self._left = sum(self._remaining.values())
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
         """Warm devices first, so that no cold one takes what a warm one would serve without an install."""
         cold = []
-        for device in sorted(devices, key=lambda d: d.device_id):
+        for device in sorted(devices, key=_by_id):
+            if not self._left:
+                break
             home = self._home(device)
-            served = home is not None and self._assign(device, home)
+            served = home is not None and bool(self._remaining[home]) and self._assign(device, home)
             if not served and device.held == 0:
                 cold.append(device)
         for device in cold:
-            if self._left <= 0:
+            if not self._left:
                 break
             best = self._best(device)
             if best is not None:
@@ -64,7 +70,7 @@ class _Planner:
         """The group with the best head that this device may serve and join."""
         best: tuple[int, GroupKey] | None = None
         for key in self._by_target[device.target]:
-            if not self._may_join(key, device) or self._room.get(key[0], 1) <= 0:
+            if not self._remaining[key] or not self._may_join(key, device) or self._room.get(key[0], 1) <= 0:
                 continue
             score = self._next_score(key, device)
             if score is not None and (best is None or (score, key) < best):
@@ -80,10 +86,14 @@ class _Planner:
         group = self._groups[key]
         found = []
         for i, queue in enumerate(group.queues):
+            if queue.requirements is ANY_DEVICE and not queue.avoid:
+                found.append(i)
+                continue
             memo = (key, i, device.device_id)
             if memo not in self._servable:
                 # The reading of the fleet may be older than what the sessions show.
-                others = chain(self._free[group.target], self._candidates.get(group.target, ()))
+                free = (d for d in self._devices if d.target is group.target)
+                others = chain(free, self._candidates.get(group.target, ()))
                 self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
             if self._servable[memo]:
                 found.append(i)
@@ -110,6 +120,7 @@ class _Planner:
             return False
         seen = len(self._serving[key]) if joining else None
         self._left -= len(ulids)
+        self._remaining[key] -= len(ulids)
         self._serving[key].add(device.device_id)
         if key[0] in self._room:
             self._room[key[0]] -= len(ulids)
@@ -118,7 +129,7 @@ class _Planner:
 
     def _batch(self, group: GroupView, device: DeviceView) -> int:
         """Attempts to hand over: a fair share of what waits, at most a batch, so that the tail is dealt singly."""
-        left = group.waiting - sum(self._taken[group.org_id, group.gid])
+        left = self._remaining[group.org_id, group.gid]
         devices = max(1, len(self._serving[group.org_id, group.gid] | {device.device_id}))
         share = max(1, left // (2 * devices))
         return min(self._limits.batch, share) - device.held

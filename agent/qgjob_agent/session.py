@@ -107,14 +107,15 @@ class Session:
     # ---- what the driver asks for ----
 
     def send(self, told: Any) -> None:
-        """Queues one message; a peer that does not read for so long loses the session, and nothing else is lost."""
+        """Queues what is to be told; a peer that does not read for so long loses the session and nothing else."""
         stream = self._stream
         if stream is None or told.epoch != stream.epoch:
             return
         if stream.queue.qsize() >= _QUEUE_MESSAGES:
             self.end_session(stream.epoch, "the coordinator does not read")
             return
-        stream.queue.put_nowait(wire.UP[type(told)](told))
+        for message in wire.up(told):
+            stream.queue.put_nowait(message)
 
     def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """Queues a piece of a log; while no session takes it, the last pieces of each log are kept."""

@@ -24,11 +24,16 @@ from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from qgjob_agent.core.outbox import Report
+    from qgjob_agent.core.values import ReportBody
 
 PROTOCOL_VERSION = 1
+REPORTS_MOST = 500
+REPORTS_BYTES = 256 * 1024  # a coordinator takes 4 MB in one message
+_REPORT_BYTES = 512  # ids and numbers of one report, at most
+_ERROR_CHARS = 4_000  # the coordinator keeps no more
 
 _TARGET_TO_PB = {
     Target.EMULATOR: types.TARGET_EMULATOR,
@@ -121,6 +126,35 @@ def heartbeat(told: instructions.SendHeartbeat) -> pb.ConnectRequest:
     return pb.ConnectRequest(epoch=told.epoch, heartbeat=body)
 
 
+def up(told: Any) -> Iterable[pb.ConnectRequest]:
+    """A Send instruction as messages: one, but for reports when there are many of them."""
+    if type(told) is instructions.SendReports:
+        return [reports(part) for part in _cut(told)]
+    return (UP[type(told)](told),)
+
+
+def _cut(told: instructions.SendReports) -> Iterator[instructions.SendReports]:
+    """The reports in their order, so many in each part that a coordinator takes it."""
+    part: list[Report] = []
+    size = 0
+    for report in told.reports:
+        grown = _REPORT_BYTES + _text_bytes(report.body)
+        if len(part) == REPORTS_MOST or (part and size + grown > REPORTS_BYTES):
+            yield instructions.SendReports(told.epoch, part)
+            part, size = [], 0
+        part.append(report)
+        size += grown
+    if part:
+        yield instructions.SendReports(told.epoch, part)
+
+
+def _text_bytes(body: ReportBody) -> int:
+    if type(body) is not Finished:
+        return 0
+    error = 0 if body.error is None else len(body.error[:_ERROR_CHARS].encode())
+    return error if body.result is None else error + len(body.result.summary.encode())
+
+
 def reports(told: instructions.SendReports) -> pb.ConnectRequest:
     """Reports in the order in which things happened."""
     return pb.ConnectRequest(epoch=told.epoch, reports=pb.Reports(reports=[_report(report) for report in told.reports]))
@@ -157,7 +191,7 @@ def _finished(body: Finished) -> pb.Finished:
             duration_ms=result.duration_ms,
             summary=result.summary,
         ),
-        error=body.error,
+        error=None if body.error is None else body.error[:_ERROR_CHARS],
         started_at_ms=body.started_at_ms,
         ended_at_ms=body.ended_at_ms,
         install_ms=body.install_ms,

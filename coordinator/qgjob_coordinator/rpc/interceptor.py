@@ -7,17 +7,20 @@ import itertools
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import structlog
 
-from qgjob_coordinator.errors import QgjobError
+from qgjob_coordinator.errors import QgjobError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, code_of
 from qgjob_coordinator.service.validation import is_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
 REQUEST_ID = "x-request-id"
+MAX_REQUEST_BYTES = 1024 * 1024
+"""Size of one request; messages of streams may be larger, see the server."""
 
 log = structlog.get_logger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -48,6 +51,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, name: str) -> Any:
         _, service, method = name.split("/")
         kind = "bidi_stream" if handler.request_streaming else "unary"
+        read = handler.request_deserializer if handler.request_streaming else _bounded(handler.request_deserializer)
         if handler.request_streaming:
             inner = self._stream(handler.stream_stream, (kind, service, method))
             make = grpc.stream_stream_rpc_method_handler
@@ -59,7 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             make = grpc.unary_unary_rpc_method_handler
         return make(
             inner,
-            request_deserializer=handler.request_deserializer,
+            request_deserializer=read,
             response_serializer=handler.response_serializer,
         )
 
@@ -69,7 +73,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
                 async with asyncio.timeout(context.time_remaining()):
-                    return await call(request, context)
+                    return await call(_within(request), context)
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
@@ -92,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             watch = _Call(self._telemetry, key)
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
-                async for message in call(request, context):
+                async for message in call(_within(request), context):
                     yield message
             except QgjobError as e:
                 watch.code = code_of(e).name
@@ -126,6 +130,27 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 watch.end()
 
         return stream
+
+
+@dataclass(frozen=True, slots=True)
+class _Oversized:
+    """Stands for a request that was not read: a deserializer can't refuse with a message of its own."""
+
+    size: int
+
+
+def _bounded(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def read(data: bytes) -> Any:
+        return deserialize(data) if len(data) <= MAX_REQUEST_BYTES else _Oversized(len(data))
+
+    return read
+
+
+def _within(request: Any) -> Any:
+    """The request. Raises TooLargeError for one over the limit."""
+    if type(request) is _Oversized:
+        raise TooLargeError(f"the request has {request.size} bytes and may have {MAX_REQUEST_BYTES}; send less at once")
+    return request
 
 
 class _Call:

@@ -16,14 +16,16 @@ from qgjob_coordinator.rpc.jobs import JobServicer
 from qgjob_coordinator.telemetry import Telemetry
 from qgjob_proto.v1 import agent_pb2, agent_pb2_grpc, fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 
-MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""What an agent may say at once: a Hello that shows 4,000 attempts. Requests are held to less by the interceptor."""
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 
 OPTIONS: list[tuple[str, Any]] = [
     # Two servers would share the port silently.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", 16 * MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
     # A peer that stopped is noticed within 15 s; agents and clients ping as often, so that must be allowed.
     ("grpc.keepalive_time_ms", 10_000),

@@ -7,6 +7,10 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+from qgjob_agent import wire
+from qgjob_agent.core.values import Finished, Outcome, SpooledReport
+from qgjob_agent.spool import Spool
+from qgjob_agent.state_dir import StateDir
 from qgjob_proto.v1 import agent_pb2 as pb
 from tests.fakes.agent_process import AgentProcess, until
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment
@@ -308,3 +312,24 @@ async def test_messages_of_a_newer_coordinator_are_passed_over_and_said_once(tmp
         session.end()
         await stub.session(2)
         assert "refused, reason 77: a reason of tomorrow" in agent.said()
+
+
+async def test_a_large_spool_is_sent_in_messages_that_a_coordinator_takes(tmp_path: Path) -> None:
+    failures = [
+        SpooledReport(n, f"acme~{n}", f"t{n}", 1, "emulator-1", Finished(Outcome.TEST_FAILED, 1, 2, 1, None, "e" * 450))
+        for n in range(1, 1_601)
+    ]
+    state = StateDir.open(tmp_path / "state")
+    spool = Spool(state.spool)
+    spool.append(failures)
+    spool.close()
+    state.close()
+    async with CoordinatorStub() as stub, AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
+        session = await stub.session()
+        assert len(session.hello.hello.held) == len(failures)
+        await session.report("t1600", "finished")
+        assert [r.report_id for r in session.reports()] == list(range(1, 1_601))
+        assert max(message.ByteSize() for message in session.all("reports")) <= wire.REPORTS_BYTES
+        journal = agent.state_dir / "spool.journal"
+        await until(lambda: journal.stat().st_size == 0, "acknowledged results are still in the spool")
+        assert len(stub.sessions) == 1

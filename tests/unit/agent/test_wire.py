@@ -92,6 +92,24 @@ def test_reports() -> None:
     assert (reports[3].tree_dead.cause, reports[3].tree_dead.started) == (pb.DEATH_CAUSE_SHUTDOWN, True)
 
 
+def _failures(count: int, error: str) -> instructions.SendReports:
+    bodies = [Finished(Outcome.TEST_FAILED, 1, 2, 1, TestResult(0, 1, 0, 1, "sum"), error) for _ in range(count)]
+    return instructions.SendReports(3, [Report(n, Lease(assignment(f"t{n}")), body) for n, body in enumerate(bodies)])
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "messages"),
+    [(3, "why", 1), (1_001, "", 3), (1_600, "e" * 450, 6), (100, "ä" * 4_000, 4), (10, "x" * 1_000_000, 1)],
+)
+def test_many_reports_are_several_messages_in_order(count: int, error: str, messages: int) -> None:
+    out = list(wire.up(_failures(count, error)))
+    assert [report.report_id for message in out for report in message.reports.reports] == list(range(count))
+    assert {message.epoch for message in out} == {3}
+    assert len(out) == messages
+    assert max(message.ByteSize() for message in out) <= wire.REPORTS_BYTES
+    assert max(len(message.reports.reports) for message in out) <= wire.REPORTS_MOST
+
+
 def test_what_is_not_known_stays_unset() -> None:
     report = Report(1, Lease(assignment("t1")), Finished(Outcome.PASSED, 1, 2, 1))
     sent = wire.reports(instructions.SendReports(1, [report])).reports.reports[0].finished

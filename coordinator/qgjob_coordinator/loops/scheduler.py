@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
@@ -37,7 +39,16 @@ SPARE = 2
 RECENT_PLANS = 512
 _ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+
+async def together(work: list[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once; a lone one without a task of its own, which a lone job would wait for."""
+    if len(work) == 1:
+        return [await work[0]]
+    return list(await asyncio.gather(*work))
 
 
 class Scheduler:
@@ -176,8 +187,7 @@ class Scheduler:
         seen, self._seen = self._seen, {}
         orgs = [seen[o] for o in sorted(self._look) if o in seen]
         unseen = [o for o in sorted(self._look) if o not in seen]
-        if unseen:
-            orgs += await asyncio.gather(*(self._store.snapshots.org(o, heads) for o in unseen))
+        orgs += await together([self._store.snapshots.org(o, heads) for o in unseen])
         self._groups_seen = sum(len(o.groups) for o in orgs)
         return orgs
 
@@ -212,7 +222,7 @@ class Scheduler:
             jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
             claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
             by_org[a.org_id].append((live, claim))
-        counts = await asyncio.gather(*(self._claim(o, rows) for o, rows in by_org.items()))
+        counts = await together([self._claim(o, rows) for o, rows in by_org.items()])
         return {o: n for o, n in zip(by_org, counts, strict=True) if n}
 
     async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> int:

@@ -194,15 +194,14 @@ class JobPage(Shape):
 
 @dataclass(frozen=True, slots=True)
 class JobSelection(Shape):
-    """The jobs that a call on many of them changed. `detached` counts those that only left the run (cancel)."""
+    """What a call on many jobs changed: `count` of them; `jobs` are the first 1,000 as they stand now.
+
+    `detached` counts those that only left the run (cancel).
+    """
 
     jobs: tuple[Job, ...]
+    count: int
     detached: int = 0
-
-    @property
-    def count(self) -> int:
-        """Jobs that were changed."""
-        return len(self.jobs)
 
     def to_dict(self) -> dict[str, Any]:
         """`{count, jobs, detached}`."""

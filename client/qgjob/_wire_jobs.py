@@ -143,7 +143,7 @@ def read_job_page(message: jobs_pb2.ListJobsResponse) -> JobPage:
 def read_selection(message: jobs_pb2.CancelJobsResponse | jobs_pb2.RetryJobsResponse) -> JobSelection:
     """The jobs that a call on many changed."""
     detached = message.detached if isinstance(message, jobs_pb2.CancelJobsResponse) else 0
-    return JobSelection(read_jobs(message.jobs), detached)
+    return JobSelection(read_jobs(message.jobs), message.count, detached)
 
 
 def read_explanation(message: jobs_pb2.ExplainJobResponse) -> Explanation:

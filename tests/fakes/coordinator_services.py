@@ -49,6 +49,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     on_submit: Callable[[types_pb2.Job], None] | None = None
     cut_watch_after: list[int] = field(default_factory=list)
     first_cursor: int = 0
+    most_shown: int = 1000
     hold: asyncio.Event | None = None
     address: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
@@ -210,7 +211,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         ]
         for job in chosen:
             self._cancel(job)
-        return jobs_pb2.CancelJobsResponse(jobs=chosen, count=len(chosen))
+        return jobs_pb2.CancelJobsResponse(jobs=chosen[: self.most_shown], count=len(chosen))
 
     async def retry_job(self, request: jobs_pb2.RetryJobRequest) -> jobs_pb2.RetryJobResponse:
         job = self._find(request.job_id)
@@ -229,7 +230,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         for job in chosen:
             job.round += 1
             self.move(job.job_id, "queued")
-        return jobs_pb2.RetryJobsResponse(jobs=chosen, count=len(chosen))
+        return jobs_pb2.RetryJobsResponse(jobs=chosen[: self.most_shown], count=len(chosen))
 
     async def explain_job(self, request: jobs_pb2.ExplainJobRequest) -> jobs_pb2.ExplainJobResponse:
         job = types_pb2.Job()

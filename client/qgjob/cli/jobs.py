@@ -13,6 +13,7 @@ from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
+    from qgjob._models import JobSelection
     from qgjob.cli.printer import Printer
 
 app = typer.Typer()
@@ -88,7 +89,7 @@ def cancel(
     """Cancel a job, or those of a run or of a status. Jobs that other runs share only leave the run."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import job_facts, job_table  # noqa: PLC0415
+        from qgjob.cli.render import job_facts  # noqa: PLC0415
 
         if run_id is None and not status:
             printer.one(await client.cancel(options.one_job(job, job_id), reason=reason), job_facts)
@@ -97,7 +98,7 @@ def cancel(
             raise options.usage("--run-id", "give one job, or --run-id and --status, not both")
         org = org_of(org_id, settings)
         selection = await client.cancel_many(org, run_id=run_id, statuses=status or (), reason=reason)
-        printer.many("jobs", selection.jobs, job_table, detached=selection.detached)
+        _print_selection(printer, selection, detached=selection.detached)
         if selection.detached:
             tell(f"{selection.detached} jobs that other runs share left this run and go on")
 
@@ -117,7 +118,7 @@ def retry(
     """Start a new round of a failed or cancelled job, or of all those of a run. All attempts are kept."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import job_facts, job_table  # noqa: PLC0415
+        from qgjob.cli.render import job_facts  # noqa: PLC0415
 
         if run_id is None:
             if failed_only:
@@ -127,9 +128,17 @@ def retry(
         if job or job_id:
             raise options.usage("--run-id", "give one job, or a run, not both")
         selection = await client.retry_many(org_of(org_id, settings), run_id, failed_only=failed_only)
-        printer.many("jobs", selection.jobs, job_table)
+        _print_selection(printer, selection)
 
     execute(work, output=output, coordinator=coordinator, patient=True)
+
+
+def _print_selection(printer: "Printer", selection: "JobSelection", **more: int) -> None:
+    from qgjob.cli.render import job_table  # noqa: PLC0415
+
+    printer.many("jobs", selection.jobs, job_table, **{"count": selection.count, **more})
+    if selection.count > len(selection.jobs):
+        tell(f"{selection.count} jobs in all; the first {len(selection.jobs)} are shown")
 
 
 @app.command()

@@ -105,7 +105,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def CancelJobs(self, request: pb.CancelJobsRequest, context: Context) -> pb.CancelJobsResponse:  # noqa: N802
         """By run or filter."""
         statuses = [wire.status_in(f"statuses[{i}]", s) for i, s in enumerate(request.statuses)]
-        jobs, detached = await self._s.jobs.cancel_many(
+        done = await self._s.jobs.cancel_many(
             await self._identify(context),
             request.org_id,
             run_id=request.run_id,
@@ -113,7 +113,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             operation_id=request.operation_id,
             reason=request.reason,
         )
-        return pb.CancelJobsResponse(jobs=[wire.job_out(j) for j in jobs], count=len(jobs), detached=detached)
+        jobs = [wire.job_out(j) for j in done.jobs]
+        return pb.CancelJobsResponse(jobs=jobs, count=done.count, detached=done.detached)
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:  # noqa: N802
         """A new round."""
@@ -127,14 +128,14 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def RetryJobs(self, request: pb.RetryJobsRequest, context: Context) -> pb.RetryJobsResponse:  # noqa: N802
         """A new round of a run's failed jobs."""
-        jobs = await self._s.jobs.retry_many(
+        done = await self._s.jobs.retry_many(
             await self._identify(context),
             request.org_id,
             request.run_id,
             failed_only=request.failed_only,
             operation_id=request.operation_id,
         )
-        return pb.RetryJobsResponse(jobs=[wire.job_out(j) for j in jobs], count=len(jobs))
+        return pb.RetryJobsResponse(jobs=[wire.job_out(j) for j in done.jobs], count=done.count)
 
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:  # noqa: N802
         """Why a job waits, device by device."""

@@ -7,26 +7,22 @@ from contextlib import contextmanager
 
 import structlog
 
-from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError
+from qgjob_coordinator.errors import InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.model.lifecycle import IllegalMoveError, JobEvent, move
 from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.refusals import raise_for_cancel, raise_for_retry
+from qgjob_coordinator.service.selections import Changed, Selection, in_parts
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import (
-    Cancelled,
-    CancelWord,
-    OperationReusedError,
-    Retried,
-    RetryWord,
-)
+from qgjob_coordinator.store.types import Cancelled, CancelWord, OperationReusedError, Retried, RetryWord
 from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000
+"""Of one submission."""
 DEFAULT_REASON = "cancelled by request"
 
 log = structlog.get_logger(__name__)
@@ -108,7 +104,7 @@ class JobService:
                 job.org_id, [(job.ulid, meant)], wall_ms(), reason=why, operation_id=op, asked=asked
             )
         self._after_cancel(job.org_id, [done])
-        _raise_for_cancel(job.job_id, meant, done)
+        raise_for_cancel(job.job_id, meant, done)
         return await self.get(principal, job_id)
 
     async def cancel_many(
@@ -120,8 +116,8 @@ class JobService:
         statuses: Sequence[Status],
         operation_id: object = None,
         reason: object = None,
-    ) -> tuple[list[Job], int]:
-        """Cancels the unfinished jobs of a run, or of an org by status; those jobs, and how many only left the run."""
+    ) -> Selection:
+        """Cancels the unfinished jobs of a run, or of an org by status. Raises InvalidError, NotFoundError."""
         org = validation.check_id("org_id", org_id)
         principal.require_org(org, f"org {org}")
         op, why = _operation(operation_id), _reason(reason)
@@ -132,39 +128,29 @@ class JobService:
         for status in wanted:
             if status.final:
                 raise InvalidError("statuses", f"jobs that are {status.value} can't be cancelled")
-        chosen = await self._unfinished(org, run, wanted)
         asked = f"{run or ''} {' '.join(sorted(wanted))}"
-        cancelled: list[str] = []
-        detached = 0
-        for i in _parts(len(chosen), op):
-            pairs = [(j.ulid, j.round) for j in chosen[i : i + MAX_JOBS]]
-            part_op = f"{op}.{i}" if op else None
+
+        async def cancel(part: Sequence[Job], part_op: str | None) -> list[Cancelled]:
+            pairs = [(j.ulid, j.round) for j in part]
             with _refusing_reuse():
-                done = await self._store.jobs.cancel(
+                return await self._store.jobs.cancel(
                     org, pairs, wall_ms(), reason=why, operation_id=part_op, asked=asked, run_id=run
                 )
-            self._after_cancel(org, done)
-            cancelled += [d.ulid for d in done if d.word is CancelWord.CANCELLED]
-            detached += sum(d.word is CancelWord.DETACHED for d in done)
-        jobs = [j for j in await self._store.reads.get(org, cancelled) if j is not None]
-        return jobs, detached
 
-    async def _unfinished(self, org: str, run: str | None, wanted: set[Status]) -> list[Job]:
-        if run is not None:
-            jobs = await self._store.reads.get(org, await self._store.reads.run_ulids(org, run))
-            if not jobs:
-                raise NotFoundError(f"run {run} not found in org {org}")
-            return [j for j in jobs if j is not None and j.status in wanted]
-        found: list[Job] = []
-        for status in sorted(wanted):
-            after = None
-            while True:
-                page = await self._store.reads.page(org, status, None, MAX_JOBS, after)
-                found += page.jobs
-                after = page.next_
-                if after is None:
-                    break
-        return found
+        known = run is None or await self._store.reads.has_run(org, run)
+        changed = Changed()
+        async for done in in_parts(self._store.reads.walk(org, run, wanted), op, cancel):
+            self._after_cancel(org, done)
+            changed.add(d.ulid for d in done if d.word is CancelWord.CANCELLED)
+            changed.detached += sum(d.word is CancelWord.DETACHED for d in done)
+        return await self._selection(org, run, changed, known=known)
+
+    async def _selection(self, org: str, run: str | None, changed: Changed, *, known: bool) -> Selection:
+        """The answer. A run that is not there has an answer when a call on it is repeated."""
+        if not known and not changed.count and not changed.detached:
+            raise NotFoundError(f"run {run} not found in org {org}")
+        jobs = await self._store.reads.get(org, changed.first)
+        return Selection([j for j in jobs if j is not None], changed.count, changed.detached)
 
     def _after_cancel(self, org_id: str, rows: Sequence[Cancelled]) -> None:
         for done in rows:
@@ -194,43 +180,38 @@ class JobService:
             (done,) = await self._store.jobs.retry(
                 job.org_id, [row], now, operation_id=op, asked=f"{job.ulid} {round_ or ''}"
             )
-        _raise_for_retry(job, meant, done)
+        raise_for_retry(job, meant, done)
         await self._after_retry(job.org_id)
         return await self.get(principal, job_id)
 
     async def retry_many(
         self, principal: Principal, org_id: object, run_id: object, *, failed_only: bool, operation_id: object = None
-    ) -> list[Job]:
-        """Starts a new round of a run's failed (and cancelled) jobs; those that it started."""
+    ) -> Selection:
+        """Starts a new round of a run's failed (and cancelled) jobs. Raises InvalidError, NotFoundError."""
         org = validation.check_id("org_id", org_id)
         principal.require_org(org, f"org {org}")
         run = validation.check_id("run_id", run_id)
         op = _operation(operation_id)
         wanted = {Status.FAILED} if failed_only else {Status.FAILED, Status.CANCELLED}
-        chosen = await self._unfinished(org, run, wanted)
-        started: list[str] = []
-        now = wall_ms()
-        for i in _parts(len(chosen), op):
-            rows = [(j.ulid, j.round, _deadline(j, now)) for j in chosen[i : i + MAX_JOBS]]
-            part_op = f"{op}.{i}" if op else None
+        asked = f"{run} {' '.join(sorted(wanted))}"
+
+        async def retry(part: Sequence[Job], part_op: str | None) -> list[Retried]:
+            now = wall_ms()
+            rows = [(j.ulid, j.round, _deadline(j, now)) for j in part]
             with _refusing_reuse():
-                done = await self._store.jobs.retry(
-                    org, rows, now, operation_id=part_op, asked=f"{run} {' '.join(sorted(wanted))}"
-                )
-            started += [d.ulid for d in done if d.word is RetryWord.QUEUED]
-        await self._after_retry(org)
-        return [j for j in await self._store.reads.get(org, started) if j is not None]
+                return await self._store.jobs.retry(org, rows, now, operation_id=part_op, asked=asked)
+
+        known = await self._store.reads.has_run(org, run)
+        changed = Changed()
+        async for done in in_parts(self._store.reads.walk(org, run, wanted), op, retry):
+            await self._after_retry(org)
+            changed.add(d.ulid for d in done if d.word is RetryWord.QUEUED)
+        return await self._selection(org, run, changed, known=known)
 
     async def _after_retry(self, org_id: str) -> None:
         await self._store.mark_active(org_id)
         self._hub.work(org_id)
         self._hub.changed(org_id)
-
-
-def _parts(count: int, operation_id: str | None) -> range:
-    """Where the parts of a call begin. One with an operation id has a first part also when nothing is left to do:
-    it may be a repetition, which gets the first answer."""
-    return range(0, max(count, 1 if operation_id else 0), MAX_JOBS)
 
 
 @contextmanager
@@ -254,35 +235,3 @@ def _operation(value: object) -> str | None:
 
 def _reason(value: object) -> str:
     return validation.check_text("reason", value) if value not in (None, "") else DEFAULT_REASON
-
-
-def _raise_for_cancel(job_id: str, meant: int, done: Cancelled) -> None:
-    if done.word is CancelWord.MISSING or done.status is None:
-        raise NotFoundError(f"job {job_id} not found")
-    if done.word is CancelWord.ROUND:
-        raise ConflictError(f"job {job_id} is in round {done.round}; the cancel was meant for {meant}", field="round")
-    if done.word is CancelWord.ILLEGAL:
-        raise _illegal(job_id, JobEvent.CANCEL, done.status)
-
-
-def _raise_for_retry(job: Job, meant: int, done: Retried) -> None:
-    if done.word is RetryWord.MISSING or done.status is None:
-        raise NotFoundError(f"job {job.job_id} not found")
-    if done.word is RetryWord.ROUND:
-        raise ConflictError(
-            f"job {job.job_id} is in round {done.round}; the retry was meant for {meant}", field="round"
-        )
-    if done.word is RetryWord.EQUAL:
-        raise ConflictError(
-            f"job {job.job_id} can't be retried while an equal job is unfinished: {job.org_id}~{done.equal}"
-        )
-    if done.word is RetryWord.ILLEGAL:
-        raise _illegal(job.job_id, JobEvent.RETRY, done.status)
-
-
-def _illegal(job_id: str, event: JobEvent, status: Status) -> ConflictError:
-    try:
-        move(job_id, event, status)
-    except IllegalMoveError as e:
-        return ConflictError(str(e), field="job_id")
-    raise AssertionError(f"the store refused a legal move: {event} of a job that is {status}")

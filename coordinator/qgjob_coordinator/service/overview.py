@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from qgjob_coordinator.errors import NotFoundError
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Outcome, Status
@@ -61,11 +62,13 @@ class Overview:
         """A run, counted. Raises NotFoundError."""
         org = validation.check_id("org_id", org_id)
         run = validation.check_id("run_id", run_id)
-        ulids = await self._store.reads.run_ulids(org, run) if principal.sees(org) else []
-        jobs = [j for j in await self._store.reads.get(org, ulids) if j is not None]
-        if not jobs:
+        count = _RunCount()
+        if principal.sees(org):
+            async for jobs in self._store.reads.walk(org, run, set(Status)):
+                count.add(jobs)
+        if count.started_at is None:
             raise NotFoundError(f"run {run} not found in org {org}")
-        return _run(org, run, jobs)
+        return count.run(org, run, count.started_at)
 
     async def stats(self, principal: Principal, org_id: object) -> Stats:
         """Queue and fleet in numbers."""
@@ -111,16 +114,37 @@ class Overview:
         )
 
 
-def _run(org_id: str, run_id: str, jobs: list[Job]) -> Run:
-    statuses = Counter(j.status for j in jobs)
-    outcomes = Counter(j.outcome for j in jobs if j.outcome is not None)
-    finished = [j.completed_at for j in jobs if j.completed_at is not None]
-    return Run(
-        run_id=run_id,
-        org_id=org_id,
-        status_counts={s.value: statuses[s] for s in Status},
-        outcome_counts={o.value: outcomes[o] for o in Outcome if outcomes[o]},
-        installs=sum(a.install_ms is not None for j in jobs for a in j.attempts),
-        started_at=min(j.created_at for j in jobs),
-        completed_at=max(finished) if len(finished) == len(jobs) else None,
-    )
+@dataclass(slots=True)
+class _RunCount:
+    """A run's jobs in numbers, part by part."""
+
+    statuses: Counter[Status] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    installs: int = 0
+    started_at: int | None = None
+    finished: int = 0
+    completed_at: int = 0
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Counts some of the jobs."""
+        for j in jobs:
+            self.statuses[j.status] += 1
+            if j.outcome is not None:
+                self.outcomes[j.outcome] += 1
+            if j.completed_at is not None:
+                self.finished += 1
+                self.completed_at = max(self.completed_at, j.completed_at)
+            self.installs += sum(a.install_ms is not None for a in j.attempts)
+            self.started_at = j.created_at if self.started_at is None else min(self.started_at, j.created_at)
+
+    def run(self, org_id: str, run_id: str, started_at: int) -> Run:
+        """The run as it was counted."""
+        return Run(
+            run_id=run_id,
+            org_id=org_id,
+            status_counts={s.value: self.statuses[s] for s in Status},
+            outcome_counts={o.value: self.outcomes[o] for o in Outcome if self.outcomes[o]},
+            installs=self.installs,
+            started_at=started_at,
+            completed_at=self.completed_at if self.finished == self.statuses.total() else None,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import merge
 from typing import Any
@@ -88,21 +88,35 @@ class JobReader:
         return list(merge(*rows, reverse=True))[:count]
 
     async def _index(self, org_id: str, index: str, count: int, after: Cursor | None) -> list[tuple[int, str]]:
+        """The next `count` (order, ulid). The place is kept by value: jobs that leave the index meanwhile hide none."""
         highest = "+inf" if after is None else str(after[0])
-        skip = 0
-        rows: list[tuple[int, str]] = []
-        while len(rows) < count:
+        limit = count + 1  # the job at `after` comes once more
+        while True:
             flat: list[tuple[str, float]] = await self._call(
-                "ZREVRANGEBYSCORE", f"{keys.org(org_id)}{index}", highest, "-inf", "WITHSCORES", "LIMIT", skip, count
+                "ZREVRANGEBYSCORE", f"{keys.org(org_id)}{index}", highest, "-inf", "WITHSCORES", "LIMIT", 0, limit
             )
-            for ulid, order in flat:
-                entry = (int(order), ulid)
-                if after is None or entry < after:
-                    rows.append(entry)
-            if len(flat) < count:
-                break
-            skip += count
-        return rows[:count]
+            entries = ((int(order), ulid) for ulid, order in flat)
+            rows = [entry for entry in entries if after is None or entry < after]
+            if len(rows) >= count or len(flat) < limit:
+                return rows[:count]
+            limit *= 2  # several jobs have the order of `after`
+
+    async def walk(self, org_id: str, run_id: str | None, statuses: Set[Status]) -> AsyncIterator[list[Job]]:
+        """The jobs of a run, or without one all unfinished jobs, that have one of the statuses: newest first, in parts
+        of at most CHUNK. What comes or leaves during the walk makes it miss no other job.
+        """
+        if run_id is None and statuses <= set(_HELD):
+            held = [j for j in await self.held(org_id) if j.status in statuses]
+            for i in range(0, len(held), CHUNK):
+                yield held[i : i + CHUNK]
+            return
+        index = "ix:a" if run_id is None else f"rj:{run_id}"
+        after: Cursor | None = None
+        while entries := await self._index(org_id, index, CHUNK, after):
+            found = await self.get(org_id, [ulid for _, ulid in entries])
+            if wanted := [j for j in found if j is not None and j.status in statuses]:
+                yield wanted
+            after = entries[-1]
 
     async def _page_of_held(self, org_id: str, status: Status, size: int, after: Cursor | None) -> Page:
         held = [j for j in await self.held(org_id) if j.status is status]
@@ -133,6 +147,10 @@ class JobReader:
         """Tokens of the agent's revoked leases."""
         members: list[str] = await self._call("SMEMBERS", f"{keys.org(org_id)}rv:{agent_id}")
         return [m.split(" ")[1] for m in members]
+
+    async def has_run(self, org_id: str, run_id: str) -> bool:
+        """Whether the run has a job."""
+        return bool(await self._call("EXISTS", f"{keys.org(org_id)}rj:{run_id}"))
 
     async def run_ulids(self, org_id: str, run_id: str) -> list[str]:
         """All jobs of a run, oldest first."""

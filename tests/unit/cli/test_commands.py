@@ -242,6 +242,16 @@ def test_list_prints_a_page(fake: FakeCoordinator, qgjob: Command) -> None:
     assert fake.calls["ListJobs"] == 3
 
 
+def test_what_an_answer_leaves_out_is_counted(fake: FakeCoordinator, qgjob: Command) -> None:
+    for path in "abc":
+        submit_one(qgjob, path, "--run-id=r1")
+    fake.most_shown = 2
+    cancelled = qgjob("cancel", "--org-id=acme", "--run-id=r1", "-o", "json")
+    assert (cancelled.json["count"], len(cancelled.json["jobs"])) == (3, 2)
+    assert "3 jobs in all; the first 2 are shown" in cancelled.err
+    assert "3 jobs in all" in qgjob("retry", "--org-id=acme", "--run-id=r1").err
+
+
 def test_cancel_and_retry(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob, "a", "--run-id=r1")
     submit_one(qgjob, "b", "--run-id=r1")

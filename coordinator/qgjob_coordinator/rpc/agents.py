@@ -15,11 +15,14 @@ from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
 HELLO_SECONDS = 10.0
+FAREWELL_SECONDS = 2.0
+"""An agent that does not read may be told so long why its session ended."""
 STORE_PAUSE_SECONDS = 0.1
 
 Context = grpc.aio.ServicerContext[pb.ConnectRequest, pb.ConnectResponse]
@@ -72,29 +75,37 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         """Reads until the stream or the session ends; the writer runs beside it."""
         reader = asyncio.create_task(self._read(live, context))
         writer = asyncio.create_task(self._write(live, context))
-        why = "the coordinator stops"
+        why = "the stream broke"
         try:
-            done: set[asyncio.Task[None]] = set()
-            while not done:
-                # A stream whose peer is gone is not always ended: the silence tells.
-                if live.session.silent_ms() > live.session.times.lease_ms:
-                    why = "no heartbeat came for a whole lease"
-                    return
-                pause = live.session.times.session_timeout_ms / 1000
-                done, _ = await asyncio.wait({reader, writer}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-            why = "the stream ended" if reader in done else "the session was ended"
-            for task in done:
-                task.result()
+            why = await self._until_over(live.session, reader, writer)
         except (asyncio.CancelledError, grpc.aio.UsageError):
-            why = "the stream broke"
+            pass
         except InvalidError as e:
             why = e.message
-            await context.write(agent_wire.down(live.session.epoch, m.Refused(m.RefusedReason.INVALID, e.message)))
+            live.session.end(m.Refused(m.RefusedReason.INVALID, why))
+            await asyncio.wait({writer}, timeout=FAREWELL_SECONDS)
         finally:
             for task in (reader, writer):
                 task.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
             await self._sessions.close(live, why)
+
+    async def _until_over(self, session: Session, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> str:
+        """Why the session is over. Raises what the reader or the writer raised."""
+        pause = min(FAREWELL_SECONDS, session.times.session_timeout_ms / 1000)
+        leaving = False
+        while True:
+            done, _ = await asyncio.wait({reader, writer}, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            if done:
+                return "the stream ended" if reader in done else "the session was ended"
+            # A stream whose peer is gone is not always ended: the silence tells.
+            if session.silent_ms() > session.times.lease_ms:
+                return "no heartbeat came for a whole lease"
+            if leaving:
+                return "the session was ended, and the agent does not read"
+            leaving = session.refused is not None
 
     async def _write(self, live: LiveSession, context: Context) -> None:
         """Takes messages from the session's outbox to the stream."""

@@ -1,0 +1,93 @@
+"""The end of a session's stream, with a peer that does not read."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qgjob_coordinator.rpc import agents
+from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.service.messages import Recall, Refused, RefusedReason
+from qgjob_coordinator.service.session import Session, Times
+from qgjob_proto.v1 import agent_pb2 as pb
+
+HOUR_MS = 3_600_000
+DEADLINE_SECONDS = 5.0
+
+
+class Stuck:
+    """The context of a stream whose peer says what the test says and takes nothing after `takes` messages."""
+
+    def __init__(self, takes: int = 0) -> None:
+        self.heard: asyncio.Queue[pb.ConnectRequest] = asyncio.Queue()
+        self.said: list[pb.ConnectResponse] = []
+        self._takes = takes
+
+    async def read(self) -> pb.ConnectRequest:
+        return await self.heard.get()
+
+    async def write(self, message: pb.ConnectResponse) -> None:
+        if len(self.said) == self._takes:
+            await asyncio.Event().wait()
+        self.said.append(message)
+
+
+class Closed:
+    """Sessions of which only the end matters."""
+
+    def __init__(self) -> None:
+        self.why = ""
+
+    async def close(self, _live: Any, why: str) -> None:
+        self.why = why
+
+
+@pytest.fixture(autouse=True)
+def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "FAREWELL_SECONDS", 0.02, raising=False)
+
+
+async def _serve(session: Session, context: Stuck) -> str:
+    closed = Closed()
+    servicer: Any = AgentServicer(closed)  # type: ignore[arg-type]
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await servicer._serve(SimpleNamespace(session=session), context)
+    return closed.why
+
+
+def _session() -> Session:
+    store: Any = None
+    return Session("a1", 1, 10, store, Times(1_000, HOUR_MS, HOUR_MS, 1_000, HOUR_MS, 0))
+
+
+async def test_a_session_that_was_ended_ends_also_when_its_agent_does_not_read() -> None:
+    session = _session()
+    session.say(Recall(1, ("t",)))
+    asyncio.get_running_loop().call_later(0.02, session.end, Refused(RefusedReason.STALE_EPOCH, "a newer one"))
+    assert await _serve(session, Stuck()) == "the session was ended, and the agent does not read"
+
+
+async def test_an_agent_that_reads_is_told_why() -> None:
+    session = _session()
+    session.end(Refused(RefusedReason.GOING_AWAY, "stops"))
+    context = Stuck(takes=1)
+    assert await _serve(session, context) == "the session was ended"
+    assert context.said[0].refused.reason == pb.REFUSED_REASON_GOING_AWAY
+
+
+async def test_nonsense_is_answered_after_what_was_to_be_said_and_ends_the_session() -> None:
+    session, context = _session(), Stuck(takes=2)
+    session.say(Recall(1, ("t",)))
+    context.heard.put_nowait(pb.ConnectRequest(epoch=1, heartbeat=pb.Heartbeat(held=[pb.HeldAttempt(job_id="none")])))
+    assert "'none' is no job id" in await _serve(session, context)
+    assert [message.WhichOneof("body") for message in context.said] == ["recall", "refused"]
+    assert context.said[1].refused.reason == pb.REFUSED_REASON_INVALID
+
+
+async def test_nonsense_ends_the_session_also_when_its_agent_does_not_read() -> None:
+    session, context = _session(), Stuck()
+    context.heard.put_nowait(pb.ConnectRequest(epoch=1, heartbeat=pb.Heartbeat(held=[pb.HeldAttempt(job_id="none")])))
+    assert "'none' is no job id" in await _serve(session, context)

@@ -55,6 +55,11 @@ def _digest(text: str, size: int) -> str:
     return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode().translate(_URL_SAFE)
 
 
+def _fingerprint(text: str) -> str:
+    """As `_digest`, for what is no part of a key and is made for every job."""
+    return b2a_base64(blake2b(text.encode(), digest_size=FINGERPRINT * 3 // 4).digest(), newline=False).decode()
+
+
 @lru_cache(maxsize=65536)
 def group_id(app_version_id: str, target: Target) -> str:
     """The gid: the target's letter, then a digest of the app version."""
@@ -118,7 +123,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
     env = _dumps(dict(spec.env)) if spec.env else ""
     equal = f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}"
     labels = _dumps(dict(spec.labels)) if spec.labels else ""
-    return _digest(equal, FINGERPRINT * 3 // 4) + _digest_of_rest(
+    return _fingerprint(equal) + _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
         spec.run_id,

@@ -37,17 +37,17 @@ class FleetReader:
         self._devices: list[Device] | None = None
         self._read_at = float("-inf")
 
-    async def rows(self, *, fresh: bool = False) -> list[AgentRow]:
-        """Agents with devices, by id. Raises StoreUnavailableError."""
-        if fresh or time.monotonic() - self._read_at > CACHE_SECONDS:
+    async def rows(self, *, max_age_seconds: float = CACHE_SECONDS) -> list[AgentRow]:
+        """Agents with devices, by id, as they were at most so long ago. Raises StoreUnavailableError."""
+        if time.monotonic() - self._read_at >= max_age_seconds:
             self._rows = await self._store.fleet.read()
             self._devices = None
             self._read_at = time.monotonic()
         return self._rows
 
-    async def devices(self, *, fresh: bool = False) -> list[Device]:
+    async def devices(self, *, max_age_seconds: float = CACHE_SECONDS) -> list[Device]:
         """All devices, by id; shared by all callers, who don't change them."""
-        rows = await self.rows(fresh=fresh)
+        rows = await self.rows(max_age_seconds=max_age_seconds)
         if self._devices is None:
             now = wall_ms()
             found = [device_of(a, d, now) for a in rows for d in a.devices]
@@ -57,7 +57,7 @@ class FleetReader:
     async def agents(self) -> list[Agent]:
         """All agents, by id."""
         now = wall_ms()
-        return [agent_of(a, now) for a in await self.rows(fresh=True)]
+        return [agent_of(a, now) for a in await self.rows(max_age_seconds=0)]
 
 
 def agent_of(row: AgentRow, now: int) -> Agent:
@@ -142,7 +142,7 @@ class FleetService:
 
     async def devices(self, principal: Principal) -> list[Device]:
         """All devices; what is installed by, or runs for, an org that the caller does not see is left out."""
-        return [_for(principal, d) for d in await self._reader.devices(fresh=True)]
+        return [_for(principal, d) for d in await self._reader.devices(max_age_seconds=0)]
 
     async def drain(
         self,
@@ -219,7 +219,7 @@ class FleetService:
         if done is None:
             raise NotFoundError(f"{field.removesuffix('_id')} {checked} not found")
         await self._in_force(done[1])
-        devices = await self._reader.devices(fresh=True)
+        devices = await self._reader.devices(max_age_seconds=0)
         return [d for d in devices if d.device_id == device_id or d.agent_id == agent_id]
 
     async def _in_force(self, agent_id: str) -> None:
@@ -243,7 +243,7 @@ class FleetService:
 
     async def _find(self, device_id: str) -> Device:
         checked = validation.check_id("device_id", device_id)
-        for d in await self._reader.devices(fresh=True):
+        for d in await self._reader.devices(max_age_seconds=0):
             if d.device_id == checked:
                 return d
         raise NotFoundError(f"device {checked} not found", field="device_id")

@@ -13,6 +13,9 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.store.store import Store
 
+SKETCH_SECONDS = 2.0
+"""Reading a large fleet takes milliseconds: what submissions are told may be a little older than what readers are."""
+
 
 class Reasons:
     """Considers the fleet once for all jobs that ask for the same."""
@@ -65,14 +68,14 @@ class Pending:
 
     async def reasons(self) -> Reasons:
         """Reasons without quotas, kept for as long as the reading of the fleet: for answers to submissions."""
-        devices = await self._fleet.devices()
+        devices = await self._fleet.devices(max_age_seconds=SKETCH_SECONDS)
         if self._sketches is None or self._sketches.devices is not devices:
             self._sketches = Reasons(devices, wall_ms(), over_quota=False)
         return self._sketches
 
     async def considered(self, job: Job) -> list[Considered]:
         """Every device with its verdict on the job."""
-        return consider(job, await self._fleet.devices(fresh=True))
+        return consider(job, await self._fleet.devices(max_age_seconds=0))
 
     async def _over_quota(self, org_id: str) -> bool:
         if self._quota is None:

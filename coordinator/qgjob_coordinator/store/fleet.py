@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
@@ -140,8 +142,15 @@ def _int(text: str | None) -> int | None:
     return int(text) if text else None
 
 
+@lru_cache(maxsize=8192)
+def _parsed(facts: str) -> dict[str, Any]:
+    """What an agent showed of a device; read again and again, changed rarely."""
+    parsed: dict[str, Any] = json.loads(facts)
+    return parsed
+
+
 def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
-    facts = json.loads(f["facts"])
+    facts = _parsed(f["facts"])
     org_id, _, version = f.get("installed", "").partition(" ")
     info = DeviceInfo(
         device_id=device_id,

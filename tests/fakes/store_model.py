@@ -27,13 +27,16 @@ from qgjob_coordinator.store.types import (
     Ended,
     Ending,
     Grant,
+    LeaseEnd,
     OperationReusedError,
+    Promoted,
     Release,
     ReleaseCharge,
     ReportWord,
     Retried,
     RetryRules,
     RetryWord,
+    Settled,
     ShownWord,
     SubmitConflictError,
     Submitted,
@@ -435,23 +438,27 @@ class OrgModel:
             self._fail(job, lease, e.outcome, e.charge, e.share, now)
         return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome, job.spec.target)
 
-    def release(self, releases: Sequence[Release], now: int) -> list[ReportWord]:
-        return [self._release_one(r, now) for r in releases]
+    def release(self, releases: Sequence[Release], now: int) -> tuple[list[ReportWord], list[Settled | None]]:
+        answers = [self._release_one(r, now) for r in releases]
+        return [word for word, _ in answers], [done for _, done in answers]
 
-    def _release_one(self, r: Release, now: int) -> ReportWord:
+    def _release_one(self, r: Release, now: int) -> tuple[ReportWord, Settled | None]:
         job = self.jobs.get(r.ulid)
         if job is None or job.lease is None or job.lease.token != r.token:
-            return ReportWord.REPLAYED if job and _ended(job, r.token) else ReportWord.STALE
-        self._release(job, r.ended_at, r.charge, r.message, r.share, now)
-        return ReportWord.APPLIED
+            return (ReportWord.REPLAYED if job and _ended(job, r.token) else ReportWord.STALE), None
+        return ReportWord.APPLIED, self._release(job, r.ended_at, r.charge, r.message, r.share, now)
 
     def _release(
         self, job: ModelJob, ended_at: int, charge: ReleaseCharge, message: str, share: float, now: int
-    ) -> None:
+    ) -> Settled:
         """A lease ends without an outcome of its own."""
-        if job.lease is not None and job.lease.revoked:
+        was, end = job.lease, LeaseEnd.LOST
+        assert was is not None
+        if was.revoked:
+            end = LeaseEnd.REVOKED
             self._tree_dead(job, ended_at, now)
         elif job.status is Status.SCHEDULED:
+            end = LeaseEnd.UNSTARTED
             job.lease = None
             job.number -= 1  # it never began, so it is no attempt
             self._requeue(job, None, now)
@@ -466,10 +473,11 @@ class OrgModel:
             else:
                 budget = Charge.NOBODY if charge is ReleaseCharge.NOBODY else Charge.INFRASTRUCTURE
                 self._fail(job, lease, Outcome.AGENT_LOST, budget, share, now)
+        return _settled(job, end, was)
 
     def adopt(
         self, agent_id: str, epoch: int, shown: Sequence[tuple[str, str]], now: int, share: float
-    ) -> tuple[int, list[ShownWord]]:
+    ) -> tuple[list[Settled], list[ShownWord]]:
         words = [self._adopt(agent_id, epoch, *one) for one in shown]
         self.floors[agent_id] = max(epoch, self.floors.get(agent_id, 0))
         message = f"agent {agent_id} came back without this attempt"
@@ -483,15 +491,14 @@ class OrgModel:
         lease.epoch = epoch
         return ShownWord.REVOKED if lease.revoked else ShownWord.ADOPTED
 
-    def sweep(self, agent_id: str, epoch: int, now: int, share: float) -> int:
+    def sweep(self, agent_id: str, epoch: int, now: int, share: float) -> list[Settled]:
         self.floors[agent_id] = max(epoch + 1, self.floors.get(agent_id, 0))
         return self._release_below(agent_id, epoch + 1, f"agent {agent_id} was lost", now, share)
 
-    def _release_below(self, agent_id: str, epoch: int, message: str, now: int, share: float) -> int:
+    def _release_below(self, agent_id: str, epoch: int, message: str, now: int, share: float) -> list[Settled]:
         found = [j for j in self.jobs.values() if j.lease and j.lease.agent_id == agent_id and j.lease.epoch < epoch]
-        for job in found:
-            self._release(job, now, ReleaseCharge.LOST, message, share, now)
-        return len(found)
+        done = [self._release(job, now, ReleaseCharge.LOST, message, share, now) for job in found]
+        return sorted(done, key=lambda s: s.ulid)
 
     def progress(self, rows: Sequence[tuple[str, str, int]], now: int) -> None:
         for ulid, token, percent in rows:
@@ -504,7 +511,7 @@ class OrgModel:
 
     # Time.
 
-    def promote(self, now: int, limit: int = 1000) -> int:
+    def promote(self, now: int, limit: int = 1000) -> list[Promoted]:
         due = sorted(
             (j for j in self.jobs.values() if j.not_before is not None and j.not_before <= now),
             key=lambda j: (j.not_before, j.spec.ulid),
@@ -512,23 +519,23 @@ class OrgModel:
         for job in due[:limit]:
             job.not_before = None
             self._touch(job, now)
-        return len(due[:limit])
+        return [Promoted(job.spec.ulid, job.number) for job in due[:limit]]
 
-    def expire(self, jobs: Sequence[tuple[str, JobError]], now: int) -> list[bool]:
+    def expire(self, jobs: Sequence[tuple[str, JobError]], now: int) -> list[Settled | None]:
         return [self._expire(ulid, error, now) for ulid, error in jobs]
 
-    def _expire(self, ulid: str, error: JobError, now: int) -> bool:
+    def _expire(self, ulid: str, error: JobError, now: int) -> Settled | None:
         job = self.jobs.get(ulid)
         if job is None:
-            return False
+            return None
         if job.status is not Status.QUEUED:
             job.watched = False
-            return False
+            return None
         if job.deadline is None or job.deadline > now:
-            return False
+            return None
         job.own_error = error
         self._verdict(job, JobEvent.EXPIRE, Outcome.EXPIRED, now)
-        return True
+        return _settled(job, LeaseEnd.NONE, None)
 
     def retire(self, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:
         highest = (finished_before - ORDER_EPOCH_MS) * 1000
@@ -624,6 +631,14 @@ def _content(spec: JobSpec) -> JobSpec:
         priority=spec.priority if spec.own_priority else Priority.LOW,
         max_retries=spec.max_retries if spec.own_max_retries else 0,
     )
+
+
+def _settled(job: ModelJob, end: LeaseEnd, lease: Lease | None) -> Settled:
+    """Where the job stands, and the lease that ended."""
+    attempt = job.number if lease is None else lease.attempt
+    agent, device = (None, None) if lease is None else (lease.agent_id, lease.device_id)
+    target = job.spec.target
+    return Settled(job.spec.ulid, job.status, target, job.outcome, attempt, end, agent, device, job.not_before)
 
 
 def _ended(job: ModelJob, token: str) -> bool:

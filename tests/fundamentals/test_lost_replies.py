@@ -64,10 +64,10 @@ WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
-    Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=(0, ["ADOPTED"])),
+    Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
-    Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[False, False]),
+    Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),
     Case("hello", lambda s: s.sessions.hello("life-2")),
@@ -80,12 +80,12 @@ CASES = [
     Case("open", lambda s: s.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", ["emulator-1"], LATER)),
     Case("positions", lambda s: s.reads.positions("acme", ids(1, 2))),
     Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),
-    Case("promote", lambda s: s.jobs.promote("acme", LATER), again=0),
+    Case("promote", lambda s: s.jobs.promote("acme", LATER), again=[]),
     Case("read", lambda s: s.reads.get("acme", ids(1, 2, 9))),
     Case(
         "release",
         lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),
-        again=["REPLAYED", "STALE"],
+        again=(["REPLAYED", "STALE"], [None, None]),
     ),
     Case("renew", lambda s: s.sessions.renew("agent-1", 1, LATER), may_change=("qg:f:{fleet}:ag:agent-1",)),
     Case("retire", lambda s: s.jobs.retire("acme", Status.FAILED, LATER, 0, 100), again=(0, 0)),
@@ -94,7 +94,7 @@ CASES = [
     Case("snapshot", lambda s: s.snapshots.org("acme", 8)),
     Case("start", lambda s: s.leases.start("acme", [(THREE, "t3", NOW)], NOW), again=["REPLAYED"]),
     Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
-    Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=0),
+    Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),
     Case("swept", lambda s: s.sessions.swept("agent-1", 1, ["acme"])),
     Case("tidy", lambda s: s.snapshots.tidy("acme", [group_id("v1", Target.EMULATOR)])),
 ]

@@ -12,7 +12,7 @@ from redis import Redis
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Status
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import CancelWord, OperationReusedError, ReleaseCharge, RetryWord
+from qgjob_coordinator.store.types import CancelWord, LeaseEnd, OperationReusedError, ReleaseCharge, RetryWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 from tests.fakes.store_audit import audit, leftovers
@@ -93,7 +93,7 @@ async def test_a_session_is_closed_before_its_leases_are_released(store: Store) 
     job = await scenes.running(store)
     assert await store.sessions.observe("agent-1", 1, -1, "closed")
     assert await store.sessions.renew("agent-1", 1, NOW) is None
-    assert await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER) == 1
+    assert len(await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER)) == 1
     assert await finish(store, job, "t1") == "REPLAYED"
     assert await status(store, job) is Status.QUEUED
 
@@ -123,7 +123,7 @@ async def test_a_handler_that_died_between_open_and_adoption_strands_nothing(sto
     await store.sessions.observe("agent-1", 2, -1, "closed")
     assert (await store.sessions.watch())[0] == [("agent-1", 2)]
     assert await store.agent_orgs("agent-1") == {"acme"}
-    assert await store.leases.sweep("acme", "agent-1", 2, NOW, NO_JITTER) == 1
+    assert len(await store.leases.sweep("acme", "agent-1", 2, NOW, NO_JITTER)) == 1
     assert await status(store, job) is Status.QUEUED
 
 
@@ -132,16 +132,16 @@ async def test_a_handler_that_died_between_open_and_adoption_strands_nothing(sto
 
 async def test_adoption_rewrites_the_epoch_so_that_the_reaper_of_the_old_session_leaves_the_lease(store: Store) -> None:
     job = await scenes.running(store)
-    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == (0, ["ADOPTED"])
-    assert await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER) == 0
+    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == ([], ["ADOPTED"])
+    assert await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER) == []
     assert await finish(store, job, "t1") == "APPLIED"
 
 
 async def test_a_slow_connect_of_the_session_before_takes_nothing_from_its_successor(store: Store) -> None:
     job = await scenes.running(store)
     await store.leases.adopt("acme", "agent-1", 3, [(job.ulid, "t1")], NOW, NO_JITTER)
-    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == (0, ["GONE"])
-    assert await store.leases.adopt("acme", "agent-1", 2, [], NOW, NO_JITTER) == (0, [])
+    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == ([], ["GONE"])
+    assert await store.leases.adopt("acme", "agent-1", 2, [], NOW, NO_JITTER) == ([], [])
     assert await lease_is(store, job, "t1")
 
 
@@ -151,7 +151,7 @@ async def test_spooled_results_shown_at_connect_are_adopted_and_count(store: Sto
     await scenes.claim(store, unstarted)
     spooled = await scenes.running(store, spec(2), "t2")
     shown = [(unstarted.ulid, "t1"), (spooled.ulid, "t2")]
-    assert await store.leases.adopt("acme", "agent-1", 2, shown, NOW, NO_JITTER) == (0, ["ADOPTED", "ADOPTED"])
+    assert await store.leases.adopt("acme", "agent-1", 2, shown, NOW, NO_JITTER) == ([], ["ADOPTED", "ADOPTED"])
     assert await finish(store, spooled, "t2") == "APPLIED"
     assert [await status(store, j) for j in (unstarted, spooled)] == [Status.SCHEDULED, Status.COMPLETED]
 
@@ -160,14 +160,15 @@ async def test_what_connect_does_not_show_is_released_and_only_what_had_started_
     await scenes.submit(store, unstarted := spec(1))
     await scenes.claim(store, unstarted)
     started = await scenes.running(store, spec(2), "t2")
-    assert await store.leases.adopt("acme", "agent-1", 2, [], NOW, NO_JITTER) == (2, [])
+    released, _ = await store.leases.adopt("acme", "agent-1", 2, [], NOW, NO_JITTER)
+    assert [(s.lease, s.attempt) for s in released] == [(LeaseEnd.UNSTARTED, 1), (LeaseEnd.LOST, 1)]
     assert (await scenes.get(store, unstarted)).attempts == []
     assert [a.outcome for a in (await scenes.get(store, started)).attempts] == [Outcome.AGENT_LOST]
 
 
 async def test_another_agents_lease_is_not_adopted(store: Store) -> None:
     job = await scenes.running(store)
-    assert await store.leases.adopt("acme", "agent-2", 9, [(job.ulid, "t1")], NOW, NO_JITTER) == (0, ["GONE"])
+    assert await store.leases.adopt("acme", "agent-2", 9, [(job.ulid, "t1")], NOW, NO_JITTER) == ([], ["GONE"])
     assert await lease_is(store, job, "t1")
 
 
@@ -175,7 +176,7 @@ async def test_a_revoked_lease_that_is_shown_is_adopted_to_be_killed(store: Stor
     """The device is not free before the tree is dead."""
     job = await scenes.running(store)
     await cancel(store, job)
-    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == (0, ["REVOKED"])
+    assert await store.leases.adopt("acme", "agent-1", 2, [(job.ulid, "t1")], NOW, NO_JITTER) == ([], ["REVOKED"])
     assert (await store.snapshots.org("acme", 8)).groups == ()
     assert [j.ulid for j in await store.reads.held("acme")] == [job.ulid]
 
@@ -188,7 +189,7 @@ async def test_a_replayed_report_of_an_old_token_changes_nothing(store: Store) -
     assert await finish(store, job, "t1", Outcome.TEST_FAILED) == "APPLIED"
     assert (await scenes.claim(store, job, (job.ulid, "t2"))).grants
     assert await finish(store, job, "t1") == "REPLAYED"
-    assert await store.leases.release("acme", [release(job.ulid, "t1")], NOW) == ["REPLAYED"]
+    assert (await store.leases.release("acme", [release(job.ulid, "t1")], NOW))[0] == ["REPLAYED"]
     assert await store.leases.start("acme", [(job.ulid, "t1", NOW)], NOW) == ["STALE"]
     assert await status(store, job) is Status.SCHEDULED
     assert await lease_is(store, job, "t2")
@@ -197,7 +198,7 @@ async def test_a_replayed_report_of_an_old_token_changes_nothing(store: Store) -
 async def test_a_token_that_was_never_granted_changes_nothing(store: Store) -> None:
     job = await scenes.running(store)
     assert await finish(store, job, "t9") == "STALE"
-    assert await store.leases.release("acme", [release(job.ulid, "t9")], NOW) == ["STALE"]
+    assert (await store.leases.release("acme", [release(job.ulid, "t9")], NOW))[0] == ["STALE"]
     assert await status(store, job) is Status.RUNNING
 
 
@@ -238,9 +239,9 @@ async def test_only_the_answer_to_a_recall_releases(store: Store) -> None:
     await scenes.submit(store, job := spec())
     await scenes.claim(store, job)
     assert (await scenes.claim(store, job, (job.ulid, "t2"), device_id="emulator-2")).grants == ()
-    assert await store.leases.release("acme", [release(job.ulid, "t1")], NOW) == ["APPLIED"]
+    assert (await store.leases.release("acme", [release(job.ulid, "t1")], NOW))[0] == ["APPLIED"]
     assert (await scenes.claim(store, job, (job.ulid, "t2"), device_id="emulator-2")).grants
-    assert await store.leases.release("acme", [release(job.ulid, "t1")], NOW) == ["STALE"]
+    assert (await store.leases.release("acme", [release(job.ulid, "t1")], NOW))[0] == ["STALE"]
     assert await lease_is(store, job, "t2")
 
 
@@ -317,7 +318,7 @@ async def test_cancel_keeps_the_lease_until_the_tree_is_dead(store: Store) -> No
     assert (answer.agent_id, answer.token) == ("agent-1", "t1")
     assert await store.reads.revoked("acme", "agent-1") == ["t1"]
     assert [j.ulid for j in await store.reads.held("acme")] == [job.ulid]
-    assert await store.leases.release("acme", [release(job.ulid, "t1", now=NOW + 9)], NOW + 9) == ["APPLIED"]
+    assert (await store.leases.release("acme", [release(job.ulid, "t1", now=NOW + 9)], NOW + 9))[0] == ["APPLIED"]
     assert await store.reads.held("acme") == []
     over = await scenes.get(store, job)
     assert (over.completed_at, over.attempts[0].ended_at) == (NOW, NOW + 9)
@@ -352,7 +353,7 @@ async def test_the_end_of_the_old_tree_does_not_end_the_new_round(store: Store) 
 async def test_a_sweep_ends_revoked_leases_too(store: Store) -> None:
     job = await scenes.running(store)
     await cancel(store, job)
-    assert await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER) == 1
+    assert len(await store.leases.sweep("acme", "agent-1", 1, NOW, NO_JITTER)) == 1
     assert await store.reads.revoked("acme", "agent-1") == []
     assert await status(store, job) is Status.CANCELLED
 

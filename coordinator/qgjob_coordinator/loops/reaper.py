@@ -16,6 +16,7 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
@@ -97,8 +98,8 @@ class Reaper:
             share = random.random()  # noqa: S311 - jitter
             released = await self._store.leases.sweep(org_id, agent_id, epoch, wall_ms(), share)
             if released:
-                self._telemetry.leases_lost += released
-                log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=released)
+                tell_settled(self._telemetry, org_id, ((row, "agent_lost") for row in released))
+                log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=len(released))
                 self._hub.work(org_id)
                 self._hub.changed(org_id)
         await self._store.sessions.swept(agent_id, epoch, orgs)

@@ -14,6 +14,7 @@ from qgjob_coordinator.policy.explain import consider, pending_reason
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -92,7 +93,8 @@ class Timers:
     async def _org(self, org_id: str, now: int) -> None:
         snapshot = await self._store.snapshots.org(org_id, 0)
         if snapshot.next_retry_at is not None and snapshot.next_retry_at <= now:
-            if await self._store.jobs.promote(org_id, now):
+            if promoted := await self._store.jobs.promote(org_id, now):
+                tell_promoted(org_id, promoted)
                 self._hub.work(org_id)
                 self._hub.changed(org_id)
             snapshot = await self._store.snapshots.org(org_id, 0)
@@ -112,10 +114,9 @@ class Timers:
                 continue
             reason = pending_reason(job, consider(job, devices), now=now, position=None, over_quota=False)
             rows.append((ulid, _error(job, reason.code, reason.message)))
-        for (ulid, error), ended in zip(rows, await self._store.jobs.expire(org_id, rows, now), strict=True):
-            if ended:
-                self._telemetry.expired += 1
-                log.info("job_failed", job_id=f"{org_id}~{ulid}", outcome="expired", error=error.message)
+        done = await self._store.jobs.expire(org_id, rows, now)
+        ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
+        tell_settled(self._telemetry, org_id, ended)
         self._hub.changed(org_id)
 
 

@@ -181,7 +181,7 @@ class JobService:
                 job.org_id, [row], now, operation_id=op, asked=f"{job.ulid} {round_ or ''}"
             )
         raise_for_retry(job, meant, done)
-        await self._after_retry(job.org_id)
+        await self._after_retry(job.org_id, [done])
         return await self.get(principal, job_id)
 
     async def retry_many(
@@ -204,11 +204,14 @@ class JobService:
         known = await self._store.reads.has_run(org, run)
         changed = Changed()
         async for done in in_parts(self._store.reads.walk(org, run, wanted), op, retry):
-            await self._after_retry(org)
+            await self._after_retry(org, done)
             changed.add(d.ulid for d in done if d.word is RetryWord.QUEUED)
         return await self._selection(org, run, changed, known=known)
 
-    async def _after_retry(self, org_id: str) -> None:
+    async def _after_retry(self, org_id: str, rows: Sequence[Retried]) -> None:
+        for done in rows:
+            if done.word is RetryWord.QUEUED and self._log_transitions:
+                log.info("job_queued", job_id=f"{org_id}~{done.ulid}", round=done.round, reason="retry_by_hand")
         await self._store.mark_active(org_id)
         self._hub.work(org_id)
         self._hub.changed(org_id)

@@ -26,6 +26,7 @@ from qgjob_coordinator.service.messages import (
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge
 from qgjob_coordinator.telemetry import Telemetry
@@ -215,7 +216,8 @@ class LiveSession:
                 row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
                 by_org[lease.org_id].append(row)
         for org_id, rows in by_org.items():
-            await self._store.leases.release(org_id, rows, now)
+            _, settled = await self._store.leases.release(org_id, rows, now)
+            tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
             for row in rows:
                 self.session.drop(row.token)
             self._hub.work(org_id)

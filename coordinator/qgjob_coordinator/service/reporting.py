@@ -29,6 +29,7 @@ from qgjob_coordinator.service.messages import (
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
@@ -164,8 +165,11 @@ class Reporter:
             acks += await self._results(org_id, r, now)
         if r.dead:
             releases = [self._release(x, now) for x in r.dead]
-            for dead, word in zip(r.dead, await self._store.leases.release(org_id, releases, now), strict=True):
-                self._after_death(dead, word)
+            words, settled = await self._store.leases.release(org_id, releases, now)
+            done = [(row, dead.cause.value) for row, dead in zip(settled, r.dead, strict=True) if row]
+            tell_settled(self._telemetry, org_id, done)
+            for dead, word in zip(r.dead, words, strict=True):
+                self._after_death(dead)
                 acks.append((dead.report_id, _VERDICT[word]))
         if r.progress:
             rows = [(p.ulid, p.token, p.percent) for p in r.progress.values()]
@@ -288,21 +292,7 @@ class Reporter:
             error=ending.error.message if ending.error else None,
         )
 
-    def _after_death(self, x: DeadReport, word: ReportWord) -> None:
+    def _after_death(self, x: DeadReport) -> None:
         lease = self._session.drop(x.token)
         if lease is not None:
             self._occupants.touch(lease.device_id)
-        if word is ReportWord.APPLIED:
-            if x.started and x.cause is not DeathCause.REVOKED:
-                self._telemetry.attempts[Outcome.AGENT_LOST.value] += 1
-                self._telemetry.leases_lost += 1
-            if self._log_transitions:
-                log.info(
-                    "attempt_released",
-                    job_id=f"{x.org_id}~{x.ulid}",
-                    attempt=lease.attempt if lease else None,
-                    agent_id=self._session.agent_id,
-                    device_id=lease.device_id if lease else None,
-                    cause=x.cause.value,
-                    started=x.started,
-                )

@@ -26,6 +26,7 @@ from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord, ShownWord
@@ -162,8 +163,8 @@ class Sessions:
                         revoked.append(h.token)
             await self._take_over(live, org_id, [h for h in rows if h.token in set(adopted)])
             if released:
-                self.telemetry.leases_lost += released
-                log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=released)
+                tell_settled(self.telemetry, org_id, ((row, "not_shown") for row in released))
+                log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=len(released))
             self.hub.work(org_id)
             self.hub.changed(org_id)
         t = self.times

@@ -9,13 +9,16 @@ from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
+from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.snapshots import OrgSnapshot, decode
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
     OperationReusedError,
+    Promoted,
     Retried,
     RetryWord,
+    Settled,
     SubmitConflictError,
     Submitted,
     SubmitWord,
@@ -155,16 +158,17 @@ class JobStore:
             for ulid, word, letter, round_, equal in _rows(reply, 5)
         ]
 
-    async def promote(self, org_id: str, now: int, limit: int = MAX_JOBS) -> int:
-        """Puts due retries on their queues; how many."""
-        return int(await self._runner.run("promote", keys.org(org_id), [now, limit]))
+    async def promote(self, org_id: str, now: int, limit: int = MAX_JOBS) -> list[Promoted]:
+        """Puts due retries on their queues; which jobs, first due first."""
+        reply = await self._runner.run("promote", keys.org(org_id), [now, limit])
+        return [Promoted(ulid, attempts) for ulid, attempts in _rows(reply, 2)]
 
-    async def expire(self, org_id: str, jobs: Sequence[tuple[str, JobError]], now: int) -> list[bool]:
-        """Ends (ulid, error) pairs as `expired` whose deadline has come; which of them it ended."""
+    async def expire(self, org_id: str, jobs: Sequence[tuple[str, JobError]], now: int) -> list[Settled | None]:
+        """Ends (ulid, error) pairs as `expired` whose deadline has come; what it did to each, None for nothing."""
         args: list[Arg] = [now]
         for ulid, error in jobs:
             args += (ulid, codec.encode_error(error))
-        return [word == "EXPIRED" for word in await self._runner.run("expire", keys.org(org_id), args)]
+        return [parse(line) if line else None for line in await self._runner.run("expire", keys.org(org_id), args)]
 
     async def retire(self, org_id: str, status: Status, finished_before: int, skip: int, limit: int) -> tuple[int, int]:
         """Removes finished jobs of `status`; how many it looked at, and how many it removed.
@@ -188,7 +192,7 @@ def _first(reply: Sequence[str], operation_id: str | None) -> Sequence[str]:
     return reply
 
 
-def _rows(flat: Sequence[str], width: int) -> Iterator[Sequence[str]]:
+def _rows(flat: Sequence[Any], width: int) -> Iterator[Sequence[Any]]:
     return (flat[i : i + width] for i in range(0, len(flat), width))
 
 

@@ -10,6 +10,7 @@ from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POI
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
+from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.types import (
     Claimed,
     ClaimWord,
@@ -20,6 +21,7 @@ from qgjob_coordinator.store.types import (
     Release,
     ReportWord,
     RetryRules,
+    Settled,
     ShownWord,
 )
 
@@ -117,12 +119,15 @@ class LeaseStore:
             )
         return args
 
-    async def release(self, org_id: str, releases: Sequence[Release], now: int) -> list[ReportWord]:
-        """Leases end without an outcome: given back, killed, or revoked and dead."""
+    async def release(
+        self, org_id: str, releases: Sequence[Release], now: int
+    ) -> tuple[list[ReportWord], list[Settled | None]]:
+        """Leases end without an outcome: given back, killed, or revoked and dead. A word each, and what was done."""
         args: list[Arg] = [now, *self._retry]
         for r in releases:
             args += (r.ulid, r.token, r.ended_at, r.charge.value, r.share, _lost_record(r.message))
-        return [ReportWord(w) for w in await self._runner.run("release", keys.org(org_id), args)]
+        reply = await self._runner.run("release", keys.org(org_id), args)
+        return [ReportWord(w) for w in reply[::2]], [parse(line) if line else None for line in reply[1::2]]
 
     async def adopt(
         self,
@@ -132,20 +137,20 @@ class LeaseStore:
         shown: Sequence[tuple[str, str]],
         now: int,
         share: float,
-    ) -> tuple[int, list[ShownWord]]:
-        """A new session takes over what it shows and releases what it doesn't; how many, and a word for each shown."""
+    ) -> tuple[list[Settled], list[ShownWord]]:
+        """A new session takes over what it shows and releases what it doesn't; what that did, a word for each shown."""
         lost = _lost_record(f"agent {agent_id} came back without this attempt")
         args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost]
         for pair in shown:
             args += pair
         released, *words = await self._runner.run("adopt", keys.org(org_id), args)
-        return int(released), [ShownWord(w) for w in words]
+        return _by_ulid(released), [ShownWord(w) for w in words]
 
-    async def sweep(self, org_id: str, agent_id: str, epoch: int, now: int, share: float) -> int:
-        """Releases all leases of a closed session (and of older ones); how many."""
+    async def sweep(self, org_id: str, agent_id: str, epoch: int, now: int, share: float) -> list[Settled]:
+        """Releases all leases of a closed session (and of older ones); what that did."""
         lost = _lost_record(f"agent {agent_id} was lost")
         args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost]
-        return int(await self._runner.run("sweep", keys.org(org_id), args))
+        return _by_ulid(await self._runner.run("sweep", keys.org(org_id), args))
 
     async def progress(self, org_id: str, rows: Sequence[tuple[str, str, int]], now: int) -> None:
         """(ulid, token, percent) triples; what is stale is dropped."""
@@ -153,6 +158,10 @@ class LeaseStore:
         for row in rows:
             args += row
         await self._runner.run("progress", keys.org(org_id), args)
+
+
+def _by_ulid(lines: Sequence[str]) -> list[Settled]:
+    return [parse(line) for line in sorted(lines)]
 
 
 def _endings(reply: list[str]) -> list[Ended]:

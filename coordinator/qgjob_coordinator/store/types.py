@@ -149,6 +149,41 @@ class Release:
     share: float
 
 
+class LeaseEnd(StrEnum):
+    """How a lease ended that no outcome was reported for."""
+
+    REVOKED = "R"  # its tree is dead; the job has moved on before
+    UNSTARTED = "U"
+    LOST = "L"  # started
+    NONE = "N"  # the job had none
+
+
+@dataclass(slots=True)
+class Settled:
+    """Where a job stands after something was done to it that no report of an outcome asked for.
+
+    `attempt`, `agent_id` and `device_id` are of the lease that ended.
+    """
+
+    ulid: str
+    status: Status
+    target: Target
+    outcome: Outcome | None
+    attempt: int
+    lease: LeaseEnd
+    agent_id: str | None = None
+    device_id: str | None = None
+    not_before: int | None = None
+
+
+@dataclass(slots=True)
+class Promoted:
+    """A job whose time has come; it had so many attempts before."""
+
+    ulid: str
+    attempts: int
+
+
 class ShownWord(StrEnum):
     """What a new session is told of an attempt that it shows."""
 

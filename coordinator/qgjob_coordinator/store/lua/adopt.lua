@@ -2,13 +2,13 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 agent 9 epoch 10 share of the backoff
 --         11 record of a lost attempt (JSON); then for each shown attempt: ulid, token
--- RETURNS {released}, then for each shown attempt a word: ADOPTED, REVOKED (adopted, and to be killed), GONE
+-- RETURNS {what was done to each released one (see `told`), ...}, then for each shown attempt a word: ADOPTED, REVOKED (adopted, and to be killed), GONE
 --!include lib/org
 --!include lib/attempt
 local now, agent, epoch, lost_record = ARGV[1], ARGV[8], num(ARGV[9]), ARGV[11]
 local retry = rules()
 retry.share = ARGV[10]
-local answer, shown = { 0 }, {}
+local answer, shown = { {} }, {}
 -- Adoption comes first: nobody may release what this session shows.
 for i = 12, #ARGV, 2 do
   local ulid, token = ARGV[i], ARGV[i + 1]
@@ -28,8 +28,7 @@ for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   if not shown[ulid] then
     local j = load(ulid)
     if j and j.l and j.ag == agent and num(j.e) < epoch then
-      release(j, now, now, 'L', lost_record, retry)
-      answer[1] = answer[1] + 1
+      table.insert(answer[1], release(j, now, now, 'L', lost_record, retry))
     end
   end
 end

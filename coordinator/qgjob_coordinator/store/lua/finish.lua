@@ -42,7 +42,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
         fail(j, now, outcome, charge, retry)
       end
       clear_lease(ulid)
-      if j.s == 'q' then wait = call('HGET', P .. 'j:' .. ulid, 'nb') or '' end
+      if j.s == 'q' then wait = j.nb or '' end
       if j.s == 'f' then wait = outcome end
     end
   elseif j and had_token(ulid, token) then

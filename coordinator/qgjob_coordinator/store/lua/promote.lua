@@ -1,10 +1,10 @@
 -- Puts waiting retries whose time has come on their queues.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 at most so many
--- RETURNS number of jobs promoted
+-- RETURNS for each job promoted: ulid, attempts so far
 --!include lib/org
 local due = call('ZRANGEBYSCORE', P .. 'dl', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-local promoted = 0
+local promoted = {}
 for _, ulid in ipairs(due) do
   local key = P .. 'j:' .. ulid
   local v = call('HMGET', key, 's', 'l', 'g', 'sb', 'av', 'p', 'o', 'v', 'n')
@@ -15,7 +15,8 @@ for _, ulid in ipairs(due) do
     local version = num(v[8] or 1) + 1
     call('HSET', key, 'v', version, 'u', ARGV[1])
     event(ulid, version, 'q', num(v[9]), nil, nil, nil)
-    promoted = promoted + 1
+    promoted[#promoted + 1] = ulid
+    promoted[#promoted + 1] = num(v[9])
   end
 end
 write_all()

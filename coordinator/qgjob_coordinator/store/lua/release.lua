@@ -2,7 +2,7 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore); then for each: ulid, token, ended (ms), charge
 --         of a started one (L agent lost, I, N), share of the backoff, record (JSON, as in finish)
--- RETURNS a word each: APPLIED, REPLAYED, STALE
+-- RETURNS for each: word (APPLIED, REPLAYED, STALE), and what was done (see `told`) or ''
 --!include lib/org
 --!include lib/attempt
 local now, answer = ARGV[1], {}
@@ -10,15 +10,16 @@ local retry = rules()
 for i = RULES_END + 1, #ARGV, 6 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local j = load(ulid)
-  local word = 'STALE'
+  local word, done = 'STALE', ''
   if j and j.l and j.k == token then
     retry.share = ARGV[i + 4]
-    release(j, now, ARGV[i + 2], ARGV[i + 3], ARGV[i + 5], retry)
+    done = release(j, now, ARGV[i + 2], ARGV[i + 3], ARGV[i + 5], retry)
     word = 'APPLIED'
   elseif j and had_token(ulid, token) then
     word = 'REPLAYED'
   end
   answer[#answer + 1] = word
+  answer[#answer + 1] = done
 end
 write_attempts()
 return answer

@@ -2,7 +2,7 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 agent 9 closed epoch 10 share of the backoff
 --         11 record of a lost attempt (JSON)
--- RETURNS number of leases released
+-- RETURNS what was done to each released one (see `told`)
 --!include lib/org
 --!include lib/attempt
 local now, agent, epoch, lost_record = ARGV[1], ARGV[8], num(ARGV[9]), ARGV[11]
@@ -11,12 +11,11 @@ retry.share = ARGV[10]
 if num(call('HGET', P .. 'fl', agent)) <= epoch then
   call('HSET', P .. 'fl', agent, string.format('%.0f', epoch + 1))
 end
-local released = 0
+local released = {}
 for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   local j = load(ulid)
   if j and j.l and j.ag == agent and num(j.e) <= epoch then
-    release(j, now, now, 'L', lost_record, retry)
-    released = released + 1
+    released[#released + 1] = release(j, now, now, 'L', lost_record, retry)
   end
 end
 write_attempts()

@@ -73,7 +73,7 @@ local function verdict(j, now, letter, outcome)
   moved(j.g, j.s, letter)
   group_grows(j.g, -1)
   event(j.ulid, j.v, letter, j.n, outcome, j.dv, j.ag)
-  j.s = letter
+  j.s, j.oc = letter, outcome
 end
 -- Deletes the dedup entries of jobs that got a verdict, each only if it is the job's own.
 local function write_dedup()
@@ -97,9 +97,11 @@ local function requeue(j, now, not_before)
   if not_before and not_before > num(now) then
     local at = string.format('%.0f', not_before)
     call('HSET', P .. 'j:' .. j.ulid, 'nb', at)
+    j.nb = at
     later('ZADD', P .. 'dl', at, j.ulid)
   else
     if j.nb then call('HDEL', P .. 'j:' .. j.ulid, 'nb') end
+    j.nb = nil
     enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o)
   end
   if j.qd then later('ZADD', P .. 'qx', j.qd, j.ulid) end
@@ -162,10 +164,20 @@ local function lost(j, now, retry)
   end
 end
 
--- The lease of a job ends without an outcome: revoked, never started, or lost.
+-- What was done to a job, for those who count and log it; store/settled.py reads it. `lease`: how its lease ended, R
+-- (revoked), U (never started), L (started) or N (it had none).
+local function told(j, lease, attempt)
+  local none = lease == 'N'
+  return table.concat({ j.ulid, j.s .. string.sub(j.g, 1, 1), j.oc or '-', attempt, lease, none and '-' or j.ag,
+    none and '-' or j.dv, j.nb or '-' }, ' ')
+end
+
+-- The lease of a job ends without an outcome: revoked, never started, or lost. Answers what was done.
 -- rest: JSON for the record of a started one.
 local function release(j, now, ended, charge, rest, retry)
+  local attempt, lease = j.n, 'L'
   if j.rv or (j.s ~= 's' and j.s ~= 'r') then
+    lease = 'R'
     record(j, nil, ended, '"cancelled",null,null,null,null')
     drop_lease(j)
     if j.s == 'q' then
@@ -174,6 +186,7 @@ local function release(j, now, ended, charge, rest, retry)
     call('HSET', P .. 'j:' .. j.ulid, 'u', now, 'v', j.v)
     event(j.ulid, j.v, j.s, j.n, nil, nil, nil)
   elseif j.s == 's' then
+    lease = 'U'
     drop_lease(j)
     call('HINCRBY', P .. 'j:' .. j.ulid, 'n', -1)
     j.n = string.format('%.0f', num(j.n) - 1)
@@ -184,6 +197,7 @@ local function release(j, now, ended, charge, rest, retry)
     if charge == 'L' then lost(j, now, retry) else fail(j, now, 'agent_lost', charge, retry) end
   end
   clear_lease(j.ulid)
+  return told(j, lease, attempt)
 end
 
 local function write_attempts()

@@ -1,0 +1,41 @@
+"""What becomes of jobs when no report of an outcome came: counted and logged in one way, whoever did it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.store.types import LeaseEnd, Promoted, Settled
+from qgjob_coordinator.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+
+def tell_settled(telemetry: Telemetry, org_id: str, rows: Iterable[tuple[Settled, str]]) -> None:
+    """Counts and logs (what was done, why) pairs. A revoked attempt's job had its verdict, and was counted, before."""
+    for row, reason in rows:
+        if row.lease is LeaseEnd.LOST:
+            telemetry.leases_lost += 1
+            telemetry.attempts[Outcome.AGENT_LOST.value] += 1
+        if row.lease is not LeaseEnd.REVOKED and row.outcome is not None:
+            telemetry.finished[row.outcome.value, row.target.value] += 1
+        log.info(
+            "attempt_released" if row.lease is LeaseEnd.REVOKED else f"job_{row.status.value}",
+            job_id=f"{org_id}~{row.ulid}",
+            attempt=row.attempt,
+            agent_id=row.agent_id,
+            device_id=row.device_id,
+            attempt_outcome=Outcome.AGENT_LOST.value if row.lease is LeaseEnd.LOST else None,
+            outcome=row.outcome.value if row.outcome else None,
+            retry_at=row.not_before,
+            reason=reason,
+        )
+
+
+def tell_promoted(org_id: str, rows: Iterable[Promoted]) -> None:
+    """Logs jobs whose time has come: of a retry, or of a submission that was to begin later."""
+    for row in rows:
+        reason = "retry_due" if row.attempts else "not_before"
+        log.info("job_queued", job_id=f"{org_id}~{row.ulid}", attempt=row.attempts, reason=reason)

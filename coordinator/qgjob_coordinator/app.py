@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from qgjob_coordinator.config import Settings
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.http.services import Services
@@ -195,20 +195,32 @@ class Coordinator:
 
     async def _watch_store(self) -> None:
         """Serving while the store can acknowledge, not serving while it can't; until told to stop."""
-        serving = True
+        fault: str | None = None
         while not self._stop.is_set():
             await self._pause(STORE_PAUSE_SECONDS)
-            try:
-                await self.store.check()
-                well = True
-            except StoreUnavailableError as e:
-                well = False
-                if serving:
-                    log.warning("store_away", url=_without_secret(self._settings.redis_url), error=e.message)
-            if well != serving:
-                serving = well
-                await self.rpc.set_serving(serving)
-                log.info("serving", serving=serving)
+            found = await self._store_fault(fault)
+            if (found is None) != (fault is None):
+                await self.rpc.set_serving(found is None)
+                log.info("serving", serving=found is None)
+            fault = found
+
+    async def _store_fault(self, told: str | None) -> str | None:
+        """Why the store can't be used now, said once: not when it was `told` the last time. None: it can.
+
+        A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
+        """
+        url = _without_secret(self._settings.redis_url)
+        try:
+            await self.store.check()
+        except StoreUnavailableError as e:
+            if told != e.short:
+                log.warning("store_away", url=url, error=e.message)
+            return e.short
+        except ConfigError as e:
+            if told != e.message:
+                log.warning("store_unfit", url=url, error=e.message, note="not serving until that is mended")
+            return e.message
+        return None
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

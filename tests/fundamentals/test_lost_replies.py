@@ -15,7 +15,6 @@ from redis import Redis
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
-from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
@@ -67,6 +66,7 @@ CASES = [
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
+    Case("due", lambda s: s.snapshots.due("acme")),
     Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),
@@ -96,7 +96,7 @@ CASES = [
     Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
     Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),
     Case("swept", lambda s: s.sessions.swept("agent-1", 1, ["acme"])),
-    Case("tidy", lambda s: s.snapshots.tidy("acme", [group_id("v1", Target.EMULATOR)])),
+    Case("tidy", lambda s: s.snapshots.tidy("acme"), again=0),
 ]
 
 

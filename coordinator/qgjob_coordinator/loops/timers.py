@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -15,12 +16,14 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
+from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
 SWEEP_SECONDS = 1.0
 REGISTRY_SECONDS = 30.0
 MOST = 500
+ORGS_AT_ONCE = 8
 
 log = structlog.get_logger(__name__)
 
@@ -51,7 +54,9 @@ class Timers:
                 await self.look()
             except StoreUnavailableError as e:
                 log.warning("timers_blind", error=e.message)
-            await self._wait()
+                await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
+            else:
+                await self._wait()
 
     async def _wait(self) -> None:
         pause = SWEEP_SECONDS
@@ -70,41 +75,71 @@ class Timers:
         orgs = {org for org, at in self._due.items() if at <= now}
         monotonic = time.monotonic()
         if monotonic - self._swept >= SWEEP_SECONDS:
-            self._swept = monotonic
             orgs |= await self._store.active_orgs()
+            self._swept = monotonic
         if monotonic - self._registry >= REGISTRY_SECONDS:
-            self._registry = monotonic
             orgs |= await self._repair()
-        for org_id in sorted(orgs):
-            self._due.pop(org_id, None)
-            await self._org(org_id, now)
+            await self._each(orgs, self._store.snapshots.tidy)
+            self._registry = monotonic
+        await self._each(orgs, lambda org_id: self._org(org_id, now))
+
+    @staticmethod
+    async def _each(orgs: set[str], serve: Callable[[str], Awaitable[object]]) -> None:
+        """Serves orgs, some at once. Raises StoreUnavailableError when it could not serve all."""
+        gate = asyncio.Semaphore(ORGS_AT_ONCE)
+
+        async def one(org_id: str) -> None:
+            async with gate:
+                await serve(org_id)
+
+        for result in await asyncio.gather(*map(one, sorted(orgs)), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     async def _repair(self) -> set[str]:
         """Finds work of orgs that are not on the active set: a submitter may have died between its steps."""
         missing = await self._store.all_orgs() - await self._store.active_orgs()
         found = set()
-        for org_id in missing:
-            if (await self._store.snapshots.org(org_id, 0)).waits:
+
+        async def look(org_id: str) -> None:
+            if (await self._store.snapshots.due(org_id)).waits:
                 await self._store.mark_active(org_id)
                 self._hub.work(org_id)
                 found.add(org_id)
+
+        await self._each(missing, look)
         return found
 
     async def _org(self, org_id: str, now: int) -> None:
-        snapshot = await self._store.snapshots.org(org_id, 0)
-        if snapshot.next_retry_at is not None and snapshot.next_retry_at <= now:
-            if promoted := await self._store.jobs.promote(org_id, now):
-                tell_promoted(org_id, promoted)
+        known = self._due.pop(org_id, None)
+        try:
+            due = await self._store.snapshots.due(org_id)
+            while await self._serve(org_id, due, now):
+                due = await self._store.snapshots.due(org_id)
+        except StoreUnavailableError:
+            if known is not None:
+                self.due(org_id, known)
+            raise
+        coming = due.next_after(now)
+        if coming is not None:
+            self.due(org_id, coming)
+
+    async def _serve(self, org_id: str, due: Due, now: int) -> bool:
+        """Does a batch of what is due at `now`; whether it did something, so that more may be due."""
+        did = False
+        if due.next_retry_at is not None and due.next_retry_at <= now:
+            promoted = await self._store.jobs.promote(org_id, now)
+            tell_promoted(org_id, promoted)
+            if promoted:
+                did = True
                 self._hub.work(org_id)
                 self._hub.changed(org_id)
-            snapshot = await self._store.snapshots.org(org_id, 0)
-        if snapshot.next_deadline_at is not None and snapshot.next_deadline_at <= now:
-            await self._expire(org_id, now)
-        coming = [t for t in (snapshot.next_retry_at, snapshot.next_deadline_at) if t is not None and t > now]
-        if coming:
-            self.due(org_id, min(coming))
+        if due.next_deadline_at is not None and due.next_deadline_at <= now:
+            did = await self._expire(org_id, now) or did
+        return did
 
-    async def _expire(self, org_id: str, now: int) -> None:
+    async def _expire(self, org_id: str, now: int) -> bool:
+        """Ends a batch of jobs whose deadline has come; whether there may be more."""
         ulids = await self._store.reads.due_deadlines(org_id, now, MOST)
         devices = await self._fleet.devices()
         rows = []
@@ -118,6 +153,7 @@ class Timers:
         ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)
         self._hub.changed(org_id)
+        return bool(ended) or len(ulids) == MOST
 
 
 def _error(job: Job, code: PendingCode, why: str) -> JobError:

@@ -28,6 +28,19 @@ class OrgSnapshot:
         return bool(self.groups) or self.next_retry_at is not None
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When an org's next retry and queue deadline are due (ms), and whether it has unfinished jobs."""
+
+    next_retry_at: int | None
+    next_deadline_at: int | None
+    waits: bool
+
+    def next_after(self, now: int) -> int | None:
+        """The first time after `now`."""
+        return min((t for t in (self.next_retry_at, self.next_deadline_at) if t is not None and t > now), default=None)
+
+
 class Heads(Sequence[Head]):
     """Heads as they came, decoded one by one when a plan looks at them: it looks at few of them."""
 
@@ -89,10 +102,14 @@ def decode(org_id: str, reply: list[Any]) -> OrgSnapshot:
     return OrgSnapshot(
         org_id,
         int(held),
-        int(float(retry)) if retry else None,
-        int(float(deadline)) if deadline else None,
+        _time(retry),
+        _time(deadline),
         tuple(_group(org_id, g) for g in groups if g[1]),
     )
+
+
+def _time(score: str) -> int | None:
+    return int(float(score)) if score else None
 
 
 class SnapshotStore:
@@ -105,6 +122,11 @@ class SnapshotStore:
         """One org with the first `heads` jobs of each of its queues. Raises StoreUnavailableError."""
         return decode(org_id, await self._runner.run("snapshot", keys.org(org_id), [heads]))
 
-    async def tidy(self, org_id: str, gids: list[str]) -> None:
-        """Forgets empty queues of groups."""
-        await self._runner.run("tidy", keys.org(org_id), gids)
+    async def due(self, org_id: str) -> Due:
+        """What time brings next in one org. Raises StoreUnavailableError."""
+        retry, deadline, waits = await self._runner.run("due", keys.org(org_id), [])
+        return Due(_time(retry), _time(deadline), bool(waits))
+
+    async def tidy(self, org_id: str) -> int:
+        """Forgets the empty queues of an org's groups; how many. Raises StoreUnavailableError."""
+        return int(await self._runner.run("tidy", keys.org(org_id), []))

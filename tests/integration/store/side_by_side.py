@@ -13,6 +13,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.snapshot import CLASS_SCORE, Head
 from qgjob_coordinator.store.sessions import SessionStore
+from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OperationReusedError, SessionRow, SubmitConflictError
 from tests.fakes.fleet_model import FleetModel
@@ -125,14 +126,17 @@ class SideBySide:
         assert audit(self._raw) == []
 
     def _check_org(self, org: OrgModel) -> None:
-        async def read() -> tuple[Any, Any]:
-            ulids = [*org.jobs, "01JUNKNOWN"]
-            return await self.store.reads.get(org.org_id, ulids), await self.store.snapshots.org(org.org_id, HEADS)
+        async def read() -> tuple[Any, Any, Any]:
+            store, org_id = self.store, org.org_id
+            jobs = await store.reads.get(org_id, [*org.jobs, "01JUNKNOWN"])
+            return jobs, await store.snapshots.org(org_id, HEADS), await store.snapshots.due(org_id)
 
-        jobs, snapshot = self._runner.run(read())
+        jobs, snapshot, due = self._runner.run(read())
         for actual, expected in zip(jobs, [*(j.as_job() for j in org.jobs.values()), None], strict=True):
             assert actual == expected, f"\nstore: {actual}\nmodel: {expected}"
-        assert _seen(snapshot) == _expected_snapshot(org)
+        expected_snapshot = _expected_snapshot(org)
+        assert _seen(snapshot) == expected_snapshot
+        assert due == Due(expected_snapshot["retry"], expected_snapshot["deadline"], bool(org.unfinished()))
         wrong = audit(self._raw, org.org_id)
         assert wrong == [], "\n".join(wrong)
 

@@ -449,8 +449,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @step(org_id=orgs)
     def tidy(self, org_id: str) -> None:
-        gids = sorted({gid_of(j.group) for j in self.both.orgs[org_id].unfinished()})
-        self.runner.run(self.both.store.snapshots.tidy(org_id, gids))
+        self.runner.run(self.both.store.snapshots.tidy(org_id))
         self.both.check_org(org_id)
 
     # Replays.

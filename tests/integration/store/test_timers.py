@@ -1,0 +1,100 @@
+"""What time brings: all of it, for every org, and again when the store was away."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis import Redis
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops import timers as loop
+from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Requirements
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import spec
+
+
+@pytest.fixture
+def timers(store: Store) -> Timers:
+    return Timers(store, Hub(), FleetReader(store), Telemetry())
+
+
+async def test_more_than_one_batch_that_is_due_is_served_in_one_look(store: Store, timers: Timers) -> None:
+    now = wall_ms()
+    for first in (0, 1000):
+        jobs = [spec(first + n, not_before=now - 1000) for n in range(800)]
+        await scenes.submit(store, *jobs, now=now - 2000)
+    waits = [spec(5000 + n, queue_timeout_ms=1000, app_version_id="v2") for n in range(loop.MOST + 1)]
+    await scenes.submit(store, *waits, now=now - 2000)
+    await timers.look()
+    assert await store.reads.delayed_count("acme") == 0
+    assert await store.reads.due_deadlines("acme", now, 10) == []
+    assert {j.status for j in await store.reads.get("acme", [w.ulid for w in waits]) if j} == {Status.FAILED}
+
+
+async def test_every_active_org_is_looked_at(store: Store, timers: Timers) -> None:
+    now = wall_ms()
+    orgs = [f"org-{n}" for n in range(3 * loop.ORGS_AT_ONCE)]
+    for org_id in orgs:
+        await scenes.submit(store, spec(1, org_id, not_before=now - 1000), now=now - 2000)
+    await timers.look()
+    assert [await store.reads.delayed_count(org_id) for org_id in orgs] == [0] * len(orgs)
+
+
+async def test_a_known_time_is_known_again_when_the_store_was_away(
+    store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = wall_ms()
+    await scenes.submit(store, spec(1, not_before=now - 1000), now=now - 2000)
+    await store.mark_idle(["acme"])  # only the known time leads to it
+    timers.due("acme", now - 1000)
+
+    async def away(_org_id: str) -> object:
+        raise StoreUnavailableError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.snapshots, "due", away)
+        with pytest.raises(StoreUnavailableError):
+            await timers.look()
+    await timers.look()
+    assert await store.reads.delayed_count("acme") == 0
+
+
+async def test_it_pauses_while_the_store_is_away(store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = []
+
+    async def away() -> object:
+        raise StoreUnavailableError("away")
+
+    async def slept(seconds: float) -> None:
+        pauses.append(seconds)
+        raise asyncio.CancelledError
+
+    timers.due("acme", 0)
+    monkeypatch.setattr(store, "active_orgs", away)
+    monkeypatch.setattr(loop.asyncio, "sleep", slept)
+    with pytest.raises(asyncio.CancelledError):
+        await timers.run()
+    assert pauses == [loop.SWEEP_SECONDS]
+
+
+async def test_queues_that_are_empty_are_forgotten_while_their_group_lives(
+    store: Store, raw: Redis, timers: Timers
+) -> None:
+    pinned = spec(1, requirements=Requirements(device_id="d1"))
+    await scenes.submit(store, pinned, spec(2))
+    await store.jobs.cancel("acme", [(pinned.ulid, 1)], wall_ms(), reason="x")
+    group = f"{keys.org('acme')}g:{codec.group_id(pinned.app_version_id, pinned.target)}"
+    queues = {"q:", f"q:{codec.signature(pinned.requirements)}"}
+    assert queues <= set(raw.hkeys(group))
+    timers._registry = float("-inf")
+    await timers.look()
+    assert queues & set(raw.hkeys(group)) == {"q:"}

@@ -47,3 +47,11 @@ def test_every_page_is_reached_from_the_readme():
             if target.suffix == ".md" and target.exists():
                 todo.append(target)
     assert [page.relative_to(ROOT).as_posix() for page in PAGES if page not in reached] == []
+
+
+def test_every_decision_has_a_number_of_its_own():
+    pages = sorted((ROOT / "docs" / "adr").glob("0*.md"))
+    assert [int(page.name[:3]) for page in pages] == list(range(1, len(pages) + 1))
+    assert [int(re.findall(r"^# (\d+)\. ", page.read_text(encoding="utf-8"))[0]) for page in pages] == list(
+        range(1, len(pages) + 1)
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from qgjob import _following, _watching, _wire_jobs
+from qgjob import _following, _watching, _wire_jobs, _wire_requests
 from qgjob._batches import chunks, for_many
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 View = Literal["full", "ids"]
 DEFAULT_COORDINATOR = f"localhost:{DEFAULT_PORT}"
+REASON_SECONDS = 2.0
 
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
@@ -162,7 +164,16 @@ class AsyncClient(JobCalls, FleetCalls):
     async def health(self) -> Health:
         """What a coordinator says of itself."""
         answer = await self._source.call(HEALTH_CHECK, b"")
-        return Health(_wire_jobs.read_health(answer), self.address)
+        found = Health(_wire_jobs.read_health(answer), self.address)
+        return found if found.serving else replace(found, reason=await self._why_not())
+
+    async def _why_not(self) -> str:
+        """Why a coordinator does not serve: its health service knows no reasons, its answer to another call does."""
+        try:
+            await self._source.ask_again("GetStats", _wire_requests.get_stats(None), timeout_seconds=REASON_SECONDS)
+        except QgjobError as error:
+            return error.message
+        return "it is stopping, or its store may not be used; its log and its /health/ready say which"
 
     # --- waiting and watching -----------------------------------------------------------------------------------------
 

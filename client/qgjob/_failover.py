@@ -107,6 +107,10 @@ class Failover:
         left = max(end - clock(), 0.001)
         return await self._transports[self._current].call(method, request, timeout_seconds=left)
 
+    async def ask_again(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
+        """Ask the coordinator that answered last, once. Raises its error."""
+        return await self._transports[self._current].call(method, request, timeout_seconds=timeout_seconds)
+
     async def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
         """The answers of one stream. When it breaks with UnavailableError, the next one goes to another coordinator."""
         transport = self._transports[self._current]

@@ -128,10 +128,14 @@ class Stats(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Health(Shape):
-    """What the health service of a coordinator says: `serving`, `not_serving` or `unknown`; `address` answered."""
+    """What the health service of a coordinator says: `serving`, `not_serving` or `unknown`; `address` answered.
+
+    `reason` says why it does not serve.
+    """
 
     status: str
     address: str
+    reason: str | None = None
 
     @property
     def serving(self) -> bool:

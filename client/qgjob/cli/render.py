@@ -259,6 +259,8 @@ def settings_table(settings: Sequence[Setting], *, origins: bool) -> RenderableT
 def health_facts(health: Health, stats: Stats | None) -> RenderableType:
     """What a coordinator says of itself, and how much it has to do."""
     rows: list[tuple[str, object]] = [("address", health.address), ("status", health.status)]
+    if health.reason is not None:
+        rows.append(("reason", health.reason))
     if stats is not None:
         devices = stats.scheduler.devices
         rows += [

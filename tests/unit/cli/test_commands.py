@@ -312,6 +312,12 @@ def test_groups_stats_and_health(fake: FakeCoordinator, qgjob: Command) -> None:
     fake.serving = False
     ill = qgjob("health", "-o", "json")
     assert (ill.code, ill.json["status"], ill.json["stats"]) == (1, "not_serving", None)
+    assert "/health/ready" in ill.json["reason"]
+    fake.faults.append(Fault("GetStats"))
+    why = qgjob("health", "-o", "json").json["reason"]
+    assert why
+    fake.faults.append(Fault("GetStats"))
+    assert why in qgjob("health").out
 
 
 def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -173,7 +173,7 @@ class Coordinator:
         s = self._settings
         receiver = hints.Receiver(self.hub, self.sessions)
         reaper = Reaper(self.store, self.hub, self.telemetry, s.session_timeout_seconds, s.give_up_seconds)
-        retention = Retention(self.store, self.telemetry, round(s.retention_days * 86_400_000))
+        retention = Retention(self.store, round(s.retention_days * 86_400_000))
         self._spawn("scheduler", self.scheduler.run())
         self._spawn("reaper", reaper.run())
         self._spawn("timers", self.timers.run())

@@ -43,7 +43,6 @@ class Telemetry:
         self.attempts: Counter[str] = Counter()  # by outcome
         self.installs: Counter[str] = Counter()  # by outcome
         self.leases_lost = 0
-        self.retired = 0
         self.queue_seconds = Histogram()
         self.run_seconds = Histogram()
         self.plan_ms = Histogram((0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0))

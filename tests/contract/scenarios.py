@@ -365,7 +365,7 @@ async def a_retry_is_refused_beside_an_unfinished_equal(api: Api, org: str) -> l
     return [equal, refused, await api.retry(first)]
 
 
-@scenario("ok", "ok", "ok", "invalid operation_id", "invalid reason", "invalid operation_id")
+@scenario("ok", "ok", "ok", "invalid operation_id", "invalid operation_id", "invalid reason", "invalid operation_id")
 async def a_repeated_call_with_its_operation_id_gets_the_first_answer(api: Api, org: str) -> list[Reply]:
     id_ = (await api.submit(job(org))).job["job_id"]
     await api.cancel(id_)
@@ -379,6 +379,7 @@ async def a_repeated_call_with_its_operation_id_gets_the_first_answer(api: Api, 
         first,
         again,
         cancelled,
+        await api.cancel((await api.submit(job(org))).job["job_id"], operation_id="op-2"),
         await api.cancel(id_, operation_id="a b"),
         await api.cancel(id_, reason="x" * 501),
         await api.retry(id_, operation_id="a b"),

@@ -10,7 +10,6 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import FINAL
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
 
 PAUSE_SECONDS = 60.0
 BATCH = 200
@@ -21,9 +20,8 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Looks at the oldest finished jobs of every org, a batch at a time."""
 
-    def __init__(self, store: Store, telemetry: Telemetry, retention_ms: int) -> None:
+    def __init__(self, store: Store, retention_ms: int) -> None:
         self._store = store
-        self._telemetry = telemetry
         self._keep_ms = retention_ms
 
     async def run(self) -> None:
@@ -51,5 +49,4 @@ class Retention:
             if gone:
                 log.info("jobs_retired", org_id=org_id, count=gone)
             removed += gone
-        self._telemetry.retired += removed
         return removed

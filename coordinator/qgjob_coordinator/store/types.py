@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.jobs import JobError, TestResult
+from qgjob_coordinator.policy.retry import BASE_MS, CAP_MS
 
 
 class SubmitWord(StrEnum):
@@ -242,8 +243,8 @@ class Retried:
 class RetryRules:
     """Numbers of the automatic retries."""
 
-    base_ms: int = 2_000
-    cap_ms: int = 300_000
+    base_ms: int = BASE_MS
+    cap_ms: int = CAP_MS
     infra_max: int = 5
 
 

@@ -92,6 +92,8 @@ async def test_a_job_that_costs_two_agents_their_life_is_not_tried_on_a_third(
             (a,) = await agent.assigned(1)
             await agent.verdict(await agent.start(a))
             await following.hello()
+            # A coordinator reads the fleet now and then; asked for the devices, it reads it now.
+            assert following.device_ids[0] in [d.device_id async for d in first.devices()]
             # It comes back without the attempt, as after a restart of its host.
             agent.held.clear()
             await agent.hello()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from examples.demo.__main__ import EXIT_TERMINATED
 
 ROOT = Path(__file__).parents[3]
 LIMIT_SECONDS = 100
+PROMISED_SECONDS = 60
+"""The README says so."""
 
 
 async def test_the_demo_goes_as_expected():
@@ -34,6 +37,8 @@ async def test_the_demo_goes_as_expected():
             await demo.wait()
     said = output.decode()
     assert demo.returncode == 0, said
+    (wall_seconds,) = re.findall(r"Wall time ([\d.]+) s\.", said)
+    assert float(wall_seconds) < PROMISED_SECONDS
     assert "All went as expected, and nothing is left running." in said
     assert "SAVE10 then MINUS5 costs 85.00, MINUS5 then SAVE10 85.50" in said
 

@@ -178,6 +178,7 @@ class Sized(bytes):
 async def test_never_more_than_a_few_calls_in_flight_and_none_over_its_limits() -> None:
     in_flight = most = 0
     sizes: list[int] = []
+    full = asyncio.Event()
 
     async def send(requests: object) -> list[object]:
         nonlocal in_flight, most
@@ -185,7 +186,9 @@ async def test_never_more_than_a_few_calls_in_flight_and_none_over_its_limits() 
         in_flight += 1
         most = max(most, in_flight)
         sizes.append(len(batch))
-        await asyncio.sleep(0.001)
+        if in_flight == MAX_CALLS_IN_FLIGHT:
+            full.set()
+        await full.wait()
         in_flight -= 1
         return batch
 

@@ -111,17 +111,18 @@ async def test_a_request_that_hangs_is_cut_after_the_grace() -> None:
 
 async def test_probes_that_come_together_ask_once() -> None:
     asked = 0
-    go = asyncio.Event()
+    begun, go = asyncio.Event(), asyncio.Event()
 
     async def check() -> dict[str, str]:
         nonlocal asked
         asked += 1
+        begun.set()
         await go.wait()
         return {"redis_version": "7.0.0"}
 
     readiness = Readiness(check, lambda: False)
     probes = [asyncio.create_task(readiness.look()) for _ in range(10)]
-    await asyncio.sleep(0)
+    await begun.wait()
     go.set()
     assert all(v.ready for v in await asyncio.gather(*probes))
     assert asked == 1

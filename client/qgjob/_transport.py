@@ -190,9 +190,9 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
     code = error.code()
     details = _read_details(error)
     message = error.details() or code.name
-    if details.field and details.field not in message:
-        message = f"{details.field}: {message}"
     kind = ERRORS.get(code, ProtocolError)
+    if kind is InvalidError and details.field and details.field not in message:
+        message = f"{details.field}: {message}"  # other errors are of a thing, which their message names
     if kind is QuotaError:
         if details.reason.lower() == "too_large" or _TOO_LARGE.search(message):
             return TooLargeError(message, field=details.field)

@@ -239,15 +239,9 @@ def group_table(groups: Sequence[Group]) -> RenderableType:
 def stats_facts(stats: Stats) -> RenderableType:
     """Counts."""
     queue, scheduler = stats.queue.to_dict(), stats.scheduler.to_dict()
-    devices = scheduler.pop("devices")
-    return facts(
-        [
-            *queue.items(),
-            *((f"devices {name}", count) for name, count in devices.items()),
-            *scheduler.items(),
-            ("timestamp", stats.timestamp),
-        ]
-    )
+    devices = {f"devices {name}": count for name, count in scheduler.pop("devices").items()}
+    agents = {"agents online": scheduler.pop("agents_online")}
+    return facts((name.replace("_", " "), value) for name, value in (queue | agents | devices | scheduler).items())
 
 
 def settings_table(settings: Sequence[Setting], *, origins: bool) -> RenderableType:

@@ -12,6 +12,7 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.wire import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.log_intake import Piece
 from qgjob_proto.v1 import agent_pb2 as pb
 
 ASSIGN_MOST = 100
@@ -152,6 +153,12 @@ def installed_in(i: pb.Installed) -> m.Installed:
     """An installation."""
     outcome = _OUTCOME.get(i.outcome, Outcome.DEVICE_ERROR)
     return m.Installed(i.device_id, i.org_id, i.app_version_id, outcome is Outcome.PASSED, outcome, i.install_ms)
+
+
+def piece_in(c: pb.LogChunk) -> Piece:
+    """A piece of a log. Raises InvalidError."""
+    org_id, ulid = split(c.job_id)
+    return Piece(org_id, ulid, c.token, c.offset, c.data)
 
 
 def health_in(number: int) -> DeviceHealth:

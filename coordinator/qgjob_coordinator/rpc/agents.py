@@ -136,7 +136,9 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 reports = [x for r in message.reports.reports if (x := agent_wire.report_in(r)) is not None]
                 if len(reports) < len(message.reports.reports):
                     self._pass_over(live, "report")
-                live.reports(reports)
+                await live.reports(reports)
+            elif kind == "log":
+                live.log(agent_wire.piece_in(message.log))
             elif kind is None:
                 self._pass_over(live, "message")
             elif kind == "bye":
@@ -164,9 +166,6 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                     await live.inventory(changed, list(message.inventory.gone))
                 elif kind == "installed":
                     live.installed(agent_wire.installed_in(message.installed))
-                elif kind == "log":
-                    org_id, ulid = agent_wire.split(message.log.job_id)
-                    await live.logs([(org_id, ulid, message.log.token, message.log.offset, message.log.data)])
                 elif kind == "probe_result":
                     p = message.probe_result
                     live.probed(p.device_id, agent_wire.health_in(p.health), p.reason or None)

@@ -14,6 +14,7 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.log_intake import LogIntake, Piece
 from qgjob_coordinator.service.messages import (
     HeartbeatAck,
     Held,
@@ -47,6 +48,7 @@ class LiveSession:
         session: Session,
         reporter: Reporter,
         occupants: Occupants,
+        logs: LogIntake,
         store: Store,
         hub: Hub,
         telemetry: Telemetry,
@@ -55,6 +57,7 @@ class LiveSession:
         self.session = session
         self.occupants = occupants
         self._reporter = reporter
+        self._logs = logs
         self._store = store
         self._hub = hub
         self._telemetry = telemetry
@@ -131,9 +134,10 @@ class LiveSession:
             install_ms=m.install_ms,
         )
 
-    def reports(self, reports: Sequence[Report]) -> None:
-        """Reports came in."""
+    async def reports(self, reports: Sequence[Report]) -> None:
+        """Reports came in. Returns when more may come: heartbeats wait as well, so an agent can't run ahead of us."""
         self._reporter.put(reports)
+        await self._reporter.room()
 
     async def load_holds(self) -> None:
         """Reads what operators said of the agent and its devices. The number is read first: it can't claim too much."""
@@ -226,17 +230,12 @@ class LiveSession:
         if answered is not None and not answered.done():
             answered.set_result(None)
 
-    async def logs(self, pieces: Sequence[tuple[str, str, str, int, bytes]]) -> None:
-        """(org, ulid, token, offset, data) pieces of logs. Raises StoreUnavailableError."""
-        by_org: dict[str, list[tuple[str, str, int, bytes]]] = defaultdict(list)
-        for org_id, ulid, token, offset, data in pieces:
-            by_org[org_id].append((ulid, token, offset, data))
-            lease = self.session.leases.get(token)
-            if lease is not None:
-                lease.has_log = True
-        for org_id, rows in by_org.items():
-            await self._store.logs.append(org_id, rows)
-            self._hub.changed(org_id)
+    def log(self, piece: Piece) -> None:
+        """A piece of a log came in."""
+        lease = self.session.leases.get(piece.token)
+        if lease is not None:
+            lease.has_log = True
+        self._logs.put(piece)
 
     def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
         """A device was probed."""
@@ -250,5 +249,5 @@ class LiveSession:
         if self._applying is not None:
             self._applying.cancel()
             await asyncio.gather(self._applying, return_exceptions=True)
-        await self._reporter.close()
+        await asyncio.gather(self._reporter.close(), self._logs.close())
         await self.occupants.close()

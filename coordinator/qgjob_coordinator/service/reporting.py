@@ -16,17 +16,21 @@ from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.log_intake import LogIntake
 from qgjob_coordinator.service.messages import (
     DeadReport,
     DeathCause,
     FinishedReport,
     ProgressReport,
+    Refused,
+    RefusedReason,
     Report,
     ReportAck,
     StartedReport,
     Verdict,
 )
 from qgjob_coordinator.service.occupancy import Occupants
+from qgjob_coordinator.service.report_inbox import ReportInbox
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
@@ -67,8 +71,11 @@ class _OrgReports:
     started: list[StartedReport] = field(default_factory=list)
     finished: list[FinishedReport] = field(default_factory=list)
     dead: list[DeadReport] = field(default_factory=list)
-    progress: dict[str, ProgressReport] = field(default_factory=dict)
-    superseded: list[int] = field(default_factory=list)  # report ids of older progress
+    progress: list[ProgressReport] = field(default_factory=list)
+
+    def ends(self) -> list[str]:
+        """Tokens of the attempts that end."""
+        return [x.token for x in self.finished] + [x.token for x in self.dead]
 
 
 def _sorted(batch: Iterable[Report]) -> dict[str, _OrgReports]:
@@ -85,10 +92,7 @@ def _sorted(batch: Iterable[Report]) -> dict[str, _OrgReports]:
         elif isinstance(report, DeadReport):
             org.dead.append(report)
         else:
-            older = org.progress.get(report.token)
-            if older is not None:
-                org.superseded.append(older.report_id)
-            org.progress[report.token] = report
+            org.progress.append(report)
     return by_org
 
 
@@ -102,6 +106,7 @@ class Reporter:
         hub: Hub,
         telemetry: Telemetry,
         occupants: Occupants,
+        logs: LogIntake,
         on_retry_due: Callable[[str, int], None],
         *,
         log_transitions: bool,
@@ -111,34 +116,55 @@ class Reporter:
         self._hub = hub
         self._telemetry = telemetry
         self._occupants = occupants
+        self._logs = logs
         self._on_retry_due = on_retry_due
         self._log_transitions = log_transitions
-        self._pending: list[Report] = []
+        self._inbox = ReportInbox()
+        self._over = False
         self._task: asyncio.Task[None] | None = None
 
     def put(self, reports: Sequence[Report]) -> None:
         """Reports came in; they are written with whatever else has come by the time the store is free."""
-        self._pending += reports
+        if self._over:
+            return
+        self._replaced(self._inbox.put(reports))
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
+    async def room(self) -> None:
+        """Returns when more reports may be put."""
+        await self._inbox.room()
+
     async def close(self) -> None:
         """Waits for the round that is under way; what is left stays in the agent's spool."""
-        self._pending.clear()
+        self._over = True
+        self._inbox.clear()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
-            while self._pending:
-                batch = self._pending[:MOST]
-                del self._pending[:MOST]
-                await self._round(batch)
+            while self._inbox and not self._over:
+                await self._round(self._inbox.take(MOST))
+        except Exception:
+            # Nobody knows what was written: the next session shows what the agent still has.
+            log.exception("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch)
+            self._over = True
+            self._inbox.clear()
+            why = "its reports could not be written, by a fault of the coordinator; connect again"
+            self._session.end(Refused(RefusedReason.STALE_EPOCH, why))
         finally:
             self._task = None
 
+    def _replaced(self, report_ids: Sequence[int]) -> None:
+        """Progress that a newer one replaced has done its work."""
+        if report_ids:
+            self._session.say(ReportAck(tuple((i, Verdict.REPLAYED) for i in report_ids)))
+
     async def _round(self, batch: list[Report]) -> None:
         by_org = _sorted(batch)
+        if self._logs.busy:
+            await self._logs.settle([token for r in by_org.values() for token in r.ends()])
         now = wall_ms()
         results = await asyncio.gather(*(self._org(o, r, now) for o, r in by_org.items()), return_exceptions=True)
         freed = False
@@ -153,7 +179,7 @@ class Reporter:
                 freed = freed or result
         if again:
             # Not acknowledged, so the agent keeps them; scripts may run twice, so they are simply written again.
-            self._pending[:0] = [r for r in batch if r.org_id in again]
+            self._replaced(self._inbox.give_back([r for r in batch if r.org_id in again]))
             await asyncio.sleep(STORE_PAUSE_SECONDS)
         if freed:
             self._hub.work("", local=False)
@@ -172,10 +198,9 @@ class Reporter:
                 self._after_death(dead)
                 acks.append((dead.report_id, _VERDICT[word]))
         if r.progress:
-            rows = [(p.ulid, p.token, p.percent) for p in r.progress.values()]
+            rows = [(p.ulid, p.token, p.percent) for p in r.progress]
             await self._store.leases.progress(org_id, rows, now)
-            acks += [(p.report_id, Verdict.APPLIED) for p in r.progress.values()]
-            acks += [(i, Verdict.REPLAYED) for i in r.superseded]
+            acks += [(p.report_id, Verdict.APPLIED) for p in r.progress]
         self._session.say(ReportAck(tuple(acks)))
         self._hub.changed(org_id)
         if r.dead:

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hello import RefusedError, check, refusal
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.log_intake import LogIntake
 from qgjob_coordinator.service.messages import (
     Held,
     Hello,
@@ -100,16 +101,18 @@ class Sessions:
             before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
         session = Session(hello.agent_id, hello.epoch, hello.credit, self.store, self.times)
         occupants = Occupants(session, self.store)
+        logs = LogIntake(session.agent_id, self.store.logs, self.hub)
         reporter = Reporter(
             session,
             self.store,
             self.hub,
             self.telemetry,
             occupants,
+            logs,
             lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
             log_transitions=self._log_transitions,
         )
-        live = LiveSession(session, reporter, occupants, self.store, self.hub, self.telemetry, self._when_settled)
+        live = LiveSession(session, reporter, occupants, logs, self.store, self.hub, self.telemetry, self._when_settled)
         await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
         for info in hello.devices:
             session.show(info)

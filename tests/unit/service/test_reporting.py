@@ -1,0 +1,167 @@
+"""Reports of a session: a bounded number waits, progress once an attempt, and a fault ends the session."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service import reporting
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.log_intake import LogIntake, Piece
+from qgjob_coordinator.service.messages import DeadReport, DeathCause, ProgressReport, ReportAck, StartedReport, Verdict
+from qgjob_coordinator.service.report_inbox import ReportInbox
+from qgjob_coordinator.service.reporting import Reporter
+from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.store.types import ReportWord
+from qgjob_coordinator.telemetry import Telemetry
+
+DEADLINE_SECONDS = 5.0
+
+
+def _started(n: int) -> StartedReport:
+    return StartedReport(n, "acme", f"j{n}", f"t{n}", 1)
+
+
+def _progress(n: int, token: str, percent: int) -> ProgressReport:
+    return ProgressReport(n, "acme", "j1", token, percent)
+
+
+class Leases:
+    """A store that takes reports while it is `open`, and fails with what stands in `errors` first."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.called = asyncio.Event()
+        self.errors: list[Exception] = []
+        self.wrote: list[Any] = []
+
+    async def _call(self, what: Any) -> None:
+        self.called.set()
+        await self.open.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        self.wrote.append(what)
+
+    async def report(self, _org: str, starts: list[Any], _endings: list[Any], _now: int) -> Any:
+        await self._call([token for _, token, _ in starts])
+        return [ReportWord.APPLIED] * len(starts), []
+
+    async def release(self, _org: str, releases: list[Any], _now: int) -> Any:
+        await self._call([r.token for r in releases])
+        return [ReportWord.STALE] * len(releases), [None] * len(releases)
+
+    async def progress(self, _org: str, rows: list[Any], _now: int) -> None:
+        await self._call(rows)
+
+
+class Scene:
+    """A reporter with its session, over stores that do what the test says."""
+
+    def __init__(self) -> None:
+        self.leases = Leases()
+        self.logged: list[Any] = []
+        store: Any = SimpleNamespace(leases=self.leases)
+        logs: Any = SimpleNamespace(append=self._append)
+        occupants: Any = SimpleNamespace(touch=lambda _device: None)
+        self.session = Session("a1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
+        self.logs = LogIntake("a1", logs, Hub())
+        self.log_gate = asyncio.Event()
+        self.reporter = Reporter(
+            self.session, store, Hub(), Telemetry(), occupants, self.logs, lambda _o, _at: None, log_transitions=False
+        )
+
+    async def _append(self, _org: str, pieces: list[Any]) -> None:
+        await self.log_gate.wait()
+        self.leases.wrote.append([offset for _, _, offset, _ in pieces])
+
+    def acks(self) -> list[tuple[int, Verdict]]:
+        return [entry for message in self.session.outbox if isinstance(message, ReportAck) for entry in message.entries]
+
+    async def acked(self, count: int) -> list[tuple[int, Verdict]]:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while len(self.acks()) < count:
+                self.session.outbox_ready.clear()
+                await self.session.outbox_ready.wait()
+        return self.acks()
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(reporting, "STORE_PAUSE_SECONDS", 0.001)
+    return Scene()
+
+
+async def test_progress_that_waits_is_replaced_by_newer_progress(scene: Scene) -> None:
+    scene.leases.open.clear()
+    scene.reporter.put([_started(1)])
+    await scene.leases.called.wait()
+    scene.reporter.put([_progress(2, "t1", 10), _progress(3, "t2", 5)])
+    scene.reporter.put([_progress(4, "t1", 20), _progress(5, "t1", 30)])
+    scene.leases.open.set()
+    acks = await scene.acked(5)
+    assert scene.leases.wrote == [["t1"], [("j1", "t1", 30), ("j1", "t2", 5)]]
+    assert sorted(i for i, verdict in acks if verdict is Verdict.REPLAYED) == [2, 4]
+
+
+async def test_a_fault_of_ours_is_said_and_ends_the_session(scene: Scene) -> None:
+    scene.leases.errors = [KeyError("a bug")]
+    with capture_logs() as said:
+        scene.reporter.put([_started(1)])
+        await scene.session.outbox_ready.wait()
+    assert [(line["event"], line["log_level"]) for line in said] == [("reports_failed", "error")]
+    assert scene.session.refused is not None
+    assert "could not be written" in scene.session.refused.message
+    scene.reporter.put([_started(2)])
+    await scene.reporter.close()
+    assert (scene.leases.wrote, scene.acks()) == ([], [])
+
+
+async def test_a_store_that_is_away_is_waited_for_until_the_session_is_over(scene: Scene) -> None:
+    scene.leases.errors = [StoreUnavailableError("away")] * 2
+    scene.reporter.put([_started(1)])
+    assert await scene.acked(1) == [(1, Verdict.APPLIED)]
+    scene.leases.errors = [StoreUnavailableError("away")] * 1_000_000
+    scene.leases.called.clear()
+    scene.reporter.put([_started(2)])
+    await scene.leases.called.wait()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await scene.reporter.close()
+
+
+async def test_the_end_of_an_attempt_is_written_after_its_log(scene: Scene) -> None:
+    scene.logs.put(Piece("acme", "j1", "t1", 7, b"last words"))
+    scene.reporter.put([DeadReport(1, "acme", "j1", "t1", DeathCause.SHUTDOWN, 1, started=True)])
+    await asyncio.sleep(0)
+    scene.log_gate.set()
+    await scene.acked(1)
+    assert scene.leases.wrote == [[7], ["t1"]]
+
+
+async def test_an_inbox_has_room_again_when_half_of_it_is_taken() -> None:
+    inbox = ReportInbox(most=100)
+    inbox.put(_started(n) for n in range(100))
+    await inbox.room()
+    inbox.put([_started(100)])
+    waiting = asyncio.create_task(inbox.room())
+    assert [r.report_id for r in inbox.take(50)] == list(range(50))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    inbox.take(1)
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await waiting
+
+
+def test_what_is_given_back_is_the_next_and_old_progress_gives_way() -> None:
+    inbox = ReportInbox()
+    inbox.put([_started(1), _started(2), _progress(3, "t1", 10)])
+    taken = inbox.take(10)
+    assert (len(taken), len(inbox)) == (3, 0)
+    inbox.put([_started(4), _progress(5, "t1", 20)])
+    assert inbox.give_back(taken) == [3]
+    assert [r.report_id for r in inbox.take(10)] == [1, 2, 4, 5]

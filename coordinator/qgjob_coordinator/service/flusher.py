@@ -47,12 +47,13 @@ class Flusher(Generic[T, R]):
     async def _flush(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             results = await self._write([item for item, _ in batch])
+            answers = list(zip(batch, results, strict=True))
         except Exception as e:  # noqa: BLE001 - every caller of the batch gets it
             for _, future in batch:
                 if not future.done():
                     future.set_exception(e)
             return
-        for (_, future), result in zip(batch, results, strict=True):
+        for (_, future), result in answers:
             if future.done():
                 continue
             if isinstance(result, BaseException):

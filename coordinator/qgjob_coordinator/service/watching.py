@@ -187,9 +187,6 @@ class Watching:
             return None
         if _pair(position) > _pair(await self._store.events.last_id(org_id)):
             return None
-        # The stream's very beginning is a place too, while nothing of it was trimmed; that can't be told any more then.
-        if position == START and await self._store.events.first_id(org_id) != START:
-            return None
         return None if await self._store.events.trimmed(org_id, position) else position
 
 

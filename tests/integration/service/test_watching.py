@@ -95,3 +95,12 @@ async def test_an_abandoned_watch_ends(store: Store, watching: Watching) -> None
 async def test_a_cursor_that_is_none_is_refused(watching: Watching, cursor: str) -> None:
     with pytest.raises(InvalidError, match="cursor"):
         await anext(watching.watch(Filter("acme", None, frozenset()), cursor, lambda: True))
+
+
+async def test_a_cursor_from_before_the_first_event_misses_nothing(store: Store, watching: Watching) -> None:
+    everything = Filter("acme", None, frozenset())
+    async with aclosing(watching.watch(everything, None, lambda: True)) as events:
+        cursor = (await until(events, WatchKind.READY)).cursor
+    await scenes.submit(store, spec(1), spec(2))
+    async with aclosing(watching.watch(everything, cursor, lambda: True)) as events:
+        assert await kinds(events, 2) == [WatchKind.TRANSITION] * 2

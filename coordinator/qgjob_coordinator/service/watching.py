@@ -16,7 +16,6 @@ from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.store.events import START
 from qgjob_coordinator.store.store import Store
 
 POLL_SECONDS = 0.25

@@ -50,8 +50,8 @@ class StateDir:
     def home(self) -> str:
         """The same for all daemons that can hold this directory while the machine is up, and for no other.
 
-        Since the lock lets one of them live at a time, a coordinator takes a newer one of the same home at once, where it
-        makes any other that has the agent's id wait until the older session has timed out.
+        Since the lock lets one of them live at a time, a coordinator takes a newer one of the same home at once, where
+        it makes any other that has the agent's id wait until the older session has timed out.
         """
         there = os.fstat(self._lock_fd)
         return hashlib.blake2b(f"{_boot()}:{there.st_dev}:{there.st_ino}".encode(), digest_size=8).hexdigest()

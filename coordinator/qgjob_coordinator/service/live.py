@@ -87,8 +87,11 @@ class LiveSession:
         for h in unknown:
             if h.phase is Phase.RUNNING:
                 session.stray(h.token, h.device_id)
-        for token in [t for t in session.strays if t not in shown]:
+        dead_strays = [t for t in session.strays if t not in shown]
+        for token in dead_strays:
             session.drop(token)
+        if dead_strays:
+            self._hub.work("", local=False)
         session.say(HeartbeatAck(seq, tuple(t for t in revoked if t in shown), released))
         self._check_unseen(shown)
 

@@ -171,7 +171,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchJobs(self, request, context):
-        """A snapshot, then every transition.
+        """A snapshot, then each job that changes, as it stands: changes in quick succession may come as one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,7 @@ class JobServiceStub:
     ExplainJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]
     """Says why a job waits."""
     WatchJobs: _grpc.UnaryStreamMultiCallable[_jobs_pb2.WatchJobsRequest, _jobs_pb2.WatchJobsResponse]
-    """A snapshot, then every transition."""
+    """A snapshot, then each job that changes, as it stands: changes in quick succession may come as one."""
     TailLogs: _grpc.UnaryStreamMultiCallable[_jobs_pb2.TailLogsRequest, _jobs_pb2.TailLogsResponse]
     """The log of one attempt: what is kept, then, with follow, what comes."""
     ListGroups: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.ListGroupsRequest, _jobs_pb2.ListGroupsResponse]
@@ -75,7 +75,7 @@ class JobServiceAsyncStub(JobServiceStub):
     ExplainJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ExplainJobRequest, _jobs_pb2.ExplainJobResponse]  # type: ignore[assignment]
     """Says why a job waits."""
     WatchJobs: _aio.UnaryStreamMultiCallable[_jobs_pb2.WatchJobsRequest, _jobs_pb2.WatchJobsResponse]  # type: ignore[assignment]
-    """A snapshot, then every transition."""
+    """A snapshot, then each job that changes, as it stands: changes in quick succession may come as one."""
     TailLogs: _aio.UnaryStreamMultiCallable[_jobs_pb2.TailLogsRequest, _jobs_pb2.TailLogsResponse]  # type: ignore[assignment]
     """The log of one attempt: what is kept, then, with follow, what comes."""
     ListGroups: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListGroupsRequest, _jobs_pb2.ListGroupsResponse]  # type: ignore[assignment]
@@ -159,7 +159,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _jobs_pb2.WatchJobsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_jobs_pb2.WatchJobsResponse], _abc.AsyncIterator[_jobs_pb2.WatchJobsResponse]]:
-        """A snapshot, then every transition."""
+        """A snapshot, then each job that changes, as it stands: changes in quick succession may come as one."""
 
     @_abc_1.abstractmethod
     def TailLogs(

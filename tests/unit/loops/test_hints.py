@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from qgjob_coordinator.loops.hints import Receiver
 from qgjob_coordinator.service.hub import Hub
 
 
-async def test_a_hold_that_was_changed_elsewhere_is_in_force_confirmed_and_then_planned_by() -> None:
-    """A device that another coordinator resumed gets work at once, and not with the next timer."""
-    done: list[str] = []
-    planned = asyncio.Event()
-    hub = Hub()
+class Holder:
+    """Stands for the sessions of this coordinator: agent-1 is here."""
 
-    def woken(*_: object) -> None:
-        done.append("work")
-        planned.set()
+    def __init__(self) -> None:
+        self.done: list[str] = []
 
-    async def apply_holds(_settled: object) -> None:
-        done.append("applied")
+    def get(self, agent_id: str) -> Any:
+        if agent_id != "agent-1":
+            return None
+        return SimpleNamespace(follow_holds=lambda: self.done.append("follows its holds"))
 
-    async def confirm_holds(agent_id: str, epoch: int, number: int) -> None:
-        done.append(f"confirmed {agent_id} {epoch} {number}")
+    def revoke(self, agent_id: str, token: str, reason: str) -> bool:
+        self.done.append(f"revokes {token} of {agent_id}: {reason}")
+        return True
 
-    async def hold_number() -> int:
-        return 7
 
-    async def settled() -> None:
-        return
-
-    live = SimpleNamespace(session=SimpleNamespace(epoch=3), apply_holds=apply_holds)
-    sessions: Any = SimpleNamespace(get={"agent-1": live}.get)
-    store: Any = SimpleNamespace(fleet=SimpleNamespace(hold_number=hold_number, confirm_holds=confirm_holds))
-    hub.on_work(woken)
-    receiver = Receiver(hub, store, sessions, settled)
-    receiver.heard("holds agent-2\nholds agent-1")
-    async with asyncio.timeout(5):
-        await planned.wait()
-    assert done == ["applied", "confirmed agent-1 3 7", "work"]
+@pytest.mark.parametrize(
+    ("message", "done"),
+    [
+        ("work acme", ["plans for acme"]),
+        ("changed acme", ["looks at acme"]),
+        ("revoke agent-1 t7", ["revokes t7 of agent-1: cancelled"]),
+        ("holds agent-1", ["follows its holds"]),
+        ("holds agent-2", []),
+        ("of-a-newer-version x", []),
+        ("holds agent-2\nwork acme\nholds agent-1", ["plans for acme", "follows its holds"]),
+    ],
+)
+async def test_each_line_is_done_and_told_to_nobody_else(message: str, done: list[str]) -> None:
+    hub, holder = Hub(), Holder()
+    sessions: Any = holder
+    hub.on_work(lambda org_id, _seen: holder.done.append(f"plans for {org_id}"))
+    changed = hub.subscribe("acme")
+    Receiver(hub, sessions).heard(message)
+    if changed.is_set():
+        holder.done.append("looks at acme")
+    assert holder.done == done
+    assert hub.take_hints() == []

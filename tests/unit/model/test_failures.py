@@ -9,7 +9,7 @@ from qgjob_coordinator.model.failures import charge_of, error_class_of, may_retr
 
 TEST = (Outcome.TEST_FAILED, Outcome.TIMED_OUT, Outcome.APP_CRASHED)
 INFRASTRUCTURE = (Outcome.DEVICE_ERROR, Outcome.AGENT_LOST, Outcome.PROVIDER_ERROR)
-NO_FAILURE = sorted(tuple(set(Outcome) - {*TEST, *INFRASTRUCTURE}))
+NO_FAILURE = sorted(set(Outcome) - {*TEST, *INFRASTRUCTURE})
 
 
 @pytest.mark.parametrize("outcome", TEST)

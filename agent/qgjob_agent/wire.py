@@ -156,48 +156,48 @@ def _text_bytes(body: ReportBody) -> int:
 
 
 def reports(told: instructions.SendReports) -> pb.ConnectRequest:
-    """Reports in the order in which things happened."""
-    return pb.ConnectRequest(epoch=told.epoch, reports=pb.Reports(reports=[_report(report) for report in told.reports]))
+    """Reports in the order in which things happened. Made in place: what is made first and added then is copied."""
+    message = pb.ConnectRequest(epoch=told.epoch)
+    add = message.reports.reports.add
+    for report in told.reports:
+        what = report.lease.assignment
+        made = add(report_id=report.report_id, job_id=what.job_id, token=what.token)
+        body = report.body
+        if type(body) is Started:
+            made.started.started_at_ms = body.started_at_ms
+        elif type(body) is Finished:
+            _finish(made.finished, body)
+        elif type(body) is TreeDead:
+            dead = pb.TreeDead(cause=_CAUSE[body.cause], ended_at_ms=body.ended_at_ms, started=body.started)
+            made.tree_dead.CopyFrom(dead)
+        elif type(body) is Progress:
+            made.progress.percent = body.percent
+            made.progress.SetInParent()
+        else:
+            raise TypeError(f"no message for {type(body).__name__}")
+    return message
 
 
-def _report(report: Report) -> pb.Report:
-    what, body = report.lease.assignment, report.body
-    kind = type(body)
-    if kind is Started:
-        started = pb.Started(started_at_ms=body.started_at_ms)  # type: ignore[union-attr]  # hot path: no isinstance
-        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, started=started)
-    if isinstance(body, Finished):
-        finished = _finished(body)
-        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, finished=finished)
-    if isinstance(body, TreeDead):
-        dead = pb.TreeDead(cause=_CAUSE[body.cause], ended_at_ms=body.ended_at_ms, started=body.started)
-        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, tree_dead=dead)
-    if isinstance(body, Progress):
-        progress = pb.Progress(percent=body.percent)
-        return pb.Report(report_id=report.report_id, job_id=what.job_id, token=what.token, progress=progress)
-    raise TypeError(f"no message for {kind.__name__}")
-
-
-def _finished(body: Finished) -> pb.Finished:
+def _finish(made: pb.Finished, body: Finished) -> None:
+    made.outcome = _OUTCOME[body.outcome]
+    made.started_at_ms = body.started_at_ms
+    made.ended_at_ms = body.ended_at_ms
+    made.duration_ms = body.duration_ms
+    if body.install_ms is not None:
+        made.install_ms = body.install_ms
+    if body.error is not None:
+        made.error = body.error[:_ERROR_CHARS]
+    if body.unresolvable:
+        made.unresolvable = True
     result = body.result
-    return pb.Finished(
-        outcome=_OUTCOME[body.outcome],
-        result=None
-        if result is None
-        else types.TestResult(
-            passed=result.passed,
-            failed=result.failed,
-            skipped=result.skipped,
-            duration_ms=result.duration_ms,
-            summary=result.summary,
-        ),
-        error=None if body.error is None else body.error[:_ERROR_CHARS],
-        started_at_ms=body.started_at_ms,
-        ended_at_ms=body.ended_at_ms,
-        install_ms=body.install_ms,
-        duration_ms=body.duration_ms,
-        unresolvable=body.unresolvable,
-    )
+    if result is not None:
+        counted = made.result
+        counted.SetInParent()
+        counted.passed = result.passed
+        counted.failed = result.failed
+        counted.skipped = result.skipped
+        counted.duration_ms = result.duration_ms
+        counted.summary = result.summary
 
 
 def installed(told: instructions.SendInstalled) -> pb.ConnectRequest:

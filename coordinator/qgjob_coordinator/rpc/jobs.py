@@ -68,9 +68,12 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             except InvalidError as e:
                 raise e.under(f"jobs[{i}]") from None
         accepted = await self._s.submitter.submit_many(principal, submissions)
-        out = wire.accepted_ids_out if request.view == pb.JOB_VIEW_IDS else wire.accepted_out
-        jobs = [out(a) for a in accepted]
-        return pb.SubmitJobsResponse(jobs=jobs, count=len(jobs), created=sum(a.created for a in accepted))
+        answer = pb.SubmitJobsResponse(count=len(accepted), created=sum(a.created for a in accepted))
+        if request.view == pb.JOB_VIEW_IDS:
+            wire.add_ids(answer.jobs, accepted)
+        else:
+            answer.jobs.extend([wire.job_out(a.job) for a in accepted])
+        return answer
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
         """One job."""

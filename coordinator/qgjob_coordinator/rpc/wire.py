@@ -220,19 +220,11 @@ def _history(j: Job, m: types_pb2.Job) -> None:
         m.error.MergeFrom(_error(j.error))
 
 
-def accepted_ids_out(a: Accepted) -> types_pb2.Job:
-    """An accepted job by its ids only."""
-    return types_pb2.Job(
-        job_id=a.job_id,
-        org_id=a.spec.org_id,
-        status=STATUS[a.status],  # type: ignore[arg-type]
-        deduplicated=a.deduplicated,
-    )
-
-
-def accepted_out(a: Accepted) -> types_pb2.Job:
-    """An accepted job in full."""
-    return job_out(a.job)
+def add_ids(jobs: Any, accepted: Sequence[Accepted]) -> None:
+    """Adds accepted jobs by their ids only. In place: what is made first and added then is copied."""
+    add = jobs.add
+    for a in accepted:
+        add(job_id=a.job_id, org_id=a.spec.org_id, status=STATUS[a.status], deduplicated=a.deduplicated)
 
 
 def device_out(d: Device) -> types_pb2.Device:

@@ -17,7 +17,9 @@ from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, autoplay
 
-QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
+# A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
+AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cli import main; sys.exit(main())"]
 
 
 @contextmanager

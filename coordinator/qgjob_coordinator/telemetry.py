@@ -23,16 +23,6 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
-    def quantile(self, share: float) -> float:
-        """The bound under which `share` (0..1) of the values lie; 0 when there are none."""
-        total = sum(self.counts)
-        seen = 0
-        for count, bound in zip(self.counts, (*self.bounds, self.bounds[-1]), strict=True):
-            seen += count
-            if total and seen >= share * total:
-                return bound
-        return 0.0
-
 
 class Telemetry:
     """Counters and histograms of one coordinator process."""

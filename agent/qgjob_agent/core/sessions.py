@@ -14,7 +14,7 @@ from qgjob_agent.core.instructions import (
 )
 from qgjob_agent.core.reporting import flush, persist
 from qgjob_agent.core.state import Link, State
-from qgjob_agent.core.values import DeathCause, Phase
+from qgjob_agent.core.values import DeathCause
 
 if TYPE_CHECKING:
     from qgjob_agent.core.events import HeartbeatConfirmed, SessionConnecting, SessionLost, Welcomed
@@ -116,8 +116,3 @@ def lost(state: State, event: SessionLost) -> None:
     if event.epoch == state.session.epoch:
         state.session.link = Link.CLOSED
         state.timers_changed = True
-
-
-def spooled_count(state: State) -> int:
-    """How many results wait for their acknowledgement."""
-    return sum(lease.phase is Phase.SPOOLED for lease in state.leases.values())

@@ -90,10 +90,13 @@ class Scheduler:
 
     def _heard(self, org_id: str, seen: OrgSnapshot | None = None) -> None:
         if org_id:
+            if seen is not None and org_id not in self._look:
+                self._seen[org_id] = seen
+            else:
+                # Heard of twice before a round: either may be the newer one, so the round looks for itself.
+                self._seen.pop(org_id, None)
             self._look.add(org_id)
             self._heard_since.add(org_id)
-            if seen is not None:
-                self._seen[org_id] = seen
         self._wake.set()
 
     def _heads_wanted(self) -> int | None:

@@ -6,21 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import Requirements
 
 CLASS_SCORE = 1 << 51
 """One priority class above all ages: a queue's score is (3 - priority) * CLASS_SCORE + order."""
-
-
-def priority_of(score: int) -> Priority:
-    """The class that a queue score stands for."""
-    return Priority(Priority.HIGH - score // CLASS_SCORE)
-
-
-def order_of(score: int) -> int:
-    """The age part of a queue score; the smaller is the older."""
-    return score % CLASS_SCORE
 
 
 class Head(NamedTuple):

@@ -16,6 +16,7 @@ from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.store.events import place_of
 from qgjob_coordinator.store.store import Store
 
 POLL_SECONDS = 0.25
@@ -184,11 +185,6 @@ class Watching:
         epoch, _, position = cursor.partition(".")
         if int(epoch) != self._store.epoch:
             return None
-        if _pair(position) > _pair(await self._store.events.last_id(org_id)):
+        if place_of(position) > place_of(await self._store.events.last_id(org_id)):
             return None
         return None if await self._store.events.trimmed(org_id, position) else position
-
-
-def _pair(id_: str) -> tuple[int, int]:
-    left, _, right = id_.partition("-")
-    return int(left), int(right)

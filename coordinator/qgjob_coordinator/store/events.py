@@ -18,7 +18,8 @@ KEPT = 1000
 """Entries of a stream are trimmed above this number (EVENTS_KEPT in lua/lib/org.lua)."""
 
 
-def _pair(id_: str) -> tuple[int, int]:
+def place_of(id_: str) -> tuple[int, int]:
+    """An event id as something that sorts."""
     left, _, right = id_.partition("-")
     return int(left), int(right)
 
@@ -61,7 +62,7 @@ class EventStore:
         """Whether entries after `event_id` may be gone: older ones than it are not kept any more."""
         if event_id == START:  # the stream was empty; whether its first entry is still there, only its length tells
             return int(await self._call("XLEN", org_id)) >= KEPT
-        return _pair(event_id) < _pair(await self.first_id(org_id))
+        return place_of(event_id) < place_of(await self.first_id(org_id))
 
     async def _call(self, command: str, org_id: str, *args: str | int) -> Any:
         try:

@@ -33,11 +33,12 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | suffix        | type   | holds                                                             | lives until |
 |---------------|--------|-------------------------------------------------------------------|-------------|
 | schema        | string | schema version                                                     | for ever |
-| store         | hash   | run_id, epoch of the store's present life                          | for ever |
+| store         | hash   | run_id and epoch of the store's present life; number of holds      | for ever |
+| probe         | string | written to see that the store takes writes                         | 1 min |
 | orgs          | set    | registry of orgs                                                   | for ever |
 | act           | set    | orgs with waiting work; a hint that the sweep repairs              | pruned |
 | agents        | set    | agent ids                                                          | for ever |
-| ag:<agent_id> | hash   | epoch, instance, counter, state, facts                             | for ever |
+| ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold, holds_seen           | for ever |
 | ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
 | da:<agent_id> | set    | its device ids                                                     | device removed |
 | dv:<device>   | hash   | facts, what is installed, what runs, hold, labels                  | device removed |

@@ -35,7 +35,6 @@ class LeaseStore:
 
     def __init__(self, runner: ScriptRunner, rules: RetryRules) -> None:
         self._runner = runner
-        self._rules = rules
         # base and cap of the backoff (ms), infra retries, devices to avoid, agents that make a job poison, and the line
         # (JSON without the round and brace) that such a job keeps, %s for its agents
         self._retry: list[Arg] = [

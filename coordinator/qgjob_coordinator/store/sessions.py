@@ -8,8 +8,6 @@ from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Opened, OpenWord, SessionRow
 
-ANY_COUNTER = -1
-
 
 class SessionStore:
     """The truth about which session of an agent is current."""

@@ -101,8 +101,8 @@ class ScriptRunner:
     async def batch(self, steps: Sequence[Step]) -> list[Reply]:
         """Several scripts and commands in one round trip, in order, each atomic by itself.
 
-        All of them may be run twice; when the store does not know a script, the whole batch is repeated one by one.
-        Raises StoreUnavailableError.
+        From the first script that the store does not know, the batch is repeated one by one: all may be run twice, and
+        what came before keeps its first answer. Raises StoreUnavailableError.
         """
         begun = time.perf_counter()
         pipe = self._redis.pipeline(transaction=False)
@@ -117,9 +117,9 @@ class ScriptRunner:
             raise unavailable(e) or e from e
         finally:
             self._observe(next((s.script for s in steps if s.script), "command"), time.perf_counter() - begun)
-        if any(isinstance(r, NoScriptError) for r in replies):
-            return [await self._step(step) for step in steps]
-        for reply in replies:
+        for i, reply in enumerate(replies):
+            if isinstance(reply, NoScriptError):
+                return [*replies[:i], *[await self._step(step) for step in steps[i:]]]
             if isinstance(reply, RedisError):
                 raise unavailable(reply) or reply
         return list(replies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import islice
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE
@@ -54,27 +55,34 @@ class LeaseStore:
             args += (c.agent_id, c.epoch, c.device_id, c.gid, serving, len(c.jobs))
             for job in c.jobs:
                 args += job
-        reply = await self._runner.run("claim", keys.org(org_id), args)
+        ulids = [ulid for c in claims for ulid, _token in c.jobs]
+        prefix = keys.org(org_id)
+        steps = [Step("claim", prefix, args)]
+        if ulids:
+            # The texts come beside the script, since through Lua each would be copied and hashed on its way; and before
+            # it, since what it grants was there.
+            steps.insert(0, Step(None, "", ["MGET", *(f"{prefix}d:{ulid}" for ulid in ulids)]))
+        *read, reply = await self._runner.batch(steps)
+        texts = iter(read[0] if read else ())
         answers = []
         at = 0
         for c in claims:
             word = ClaimWord(reply[at])
             at += 1
-            if word is not ClaimWord.OK:
-                answers.append(Claimed(word))
-                continue
             grants = []
             over = 0
-            for ulid, token in c.jobs:
+            for (ulid, token), text in zip(c.jobs, islice(texts, len(c.jobs)), strict=True):
+                if word is not ClaimWord.OK:
+                    continue
                 attempt = reply[at]
                 if attempt > 0:
-                    spec = json.loads(reply[at + 3].partition("\n")[0])
+                    spec = json.loads(text.partition("\n")[0])
                     grants.append(
                         Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec)
                     )
                 elif attempt < 0:
                     over += 1
-                at += 4
+                at += 3
             answers.append(Claimed(word, tuple(grants), over))
         return answers
 

@@ -3,7 +3,7 @@
 -- ARGV    1 now (ms) 2 attempts the org may hold, or -1; then for each device: agent, epoch, device, gid, devices that
 --         the plan saw serving the group (-1 for a warm device), jobs, and for each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK, for each job: attempt (0 refused,
---         -1 over the quota), round, order, spec. The same token again is granted again.
+--         -1 over the quota), round, order. The same token again is granted again.
 --!include lib/org
 local now, quota = ARGV[1], num(ARGV[2])
 local held = 0
@@ -11,7 +11,7 @@ if quota >= 0 then
   local n = call('HMGET', P .. 'ct', 'se', 'sd', 'sb', 're', 'rd', 'rb')
   for i = 1, 6 do held = held + num(n[i]) end
 end
-local floors, answer, granted, joined_here, joins = {}, {}, {}, {}, {}
+local floors, answer, joined_here, joins = {}, {}, {}, {}
 local at = 3
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
@@ -33,7 +33,7 @@ while at <= #ARGV do
   else
     answer[#answer + 1] = 'OK'
     if floor < epoch then
-      call('HSET', P .. 'fl', agent, string.format('%.0f', epoch))
+      call('HSET', P .. 'fl', agent, text[epoch])
       floors[agent] = epoch
     end
     -- What is still as the plan saw it, and on which queue.
@@ -69,21 +69,19 @@ while at <= #ARGV do
           attempt = num(v[3]) + 1
           held = held + 1
           got = got + 1
-          local version = num(v[5] or 1) + 1
+          local version = next_version(v[5])
           local lease = table.concat({ ARGV[first - 5], token, agent, device, now }, ' ')
-          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', attempt, 'v', version)
+          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', text[attempt], 'v', version)
           later('ZREM', ready[ulid], ulid)
           ready[ulid] = nil
           later('SADD', P .. 'la:' .. agent, ulid)
           moved(gid, 'q', 's')
-          event(ulid, version, 's', attempt, nil, device, agent)
+          event(ulid, version, 's', text[attempt], nil, device, agent)
         end
       end
       answer[#answer + 1] = attempt
       answer[#answer + 1] = num(v[10] or v[4] or 1)   -- a revoked lease is of an earlier round
       answer[#answer + 1] = v[9] or ''
-      answer[#answer + 1] = ''
-      if attempt > 0 then granted[#granted + 1] = { #answer, P .. 'd:' .. ulid } end
     end
     if got > 0 then
       device_holds(gid, device, got)
@@ -93,13 +91,6 @@ while at <= #ARGV do
       end
     end
   end
-end
-for i = 1, #granted, 2000 do
-  local keys = {}
-  local last = math.min(i + 1999, #granted)
-  for k = i, last do keys[#keys + 1] = granted[k][2] end
-  local texts = call('MGET', unpack(keys))
-  for k = i, last do answer[granted[k][1]] = texts[k - i + 1] or '' end
 end
 write_all()
 return answer

@@ -24,7 +24,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       if j.s == 's' and string.find(ARGV[i + 6], 's', 1, true) then
         moved(j.g, 's', 'r')
         event(ulid, j.v, 'r', j.n, nil, j.dv, j.ag)
-        j.s, j.v = 'r', j.v + 1
+        j.s, j.v = 'r', next_version(j.v)
       end
       retry.share = ARGV[i + 7]
       record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 8])
@@ -41,7 +41,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       else
         fail(j, now, outcome, charge, retry)
       end
-      clear_lease(ulid)
+      clear_lease(j)
       if j.s == 'q' then wait = j.nb or '' end
       if j.s == 'f' then wait = outcome end
     end

@@ -14,7 +14,7 @@ for i = 2, #ARGV, 3 do
   if held and (v[6] or '0') == ARGV[i + 2] then
     word = 'REPLAYED'
   elseif held then
-    local version = num(v[4] or 1) + 1
+    local version = next_version(v[4])
     call('HSET', key, 'pr', ARGV[i + 2], 'v', version, 'u', ARGV[1])
     event(ARGV[i], version, v[3], v[5], nil, device, agent)
     word = 'APPLIED'

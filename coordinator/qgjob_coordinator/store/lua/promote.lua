@@ -12,9 +12,9 @@ for _, ulid in ipairs(due) do
   if v[1] == 'q' then
     call('HDEL', key, 'nb')
     if not v[2] then enqueue(ulid, v[3], signature(v[4], v[5]), v[6], v[7]) end
-    local version = num(v[8] or 1) + 1
+    local version = next_version(v[8])
     call('HSET', key, 'v', version, 'u', ARGV[1])
-    event(ulid, version, 'q', num(v[9]), nil, nil, nil)
+    event(ulid, version, 'q', v[9] or '0', nil, nil, nil)
     promoted[#promoted + 1] = ulid
     promoted[#promoted + 1] = num(v[9])
   end

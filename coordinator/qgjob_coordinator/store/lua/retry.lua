@@ -27,7 +27,7 @@ for i = 5, #ARGV, 3 do
       word = 'QUEUED'
       local key = P .. 'j:' .. ulid
       local from = j.s
-      j.r = string.format('%.0f', num(j.r) + 1)
+      j.r = text[num(j.r) + 1]
       call('HDEL', key, 'oc', 'ca', 'tr', 'ir', 'pz', 'av', 'nb', 'qd')
       call('HSET', key, 's', 'q', 'r', j.r, 'v', j.v, 'u', now)
       call('ZREM', P .. 'ix:' .. from, ulid)

@@ -13,7 +13,7 @@ for i = 2, #ARGV, 3 do
   if v[2] then _, held, agent, device = lease_of(v[2]) end
   if held == token and not v[3] then
     if v[1] == 's' then
-      local version = num(v[4] or 1) + 1
+      local version = next_version(v[4])
       call('HSET', key, 's', 'r', 'st', ARGV[i + 2], 'v', version)
       moved(v[5], 's', 'r')
       event(ulid, version, 'r', v[6], nil, device, agent)

@@ -84,7 +84,7 @@ for i = 1, jobs do
     texts[#texts + 1] = P .. 'd:' .. ulid
     texts[#texts + 1] = ARGV[b + 13]
     later('ZADD', P .. 'ix:a', order, ulid)
-    event(ulid, 1, 'q', 0, nil, nil, nil)
+    event(ulid, '1', 'q', '0', nil, nil, nil)
   end
 end
 for i = 1, #texts, 4000 do call('MSET', unpack(texts, i, math.min(i + 3999, #texts))) end
@@ -134,9 +134,9 @@ for i = 1, jobs do
       end
       if run ~= '' then call('ZADD', P .. 'rj:' .. run, v[3], ulid) end
       if changed then
-        local version = num(v[8] or 1) + 1
+        local version = next_version(v[8])
         call('HSET', key, 'v', version, 'u', now)
-        event(ulid, version, v[1], num(v[9]), nil, nil, nil)
+        event(ulid, version, v[1], v[9] or '0', nil, nil, nil)
       end
     end
     if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end

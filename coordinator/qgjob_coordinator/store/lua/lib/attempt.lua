@@ -7,7 +7,7 @@ local function load(ulid)
   if #v == 0 then return nil end
   local j = { ulid = ulid }
   for i = 1, #v, 2 do j[v[i]] = v[i + 1] end
-  j.v = num(j.v or 1) + 1
+  j.v = next_version(j.v)
   j.r = j.r or '1'
   j.n = j.n or '0'
   if j.l then j.e, j.k, j.ag, j.dv, j.sa = lease_of(j.l) end
@@ -60,7 +60,13 @@ local function drop_lease(j)
   device_holds(j.g, j.dv, -1)
 end
 local LEASE = { 'l', 'st', 'pr', 'rv', 'ar' }
-local function clear_lease(ulid) call('HDEL', P .. 'j:' .. ulid, unpack(LEASE)) end
+local function clear_lease(j)
+  local there = {}
+  for _, field in ipairs(LEASE) do
+    if j[field] then there[#there + 1] = field end
+  end
+  call('HDEL', P .. 'j:' .. j.ulid, unpack(there))
+end
 
 local owned = {}
 -- The verdict. `letter`: c, f or x.
@@ -75,6 +81,7 @@ local function verdict(j, now, letter, outcome)
   event(j.ulid, j.v, letter, j.n, outcome, j.dv, j.ag)
   j.s, j.oc = letter, outcome
 end
+
 -- Deletes the dedup entries of jobs that got a verdict, each only if it is the job's own.
 local function write_dedup()
   for i = 1, #owned, 2000 do
@@ -95,7 +102,7 @@ local function requeue(j, now, not_before)
   local from = j.s
   call('HSET', P .. 'j:' .. j.ulid, 's', 'q', 'u', now, 'v', j.v)
   if not_before and not_before > num(now) then
-    local at = string.format('%.0f', not_before)
+    local at = text[not_before]
     call('HSET', P .. 'j:' .. j.ulid, 'nb', at)
     j.nb = at
     later('ZADD', P .. 'dl', at, j.ulid)
@@ -189,14 +196,14 @@ local function release(j, now, ended, charge, rest, retry)
     lease = 'U'
     drop_lease(j)
     call('HINCRBY', P .. 'j:' .. j.ulid, 'n', -1)
-    j.n = string.format('%.0f', num(j.n) - 1)
+    j.n = text[num(j.n) - 1]
     requeue(j, now, nil)
   else
     record(j, nil, ended, rest)
     drop_lease(j)
     if charge == 'L' then lost(j, now, retry) else fail(j, now, 'agent_lost', charge, retry) end
   end
-  clear_lease(j.ulid)
+  clear_lease(j)
   return told(j, lease, attempt)
 end
 

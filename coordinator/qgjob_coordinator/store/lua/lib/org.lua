@@ -8,6 +8,14 @@ local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transition
 
 local function bool(x) if x then return true end return false end
 local function num(x) return tonumber(x) or 0 end
+-- Whole numbers as text, each formatted once: Lua formats at every concatenation and call, which costs more than both.
+local text = setmetatable({}, { __index = function(known, n)
+  local s = string.format('%.0f', n)
+  known[n] = s
+  return s
+end })
+-- The version after this one; a job has 1 until it changes.
+local function next_version(v) return text[num(v or 1) + 1] end
 
 -- A variadic command over any number of arguments, in slices that unpack can take.
 local function many(cmd, key, list)

@@ -1,7 +1,9 @@
 """Submissions that are in flight together share calls: flush while busy.
 
 While a call is under way, what comes in is queued; when it returns, all that queued up goes in the next one. A lone
-submission waits for nothing. Each submitter gets the answer or the error of its own job.
+submission waits for nothing. A burst goes in two calls: submitters that wait for their answers and then submit again
+would otherwise all wait together, while the coordinator has nothing to do until all are served. Each submitter gets the
+answer or the error of its own job.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ class Coalescer(Generic[RequestT, AnswerT]):
         return busy == 0 or (busy < MAX_CALLS_IN_FLIGHT and len(self._waiting) >= EAGER_JOBS)
 
     def _take(self) -> list[tuple[RequestT, asyncio.Future[AnswerT]]]:
-        head = self._waiting[:MAX_JOBS]
+        waiting = len(self._waiting)
+        size = waiting if waiting < 2 * EAGER_JOBS else (waiting + 1) // 2
+        head = self._waiting[: min(size, MAX_JOBS)]
         fitting = next(chunks(head, lambda item: item[0].ByteSize(), max_bytes=MAX_BYTES_PER_CALL))
         del self._waiting[: len(fitting)]
         return [item for item in fitting if not item[1].cancelled()]

@@ -9,6 +9,7 @@ import time
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _RANDOM_BITS = 80
+_COUNTING_BITS = 40
 _PAIR_BITS = 10
 _ULID_PAIRS = range(120, -1, -_PAIR_BITS)  # 130 bits in 26 characters, the two highest of which are 0
 
@@ -25,19 +26,23 @@ class UlidMaker:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._milliseconds = 0
-        self._randomness = 0
+        self._head = ""
+        self._count = 0
 
     def __call__(self) -> str:
-        """The next ULID. Within a millisecond, or when the clock went back, the randomness is counted up."""
+        """The next ULID. Within a millisecond, or when the clock went back, its last 40 bits are counted up."""
         with self._lock:
             now = time.time_ns() // 1_000_000
             if now > self._milliseconds:
                 self._milliseconds = now
-                # The top bit stays free, so that counting up can't overflow.
-                self._randomness = secrets.randbits(_RANDOM_BITS - 1)
+                # The highest of the bits that count stays free, so that they never run over.
+                randomness = secrets.randbits(_RANDOM_BITS) & ~(1 << _COUNTING_BITS - 1)
+                self._head = encode_ulid(now, randomness)[: -_COUNTING_BITS // 5]
+                self._count = randomness & (1 << _COUNTING_BITS) - 1
             else:
-                self._randomness += 1
-            return encode_ulid(self._milliseconds, self._randomness)
+                self._count += 1
+            n = self._count
+            return f"{self._head}{_PAIRS[n >> 30]}{_PAIRS[n >> 20 & 1023]}{_PAIRS[n >> 10 & 1023]}{_PAIRS[n & 1023]}"
 
 
 make_ulid = UlidMaker()

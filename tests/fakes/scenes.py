@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.store import codec
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Claimed, DeviceClaim, Submitted
+from qgjob_coordinator.store.types import Claimed, DeviceClaim, Submitted, SubmitWord
 from tests.fakes.jobs import NOW, spec
 
 AGENT = "agent-1"
@@ -16,8 +16,9 @@ DEVICE = "emulator-1"
 
 
 async def submit(store: Store, *specs: JobSpec, now: int = NOW, own: bool = True) -> list[Submitted]:
-    """Submits to the org of the specs."""
-    return await store.jobs.submit(specs[0].org_id, specs, [own] * len(specs), now)
+    """Submits to the org of the specs; an answer for each."""
+    known = await store.jobs.submit(specs[0].org_id, specs, [own] * len(specs), now)
+    return [known.get(i, Submitted(SubmitWord.NEW, s.ulid)) for i, s in enumerate(specs)]
 
 
 async def open_session(store: Store, agent_id: str = AGENT, epoch: int = 1, orgs: Sequence[str] = ("acme",)) -> None:

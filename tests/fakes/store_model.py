@@ -219,11 +219,11 @@ class OrgModel:
 
     def submit(
         self, specs: Sequence[JobSpec], own_ids: Sequence[bool], orders: Sequence[int], now: int
-    ) -> list[Submitted]:
+    ) -> dict[int, Submitted]:
         trial = deepcopy(self)  # all or none
         answers = [trial._submit(i, *one, now) for i, one in enumerate(zip(specs, own_ids, orders, strict=True))]
         self.__dict__.update(trial.__dict__)
-        return answers
+        return {i: a for i, a in enumerate(answers) if a.word is not SubmitWord.NEW}
 
     def _submit(self, index: int, spec: JobSpec, own_id: bool, order: int, now: int) -> Submitted:
         if spec.ulid in self.jobs:
@@ -238,7 +238,7 @@ class OrgModel:
             return Submitted(SubmitWord.DEDUP, returned)
         if spec.idempotency_key is not None and spec.idempotency_key in self.keyed:
             first = self.keyed[spec.idempotency_key]
-            return Submitted(SubmitWord.KEYED, first, None, self.tombstones.get(spec.idempotency_key))
+            return Submitted(SubmitWord.KEYED, first, self.tombstones.get(spec.idempotency_key))
         equal = self.equal_of(spec)
         if equal is not None:
             self._merge(equal, spec, now)
@@ -246,7 +246,7 @@ class OrgModel:
                 self.aliases[spec.ulid] = (equal.spec.ulid, spec)
             return Submitted(SubmitWord.DEDUP, equal.spec.ulid)
         self._accept(spec, order, now)
-        return Submitted(SubmitWord.NEW, spec.ulid, order)
+        return Submitted(SubmitWord.NEW, spec.ulid)
 
     def _accept(self, spec: JobSpec, order: int, now: int) -> None:
         job = ModelJob(spec, order, spec.priority)

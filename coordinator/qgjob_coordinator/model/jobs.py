@@ -55,6 +55,11 @@ class JobSpec:
         """The public id."""
         return f"{self.org_id}~{self.ulid}"
 
+    @property
+    def plain(self) -> bool:
+        """Whether any device of the target will do, at any time, and nothing is attached."""
+        return self.requirements is ANY_DEVICE and self.not_before is None and not self.labels
+
 
 @dataclass(slots=True)
 class TestResult:

@@ -72,7 +72,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         if request.view == pb.JOB_VIEW_IDS:
             wire.add_ids(answer.jobs, accepted)
         else:
-            answer.jobs.extend([wire.job_out(a.job) for a in accepted])
+            wire.add_jobs(answer.jobs, accepted)
         return answer
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +17,7 @@ from qgjob_coordinator.service.submitting import Accepted
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 _PRIORITIES = {0: None, 1: Priority.LOW, 2: Priority.MEDIUM, 3: Priority.HIGH}
+_PRIORITY_WORDS = tuple(p.word for p in Priority)
 _TARGETS = {0: None, 1: Target.EMULATOR, 2: Target.DEVICE, 3: Target.BROWSERSTACK}
 
 
@@ -37,31 +38,31 @@ _STATUS_BACK = {n: Status(w) for w, n in STATUS.items()}
 _HEALTH_BACK = {n: DeviceHealth(w) for w, n in HEALTH.items()}
 
 
-def _known(field: str, number: int, words: Mapping[int, Any], names: Sequence[str]) -> Any:
+def _known(field: str, number: int, words: Mapping[int, Any], names: Iterable[Any]) -> Any:
     """The model's word for an enum number. Raises InvalidError for a number that this version does not know."""
     if number not in words:
-        raise InvalidError(field, f"{number} is unknown; use one of {', '.join(names)}")
+        raise InvalidError(field, f"{number} is unknown; use one of {', '.join(map(str, names))}")
     return words[number]
 
 
 def priority_in(number: int) -> Priority | None:
     """None for UNSPECIFIED."""
-    return _known("priority", number, _PRIORITIES, [p.word for p in Priority])  # type: ignore[no-any-return]
+    return _known("priority", number, _PRIORITIES, _PRIORITY_WORDS)  # type: ignore[no-any-return]
 
 
 def target_in(number: int) -> Target | None:
     """None for UNSPECIFIED."""
-    return _known("target", number, _TARGETS, list(Target))  # type: ignore[no-any-return]
+    return _known("target", number, _TARGETS, Target)  # type: ignore[no-any-return]
 
 
 def status_in(field: str, number: int) -> Status | None:
     """None for UNSPECIFIED."""
-    return _known(field, number, {0: None, **_STATUS_BACK}, list(Status))  # type: ignore[no-any-return]
+    return _known(field, number, {0: None, **_STATUS_BACK}, Status)  # type: ignore[no-any-return]
 
 
 def health_in(number: int) -> DeviceHealth | None:
     """None for UNSPECIFIED."""
-    return _known("health", number, {0: None, **_HEALTH_BACK}, list(DeviceHealth))  # type: ignore[no-any-return]
+    return _known("health", number, {0: None, **_HEALTH_BACK}, DeviceHealth)  # type: ignore[no-any-return]
 
 
 def time_out(ms: int | None) -> Timestamp | None:
@@ -88,23 +89,9 @@ def submission_in(m: jobs_pb2.SubmitJobRequest) -> Submission:
     s.no_dedup = m.no_dedup
     # The rest is rare; ListFields sees at once whether there is any.
     for field, value in m.ListFields():
-        match field.name:
-            case "labels":
-                s.labels = dict(value)
-            case "env":
-                s.env = dict(value)
-            case "requirements":
-                s.requirements = _requirements_in(value)
-            case "max_retries":
-                s.max_retries = value
-            case "idempotency_key":
-                s.idempotency_key = value
-            case "not_before":
-                s.not_before = time_in("not_before", value)
-            case "timeout_seconds":
-                s.timeout_seconds = value
-            case "queue_timeout_seconds":
-                s.queue_timeout_seconds = value
+        read = _RARE.get(field.name)
+        if read is not None:
+            setattr(s, field.name, read(value))
     return s
 
 
@@ -116,6 +103,22 @@ def _requirements_in(m: types_pb2.Requirements) -> dict[str, object]:
         "device_id": m.device_id or None,
         "labels": dict(m.labels),
     }
+
+
+def _as_it_is(value: object) -> object:
+    return value
+
+
+_RARE: dict[str, Callable[[Any], object]] = {
+    "labels": dict,
+    "env": dict,
+    "requirements": _requirements_in,
+    "max_retries": _as_it_is,
+    "idempotency_key": _as_it_is,
+    "not_before": lambda value: time_in("not_before", value),
+    "timeout_seconds": _as_it_is,
+    "queue_timeout_seconds": _as_it_is,
+}
 
 
 def _error(e: JobError) -> types_pb2.JobError:
@@ -220,11 +223,51 @@ def _history(j: Job, m: types_pb2.Job) -> None:
         m.error.MergeFrom(_error(j.error))
 
 
+# What plain new jobs of one target and one time have in common.
+_SHARED = (
+    "target",
+    "status",
+    "round",
+    "created_at",
+    "updated_at",
+    "retry_count",
+    "requirements",
+    "deduplicated",
+    "pending_reason",
+)
+
+
 def add_ids(jobs: Any, accepted: Sequence[Accepted]) -> None:
     """Adds accepted jobs by their ids only. In place: what is made first and added then is copied."""
     add = jobs.add
     for a in accepted:
         add(job_id=a.job_id, org_id=a.spec.org_id, status=STATUS[a.status], deduplicated=a.deduplicated)
+
+
+def add_jobs(jobs: Any, accepted: Sequence[Accepted]) -> None:
+    """Adds accepted jobs in full, in place too. What the plain new ones have in common is made once."""
+    add = jobs.add
+    common: dict[tuple[Target, int], dict[str, Any]] = {}
+    for a in accepted:
+        spec = a.spec
+        if not (a.created and spec.plain):
+            jobs.append(job_out(a.job))
+            continue
+        shared = common.get((spec.target, a.accepted_at))
+        if shared is None:
+            m = job_out(a.job)
+            shared = {name: getattr(m, name) for name in _SHARED}
+            common[spec.target, a.accepted_at] = shared
+        add(
+            job_id=spec.job_id,
+            org_id=spec.org_id,
+            app_version_id=spec.app_version_id,
+            test_path=spec.test_path,
+            priority=spec.priority,
+            max_retries=spec.max_retries,
+            run_ids=(spec.run_id,) if spec.run_id else (),
+            **shared,
+        )
 
 
 def device_out(d: Device) -> types_pb2.Device:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -158,24 +159,24 @@ class Submitter:
     async def _write(self, org_id: str, specs: list[JobSpec], owned: list[bool]) -> list[Accepted]:
         now = wall_ms()
         heads = self._hub.heads_wanted()
-        submitted, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        known, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
         await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
-        known = [s.ulid for s in submitted if s.word is not SubmitWord.NEW]
-        jobs: dict[str, Job] = {}
-        if known:
-            jobs = {u: j for u, j in zip(known, await self._store.reads.get(org_id, known), strict=True) if j}
         reasons = await self._pending.reasons()
-        return [self._accepted(spec, s, jobs, now, reasons) for spec, s in zip(specs, submitted, strict=True)]
+        accepted = [Accepted(spec, now, reasons) for spec in specs]
+        if known:
+            await self._recognise(org_id, known, accepted)
+        self._telemetry.submitted.update(Counter([a.spec.target.value for a in accepted if a.created]))
+        return accepted
 
-    def _accepted(self, spec: JobSpec, s: Submitted, known: dict[str, Job], now: int, reasons: Reasons) -> Accepted:
-        if s.word is SubmitWord.NEW:
-            self._telemetry.submitted[spec.target.value] += 1
-            return Accepted(spec, now, reasons)
-        job = known.get(s.ulid) or _tombstone(spec, s)
-        job.deduplicated = s.word in (SubmitWord.DEDUP, SubmitWord.KEYED)
-        return Accepted(spec, now, reasons, job)
+    async def _recognise(self, org_id: str, known: Mapping[int, Submitted], accepted: Sequence[Accepted]) -> None:
+        """Puts the jobs of earlier submissions in the place of new ones."""
+        jobs = await self._store.reads.get(org_id, [s.ulid for s in known.values()])
+        for (i, s), job in zip(known.items(), jobs, strict=True):
+            was = job or _tombstone(accepted[i].spec, s)
+            was.deduplicated = s.word in (SubmitWord.DEDUP, SubmitWord.KEYED)
+            accepted[i].known = was
 
 
 def fresh_job(spec: JobSpec, now: int) -> Job:

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import secrets
-from functools import lru_cache
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [a + b for a in ALPHABET for b in ALPHABET]
-_SHIFTS = tuple(range(70, -10, -10))
-_MASK = (1 << 80) - 1
 
 
 class Ulids:
-    """Makes ULIDs: random at first, then counted on within the process, so that ids made together sort together."""
+    """Makes ULIDs: random at first, then counted on within the millisecond, so that ids made together sort together.
+
+    The lower 40 random bits do the counting. Their highest is left 0 at first, so that they never run over.
+    """
 
     def __init__(self) -> None:
-        self._random = secrets.randbits(80)
-        self._now = 0
+        self._now = -1
+        self._head = ""
+        self._count = 0
 
     def make(self, now: int) -> str:
         """A new ULID for `now` (ms)."""
         if now != self._now:
             self._now = now
-            self._random = secrets.randbits(80)
+            high = now << 40 | secrets.randbits(40)
+            self._head = "".join(ALPHABET[high >> shift & 31] for shift in range(85, -5, -5))
+            self._count = secrets.randbits(39)
         else:
-            self._random = (self._random + 1) & _MASK
-        value = self._random
-        return _time_part(now) + "".join([_PAIRS[(value >> shift) & 1023] for shift in _SHIFTS])
-
-
-@lru_cache(maxsize=16)
-def _time_part(now: int) -> str:
-    return "".join(ALPHABET[(now >> shift) & 31] for shift in range(45, -5, -5))
+            self._count += 1
+        n = self._count
+        return f"{self._head}{_PAIRS[n >> 30]}{_PAIRS[n >> 20 & 1023]}{_PAIRS[n >> 10 & 1023]}{_PAIRS[n & 1023]}"
 
 
 make = Ulids().make

@@ -40,16 +40,19 @@ class JobStore:
         self._last_order = first + count - 1
         return range(first, first + count)
 
-    async def submit(self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int) -> list[Submitted]:
+    async def submit(
+        self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int
+    ) -> dict[int, Submitted]:
         """Accepts all specs or none. `own_ids[i]` says that the caller chose the id, so that it must stay known.
 
-        Raises SubmitConflictError when an id exists with another content, StoreUnavailableError.
+        Answers which of them, by index, got no new job. Raises SubmitConflictError when an id exists with another
+        content, StoreUnavailableError.
         """
         return (await self.submit_and_look(org_id, specs, own_ids, now, None))[0]
 
     async def submit_and_look(
         self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int, heads: int | None
-    ) -> tuple[list[Submitted], OrgSnapshot | None]:
+    ) -> tuple[dict[int, Submitted], OrgSnapshot | None]:
         """As `submit`; with `heads`, also what a planning round needs of the org, in the same round trip."""
         groups: dict[str, JobSpec] = {}
         rows: list[Arg] = []
@@ -87,20 +90,7 @@ class JobStore:
             steps.append(Step("snapshot", keys.org(org_id), [heads]))
         replies = await self._runner.batch(steps)
         seen = decode(org_id, replies[4]) if heads is not None else None
-        return self._submitted(specs, orders, replies[2]), seen
-
-    @staticmethod
-    def _submitted(specs: Sequence[JobSpec], orders: range, reply: list[Any]) -> list[Submitted]:
-        if reply[0] == "CONFLICT":
-            raise SubmitConflictError(reply[1] - 1)
-        if reply[0] == "NEW":
-            return [Submitted(SubmitWord.NEW, s.ulid, order) for s, order in zip(specs, orders, strict=True)]
-        answers = []
-        for i, order in enumerate(orders):
-            word = SubmitWord(reply[1 + 2 * i])
-            ulid, _, removed = reply[2 + 2 * i].partition(" ")
-            answers.append(Submitted(word, ulid, order if word is SubmitWord.NEW else None, removed or None))
-        return answers
+        return _known(replies[2]), seen
 
     async def cancel(
         self,
@@ -179,6 +169,18 @@ class JobStore:
         args: list[Arg] = [finished_before, codec.STATUS_LETTER[status], highest, skip, limit]
         looked, removed = await self._runner.run("retire", keys.org(org_id), args)
         return int(looked), int(removed)
+
+
+def _known(reply: list[Any]) -> dict[int, Submitted]:
+    """Which submissions got no new job. Raises SubmitConflictError."""
+    if reply[0] == "CONFLICT":
+        raise SubmitConflictError(reply[1] - 1)
+    known = {}
+    for i, (word, text) in enumerate(zip(reply[1::2], reply[2::2], strict=True)):
+        if word != SubmitWord.NEW:
+            ulid, _, removed = text.partition(" ")
+            known[i] = Submitted(SubmitWord(word), ulid, removed or None)
+    return known
 
 
 def _operation(operation_id: str | None, asked: str) -> tuple[Arg, ...]:

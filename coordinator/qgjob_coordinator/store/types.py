@@ -28,7 +28,6 @@ class Submitted:
 
     word: SubmitWord
     ulid: str
-    order: int | None = None
     removed_status: str | None = None
 
 

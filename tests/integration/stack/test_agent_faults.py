@@ -40,6 +40,7 @@ async def test_p1_what_a_dead_agent_ran_runs_elsewhere_when_its_lease_is_over(
     await first.drain(agent_id="cmd-2")
     (job,) = await first.submit_many([command(org, first_holds(tmp_path), max_retries=0)])
     await pids(tmp_path)
+    await running(first, job.job_id)
     stack.agents["cmd-1"].kill()
     await first.resume(agent_id="cmd-2")
     (done,) = await first.wait(job.job_id, timeout_seconds=30)

@@ -21,11 +21,21 @@ async def settle(client: AsyncClient, specs: list[JobSpec]) -> list[Job | BaseEx
 
 
 async def test_calls_in_flight_together_share_requests(fake: FakeCoordinator, client: AsyncClient) -> None:
-    jobs = await settle(client, [spec(f"t{n}") for n in range(200)])
+    jobs = await settle(client, [spec(f"t{n}") for n in range(100)])
 
-    assert [job.test_path for job in jobs if isinstance(job, Job)] == [f"t{n}" for n in range(200)]
-    assert len(fake.jobs) == 200
+    assert [job.test_path for job in jobs if isinstance(job, Job)] == [f"t{n}" for n in range(100)]
+    assert len(fake.jobs) == 100
     assert fake.calls["SubmitJobs"] == 1
+
+
+async def test_a_burst_goes_in_halves_that_are_under_way_together(fake: FakeCoordinator, client: AsyncClient) -> None:
+    """So that there is work at both ends; lone halves are not halved again into crumbs."""
+    fake.hold = asyncio.Event()
+    jobs = asyncio.create_task(settle(client, [spec(f"t{n}") for n in range(200)]))
+    await fake.reached("SubmitJobs", 2)
+    fake.hold.set()
+    assert [job.test_path for job in await jobs if isinstance(job, Job)] == [f"t{n}" for n in range(200)]
+    assert [len(request.jobs) for _, request in fake.requests] == [100, 100]
 
 
 async def test_what_comes_while_a_call_is_under_way_goes_in_the_next(

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 
 from qgjob._errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from qgjob._transport import Transport
+
+T = TypeVar("T")
 
 DEFAULT_PORT = 50051
 MAX_PORT = 65_535
@@ -84,28 +86,42 @@ class Failover:
 
         Raises the last UnavailableError when the patience is over, and every other error at once.
         """
-        patience, clock = self.patience, asyncio.get_running_loop().time
-        end = clock() + patience.timeout_seconds
+        end = asyncio.get_running_loop().time() + self.patience.timeout_seconds
+        if not repeatable:
+            await self._try_until(end, lambda transport, left: transport.connect(timeout_seconds=left))
+            left = max(end - asyncio.get_running_loop().time(), 0.001)
+            return await self._transports[self._current].call(method, request, timeout_seconds=left)
+        return await self._try_until(end, lambda to, left: to.call(method, request, timeout_seconds=left))
+
+    async def _try_until(self, end: float, work: Callable[[Transport, float], Awaitable[T]]) -> T:
+        """Does `work`, given how many seconds it may take, with one coordinator after the other until one is there."""
+        try:
+            return await self._try(end, work)
+        except UnavailableError as error:
+            failed: UnavailableError | None = error
+        # The first try was without the machinery of repeats, which costs a call more than all else here.
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(UnavailableError),
-            stop=stop_before_delay(patience.timeout_seconds),
+            stop=stop_before_delay(end - asyncio.get_running_loop().time()),
             wait=self._wait,
             reraise=True,
         )
         async for attempt in retrying:
             with attempt:
-                left = max(min(patience.try_seconds, end - clock()), 0.001)
-                transport = self._transports[self._current]
-                try:
-                    if not repeatable:
-                        await transport.connect(timeout_seconds=left)
-                        break
-                    return await transport.call(method, request, timeout_seconds=left)
-                except UnavailableError as error:
-                    self.leave(transport, error)
-                    raise
-        left = max(end - clock(), 0.001)
-        return await self._transports[self._current].call(method, request, timeout_seconds=left)
+                if failed is not None:
+                    first, failed = failed, None
+                    raise first
+                return await self._try(end, work)
+        raise AssertionError("unreachable")
+
+    async def _try(self, end: float, work: Callable[[Transport, float], Awaitable[T]]) -> T:
+        transport = self._transports[self._current]
+        left = max(min(self.patience.try_seconds, end - asyncio.get_running_loop().time()), 0.001)
+        try:
+            return await work(transport, left)
+        except UnavailableError as error:
+            self.leave(transport, error)
+            raise
 
     async def ask_again(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """Ask the coordinator that answered last, once. Raises its error."""

@@ -87,6 +87,7 @@ class Scheduler:
         self._seen: dict[str, OrgSnapshot] = {}
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
+        hub.settled = self.settled
 
     def _heard(self, org_id: str, seen: OrgSnapshot | None = None) -> None:
         if org_id:

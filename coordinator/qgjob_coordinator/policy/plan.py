@@ -30,6 +30,7 @@ class _Planner:
         self._room = dict(snapshot.room)
         self._groups = {(g.org_id, g.gid): g for g in snapshot.groups if g.waiting}
         self._by_version = {(g.org_id, g.app_version_id, g.target): k for k, g in self._groups.items()}
+        self._versions = {(g.org_id, g.app_version_id) for g in self._groups.values()}
         self._by_target: dict[Target, list[GroupKey]] = defaultdict(list)
         for key, group in sorted(self._groups.items()):
             self._by_target[group.target].append(key)
@@ -42,27 +43,37 @@ class _Planner:
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
         """Warm devices first, so that no cold one takes what a warm one would serve without an install."""
-        cold = []
-        for device in sorted(devices, key=_by_id):
+        warm: list[tuple[DeviceView, GroupKey]] = []
+        cold: list[DeviceView] = []
+        for device in devices:
+            home = self._home(device)
+            if home is not None:
+                warm.append((device, home))
+            elif device.held == 0:
+                cold.append(device)
+        for device, home in sorted(warm, key=lambda pair: pair[0].device_id):
             if not self._left:
                 break
-            home = self._home(device)
-            served = home is not None and bool(self._remaining[home]) and self._assign(device, home)
+            served = bool(self._remaining[home]) and self._assign(device, home)
             if not served and device.held == 0:
                 cold.append(device)
-        for device in cold:
-            if not self._left:
-                break
+        if self._left:
+            self._serve_cold(cold)
+        return Plan(tuple(self.assignments))
+
+    def _serve_cold(self, devices: list[DeviceView]) -> None:
+        for device in sorted(devices, key=_by_id):
             best = self._best(device)
             if best is not None:
                 self._assign(device, best)
-        return Plan(tuple(self.assignments))
+            if not self._left:
+                break
 
     def _home(self, device: DeviceView) -> GroupKey | None:
         """The waiting group that needs no install: what the device holds attempts for, else what is installed."""
         if device.holds_for is not None:
             return device.holds_for if device.holds_for in self._groups else None
-        if device.installed is None:
+        if device.installed not in self._versions:
             return None
         return self._by_version.get((*device.installed, device.target))
 

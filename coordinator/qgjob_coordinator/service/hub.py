@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from qgjob_coordinator.store.snapshots import OrgSnapshot
+
+
+async def _at_once() -> None:
+    pass
 
 
 class Hub:
@@ -15,6 +19,8 @@ class Hub:
         self._work_listeners: list[Callable[[str, OrgSnapshot | None], None]] = []
         self.heads_wanted: Callable[[], int | None] = lambda: None
         """Set by the scheduler: how many heads it would look at, were there work now; None while it is busy."""
+        self.settled: Callable[[], Awaitable[None]] = _at_once
+        """Set by the scheduler: returns when the round that is under way, if any, has made its claims."""
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._hints: set[str] = set()
         self.hints_due = asyncio.Event()

@@ -8,6 +8,9 @@ from qgjob_coordinator.model.enums import DeviceHealth
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.snapshot import DeviceView
 
+# Looked up once: every free device is asked in every round.
+_BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
+
 
 @dataclass(slots=True)
 class Lease:
@@ -44,15 +47,17 @@ class Slot:
 
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
-        if self.strays or self.info.health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
+        health = self.info.health
+        if self.strays or health is _BAD or health is _MAINTENANCE:
             return False
         return self.hold is None or self.hold.over(now)
 
     def view(self, agent_id: str) -> DeviceView:
         """The device as the policy sees it; made anew only after a change."""
-        if self._view is None:
-            self._view = self._look(agent_id)
-        return self._view
+        view = self._view
+        if view is None:
+            view = self._view = self._look(agent_id)
+        return view
 
     def _look(self, agent_id: str) -> DeviceView:
         i = self.info

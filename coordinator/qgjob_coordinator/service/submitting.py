@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from qgjob_coordinator.store.types import SubmitConflictError, Submitted, Submit
 from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000
+PLACING_SECONDS = 0.005
+"""So long the answer to a submission may wait for the round that gives it to a free device."""
 
 log = structlog.get_logger(__name__)
 
@@ -163,6 +166,11 @@ class Submitter:
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
         await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
+        if seen is not None:
+            # A job that a device waits for: it is on its way before the answer takes up this process.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PLACING_SECONDS):
+                    await self._hub.settled()
         reasons = await self._pending.reasons()
         accepted = [Accepted(spec, now, reasons) for spec in specs]
         if known:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import hiredis
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import (
+    BlockingConnectionPool,
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.store.exchange import Exchange
 from qgjob_coordinator.store.scripts import unavailable
 
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -60,6 +68,18 @@ def connect(url: str, pool_size: int) -> Redis:
         retry=Retry(NoBackoff(), 0),
     )
     return Redis(connection_pool=pool)
+
+
+def exchange(url: str, size: int) -> Exchange:
+    """The way of scripts; its connections have no timeouts of their own, since each exchange has one."""
+    pool = ConnectionPool.from_url(
+        url,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        decode_responses=True,
+        connection_class=_CLASSES[url.partition(":")[0]],
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
 
 
 def version_of(info: dict[str, Any]) -> tuple[int, ...]:

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from redis.asyncio import Redis
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
@@ -29,6 +28,7 @@ from redis.exceptions import (
 )
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.store.exchange import Exchange
 
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
@@ -85,8 +85,8 @@ class ScriptRunner:
     All scripts may be run twice with the same arguments, so a call whose reply was lost is repeated once, at once.
     """
 
-    def __init__(self, redis: Redis, observe: Callable[[str, float], None]) -> None:
-        self._redis = redis
+    def __init__(self, exchange: Exchange, observe: Callable[[str, float], None]) -> None:
+        self._exchange = exchange
         self._observe = observe
 
     async def run(self, name: str, prefix: str, args: Sequence[Arg]) -> Reply:
@@ -105,14 +105,8 @@ class ScriptRunner:
         what came before keeps its first answer. Raises StoreUnavailableError.
         """
         begun = time.perf_counter()
-        pipe = self._redis.pipeline(transaction=False)
-        for step in steps:
-            if step.script is None:
-                pipe.execute_command(*step.args)
-            else:
-                pipe.execute_command("EVALSHA", script(step.script).sha, 1, step.prefix, *step.args)
         try:
-            replies = await pipe.execute(raise_on_error=False)
+            replies = await self._exchange([_command(step) for step in steps])
         except RedisError as e:
             raise unavailable(e) or e from e
         finally:
@@ -122,20 +116,20 @@ class ScriptRunner:
                 return [*replies[:i], *[await self._step(step) for step in steps[i:]]]
             if isinstance(reply, RedisError):
                 raise unavailable(reply) or reply
-        return list(replies)
+        return replies
 
     async def _step(self, step: Step) -> Reply:
         if step.script is not None:
             return await self._evaluate(script(step.script), step.prefix, step.args)
         try:
-            return await self._redis.execute_command(*step.args)
+            return await self._ask(*step.args)
         except RedisError as e:
             raise unavailable(e) or e from e
 
     async def _evaluate(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         for attempt in (1, 2):
             try:
-                return await self._redis.execute_command("EVALSHA", s.sha, 1, prefix, *args)
+                return await self._ask("EVALSHA", s.sha, 1, prefix, *args)
             except NoScriptError:
                 return await self._load_and_run(s, prefix, args)
             except ConnectionError as e:
@@ -147,6 +141,19 @@ class ScriptRunner:
 
     async def _load_and_run(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         try:
-            return await self._redis.execute_command("EVAL", s.text, 1, prefix, *args)
+            return await self._ask("EVAL", s.text, 1, prefix, *args)
         except RedisError as e:
             raise unavailable(e) or e from e
+
+    async def _ask(self, *command: Arg) -> Reply:
+        """One command. Raises RedisError."""
+        (reply,) = await self._exchange([command])
+        if isinstance(reply, RedisError):
+            raise reply
+        return reply
+
+
+def _command(step: Step) -> Sequence[Arg]:
+    if step.script is None:
+        return step.args
+    return ("EVALSHA", script(step.script).sha, 1, step.prefix, *step.args)

@@ -36,8 +36,9 @@ class Store:
         observe: Callable[[str, float], None] = lambda _name, _seconds: None,
     ) -> None:
         self._redis = connection.connect(url, pool_size)
+        self._exchange = connection.exchange(url, pool_size)
         self._raw = Redis(connection_pool=_undecoded(url))
-        runner = ScriptRunner(self._redis, observe)
+        runner = ScriptRunner(self._exchange, observe)
         self.epoch = 0
         self.jobs = JobStore(runner)
         self.leases = LeaseStore(runner, rules or RetryRules())
@@ -112,6 +113,7 @@ class Store:
 
     async def close(self) -> None:
         """Closes all connections."""
+        await self._exchange.close()
         await self._redis.aclose(close_connection_pool=True)
         await self._raw.aclose(close_connection_pool=True)
 

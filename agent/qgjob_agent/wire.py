@@ -297,7 +297,7 @@ def _assignment(item: pb.Assignment) -> Assignment:
         item.app_version_id,
         item.test_path,
         _TARGET_FROM_PB.get(item.target),
-        dict(item.env),
+        dict(item.env) if item.env else {},
         item.build_digest if item.HasField("build_digest") else None,
         item.suite_digest if item.HasField("suite_digest") else None,
         item.timeout_ms,

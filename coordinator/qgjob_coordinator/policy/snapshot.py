@@ -9,15 +9,20 @@ from typing import NamedTuple
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import Requirements
 
+TYPICAL_SECONDS = 30.0
+"""What a job is expected to take in a fleet that has run none."""
+INSTALL_SECONDS = 45.0
+"""What an installation is expected to take in a fleet that has made none."""
 CLASS_SCORE = 1 << 51
 """One priority class above all ages: a queue's score is (3 - priority) * CLASS_SCORE + order."""
 
 
 class Head(NamedTuple):
-    """A job near the front of its queue; the smaller score is served first."""
+    """A job near the front of its queue; the smaller score is served first. `seconds` is its expected duration."""
 
     score: int
     ulid: str
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,10 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A group: its queues, and how many attempts each device holds for it."""
+    """A group: its queues, and how many attempts each device holds for it.
+
+    `typical_seconds` is the expected duration of a job of which nothing is known.
+    """
 
     org_id: str
     gid: str
@@ -42,6 +50,7 @@ class GroupView:
     installs: int
     serving: Mapping[str, int]
     queues: tuple[Queue, ...]
+    typical_seconds: float = TYPICAL_SECONDS
 
     @property
     def waiting(self) -> int:
@@ -51,9 +60,10 @@ class GroupView:
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """A device that may take work now.
+    """A device. `installed` is (org, app version).
 
-    `installed` is (org, app version). `held` counts attempts that it has, `holds_for` the group (org, gid) they are of.
+    `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_in` the seconds that they
+    are expected to take from now on, with the installation before them. `installs` and `busy_hours` tell its wear.
     """
 
     device_id: str
@@ -66,6 +76,9 @@ class DeviceView:
     installed: tuple[str, str] | None = None
     held: int = 0
     holds_for: tuple[str, str] | None = None
+    free_in: float = 0.0
+    installs: int = 0
+    busy_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a plan may depend on. `room` is how many more attempts each org may hold; an org not in it: any number.
+    """All that a plan may depend on. `devices` may take work now, `busy` are those that serve groups meanwhile.
+
+    `now` is in ms. `room` is how many more attempts each org may hold; an org not in it: any number. `weights` are the
+    orgs' shares, 1 for those not in it. `install_seconds` is what an installation takes on a device of a target.
 
     `candidates` are the ids of all devices known to the fleet that could serve, by target: a retry avoids a device only
     while another one exists.
@@ -89,6 +105,10 @@ class Snapshot:
     limits: Limits = Limits()
     room: Mapping[str, int] = field(default_factory=dict)
     candidates: Mapping[Target, tuple[DeviceView, ...]] = field(default_factory=dict)
+    now: int = 0
+    busy: tuple[DeviceView, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
+    install_seconds: Mapping[Target, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +124,16 @@ class Assignment:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """A device is to give back what it has not begun, since something better waits."""
+
+    device_id: str
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Assignments in the order in which they are to be committed."""
 
     assignments: tuple[Assignment, ...]
+    recalls: tuple[Recall, ...] = ()

@@ -1,0 +1,1 @@
+"""Scheduling in virtual time: the coordinator's own policy against baselines, on traces."""

@@ -1,0 +1,249 @@
+"""The discrete-event simulator: submissions and devices in virtual time, planned for by any plan function.
+
+It keeps what the store keeps (queues by group, scored at submission) and shows of it what the store shows (aggregates
+and the first heads), so that the coordinator's policy runs here as it runs there. Every plan is committed at once, and
+every move of a job is one of the lifecycle's table.
+"""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from bench.scheduling.estimates import Estimates
+from bench.scheduling.trace import Trace, TraceDevice
+from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.model.lifecycle import JobEvent, move
+from qgjob_coordinator.policy.rank import queue_score
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Plan, Queue, Snapshot
+from qgjob_coordinator.store.codec import ORDERS_PER_MS
+
+HEADS = 64
+PlanFunction = Callable[[Snapshot], Plan]
+GroupKey = tuple[str, str]
+_EPOCH_MS = 10_000_000  # virtual time begins here, so that scores are positive
+
+
+@dataclass(slots=True)
+class Run:
+    """A job that ran: on which device, from when to when (s)."""
+
+    device_id: str
+    began: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Install:
+    """An installation of an app version on a device (s)."""
+
+    device_id: str
+    org_id: str
+    app_version_id: str
+    began: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a simulation saw. `runs` by index of the job."""
+
+    runs: dict[int, Run] = field(default_factory=dict)
+    installs: list[Install] = field(default_factory=list)
+    plan_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Group:
+    org_id: str
+    gid: str
+    app_version_id: str
+    target: Target
+    queue: list[tuple[int, str]] = field(default_factory=list)  # (score, name) in order
+    unfinished: int = 0
+    installs: int = 0
+    serving: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+@dataclass(slots=True)
+class _Device:
+    facts: TraceDevice
+    installed: tuple[str, str] | None = None
+    held: list[int] = field(default_factory=list)
+    holds_for: GroupKey | None = None
+    free_at: float = 0.0  # when what it holds is expected to be done
+    installs: int = 0
+    busy_seconds: float = 0.0
+
+
+class Simulation:
+    """One run of a trace under a plan function."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        plan: PlanFunction,
+        *,
+        limits: Limits = Limits(),
+        weights: Mapping[str, float] | None = None,
+    ) -> None:
+        self._trace = trace
+        self._plan = plan
+        self._limits = limits
+        self._weights = dict(weights or {})
+        self._estimates = Estimates(trace)
+        self._devices = {d.device_id: _Device(d) for d in trace.devices}
+        self._groups: dict[GroupKey, _Group] = {}
+        self._status = [Status.QUEUED] * len(trace.jobs)
+        self._expected: dict[int, float | None] = {}
+        self._events: list[tuple[float, int, str]] = []  # (when, kind, device)
+        self._now = 0.0
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Simulates until every job has run. Raises RuntimeError when some never can."""
+        arrivals = sorted(range(len(self._trace.jobs)), key=lambda i: (self._trace.jobs[i].at, i))
+        next_arrival = 0
+        while next_arrival < len(arrivals) or self._events:
+            upcoming = self._trace.jobs[arrivals[next_arrival]].at if next_arrival < len(arrivals) else float("inf")
+            self._now = min(upcoming, self._events[0][0] if self._events else float("inf"))
+            while next_arrival < len(arrivals) and self._trace.jobs[arrivals[next_arrival]].at <= self._now:
+                self._submit(arrivals[next_arrival])
+                next_arrival += 1
+            while self._events and self._events[0][0] <= self._now:
+                self._finish(self._devices[heapq.heappop(self._events)[2]])
+            self._assign()
+        left = [i for i, s in enumerate(self._status) if s is not Status.COMPLETED]
+        if left:
+            raise RuntimeError(f"{len(left)} jobs never ran; the first is job {left[0]}")
+        return self.outcome
+
+    # ---- what happens ----
+
+    def _submit(self, index: int) -> None:
+        job = self._trace.jobs[index]
+        gid = f"{job.target.value}-{job.app_version_id}"
+        group = self._groups.get((job.org_id, gid))
+        if group is None:
+            group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
+        expected = self._expected[index] = self._estimates.of_test(job)
+        order = (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS + index % ORDERS_PER_MS
+        bisect.insort(group.queue, (queue_score(job.priority, order), str(index)))
+        group.unfinished += 1
+        del expected
+
+    def _finish(self, device: _Device) -> None:
+        index = device.held.pop(0)
+        job = self._trace.jobs[index]
+        self._status[index] = move(str(index), JobEvent.PASS, self._status[index])
+        self._estimates.observe(job)
+        key = device.holds_for
+        assert key is not None
+        group = self._groups[key]
+        group.unfinished -= 1
+        group.serving[device.facts.device_id] -= 1
+        if not group.serving[device.facts.device_id]:
+            del group.serving[device.facts.device_id]
+        if not group.unfinished:
+            del self._groups[key]
+        if device.held:
+            self._begin(device)
+        else:
+            device.holds_for = None
+
+    def _begin(self, device: _Device) -> None:
+        """The device's next attempt, behind an installation where it needs one."""
+        index = device.held[0]
+        job = self._trace.jobs[index]
+        began = self._now
+        wanted = (job.org_id, job.app_version_id)
+        if device.installed != wanted:
+            began += self._trace.install_seconds
+            self.outcome.installs.append(Install(device.facts.device_id, *wanted, self._now, began))
+            device.installed = wanted
+            device.installs += 1
+            self._groups[device.holds_for].installs += 1  # type: ignore[index]
+        ended = began + job.seconds
+        device.busy_seconds += ended - self._now
+        self._status[index] = move(str(index), JobEvent.START, self._status[index])
+        self.outcome.runs[index] = Run(device.facts.device_id, began, ended)
+        heapq.heappush(self._events, (ended, index, device.facts.device_id))
+        expected = sum(self._seconds(i) for i in device.held)
+        device.free_at = began + expected
+
+    def _seconds(self, index: int) -> float:
+        known = self._expected[index]
+        return self._estimates.typical(self._trace.jobs[index]) if known is None else known
+
+    # ---- plans ----
+
+    def _assign(self) -> None:
+        """Plans until a plan assigns nothing."""
+        while True:
+            idle = [d for d in self._devices.values() if not d.held]
+            if not idle or not any(g.queue for g in self._groups.values()):
+                return
+            shown = self._snapshot(idle)
+            begun = time.perf_counter()
+            proposal = self._plan(shown)
+            self.outcome.plan_ms.append((time.perf_counter() - begun) * 1000)
+            if not proposal.assignments:
+                return
+            for a in proposal.assignments:
+                device, group = self._devices[a.device_id], self._groups[a.org_id, a.gid]
+                if device.held:
+                    raise RuntimeError(f"device {a.device_id} was given two batches in one plan")
+                for name in a.ulids:
+                    index = int(name)
+                    self._status[index] = move(name, JobEvent.CLAIM, self._status[index])
+                    device.held.append(index)
+                    group.serving[a.device_id] += 1
+                taken = set(a.ulids)
+                group.queue = [entry for entry in group.queue if entry[1] not in taken]
+                device.holds_for = (a.org_id, a.gid)
+                self._begin(device)
+
+    def _snapshot(self, idle: list[_Device]) -> Snapshot:
+        groups = tuple(self._group_view(g) for g in self._groups.values() if g.queue)
+        return Snapshot(
+            devices=tuple(self._view(d) for d in idle),
+            groups=groups,
+            limits=self._limits,
+            now=_EPOCH_MS + int(self._now * 1000),
+            busy=tuple(self._view(d) for d in self._devices.values() if d.held),
+            weights=self._weights,
+            install_seconds=dict.fromkeys(Target, self._trace.install_seconds),
+        )
+
+    def _group_view(self, g: _Group) -> GroupView:
+        heads = tuple(Head(score, name, self._expected[int(name)]) for score, name in g.queue[:HEADS])
+        return GroupView(
+            org_id=g.org_id,
+            gid=g.gid,
+            app_version_id=g.app_version_id,
+            target=g.target,
+            unfinished=g.unfinished,
+            installs=g.installs,
+            serving=dict(g.serving),
+            queues=(Queue(ANY_DEVICE, (), len(g.queue), heads),),
+            typical_seconds=self._estimates.typical_of(g.org_id, g.gid),
+        )
+
+    def _view(self, d: _Device) -> DeviceView:
+        return DeviceView(
+            device_id=d.facts.device_id,
+            agent_id="agent",
+            target=d.facts.target,
+            platform=d.facts.platform,
+            installed=d.installed,
+            held=len(d.held),
+            holds_for=d.holds_for,
+            free_in=max(0.0, d.free_at - self._now) if d.held else 0.0,
+            installs=d.installs,
+            busy_hours=d.busy_seconds / 3600,
+        )

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from statistics import median
+from bench.scheduling.trace import Trace, TraceJob
+from qgjob_coordinator.policy.estimate import Durations
 
-from bench.scheduling.trace import TestKey, Trace, TraceJob
-from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS
+_BEFORE = ""
+"""The group of what ran before the trace begins, since a history names none."""
+
+
+def group_of(job: TraceJob) -> str:
+    """The gid of a job's group."""
+    return f"{job.target.value}-{job.app_version_id}"
 
 
 class Estimates:
-    """Draft: EWMA of what was seen."""
+    """A trace's view of `Durations`."""
 
     def __init__(self, trace: Trace) -> None:
-        self._tests: dict[TestKey, float] = {}
-        self._orgs: dict[str, list[float]] = defaultdict(list)
-        for key, seconds in trace.history.items():
-            for s in seconds:
-                self._learn(key, s)
-
-    def _learn(self, key: TestKey, seconds: float) -> None:
-        known = self._tests.get(key)
-        self._tests[key] = seconds if known is None else known + 0.3 * (seconds - known)
-        self._orgs[key[0]].append(seconds)
+        self._durations = Durations()
+        for (org_id, test_path, target), measured in trace.history.items():
+            for seconds in measured:
+                self._durations.observe(org_id, _BEFORE, test_path, target, seconds)
 
     def observe(self, job: TraceJob) -> None:
-        self._learn((job.org_id, job.test_path, job.target), job.seconds)
+        """The job ran to its end."""
+        self._durations.observe(job.org_id, group_of(job), job.test_path, job.target, job.seconds)
 
     def of_test(self, job: TraceJob) -> float | None:
-        return self._tests.get((job.org_id, job.test_path, job.target))
+        """What its test is expected to take by its own history (s)."""
+        return self._durations.of_test(job.org_id, job.test_path, job.target)
 
     def typical(self, job: TraceJob) -> float:
-        return self.typical_of(job.org_id, "")
+        """What a job of its group is expected to take of which nothing is known (s)."""
+        return self.typical_of(job.org_id, group_of(job))
 
     def typical_of(self, org_id: str, gid: str) -> float:
-        known = self._orgs.get(org_id)
-        return median(known[-101:]) if known else TYPICAL_SECONDS
+        """As `typical`, of a group."""
+        return self._durations.typical(org_id, gid)

@@ -1,0 +1,168 @@
+"""Estimates follow what was measured, whatever else they are told."""
+
+from __future__ import annotations
+
+import math
+import random
+from statistics import median
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.estimate import (
+    ENOUGH,
+    LONGEST_MS,
+    Durations,
+    Estimate,
+    Typical,
+    expected,
+    measured_ms,
+    observe,
+    observe_typical,
+)
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, TYPICAL_SECONDS
+
+ABSURD = (0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, 1e9, 1e300, -1e300, 86_400.001, 0.0001)
+
+durations = st.floats(0.001, 86_400)
+absurd = st.sampled_from(ABSURD)
+anything = st.floats()
+
+
+def _estimate(history: list[float]) -> Estimate | None:
+    known: Estimate | None = None
+    for seconds in history:
+        known = observe(known, seconds)
+    return known
+
+
+def _typical(history: list[float]) -> Typical | None:
+    known: Typical | None = None
+    for seconds in history:
+        known = observe_typical(known, seconds)
+    return known
+
+
+@pytest.mark.parametrize("seconds", ABSURD)
+def test_what_cannot_be_a_duration_is_no_measurement(seconds: float) -> None:
+    known = Estimate(30_000, 2000, 4)
+    assert observe(known, seconds) is known
+    assert observe(None, seconds) is None
+    assert observe_typical(None, seconds) is None
+    assert observe_typical(Typical(1, 1), seconds) == Typical(1, 1)
+
+
+def test_the_shortest_and_the_longest_duration_count() -> None:
+    assert measured_ms(0.001) == 1
+    assert measured_ms(86_400.0) == LONGEST_MS
+
+
+@given(st.lists(durations | absurd | anything))
+def test_an_estimate_stays_between_the_valid_measurements(history: list[float]) -> None:
+    valid = [ms for ms in map(measured_ms, history) if ms is not None]
+    known, typical = _estimate(history), _typical(history)
+    if not valid:
+        assert known is None
+        assert typical is None
+        return
+    assert known is not None
+    assert typical is not None
+    assert min(valid) <= known.mean_ms <= max(valid)
+    assert known.count == typical.count == len(valid)
+    assert 0 <= known.deviation_ms <= max(max(valid) // 2, max(valid) - min(valid))
+    assert min(valid) / 1000 * 0.99999 <= typical.seconds <= max(valid) / 1000 * 1.00001
+
+
+@given(st.lists(durations), absurd)
+def test_absurd_history_changes_nothing(history: list[float], nonsense: float) -> None:
+    mixed = [x for seconds in history for x in (nonsense, seconds, nonsense)]
+    assert _estimate(mixed) == _estimate(history)
+    assert _typical(mixed) == _typical(history)
+
+
+@given(durations, st.lists(durations, max_size=30))
+def test_it_converges_to_what_is_measured_again_and_again(value: float, before: list[float]) -> None:
+    ms = measured_ms(value)
+    assert ms is not None
+    known = _estimate([*before, *[value] * 400])
+    assert known is not None
+    assert abs(known.mean_ms - ms) <= 4 + 0.01 * ms  # whole numbers stop within half a gain
+    typical = _typical([*before, *[value] * 2000])
+    assert typical is not None
+    assert typical.seconds == pytest.approx(ms / 1000, rel=0.01)
+
+
+@given(st.lists(st.floats(20, 40), min_size=8, max_size=40))
+def test_one_outlier_moves_an_estimate_by_a_bounded_step(history: list[float]) -> None:
+    known, typical = _estimate(history), _typical(history)
+    assert known is not None
+    assert typical is not None
+    moved, moved_typical = observe(known, 86_400), observe_typical(typical, 86_400)
+    assert moved is not None
+    assert moved_typical is not None
+    assert moved.mean_ms <= 1.55 * known.mean_ms  # an eighth of its reach; unclipped 360 times
+    assert moved_typical.seconds <= 1.26 * typical.seconds  # e^(2/9)
+
+
+def test_a_test_that_became_slower_is_followed() -> None:
+    known = _estimate([10.0] * 50)
+    runs = 0
+    while known is not None and known.mean < 90:
+        known = observe(known, 100.0)
+        runs += 1
+    assert runs < 30
+
+
+def test_an_estimate_of_noisy_durations_is_near_their_mean() -> None:
+    rng = random.Random(7)  # noqa: S311 - a reproducible sample
+    known = _estimate([30 * math.exp(rng.gauss(0, 0.25)) for _ in range(200)])
+    assert known is not None
+    assert known.mean == pytest.approx(30 * math.exp(0.25**2 / 2), rel=0.15)
+    assert known.deviation == pytest.approx(30 * 0.25 * 0.8, rel=0.5)
+
+
+def test_a_typical_duration_is_near_the_median() -> None:
+    rng = random.Random(7)  # noqa: S311 - a reproducible sample
+    history = [30 * math.exp(rng.gauss(0, 0.8)) for _ in range(1000)]
+    typical = _typical(history)
+    assert typical is not None
+    assert typical.seconds == pytest.approx(median(history), rel=0.2)
+
+
+def test_the_chain_goes_from_the_test_to_the_group_the_org_the_fleet() -> None:
+    group, org, fleet = (Typical(round(math.log(s * 1000) * 1e6), ENOUGH) for s in (10, 20, 40))
+    few = Typical(group.log, ENOUGH - 1)
+    assert expected(Estimate(5000, 0, 1), (group, org), fleet) == 5.0
+    assert expected(None, (group, org), fleet) == pytest.approx(10)
+    assert expected(None, (few, org), fleet) == pytest.approx(20)
+    assert expected(None, (None, few), fleet) == pytest.approx(40)
+    assert expected(None, (None, None)) == TYPICAL_SECONDS
+
+
+def test_durations_are_kept_apart_by_org_path_and_target() -> None:
+    known = Durations()
+    known.observe("acme", "g1", "a.py", Target.EMULATOR, 10)
+    assert known.of_test("acme", "a.py", Target.EMULATOR) == 10
+    assert known.of_test("acme", "a.py", Target.DEVICE) is None
+    assert known.of_test("globex", "a.py", Target.EMULATOR) is None
+    assert known.of_test("acme", "b.py", Target.EMULATOR) is None
+
+
+def test_a_group_learns_from_its_own_and_tells_its_org() -> None:
+    known = Durations()
+    assert known.typical("acme", "g1") == TYPICAL_SECONDS
+    for i in range(ENOUGH):
+        known.observe("acme", "g1", f"{i}.py", Target.EMULATOR, 12)
+    assert known.typical("acme", "g1") == pytest.approx(12)
+    assert known.typical("acme", "g2") == pytest.approx(12)  # the org's
+    assert known.typical("globex", "g1") == pytest.approx(12)  # the fleet's
+
+
+def test_installations_are_known_by_target() -> None:
+    known = Durations()
+    known.observe_install(Target.DEVICE, 90)
+    known.observe_install(Target.DEVICE, math.nan)
+    assert known.install_seconds(Target.DEVICE) == 90
+    assert known.install_seconds(Target.EMULATOR) == INSTALL_SECONDS

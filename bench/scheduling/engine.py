@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from bench.scheduling.estimates import Estimates
 from bench.scheduling.trace import Trace, TraceDevice
-from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
 from qgjob_coordinator.policy.rank import queue_score
@@ -91,8 +91,11 @@ class Simulation:
         *,
         limits: Limits = Limits(),
         weights: Mapping[str, float] | None = None,
+        score: Callable[[Priority, int], int] = queue_score,
     ) -> None:
         self._trace = trace
+        self._score = score
+        self._last_order = 0
         self._plan = plan
         self._limits = limits
         self._weights = dict(weights or {})
@@ -132,8 +135,8 @@ class Simulation:
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
         expected = self._expected[index] = self._estimates.of_test(job)
-        order = (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS + index % ORDERS_PER_MS
-        bisect.insort(group.queue, (queue_score(job.priority, order), str(index)))
+        self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
+        bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
         group.unfinished += 1
         del expected
 

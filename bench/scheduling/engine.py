@@ -19,9 +19,8 @@ from bench.scheduling.trace import Trace, TraceDevice
 from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
-from qgjob_coordinator.policy.rank import queue_score
+from qgjob_coordinator.policy.rank import ORDERS_PER_MS, queue_score
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Plan, Queue, Snapshot
-from qgjob_coordinator.store.codec import ORDERS_PER_MS
 
 HEADS = 64
 PlanFunction = Callable[[Snapshot], Plan]
@@ -77,6 +76,8 @@ class _Device:
     held: list[int] = field(default_factory=list)
     holds_for: GroupKey | None = None
     free_at: float = 0.0  # when what it holds is expected to be done
+    installed_at: float = 0.0
+    idle_since: float = 0.0
     installs: int = 0
     busy_seconds: float = 0.0
 
@@ -158,6 +159,7 @@ class Simulation:
             self._begin(device)
         else:
             device.holds_for = None
+            device.idle_since = self._now
 
     def _begin(self, device: _Device) -> None:
         """The device's next attempt, behind an installation where it needs one."""
@@ -168,7 +170,7 @@ class Simulation:
         if device.installed != wanted:
             began += self._trace.install_seconds
             self.outcome.installs.append(Install(device.facts.device_id, *wanted, self._now, began))
-            device.installed = wanted
+            device.installed, device.installed_at = wanted, began
             device.installs += 1
             self._groups[device.holds_for].installs += 1  # type: ignore[index]
         ended = began + job.seconds
@@ -212,7 +214,7 @@ class Simulation:
                 self._begin(device)
 
     def _snapshot(self, idle: list[_Device]) -> Snapshot:
-        groups = tuple(self._group_view(g) for g in self._groups.values() if g.queue)
+        groups = tuple(self._group_view(g) for g in self._groups.values())
         return Snapshot(
             devices=tuple(self._view(d) for d in idle),
             groups=groups,
@@ -247,6 +249,8 @@ class Simulation:
             held=len(d.held),
             holds_for=d.holds_for,
             free_in=max(0.0, d.free_at - self._now) if d.held else 0.0,
+            home_for=self._now - d.installed_at,
+            idle_for=0.0 if d.held else self._now - d.idle_since,
             installs=d.installs,
             busy_hours=d.busy_seconds / 3600,
         )

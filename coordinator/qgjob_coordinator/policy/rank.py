@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Priority
+from qgjob_coordinator.policy.snapshot import Head
 
-ORDERS_PER_SECOND = 1_000_000
-"""Orders are times of submission, in millionths of a second, made distinct."""
+ORDERS_PER_MS = 1000
+"""Orders are times of submission (ms since an epoch of the store), made distinct in steps of so small a part of one."""
 CLASS_SECONDS = 1200
 """A class is worth so much waiting: a job is as urgent as a fresh one of the next class when it has waited so long.
 
@@ -18,4 +19,14 @@ FAILED_FIRST_SECONDS = 600
 def queue_score(priority: Priority, order: int, *, failed_last: bool = False) -> int:
     """The smaller one is served first: the time of submission, less what class and history are worth."""
     head_start = CLASS_SECONDS * (priority - Priority.LOW) + (FAILED_FIRST_SECONDS if failed_last else 0)
-    return order - head_start * ORDERS_PER_SECOND
+    return order - head_start * 1000 * ORDERS_PER_MS
+
+
+def waited(head: Head, now: int) -> float:
+    """Seconds that a job has waited, its head start included. `now` is in ms of the orders' epoch."""
+    return now / 1000 - head.score / (1000 * ORDERS_PER_MS)
+
+
+def urgency(head: Head, now: int) -> int:
+    """In whole classes: 0 for a fresh job of the lowest, 2 for one of the highest; one more with every 20 minutes."""
+    return int(waited(head, now) // CLASS_SECONDS)

@@ -63,7 +63,8 @@ class DeviceView:
     """A device. `installed` is (org, app version).
 
     `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_in` the seconds that they
-    are expected to take from now on, with the installation before them. `installs` and `busy_hours` tell its wear.
+    are expected to take from now on, with the installation before them. `home_for` is how long it has had what is
+    installed, `idle_for` how long it has had nothing to do, in seconds. `installs` and `busy_hours` tell its wear.
     """
 
     device_id: str
@@ -77,16 +78,23 @@ class DeviceView:
     held: int = 0
     holds_for: tuple[str, str] | None = None
     free_in: float = 0.0
+    home_for: float = 0.0
+    idle_for: float = 0.0
     installs: int = 0
     busy_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers of the policy. `group_max_devices` None: no cap."""
+    """Numbers of the policy.
+
+    A device gets at most `batch` attempts at once. `group_max_devices` None: no cap. `fan_out`: another device joins a
+    group when each that serves it has so many installations' worth of work before it.
+    """
 
     batch: int = 8
     group_max_devices: int | None = None
+    fan_out: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)

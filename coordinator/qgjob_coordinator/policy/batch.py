@@ -1,0 +1,39 @@
+"""What a device gets at once: as little as keeps it busy, and near a group's end the longest jobs first."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.policy.rank import urgency
+from qgjob_coordinator.policy.snapshot import DeviceView, Head
+from qgjob_coordinator.policy.work import Books, Work
+
+AHEAD_SECONDS = 2.0
+"""A device is given work for so long beyond what it runs, so that it never waits for a round trip; more would only keep
+jobs from other devices."""
+TAIL_JOBS = 3
+"""Near the tail are groups with fewer waiting jobs than this for each device that serves them."""
+
+
+def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
+    """The jobs that a device takes now of a group, in order. They are taken from the books."""
+    limits, lines = books.snapshot.limits, books.lines(work, device)
+    room = min(limits.batch - device.held, books.room.get(work.key[0], limits.batch))
+    taken: list[Head] = []
+    ahead = device.free_in
+    while len(taken) < room and work.left and (not (taken or device.held) or ahead < AHEAD_SECONDS):
+        tail = work.left <= TAIL_JOBS * max(1, len(work.serving))
+        if tail and taken:
+            break  # dealt singly: whoever is free first takes the next one
+        head = _longest(books, work, lines) if tail else work.first(lines)
+        if head is None:
+            break
+        work.take(head, device.device_id)
+        ahead += work.seconds_of(head)
+        taken.append(head)
+    return taken
+
+
+def _longest(books: Books, work: Work, lines: object) -> Head | None:
+    """Of the most urgent jobs the one that takes longest."""
+    now = books.snapshot.now
+    heads = list(work.heads(lines))  # type: ignore[arg-type]
+    return min(heads, key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid), default=None)

@@ -1,0 +1,146 @@
+"""One planning round's books: what waits in each group, who serves it, and what was taken so far.
+
+Bookkeeping over the snapshot, lazy where a round may not need it; which device takes what is decided by the stages that
+read it. Seconds are expected ones.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.policy.feasible import may_serve
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Snapshot
+
+GroupKey = tuple[str, str]
+"""(org, gid)"""
+
+
+class Work:
+    """A group with waiting jobs, as the round goes on."""
+
+    __slots__ = ("_seconds", "_taken", "group", "install", "key", "left", "serving")
+
+    def __init__(self, group: GroupView, install: float) -> None:
+        self.group = group
+        self.key: GroupKey = (group.org_id, group.gid)
+        self.install = install
+        self.left = group.waiting
+        # Devices that serve it, with the seconds until each has done what it holds.
+        self.serving: dict[str, float] = dict.fromkeys(group.serving, 0.0)
+        self._taken: set[str] = set()
+        self._seconds: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """What all waiting jobs take."""
+        if self._seconds is None:
+            known = [h.seconds for q in self.group.queues for h in q.heads if h.seconds is not None]
+            shown = sum(len(q.heads) for q in self.group.queues)
+            mean = sum(known) / len(known) if known else self.group.typical_seconds
+            unknown = (shown - len(known)) * self.group.typical_seconds
+            self._seconds = sum(known) + unknown + max(0, self.group.waiting - shown) * mean
+        return max(0.0, self._seconds)
+
+    def per_device(self, more: int = 0) -> float:
+        """Work before each device that serves the group, with what they hold, were there `more` of them."""
+        return (self.seconds + sum(self.serving.values())) / max(1, len(self.serving) + more)
+
+    def reached_in(self) -> float:
+        """Until the first device that serves the group takes its next job; infinite when none serves it."""
+        return min(self.serving.values(), default=float("inf"))
+
+    def seconds_of(self, head: Head) -> float:
+        """What a job takes."""
+        return self.group.typical_seconds if head.seconds is None else head.seconds
+
+    def heads(self, lines: Iterable[int]) -> Iterator[Head]:
+        """Jobs of some queues that may still be taken; of each queue in order."""
+        return (h for i in lines for h in self.group.queues[i].heads if h.ulid not in self._taken)
+
+    def first(self, lines: Iterable[int]) -> Head | None:
+        """The job of some queues that is next."""
+        firsts = (next((h for h in self.group.queues[i].heads if h.ulid not in self._taken), None) for i in lines)
+        return min((h for h in firsts if h is not None), default=None)
+
+    def take(self, head: Head, device_id: str) -> None:
+        """The job goes to a device."""
+        seconds = self.seconds
+        taken = self.seconds_of(head)
+        self._seconds = seconds - taken
+        self._taken.add(head.ulid)
+        self.left -= 1
+        self.serving[device_id] = self.serving.get(device_id, 0.0) + taken
+
+
+class Books:
+    """All groups with waiting work, and how devices stand to them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.works: dict[GroupKey, Work] = {}
+        self.by_target: dict[Target, list[Work]] = defaultdict(list)
+        self.alive: set[tuple[str, str, Target]] = set()
+        self._by_version: dict[tuple[str, str, Target], Work] = {}
+        self.room = dict(snapshot.room)
+        self.devices_of_org: dict[str, int] = defaultdict(int)
+        for group in snapshot.groups:
+            version = (group.org_id, group.app_version_id, group.target)
+            self.alive.add(version)
+            if group.waiting:
+                work = Work(group, snapshot.install_seconds.get(group.target, INSTALL_SECONDS))
+                self.works[work.key] = work
+                self.by_target[group.target].append(work)
+                self._by_version[version] = work
+        for device in chain(snapshot.busy, snapshot.devices):
+            if device.holds_for is not None:
+                self.devices_of_org[device.holds_for[0]] += 1
+                serves = self.works.get(device.holds_for)
+                if serves is not None:
+                    serves.serving[device.device_id] = device.free_in
+        self.left = sum(w.left for w in self.works.values())
+        self._servable: dict[tuple[GroupKey, int, str], bool] = {}
+
+    def home(self, device: DeviceView) -> Work | None:
+        """The group with work that needs no install: what the device holds attempts for, else what is installed."""
+        if device.holds_for is not None:
+            return self.works.get(device.holds_for)
+        if device.installed is None:
+            return None
+        return self._by_version.get((*device.installed, device.target))
+
+    def has_room(self, work: Work) -> bool:
+        """Whether the org may hold another attempt."""
+        return self.room.get(work.key[0], 1) > 0
+
+    def may_join(self, work: Work, device: DeviceView) -> bool:
+        """Whether the cap on a group's devices lets the device serve it."""
+        cap = self.snapshot.limits.group_max_devices
+        return cap is None or device.device_id in work.serving or len(work.serving) < cap
+
+    def lines(self, work: Work, device: DeviceView) -> Sequence[int]:
+        """Indexes of the group's queues that the device may serve."""
+        queues = work.group.queues
+        if len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid:
+            return (0,)
+        return [i for i in range(len(queues)) if self._serves(work, i, device)]
+
+    def _serves(self, work: Work, line: int, device: DeviceView) -> bool:
+        queue = work.group.queues[line]
+        if queue.requirements is ANY_DEVICE and not queue.avoid:
+            return True
+        memo = (work.key, line, device.device_id)
+        known = self._servable.get(memo)
+        if known is None:
+            # The reading of the fleet may be older than what the sessions show.
+            free = (d for d in self.snapshot.devices if d.target is work.group.target)
+            others = chain(free, self.snapshot.candidates.get(work.group.target, ()))
+            known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
+        return known
+
+    def next_for(self, work: Work, device: DeviceView) -> Head | None:
+        """The job that the device would take next of a group."""
+        return work.first(self.lines(work, device)) if work.left else None

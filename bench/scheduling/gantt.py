@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.scheduling.bounds import GroupId, group_of
-from bench.scheduling.engine import Install, Outcome
+from bench.scheduling.engine import Install, Outcome, Run
 from bench.scheduling.svg import FAINT, INK, Drawing, colour
 from bench.scheduling.trace import Trace
 
@@ -43,8 +43,9 @@ class _Chart:
         self._axes()
         for index, run in self._outcome.runs.items():
             job = self._trace.jobs[index]
-            tip = f"job {index} {job.test_path}\n{_label(group_of(job))}, {job.priority.word}\n{_span(run.began, run.ended)}"
-            self._bar(run.device_id, run.began, run.ended, colour(self._groups[group_of(job)]), tip)
+            group = group_of(job)
+            what = f"job {index} {job.test_path}\n{_label(group)}, {job.priority.word}"
+            self._bar(run.device_id, run.began, run.ended, colour(self._groups[group]), f"{what}\n{_span(run)}")
         for install in self._outcome.installs:
             self._install(install)
         self._legend()
@@ -60,7 +61,7 @@ class _Chart:
     def _install(self, install: Install) -> None:
         """A dark bar with a foot in the colour of what is installed."""
         group = (install.org_id, install.app_version_id, self._targets[install.device_id])
-        tip = f"install {_label(group)}\n{_span(install.began, install.ended)}"
+        tip = f"install {_label(group)}\n{_span(install)}"
         self._bar(install.device_id, install.began, install.ended, INK, tip)
         y = _TOP + _ROW * self._rows[install.device_id] + (_ROW + _BAR) / 2
         width = max(_GAP, self._x(install.ended) - self._x(install.began))
@@ -102,8 +103,8 @@ def _label(group: GroupId) -> str:
     return f"{_short(org_id)} {_short(version)} ({target.value})"
 
 
-def _span(began: float, ended: float) -> str:
-    return f"{began:.1f} s to {ended:.1f} s ({ended - began:.1f} s)"
+def _span(what: Run | Install) -> str:
+    return f"{what.began:.1f} s to {what.ended:.1f} s ({what.ended - what.began:.1f} s)"
 
 
 def write_gantt(file: Path, trace: Trace, outcome: Outcome, title: str) -> None:

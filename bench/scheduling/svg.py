@@ -9,6 +9,7 @@ from pathlib import Path
 
 INK, FAINT, PAPER = "#222222", "#d8d8d8", "#ffffff"
 _FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FONT = 'font-family="system-ui, sans-serif" font-size="12"'
 _GOLDEN_ANGLE_DEGREES = 137.508
 """Steps of so many degrees keep all hues apart, however many there are."""
 
@@ -29,8 +30,7 @@ class Drawing:
 
     def __init__(self, width: float, height: float, title: str) -> None:
         self._parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-            f'height="{height:g}" font-family="system-ui, sans-serif" font-size="12">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" {_FONT}>',
             f"<title>{escape(title)}</title>",
         ]
         self.rect(0, 0, width, height, PAPER)

@@ -319,7 +319,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
 
 def _are_equal(job: types_pb2.Job, each: jobs_pb2.SubmitJobRequest) -> bool:
     same = (job.org_id, job.app_version_id, job.test_path) == (each.org_id, each.app_version_id, each.test_path)
-    return same and job.status not in FINAL
+    device = (job.target, job.requirements) == (each.target or types_pb2.TARGET_EMULATOR, each.requirements)
+    return same and device and job.status not in FINAL
 
 
 def _answer(job: types_pb2.Job, *, deduplicated: bool) -> types_pb2.Job:

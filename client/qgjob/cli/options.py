@@ -10,7 +10,6 @@ import typer
 
 from qgjob._enums import JobStatus, Priority, Target
 from qgjob._errors import InvalidError
-from qgjob._models import Requirements
 
 
 class OutputFormat(StrEnum):
@@ -48,7 +47,6 @@ For = Annotated[str | None, typer.Option("--for", help="How long it lasts, as in
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
-_RESTRICTIONS = ("platform", "os_version", "device_model")
 
 
 def usage(option: str, message: str) -> InvalidError:
@@ -81,17 +79,6 @@ def pairs(values: Iterable[str], option: str) -> dict[str, str]:
             raise usage(option, f"{key!r} is given twice")
         found[key] = value
     return found
-
-
-def requirements(values: Iterable[str], device_id: str | None) -> Requirements | None:
-    """`--require` and `--device-id`; None when neither restricts. A key that is no property is a device label."""
-    wanted = pairs(values, "--require")
-    if not wanted and device_id is None:
-        return None
-    if "device_id" in wanted:
-        raise usage("--require", "device_id is asked for with --device-id")
-    properties = {name: wanted.pop(name) for name in _RESTRICTIONS if name in wanted}
-    return Requirements(**properties, device_id=device_id, labels=wanted)
 
 
 def seconds(text: str | None, option: str) -> float | None:

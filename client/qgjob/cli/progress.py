@@ -15,7 +15,7 @@ from rich.text import Text
 from qgjob._enums import JobStatus
 from qgjob._models import Job
 from qgjob.cli.clean import clean
-from qgjob.cli.render import grid, state_words, transition_text
+from qgjob.cli.render import grid, state_words, test_words, transition_text
 
 _MAX_ROWS = 20
 _REFRESH_PER_SECOND = 4
@@ -99,7 +99,7 @@ class LiveProgress:
     def _view(self) -> RenderableType:
         # A copy: the view is drawn in a thread of Rich's.
         jobs = sorted(self._jobs.copy().values(), key=lambda job: _ORDER[job.status])
-        rows = [[job.test_path, job.target, job.status, _doing(job)] for job in jobs[:_MAX_ROWS]]
+        rows = [[test_words(job), job.target, job.status, _doing(job)] for job in jobs[:_MAX_ROWS]]
         hidden = len(jobs) - _MAX_ROWS
         more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
         return Group(grid(["TEST", "TARGET", "STATUS", ""], rows), *more, Text(self._summary(jobs), style="bold"))

@@ -73,9 +73,21 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
 
 
 def job_table(jobs: Sequence[Job]) -> RenderableType:
-    """Jobs, a line each."""
+    """Jobs, a line each. What they require has a column when one of them requires something."""
     headers = ["JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED", ""]
-    return grid(headers, [_job_row(job) for job in jobs])
+    rows = [_job_row(job) for job in jobs]
+    required = [requirement_words(job) for job in jobs]
+    if any(required):
+        column = headers.index("TARGET") + 1
+        headers.insert(column, "REQUIRES")
+        for row, words in zip(rows, required, strict=True):
+            row.insert(column, words)
+    return grid(headers, rows)
+
+
+def requirement_words(job: Job) -> str:
+    """`platform=ios, rack=2`; empty when any device of the target will do."""
+    return _pairs(job.requirements.to_dict())
 
 
 def _job_row(job: Job) -> list[object]:
@@ -94,6 +106,12 @@ def _job_row(job: Job) -> list[object]:
     ]
 
 
+def test_words(job: Job) -> str:
+    """The test, with what it requires: `login.spec.js [platform=ios]`. One test of a matrix is told from the others."""
+    required = requirement_words(job)
+    return f"{job.test_path} [{required}]" if required else job.test_path
+
+
 def job_facts(job: Job) -> RenderableType:
     """One job in full."""
     rows: list[tuple[str, object]] = [
@@ -109,7 +127,7 @@ def job_facts(job: Job) -> RenderableType:
         ("app_version_id", job.app_version_id),
         ("target", job.target),
         ("priority", job.priority),
-        ("requirements", _pairs(job.requirements.to_dict())),
+        ("requirements", requirement_words(job)),
         ("labels", _pairs({"labels": dict(job.labels)})),
         ("runs", ", ".join(job.run_ids)),
         ("agent_id", job.agent_id),
@@ -170,7 +188,7 @@ def explanation(item: Explanation) -> RenderableType:
 
 def transition_text(job: Job, now: datetime) -> Text:
     """One line that says what became of a job."""
-    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(job.test_path), clean(state_words(job))]
+    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(test_words(job)), clean(state_words(job))]
     return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
 
 

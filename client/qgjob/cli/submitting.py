@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qgjob._models import Job, JobSpec
+from qgjob._models import Job, JobSpec, Requirements
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
+from qgjob.cli.requirements import for_all, from_flags
 from qgjob.cli.runner import execute, org_of
 from qgjob.cli.settings import Settings
 from qgjob.cli.waiting import FailOnFlaky, Timeout, resume_command
@@ -26,6 +27,12 @@ Tests = Annotated[list[str] | None, typer.Option("--test", help="Path of a test 
 Require = Annotated[
     list[str] | None,
     typer.Option(help="key=value that the device must have (platform, os_version, device_model, a label); repeatable."),
+]
+Matrix = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="JSON or TOML file with sets of requirements; each test is submitted once for each set."
+    ),
 ]
 DeviceId = Annotated[str | None, typer.Option(help="The one device to run on.")]
 Label = Annotated[list[str] | None, typer.Option(help="key=value to annotate with; restricts nothing; repeatable.")]
@@ -54,6 +61,7 @@ class Submission:
     target: str | None
     run_id: str | None
     require: list[str] | None
+    matrix: str | None
     device_id: str | None
     label: list[str] | None
     env: list[str] | None
@@ -70,7 +78,7 @@ class Submission:
         return cls(**{each.name: context.params[each.name] for each in fields(cls)})
 
     def specs(self, settings: Settings) -> list[JobSpec]:
-        """A spec for each test and repetition. Raises InvalidError naming the option.
+        """A spec for each test, set of the matrix and repetition, in this order. Raises InvalidError naming the option.
 
         Several jobs can't share an idempotency key: the second gets it with `.2`, and so on.
         """
@@ -81,10 +89,8 @@ class Submission:
             app_version_id=options.required(self.app_version_id, "--app-version-id"),
             test_path="",
             priority=self.priority,
-            target=self.target,
             run_id=self.run_id,
             labels=options.pairs(self.label or (), "--label"),
-            requirements=options.requirements(self.require or (), self.device_id),
             env=options.pairs(self.env or (), "--env"),
             max_retries=self.max_retries,
             timeout_seconds=options.seconds(self.attempt_timeout, "--attempt-timeout"),
@@ -92,11 +98,26 @@ class Submission:
             no_dedup=self.no_dedup or self.repeat is not None,
         )
         key = self.idempotency_key
-        paths = [path for path in self.test for _ in range(self.repeat or 1)]
-        return [
-            replace(template, test_path=path, idempotency_key=f"{key}.{number}" if key and number > 1 else key)
-            for number, path in enumerate(paths, start=1)
+        devices = self._devices()
+        wanted = [
+            replace(template, test_path=path, requirements=requirements, target=target)
+            for path in self.test
+            for requirements, target in devices
+            for _ in range(self.repeat or 1)
         ]
+        return [
+            replace(spec, idempotency_key=f"{key}.{number}" if key and number > 1 else key)
+            for number, spec in enumerate(wanted, start=1)
+        ]
+
+    def _devices(self) -> list[tuple[Requirements | None, str | None]]:
+        """What each test is submitted for: requirements with a target."""
+        shared = from_flags(self.require or (), self.device_id)
+        if self.matrix is None:
+            return [(shared, self.target)]
+        from qgjob.cli.matrix import read_matrix  # noqa: PLC0415 - only who has one pays for it
+
+        return [(each.requirements, each.target) for each in for_all(read_matrix(self.matrix), shared, self.target)]
 
 
 @dataclass(frozen=True)
@@ -119,6 +140,7 @@ def submit(
     target: TargetOption = None,
     run_id: RunId = None,
     require: Require = None,
+    matrix: Matrix = None,
     device_id: DeviceId = None,
     label: Label = None,
     env: Env = None,
@@ -146,6 +168,7 @@ def run(
     target: TargetOption = None,
     run_id: RunId = None,
     require: Require = None,
+    matrix: Matrix = None,
     device_id: DeviceId = None,
     label: Label = None,
     env: Env = None,

@@ -93,10 +93,12 @@ async def test_the_walk_by_command_line(tmp_path):
     assert "xyz123" in said["groups"]
     assert "cancelled" in said["cancel"]
     assert "queued" in said["retry"]
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     async with running(tmp_path, QUICK) as stack:
         said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}
-    assert list(said) == ["run", "explain", "logs"]
+    assert list(said) == ["run", "submit", "explain", "logs"]
     assert said["run"].count("passed") == 2
+    assert "device_model=Pixel 8" in said["submit"]
     assert "passed after" in said["logs"]
 
 

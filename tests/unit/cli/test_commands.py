@@ -26,7 +26,7 @@ def test_submit_prints_count_and_jobs_always(fake: FakeCoordinator, qgjob: Comma
     job = one.json["jobs"][0]
     assert (job["test_path"], job["priority"], job["target"]) == ("a.js", "high", "device")
     assert job["deduplicated"] is False
-    again = qgjob("submit", *COMMON, "--test=a.js", "--test=b.js", "-o", "json").json
+    again = qgjob("submit", *COMMON, "--test=a.js", "--test=b.js", "--target=device", "-o", "json").json
     assert [each["deduplicated"] for each in again["jobs"]] == [True, False]
     assert again["jobs"][0]["job_id"] == job["job_id"]
     assert len(fake.jobs) == 2

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from qgjob import InvalidError, Requirements
+from qgjob import InvalidError
 from qgjob.cli.clean import clean, clean_log
-from qgjob.cli.options import moment, one_job, pairs, requirements, seconds
+from qgjob.cli.options import moment, one_job, pairs, seconds
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -22,14 +22,6 @@ def test_pairs_that_are_none_name_the_flag(wrong: list[str]) -> None:
     with pytest.raises(InvalidError, match=r"^--label: ") as caught:
         pairs(wrong, "--label")
     assert caught.value.field == "--label"
-
-
-def test_requirements_know_properties_from_labels() -> None:
-    found = requirements(["platform=ios", "os_version=17.4", "floor=3"], "iphone-1")
-    assert found == Requirements(platform="ios", os_version="17.4", device_id="iphone-1", labels={"floor": "3"})
-    assert requirements([], None) is None
-    with pytest.raises(InvalidError, match="--device-id"):
-        requirements(["device_id=x"], None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""`--require` and `--device-id`."""
+
+from __future__ import annotations
+
+import pytest
+
+from qgjob import InvalidError, Requirements
+from qgjob.cli.requirements import from_flags
+
+
+def test_properties_are_known_from_labels() -> None:
+    found = from_flags(["platform=ios", "os_version=17.4", "floor=3", "cable=a=b"], "iphone-1")
+    labels = {"floor": "3", "cable": "a=b"}
+    assert found == Requirements(platform="ios", os_version="17.4", device_id="iphone-1", labels=labels)
+    assert from_flags([], None) is None
+
+
+def test_the_same_twice_is_said_once() -> None:
+    assert from_flags(["platform=ios", "platform=ios"], None) == Requirements(platform="ios")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["ios"], "'ios' is not key=value; write platform=android"),
+        ([""], "'' is not key=value"),
+        (["=ios"], "'=ios' is not key=value"),
+        (["platform="], "platform: is empty"),
+        (["rack="], "rack: is empty"),
+        (["platform=ios", "platform=android"], "platform is given twice, as 'ios' and as 'android'"),
+        (["rack=1", "floor=1", "rack=2"], "rack is given twice, as '1' and as '2'"),
+        (["platform=windows"], "platform: 'windows' is unknown; use android or ios"),
+        (["a b=1"], "'a b' is not a label's key"),
+        (["os-version=1", "os_version=\x1b"], "contains a control character"),
+        (["device_id=x"], "device_id is asked for with --device-id"),
+    ],
+)
+def test_what_is_wrong_names_the_option(values: list[str], words: str) -> None:
+    for device_id in (None, "d1"):
+        with pytest.raises(InvalidError) as caught:
+            from_flags(values, device_id)
+        assert caught.value.field == "--require"
+        assert caught.value.message.startswith("--require: ")
+        assert words in caught.value.message
+
+
+@pytest.mark.parametrize("device_id", ["", "a b", "-x"])
+def test_a_device_that_has_no_id(device_id: str) -> None:
+    with pytest.raises(InvalidError, match=r"^--device-id: "):
+        from_flags([], device_id)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.scheduling.baselines import POLICIES
+from bench.scheduling.baselines import FAN_OUT_MARK, POLICIES, QGJOB, policy
 from bench.scheduling.compare import Case, Measured, Row, measure_all, rows, simulate
 from bench.scheduling.frontier import write_frontier
 from bench.scheduling.gantt import write_gantt
@@ -21,6 +21,9 @@ from bench.scheduling.workloads import WORKLOADS, generate
 OUT = Path(__file__).parents[1] / "out"
 JSON_FILE, PLOT_FILE = OUT / "scheduling.json", OUT / "scheduling.svg"
 SEEDS = 5
+SWEEP = (1.0, 2.0, 4.0, 6.0, 9.0, 15.0)
+"""Fan-outs for the frontier of the coordinator's policy."""
+POLICY_HELP = f"of {', '.join(POLICIES)}, or {QGJOB}{FAN_OUT_MARK}N for another fan-out"
 _BAD_INPUT = 2
 
 
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--trace: is one trace; leave out --workload and --seeds")
     if options.gantt and not options.trace and len(options.workload or ()) != 1:
         parser.error("--gantt: draws one trace; give --trace, or one --workload")
-    if options.gantt and len(options.policy or ["qgjob"]) != 1:
+    if options.gantt and len(options.policy or [QGJOB]) != 1:
         parser.error("--gantt: draws one policy; give one --policy")
     try:
         return _one_trace(options) if options.trace else _compare(options)
@@ -47,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scheduling", description=__doc__)
     parser.add_argument("--trace", type=Path, metavar="FILE", help="simulate this trace (JSON; see bench/README.md)")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, metavar="NAME", help=f"of {', '.join(WORKLOADS)}")
-    parser.add_argument("--policy", nargs="+", choices=POLICIES, metavar="NAME", help=f"of {', '.join(POLICIES)}")
+    parser.add_argument(
+        "--policy", nargs="+", type=_policy, metavar="NAME", help=f"of {', '.join(POLICIES)}, {SWEEP_HELP}"
+    )
     parser.add_argument("--seeds", type=_count, metavar="N", help=f"traces of each workload; default {SEEDS}")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
@@ -61,10 +66,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _policy(text: str) -> str:
+    try:
+        return policy(text).name
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from e
+
+
 def _one_trace(options: argparse.Namespace) -> int:
     """Prints the report of a trace; of several policies, their reports by name."""
     trace = read_trace(options.trace)
-    policies = list(dict.fromkeys(options.policy or ["qgjob"]))
+    policies = list(dict.fromkeys(options.policy or [QGJOB]))
     reports = {name: _report(trace, name, options) for name in policies}
     document = reports if len(policies) > 1 else reports[policies[0]]
     if options.json:
@@ -76,22 +88,22 @@ def _one_trace(options: argparse.Namespace) -> int:
     return 0
 
 
-def _report(trace: Trace, policy: str, options: argparse.Namespace) -> Report:
-    outcome = simulate(trace, POLICIES[policy])
+def _report(trace: Trace, name: str, options: argparse.Namespace) -> Report:
+    outcome = simulate(trace, policy(name))
     if options.gantt:
-        write_gantt(options.gantt, trace, outcome, f"{policy} on {options.trace.name}")
+        write_gantt(options.gantt, trace, outcome, f"{name} on {options.trace.name}")
     return report(trace, outcome)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Prints means over seeds; of everything, they are written and drawn too."""
+    """Prints means over seeds. Without a choice of workloads or policies they are written and drawn too."""
+    everything = not (options.workload or options.policy)
     workloads = list(dict.fromkeys(options.workload or WORKLOADS))
     policies = list(dict.fromkeys(options.policy or POLICIES))
     seeds = options.seeds or SEEDS
-    cases = [Case(w, seed, p) for w in workloads for p in policies for seed in range(seeds)]
-    measured = measure_all(cases)
+    sweep = [f"{QGJOB}{FAN_OUT_MARK}{n:g}" for n in SWEEP] if everything else []
+    measured = measure_all([Case(w, s, p) for w in workloads for p in (*policies, *sweep) for s in range(seeds)])
     means = rows(measured)
-    everything = not (options.workload or options.policy)
     document = _document(seeds, means, measured)
     file = options.json or (JSON_FILE if everything else None)
     if file:
@@ -100,10 +112,13 @@ def _compare(options: argparse.Namespace) -> int:
         write_frontier(PLOT_FILE, means)
     if options.gantt:
         trace = generate(workloads[0], 0)
-        outcome = simulate(trace, POLICIES[policies[0]])
+        outcome = simulate(trace, policy(policies[0]))
         write_gantt(options.gantt, trace, outcome, f"{policies[0]} on {workloads[0]}, seed 0")
-    print(json.dumps(document, indent=2) if options.output == "json" else comparison(means))
-    if everything and options.output == "table":
+    if options.output == "json":
+        print(json.dumps(document, indent=2))
+        return 0
+    print(comparison({w: {p: of[p] for p in policies} for w, of in means.items()}))
+    if everything:
         print(f"\nfigures: {file}\nfrontier: {PLOT_FILE}")
     return 0
 

@@ -6,13 +6,23 @@ it is given queues in that order (`Policy.score`); a snapshot shows them as it s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.plan import plan as qgjob_plan
 from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.policy.snapshot import CLASS_SCORE, Assignment, DeviceView, GroupView, Head, Plan, Snapshot
+from qgjob_coordinator.policy.snapshot import (
+    CLASS_SCORE,
+    Assignment,
+    DeviceView,
+    GroupView,
+    Head,
+    Limits,
+    Plan,
+    Snapshot,
+)
 
 GroupKey = tuple[str, str]
 
@@ -118,20 +128,40 @@ def by_class(priority: Priority, order: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What decides in a simulation: the plans, and the order of queues that they are made from."""
+    """What decides in a simulation: the plans, the order of queues that they are made from, and the plans' numbers."""
 
     name: str
     plan: Callable[[Snapshot], Plan]
     score: Callable[[Priority, int], int] = queue_score
+    limits: Limits = field(default_factory=Limits)
 
 
+QGJOB, FIFO, PRIORITY_FIFO, STRICT, STICKY = "qgjob", "fifo", "priority_fifo", "strict", "sticky"
 POLICIES = {
     p.name: p
     for p in (
-        Policy("qgjob", qgjob_plan),
-        Policy("fifo", in_order, by_arrival),
-        Policy("priority_fifo", in_order, by_class),
-        Policy("strict", strict),
-        Policy("sticky", sticky),
+        Policy(QGJOB, qgjob_plan),
+        Policy(FIFO, in_order, by_arrival),
+        Policy(PRIORITY_FIFO, in_order, by_class),
+        Policy(STRICT, strict),
+        Policy(STICKY, sticky),
     )
 }
+FAN_OUT_MARK = "@"
+
+
+def policy(name: str) -> Policy:
+    """The policy of a name; `qgjob@3.5` is the coordinator's with that fan-out. Raises ValueError for another name."""
+    base, mark, number = name.partition(FAN_OUT_MARK)
+    if not mark and base in POLICIES:
+        return POLICIES[base]
+    if base == QGJOB and mark:
+        try:
+            fan_out = float(number)
+        except ValueError:
+            fan_out = math.nan
+        if fan_out > 0:
+            return replace(POLICIES[QGJOB], name=name, limits=replace(Limits(), fan_out=fan_out))
+        raise ValueError(f"policy: fan-out {number!r} is no number above 0; use one such as {QGJOB}{FAN_OUT_MARK}3.5")
+    known = ", ".join(POLICIES)
+    raise ValueError(f"policy: {name!r} is unknown; use one of {known}, or {QGJOB}{FAN_OUT_MARK}FAN_OUT")

@@ -7,14 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from bench.scheduling.baselines import POLICIES, Policy
+from bench.scheduling.baselines import FIFO, PRIORITY_FIFO, STICKY, Policy, policy
 from bench.scheduling.engine import Outcome, Simulation
 from bench.scheduling.metrics import Report, report
 from bench.scheduling.trace import Trace
 from bench.scheduling.workloads import SMALL_ORG, generate
 
 PROCESSES = 2
-FIFO, PRIORITY_FIFO, STICKY = "fifo", "priority_fifo", "sticky"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +37,9 @@ class Measured:
 Row = dict[str, float | None]
 
 
-def simulate(trace: Trace, policy: Policy) -> Outcome:
+def simulate(trace: Trace, deciding: Policy) -> Outcome:
     """Raises RuntimeError when a job never runs."""
-    return Simulation(trace, policy.plan, score=policy.score).run()
+    return Simulation(trace, deciding.plan, limits=deciding.limits, score=deciding.score).run()
 
 
 def fair_share_wait(trace: Trace, org_id: str) -> float:
@@ -55,13 +54,13 @@ def fair_share_wait(trace: Trace, org_id: str) -> float:
         of_target = [d for d in trace.devices if d.target is target]
         devices += of_target[: max(1, len(of_target) // orgs)]
     alone = replace(trace, devices=tuple(devices), jobs=jobs)
-    return report(alone, simulate(alone, POLICIES[STICKY]))["wait_seconds"]["mean"]
+    return report(alone, simulate(alone, policy(STICKY)))["wait_seconds"]["mean"]
 
 
 def measure(case: Case) -> Measured:
     """Generates the trace, simulates, reports."""
     trace = generate(case.workload, case.seed)
-    figures = report(trace, simulate(trace, POLICIES[case.policy]))
+    figures = report(trace, simulate(trace, policy(case.policy)))
     ideal = fair_share_wait(trace, SMALL_ORG) if SMALL_ORG in figures["wait_seconds"]["by_org"] else None
     return Measured(case, figures, ideal)
 
@@ -80,7 +79,7 @@ def rows(measured: Sequence[Measured]) -> dict[str, dict[str, Row]]:
     for one in measured:
         by_case.setdefault(one.case.workload, {}).setdefault(one.case.policy, []).append(one)
     return {
-        workload: {policy: _row(runs, of_policies) for policy, runs in of_policies.items()}
+        workload: {name: _row(runs, of_policies) for name, runs in of_policies.items()}
         for workload, of_policies in by_case.items()
     }
 

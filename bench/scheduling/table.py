@@ -26,7 +26,7 @@ _WHOLE_FROM = 100
 _FINE = frozenset({"makespan_to_bound"})
 LEGEND = (
     "Means over seeds. Waits in seconds; high/: mean wait of the high class to that baseline's; p95/sticky: 95th\n"
-    "percentile of waits to sticky FIFO's; small/fair: the small org's mean wait to what its fair share of the devices\n"
+    "percentile of waits to sticky FIFO's; small/fair: the small org's mean wait to what its fair share of devices\n"
     "would give it alone; est. error: median error of told starts, in shares of the wait; plan ms: p99 of one plan.\n"
     "! misses the goal."
 )

@@ -50,9 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scheduling", description=__doc__)
     parser.add_argument("--trace", type=Path, metavar="FILE", help="simulate this trace (JSON; see bench/README.md)")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, metavar="NAME", help=f"of {', '.join(WORKLOADS)}")
-    parser.add_argument(
-        "--policy", nargs="+", type=_policy, metavar="NAME", help=f"of {', '.join(POLICIES)}, {SWEEP_HELP}"
-    )
+    parser.add_argument("--policy", nargs="+", type=_policy, metavar="NAME", help=POLICY_HELP)
     parser.add_argument("--seeds", type=_count, metavar="N", help=f"traces of each workload; default {SEEDS}")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")

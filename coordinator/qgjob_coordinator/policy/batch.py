@@ -18,7 +18,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     limits, lines = books.snapshot.limits, books.lines(work, device)
     room = min(limits.batch - device.held, books.room.get(work.key[0], limits.batch))
     taken: list[Head] = []
-    ahead = device.free_in
+    ahead = books.free_in(device)
     while len(taken) < room and work.left and (not (taken or device.held) or ahead < AHEAD_SECONDS):
         tail = work.left <= TAIL_JOBS * max(1, len(work.serving))
         if tail and taken:

@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
-from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.enums import Outcome, Target
+from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, TYPICAL_SECONDS
 
 LONGEST_MS = 24 * 3600 * 1000
@@ -39,6 +40,7 @@ LOG_REACH = 2 * LOG_UNIT
 ENOUGH = 5
 """Measurements that a group or an org needs before it tells more than the larger whole that it is part of."""
 
+_MEASURING = frozenset({Outcome.PASSED, Outcome.TEST_FAILED})
 _MS = 1000
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -50,6 +52,16 @@ def measured_ms(seconds: float) -> int | None:
         return None
     ms = _rounded(seconds * _MS) if abs(seconds) <= LONGEST_MS else -1
     return ms if 1 <= ms <= LONGEST_MS else None
+
+
+def skipped(result: TestResult | None) -> bool:
+    """Whether an attempt carried out nothing but skipped all that was in its file."""
+    return result is not None and result.skipped > 0 and not result.passed and not result.failed
+
+
+def measures(outcome: Outcome, result: TestResult | None) -> bool:
+    """Whether an attempt took as long as its test takes; what crashed, hung, was killed or skipped did not."""
+    return outcome in _MEASURING and not skipped(result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +150,15 @@ def typical_seconds(wholes: Iterable[Typical | None], fleet: Typical | None = No
     return TYPICAL_SECONDS if fleet is None else fleet.seconds
 
 
+@dataclass
 class Durations:
     """All that is known of durations, in memory: what the store keeps, for simulations and as its model."""
 
-    def __init__(self) -> None:
-        self._tests: dict[tuple[str, str, Target], Estimate] = {}
-        self._groups: dict[tuple[str, str], Typical] = {}
-        self._orgs: dict[str, Typical] = {}
-        self._fleet: Typical | None = None
-        self._installs: dict[Target, Estimate] = {}
+    _tests: dict[tuple[str, str, Target], Estimate] = field(default_factory=dict)
+    _groups: dict[tuple[str, str], Typical] = field(default_factory=dict)
+    _orgs: dict[str, Typical] = field(default_factory=dict)
+    _fleet: Typical | None = None
+    _installs: dict[Target, Estimate] = field(default_factory=dict)
 
     def observe(self, org_id: str, gid: str, test_path: str, target: Target, seconds: float) -> None:
         """A test ran for so long. What can't be a duration is passed over."""
@@ -170,7 +182,15 @@ class Durations:
 
     def typical(self, org_id: str, gid: str) -> float:
         """What a test of a group is expected to take of which nothing is known (s)."""
-        return typical_seconds((self._groups.get((org_id, gid)), self._orgs.get(org_id)), self._fleet)
+        return typical_seconds(self.wholes(org_id, gid), self._fleet)
+
+    def wholes(self, org_id: str, gid: str) -> tuple[Typical | None, Typical | None]:
+        """What is known of a group and of its org."""
+        return self._groups.get((org_id, gid)), self._orgs.get(org_id)
+
+    def forget_group(self, org_id: str, gid: str) -> None:
+        """The group has no jobs any more."""
+        self._groups.pop((org_id, gid), None)
 
     def install_seconds(self, target: Target) -> float:
         """What an installation on a device of the target is expected to take (s)."""

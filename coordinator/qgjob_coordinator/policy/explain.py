@@ -1,29 +1,50 @@
-"""Why a job waits."""
+"""Why a job waits: each device's verdict on it, and the one reason that a waiting job is told."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason
-from qgjob_coordinator.policy.feasible import mismatch
+from qgjob_coordinator.policy.feasible import mismatches
 from qgjob_coordinator.policy.snapshot import DeviceView
+
+NO_TIMES: Mapping[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class StartEstimate:
+    """When a waiting job is expected to start, and the band around it that most such jobs start in; in ms."""
+
+    at: int
+    earliest_at: int
+    latest_at: int
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """One device, and why it does or does not serve the job now. `code` is None when it is free to serve it."""
+    """One device, and why it does or does not serve the job now.
+
+    `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
+    says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
+    """
 
     device_id: str
-    feasible: bool
-    code: PendingCode | None
     message: str
+    unmet: tuple[str, ...] = ()
+    state: str = ""
+    code: PendingCode | None = None
+    free_at: int | None = None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the device may serve the job, now or later."""
+        return not self.unmet
 
 
-# The cause that will pass soonest is what a waiting job is told.
-_SOONEST = (
+SOONEST = (
     None,
     PendingCode.ALL_BUSY,
     PendingCode.DRAINING,
@@ -31,6 +52,7 @@ _SOONEST = (
     PendingCode.QUARANTINED,
     PendingCode.NO_DEVICE_ONLINE,
 )
+"""The cause that will pass soonest is what a waiting job is told; None is a free device."""
 
 _TEXT = {
     PendingCode.ALL_BUSY: "all devices that can serve it are busy",
@@ -39,6 +61,9 @@ _TEXT = {
     PendingCode.QUARANTINED: "the devices that can serve it are not in good health",
     PendingCode.NO_DEVICE_ONLINE: "no device that can serve it is online; start its agent",
 }
+
+_PREDICTABLE = frozenset({PendingCode.ALL_BUSY, PendingCode.QUOTA, PendingCode.RETRY_WAIT})
+"""What passes without anybody's doing: only then is there a time to expect a start at."""
 
 
 def view(device: Device) -> DeviceView:
@@ -54,29 +79,49 @@ def view(device: Device) -> DeviceView:
     )
 
 
-def consider(job: Job, devices: Iterable[Device]) -> list[Considered]:
-    """Every device of the fleet with its verdict on the job, by id."""
-    return [_consider(job, d) for d in sorted(devices, key=lambda d: d.device_id)]
+def consider(job: Job, devices: Iterable[Device], free_at: Mapping[str, int] = NO_TIMES) -> list[Considered]:
+    """Every device of the fleet with its verdict on the job, by id.
+
+    `free_at` is when busy devices are expected to have done what they hold, in ms, as far as that is known.
+    """
+    return [_consider(job, d, free_at.get(d.device_id)) for d in sorted(devices, key=lambda d: d.device_id)]
 
 
-def _consider(job: Job, d: Device) -> Considered:
+def _consider(job: Job, d: Device, expected: int | None) -> Considered:
+    lacks = list(mismatches(job.requirements, view(d)))
     if d.target is not job.target:
-        return Considered(d.device_id, False, None, f"target is {d.target.value}, not {job.target.value}")
-    why = mismatch(job.requirements, view(d))
-    if why is not None:
-        return Considered(d.device_id, False, None, why)
+        lacks.insert(0, ("target", f"target is {d.target.value}, not {job.target.value}"))
+    if lacks:
+        return Considered(d.device_id, "; ".join(words for _, words in lacks), unmet=tuple(name for name, _ in lacks))
+    state, code, note, until = _state(d)
+    if code is PendingCode.ALL_BUSY:
+        until = expected
+    if job.avoid_devices and d.device_id in job.avoid_devices:
+        note += ", and is avoided while another can serve the job: an attempt failed on it"
+    return Considered(d.device_id, f"is {state}{note}", state=state, code=code, free_at=until)
+
+
+def _state(d: Device) -> tuple[str, PendingCode | None, str, int | None]:
+    """What a feasible device does: a word or two, the code, what is to be added, and when it ends (ms)."""
+    why = f": {d.reason or 'no reason given'}"
     if d.state is DeviceState.OFFLINE:
-        return Considered(d.device_id, True, PendingCode.NO_DEVICE_ONLINE, "is offline")
-    if d.health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
-        word = "in maintenance" if d.health is DeviceHealth.MAINTENANCE else "in bad health"
-        return Considered(d.device_id, True, PendingCode.QUARANTINED, f"is {word}: {d.reason or 'no reason given'}")
+        return "offline", PendingCode.NO_DEVICE_ONLINE, "", None
+    if d.health is DeviceHealth.MAINTENANCE:
+        return "in maintenance", PendingCode.QUARANTINED, why, d.until
+    if d.health is DeviceHealth.BAD:
+        return "in bad health", PendingCode.QUARANTINED, why, d.until
     if d.state is DeviceState.RESERVED:
-        return Considered(d.device_id, True, PendingCode.RESERVED, f"is reserved: {d.reason or 'no reason given'}")
+        return "reserved", PendingCode.RESERVED, why, d.until
     if d.state is DeviceState.DRAINING:
-        return Considered(d.device_id, True, PendingCode.DRAINING, "is draining")
+        return "draining", PendingCode.DRAINING, f": {d.reason}" if d.reason else "", d.until
     if d.state is DeviceState.BUSY:
-        return Considered(d.device_id, True, PendingCode.ALL_BUSY, f"is busy with {d.current_job_id or 'another job'}")
-    return Considered(d.device_id, True, None, "is free")
+        return "busy", PendingCode.ALL_BUSY, f" with {d.current_job_id or 'another job'}", None
+    return "free", None, "", None
+
+
+def could_be_served(considered: Iterable[Considered]) -> bool:
+    """Whether anything known to the fleet, online or not, could ever serve the job."""
+    return any(c.feasible for c in considered)
 
 
 def pending_reason(
@@ -86,19 +131,31 @@ def pending_reason(
     now: int,
     position: int | None,
     over_quota: bool,
+    estimate: StartEstimate | None = None,
 ) -> PendingReason:
     """Why a queued job waits; with several causes, that of the device that will be free soonest."""
+    code, message = _cause(job, considered, now, over_quota=over_quota)
+    waits = code is PendingCode.RETRY_WAIT
+    return PendingReason(
+        code,
+        message,
+        position=None if waits else position,
+        estimated_start_at=estimate.at if estimate is not None and code in _PREDICTABLE else None,
+        retry_at=job.not_before if waits else None,
+    )
+
+
+def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: bool) -> tuple[PendingCode, str]:
     if job.not_before is not None and job.not_before > now:
-        return PendingReason(
-            PendingCode.RETRY_WAIT, "it is not to start before its time", position=None, retry_at=job.not_before
-        )
+        later = "" if could_be_served(considered) else "; nothing known to the fleet could serve it then, as it is now"
+        return PendingCode.RETRY_WAIT, f"it is not to start before its time{later}"
     feasible = [c for c in considered if c.feasible]
     if not feasible:
         asked = f"no device known to the fleet has target {job.target.value} and meets the job's requirements"
-        return PendingReason(PendingCode.NO_RESOURCE, f"{asked}; see `qgjob explain` for each device", position)
+        return PendingCode.NO_RESOURCE, f"{asked}; see `qgjob explain` for each device"
     if over_quota:
-        return PendingReason(PendingCode.QUOTA, f"org {job.org_id} runs as many attempts as it may", position)
-    code = min((c.code for c in feasible), key=_SOONEST.index)
+        return PendingCode.QUOTA, f"org {job.org_id} runs as many attempts as it may"
+    code = min((c.code for c in feasible), key=SOONEST.index)
     if code is None:
-        return PendingReason(PendingCode.ALL_BUSY, "a device is free and will take it in a moment", position)
-    return PendingReason(code, _TEXT[code], position)
+        return PendingCode.ALL_BUSY, "a device is free and will take it in a moment"
+    return code, _TEXT[code]

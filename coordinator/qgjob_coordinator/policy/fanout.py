@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.policy.rank import urgency
+from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import Head, Limits
 from qgjob_coordinator.policy.work import Work
 
-URGENT = 2
-"""From this urgency on a job pays for an installation when nobody reaches it within one: a fresh job of the highest
-class, or one that waited so long that it is as urgent."""
+REACH_INSTALLS = 3
+"""An urgent job is left to the devices that serve its group if one is free within so many installations: to install for
+it costs one now and, as a rule, another one when the device goes back."""
+
+
+def out_of_reach(work: Work) -> bool:
+    """Whether no device that serves the group takes its next job soon."""
+    return work.reached_in() > REACH_INSTALLS * work.install
 
 
 def worth_joining(work: Work, first: Head, limits: Limits, now: int) -> bool:
     """Whether a device that would have to install should join the group, whose next job is `first`.
 
     A group that nobody serves is worth it. One that is served is when each of its devices has `fan_out` installations'
-    worth of work before it, for then the installation is a small part of what the new device takes over; or when an
-    urgent job would wait longer for a device that is there than for one that installs.
+    worth of work before it, what it holds included: then the installation is a small part of what the new device takes
+    over. Or when an urgent job is out of the reach of those that serve it.
     """
     if not work.serving:
         return True
     if work.per_device() >= limits.fan_out * work.install:
         return True
-    return urgency(first, now) >= URGENT and work.reached_in() > work.install
+    return urgency(first, now) >= URGENT and out_of_reach(work)

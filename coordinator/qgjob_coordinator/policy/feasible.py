@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
@@ -14,28 +14,27 @@ def version_matches(wanted: str, actual: str | None) -> bool:
     return actual is not None and (actual == wanted or actual.startswith(wanted + "."))
 
 
-def mismatch(requirements: Requirements, device: DeviceView) -> str | None:
-    """Why a device does not meet the requirements, for people; None when it does."""
+def mismatches(requirements: Requirements, device: DeviceView) -> Iterator[tuple[str, str]]:
+    """What a device lacks: the requirement's name (`labels.KEY` for a label), and words for people."""
     r = requirements
     if r == ANY_DEVICE:
-        return None
+        return
     if r.device_id is not None and r.device_id != device.device_id:
-        return f"is not {r.device_id}"
+        yield "device_id", f"is not {r.device_id}"
     if r.platform is not None and r.platform != device.platform:
-        return f"platform is {device.platform or 'unknown'}, not {r.platform}"
+        yield "platform", f"platform is {device.platform or 'unknown'}, not {r.platform}"
     if r.os_version is not None and not version_matches(r.os_version, device.os_version):
-        return f"os_version is {device.os_version or 'unknown'}, not {r.os_version}"
+        yield "os_version", f"os_version is {device.os_version or 'unknown'}, not {r.os_version}"
     if r.device_model is not None and r.device_model != device.model:
-        return f"model is {device.model or 'unknown'}, not {r.device_model}"
+        yield "device_model", f"model is {device.model or 'unknown'}, not {r.device_model}"
     for name, value in r.labels:
         if device.labels.get(name) != value:
-            return f"label {name} is {device.labels.get(name, 'not set')}, not {value}"
-    return None
+            yield f"labels.{name}", f"label {name} is {device.labels.get(name, 'not set')}, not {value}"
 
 
 def meets(requirements: Requirements, device: DeviceView) -> bool:
     """Whether a device meets the requirements."""
-    return mismatch(requirements, device) is None
+    return next(mismatches(requirements, device), None) is None
 
 
 def may_serve(

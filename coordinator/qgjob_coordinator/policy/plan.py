@@ -1,8 +1,9 @@
 """The plan: which device takes which jobs now. Deterministic: the same snapshot gives the same plan in whatever order
 its parts come.
 
-The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its group),
-`fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `batch` (how much at once).
+The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
+group), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `batch` (how much at
+once).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class _Planner:
 
     def _stay(self, device: DeviceView, home: Work | None) -> bool:
         """Gives a warm device work of its group, unless a rule moves it; whether it got some."""
-        if home is None or not home.left or not self._books.has_room(home):
+        if home is None or not home.left or not self._joinable(home, device):
             return False
         first = self._books.next_for(home, device)
         if first is None:
@@ -99,7 +100,7 @@ class _Planner:
         """Which of several cold devices goes first: the one whose installation is of least use, then the least worn."""
         version = None if device.installed is None else (*device.installed, device.target)
         alive = version is not None and version in self._books.alive
-        return (version is not None, alive, -device.idle_for, device.installs, device.busy_hours, device.device_id)
+        return (version is not None, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
 
     def _assign(self, device: DeviceView, work: Work) -> bool:
         """Takes a batch for the device; False when there is nothing for it to take."""
@@ -112,7 +113,8 @@ class _Planner:
         books.left -= len(heads)
         if device.held == 0:
             books.devices_of_org[work.key[0]] += 1
-            work.serving[device.device_id] += 0.0 if books.home(device) is work else work.install
+            if books.home(device) is not work:
+                work.serving[device.device_id] += work.install
         if work.key[0] in books.room:
             books.room[work.key[0]] -= len(heads)
         ulids = tuple(h.ulid for h in heads)

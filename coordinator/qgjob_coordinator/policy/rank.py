@@ -12,6 +12,8 @@ CLASS_SECONDS = 1200
 
 Five minutes flatten the classes, twenty keep them.
 """
+URGENT = 2
+"""Urgency of a fresh job of the highest class, and of those that waited until they are as urgent."""
 FAILED_FIRST_SECONDS = 600
 """Tests that failed in their last run come before others of their class that are older by up to this."""
 
@@ -25,6 +27,11 @@ def queue_score(priority: Priority, order: int, *, failed_last: bool = False) ->
 def waited(head: Head, now: int) -> float:
     """Seconds that a job has waited, its head start included. `now` is in ms of the orders' epoch."""
     return now / 1000 - head.score / (1000 * ORDERS_PER_MS)
+
+
+def older_by(head: Head, other: Head) -> float:
+    """Seconds by which a job has waited longer than another one, head starts included."""
+    return (other.score - head.score) / (1000 * ORDERS_PER_MS)
 
 
 def urgency(head: Head, now: int) -> int:

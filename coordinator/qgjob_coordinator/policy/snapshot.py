@@ -62,9 +62,9 @@ class GroupView:
 class DeviceView:
     """A device. `installed` is (org, app version).
 
-    `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_in` the seconds that they
-    are expected to take from now on, with the installation before them. `home_for` is how long it has had what is
-    installed, `idle_for` how long it has had nothing to do, in seconds. `installs` and `busy_hours` tell its wear.
+    `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_at` when they are expected to
+    be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms of
+    the snapshot's clock. `installs` and `busy_hours` tell its wear.
     """
 
     device_id: str
@@ -77,9 +77,9 @@ class DeviceView:
     installed: tuple[str, str] | None = None
     held: int = 0
     holds_for: tuple[str, str] | None = None
-    free_in: float = 0.0
-    home_for: float = 0.0
-    idle_for: float = 0.0
+    free_at: int = 0
+    home_since: int = 0
+    idle_since: int = 0
     installs: int = 0
     busy_hours: float = 0.0
 
@@ -89,12 +89,12 @@ class Limits:
     """Numbers of the policy.
 
     A device gets at most `batch` attempts at once. `group_max_devices` None: no cap. `fan_out`: another device joins a
-    group when each that serves it has so many installations' worth of work before it.
+    group when each that serves it has so many installations' worth of work before it, what it holds included.
     """
 
     batch: int = 8
     group_max_devices: int | None = None
-    fan_out: float = 4.0
+    fan_out: float = 7.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,10 +99,15 @@ class Books:
             if device.holds_for is not None:
                 self.devices_of_org[device.holds_for[0]] += 1
                 serves = self.works.get(device.holds_for)
-                if serves is not None:
-                    serves.serving[device.device_id] = device.free_in
+                # Who serves a group is the store's to say: a claim is refused where the plan counted otherwise.
+                if serves is not None and device.device_id in serves.serving:
+                    serves.serving[device.device_id] = self.free_in(device)
         self.left = sum(w.left for w in self.works.values())
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
+
+    def free_in(self, device: DeviceView) -> float:
+        """Seconds until the device has done what it holds."""
+        return max(0.0, (device.free_at - self.snapshot.now) / 1000) if device.held else 0.0
 
     def home(self, device: DeviceView) -> Work | None:
         """The group with work that needs no install: what the device holds attempts for, else what is installed."""

@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.snapshot import CLASS_SCORE, DeviceView, GroupView, Head, Limits, Queue, Snapshot
+from qgjob_coordinator.policy.rank import ORDERS_PER_MS, queue_score
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Queue, Snapshot
 
 ANDROID = Requirements(platform="android")
 
 
-def score(order: int, priority: Priority = Priority.MEDIUM) -> int:
-    """The queue score of the order-th job."""
-    return (3 - priority) * CLASS_SCORE + order
+NOW_SECONDS = 1000
+
+
+def score(second: int, priority: Priority = Priority.MEDIUM) -> int:
+    """The queue score of a job that was submitted at this second; the snapshots are of second 1,000."""
+    return queue_score(priority, second * 1000 * ORDERS_PER_MS)
 
 
 def device(device_id: str, **changes: Any) -> DeviceView:
@@ -56,7 +60,12 @@ def group(version: str, *queues: Queue, org_id: str = "acme", **changes: Any) ->
 def snapshot(devices: Sequence[DeviceView], groups: Sequence[GroupView], **changes: Any) -> Snapshot:
     """Of these, where all devices are candidates of their targets."""
     candidates = {t: tuple(d for d in devices if d.target is t) for t in Target}
-    values: dict[str, Any] = {"devices": tuple(devices), "groups": tuple(groups), "candidates": candidates}
+    values: dict[str, Any] = {
+        "devices": tuple(devices),
+        "groups": tuple(groups),
+        "candidates": candidates,
+        "now": NOW_SECONDS * 1000,
+    }
     return Snapshot(**values | changes)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.plan import plan
-from qgjob_coordinator.policy.snapshot import Assignment, Limits, Snapshot
-from tests.unit.policy.snapshots import ANDROID, device, group, queue, snapshot
+from qgjob_coordinator.policy.snapshot import Assignment, Head, Limits, Queue, Snapshot
+from tests.unit.policy.snapshots import ANDROID, device, group, queue, score, snapshot
 
 V1 = ("acme", "v1")
 
@@ -50,13 +53,27 @@ def test_a_device_that_holds_attempts_gets_more_of_them_and_no_other_build() -> 
     busy = device("d1", installed=V1, held=2, holds_for=("acme", "e-v1"))
     serving = {"d1": 2}
     same = [group("v1", queue("a", range(1, 13)), serving=serving), group("v2", queue("b", [0]))]
-    assert given_out(snapshot([busy], same)) == {"d1": ["a1", "a2", "a3", "a4"]}  # half of 12, less the two it has
+    assert given_out(snapshot([busy], same)) == {"d1": ["a1"]}
     assert given_out(snapshot([busy], [group("v2", queue("b", [0]))])) == {}
+
+
+def test_a_device_gets_what_keeps_it_busy_for_a_moment_and_no_more() -> None:
+    """Jobs of a tenth of a second come in batches; one of half a minute is enough, also behind others."""
+    short = group("v1", queue("a", range(64)), typical_seconds=0.1)
+    assert given_out(snapshot([device("d1")], [short])) == {"d1": [f"a{n}" for n in range(8)]}
+    some = device("d1", installed=V1, held=3, holds_for=("acme", "e-v1"), free_in=1.85)
+    served = group("v1", queue("a", range(64)), typical_seconds=0.1, serving={"d1": 3})
+    assert given_out(snapshot([some], [served])) == {"d1": ["a0", "a1"]}
+    enough = replace(some, free_in=2.0)
+    assert given_out(snapshot([enough], [served])) == {}
+    long = group("v1", queue("a", range(64)), typical_seconds=30)
+    assert given_out(snapshot([device("d1")], [long])) == {"d1": ["a0"]}
 
 
 def test_a_group_has_no_more_devices_than_it_may() -> None:
     jobs = group("v1", queue("a", range(20)))
     two = [device("d1"), device("d2")]
+    jobs = replace(jobs, typical_seconds=100.0)
     assert set(given_out(snapshot(two, [jobs]))) == {"d1", "d2"}
     assert set(given_out(snapshot(two, [jobs], limits=Limits(group_max_devices=1)))) == {"d1"}
     served = group("v1", queue("a", range(20)), serving={"elsewhere": 3})
@@ -72,7 +89,7 @@ def test_a_full_group_sends_the_device_that_had_it_installed_elsewhere() -> None
 
 
 def test_each_joining_device_says_how_many_it_saw() -> None:
-    s = snapshot([device("d1"), device("d2")], [group("v1", queue("a", range(20)), serving={"d0": 1})])
+    s = snapshot([device("d1"), device("d2")], [group("v1", queue("a", range(60)), serving={"d0": 1})])
     assert [a.serving_seen for a in plan(s).assignments] == [1, 2]
     warm = snapshot([device("d0", installed=V1)], [group("v1", queue("a", range(20)), serving={"d0": 1})])
     assert [a.serving_seen for a in plan(warm).assignments] == [None]
@@ -103,7 +120,7 @@ def test_another_device_that_could_not_serve_it_is_no_reason_to_avoid_this_one()
 def test_an_org_gets_no_more_than_its_room_and_the_rest_goes_to_others() -> None:
     groups = [group("v1", queue("a", range(20))), group("v2", queue("b", [99]), org_id="globex")]
     s = snapshot([device("d1"), device("d2")], groups, room={"acme": 2})
-    assert given_out(s) == {"d1": ["a0", "a1"], "d2": ["b99"]}
+    assert given_out(s) == {"d1": ["a0"], "d2": ["b99"]}
     assert given_out(snapshot([device("d1")], groups, room={"acme": 0})) == {"d1": ["b99"]}
 
 
@@ -113,11 +130,17 @@ def test_a_target_is_served_by_its_own_devices() -> None:
 
 
 def test_the_tail_is_dealt_singly() -> None:
-    sizes = [
-        len(plan(snapshot([device("d1")], [group("v1", queue("a", range(n)))])).assignments[0].ulids)
-        for n in (64, 16, 8, 4, 3, 2, 1)
-    ]
-    assert sizes == [8, 8, 4, 2, 1, 1, 1]
+    groups = [group("v1", queue("a", range(n)), typical_seconds=0.1) for n in (64, 11, 5, 4, 3, 2, 1)]
+    sizes = [len(plan(snapshot([device("d1")], [g])).assignments[0].ulids) for g in groups]
+    assert sizes == [8, 8, 2, 1, 1, 1, 1]
+
+
+def test_near_the_tail_the_longest_goes_first_among_equally_urgent_ones() -> None:
+    heads = (Head(score(1), "a1", 5.0), Head(score(2), "a2", 60.0), Head(score(3, Priority.HIGH), "a3", 1.0))
+    tail = group("v1", Queue(ANY_DEVICE, (), 3, tuple(sorted(heads))))
+    assert given_out(snapshot([device("d1")], [tail])) == {"d1": ["a3"]}
+    rest = group("v1", Queue(ANY_DEVICE, (), 2, heads[:2]))
+    assert given_out(snapshot([device("d1")], [rest])) == {"d1": ["a2"]}
 
 
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:

@@ -1,0 +1,104 @@
+"""The devices of an explanation in a few words: how many could serve the job, what those do, what the others lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.explain import SOONEST, Considered
+
+MOST_GROUPS = 4
+"""So many groups of refused devices are told apart."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_MS = 1000
+
+
+def summary(job: Job, considered: Sequence[Considered], now: int) -> str:
+    """`3 of 12 devices could serve it: 2 are busy (one is free in about 1 min), 1 is offline; 9 are not android`.
+
+    `now` in ms. A time by the clock is UTC.
+    """
+    total = len(considered)
+    if not total:
+        return "the fleet has no devices; start an agent"
+    feasible = [c for c in considered if c.feasible]
+    refused = _refused(job, [c for c in considered if not c.feasible])
+    if not feasible:
+        return f"none of {_devices(total)} could ever serve it: {refused}{_nearest(considered)}"
+    head = f"{len(feasible)} of {_devices(total)} could serve it: {_serving(feasible, now)}"
+    return f"{head}; {refused}" if refused else head
+
+
+def _serving(feasible: Sequence[Considered], now: int) -> str:
+    by_state: dict[str, list[Considered]] = {}
+    for c in sorted(feasible, key=lambda c: SOONEST.index(c.code)):
+        by_state.setdefault(c.state, []).append(c)
+    return ", ".join(_count(len(same), state + _until(same, now)) for state, same in by_state.items())
+
+
+def _until(same: Sequence[Considered], now: int) -> str:
+    """When the first of devices in one state comes back."""
+    known = [c.free_at for c in same if c.free_at is not None]
+    if not known:
+        return ""
+    first = min(known)
+    if same[0].state == "busy":
+        when = f"free in about {span((first - now) / _MS)}" if first > now else "free any moment"
+        return f" ({when})" if len(same) == 1 else f" (the first is {when})"
+    return f" until {clock(first, now)}" if len(same) == 1 else f" (the first until {clock(first, now)})"
+
+
+def _refused(job: Job, refused: Sequence[Considered]) -> str:
+    """The devices by what they lack: those that lack least first, then the largest group."""
+    groups = Counter(("target",) if c.unmet[0] == "target" else c.unmet for c in refused)
+    ranked = sorted(groups.items(), key=lambda item: (len(item[0]), -item[1], item[0]))
+    told = [_count(count, " and ".join(_lack(job, name) for name in unmet)) for unmet, count in ranked[:MOST_GROUPS]]
+    rest = sum(count for _, count in ranked[MOST_GROUPS:])
+    if rest:
+        told.append(f"{rest} more lack other things")
+    return ", ".join(told)
+
+
+def _lack(job: Job, name: str) -> str:
+    r = job.requirements
+    if name.startswith("labels."):
+        key = name.removeprefix("labels.")
+        return f"without {key}={dict(r.labels)[key]}"
+    return {
+        "target": f"not of target {job.target.value}",
+        "device_id": f"not {r.device_id}",
+        "platform": f"not {r.platform}",
+        "os_version": f"not of os_version {r.os_version}",
+        "device_model": f"not of model {r.device_model}",
+    }[name]
+
+
+def _nearest(refused: Sequence[Considered]) -> str:
+    """The device that lacks least, where it lacks less than all that is asked for."""
+    nearest = min(refused, key=lambda c: ("target" in c.unmet, len(c.unmet), c.device_id))
+    others = any(len(c.unmet) != len(nearest.unmet) for c in refused)
+    return f"; nearest is {nearest.device_id}: {nearest.message}" if others or len(refused) == 1 else ""
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {'is' if count == 1 else 'are'} {what}"
+
+
+def _devices(count: int) -> str:
+    return f"{count} device{'' if count == 1 else 's'}"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit: `40 s`, `3 min`, `2 h`, `5 d`."""
+    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{max(1, round(seconds))} s"
+
+
+def clock(at: int, now: int) -> str:
+    """A time by the clock, with its date unless it is within a day. Both in ms."""
+    moment = datetime.fromtimestamp(at / _MS, UTC)
+    return f"{moment:%H:%M} UTC" if at - now < _DAY * _MS else f"{moment:%Y-%m-%d %H:%M} UTC"

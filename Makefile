@@ -47,6 +47,10 @@ $(BUF):
 bench: $(STAMP)  ## Measure, print a table, write bench/out/latest.json
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: bench-scheduling
+bench-scheduling: $(STAMP)  ## Simulate workloads under the policy and baselines, print a table, write bench/out/scheduling.*
+	$(BIN)/python -m bench.scheduling $(ARGS)
+
 proto: $(STAMP)  ## Generate proto/generated from proto/qgjob_proto
 	$(BIN)/python tools/proto.py
 

@@ -91,7 +91,7 @@ def _row(runs: Sequence[Measured], peers: Mapping[str, Sequence[Measured]]) -> R
         "installs_to_bound": fmean(r["installs"] / max(1, r["bounds"]["installs"]) for r in reports),
         "makespan_to_bound": fmean(_ratio(r["makespan_seconds"], r["bounds"]["makespan_seconds"]) for r in reports),
         "mean_wait_seconds": fmean(w["mean"] for w in waits),
-        "high_mean_wait_seconds": fmean(w["by_priority"]["high"]["mean"] for w in waits),
+        "high_mean_wait_seconds": _mean_known([_high_mean(run) for run in runs]),
         "high_wait_to_fifo": _against(runs, peers.get(FIFO), _high_mean),
         "high_wait_to_priority_fifo": _against(runs, peers.get(PRIORITY_FIFO), _high_mean),
         "p95_wait_to_sticky": _against(runs, peers.get(STICKY), lambda m: m.report["wait_seconds"]["p95"]),
@@ -106,18 +106,17 @@ def _ratio(value: float, least: float) -> float:
     return value / least if least else 1.0
 
 
-def _high_mean(one: Measured) -> float:
-    return one.report["wait_seconds"]["by_priority"]["high"]["mean"]
+def _high_mean(one: Measured) -> float | None:
+    high = one.report["wait_seconds"]["by_priority"]["high"]
+    return high["mean"] if high["count"] else None
 
 
 def _against(
-    runs: Sequence[Measured], peers: Sequence[Measured] | None, figure: Callable[[Measured], float]
+    runs: Sequence[Measured], peers: Sequence[Measured] | None, figure: Callable[[Measured], float | None]
 ) -> float | None:
     """Mean of a figure over seeds, to that of a baseline over the same seeds."""
-    if not peers:
-        return None
-    theirs = fmean(map(figure, peers))
-    return fmean(map(figure, runs)) / theirs if theirs else None
+    mine, theirs = _mean_known(list(map(figure, runs))), _mean_known(list(map(figure, peers or ())))
+    return mine / theirs if mine is not None and theirs else None
 
 
 def _to_fair_share(runs: Sequence[Measured]) -> float | None:

@@ -50,11 +50,12 @@ class Install:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a simulation saw. `runs` by index of the job."""
+    """What a simulation saw, by index of the job: how it ran, and when its start was expected at submission (s)."""
 
     runs: dict[int, Run] = field(default_factory=dict)
     installs: list[Install] = field(default_factory=list)
     plan_ms: list[float] = field(default_factory=list)
+    estimated_starts: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import TypedDict
 
@@ -18,6 +18,7 @@ from bench.scheduling.engine import Outcome
 from bench.scheduling.trace import Trace
 from qgjob_coordinator.model.enums import Priority
 
+_CLASSES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
 SHORTEST_WAIT_SECONDS = 1.0
 """Errors of shorter waits are in shares of this: a job that starts at once has no wait to measure them by."""
 
@@ -103,9 +104,6 @@ def report(trace: Trace, outcome: Outcome) -> Report:
     }
 
 
-_CLASSES = (Priority.HIGH, Priority.MEDIUM, Priority.LOW)
-
-
 def summary(waits: Sequence[float]) -> Waits:
     """All are 0 where nothing waited."""
     if not waits:
@@ -120,9 +118,8 @@ def quantile(values: Iterable[float], share: float) -> float:
 
 
 def _errors(trace: Trace, outcome: Outcome) -> Errors:
-    estimated: Mapping[int, float] = getattr(outcome, "estimated_starts", {})
     errors = []
-    for index, start in estimated.items():
+    for index, start in outcome.estimated_starts.items():
         began = outcome.runs[index].began
         errors.append(abs(start - began) / max(began - trace.jobs[index].at, SHORTEST_WAIT_SECONDS))
     if not errors:

@@ -83,6 +83,11 @@ class _Device:
     busy_seconds: float = 0.0
 
 
+def _ms(seconds: float) -> int:
+    """A time of the simulation on the clock of its snapshots."""
+    return _EPOCH_MS + int(seconds * 1000)
+
+
 class Simulation:
     """One run of a trace under a plan function."""
 
@@ -91,7 +96,7 @@ class Simulation:
         trace: Trace,
         plan: PlanFunction,
         *,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         weights: Mapping[str, float] | None = None,
         score: Callable[[Priority, int], int] = queue_score,
     ) -> None:
@@ -99,7 +104,7 @@ class Simulation:
         self._score = score
         self._last_order = 0
         self._plan = plan
-        self._limits = limits
+        self._limits = limits or Limits()
         self._weights = dict(weights or {})
         self._estimates = Estimates(trace)
         self._devices = {d.device_id: _Device(d) for d in trace.devices}
@@ -137,7 +142,7 @@ class Simulation:
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
         expected = self._expected[index] = self._estimates.of_test(job)
-        self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
+        self._last_order = max(self._last_order + 1, _ms(job.at) * ORDERS_PER_MS)
         bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
         group.unfinished += 1
         del expected
@@ -220,7 +225,7 @@ class Simulation:
             devices=tuple(self._view(d) for d in idle),
             groups=groups,
             limits=self._limits,
-            now=_EPOCH_MS + int(self._now * 1000),
+            now=_ms(self._now),
             busy=tuple(self._view(d) for d in self._devices.values() if d.held),
             weights=self._weights,
             install_seconds=dict.fromkeys(Target, self._trace.install_seconds),
@@ -249,9 +254,9 @@ class Simulation:
             installed=d.installed,
             held=len(d.held),
             holds_for=d.holds_for,
-            free_in=max(0.0, d.free_at - self._now) if d.held else 0.0,
-            home_for=self._now - d.installed_at,
-            idle_for=0.0 if d.held else self._now - d.idle_since,
+            free_at=_ms(d.free_at),
+            home_since=_ms(d.installed_at),
+            idle_since=_ms(d.idle_since),
             installs=d.installs,
             busy_hours=d.busy_seconds / 3600,
         )

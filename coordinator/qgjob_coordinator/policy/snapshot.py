@@ -62,9 +62,9 @@ class GroupView:
 class DeviceView:
     """A device. `installed` is (org, app version).
 
-    `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_at` when they are expected to
-    be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms of
-    the snapshot's clock. `installs` and `busy_hours` tell its wear.
+    `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_at` when they are expected
+    to be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms
+    of the snapshot's clock. `installs` and `busy_hours` tell its wear.
     """
 
     device_id: str

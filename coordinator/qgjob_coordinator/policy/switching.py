@@ -53,8 +53,5 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
     if owes(books, giver, taker):
         return True
     turn = TURN_INSTALLS * there.install
-    return (
-        share(books, taker) == 0
-        and (now - device.home_since) / 1000 >= turn
-        and waited(next_there, now) % CLASS_SECONDS >= turn
-    )
+    stayed, unheeded = (now - device.home_since) / 1000, waited(next_there, now) % CLASS_SECONDS
+    return share(books, taker) == 0 and stayed >= turn and unheeded >= turn

@@ -73,10 +73,10 @@ class _Value:
 
     def wrong(self, problem: str, remedy: str) -> TraceError:
         """An error that shows the value."""
-        shown = self.value if isinstance(self.value, bool | int | float) else ascii(self.value)
         if isinstance(self.value, dict | list):
-            shown = "an object" if isinstance(self.value, dict) else "a list"
-        text = str(shown)
+            text = "an object" if isinstance(self.value, dict) else "a list"
+        else:
+            text = ascii(self.value) if isinstance(self.value, str) else json.dumps(self.value)
         if len(text) > _SHOWN_CHARACTERS:
             text = f"{text[:_SHOWN_CHARACTERS]}..."
         return self.error(f"{text} {problem}; {remedy}")

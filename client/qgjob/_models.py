@@ -6,7 +6,7 @@ makes `JobSpec` and `Requirements`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from qgjob._enums import (
@@ -210,23 +210,39 @@ class JobSelection(Shape):
 
 @dataclass(frozen=True, slots=True)
 class ConsideredDevice(Shape):
-    """One device, and why it does or does not serve a job now. `feasible`: it may serve it."""
+    """One device, and why it does or does not serve a job now. `feasible`: it may serve it.
+
+    `unmet` names the requirements that the device does not meet (`target`, `platform`, `labels.KEY`, …). `code` is why
+    a feasible one does not serve the job now, None when it is free, and `free_at` when that ends, where it is known.
+    """
 
     device_id: str
     feasible: bool
     message: str
+    unmet: tuple[str, ...] = ()
+    code: PendingCode | None = None
+    free_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation(Shape):
-    """Why a job waits: the job with its `pending_reason`, and every device that was considered."""
+    """Why a job waits: the job with its `pending_reason`, and every device of the fleet.
+
+    `summary` says in a few words what the devices are to the job; None unless it is queued. `earliest_start_at` and
+    `latest_start_at` are the error band of the reason's `estimated_start_at`. `expires_at` is the end of its queue
+    timeout.
+    """
 
     job: Job
     devices: tuple[ConsideredDevice, ...]
+    summary: str | None = None
+    earliest_start_at: datetime | None = None
+    latest_start_at: datetime | None = None
+    expires_at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The job itself, unwrapped, with `devices`."""
-        return {**self.job.to_dict(), "devices": [device.to_dict() for device in self.devices]}
+        """The job itself, unwrapped, with what else is known beside it."""
+        return {**self.job.to_dict(), **{each.name: to_json(getattr(self, each.name)) for each in fields(self)[1:]}}
 
 
 @dataclass(frozen=True, slots=True)

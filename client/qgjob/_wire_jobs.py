@@ -148,8 +148,25 @@ def read_selection(message: jobs_pb2.CancelJobsResponse | jobs_pb2.RetryJobsResp
 
 def read_explanation(message: jobs_pb2.ExplainJobResponse) -> Explanation:
     """Why a job waits."""
-    devices = [ConsideredDevice(each.device_id, each.feasible, each.message) for each in message.devices]
-    return Explanation(read_job(message.job), tuple(devices))
+    return Explanation(
+        job=read_job(message.job),
+        devices=tuple([_read_considered(each) for each in message.devices]),
+        summary=message.summary or None,
+        earliest_start_at=optional_time(message, "earliest_start_at"),
+        latest_start_at=optional_time(message, "latest_start_at"),
+        expires_at=optional_time(message, "expires_at"),
+    )
+
+
+def _read_considered(message: jobs_pb2.ConsideredDevice) -> ConsideredDevice:
+    return ConsideredDevice(
+        device_id=message.device_id,
+        feasible=message.feasible,
+        message=message.message,
+        unmet=tuple(message.unmet),
+        code=PENDING_CODE.read(message.code) if message.HasField("code") else None,
+        free_at=optional_time(message, "free_at"),
+    )
 
 
 def read_watch_event(message: jobs_pb2.WatchJobsResponse) -> WatchEvent:

@@ -236,8 +236,9 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         job = types_pb2.Job()
         job.CopyFrom(self._find(request.job_id))
         job.pending_reason.CopyFrom(types_pb2.PendingReason(code=types_pb2.PENDING_CODE_ALL_BUSY, message="all busy"))
-        devices = [jobs_pb2.ConsideredDevice(device_id=each, feasible=True, message="busy") for each in self.devices]
-        return jobs_pb2.ExplainJobResponse(job=job, devices=devices)
+        busy = {"feasible": True, "message": "is busy", "code": types_pb2.PENDING_CODE_ALL_BUSY}
+        devices = [jobs_pb2.ConsideredDevice(device_id=each, **busy) for each in self.devices]
+        return jobs_pb2.ExplainJobResponse(job=job, devices=devices, summary="1 of 1 device could serve it: 1 is busy")
 
     async def watch_jobs(self, request: jobs_pb2.WatchJobsRequest) -> AsyncIterator[jobs_pb2.WatchJobsResponse]:
         def wanted(job: types_pb2.Job) -> bool:

@@ -1,6 +1,7 @@
 """Commands on jobs that exist: status, list, explain, cancel, retry, logs, groups."""
 
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,9 +69,10 @@ def explain(
     """Say why a job waits, and what each device has to do with it."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import explanation  # noqa: PLC0415
+        from qgjob.cli.explaining import explanation  # noqa: PLC0415
 
-        printer.one(await client.explain(options.one_job(job, job_id)), explanation)
+        now = datetime.now(UTC)
+        printer.one(await client.explain(options.one_job(job, job_id)), lambda found: explanation(found, now))
 
     execute(work, output=output, coordinator=coordinator)
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
-from qgjob._models import Attempt, Explanation, Job
+from qgjob._models import Attempt, Job
 from qgjob._shape import format_time
 from qgjob.cli.clean import clean
 from qgjob.cli.settings import Setting
@@ -169,21 +169,6 @@ def _pending(job: Job) -> str | None:
     start = f", starts about {format_time(reason.estimated_start_at)}" if reason.estimated_start_at else ""
     retry = f", not before {format_time(reason.retry_at)}" if reason.retry_at else ""
     return f"{reason.code}{place}{start}{retry}: {reason.message}"
-
-
-def explanation(item: Explanation) -> RenderableType:
-    """Why a job waits, then the devices."""
-    table = grid(
-        ["DEVICE", "MAY SERVE", "WHY"],
-        [[device.device_id, "yes" if device.feasible else "no", device.message] for device in item.devices],
-    )
-    outer = Table.grid()
-    state = _pending(item.job) or f"the job is {item.job.status}, it waits for nothing"
-    outer.add_row(facts([("job_id", item.job.job_id), ("status", item.job.status), ("pending", state)]))
-    if item.devices:
-        outer.add_row("")
-        outer.add_row(table)
-    return outer
 
 
 def transition_text(job: Job, now: datetime) -> Text:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import ErrorClass, PendingCode
+from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
-from qgjob_coordinator.policy.explain import consider, pending_reason
+from qgjob_coordinator.policy.explain import Considered, consider, could_be_served, pending_reason
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -147,8 +147,7 @@ class Timers:
             if job is None:
                 rows.append((ulid, JobError(ErrorClass.QUEUE_TIMEOUT, "")))
                 continue
-            reason = pending_reason(job, consider(job, devices), now=now, position=None, over_quota=False)
-            rows.append((ulid, _error(job, reason.code, reason.message)))
+            rows.append((ulid, _error(job, consider(job, devices), now)))
         done = await self._store.jobs.expire(org_id, rows, now)
         ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)
@@ -156,8 +155,9 @@ class Timers:
         return bool(ended) or len(ulids) == MOST
 
 
-def _error(job: Job, code: PendingCode, why: str) -> JobError:
-    never = code is PendingCode.NO_RESOURCE
+def _error(job: Job, considered: Sequence[Considered], now: int) -> JobError:
+    """What ended a job that waited too long: nothing that could ever serve it, or none of what could in time."""
+    kind = ErrorClass.QUEUE_TIMEOUT if could_be_served(considered) else ErrorClass.NO_RESOURCE
+    why = pending_reason(job, considered, now=now, position=None, over_quota=False).message
     seconds = (job.queue_timeout_ms or 0) / 1000
-    kind = ErrorClass.NO_RESOURCE if never else ErrorClass.QUEUE_TIMEOUT
     return JobError(kind, f"not started within {seconds:g} s: {why}")

@@ -142,9 +142,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:  # noqa: N802
         """Why a job waits, device by device."""
-        job = await self._s.jobs.get(await self._identify(context), request.job_id)
-        devices = await self._s.pending.considered(job)
-        return pb.ExplainJobResponse(job=wire.job_out(job), devices=[wire.considered_out(c) for c in devices])
+        return wire.explanation_out(await self._s.jobs.explain(await self._identify(context), request.job_id))
 
     async def WatchJobs(  # noqa: N802
         self, request: pb.WatchJobsRequest, context: Context

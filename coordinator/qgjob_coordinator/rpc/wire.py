@@ -12,6 +12,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Agent, Device, Stats
 from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
 from qgjob_coordinator.policy.explain import Considered
+from qgjob_coordinator.service.pending import Explanation
 from qgjob_coordinator.service.submission import Submission
 from qgjob_coordinator.service.submitting import Accepted
 from qgjob_proto.v1 import jobs_pb2, types_pb2
@@ -368,6 +369,24 @@ def stats_out(s: Stats) -> types_pb2.Stats:
     )
 
 
-def considered_out(c: Considered) -> jobs_pb2.ConsideredDevice:
-    """A device with its verdict on a job."""
-    return jobs_pb2.ConsideredDevice(device_id=c.device_id, feasible=c.feasible, message=c.message)
+def explanation_out(e: Explanation) -> jobs_pb2.ExplainJobResponse:
+    """A job with every device's verdict on it."""
+    return jobs_pb2.ExplainJobResponse(
+        job=job_out(e.job),
+        devices=[_considered(c) for c in e.devices],
+        summary=e.summary,
+        earliest_start_at=time_out(e.estimate.earliest_at if e.estimate else None),
+        latest_start_at=time_out(e.estimate.latest_at if e.estimate else None),
+        expires_at=time_out(e.expires_at),
+    )
+
+
+def _considered(c: Considered) -> jobs_pb2.ConsideredDevice:
+    return jobs_pb2.ConsideredDevice(
+        device_id=c.device_id,
+        feasible=c.feasible,
+        message=c.message,
+        unmet=c.unmet,
+        code=None if c.code is None else PENDING[c.code],  # type: ignore[arg-type]
+        free_at=time_out(c.free_at),
+    )

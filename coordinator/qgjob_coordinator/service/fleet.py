@@ -111,7 +111,7 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
     )
 
 
-def _for(principal: Principal, d: Device) -> Device:
+def as_seen_by(principal: Principal, d: Device) -> Device:
     """A device without what belongs to orgs that the caller does not see."""
     if d.org_id is not None and not principal.sees(d.org_id):
         d = replace(d, org_id=None, app_version_id=None)
@@ -142,7 +142,7 @@ class FleetService:
 
     async def devices(self, principal: Principal) -> list[Device]:
         """All devices; what is installed by, or runs for, an org that the caller does not see is left out."""
-        return [_for(principal, d) for d in await self._reader.devices(max_age_seconds=0)]
+        return [as_seen_by(principal, d) for d in await self._reader.devices(max_age_seconds=0)]
 
     async def drain(
         self,

@@ -13,7 +13,7 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.pending import Explanation, Pending
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.refusals import raise_for_cancel, raise_for_retry
 from qgjob_coordinator.service.selections import Changed, Selection, in_parts
@@ -55,6 +55,10 @@ class JobService:
         job = await self._find(principal, job_id)
         await self._pending.explain([job])
         return job
+
+    async def explain(self, principal: Principal, job_id: object) -> Explanation:
+        """Why a job waits, device by device. Raises InvalidError, NotFoundError."""
+        return await self._pending.explanation(principal, await self._find(principal, job_id))
 
     async def _find(self, principal: Principal, job_id: object) -> Job:
         org_id, ulid = validation.split_job_id(job_id)

@@ -14,6 +14,7 @@ from qgjob_coordinator.model.jobs import Group, Job, Run
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.forecast import Forecast, NoForecast
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
@@ -23,11 +24,19 @@ from qgjob_coordinator.telemetry import Telemetry
 class Overview:
     """Reads over many jobs. All raise StoreUnavailableError."""
 
-    def __init__(self, store: Store, fleet: FleetReader, telemetry: Telemetry, recent_ms: Sequence[float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: FleetReader,
+        telemetry: Telemetry,
+        recent_ms: Sequence[float],
+        forecast: Forecast | None = None,
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._telemetry = telemetry
         self._recent_ms = recent_ms
+        self._forecast = forecast or NoForecast()
 
     async def orgs(self, principal: Principal, org_id: object) -> list[str]:
         """The orgs that are meant: one, or all that the caller sees."""
@@ -47,15 +56,16 @@ class Overview:
         if snapshot.groups:
             for job in await self._store.reads.held(org_id):
                 held[group_id(job.app_version_id, job.target), job.status] += 1
+        ends = await self._forecast.group_ends(org_id)
         found = []
         for g in sorted(snapshot.groups, key=lambda g: g.gid):
             scheduled, running = held[g.gid, Status.SCHEDULED], held[g.gid, Status.RUNNING]
             queued = max(0, g.unfinished - scheduled - running)
             name = f"{org_id}~{g.gid}"
             serving = tuple(sorted(g.serving))
-            found.append(
-                Group(name, org_id, g.app_version_id, g.target, queued, scheduled, running, serving, g.installs)
-            )
+            counts = (queued, scheduled, running)
+            end = ends.get(g.gid)
+            found.append(Group(name, org_id, g.app_version_id, g.target, *counts, serving, g.installs, end))
         return found
 
     async def run(self, principal: Principal, org_id: object, run_id: object) -> Run:

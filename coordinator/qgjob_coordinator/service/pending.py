@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import Considered, consider, pending_reason
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, PendingReason, Requirements
+from qgjob_coordinator.policy.explain import Considered, StartEstimate, consider, pending_reason, view
+from qgjob_coordinator.policy.feasible import meets
+from qgjob_coordinator.policy.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
+from qgjob_coordinator.service.forecast import Forecast, NoForecast
+from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.store import Store
 
 SKETCH_SECONDS = 2.0
@@ -25,29 +30,55 @@ class Reasons:
         self._now = now
         self._over_quota = over_quota
         self._known: dict[tuple[Target, Requirements], PendingReason] = {}
+        self._servable: dict[tuple[Target, Requirements], bool] = {}
 
-    def of(self, job: Job, position: int | None) -> PendingReason:
+    def of(self, job: Job, position: int | None, estimate: StartEstimate | None = None) -> PendingReason:
         """Why the job waits."""
+        if job.not_before is not None or estimate is not None:
+            return self._made(job, position, estimate)
         key = (job.target, job.requirements)
         found = self._known.get(key)
-        if found is None or job.not_before is not None:
-            found = pending_reason(
-                job, consider(job, self.devices), now=self._now, position=None, over_quota=self._over_quota
-            )
-            if job.not_before is None:
-                self._known[key] = found
-        if position is None or found.retry_at is not None:
-            return found
-        return PendingReason(found.code, found.message, position)
+        if found is None:
+            found = self._known[key] = self._made(job, None, None)
+        return found if position is None else replace(found, position=position)
+
+    def could_serve(self, target: Target, requirements: Requirements) -> bool:
+        """Whether a device is known that could serve such jobs."""
+        key = (target, requirements)
+        if key not in self._servable:
+            self._servable[key] = any(d.target is target and meets(requirements, view(d)) for d in self.devices)
+        return self._servable[key]
+
+    def _made(self, job: Job, position: int | None, estimate: StartEstimate | None) -> PendingReason:
+        return pending_reason(
+            job,
+            consider(job, self.devices),
+            now=self._now,
+            position=position,
+            over_quota=self._over_quota,
+            estimate=estimate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A job with its reason, every device's verdict, the devices in words, and what is expected (ms)."""
+
+    job: Job
+    devices: Sequence[Considered]
+    summary: str = ""
+    estimate: StartEstimate | None = None
+    expires_at: int | None = None
 
 
 class Pending:
     """Fills in pending reasons for the jobs of a page."""
 
-    def __init__(self, store: Store, fleet: FleetReader, quota: int | None) -> None:
+    def __init__(self, store: Store, fleet: FleetReader, quota: int | None, forecast: Forecast | None = None) -> None:
         self._store = store
         self._fleet = fleet
         self._quota = quota
+        self._forecast = forecast or NoForecast()
         self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
@@ -62,20 +93,43 @@ class Pending:
         now = wall_ms()
         for org_id, waiting in by_org.items():
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
+            starts = await self._forecast.starts(org_id, waiting)
             reasons = Reasons(devices, now, over_quota=await self._over_quota(org_id))
-            for job, place in zip(waiting, places, strict=True):
-                job.pending_reason = reasons.of(job, place)
+            for job, place, start in zip(waiting, places, starts, strict=True):
+                job.pending_reason = reasons.of(job, place, start)
 
-    async def reasons(self) -> Reasons:
-        """Reasons without quotas, kept for as long as the reading of the fleet: for answers to submissions."""
-        devices = await self._fleet.devices(max_age_seconds=SKETCH_SECONDS)
+    async def reasons(self, specs: Sequence[JobSpec]) -> Reasons:
+        """Reasons without quotas, for answers to submissions.
+
+        Kept for as long as the reading of the fleet. Before a submitter is told that nothing could ever serve a job,
+        the fleet is read again: the device may have come, or got its label, a second ago.
+        """
+        sketch = self._sketch(await self._fleet.devices(max_age_seconds=SKETCH_SECONDS))
+        asked = {(s.target, s.requirements) for s in specs if s.requirements is not ANY_DEVICE}
+        asked |= {(target, ANY_DEVICE) for target in {s.target for s in specs}}
+        if not all(sketch.could_serve(*each) for each in asked):
+            sketch = self._sketch(await self._fleet.devices())
+        return sketch
+
+    def _sketch(self, devices: Sequence[Device]) -> Reasons:
         if self._sketches is None or self._sketches.devices is not devices:
             self._sketches = Reasons(devices, wall_ms(), over_quota=False)
         return self._sketches
 
-    async def considered(self, job: Job) -> list[Considered]:
-        """Every device with its verdict on the job."""
-        return consider(job, await self._fleet.devices(max_age_seconds=0))
+    async def explanation(self, principal: Principal, job: Job) -> Explanation:
+        """All that is known of why a job waits, from one fresh reading of the fleet; sets its `pending_reason`."""
+        devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
+        considered = consider(job, devices, await self._forecast.free_at())
+        if job.status is not Status.QUEUED:
+            return Explanation(job, considered)
+        now = wall_ms()
+        (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
+        (start,) = await self._forecast.starts(job.org_id, [job])
+        job.pending_reason = pending_reason(
+            job, considered, now=now, position=place, over_quota=await self._over_quota(job.org_id), estimate=start
+        )
+        expected = start if job.pending_reason.estimated_start_at is not None else None
+        return Explanation(job, considered, summary(job, considered, now), expected, job.queue_deadline)
 
     async def _over_quota(self, org_id: str) -> bool:
         if self._quota is None:

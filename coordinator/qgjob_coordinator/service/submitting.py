@@ -171,7 +171,7 @@ class Submitter:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(PLACING_SECONDS):
                     await self._hub.settled()
-        reasons = await self._pending.reasons()
+        reasons = await self._pending.reasons(specs)
         accepted = [Accepted(spec, now, reasons) for spec in specs]
         if known:
             await self._recognise(org_id, known, accepted)

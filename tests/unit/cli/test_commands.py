@@ -278,8 +278,12 @@ def test_explain_shows_the_job_with_its_devices(fake: FakeCoordinator, qgjob: Co
     job_id = submit_one(qgjob)
     shape = qgjob("explain", job_id, "-o", "json").json
     assert (shape["job_id"], shape["pending_reason"]["code"]) == (job_id, "all_busy")
-    assert shape["devices"] == [{"device_id": "d1", "feasible": True, "message": "busy"}]
-    assert "all_busy" in qgjob("explain", job_id).out
+    (device,) = shape["devices"]
+    assert (device["device_id"], device["feasible"], device["code"]) == ("d1", True, "all_busy")
+    assert (shape["summary"], shape["expires_at"]) == ("1 of 1 device could serve it: 1 is busy", None)
+    text = qgjob("explain", job_id).out
+    assert "all_busy: all busy" in text
+    assert "1 of 1 device could serve it: 1 is busy" in text
 
 
 def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) -> None:

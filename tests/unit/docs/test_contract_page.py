@@ -36,6 +36,7 @@ def words(text: str) -> list[str]:
         ("error of a job", qgjob.JobError),
         ("requirements", qgjob.Requirements),
         ("pending_reason", qgjob.PendingReason),
+        ("considered device", qgjob.ConsideredDevice),
         ("device", qgjob.Device),
         ("agent", qgjob.Agent),
         ("group", qgjob.Group),
@@ -45,6 +46,11 @@ def words(text: str) -> list[str]:
 def test_shapes(shape, model):
     has = [field.metadata.get(JSON_NAME, field.name) for field in fields(model)]
     assert sorted(words(row(CONTRACT, shape))) == sorted(has)
+
+
+def test_what_an_explanation_adds_to_its_job():
+    has = {field.name for field in fields(qgjob.Explanation)} - {"job"}
+    assert set(words(row(CONTRACT, "explanation"))) == has
 
 
 def test_the_shape_of_stats():

@@ -10,7 +10,7 @@ import pytest
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import consider, pending_reason
+from qgjob_coordinator.policy.explain import StartEstimate, consider, pending_reason
 from tests.fakes.jobs import NOW
 
 
@@ -46,8 +46,21 @@ def device(device_id: str = "d1", **changes: Any) -> Device:
     return Device(**values | changes)
 
 
-def reason(waiting: Job, *devices: Device, position: int | None = 4, over_quota: bool = False) -> PendingReason:
-    return pending_reason(waiting, consider(waiting, devices), now=NOW, position=position, over_quota=over_quota)
+def reason(
+    waiting: Job,
+    *devices: Device,
+    position: int | None = 4,
+    over_quota: bool = False,
+    estimate: StartEstimate | None = None,
+) -> PendingReason:
+    return pending_reason(
+        waiting,
+        consider(waiting, devices),
+        now=NOW,
+        position=position,
+        over_quota=over_quota,
+        estimate=estimate,
+    )
 
 
 FREE = device("free")
@@ -113,3 +126,39 @@ def test_requirements_that_nothing_meets_are_no_resource_and_each_device_says_wh
 
 def test_an_empty_fleet_has_no_resource() -> None:
     assert reason(job()).code is PendingCode.NO_RESOURCE
+
+
+def test_a_device_says_all_that_keeps_it_from_the_job() -> None:
+    asked = job(requirements=Requirements(platform="ios", labels=(("rack", "2"),)))
+    (refused,) = consider(asked, [OTHER_TARGET])
+    assert not refused.feasible
+    assert refused.unmet == ("target", "platform", "labels.rack")
+    assert refused.message == (
+        "target is device, not emulator; platform is android, not ios; label rack is not set, not 2"
+    )
+
+
+def test_a_device_says_when_what_keeps_it_ends() -> None:
+    held = device("d1", state=DeviceState.RESERVED, until=NOW + 5)
+    assert [c.free_at for c in consider(job(), [held, BUSY, FREE], {"busy": NOW + 7, "d1": NOW + 9})] == [
+        NOW + 7, NOW + 5, None,
+    ]  # fmt: skip
+
+
+def test_a_device_that_a_retry_avoids_says_so() -> None:
+    avoided, other = consider(job(avoid_devices=("busy",)), [BUSY, FREE])
+    assert "is avoided while another can serve the job" in avoided.message
+    assert "avoided" not in other.message
+
+
+@pytest.mark.parametrize(("only", "code", "words"), ALONE, ids=lambda x: getattr(x, "device_id", None))
+def test_a_start_is_expected_only_of_what_passes_by_itself(only: Device, code: PendingCode, words: str) -> None:
+    del words
+    told = reason(job(), only, estimate=StartEstimate(NOW + 5, NOW + 4, NOW + 9))
+    assert told.estimated_start_at == (NOW + 5 if code is PendingCode.ALL_BUSY else None)
+
+
+def test_a_job_for_later_that_nothing_could_serve_says_that_too() -> None:
+    later = job(not_before=NOW + 5)
+    assert "nothing known to the fleet could serve it" in reason(later, OTHER_TARGET).message
+    assert "nothing known" not in reason(later, OFFLINE).message

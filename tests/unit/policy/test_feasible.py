@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.feasible import meets, mismatch, version_matches
+from qgjob_coordinator.policy.feasible import meets, mismatches, version_matches
 from qgjob_coordinator.policy.snapshot import DeviceView
 from tests.unit.policy.snapshots import device
 
@@ -45,5 +45,11 @@ def test_a_version_matches_itself_and_what_is_more_precise(wanted: str, actual: 
 def test_a_mismatch_names_what_is_and_what_was_asked(
     requirements: Requirements, view: DeviceView, why: str | None
 ) -> None:
-    assert mismatch(requirements, view) == why
+    assert [words for _, words in mismatches(requirements, view)] == ([] if why is None else [why])
     assert meets(requirements, view) is (why is None)
+
+
+def test_every_requirement_that_is_not_met_is_named() -> None:
+    asked = Requirements("ios", "15", "iPhone", "iphone-1", (("cable", "1"), ("rack", "b")))
+    names = [name for name, _ in mismatches(asked, PIXEL)]
+    assert names == ["device_id", "platform", "os_version", "device_model", "labels.cable"]

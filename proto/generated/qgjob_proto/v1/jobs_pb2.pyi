@@ -682,22 +682,48 @@ class ConsideredDevice(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     FEASIBLE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    UNMET_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    FREE_AT_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     feasible: _builtins.bool
     """True when the device may serve the job."""
     message: _builtins.str
+    """All that keeps it from the job, for people."""
+    code: _types_pb2.PendingCode.ValueType
+    """Why a device that may serve the job does not do it now. Unset when it is free."""
+    @_builtins.property
+    def unmet(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the job asks for and the device is not: `target`, `device_id`, `platform`, `os_version`, `device_model`, or
+        `labels.KEY`. Empty when it may serve the job.
+        """
+
+    @_builtins.property
+    def free_at(self) -> _timestamp_pb2.Timestamp:
+        """When that is over: the end of a hold, or the expected end of what the device is busy with. Unset when not known."""
+
     def __init__(
         self,
         *,
         device_id: _builtins.str = ...,
         feasible: _builtins.bool = ...,
         message: _builtins.str = ...,
+        unmet: _abc.Iterable[_builtins.str] | None = ...,
+        code: _types_pb2.PendingCode.ValueType | None = ...,
+        free_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_free_at", b"_free_at", "code", b"code", "free_at", b"free_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "feasible", b"feasible", "message", b"message"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_free_at", b"_free_at", "code", b"code", "device_id", b"device_id", "feasible", b"feasible", "free_at", b"free_at", "message", b"message", "unmet", b"unmet"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
+    _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015
+    _WhichOneofReturnType__free_at: _TypeAlias = _typing.Literal["free_at"]  # noqa: Y015
+    _WhichOneofArgType__free_at: _TypeAlias = _typing.Literal["_free_at", b"_free_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code) -> _WhichOneofReturnType__code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__free_at) -> _WhichOneofReturnType__free_at | None: ...
 
 Global___ConsideredDevice: _TypeAlias = ConsideredDevice  # noqa: Y015
 
@@ -707,21 +733,54 @@ class ExplainJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    EARLIEST_START_AT_FIELD_NUMBER: _builtins.int
+    LATEST_START_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    summary: _builtins.str
+    """The devices in a few words for people. Empty unless the job is queued."""
     @_builtins.property
     def job(self) -> _types_pb2.Job: ...
     @_builtins.property
-    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsideredDevice]: ...
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConsideredDevice]:
+        """Every device of the fleet, by id."""
+
+    @_builtins.property
+    def earliest_start_at(self) -> _timestamp_pb2.Timestamp:
+        """The error band of the job's `estimated_start_at`; set with it."""
+
+    @_builtins.property
+    def latest_start_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """When the queued job ends as `expired` unless it is started before."""
+
     def __init__(
         self,
         *,
         job: _types_pb2.Job | None = ...,
         devices: _abc.Iterable[Global___ConsideredDevice] | None = ...,
+        summary: _builtins.str = ...,
+        earliest_start_at: _timestamp_pb2.Timestamp | None = ...,
+        latest_start_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_earliest_start_at", b"_earliest_start_at", "_expires_at", b"_expires_at", "_latest_start_at", b"_latest_start_at", "earliest_start_at", b"earliest_start_at", "expires_at", b"expires_at", "job", b"job", "latest_start_at", b"latest_start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "job", b"job"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_earliest_start_at", b"_earliest_start_at", "_expires_at", b"_expires_at", "_latest_start_at", b"_latest_start_at", "devices", b"devices", "earliest_start_at", b"earliest_start_at", "expires_at", b"expires_at", "job", b"job", "latest_start_at", b"latest_start_at", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__earliest_start_at: _TypeAlias = _typing.Literal["earliest_start_at"]  # noqa: Y015
+    _WhichOneofArgType__earliest_start_at: _TypeAlias = _typing.Literal["_earliest_start_at", b"_earliest_start_at"]  # noqa: Y015
+    _WhichOneofReturnType__expires_at: _TypeAlias = _typing.Literal["expires_at"]  # noqa: Y015
+    _WhichOneofArgType__expires_at: _TypeAlias = _typing.Literal["_expires_at", b"_expires_at"]  # noqa: Y015
+    _WhichOneofReturnType__latest_start_at: _TypeAlias = _typing.Literal["latest_start_at"]  # noqa: Y015
+    _WhichOneofArgType__latest_start_at: _TypeAlias = _typing.Literal["_latest_start_at", b"_latest_start_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__earliest_start_at) -> _WhichOneofReturnType__earliest_start_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expires_at) -> _WhichOneofReturnType__expires_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__latest_start_at) -> _WhichOneofReturnType__latest_start_at | None: ...
 
 Global___ExplainJobResponse: _TypeAlias = ExplainJobResponse  # noqa: Y015
 

@@ -1,0 +1,159 @@
+"""`qgjob explain` for people: what the job waits for, when it is to start, and what each device is to it.
+
+Times are shown by this machine's clock and as a distance from now. A large fleet is shown in groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from qgjob._enums import JobStatus, PendingCode
+from qgjob._models import ConsideredDevice, Explanation, Job
+from qgjob.cli.render import facts, grid, requirement_words, state_words
+
+MOST_LINES = 20
+"""More devices than these are shown in groups."""
+MOST_NAMED = 3
+"""So many devices of a group are named."""
+# What passes soonest comes first, causes that no device has by itself last.
+_SOONEST: dict[PendingCode | None, int] = {
+    None: 0,
+    PendingCode.ALL_BUSY: 1,
+    PendingCode.DRAINING: 2,
+    PendingCode.RESERVED: 3,
+    PendingCode.QUARANTINED: 4,
+    PendingCode.NO_DEVICE_ONLINE: 5,
+}
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def explanation(item: Explanation, now: datetime) -> RenderableType:
+    """Why a job waits, then the devices."""
+    outer = Table.grid()
+    outer.add_row(facts(_facts(item, now)))
+    if item.devices:
+        outer.add_row("")
+        outer.add_row(_devices(item.devices, now))
+    return outer
+
+
+def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
+    job, reason = item.job, item.job.pending_reason
+    requires = requirement_words(job)
+    rows: list[tuple[str, object]] = [
+        ("job_id", job.job_id),
+        ("test_path", job.test_path),
+        ("status", _status(job, now)),
+        ("asks for", f"target={job.target}" + (f", {requires}" if requires else "")),
+    ]
+    if reason is None:
+        waits = "it has its verdict" if job.final else "it has a device"
+        return [*rows, ("pending", f"{waits}, and waits for nothing")]
+    rows.append(("pending", f"{reason.code}: {reason.message}"))
+    if reason.position is not None:
+        rows.append(("place", f"{reason.position} in its group (org, app version and target)"))
+    if reason.retry_at is not None:
+        rows.append(("not before", when(reason.retry_at, now)))
+    if reason.estimated_start_at is not None:
+        rows.append(("starts", f"about {when(reason.estimated_start_at, now)}{_band(item, now)}"))
+    if item.expires_at is not None:
+        rows.append(("expires", f"{when(item.expires_at, now)}, unless it is started before"))
+    return [*rows, ("devices", item.summary)]
+
+
+def _status(job: Job, now: datetime) -> str:
+    if job.status is JobStatus.QUEUED and job.created_at is not None:
+        return f"{state_words(job)}, submitted {span(now - job.created_at)} ago"
+    return state_words(job)
+
+
+def _band(item: Explanation, now: datetime) -> str:
+    if item.earliest_start_at is None or item.latest_start_at is None:
+        return ""
+    return f", most likely between {clock(item.earliest_start_at, now)} and {clock(item.latest_start_at, now)}"
+
+
+def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableType:
+    """A line each, or a group, in the order in which they are of use to the job."""
+    ordered = sorted(devices, key=_usefulness)
+    if len(ordered) <= MOST_LINES:
+        rows: list[list[object]] = [[each.device_id, _may(each), each.message + _until(each, now)] for each in ordered]
+        return grid(["DEVICE", "MAY SERVE", "WHY"], rows)
+    groups: dict[tuple[str, ...], list[ConsideredDevice]] = {}
+    for each in ordered:
+        groups.setdefault(_kind(each), []).append(each)
+    outer = Table.grid()
+    rows = [[len(same), _may(same[0]), _why(same, now), _names(same)] for same in groups.values()]
+    outer.add_row(grid(["DEVICES", "MAY SERVE", "WHY", "WHICH"], rows))
+    outer.add_row(Text(f"{len(devices)} devices in {len(groups)} groups; -o json shows each", style="dim"))
+    return outer
+
+
+def _usefulness(device: ConsideredDevice) -> tuple[object, ...]:
+    """Free ones first, then what will be free soonest, then those that lack least."""
+    free_at = device.free_at.timestamp() if device.free_at is not None else math.inf
+    lacks = ("target" in device.unmet, len(device.unmet))
+    return (not device.feasible, *lacks, _SOONEST.get(device.code, len(_SOONEST)), free_at, device.device_id)
+
+
+def _kind(device: ConsideredDevice) -> tuple[str, ...]:
+    """Devices of one kind are shown in one line."""
+    if device.feasible:
+        return (device.code or "free", "")  # which no requirement is called
+    return ("target",) if "target" in device.unmet else device.unmet
+
+
+def _may(device: ConsideredDevice) -> str:
+    return "yes" if device.feasible else "no"
+
+
+def _why(same: Sequence[ConsideredDevice], now: datetime) -> str:
+    if len({each.message for each in same}) == 1:
+        return same[0].message + _until(same[0], now)
+    if not same[0].feasible:
+        unmet = " and ".join(_kind(same[0]))
+        return f"other {unmet}; {same[0].device_id}: {same[0].message}"
+    first = next((each for each in same if each.free_at is not None), None)
+    until = "" if first is None else f"; the first {first.message}{_until(first, now)}"
+    return f"{same[0].code or 'free'}{until}"
+
+
+def _until(device: ConsideredDevice, now: datetime) -> str:
+    if device.free_at is None:
+        return ""
+    word = "free about" if device.code == "all_busy" else "until"
+    return f" ({word} {when(device.free_at, now)})"
+
+
+def _names(same: Sequence[ConsideredDevice]) -> str:
+    names = ", ".join(each.device_id for each in same[:MOST_NAMED])
+    hidden = len(same) - MOST_NAMED
+    return f"{names} and {hidden} more" if hidden > 0 else names
+
+
+def when(moment: datetime, now: datetime) -> str:
+    """`14:05:10 (in 3 min)`, by this machine's clock."""
+    ahead = moment - now
+    distance = f"in {span(ahead)}" if ahead > timedelta(0) else f"{span(-ahead)} ago"
+    return f"{clock(moment, now)} ({distance})"
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """The time by this machine's clock, with its date unless that is today's."""
+    local, today = moment.astimezone(), now.astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest unit: `40 s`, `3 min`, `2 h`, `5 d`."""
+    seconds = max(0.0, length.total_seconds())
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds)} s"

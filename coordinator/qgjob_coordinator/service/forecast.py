@@ -1,0 +1,40 @@
+"""What is expected to happen: starts of waiting jobs, ends of what devices hold, ends of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.explain import NO_TIMES, StartEstimate
+
+
+class Forecast(Protocol):
+    """Answers for readers. All times in ms; what is missing is not known. Raises StoreUnavailableError."""
+
+    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
+        """When queued jobs of an org are expected to start, in their order."""
+
+    async def free_at(self) -> Mapping[str, int]:
+        """When busy devices are expected to have done what they hold, by device id."""
+
+    async def group_ends(self, org_id: str) -> Mapping[str, int]:
+        """When an org's groups are expected to have no unfinished job, by the org's id of the group."""
+
+
+class NoForecast:
+    """Knows nothing."""
+
+    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
+        """None for each."""
+        del org_id
+        return [None] * len(jobs)
+
+    async def free_at(self) -> Mapping[str, int]:
+        """Nothing."""
+        return NO_TIMES
+
+    async def group_ends(self, org_id: str) -> Mapping[str, int]:
+        """Nothing."""
+        del org_id
+        return NO_TIMES

@@ -1,0 +1,141 @@
+"""What `qgjob explain` shows to people."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from qgjob import ConsideredDevice, Explanation, Job, JobStatus, Outcome, PendingCode, PendingReason, Requirements
+from qgjob._enums import Priority, Target
+from qgjob.cli.explaining import MOST_LINES, clock, explanation, span
+
+NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)
+SOON, LATER = NOW + timedelta(seconds=70), NOW + timedelta(hours=3)
+
+
+@pytest.fixture(autouse=True)
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import time  # noqa: PLC0415
+
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def a_job(**values: Any) -> Job:
+    common: dict[str, Any] = {
+        "job_id": "acme~1",
+        "org_id": "acme",
+        "app_version_id": "v1",
+        "test_path": "a.js",
+        "priority": Priority.MEDIUM,
+        "target": Target.EMULATOR,
+        "status": JobStatus.QUEUED,
+        "round": 1,
+        "created_at": NOW - timedelta(minutes=3),
+        "updated_at": NOW,
+        "max_retries": 3,
+        "requirements": Requirements(platform="android"),
+    }
+    return Job(**common | values)
+
+
+def busy(device_id: str, free_at: datetime | None = None) -> ConsideredDevice:
+    return ConsideredDevice(device_id, True, f"is busy with acme~{device_id}", (), PendingCode.ALL_BUSY, free_at)
+
+
+def shown(item: Explanation) -> list[str]:
+    out = io.StringIO()
+    Console(file=out, width=400).print(explanation(item, NOW))
+    return [" ".join(line.split()) for line in out.getvalue().splitlines()]
+
+
+def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
+    reason = PendingReason(PendingCode.ALL_BUSY, "all are busy", position=2, estimated_start_at=SOON)
+    lines = shown(
+        Explanation(
+            a_job(pending_reason=reason),
+            (
+                ConsideredDevice("a-offline", True, "is offline", (), PendingCode.NO_DEVICE_ONLINE),
+                ConsideredDevice("an-ios", False, "platform is ios, not android", ("platform",)),
+                busy("b-later", LATER),
+                busy("b-soon", SOON),
+                ConsideredDevice("a-phone", False, "target is device, not emulator", ("target",)),
+            ),
+            "3 of 5 devices could serve it",
+            NOW + timedelta(seconds=50),
+            NOW + timedelta(minutes=2),
+            LATER,
+        )
+    )
+    assert lines == [
+        "job_id acme~1",
+        "test_path a.js",
+        "status queued, submitted 3 min ago",
+        "asks for target=emulator, platform=android",
+        "pending all_busy: all are busy",
+        "place 2 in its group (org, app version and target)",
+        "starts about 02:04:10 (in 1 min), most likely between 02:03:50 and 02:05:00",
+        "expires 05:03:00 (in 3 h), unless it is started before",
+        "devices 3 of 5 devices could serve it",
+        "",
+        "DEVICE MAY SERVE WHY",
+        "b-soon yes is busy with acme~b-soon (free about 02:04:10 (in 1 min))",
+        "b-later yes is busy with acme~b-later (free about 05:03:00 (in 3 h))",
+        "a-offline yes is offline",
+        "an-ios no platform is ios, not android",
+        "a-phone no target is device, not emulator",
+    ]
+
+
+def test_without_an_estimate_nothing_is_said_of_a_start() -> None:
+    item = Explanation(a_job(pending_reason=PendingReason(PendingCode.NO_RESOURCE, "nothing")), (), "none of 0")
+    assert not [line for line in shown(item) if line.startswith(("starts", "place", "expires", "DEVICE"))]
+
+
+def test_a_retry_says_when_it_comes() -> None:
+    item = Explanation(a_job(pending_reason=PendingReason(PendingCode.RETRY_WAIT, "waits", retry_at=SOON)), ())
+    assert "not before 02:04:10 (in 1 min)" in shown(item)
+
+
+def test_a_job_that_does_not_wait_says_what_it_does() -> None:
+    runs = shown(Explanation(a_job(status=JobStatus.RUNNING, device_id="e1"), ()))
+    assert "status running on e1" in runs
+    assert "pending it has a device, and waits for nothing" in runs
+    done = shown(Explanation(a_job(status=JobStatus.COMPLETED, outcome=Outcome.PASSED), ()))
+    assert "pending it has its verdict, and waits for nothing" in done
+
+
+def test_many_devices_are_shown_in_groups() -> None:
+    devices = [
+        *[busy(f"b{n:02}", SOON if n == 7 else None) for n in range(MOST_LINES)],
+        ConsideredDevice("held", True, "is draining", (), PendingCode.DRAINING, LATER),
+        *[ConsideredDevice(f"i{n}", False, "platform is ios, not android", ("platform",)) for n in range(2)],
+        *[ConsideredDevice(f"o{n}", False, f"os_version is {n}, not 14", ("os_version",)) for n in range(5)],
+        ConsideredDevice(
+            "t1", False, "target is device, not emulator; os_version is 3, not 14", ("target", "os_version")
+        ),
+        ConsideredDevice("t2", False, "target is device, not emulator", ("target",)),
+    ]
+    lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
+    table = lines[lines.index("DEVICES MAY SERVE WHY WHICH") + 1 :]
+    assert table == [
+        "20 yes all_busy; the first is busy with acme~b07 (free about 02:04:10 (in 1 min)) b07, b00, b01 and 17 more",
+        "1 yes is draining (until 05:03:00 (in 3 h)) held",
+        "2 no platform is ios, not android i0, i1",
+        "5 no other os_version; o0: os_version is 0, not 14 o0, o1, o2 and 2 more",
+        "2 no other target; t2: target is device, not emulator t2, t1",
+        f"{len(devices)} devices in 5 groups; -o json shows each",
+    ]
+
+
+def test_times_of_other_days_have_their_date() -> None:
+    assert clock(NOW + timedelta(days=2), NOW) == "2026-02-02 02:03:00"
+    assert [span(timedelta(seconds=s)) for s in (-1, 0.6, 90, 7000, 90_000)] == ["0 s", "1 s", "2 min", "2 h", "1 d"]

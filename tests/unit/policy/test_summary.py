@@ -1,0 +1,94 @@
+"""The devices of an explanation in a few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Requirements
+from qgjob_coordinator.policy.explain import consider
+from qgjob_coordinator.policy.summary import MOST_GROUPS, clock, span, summary
+from tests.fakes.jobs import NOW
+from tests.unit.policy.test_explain import device, job
+
+MINUTE, DAY = 60_000, 86_400_000
+# NOW is 2027-01-15 08:00 UTC.
+
+
+def busy(device_id: str) -> Device:
+    return device(device_id, state=DeviceState.BUSY, current_job_id="acme~x", os_version="14")
+
+
+def said(devices: list[Device], free_at: dict[str, int] | None = None, **requirements: Any) -> str:
+    waiting = job(requirements=Requirements(**requirements))
+    return summary(waiting, consider(waiting, devices, free_at or {}), NOW)
+
+
+def test_what_a_person_wants_to_know_at_night() -> None:
+    fleet = [
+        busy("e1"),
+        busy("e2"),
+        device("e3", os_version="14", health=DeviceHealth.MAINTENANCE, until=NOW + 90 * MINUTE, reason="battery"),
+        *[device(f"i{n}", platform="ios", os_version="17") for n in range(2)],
+        *[device(f"o{n}", os_version="13") for n in range(6)],
+        device("p1", target=Target.DEVICE, os_version="13"),
+    ]
+    free_at = {"e1": NOW + 70_000, "e2": NOW + 20 * MINUTE}
+    assert said(fleet, free_at, platform="android", os_version="14") == (
+        f"3 of 12 devices could serve it: 2 are busy (the first is free in about 1 min), "
+        f"1 is in maintenance until {clock(NOW + 90 * MINUTE, NOW)}; "
+        "6 are not of os_version 14, 1 is not of target emulator, 2 are not android and not of os_version 14"
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "free_at", "words"),
+    [
+        ([], {}, "the fleet has no devices; start an agent"),
+        ([busy("e1")], {}, "1 of 1 device could serve it: 1 is busy"),
+        ([busy("e1")], {"e1": NOW + 5000}, "1 of 1 device could serve it: 1 is busy (free in about 5 s)"),
+        ([busy("e1")], {"e1": NOW - 5000}, "1 of 1 device could serve it: 1 is busy (free any moment)"),
+        (
+            [device("off", state=DeviceState.OFFLINE), device("free"), busy("e1")],
+            {},
+            "3 of 3 devices could serve it: 1 is free, 1 is busy, 1 is offline",
+        ),
+        (
+            [device("r1", state=DeviceState.RESERVED), device("r2", state=DeviceState.RESERVED, until=NOW + 2 * DAY)],
+            {},
+            f"2 of 2 devices could serve it: 2 are reserved (the first until {clock(NOW + 2 * DAY, NOW)})",
+        ),
+    ],
+)
+def test_what_those_do_that_could_serve_it(devices: list[Device], free_at: dict[str, int], words: str) -> None:
+    assert said(devices, free_at) == words
+
+
+def test_when_none_could_ever_serve_it_the_nearest_is_named() -> None:
+    fleet = [device("e1", os_version="14"), device("e2", platform="ios"), device("p1", target=Target.DEVICE)]
+    assert said(fleet, platform="android", os_version="14", labels=(("rack", "2"),)) == (
+        "none of 3 devices could ever serve it: 1 is not of target emulator, 1 is without rack=2, "
+        "1 is not android and not of os_version 14 and without rack=2; nearest is e1: label rack is not set, not 2"
+    ).replace("1 is not of target emulator, 1 is without rack=2", "1 is without rack=2, 1 is not of target emulator")
+
+
+def test_every_requirement_has_its_words() -> None:
+    told = said([device("d1")], platform="ios", os_version="1", device_model="M", device_id="d2", labels=(("a", "b"),))
+    assert "not d2 and not ios and not of os_version 1 and not of model M and without a=b" in told
+
+
+def test_what_differs_in_too_many_ways_is_counted() -> None:
+    labels = tuple((f"k{n}", "1") for n in range(MOST_GROUPS + 2))
+    fleet = [device(f"d{n}", labels=dict(labels[:n] + labels[n + 1 :])) for n in range(MOST_GROUPS + 2)]
+    assert "2 more lack other things" in said(fleet, labels=labels)
+
+
+def test_lengths_and_times() -> None:
+    assert [span(s) for s in (0, 0.4, 40, 60, 3599, 7200, 5 * 86_400)] == [
+        "1 s", "1 s", "40 s", "1 min", "60 min", "2 h", "5 d",
+    ]  # fmt: skip
+    assert clock(NOW, NOW).endswith(" UTC")
+    assert len(clock(NOW + DAY, NOW)) == len("2027-01-16 08:00 UTC")

@@ -5,6 +5,7 @@ Independent of how the store got there: it compares the indexes, counters, queue
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from typing import Any
 
@@ -12,14 +13,18 @@ from redis import Redis
 
 from qgjob_coordinator.store import keys
 
-CLASS_SCORE = 2**51
+CLASS_SCORE = 1200 * 10**6
+FAILED_FIRST_SCORE = 600 * 10**6
 ORG_PREFIX = "qg:o:{"
-FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe"}
-FOREVER = {"fl", "ct", "ev"}
+FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty"}
+FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
 FINGERPRINT = 16
 """Characters of a content hash that equal jobs share."""
+ESTIMATE = re.compile(r"\d+!? \d+ \d+")
+TYPICAL = re.compile(r"\d+ [1-9]\d*")
+EXPECTED = re.compile(r"[1-9]\d*!?|0!")
 _READERS = {
     "j": "hgetall",
     "d": "get",
@@ -28,6 +33,7 @@ _READERS = {
     "dd": "hgetall",
     "fl": "hgetall",
     "ct": "hgetall",
+    "est": "hgetall",
     "gs": "smembers",
     "la": "smembers",
     "rv": "smembers",
@@ -96,6 +102,7 @@ class _OrgAudit:
         self._leases()
         self._counters()
         self._copies()
+        self._estimates()
         return self._wrong
 
     def _same(self, what: str, actual: object, expected: object) -> None:
@@ -129,7 +136,9 @@ class _OrgAudit:
                 delayed[ulid] = float(j["nb"])
             elif "l" not in j:
                 avoided = f"!{j['av']}" if j.get("av") else ""
-                queues[f"{j['g']}:{j.get('sb', '')}{avoided}"][ulid] = (3 - int(j["p"])) * CLASS_SCORE + int(j["o"])
+                known = j.get("x", "")
+                head_start = (int(j["p"]) - 1) * CLASS_SCORE + known.endswith("!") * FAILED_FIRST_SCORE
+                queues[f"{j['g']}:{j.get('sb', '')}{avoided}"][f"{ulid} {known}".strip()] = int(j["o"]) - head_start
         self._same("q:", self._found["q"], dict(queues))
         self._same("dl", self._found["dl"].get("", {}), delayed)
         for name in self._found["q"]:
@@ -186,6 +195,18 @@ class _OrgAudit:
     def _counters(self) -> None:
         counted = {f: int(n) for f, n in self._found["ct"].get("", {}).items() if len(f) == 2 and int(n) != 0}
         self._same("ct", counted, dict(Counter(j["s"] + j["g"][0] for j in self._jobs.values())))
+
+    def _estimates(self) -> None:
+        for field, text in self._found["est"].get("", {}).items():
+            shape = TYPICAL if field == "*" else ESTIMATE
+            if not shape.fullmatch(text) or field[0] not in "edb*":
+                self._wrong.append(f"est has {field}: {text}")
+        for gid, g in self._found["g"].items():
+            if not TYPICAL.fullmatch(g.get("m", "1 1")):
+                self._wrong.append(f"g:{gid} has a typical duration of {g['m']}")
+        for ulid, j in self._jobs.items():
+            if not EXPECTED.fullmatch(j.get("x", "1")):
+                self._wrong.append(f"j:{ulid} is expected to take {j['x']}")
 
     def _copies(self) -> None:
         for kind in ("al", "ik", "op"):

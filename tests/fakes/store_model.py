@@ -17,6 +17,8 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority,
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, may_retry
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
+from qgjob_coordinator.policy.estimate import Durations, measures, skipped
+from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.retry import backoff_ms
 from qgjob_coordinator.store.types import (
     Cancelled,
@@ -101,11 +103,18 @@ class ModelJob:
     own_error: JobError | None = None
     completed_at: int | None = None
     touched_at: int = 0
+    expected: float | None = None  # seconds, as it was known when it was submitted
+    failed_before: bool = False
 
     @property
     def ready(self) -> bool:
         """On its queue."""
         return self.status is Status.QUEUED and self.lease is None and self.not_before is None
+
+    @property
+    def score(self) -> int:
+        """Its place among the ready jobs of its group."""
+        return queue_score(self.priority, self.order, failed_last=self.failed_before)
 
     @property
     def created_at(self) -> int:
@@ -190,6 +199,8 @@ class OrgModel:
     group_installs: Counter[GroupKey] = field(default_factory=Counter)
     installs: int = 0
     saved: int = 0
+    durations: Durations = field(default_factory=Durations)
+    failed_last: dict[tuple[str, Target], bool] = field(default_factory=dict)  # by test
 
     # What can be derived.
 
@@ -249,7 +260,10 @@ class OrgModel:
         return Submitted(SubmitWord.NEW, spec.ulid)
 
     def _accept(self, spec: JobSpec, order: int, now: int) -> None:
+        test = (spec.test_path, spec.target)
         job = ModelJob(spec, order, spec.priority)
+        job.expected = self.durations.of_test(self.org_id, *test)
+        job.failed_before = self.failed_last.get(test, False)
         run = spec.run_id or DIRECT
         job.runs = [run]
         if spec.not_before is not None and spec.not_before > now:
@@ -432,11 +446,20 @@ class OrgModel:
         else:
             self.installs += 1
             self.group_installs[job.group] += 1
+        self._learn(job, e)
         if e.charge is None:
             self._verdict(job, JobEvent.PASS, Outcome.FLAKY if job.retries_used else Outcome.PASSED, now)
         else:
             self._fail(job, lease, e.outcome, e.charge, e.share, now)
         return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome, job.spec.target)
+
+    def _learn(self, job: ModelJob, e: Ending) -> None:
+        """What the end of an attempt tells of its test."""
+        s = job.spec
+        if e.charge in (None, Charge.TEST) and not skipped(e.result):
+            self.failed_last[s.test_path, s.target] = e.charge is not None
+            if measures(e.outcome, e.result):
+                self.durations.observe(self.org_id, gid_of(job.group), s.test_path, s.target, e.duration_ms / 1000)
 
     def release(self, releases: Sequence[Release], now: int) -> tuple[list[ReportWord], list[Settled | None]]:
         answers = [self._release_one(r, now) for r in releases]
@@ -579,6 +602,7 @@ class OrgModel:
         job.not_before, job.watched = None, False
         if not any(j.group == job.group for j in self.unfinished()):
             self.group_installs.pop(job.group, None)
+            self.durations.forget_group(self.org_id, gid_of(job.group))
         self._touch(job, None)
 
     def _requeue(self, job: ModelJob, not_before: int | None, now: int) -> None:

@@ -59,6 +59,7 @@ def ids(*numbers: int) -> list[str]:
 
 
 ONE, TWO, THREE, FOUR, FIVE = ids(1, 2, 3, 4, 5)
+OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
@@ -74,9 +75,10 @@ CASES = [
     Case("hold", lambda s: s.fleet.set_labels("emulator-1", {"a": "b"}), may_change=("qg:f:{fleet}:store",)),
     Case("holds", lambda s: s.fleet.confirm_holds("agent-1", 1, 3)),
     Case("inventory", lambda s: s.fleet.inventory("agent-1", 1, [], ["emulator-1"], NOW, complete=False)),
+    Case("learned", lambda s: s.estimates.read()),
     Case("log", lambda s: s.logs.append("acme", [(TWO, "t2", 0, b"line")]), again=["REPLAYED"]),
     Case("observe", lambda s: s.sessions.observe("agent-1", 1, 1, "closed"), again=False),
-    Case("occupy", lambda s: s.fleet.occupy("agent-1", 1, [Occupancy("emulator-1", TWO, ("acme", "v1"), 1)], LATER)),
+    Case("occupy", lambda s: s.fleet.occupy("agent-1", 1, [OCCUPIED], LATER)),
     Case("open", lambda s: s.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", ["emulator-1"], LATER)),
     Case("positions", lambda s: s.reads.positions("acme", ids(1, 2))),
     Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),

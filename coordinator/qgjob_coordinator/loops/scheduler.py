@@ -167,7 +167,8 @@ class Scheduler:
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         candidates = await self._candidates(groups)
         begun = time.perf_counter()
-        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, candidates))
+        installs = self._store.estimates.install_seconds
+        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, candidates, install_seconds=installs))
         self._timed((time.perf_counter() - begun) * 1000)
         return await self._commit(proposal.assignments) if proposal.assignments else {}
 
@@ -181,7 +182,8 @@ class Scheduler:
         now = time.monotonic()
         if now - self._refreshed < TIMER_SECONDS:
             return False
-        self._look |= await self._store.active_orgs()
+        active, _ = await asyncio.gather(self._store.active_orgs(), self._store.estimates.read())
+        self._look |= active
         self._refreshed = now
         return True
 

@@ -31,7 +31,8 @@ SPREAD_GAIN = 1 / 4
 REACH_SPREADS = 4
 """A measurement further from the mean than so many spreads counts as if it were there: the K of RFC 6298."""
 REACH_SHARE = 1 / 2
-"""... but at least this share of the mean, since a spread may be 0."""
+REACH_MS = 1000
+"""... but at least this share of the mean, and at least a second, since a spread may be 0."""
 TYPICAL_GAIN = 1 / 64
 LOG_UNIT = 1_000_000
 """Logarithms are whole numbers of millionths."""
@@ -95,7 +96,7 @@ def observe(estimate: Estimate | None, seconds: float) -> Estimate | None:
     if estimate is None:
         return Estimate(ms, ms // 2, 1)
     mean, deviation = estimate.mean_ms, estimate.deviation_ms
-    reach = max(REACH_SPREADS * deviation, REACH_SHARE * mean)
+    reach = max(REACH_SPREADS * deviation, REACH_SHARE * mean, REACH_MS)
     off = max(-reach, min(reach, ms - mean))
     gain = max(MEAN_GAIN, 1 / (estimate.count + 1))
     return Estimate(

@@ -127,7 +127,7 @@ class LiveSession:
         if m.ok and slot is not None:
             slot.changed()
             slot.installed = (m.org_id, m.app_version_id)
-            self.occupants.installed(m.device_id, slot.installed, 1)
+            self.occupants.installed(m.device_id, slot.installed, m.install_ms)
         log.info(
             "installed" if m.ok else "install_failed",
             agent_id=self.session.agent_id,

@@ -25,7 +25,9 @@ class Occupants:
         self._session = session
         self._store = store
         self._touched: set[str] = set()
-        self._installed: dict[str, tuple[tuple[str, str], int]] = {}
+        # By device: what lies there, installations, ms of the last one.
+        self._installed: dict[str, tuple[tuple[str, str], int, int]] = {}
+        self._ran: tuple[str, int] | None = None  # the last test that ran: on which device, ms
         # What was sent and not confirmed. By its time the store knows it again and counts installs once.
         self._sent: list[Occupancy] | None = None
         self._sent_at = 0
@@ -43,10 +45,15 @@ class Occupants:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
-    def installed(self, device_id: str, what: tuple[str, str], done: int) -> None:
-        """`done` installations were done; `what` is (org, app version) that lies there now."""
-        before = self._installed.get(device_id, (what, 0))[1]
-        self._installed[device_id] = (what, before + done)
+    def installed(self, device_id: str, what: tuple[str, str], ms: int) -> None:
+        """An installation was done in `ms`; `what` is (org, app version) that lies there now."""
+        before = self._installed[device_id][1] if device_id in self._installed else 0
+        self._installed[device_id] = (what, before + 1, ms)
+        self.touch(device_id)
+
+    def ran(self, device_id: str, ms: int) -> None:
+        """A test ran on the device in `ms`. One of those between two writes is enough for what the fleet learns."""
+        self._ran = (device_id, ms)
         self.touch(device_id)
 
     async def _run(self) -> None:
@@ -72,7 +79,8 @@ class Occupants:
         if self._sent is None:
             touched, self._touched = self._touched, set()
             installed, self._installed = self._installed, {}
-            rows = [self._row(d, installed.get(d)) for d in sorted(touched | set(installed))]
+            ran, self._ran = self._ran, None
+            rows = [self._row(d, installed.get(d), ran) for d in sorted(touched | set(installed))]
             self._sent_at = max(self._sent_at + 1, wall_ms())
             self._sent = rows
         try:
@@ -83,12 +91,15 @@ class Occupants:
         self._sent = None
         return True
 
-    def _row(self, device_id: str, installed: tuple[tuple[str, str], int] | None) -> Occupancy:
+    def _row(
+        self, device_id: str, installed: tuple[tuple[str, str], int, int] | None, ran: tuple[str, int] | None
+    ) -> Occupancy:
         slot = self._session.slots.get(device_id)
         first = next(iter(slot.leases.values()), None) if slot else None
         job_id = f"{first.org_id}~{first.ulid}" if first else None
-        what, done = installed or (None, 0)
-        return Occupancy(device_id, job_id, what, done)
+        what, done, install_ms = installed or (None, 0, None)
+        ran_ms = ran[1] if ran is not None and ran[0] == device_id else None
+        return Occupancy(device_id, job_id, what, done, install_ms, ran_ms)
 
     async def close(self) -> None:
         """Writes what is left, unless the store is away, and stops."""

@@ -14,6 +14,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Charge, Outcome, Status
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.policy.estimate import measures
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake
@@ -288,6 +289,8 @@ class Reporter:
                 self._occupants.touch(lease.device_id)
             if e.word is not ReportWord.APPLIED:
                 continue
+            if lease is not None and measures(x.outcome, x.result):
+                self._occupants.ran(lease.device_id, x.duration_ms)
             attempts[x.outcome.value] += 1
             self._telemetry.run_seconds.observe(x.duration_ms / 1000)
             if e.status is Status.QUEUED:

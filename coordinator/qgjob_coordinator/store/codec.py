@@ -3,7 +3,8 @@
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
 content_hash), nd not deduplicated, g gid, p priority, o order, mr max retries, sb requirement signature, qd queue
 deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent),
-tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
+x what was expected of it when it was submitted (ms, and `!` if its test had failed in its last run; absent when nothing
+was known), tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
 ca completed; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked,
 ar round of the attempt.
 
@@ -23,7 +24,7 @@ from typing import Any
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, JobSpec, Pairs, Requirements, TestResult
 
-ORDER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: keeps order and class together within 53 bits
+ORDER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: keeps scores within 53 bits
 ORDERS_PER_MS = 1000
 FINGERPRINT = 16
 """Characters of a content hash that equal jobs share."""

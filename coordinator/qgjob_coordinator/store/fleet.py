@@ -10,6 +10,7 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.policy.estimate import measured_ms
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
@@ -48,12 +49,17 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """What a device does now. `installed` is (org, app version), None for no change."""
+    """What a device does now. `installed` is (org, app version), None for no change.
+
+    `install_ms` is what one of its installations took, `ran_ms` what a test took on it; the fleet learns from them.
+    """
 
     device_id: str
     job_id: str | None
     installed: tuple[str, str] | None = None
     installs: int = 0
+    install_ms: int | None = None
+    ran_ms: int | None = None
 
 
 class FleetStore:
@@ -85,7 +91,7 @@ class FleetStore:
         args: list[Arg] = [agent_id, epoch, now]
         for r in rows:
             installed = UNCHANGED if r.installed is None else " ".join(r.installed)
-            args += (r.device_id, r.job_id or "", installed, r.installs)
+            args += (r.device_id, r.job_id or "", installed, r.installs, _measured(r.install_ms), _measured(r.ran_ms))
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 
     async def set_hold(self, kind: str, id_: str, hold: Hold | None) -> tuple[int, str] | None:
@@ -115,6 +121,10 @@ class FleetStore:
         reply = await self._runner.run("fleet", keys.FLEET, list(agents))
         rows = [_agent(agent, codec.pairs(fields), devices) for agent, fields, devices in reply if fields]
         return sorted(rows, key=lambda r: r.agent_id)
+
+
+def _measured(ms: int | None) -> Arg:
+    return "" if ms is None or measured_ms(ms / 1000) is None else ms
 
 
 def _facts(d: DeviceInfo) -> str:

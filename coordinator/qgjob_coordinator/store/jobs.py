@@ -8,6 +8,7 @@ from typing import Any
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.snapshots import OrgSnapshot, decode
@@ -30,8 +31,9 @@ MAX_JOBS = 1000
 class JobStore:
     """Jobs of one org at a time, at most 1,000 a call."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
+    def __init__(self, runner: ScriptRunner, fleet: FleetEstimates) -> None:
         self._runner = runner
+        self._fleet = fleet
         self._last_order = 0
 
     def _orders(self, now: int, count: int) -> range:
@@ -89,7 +91,7 @@ class JobStore:
         if heads is not None:
             steps.append(Step("snapshot", keys.org(org_id), [heads]))
         replies = await self._runner.batch(steps)
-        seen = decode(org_id, replies[4]) if heads is not None else None
+        seen = decode(org_id, replies[4], self._fleet.typical) if heads is not None else None
         return _known(replies[2]), seen
 
     async def cancel(

@@ -12,9 +12,9 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ix:{a,c,f,x}      | zset   | ulids by order: unfinished, completed, failed, cancelled      | retention |
 | rj:<run_id>       | zset   | ulids of a run by order                                       | retention |
 | gs                | set    | groups with unfinished jobs                                   | last job ends |
-| g:<gid>           | hash   | app version, target, unfinished, installs, `q:<sig>` queues   | last job ends |
+| g:<gid>           | hash   | app version, target, jobs, installs, duration, `q:<sig>` queues | last job ends |
 | gd:<gid>          | hash   | device -> attempts of the group that it holds                 | last lease ends |
-| q:<gid>:<sig>     | zset   | ready jobs by score (priority, then age)                      | empty |
+| q:<gid>:<sig>     | zset   | ready jobs by score (policy/rank.py): ulid, expected duration | empty |
 | dl                | zset   | ulids by not_before (ms)                                      | empty |
 | qx                | zset   | ulids by queue deadline (ms)                                  | empty |
 | dd                | hash   | fingerprint -> ulid of the equal unfinished job               | verdict |
@@ -25,6 +25,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |
 | ct                | hash   | counters: `<status><target>`, installs, saved                 | for ever |
+| est               | hash   | target letter and test path -> duration, see estimates.py; `*` | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after its end |
 
@@ -42,12 +43,13 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
 | da:<agent_id> | set    | its device ids                                                     | device removed |
 | dv:<device>   | hash   | facts, what is installed, what runs, hold, labels                  | device removed |
+| ty            | hash   | `*` -> typical duration of a test, target letter -> of an install | for ever |
 | sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FLEET = "qg:f:{fleet}:"
 

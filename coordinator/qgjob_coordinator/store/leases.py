@@ -9,6 +9,7 @@ from itertools import islice
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE
 from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.policy.estimate import measured_ms, measures, skipped
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
@@ -122,6 +123,7 @@ class LeaseStore:
                 e.ended_at,
                 ("l" if e.has_log else "") + ("i" if e.install_ms is not None else "") + ("s" if e.with_start else ""),
                 e.share,
+                _learned(e),
                 codec.encode_record(e.outcome, e.duration_ms, e.install_ms, e.result, e.error),
             )
         return args
@@ -165,6 +167,17 @@ class LeaseStore:
         for row in rows:
             args += row
         await self._runner.run("progress", keys.org(org_id), args)
+
+
+def _learned(e: Ending) -> str:
+    """What an attempt tells of its test: p or f for passed or failed, then the duration where it measured one.
+
+    Empty when it tells nothing: the failure was not the test's, or nothing of it was carried out.
+    """
+    if e.charge not in (None, Charge.TEST) or skipped(e.result):
+        return ""
+    ms = measured_ms(e.duration_ms / 1000) if measures(e.outcome, e.result) else None
+    return ("p" if e.charge is None else "f") + ("" if ms is None else str(ms))
 
 
 def _by_ulid(lines: Sequence[str]) -> list[Settled]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.estimate import Typical, typical_seconds
 from qgjob_coordinator.policy.snapshot import GroupView, Head, Queue
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, estimates, keys
+from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import ScriptRunner
 
 
@@ -47,7 +49,7 @@ class Heads(Sequence[Head]):
     __slots__ = ("_flat",)
 
     def __init__(self, flat: list[str]) -> None:
-        """`flat`: ulid, score, ulid, score, ..."""
+        """`flat`: member, score, member, score, ...; a member is the ulid, then the expected duration if known."""
         self._flat = flat
 
     def __len__(self) -> int:
@@ -65,7 +67,8 @@ class Heads(Sequence[Head]):
         if not -len(self) <= index < len(self):
             raise IndexError(index)
         at = 2 * (index % len(self))
-        return Head(int(float(self._flat[at + 1])), self._flat[at])
+        ulid, _, known = self._flat[at].partition(" ")
+        return Head(int(float(self._flat[at + 1])), ulid, estimates.seconds(known))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -82,8 +85,8 @@ def _queue(row: list[Any]) -> Queue:
     return Queue(requirements, avoid, int(row[1]), Heads(row[2:]))
 
 
-def _group(org_id: str, row: list[Any]) -> GroupView:
-    gid, version, target, unfinished, installs, serving, *queues = row
+def _group(org_id: str, row: list[Any], org: Typical | None, fleet: Typical | None) -> GroupView:
+    gid, version, target, unfinished, installs, serving, typical, *queues = row
     return GroupView(
         org_id=org_id,
         gid=gid,
@@ -93,18 +96,20 @@ def _group(org_id: str, row: list[Any]) -> GroupView:
         installs=int(installs),
         serving={d: int(n) for d, n in codec.pairs(serving).items()},
         queues=tuple(_queue(q) for q in queues),
+        typical_seconds=typical_seconds((estimates.typical(typical), org), fleet),
     )
 
 
-def decode(org_id: str, reply: list[Any]) -> OrgSnapshot:
-    """The script's reply."""
-    held, retry, deadline, *groups = reply
+def decode(org_id: str, reply: list[Any], fleet: Typical | None) -> OrgSnapshot:
+    """The script's reply; `fleet` is the typical duration for groups and orgs that have none of their own."""
+    held, retry, deadline, typical, *groups = reply
+    org = estimates.typical(typical)
     return OrgSnapshot(
         org_id,
         int(held),
         _time(retry),
         _time(deadline),
-        tuple(_group(org_id, g) for g in groups if g[1]),
+        tuple(_group(org_id, g, org, fleet) for g in groups if g[1]),
     )
 
 
@@ -115,12 +120,14 @@ def _time(score: str) -> int | None:
 class SnapshotStore:
     """Aggregates and heads, never a list of all jobs."""
 
-    def __init__(self, runner: ScriptRunner) -> None:
+    def __init__(self, runner: ScriptRunner, fleet: FleetEstimates) -> None:
         self._runner = runner
+        self._fleet = fleet
 
     async def org(self, org_id: str, heads: int) -> OrgSnapshot:
         """One org with the first `heads` jobs of each of its queues. Raises StoreUnavailableError."""
-        return decode(org_id, await self._runner.run("snapshot", keys.org(org_id), [heads]))
+        reply = await self._runner.run("snapshot", keys.org(org_id), [heads])
+        return decode(org_id, reply, self._fleet.typical)
 
     async def due(self, org_id: str) -> Due:
         """What time brings next in one org. Raises StoreUnavailableError."""

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.store import connection, keys
+from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.events import EventStore
 from qgjob_coordinator.store.fleet import FleetStore
 from qgjob_coordinator.store.jobs import JobStore
@@ -40,12 +41,13 @@ class Store:
         self._raw = Redis(connection_pool=_undecoded(url))
         runner = ScriptRunner(self._exchange, observe)
         self.epoch = 0
-        self.jobs = JobStore(runner)
+        self.estimates = FleetEstimates(runner)
+        self.jobs = JobStore(runner, self.estimates)
         self.leases = LeaseStore(runner, rules or RetryRules())
         self.sessions = SessionStore(runner)
         self.fleet = FleetStore(runner)
         self.reads = JobReader(runner, self._redis)
-        self.snapshots = SnapshotStore(runner)
+        self.snapshots = SnapshotStore(runner, self.estimates)
         self.events = EventStore(self._redis)
         self.logs = LogStore(runner, self._raw)
 

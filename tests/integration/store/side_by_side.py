@@ -11,7 +11,9 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.snapshot import CLASS_SCORE, Head
+from qgjob_coordinator.policy.estimate import typical_seconds
+from qgjob_coordinator.policy.snapshot import Head
+from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
@@ -123,6 +125,7 @@ class SideBySide:
             self._runner.run(self._check_pages(org))
             self._runner.run(self._check_numbers(org))
             self._runner.run(self._check_events(org))
+            self._check_estimates(org)
         assert audit(self._raw) == []
 
     def _check_org(self, org: OrgModel) -> None:
@@ -191,6 +194,16 @@ class SideBySide:
             revoked = {j.lease.token for j in jobs if j.lease and j.lease.agent_id == agent and j.lease.revoked}
             assert set(await reads.revoked(org_id, agent)) == revoked
 
+    def _check_estimates(self, org: OrgModel) -> None:
+        """What is known of every test, by the paths as the machine names them, which need no quoting."""
+        texts = self._raw.hgetall(f"{keys.org(org.org_id)}est")
+        texts.pop("*", None)
+        kept = {(text[1:], codec.LETTER_TARGET[text[0]]): value for text, value in texts.items()}
+        assert set(kept) == set(org.failed_last)
+        for test, text in kept.items():
+            assert estimates.estimate(text) == org.durations.estimate(org.org_id, *test)
+            assert (estimates.FAILED_MARK in text) == org.failed_last[test]
+
     async def _check_events(self, org: OrgModel) -> None:
         """Each version of each job was told, in order, the last as the job stands."""
         told: dict[str, list[Any]] = {}
@@ -208,14 +221,10 @@ def _newest_first(jobs: Sequence[ModelJob]) -> list[str]:
     return [j.spec.ulid for j in sorted(jobs, key=lambda j: (j.order, j.spec.ulid), reverse=True)]
 
 
-def _score(job: ModelJob) -> int:
-    return (3 - int(job.priority)) * CLASS_SCORE + job.order
-
-
 def _place(org: OrgModel, job: ModelJob) -> int | None:
     if not job.ready:
         return None
-    return 1 + sum(j.ready and j.group == job.group and _score(j) < _score(job) for j in org.jobs.values())
+    return 1 + sum(j.ready and j.group == job.group and j.score < job.score for j in org.jobs.values())
 
 
 def _seen(snapshot: Any) -> dict[str, Any]:
@@ -224,7 +233,7 @@ def _seen(snapshot: Any) -> dict[str, Any]:
         queues = {(q.requirements, q.avoid): (q.waiting, list(q.heads)) for q in g.queues}
         assert len(queues) == len(g.queues)
         assert (g.org_id, g.gid) == (snapshot.org_id, gid_of((g.app_version_id, g.target)))
-        groups[g.app_version_id, g.target] = (g.unfinished, g.installs, dict(g.serving), queues)
+        groups[g.app_version_id, g.target] = (g.unfinished, g.installs, dict(g.serving), queues, g.typical_seconds)
     return {
         "held": snapshot.held,
         "retry": snapshot.next_retry_at,
@@ -239,11 +248,12 @@ def _expected_snapshot(org: OrgModel) -> dict[str, Any]:
     for group in {j.group for j in unfinished}:
         members = [j for j in unfinished if j.group == group]
         queues: dict[Any, Any] = {}
-        for j in sorted((j for j in members if j.ready), key=_score):
+        for j in sorted((j for j in members if j.ready), key=lambda j: j.score):
             heads = queues.setdefault((j.spec.requirements, tuple(j.avoid)), [])
-            heads.append(Head(_score(j), j.spec.ulid))
+            heads.append(Head(j.score, j.spec.ulid, j.expected))
         counted = {key: (len(heads), heads[:HEADS]) for key, heads in queues.items()}
-        groups[group] = (len(members), org.group_installs[group], dict(org.serving(group)), counted)
+        typical = typical_seconds(org.durations.wholes(org.org_id, gid_of(group)))
+        groups[group] = (len(members), org.group_installs[group], dict(org.serving(group)), counted, typical)
     return {
         "held": org.held(),
         "retry": min((j.not_before for j in unfinished if j.not_before is not None), default=None),

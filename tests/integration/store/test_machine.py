@@ -68,7 +68,14 @@ specs = st.builds(
     own_priority=st.booleans(),
     own_max_retries=st.booleans(),
 )
-results = st.none() | st.builds(TestResult, passed=st.integers(0, 9), summary=st.sampled_from(("", 'all "good"\n')))
+results = st.none() | st.builds(
+    TestResult,
+    passed=st.sampled_from((0, 1, 9)),
+    skipped=st.sampled_from((0, 0, 1)),
+    summary=st.sampled_from(("", 'all "good"\n')),
+)
+measured = st.sampled_from((1000, 1000, 1, 2500, 61_003, 0, -5, 10**12))
+"""Durations (ms) as agents report them, some of them absurd."""
 ways_to_end = st.sampled_from((*CHARGES.items(), (Outcome.PASSED, None), (Outcome.DEVICE_ERROR, Charge.FINAL)))
 
 
@@ -365,6 +372,7 @@ class StoreMachine(RuleBasedStateMachine):
         install=st.sampled_from((None, 3000)),
         result=results,
         with_start=st.booleans(),
+        took=measured,
     )
     def finish(
         self,
@@ -374,9 +382,17 @@ class StoreMachine(RuleBasedStateMachine):
         install: int | None,
         result: TestResult | None,
         with_start: bool,
+        took: int,
     ) -> None:
         self._finish(
-            self._lease(n, live=True), way, 1, share=share, install_ms=install, result=result, with_start=with_start
+            self._lease(n, live=True),
+            way,
+            1,
+            share=share,
+            install_ms=install,
+            result=result,
+            with_start=with_start,
+            duration_ms=took,
         )
 
     @step(n=pick, way=ways_to_end, times=st.integers(1, 2), share=shares)
@@ -393,14 +409,26 @@ class StoreMachine(RuleBasedStateMachine):
         gone = Release(held.ulid, held.token, self.now, ReleaseCharge.LOST, "late", 0.0)
         self._do(held.org_id, "release", [gone], self.now)
 
-    @step(org_id=orgs, n=pick, agent_id=agents, way=ways_to_end, share=shares)
+    @step(org_id=orgs, n=pick, agent_id=agents, way=ways_to_end, share=shares, took=measured)
     def serve_to_the_end(
-        self, org_id: str, n: int, agent_id: str, way: tuple[Outcome, Charge | None], share: float
+        self, org_id: str, n: int, agent_id: str, way: tuple[Outcome, Charge | None], share: float, took: int
     ) -> None:
         before = len(self.granted)
         self._serve(org_id, n, agent_id, 1, started=True)
         for held in self.granted[before:]:
-            self._finish(held, way, 1, share=share)
+            self._finish(held, way, 1, share=share, duration_ms=took)
+
+    @step(org_id=orgs, n=pick, agent_id=agents, took=st.lists(measured, min_size=3, max_size=3))
+    def serve_two_to_the_end_at_once(self, org_id: str, n: int, agent_id: str, took: list[int]) -> None:
+        """Several results in one script, of one test perhaps."""
+        before = len(self.granted)
+        self._serve(org_id, n, agent_id, 1, started=True)
+        endings = [
+            ending(h.ulid, h.token, (Outcome.PASSED, Outcome.TEST_FAILED)[ms % 2], self.now, duration_ms=ms)
+            for h, ms in zip(self.granted[before:], took, strict=False)
+        ]
+        if endings:
+            self._do(org_id, "finish", endings, self.now)
 
     def _finish(self, held: Held, way: tuple[Outcome, Charge | None], times: int, **details: Any) -> None:
         outcome, charge = way

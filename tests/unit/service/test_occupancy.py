@@ -84,7 +84,7 @@ async def test_what_the_store_refused_is_written_later_and_counted_once(
     assert (await device(store))[2] is DeviceState.BUSY
     monkeypatch.setattr(store.fleet, "occupy", Failing(store, 2, written=kept))
     session.drop(LEASE.token)
-    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await written(occupants)
     assert await device(store) == (None, 1, DeviceState.IDLE)
 
@@ -95,10 +95,11 @@ async def test_what_came_during_a_failure_follows_it(
     occupants = Occupants(session, store)
     failing = Failing(store, 1, written=False)
     monkeypatch.setattr(store.fleet, "occupy", failing)
-    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await failing.tried.wait()
     session.take(LEASE)
-    occupants.installed(scenes.DEVICE, INSTALLED, 2)
+    occupants.installed(scenes.DEVICE, INSTALLED, 4000)
+    occupants.installed(scenes.DEVICE, INSTALLED, 5000)
     await written(occupants)
     assert await device(store) == ("acme~01JZZZZZZZZZZZZZZZZZZZZZZZ", 3, DeviceState.BUSY)
 
@@ -108,9 +109,9 @@ async def test_closing_writes_what_is_left(store: Store, session: Session, monke
     failing = Failing(store, 1, written=True)
     monkeypatch.setattr(store.fleet, "occupy", failing)
     monkeypatch.setattr(occupancy, "PAUSE_SECONDS", 3600.0)
-    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await failing.tried.wait()
-    occupants.installed(scenes.DEVICE, INSTALLED, 1)
+    occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     async with asyncio.timeout(10):
         await occupants.close()
     assert await device(store) == (None, 2, DeviceState.IDLE)

@@ -19,7 +19,9 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from qgjob_coordinator.policy.snapshot import CLASS_SCORE
+from qgjob_coordinator.model.enums import Priority
+from qgjob_coordinator.policy import estimate
+from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.store import codec, events, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
 
@@ -30,7 +32,7 @@ SOURCES = sorted(scripts.LUA.parent.glob("*.py"))
 # Commands that Redis 6.2 has, as far as they are used here. Look a new one up ("since") before it is added.
 REDIS_6_2 = {
     *("DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "SET", "MGET", "MSET", "PUBLISH", "INFO", "PING"),
-    *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HSET"),
+    *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSET"),
     *(
         "LINDEX",
         "LPOP",
@@ -84,11 +86,24 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("EVENTS_KEPT", events.KEPT), ("CLASS", CLASS_SCORE), ("PRINT", codec.FINGERPRINT)],
+    [
+        ("EVENTS_KEPT", events.KEPT),
+        ("CLASS", queue_score(Priority.LOW, 0) - queue_score(Priority.MEDIUM, 0)),
+        ("FAILED_FIRST", queue_score(Priority.LOW, 0) - queue_score(Priority.LOW, 0, failed_last=True)),
+        ("PRINT", codec.FINGERPRINT),
+    ],
 )
 def test_the_scripts_and_the_code_agree_on_numbers(name: str, value: int) -> None:
     found = re.findall(rf"^local {name} = (\d+)", (scripts.LUA / "lib/org.lua").read_text(), re.MULTILINE)
     assert found == [str(value)]
+
+
+def test_the_scripts_compute_estimates_with_the_numbers_of_the_policy() -> None:
+    text = (scripts.LUA / "lib/average.lua").read_text()
+    numbers = re.findall(r"^local ([A-Z_, ]+) = ([\d., ]+)$", text, re.MULTILINE)
+    found = {k: float(v) for ks, vs in numbers for k, v in zip(ks.split(", "), vs.split(", "), strict=True)}
+    assert found == {k: getattr(estimate, k) for k in found}
+    assert len(found) == 8
 
 
 def test_an_unknown_script_is_an_error() -> None:

@@ -39,7 +39,7 @@ for i = 7, #ARGV, 2 do
     end
     if word == 'CANCELLED' then
       if j.s == 'q' then
-        call('ZREM', P .. 'q:' .. j.g .. ':' .. signature(j.sb, j.av), ulid)
+        call('ZREM', P .. 'q:' .. j.g .. ':' .. signature(j.sb, j.av), queued_as(ulid, j.x))
         call('ZREM', P .. 'dl', ulid)
         call('HDEL', P .. 'j:' .. ulid, 'nb')
       end

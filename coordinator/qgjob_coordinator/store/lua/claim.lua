@@ -39,30 +39,30 @@ while at <= #ARGV do
     -- What is still as the plan saw it, and on which queue.
     local found, queues = {}, {}
     for i = first, first + 2 * jobs - 2, 2 do
-      local v = call('HMGET', P .. 'j:' .. ARGV[i], 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar')
+      local v = call('HMGET', P .. 'j:' .. ARGV[i], 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar', 'x')
       found[i] = v
       if v[1] == 'q' and not v[2] and v[6] == gid then
         local queue = P .. 'q:' .. gid .. ':' .. signature(v[7], v[8])
         queues[queue] = queues[queue] or {}
-        table.insert(queues[queue], ARGV[i])
+        table.insert(queues[queue], queued_as(ARGV[i], v[11]))
       end
     end
     local ready = {}
-    for queue, ulids in pairs(queues) do
-      local scores = call('ZMSCORE', queue, unpack(ulids))
-      for k, ulid in ipairs(ulids) do
-        if scores[k] then ready[ulid] = queue end
+    for queue, names in pairs(queues) do
+      local scores = call('ZMSCORE', queue, unpack(names))
+      for k, name in ipairs(names) do
+        if scores[k] then ready[name] = queue end
       end
     end
     local got = 0
     for i = first, first + 2 * jobs - 2, 2 do
       local ulid, token, v = ARGV[i], ARGV[i + 1], found[i]
-      local attempt = 0
+      local attempt, name = 0, queued_as(ulid, v[11])
       local held_token, held_agent
       if v[2] then held_token, held_agent = select(2, lease_of(v[2])) end
       if held_token == token and held_agent == agent then
         attempt = num(v[3])
-      elseif ready[ulid] then
+      elseif ready[name] then
         if quota >= 0 and held >= quota then
           attempt = -1
         else
@@ -72,8 +72,8 @@ while at <= #ARGV do
           local version = next_version(v[5])
           local lease = table.concat({ ARGV[first - 5], token, agent, device, now }, ' ')
           call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', text[attempt], 'v', version)
-          later('ZREM', ready[ulid], ulid)
-          ready[ulid] = nil
+          later('ZREM', ready[name], name)
+          ready[name] = nil
           later('SADD', P .. 'la:' .. agent, ulid)
           moved(gid, 'q', 's')
           event(ulid, version, 's', text[attempt], nil, device, agent)

@@ -10,7 +10,7 @@ for i = 2, #ARGV, 2 do
   local j = load(ulid)
   local done = ''
   if j and j.s == 'q' and j.qd and num(j.qd) <= num(now) then
-    call('ZREM', P .. 'q:' .. j.g .. ':' .. signature(j.sb, j.av), ulid)
+    call('ZREM', P .. 'q:' .. j.g .. ':' .. signature(j.sb, j.av), queued_as(ulid, j.x))
     call('ZREM', P .. 'dl', ulid)
     call('HDEL', P .. 'j:' .. ulid, 'nb')
     j.nb = nil

@@ -2,15 +2,19 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 log ttl (ms); then for each attempt: ulid, token,
 --         outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited for an
---         installation, s: its start is reported with it), share of the backoff (0..1), record (JSON: outcome, duration,
---         install, result, error)
+--         installation, s: its start is reported with it), share of the backoff (0..1), what it tells of its test (see
+--         `learn`) or '', record (JSON: outcome, duration, install, result, error)
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and if it
 --         did something: the job's outcome, or not_before of its retry, or ''
 --!include lib/org
 --!include lib/attempt
-local WIDTH = 9
+--!include lib/average
+--!include lib/tests
+--!include lib/learn
+local WIDTH = 10
 local now, answer = ARGV[1], {}
 local retry, log_ttl = rules(), ARGV[RULES_END + 1]
+local lessons = {}
 for i = RULES_END + 2, #ARGV, WIDTH do
   local ulid, token, outcome, charge = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local j = load(ulid)
@@ -27,7 +31,12 @@ for i = RULES_END + 2, #ARGV, WIDTH do
         j.s, j.v = 'r', next_version(j.v)
       end
       retry.share = ARGV[i + 7]
-      record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 8])
+      record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 9])
+      if ARGV[i + 8] ~= '' then
+        local lesson = { gid = j.g, learned = ARGV[i + 8] }
+        lessons[#lessons + 1] = lesson
+        wanted[#dkeys] = lesson
+      end
       if string.find(ARGV[i + 6], 'i', 1, true) then
         count('installs', 1)
         call('HINCRBY', P .. 'g:' .. j.g, 'i', 1)
@@ -51,6 +60,10 @@ for i = RULES_END + 2, #ARGV, WIDTH do
   answer[#answer + 1] = word
   answer[#answer + 1] = j and j.s .. string.sub(j.g, 1, 1) or ''
   answer[#answer + 1] = wait
+end
+if #lessons > 0 then
+  write_kept()
+  learn(lessons)
 end
 write_attempts()
 return answer

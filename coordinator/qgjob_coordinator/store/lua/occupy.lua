@@ -1,23 +1,42 @@
 -- What devices do now, and what was installed on them.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
---         change), installs to add
+--         change), installs to add, ms that one of them took or '', ms that a test took or ''
 -- RETURNS OK, or STALE (another epoch stands there, or it is closed). Devices that are not the agent's are left alone.
+--!include lib/average
 local F = KEYS[1]
 local call = redis.call
+
+-- One more measurement of a kind: `*` for tests, the letter of a target for installations.
+local function learn(kind, ms)
+  local known = call('HGET', F .. 'ty', kind) or nil
+  if kind == '*' then
+    local typical = typical_of(known)
+    observe_typical(typical, log_of(ms))
+    known = kept_as(typical)
+  else
+    known = observe(known, '', ms + 0)
+  end
+  call('HSET', F .. 'ty', kind, known)
+end
+
 local v = call('HMGET', F .. 'ag:' .. ARGV[1], 'epoch', 'state')
 if v[1] ~= ARGV[2] or v[2] == 'closed' then return 'STALE' end
-for i = 4, #ARGV, 4 do
+for i = 4, #ARGV, 6 do
   local key = F .. 'dv:' .. ARGV[i]
-  local d = call('HMGET', key, 'agent', 'seen', 'job')
-  local repeated = d[2] == ARGV[3] and d[3] == ARGV[i + 1]   -- the reply was lost: installs were counted
+  local d = call('HMGET', key, 'agent', 'seen', 'job', 'facts')
+  local repeated = d[2] == ARGV[3] and d[3] == ARGV[i + 1]   -- the reply was lost: all was counted
   if d[1] == ARGV[1] then
     if ARGV[i + 2] ~= '-' then
       call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
     else
       call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
     end
-    if ARGV[i + 3] ~= '0' and not repeated then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
+    if not repeated then
+      if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
+      if ARGV[i + 4] ~= '' then learn(string.sub(cjson.decode(d[4]).target, 1, 1), ARGV[i + 4]) end
+      if ARGV[i + 5] ~= '' then learn('*', ARGV[i + 5]) end
+    end
   end
 end
 return 'OK'

@@ -43,7 +43,7 @@ for i = 5, #ARGV, 3 do
       later('HSET', P .. 'g:' .. j.g, 't', spec.g)
       later('SADD', P .. 'gs', j.g)
       -- While the old tree lives its lease stays; the job is put on its queue when that ends.
-      if not j.l then enqueue(ulid, j.g, signature(j.sb, nil), j.p, j.o) end
+      if not j.l then enqueue(ulid, j.g, signature(j.sb, nil), j.p, j.o, j.x) end
       group_grows(j.g, 1)
       moved(j.g, from, 'q')
       event(ulid, j.v, 'q', j.n, nil, nil, nil)

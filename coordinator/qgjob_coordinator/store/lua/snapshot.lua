@@ -1,9 +1,10 @@
 -- What a planning round needs of one org.
 -- KEYS    1 prefix of the org
 -- ARGV    1 heads of each queue
--- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', group, ...}; held counts scheduled and running jobs; a group is
---         {gid, app version, target, unfinished, installs, {device, attempts, ...}, queue, ...}; a queue is
---         {signature, waiting, ulid, score, ...}
+-- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', typical duration of the org, group, ...};
+--         held counts scheduled and running jobs; a group is {gid, app version, target, unfinished, installs, {device,
+--         attempts, ...}, its typical duration, queue, ...}; a queue is {signature, waiting, member, score, ...}; a
+--         typical duration is as lib/average keeps it, or ''
 local P = KEYS[1]
 local call = redis.call
 local heads = tonumber(ARGV[1])
@@ -12,16 +13,17 @@ local held = 0
 for i = 1, 6 do held = held + (tonumber(n[i]) or 0) end
 local delayed = call('ZRANGE', P .. 'dl', 0, 0, 'WITHSCORES')
 local deadline = call('ZRANGE', P .. 'qx', 0, 0, 'WITHSCORES')
-local answer = { held, delayed[2] or '', deadline[2] or '' }
+local answer = { held, delayed[2] or '', deadline[2] or '', call('HGET', P .. 'est', '*') or '' }
 for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
   local h = call('HGETALL', P .. 'g:' .. gid)
-  local group = { gid, '', '', 0, 0, call('HGETALL', P .. 'gd:' .. gid) }
+  local group = { gid, '', '', 0, 0, call('HGETALL', P .. 'gd:' .. gid), '' }
   for i = 1, #h, 2 do
     local f, x = h[i], h[i + 1]
     if f == 'a' then group[2] = x
     elseif f == 't' then group[3] = x
     elseif f == 'u' then group[4] = tonumber(x)
     elseif f == 'i' then group[5] = tonumber(x)
+    elseif f == 'm' then group[7] = x
     else
       local key = P .. 'q:' .. gid .. ':' .. string.sub(f, 3)
       local queue = heads > 0 and call('ZRANGE', key, 0, heads - 1, 'WITHSCORES') or {}

@@ -6,6 +6,7 @@
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
 --         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
 --!include lib/org
+--!include lib/tests
 local WIDTH = 14
 local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
 local base = 6 + groups * 3
@@ -49,6 +50,14 @@ for i = 1, jobs do
   end
 end
 
+-- What is expected of them.
+local tests = {}
+for i = 1, jobs do
+  local b = base + (i - 1) * WIDTH
+  tests[i] = test_of(ARGV[b + 4], ARGV[b + 13])
+end
+local known = call('HMGET', P .. 'est', unpack(tests))
+
 -- Write.
 local texts, grown = {}, {}
 for i = 1, jobs do
@@ -56,7 +65,13 @@ for i = 1, jobs do
     local b = base + (i - 1) * WIDTH
     local ulid, print, ik, gid, sig = ARGV[b], prints[i], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
     local priority, order, not_before, deadline, run = ARGV[b + 6], ARGV[b + 7], ARGV[b + 9], ARGV[b + 10], ARGV[b + 11]
-    call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
+    local x = known[i] and string.match(known[i], '^%S+')
+    if x and x ~= '0' then
+      call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8], 'x', x)
+    else
+      x = nil
+      call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
+    end
     if print ~= '' then later('HSET', P .. 'dd', print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
     if deadline ~= '' then
@@ -75,7 +90,7 @@ for i = 1, jobs do
       call('HSET', jkeys[i], 'nb', not_before)
       later('ZADD', P .. 'dl', not_before, ulid)
     else
-      later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order), ulid)
+      later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order, x), queued_as(ulid, x))
     end
     local grows = grown[gid]
     if not grows then grows = { n = 0 }; grown[gid] = grows end
@@ -116,14 +131,15 @@ for i = 1, jobs do
   if word[i] == 'DEDUP' then
     local ulid, run = who[i], ARGV[b + 11]
     local key = P .. 'j:' .. ulid
-    local v = call('HMGET', key, 's', 'p', 'o', 'g', 'sb', 'av', 'rn', 'v', 'n')
+    local v = call('HMGET', key, 's', 'p', 'o', 'g', 'sb', 'av', 'rn', 'v', 'n', 'x')
     local open = v[1] == 'q' or v[1] == 's' or v[1] == 'r'
     if open then
       local changed = false
       if num(ARGV[b + 6]) > num(v[2]) then
         call('HSET', key, 'p', ARGV[b + 6])
         local queue = P .. 'q:' .. v[4] .. ':' .. signature(v[5], v[6])
-        if call('ZSCORE', queue, ulid) then call('ZADD', queue, score(ARGV[b + 6], v[3]), ulid) end
+        local name = queued_as(ulid, v[10])
+        if call('ZSCORE', queue, name) then call('ZADD', queue, score(ARGV[b + 6], v[3], v[10]), name) end
         changed = true
       end
       -- '.' stands for a direct submission, which is what a job without runs has.

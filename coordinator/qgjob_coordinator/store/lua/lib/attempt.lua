@@ -16,6 +16,7 @@ local function load(ulid)
 end
 
 local dkeys, dlines = {}, {}
+local wanted = {}   -- by place among the lines: a table that wants the job's text so far, as `text`
 -- Adds a line to what is kept of the job.
 local function keep(ulid, line)
   local at = #dkeys + 1
@@ -31,6 +32,7 @@ local function write_kept()
     for k = i, last do
       local key = dkeys[k]
       local text = seen[key] or old[k - i + 1] or ''
+      if wanted[k] then wanted[k].text = text end
       text = text .. '\n' .. dlines[k]
       seen[key] = text
     end
@@ -40,7 +42,7 @@ local function write_kept()
     end
     call('MSET', unpack(set))
   end
-  dkeys, dlines = {}, {}
+  dkeys, dlines, wanted = {}, {}, {}
 end
 
 -- The record of the attempt that holds the lease now. `rest` is JSON: outcome, duration, install, result, error.
@@ -109,7 +111,7 @@ local function requeue(j, now, not_before)
   else
     if j.nb then call('HDEL', P .. 'j:' .. j.ulid, 'nb') end
     j.nb = nil
-    enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o)
+    enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o, j.x)
   end
   if j.qd then later('ZADD', P .. 'qx', j.qd, j.ulid) end
   moved(j.g, from, 'q')
@@ -188,7 +190,7 @@ local function release(j, now, ended, charge, rest, retry)
     record(j, nil, ended, '"cancelled",null,null,null,null')
     drop_lease(j)
     if j.s == 'q' then
-      enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o)   -- a retry that waited for the old tree to die
+      enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o, j.x)   -- a retry that waited for the old tree to die
     end
     call('HSET', P .. 'j:' .. j.ulid, 'u', now, 'v', j.v)
     event(j.ulid, j.v, j.s, j.n, nil, nil, nil)

@@ -2,7 +2,9 @@
 local P = KEYS[1]
 local call = redis.call
 
-local CLASS = 2251799813685248   -- 2^51: one priority class above all ages
+-- What a class and a failure in the last run are worth, in millionths of a second of waiting: see policy/rank.py.
+local CLASS = 1200000000
+local FAILED_FIRST = 600000000
 local PRINT = 16                 -- characters of a content hash that are the fingerprint
 local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
 
@@ -115,13 +117,22 @@ local function signature(base, avoid)
   if avoid and avoid ~= '' then return base .. '!' .. avoid end
   return base
 end
-local function score(priority, order) return (3 - num(priority)) * CLASS + num(order) end
+-- A job's place on its queue, the smaller is served first, and its name there. `x` is what was expected of it when it
+-- was submitted: ms, and `!` if its test had failed in its last run. It stands in the name so that a plan sees it too.
+local function score(priority, order, x)
+  local failed = x and string.byte(x, -1) == 33 and FAILED_FIRST or 0   -- 33: !
+  return num(order) - (num(priority) - 1) * CLASS - failed
+end
+local function queued_as(ulid, x)
+  if x then return ulid .. ' ' .. x end
+  return ulid
+end
 
 -- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
 local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end
 
 -- Puts a ready job on its queue.
-local function enqueue(ulid, gid, sig, priority, order)
-  later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order), ulid)
+local function enqueue(ulid, gid, sig, priority, order, x)
+  later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order, x), queued_as(ulid, x))
   later('HSET', P .. 'g:' .. gid, 'q:' .. sig, '1')
 end

@@ -1,0 +1,46 @@
+-- The arithmetic of estimates: that of policy/estimate.py, which says why.
+local MEAN_GAIN, SPREAD_GAIN, REACH_SPREADS, REACH_SHARE, REACH_MS = 0.125, 0.25, 4, 0.5, 1000
+local TYPICAL_GAIN, LOG_UNIT, LOG_REACH = 0.015625, 1000000, 2000000
+local floor, match = math.floor, string.match
+
+-- A test is kept as `mean! spread count` (ms); `!`, the `mark`, if its last run failed. Its mean is 0 while no run of it
+-- was measured; `ms` is nil for a run that measured nothing.
+local function observe(known, mark, ms)
+  local mean, spread, n = 0, 0, 0
+  if known then
+    mean, spread, n = match(known, '^(%d+)!? (%d+) (%d+)$')
+    mean, spread, n = mean + 0, spread + 0, n + 0
+  end
+  if ms and n == 0 then
+    mean, spread, n = ms, floor(ms / 2), 1
+  elseif ms then
+    local off, reach, gain = ms - mean, REACH_SPREADS * spread, 1 / (n + 1)
+    if reach < REACH_SHARE * mean then reach = REACH_SHARE * mean end
+    if reach < REACH_MS then reach = REACH_MS end
+    if gain < MEAN_GAIN then gain = MEAN_GAIN end
+    if off > reach then off = reach elseif off < -reach then off = -reach end
+    mean = floor(mean + gain * off + 0.5)
+    spread = floor(spread + SPREAD_GAIN * ((off < 0 and -off or off) - spread) + 0.5)
+    n = n + 1
+  end
+  return mean .. mark .. ' ' .. spread .. ' ' .. n
+end
+
+-- A typical duration: the logarithm of ms in millionths, and how many were measured. It is kept as `log count`.
+local function log_of(ms) return floor(math.log(ms) * LOG_UNIT + 0.5) end
+local function typical_of(kept)
+  local log, n = match(kept or '0 0', '^(%d+) (%d+)$')
+  return { log = log + 0, n = n + 0 }
+end
+local function observe_typical(t, log)
+  local off, gain = log - t.log, 1 / (t.n + 1)
+  if t.n == 0 then
+    t.log = log
+  else
+    if gain < TYPICAL_GAIN then gain = TYPICAL_GAIN end
+    if off > LOG_REACH then off = LOG_REACH elseif off < -LOG_REACH then off = -LOG_REACH end
+    t.log = floor(t.log + gain * off + 0.5)
+  end
+  t.n = t.n + 1
+end
+local function kept_as(t) return t.log .. ' ' .. t.n end

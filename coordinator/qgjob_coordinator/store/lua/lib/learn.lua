@@ -1,0 +1,51 @@
+-- What is learned from tests that ended. Needs lib/org, lib/average, lib/tests.
+local ESTIMATES_KEPT = 20000   -- tests of an org that are known at most; beyond that, any of them are forgotten
+local ORG = '*'
+
+-- Learns from ended attempts, in their order: {gid = their group's, learned, text = their job's}. `learned` is p
+-- (passed) or f (failed), then the ms that it measured, if it did. The groups must still be there.
+local function learn(lessons)
+  local fields, place = { ORG }, {}
+  for _, lesson in ipairs(lessons) do
+    local field = test_of(lesson.gid, lesson.text)
+    lesson.at = place[field]
+    if not lesson.at then
+      lesson.at = #fields + 1
+      fields[lesson.at] = field
+      place[field] = lesson.at
+    end
+  end
+  local known = {}
+  for i = 1, #fields, 2000 do
+    local last = math.min(i + 1999, #fields)
+    local values = call('HMGET', P .. 'est', unpack(fields, i, last))
+    for k = i, last do known[k] = values[k - i + 1] end
+  end
+  local org, groups, fresh = typical_of(known[1] or nil), {}, false
+  for _, lesson in ipairs(lessons) do
+    local at, gid, ms = lesson.at, lesson.gid, tonumber(string.sub(lesson.learned, 2))
+    fresh = fresh or not known[at]
+    known[at] = observe(known[at], string.byte(lesson.learned) == 102 and '!' or '', ms)   -- 102: f
+    if ms then
+      local group, log = groups[gid], log_of(ms)
+      if not group then
+        group = typical_of(call('HGET', P .. 'g:' .. gid, 'm') or nil)
+        groups[gid] = group
+      end
+      observe_typical(group, log)
+      observe_typical(org, log)
+    end
+  end
+  known[1] = org.n > 0 and kept_as(org) or nil
+  local set = {}
+  for i = known[1] and 1 or 2, #fields do
+    set[#set + 1] = fields[i]
+    set[#set + 1] = known[i]
+  end
+  many('HSET', P .. 'est', set)
+  for gid, group in pairs(groups) do call('HSET', P .. 'g:' .. gid, 'm', kept_as(group)) end
+  if fresh then
+    local over = call('HLEN', P .. 'est') - ESTIMATES_KEPT
+    if over > 0 then many('HDEL', P .. 'est', call('HRANDFIELD', P .. 'est', over)) end
+  end
+end

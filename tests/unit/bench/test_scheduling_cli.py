@@ -103,7 +103,7 @@ def test_workloads_are_compared_over_seeds(tmp_path: Path, capsys: pytest.Captur
 def test_everything_is_written_and_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "WORKLOADS", {"one_group": cli.WORKLOADS["one_group"]})
+    monkeypatch.setattr(cli, "TABLE", [cli.WORKLOADS["one_group"]])
     monkeypatch.setattr(cli, "JSON_FILE", tmp_path / "scheduling.json")
     monkeypatch.setattr(cli, "PLOT_FILE", tmp_path / "scheduling.svg")
     assert cli.main(["--seeds", "1"]) == 0

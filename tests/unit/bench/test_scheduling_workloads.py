@@ -8,7 +8,7 @@ import pytest
 
 from bench.scheduling.goals import goals
 from bench.scheduling.trace import Trace
-from bench.scheduling.workloads import BIG_ORG, LATE_SECONDS, SMALL_ORG, WORKLOADS, generate
+from bench.scheduling.workloads import BIG_ORG, LATE_SECONDS, SMALL_ORG, TABLE, WORKLOADS, generate
 from qgjob_coordinator.model.enums import Priority, Target
 
 
@@ -35,6 +35,11 @@ def test_a_seed_gives_one_trace(name: str) -> None:
         ("one_group", 200, {Target.EMULATOR: 8}, 1),
         ("fair_at_once", 4040, {Target.EMULATOR: 16}, 9),
         ("fair_late", 4040, {Target.EMULATOR: 16}, 9),
+        ("three_orgs", 1500, {Target.EMULATOR: 15}, 15),
+        ("urgent", 850, {Target.EMULATOR: 10}, 14),
+        ("long_installs", 600, {Target.DEVICE: 12}, 6),
+        ("short_tests", 2000, {Target.EMULATOR: 10}, 10),
+        ("light", 600, {Target.EMULATOR: 12}, 8),
     ],
 )
 def test_sizes(name: str, jobs: int, devices: dict[Target, int], groups: int) -> None:
@@ -42,7 +47,7 @@ def test_sizes(name: str, jobs: int, devices: dict[Target, int], groups: int) ->
     assert len(trace.jobs) == jobs
     assert Counter(d.target for d in trace.devices) == devices
     assert len({(j.org_id, j.app_version_id, j.target) for j in trace.jobs}) == groups
-    assert trace.install_seconds == 45.0
+    assert trace.install_seconds == (180.0 if name == "long_installs" else 45.0)
 
 
 def test_a_test_takes_the_same_wherever_it_runs_and_history_is_near_it() -> None:
@@ -71,7 +76,8 @@ def test_classes_are_as_stated() -> None:
 def test_steady_flows_have_the_stated_load() -> None:
     assert load(generate("poisson", 1)) == pytest.approx(0.8, rel=0.06)
     assert load(generate("ci_bursts", 1)) == pytest.approx(0.7, rel=0.04)
-    assert {w.name for w in WORKLOADS.values() if w.steady} == {"poisson", "ci_bursts", "ci_bursts_poisson"}
+    assert load(generate("light", 1)) == pytest.approx(0.3, rel=0.1)
+    assert {w.name for w in TABLE if w.steady} == {"poisson", "ci_bursts", "ci_bursts_poisson"}
 
 
 def test_the_small_org_comes_beside_the_big_one_or_late() -> None:

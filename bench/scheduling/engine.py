@@ -19,7 +19,7 @@ from bench.scheduling.trace import Trace, TraceDevice
 from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
-from qgjob_coordinator.policy.rank import ORDERS_PER_MS, queue_score
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Plan, Queue, Snapshot
 
 HEADS = 64
@@ -85,7 +85,7 @@ class _Device:
 
 def _ms(seconds: float) -> int:
     """A time of the simulation on the clock of its snapshots."""
-    return _EPOCH_MS + int(seconds * 1000)
+    return ORDER_EPOCH_MS + _EPOCH_MS + int(seconds * 1000)
 
 
 class Simulation:
@@ -142,7 +142,7 @@ class Simulation:
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
         expected = self._expected[index] = self._estimates.of_test(job)
-        self._last_order = max(self._last_order + 1, _ms(job.at) * ORDERS_PER_MS)
+        self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
         bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
         group.unfinished += 1
         del expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 import structlog
@@ -42,6 +42,7 @@ _ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+_Row = tuple[LiveSession, DeviceClaim, Assignment]
 
 
 async def together(work: list[Coroutine[Any, Any, T]]) -> list[T]:
@@ -63,6 +64,7 @@ class Scheduler:
         telemetry: Telemetry,
         limits: Limits,
         quota: int | None,
+        weights: Mapping[str, float] | None = None,
         *,
         log_transitions: bool,
     ) -> None:
@@ -72,6 +74,7 @@ class Scheduler:
         self._telemetry = telemetry
         self._limits = limits
         self._quota = quota
+        self._weights = weights or {}
         self._log_transitions = log_transitions
         self._tokens = Tokens()
         self._groups_seen = 0
@@ -168,9 +171,26 @@ class Scheduler:
         candidates = await self._candidates(groups)
         begun = time.perf_counter()
         installs = self._store.estimates.install_seconds
-        proposal = plan(Snapshot(tuple(devices), groups, self._limits, room, candidates, install_seconds=installs))
+        proposal = plan(
+            Snapshot(
+                tuple(devices),
+                groups,
+                self._limits,
+                room,
+                candidates,
+                now=wall_ms(),
+                busy=self._busy(devices),
+                weights=self._weights,
+                install_seconds=installs,
+            )
+        )
         self._timed((time.perf_counter() - begun) * 1000)
         return await self._commit(proposal.assignments) if proposal.assignments else {}
+
+    def _busy(self, free: list[DeviceView]) -> tuple[DeviceView, ...]:
+        """Devices that hold attempts and take none now."""
+        known = {d.device_id for d in free}
+        return tuple(d for d in self._sessions.serving() if d.device_id not in known)
 
     def _timed(self, ms: float) -> None:
         self._telemetry.plans += 1
@@ -220,25 +240,25 @@ class Scheduler:
 
     async def _commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
         """Claims what was planned and sends what was granted; jobs granted by org."""
-        by_org: dict[str, list[tuple[LiveSession, DeviceClaim]]] = defaultdict(list)
+        by_org: dict[str, list[_Row]] = defaultdict(list)
         for a in assignments:
             live = self._sessions.get(a.agent_id)
             if live is None:
                 continue
             jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
             claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
-            by_org[a.org_id].append((live, claim))
+            by_org[a.org_id].append((live, claim, a))
         counts = await together([self._claim(o, rows) for o, rows in by_org.items()])
         return {o: n for o, n in zip(by_org, counts, strict=True) if n}
 
-    async def _claim(self, org_id: str, rows: list[tuple[LiveSession, DeviceClaim]]) -> int:
-        lives = {live.session.agent_id: live for live, _ in rows}
+    async def _claim(self, org_id: str, rows: list[_Row]) -> int:
+        lives = {live.session.agent_id: live for live, _, _ in rows}
         admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
         rows = [r for r in rows if r[0].session.agent_id in admitted]
         if not rows:
             return 0
         now = wall_ms()
-        claims = [c for _, c in rows]
+        claims = [claim for _, claim, _ in rows]
         try:
             answers = await self._store.leases.claim(org_id, claims, now, self._quota)
         except StoreUnavailableError:
@@ -247,18 +267,20 @@ class Scheduler:
             try:
                 answers = await self._store.leases.claim(org_id, claims, now, self._quota)
             except StoreUnavailableError:
-                for live, _ in rows:
+                for live, _, _ in rows:
                     live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
                 raise
-        for (live, claim), answer in zip(rows, answers, strict=True):
-            self._granted(org_id, live, claim, answer, now)
+        for row, answer in zip(rows, answers, strict=True):
+            self._granted(org_id, row, answer, now)
         return sum(len(a.grants) for a in answers)
 
-    def _granted(self, org_id: str, live: LiveSession, claim: DeviceClaim, answer: Claimed, now: int) -> None:
+    def _granted(self, org_id: str, row: _Row, answer: Claimed, now: int) -> None:
+        live, claim, proposed = row
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             return
-        live.session.assign(org_id, claim, answer.grants)
+        expected = dict(zip(proposed.ulids, proposed.seconds, strict=True))
+        live.session.assign(org_id, claim, answer.grants, expected, proposed.install)
         live.occupants.touch(claim.device_id)
         for g in answer.grants:
             if g.attempt == 1:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from qgjob_coordinator.policy.rank import urgency
-from qgjob_coordinator.policy.snapshot import DeviceView, Head
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 from qgjob_coordinator.policy.work import Books, Work
 
-AHEAD_SECONDS = 2.0
-"""A device is given work for so long beyond what it runs, so that it never waits for a round trip; more would only keep
-jobs from other devices."""
 TAIL_JOBS = 3
 """Near the tail are groups with fewer waiting jobs than this for each device that serves them."""
 

@@ -30,7 +30,6 @@ class _Planner:
     def __init__(self, snapshot: Snapshot) -> None:
         self._books = Books(snapshot)
         self._now = snapshot.now
-        self._limits = snapshot.limits
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
@@ -88,7 +87,7 @@ class _Planner:
                 if not work.left or not self._joinable(work, device):
                     continue
                 head = self._books.next_for(work, device)
-                if head is None or not worth_joining(work, head, self._limits, self._now):
+                if head is None or not worth_joining(self._books, work, head):
                     continue
                 rank = self._rank(work, head)
                 if best is None or rank < best[0]:  # type: ignore[operator]
@@ -107,18 +106,28 @@ class _Planner:
         books = self._books
         joining = device.device_id not in work.serving
         seen = len(work.serving) if joining else None
+        warm = books.home(device) is work
         heads = batch(books, work, device)
         if not heads:
             return False
         books.left -= len(heads)
         if device.held == 0:
             books.devices_of_org[work.key[0]] += 1
-            if books.home(device) is not work:
-                work.serving[device.device_id] += work.install
+            if not warm:
+                work.joined(device.device_id)
         if work.key[0] in books.room:
             books.room[work.key[0]] -= len(heads)
-        ulids = tuple(h.ulid for h in heads)
-        self.assignments.append(Assignment(device.device_id, device.agent_id, *work.key, ulids, seen))
+        self.assignments.append(
+            Assignment(
+                device.device_id,
+                device.agent_id,
+                *work.key,
+                tuple(h.ulid for h in heads),
+                seen,
+                tuple(work.seconds_of(h) for h in heads),
+                0.0 if warm else work.install,
+            )
+        )
         return True
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.snapshot import Head
 
+ORDER_EPOCH_MS = 1_577_836_800_000
+"""2020-01-01. Orders are times of submission since then, made distinct in steps of a part of a millisecond; so scores
+stay within the 53 bits that a number of the store keeps exactly."""
 ORDERS_PER_MS = 1000
-"""Orders are times of submission (ms since an epoch of the store), made distinct in steps of so small a part of one."""
 CLASS_SECONDS = 1200
 """A class is worth so much waiting: a job is as urgent as a fresh one of the next class when it has waited so long.
 
@@ -25,8 +27,8 @@ def queue_score(priority: Priority, order: int, *, failed_last: bool = False) ->
 
 
 def waited(head: Head, now: int) -> float:
-    """Seconds that a job has waited, its head start included. `now` is in ms of the orders' epoch."""
-    return now / 1000 - head.score / (1000 * ORDERS_PER_MS)
+    """Seconds that a job has waited, its head start included. `now` is in ms, as everywhere."""
+    return ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - head.score) / (1000 * ORDERS_PER_MS)
 
 
 def older_by(head: Head, other: Head) -> float:

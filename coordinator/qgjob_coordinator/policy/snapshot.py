@@ -13,6 +13,9 @@ TYPICAL_SECONDS = 30.0
 """What a job is expected to take in a fleet that has run none."""
 INSTALL_SECONDS = 45.0
 """What an installation is expected to take in a fleet that has made none."""
+AHEAD_SECONDS = 2.0
+"""A device is given work for so long beyond what it runs, so that it never waits for a round trip; more would only keep
+jobs from other devices."""
 CLASS_SCORE = 1 << 51
 """One priority class above all ages: a queue's score is (3 - priority) * CLASS_SCORE + order."""
 
@@ -121,7 +124,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it."""
+    """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it.
+
+    The jobs take `seconds` each, and `install` before them, where the device has to install first.
+    """
 
     device_id: str
     agent_id: str
@@ -129,6 +135,8 @@ class Assignment:
     gid: str
     ulids: tuple[str, ...]
     serving_seen: int | None
+    seconds: tuple[float, ...] = ()
+    install: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

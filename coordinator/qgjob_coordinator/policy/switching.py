@@ -48,7 +48,7 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
     now, giver, taker = books.snapshot.now, here.key[0], there.key[0]
     if giver == taker or urgency(next_there, now) < urgency(next_here, now):
         return False
-    if not worth_joining(there, next_there, books.snapshot.limits, now):
+    if not worth_joining(books, there, next_there):
         return False
     if owes(books, giver, taker):
         return True

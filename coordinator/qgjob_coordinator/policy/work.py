@@ -6,7 +6,7 @@ read it. Seconds are expected ones.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -22,7 +22,7 @@ GroupKey = tuple[str, str]
 class Work:
     """A group with waiting jobs, as the round goes on."""
 
-    __slots__ = ("_seconds", "_taken", "group", "install", "key", "left", "serving")
+    __slots__ = ("_installing", "_seconds", "_taken", "group", "install", "key", "left", "serving")
 
     def __init__(self, group: GroupView, install: float) -> None:
         self.group = group
@@ -33,6 +33,7 @@ class Work:
         self.serving: dict[str, float] = dict.fromkeys(group.serving, 0.0)
         self._taken: set[str] = set()
         self._seconds: float | None = None
+        self._installing = 0.0
 
     @property
     def seconds(self) -> float:
@@ -47,7 +48,13 @@ class Work:
 
     def per_device(self, more: int = 0) -> float:
         """Work before each device that serves the group, with what they hold, were there `more` of them."""
-        return (self.seconds + sum(self.serving.values())) / max(1, len(self.serving) + more)
+        held = sum(self.serving.values()) - self._installing
+        return (self.seconds + held) / max(1, len(self.serving) + more)
+
+    def joined(self, device_id: str) -> None:
+        """The device has to install first."""
+        self._installing += self.install
+        self.serving[device_id] += self.install
 
     def reached_in(self) -> float:
         """Until the first device that serves the group takes its next job; infinite when none serves it."""
@@ -86,7 +93,7 @@ class Books:
         self.alive: set[tuple[str, str, Target]] = set()
         self._by_version: dict[tuple[str, str, Target], Work] = {}
         self.room = dict(snapshot.room)
-        self.devices_of_org: dict[str, int] = defaultdict(int)
+        self.devices_of_org: Counter[str] = Counter()
         for group in snapshot.groups:
             version = (group.org_id, group.app_version_id, group.target)
             self.alive.add(version)

@@ -125,9 +125,9 @@ class LiveSession:
         slot = self.session.slots.get(m.device_id)
         self._telemetry.installs[m.outcome.value] += 1
         if m.ok and slot is not None:
-            slot.changed()
-            slot.installed = (m.org_id, m.app_version_id)
-            self.occupants.installed(m.device_id, slot.installed, m.install_ms)
+            what = (m.org_id, m.app_version_id)
+            slot.install(what, wall_ms(), 1)
+            self.occupants.installed(m.device_id, what, m.install_ms)
         log.info(
             "installed" if m.ok else "install_failed",
             agent_id=self.session.agent_id,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, DeviceView
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.messages import (
     Assign,
     Batch,
@@ -88,8 +89,12 @@ class Session:
         return [
             slot.view(self.agent_id)
             for slot in self.slots.values()
-            if len(slot.leases) <= refill_at and slot.takes_work(now)
+            if slot.wants(refill_at, now) and slot.takes_work(now)
         ][:room]
+
+    def serving(self) -> list[DeviceView]:
+        """Devices that hold attempts."""
+        return [slot.view(self.agent_id) for slot in self.slots.values() if slot.leases]
 
     def any_wanting(self, now: int) -> bool:
         """Whether some device that holds nothing would take work now."""
@@ -112,22 +117,29 @@ class Session:
         self._admitted.update(new)
         return True
 
-    def assign(self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant]) -> None:
-        """Leases were granted: takes them into the books and tells the agent."""
+    def assign(
+        self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant], expected: Mapping[str, float], install: float
+    ) -> None:
+        """Leases were granted: takes them into the books and tells the agent.
+
+        `expected` is what the jobs (by ULID) are expected to take, `install` what has to be installed before, in seconds.
+        """
         for g in grants:
-            self.take(Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt))
+            lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt)
+            lease.seconds = expected.get(g.ulid, TYPICAL_SECONDS)
+            self.take(lease, install)
+            install = 0.0
         batch = Batch(org_id, claim.device_id, tuple(grants))
         self.say(Assign((batch,), self.times.attempt_timeout_ms, self.times.silence_timeout_ms))
 
     # Books.
 
-    def take(self, lease: Lease) -> None:
-        """An attempt is held by this agent."""
+    def take(self, lease: Lease, install: float = 0.0) -> None:
+        """An attempt is held by this agent, behind an installation of so many seconds."""
         self.leases[lease.token] = lease
         slot = self.slots.get(lease.device_id)
         if slot is not None:
-            slot.leases[lease.token] = lease
-            slot.changed()
+            slot.gain(lease, wall_ms(), install)
 
     def drop(self, token: str) -> Lease | None:
         """An attempt is over, or its token was a stray's: the device is freed of it."""
@@ -135,8 +147,7 @@ class Session:
         if lease is not None:
             slot = self.slots.get(lease.device_id)
             if slot is not None:
-                slot.leases.pop(token, None)
-                slot.changed()
+                slot.lose(token, wall_ms())
         device = self.strays.pop(token, None)
         if device is not None and device in self.slots:
             self.slots[device].strays.discard(token)
@@ -155,11 +166,11 @@ class Session:
             slot = self.slots[info.device_id] = Slot(info)
             for lease in self.leases.values():
                 if lease.device_id == info.device_id:
-                    slot.leases[lease.token] = lease
-        slot.changed()
+                    slot.gain(lease, wall_ms())
         slot.info = info
         slot.labels = {**info.labels, **slot.operator_labels}
-        slot.installed = (info.org_id, info.app_version_id) if info.org_id and info.app_version_id else None
+        what = (info.org_id, info.app_version_id) if info.org_id and info.app_version_id else None
+        slot.install(what, wall_ms(), 0)
         return slot
 
     # Outbox.

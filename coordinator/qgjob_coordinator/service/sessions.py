@@ -67,6 +67,10 @@ class Sessions:
         """Devices of all sessions that would take work now."""
         return [d for s in self._live.values() for d in s.session.wanting(refill_at, now)]
 
+    def serving(self) -> list[DeviceView]:
+        """Devices of all sessions that hold attempts."""
+        return [d for s in self._live.values() for d in s.session.serving()]
+
     def any_wanting(self, now: int) -> bool:
         """Whether some device that holds nothing would take work now."""
         return any(s.session.any_wanting(now) for s in self._live.values())

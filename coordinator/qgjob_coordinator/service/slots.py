@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import DeviceHealth
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, DeviceView
 
 # Looked up once: every free device is asked in every round.
 _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
@@ -14,7 +14,10 @@ _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
 
 @dataclass(slots=True)
 class Lease:
-    """An attempt that an agent holds. `unseen_beats` counts heartbeats that should have shown it."""
+    """An attempt that an agent holds, expected to take `seconds`.
+
+    `unseen_beats` counts heartbeats that should have shown it.
+    """
 
     org_id: str
     ulid: str
@@ -25,6 +28,7 @@ class Lease:
     started: bool = False
     has_log: bool = False
     unseen_beats: int = 0
+    seconds: float = TYPICAL_SECONDS
 
 
 @dataclass(slots=True)
@@ -39,11 +43,47 @@ class Slot:
     leases: dict[str, Lease] = field(default_factory=dict)
     # Tokens that the agent holds and the store does not grant: the device is not free until their end is reported.
     strays: set[str] = field(default_factory=set)
+    # When what it holds is expected to be done, since when it has what is installed, and nothing to do; in ms.
+    free_at: int = 0
+    home_since: int = 0
+    idle_since: int = 0
+    installs: int = 0
+    busy_ms: int = 0
+    _busy_since: int = 0
     _view: DeviceView | None = None
 
     def changed(self) -> None:
         """Something that the policy sees changed."""
         self._view = None
+
+    def gain(self, lease: Lease, now: int, install_seconds: float = 0.0) -> None:
+        """Another attempt is held, behind an installation of so many seconds."""
+        if not self.leases:
+            self.free_at = self._busy_since = now
+        self.leases[lease.token] = lease
+        self.free_at += round((install_seconds + lease.seconds) * 1000)
+        self.changed()
+
+    def lose(self, token: str, now: int) -> None:
+        """An attempt is over; the next one begins."""
+        if self.leases.pop(token, None) is None:
+            return
+        self.free_at = now + round(1000 * sum(lease.seconds for lease in self.leases.values()))
+        if not self.leases:
+            self.idle_since = now
+            self.busy_ms += now - self._busy_since
+        self.changed()
+
+    def install(self, what: tuple[str, str] | None, now: int, done: int) -> None:
+        """`what`, (org, app version), lies on the device from now on, after `done` installations."""
+        self.installs += done
+        if what != self.installed:
+            self.installed, self.home_since = what, now
+        self.changed()
+
+    def wants(self, most: int, now: int) -> bool:
+        """Whether it takes more: it holds at most so many attempts, and will be done with them in a moment."""
+        return not self.leases or (len(self.leases) <= most and self.free_at - now < AHEAD_SECONDS * 1000)
 
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
@@ -73,4 +113,9 @@ class Slot:
             installed=self.installed,
             held=len(self.leases),
             holds_for=(first.org_id, first.gid) if first else None,
+            free_at=self.free_at,
+            home_since=self.home_since,
+            idle_since=self.idle_since,
+            installs=self.installs,
+            busy_hours=self.busy_ms / 3_600_000,
         )

@@ -23,9 +23,8 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, JobSpec, Pairs, Requirements, TestResult
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
 
-ORDER_EPOCH_MS = 1_577_836_800_000  # 2020-01-01: keeps scores within 53 bits
-ORDERS_PER_MS = 1000
 FINGERPRINT = 16
 """Characters of a content hash that equal jobs share."""
 

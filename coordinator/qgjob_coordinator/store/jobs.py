@@ -7,6 +7,7 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
@@ -38,7 +39,7 @@ class JobStore:
 
     def _orders(self, now: int, count: int) -> range:
         """`count` orders, after all that this process gave before and not before `now` (ms)."""
-        first = max(self._last_order + 1, (now - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS)
+        first = max(self._last_order + 1, (now - ORDER_EPOCH_MS) * ORDERS_PER_MS)
         self._last_order = first + count - 1
         return range(first, first + count)
 
@@ -167,7 +168,7 @@ class JobStore:
 
         Oldest submissions come first, and those that were submitted after `finished_before` (ms) can't be due.
         """
-        highest = (finished_before - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS
+        highest = (finished_before - ORDER_EPOCH_MS) * ORDERS_PER_MS
         args: list[Arg] = [finished_before, codec.STATUS_LETTER[status], highest, skip, limit]
         looked, removed = await self._runner.run("retire", keys.org(org_id), args)
         return int(looked), int(removed)

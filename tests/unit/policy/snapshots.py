@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.rank import ORDERS_PER_MS, queue_score
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Queue, Snapshot
 
 ANDROID = Requirements(platform="android")
 
 
-NOW_SECONDS = 1000
+NOW = ORDER_EPOCH_MS + 1_000_000
 
 
 def score(second: int, priority: Priority = Priority.MEDIUM) -> int:
@@ -64,7 +64,7 @@ def snapshot(devices: Sequence[DeviceView], groups: Sequence[GroupView], **chang
         "devices": tuple(devices),
         "groups": tuple(groups),
         "candidates": candidates,
-        "now": NOW_SECONDS * 1000,
+        "now": NOW,
     }
     return Snapshot(**values | changes)
 

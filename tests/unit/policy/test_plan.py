@@ -8,7 +8,7 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.snapshot import Assignment, Head, Limits, Queue, Snapshot
-from tests.unit.policy.snapshots import ANDROID, NOW_SECONDS, device, group, queue, score, snapshot
+from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
 
 V1 = ("acme", "v1")
 
@@ -61,10 +61,10 @@ def test_a_device_gets_what_keeps_it_busy_for_a_moment_and_no_more() -> None:
     """Jobs of a tenth of a second come in batches; one of half a minute is enough, also behind others."""
     short = group("v1", queue("a", range(64)), typical_seconds=0.1)
     assert given_out(snapshot([device("d1")], [short])) == {"d1": [f"a{n}" for n in range(8)]}
-    some = device("d1", installed=V1, held=3, holds_for=("acme", "e-v1"), free_at=NOW_SECONDS * 1000 + 1850)
+    some = device("d1", installed=V1, held=3, holds_for=("acme", "e-v1"), free_at=NOW + 1850)
     served = group("v1", queue("a", range(64)), typical_seconds=0.1, serving={"d1": 3})
     assert given_out(snapshot([some], [served])) == {"d1": ["a0", "a1"]}
-    enough = replace(some, free_at=NOW_SECONDS * 1000 + 2000)
+    enough = replace(some, free_at=NOW + 2000)
     assert given_out(snapshot([enough], [served])) == {}
     long = group("v1", queue("a", range(64)), typical_seconds=30)
     assert given_out(snapshot([device("d1")], [long])) == {"d1": ["a0"]}
@@ -145,4 +145,4 @@ def test_near_the_tail_the_longest_goes_first_among_equally_urgent_ones() -> Non
 
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:
     s = snapshot([device("d1", agent_id="agent-7")], [group("v1", queue("a", [1]))])
-    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0),)
+    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0),)

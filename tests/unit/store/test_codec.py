@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
 from qgjob_coordinator.policy.rank import queue_score
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
 from qgjob_coordinator.store import codec
 from qgjob_coordinator.store.keys import org
 from tests.fakes.jobs import NOW, spec
@@ -186,7 +187,7 @@ def test_any_idempotency_key_becomes_a_key_part(key: str) -> None:
 
 def test_scores_stay_within_what_lua_and_redis_count_exactly() -> None:
     year_2090 = 3_786_912_000_000
-    order = (year_2090 - codec.ORDER_EPOCH_MS) * codec.ORDERS_PER_MS
+    order = (year_2090 - ORDER_EPOCH_MS) * ORDERS_PER_MS
     assert 0 < queue_score(Priority.HIGH, order, failed_last=True) < queue_score(Priority.LOW, order) < 2**53
     assert codec.created_at(order) == year_2090
 

@@ -1,0 +1,128 @@
+"""Explanations: what a forecast adds to them, and what a caller does not get to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from qgjob_coordinator.model.enums import PendingCode, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
+from qgjob_coordinator.policy.explain import StartEstimate
+from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.pending import SKETCH_SECONDS, Pending
+from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, spec
+
+OTHERS_JOB = "rival~01J00000000000000000000009"
+GROUP = group_id("v1", Target.EMULATOR)
+
+
+class Expecting:
+    """A forecast that expects the same of every job."""
+
+    def __init__(self, now: int) -> None:
+        self.start = StartEstimate(now + 60_000, now + 40_000, now + 120_000)
+        self.free = now + 30_000
+        self.end = now + 600_000
+
+    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
+        return [self.start for _ in jobs]
+
+    async def free_at(self) -> Mapping[str, int]:
+        return {"e1": self.free}
+
+    async def group_ends(self, org_id: str) -> Mapping[str, int]:
+        return {GROUP: self.end}
+
+
+@pytest.fixture
+def forecast() -> Expecting:
+    return Expecting(wall_ms())
+
+
+@pytest.fixture
+def pending(store: Store, forecast: Expecting) -> Pending:
+    return Pending(store, FleetReader(store), None, forecast)
+
+
+async def busy_fleet(store: Store) -> None:
+    """One emulator, busy with another org's job."""
+    device = DeviceInfo("e1", "u1", Target.EMULATOR, platform="android")
+    await scenes.open_session(store)
+    await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=True)
+    assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy("e1", OTHERS_JOB)], NOW)
+
+
+async def waiting(store: Store, job: JobSpec | None = None) -> Job:
+    job = job or spec()
+    await scenes.submit(store, job)
+    return await scenes.get(store, job)
+
+
+async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
+    store: Store, pending: Pending, forecast: Expecting
+) -> None:
+    await busy_fleet(store)
+    job = await waiting(store)
+    found = await pending.explanation(LOCAL_ADMIN, job)
+    assert found.estimate == forecast.start
+    assert job.pending_reason is not None
+    assert job.pending_reason.estimated_start_at == forecast.start.at
+    assert [c.free_at for c in found.devices] == [forecast.free]
+    assert "1 is busy (free in about 30 s)" in found.summary
+    message = wire.explanation_out(found)
+    assert message.earliest_start_at == wire.time_out(forecast.start.earliest_at)
+    assert message.latest_start_at == wire.time_out(forecast.start.latest_at)
+    assert message.job.pending_reason.estimated_start_at == wire.time_out(forecast.start.at)
+    await pending.explain([job])
+    assert job.pending_reason.estimated_start_at == forecast.start.at
+
+
+async def test_what_nothing_could_serve_is_expected_never(store: Store, pending: Pending) -> None:
+    await busy_fleet(store)
+    job = await waiting(store, spec(requirements=Requirements(platform="ios")))
+    found = await pending.explanation(LOCAL_ADMIN, job)
+    assert job.pending_reason is not None
+    assert (job.pending_reason.code, job.pending_reason.estimated_start_at) == (PendingCode.NO_RESOURCE, None)
+    assert found.estimate is None
+
+
+async def test_what_another_org_runs_is_not_told(store: Store, pending: Pending) -> None:
+    await busy_fleet(store)
+    job = await waiting(store)
+    member = Principal("dev", Role.MEMBER, "acme")
+    told = {who.name: (await pending.explanation(who, job)).devices[0].message for who in (LOCAL_ADMIN, member)}
+    assert told == {"local": f"is busy with {OTHERS_JOB}", "dev": "is busy with another job"}
+
+
+async def test_a_group_says_when_it_is_expected_to_end(store: Store, forecast: Expecting) -> None:
+    await waiting(store)
+    (group,) = await Overview(store, FleetReader(store), Telemetry(), [], forecast).groups(LOCAL_ADMIN, "acme")
+    assert group.estimated_end_at == forecast.end
+    (unknown,) = await Overview(store, FleetReader(store), Telemetry(), []).groups(LOCAL_ADMIN, "acme")
+    assert unknown.estimated_end_at is None
+
+
+async def test_a_submission_is_not_told_no_resource_by_an_old_reading(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fleet was read before its first device came; by now that reading is older than readers accept."""
+    reader = FleetReader(store)
+    pending = Pending(store, reader, None)
+    assert not (await pending.reasons([spec()])).could_serve(Target.EMULATOR, ANY_DEVICE)
+    await busy_fleet(store)
+    older = reader._read_at - (CACHE_SECONDS + SKETCH_SECONDS) / 2
+    monkeypatch.setattr(reader, "_read_at", older)
+    reasons = await pending.reasons([spec()])
+    assert reasons.could_serve(Target.EMULATOR, ANY_DEVICE)
+    assert reasons.of(await waiting(store), None).code is PendingCode.ALL_BUSY

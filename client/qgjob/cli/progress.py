@@ -15,7 +15,7 @@ from rich.text import Text
 from qgjob._enums import JobStatus
 from qgjob._models import Job
 from qgjob.cli.clean import clean
-from qgjob.cli.render import grid, state_words, test_words, transition_text
+from qgjob.cli.render import grid, progress_words, test_words, transition_text
 
 _MAX_ROWS = 20
 _REFRESH_PER_SECOND = 4
@@ -111,7 +111,7 @@ class LiveProgress:
 def _doing(job: Job) -> str:
     if job.status is JobStatus.RUNNING:
         return f"{clean(job.device_id or '-')}  {job.progress} %"
-    return state_words(job)
+    return progress_words(job)
 
 
 def counts_text(jobs: list[Job]) -> str:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from qgjob._enums import JobStatus, Outcome
+from qgjob._enums import JobStatus, Outcome, PendingCode
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob._shape import format_time
@@ -91,7 +91,8 @@ def requirement_words(job: Job) -> str:
 
 
 def _job_row(job: Job) -> list[object]:
-    note = "deduplicated" if job.deduplicated else job.error.message if job.error else ""
+    waits = job.pending_reason.code if job.pending_reason else None
+    notes = ["deduplicated" if job.deduplicated else None, waits, job.error.message if job.error else None]
     return [
         job.job_id,
         job.test_path,
@@ -102,7 +103,7 @@ def _job_row(job: Job) -> list[object]:
         job.device_id,
         len(job.attempts),
         job.created_at,
-        note,
+        ", ".join(filter(None, notes)),
     ]
 
 
@@ -173,7 +174,7 @@ def _pending(job: Job) -> str | None:
 
 def transition_text(job: Job, now: datetime) -> Text:
     """One line that says what became of a job."""
-    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(test_words(job)), clean(state_words(job))]
+    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
     return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
 
 
@@ -186,6 +187,14 @@ def state_words(job: Job) -> str:
         return f"queued again (attempt {last.attempt}: {last.outcome or 'released'})" if last else "queued"
     reason = f": {job.error.message}" if job.error else ""
     return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
+
+
+def progress_words(job: Job) -> str:
+    """As `state_words`; and whoever waits for a job that nothing could ever serve is told at once, not at a timeout."""
+    reason = job.pending_reason
+    if reason is None or reason.code is not PendingCode.NO_RESOURCE:
+        return state_words(job)
+    return f"{state_words(job)}, {reason.code}: {reason.message}"
 
 
 def device_table(devices: Sequence[Device]) -> RenderableType:

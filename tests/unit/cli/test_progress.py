@@ -8,7 +8,19 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from qgjob import Attempt, ErrorClass, Job, JobError, JobStatus, Outcome, Priority, Target
+from qgjob import (
+    Attempt,
+    ErrorClass,
+    Job,
+    JobError,
+    JobStatus,
+    Outcome,
+    PendingCode,
+    PendingReason,
+    Priority,
+    Requirements,
+    Target,
+)
 from qgjob.cli.progress import LiveProgress, PlainProgress
 from qgjob.cli.render import state_words
 from tests.unit.cli.conftest import Capture
@@ -49,6 +61,31 @@ def test_plain_lines_tell_transitions_and_not_progress_within_one(stderr: Captur
     for state in (job(1), job(1), running, replace(running, progress=50), job(1, JobStatus.QUEUED, round=2)):
         progress.update(state)
     assert [line.split("t1.js ")[1] for line in stderr().splitlines()] == ["queued", "running on d1", "queued"]
+
+
+def test_whoever_waits_for_what_nothing_can_serve_is_told_at_once(stderr: Capture) -> None:
+    progress, live = PlainProgress(), LiveProgress(total=2)
+    never = job(1, pending_reason=PendingReason(PendingCode.NO_RESOURCE, "no such device"))
+    for each in (never, job(2, pending_reason=PendingReason(PendingCode.ALL_BUSY, "all are busy"))):
+        progress.update(each)
+        live.update(each)
+    assert [line.split(".js ")[1] for line in stderr().splitlines()] == [
+        "queued, no_resource: no such device",
+        "queued",
+    ]
+    assert "no_resource: no such device" in drawn(live)
+
+
+def test_the_same_test_on_several_devices_is_told_apart(stderr: Capture) -> None:
+    progress, live = PlainProgress(), LiveProgress(total=2)
+    for number, version in enumerate(("13", "14")):
+        each = replace(job(number, test_path="a.js"), requirements=Requirements(os_version=version))
+        progress.update(each)
+        live.update(each)
+    assert [line.split(" ", 2)[2] for line in stderr().splitlines()] == [
+        "a.js [os_version=13] queued", "a.js [os_version=14] queued",
+    ]  # fmt: skip
+    assert "a.js [os_version=14]" in drawn(live)
 
 
 def test_the_words_for_a_state() -> None:

@@ -22,9 +22,8 @@ from bench.scheduling.workloads import TABLE, WORKLOADS, generate
 OUT = Path(__file__).parents[1] / "out"
 JSON_FILE, PLOT_FILE = OUT / "scheduling.json", OUT / "scheduling.svg"
 SEEDS = 5
-SWEEP = (1.0, 2.0, 4.0, 6.0, 9.0, 15.0)
-SWEEP_SEEDS = 2
-"""Fan-outs for the frontier of the coordinator's policy, and over how many seeds."""
+SWEEP = (2.0, 4.0, 7.0, 15.0)
+"""Fan-outs for the frontier of the coordinator's policy."""
 WORKLOAD_HELP = f"of {', '.join(WORKLOADS)}; default: {', '.join(w.name for w in TABLE)}"
 POLICY_HELP = f"of {', '.join(POLICIES)}, or {QGJOB}{FAN_OUT_MARK}N for another fan-out"
 _BAD_INPUT = 2
@@ -103,7 +102,7 @@ def _compare(options: argparse.Namespace) -> int:
     policies = list(dict.fromkeys(options.policy or POLICIES))
     seeds = options.seeds or SEEDS
     cases = [Case(w, s, p) for w in workloads for p in policies for s in range(seeds)]
-    measured = measure_all(cases + (_sweep(workloads, min(seeds, SWEEP_SEEDS)) if everything else []))
+    measured = measure_all(cases + (_sweep(workloads, seeds) if everything else []))
     means = rows(measured)
     document = _document(seeds, means, measured)
     file = options.json or (JSON_FILE if everything else None)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.scheduling.baselines import FAN_OUT_MARK, POLICIES, QGJOB
+from bench.scheduling.baselines import FAN_OUT_MARK, POLICIES, QGJOB, policy
 from bench.scheduling.compare import Row
 from bench.scheduling.goals import goals
 from bench.scheduling.svg import INK, Drawing, colour
@@ -81,10 +81,10 @@ class _Panel:
         self._axes()
         self._goals()
         swept = [name for name in self._points if FAN_OUT_MARK in name]
-        swept.sort(key=lambda name: float(name.partition(FAN_OUT_MARK)[2]))
         mine = colour(list(POLICIES).index(QGJOB))
         if swept:
-            self._drawing.path([self._at(name) for name in swept], mine)
+            line = sorted({QGJOB, *swept} & set(self._points), key=lambda name: policy(name).limits.fan_out)
+            self._drawing.path([self._at(name) for name in line], mine)
         for name in swept:
             self._drawing.circle(*self._at(name), _SMALLEST_RADIUS, mine, self._tip(name))
         for index, name in enumerate(POLICIES):

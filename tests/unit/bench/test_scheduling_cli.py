@@ -108,7 +108,7 @@ def test_everything_is_written_and_drawn(
     monkeypatch.setattr(cli, "PLOT_FILE", tmp_path / "scheduling.svg")
     assert cli.main(["--seeds", "1"]) == 0
     row = json.loads((tmp_path / "scheduling.json").read_text())["means"]["one_group"]
-    assert {"qgjob", "qgjob@1", "fifo", "priority_fifo", "strict", "sticky"} < set(row)
+    assert {"qgjob", "qgjob@2", "fifo", "priority_fifo", "strict", "sticky"} < set(row)
     plot = ET.fromstring((tmp_path / "scheduling.svg").read_text())  # noqa: S314 - written a line above
     assert any((tip.text or "").startswith("strict: installs 1.00") for tip in plot.iter(f"{SVG}title"))
     assert "qgjob@" not in capsys.readouterr().out

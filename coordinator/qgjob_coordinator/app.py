@@ -31,6 +31,7 @@ from qgjob_coordinator.rpc.server import RpcServer
 from qgjob_coordinator.service.fleet import FleetReader, FleetService
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.looking_ahead import LookAhead
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
@@ -73,20 +74,22 @@ class Coordinator:
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.sessions = Sessions(self.store, self.hub, self.telemetry, _times(s), name, log_transitions=log_transitions)
         self.fleet = FleetReader(self.store)
+        limits = Limits(group_max_devices=s.group_max_devices)
         self.scheduler = Scheduler(
             self.store,
             self.sessions,
             self.hub,
             self.fleet,
             self.telemetry,
-            Limits(group_max_devices=s.group_max_devices),
+            limits,
             s.max_running_per_org,
             log_transitions=log_transitions,
         )
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry)
         self.sessions.on_retry_due = self.timers.due
-        self.pending = Pending(self.store, self.fleet, s.max_running_per_org)
-        self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms)
+        forecast = LookAhead(self.store, self.sessions, limits, {})
+        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
+        self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms, forecast)
         self.sessions.settled = self.scheduler.settled
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)
         self.submitter = Submitter(
@@ -109,7 +112,6 @@ class Coordinator:
             self.submitter,
             self.jobs,
             self.overview,
-            self.pending,
             Watching(self.store, self.hub, self.pending),
             Tailing(self.store, self.hub),
         )

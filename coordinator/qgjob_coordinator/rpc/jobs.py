@@ -13,7 +13,6 @@ from qgjob_coordinator.rpc import wire
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
@@ -41,7 +40,6 @@ class JobServices:
     submitter: Submitter
     jobs: JobService
     overview: Overview
-    pending: Pending
     watching: Watching
     tailing: Tailing
 

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bench.scheduling.estimates import Estimates
-from bench.scheduling.trace import Trace, TraceDevice
+from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
+from qgjob_coordinator.policy.forecast import Forecast
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Plan, Queue, Snapshot
 
@@ -122,12 +123,15 @@ class Simulation:
         while next_arrival < len(arrivals) or self._events:
             upcoming = self._trace.jobs[arrivals[next_arrival]].at if next_arrival < len(arrivals) else float("inf")
             self._now = min(upcoming, self._events[0][0] if self._events else float("inf"))
+            came = next_arrival
             while next_arrival < len(arrivals) and self._trace.jobs[arrivals[next_arrival]].at <= self._now:
                 self._submit(arrivals[next_arrival])
                 next_arrival += 1
             while self._events and self._events[0][0] <= self._now:
                 self._finish(self._devices[heapq.heappop(self._events)[2]])
             self._assign()
+            if came < next_arrival:
+                self._tell(arrivals[came:next_arrival])
         left = [i for i, s in enumerate(self._status) if s is not Status.COMPLETED]
         if left:
             raise RuntimeError(f"{len(left)} jobs never ran; the first is job {left[0]}")
@@ -137,7 +141,7 @@ class Simulation:
 
     def _submit(self, index: int) -> None:
         job = self._trace.jobs[index]
-        gid = f"{job.target.value}-{job.app_version_id}"
+        gid = self._gid(job)
         group = self._groups.get((job.org_id, gid))
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
@@ -146,6 +150,29 @@ class Simulation:
         bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
         group.unfinished += 1
         del expected
+
+    def _tell(self, indexes: list[int]) -> None:
+        """When jobs that have just come are expected to start."""
+        waiting = [i for i in indexes if self._status[i] is Status.QUEUED]
+        for index in set(indexes) - set(waiting):
+            self.outcome.estimated_starts[index] = self.outcome.runs[index].began
+        if not waiting:
+            return
+        ahead = Forecast(self._snapshot([d for d in self._devices.values() if not d.held]))
+        places: dict[int, tuple[GroupKey, float, int]] = {}
+        for key in {(self._trace.jobs[i].org_id, self._gid(self._trace.jobs[i])) for i in waiting}:
+            seconds = 0.0
+            for place, (_, name) in enumerate(self._groups[key].queue, 1):
+                places[int(name)] = key, seconds, place
+                seconds += self._seconds(int(name))
+        for index in waiting:
+            expected = ahead.start(*places[index])
+            if expected is not None:
+                self.outcome.estimated_starts[index] = self._now + expected.seconds
+
+    @staticmethod
+    def _gid(job: TraceJob) -> str:
+        return f"{job.target.value}-{job.app_version_id}"
 
     def _finish(self, device: _Device) -> None:
         index = device.held.pop(0)

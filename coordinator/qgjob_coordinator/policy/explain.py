@@ -135,14 +135,18 @@ def pending_reason(
 ) -> PendingReason:
     """Why a queued job waits; with several causes, that of the device that will be free soonest."""
     code, message = _cause(job, considered, now, over_quota=over_quota)
-    waits = code is PendingCode.RETRY_WAIT
-    return PendingReason(
-        code,
-        message,
-        position=None if waits else position,
-        estimated_start_at=estimate.at if estimate is not None and code in _PREDICTABLE else None,
-        retry_at=job.not_before if waits else None,
-    )
+    retry_at = job.not_before if code is PendingCode.RETRY_WAIT else None
+    return placed(PendingReason(code, message, retry_at=retry_at), position, estimate)
+
+
+def placed(reason: PendingReason, position: int | None, estimate: StartEstimate | None) -> PendingReason:
+    """A reason that many jobs share, with one job's position and expected start, where it has them."""
+    if reason.code is PendingCode.RETRY_WAIT:
+        position = None
+    at = estimate.at if estimate is not None and reason.code in _PREDICTABLE else None
+    if position is None and at is None:
+        return reason
+    return PendingReason(reason.code, reason.message, position, at, reason.retry_at)
 
 
 def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: bool) -> tuple[PendingCode, str]:

@@ -12,8 +12,10 @@ from qgjob_coordinator.policy.explain import NO_TIMES, StartEstimate
 class Forecast(Protocol):
     """Answers for readers. All times in ms; what is missing is not known. Raises StoreUnavailableError."""
 
-    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
-        """When queued jobs of an org are expected to start, in their order."""
+    async def starts(
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+    ) -> Sequence[StartEstimate | None]:
+        """When queued jobs of an org are expected to start, in their order; `places` are theirs in their groups."""
 
     async def free_at(self) -> Mapping[str, int]:
         """When busy devices are expected to have done what they hold, by device id."""
@@ -25,9 +27,11 @@ class Forecast(Protocol):
 class NoForecast:
     """Knows nothing."""
 
-    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
+    async def starts(
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+    ) -> Sequence[StartEstimate | None]:
         """None for each."""
-        del org_id
+        del org_id, places
         return [None] * len(jobs)
 
     async def free_at(self) -> Mapping[str, int]:

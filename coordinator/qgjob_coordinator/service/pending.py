@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import Considered, StartEstimate, consider, pending_reason, view
+from qgjob_coordinator.policy.explain import Considered, StartEstimate, consider, pending_reason, placed, view
 from qgjob_coordinator.policy.feasible import meets
 from qgjob_coordinator.policy.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
@@ -34,13 +34,11 @@ class Reasons:
 
     def of(self, job: Job, position: int | None, estimate: StartEstimate | None = None) -> PendingReason:
         """Why the job waits."""
-        if job.not_before is not None or estimate is not None:
-            return self._made(job, position, estimate)
         key = (job.target, job.requirements)
-        found = self._known.get(key)
+        found = self._known.get(key) if job.not_before is None else self._made(job)
         if found is None:
-            found = self._known[key] = self._made(job, None, None)
-        return found if position is None else replace(found, position=position)
+            found = self._known[key] = self._made(job)
+        return placed(found, position, estimate)
 
     def could_serve(self, target: Target, requirements: Requirements) -> bool:
         """Whether a device is known that could serve such jobs."""
@@ -49,15 +47,9 @@ class Reasons:
             self._servable[key] = any(d.target is target and meets(requirements, view(d)) for d in self.devices)
         return self._servable[key]
 
-    def _made(self, job: Job, position: int | None, estimate: StartEstimate | None) -> PendingReason:
-        return pending_reason(
-            job,
-            consider(job, self.devices),
-            now=self._now,
-            position=position,
-            over_quota=self._over_quota,
-            estimate=estimate,
-        )
+    def _made(self, job: Job) -> PendingReason:
+        considered = consider(job, self.devices)
+        return pending_reason(job, considered, now=self._now, position=None, over_quota=self._over_quota)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +85,7 @@ class Pending:
         now = wall_ms()
         for org_id, waiting in by_org.items():
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
-            starts = await self._forecast.starts(org_id, waiting)
+            starts = await self._forecast.starts(org_id, waiting, places)
             reasons = Reasons(devices, now, over_quota=await self._over_quota(org_id))
             for job, place, start in zip(waiting, places, starts, strict=True):
                 job.pending_reason = reasons.of(job, place, start)
@@ -124,7 +116,7 @@ class Pending:
             return Explanation(job, considered)
         now = wall_ms()
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
-        (start,) = await self._forecast.starts(job.org_id, [job])
+        (start,) = await self._forecast.starts(job.org_id, [job], [place])
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=await self._over_quota(job.org_id), estimate=start
         )

@@ -122,7 +122,7 @@ class Session:
     ) -> None:
         """Leases were granted: takes them into the books and tells the agent.
 
-        `expected` is what the jobs (by ULID) are expected to take, `install` what has to be installed before, in seconds.
+        `expected` is what the jobs (by ULID) are expected to take, `install` the installation before them, in seconds.
         """
         for g in grants:
             lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt)

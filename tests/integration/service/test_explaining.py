@@ -35,7 +35,9 @@ class Expecting:
         self.free = now + 30_000
         self.end = now + 600_000
 
-    async def starts(self, org_id: str, jobs: Sequence[Job]) -> Sequence[StartEstimate | None]:
+    async def starts(
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+    ) -> Sequence[StartEstimate | None]:
         return [self.start for _ in jobs]
 
     async def free_at(self) -> Mapping[str, int]:

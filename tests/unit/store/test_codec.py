@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
-from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.store import codec
 from qgjob_coordinator.store.keys import org
 from tests.fakes.jobs import NOW, spec

@@ -1,0 +1,191 @@
+"""When waiting jobs will start and groups will end, as far as anybody can tell now.
+
+The plan is played forward with groups as fluids: each device that serves a group drains it at a second of work a
+second; one whose group runs dry goes where the plan would send it, installs, and drains that group. Rules that move a
+device off a group that still has work are left out, and so is what will be submitted later. It costs a step for each
+device and each group that runs dry, whatever the number of jobs.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, count
+
+from qgjob_coordinator.policy.rank import urgency
+from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
+from qgjob_coordinator.policy.work import Books, GroupKey, Work
+
+RUNNING_SHARE = 0.9
+"""Of what jobs take, the part that those which run now have still before them, on average: the mean residual life
+(1 + cv^2) / 2 of a renewal process, for durations whose deviation is nine tenths of their mean."""
+SPREAD = 0.9
+"""Deviation of a job's duration, as a share of what it is expected to take, where that is known from its group only."""
+SURE = 0.1
+"""A start is told no closer than to this share of the time until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A time from now, and the band that most such times lie in; seconds."""
+
+    seconds: float
+    least: float
+    most: float
+
+
+@dataclass(slots=True)
+class _Flow:
+    """A group as it drains. `times` and `served` (s) go together: how much of its work is done by when."""
+
+    work: Work
+    left: float
+    serving: int = 0
+    draining: int = 0
+    times: list[float] = field(default_factory=lambda: [0.0])
+    served: list[float] = field(default_factory=lambda: [0.0])
+    rates: list[int] = field(default_factory=lambda: [0])
+    version: int = 0
+
+    def advance(self, now: float) -> None:
+        """Drains up to `now`."""
+        passed = now - self.times[-1]
+        if passed <= 0:
+            return
+        done = min(self.left, passed * self.draining)
+        self.left -= done
+        self.times.append(now)
+        self.served.append(self.served[-1] + done)
+        self.rates.append(self.draining)
+
+    def begins(self) -> float:
+        """When its first device begins."""
+        return next((t for t, rate in zip(self.times, self.rates[1:], strict=False) if rate), self.times[-1])
+
+    def when(self, amount: float) -> tuple[float, int] | None:
+        """When so much work is done, and by how many devices then; None if never."""
+        i = bisect_left(self.served, amount)
+        if i == len(self.served):
+            return None
+        if i == 0:
+            return self.times[0], max(1, self.draining)
+        share = (amount - self.served[i - 1]) / (self.served[i] - self.served[i - 1])
+        return self.times[i - 1] + share * (self.times[i] - self.times[i - 1]), max(1, self.rates[i])
+
+
+class Forecast:
+    """One look ahead from a snapshot."""
+
+    def __init__(self, snapshot: Snapshot, joins: Callable[[_Flow, float], bool] | None = None) -> None:
+        self._now = snapshot.now
+        self._books = Books(snapshot)
+        self._fan_out = snapshot.limits.fan_out
+        self._joins = joins or self._worth
+        self._flows = {key: _Flow(work, work.seconds) for key, work in self._books.works.items()}
+        self._firsts = {key: work.first(range(len(work.group.queues))) for key, work in self._books.works.items()}
+        self._events: list[tuple[float, int, GroupKey | None, DeviceView | None, int]] = []
+        self._number = count()
+        self._at: dict[GroupKey, list[DeviceView]] = {key: [] for key in self._flows}
+        for device in sorted(chain(snapshot.busy, snapshot.devices), key=lambda d: d.device_id):
+            home = self._books.home(device)
+            if home is not None:
+                self._flows[home.key].serving += 1
+            self._push(self._books.free_in(device), home.key if home else None, device)
+        self._run()
+
+    def start(self, key: GroupKey, ahead: float, position: int) -> Expected | None:
+        """When the `position`-th job of a group starts, with so much work (s) before it; None: not known."""
+        flow = self._flows.get(key)
+        if flow is None:
+            return None
+        typical = flow.work.seconds / max(1, flow.work.left)
+        found = flow.when(0.0 if position <= 1 else max(0.0, ahead))
+        if found is None:
+            return None
+        at, rate = found
+        # A job starts when those before it have been given out, which is before they are done.
+        at = max(flow.begins(), at - RUNNING_SHARE * typical / 2)
+        spread = SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2
+        return Expected(at, max(0.0, at - spread), at + spread)
+
+    def end(self, key: GroupKey) -> Expected | None:
+        """When the group's waiting work is done."""
+        flow = self._flows.get(key)
+        if flow is None or flow.left > 1e-6:
+            return None
+        at = flow.times[-1]
+        spread = SPREAD * flow.work.group.typical_seconds * math.sqrt(flow.work.left) + SURE * at
+        return Expected(at, max(0.0, at - spread), at + spread)
+
+    def work(self, key: GroupKey) -> Work | None:
+        """A group with waiting jobs."""
+        return self._books.works.get(key)
+
+    def groups(self) -> Sequence[GroupKey]:
+        """Groups with waiting jobs."""
+        return list(self._flows)
+
+    # ---- playing it forward ----
+
+    def _push(self, at: float, key: GroupKey | None, device: DeviceView | None, version: int = -1) -> None:
+        heapq.heappush(self._events, (at, next(self._number), key, device, version))
+
+    def _run(self) -> None:
+        while self._events:
+            now, _, key, device, version = heapq.heappop(self._events)
+            if device is None:
+                flow = self._flows[key]  # type: ignore[index]
+                if flow.version == version:
+                    self._dry(flow, now)
+            elif key is not None and self._flows[key].left > 0:
+                self._drain(self._flows[key], device, now)
+            else:
+                if key is not None:
+                    self._flows[key].serving -= 1
+                self._choose(device, now)
+
+    def _drain(self, flow: _Flow, device: DeviceView, now: float) -> None:
+        flow.advance(now)
+        flow.draining += 1
+        self._at[flow.work.key].append(device)
+        self._predict(flow, now)
+
+    def _predict(self, flow: _Flow, now: float) -> None:
+        flow.version += 1
+        if flow.draining:
+            self._push(now + flow.left / flow.draining, flow.work.key, None, flow.version)
+
+    def _dry(self, flow: _Flow, now: float) -> None:
+        flow.advance(now)
+        flow.left = 0.0
+        devices, self._at[flow.work.key] = self._at[flow.work.key], []
+        flow.draining = 0
+        flow.serving -= len(devices)
+        for device in devices:
+            self._choose(device, now)
+
+    def _choose(self, device: DeviceView, now: float) -> None:
+        best: tuple[tuple[float, ...], _Flow] | None = None
+        for key, flow in self._flows.items():
+            work = flow.work
+            if flow.left <= 0 or work.group.target is not device.target or not self._books.lines(work, device):
+                continue
+            flow.advance(now)
+            if not self._joins(flow, now):
+                continue
+            head = self._firsts[key]
+            age = head.score // 30_000_000 if head else 0
+            rank = (-urgency(head, self._now) if head else 0, age, -flow.left / (flow.serving + 1))
+            if best is None or rank < best[0]:
+                best = (rank, flow)
+        if best is not None:
+            flow = best[1]
+            flow.serving += 1
+            self._push(now + flow.work.install, flow.work.key, device)
+
+    def _worth(self, flow: _Flow, now: float) -> bool:
+        del now
+        return flow.serving <= 0 or flow.left / flow.serving >= self._fan_out * flow.work.install

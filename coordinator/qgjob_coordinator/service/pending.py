@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import Device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, unsupported_method
 
@@ -55,6 +55,8 @@ def test_answers_are_as_described(
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def answered(case: schemathesis.Case) -> None:
+        # Neither an object nor a list without items can be told from an empty parameter, which is as good as none.
+        assume(not any(value in ({}, []) for value in (case.query or {}).values()))
         # The page gives the types; rules beyond them (a path without `..`) make valid-looking requests invalid. Other
         # methods are tried once by a test of their own.
         case.call_and_validate(excluded_checks=[positive_data_acceptance, unsupported_method], timeout=10.0)

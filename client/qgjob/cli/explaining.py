@@ -57,7 +57,7 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
         return [*rows, ("pending", f"{waits}, and waits for nothing")]
     rows.append(("pending", f"{reason.code}: {reason.message}"))
     if reason.position is not None:
-        rows.append(("place", f"{reason.position} in its group (org, app version and target)"))
+        rows.append(("place", f"{reason.position} in its group; work of other groups may be served before"))
     if reason.retry_at is not None:
         rows.append(("not before", when(reason.retry_at, now)))
     if reason.estimated_start_at is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from qgjob import AsyncClient, JobSpec, PendingCode, PendingReason, Requirements
+from qgjob import AsyncClient, Explanation, JobSpec, PendingCode, PendingReason, Requirements
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
@@ -55,8 +55,35 @@ async def test_p8_all_busy_with_its_place(stack: Stack, org: str, first: AsyncCl
     reason = await waits(first, two.job_id, PendingCode.ALL_BUSY)
     assert reason.position == 2
     assert (await waits(first, one.job_id, PendingCode.ALL_BUSY)).position == 1
+    await expected(first, one.job_id, two.job_id)
     (tmp_path / "go").touch()
     await first.wait([held.job_id, one.job_id, two.job_id], timeout_seconds=20)
+
+
+async def expected(client: AsyncClient, sooner: str, later: str) -> None:
+    """Both are told when they are to start, with the band; their group when it ends; the device when it is free."""
+
+    async def look(job_id: str) -> Explanation | None:
+        found = await client.explain(job_id)
+        reason = found.job.pending_reason
+        return found if reason is not None and reason.estimated_start_at is not None else None
+
+    starts = []
+    for job_id in (sooner, later):
+        explained: Explanation = await until(lambda job_id=job_id: look(job_id), f"{job_id} has no expected start")
+        reason = explained.job.pending_reason
+        assert reason is not None
+        assert reason.estimated_start_at is not None
+        assert explained.earliest_start_at is not None
+        assert explained.latest_start_at is not None
+        assert explained.earliest_start_at <= reason.estimated_start_at <= explained.latest_start_at
+        starts.append(reason.estimated_start_at)
+        (device,) = [each for each in explained.devices if each.feasible]
+        assert device.free_at is not None
+    assert starts[0] < starts[1]
+    org = sooner.partition("~")[0]
+    ends = [group.estimated_end_at async for group in client.groups(org) if group.queued]
+    assert [end is not None and end > starts[1] for end in ends] == [True]
 
 
 async def test_p8_a_job_that_waits_for_its_time_says_when(stack: Stack, org: str, first: AsyncClient) -> None:

@@ -81,7 +81,7 @@ def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
         "status queued, submitted 3 min ago",
         "asks for target=emulator, platform=android",
         "pending all_busy: all are busy",
-        "place 2 in its group (org, app version and target)",
+        "place 2 in its group; work of other groups may be served before",
         "starts about 02:04:10 (in 1 min), most likely between 02:03:50 and 02:05:00",
         "expires 05:03:00 (in 3 h), unless it is started before",
         "devices 3 of 5 devices could serve it",

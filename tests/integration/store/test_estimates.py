@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from qgjob_coordinator.model.enums import Charge, Outcome, Target
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.model.jobs import JobSpec, TestResult
+from qgjob_coordinator.model.jobs import JobError, JobSpec, TestResult
 from qgjob_coordinator.policy.estimate import ENOUGH, Durations, observe
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Head
@@ -171,14 +171,12 @@ async def test_a_group_is_known_by_its_own_then_by_its_orgs_then_by_the_fleets_t
 
 async def shown(store: Store) -> None:
     """An emulator and a phone of agent-1."""
-    devices = [
-        DeviceInfo("d1", "u1", Target.EMULATOR, labels={"target": "device"}),
-        DeviceInfo("d2", "u2", Target.DEVICE),
-    ]
-    assert await store.fleet.inventory("agent-1", 1, devices, [], NOW, complete=True)
+    emulator = DeviceInfo("d1", "u1", Target.EMULATOR, labels={"target": "device"})
+    phone = DeviceInfo("d2", "u2", Target.DEVICE)
+    assert await store.fleet.inventory("agent-1", 1, [emulator, phone], [], NOW, complete=True)
 
 
-async def test_the_fleet_learns_what_installations_take_by_target_and_once(store: Store) -> None:
+async def test_the_fleet_learns_what_installations_take_by_target_and_once(store: Store, raw: Redis) -> None:
     await scenes.open_session(store)
     await shown(store)
     rows = [Occupancy("d1", None, ("acme", "v1"), 1, 30_000), Occupancy("d2", None, ("acme", "v1"), 1, 90_000)]
@@ -189,6 +187,7 @@ async def test_the_fleet_learns_what_installations_take_by_target_and_once(store
         assert await store.fleet.occupy("agent-1", 1, [row], NOW + 2 + i)
     await store.estimates.read()
     assert store.estimates.install_seconds == {Target.EMULATOR: 30.0, Target.DEVICE: 90.0}
+    assert raw.hgetall(f"{keys.FLEET}ty") == {"e": "30000 15000 1", "d": "90000 45000 1"}
 
 
 async def test_the_scripts_compute_what_the_policy_computes(store: Store) -> None:
@@ -196,8 +195,9 @@ async def test_the_scripts_compute_what_the_policy_computes(store: Store) -> Non
     await shown(store)
     rng = random.Random(5)  # noqa: S311 - a reproducible sample
     known = Durations()
-    for i in range(250):
-        ms = int(10 ** rng.uniform(0, 7.9))
+    for i in range(300):
+        usual = 1000 * 20 ** (i // 60 % 3)  # it changes now and then
+        ms = rng.choice((usual, usual, int(usual * rng.uniform(0.9, 1.2)), int(10 ** rng.uniform(0, 7.9))))
         row = Occupancy("d1", None, ("acme", "v1"), 1, ms, ms)
         assert await store.fleet.occupy("agent-1", 1, [row], NOW + 1 + i)
         known.observe_install(Target.EMULATOR, ms / 1000)
@@ -207,9 +207,10 @@ async def test_the_scripts_compute_what_the_policy_computes(store: Store) -> Non
         assert store.estimates.typical == known.wholes("acme", "g")[0]
 
 
-async def test_so_many_tests_are_known_and_no_more(store: Store, raw: Redis) -> None:
-    raw.hset(EST, mapping={f"e{n}": "1000 500 1" for n in range(KEPT)})
-    await ran(store, spec(1), 5000)
+@pytest.mark.parametrize("before", [KEPT - 2, KEPT - 1, KEPT, KEPT + 50])
+async def test_so_many_tests_are_known_and_no_more(store: Store, raw: Redis, before: int) -> None:
+    raw.hset(EST, mapping={f"e{n}": "1000 500 1" for n in range(before)})
+    await ran(store, spec(1), 5000)  # the test and the org
     assert raw.hlen(EST) == KEPT
     assert audit(raw) == []
 
@@ -224,3 +225,30 @@ async def test_a_large_batch_is_learned_from_as_a_whole(store: Store, raw: Redis
     assert {e.word for e in await store.leases.finish("acme", done, NOW)} == {"APPLIED"}
     known = {path: text.split()[0] for path, text in raw.hgetall(EST).items() if path != "*"}
     assert known == {f"e{j.test_path}": str(1000 + n) for n, j in enumerate(jobs)}
+
+
+@pytest.mark.parametrize("how", ["cancelled", "expired", "raised"])
+async def test_a_job_is_found_on_its_queue_by_what_is_expected_of_it(store: Store, raw: Redis, how: str) -> None:
+    await ran(store, spec(1, max_retries=0), 5000, Outcome.TEST_FAILED)
+    await scenes.submit(store, again(spec(1), 2, queue_timeout_ms=1000), spec(3, priority=Priority.HIGH))
+    if how == "cancelled":
+        await store.jobs.cancel("acme", [(ulid(2), 1)], NOW, reason="x")
+    elif how == "expired":
+        await store.jobs.expire("acme", [(ulid(2), JobError(ErrorClass.QUEUE_TIMEOUT, "late"))], NOW + 5000)
+    else:
+        await scenes.submit(store, again(spec(1), 4, priority=Priority.HIGH))
+    waiting = [ulid(2), ulid(3)] if how == "raised" else [ulid(3)]
+    assert [h.ulid for h in await heads(store)] == waiting
+    assert audit(raw) == []
+
+
+async def test_a_failure_without_a_duration_is_known_and_forgiven(store: Store, raw: Redis) -> None:
+    await ran(store, spec(1, max_retries=0), 5000, Outcome.TIMED_OUT)
+    await scenes.submit(store, again(spec(1), 2))
+    (head,) = await heads(store)
+    assert head.seconds is None
+    await scenes.claim(store, spec(1), (ulid(2), "t2"))
+    await store.leases.finish("acme", [ending(ulid(2), "t2", duration_ms=0)], NOW)
+    await scenes.submit(store, spec(3), again(spec(1), 4))
+    assert [h.ulid for h in await heads(store)] == [ulid(3), ulid(4)]
+    assert audit(raw) == []

@@ -12,27 +12,33 @@ REACH_INSTALLS = 3
 it costs one now and, as a rule, another one when the device goes back."""
 
 
-OWED_FAN_OUT = 2.5
+OWED_FAN_OUT = 5.0
+BUSY_FACTOR = 1.2
+"""Times `fan_out`, less the share of devices that idle: where many idle an installation keeps nobody waiting, where none
+does it takes its time from other jobs."""
+LEAST_FACTOR = 0.3
 
 
-def out_of_reach(work: Work) -> bool:
-    """Whether no device that serves the group takes its next job soon."""
-    return work.reached_in() > REACH_INSTALLS * work.install
+def out_of_reach(books: Books, work: Work, head: Head) -> bool:
+    """Whether none of the devices that serve the group takes this job of it soon."""
+    soonest = min(books.servers(work, head).values(), default=float("inf"))
+    return soonest > REACH_INSTALLS * work.install
 
 
 def worth_joining(books: Books, work: Work, first: Head) -> bool:
     """Whether a device that would have to install should join the group, whose next job is `first`.
 
-    A group that nobody serves is worth it. One that is served is when each of its devices has `fan_out` installations'
-    worth of work before it, what it holds included: then the installation is a small part of what the new device takes
-    over; `OWED_FAN_OUT` while the org has less than its share, which comes before few installations. Or when an urgent
-    job is out of the reach of those that serve it.
+    A group that nobody serves is worth it, or nobody who may serve that job. One that is served is when each of its
+    devices has about `fan_out` installations' worth of work before it, what it holds included: then the installation is
+    a small part of what the new device takes over; `OWED_FAN_OUT` while the org has less than its share, which comes
+    before few installations. Or when an urgent job is out of the reach of those that serve it.
     """
-    if not work.serving:
+    if not books.servers(work, first):
         return True
     installs = work.per_device() / work.install
-    if installs >= books.snapshot.limits.fan_out:
+    factor = max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(work.group.target))
+    if installs >= factor * books.snapshot.limits.fan_out:
         return True
     if installs >= OWED_FAN_OUT and below(books, work.key[0]):
         return True
-    return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(work)
+    return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

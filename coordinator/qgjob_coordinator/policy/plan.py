@@ -72,10 +72,11 @@ class _Planner:
     def _joinable(self, work: Work, device: DeviceView) -> bool:
         return self._books.has_room(work) and self._books.may_join(work, device)
 
-    def _rank(self, work: Work, head: Head) -> tuple[int, float, int, float, tuple[str, str]]:
+    def _rank(self, work: Work, head: Head) -> tuple[int, float, int, float, int, tuple[str, str]]:
         """Which group a device should join first: urgency, then the smaller share, the older job, the most work."""
         age = head.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS)
-        return (-urgency(head, self._now), share(self._books, work.key[0], 1), age, -work.per_device(1), work.key)
+        most = -work.per_device(1)
+        return (-urgency(head, self._now), share(self._books, work.key[0], 1), age, most, head.score, work.key)
 
     def _serve_cold(self, devices: list[DeviceView]) -> None:
         """Devices without work of their own, one after the other, to the best group for each."""
@@ -112,6 +113,7 @@ class _Planner:
             return False
         books.left -= len(heads)
         if device.held == 0:
+            books.idle[device.target] -= 1
             books.devices_of_org[work.key[0]] += 1
             if not warm:
                 work.joined(device.device_id)

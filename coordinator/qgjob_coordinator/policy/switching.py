@@ -5,9 +5,9 @@
   done with it within `STAY_INSTALLS`: it is free for the urgent job then, and leaves nothing to install for again.
 - *Age*: a job waits elsewhere that is older than the next one here by more than `OLDER_SECONDS`, head starts of classes
   included, and nobody serves its group. So no job waits for ever behind a group that never runs dry.
-- *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
-  no larger share than this one has then. Or it has none, and both its job and this device's stay have lasted for
-  `TURN_INSTALLS`: where there are more orgs than devices, they take turns.
+- *Shares*: the device has stayed for `TURN_INSTALLS`, and another org with work as urgent, and worth an installation,
+  has so few devices that one more leaves it with no larger share than this one has then. Or it has none, and its job
+  has waited for as long: where there are more orgs than devices, they take turns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from qgjob_coordinator.policy.work import Books, Work
 
 PATIENCE_INSTALLS = 5
 STAY_INSTALLS = 16
-TURN_INSTALLS = 10
+TURN_INSTALLS = 15
 OLDER_SECONDS = 3 * CLASS_SECONDS
 
 
 def leaves_for(books: Books, device: DeviceView, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:
     """Whether the device leaves its group for another one, given the next job of both."""
-    if out_of_reach(there) and _by_class(books, here, next_here, there, next_there):
+    if out_of_reach(books, there, next_there) and _by_class(books, here, next_here, there, next_there):
         return True
     return _by_age(next_here, there, next_there) or _by_shares(books, device, here, next_here, there, next_there)
 
@@ -48,10 +48,9 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
     now, giver, taker = books.snapshot.now, here.key[0], there.key[0]
     if giver == taker or urgency(next_there, now) < urgency(next_here, now):
         return False
-    if not worth_joining(books, there, next_there):
+    turn = TURN_INSTALLS * there.install
+    if (now - device.home_since) / 1000 < turn or not worth_joining(books, there, next_there):
         return False
     if owes(books, giver, taker):
         return True
-    turn = TURN_INSTALLS * there.install
-    stayed, unheeded = (now - device.home_since) / 1000, waited(next_there, now) % CLASS_SECONDS
-    return share(books, taker) == 0 and stayed >= turn and unheeded >= turn
+    return share(books, taker) == 0 and waited(next_there, now) % CLASS_SECONDS >= turn

@@ -51,14 +51,15 @@ class Work:
         held = sum(self.serving.values()) - self._installing
         return (self.seconds + held) / max(1, len(self.serving) + more)
 
+    def line_of(self, head: Head) -> int:
+        """Index of the queue that the job is on."""
+        queues = self.group.queues
+        return next(i for i, queue in enumerate(queues) if len(queues) == 1 or head in queue.heads)
+
     def joined(self, device_id: str) -> None:
         """The device has to install first."""
         self._installing += self.install
         self.serving[device_id] += self.install
-
-    def reached_in(self) -> float:
-        """Until the first device that serves the group takes its next job; infinite when none serves it."""
-        return min(self.serving.values(), default=float("inf"))
 
     def seconds_of(self, head: Head) -> float:
         """What a job takes."""
@@ -110,11 +111,18 @@ class Books:
                 if serves is not None and device.device_id in serves.serving:
                     serves.serving[device.device_id] = self.free_in(device)
         self.left = sum(w.left for w in self.works.values())
+        self._views = {d.device_id: d for d in chain(snapshot.busy, snapshot.devices)}
+        self.idle = Counter(d.target for d in snapshot.devices if not d.held)
+        self._devices = Counter(d.target for d in self._views.values())
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
 
     def free_in(self, device: DeviceView) -> float:
         """Seconds until the device has done what it holds."""
         return max(0.0, (device.free_at - self.snapshot.now) / 1000) if device.held else 0.0
+
+    def idle_share(self, target: Target) -> float:
+        """Of the devices of a target, the part that has nothing to do; 0 to 1."""
+        return self.idle[target] / max(1, self._devices[target])
 
     def home(self, device: DeviceView) -> Work | None:
         """The group with work that needs no install: what the device holds attempts for, else what is installed."""
@@ -152,6 +160,21 @@ class Books:
             others = chain(free, self.snapshot.candidates.get(work.group.target, ()))
             known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
         return known
+
+    def servers(self, work: Work, head: Head) -> dict[str, float]:
+        """Of the devices that serve the group those that may serve this job, with the seconds until each is free.
+
+        One that only the store knows of counts where any device will do.
+        """
+        line = work.line_of(head)
+        queue = work.group.queues[line]
+        if queue.requirements is ANY_DEVICE and not queue.avoid:
+            return work.serving
+        return {
+            device_id: seconds
+            for device_id, seconds in work.serving.items()
+            if device_id in self._views and self._serves(work, line, self._views[device_id])
+        }
 
     def next_for(self, work: Work, device: DeviceView) -> Head | None:
         """The job that the device would take next of a group."""

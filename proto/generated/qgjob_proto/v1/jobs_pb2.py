@@ -4,15 +4,18 @@
 # source: qgjob_proto/v1/jobs.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "qgjob_proto/v1/jobs.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'qgjob_proto/v1/jobs.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -23,85 +26,83 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from qgjob_proto.v1 import types_pb2 as qgjob__proto_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x19qgjob_proto/v1/jobs.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aqgjob_proto/v1/types.proto"\xea\x05\n\x10SubmitJobRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61pp_version_id\x18\x02 \x01(\t\x12\x11\n\ttest_path\x18\x03 \x01(\t\x12$\n\x08priority\x18\x04 \x01(\x0e\x32\x12.qgjob.v1.Priority\x12 \n\x06target\x18\x05 \x01(\x0e\x32\x10.qgjob.v1.Target\x12\x13\n\x06job_id\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06run_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x36\n\x06labels\x18\x08 \x03(\x0b\x32&.qgjob.v1.SubmitJobRequest.LabelsEntry\x12,\n\x0crequirements\x18\t \x01(\x0b\x32\x16.qgjob.v1.Requirements\x12\x30\n\x03\x65nv\x18\n \x03(\x0b\x32#.qgjob.v1.SubmitJobRequest.EnvEntry\x12\x18\n\x0bmax_retries\x18\x0b \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fidempotency_key\x18\x0c \x01(\tH\x03\x88\x01\x01\x12\x33\n\nnot_before\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x1c\n\x0ftimeout_seconds\x18\x0e \x01(\x01H\x05\x88\x01\x01\x12"\n\x15queue_timeout_seconds\x18\x0f \x01(\x01H\x06\x88\x01\x01\x12\x10\n\x08no_dedup\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_job_idB\t\n\x07_run_idB\x0e\n\x0c_max_retriesB\x12\n\x10_idempotency_keyB\r\n\x0b_not_beforeB\x12\n\x10_timeout_secondsB\x18\n\x16_queue_timeout_seconds"@\n\x11SubmitJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08"^\n\x11SubmitJobsRequest\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.qgjob.v1.SubmitJobRequest\x12\x1f\n\x04view\x18\x02 \x01(\x0e\x32\x11.qgjob.v1.JobView"Q\n\x12SubmitJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x05"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job"\x8d\x01\n\x0fListJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.qgjob.v1.JobStatus\x12\x13\n\x06run_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\tB\t\n\x07_run_id"~\n\x10ListJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x0e\n\x06org_id\x18\x04 \x01(\t\x12\x15\n\rstatus_filter\x18\x05 \x01(\t"\x8c\x01\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\x05round\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0coperation_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x04 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_roundB\x0f\n\r_operation_idB\t\n\x07_reason"/\n\x11\x43\x61ncelJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job"\xb6\x01\n\x11\x43\x61ncelJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x13\n\x06run_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12%\n\x08statuses\x18\x03 \x03(\x0e\x32\x13.qgjob.v1.JobStatus\x12\x19\n\x0coperation_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\t\n\x07_run_idB\x0f\n\r_operation_idB\t\n\x07_reason"R\n\x12\x43\x61ncelJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x65tached\x18\x03 \x01(\x05"k\n\x0fRetryJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\x05round\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0coperation_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_roundB\x0f\n\r_operation_id".\n\x10RetryJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job"s\n\x10RetryJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66\x61iled_only\x18\x03 \x01(\x08\x12\x19\n\x0coperation_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_operation_id"?\n\x11RetryJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t"\xc8\x01\n\x10\x43onsideredDevice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61sible\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05unmet\x18\x04 \x03(\t\x12(\n\x04\x63ode\x18\x05 \x01(\x0e\x32\x15.qgjob.v1.PendingCodeH\x00\x88\x01\x01\x12\x30\n\x07\x66ree_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x07\n\x05_codeB\n\n\x08_free_at"\xd2\x02\n\x12\x45xplainJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\x12+\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x1a.qgjob.v1.ConsideredDevice\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12:\n\x11\x65\x61rliest_start_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x38\n\x0flatest_start_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x33\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x14\n\x12_earliest_start_atB\x12\n\x10_latest_start_atB\r\n\x0b_expires_at"s\n\x10WatchJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x13\n\x06run_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07job_ids\x18\x03 \x03(\t\x12\x13\n\x06\x63ursor\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_run_idB\t\n\x07_cursor"\x93\x01\n\x11WatchJobsResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0e\x32\x14.qgjob.v1.WatchEvent\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x1f\n\x03job\x18\x03 \x01(\x0b\x32\r.qgjob.v1.JobH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x06\n\x04_jobB\n\n\x08_version"c\n\x0fTailLogsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x42\n\n\x08_attempt"R\n\x10TailLogsResponse\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0f\n\x07skipped\x18\x04 \x01(\x03"Z\n\x11ListGroupsRequest\x12\x13\n\x06org_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tB\t\n\x07_org_id"]\n\x12ListGroupsResponse\x12\x1f\n\x06groups\x18\x01 \x03(\x0b\x32\x0f.qgjob.v1.Group\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t"/\n\rGetRunRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t",\n\x0eGetRunResponse\x12\x1a\n\x03run\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Run"1\n\x0fGetStatsRequest\x12\x13\n\x06org_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_org_id"2\n\x10GetStatsResponse\x12\x1e\n\x05stats\x18\x01 \x01(\x0b\x32\x0f.qgjob.v1.Stats*5\n\x07JobView\x12\x18\n\x14JOB_VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cJOB_VIEW_IDS\x10\x01*\x8d\x01\n\nWatchEvent\x12\x1b\n\x17WATCH_EVENT_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_SNAPSHOT\x10\x01\x12\x15\n\x11WATCH_EVENT_READY\x10\x02\x12\x1a\n\x16WATCH_EVENT_TRANSITION\x10\x03\x12\x15\n\x11WATCH_EVENT_RESET\x10\x04\x32\xd2\x07\n\nJobService\x12\x44\n\tSubmitJob\x12\x1a.qgjob.v1.SubmitJobRequest\x1a\x1b.qgjob.v1.SubmitJobResponse\x12G\n\nSubmitJobs\x12\x1b.qgjob.v1.SubmitJobsRequest\x1a\x1c.qgjob.v1.SubmitJobsResponse\x12;\n\x06GetJob\x12\x17.qgjob.v1.GetJobRequest\x1a\x18.qgjob.v1.GetJobResponse\x12\x41\n\x08ListJobs\x12\x19.qgjob.v1.ListJobsRequest\x1a\x1a.qgjob.v1.ListJobsResponse\x12\x44\n\tCancelJob\x12\x1a.qgjob.v1.CancelJobRequest\x1a\x1b.qgjob.v1.CancelJobResponse\x12G\n\nCancelJobs\x12\x1b.qgjob.v1.CancelJobsRequest\x1a\x1c.qgjob.v1.CancelJobsResponse\x12\x41\n\x08RetryJob\x12\x19.qgjob.v1.RetryJobRequest\x1a\x1a.qgjob.v1.RetryJobResponse\x12\x44\n\tRetryJobs\x12\x1a.qgjob.v1.RetryJobsRequest\x1a\x1b.qgjob.v1.RetryJobsResponse\x12G\n\nExplainJob\x12\x1b.qgjob.v1.ExplainJobRequest\x1a\x1c.qgjob.v1.ExplainJobResponse\x12\x46\n\tWatchJobs\x12\x1a.qgjob.v1.WatchJobsRequest\x1a\x1b.qgjob.v1.WatchJobsResponse0\x01\x12\x43\n\x08TailLogs\x12\x19.qgjob.v1.TailLogsRequest\x1a\x1a.qgjob.v1.TailLogsResponse0\x01\x12G\n\nListGroups\x12\x1b.qgjob.v1.ListGroupsRequest\x1a\x1c.qgjob.v1.ListGroupsResponse\x12;\n\x06GetRun\x12\x17.qgjob.v1.GetRunRequest\x1a\x18.qgjob.v1.GetRunResponse\x12\x41\n\x08GetStats\x12\x19.qgjob.v1.GetStatsRequest\x1a\x1a.qgjob.v1.GetStatsResponseb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19qgjob_proto/v1/jobs.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1aqgjob_proto/v1/types.proto\"\xea\x05\n\x10SubmitJobRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x16\n\x0e\x61pp_version_id\x18\x02 \x01(\t\x12\x11\n\ttest_path\x18\x03 \x01(\t\x12$\n\x08priority\x18\x04 \x01(\x0e\x32\x12.qgjob.v1.Priority\x12 \n\x06target\x18\x05 \x01(\x0e\x32\x10.qgjob.v1.Target\x12\x13\n\x06job_id\x18\x06 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06run_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x36\n\x06labels\x18\x08 \x03(\x0b\x32&.qgjob.v1.SubmitJobRequest.LabelsEntry\x12,\n\x0crequirements\x18\t \x01(\x0b\x32\x16.qgjob.v1.Requirements\x12\x30\n\x03\x65nv\x18\n \x03(\x0b\x32#.qgjob.v1.SubmitJobRequest.EnvEntry\x12\x18\n\x0bmax_retries\x18\x0b \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0fidempotency_key\x18\x0c \x01(\tH\x03\x88\x01\x01\x12\x33\n\nnot_before\x18\r \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x04\x88\x01\x01\x12\x1c\n\x0ftimeout_seconds\x18\x0e \x01(\x01H\x05\x88\x01\x01\x12\"\n\x15queue_timeout_seconds\x18\x0f \x01(\x01H\x06\x88\x01\x01\x12\x10\n\x08no_dedup\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07_job_idB\t\n\x07_run_idB\x0e\n\x0c_max_retriesB\x12\n\x10_idempotency_keyB\r\n\x0b_not_beforeB\x12\n\x10_timeout_secondsB\x18\n\x16_queue_timeout_seconds\"@\n\x11SubmitJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"^\n\x11SubmitJobsRequest\x12(\n\x04jobs\x18\x01 \x03(\x0b\x32\x1a.qgjob.v1.SubmitJobRequest\x12\x1f\n\x04view\x18\x02 \x01(\x0e\x32\x11.qgjob.v1.JobView\"Q\n\x12SubmitJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x0f\n\x07\x63reated\x18\x03 \x01(\x05\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\",\n\x0eGetJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\"\x8d\x01\n\x0fListJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.qgjob.v1.JobStatus\x12\x13\n\x06run_id\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x04 \x01(\x05\x12\x12\n\npage_token\x18\x05 \x01(\tB\t\n\x07_run_id\"~\n\x10ListJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\x0e\n\x06org_id\x18\x04 \x01(\t\x12\x15\n\rstatus_filter\x18\x05 \x01(\t\"\x8c\x01\n\x10\x43\x61ncelJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\x05round\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0coperation_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x04 \x01(\tH\x02\x88\x01\x01\x42\x08\n\x06_roundB\x0f\n\r_operation_idB\t\n\x07_reason\"/\n\x11\x43\x61ncelJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\"\xb6\x01\n\x11\x43\x61ncelJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x13\n\x06run_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12%\n\x08statuses\x18\x03 \x03(\x0e\x32\x13.qgjob.v1.JobStatus\x12\x19\n\x0coperation_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06reason\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\t\n\x07_run_idB\x0f\n\r_operation_idB\t\n\x07_reason\"R\n\x12\x43\x61ncelJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x10\n\x08\x64\x65tached\x18\x03 \x01(\x05\"k\n\x0fRetryJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x12\n\x05round\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0coperation_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x42\x08\n\x06_roundB\x0f\n\r_operation_id\".\n\x10RetryJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\"s\n\x10RetryJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x13\n\x0b\x66\x61iled_only\x18\x03 \x01(\x08\x12\x19\n\x0coperation_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x42\x0f\n\r_operation_id\"?\n\x11RetryJobsResponse\x12\x1b\n\x04jobs\x18\x01 \x03(\x0b\x32\r.qgjob.v1.Job\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"#\n\x11\x45xplainJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"\xc8\x01\n\x10\x43onsideredDevice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x10\n\x08\x66\x65\x61sible\x18\x02 \x01(\x08\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05unmet\x18\x04 \x03(\t\x12(\n\x04\x63ode\x18\x05 \x01(\x0e\x32\x15.qgjob.v1.PendingCodeH\x00\x88\x01\x01\x12\x30\n\x07\x66ree_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x42\x07\n\x05_codeB\n\n\x08_free_at\"\xd2\x02\n\x12\x45xplainJobResponse\x12\x1a\n\x03job\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Job\x12+\n\x07\x64\x65vices\x18\x02 \x03(\x0b\x32\x1a.qgjob.v1.ConsideredDevice\x12\x0f\n\x07summary\x18\x03 \x01(\t\x12:\n\x11\x65\x61rliest_start_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12\x38\n\x0flatest_start_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x33\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x42\x14\n\x12_earliest_start_atB\x12\n\x10_latest_start_atB\r\n\x0b_expires_at\"s\n\x10WatchJobsRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x13\n\x06run_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07job_ids\x18\x03 \x03(\t\x12\x13\n\x06\x63ursor\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_run_idB\t\n\x07_cursor\"\x93\x01\n\x11WatchJobsResponse\x12#\n\x05\x65vent\x18\x01 \x01(\x0e\x32\x14.qgjob.v1.WatchEvent\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x1f\n\x03job\x18\x03 \x01(\x0b\x32\r.qgjob.v1.JobH\x00\x88\x01\x01\x12\x14\n\x07version\x18\x04 \x01(\x03H\x01\x88\x01\x01\x42\x06\n\x04_jobB\n\n\x08_version\"c\n\x0fTailLogsRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x0e\n\x06\x66ollow\x18\x03 \x01(\x08\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x42\n\n\x08_attempt\"R\n\x10TailLogsResponse\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0f\n\x07skipped\x18\x04 \x01(\x03\"Z\n\x11ListGroupsRequest\x12\x13\n\x06org_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tB\t\n\x07_org_id\"]\n\x12ListGroupsResponse\x12\x1f\n\x06groups\x18\x01 \x03(\x0b\x32\x0f.qgjob.v1.Group\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"/\n\rGetRunRequest\x12\x0e\n\x06org_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\",\n\x0eGetRunResponse\x12\x1a\n\x03run\x18\x01 \x01(\x0b\x32\r.qgjob.v1.Run\"1\n\x0fGetStatsRequest\x12\x13\n\x06org_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_org_id\"2\n\x10GetStatsResponse\x12\x1e\n\x05stats\x18\x01 \x01(\x0b\x32\x0f.qgjob.v1.Stats*5\n\x07JobView\x12\x18\n\x14JOB_VIEW_UNSPECIFIED\x10\x00\x12\x10\n\x0cJOB_VIEW_IDS\x10\x01*\x8d\x01\n\nWatchEvent\x12\x1b\n\x17WATCH_EVENT_UNSPECIFIED\x10\x00\x12\x18\n\x14WATCH_EVENT_SNAPSHOT\x10\x01\x12\x15\n\x11WATCH_EVENT_READY\x10\x02\x12\x1a\n\x16WATCH_EVENT_TRANSITION\x10\x03\x12\x15\n\x11WATCH_EVENT_RESET\x10\x04\x32\xd2\x07\n\nJobService\x12\x44\n\tSubmitJob\x12\x1a.qgjob.v1.SubmitJobRequest\x1a\x1b.qgjob.v1.SubmitJobResponse\x12G\n\nSubmitJobs\x12\x1b.qgjob.v1.SubmitJobsRequest\x1a\x1c.qgjob.v1.SubmitJobsResponse\x12;\n\x06GetJob\x12\x17.qgjob.v1.GetJobRequest\x1a\x18.qgjob.v1.GetJobResponse\x12\x41\n\x08ListJobs\x12\x19.qgjob.v1.ListJobsRequest\x1a\x1a.qgjob.v1.ListJobsResponse\x12\x44\n\tCancelJob\x12\x1a.qgjob.v1.CancelJobRequest\x1a\x1b.qgjob.v1.CancelJobResponse\x12G\n\nCancelJobs\x12\x1b.qgjob.v1.CancelJobsRequest\x1a\x1c.qgjob.v1.CancelJobsResponse\x12\x41\n\x08RetryJob\x12\x19.qgjob.v1.RetryJobRequest\x1a\x1a.qgjob.v1.RetryJobResponse\x12\x44\n\tRetryJobs\x12\x1a.qgjob.v1.RetryJobsRequest\x1a\x1b.qgjob.v1.RetryJobsResponse\x12G\n\nExplainJob\x12\x1b.qgjob.v1.ExplainJobRequest\x1a\x1c.qgjob.v1.ExplainJobResponse\x12\x46\n\tWatchJobs\x12\x1a.qgjob.v1.WatchJobsRequest\x1a\x1b.qgjob.v1.WatchJobsResponse0\x01\x12\x43\n\x08TailLogs\x12\x19.qgjob.v1.TailLogsRequest\x1a\x1a.qgjob.v1.TailLogsResponse0\x01\x12G\n\nListGroups\x12\x1b.qgjob.v1.ListGroupsRequest\x1a\x1c.qgjob.v1.ListGroupsResponse\x12;\n\x06GetRun\x12\x17.qgjob.v1.GetRunRequest\x1a\x18.qgjob.v1.GetRunResponse\x12\x41\n\x08GetStats\x12\x19.qgjob.v1.GetStatsRequest\x1a\x1a.qgjob.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "qgjob_proto.v1.jobs_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qgjob_proto.v1.jobs_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_SUBMITJOBREQUEST_LABELSENTRY"]._loaded_options = None
-    _globals["_SUBMITJOBREQUEST_LABELSENTRY"]._serialized_options = b"8\001"
-    _globals["_SUBMITJOBREQUEST_ENVENTRY"]._loaded_options = None
-    _globals["_SUBMITJOBREQUEST_ENVENTRY"]._serialized_options = b"8\001"
-    _globals["_JOBVIEW"]._serialized_start = 3663
-    _globals["_JOBVIEW"]._serialized_end = 3716
-    _globals["_WATCHEVENT"]._serialized_start = 3719
-    _globals["_WATCHEVENT"]._serialized_end = 3860
-    _globals["_SUBMITJOBREQUEST"]._serialized_start = 101
-    _globals["_SUBMITJOBREQUEST"]._serialized_end = 847
-    _globals["_SUBMITJOBREQUEST_LABELSENTRY"]._serialized_start = 639
-    _globals["_SUBMITJOBREQUEST_LABELSENTRY"]._serialized_end = 684
-    _globals["_SUBMITJOBREQUEST_ENVENTRY"]._serialized_start = 686
-    _globals["_SUBMITJOBREQUEST_ENVENTRY"]._serialized_end = 728
-    _globals["_SUBMITJOBRESPONSE"]._serialized_start = 849
-    _globals["_SUBMITJOBRESPONSE"]._serialized_end = 913
-    _globals["_SUBMITJOBSREQUEST"]._serialized_start = 915
-    _globals["_SUBMITJOBSREQUEST"]._serialized_end = 1009
-    _globals["_SUBMITJOBSRESPONSE"]._serialized_start = 1011
-    _globals["_SUBMITJOBSRESPONSE"]._serialized_end = 1092
-    _globals["_GETJOBREQUEST"]._serialized_start = 1094
-    _globals["_GETJOBREQUEST"]._serialized_end = 1125
-    _globals["_GETJOBRESPONSE"]._serialized_start = 1127
-    _globals["_GETJOBRESPONSE"]._serialized_end = 1171
-    _globals["_LISTJOBSREQUEST"]._serialized_start = 1174
-    _globals["_LISTJOBSREQUEST"]._serialized_end = 1315
-    _globals["_LISTJOBSRESPONSE"]._serialized_start = 1317
-    _globals["_LISTJOBSRESPONSE"]._serialized_end = 1443
-    _globals["_CANCELJOBREQUEST"]._serialized_start = 1446
-    _globals["_CANCELJOBREQUEST"]._serialized_end = 1586
-    _globals["_CANCELJOBRESPONSE"]._serialized_start = 1588
-    _globals["_CANCELJOBRESPONSE"]._serialized_end = 1635
-    _globals["_CANCELJOBSREQUEST"]._serialized_start = 1638
-    _globals["_CANCELJOBSREQUEST"]._serialized_end = 1820
-    _globals["_CANCELJOBSRESPONSE"]._serialized_start = 1822
-    _globals["_CANCELJOBSRESPONSE"]._serialized_end = 1904
-    _globals["_RETRYJOBREQUEST"]._serialized_start = 1906
-    _globals["_RETRYJOBREQUEST"]._serialized_end = 2013
-    _globals["_RETRYJOBRESPONSE"]._serialized_start = 2015
-    _globals["_RETRYJOBRESPONSE"]._serialized_end = 2061
-    _globals["_RETRYJOBSREQUEST"]._serialized_start = 2063
-    _globals["_RETRYJOBSREQUEST"]._serialized_end = 2178
-    _globals["_RETRYJOBSRESPONSE"]._serialized_start = 2180
-    _globals["_RETRYJOBSRESPONSE"]._serialized_end = 2243
-    _globals["_EXPLAINJOBREQUEST"]._serialized_start = 2245
-    _globals["_EXPLAINJOBREQUEST"]._serialized_end = 2280
-    _globals["_CONSIDEREDDEVICE"]._serialized_start = 2283
-    _globals["_CONSIDEREDDEVICE"]._serialized_end = 2483
-    _globals["_EXPLAINJOBRESPONSE"]._serialized_start = 2486
-    _globals["_EXPLAINJOBRESPONSE"]._serialized_end = 2824
-    _globals["_WATCHJOBSREQUEST"]._serialized_start = 2826
-    _globals["_WATCHJOBSREQUEST"]._serialized_end = 2941
-    _globals["_WATCHJOBSRESPONSE"]._serialized_start = 2944
-    _globals["_WATCHJOBSRESPONSE"]._serialized_end = 3091
-    _globals["_TAILLOGSREQUEST"]._serialized_start = 3093
-    _globals["_TAILLOGSREQUEST"]._serialized_end = 3192
-    _globals["_TAILLOGSRESPONSE"]._serialized_start = 3194
-    _globals["_TAILLOGSRESPONSE"]._serialized_end = 3276
-    _globals["_LISTGROUPSREQUEST"]._serialized_start = 3278
-    _globals["_LISTGROUPSREQUEST"]._serialized_end = 3368
-    _globals["_LISTGROUPSRESPONSE"]._serialized_start = 3370
-    _globals["_LISTGROUPSRESPONSE"]._serialized_end = 3463
-    _globals["_GETRUNREQUEST"]._serialized_start = 3465
-    _globals["_GETRUNREQUEST"]._serialized_end = 3512
-    _globals["_GETRUNRESPONSE"]._serialized_start = 3514
-    _globals["_GETRUNRESPONSE"]._serialized_end = 3558
-    _globals["_GETSTATSREQUEST"]._serialized_start = 3560
-    _globals["_GETSTATSREQUEST"]._serialized_end = 3609
-    _globals["_GETSTATSRESPONSE"]._serialized_start = 3611
-    _globals["_GETSTATSRESPONSE"]._serialized_end = 3661
-    _globals["_JOBSERVICE"]._serialized_start = 3863
-    _globals["_JOBSERVICE"]._serialized_end = 4841
+  DESCRIPTOR._loaded_options = None
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_SUBMITJOBREQUEST_ENVENTRY']._loaded_options = None
+  _globals['_SUBMITJOBREQUEST_ENVENTRY']._serialized_options = b'8\001'
+  _globals['_JOBVIEW']._serialized_start=3663
+  _globals['_JOBVIEW']._serialized_end=3716
+  _globals['_WATCHEVENT']._serialized_start=3719
+  _globals['_WATCHEVENT']._serialized_end=3860
+  _globals['_SUBMITJOBREQUEST']._serialized_start=101
+  _globals['_SUBMITJOBREQUEST']._serialized_end=847
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_start=639
+  _globals['_SUBMITJOBREQUEST_LABELSENTRY']._serialized_end=684
+  _globals['_SUBMITJOBREQUEST_ENVENTRY']._serialized_start=686
+  _globals['_SUBMITJOBREQUEST_ENVENTRY']._serialized_end=728
+  _globals['_SUBMITJOBRESPONSE']._serialized_start=849
+  _globals['_SUBMITJOBRESPONSE']._serialized_end=913
+  _globals['_SUBMITJOBSREQUEST']._serialized_start=915
+  _globals['_SUBMITJOBSREQUEST']._serialized_end=1009
+  _globals['_SUBMITJOBSRESPONSE']._serialized_start=1011
+  _globals['_SUBMITJOBSRESPONSE']._serialized_end=1092
+  _globals['_GETJOBREQUEST']._serialized_start=1094
+  _globals['_GETJOBREQUEST']._serialized_end=1125
+  _globals['_GETJOBRESPONSE']._serialized_start=1127
+  _globals['_GETJOBRESPONSE']._serialized_end=1171
+  _globals['_LISTJOBSREQUEST']._serialized_start=1174
+  _globals['_LISTJOBSREQUEST']._serialized_end=1315
+  _globals['_LISTJOBSRESPONSE']._serialized_start=1317
+  _globals['_LISTJOBSRESPONSE']._serialized_end=1443
+  _globals['_CANCELJOBREQUEST']._serialized_start=1446
+  _globals['_CANCELJOBREQUEST']._serialized_end=1586
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1588
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1635
+  _globals['_CANCELJOBSREQUEST']._serialized_start=1638
+  _globals['_CANCELJOBSREQUEST']._serialized_end=1820
+  _globals['_CANCELJOBSRESPONSE']._serialized_start=1822
+  _globals['_CANCELJOBSRESPONSE']._serialized_end=1904
+  _globals['_RETRYJOBREQUEST']._serialized_start=1906
+  _globals['_RETRYJOBREQUEST']._serialized_end=2013
+  _globals['_RETRYJOBRESPONSE']._serialized_start=2015
+  _globals['_RETRYJOBRESPONSE']._serialized_end=2061
+  _globals['_RETRYJOBSREQUEST']._serialized_start=2063
+  _globals['_RETRYJOBSREQUEST']._serialized_end=2178
+  _globals['_RETRYJOBSRESPONSE']._serialized_start=2180
+  _globals['_RETRYJOBSRESPONSE']._serialized_end=2243
+  _globals['_EXPLAINJOBREQUEST']._serialized_start=2245
+  _globals['_EXPLAINJOBREQUEST']._serialized_end=2280
+  _globals['_CONSIDEREDDEVICE']._serialized_start=2283
+  _globals['_CONSIDEREDDEVICE']._serialized_end=2483
+  _globals['_EXPLAINJOBRESPONSE']._serialized_start=2486
+  _globals['_EXPLAINJOBRESPONSE']._serialized_end=2824
+  _globals['_WATCHJOBSREQUEST']._serialized_start=2826
+  _globals['_WATCHJOBSREQUEST']._serialized_end=2941
+  _globals['_WATCHJOBSRESPONSE']._serialized_start=2944
+  _globals['_WATCHJOBSRESPONSE']._serialized_end=3091
+  _globals['_TAILLOGSREQUEST']._serialized_start=3093
+  _globals['_TAILLOGSREQUEST']._serialized_end=3192
+  _globals['_TAILLOGSRESPONSE']._serialized_start=3194
+  _globals['_TAILLOGSRESPONSE']._serialized_end=3276
+  _globals['_LISTGROUPSREQUEST']._serialized_start=3278
+  _globals['_LISTGROUPSREQUEST']._serialized_end=3368
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=3370
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=3463
+  _globals['_GETRUNREQUEST']._serialized_start=3465
+  _globals['_GETRUNREQUEST']._serialized_end=3512
+  _globals['_GETRUNRESPONSE']._serialized_start=3514
+  _globals['_GETRUNRESPONSE']._serialized_end=3558
+  _globals['_GETSTATSREQUEST']._serialized_start=3560
+  _globals['_GETSTATSREQUEST']._serialized_end=3609
+  _globals['_GETSTATSRESPONSE']._serialized_start=3611
+  _globals['_GETSTATSRESPONSE']._serialized_end=3661
+  _globals['_JOBSERVICE']._serialized_start=3863
+  _globals['_JOBSERVICE']._serialized_end=4841
 # @@protoc_insertion_point(module_scope)

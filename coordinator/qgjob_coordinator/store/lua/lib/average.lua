@@ -1,7 +1,7 @@
 -- The arithmetic of estimates: that of policy/estimate.py, which says why.
 local MEAN_GAIN, SPREAD_GAIN, REACH_SPREADS, REACH_SHARE, REACH_MS = 0.125, 0.25, 4, 0.5, 1000
 local TYPICAL_GAIN, LOG_UNIT, LOG_REACH = 0.015625, 1000000, 2000000
-local floor, match = math.floor, string.match
+local floor, match, format = math.floor, string.match, string.format
 
 -- A test is kept as `mean! spread count` (ms); `!`, the `mark`, if its last run failed. Its mean is 0 while no run of it
 -- was measured; `ms` is nil for a run that measured nothing.
@@ -23,7 +23,7 @@ local function observe(known, mark, ms)
     spread = floor(spread + SPREAD_GAIN * ((off < 0 and -off or off) - spread) + 0.5)
     n = n + 1
   end
-  return mean .. mark .. ' ' .. spread .. ' ' .. n
+  return format('%d%s %d %d', mean, mark, spread, n)
 end
 
 -- A typical duration: the logarithm of ms in millionths, and how many were measured. It is kept as `log count`.
@@ -43,4 +43,4 @@ local function observe_typical(t, log)
   end
   t.n = t.n + 1
 end
-local function kept_as(t) return t.log .. ' ' .. t.n end
+local function kept_as(t) return format('%d %d', t.log, t.n) end

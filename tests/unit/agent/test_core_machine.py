@@ -372,7 +372,7 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "trees"):
             return
         self.late.clear()
-        for _ in range(6):
+        for _ in range(6 + len(self.machine.state.leases) + len(self.leases)):
             if self.stream is None:
                 self.connect()
             self.settle()

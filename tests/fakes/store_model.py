@@ -17,7 +17,7 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority,
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, may_retry
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
-from qgjob_coordinator.policy.estimate import Durations, measures, skipped
+from qgjob_coordinator.policy.estimate import Durations, measures, reported_ms, skipped
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.retry import backoff_ms
 from qgjob_coordinator.store.types import (
@@ -459,7 +459,8 @@ class OrgModel:
         if e.charge in (None, Charge.TEST) and not skipped(e.result):
             self.failed_last[s.test_path, s.target] = e.charge is not None
             if measures(e.outcome, e.result):
-                self.durations.observe(self.org_id, gid_of(job.group), s.test_path, s.target, e.duration_ms / 1000)
+                seconds = (reported_ms(e.duration_ms) or 0) / 1000
+                self.durations.observe(self.org_id, gid_of(job.group), s.test_path, s.target, seconds)
 
     def release(self, releases: Sequence[Release], now: int) -> tuple[list[ReportWord], list[Settled | None]]:
         answers = [self._release_one(r, now) for r in releases]

@@ -65,6 +65,11 @@ def measures(outcome: Outcome, result: TestResult | None) -> bool:
     return outcome in _MEASURING and not skipped(result)
 
 
+def reported_ms(ms: int) -> int | None:
+    """As `measured_ms`, of what an agent reports in whole ms: a test that ran took some time, also when that says 0."""
+    return measured_ms(max(ms, 1) / _MS) if ms >= 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Mean and mean absolute deviation (ms) of `count` measurements, the newest weighing most."""

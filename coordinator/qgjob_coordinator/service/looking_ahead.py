@@ -74,6 +74,7 @@ class LookAhead:
         async with self._looking:
             if self._last is None or time.monotonic() - self._last[0] > LOOK_SECONDS:
                 orgs = sorted(await self._store.active_orgs())
+                await self._store.estimates.read()
                 groups = [g for o in orgs for g in (await self._store.snapshots.org(o, HEADS)).groups]
                 now = wall_ms()
                 free, busy = self._devices(now)

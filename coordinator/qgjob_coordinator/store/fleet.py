@@ -10,7 +10,7 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.estimate import measured_ms
+from qgjob_coordinator.policy.estimate import reported_ms
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
@@ -124,7 +124,8 @@ class FleetStore:
 
 
 def _measured(ms: int | None) -> Arg:
-    return "" if ms is None or measured_ms(ms / 1000) is None else ms
+    known = None if ms is None else reported_ms(ms)
+    return "" if known is None else known
 
 
 def _facts(d: DeviceInfo) -> str:

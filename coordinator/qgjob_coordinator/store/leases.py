@@ -9,7 +9,7 @@ from itertools import islice
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE
 from qgjob_coordinator.model.jobs import JobError
-from qgjob_coordinator.policy.estimate import measured_ms, measures, skipped
+from qgjob_coordinator.policy.estimate import measures, reported_ms, skipped
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
@@ -176,7 +176,7 @@ def _learned(e: Ending) -> str:
     """
     if e.charge not in (None, Charge.TEST) or skipped(e.result):
         return ""
-    ms = measured_ms(e.duration_ms / 1000) if measures(e.outcome, e.result) else None
+    ms = reported_ms(e.duration_ms) if measures(e.outcome, e.result) else None
     return ("p" if e.charge is None else "f") + ("" if ms is None else str(ms))
 
 

@@ -80,7 +80,6 @@ async def test_tests_are_known_by_target_and_org(store: Store) -> None:
     ("outcome", "changes"),
     [
         (Outcome.PASSED, {"result": NOTHING_BUT_SKIPPED}),
-        (Outcome.PASSED, {"duration_ms": 0}),
         (Outcome.PASSED, {"duration_ms": -1}),
         (Outcome.PASSED, {"duration_ms": 10**12}),
         (Outcome.TIMED_OUT, {}),
@@ -182,7 +181,7 @@ async def test_the_fleet_learns_what_installations_take_by_target_and_once(store
     rows = [Occupancy("d1", None, ("acme", "v1"), 1, 30_000), Occupancy("d2", None, ("acme", "v1"), 1, 90_000)]
     for _ in range(2):
         assert await store.fleet.occupy("agent-1", 1, rows, NOW + 1)
-    absurd = [Occupancy("d1", None, ("acme", "v1"), 1, ms) for ms in (0, -1, 10**12)]
+    absurd = [Occupancy("d1", None, ("acme", "v1"), 1, ms) for ms in (-1, 10**12)]
     for i, row in enumerate(absurd):
         assert await store.fleet.occupy("agent-1", 1, [row], NOW + 2 + i)
     await store.estimates.read()
@@ -248,7 +247,13 @@ async def test_a_failure_without_a_duration_is_known_and_forgiven(store: Store, 
     (head,) = await heads(store)
     assert head.seconds is None
     await scenes.claim(store, spec(1), (ulid(2), "t2"))
-    await store.leases.finish("acme", [ending(ulid(2), "t2", duration_ms=0)], NOW)
+    await store.leases.finish("acme", [ending(ulid(2), "t2", duration_ms=-1)], NOW)
     await scenes.submit(store, spec(3), again(spec(1), 4))
     assert [h.ulid for h in await heads(store)] == [ulid(3), ulid(4)]
     assert audit(raw) == []
+
+
+async def test_a_test_that_took_less_than_a_millisecond_took_some_time(store: Store) -> None:
+    await ran(store, spec(1), 0)
+    await scenes.submit(store, again(spec(1), 2))
+    assert [h.seconds for h in await heads(store)] == [0.001]

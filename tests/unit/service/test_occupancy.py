@@ -127,6 +127,22 @@ async def test_closing_does_not_wait_for_a_store_that_is_away(
         await occupants.close()
 
 
+async def test_what_a_device_took_is_learned_from_the_last_of_each_write(store: Store, session: Session) -> None:
+    occupants = Occupants(session, store)
+    occupants.installed(scenes.DEVICE, INSTALLED, 9000)
+    occupants.installed(scenes.DEVICE, INSTALLED, 40_000)
+    occupants.ran("another", 1)
+    occupants.ran(scenes.DEVICE, 5000)
+    await written(occupants)
+    occupants.ran(scenes.DEVICE, 5000)
+    await written(occupants)
+    await store.estimates.read()
+    assert store.estimates.install_seconds == {Target.EMULATOR: 40.0}
+    assert store.estimates.typical is not None
+    assert store.estimates.typical.seconds == pytest.approx(5.0)
+    assert store.estimates.typical.count == 2
+
+
 async def test_a_bug_is_told(store: Store, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     occupants = Occupants(session, store)
     monkeypatch.setattr(store.fleet, "occupy", Failing(store, 1, written=False, error=ValueError("a bug")))

@@ -10,14 +10,25 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import Outcome, Status
+from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.service import reporting
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake, Piece
-from qgjob_coordinator.service.messages import DeadReport, DeathCause, ProgressReport, ReportAck, StartedReport, Verdict
+from qgjob_coordinator.service.messages import (
+    DeadReport,
+    DeathCause,
+    FinishedReport,
+    ProgressReport,
+    ReportAck,
+    StartedReport,
+    Verdict,
+)
 from qgjob_coordinator.service.report_inbox import ReportInbox
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.store.types import ReportWord
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.types import Ended, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 
 DEADLINE_SECONDS = 5.0
@@ -40,6 +51,7 @@ class Leases:
         self.called = asyncio.Event()
         self.errors: list[Exception] = []
         self.wrote: list[Any] = []
+        self.stale = ""
 
     async def _call(self, what: Any) -> None:
         self.called.set()
@@ -48,9 +60,10 @@ class Leases:
             raise self.errors.pop(0)
         self.wrote.append(what)
 
-    async def report(self, _org: str, starts: list[Any], _endings: list[Any], _now: int) -> Any:
+    async def report(self, _org: str, starts: list[Any], endings: list[Any], _now: int) -> Any:
         await self._call([token for _, token, _ in starts])
-        return [ReportWord.APPLIED] * len(starts), []
+        words = [ReportWord.STALE if e.token == self.stale else ReportWord.APPLIED for e in endings]
+        return [ReportWord.APPLIED] * len(starts), [Ended(word, Status.COMPLETED, None) for word in words]
 
     async def release(self, _org: str, releases: list[Any], _now: int) -> Any:
         await self._call([r.token for r in releases])
@@ -68,7 +81,10 @@ class Scene:
         self.logged: list[Any] = []
         store: Any = SimpleNamespace(leases=self.leases)
         logs: Any = SimpleNamespace(append=self._append)
-        occupants: Any = SimpleNamespace(touch=lambda _device: None)
+        self.ran: list[tuple[str, int]] = []
+        occupants: Any = SimpleNamespace(
+            touch=lambda _device: None, ran=lambda device_id, ms: self.ran.append((device_id, ms))
+        )
         self.session = Session("a1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
         self.logs = LogIntake("a1", logs, Hub())
         self.log_gate = asyncio.Event()
@@ -165,3 +181,22 @@ def test_what_is_given_back_is_the_next_and_old_progress_gives_way() -> None:
     inbox.put([_started(4), _progress(5, "t1", 20)])
     assert inbox.give_back(taken) == [3]
     assert [r.report_id for r in inbox.take(10)] == [1, 2, 4, 5]
+
+
+async def test_the_fleet_learns_from_what_measured_a_test_and_counted(scene: Scene) -> None:
+    def finished(n: int, outcome: Outcome, result: TestResult | None = None) -> FinishedReport:
+        scene.session.take(Lease("acme", f"j{n}", f"t{n}", "g", f"d{n}", 1))
+        return FinishedReport(n, "acme", f"j{n}", f"t{n}", outcome, 1, 2, 1000 + n, None, result, None, False)
+
+    scene.leases.stale = "t5"
+    scene.reporter.put(
+        [
+            finished(1, Outcome.PASSED),
+            finished(2, Outcome.TEST_FAILED),
+            finished(3, Outcome.TIMED_OUT),
+            finished(4, Outcome.PASSED, TestResult(skipped=2)),
+            finished(5, Outcome.PASSED),
+        ]
+    )
+    await scene.acked(5)
+    assert scene.ran == [("d1", 1001), ("d2", 1002)]

@@ -33,4 +33,5 @@ class LeaseClock:
 
     def fresh(self, now: float) -> bool:
         """True while attempts may be started."""
-        return self.confirmed_at is not None and now - self.confirmed_at < self.window
+        # The same sum as the supervisors are told: a difference would be rounded otherwise, and start what they kill.
+        return self.confirmed_at is not None and now < self.confirmed_at + self.window

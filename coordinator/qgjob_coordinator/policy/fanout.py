@@ -14,7 +14,7 @@ it costs one now and, as a rule, another one when the device goes back."""
 
 OWED_FAN_OUT = 5.0
 BUSY_FACTOR = 1.2
-"""Times `fan_out`, less the share of devices that idle: where many idle an installation keeps nobody waiting, where none
+"""Of `fan_out`, less the share of devices that idle: where many idle an installation keeps nobody waiting, where none
 does it takes its time from other jobs."""
 LEAST_FACTOR = 0.3
 

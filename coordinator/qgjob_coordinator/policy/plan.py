@@ -2,24 +2,21 @@
 its parts come.
 
 The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
-group), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `batch` (how much at
-once).
+group), `joining` (which group a cold one takes), `fanout` (whether one more device is worth an installation),
+`fairness` (shares of orgs), `batch` (how much at once).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from operator import attrgetter
 
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.batch import batch
-from qgjob_coordinator.policy.fairness import share
-from qgjob_coordinator.policy.fanout import worth_joining
-from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency
+from qgjob_coordinator.policy.joining import Offers, Rank, rank
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
-from qgjob_coordinator.policy.switching import leaves_for
+from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
 from qgjob_coordinator.policy.work import Books, Work
-
-EVEN_SECONDS = 30
-"""Jobs whose ages differ by less are of the same age where groups are compared."""
 
 _by_id = attrgetter("device_id")
 
@@ -29,7 +26,6 @@ class _Planner:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._books = Books(snapshot)
-        self._now = snapshot.now
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
@@ -57,44 +53,37 @@ class _Planner:
 
     def _called_away(self, device: DeviceView, home: Work, first: Head) -> Work | None:
         """The group that the device leaves its own for."""
-        best: tuple[object, Work] | None = None
-        for work in self._books.by_target[device.target]:
-            if work is home or not work.left or not self._joinable(work, device):
+        books = self._books
+        best: tuple[Rank, Work] | None = None
+        latest, shares = latest_call(books, first), may_share(books, device, home)
+        for work in books.by_target[device.target]:
+            by_share = shares and work.key[0] != home.key[0]
+            if work is home or not work.left or not (by_share or work.oldest <= latest):
                 continue
-            head = self._books.next_for(work, device)
-            if head is None or not leaves_for(self._books, device, home, first, work, head):
+            head = books.next_for(work, device) if self._joinable(work, device) else None
+            if head is None or not leaves_for(books, device, home, first, work, head):
                 continue
-            rank = self._rank(work, head)
-            if best is None or rank < best[0]:  # type: ignore[operator]
-                best = (rank, work)
+            ranked = rank(books, work, head)
+            if best is None or ranked < best[0]:
+                best = (ranked, work)
         return best[1] if best else None
 
     def _joinable(self, work: Work, device: DeviceView) -> bool:
         return self._books.has_room(work) and self._books.may_join(work, device)
 
-    def _rank(self, work: Work, head: Head) -> tuple[int, float, int, float, int, tuple[str, str]]:
-        """Which group a device should join first: urgency, then the smaller share, the older job, the most work."""
-        age = head.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS)
-        most = -work.per_device(1)
-        return (-urgency(head, self._now), share(self._books, work.key[0], 1), age, most, head.score, work.key)
-
     def _serve_cold(self, devices: list[DeviceView]) -> None:
         """Devices without work of their own, one after the other, to the best group for each."""
-        for device in sorted(devices, key=self._missed_least):
-            if not self._books.left:
-                return
-            best: tuple[object, Work] | None = None
-            for work in self._books.by_target[device.target]:
-                if not work.left or not self._joinable(work, device):
-                    continue
-                head = self._books.next_for(work, device)
-                if head is None or not worth_joining(self._books, work, head):
-                    continue
-                rank = self._rank(work, head)
-                if best is None or rank < best[0]:  # type: ignore[operator]
-                    best = (rank, work)
-            if best is not None:
-                self._assign(device, best[1])
+        by_target: dict[Target, list[DeviceView]] = defaultdict(list)
+        for device in devices:
+            by_target[device.target].append(device)
+        for target in sorted(by_target):
+            offers = Offers(self._books, target)
+            for device in sorted(by_target[target], key=self._missed_least) if offers else ():
+                work = offers.best(device)
+                if work is not None:
+                    self._assign(device, work)
+                if not offers:
+                    break
 
     def _missed_least(self, device: DeviceView) -> tuple[object, ...]:
         """Which of several cold devices goes first: the one whose installation is of least use, then the least worn."""

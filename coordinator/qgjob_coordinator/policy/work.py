@@ -36,6 +36,17 @@ class Work:
         self._installing = 0.0
 
     @property
+    def plain(self) -> bool:
+        """Whether any device of the target may serve all of it."""
+        queues = self.group.queues
+        return len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid
+
+    @property
+    def oldest(self) -> int:
+        """The least score that it began the round with."""
+        return min((queue.heads[0].score for queue in self.group.queues if queue.heads), default=0)
+
+    @property
     def seconds(self) -> float:
         """What all waiting jobs take."""
         if self._seconds is None:
@@ -143,10 +154,9 @@ class Books:
 
     def lines(self, work: Work, device: DeviceView) -> Sequence[int]:
         """Indexes of the group's queues that the device may serve."""
-        queues = work.group.queues
-        if len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid:
+        if work.plain:
             return (0,)
-        return [i for i in range(len(queues)) if self._serves(work, i, device)]
+        return [i for i in range(len(work.group.queues)) if self._serves(work, i, device)]
 
     def _serves(self, work: Work, line: int, device: DeviceView) -> bool:
         queue = work.group.queues[line]

@@ -22,7 +22,19 @@ GroupKey = tuple[str, str]
 class Work:
     """A group with waiting jobs, as the round goes on."""
 
-    __slots__ = ("_installing", "_seconds", "_taken", "group", "install", "key", "left", "serving")
+    __slots__ = (
+        "_at",
+        "_installing",
+        "_seconds",
+        "_taken",
+        "group",
+        "install",
+        "key",
+        "left",
+        "oldest",
+        "plain",
+        "serving",
+    )
 
     def __init__(self, group: GroupView, install: float) -> None:
         self.group = group
@@ -34,17 +46,11 @@ class Work:
         self._taken: set[str] = set()
         self._seconds: float | None = None
         self._installing = 0.0
-
-    @property
-    def plain(self) -> bool:
-        """Whether any device of the target may serve all of it."""
-        queues = self.group.queues
-        return len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid
-
-    @property
-    def oldest(self) -> int:
-        """The least score that it began the round with."""
-        return min((queue.heads[0].score for queue in self.group.queues if queue.heads), default=0)
+        self._at = [0] * len(group.queues)  # before it, all heads of the queue are taken
+        queues = group.queues
+        # Whether any device of the target may serve all of it; and the least score that it begins the round with.
+        self.plain = len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid
+        self.oldest = min((queue.heads[0].score for queue in queues if queue.heads), default=0)
 
     @property
     def seconds(self) -> float:
@@ -82,8 +88,15 @@ class Work:
 
     def first(self, lines: Iterable[int]) -> Head | None:
         """The job of some queues that is next."""
-        firsts = (next((h for h in self.group.queues[i].heads if h.ulid not in self._taken), None) for i in lines)
-        return min((h for h in firsts if h is not None), default=None)
+        best: Head | None = None
+        for i in lines:
+            heads, at = self.group.queues[i].heads, self._at[i]
+            while at < len(heads) and heads[at].ulid in self._taken:
+                at += 1
+            self._at[i] = at
+            if at < len(heads) and (best is None or heads[at] < best):
+                best = heads[at]
+        return best
 
     def take(self, head: Head, device_id: str) -> None:
         """The job goes to a device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -44,13 +44,15 @@ class Due:
 
 
 class Heads(Sequence[Head]):
-    """Heads as they came, decoded one by one when a plan looks at them: it looks at few of them."""
+    """Heads as they came, decoded when a plan looks at them: it looks at few queues."""
 
-    __slots__ = ("_flat",)
+    __slots__ = ("_all", "_first", "_flat")
 
     def __init__(self, flat: list[str]) -> None:
         """`flat`: member, score, member, score, ...; a member is the ulid, then the expected duration if known."""
         self._flat = flat
+        self._first: Head | None = None
+        self._all: tuple[Head, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._flat) // 2
@@ -62,13 +64,19 @@ class Heads(Sequence[Head]):
     def __getitem__(self, index: slice) -> tuple[Head, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Head | tuple[Head, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        at = 2 * (index % len(self))
-        ulid, _, known = self._flat[at].partition(" ")
-        return Head(int(float(self._flat[at + 1])), ulid, estimates.seconds(known))
+        if index == 0 and self._all is None:  # of most queues no other one is asked for
+            if self._first is None:
+                self._first = _head(*self._flat[:2])
+            return self._first
+        return self._decoded()[index]
+
+    def __iter__(self) -> Iterator[Head]:
+        return iter(self._decoded())
+
+    def _decoded(self) -> tuple[Head, ...]:
+        if self._all is None:
+            self._all = tuple(map(_head, self._flat[::2], self._flat[1::2]))
+        return self._all
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -78,6 +86,11 @@ class Heads(Sequence[Head]):
 
     def __repr__(self) -> str:
         return repr(tuple(self))
+
+
+def _head(member: str, score: str) -> Head:
+    ulid, _, known = member.partition(" ")
+    return Head(int(float(score)), ulid, estimates.seconds(known) if known else None)
 
 
 def _queue(row: list[Any]) -> Queue:

@@ -76,7 +76,9 @@ async def test_p3_an_agent_away_for_longer_than_its_lease_is_too_late(
     hanging.mkdir()
     unseen.mkdir()
     await first.drain(agent_id="cmd-2")
-    jobs = await first.submit_many([command(org, first_holds(f), max_retries=0) for f in (hanging, unseen)])
+    jobs = await first.submit_many(
+        [command(org, first_holds(f), max_retries=0, app_version_id=f.name) for f in (hanging, unseen)]
+    )
     (pid,), (unseen_pid,) = await pids(hanging), await pids(unseen)
     for job in jobs:
         await running(first, job.job_id)

@@ -1,9 +1,9 @@
 """When waiting jobs will start and groups will end, as far as anybody can tell now.
 
 The plan is played forward with groups as fluids: each device that serves a group drains it at a second of work a
-second; one whose group runs dry goes where the plan would send it, installs, and drains that group. Rules that move a
-device off a group that still has work are left out, and so is what will be submitted later. It costs a step for each
-device and each group that runs dry, whatever the number of jobs.
+second; one whose group runs dry goes where the plan would send it, installs, and drains that group, and one whose
+group has no urgent job left may be called away to another that has. Shares of orgs are left out, and so is what will be
+submitted later. It costs a step for each device and each group that runs dry, whatever the number of jobs.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from qgjob_coordinator.policy.rank import urgency
+from qgjob_coordinator.policy.joining import EVEN_SECONDS
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
 from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
+from qgjob_coordinator.policy.switching import PATIENCE_INSTALLS, STAY_INSTALLS
 from qgjob_coordinator.policy.work import Books, GroupKey, Work
 
 RUNNING_SHARE = 0.9
@@ -24,6 +26,10 @@ RUNNING_SHARE = 0.9
 (1 + cv^2) / 2 of a renewal process, for durations whose deviation is nine tenths of their mean."""
 SPREAD = 0.9
 """Deviation of a job's duration, as a share of what it is expected to take, where that is known from its group only."""
+LEAST = 1e-6
+"""Less work than this is none."""
+CHECK = -2
+"""The version of events that look whether devices of a group are called away."""
 SURE = 0.1
 """A start is told no closer than to this share of the time until then."""
 
@@ -39,10 +45,14 @@ class Expected:
 
 @dataclass(slots=True)
 class _Flow:
-    """A group as it drains. `times` and `served` (s) go together: how much of its work is done by when."""
+    """A group as it drains. `times` and `served` (s) go together: how much of its work is done by when.
+
+    `urgent` is how much of its work is urgent from the beginning; that is done first.
+    """
 
     work: Work
     left: float
+    urgent: float
     serving: int = 0
     draining: int = 0
     times: list[float] = field(default_factory=lambda: [0.0])
@@ -60,6 +70,11 @@ class _Flow:
         self.times.append(now)
         self.served.append(self.served[-1] + done)
         self.rates.append(self.draining)
+
+    @property
+    def urgent_left(self) -> float:
+        """Urgent work that waits."""
+        return max(0.0, self.urgent - self.served[-1])
 
     def begins(self) -> float:
         """When its first device begins."""
@@ -79,12 +94,11 @@ class _Flow:
 class Forecast:
     """One look ahead from a snapshot."""
 
-    def __init__(self, snapshot: Snapshot, joins: Callable[[_Flow, float], bool] | None = None) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self._now = snapshot.now
         self._books = Books(snapshot)
         self._fan_out = snapshot.limits.fan_out
-        self._joins = joins or self._worth
-        self._flows = {key: _Flow(work, work.seconds) for key, work in self._books.works.items()}
+        self._flows = {key: _Flow(work, work.seconds, self._urgent(work)) for key, work in self._books.works.items()}
         self._firsts = {key: work.first(range(len(work.group.queues))) for key, work in self._books.works.items()}
         self._events: list[tuple[float, int, GroupKey | None, DeviceView | None, int]] = []
         self._number = count()
@@ -94,6 +108,8 @@ class Forecast:
             if home is not None:
                 self._flows[home.key].serving += 1
             self._push(self._books.free_in(device), home.key if home else None, device)
+        for key in self._flows:
+            self._push(self._patient_until(key), key, None, CHECK)
         self._run()
 
     def start(self, key: GroupKey, ahead: float, position: int) -> Expected | None:
@@ -138,7 +154,9 @@ class Forecast:
             now, _, key, device, version = heapq.heappop(self._events)
             if device is None:
                 flow = self._flows[key]  # type: ignore[index]
-                if flow.version == version:
+                if version == CHECK:
+                    self._call_away(flow, now)
+                elif flow.version == version:
                     self._dry(flow, now)
             elif key is not None and self._flows[key].left > 0:
                 self._drain(self._flows[key], device, now)
@@ -152,11 +170,14 @@ class Forecast:
         flow.draining += 1
         self._at[flow.work.key].append(device)
         self._predict(flow, now)
+        self._push(now, flow.work.key, None, CHECK)
 
     def _predict(self, flow: _Flow, now: float) -> None:
         flow.version += 1
         if flow.draining:
             self._push(now + flow.left / flow.draining, flow.work.key, None, flow.version)
+            if flow.urgent_left:
+                self._push(now + flow.urgent_left / flow.draining, flow.work.key, None, CHECK)
 
     def _dry(self, flow: _Flow, now: float) -> None:
         flow.advance(now)
@@ -169,23 +190,64 @@ class Forecast:
 
     def _choose(self, device: DeviceView, now: float) -> None:
         best: tuple[tuple[float, ...], _Flow] | None = None
-        for key, flow in self._flows.items():
+        for flow in self._flows.values():
             work = flow.work
             if flow.left <= 0 or work.group.target is not device.target or not self._books.lines(work, device):
                 continue
             flow.advance(now)
-            if not self._joins(flow, now):
+            if flow.serving > 0 and flow.left / flow.serving < self._fan_out * flow.work.install:
                 continue
-            head = self._firsts[key]
-            age = head.score // 30_000_000 if head else 0
-            rank = (-urgency(head, self._now) if head else 0, age, -flow.left / (flow.serving + 1))
-            if best is None or rank < best[0]:
-                best = (rank, flow)
+            ranked = self._rank(flow)
+            if best is None or ranked < best[0]:
+                best = (ranked, flow)
         if best is not None:
-            flow = best[1]
-            flow.serving += 1
-            self._push(now + flow.work.install, flow.work.key, device)
+            self._send(device, best[1], now)
 
-    def _worth(self, flow: _Flow, now: float) -> bool:
-        del now
-        return flow.serving <= 0 or flow.left / flow.serving >= self._fan_out * flow.work.install
+    def _send(self, device: DeviceView, flow: _Flow, now: float) -> None:
+        flow.serving += 1
+        self._push(now + flow.work.install, flow.work.key, device)
+
+    def _rank(self, flow: _Flow) -> tuple[float, ...]:
+        """As joining.rank, for what is left of the group."""
+        head = self._firsts[flow.work.key]
+        if head is None:
+            return (0, 0, 0)
+        first = urgency(head, self._now)
+        now = first if first < URGENT or flow.urgent_left > LEAST else URGENT - 1
+        return (-now, head.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS), -flow.left / (flow.serving + 1))
+
+    # ---- the class rule of switching ----
+
+    def _urgent(self, work: Work) -> float:
+        heads = (h for q in work.group.queues for h in q.heads)
+        return sum(work.seconds_of(h) for h in heads if urgency(h, self._now) >= URGENT)
+
+    def _patient_until(self, key: GroupKey) -> float:
+        """From when on the group's urgent jobs call devices away."""
+        head = self._firsts[key]
+        if head is None:
+            return 0.0
+        urgent_for = waited(head, self._now) - URGENT * CLASS_SECONDS
+        return max(0.0, PATIENCE_INSTALLS * self._flows[key].work.install - urgent_for)
+
+    def _call_away(self, flow: _Flow, now: float) -> None:
+        """Devices whose group has nothing urgent left, to groups that have and that nobody serves."""
+        flow.advance(now)
+        while flow.draining and flow.urgent_left <= LEAST and flow.left > LEAST:
+            if flow.serving == 1 and flow.left < STAY_INSTALLS * flow.work.install:
+                return
+            callers = [
+                other
+                for key, other in self._flows.items()
+                if other.serving <= 0
+                and other.urgent_left > LEAST
+                and other.work.group.target is flow.work.group.target
+                and self._patient_until(key) <= now + LEAST
+            ]
+            if not callers:
+                return
+            device = self._at[flow.work.key].pop()
+            flow.draining -= 1
+            flow.serving -= 1
+            self._predict(flow, now)
+            self._send(device, min(callers, key=self._rank), now)

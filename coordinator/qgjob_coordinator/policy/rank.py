@@ -14,6 +14,8 @@ CLASS_SECONDS = 1200
 
 Five minutes flatten the classes, twenty keep them.
 """
+AHEAD_OF_CLOCK_SECONDS = 1
+"""So far orders may be ahead of the clock: those of many jobs of one moment are made distinct."""
 URGENT = 2
 """Urgency of a fresh job of the highest class, and of those that waited until they are as urgent."""
 FAILED_FIRST_SECONDS = 600
@@ -38,4 +40,4 @@ def older_by(head: Head, other: Head) -> float:
 
 def urgency(head: Head, now: int) -> int:
     """In whole classes: 0 for a fresh job of the lowest, 2 for one of the highest; one more with every 20 minutes."""
-    return int(waited(head, now) // CLASS_SECONDS)
+    return int((waited(head, now) + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)

@@ -83,11 +83,12 @@ class Coordinator:
             self.telemetry,
             limits,
             s.max_running_per_org,
+            s.org_weights,
             log_transitions=log_transitions,
         )
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry)
         self.sessions.on_retry_due = self.timers.due
-        forecast = LookAhead(self.store, self.sessions, limits, {})
+        forecast = LookAhead(self.store, self.sessions, limits, s.org_weights)
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
         self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms, forecast)
         self.sessions.settled = self.scheduler.settled

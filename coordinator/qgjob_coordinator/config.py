@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.org_weights import parse
 
 PREFIX = "QGJOB_"
 LEASE_MARGIN_SECONDS = 2.0
@@ -46,6 +47,7 @@ class Settings(BaseSettings):
     default_target: Target = _setting("DEFAULT_TARGET", Target.EMULATOR)
     group_max_devices: int | None = _setting("GROUP_MAX_DEVICES", None, ge=1)
     max_running_per_org: int | None = _setting("MAX_RUNNING_PER_ORG", None, ge=1)
+    org_weights: Annotated[Mapping[str, float], NoDecode] = _setting("ORG_WEIGHTS", {})
     retention_days: float = _setting("RETENTION_DAYS", 7.0, gt=0, le=3650)
     durability: Literal["everysec", "always"] = _setting("DURABILITY", "everysec")
     heartbeat_seconds: float = _setting("HEARTBEAT_SECONDS", 5.0, gt=0, le=3600)
@@ -59,6 +61,11 @@ class Settings(BaseSettings):
     @classmethod
     def _comma_list(cls, value: object) -> object:
         return tuple(x.strip() for x in value.split(",") if x.strip()) if isinstance(value, str) else value
+
+    @field_validator("org_weights", mode="before")
+    @classmethod
+    def _weights(cls, value: object) -> object:
+        return parse(value) if isinstance(value, str) else value
 
     @field_validator("default_priority", mode="before")
     @classmethod

@@ -1,0 +1,67 @@
+"""Settings of the coordinator that are more than a number: what they accept, and what a wrong one is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qgjob_coordinator.config import Settings
+from qgjob_coordinator.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No settings but those of the test."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("ORG_WEIGHTS", "QGJOB_ORG_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights"),
+    [
+        ("acme=2,globex=0.5", {"acme": 2.0, "globex": 0.5}),
+        (" acme = 2 , globex=1e1, ", {"acme": 2.0, "globex": 10.0}),
+        ("acme=0.001,a.b-c_d=1000", {"acme": 0.001, "a.b-c_d": 1000.0}),
+        ("", {}),
+        (",", {}),
+    ],
+)
+def test_weights_of_orgs(monkeypatch: pytest.MonkeyPatch, text: str, weights: dict[str, float]) -> None:
+    monkeypatch.setenv("ORG_WEIGHTS", text)
+    assert Settings.load().org_weights == weights
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        ("Globex", "has no '='; write ORG=WEIGHT"),
+        ("Globex=", "has the weight ''; use a number above 0"),
+        ("Globex=much", "has the weight 'much'"),
+        ("Globex=0", "has the weight '0'"),
+        ("Globex=-1", "has the weight '-1'"),
+        ("Globex=nan", "has the weight 'nan'"),
+        ("Globex=inf", "has the weight 'inf'"),
+        ("Globex=1001", "from 0.001 to 1000"),
+        ("Globex=1=2", "has the weight '1=2'"),
+        ("=2", "names no org"),
+        ("two words=2", "names no org: 'two words' is not an id; use 1 to 128"),
+        ("acme=3", "is the second one of org acme; keep one"),
+    ],
+)
+def test_a_wrong_weight_is_told_with_its_pair_and_where_it_was_set(
+    monkeypatch: pytest.MonkeyPatch, pair: str, problem: str
+) -> None:
+    monkeypatch.setenv("QGJOB_ORG_WEIGHTS", f"acme=2,{pair}")
+    with pytest.raises(ConfigError) as told:
+        Settings.load()
+    message = str(told.value)
+    assert message.startswith("QGJOB_ORG_WEIGHTS: ")
+    assert "(from the environment)" in message
+    assert f"the pair {pair!r} {problem}" in message or problem in message.partition(f"the pair {pair!r}")[2]
+
+
+def test_weights_are_read_from_the_file_too(tmp_path: Path) -> None:
+    Path(".env").write_text("ORG_WEIGHTS=acme=2,globex=0.5\n")
+    assert Settings.load().org_weights == {"acme": 2.0, "globex": 0.5}

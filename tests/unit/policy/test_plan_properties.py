@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import replace
+from random import Random
+from typing import TypeVar
 
-from hypothesis import event, given
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from qgjob_coordinator.policy.batch import TAIL_JOBS
 from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Queue, Snapshot
 from tests.unit.policy.snapshots import snapshots
+
+_T = TypeVar("_T")
 
 
 def groups_of(s: Snapshot) -> dict[tuple[str, str], GroupView]:
@@ -36,13 +42,24 @@ def test_no_device_and_no_job_is_given_twice(s: Snapshot) -> None:
 
 @given(snapshots())
 def test_every_job_goes_to_a_device_that_may_serve_it_the_first_ones_first(s: Snapshot) -> None:
+    """But near the tail of a group, where of the most urgent jobs the longest is first."""
     devices = {d.device_id: d for d in s.devices}
     taken: set[str] = set()
+    serving = {key: set(g.serving) for key, g in groups_of(s).items()}
     for a in plan(s).assignments:
-        queues = servable(s, groups_of(s)[a.org_id, a.gid], devices[a.device_id])
-        heads = sorted((h.score, h.ulid) for q in queues for h in q.heads if h.ulid not in taken)
-        assert list(a.ulids) == [ulid for _, ulid in heads[: len(a.ulids)]]
+        g = groups_of(s)[a.org_id, a.gid]
+        heads = sorted(h for q in servable(s, g, devices[a.device_id]) for h in q.heads if h.ulid not in taken)
+        left = g.waiting - len(taken & {h.ulid for q in g.queues for h in q.heads})
+        if left <= TAIL_JOBS * max(1, len(serving[g.org_id, g.gid])):
+            equals = [h for h in heads if urgency(h, s.now) == urgency(heads[0], s.now)]
+            longest = max(g.typical_seconds if h.seconds is None else h.seconds for h in equals)
+            assert len(a.ulids) == 1
+            assert a.ulids[0] in {h.ulid for h in equals}
+            assert a.seconds == (longest,)
+        else:
+            assert list(a.ulids) == [h.ulid for h in heads[: len(a.ulids)]]
         taken |= set(a.ulids)
+        serving[g.org_id, g.gid].add(a.device_id)
 
 
 @given(snapshots())
@@ -113,18 +130,47 @@ def test_a_warm_device_keeps_its_group_while_that_has_work_for_it(s: Snapshot) -
             assert not moved or given_to[device_id][0] != g.org_id or first[device_id] in urgent
 
 
-@given(snapshots(), st.randoms(use_true_random=False))
-def test_the_order_in_which_things_are_seen_does_not_matter(s: Snapshot, random: object) -> None:
-    def shuffled(items: tuple[object, ...]) -> tuple[object, ...]:
-        mixed = list(items)
-        random.shuffle(mixed)  # type: ignore[attr-defined]
-        return tuple(mixed)
+def _shuffled(s: Snapshot, random: Random) -> Snapshot:
+    """The same, with all its parts in another order."""
 
-    groups = [replace(g, queues=shuffled(g.queues), serving=dict(shuffled(tuple(g.serving.items())))) for g in s.groups]
-    other = replace(
+    def mixed(items: Iterable[_T]) -> tuple[_T, ...]:
+        return tuple(random.sample(list(items), len(list(items))))
+
+    groups = [replace(g, queues=mixed(g.queues), serving=dict(mixed(g.serving.items()))) for g in s.groups]
+    return replace(
         s,
-        devices=shuffled(s.devices),
-        groups=shuffled(tuple(groups)),
-        candidates={t: shuffled(c) for t, c in s.candidates.items()},
+        devices=mixed(s.devices),
+        busy=mixed(s.busy),
+        groups=mixed(groups),
+        room=dict(mixed(s.room.items())),
+        weights=dict(mixed(s.weights.items())),
+        install_seconds=dict(mixed(s.install_seconds.items())),
+        candidates={t: mixed(c) for t, c in mixed(s.candidates.items())},
     )
-    assert plan(other) == plan(s)
+
+
+@settings(max_examples=100)
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_the_order_in_which_things_are_seen_does_not_matter(s: Snapshot, random: Random) -> None:
+    assert plan(_shuffled(s, random)) == plan(s)
+
+
+@given(snapshots(), st.data())
+def test_without_one_of_its_devices_a_plan_is_as_legal(s: Snapshot, data: st.DataObject) -> None:
+    """A device that goes away takes nothing with it but itself: all that holds of plans holds of the one without it."""
+    if not s.devices:
+        return
+    gone = data.draw(st.sampled_from(s.devices))
+    left = replace(
+        s,
+        devices=tuple(d for d in s.devices if d is not gone),
+        candidates={t: tuple(d for d in c if d is not gone) for t, c in s.candidates.items()},
+    )
+    for holds in (
+        test_no_device_and_no_job_is_given_twice,
+        test_every_job_goes_to_a_device_that_may_serve_it_the_first_ones_first,
+        test_the_cap_of_devices_and_the_room_of_orgs_are_kept,
+        test_no_idle_device_stays_without_work_while_nobody_serves_a_group_that_it_could_serve,
+    ):
+        holds.hypothesis.inner_test(left)  # type: ignore[attr-defined]
+    assert all(a.device_id != gone.device_id for a in plan(left).assignments)

@@ -22,6 +22,7 @@ from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
+from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.rpc.agents import AgentServicer
@@ -101,6 +102,8 @@ class Coordinator:
             Defaults(s.default_priority, s.default_target, s.max_retries),
             log_transitions=log_transitions,
         )
+        self.start_check = StartCheck(self.store, forecast, self.telemetry)
+        self.submitter.on_accepted = self.start_check.accepted
         self.jobs = JobService(
             self.store,
             self.hub,
@@ -181,6 +184,7 @@ class Coordinator:
         self._spawn("reaper", reaper.run())
         self._spawn("timers", self.timers.run())
         self._spawn("retention", retention.run())
+        self._spawn("start_check", self.start_check.run())
         self._spawn("speak", hints.speak(self.hub, self.store))
         self._spawn("hear", hints.hear(self.store, receiver))
         self._spawn("lag", measure_lag(self.telemetry))

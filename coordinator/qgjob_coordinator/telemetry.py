@@ -35,6 +35,7 @@ class Telemetry:
         self.leases_lost = 0
         self.queue_seconds = Histogram()
         self.run_seconds = Histogram()
+        self.start_error = Histogram((0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0))
         self.plan_ms = Histogram((0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0))
         self.plans = 0
         self.loop_lag_seconds = 0.0

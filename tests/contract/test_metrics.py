@@ -22,6 +22,7 @@ LABELS: dict[str, set[str]] = {
     "qgjob_jobs_finished_total": {"outcome", "target"},
     "qgjob_job_queue_seconds": set(),
     "qgjob_job_run_seconds": set(),
+    "qgjob_start_estimate_error_ratio": set(),
     "qgjob_oldest_queued_age_seconds": set(),
     "qgjob_attempts_total": {"outcome"},
     "qgjob_devices": {"state", "health", "target"},

@@ -106,6 +106,8 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     yield CounterMetricFamily("qgjob_leases_lost", "Attempts given up: their agent was not heard.", t.leases_lost)
     yield _histogram("qgjob_job_queue_seconds", "From submission to the first claim.", (), {(): t.queue_seconds})
     yield _histogram("qgjob_job_run_seconds", "Run time of attempts.", (), {(): t.run_seconds})
+    error = "How far estimated starts of waiting jobs were off, as a share of the wait; of a sample."
+    yield _histogram("qgjob_start_estimate_error_ratio", error, (), {(): t.start_error})
     commands = _sum(t.store_seconds.values())
     yield _histogram("qgjob_redis_command_seconds", "Calls of the store.", (), {(): commands})
     yield GaugeMetricFamily("qgjob_event_loop_lag_seconds", "How late this process's loop is.", t.loop_lag_seconds)

@@ -13,9 +13,12 @@ class Forecast(Protocol):
     """Answers for readers. All times in ms; what is missing is not known. Raises StoreUnavailableError."""
 
     async def starts(
-        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
     ) -> Sequence[StartEstimate | None]:
-        """When queued jobs of an org are expected to start, in their order; `places` are theirs in their groups."""
+        """When queued jobs of an org are expected to start, in their order; `places` are theirs in their groups.
+
+        `fresh`: as it is now, and not as it was a moment ago.
+        """
 
     async def free_at(self) -> Mapping[str, int]:
         """When busy devices are expected to have done what they hold, by device id."""
@@ -28,10 +31,10 @@ class NoForecast:
     """Knows nothing."""
 
     async def starts(
-        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
     ) -> Sequence[StartEstimate | None]:
         """None for each."""
-        del org_id, places
+        del org_id, places, fresh
         return [None] * len(jobs)
 
     async def free_at(self) -> Mapping[str, int]:

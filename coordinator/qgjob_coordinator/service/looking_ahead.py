@@ -22,7 +22,7 @@ from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 2.0
-"""So long a look serves all who ask: it reads every active org."""
+"""So long a look serves all who ask, but for those who want a fresh one: it reads every active org."""
 HEADS = 64
 
 
@@ -38,10 +38,10 @@ class LookAhead:
         self._looking = asyncio.Lock()
 
     async def starts(
-        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
     ) -> Sequence[StartEstimate | None]:
         """When queued jobs are expected to start; None for those that wait for a time, or that no device comes to."""
-        at, forecast = await self._look()
+        at, forecast = await self._look(fresh=fresh)
         return [self._start(forecast, at, org_id, job, place) for job, place in zip(jobs, places, strict=True)]
 
     async def free_at(self) -> Mapping[str, int]:
@@ -70,25 +70,34 @@ class LookAhead:
             return None
         return StartEstimate(*(at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
 
-    async def _look(self) -> tuple[int, policy.Forecast]:
+    async def _look(self, *, fresh: bool = False) -> tuple[int, policy.Forecast]:
+        """The time (ms) and the forecast of a look that began a moment ago, or, if `fresh`, after this call.
+
+        Whoever asks while a look is under way shares the next one.
+        """
+        oldest = time.monotonic() - (0.0 if fresh else LOOK_SECONDS)
         async with self._looking:
-            if self._last is None or time.monotonic() - self._last[0] > LOOK_SECONDS:
-                orgs = sorted(await self._store.active_orgs())
-                await self._store.estimates.read()
-                groups = [g for o in orgs for g in (await self._store.snapshots.org(o, HEADS)).groups]
-                now = wall_ms()
-                free, busy = self._devices(now)
-                snapshot = Snapshot(
-                    free,
-                    tuple(groups),
-                    self._limits,
-                    now=now,
-                    busy=busy,
-                    weights=self._weights,
-                    install_seconds=self._store.estimates.install_seconds,
-                )
-                self._last = time.monotonic(), now, policy.Forecast(snapshot)
+            if self._last is None or self._last[0] < oldest:
+                begun = time.monotonic()
+                self._last = begun, *await self._look_now()
             return self._last[1], self._last[2]
+
+    async def _look_now(self) -> tuple[int, policy.Forecast]:
+        orgs = sorted(await self._store.active_orgs())
+        await self._store.estimates.read()
+        groups = [g for o in orgs for g in (await self._store.snapshots.org(o, HEADS)).groups]
+        now = wall_ms()
+        free, busy = self._devices(now)
+        snapshot = Snapshot(
+            free,
+            tuple(groups),
+            self._limits,
+            now=now,
+            busy=busy,
+            weights=self._weights,
+            install_seconds=self._store.estimates.install_seconds,
+        )
+        return now, policy.Forecast(snapshot)
 
     def _devices(self, now: int) -> tuple[tuple[DeviceView, ...], tuple[DeviceView, ...]]:
         busy = tuple(self._sessions.serving())

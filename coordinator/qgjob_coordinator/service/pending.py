@@ -116,7 +116,7 @@ class Pending:
             return Explanation(job, considered)
         now = wall_ms()
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
-        (start,) = await self._forecast.starts(job.org_id, [job], [place])
+        (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=await self._over_quota(job.org_id), estimate=start
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -68,6 +68,10 @@ class Accepted:
         return job
 
 
+def _nobody_asks(specs: Sequence[JobSpec]) -> None:
+    del specs
+
+
 class Submitter:
     """Takes submissions to the store. Its methods raise StoreUnavailableError while that can't acknowledge."""
 
@@ -88,6 +92,8 @@ class Submitter:
         self._defaults = defaults
         self._log_transitions = log_transitions
         self._flushers: dict[str, Flusher[tuple[JobSpec, bool], Accepted]] = {}
+        self.on_accepted: Callable[[Sequence[JobSpec]], None] = _nobody_asks
+        """Called with the jobs of each write to the store; those that were known already are among them."""
 
     async def submit(self, principal: Principal, submission: Submission) -> Accepted:
         """One job; goes to the store together with what else is submitted for the org at the moment.
@@ -163,6 +169,7 @@ class Submitter:
         now = wall_ms()
         heads = self._hub.heads_wanted()
         known, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        self.on_accepted(specs)
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
         await asyncio.sleep(0)  # the scheduler's round begins before the answer is made

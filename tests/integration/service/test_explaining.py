@@ -34,10 +34,12 @@ class Expecting:
         self.start = StartEstimate(now + 60_000, now + 40_000, now + 120_000)
         self.free = now + 30_000
         self.end = now + 600_000
+        self.asked_fresh: list[bool] = []
 
     async def starts(
-        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None]
+        self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
     ) -> Sequence[StartEstimate | None]:
+        self.asked_fresh.append(fresh)
         return [self.start for _ in jobs]
 
     async def free_at(self) -> Mapping[str, int]:
@@ -88,6 +90,7 @@ async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
     assert message.job.pending_reason.estimated_start_at == wire.time_out(forecast.start.at)
     await pending.explain([job])
     assert job.pending_reason.estimated_start_at == forecast.start.at
+    assert forecast.asked_fresh == [True, False]  # who asks about one job gets the latest, a list what is at hand
 
 
 async def test_what_nothing_could_serve_is_expected_never(store: Store, pending: Pending) -> None:

@@ -2,7 +2,8 @@
 
 Groups of a target are kept in a heap by rank. What a device joins ranks lower afterwards, and with it the other groups
 of the same org, so no group ranks better than the heap says: the top one is looked at again before it is taken. Groups
-whose queues ask for particular devices are looked at for each device.
+that are not open to all devices alike are looked at for each device. A group that is not worth it when it is looked at
+is not looked at again in the round, though by what others are given meanwhile its org may come to be owed a device.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Offers:
         for work in books.by_target[target]:
             if not work.left or not books.has_room(work):
                 continue
-            if not work.plain:
+            if not work.plain or books.awaits_own(work):
                 self._picky.append(work)
                 continue
             ranked = self._ranked(work, work.first((0,)))

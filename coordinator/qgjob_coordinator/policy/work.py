@@ -165,6 +165,12 @@ class Books:
         cap = self.snapshot.limits.group_max_devices
         return cap is None or device.device_id in work.serving or len(work.serving) < cap
 
+    def awaits_own(self, work: Work) -> bool:
+        """Whether the cap may leave the group open to an idle device that serves it, and closed to others."""
+        if self.snapshot.limits.group_max_devices is None:
+            return False
+        return any(i in self._views and not self._views[i].held for i in work.serving)
+
     def lines(self, work: Work, device: DeviceView) -> Sequence[int]:
         """Indexes of the group's queues that the device may serve."""
         if work.plain:

@@ -1,0 +1,92 @@
+"""Which group a cold device joins: the heap chooses as a look at every group would, and each rule by itself."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import assume, event, given, settings
+
+from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.policy.fanout import worth_joining
+from qgjob_coordinator.policy.joining import EVEN_SECONDS, Rank, rank
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.work import Books, Work
+from tests.unit.policy.snapshots import device, group, queue, snapshot, snapshots
+
+
+class EveryGroup:
+    """The groups of a target, each looked at for each device. `came_to_be_worth_it`: one that was not at first."""
+
+    came_to_be_worth_it = False
+
+    def __init__(self, books: Books, target: Target) -> None:
+        self._books = books
+        self._works = books.by_target[target]
+        self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def best(self, device: DeviceView) -> Work | None:
+        books = self._books
+        if any(map(self._worth, self._was_not)):
+            EveryGroup.came_to_be_worth_it = True
+        self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
+        found: list[tuple[Rank, Work]] = []
+        for work in self._works:
+            head = books.next_for(work, device)
+            open_ = head is not None and books.has_room(work) and books.may_join(work, device)
+            if head is not None and open_ and worth_joining(books, work, head):
+                found.append((rank(books, work, head), work))
+        return min(found, key=lambda ranked: ranked[0])[1] if found else None
+
+    def _worth(self, work: Work) -> bool:
+        head = work.first((0,))
+        return head is not None and worth_joining(self._books, work, head)
+
+
+@settings(max_examples=300)
+@given(snapshots())
+def test_the_heap_chooses_what_a_look_at_every_group_would(s: Snapshot) -> None:
+    """But where an org comes to be owed a device by what others get in the round; that is seen in the next one."""
+    EveryGroup.came_to_be_worth_it = False
+    with patch("qgjob_coordinator.policy.plan.Offers", EveryGroup):
+        expected = plan(s)
+    event(f"{sum(a.install > 0 for a in expected.assignments)} join")
+    assume(not EveryGroup.came_to_be_worth_it)
+    assert plan(s) == expected
+
+
+def joined(s: Snapshot) -> dict[str, str]:
+    """The version that each device is given work of."""
+    versions = {(g.org_id, g.gid): g.app_version_id for g in s.groups}
+    return {a.device_id: versions[a.org_id, a.gid] for a in plan(s).assignments}
+
+
+def test_the_more_urgent_group_comes_first_then_the_smaller_share_then_the_older_job() -> None:
+    served = device("b0", installed=("acme", "v9"), held=1, holds_for=("acme", "e-v9"))
+    old = group("old", queue("o", [100]))
+    other = group("other", queue("p", [900]), org_id="globex")
+    urgent = group("urgent", queue("u", [990], Priority.HIGH))
+    for groups, expected in (
+        ([old, other, urgent], "urgent"),  # though its org has the larger share, and its job is the youngest
+        ([old, other], "other"),  # though its job is younger
+        ([old, group("young", queue("y", [900]))], "old"),
+    ):
+        assert joined(snapshot([device("d1")], groups, busy=(served,))) == {"d1": expected}
+
+
+def test_of_jobs_of_one_age_the_group_with_most_work_for_each_device_comes_first() -> None:
+    at = 10 * EVEN_SECONDS
+    few, many = group("few", queue("f", [at])), group("many", queue("m", range(at + 1, at + 9)))
+    assert joined(snapshot([device("d1")], [few, many])) == {"d1": "many"}
+    later = group("many", queue("m", range(at + EVEN_SECONDS, at + EVEN_SECONDS + 9)))
+    assert joined(snapshot([device("d1")], [few, later])) == {"d1": "few"}
+
+
+def test_a_group_that_has_as_many_devices_as_it_may_is_still_open_to_those() -> None:
+    """The store may say that an idle device serves a group."""
+    full = group("v1", queue("a", range(900, 940)), serving={"d2": 1})
+    given = joined(snapshot([device("d1"), device("d2")], [full], limits=Limits(group_max_devices=1)))
+    assert given["d2"] == "v1"

@@ -14,7 +14,6 @@ from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.plan import plan as qgjob_plan
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import (
-    CLASS_SCORE,
     Assignment,
     DeviceView,
     GroupView,
@@ -25,6 +24,8 @@ from qgjob_coordinator.policy.snapshot import (
 )
 
 GroupKey = tuple[str, str]
+CLASS_SCORE = 1 << 51
+"""One class above all ages."""
 
 
 class _Deal:

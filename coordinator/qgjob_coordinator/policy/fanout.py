@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.policy.fairness import below
+from qgjob_coordinator.policy.fairness import owed
 from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import Head
 from qgjob_coordinator.policy.work import Books, Work
@@ -12,7 +12,9 @@ REACH_INSTALLS = 3
 it costs one now and, as a rule, another one when the device goes back."""
 
 
-OWED_FAN_OUT = 5.0
+OWED_FAN_OUT = 3.0
+SHARE_POWER = 3
+"""How soon the fan-out comes down for an org that has less than its share."""
 BUSY_FACTOR = 1.2
 """Of `fan_out`, less the share of devices that idle: where many idle an installation keeps nobody waiting, where none
 does it takes its time from other jobs."""
@@ -30,15 +32,16 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
 
     A group that nobody serves is worth it, or nobody who may serve that job. One that is served is when each of its
     devices has about `fan_out` installations' worth of work before it, what it holds included: then the installation is
-    a small part of what the new device takes over; `OWED_FAN_OUT` while the org has less than its share, which comes
-    before few installations. Or when an urgent job is out of the reach of those that serve it.
+    a small part of what the new device takes over. The less the org has of its share the fewer are enough, down to
+    `OWED_FAN_OUT`: shares come before few installations. Or when an urgent job is out of the reach of those that serve
+    it.
     """
     if not books.servers(work, first):
         return True
     installs = work.per_device() / work.install
     factor = max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(work.group.target))
-    if installs >= factor * books.snapshot.limits.fan_out:
-        return True
-    if installs >= OWED_FAN_OUT and below(books, work.key[0]):
+    enough = factor * books.snapshot.limits.fan_out
+    even = 1.0 - owed(books, work.key[0])
+    if installs >= OWED_FAN_OUT + (enough - OWED_FAN_OUT) * even**SHARE_POWER:
         return True
     return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

@@ -55,9 +55,9 @@ class _Planner:
         """The group that the device leaves its own for."""
         books = self._books
         best: tuple[Rank, Work] | None = None
-        latest, shares = latest_call(books, first), may_share(books, device, home)
+        latest = latest_call(books, first)
         for work in books.by_target[device.target]:
-            by_share = shares and work.key[0] != home.key[0]
+            by_share = work.key[0] != home.key[0] and may_share(books, device, home, work.key[0])
             if work is home or not work.left or not (by_share or work.oldest <= latest):
                 continue
             head = books.next_for(work, device) if self._joinable(work, device) else None

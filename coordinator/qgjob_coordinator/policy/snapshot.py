@@ -16,8 +16,6 @@ INSTALL_SECONDS = 45.0
 AHEAD_SECONDS = 2.0
 """A device is given work for so long beyond what it runs, so that it never waits for a round trip; more would only keep
 jobs from other devices."""
-CLASS_SCORE = 1 << 51
-"""One priority class above all ages: a queue's score is (3 - priority) * CLASS_SCORE + order."""
 
 
 class Head(NamedTuple):

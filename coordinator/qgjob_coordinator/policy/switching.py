@@ -5,14 +5,15 @@
   done with it within `STAY_INSTALLS`: it is free for the urgent job then, and leaves nothing to install for again.
 - *Age*: a job waits elsewhere that is older than the next one here by more than `OLDER_SECONDS`, head starts of classes
   included, and nobody serves its group. So no job waits for ever behind a group that never runs dry.
-- *Shares*: the device has stayed for `TURN_INSTALLS`, and another org with work as urgent, and worth an installation,
-  has so few devices that one more leaves it with no larger share than this one has then. Or it has none, and its job
-  has waited for as long: where there are more orgs than devices, they take turns.
+- *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
+  no larger share than this one has then; and the device has stayed for `TURN_INSTALLS`, or for as much less as the
+  shares are uneven, so that devices don't flip between orgs that are about even. Or it has none, and its job has waited
+  for as long: where there are more orgs than devices, they take turns.
 """
 
 from __future__ import annotations
 
-from qgjob_coordinator.policy.fairness import owes, share
+from qgjob_coordinator.policy.fairness import evenness, owes, share
 from qgjob_coordinator.policy.fanout import out_of_reach, worth_joining
 from qgjob_coordinator.policy.rank import (
     CLASS_SECONDS,
@@ -40,9 +41,10 @@ def latest_call(books: Books, next_here: Head) -> int:
     return max(older, urgent) if urgency(next_here, books.snapshot.now) < URGENT else older
 
 
-def may_share(books: Books, device: DeviceView, here: Work) -> bool:
-    """Whether the device stayed long enough to be moved by shares."""
-    return (books.snapshot.now - device.home_since) / 1000 >= TURN_INSTALLS * here.install
+def may_share(books: Books, device: DeviceView, here: Work, taker: str) -> bool:
+    """Whether the device has stayed long enough to be moved by shares: the longer, the less uneven they are."""
+    stayed = (books.snapshot.now - device.home_since) / 1000
+    return stayed >= evenness(books, here.key[0], taker) * TURN_INSTALLS * here.install
 
 
 def leaves_for(books: Books, device: DeviceView, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:
@@ -69,7 +71,7 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
     now, giver, taker = books.snapshot.now, here.key[0], there.key[0]
     if giver == taker or urgency(next_there, now) < urgency(next_here, now):
         return False
-    if not may_share(books, device, here) or not worth_joining(books, there, next_there):
+    if not may_share(books, device, here, taker) or not worth_joining(books, there, next_there):
         return False
     if owes(books, giver, taker):
         return True

@@ -4,7 +4,7 @@
   the other has been urgent for `PATIENCE_INSTALLS` installations. The device stays if it alone serves its group and is
   done with it within `STAY_INSTALLS`: it is free for the urgent job then, and leaves nothing to install for again.
 - *Age*: a job waits elsewhere that is older than the next one here by more than `OLDER_SECONDS`, head starts of classes
-  included, and nobody serves its group. So no job waits for ever behind a group that never runs dry.
+  included, and nobody who may serve it serves its group. So no job waits for ever behind a group that never runs dry.
 - *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
   no larger share than this one has then; and the device has stayed for `TURN_INSTALLS`, or for as much less as the
   shares are uneven, so that devices don't flip between orgs that are about even. Or it has none, and its job has waited
@@ -51,7 +51,7 @@ def leaves_for(books: Books, device: DeviceView, here: Work, next_here: Head, th
     """Whether the device leaves its group for another one, given the next job of both."""
     if out_of_reach(books, there, next_there) and _by_class(books, here, next_here, there, next_there):
         return True
-    return _by_age(next_here, there, next_there) or _by_shares(books, device, here, next_here, there, next_there)
+    return _by_age(books, next_here, there, next_there) or _by_shares(books, device, here, next_here, there, next_there)
 
 
 def _by_class(books: Books, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:
@@ -63,8 +63,8 @@ def _by_class(books: Books, here: Work, next_here: Head, there: Work, next_there
     return urgent_for >= PATIENCE_INSTALLS * there.install and not soon_done
 
 
-def _by_age(next_here: Head, there: Work, next_there: Head) -> bool:
-    return not there.serving and older_by(next_there, next_here) > OLDER_SECONDS
+def _by_age(books: Books, next_here: Head, there: Work, next_there: Head) -> bool:
+    return older_by(next_there, next_here) > OLDER_SECONDS and not books.servers(there, next_there)
 
 
 def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:

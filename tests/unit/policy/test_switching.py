@@ -1,0 +1,239 @@
+"""When a warm device leaves its group: the stated rules one at a time, and all of them against an oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
+from qgjob_coordinator.model.enums import Priority
+from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.policy.fanout import REACH_INSTALLS
+from qgjob_coordinator.policy.feasible import may_serve
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDER_EPOCH_MS, ORDERS_PER_MS
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Queue, Snapshot
+from qgjob_coordinator.policy.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS, TURN_INSTALLS
+from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
+
+V1 = ("acme", "v1")
+FRESH = 999
+"""A job of the last second. `PATIENT`: one that has waited as long as an urgent one has to, to call a device away."""
+PATIENT = 1000 - round(PATIENCE_INSTALLS * INSTALL_SECONDS)
+MANY = range(900, 964)
+
+
+def goes_to(s: Snapshot, device_id: str = "d1") -> str | None:
+    """The version that a device is given work of."""
+    versions = {(g.org_id, g.gid): g.app_version_id for g in s.groups}
+    return next((versions[a.org_id, a.gid] for a in plan(s).assignments if a.device_id == device_id), None)
+
+
+# ---- one at a time ----
+
+
+def warm_beside(there: GroupView, *busy: DeviceView, here: GroupView | None = None, **changes: object) -> Snapshot:
+    """A device that has v1, whose group has much work, beside another group."""
+    home = here or group("v1", queue("a", MANY), typical_seconds=60.0)
+    return snapshot([device("d1", installed=V1, **changes)], [home, there], busy=busy)
+
+
+@pytest.mark.parametrize("priority", [Priority.LOW, Priority.MEDIUM])
+def test_a_device_does_not_leave_for_older_work_or_for_a_lower_class(priority: Priority) -> None:
+    assert goes_to(warm_beside(group("v2", queue("b", [0], priority)))) == "v1"
+
+
+def test_an_urgent_job_calls_a_device_away_once_it_has_been_urgent_for_a_while() -> None:
+    for second, expected in ((FRESH, "v1"), (PATIENT + 1, "v1"), (PATIENT, "v2"), (0, "v2")):
+        assert goes_to(warm_beside(group("v2", queue("u", [second], Priority.HIGH)))) == expected
+
+
+def test_a_job_that_waited_until_it_is_urgent_calls_like_one() -> None:
+    """Twenty minutes are worth a class: a medium job is urgent after twenty, a low one after forty."""
+    medium = PATIENT - CLASS_SECONDS
+    for second, expected in ((medium + 1, "v1"), (medium, "v2")):
+        assert goes_to(warm_beside(group("v2", queue("m", [second])))) == expected
+
+
+def test_a_device_that_is_urgent_itself_stays() -> None:
+    here = group("v1", queue("a", [FRESH], Priority.HIGH), queue("b", MANY, requirements=ANDROID))
+    assert goes_to(warm_beside(group("v2", queue("u", [0], Priority.HIGH)), here=here)) == "v1"
+
+
+@pytest.mark.parametrize(("free_in", "expected"), [(0, "v1"), (134, "v1"), (136, "v2")])
+def test_an_urgent_job_is_left_to_a_device_of_its_group_that_is_free_soon(free_in: int, expected: str) -> None:
+    server = device("b0", installed=("acme", "v2"), held=1, holds_for=("acme", "e-v2"), free_at=NOW + free_in * 1000)
+    urgent = group("v2", queue("u", [0], Priority.HIGH), serving={"b0": 1})
+    assert REACH_INSTALLS * INSTALL_SECONDS == 135
+    assert goes_to(warm_beside(urgent, server)) == expected
+
+
+def test_a_device_of_the_group_that_may_not_serve_the_urgent_job_is_none_to_wait_for() -> None:
+    server = device("b0", platform="ios", installed=("acme", "v2"), held=1, holds_for=("acme", "e-v2"), free_at=NOW)
+    urgent = group("v2", queue("u", [0], Priority.HIGH, requirements=ANDROID), serving={"b0": 1})
+    assert goes_to(warm_beside(urgent, server, platform="android")) == "v2"
+    assert goes_to(warm_beside(urgent, replace(server, platform="android"), platform="android")) == "v1"
+
+
+def test_a_device_that_is_soon_done_with_a_group_of_its_own_does_that_first() -> None:
+    urgent = group("v2", queue("u", [0], Priority.HIGH))
+    jobs = 10
+    for seconds, expected in ((STAY_INSTALLS * INSTALL_SECONDS - 1, "v1"), (STAY_INSTALLS * INSTALL_SECONDS, "v2")):
+        here = group("v1", queue("a", range(900, 900 + jobs)), typical_seconds=seconds / jobs)
+        assert goes_to(warm_beside(urgent, here=here)) == expected
+    short = group("v1", queue("a", range(900, 910)), typical_seconds=1.0, serving={"b0": 1})
+    helper = device("b0", installed=V1, held=1, holds_for=("acme", "e-v1"))
+    assert goes_to(warm_beside(urgent, helper, here=short)) == "v2"  # the other one goes on with it
+
+
+def test_a_much_older_job_of_a_group_without_devices_calls_a_device_away() -> None:
+    """Also where the work here is as urgent: so nothing waits for ever behind a group that never runs dry."""
+    here = group("v1", queue("a", MANY, Priority.HIGH))
+    for second, expected in ((900 + 2 * CLASS_SECONDS - OLDER_SECONDS, "v1"), (-9000, "v2")):
+        there = group("v2", queue("o", [second - CLASS_SECONDS], Priority.MEDIUM))
+        assert goes_to(warm_beside(there, here=here)) == expected
+    served = group("v2", queue("o", [-9000]), serving={"away": 1})
+    assert goes_to(warm_beside(served, here=here)) == "v1"
+
+
+def test_a_much_older_job_counts_where_those_that_serve_its_group_may_not_serve_it() -> None:
+    server = device("b0", platform="ios", installed=("acme", "v2"), held=1, holds_for=("acme", "e-v2"), free_at=NOW)
+    here = group("v1", queue("a", MANY, Priority.HIGH))
+    there = group("v2", queue("o", [-9000], requirements=ANDROID), queue("p", MANY), serving={"b0": 1})
+    assert goes_to(warm_beside(there, server, here=here, platform="android")) == "v2"
+
+
+def test_a_device_goes_to_an_org_that_has_less_when_it_has_stayed_for_a_turn() -> None:
+    long_ago = NOW - round(TURN_INSTALLS * INSTALL_SECONDS * 1000)
+    mates = [device(f"b{n}", installed=V1, held=1, holds_for=("acme", "e-v1"), free_at=NOW) for n in range(2)]
+    mine = group("v1", queue("a", MANY), typical_seconds=60.0, serving={"b0": 1, "b1": 1})
+    theirs = group("v2", queue("b", [FRESH]), org_id="globex")
+    assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=long_ago)) == "v2"
+    assert goes_to(warm_beside(replace(theirs, org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"
+    low = group("v2", queue("b", [FRESH], Priority.LOW), org_id="globex")
+    assert goes_to(warm_beside(low, *mates, here=mine, home_since=long_ago)) == "v1"
+
+
+def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
+    turn = round(TURN_INSTALLS * INSTALL_SECONDS)
+    for stayed, second, expected in (
+        (turn, 1000 - turn, "v2"),
+        (turn, 1001 - turn, "v1"),  # it has not waited for a turn
+        (turn - 1, 1000 - turn, "v1"),  # the other's turn is not over
+    ):
+        theirs = group("v2", queue("b", [second]), org_id="globex")
+        assert goes_to(warm_beside(theirs, home_since=NOW - stayed * 1000)) == expected
+
+
+# ---- all of them ----
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The rules as the document of `switching` tells them, for the only device of a snapshot that may take work."""
+
+    s: Snapshot
+    d: DeviceView
+
+    def groups(self) -> Iterator[GroupView]:
+        """Those that may give the device a job."""
+        cap = self.s.limits.group_max_devices
+        for g in self.s.groups:
+            full = cap is not None and self.d.device_id not in g.serving and len(g.serving) >= cap
+            if g.target is self.d.target and not full and self.s.room.get(g.org_id, 1) > 0 and self.next(g):
+                yield g
+
+    def may(self, q: Queue, d: DeviceView) -> bool:
+        others = (self.d, *self.s.candidates[d.target])
+        return may_serve(q.requirements, q.avoid, d, others)
+
+    def next(self, g: GroupView) -> Head | None:
+        return min((h for q in g.queues if self.may(q, self.d) for h in q.heads), default=None)
+
+    def waited(self, h: Head) -> float:
+        return (self.s.now - ORDER_EPOCH_MS) / 1000 - h.score / (1000 * ORDERS_PER_MS)
+
+    def urgent(self, h: Head) -> bool:
+        return self.waited(h) >= 2 * CLASS_SECONDS
+
+    def install(self, g: GroupView) -> float:
+        return self.s.install_seconds.get(g.target, INSTALL_SECONDS)
+
+    def servers(self, g: GroupView, h: Head) -> list[float]:
+        """Seconds until each device that serves the group, and may serve this job, is free."""
+        q = next(q for q in g.queues if h in q.heads)
+        views = {d.device_id: d for d in self.s.busy}
+        free = []
+        for device_id in g.serving:
+            d = views.get(device_id)
+            if d is None and (q.requirements is not ANY_DEVICE or q.avoid):
+                continue
+            if d is None or self.may(q, d):
+                holds = d is not None and d.holds_for == (g.org_id, g.gid)
+                free.append(max(0.0, (d.free_at - self.s.now) / 1000) if d is not None and holds else 0.0)
+        return free
+
+    def seconds(self, g: GroupView) -> float:
+        shown = [h.seconds for q in g.queues for h in q.heads]
+        known = [x for x in shown if x is not None]
+        hidden = g.waiting - len(shown)
+        mean = sum(known) / len(known) if known else g.typical_seconds
+        return sum(known) + (len(shown) - len(known)) * g.typical_seconds + hidden * mean
+
+    def by_class(self, here: GroupView, there: GroupView, mine: Head, theirs: Head) -> bool:
+        reached = any(x <= REACH_INSTALLS * self.install(there) for x in self.servers(there, theirs))
+        soon_done = not here.serving and self.seconds(here) < STAY_INSTALLS * self.install(here)
+        patient = self.waited(theirs) - 2 * CLASS_SECONDS >= PATIENCE_INSTALLS * self.install(there)
+        return self.urgent(theirs) and not self.urgent(mine) and not reached and patient and not soon_done
+
+    def by_age(self, there: GroupView, mine: Head, theirs: Head) -> bool:
+        older = self.waited(theirs) - self.waited(mine) > OLDER_SECONDS
+        return older and not self.servers(there, theirs)
+
+    def may_be_by_shares(self, here: GroupView, there: GroupView, mine: Head, theirs: Head) -> bool:
+        """What has to hold at least."""
+        devices = {g.org_id: 0 for g in (here, there)}
+        for d in (*self.s.busy, self.d):
+            if d.holds_for is not None:
+                devices[d.holds_for[0]] = devices.get(d.holds_for[0], 0) + 1
+        weight = self.s.weights.get
+        giving = (devices[here.org_id] - 1) / weight(here.org_id, 1.0)
+        taking = (devices[there.org_id] + 1) / weight(there.org_id, 1.0)
+        as_urgent = self.waited(theirs) // CLASS_SECONDS >= self.waited(mine) // CLASS_SECONDS
+        return here.org_id != there.org_id and as_urgent and (giving >= taking or devices[there.org_id] == 0)
+
+
+def alone(s: Snapshot, d: DeviceView) -> Snapshot:
+    """Where only this device may take work, and has none."""
+    idle = replace(d, held=0, holds_for=None)
+    groups = tuple(replace(g, serving={i: n for i, n in g.serving.items() if i != d.device_id}) for g in s.groups)
+    others = tuple(o for o in s.devices if o is not d and o.held)
+    return replace(s, devices=(idle,), busy=(*s.busy, *others), groups=groups)
+
+
+@settings(max_examples=500)
+@given(snapshots(), st.data())
+def test_a_device_leaves_its_group_by_the_stated_rules_and_by_no_other(any_of: Snapshot, data: st.DataObject) -> None:
+    assume(any_of.devices and any_of.groups)
+    chosen = data.draw(st.sampled_from(any_of.devices))
+    home = data.draw(st.sampled_from(any_of.groups))
+    s = alone(any_of, replace(chosen, target=home.target, installed=(home.org_id, home.app_version_id)))
+    (d,) = s.devices
+    oracle = Oracle(s, d)
+    open_ = list(oracle.groups())
+    here = next((g for g in open_ if (g.org_id, g.gid) == (home.org_id, home.gid)), None)
+    assume(here is not None)
+    assert here is not None
+    mine = oracle.next(here)
+    assert mine is not None
+    heads = [(g, h) for g in open_ if g is not here and (h := oracle.next(g)) is not None]
+    must = {g.gid + g.org_id for g, h in heads if oracle.by_class(here, g, mine, h) or oracle.by_age(g, mine, h)}
+    may = must | {g.gid + g.org_id for g, h in heads if oracle.may_be_by_shares(here, g, mine, h)}
+    (a,) = plan(s).assignments
+    left = (a.org_id, a.gid) != (here.org_id, here.gid)
+    event(f"{'left' if left else 'stayed'}, {'had' if must else 'may have' if may else 'had not'} to")
+    assert not left or a.gid + a.org_id in may
+    assert left or not must

@@ -59,9 +59,11 @@ class Offers:
         found = self._top(device)
         for work in self._picky:
             if work.left and self._books.has_room(work) and self._books.may_join(work, device):
-                ranked = self._ranked(work, self._books.next_for(work, device))
-                if ranked is not None and (found is None or ranked < found[0]):
-                    found = ranked, work
+                # Of the queues the first that is worth it: those that serve the group may not serve all of them.
+                heads = (work.first((line,)) for line in self._books.lines(work, device))
+                for ranked in filter(None, (self._ranked(work, head) for head in heads)):
+                    if found is None or ranked < found[0]:
+                        found = ranked, work
         return found[1] if found else None
 
     def _ranked(self, work: Work, head: Head | None) -> Rank | None:

@@ -12,7 +12,9 @@ from qgjob_coordinator.policy.joining import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
 from qgjob_coordinator.policy.work import Books, Work
-from tests.unit.policy.snapshots import device, group, queue, snapshot, snapshots
+from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
+
+V1 = ("acme", "v1")
 
 
 class EveryGroup:
@@ -35,10 +37,9 @@ class EveryGroup:
         self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
         found: list[tuple[Rank, Work]] = []
         for work in self._works:
-            head = books.next_for(work, device)
-            open_ = head is not None and books.has_room(work) and books.may_join(work, device)
-            if head is not None and open_ and worth_joining(books, work, head):
-                found.append((rank(books, work, head), work))
+            if books.has_room(work) and books.may_join(work, device):
+                heads = [h for line in books.lines(work, device) if (h := work.first((line,)))]
+                found += [(rank(books, work, h), work) for h in heads if worth_joining(books, work, h)]
         return min(found, key=lambda ranked: ranked[0])[1] if found else None
 
     def _worth(self, work: Work) -> bool:
@@ -90,3 +91,11 @@ def test_a_group_that_has_as_many_devices_as_it_may_is_still_open_to_those() -> 
     full = group("v1", queue("a", range(900, 940)), serving={"d2": 1})
     given = joined(snapshot([device("d1"), device("d2")], [full], limits=Limits(group_max_devices=1)))
     assert given["d2"] == "v1"
+
+
+def test_a_device_joins_for_a_queue_that_those_that_serve_the_group_may_not_serve() -> None:
+    """Also behind an older job that they may."""
+    server = device("b0", platform="ios", installed=V1, held=1, holds_for=("acme", "e-v1"), free_at=NOW)
+    served = group("v1", queue("any", [100]), queue("android", [900], requirements=ANDROID), serving={"b0": 1})
+    assert joined(snapshot([device("d1", platform="android")], [served], busy=(server,))) == {"d1": "v1"}
+    assert joined(snapshot([device("d1", platform="ios")], [served], busy=(server,))) == {}

@@ -145,4 +145,4 @@ def test_near_the_tail_the_longest_goes_first_among_equally_urgent_ones() -> Non
 
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:
     s = snapshot([device("d1", agent_id="agent-7")], [group("v1", queue("a", [1]))])
-    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0),)
+    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0, (score(1),)),)

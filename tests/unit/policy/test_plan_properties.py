@@ -11,6 +11,7 @@ from typing import TypeVar
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.batch import TAIL_JOBS
 from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.plan import plan
@@ -29,6 +30,10 @@ def servable(s: Snapshot, g: GroupView, d: DeviceView) -> list[Queue]:
     if g.target is not d.target:
         return []
     return [q for q in g.queues if may_serve(q.requirements, q.avoid, d, s.candidates[g.target])]
+
+
+def may_take(s: Snapshot, q: Queue, d: DeviceView) -> bool:
+    return may_serve(q.requirements, q.avoid, d, s.candidates[d.target])
 
 
 @given(snapshots())
@@ -128,6 +133,35 @@ def test_a_warm_device_keeps_its_group_while_that_has_work_for_it(s: Snapshot) -
         if alone and servable(s, g, d) and d.held == 0:
             moved = given_to[device_id] != key
             assert not moved or given_to[device_id][0] != g.org_id or first[device_id] in urgent
+
+
+@given(snapshots())
+def test_a_cold_device_passes_a_more_urgent_job_over_only_for_those_that_serve_its_group(s: Snapshot) -> None:
+    """Its own group is what a warm device may stay with (see `test_switching`). A cold one joins a group for a less
+    urgent job only if the more urgent one's group is served by a device that may serve that job: then the installation
+    is not worth it, or the device that serves it takes that job within a few installations."""
+    assignments = plan(s).assignments
+    taken = {u for a in assignments for u in a.ulids}
+    devices = {d.device_id: d for d in s.devices}
+    serving: dict[tuple[str, str], set[str]] = {key: set(g.serving) for key, g in groups_of(s).items()}
+    for a in assignments:
+        serving[a.org_id, a.gid].add(a.device_id)
+    views = {**devices, **{d.device_id: d for d in s.busy}}
+    heads = {h.ulid: h for g in s.groups for q in g.queues for h in q.heads}
+    homes = {(g.org_id, g.app_version_id, g.target) for g in s.groups if g.waiting}
+    cold = {d.device_id for d in s.devices if d.installed is None or (*d.installed, d.target) not in homes}
+    for a in (a for a in assignments if a.install and a.device_id in cold):
+        given_urgency = urgency(heads[a.ulids[0]], s.now)
+        for key, g in groups_of(s).items():
+            cap, room = s.limits.group_max_devices, s.room.get(g.org_id, 1)
+            used = sum(len(b.ulids) for b in assignments if b.org_id == g.org_id)
+            if room <= (used if g.org_id in s.room else 0) or (cap is not None and len(serving[key]) >= cap):
+                continue
+            for q in servable(s, g, devices[a.device_id]):
+                passed = [h for h in q.heads if h.ulid not in taken and urgency(h, s.now) > given_urgency]
+                plain = len(g.queues) == 1 and q.requirements is ANY_DEVICE and not q.avoid
+                may = serving[key] if plain else {i for i in serving[key] if i not in views or may_take(s, q, views[i])}
+                assert not passed or may, f"{a.device_id} passed {passed} of {key} over for {a.ulids}"
 
 
 def _shuffled(s: Snapshot, random: Random) -> Snapshot:

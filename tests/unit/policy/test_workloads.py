@@ -1,0 +1,147 @@
+# ruff: noqa: S311 - randomness here is that of a seed
+"""What holds of whole runs: any small workload, simulated from the first submission to the last end.
+
+**The bound on waits.** Take a job of group G, and call jobs *good* that the rules may serve before it: those whose
+score is at most its own plus `OLDER_SECONDS` (the age rule calls a device away from younger ones) plus a class (near
+the tail the longest of equally urgent ones is first, and orgs of smaller shares go before others of the same urgency).
+From the first moment at which a device of its target takes work after the submission, some device is always on good
+work or on an installation for it, until the job is taken: G is served, and the device that serves it takes jobs of G
+that are no younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank
+or stays with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs of its
+target take, with an installation before each.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from random import Random
+
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+
+from bench.scheduling.engine import Outcome, Simulation
+from bench.scheduling.trace import Trace, TraceDevice, TraceJob
+from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.rank import CLASS_SECONDS
+from qgjob_coordinator.policy.switching import OLDER_SECONDS
+
+TARGETS = (Target.EMULATOR, Target.DEVICE)
+ALLOWED_BEHIND = OLDER_SECONDS + CLASS_SECONDS
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    """Bursts and steady flows of some orgs, in which devices are short at times and idle at others."""
+    devices, jobs, orgs = (draw(st.sampled_from(range(1, most + 1))) for most in (5, 60, 4))
+    random = Random(draw(st.integers(0, 1 << 32)))
+    targets = [random.choice(TARGETS) for _ in range(devices)]
+    span, typical = random.choice((0, 600, 30_000)), random.choice((1, 30, 400))
+    return Trace(
+        install_seconds=random.choice((5.0, 45.0)),
+        devices=tuple(TraceDevice(f"d{n}", target) for n, target in enumerate(targets)),
+        jobs=tuple(_job(random, targets, orgs, span, typical) for _ in range(jobs)),
+        history={("org0", f"t{n}.py", t): (20.0 * n + 1,) for n in range(3) for t in TARGETS},
+    )
+
+
+def _job(random: Random, targets: list[Target], orgs: int, span: int, typical: float) -> TraceJob:
+    return TraceJob(
+        at=round(random.random() * span, 1),
+        org_id=f"org{random.randrange(orgs)}",
+        app_version_id=f"v{random.randrange(3)}",
+        target=random.choice(targets),
+        priority=random.choice((Priority.LOW, Priority.MEDIUM, Priority.HIGH)),
+        test_path=f"t{random.randrange(6)}.py",
+        seconds=round(typical * random.lognormvariate(0, 0.8), 2) + 0.01,
+    )
+
+
+def simulated(trace: Trace) -> Outcome:
+    return Simulation(trace, plan).run()
+
+
+def head_start(job: TraceJob) -> float:
+    """When a job of the lowest class would have been submitted that is served as early (s)."""
+    return job.at - CLASS_SECONDS * (job.priority - Priority.LOW)
+
+
+@settings(max_examples=150)
+@given(traces())
+def test_every_job_runs_once_on_a_device_of_its_target_after_its_submission(trace: Trace) -> None:
+    outcome = simulated(trace)
+    targets = {d.device_id: d.target for d in trace.devices}
+    assert outcome.runs.keys() == set(range(len(trace.jobs)))
+    for index, run in outcome.runs.items():
+        job = trace.jobs[index]
+        assert targets[run.device_id] is job.target
+        assert run.began >= job.at
+        assert abs(run.ended - run.began - job.seconds) < 1e-6
+
+
+@settings(max_examples=150)
+@given(traces())
+def test_a_device_does_one_thing_at_a_time_and_has_what_it_runs_installed(trace: Trace) -> None:
+    """Installs are those that the sequence of a device's jobs needs, and no other."""
+    outcome = simulated(trace)
+    by_device: dict[str, list[tuple[float, float, tuple[str, str] | None, tuple[str, str] | None]]] = defaultdict(list)
+    for i in outcome.installs:
+        by_device[i.device_id].append((i.began, i.ended, (i.org_id, i.app_version_id), None))
+    for index, run in outcome.runs.items():
+        job = trace.jobs[index]
+        by_device[run.device_id].append((run.began, run.ended, None, (job.org_id, job.app_version_id)))
+    needed = 0
+    for does in by_device.values():
+        does.sort(key=lambda interval: interval[:2])
+        assert all(ended <= began + 1e-6 for (_, ended, *_), (began, *_) in pairwise(does))
+        has = None
+        for _, _, installs, runs in does:
+            has, before = installs or has, has
+            needed += installs is not None
+            assert installs is None or installs != before, "what was there is not installed again"
+            assert runs is None or runs == has
+    assert needed == len(outcome.installs)
+    event(f"{min(9, needed)} installs")
+
+
+@settings(max_examples=300)
+@given(traces())
+def test_no_job_waits_longer_than_all_that_may_come_before_it_takes(trace: Trace) -> None:
+    outcome = simulated(trace)
+    for index, run in outcome.runs.items():
+        job = trace.jobs[index]
+        mates = [(i, j) for i, j in enumerate(trace.jobs) if j.target is job.target and i != index]
+        # Those that are good, and those that run or were given out when the job comes.
+        before = [
+            j
+            for i, j in mates
+            if head_start(j) <= head_start(job) + ALLOWED_BEHIND
+            or outcome.runs[i].began <= job.at < outcome.runs[i].ended
+        ]
+        bound = trace.install_seconds + sum(j.seconds + trace.install_seconds for j in before)
+        assert run.began - job.at <= bound + 1e-6
+
+
+def flow(devices: int, late: TraceJob, *others: TraceJob) -> Trace:
+    """One org's work without end, in two classes' worth of hours, and a job that comes late."""
+    endless = [
+        TraceJob(60.0 * n, "busy", "endless", Target.EMULATOR, Priority.HIGH, f"t{n % 5}.py", 60.0 * devices)
+        for n in range(240)
+    ]
+    return Trace(45.0, tuple(TraceDevice(f"d{n}", Target.EMULATOR) for n in range(devices)), (late, *endless, *others))
+
+
+def test_nothing_waits_for_ever_behind_a_group_that_never_runs_dry() -> None:
+    """The lowest class of the same org, where the highest keeps the only device busy for four hours."""
+    late = TraceJob(100.0, "busy", "late", Target.EMULATOR, Priority.LOW, "late.py", 10.0)
+    run = simulated(flow(1, late)).runs[0]
+    classes = 2 * CLASS_SECONDS
+    assert classes < run.began - late.at <= classes + OLDER_SECONDS + 60 + 2 * 45
+
+
+def test_an_org_is_served_beside_one_that_never_runs_dry() -> None:
+    """It has its share of two devices within a turn, not when it has aged."""
+    late = TraceJob(3000.0, "small", "late", Target.EMULATOR, Priority.HIGH, "late.py", 10.0)
+    run = simulated(flow(2, late)).runs[0]
+    assert run.began - late.at < CLASS_SECONDS

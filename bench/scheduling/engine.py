@@ -155,7 +155,8 @@ class Simulation:
         """When jobs that have just come are expected to start."""
         waiting = [i for i in indexes if self._status[i] is Status.QUEUED]
         for index in set(indexes) - set(waiting):
-            self.outcome.estimated_starts[index] = self.outcome.runs[index].began
+            run = self.outcome.runs.get(index)
+            self.outcome.estimated_starts[index] = run.began if run else self._behind(index)
         if not waiting:
             return
         ahead = Forecast(self._snapshot([d for d in self._devices.values() if not d.held]))
@@ -169,6 +170,11 @@ class Simulation:
             expected = ahead.start(*places[index])
             if expected is not None:
                 self.outcome.estimated_starts[index] = self._now + expected.seconds
+
+    def _behind(self, index: int) -> float:
+        """When a job is expected to start that a device holds behind others."""
+        held = next(d.held for d in self._devices.values() if index in d.held)
+        return self.outcome.runs[held[0]].began + sum(map(self._seconds, held[: held.index(index)]))
 
     @staticmethod
     def _gid(job: TraceJob) -> str:

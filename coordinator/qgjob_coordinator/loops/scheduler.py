@@ -15,12 +15,14 @@ from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
 from qgjob_coordinator.policy.explain import view
 from qgjob_coordinator.policy.feasible import same_target
 from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.recall import late, recalls
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Limits, Snapshot
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Refused, RefusedReason
+from qgjob_coordinator.service.session import Planned
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.snapshots import OrgSnapshot
@@ -82,7 +84,7 @@ class Scheduler:
         # Orgs that may have ready work: heard of since a round left them without any.
         self._look: set[str] = set()
         self._heard_since: set[str] = set()
-        self._refreshed = float("-inf")
+        self._refreshed = self._recalled = float("-inf")
         self._fruitless: Counter[str] = Counter()
         self._round_done = asyncio.Event()
         self._round_done.set()
@@ -137,8 +139,27 @@ class Scheduler:
                 self._refreshed = float("-inf")
         self._wake.clear()
 
+    async def _recall(self) -> None:
+        """Once a second: takes back what devices hold ahead and should have begun, where something better waits."""
+        if time.monotonic() - self._recalled < TIMER_SECONDS:
+            return
+        self._recalled = time.monotonic()
+        now = wall_ms()
+        behind = tuple(d for d in self._sessions.serving() if late(d, now))
+        if not behind:
+            return
+        orgs = sorted({d.holds_for[0] for d in behind if d.holds_for is not None})
+        seen = await together([self._store.snapshots.org(o, self._limits.batch) for o in orgs])
+        groups = tuple(g for o in seen for g in o.groups)
+        idle = tuple(self._sessions.wanting(0, now))
+        for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=behind)):
+            live = self._sessions.get(recall.agent_id)
+            if live is not None:
+                live.recall(recall.device_id)
+
     async def round(self) -> bool:
         """One round. True: there may be more to assign at once."""
+        await self._recall()
         devices = self._sessions.wanting(self._limits.batch // 2, wall_ms())
         if not devices:
             return False
@@ -279,8 +300,8 @@ class Scheduler:
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             return
-        expected = dict(zip(proposed.ulids, proposed.seconds, strict=True))
-        live.session.assign(org_id, claim, answer.grants, expected, proposed.install)
+        jobs = dict(zip(proposed.ulids, map(Planned, proposed.seconds, proposed.scores), strict=True))
+        live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
         live.occupants.touch(claim.device_id)
         for g in answer.grants:
             if g.attempt == 1:

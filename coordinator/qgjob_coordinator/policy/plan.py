@@ -117,6 +117,7 @@ class _Planner:
                 seen,
                 tuple(work.seconds_of(h) for h in heads),
                 0.0 if warm else work.install,
+                tuple(h.score for h in heads),
             )
         )
         return True

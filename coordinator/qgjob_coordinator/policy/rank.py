@@ -40,4 +40,10 @@ def older_by(head: Head, other: Head) -> float:
 
 def urgency(head: Head, now: int) -> int:
     """In whole classes: 0 for a fresh job of the lowest, 2 for one of the highest; one more with every 20 minutes."""
-    return int((waited(head, now) + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)
+    return urgency_of(head.score, now)
+
+
+def urgency_of(score: int, now: int) -> int:
+    """The same of a score."""
+    waited_for = ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - score) / (1000 * ORDERS_PER_MS)
+    return int((waited_for + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)

@@ -65,7 +65,8 @@ class DeviceView:
 
     `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_at` when they are expected
     to be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms
-    of the snapshot's clock. `installs` and `busy_hours` tell its wear.
+    of the snapshot's clock. `installs` and `busy_hours` tell its wear. `unstarted` attempts are behind the one that
+    runs; the first of them should begin at `next_at`, and `next_score` is its job's.
     """
 
     device_id: str
@@ -83,6 +84,9 @@ class DeviceView:
     idle_since: int = 0
     installs: int = 0
     busy_hours: float = 0.0
+    unstarted: int = 0
+    next_at: int = 0
+    next_score: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Snapshot:
 class Assignment:
     """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it.
 
-    The jobs take `seconds` each, and `install` before them, where the device has to install first.
+    The jobs have `scores` and take `seconds` each, and `install` before them, where the device has to install first.
     """
 
     device_id: str
@@ -135,6 +139,7 @@ class Assignment:
     serving_seen: int | None
     seconds: tuple[float, ...] = ()
     install: float = 0.0
+    scores: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +155,3 @@ class Plan:
     """Assignments in the order in which they are to be committed."""
 
     assignments: tuple[Assignment, ...]
-    recalls: tuple[Recall, ...] = ()

@@ -195,6 +195,16 @@ class LiveSession:
             if not lease.started
         ]
 
+    def recall(self, device_id: str) -> None:
+        """Asks for what the device has not begun, each attempt once; the answer releases it, whenever it comes."""
+        slot = self.session.slots.get(device_id)
+        leases = [x for x in list(slot.leases.values())[1:] if not (x.started or x.recalled)] if slot else []
+        if leases:
+            for lease in leases:
+                lease.recalled = True
+            self._recall_id += 1
+            self.session.say(Recall(self._recall_id, tuple(x.token for x in leases)))
+
     async def _recall(self, tokens: Sequence[str]) -> None:
         """Asks for unstarted attempts and waits for the answer, which alone releases them. Raises AgentSilentError."""
         self._recall_id += 1

@@ -10,11 +10,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, DeviceView
+from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.messages import (
     Assign,
@@ -44,6 +45,13 @@ class Times:
     kill_grace_ms: int
     attempt_timeout_ms: int
     silence_timeout_ms: int
+
+
+class Planned(NamedTuple):
+    """What a plan knew of a job: what it is expected to take, and its score."""
+
+    seconds: float
+    score: int
 
 
 class Session:
@@ -118,15 +126,16 @@ class Session:
         return True
 
     def assign(
-        self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant], expected: Mapping[str, float], install: float
+        self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant], jobs: Mapping[str, Planned], install: float
     ) -> None:
         """Leases were granted: takes them into the books and tells the agent.
 
-        `expected` is what the jobs (by ULID) are expected to take, `install` the installation before them, in seconds.
+        `jobs` is what the plan knew of them, by ULID; `install` what is to be installed before, in seconds.
         """
         for g in grants:
+            known = jobs[g.ulid]
             lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt)
-            lease.seconds = expected.get(g.ulid, TYPICAL_SECONDS)
+            lease.seconds, lease.score = known.seconds, known.score
             self.take(lease, install)
             install = 0.0
         batch = Batch(org_id, claim.device_id, tuple(grants))

@@ -29,6 +29,8 @@ class Lease:
     has_log: bool = False
     unseen_beats: int = 0
     seconds: float = TYPICAL_SECONDS
+    score: int = 0
+    recalled: bool = False
 
 
 @dataclass(slots=True)
@@ -101,7 +103,8 @@ class Slot:
 
     def _look(self, agent_id: str) -> DeviceView:
         i = self.info
-        first = next(iter(self.leases.values()), None)
+        leases = list(self.leases.values())
+        first, behind = leases[0] if leases else None, leases[1:]
         return DeviceView(
             device_id=i.device_id,
             agent_id=agent_id,
@@ -118,4 +121,7 @@ class Slot:
             idle_since=self.idle_since,
             installs=self.installs,
             busy_hours=self.busy_ms / 3_600_000,
+            unstarted=len(behind),
+            next_at=self.free_at - round(1000 * sum(lease.seconds for lease in behind)),
+            next_score=behind[0].score if behind else 0,
         )

@@ -1,0 +1,48 @@
+"""When a device is to give back what it has not begun.
+
+What a device holds ahead is little, and begins in a moment; unless the attempt that runs takes longer than expected.
+"""
+
+from __future__ import annotations
+
+from qgjob_coordinator.policy.rank import urgency_of
+from qgjob_coordinator.policy.snapshot import DeviceView, Recall, Snapshot
+from qgjob_coordinator.policy.work import Books
+
+LATE_SECONDS = 4.0
+"""Attempts that should have begun so long ago are given back if something better waits for them or for the device."""
+
+
+def late(device: DeviceView, now: int) -> bool:
+    """Whether what the device holds ahead should have begun a while ago. `now` in ms."""
+    return device.unstarted > 0 and now - device.next_at >= LATE_SECONDS * 1000
+
+
+def recalls(snapshot: Snapshot) -> tuple[Recall, ...]:
+    """Which of the late devices give back what they have not begun.
+
+    Where another device with the same build has nothing to do, so that it begins sooner there; or where a more urgent
+    job of the group waits, which is then the device's next one.
+    """
+    books = Books(snapshot)
+    found = [
+        Recall(device.device_id, device.agent_id)
+        for device in snapshot.busy
+        if late(device, snapshot.now) and (_idle_sibling(books, device) or _more_urgent(books, device))
+    ]
+    return tuple(sorted(found, key=lambda r: r.device_id))
+
+
+def _idle_sibling(books: Books, device: DeviceView) -> bool:
+    return device.installed is not None and any(
+        d.installed == device.installed and d.target is device.target for d in books.snapshot.devices if not d.held
+    )
+
+
+def _more_urgent(books: Books, device: DeviceView) -> bool:
+    work = books.home(device)
+    first = books.next_for(work, device) if work is not None else None
+    if first is None:
+        return False
+    now = books.snapshot.now
+    return urgency_of(first.score, now) > urgency_of(device.next_score, now)

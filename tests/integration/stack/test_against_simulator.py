@@ -53,8 +53,8 @@ SAME_SHARE = 0.05
 WITHIN = 0.1
 ROUND_TRIPS_SECONDS = 0.15
 """What the simulator leaves out: timers that ring late and messages between two tests, 4 ms a test on a quiet machine.
-A job waits behind 4 others on average. On a busy machine five times as much may be lost behind each of them, and half of
-all that in the calls of a burst."""
+A job waits behind 4 others on average. On a busy machine five times as much may be lost behind each of them, and half
+of all that in the calls of a burst."""
 
 _numbers = itertools.count(1)
 

@@ -1,0 +1,43 @@
+"""Scenes of scheduling: each text beside this file tells one rule, and its timeline is what the simulator makes of it.
+
+`QGJOB_REWRITE_SCENES=1 pytest tests/fundamentals/scheduling` writes the timelines anew; read what changed before you
+commit it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.fundamentals.scheduling.scene import TIMELINE, play, read
+
+HERE = Path(__file__).parent
+SCENES = sorted(HERE.glob("*.txt"))
+REWRITE = os.environ.get("QGJOB_REWRITE_SCENES") == "1"
+
+
+@pytest.mark.parametrize("file", SCENES, ids=[file.stem for file in SCENES])
+def test_the_timeline_is_what_the_policy_makes_of_the_scene(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    told, mark, timeline = text.partition(TIMELINE)
+    played = play(read(text))
+    if REWRITE:
+        file.write_text(f"{told.rstrip()}\n\n{TIMELINE}{played}", encoding="utf-8")
+        return
+    assert mark, f"{file.name} has no timeline; write it with QGJOB_REWRITE_SCENES=1"
+    assert timeline == played
+
+
+def test_there_are_scenes() -> None:
+    assert len(SCENES) >= 8
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [("  at 0:00 acme v1 soon a1 60 s", "tells no jobs"), ("  at 0:00 acme v1 low a1-a3 1 2 s", "2 times for 3 jobs")],
+)
+def test_a_line_that_tells_no_jobs_is_refused(line: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        read(f"installation 45 s\ndevices d1\n{line}\n")

@@ -4,6 +4,9 @@ The plan is played forward with groups as fluids: each device that serves a grou
 second; one whose group runs dry goes where the plan would send it, installs, and drains that group, and one whose
 group has no urgent job left may be called away to another that has. Shares of orgs are left out, and so is what will be
 submitted later. It costs a step for each device and each group that runs dry, whatever the number of jobs.
+
+Groups to join are kept in a heap, as in `joining`: while a group drains and gets devices it ranks lower and is worth
+less, so none ranks better than the heap says. One that a device was called away from is put there again.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import chain, count
 
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.joining import EVEN_SECONDS
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
 from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
@@ -32,6 +37,9 @@ CHECK = -2
 """The version of events that look whether devices of a group are called away."""
 SURE = 0.1
 """A start is told no closer than to this share of the time until then."""
+
+
+Rank = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +111,17 @@ class Forecast:
         self._events: list[tuple[float, int, GroupKey | None, DeviceView | None, int]] = []
         self._number = count()
         self._at: dict[GroupKey, list[DeviceView]] = {key: [] for key in self._flows}
+        self._offers: dict[Target, list[tuple[Rank, GroupKey]]] = defaultdict(list)
+        self._picky = [flow for flow in self._flows.values() if not flow.work.plain]
+        self._callers = [flow for flow in self._flows.values() if flow.urgent > LEAST]
         for device in sorted(chain(snapshot.busy, snapshot.devices), key=lambda d: d.device_id):
             home = self._books.home(device)
             if home is not None:
                 self._flows[home.key].serving += 1
             self._push(self._books.free_in(device), home.key if home else None, device)
-        for key in self._flows:
+        for key, flow in self._flows.items():
             self._push(self._patient_until(key), key, None, CHECK)
+            self._offer(flow)
         self._run()
 
     def start(self, key: GroupKey, ahead: float, position: int) -> Expected | None:
@@ -132,7 +144,7 @@ class Forecast:
         flow = self._flows.get(key)
         if flow is None or flow.left > 1e-6:
             return None
-        at = flow.times[-1]
+        at = flow.times[bisect_left(flow.served, flow.served[-1])]
         spread = SPREAD * flow.work.group.typical_seconds * math.sqrt(flow.work.left) + SURE * at
         return Expected(at, max(0.0, at - spread), at + spread)
 
@@ -189,25 +201,47 @@ class Forecast:
             self._choose(device, now)
 
     def _choose(self, device: DeviceView, now: float) -> None:
-        best: tuple[tuple[float, ...], _Flow] | None = None
-        for flow in self._flows.values():
-            work = flow.work
-            if flow.left <= 0 or work.group.target is not device.target or not self._books.lines(work, device):
+        best = self._best_offer(device.target, now)
+        for flow in self._picky:
+            if flow.work.group.target is not device.target or not self._books.lines(flow.work, device):
                 continue
-            flow.advance(now)
-            if flow.serving > 0 and flow.left / flow.serving < self._fan_out * flow.work.install:
+            if self._worth(flow, now):
+                offer = self._rank(flow), flow.work.key
+                best = offer if best is None else min(best, offer)
+        if best is not None:
+            self._send(device, self._flows[best[1]], now)
+
+    def _offer(self, flow: _Flow) -> None:
+        if flow.work.plain:
+            heapq.heappush(self._offers[flow.work.group.target], (self._rank(flow), flow.work.key))
+
+    def _best_offer(self, target: Target, now: float) -> tuple[Rank, GroupKey] | None:
+        """The best of the groups that any device of the target may serve."""
+        heap = self._offers[target]
+        while heap:
+            told, key = heap[0]
+            flow = self._flows[key]
+            if not self._worth(flow, now):
+                heapq.heappop(heap)
                 continue
             ranked = self._rank(flow)
-            if best is None or ranked < best[0]:
-                best = (ranked, flow)
-        if best is not None:
-            self._send(device, best[1], now)
+            if ranked == told:
+                return heap[0]
+            heapq.heapreplace(heap, (ranked, key))
+        return None
+
+    def _worth(self, flow: _Flow, now: float) -> bool:
+        """Whether one more device is worth its installation; what drains is drained up to `now`."""
+        if flow.left <= 0:
+            return False
+        flow.advance(now)
+        return flow.serving <= 0 or flow.left / flow.serving >= self._fan_out * flow.work.install
 
     def _send(self, device: DeviceView, flow: _Flow, now: float) -> None:
         flow.serving += 1
         self._push(now + flow.work.install, flow.work.key, device)
 
-    def _rank(self, flow: _Flow) -> tuple[float, ...]:
+    def _rank(self, flow: _Flow) -> Rank:
         """As joining.rank, for what is left of the group."""
         head = self._firsts[flow.work.key]
         if head is None:
@@ -238,11 +272,11 @@ class Forecast:
                 return
             callers = [
                 other
-                for key, other in self._flows.items()
+                for other in self._callers
                 if other.serving <= 0
                 and other.urgent_left > LEAST
                 and other.work.group.target is flow.work.group.target
-                and self._patient_until(key) <= now + LEAST
+                and self._patient_until(other.work.key) <= now + LEAST
             ]
             if not callers:
                 return
@@ -250,4 +284,5 @@ class Forecast:
             flow.draining -= 1
             flow.serving -= 1
             self._predict(flow, now)
+            self._offer(flow)
             self._send(device, min(callers, key=self._rank), now)

@@ -2,8 +2,8 @@
 its parts come.
 
 The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
-group), `joining` (which group a cold one takes), `fanout` (whether one more device is worth an installation),
-`fairness` (shares of orgs), `batch` (how much at once).
+group) and `calling` (for which other one), `joining` (which group a cold one takes), `fanout` (whether one more device
+is worth an installation), `fairness` (shares of orgs), `batch` (how much at once).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from operator import attrgetter
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.batch import batch
-from qgjob_coordinator.policy.joining import Offers, Rank, rank
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
-from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
+from qgjob_coordinator.policy.calling import Callers
+from qgjob_coordinator.policy.joining import Offers
+from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Plan, Snapshot
 from qgjob_coordinator.policy.work import Books, Work
 
 _by_id = attrgetter("device_id")
@@ -26,6 +26,7 @@ class _Planner:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._books = Books(snapshot)
+        self._callers: dict[Target, Callers] = {}
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
@@ -46,27 +47,13 @@ class _Planner:
         if first is None:
             return False
         if device.held == 0:
-            there = self._called_away(device, home, first)
+            callers = self._callers.get(device.target)
+            if callers is None:
+                callers = self._callers[device.target] = Callers(self._books, device.target)
+            there = callers.best(device, home, first)
             if there is not None:
                 return self._assign(device, there)
         return self._assign(device, home)
-
-    def _called_away(self, device: DeviceView, home: Work, first: Head) -> Work | None:
-        """The group that the device leaves its own for."""
-        books = self._books
-        best: tuple[Rank, Work] | None = None
-        latest = latest_call(books, first)
-        for work in books.by_target[device.target]:
-            by_share = work.key[0] != home.key[0] and may_share(books, device, home, work.key[0])
-            if work is home or not work.left or not (by_share or work.oldest <= latest):
-                continue
-            head = books.next_for(work, device) if self._joinable(work, device) else None
-            if head is None or not leaves_for(books, device, home, first, work, head):
-                continue
-            ranked = rank(books, work, head)
-            if best is None or ranked < best[0]:
-                best = (ranked, work)
-        return best[1] if best else None
 
     def _joinable(self, work: Work, device: DeviceView) -> bool:
         return self._books.has_room(work) and self._books.may_join(work, device)

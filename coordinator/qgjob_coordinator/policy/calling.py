@@ -58,4 +58,6 @@ class Callers:
             yield from (work for work, _ in zip(open_, range(MOST), strict=False))
 
     def _open(self, work: Work, device: DeviceView) -> bool:
-        return work.left > 0 and self._books.has_room(work) and self._books.may_join(work, device)
+        books = self._books
+        # Of those that the device may not serve there may be any number: they count for nothing.
+        return books.has_room(work) and books.may_join(work, device) and books.next_for(work, device) is not None

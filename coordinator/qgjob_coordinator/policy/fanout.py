@@ -38,10 +38,9 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
     """
     if not books.servers(work, first):
         return True
-    installs = work.per_device() / work.install
     factor = max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(work.group.target))
     enough = factor * books.snapshot.limits.fan_out
     even = 1.0 - owed(books, work.key[0])
-    if installs >= OWED_FAN_OUT + (enough - OWED_FAN_OUT) * even**SHARE_POWER:
+    if work.per_device() >= (OWED_FAN_OUT + (enough - OWED_FAN_OUT) * even**SHARE_POWER) * work.install:
         return True
     return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

@@ -56,7 +56,8 @@ class GroupView:
     @property
     def waiting(self) -> int:
         """Ready jobs on all its queues."""
-        return sum(q.waiting for q in self.queues)
+        queues = self.queues
+        return queues[0].waiting if len(queues) == 1 else sum(q.waiting for q in queues)
 
 
 @dataclass(frozen=True, slots=True)

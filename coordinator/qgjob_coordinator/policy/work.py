@@ -6,6 +6,7 @@ read it. Seconds are expected ones.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -40,17 +41,23 @@ class Work:
         self.group = group
         self.key: GroupKey = (group.org_id, group.gid)
         self.install = install
-        self.left = group.waiting
         # Devices that serve it, with the seconds until each has done what it holds.
         self.serving: dict[str, float] = dict.fromkeys(group.serving, 0.0)
         self._taken: set[str] = set()
         self._seconds: float | None = None
         self._installing = 0.0
-        self._at = [0] * len(group.queues)  # before it, all heads of the queue are taken
         queues = group.queues
+        self._at = [0] * len(queues)  # before it, all heads of the queue are taken
         # Whether any device of the target may serve all of it; and the least score that it begins the round with.
-        self.plain = len(queues) == 1 and queues[0].requirements is ANY_DEVICE and not queues[0].avoid
-        self.oldest = min((queue.heads[0].score for queue in queues if queue.heads), default=0)
+        if len(queues) == 1:  # as most are: a round makes one of each group
+            (queue,) = queues
+            self.left = queue.waiting
+            self.plain = queue.requirements is ANY_DEVICE and not queue.avoid
+            self.oldest = queue.heads[0].score if queue.heads else 0
+        else:
+            self.left = group.waiting
+            self.plain = False
+            self.oldest = min((queue.heads[0].score for queue in queues if queue.heads), default=0)
 
     @property
     def seconds(self) -> float:
@@ -58,20 +65,21 @@ class Work:
         if self._seconds is None:
             known = [h.seconds for q in self.group.queues for h in q.heads if h.seconds is not None]
             shown = sum(len(q.heads) for q in self.group.queues)
-            mean = sum(known) / len(known) if known else self.group.typical_seconds
+            total = math.fsum(known)  # the same in whatever order queues come
+            mean = total / len(known) if known else self.group.typical_seconds
             unknown = (shown - len(known)) * self.group.typical_seconds
-            self._seconds = sum(known) + unknown + max(0, self.group.waiting - shown) * mean
+            self._seconds = total + unknown + max(0, self.group.waiting - shown) * mean
         return max(0.0, self._seconds)
 
     def per_device(self, more: int = 0) -> float:
         """Work before each device that serves the group, with what they hold, were there `more` of them."""
-        held = sum(self.serving.values()) - self._installing
+        held = math.fsum(self.serving.values()) - self._installing
         return (self.seconds + held) / max(1, len(self.serving) + more)
 
     def line_of(self, head: Head) -> int:
         """Index of the queue that the job is on."""
         queues = self.group.queues
-        return next(i for i, queue in enumerate(queues) if len(queues) == 1 or head in queue.heads)
+        return 0 if len(queues) == 1 else next(i for i, queue in enumerate(queues) if head in queue.heads)
 
     def joined(self, device_id: str) -> None:
         """The device has to install first."""

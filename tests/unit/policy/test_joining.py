@@ -99,3 +99,9 @@ def test_a_device_joins_for_a_queue_that_those_that_serve_the_group_may_not_serv
     served = group("v1", queue("any", [100]), queue("android", [900], requirements=ANDROID), serving={"b0": 1})
     assert joined(snapshot([device("d1", platform="android")], [served], busy=(server,))) == {"d1": "v1"}
     assert joined(snapshot([device("d1", platform="ios")], [served], busy=(server,))) == {}
+
+
+def test_where_installations_take_no_time_every_idle_device_joins() -> None:
+    jobs = group("v1", queue("a", range(900, 904)))
+    free = snapshot([device(f"d{n}") for n in range(4)], [jobs], install_seconds={Target.EMULATOR: 0.0})
+    assert len(joined(free)) == 4

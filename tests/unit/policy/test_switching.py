@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.policy.calling import MOST
 from qgjob_coordinator.policy.fanout import REACH_INSTALLS
 from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.plan import plan
@@ -126,6 +127,14 @@ def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
     ):
         theirs = group("v2", queue("b", [second]), org_id="globex")
         assert goes_to(warm_beside(theirs, home_since=NOW - stayed * 1000)) == expected
+
+
+def test_any_number_of_old_jobs_that_nobody_here_may_serve_keeps_no_device_from_an_urgent_one() -> None:
+    """A device that many wait for may be gone for days."""
+    here = group("v1", queue("a", MANY), typical_seconds=60.0)
+    lost = [group(f"lost{n}", queue(f"l{n}-", [-9000], requirements=ANDROID), org_id="acme") for n in range(MOST + 1)]
+    urgent = group("v2", queue("u", [0], Priority.HIGH))
+    assert goes_to(snapshot([device("d1", installed=V1, platform="ios")], [here, *lost, urgent])) == "v2"
 
 
 # ---- all of them ----

@@ -71,9 +71,8 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
     now, giver, taker = books.snapshot.now, here.key[0], there.key[0]
     if giver == taker or urgency(next_there, now) < urgency(next_here, now):
         return False
-    if not may_share(books, device, here, taker) or not worth_joining(books, there, next_there):
+    if not may_share(books, device, here, taker):
         return False
-    if owes(books, giver, taker):
-        return True
     turn = TURN_INSTALLS * there.install
-    return share(books, taker) == 0 and waited(next_there, now) % CLASS_SECONDS >= turn
+    takes_turn = share(books, taker) == 0 and waited(next_there, now) % CLASS_SECONDS >= turn
+    return (owes(books, giver, taker) or takes_turn) and worth_joining(books, there, next_there)

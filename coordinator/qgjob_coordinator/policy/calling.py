@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.fairness import share
+from qgjob_coordinator.policy.fairness import owes, share
 from qgjob_coordinator.policy.joining import Rank, rank
 from qgjob_coordinator.policy.snapshot import DeviceView, Head
 from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
@@ -53,7 +53,9 @@ class Callers:
                 yield work
         others = (org for org in self._by_org if org != home.key[0])
         taker = min(others, key=lambda org: (share(self._books, org), org), default=None)
-        if taker is not None and may_share(self._books, device, home, taker):
+        if taker is None or not (owes(self._books, home.key[0], taker) or share(self._books, taker) == 0):
+            return  # no rule of shares moves the device: a quick way past them
+        if may_share(self._books, device, home, taker):
             open_ = (work for work in self._by_org[taker] if self._open(work, device))
             yield from (work for work, _ in zip(open_, range(MOST), strict=False))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 from qgjob_coordinator.policy.work import Books, Work
@@ -29,8 +31,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     return taken
 
 
-def _longest(books: Books, work: Work, lines: object) -> Head | None:
+def _longest(books: Books, work: Work, lines: Sequence[int]) -> Head | None:
     """Of the most urgent jobs the one that takes longest."""
     now = books.snapshot.now
-    heads = list(work.heads(lines))  # type: ignore[arg-type]
-    return min(heads, key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid), default=None)
+    return min(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid), default=None)

@@ -30,7 +30,7 @@ def queue_score(priority: Priority, order: int, *, failed_last: bool = False) ->
 
 def waited(head: Head, now: int) -> float:
     """Seconds that a job has waited, its head start included. `now` is in ms, as everywhere."""
-    return ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - head.score) / (1000 * ORDERS_PER_MS)
+    return _waited(head.score, now)
 
 
 def older_by(head: Head, other: Head) -> float:
@@ -45,5 +45,8 @@ def urgency(head: Head, now: int) -> int:
 
 def urgency_of(score: int, now: int) -> int:
     """The same of a score."""
-    waited_for = ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - score) / (1000 * ORDERS_PER_MS)
-    return int((waited_for + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)
+    return int((_waited(score, now) + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)
+
+
+def _waited(score: int, now: int) -> float:
+    return ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - score) / (1000 * ORDERS_PER_MS)

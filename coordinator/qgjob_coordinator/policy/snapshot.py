@@ -90,6 +90,11 @@ class DeviceView:
     next_score: int = 0
 
 
+def free_in(free_at: int, next_at: int, now: int) -> float:
+    """Seconds until a device has done what it holds, also when what it runs should have ended before. Times in ms."""
+    return (max(0, next_at - now) + free_at - next_at) / 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Numbers of the policy.

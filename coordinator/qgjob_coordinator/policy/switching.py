@@ -7,8 +7,8 @@
   included, and nobody who may serve it serves its group. So no job waits for ever behind a group that never runs dry.
 - *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
   no larger share than this one has then; and the device has stayed for `TURN_INSTALLS`, or for as much less as the
-  shares are uneven, so that devices don't flip between orgs that are about even. Or it has none, and its job has waited
-  for as long: where there are more orgs than devices, they take turns.
+  shares are uneven, so that devices don't flip between orgs that are about even. Or it has none: where there are more
+  orgs than devices they take turns of that length.
 """
 
 from __future__ import annotations
@@ -73,6 +73,5 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
         return False
     if not may_share(books, device, here, taker):
         return False
-    turn = TURN_INSTALLS * there.install
-    takes_turn = share(books, taker) == 0 and waited(next_there, now) % CLASS_SECONDS >= turn
+    takes_turn = share(books, taker) == 0
     return (owes(books, giver, taker) or takes_turn) and worth_joining(books, there, next_there)

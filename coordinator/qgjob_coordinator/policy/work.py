@@ -14,7 +14,7 @@ from itertools import chain
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.feasible import may_serve
-from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Snapshot
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Snapshot, free_in
 
 GroupKey = tuple[str, str]
 """(org, gid)"""
@@ -150,7 +150,9 @@ class Books:
 
     def free_in(self, device: DeviceView) -> float:
         """Seconds until the device has done what it holds."""
-        return max(0.0, (device.free_at - self.snapshot.now) / 1000) if device.held else 0.0
+        if not device.held:
+            return 0.0
+        return free_in(device.free_at, device.next_at if device.unstarted else device.free_at, self.snapshot.now)
 
     def idle_share(self, target: Target) -> float:
         """Of the devices of a target, the part that has nothing to do; 0 to 1."""

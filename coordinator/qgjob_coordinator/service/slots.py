@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from qgjob_coordinator.model.enums import DeviceHealth
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, DeviceView
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, DeviceView, free_in
 
 # Looked up once: every free device is asked in every round.
 _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
@@ -85,7 +86,13 @@ class Slot:
 
     def wants(self, most: int, now: int) -> bool:
         """Whether it takes more: it holds at most so many attempts, and will be done with them in a moment."""
-        return not self.leases or (len(self.leases) <= most and self.free_at - now < AHEAD_SECONDS * 1000)
+        if not self.leases:
+            return True
+        return len(self.leases) <= most and free_in(self.free_at, self._next_at(), now) < AHEAD_SECONDS
+
+    def _next_at(self) -> int:
+        """When what it runs is expected to be done."""
+        return self.free_at - round(1000 * sum(lease.seconds for lease in islice(self.leases.values(), 1, None)))
 
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
@@ -122,6 +129,6 @@ class Slot:
             installs=self.installs,
             busy_hours=self.busy_ms / 3_600_000,
             unstarted=len(behind),
-            next_at=self.free_at - round(1000 * sum(lease.seconds for lease in behind)),
+            next_at=self._next_at(),
             next_score=behind[0].score if behind else 0,
         )

@@ -122,7 +122,8 @@ def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
     turn = round(TURN_INSTALLS * INSTALL_SECONDS)
     for stayed, second, expected in (
         (turn, 1000 - turn, "v2"),
-        (turn, 1001 - turn, "v1"),  # it has not waited for a turn
+        (turn, 999, "v2"),
+        (turn, -1060, "v2"),  # also when it has waited until it is more urgent
         (turn - 1, 1000 - turn, "v1"),  # the other's turn is not over
     ):
         theirs = group("v2", queue("b", [second]), org_id="globex")

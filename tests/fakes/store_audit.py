@@ -20,7 +20,7 @@ FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv
 FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
-FINGERPRINT = 16
+FINGERPRINT = 20
 """Characters of a content hash that equal jobs share."""
 ESTIMATE = re.compile(r"\d+!? \d+ \d+")
 TYPICAL = re.compile(r"\d+ [1-9]\d*")

@@ -25,8 +25,10 @@ from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status,
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, JobSpec, Pairs, Requirements, TestResult
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
 
-FINGERPRINT = 16
-"""Characters of a content hash that equal jobs share."""
+PATH = 12
+"""Characters of a content hash that are a digest of the test's path; by them the store knows its duration."""
+FINGERPRINT = 8 + PATH
+"""Characters of a content hash that equal jobs share: a digest of all but the path, then that of the path."""
 
 STATUS_LETTER: dict[Status, str] = {
     Status.QUEUED: "q",
@@ -55,9 +57,9 @@ def _digest(text: str, size: int) -> str:
     return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode().translate(_URL_SAFE)
 
 
-def _fingerprint(text: str) -> str:
-    """As `_digest`, for what is no part of a key and is made for every job."""
-    return b2a_base64(blake2b(text.encode(), digest_size=FINGERPRINT * 3 // 4).digest(), newline=False).decode()
+def path_digest(path: str) -> str:
+    """What stands for a test's path in a content hash, and names it among the durations of an org."""
+    return b2a_base64(blake2b(path.encode(), digest_size=PATH * 3 // 4).digest(), newline=False).decode()
 
 
 @lru_cache(maxsize=65536)
@@ -121,9 +123,9 @@ def content_hash(spec: JobSpec, sig: str) -> str:
     environment; the org is the key's).
     """
     env = _dumps(dict(spec.env)) if spec.env else ""
-    equal = f"{spec.app_version_id}\x1f{spec.target.value}\x1f{sig}\x1f{env}\x1f{spec.test_path}"
     labels = _dumps(dict(spec.labels)) if spec.labels else ""
-    return _fingerprint(equal) + _digest_of_rest(
+    alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env)
+    return alike + path_digest(spec.test_path) + _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
         spec.run_id,
@@ -134,6 +136,11 @@ def content_hash(spec: JobSpec, sig: str) -> str:
         spec.no_dedup,
         labels,
     )
+
+
+@lru_cache(maxsize=4096)
+def _digest_of_alike(app_version_id: str, target: Target, sig: str, env: str) -> str:
+    return _digest("\x1f".join((app_version_id, target.value, sig, env)), 6)
 
 
 @lru_cache(maxsize=4096)

@@ -25,7 +25,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |
 | ct                | hash   | counters: `<status><target>`, installs, saved                 | for ever |
-| est               | hash   | target letter and test path -> duration, see estimates.py; `*` | 20,000 fields |
+| est               | hash   | target letter, digest of the test path -> duration; `*` (estimates.py) | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after its end |
 
@@ -49,7 +49,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FLEET = "qg:f:{fleet}:"
 

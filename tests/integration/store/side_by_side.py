@@ -195,14 +195,14 @@ class SideBySide:
             assert set(await reads.revoked(org_id, agent)) == revoked
 
     def _check_estimates(self, org: OrgModel) -> None:
-        """What is known of every test, by the paths as the machine names them, which need no quoting."""
-        texts = self._raw.hgetall(f"{keys.org(org.org_id)}est")
-        texts.pop("*", None)
-        kept = {(text[1:], codec.LETTER_TARGET[text[0]]): value for text, value in texts.items()}
-        assert set(kept) == set(org.failed_last)
-        for test, text in kept.items():
-            assert estimates.estimate(text) == org.durations.estimate(org.org_id, *test)
-            assert (estimates.FAILED_MARK in text) == org.failed_last[test]
+        """What is known of every test."""
+        kept = self._raw.hgetall(f"{keys.org(org.org_id)}est")
+        kept.pop("*", None)
+        tests = {codec.TARGET_LETTER[t] + codec.path_digest(path): (path, t) for path, t in org.failed_last}
+        assert set(kept) == set(tests)
+        for field, test in tests.items():
+            assert estimates.estimate(kept[field]) == org.durations.estimate(org.org_id, *test)
+            assert (estimates.FAILED_MARK in kept[field]) == org.failed_last[test]
 
     async def _check_events(self, org: OrgModel) -> None:
         """Each version of each job was told, in order, the last as the job stands."""

@@ -15,7 +15,7 @@ from qgjob_coordinator.model.jobs import JobError, JobSpec, TestResult
 from qgjob_coordinator.policy.estimate import ENOUGH, Durations, observe
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Head
-from qgjob_coordinator.store import estimates, keys
+from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -96,7 +96,7 @@ async def test_what_measures_no_duration_changes_no_estimate(
     await ran(store, spec(1), 9000)
     await scenes.running(store, again(spec(1), 2))
     await store.leases.finish("acme", [ending(ulid(2), "t1", outcome, **{"duration_ms": 1} | changes)], NOW)
-    text = raw.hget(EST, f"e{spec(1).test_path}")
+    text = raw.hget(EST, f"e{codec.path_digest(spec(1).test_path)}")
     assert text is not None
     assert estimates.estimate(text) == observe(None, 9.0)
 
@@ -106,7 +106,7 @@ async def test_a_report_that_comes_again_is_learned_from_once(store: Store, raw:
     done = ending(ulid(1), "t1", duration_ms=5000)
     for _ in range(2):
         await store.leases.finish("acme", [done, done], NOW)
-    assert raw.hget(EST, f"e{spec(1).test_path}") == "5000 2500 1"
+    assert raw.hget(EST, f"e{codec.path_digest(spec(1).test_path)}") == "5000 2500 1"
 
 
 async def test_an_attempt_that_was_cancelled_teaches_nothing(store: Store, raw: Redis) -> None:
@@ -222,8 +222,8 @@ async def test_a_large_batch_is_learned_from_as_a_whole(store: Store, raw: Redis
     await scenes.claim(store, jobs[0], *((j.ulid, f"t{j.ulid}") for j in jobs))
     done = [ending(j.ulid, f"t{j.ulid}", duration_ms=1000 + n) for n, j in enumerate(jobs)]
     assert {e.word for e in await store.leases.finish("acme", done, NOW)} == {"APPLIED"}
-    known = {path: text.split()[0] for path, text in raw.hgetall(EST).items() if path != "*"}
-    assert known == {f"e{j.test_path}": str(1000 + n) for n, j in enumerate(jobs)}
+    known = {test: text.split()[0] for test, text in raw.hgetall(EST).items() if test != "*"}
+    assert known == {f"e{codec.path_digest(j.test_path)}": str(1000 + n) for n, j in enumerate(jobs)}
 
 
 @pytest.mark.parametrize("how", ["cancelled", "expired", "raised"])

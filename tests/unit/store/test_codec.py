@@ -17,7 +17,7 @@ from qgjob_coordinator.store import codec
 from qgjob_coordinator.store.keys import org
 from tests.fakes.jobs import NOW, spec
 
-FINGERPRINT = 16
+FINGERPRINT = 20
 words = st.text(min_size=1, max_size=12)
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,12}", fullmatch=True)
 pairs = st.dictionaries(ids, st.text(max_size=12), max_size=3)

@@ -91,6 +91,7 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
         ("CLASS", queue_score(Priority.LOW, 0) - queue_score(Priority.MEDIUM, 0)),
         ("FAILED_FIRST", queue_score(Priority.LOW, 0) - queue_score(Priority.LOW, 0, failed_last=True)),
         ("PRINT", codec.FINGERPRINT),
+        ("PATH", codec.PATH),
     ],
 )
 def test_the_scripts_and_the_code_agree_on_numbers(name: str, value: int) -> None:

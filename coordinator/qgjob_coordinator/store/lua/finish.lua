@@ -9,7 +9,6 @@
 --!include lib/org
 --!include lib/attempt
 --!include lib/average
---!include lib/tests
 --!include lib/learn
 local WIDTH = 10
 local now, answer = ARGV[1], {}
@@ -32,11 +31,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       end
       retry.share = ARGV[i + 7]
       record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 9])
-      if ARGV[i + 8] ~= '' then
-        local lesson = { gid = j.g, learned = ARGV[i + 8] }
-        lessons[#lessons + 1] = lesson
-        wanted[#dkeys] = lesson
-      end
+      if ARGV[i + 8] ~= '' then lessons[#lessons + 1] = { j, ARGV[i + 8] } end
       if string.find(ARGV[i + 6], 'i', 1, true) then
         count('installs', 1)
         call('HINCRBY', P .. 'g:' .. j.g, 'i', 1)
@@ -61,9 +56,6 @@ for i = RULES_END + 2, #ARGV, WIDTH do
   answer[#answer + 1] = j and j.s .. string.sub(j.g, 1, 1) or ''
   answer[#answer + 1] = wait
 end
-if #lessons > 0 then
-  write_kept()
-  learn(lessons)
-end
+if #lessons > 0 then learn(lessons) end
 write_attempts()
 return answer

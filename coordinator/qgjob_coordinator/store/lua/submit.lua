@@ -6,7 +6,6 @@
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
 --         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
 --!include lib/org
---!include lib/tests
 local WIDTH = 14
 local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
 local base = 6 + groups * 3
@@ -54,7 +53,7 @@ end
 local tests = {}
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
-  tests[i] = test_of(ARGV[b + 4], ARGV[b + 13])
+  tests[i] = test_of(ARGV[b + 4], ARGV[b + 1])
 end
 local known = call('HMGET', P .. 'est', unpack(tests))
 

@@ -16,7 +16,6 @@ local function load(ulid)
 end
 
 local dkeys, dlines = {}, {}
-local wanted = {}   -- by place among the lines: a table that wants the job's text so far, as `text`
 -- Adds a line to what is kept of the job.
 local function keep(ulid, line)
   local at = #dkeys + 1
@@ -32,7 +31,6 @@ local function write_kept()
     for k = i, last do
       local key = dkeys[k]
       local text = seen[key] or old[k - i + 1] or ''
-      if wanted[k] then wanted[k].text = text end
       text = text .. '\n' .. dlines[k]
       seen[key] = text
     end
@@ -42,7 +40,7 @@ local function write_kept()
     end
     call('MSET', unpack(set))
   end
-  dkeys, dlines, wanted = {}, {}, {}
+  dkeys, dlines = {}, {}
 end
 
 -- The record of the attempt that holds the lease now. `rest` is JSON: outcome, duration, install, result, error.

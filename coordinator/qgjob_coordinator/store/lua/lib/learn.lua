@@ -1,19 +1,18 @@
--- What is learned from tests that ended. Needs lib/org, lib/average, lib/tests.
+-- What is learned from tests that ended. Needs lib/org, lib/average.
 local ESTIMATES_KEPT = 20000   -- tests of an org that are known at most; beyond that, any of them are forgotten
 local ORG = '*'
 
--- Learns from ended attempts, in their order: {gid = their group's, learned, text = their job's}. `learned` is p
--- (passed) or f (failed), then the ms that it measured, if it did. The groups must still be there.
+-- Learns from ended attempts, in their order: {job, learned}. `learned` is p (passed) or f (failed), then the ms that it
+-- measured, if it did. The groups must still be there.
 local function learn(lessons)
   local fields, place = { ORG }, {}
   for _, lesson in ipairs(lessons) do
-    local field = test_of(lesson.gid, lesson.text)
-    lesson.at = place[field]
-    if not lesson.at then
-      lesson.at = #fields + 1
-      fields[lesson.at] = field
-      place[field] = lesson.at
+    local field = test_of(lesson[1].g, lesson[1].h)
+    if not place[field] then
+      fields[#fields + 1] = field
+      place[field] = #fields
     end
+    lesson[3] = place[field]
   end
   local known = {}
   for i = 1, #fields, 2000 do
@@ -23,9 +22,10 @@ local function learn(lessons)
   end
   local org, groups, fresh = typical_of(known[1] or nil), {}, false
   for _, lesson in ipairs(lessons) do
-    local at, gid, ms = lesson.at, lesson.gid, tonumber(string.sub(lesson.learned, 2))
+    local gid, learned, at = lesson[1].g, lesson[2], lesson[3]
+    local ms = tonumber(string.sub(learned, 2))
     fresh = fresh or not known[at]
-    known[at] = observe(known[at], string.byte(lesson.learned) == 102 and '!' or '', ms)   -- 102: f
+    known[at] = observe(known[at], string.byte(learned) == 102 and '!' or '', ms)   -- 102: f
     if ms then
       local group, log = groups[gid], log_of(ms)
       if not group then

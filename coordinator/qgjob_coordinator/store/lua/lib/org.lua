@@ -5,7 +5,8 @@ local call = redis.call
 -- What a class and a failure in the last run are worth, in millionths of a second of waiting: see policy/rank.py.
 local CLASS = 1200000000
 local FAILED_FIRST = 600000000
-local PRINT = 16                 -- characters of a content hash that are the fingerprint
+local PRINT = 20                 -- characters of a content hash that are the fingerprint
+local PATH = 12                  -- of these, at their end, the digest of the test's path
 local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
 
 local function bool(x) if x then return true end return false end
@@ -127,6 +128,9 @@ local function queued_as(ulid, x)
   if x then return ulid .. ' ' .. x end
   return ulid
 end
+
+-- How a test is named among the estimates of an org, the hash `est`: the letter of its target, the digest of its path.
+local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(hash, PRINT - PATH + 1, PRINT) end
 
 -- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
 local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end

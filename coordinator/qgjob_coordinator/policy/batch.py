@@ -10,6 +10,8 @@ from qgjob_coordinator.policy.work import Books, Work
 
 TAIL_JOBS = 3
 """Near the tail are groups with fewer waiting jobs than this for each device that serves them."""
+DEALT_SECONDS = 0.1
+"""There jobs are dealt singly, but for those that a device is done with before it could be given the next one."""
 
 
 def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
@@ -18,15 +20,15 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     room = min(limits.batch - device.held, books.room.get(work.key[0], limits.batch))
     taken: list[Head] = []
     ahead = books.free_in(device)
-    while len(taken) < room and work.left and (not (taken or device.held) or ahead < AHEAD_SECONDS):
-        tail = work.left <= TAIL_JOBS * max(1, len(work.serving))
-        if tail and taken:
-            break  # dealt singly: whoever is free first takes the next one
+    serving = work.serving
+    while len(taken) < room and work.left and (ahead < AHEAD_SECONDS or not (taken or device.held)):
+        tail = work.left <= TAIL_JOBS * (len(serving) or 1)
+        if tail and taken and ahead >= DEALT_SECONDS:
+            break  # whoever is free first takes the next one
         head = _longest(books, work, lines) if tail else work.first(lines)
         if head is None:
             break
-        work.take(head, device.device_id)
-        ahead += work.seconds_of(head)
+        ahead += work.take(head, device.device_id)
         taken.append(head)
     return taken
 

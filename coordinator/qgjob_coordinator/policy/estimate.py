@@ -67,7 +67,7 @@ def measures(outcome: Outcome, result: TestResult | None) -> bool:
 
 def reported_ms(ms: int) -> int | None:
     """As `measured_ms`, of what an agent reports in whole ms: a test that ran took some time, also when that says 0."""
-    return measured_ms(max(ms, 1) / _MS) if ms >= 0 else None
+    return max(ms, 1) if 0 <= ms <= LONGEST_MS else None
 
 
 @dataclass(frozen=True, slots=True)

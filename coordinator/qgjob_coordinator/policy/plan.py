@@ -95,17 +95,11 @@ class _Planner:
                 work.joined(device.device_id)
         if work.key[0] in books.room:
             books.room[work.key[0]] -= len(heads)
+        scores, ulids, _ = zip(*heads, strict=True)
+        seconds = tuple([work.seconds_of(h) for h in heads])
+        install = 0.0 if warm else work.install
         self.assignments.append(
-            Assignment(
-                device.device_id,
-                device.agent_id,
-                *work.key,
-                tuple(h.ulid for h in heads),
-                seen,
-                tuple(work.seconds_of(h) for h in heads),
-                0.0 if warm else work.install,
-                tuple(h.score for h in heads),
-            )
+            Assignment(device.device_id, device.agent_id, *work.key, ulids, seen, seconds, install, scores)
         )
         return True
 

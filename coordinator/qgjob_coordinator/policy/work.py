@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 
 from qgjob_coordinator.model.enums import Target
@@ -25,14 +26,15 @@ class Work:
 
     __slots__ = (
         "_at",
+        "_front",
+        "_given",
         "_installing",
-        "_seconds",
         "_taken",
+        "_total",
         "group",
         "install",
         "key",
         "left",
-        "oldest",
         "plain",
         "serving",
     )
@@ -44,32 +46,37 @@ class Work:
         # Devices that serve it, with the seconds until each has done what it holds.
         self.serving: dict[str, float] = dict.fromkeys(group.serving, 0.0)
         self._taken: set[str] = set()
-        self._seconds: float | None = None
+        self._total: float | None = None  # seconds of all jobs that waited as the round began
+        self._given = 0.0  # those of the ones that were taken
         self._installing = 0.0
         queues = group.queues
-        self._at = [0] * len(queues)  # before it, all heads of the queue are taken
-        # Whether any device of the target may serve all of it; and the least score that it begins the round with.
+        self._at = [0] * len(queues)  # how many heads of each queue were looked at
+        self._front: list[Head | None] = [None] * len(queues)  # the last of them, unless it is taken
+        # Whether any device of the target may serve all of it.
         if len(queues) == 1:  # as most are: a round makes one of each group
             (queue,) = queues
             self.left = queue.waiting
             self.plain = queue.requirements is ANY_DEVICE and not queue.avoid
-            self.oldest = queue.heads[0].score if queue.heads else 0
         else:
             self.left = group.waiting
             self.plain = False
-            self.oldest = min((queue.heads[0].score for queue in queues if queue.heads), default=0)
+
+    @property
+    def oldest(self) -> int:
+        """The least score that it began the round with."""
+        return min((queue.heads[0].score for queue in self.group.queues if queue.heads), default=0)
 
     @property
     def seconds(self) -> float:
         """What all waiting jobs take."""
-        if self._seconds is None:
+        if self._total is None:
             known = [h.seconds for q in self.group.queues for h in q.heads if h.seconds is not None]
             shown = sum(len(q.heads) for q in self.group.queues)
             total = math.fsum(known)  # the same in whatever order queues come
             mean = total / len(known) if known else self.group.typical_seconds
             unknown = (shown - len(known)) * self.group.typical_seconds
-            self._seconds = total + unknown + max(0, self.group.waiting - shown) * mean
-        return max(0.0, self._seconds)
+            self._total = total + unknown + max(0, self.group.waiting - shown) * mean
+        return max(0.0, self._total - self._given)
 
     def per_device(self, more: int = 0) -> float:
         """Work before each device that serves the group, with what they hold, were there `more` of them."""
@@ -94,26 +101,34 @@ class Work:
         """Jobs of some queues that may still be taken; of each queue in order."""
         return (h for i in lines for h in self.group.queues[i].heads if h.ulid not in self._taken)
 
-    def first(self, lines: Iterable[int]) -> Head | None:
+    def first(self, lines: Sequence[int]) -> Head | None:
         """The job of some queues that is next."""
-        best: Head | None = None
-        for i in lines:
-            heads, at = self.group.queues[i].heads, self._at[i]
-            while at < len(heads) and heads[at].ulid in self._taken:
-                at += 1
-            self._at[i] = at
-            if at < len(heads) and (best is None or heads[at] < best):
-                best = heads[at]
-        return best
+        if len(lines) == 1:
+            return self._next_on(lines[0])
+        return min(filter(None, map(self._next_on, lines)), default=None)
 
-    def take(self, head: Head, device_id: str) -> None:
-        """The job goes to a device."""
-        seconds = self.seconds
-        taken = self.seconds_of(head)
-        self._seconds = seconds - taken
+    def _next_on(self, line: int) -> Head | None:
+        head = self._front[line]
+        if head is not None and head.ulid not in self._taken:
+            return head
+        head = None
+        heads, at = self.group.queues[line].heads, self._at[line]
+        while head is None and at < len(heads):
+            head = heads[at]
+            at += 1
+            if head.ulid in self._taken:
+                head = None
+        self._at[line], self._front[line] = at, head
+        return head
+
+    def take(self, head: Head, device_id: str) -> float:
+        """The job goes to a device, which it keeps busy for so many seconds."""
+        seconds = self.group.typical_seconds if head.seconds is None else head.seconds
+        self._given += seconds
         self._taken.add(head.ulid)
         self.left -= 1
-        self.serving[device_id] = self.serving.get(device_id, 0.0) + taken
+        self.serving[device_id] = self.serving.get(device_id, 0.0) + seconds
+        return seconds
 
 
 class Books:
@@ -123,30 +138,44 @@ class Books:
         self.snapshot = snapshot
         self.works: dict[GroupKey, Work] = {}
         self.by_target: dict[Target, list[Work]] = defaultdict(list)
-        self.alive: set[tuple[str, str, Target]] = set()
         self._by_version: dict[tuple[str, str, Target], Work] = {}
         self.room = dict(snapshot.room)
         self.devices_of_org: Counter[str] = Counter()
+        self.left = 0
         for group in snapshot.groups:
-            version = (group.org_id, group.app_version_id, group.target)
-            self.alive.add(version)
             if group.waiting:
                 work = Work(group, snapshot.install_seconds.get(group.target, INSTALL_SECONDS))
+                self.left += work.left
                 self.works[work.key] = work
                 self.by_target[group.target].append(work)
-                self._by_version[version] = work
+                self._by_version[group.org_id, group.app_version_id, group.target] = work
+        holders: dict[GroupKey, list[DeviceView]] = defaultdict(list)
         for device in chain(snapshot.busy, snapshot.devices):
             if device.holds_for is not None:
-                self.devices_of_org[device.holds_for[0]] += 1
-                serves = self.works.get(device.holds_for)
+                holders[device.holds_for].append(device)
+        for key, devices in holders.items():
+            self.devices_of_org[key[0]] += len(devices)
+            work_held = self.works.get(key)
+            serving = {} if work_held is None else work_held.serving
+            for device in devices:
                 # Who serves a group is the store's to say: a claim is refused where the plan counted otherwise.
-                if serves is not None and device.device_id in serves.serving:
-                    serves.serving[device.device_id] = self.free_in(device)
-        self.left = sum(w.left for w in self.works.values())
-        self._views = {d.device_id: d for d in chain(snapshot.busy, snapshot.devices)}
-        self.idle = Counter(d.target for d in snapshot.devices if not d.held)
-        self._devices = Counter(d.target for d in self._views.values())
+                if device.device_id in serving:
+                    serving[device.device_id] = self.free_in(device)
+        self.idle = Counter([d.target for d in snapshot.devices if not d.held])
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
+
+    @cached_property
+    def alive(self) -> set[tuple[str, str, Target]]:
+        """The builds of groups that have not ended: (org, app version, target)."""
+        return {(group.org_id, group.app_version_id, group.target) for group in self.snapshot.groups}
+
+    @cached_property
+    def _views(self) -> dict[str, DeviceView]:
+        return {d.device_id: d for d in chain(self.snapshot.busy, self.snapshot.devices)}
+
+    @cached_property
+    def _devices(self) -> Counter[Target]:
+        return Counter([d.target for d in self._views.values()])
 
     def free_in(self, device: DeviceView) -> float:
         """Seconds until the device has done what it holds."""

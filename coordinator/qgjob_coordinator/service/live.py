@@ -89,7 +89,7 @@ class LiveSession:
                 session.stray(h.token, h.device_id)
         dead_strays = [t for t in session.strays if t not in shown]
         for token in dead_strays:
-            session.drop(token)
+            session.drop(token, wall_ms())
         if dead_strays:
             self._hub.work("", local=False)
         session.say(HeartbeatAck(seq, tuple(t for t in revoked if t in shown), released))
@@ -236,7 +236,7 @@ class LiveSession:
             _, settled = await self._store.leases.release(org_id, rows, now)
             tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
             for row in rows:
-                self.session.drop(row.token)
+                self.session.drop(row.token, wall_ms())
             self._hub.work(org_id)
             self._hub.changed(org_id)
         answered = self._recalls.get(recall_id)

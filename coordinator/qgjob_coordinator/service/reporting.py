@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Charge, Outcome, Status
+from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.estimate import measures
@@ -280,18 +280,20 @@ class Reporter:
     def _after_end(
         self, org_id: str, reports: Iterable[FinishedReport], endings: Mapping[str, Ending], ended: Mapping[str, Ended]
     ) -> None:
-        finished: Counter[tuple[str, str]] = Counter()
-        attempts: Counter[str] = Counter()
+        now = wall_ms()
+        finished: Counter[tuple[Outcome, Target]] = Counter()
+        attempts: Counter[Outcome] = Counter()
+        ran: tuple[str, int] | None = None
         for x in reports:
-            ending, e = endings[x.token], ended[x.token]
-            lease = self._session.drop(x.token)
+            e = ended[x.token]
+            lease = self._session.drop(x.token, now)
             if lease is not None:
                 self._occupants.touch(lease.device_id)
             if e.word is not ReportWord.APPLIED:
                 continue
             if lease is not None and measures(x.outcome, x.result):
-                self._occupants.ran(lease.device_id, x.duration_ms)
-            attempts[x.outcome.value] += 1
+                ran = lease.device_id, x.duration_ms
+            attempts[x.outcome] += 1
             self._telemetry.run_seconds.observe(x.duration_ms / 1000)
             if e.status is Status.QUEUED:
                 if e.not_before is not None:
@@ -299,11 +301,13 @@ class Reporter:
                 else:
                     self._hub.work(org_id)
             elif e.outcome is not None and e.target is not None:
-                finished[e.outcome.value, e.target.value] += 1
+                finished[e.outcome, e.target] += 1
             if self._log_transitions:
-                self._log_end(x, ending, e, lease)
-        self._telemetry.attempts.update(attempts)
-        self._telemetry.finished.update(finished)
+                self._log_end(x, endings[x.token], e, lease)
+        if ran is not None:
+            self._occupants.ran(*ran)
+        self._telemetry.attempts.update({outcome.value: n for outcome, n in attempts.items()})
+        self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
 
     def _log_end(self, x: FinishedReport, ending: Ending, e: Ended, lease: Lease | None) -> None:
         log.info(
@@ -321,6 +325,6 @@ class Reporter:
         )
 
     def _after_death(self, x: DeadReport) -> None:
-        lease = self._session.drop(x.token)
+        lease = self._session.drop(x.token, wall_ms())
         if lease is not None:
             self._occupants.touch(lease.device_id)

@@ -132,32 +132,33 @@ class Session:
 
         `jobs` is what the plan knew of them, by ULID; `install` what is to be installed before, in seconds.
         """
+        now = wall_ms()
         for g in grants:
             known = jobs[g.ulid]
             lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt)
-            lease.seconds, lease.score = known.seconds, known.score
-            self.take(lease, install)
+            lease.seconds, lease.score = known
+            self.take(lease, now, install)
             install = 0.0
         batch = Batch(org_id, claim.device_id, tuple(grants))
         self.say(Assign((batch,), self.times.attempt_timeout_ms, self.times.silence_timeout_ms))
 
     # Books.
 
-    def take(self, lease: Lease, install: float = 0.0) -> None:
-        """An attempt is held by this agent, behind an installation of so many seconds."""
+    def take(self, lease: Lease, now: int, install: float = 0.0) -> None:
+        """An attempt is held by this agent since `now` (ms), behind an installation of so many seconds."""
         self.leases[lease.token] = lease
         slot = self.slots.get(lease.device_id)
         if slot is not None:
-            slot.gain(lease, wall_ms(), install)
+            slot.gain(lease, now, install)
 
-    def drop(self, token: str) -> Lease | None:
-        """An attempt is over, or its token was a stray's: the device is freed of it."""
+    def drop(self, token: str, now: int) -> Lease | None:
+        """An attempt is over, or its token was a stray's: the device is freed of it, `now` (ms)."""
         lease = self.leases.pop(token, None)
         if lease is not None:
             slot = self.slots.get(lease.device_id)
             if slot is not None:
-                slot.lose(token, wall_ms())
-        device = self.strays.pop(token, None)
+                slot.lose(token, now)
+        device = self.strays.pop(token, None) if self.strays else None
         if device is not None and device in self.slots:
             self.slots[device].strays.discard(token)
         return lease

@@ -188,12 +188,13 @@ class Sessions:
 
     async def _take_over(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> None:
         jobs = await self.store.reads.get(org_id, [h.ulid for h in rows])
+        now = wall_ms()
         for h, job in zip(rows, jobs, strict=True):
             if job is None:
                 continue
             gid = group_id(job.app_version_id, job.target)
             started = h.phase is not Phase.UNSTARTED
-            live.session.take(Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started))
+            live.session.take(Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started), now)
             live.occupants.touch(h.device_id)
 
     async def close(self, live: LiveSession, why: str) -> None:

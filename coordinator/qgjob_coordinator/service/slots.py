@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import islice
 
 from qgjob_coordinator.model.enums import DeviceHealth
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
@@ -53,6 +52,7 @@ class Slot:
     installs: int = 0
     busy_ms: int = 0
     _busy_since: int = 0
+    _seconds: float = 0.0  # what all its leases take
     _view: DeviceView | None = None
 
     def changed(self) -> None:
@@ -64,14 +64,17 @@ class Slot:
         if not self.leases:
             self.free_at = self._busy_since = now
         self.leases[lease.token] = lease
+        self._seconds += lease.seconds
         self.free_at += round((install_seconds + lease.seconds) * 1000)
         self.changed()
 
     def lose(self, token: str, now: int) -> None:
         """An attempt is over; the next one begins."""
-        if self.leases.pop(token, None) is None:
+        lease = self.leases.pop(token, None)
+        if lease is None:
             return
-        self.free_at = now + round(1000 * sum(lease.seconds for lease in self.leases.values()))
+        self._seconds = self._seconds - lease.seconds if self.leases else 0.0
+        self.free_at = now + round(1000 * self._seconds)
         if not self.leases:
             self.idle_since = now
             self.busy_ms += now - self._busy_since
@@ -92,7 +95,8 @@ class Slot:
 
     def _next_at(self) -> int:
         """When what it runs is expected to be done."""
-        return self.free_at - round(1000 * sum(lease.seconds for lease in islice(self.leases.values(), 1, None)))
+        runs = next(iter(self.leases.values()), None)
+        return self.free_at if runs is None else self.free_at - round(1000 * (self._seconds - runs.seconds))
 
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
@@ -110,25 +114,26 @@ class Slot:
 
     def _look(self, agent_id: str) -> DeviceView:
         i = self.info
-        leases = list(self.leases.values())
-        first, behind = leases[0] if leases else None, leases[1:]
+        leases = iter(self.leases.values())
+        first, second = next(leases, None), next(leases, None)
+        held = len(self.leases)
         return DeviceView(
-            device_id=i.device_id,
-            agent_id=agent_id,
-            target=i.target,
-            platform=i.platform,
-            os_version=i.os_version,
-            model=i.model,
-            labels=self.labels,
-            installed=self.installed,
-            held=len(self.leases),
-            holds_for=(first.org_id, first.gid) if first else None,
-            free_at=self.free_at,
-            home_since=self.home_since,
-            idle_since=self.idle_since,
-            installs=self.installs,
-            busy_hours=self.busy_ms / 3_600_000,
-            unstarted=len(behind),
-            next_at=self._next_at(),
-            next_score=behind[0].score if behind else 0,
+            i.device_id,
+            agent_id,
+            i.target,
+            i.platform,
+            i.os_version,
+            i.model,
+            self.labels,
+            self.installed,
+            held,
+            None if first is None else (first.org_id, first.gid),
+            self.free_at,
+            self.home_since,
+            self.idle_since,
+            self.installs,
+            self.busy_ms / 3_600_000,
+            max(0, held - 1),
+            self._next_at(),
+            0 if second is None else second.score,
         )

@@ -125,7 +125,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
     env = _dumps(dict(spec.env)) if spec.env else ""
     labels = _dumps(dict(spec.labels)) if spec.labels else ""
     alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env)
-    return alike + path_digest(spec.test_path) + _digest_of_rest(
+    rest = _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
         spec.run_id,
@@ -136,6 +136,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
         spec.no_dedup,
         labels,
     )
+    return alike + path_digest(spec.test_path) + rest
 
 
 @lru_cache(maxsize=4096)

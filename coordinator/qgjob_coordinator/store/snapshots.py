@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -12,6 +12,8 @@ from qgjob_coordinator.policy.snapshot import GroupView, Head, Queue
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import ScriptRunner
+
+_TARGET = {target.value: target for target in Target}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,17 @@ class Due:
 
 
 class Heads(Sequence[Head]):
-    """Heads as they came, decoded when a plan looks at them: it looks at few queues."""
+    """Heads as they came, each decoded when a plan looks at it: it looks at few."""
 
-    __slots__ = ("_all", "_first", "_flat")
+    __slots__ = ("_flat", "_known")
 
     def __init__(self, flat: list[str]) -> None:
         """`flat`: member, score, member, score, ...; a member is the ulid, then the expected duration if known."""
         self._flat = flat
-        self._first: Head | None = None
-        self._all: tuple[Head, ...] | None = None
+        self._known: list[Head | None] = [None] * (len(flat) // 2)
 
     def __len__(self) -> int:
-        return len(self._flat) // 2
+        return len(self._known)
 
     @overload
     def __getitem__(self, index: int) -> Head: ...
@@ -64,19 +65,12 @@ class Heads(Sequence[Head]):
     def __getitem__(self, index: slice) -> tuple[Head, ...]: ...
 
     def __getitem__(self, index: int | slice) -> Head | tuple[Head, ...]:
-        if index == 0 and self._all is None:  # of most queues no other one is asked for
-            if self._first is None:
-                self._first = _head(*self._flat[:2])
-            return self._first
-        return self._decoded()[index]
-
-    def __iter__(self) -> Iterator[Head]:
-        return iter(self._decoded())
-
-    def _decoded(self) -> tuple[Head, ...]:
-        if self._all is None:
-            self._all = tuple(map(_head, self._flat[::2], self._flat[1::2]))
-        return self._all
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        head = self._known[index]
+        if head is None:
+            head = self._known[index] = _head(self._flat[2 * index], self._flat[2 * index + 1])
+        return head
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -90,26 +84,27 @@ class Heads(Sequence[Head]):
 
 def _head(member: str, score: str) -> Head:
     ulid, _, known = member.partition(" ")
-    return Head(int(float(score)), ulid, estimates.seconds(known) if known else None)
+    return Head(int(score), ulid, estimates.seconds(known) if known else None)
 
 
 def _queue(row: list[Any]) -> Queue:
     requirements, avoid = codec.parse_signature(row[0])
-    return Queue(requirements, avoid, int(row[1]), Heads(row[2:]))
+    return Queue(requirements, avoid, row[1], Heads(row[2:]))
 
 
 def _group(org_id: str, row: list[Any], org: Typical | None, fleet: Typical | None) -> GroupView:
     gid, version, target, unfinished, installs, serving, typical, *queues = row
+    held = iter(serving)
     return GroupView(
-        org_id=org_id,
-        gid=gid,
-        app_version_id=version,
-        target=Target(target),
-        unfinished=int(unfinished),
-        installs=int(installs),
-        serving={d: int(n) for d, n in codec.pairs(serving).items()},
-        queues=tuple(_queue(q) for q in queues),
-        typical_seconds=typical_seconds((estimates.typical(typical), org), fleet),
+        org_id,
+        gid,
+        version,
+        _TARGET[target],
+        unfinished,
+        installs,
+        {device_id: int(n) for device_id, n in zip(held, held, strict=True)},
+        tuple([_queue(q) for q in queues]),
+        typical_seconds((estimates.typical(typical), org), fleet),
     )
 
 

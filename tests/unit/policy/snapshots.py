@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -174,4 +173,4 @@ def _told(random: Random, groups: Sequence[GroupView], devices: Sequence[DeviceV
     for d in devices:
         if d.holds_for is not None and random.random() < 0.95:
             known[d.holds_for][d.device_id] = d.held
-    return [replace(g, serving=known[g.org_id, g.gid]) for g in groups]
+    return [g._replace(serving=known[g.org_id, g.gid]) for g in groups]

@@ -76,7 +76,7 @@ def test_a_device_of_the_group_that_may_not_serve_the_urgent_job_is_none_to_wait
     server = device("b0", platform="ios", installed=("acme", "v2"), held=1, holds_for=("acme", "e-v2"), free_at=NOW)
     urgent = group("v2", queue("u", [0], Priority.HIGH, requirements=ANDROID), serving={"b0": 1})
     assert goes_to(warm_beside(urgent, server, platform="android")) == "v2"
-    assert goes_to(warm_beside(urgent, replace(server, platform="android"), platform="android")) == "v1"
+    assert goes_to(warm_beside(urgent, server._replace(platform="android"), platform="android")) == "v1"
 
 
 def test_a_device_that_is_soon_done_with_a_group_of_its_own_does_that_first() -> None:
@@ -113,7 +113,7 @@ def test_a_device_goes_to_an_org_that_has_less_when_it_has_stayed_for_a_turn() -
     mine = group("v1", queue("a", MANY), typical_seconds=60.0, serving={"b0": 1, "b1": 1})
     theirs = group("v2", queue("b", [FRESH]), org_id="globex")
     assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=long_ago)) == "v2"
-    assert goes_to(warm_beside(replace(theirs, org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"
+    assert goes_to(warm_beside(theirs._replace(org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"
     low = group("v2", queue("b", [FRESH], Priority.LOW), org_id="globex")
     assert goes_to(warm_beside(low, *mates, here=mine, home_since=long_ago)) == "v1"
 
@@ -218,8 +218,8 @@ class Oracle:
 
 def alone(s: Snapshot, d: DeviceView) -> Snapshot:
     """Where only this device may take work, and has none."""
-    idle = replace(d, held=0, holds_for=None)
-    groups = tuple(replace(g, serving={i: n for i, n in g.serving.items() if i != d.device_id}) for g in s.groups)
+    idle = d._replace(held=0, holds_for=None)
+    groups = tuple(g._replace(serving={i: n for i, n in g.serving.items() if i != d.device_id}) for g in s.groups)
     others = tuple(o for o in s.devices if o is not d and o.held)
     return replace(s, devices=(idle,), busy=(*s.busy, *others), groups=groups)
 
@@ -230,7 +230,7 @@ def test_a_device_leaves_its_group_by_the_stated_rules_and_by_no_other(any_of: S
     assume(any_of.devices and any_of.groups)
     chosen = data.draw(st.sampled_from(any_of.devices))
     home = data.draw(st.sampled_from(any_of.groups))
-    s = alone(any_of, replace(chosen, target=home.target, installed=(home.org_id, home.app_version_id)))
+    s = alone(any_of, chosen._replace(target=home.target, installed=(home.org_id, home.app_version_id)))
     (d,) = s.devices
     oracle = Oracle(s, d)
     open_ = list(oracle.groups())

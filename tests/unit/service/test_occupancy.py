@@ -78,12 +78,12 @@ async def test_what_the_store_refused_is_written_later_and_counted_once(
     store: Store, session: Session, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     occupants = Occupants(session, store)
-    session.take(LEASE)
+    session.take(LEASE, 1)
     occupants.touch(scenes.DEVICE)
     await written(occupants)
     assert (await device(store))[2] is DeviceState.BUSY
     monkeypatch.setattr(store.fleet, "occupy", Failing(store, 2, written=kept))
-    session.drop(LEASE.token)
+    session.drop(LEASE.token, 1)
     occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await written(occupants)
     assert await device(store) == (None, 1, DeviceState.IDLE)
@@ -97,7 +97,7 @@ async def test_what_came_during_a_failure_follows_it(
     monkeypatch.setattr(store.fleet, "occupy", failing)
     occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await failing.tried.wait()
-    session.take(LEASE)
+    session.take(LEASE, 1)
     occupants.installed(scenes.DEVICE, INSTALLED, 4000)
     occupants.installed(scenes.DEVICE, INSTALLED, 5000)
     await written(occupants)

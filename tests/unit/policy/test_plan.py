@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.plan import plan
-from qgjob_coordinator.policy.snapshot import Assignment, Head, Limits, Queue, Snapshot
-from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
+from qgjob_coordinator.policy.snapshot import Assignment, Head, Queue, Snapshot
+from tests.unit.policy.snapshots import device, group, queue, score, snapshot
 
 V1 = ("acme", "v1")
 

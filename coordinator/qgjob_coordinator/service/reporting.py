@@ -39,7 +39,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 
-MOST = 500
+MOST = 1000
 """Reports in one round; bounds how long a script may hold the store."""
 STORE_PAUSE_SECONDS = 0.2
 

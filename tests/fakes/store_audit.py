@@ -21,6 +21,7 @@ FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
 FINGERPRINT = 20
+PARTS = {"l", "st", "pr", "rv", "ar", "en"}
 """Characters of a content hash that equal jobs share."""
 ESTIMATE = re.compile(r"\d+!? \d+ \d+")
 TYPICAL = re.compile(r"\d+ [1-9]\d*")
@@ -83,6 +84,11 @@ def leftovers(raw: Redis, org_id: str) -> list[str]:
     prefix = keys.org(org_id)
     found = [k for k in raw.keys(f"{prefix}*") if k.removeprefix(prefix) not in FOREVER]
     return sorted(k for k in found if raw.pttl(k) < 0)
+
+
+def _held(job: dict[str, str]) -> bool:
+    """Whether a job has a lease; what a completed one has is of the attempt that passed."""
+    return "l" in job and job["s"] != "c"
 
 
 class _OrgAudit:
@@ -156,7 +162,7 @@ class _OrgAudit:
                 self._wrong.append(f"g:{gid} has no app version or target: {g}")
         serving: dict[str, Counter[str]] = defaultdict(Counter)
         for j in self._jobs.values():
-            if "l" in j:
+            if _held(j):
                 serving[j["g"]][j["l"].split(" ")[3]] += 1
         held = {gid: {d: int(n) for d, n in per.items()} for gid, per in self._found["gd"].items()}
         self._same("gd:", held, {gid: dict(per) for gid, per in serving.items()})
@@ -180,14 +186,14 @@ class _OrgAudit:
         leases: dict[str, set[str]] = defaultdict(set)
         revoked: dict[str, set[str]] = defaultdict(set)
         for ulid, j in self._jobs.items():
-            if "l" in j:
+            if _held(j):
                 epoch, token, agent, _device, _scheduled = j["l"].split(" ")
                 leases[agent].add(ulid)
                 if "rv" in j:
                     revoked[agent].add(f"{ulid} {token}")
                 if int(epoch) > int(self._found["fl"].get("", {}).get(agent, 0)):
                     self._wrong.append(f"j:{ulid} has epoch {epoch}, above the lowest that may claim")
-            elif j["s"] in "sr" or {"st", "pr", "rv", "ar"} & set(j):
+            elif set(j) & PARTS not in ((set(), {"l", "st", "en"}) if j["s"] == "c" else (set(),)) or j["s"] in "sr":
                 self._wrong.append(f"j:{ulid} has parts of a lease: {j}")
         self._same("la:", self._found["la"], dict(leases))
         self._same("rv:", self._found["rv"], dict(revoked))

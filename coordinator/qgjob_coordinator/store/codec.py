@@ -6,7 +6,8 @@ deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 
 x what was expected of it when it was submitted (ms, and `!` if its test had failed in its last run; absent when nothing
 was known), tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
 ca completed; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked,
-ar round of the attempt.
+ar round of the attempt. A completed job keeps l and st of the attempt that passed, with en (JSON: ended, duration,
+install, result), unless that is too long for a compact hash: nothing follows it, so it needs no record in the text.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -177,22 +178,20 @@ def _error(pair: list[str] | None) -> JobError | None:
     return JobError(ErrorClass(pair[0]), pair[1]) if pair else None
 
 
-def encode_record(
-    outcome: Outcome,
-    duration_ms: int | None,
-    install_ms: int | None,
-    result: TestResult | None,
-    error: JobError | None,
-) -> str:
-    """The part of an attempt's record that its report brings; the script adds the rest in front."""
+def encode_measured(duration_ms: int | None, install_ms: int | None, result: TestResult | None) -> str:
+    """What an attempt's report tells of its time and its tests, as a part of a record."""
     counted = "null"
     if result is not None:
         r = result
         counted = f"[{r.passed},{r.failed},{r.skipped},{r.duration_ms},{_quote(r.summary)}]"
-    pair = f'["{error.error_class.value}",{_quote(error.message)}]' if error else "null"
     duration = "null" if duration_ms is None else duration_ms
     install = "null" if install_ms is None else install_ms
-    return f'"{outcome.value}",{duration},{install},{counted},{pair}'
+    return f"{duration},{install},{counted}"
+
+
+def encode_pair(error: JobError | None) -> str:
+    """An error as a part of a record."""
+    return f'["{error.error_class.value}",{_quote(error.message)}]' if error else "null"
 
 
 def encode_error(error: JobError) -> str:
@@ -255,7 +254,11 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         queue_deadline=_int(fields, "qd"),
         avoid_devices=tuple(x for x in fields.get("av", "").split(",") if x),
     )
-    if "l" in fields:
+    if "l" in fields and status is Status.COMPLETED:
+        last = _record_in_job(fields, round_)
+        job.attempts.append(_record(last))
+        _add_last_attempt(job, last)
+    elif "l" in fields:
         _add_held_attempt(job, fields)
     elif attempts and status.final and attempts[-1].round == round_:
         _add_last_attempt(job, last)
@@ -275,6 +278,15 @@ def _updated_at(fields: Mapping[str, str], order: int) -> int:
     if "l" in fields:
         times.append(int(fields["l"].rpartition(" ")[2]))
     return max(times) or created_at(order)
+
+
+def _record_in_job(fields: Mapping[str, str], round_: int) -> list[Any]:
+    """The record of an attempt that passed, which stays in its job."""
+    _epoch, token, agent, device, scheduled = fields["l"].split(" ")
+    ended, *measured = _loads(f"[{fields['en']}]")
+    started = _int(fields, "st")
+    outcome = Outcome.PASSED.value
+    return [int(fields["n"]), round_, agent, device, token, int(scheduled), started, ended, outcome, *measured, None]
 
 
 def _add_held_attempt(job: Job, fields: Mapping[str, str]) -> None:

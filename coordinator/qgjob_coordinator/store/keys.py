@@ -8,7 +8,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | suffix            | type   | holds                                                        | lives until |
 |-------------------|--------|--------------------------------------------------------------|-------------|
 | j:<ulid>          | hash   | a job's small, changing fields (see codec.py)                 | retention |
-| d:<ulid>          | string | line 1: what was submitted; then one line an ended attempt    | retention |
+| d:<ulid>          | string | what was submitted; lines of ended attempts (see codec.py)    | retention |
 | ix:{a,c,f,x}      | zset   | ulids by order: unfinished, completed, failed, cancelled      | retention |
 | rj:<run_id>       | zset   | ulids of a run by order                                       | retention |
 | gs                | set    | groups with unfinished jobs                                   | last job ends |

@@ -124,7 +124,8 @@ class LeaseStore:
                 ("l" if e.has_log else "") + ("i" if e.install_ms is not None else "") + ("s" if e.with_start else ""),
                 e.share,
                 _learned(e),
-                codec.encode_record(e.outcome, e.duration_ms, e.install_ms, e.result, e.error),
+                codec.encode_measured(e.duration_ms, e.install_ms, e.result),
+                codec.encode_pair(e.error),
             )
         return args
 
@@ -199,4 +200,4 @@ def _endings(reply: list[str]) -> list[Ended]:
 
 def _lost_record(message: str) -> str:
     error = JobError(ErrorClass.INFRASTRUCTURE, message)
-    return codec.encode_record(Outcome.AGENT_LOST, None, None, None, error)
+    return f'"{Outcome.AGENT_LOST.value}",{codec.encode_measured(None, None, None)},{codec.encode_pair(error)}'

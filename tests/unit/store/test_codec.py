@@ -89,7 +89,7 @@ def test_the_signature_of_any_device_is_empty() -> None:
 def test_an_attempts_record_comes_back_from_its_line(
     outcome: Outcome, duration: int | None, install: int | None, result: TestResult | None, error: JobError | None
 ) -> None:
-    rest = codec.encode_record(outcome, duration, install, result, error)
+    rest = f'"{outcome.value}",{codec.encode_measured(duration, install, result)},{codec.encode_pair(error)}'
     assert "\n" not in rest
     text = f'{codec.encode_spec(spec())}\n[1,1,"agent-1","d1","t1",{NOW},null,{NOW + 9},{rest}]'
     job = codec.decode_job("acme", "01J", fields(spec(), s="f", oc="agent_lost", ca=str(NOW)), text)
@@ -99,6 +99,20 @@ def test_an_attempts_record_comes_back_from_its_line(
     )  # fmt: skip
     assert (attempt.scheduled_at, attempt.started_at, attempt.ended_at) == (NOW, None, NOW + 9)
     assert (job.result, job.error, job.device_id) == (result, error, "d1")
+
+
+@given(
+    duration=st.none() | times, install=st.none() | times, result=st.none() | st.builds(TestResult, times, times, times)
+)
+def test_an_attempt_that_passed_is_shown_the_same_from_its_job_and_from_its_line(
+    duration: int | None, install: int | None, result: TestResult | None
+) -> None:
+    measured = codec.encode_measured(duration, install, result)
+    done = fields(spec(), s="c", oc="flaky", ca=str(NOW + 9), n="3", r="2")
+    in_job = done | {"l": f"7 t3 agent-1 d1 {NOW}", "st": str(NOW + 1), "en": f"{NOW + 9},{measured}"}
+    line = f'[3,2,"agent-1","d1","t3",{NOW},{NOW + 1},{NOW + 9},"passed",{measured},null]'
+    first = codec.encode_spec(spec())
+    assert codec.decode_job("acme", "01J", in_job, first) == codec.decode_job("acme", "01J", done, f"{first}\n{line}")
 
 
 def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:

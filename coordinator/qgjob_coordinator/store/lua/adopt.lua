@@ -12,9 +12,9 @@ local answer, shown = { {} }, {}
 -- Adoption comes first: nobody may release what this session shows.
 for i = 12, #ARGV, 2 do
   local ulid, token = ARGV[i], ARGV[i + 1]
-  local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'rv')
+  local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'rv', 's')
   local held, k, ag, device, at
-  if v[1] then held, k, ag, device, at = lease_of(v[1]) end
+  if v[1] and v[3] ~= 'c' then held, k, ag, device, at = lease_of(v[1]) end
   local word = 'GONE'
   if k == token and ag == agent and num(held) <= epoch then
     call('HSET', P .. 'j:' .. ulid, 'l', table.concat({ ARGV[9], k, ag, device, at }, ' '))

@@ -59,7 +59,7 @@ while at <= #ARGV do
       local ulid, token, v = ARGV[i], ARGV[i + 1], found[i]
       local attempt, name = 0, queued_as(ulid, v[11])
       local held_token, held_agent
-      if v[2] then held_token, held_agent = select(2, lease_of(v[2])) end
+      if v[2] and v[1] ~= 'c' then held_token, held_agent = select(2, lease_of(v[2])) end
       if held_token == token and held_agent == agent then
         attempt = num(v[3])
       elseif ready[name] then

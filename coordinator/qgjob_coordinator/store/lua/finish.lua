@@ -3,14 +3,14 @@
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 log ttl (ms); then for each attempt: ulid, token,
 --         outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited for an
 --         installation, s: its start is reported with it), share of the backoff (0..1), what it tells of its test (see
---         `learn`) or '', record (JSON: outcome, duration, install, result, error)
+--         `learn`) or '', what was measured (JSON: duration, install, result), error (JSON)
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and if it
 --         did something: the job's outcome, or not_before of its retry, or ''
 --!include lib/org
 --!include lib/attempt
 --!include lib/average
 --!include lib/learn
-local WIDTH = 10
+local WIDTH = 11
 local now, answer = ARGV[1], {}
 local retry, log_ttl = rules(), ARGV[RULES_END + 1]
 local lessons = {}
@@ -30,7 +30,6 @@ for i = RULES_END + 2, #ARGV, WIDTH do
         j.s, j.v = 'r', next_version(j.v)
       end
       retry.share = ARGV[i + 7]
-      record(j, ARGV[i + 4], ARGV[i + 5], ARGV[i + 9])
       if ARGV[i + 8] ~= '' then lessons[#lessons + 1] = { j, ARGV[i + 8] } end
       if string.find(ARGV[i + 6], 'i', 1, true) then
         count('installs', 1)
@@ -38,18 +37,19 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       else
         count('saved', 1)
       end
-      drop_lease(j)
       if charge == 'P' then
         wait = num(j.tr) > 0 and 'flaky' or 'passed'
-        verdict(j, now, 'c', wait)
+        passed(j, now, ARGV[i + 4], ARGV[i + 5], ARGV[i + 9], wait)
       else
+        record(j, ARGV[i + 4], ARGV[i + 5], '"' .. outcome .. '",' .. ARGV[i + 9] .. ',' .. ARGV[i + 10])
+        drop_lease(j)
         fail(j, now, outcome, charge, retry)
+        clear_lease(j)
       end
-      clear_lease(j)
       if j.s == 'q' then wait = j.nb or '' end
       if j.s == 'f' then wait = outcome end
     end
-  elseif j and had_token(ulid, token) then
+  elseif j and had_token(j, token) then
     word = 'REPLAYED'
   end
   answer[#answer + 1] = word

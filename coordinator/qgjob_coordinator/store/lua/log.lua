@@ -6,9 +6,9 @@ local P = KEYS[1]
 local call = redis.call
 local cap, answer = tonumber(ARGV[1]), {}
 for i = 3, #ARGV, 4 do
-  local v = call('HMGET', P .. 'j:' .. ARGV[i], 'l', 'n')
+  local v = call('HMGET', P .. 'j:' .. ARGV[i], 'l', 'n', 's')
   local word = 'LATE'
-  if v[1] and string.match(v[1], '^%S+ (%S+) ') == ARGV[i + 1] then
+  if v[1] and v[3] ~= 'c' and string.match(v[1], '^%S+ (%S+) ') == ARGV[i + 1] then
     word = 'APPLIED'
     local key = P .. 'lg:' .. ARGV[i] .. ':' .. v[2]
     local offset, data = tonumber(ARGV[i + 2]), ARGV[i + 3]

@@ -15,7 +15,7 @@ for i = RULES_END + 1, #ARGV, 6 do
     retry.share = ARGV[i + 4]
     done = release(j, now, ARGV[i + 2], ARGV[i + 3], ARGV[i + 5], retry)
     word = 'APPLIED'
-  elseif j and had_token(ulid, token) then
+  elseif j and had_token(j, token) then
     word = 'REPLAYED'
   end
   answer[#answer + 1] = word

@@ -9,7 +9,7 @@ local ulids = call('ZRANGEBYSCORE', P .. 'ix:' .. ARGV[2], '-inf', ARGV[3], 'LIM
 local removed, words = 0, { c = 'completed', f = 'failed', x = 'cancelled' }
 for _, ulid in ipairs(ulids) do
   local v = call('HMGET', P .. 'j:' .. ulid, 'ca', 'l', 'rn', 'ik', 'n', 'g')
-  if v[1] and tonumber(v[1]) < tonumber(ARGV[1]) and not v[2] then
+  if v[1] and tonumber(v[1]) < tonumber(ARGV[1]) and (not v[2] or ARGV[2] == 'c') then
     local keys = { P .. 'j:' .. ulid, P .. 'd:' .. ulid }
     for n = 1, tonumber(v[5]) or 0 do keys[#keys + 1] = P .. 'lg:' .. ulid .. ':' .. n end
     for i = 1, #keys, CHUNK do call('DEL', unpack(keys, i, math.min(i + CHUNK - 1, #keys))) end

@@ -10,7 +10,7 @@ for i = 2, #ARGV, 3 do
   local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'g', 'n')
   local word = 'STALE'
   local _, held, agent, device
-  if v[2] then _, held, agent, device = lease_of(v[2]) end
+  if v[2] and v[1] ~= 'c' then _, held, agent, device = lease_of(v[2]) end
   if held == token and not v[3] then
     if v[1] == 's' then
       local version = next_version(v[4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 
@@ -77,7 +76,7 @@ class LeaseStore:
                     continue
                 attempt = reply[at]
                 if attempt > 0:
-                    spec = json.loads(text.partition("\n")[0])
+                    spec = codec.decode_spec(text.partition("\n")[0])
                     grants.append(
                         Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec)
                     )

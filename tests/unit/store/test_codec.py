@@ -58,6 +58,12 @@ def fields(s: JobSpec, /, **changes: str) -> dict[str, str]:
     return new | ({"sb": sig} if sig else {}) | changes
 
 
+@given(specs, st.text())
+def test_a_line_is_read_as_the_json_that_it_is(s: JobSpec, path: str) -> None:
+    for line in (codec.encode_spec(s), codec.encode_spec(replace(s, test_path=path))):
+        assert codec.decode_spec(line) == json.loads(line)
+
+
 @given(specs)
 def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
     line = codec.encode_spec(s)

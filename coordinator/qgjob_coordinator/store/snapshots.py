@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimate import Typical, typical_seconds
@@ -71,6 +71,13 @@ class Heads(Sequence[Head]):
         if head is None:
             head = self._known[index] = _head(self._flat[2 * index], self._flat[2 * index + 1])
         return head
+
+    def __iter__(self) -> Iterator[Head]:
+        known = self._known
+        if None in known:
+            flat = self._flat
+            known[:] = [h or _head(m, s) for h, m, s in zip(known, flat[::2], flat[1::2], strict=True)]
+        return iter(cast("list[Head]", known))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

@@ -10,7 +10,7 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
-from qgjob_coordinator.rpc.wire import HEALTH, OUTCOME, TARGET
+from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.log_intake import Piece
 from qgjob_proto.v1 import agent_pb2 as pb

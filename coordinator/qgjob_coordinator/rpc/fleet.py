@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.fleet import FleetService
@@ -24,13 +24,13 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         page, token = pages.cut(
             agents, [a.agent_id for a in agents], request.page_size, request.page_token, pages.scope("agents")
         )
-        return pb.ListAgentsResponse(agents=[wire.agent_out(a) for a in page], count=len(page), next_page_token=token)
+        return pb.ListAgentsResponse(agents=[shapes.agent_out(a) for a in page], count=len(page), next_page_token=token)
 
     async def ListDevices(  # noqa: N802
         self, request: pb.ListDevicesRequest, context: Context
     ) -> pb.ListDevicesResponse:
         """All devices, by id."""
-        target = wire.target_in(request.target)
+        target = requests.target_in(request.target)
         if request.agent_id:
             validation.check_id("agent_id", request.agent_id)
         devices: list[Device] = [
@@ -41,7 +41,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         scope = pages.scope("devices", request.agent_id, target or "")
         page, token = pages.cut(devices, [d.device_id for d in devices], request.page_size, request.page_token, scope)
         return pb.ListDevicesResponse(
-            devices=[wire.device_out(d) for d in page], count=len(page), next_page_token=token
+            devices=[shapes.device_out(d) for d in page], count=len(page), next_page_token=token
         )
 
     async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:  # noqa: N802
@@ -51,51 +51,51 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             agent_id=request.agent_id or None,
             device_id=request.device_id or None,
             reason=request.reason or None,
-            until=wire.time_in("until", request.until) if request.HasField("until") else None,
+            until=requests.time_in("until", request.until) if request.HasField("until") else None,
         )
-        return pb.DrainResponse(devices=[wire.device_out(d) for d in devices])
+        return pb.DrainResponse(devices=[shapes.device_out(d) for d in devices])
 
     async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:  # noqa: N802
         """Ends a drain, a maintenance or a quarantine."""
         devices = await self._fleet.resume(
             await self._identify(context), agent_id=request.agent_id or None, device_id=request.device_id or None
         )
-        return pb.ResumeResponse(devices=[wire.device_out(d) for d in devices])
+        return pb.ResumeResponse(devices=[shapes.device_out(d) for d in devices])
 
     async def SetDeviceHealth(  # noqa: N802
         self, request: pb.SetDeviceHealthRequest, context: Context
     ) -> pb.SetDeviceHealthResponse:
         """An operator's word on a device."""
-        until = wire.time_in("until", request.until) if request.HasField("until") else None
+        until = requests.time_in("until", request.until) if request.HasField("until") else None
         device = await self._fleet.set_health(
             await self._identify(context),
             request.device_id,
-            wire.health_in(request.health),
+            requests.health_in(request.health),
             request.reason or None,
             until,
         )
-        return pb.SetDeviceHealthResponse(device=wire.device_out(device))
+        return pb.SetDeviceHealthResponse(device=shapes.device_out(device))
 
     async def ReserveDevice(  # noqa: N802
         self, request: pb.ReserveDeviceRequest, context: Context
     ) -> pb.ReserveDeviceResponse:
         """Keeps a device for a person."""
-        until = wire.time_in("until", request.until) if request.HasField("until") else None
+        until = requests.time_in("until", request.until) if request.HasField("until") else None
         device = await self._fleet.reserve(
             await self._identify(context), request.device_id, until, request.reason or None
         )
-        return pb.ReserveDeviceResponse(device=wire.device_out(device))
+        return pb.ReserveDeviceResponse(device=shapes.device_out(device))
 
     async def ReleaseDevice(  # noqa: N802
         self, request: pb.ReleaseDeviceRequest, context: Context
     ) -> pb.ReleaseDeviceResponse:
         """Ends a reservation."""
         device = await self._fleet.release(await self._identify(context), request.device_id)
-        return pb.ReleaseDeviceResponse(device=wire.device_out(device))
+        return pb.ReleaseDeviceResponse(device=shapes.device_out(device))
 
     async def SetDeviceLabels(  # noqa: N802
         self, request: pb.SetDeviceLabelsRequest, context: Context
     ) -> pb.SetDeviceLabelsResponse:
         """Replaces the labels that operators set."""
         device = await self._fleet.set_labels(await self._identify(context), request.device_id, dict(request.labels))
-        return pb.SetDeviceLabelsResponse(device=wire.device_out(device))
+        return pb.SetDeviceLabelsResponse(device=shapes.device_out(device))

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import grpc
 
 from qgjob_coordinator.errors import InvalidError
-from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.overview import Overview
@@ -53,8 +53,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:  # noqa: N802
         """One job."""
-        accepted = await self._s.submitter.submit(await self._identify(context), wire.submission_in(request))
-        return pb.SubmitJobResponse(job=wire.job_out(accepted.job), created=accepted.created)
+        accepted = await self._s.submitter.submit(await self._identify(context), requests.submission_in(request))
+        return pb.SubmitJobResponse(job=shapes.job_out(accepted.job), created=accepted.created)
 
     async def SubmitJobs(self, request: pb.SubmitJobsRequest, context: Context) -> pb.SubmitJobsResponse:  # noqa: N802
         """Up to 1,000 jobs of one org, all or none."""
@@ -62,30 +62,30 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         submissions = []
         for i, m in enumerate(request.jobs):
             try:
-                submissions.append(wire.submission_in(m))
+                submissions.append(requests.submission_in(m))
             except InvalidError as e:
                 raise e.under(f"jobs[{i}]") from None
         accepted = await self._s.submitter.submit_many(principal, submissions)
         answer = pb.SubmitJobsResponse(count=len(accepted), created=sum(a.created for a in accepted))
         if request.view == pb.JOB_VIEW_IDS:
-            wire.add_ids(answer.jobs, accepted)
+            shapes.add_ids(answer.jobs, accepted)
         else:
-            wire.add_jobs(answer.jobs, accepted)
+            shapes.add_jobs(answer.jobs, accepted)
         return answer
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:  # noqa: N802
         """One job."""
         job = await self._s.jobs.get(await self._identify(context), request.job_id)
-        return pb.GetJobResponse(job=wire.job_out(job))
+        return pb.GetJobResponse(job=shapes.job_out(job))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:  # noqa: N802
         """One page of an org's jobs, newest first."""
-        status = wire.status_in("status", request.status)
+        status = requests.status_in("status", request.status)
         jobs, token = await self._s.jobs.list_jobs(
             await self._identify(context), request.org_id, status, request.run_id, request.page_size, request.page_token
         )
         return pb.ListJobsResponse(
-            jobs=[wire.job_out(j) for j in jobs],
+            jobs=[shapes.job_out(j) for j in jobs],
             count=len(jobs),
             next_page_token=token,
             org_id=request.org_id,
@@ -101,11 +101,11 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             operation_id=request.operation_id,
             reason=request.reason,
         )
-        return pb.CancelJobResponse(job=wire.job_out(job))
+        return pb.CancelJobResponse(job=shapes.job_out(job))
 
     async def CancelJobs(self, request: pb.CancelJobsRequest, context: Context) -> pb.CancelJobsResponse:  # noqa: N802
         """By run or filter."""
-        statuses = [wire.status_in(f"statuses[{i}]", s) for i, s in enumerate(request.statuses)]
+        statuses = [requests.status_in(f"statuses[{i}]", s) for i, s in enumerate(request.statuses)]
         done = await self._s.jobs.cancel_many(
             await self._identify(context),
             request.org_id,
@@ -114,7 +114,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             operation_id=request.operation_id,
             reason=request.reason,
         )
-        jobs = [wire.job_out(j) for j in done.jobs]
+        jobs = [shapes.job_out(j) for j in done.jobs]
         return pb.CancelJobsResponse(jobs=jobs, count=done.count, detached=done.detached)
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:  # noqa: N802
@@ -125,7 +125,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             round_=request.round if request.HasField("round") else None,
             operation_id=request.operation_id,
         )
-        return pb.RetryJobResponse(job=wire.job_out(job))
+        return pb.RetryJobResponse(job=shapes.job_out(job))
 
     async def RetryJobs(self, request: pb.RetryJobsRequest, context: Context) -> pb.RetryJobsResponse:  # noqa: N802
         """A new round of a run's failed jobs."""
@@ -136,11 +136,11 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             failed_only=request.failed_only,
             operation_id=request.operation_id,
         )
-        return pb.RetryJobsResponse(jobs=[wire.job_out(j) for j in done.jobs], count=done.count)
+        return pb.RetryJobsResponse(jobs=[shapes.job_out(j) for j in done.jobs], count=done.count)
 
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:  # noqa: N802
         """Why a job waits, device by device."""
-        return wire.explanation_out(await self._s.jobs.explain(await self._identify(context), request.job_id))
+        return shapes.explanation_out(await self._s.jobs.explain(await self._identify(context), request.job_id))
 
     async def WatchJobs(  # noqa: N802
         self, request: pb.WatchJobsRequest, context: Context
@@ -152,7 +152,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             yield pb.WatchJobsResponse(
                 event=_WATCH[event.kind],
                 cursor=event.cursor,
-                job=wire.job_out(event.job) if event.job else None,
+                job=shapes.job_out(event.job) if event.job else None,
                 version=event.job.version if event.job else None,
             )
 
@@ -174,14 +174,14 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         groups = await self._s.overview.groups(await self._identify(context), request.org_id)
         scope = pages.scope("groups", request.org_id)
         page, token = pages.cut(groups, [g.group_id for g in groups], request.page_size, request.page_token, scope)
-        return pb.ListGroupsResponse(groups=[wire.group_out(g) for g in page], count=len(page), next_page_token=token)
+        return pb.ListGroupsResponse(groups=[shapes.group_out(g) for g in page], count=len(page), next_page_token=token)
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
         """A run, counted."""
         run = await self._s.overview.run(await self._identify(context), request.org_id, request.run_id)
-        return pb.GetRunResponse(run=wire.run_out(run))
+        return pb.GetRunResponse(run=shapes.run_out(run))
 
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:  # noqa: N802
         """Queue and fleet in numbers."""
         stats = await self._s.overview.stats(await self._identify(context), request.org_id)
-        return pb.GetStatsResponse(stats=wire.stats_out(stats))
+        return pb.GetStatsResponse(stats=shapes.stats_out(stats))

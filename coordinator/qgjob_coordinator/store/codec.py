@@ -126,8 +126,8 @@ def _decoded_head(head: str) -> Mapping[str, Any]:
 def decode_spec(line: str) -> dict[str, Any]:
     """Line 1 of a job's text, by the letters of `encode_spec`; the caller's own.
 
-    Most have a path that is quoted as it is and nothing behind it. Quotes within JSON's strings are escaped, so the mark
-    before the path is the only one.
+    Most have a path that is quoted as it is and nothing behind it. Quotes within JSON's strings are escaped, so the
+    mark before the path is the only one.
     """
     head, mark, rest = line.partition(',"p":"')
     path = rest[:-2]

@@ -10,7 +10,7 @@ from qgjob_coordinator.model.enums import PendingCode, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
 from qgjob_coordinator.policy.explain import StartEstimate
-from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
 from qgjob_coordinator.service.overview import Overview
@@ -84,10 +84,10 @@ async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
     assert job.pending_reason.estimated_start_at == forecast.start.at
     assert [c.free_at for c in found.devices] == [forecast.free]
     assert "1 is busy (free in about 30 s)" in found.summary
-    message = wire.explanation_out(found)
-    assert message.earliest_start_at == wire.time_out(forecast.start.earliest_at)
-    assert message.latest_start_at == wire.time_out(forecast.start.latest_at)
-    assert message.job.pending_reason.estimated_start_at == wire.time_out(forecast.start.at)
+    message = shapes.explanation_out(found)
+    assert message.earliest_start_at == shapes.time_out(forecast.start.earliest_at)
+    assert message.latest_start_at == shapes.time_out(forecast.start.latest_at)
+    assert message.job.pending_reason.estimated_start_at == shapes.time_out(forecast.start.at)
     await pending.explain([job])
     assert job.pending_reason.estimated_start_at == forecast.start.at
     assert forecast.asked_fresh == [True, False]  # who asks about one job gets the latest, a list what is at hand

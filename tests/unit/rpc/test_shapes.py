@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.rpc import wire
+from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.pending import Reasons
 from qgjob_coordinator.service.submitting import Accepted, fresh_job
 from qgjob_proto.v1 import jobs_pb2
@@ -29,5 +29,5 @@ def test_accepted_jobs_are_answered_as_any_reader_sees_them() -> None:
     known = Accepted(spec(9), NOW, reasons, replace(fresh_job(spec(10), NOW - 9), deduplicated=True))
     accepted = [*(Accepted(s, NOW, reasons) for s in SPECS), later, known]
     answer = jobs_pb2.SubmitJobsResponse()
-    wire.add_jobs(answer.jobs, accepted)
-    assert list(answer.jobs) == [wire.job_out(a.job) for a in accepted]
+    shapes.add_jobs(answer.jobs, accepted)
+    assert list(answer.jobs) == [shapes.job_out(a.job) for a in accepted]

@@ -432,8 +432,10 @@ class OrgModel:
             word = ReportWord.REPLAYED if _ended(job, e.token) else ReportWord.STALE
             return Ended(word, job.status, None, target=job.spec.target)
         if job.lease.revoked:
+            was = job.lease
             self._tree_dead(job, e.ended_at, now)
-            return Ended(ReportWord.STALE, job.status, None, target=job.spec.target)
+            released = _settled(job, LeaseEnd.REVOKED, was)
+            return Ended(ReportWord.STALE, job.status, None, target=job.spec.target, released=released)
         if e.with_start and job.status is Status.SCHEDULED:
             job.status = move(job.spec.job_id, JobEvent.START, job.status)
             self._touch(job, None)

@@ -36,7 +36,7 @@ from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord
+from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
 MOST = 1000
@@ -283,12 +283,17 @@ class Reporter:
         now = wall_ms()
         finished: Counter[tuple[Outcome, Target]] = Counter()
         attempts: Counter[Outcome] = Counter()
+        released: list[Settled] = []
         ran: tuple[str, int] | None = None
         for x in reports:
             e = ended[x.token]
             lease = self._session.drop(x.token, now)
             if lease is not None:
                 self._occupants.touch(lease.device_id)
+            if e.released is not None:
+                released.append(e.released)
+                if e.status is Status.QUEUED:
+                    self._hub.work(org_id)  # a retry that waited for the old tree to die
             if e.word is not ReportWord.APPLIED:
                 continue
             if lease is not None and measures(x.outcome, x.result):
@@ -306,6 +311,7 @@ class Reporter:
                 self._log_end(x, endings[x.token], e, lease)
         if ran is not None:
             self._occupants.ran(*ran)
+        tell_settled(self._telemetry, org_id, ((row, "finished") for row in released))
         self._telemetry.attempts.update({outcome.value: n for outcome, n in attempts.items()})
         self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
 

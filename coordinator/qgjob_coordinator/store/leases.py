@@ -192,6 +192,7 @@ def _endings(reply: list[str]) -> list[Ended]:
             int(reply[i + 2]) if reply[i + 2].isdigit() else None,
             _OUTCOME.get(reply[i + 2]),
             codec.LETTER_TARGET.get(reply[i + 1][1:]),
+            parse(reply[i + 2]) if reply[i + 2] and reply[i] == ReportWord.STALE else None,
         )
         for i in range(0, len(reply), 3)
     ]

@@ -120,13 +120,17 @@ class Ending:
 
 @dataclass(slots=True)
 class Ended:
-    """What the report of an Ending did: the job's status after it, and when a retry is due or its outcome."""
+    """What the report of an Ending did: the job's status after it, and when a retry is due or its outcome.
+
+    `released`: the lease was revoked before, so the outcome is STALE, but the lease ended with it.
+    """
 
     word: ReportWord
     status: Status | None
     not_before: int | None
     outcome: Outcome | None = None
     target: Target | None = None
+    released: Settled | None = None
 
 
 class ReleaseCharge(StrEnum):
@@ -150,9 +154,9 @@ class Release:
 
 
 class LeaseEnd(StrEnum):
-    """How a lease ended that no outcome was reported for."""
+    """How a lease ended that no outcome counted for."""
 
-    REVOKED = "R"  # its tree is dead; the job has moved on before
+    REVOKED = "R"  # its tree is dead, its attempt cancelled; the job has moved on before
     UNSTARTED = "U"
     LOST = "L"  # started
     NONE = "N"  # the job had none

@@ -6,7 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from qgjob import AsyncClient, ConflictError, ErrorClass, Job, JobSpec, JobStatus, Outcome, Requirements
 from qgjob_proto.v1 import types_pb2 as types
@@ -179,6 +181,31 @@ async def test_p5_an_attempt_that_was_not_begun_is_taken_back(stack: Stack, org:
         await agent.passes(begun)
         (attempt,) = (await first.get(waiting.job_id)).attempts
     assert (attempt.outcome, attempt.started_at) == (Outcome.CANCELLED, None)
+
+
+async def attempts_counted(stack: Stack, outcome: Outcome) -> float:
+    """How many attempts ended so, as the first coordinator's /metrics say."""
+    ready = await stack.coordinators[0].says("coordinator_ready")
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}") as http:
+        text = (await http.get("/metrics")).text
+    samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
+    return sum(s.value for s in samples if (s.name, s.labels) == ("qgjob_attempts_total", {"outcome": outcome}))
+
+
+async def test_p5_a_cancelled_attempt_is_counted_when_it_has_ended(stack: Stack, org: str, first: AsyncClient) -> None:
+    before = await attempts_counted(stack, Outcome.CANCELLED)
+    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
+        await agent.hello()
+        (job,) = await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        await agent.verdict(await agent.start(a))
+        await first.cancel(job.job_id)
+        assert (await agent.message("revoke")).token == a.token
+        assert await attempts_counted(stack, Outcome.CANCELLED) == before
+        assert await agent.verdict(await agent.finish(a)) == "STALE"  # it had passed when the revoke came
+        assert await attempts_counted(stack, Outcome.CANCELLED) == before + 1
+        assert await agent.verdict(await agent.die(a)) == "REPLAYED"
+        assert await attempts_counted(stack, Outcome.CANCELLED) == before + 1
 
 
 async def test_p4_a_retry_by_hand_waits_until_the_old_tree_is_dead(

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import asyncio
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.log_intake import LogIntake
+from qgjob_coordinator.service.messages import DeadReport, DeathCause, FinishedReport, Report, ReportAck, Verdict
+from qgjob_coordinator.service.reporting import Reporter
+from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
+
+DEADLINE_SECONDS = 5.0
 
 
 @pytest.fixture
@@ -46,7 +55,8 @@ async def test_an_agent_that_is_lost_counts_for_what_it_had_begun(store: Store, 
     killed = await scenes.running(store, spec(3), "t3")
     await store.jobs.cancel("acme", [(killed.ulid, 1)], NOW, reason="x")
     await lose(store, telemetry, "agent-1")
-    assert (telemetry.leases_lost, telemetry.attempts, telemetry.finished) == (1, {"agent_lost": 1}, {})
+    assert (telemetry.leases_lost, telemetry.finished) == (1, {})
+    assert telemetry.attempts == {"agent_lost": 1, "cancelled": 1}
     (line,) = of(lines, started)
     assert line["event"] == "job_queued"
     assert (line["attempt"], line["attempt_outcome"], line["agent_id"]) == (1, "agent_lost", "agent-1")
@@ -54,7 +64,7 @@ async def test_an_agent_that_is_lost_counts_for_what_it_had_begun(store: Store, 
     (line,) = of(lines, given_back)
     assert (line["event"], line["attempt"], line["attempt_outcome"]) == ("job_queued", 1, None)
     (line,) = of(lines, killed)
-    assert line["event"] == "attempt_released"
+    assert (line["event"], line["attempt_outcome"]) == ("attempt_released", "cancelled")
 
 
 async def test_the_verdict_on_a_poison_job_is_counted(store: Store, lines: list[Any]) -> None:
@@ -87,3 +97,83 @@ async def test_what_expires_and_what_becomes_due_is_counted_and_logged(store: St
     assert "not started within 1 s" in line["reason"]
     (line,) = of(lines, later)
     assert (line["event"], line["reason"]) == ("job_queued", "not_before")
+
+
+class Reports:
+    """Reports of agent-1 on their way to the store. `woken`: the orgs that may have work since."""
+
+    def __init__(self, store: Store, telemetry: Telemetry) -> None:
+        hub, nothing = Hub(), SimpleNamespace()
+        self.woken: list[str] = []
+        hub.on_work(lambda org_id, _seen: self.woken.append(org_id))
+        self.session = Session("agent-1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
+        logs, occupants = LogIntake("agent-1", cast("Any", nothing), hub), cast("Any", nothing)
+        self.reporter = Reporter(
+            self.session, store, hub, telemetry, occupants, logs, lambda _org, _at: None, log_transitions=False
+        )
+
+    async def send(self, *reports: Report) -> list[Verdict]:
+        """Reports together; what they were acknowledged with."""
+        self.session.outbox.clear()
+        self.session.outbox_ready.clear()
+        self.reporter.put(reports)
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await self.session.outbox_ready.wait()
+        (ack,) = self.session.outbox
+        assert isinstance(ack, ReportAck)
+        return [verdict for _, verdict in sorted(ack.entries)]
+
+
+async def cancelled_while_it_ran(store: Store) -> JobSpec:
+    """A job whose attempt t1 is to be killed."""
+    await scenes.open_session(store)
+    job = await scenes.running(store, spec(1))
+    await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+    return job
+
+
+def passed(job: JobSpec) -> FinishedReport:
+    """It had passed when the revoke came."""
+    return FinishedReport(1, "acme", job.ulid, "t1", Outcome.PASSED, NOW, NOW, 5, None, None, None, False)
+
+
+def killed(job: JobSpec) -> DeadReport:
+    """It was killed for the revoke."""
+    return DeadReport(2, "acme", job.ulid, "t1", DeathCause.REVOKED, NOW, started=True)
+
+
+STALE, REPLAYED, APPLIED = Verdict.STALE, Verdict.REPLAYED, Verdict.APPLIED
+
+
+@pytest.mark.parametrize(
+    ("rounds", "verdicts"),
+    [
+        ([[passed], [killed], [passed]], [[STALE], [REPLAYED], [REPLAYED]]),
+        ([[killed], [passed], [killed]], [[APPLIED], [REPLAYED], [REPLAYED]]),
+        ([[passed, killed]], [[STALE, REPLAYED]]),
+    ],
+)
+async def test_a_cancelled_attempt_counts_once_however_its_end_is_reported(
+    store: Store, lines: list[Any], rounds: list[list[Callable[[JobSpec], Report]]], verdicts: list[list[Verdict]]
+) -> None:
+    telemetry = Telemetry()
+    job = await cancelled_while_it_ran(store)
+    reports = Reports(store, telemetry)
+    assert [await reports.send(*(make(job) for make in together)) for together in rounds] == verdicts
+    assert (telemetry.attempts, telemetry.finished, telemetry.leases_lost) == ({"cancelled": 1}, {}, 0)
+    assert sum(telemetry.run_seconds.counts) == 0
+    (line,) = of(lines, job)
+    assert (line["event"], line["attempt"], line["attempt_outcome"]) == ("attempt_released", 1, "cancelled")
+    assert (line["agent_id"], line["device_id"], line["outcome"]) == ("agent-1", scenes.DEVICE, "cancelled")
+
+
+@pytest.mark.parametrize("retried", [False, True])
+async def test_a_retry_that_waited_for_the_old_attempt_is_work_when_that_reports_a_result(
+    store: Store, retried: bool
+) -> None:
+    job = await cancelled_while_it_ran(store)
+    if retried:
+        await store.jobs.retry("acme", [(job.ulid, 1, None)], NOW)
+    reports = Reports(store, Telemetry())
+    assert await reports.send(passed(job)) == [STALE]
+    assert ("acme" in reports.woken) is retried

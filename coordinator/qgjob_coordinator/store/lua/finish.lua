@@ -4,8 +4,9 @@
 --         outcome, charge (P passed, T, I, F), started (ms), ended (ms), flags (l: it has a log, i: it waited for an
 --         installation, s: its start is reported with it), share of the backoff (0..1), what it tells of its test (see
 --         `learn`) or '', what was measured (JSON: duration, install, result), error (JSON)
--- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and if it
---         did something: the job's outcome, or not_before of its retry, or ''
+-- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and what it
+--         did: APPLIED, the job's outcome, or not_before of its retry, or ''; STALE, what ending a revoked lease did
+--         (see `told`), or ''
 --!include lib/org
 --!include lib/attempt
 --!include lib/average
@@ -21,7 +22,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
   if j and j.l and j.k == token then
     if string.find(ARGV[i + 6], 'l', 1, true) then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, log_ttl) end
     if j.rv then
-      release(j, now, ARGV[i + 5], 'N', '', retry)
+      wait = release(j, now, ARGV[i + 5], 'N', '', retry)
     else
       word = 'APPLIED'
       if j.s == 's' and string.find(ARGV[i + 6], 's', 1, true) then

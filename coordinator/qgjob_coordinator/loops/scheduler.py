@@ -22,7 +22,6 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Refused, RefusedReason
-from qgjob_coordinator.service.session import Planned
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.snapshots import OrgSnapshot
@@ -300,7 +299,7 @@ class Scheduler:
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             return
-        jobs = dict(zip(proposed.ulids, map(Planned, proposed.seconds, proposed.scores), strict=True))
+        jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, strict=True), strict=True))
         live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
         live.occupants.touch(claim.device_id)
         for g in answer.grants:

@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import structlog
 
@@ -47,11 +46,8 @@ class Times:
     silence_timeout_ms: int
 
 
-class Planned(NamedTuple):
-    """What a plan knew of a job: what it is expected to take, and its score."""
-
-    seconds: float
-    score: int
+Planned = tuple[float, int]
+"""What a plan knew of a job: the seconds that it is expected to take, and its score."""
 
 
 class Session:
@@ -134,9 +130,7 @@ class Session:
         """
         now = wall_ms()
         for g in grants:
-            known = jobs[g.ulid]
-            lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt)
-            lease.seconds, lease.score = known
+            lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt, *jobs[g.ulid])
             self.take(lease, now, install)
             install = 0.0
         batch = Batch(org_id, claim.device_id, tuple(grants))

@@ -25,11 +25,11 @@ class Lease:
     gid: str
     device_id: str
     attempt: int
+    seconds: float = TYPICAL_SECONDS
+    score: int = 0
     started: bool = False
     has_log: bool = False
     unseen_beats: int = 0
-    seconds: float = TYPICAL_SECONDS
-    score: int = 0
     recalled: bool = False
 
 

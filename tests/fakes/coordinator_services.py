@@ -117,10 +117,10 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         self.changed.set()
         self.changed = asyncio.Event()
 
-    def _find(self, job_id: str) -> types_pb2.Job:
+    def _find(self, job_id: str, field_path: str = "job_id") -> types_pb2.Job:
         job = self.jobs.get(self.aliases.get(job_id, job_id))
         if job is None:
-            raise RefusalError("NOT_FOUND", f"no job {job_id}")
+            raise RefusalError("NOT_FOUND", f"no job {job_id}", field_path)
         return job
 
     # --- JobService ---------------------------------------------------------------------------------------------------
@@ -144,6 +144,10 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
                 raise RefusalError("INVALID_ARGUMENT", f"{prefix}{name}: not an id", f"{prefix}{name}")
         if ".." in each.test_path:
             raise RefusalError("INVALID_ARGUMENT", f"{prefix}test_path: no `..`", f"{prefix}test_path")
+        for key, value in each.requirements.labels.items():
+            if not value.isprintable():
+                where = f"{prefix}requirements.labels.{key}"
+                raise RefusalError("INVALID_ARGUMENT", f"{where}: contains a control character", where)
         if each.test_path == "conflict":
             raise RefusalError("FAILED_PRECONDITION", "another content under that job_id")
 
@@ -241,9 +245,11 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         return jobs_pb2.ExplainJobResponse(job=job, devices=devices, summary="1 of 1 device could serve it: 1 is busy")
 
     async def watch_jobs(self, request: jobs_pb2.WatchJobsRequest) -> AsyncIterator[jobs_pb2.WatchJobsResponse]:
+        ids = {self._find(job_id, f"job_ids[{i}]").job_id for i, job_id in enumerate(request.job_ids)}
+
         def wanted(job: types_pb2.Job) -> bool:
             in_run = not request.HasField("run_id") or request.run_id in job.run_ids
-            return job.org_id == request.org_id and in_run and (not request.job_ids or job.job_id in request.job_ids)
+            return job.org_id == request.org_id and in_run and (not ids or job.job_id in ids)
 
         budget = self.cut_watch_after.pop(0) if self.cut_watch_after else None
         if request.HasField("cursor") and int(request.cursor) >= self.first_cursor:
@@ -295,7 +301,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     async def get_run(self, request: jobs_pb2.GetRunRequest) -> jobs_pb2.GetRunResponse:
         jobs = [job for job in self.jobs.values() if request.run_id in job.run_ids]
         if not jobs:
-            raise RefusalError("NOT_FOUND", f"no run {request.run_id}")
+            raise RefusalError("NOT_FOUND", f"no run {request.run_id}", "run_id")
         counts = Counter(_STATUS_WORDS[job.status] for job in jobs)
         return jobs_pb2.GetRunResponse(
             run=types_pb2.Run(run_id=request.run_id, org_id=request.org_id, status_counts=counts)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qgjob._models import Job, JobSpec, Requirements
+from qgjob._errors import QgjobError
+from qgjob._models import Job, JobSpec
 from qgjob.cli import options
+from qgjob.cli.blame import Wanted, in_flags
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
 from qgjob.cli.requirements import for_all, from_flags
 from qgjob.cli.runner import execute, org_of
@@ -77,8 +79,8 @@ class Submission:
         """The options of the command that is run."""
         return cls(**{each.name: context.params[each.name] for each in fields(cls)})
 
-    def specs(self, settings: Settings) -> list[JobSpec]:
-        """A spec for each test, set of the matrix and repetition, in this order. Raises InvalidError naming the option.
+    def wanted(self, settings: Settings) -> list[Wanted]:
+        """A job for each test, set of the matrix and repetition, in this order. Raises InvalidError naming the option.
 
         Several jobs can't share an idempotency key: the second gets it with `.2`, and so on.
         """
@@ -96,28 +98,34 @@ class Submission:
             timeout_seconds=options.seconds(self.attempt_timeout, "--attempt-timeout"),
             queue_timeout_seconds=options.seconds(self.queue_timeout, "--queue-timeout"),
             no_dedup=self.no_dedup or self.repeat is not None,
+            idempotency_key=self.idempotency_key,
         )
-        key = self.idempotency_key
-        devices = self._devices()
+        sets = self._for_sets(template)
         wanted = [
-            replace(template, test_path=path, requirements=requirements, target=target)
+            replace(each, spec=replace(each.spec, test_path=path))
             for path in self.test
-            for requirements, target in devices
+            for each in sets
             for _ in range(self.repeat or 1)
         ]
+        if self.idempotency_key is None:
+            return wanted
+        keys = [self.idempotency_key, *(f"{self.idempotency_key}.{number}" for number in range(2, len(wanted) + 1))]
         return [
-            replace(spec, idempotency_key=f"{key}.{number}" if key and number > 1 else key)
-            for number, spec in enumerate(wanted, start=1)
+            replace(each, spec=replace(each.spec, idempotency_key=key)) for each, key in zip(wanted, keys, strict=True)
         ]
 
-    def _devices(self) -> list[tuple[Requirements | None, str | None]]:
-        """What each test is submitted for: requirements with a target."""
+    def _for_sets(self, template: JobSpec) -> list[Wanted]:
+        """The template for what the options ask for; with a matrix, for each of its sets together with them."""
         shared = from_flags(self.require or (), self.device_id)
         if self.matrix is None:
-            return [(shared, self.target)]
+            return [Wanted(replace(template, requirements=shared, target=self.target))]
         from qgjob.cli.matrix import read_matrix  # noqa: PLC0415 - only who has one pays for it
 
-        return [(each.requirements, each.target) for each in for_all(read_matrix(self.matrix), shared, self.target)]
+        written = read_matrix(self.matrix)
+        return [
+            Wanted(replace(template, requirements=each.requirements, target=each.target), self.matrix, own)
+            for each, own in zip(for_all(written, shared, self.target), written, strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -194,9 +202,12 @@ def run(
 
 def _start(submission: Submission, waiting: WaitOptions | None, output: str | None, coordinator: str | None) -> None:
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
-        specs = submission.specs(settings)
+        wanted = submission.wanted(settings)
         timeout_seconds = options.seconds(waiting.timeout, "--timeout") if waiting else None
-        jobs = await client.submit_many(specs)
+        try:
+            jobs = await client.submit_many([each.spec for each in wanted])
+        except QgjobError as error:
+            raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
         if waiting is None:
             from qgjob.cli.render import job_table  # noqa: PLC0415 - keeps `--help` quick
 

@@ -156,15 +156,19 @@ def logs(
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
         current = attempt
+        silent = True
         wanted = options.one_job(job, job_id)
         async with aclosing(client.logs(wanted, attempt=attempt, follow=follow)) as chunks:
             async for chunk in chunks:
+                silent = False
                 if current is not None and chunk.attempt != current:
                     tell(f"--- attempt {chunk.attempt}")
                 current = chunk.attempt
                 if chunk.skipped:
                     tell(f"--- {chunk.skipped} bytes before this are not kept")
                 printer.log(chunk)
+        if silent:
+            tell(f"--- no output is kept; `qgjob status {wanted}` tells whether it ran, and when")
 
     execute(work, output=output, coordinator=coordinator, patient=follow)
 

@@ -297,6 +297,15 @@ def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) ->
     assert qgjob("logs", "acme~nope").code == 5
 
 
+@pytest.mark.parametrize("more", [(), ("--follow",), ("-o", "json")])
+def test_an_empty_log_is_told(fake: FakeCoordinator, qgjob: Command, more: tuple[str, ...]) -> None:
+    job_id = submit_one(qgjob)
+    result = qgjob("logs", job_id, *more)
+    assert (result.code, result.out) == (0, "")
+    assert result.err.startswith("--- no output is kept")
+    assert f"qgjob status {job_id}" in result.err
+
+
 def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob)
     fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))

@@ -96,9 +96,10 @@ async def test_the_walk_by_command_line(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     async with running(tmp_path, QUICK) as stack:
         said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}
-    assert list(said) == ["run", "submit", "explain", "logs"]
+    assert list(said) == ["run", "submit", "explain", "watch", "logs"]
     assert said["run"].count("passed") == 2
     assert "device_model=Pixel 8" in said["submit"]
+    assert "completed (passed)" in said["watch"]
     assert "passed after" in said["logs"]
 
 

@@ -22,10 +22,18 @@ class Environment:
 
     def lookup(self, *names: str) -> tuple[str, str] | None:
         """(value, origin) of the first name that is set to something; the process's variables come first."""
-        for variables, origin in ((self.process, "environment variable {}"), (self.file, "{} in .env")):
+        found = self.first_set(*names)
+        if found is None:
+            return None
+        name, value, in_file = found
+        return value, f"{name} in .env" if in_file else f"environment variable {name}"
+
+    def first_set(self, *names: str) -> tuple[str, str, bool] | None:
+        """(name, value, whether the file says so) of what `lookup` finds, for messages that begin with the name."""
+        for variables, in_file in ((self.process, False), (self.file, True)):
             for name in names:
                 if variables.get(name):
-                    return variables[name], origin.format(name)
+                    return name, variables[name], in_file
         return None
 
 

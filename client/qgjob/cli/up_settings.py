@@ -58,9 +58,7 @@ class PortTakenError(QgjobError):
 
 def stack_settings(environment: Environment, cwd: Path) -> StackSettings:
     """The settings by the environment. Raises ConfigError naming setting, value and source."""
-    mode, origin = _lookup(environment, "ENVIRONMENT", _lookup(environment, "NODE_ENV", ("development", "default"))[0])
-    if mode.lower() == "production":
-        raise ConfigError(f"ENVIRONMENT: production from {origin}: `qgjob up` is for development; run the programs")
+    _check_mode(environment)
     port, grpc_port = _port(environment, "PORT", 3000), _port(environment, "GRPC_PORT", 50051)
     if port == grpc_port:
         raise ConfigError(f"GRPC_PORT: {grpc_port} is PORT too; they must differ")
@@ -137,6 +135,17 @@ def _range(text: str | None) -> str | None:
 def _lookup(environment: Environment, name: str, default: tuple[str, str] | str) -> tuple[str, str]:
     fallback = (default, "default") if isinstance(default, str) else default
     return environment.lookup(f"QGJOB_{name}", name) or fallback
+
+
+def _check_mode(environment: Environment) -> None:
+    """Raises ConfigError where a coordinator would be in production; it knows these names, in this order."""
+    found = environment.first_set("QGJOB_ENVIRONMENT", "ENVIRONMENT", "NODE_ENV")
+    if found is None:
+        return
+    name, value, in_file = found
+    if value.lower() == "production":
+        where = ".env" if in_file else "the environment"
+        raise ConfigError(f"{name}: {value!r} (from {where}): `qgjob up` is for development; run the programs")
 
 
 def _port(environment: Environment, name: str, default: int) -> int:

@@ -92,13 +92,26 @@ def test_ports_come_from_the_environment_the_prefix_wins(tmp_path: Path) -> None
         ({"PORT": "http"}, "PORT: 'http' from environment variable PORT is not a port"),
         ({"QGJOB_GRPC_PORT": "70000"}, "GRPC_PORT: '70000' from environment variable QGJOB_GRPC_PORT"),
         ({"PORT": "5000", "GRPC_PORT": "5000"}, "GRPC_PORT: 5000 is PORT too"),
-        ({"ENVIRONMENT": "production"}, "ENVIRONMENT: production .* is for development"),
-        ({"NODE_ENV": "production"}, "ENVIRONMENT: production .* is for development"),
+        ({"ENVIRONMENT": "production"}, r"^ENVIRONMENT: 'production' \(from the environment\): .* is for development"),
+        ({"NODE_ENV": "Production"}, r"^NODE_ENV: 'Production' \(from the environment\): .* is for development"),
+        (
+            {"ENVIRONMENT": "", "QGJOB_ENVIRONMENT": "production", "NODE_ENV": "development"},
+            r"^QGJOB_ENVIRONMENT: 'production' \(from the environment\)",
+        ),
     ],
 )
 def test_a_wrong_setting_names_itself(tmp_path: Path, variables: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         settings_of(tmp_path, **variables)
+
+
+def test_production_in_the_file_is_told_from_production_in_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^NODE_ENV: 'production' \(from \.env\)"):
+        stack_settings(Environment({}, {"NODE_ENV": "production"}), tmp_path)
+    # As for the coordinator, the environment wins, also by its other name.
+    with pytest.raises(ConfigError, match=r"^NODE_ENV: 'production' \(from the environment\)"):
+        stack_settings(Environment({"NODE_ENV": "production"}, {"ENVIRONMENT": "development"}), tmp_path)
+    assert stack_settings(Environment({"NODE_ENV": "test"}, {"ENVIRONMENT": "production"}), tmp_path)
 
 
 def test_what_the_programs_are_told(tmp_path: Path) -> None:

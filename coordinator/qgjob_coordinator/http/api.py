@@ -18,6 +18,7 @@ from qgjob_coordinator.http import docs, health, jobs, metrics
 from qgjob_coordinator.http.access import AccessLog
 from qgjob_coordinator.http.faults import invalid_of
 from qgjob_coordinator.http.guard import Cors, Guard
+from qgjob_coordinator.http.head import Head
 from qgjob_coordinator.http.readiness import Readiness
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, MethodError, error_body, error_response
@@ -51,6 +52,7 @@ def create_app(services: Services) -> FastAPI:
             Middleware(AccessLog),
             Middleware(Cors, origins=services.allowed_origins),
             Middleware(Guard, origins=services.allowed_origins),
+            Middleware(Head),
         ],
     )
     app.include_router(jobs.routes(services))

@@ -157,7 +157,7 @@ async def test_paths_and_methods(http: httpx2.AsyncClient, method: str, path: st
 
 
 async def test_a_405_says_which_methods_there_are(http: httpx2.AsyncClient) -> None:
-    assert set((await http.put("/health")).headers["allow"].split(", ")) == {"GET"}
+    assert set((await http.put("/health")).headers["allow"].split(", ")) == {"GET", "HEAD"}
 
 
 async def test_a_body_where_none_is_taken(http: httpx2.AsyncClient) -> None:

@@ -147,7 +147,7 @@ async def a_batch_that_breaks_a_rule_leaves_nothing(api: Api, org: str) -> list[
     ]
 
 
-@scenario("exhausted", "ok")
+@scenario("exhausted body", "ok")
 async def a_message_over_1_mb_is_refused(api: Api, org: str) -> list[Reply]:
     large = {f"V{n}": "x" * 32_000 for n in range(40)}
     return [await api.submit(job(org, env=large)), await api.list(org_id=org)]

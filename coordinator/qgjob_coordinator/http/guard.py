@@ -127,7 +127,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def _too_large() -> TooLargeError:
-    return TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes; send several calls")
+    return TooLargeError(f"the body is over {MAX_BODY_BYTES} bytes; send several calls", field="body")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -149,7 +149,8 @@ def _bounded(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 def _within(request: Any) -> Any:
     """The request. Raises TooLargeError for one over the limit."""
     if type(request) is _Oversized:
-        raise TooLargeError(f"the request has {request.size} bytes and may have {MAX_REQUEST_BYTES}; send less at once")
+        message = f"the request has {request.size} bytes and may have {MAX_REQUEST_BYTES}; send less at once"
+        raise TooLargeError(message, field="body")  # as REST calls the whole of a request
     return request
 
 

@@ -68,8 +68,16 @@ async def test_an_agent_that_holds_thousands_is_welcomed_and_heard(stack: Stack,
 
 async def test_a_request_over_1_mb_is_refused_with_the_limit(org: str, first: AsyncClient) -> None:
     (spec,) = simulated(org, env={f"V{n}": "x" * 30_000 for n in range(40)})
-    with pytest.raises(TooLargeError, match="bytes and may have 1048576"):
+    with pytest.raises(TooLargeError, match="bytes and may have 1048576") as refused:
         await first.submit(spec)
+    assert refused.value.field == "body"
+
+
+async def test_a_message_over_4_mb_is_refused_by_grpc_itself(org: str, first: AsyncClient) -> None:
+    (spec,) = simulated(org, env={f"V{n}": "x" * 30_000 for n in range(150)})
+    with pytest.raises(TooLargeError, match="larger than max") as refused:
+        await first.submit(spec)
+    assert refused.value.field is None
 
 
 async def test_agents_of_a_coordinator_that_stops_are_sent_away(stack: Stack, org: str) -> None:

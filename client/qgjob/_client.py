@@ -189,11 +189,17 @@ class AsyncClient(JobCalls, FleetCalls):
 
         Broken connections are mended with the cursor. Where that would miss something, a `reset` event comes and then a
         new snapshot. Given `cursor`, goes on after it in place of a first snapshot.
+
+        Raises NotFoundError naming `job_ids[i]` when there is no such job as the watch starts; with a `cursor`, when
+        none of the jobs is left. An id that is an alias is watched as the job that it stands for.
         """
         return _watching.watch(self._source, org_id, run_id, job_ids, cursor)
 
     def follow(self, job_ids: str | Iterable[str]) -> AsyncGenerator[Job]:
-        """Each job as it stands, then as it is after each change; ends when all have their verdicts."""
+        """Each job as it stands, then as it is after each change; ends when all have their verdicts.
+
+        Raises NotFoundError naming `job_ids[i]` when there is no such job.
+        """
         return _following.follow_jobs(self, [job_ids] if isinstance(job_ids, str) else job_ids)
 
     def follow_run(self, org_id: str, run_id: str) -> AsyncGenerator[Job]:
@@ -209,10 +215,12 @@ class AsyncClient(JobCalls, FleetCalls):
     ) -> tuple[Job, ...]:
         """Return the jobs, in the order asked for, when all have their verdicts.
 
-        Raises WaitTimeoutError, which holds the jobs as last seen, after `timeout_seconds`; the jobs go on.
+        Raises WaitTimeoutError, which holds the jobs as last seen, after `timeout_seconds`; the jobs go on. Raises
+        NotFoundError naming `job_ids[i]` when there is no such job.
         """
-        ids = [job_ids] if isinstance(job_ids, str) else [*dict.fromkeys(job_ids)]
-        found = await self._wait(self.follow(ids), ids, timeout_seconds, on_change)
+        given = [job_ids] if isinstance(job_ids, str) else [*job_ids]
+        ids = [*dict.fromkeys(given)]
+        found = await self._wait(self.follow(given), ids, timeout_seconds, on_change)
         # What is still missing was asked for by an alias.
         return tuple([found.get(job_id) or await self.get(job_id) for job_id in ids])
 

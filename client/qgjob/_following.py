@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from qgjob._enums import WatchEventKind
-from qgjob._errors import UnavailableError
+from qgjob._errors import NotFoundError, UnavailableError
 from qgjob._ids import org_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MAX_JOBS_PER_WATCH = 1000
 # A watch tells all; but a wait that could hang for ever on one lost event asks now and then.
 SILENCE_SECONDS = 30.0
+_WATCHED = re.compile(r"job_ids\[(\d+)\]")
 
 
 async def follow_run(client: AsyncClient, org_id: str, run_id: str) -> AsyncGenerator[Job]:
@@ -33,14 +35,15 @@ async def follow_run(client: AsyncClient, org_id: str, run_id: str) -> AsyncGene
 async def follow_jobs(client: AsyncClient, job_ids: Iterable[str]) -> AsyncGenerator[Job]:
     """Each of the jobs as it stands, then each change, until all have their verdicts.
 
-    Raises NotFoundError naming the first that does not exist.
+    Raises NotFoundError naming one that does not exist, as in `job_ids[2]`: its first place in `job_ids`.
     """
-    ids = tuple(dict.fromkeys(job_ids))
+    given = tuple(job_ids)
+    ids = tuple(dict.fromkeys(given))
     by_org: dict[str, list[str]] = {}
     for job_id in ids:
         by_org.setdefault(org_of(job_id), []).append(job_id)
     streams = [
-        _follow_part(client, org_id, own[start : start + MAX_JOBS_PER_WATCH])
+        _follow_part(client, org_id, own[start : start + MAX_JOBS_PER_WATCH], given)
         for org_id, own in by_org.items()
         for start in range(0, len(own), MAX_JOBS_PER_WATCH)
     ]
@@ -69,38 +72,65 @@ async def _follow_run(client: AsyncClient, org_id: str, run_id: str) -> AsyncGen
                 return
 
 
-async def _follow_part(client: AsyncClient, org_id: str, job_ids: Iterable[str]) -> AsyncGenerator[Job]:
-    """Jobs of one org, as many as one watch takes. An id that is an alias is followed as the job that it stands for."""
-    pending = set(job_ids)
+async def _follow_part(
+    client: AsyncClient, org_id: str, job_ids: Sequence[str], given: Sequence[str]
+) -> AsyncGenerator[Job]:
+    """Jobs of one org, as many as one watch takes. An id that is an alias is followed as the job that it stands for.
+
+    Raises NotFoundError naming the place of the job among those `given` by the caller.
+    """
+    pending = dict.fromkeys(job_ids)
     while pending:
-        renamed = False
-        seen: set[str] = set()
-        async with aclosing(client.watch(org_id, job_ids=sorted(pending))) as events:
-            async for event in events:
-                if event.event is WatchEventKind.RESET:
-                    seen.clear()
-                elif event.event is WatchEventKind.READY:
-                    for job_id in sorted(pending - seen):
-                        job = await client.get(job_id)
-                        renamed |= _settle(job, job_id, pending)
-                        yield job
-                if event.job is not None and event.job.job_id in pending:
-                    seen.add(event.job.job_id)
-                    _settle(event.job, event.job.job_id, pending)
-                    yield event.job
-                if renamed or not pending:
-                    break
+        watched = list(pending)
+        try:
+            async with aclosing(_follow_watch(client, org_id, watched, pending)) as jobs:
+                async for job in jobs:
+                    yield job
+        except NotFoundError as error:
+            raise _at_its_place(error, watched, given) from error
 
 
-def _settle(job: Job, asked_id: str, pending: set[str]) -> bool:
+async def _follow_watch(
+    client: AsyncClient, org_id: str, watched: Sequence[str], pending: dict[str, None]
+) -> AsyncGenerator[Job]:
+    """One watch: until nothing is `pending`, or one of the ids turned out to be an alias."""
+    renamed = False
+    seen: set[str] = set()
+    async with aclosing(client.watch(org_id, job_ids=watched)) as events:
+        async for event in events:
+            if event.event is WatchEventKind.RESET:
+                seen.clear()
+            elif event.event is WatchEventKind.READY:
+                for job_id in [each for each in pending if each not in seen]:
+                    job = await client.get(job_id)
+                    renamed |= _settle(job, job_id, pending)
+                    yield job
+            if event.job is not None and event.job.job_id in pending:
+                seen.add(event.job.job_id)
+                _settle(event.job, event.job.job_id, pending)
+                yield event.job
+            if renamed or not pending:
+                return
+
+
+def _at_its_place(error: NotFoundError, watched: Sequence[str], given: Sequence[str]) -> NotFoundError:
+    """The error of a watch with the index that the job has in the caller's list, which may be of several watches."""
+    match = _WATCHED.fullmatch(error.field or "")
+    index = int(match[1]) if match else len(watched)
+    if index >= len(watched) or watched[index] not in given:
+        return error
+    return NotFoundError(error.message, field=f"job_ids[{given.index(watched[index])}]")
+
+
+def _settle(job: Job, asked_id: str, pending: dict[str, None]) -> bool:
     """Take a job off `pending` when it has its verdict. True when another id has to be watched from now on."""
     if job.final:
-        pending.discard(asked_id)
+        pending.pop(asked_id, None)
         return False
     if job.job_id == asked_id:
         return False
-    pending.discard(asked_id)
-    pending.add(job.job_id)
+    pending.pop(asked_id, None)
+    pending[job.job_id] = None
     return True
 
 

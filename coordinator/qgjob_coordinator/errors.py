@@ -54,9 +54,12 @@ class ForbiddenError(QgjobError):
 
 
 class NotFoundError(QgjobError):
-    """No such thing, or it is another org's: both get the same answer."""
+    """No such thing, or it is another org's: both get the same answer. `field` is what names it in the request."""
 
     short = "not_found"
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(message, field=field)
 
 
 class ConflictError(QgjobError):

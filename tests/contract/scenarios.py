@@ -218,7 +218,7 @@ async def a_field_that_breaks_a_rule_is_named(api: Api, org: str) -> list[Reply]
 # Read.
 
 
-@scenario("invalid job_id", "invalid job_id", "invalid job_id", "not_found", "not_found", "not_found")
+@scenario(*["invalid job_id"] * 3, *["not_found job_id"] * 3)
 async def a_malformed_id_is_invalid_and_an_unknown_one_missing(api: Api, org: str) -> list[Reply]:
     replies = [await api.get("nonsense"), await api.cancel(f"{org}~abc"), await api.retry(f"~{UNKNOWN_ULID}")]
     unknown = f"{org}~{UNKNOWN_ULID}"

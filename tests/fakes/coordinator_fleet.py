@@ -21,11 +21,12 @@ class RefusalError(Exception):
     def to_status(self) -> Any:
         status = status_pb2.Status(code=code_pb2.Code.Value(self.code), message=self.message)
         detail = AnyMessage()
-        if self.field:
+        if self.field and self.code == "INVALID_ARGUMENT":
             violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.message)
             detail.Pack(error_details_pb2.BadRequest(field_violations=[violation]))
         else:
-            detail.Pack(error_details_pb2.ErrorInfo(reason=self.code, domain="qgjob"))
+            metadata = {"field": self.field} if self.field else {}
+            detail.Pack(error_details_pb2.ErrorInfo(reason=self.code, domain="qgjob", metadata=metadata))
         status.details.append(detail)
         return rpc_status.to_status(status)
 
@@ -38,7 +39,7 @@ class FakeFleet:
 
     def _device(self, device_id: str) -> types_pb2.Device:
         if device_id not in self.devices:
-            raise RefusalError("NOT_FOUND", f"no device {device_id}")
+            raise RefusalError("NOT_FOUND", f"no device {device_id}", "device_id")
         return self.devices[device_id]
 
     def _chosen(self, request: Any) -> list[types_pb2.Device]:

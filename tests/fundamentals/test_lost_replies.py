@@ -90,6 +90,7 @@ CASES = [
         again=(["REPLAYED", "STALE"], [None, None]),
     ),
     Case("renew", lambda s: s.sessions.renew("agent-1", 1, LATER), may_change=("qg:f:{fleet}:ag:agent-1",)),
+    Case("resolve", lambda s: s.reads.resolve("acme", ids(1, 2, 9))),
     Case("retire", lambda s: s.jobs.retire("acme", Status.FAILED, LATER, 0, 100), again=(0, 0)),
     Case("retry", lambda s: s.jobs.retry("acme", [(FOUR, 1, None)], NOW, operation_id="op")),
     Case("sessions", lambda s: s.sessions.watch()),

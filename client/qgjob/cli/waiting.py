@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qgjob._enums import WatchEventKind
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, OrgId, Output, RunId
 from qgjob.cli.runner import execute, org_of
@@ -78,19 +79,26 @@ def watch(
 ) -> None:
     """Print every transition: of the jobs that are named until they have their verdicts, else of a run or an org.
 
-    With -o json or jsonl each line is an event with its cursor.
+    With -o json or jsonl each line is an event with its cursor. Exits 5 when there is no such job.
     """
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         ids = tuple(dict.fromkeys(jobs or ()))
         org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
-        pending = set(ids)
+        awaited = set(ids)
+        seen: set[str] = set()
+        over: set[str] = set()
         async with aclosing(client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)) as events:
             async for event in events:
                 printer.event(event)
-                if event.job is not None and event.job.final:
-                    pending.discard(event.job.job_id)
-                    if ids and not pending:
-                        return
+                if event.event is WatchEventKind.READY:
+                    # A job that is named and not in its snapshot was named by an alias.
+                    awaited = {each if each in seen else (await client.get(each)).job_id for each in awaited}
+                if event.job is not None:
+                    seen.add(event.job.job_id)
+                    if event.job.final:
+                        over.add(event.job.job_id)
+                if ids and awaited <= over:
+                    return
 
     execute(work, output=output, coordinator=coordinator, patient=True)

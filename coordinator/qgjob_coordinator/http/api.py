@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from qgjob_coordinator.errors import NotFoundError, QgjobError
+from qgjob_coordinator.errors import QgjobError
 from qgjob_coordinator.http import docs, health, jobs, metrics
 from qgjob_coordinator.http.access import AccessLog
 from qgjob_coordinator.http.faults import invalid_of
@@ -21,7 +21,7 @@ from qgjob_coordinator.http.guard import Cors, Guard
 from qgjob_coordinator.http.head import Head
 from qgjob_coordinator.http.readiness import Readiness
 from qgjob_coordinator.http.services import Services
-from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, MethodError, error_body, error_response
+from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, MethodError, PathError, error_body, error_response
 from qgjob_coordinator.service.validation import shown
 
 TITLE = "qgjob"
@@ -82,7 +82,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     path = shown(request.url.path)
     if error.status_code == NOT_FOUND:
-        return error_response(NotFoundError(f"there is nothing at {path}; /docs lists what there is"))
+        return error_response(PathError(f"there is nothing at {path}; /docs lists what there is"))
     if error.status_code == NOT_ALLOWED:
         return error_response(MethodError(f"{path} does not know {request.method}; see /docs"), error.headers)
     return ErrorResponse(error_body("http", str(error.detail)), error.status_code, error.headers)

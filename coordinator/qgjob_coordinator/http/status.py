@@ -31,6 +31,12 @@ class MediaTypeError(QgjobError):
     short = "unsupported_media_type"
 
 
+class PathError(QgjobError):
+    """There is nothing at the path. Unlike NotFoundError it has no field: nothing that the request names is missing."""
+
+    short = "not_found"
+
+
 class MethodError(QgjobError):
     """The path exists and does not know the method."""
 
@@ -42,6 +48,7 @@ STATUS: dict[type[QgjobError], int] = {
     NotAuthenticatedError: 401,
     ForbiddenError: 403,
     NotFoundError: 404,
+    PathError: 404,
     MethodError: 405,
     ConflictError: 409,
     TooLargeError: 413,

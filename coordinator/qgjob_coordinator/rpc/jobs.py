@@ -147,8 +147,11 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     ) -> AsyncIterator[pb.WatchJobsResponse]:
         """A snapshot, then every change."""
         principal = await self._identify(context)
-        wanted = self._s.watching.filter(principal, request.org_id, request.run_id, request.job_ids)
-        async for event in self._s.watching.watch(wanted, request.cursor or None, lambda: not context.done()):
+        cursor = request.cursor or None
+        wanted = await self._s.watching.filter(
+            principal, request.org_id, request.run_id, request.job_ids, resumed=cursor is not None
+        )
+        async for event in self._s.watching.watch(wanted, cursor, lambda: not context.done()):
             yield pb.WatchJobsResponse(
                 event=_WATCH[event.kind],
                 cursor=event.cursor,

@@ -203,7 +203,7 @@ class FleetService:
         checked = validation.check_labels("labels", labels)
         await self._find(device_id)
         if not await self._store.fleet.set_labels(device_id, checked):
-            raise NotFoundError(f"device {device_id} not found")
+            raise NotFoundError(f"device {device_id} not found", field="device_id")
         await self._in_force((await self._find(device_id)).agent_id)
         return await self._find(device_id)
 
@@ -217,7 +217,7 @@ class FleetService:
         checked = validation.check_id(field, id_)
         done = await self._store.fleet.set_hold("ag" if agent_id else "dv", checked, hold)
         if done is None:
-            raise NotFoundError(f"{field.removesuffix('_id')} {checked} not found")
+            raise NotFoundError(f"{field.removesuffix('_id')} {checked} not found", field=field)
         await self._in_force(done[1])
         devices = await self._reader.devices(max_age_seconds=0)
         return [d for d in devices if d.device_id == device_id or d.agent_id == agent_id]

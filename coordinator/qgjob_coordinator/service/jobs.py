@@ -64,7 +64,7 @@ class JobService:
         org_id, ulid = validation.split_job_id(job_id)
         job = (await self._store.reads.get(org_id, [ulid]))[0] if principal.sees(org_id) else None
         if job is None:
-            raise NotFoundError(f"job {job_id} not found")
+            raise NotFoundError(f"job {job_id} not found", field="job_id")
         return job
 
     async def list_jobs(
@@ -78,7 +78,7 @@ class JobService:
     ) -> tuple[list[Job], str]:
         """One page, newest first, and the token of the next ("" on the last). Raises InvalidError."""
         org = validation.check_id("org_id", org_id)
-        principal.require_org(org, f"org {org}")
+        principal.require_org(org)
         run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
         size = pages.size(page_size)
         scope = pages.scope("jobs", org, status or "", run or "")
@@ -123,7 +123,7 @@ class JobService:
     ) -> Selection:
         """Cancels the unfinished jobs of a run, or of an org by status. Raises InvalidError, NotFoundError."""
         org = validation.check_id("org_id", org_id)
-        principal.require_org(org, f"org {org}")
+        principal.require_org(org)
         op, why = _operation(operation_id), _reason(reason)
         run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
         if run is None and not statuses:
@@ -152,7 +152,7 @@ class JobService:
     async def _selection(self, org: str, run: str | None, changed: Changed, *, known: bool) -> Selection:
         """The answer. A run that is not there has an answer when a call on it is repeated."""
         if not known and not changed.count and not changed.detached:
-            raise NotFoundError(f"run {run} not found in org {org}")
+            raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
         jobs = await self._store.reads.get(org, changed.first)
         return Selection([j for j in jobs if j is not None], changed.count, changed.detached)
 
@@ -193,7 +193,7 @@ class JobService:
     ) -> Selection:
         """Starts a new round of a run's failed (and cancelled) jobs. Raises InvalidError, NotFoundError."""
         org = validation.check_id("org_id", org_id)
-        principal.require_org(org, f"org {org}")
+        principal.require_org(org)
         run = validation.check_id("run_id", run_id)
         op = _operation(operation_id)
         wanted = {Status.FAILED} if failed_only else {Status.FAILED, Status.CANCELLED}

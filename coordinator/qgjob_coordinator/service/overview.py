@@ -42,7 +42,7 @@ class Overview:
         """The orgs that are meant: one, or all that the caller sees."""
         if org_id not in (None, ""):
             org = validation.check_id("org_id", org_id)
-            principal.require_org(org, f"org {org}")
+            principal.require_org(org)
             return [org]
         return sorted(o for o in await self._store.all_orgs() if principal.sees(o))
 
@@ -77,7 +77,7 @@ class Overview:
             async for jobs in self._store.reads.walk(org, run, set(Status)):
                 count.add(jobs)
         if count.started_at is None:
-            raise NotFoundError(f"run {run} not found in org {org}")
+            raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
         return count.run(org, run, count.started_at)
 
     async def stats(self, principal: Principal, org_id: object) -> Stats:

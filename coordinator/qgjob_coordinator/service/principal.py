@@ -27,10 +27,10 @@ class Principal:
         """Whether the org's jobs may be read and written."""
         return self.org_id is None or self.org_id == org_id
 
-    def require_org(self, org_id: str, what: str) -> None:
-        """Raises NotFoundError for a foreign org: the same answer as for what is not there."""
+    def require_org(self, org_id: str, *, field: str = "org_id") -> None:
+        """Raises NotFoundError naming `field` for a foreign org: the same answer as for what is not there."""
         if not self.sees(org_id):
-            raise NotFoundError(f"{what} not found")
+            raise NotFoundError(f"org {org_id} not found", field=field)
 
     def require_operator(self) -> None:
         """Raises ForbiddenError unless the caller may act on the fleet."""

@@ -12,7 +12,7 @@ from qgjob_coordinator.store.types import Cancelled, CancelWord, Retried, RetryW
 def raise_for_cancel(job_id: str, meant: int, done: Cancelled) -> None:
     """Raises NotFoundError or ConflictError for a cancel that had no effect."""
     if done.word is CancelWord.MISSING or done.status is None:
-        raise NotFoundError(f"job {job_id} not found")
+        raise NotFoundError(f"job {job_id} not found", field="job_id")
     if done.word is CancelWord.ROUND:
         raise ConflictError(f"job {job_id} is in round {done.round}; the cancel was meant for {meant}", field="round")
     if done.word is CancelWord.ILLEGAL:
@@ -22,7 +22,7 @@ def raise_for_cancel(job_id: str, meant: int, done: Cancelled) -> None:
 def raise_for_retry(job: Job, meant: int, done: Retried) -> None:
     """Raises NotFoundError or ConflictError for a retry that had no effect."""
     if done.word is RetryWord.MISSING or done.status is None:
-        raise NotFoundError(f"job {job.job_id} not found")
+        raise NotFoundError(f"job {job.job_id} not found", field="job_id")
     if done.word is RetryWord.ROUND:
         raise ConflictError(
             f"job {job.job_id} is in round {done.round}; the retry was meant for {meant}", field="round"

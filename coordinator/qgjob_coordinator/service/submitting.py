@@ -101,7 +101,7 @@ class Submitter:
         Raises InvalidError, ConflictError (the id exists with another content).
         """
         spec, own = admit(submission, self._defaults, wall_ms())
-        principal.require_org(spec.org_id, f"org {spec.org_id}")
+        principal.require_org(spec.org_id)
         flusher = self._flushers.get(spec.org_id)
         if flusher is None:
             org_id = spec.org_id
@@ -135,7 +135,7 @@ class Submitter:
                 raise InvalidError(
                     f"jobs[{i}].org_id", f"is {spec.org_id}, but jobs[0] is of {org_id}; send one call for each org"
                 )
-        principal.require_org(org_id, f"org {org_id}")
+        principal.require_org(org_id, field="jobs[0].org_id")
         try:
             accepted = await self._write(org_id, specs, owned)
         except SubmitConflictError as e:

@@ -52,7 +52,7 @@ class Tailing:
         if offset < 0:
             raise InvalidError("offset", f"{offset} is out of range; use 0 or more")
         if not principal.sees(org_id):
-            raise NotFoundError(f"job {job_id} not found")
+            raise NotFoundError(f"job {job_id} not found", field="job_id")
         changed = self._hub.subscribe(org_id)
         at = offset
         number = attempt
@@ -88,12 +88,13 @@ class Tailing:
     async def _job(self, org_id: str, ulid: str, job_id: str) -> Job:
         job = (await self._store.reads.get(org_id, [ulid]))[0]
         if job is None:
-            raise NotFoundError(f"job {job_id} not found")
+            raise NotFoundError(f"job {job_id} not found", field="job_id")
         return job
 
     @staticmethod
     def _attempt(job: Job, number: int | None, asked: int | None) -> Attempt | None:
         found = next((a for a in job.attempts if a.attempt == number), None)
         if found is None and asked is not None:
-            raise NotFoundError(f"job {job.job_id} has no attempt {asked}; it has {len(job.attempts)}")
+            message = f"job {job.job_id} has no attempt {asked}; it has {len(job.attempts)}"
+            raise NotFoundError(message, field="attempt")
         return found

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.errors import InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.service import validation
@@ -67,20 +67,31 @@ class Watching:
         self._hub = hub
         self._pending = pending
 
-    def filter(self, principal: Principal, org_id: object, run_id: object, job_ids: Sequence[str]) -> Filter:
-        """A checked filter. Raises InvalidError, NotFoundError."""
+    async def filter(
+        self, principal: Principal, org_id: object, run_id: object, job_ids: Sequence[str], *, resumed: bool
+    ) -> Filter:
+        """A checked filter; an alias is watched as the job that it stands for.
+
+        Raises InvalidError, StoreUnavailableError, and NotFoundError naming the first of `job_ids` that is not there. A
+        watch that is `resumed` goes on with those that are left, since retention may have removed some meanwhile.
+        """
         org = validation.check_id("org_id", org_id)
-        principal.require_org(org, f"org {org}")
+        principal.require_org(org)
         run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
         if len(job_ids) > MAX_IDS:
             raise InvalidError("job_ids", f"has {len(job_ids)} entries; watch at most {MAX_IDS}")
-        ulids = set()
+        asked = []
         for i, job_id in enumerate(job_ids):
             job_org, ulid = validation.split_job_id(job_id, f"job_ids[{i}]")
             if job_org != org:
                 raise InvalidError(f"job_ids[{i}]", f"is of org {job_org}; watch one org with one stream")
-            ulids.add(ulid)
-        return Filter(org, run, frozenset(ulids))
+            asked.append(ulid)
+        found = await self._store.reads.resolve(org, asked)
+        ulids = frozenset(ulid for ulid in found if ulid is not None)
+        if None in found and not (resumed and ulids):
+            missing = found.index(None)
+            raise NotFoundError(f"job {job_ids[missing]} not found", field=f"job_ids[{missing}]")
+        return Filter(org, run, ulids)
 
     async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:
         """Events while the caller is `alive`: an abandoned call is not always cancelled.

@@ -51,6 +51,16 @@ class JobReader:
             jobs += [codec.decode_job(org_id, r[0], codec.pairs(r[1]), r[2]) if r else None for r in reply]
         return jobs
 
+    async def resolve(self, org_id: str, ulids: Sequence[str]) -> list[str | None]:
+        """The ulid of the job that each leads to, an alias to that of the job it stands for; None where there is none.
+
+        One call, however many they are.
+        """
+        if not ulids:
+            return []
+        reply = await self._runner.run("resolve", keys.org(org_id), list(ulids))
+        return [ulid or None for ulid in reply]
+
     async def page(
         self, org_id: str, status: Status | None, run_id: str | None, size: int, after: Cursor | None
     ) -> Page:

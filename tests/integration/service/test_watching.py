@@ -9,15 +9,17 @@ from contextlib import aclosing
 import pytest
 from redis import Redis
 
-from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.errors import InvalidError, NotFoundError
+from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.watching import Filter, WatchEvent, Watching, WatchKind
 from qgjob_coordinator.store.events import KEPT
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
-from tests.fakes.jobs import spec
+from tests.fakes.jobs import NOW, spec
 
 EVENTS = "qg:o:{acme}:ev"
 
@@ -104,3 +106,73 @@ async def test_a_cursor_from_before_the_first_event_misses_nothing(store: Store,
     await scenes.submit(store, spec(1), spec(2))
     async with aclosing(watching.watch(everything, cursor, lambda: True)) as events:
         assert await kinds(events, 2) == [WatchKind.TRANSITION] * 2
+
+
+def id_of(n: int) -> str:
+    return f"acme~{spec(n).ulid}"
+
+
+async def test_the_first_job_that_is_not_there_is_named(store: Store, watching: Watching) -> None:
+    await scenes.submit(store, spec(1), spec(2))
+    with pytest.raises(NotFoundError, match=id_of(8)) as caught:
+        await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(1), id_of(8), id_of(2), id_of(9)], resumed=False)
+    assert caught.value.field == "job_ids[1]"
+
+
+async def test_a_foreign_org_is_not_there(store: Store, watching: Watching) -> None:
+    await scenes.submit(store, spec(1))
+    with pytest.raises(NotFoundError) as caught:
+        await watching.filter(Principal("ci", Role.MEMBER, "globex"), "acme", "", [id_of(1)], resumed=False)
+    assert caught.value.field == "org_id"
+
+
+async def test_all_ids_of_a_watch_are_looked_up_in_one_call(store: Store, watching: Watching, raw: Redis) -> None:
+    await scenes.submit(store, *(spec(n) for n in range(700)))
+    await store.reads.resolve("acme", [spec(0).ulid])  # the script is loaded
+    raw.config_resetstat()
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(n) for n in range(700)], resumed=False)
+    assert len(wanted.ulids) == 700
+    calls = raw.info("commandstats")
+    assert [calls[f"cmdstat_{name}"]["calls"] for name in ("evalsha", "exists")] == [1, 700]
+
+
+async def test_an_alias_is_watched_as_the_job_that_it_stands_for(store: Store, watching: Watching) -> None:
+    await scenes.submit(store, spec(1))
+    await scenes.submit(store, spec(2, test_path=spec(1).test_path))
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(2)], resumed=False)
+    async with aclosing(watching.watch(wanted, None, lambda: True)) as events:
+        shown = await until(events, WatchKind.SNAPSHOT)
+        assert shown.job is not None
+        assert shown.job.ulid == spec(1).ulid
+        await until(events, WatchKind.READY)
+        await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
+        assert (await until(events, WatchKind.TRANSITION)).job == await scenes.get(store, spec(1))
+
+
+async def test_a_watch_goes_on_without_what_retention_removed(store: Store, watching: Watching) -> None:
+    await scenes.submit(store, spec(1), spec(2))
+    ids = [id_of(1), id_of(2)]
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=False)
+    async with aclosing(watching.watch(wanted, None, lambda: True)) as events:
+        await until(events, WatchKind.READY)
+        await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
+        cursor = (await until(events, WatchKind.TRANSITION)).cursor
+        await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 100)
+        await store.jobs.cancel("acme", [(spec(2).ulid, 1)], NOW, reason="x")
+        assert await ulid_of(events) == spec(2).ulid
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=True)
+    async with aclosing(watching.watch(wanted, cursor, lambda: True)) as events:
+        assert await ulid_of(events) == spec(2).ulid
+    with pytest.raises(NotFoundError):
+        await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=False)
+    await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 100)
+    with pytest.raises(NotFoundError) as caught:
+        await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=True)
+    assert caught.value.field == "job_ids[0]", "nothing is left that could come"
+
+
+async def ulid_of(events: AsyncIterator[WatchEvent]) -> str:
+    """Whose transition comes next."""
+    job = (await until(events, WatchKind.TRANSITION)).job
+    assert job is not None
+    return job.ulid

@@ -28,6 +28,19 @@ async def test_jobs_are_answered_in_the_order_asked_for(store: Store) -> None:
     assert await store.reads.get("acme", []) == []
 
 
+async def test_ids_lead_to_their_jobs_aliases_to_those_they_stand_for(store: Store) -> None:
+    job, equal = spec(1), spec(2, test_path=spec(1).test_path)
+    await scenes.submit(store, job)
+    await scenes.submit(store, equal)
+    asked = [equal.ulid, spec(9).ulid, job.ulid]
+    assert await store.reads.resolve("acme", asked) == [job.ulid, None, job.ulid]
+    assert await store.reads.resolve("globex", asked) == [None, None, None]
+    assert await store.reads.resolve("acme", []) == []
+    await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+    await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 100)
+    assert await store.reads.resolve("acme", asked) == [None, None, None], "the alias outlives its job"
+
+
 async def test_one_org_sees_nothing_of_another(store: Store) -> None:
     await scenes.submit(store, spec(1, "acme"))
     await scenes.submit(store, spec(2, "globex"))

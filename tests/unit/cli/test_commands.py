@@ -315,6 +315,22 @@ def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoord
     assert "failed (test_failed)" in qgjob("watch", job_id).out
 
 
+def test_watch_by_an_alias_ends_with_the_verdict_of_the_job_behind_it(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+    fake.aliases["acme~alias"] = job_id
+    fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))
+    result = qgjob("watch", "acme~alias", "-o", "jsonl")
+    assert result.code == 0
+    assert [line["event"] for line in result.lines] == ["snapshot", "ready"]
+
+
+@pytest.mark.parametrize("command", ["watch", "wait", "status"])
+def test_a_job_that_is_not_there_is_named(fake: FakeCoordinator, qgjob: Command, command: str) -> None:
+    result = qgjob(command, "acme~nope")
+    assert (result.code, result.out) == (5, "")
+    assert result.err == "error: no job acme~nope\n"
+
+
 def test_groups_stats_and_health(fake: FakeCoordinator, qgjob: Command) -> None:
     submit_one(qgjob)
     groups = qgjob("groups", "-o", "json").json

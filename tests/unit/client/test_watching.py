@@ -200,9 +200,21 @@ async def test_wait_survives_the_death_of_its_coordinator() -> None:
     assert done.outcome == "passed"
 
 
-async def test_wait_names_an_unknown_job(client: AsyncClient) -> None:
-    with pytest.raises(NotFoundError, match="acme~nope"):
-        await client.wait("acme~nope", timeout_seconds=10)
+async def test_wait_names_an_unknown_job_by_its_place(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_following, "MAX_JOBS_PER_WATCH", 2)
+    known = [job.job_id for job in await client.submit_many([spec(f"t{n}") for n in range(3)])]
+    for ids, place in ((["acme~nope"], 0), ([known[0], *known, "acme~nope"], 4)):
+        with pytest.raises(NotFoundError, match="acme~nope") as caught:
+            await client.wait(ids, timeout_seconds=10)
+        assert caught.value.field == f"job_ids[{place}]"
+
+
+async def test_a_watch_of_an_unknown_job_ends_and_names_it(fake: FakeCoordinator, client: AsyncClient) -> None:
+    job = await client.submit(spec("t"))
+    with pytest.raises(NotFoundError, match="acme~nope") as caught:
+        await take(client.watch("acme", job_ids=[job.job_id, "acme~nope"]), 1)
+    assert caught.value.field == "job_ids[1]"
+    assert fake.calls["WatchJobs"] == 1, "it is not asked again"
 
 
 async def test_wait_by_an_alias_waits_for_the_job_behind_it(fake: FakeCoordinator, client: AsyncClient) -> None:

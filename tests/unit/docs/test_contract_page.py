@@ -12,6 +12,9 @@ import pytest
 import qgjob
 from qgjob._shape import JSON_NAME
 from qgjob_coordinator.model import enums
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.explain import consider, pending_reason
 from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -87,6 +90,21 @@ def test_the_fields_of_a_submitted_job():
 )
 def test_closed_sets_of_words(cell: str, values: type[Enum]):
     assert set(words(row(GLOSSARY, cell))) == {value.value for value in values}
+
+
+def test_the_codes_of_a_pending_reason():
+    (listed,) = re.findall(r"Its `code` is ((?:`[a-z_]+`(?:,| or|\s)*)+)", CONTRACT)
+    assert set(words(listed)) == {code.value for code in enums.PendingCode}
+
+
+def test_what_a_job_says_that_a_free_device_will_take():
+    target = enums.Target.DEVICE
+    job = Job("acme", "01J", "v1", "a.js", enums.Priority.LOW, target, enums.Status.QUEUED, 0, 0, 0)
+    state, health = enums.DeviceState.IDLE, enums.DeviceHealth.GOOD
+    free = Device("d", "a", "u", target, None, None, None, state, health, {})
+    reason = pending_reason(job, consider(job, [free]), now=0, position=1, over_quota=False)
+    assert f"`{reason.code.value}` too" in CONTRACT
+    assert f"*{reason.message}*" in CONTRACT
 
 
 def test_priorities():

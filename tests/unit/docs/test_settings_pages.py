@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from qgjob.cli import settings as cli_settings
 from qgjob.cli.dotenv import Environment
+from qgjob.cli.up_settings import Options, StackSettings, agent_environment
 from qgjob_agent.config import AgentConfig, DeviceConfig
 from qgjob_coordinator.config import PREFIX, Settings
 
@@ -87,10 +88,28 @@ def test_env_example_names_every_setting_of_the_coordinator_and_no_other():
     assert set(env_section("Coordinator")) == coordinator_names()
 
 
-def test_the_contract_names_every_setting_of_the_coordinator():
+def contract_row(program: str) -> str:
+    """What the contract's table of settings says of a program."""
     contract = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
-    row = next(line for line in contract.splitlines() if line.startswith("| coordinator | `HOST`"))
-    assert set(re.findall(r"`([A-Z_]+)`", row)) - {"NODE_ENV"} == coordinator_names()
+    settings = contract.partition("\n## Settings\n")[2].partition("\n## ")[0]
+    return next(line for line in settings.splitlines() if line.startswith(f"| {program} |"))
+
+
+def test_the_contract_names_every_setting_of_the_coordinator():
+    assert set(re.findall(r"`([A-Z_]+)`", contract_row("coordinator"))) - {"NODE_ENV"} == coordinator_names()
+
+
+def test_the_contract_names_every_setting_of_the_agent_that_is_in_no_table():
+    row = contract_row("agent")
+    listed = {name.removeprefix(PREFIX) for name in re.findall(r"`([A-Z_]+)`", row)}
+    assert listed == {name.upper() for name, table in keys(AgentConfig).items() if table is None and name != "devices"}
+
+
+def test_the_contract_says_how_long_an_agent_drains():
+    (told,) = re.findall(r"`DRAIN_SECONDS` \((\d+)\)", contract_row("agent"))
+    assert AgentConfig(agent_id="any").drain_seconds == float(told)
+    settings = StackSettings("127.0.0.1", 3000, 50051, None, "everysec", ROOT)
+    assert agent_environment({}, settings, Options(), "agent-1", 1)["QGJOB_DRAIN_SECONDS"] == "0"  # under `up` at once
 
 
 def test_the_defaults_of_env_example_are_those_of_the_coordinator(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ isort:skip_file
 The stream between an agent and a coordinator. docs/protocol.md says in which order its messages have their effects.
 
 Times on this stream are milliseconds: `*_at_ms` since the Unix epoch by the sender's clock, others durations.
+What is within a ConnectRequest is set by the agent, what is within a ConnectResponse by the coordinator.
 """
 
 from collections import abc as _abc
@@ -30,6 +31,7 @@ class _AttemptPhase:
 class _AttemptPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptPhase.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ATTEMPT_PHASE_UNSPECIFIED: _AttemptPhase.ValueType  # 0
+    """Not sent. Taken for RUNNING."""
     ATTEMPT_PHASE_UNSTARTED: _AttemptPhase.ValueType  # 1
     """Accepted, not begun; can still be recalled."""
     ATTEMPT_PHASE_RUNNING: _AttemptPhase.ValueType  # 2
@@ -37,9 +39,11 @@ class _AttemptPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AttemptP
     ATTEMPT_PHASE_SPOOLED: _AttemptPhase.ValueType  # 3
     """Its result is in the spool."""
 
-class AttemptPhase(_AttemptPhase, metaclass=_AttemptPhaseEnumTypeWrapper): ...
+class AttemptPhase(_AttemptPhase, metaclass=_AttemptPhaseEnumTypeWrapper):
+    """How far an agent is with an attempt. Set by the agent."""
 
 ATTEMPT_PHASE_UNSPECIFIED: AttemptPhase.ValueType  # 0
+"""Not sent. Taken for RUNNING."""
 ATTEMPT_PHASE_UNSTARTED: AttemptPhase.ValueType  # 1
 """Accepted, not begun; can still be recalled."""
 ATTEMPT_PHASE_RUNNING: AttemptPhase.ValueType  # 2
@@ -55,24 +59,31 @@ class _DeathCause:
 class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEATH_CAUSE_UNSPECIFIED: _DeathCause.ValueType  # 0
+    """Not sent. Taken for REVOKED."""
     DEATH_CAUSE_REVOKED: _DeathCause.ValueType  # 1
     """The coordinator revoked the lease."""
     DEATH_CAUSE_LEASE_LOST: _DeathCause.ValueType  # 2
     """No heartbeat was confirmed in time."""
     DEATH_CAUSE_SHUTDOWN: _DeathCause.ValueType  # 3
-    """The agent shut down."""
+    """The agent shut down, or takes no work: it can't write its spool, its device drains, or it was given far more
+    than its credit.
+    """
     DEATH_CAUSE_DEVICE_LOST: _DeathCause.ValueType  # 4
     """The device went away."""
 
-class DeathCause(_DeathCause, metaclass=_DeathCauseEnumTypeWrapper): ...
+class DeathCause(_DeathCause, metaclass=_DeathCauseEnumTypeWrapper):
+    """Why an attempt ended without a verdict of its own. Set by the agent."""
 
 DEATH_CAUSE_UNSPECIFIED: DeathCause.ValueType  # 0
+"""Not sent. Taken for REVOKED."""
 DEATH_CAUSE_REVOKED: DeathCause.ValueType  # 1
 """The coordinator revoked the lease."""
 DEATH_CAUSE_LEASE_LOST: DeathCause.ValueType  # 2
 """No heartbeat was confirmed in time."""
 DEATH_CAUSE_SHUTDOWN: DeathCause.ValueType  # 3
-"""The agent shut down."""
+"""The agent shut down, or takes no work: it can't write its spool, its device drains, or it was given far more
+than its credit.
+"""
 DEATH_CAUSE_DEVICE_LOST: DeathCause.ValueType  # 4
 """The device went away."""
 Global___DeathCause: _TypeAlias = DeathCause  # noqa: Y015
@@ -84,16 +95,21 @@ class _ReportVerdict:
 class _ReportVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportVerdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REPORT_VERDICT_UNSPECIFIED: _ReportVerdict.ValueType  # 0
+    """Not sent. Taken for STALE."""
     REPORT_VERDICT_APPLIED: _ReportVerdict.ValueType  # 1
+    """Written to the store."""
     REPORT_VERDICT_REPLAYED: _ReportVerdict.ValueType  # 2
     """Known already; the first outcome stands."""
     REPORT_VERDICT_STALE: _ReportVerdict.ValueType  # 3
     """Of a lease that is over; changed nothing."""
 
-class ReportVerdict(_ReportVerdict, metaclass=_ReportVerdictEnumTypeWrapper): ...
+class ReportVerdict(_ReportVerdict, metaclass=_ReportVerdictEnumTypeWrapper):
+    """What became of a report. Whichever it is, the report leaves the spool. Set by the coordinator."""
 
 REPORT_VERDICT_UNSPECIFIED: ReportVerdict.ValueType  # 0
+"""Not sent. Taken for STALE."""
 REPORT_VERDICT_APPLIED: ReportVerdict.ValueType  # 1
+"""Written to the store."""
 REPORT_VERDICT_REPLAYED: ReportVerdict.ValueType  # 2
 """Known already; the first outcome stands."""
 REPORT_VERDICT_STALE: ReportVerdict.ValueType  # 3
@@ -107,16 +123,25 @@ class _DeviceCommandKind:
 class _DeviceCommandKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceCommandKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEVICE_COMMAND_KIND_UNSPECIFIED: _DeviceCommandKind.ValueType  # 0
+    """Not sent. Ignored."""
     DEVICE_COMMAND_KIND_DRAIN: _DeviceCommandKind.ValueType  # 1
+    """Finish what runs, give back what has not begun, take nothing new."""
     DEVICE_COMMAND_KIND_RESUME: _DeviceCommandKind.ValueType  # 2
+    """End the drain."""
     DEVICE_COMMAND_KIND_PROBE: _DeviceCommandKind.ValueType  # 3
+    """Look whether the device is well; ProbeResult answers."""
 
-class DeviceCommandKind(_DeviceCommandKind, metaclass=_DeviceCommandKindEnumTypeWrapper): ...
+class DeviceCommandKind(_DeviceCommandKind, metaclass=_DeviceCommandKindEnumTypeWrapper):
+    """What to do with a device."""
 
 DEVICE_COMMAND_KIND_UNSPECIFIED: DeviceCommandKind.ValueType  # 0
+"""Not sent. Ignored."""
 DEVICE_COMMAND_KIND_DRAIN: DeviceCommandKind.ValueType  # 1
+"""Finish what runs, give back what has not begun, take nothing new."""
 DEVICE_COMMAND_KIND_RESUME: DeviceCommandKind.ValueType  # 2
+"""End the drain."""
 DEVICE_COMMAND_KIND_PROBE: DeviceCommandKind.ValueType  # 3
+"""Look whether the device is well; ProbeResult answers."""
 Global___DeviceCommandKind: _TypeAlias = DeviceCommandKind  # noqa: Y015
 
 class _RefusedReason:
@@ -126,26 +151,33 @@ class _RefusedReason:
 class _RefusedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RefusedReason.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REFUSED_REASON_UNSPECIFIED: _RefusedReason.ValueType  # 0
+    """Not sent."""
     REFUSED_REASON_STALE_EPOCH: _RefusedReason.ValueType  # 1
-    """The epoch is not above the stored one: come back with a higher one."""
+    """The epoch is not above the stored one, or the session was replaced or given up: come back with a higher one."""
     REFUSED_REASON_AGENT_ID_IN_USE: _RefusedReason.ValueType  # 2
     """Another instance with this agent_id is alive."""
     REFUSED_REASON_VERSION: _RefusedReason.ValueType  # 3
+    """The coordinator does not accept Hello.protocol_version: upgrade the older side."""
     REFUSED_REASON_INVALID: _RefusedReason.ValueType  # 4
+    """A message breaks a rule, which the text names; or the agent does not read what it is sent."""
     REFUSED_REASON_DEVICE_ID_IN_USE: _RefusedReason.ValueType  # 5
     """A device_id of this agent belongs to another agent."""
     REFUSED_REASON_GOING_AWAY: _RefusedReason.ValueType  # 6
     """The coordinator stops: connect at once, to another one if there is one."""
 
-class RefusedReason(_RefusedReason, metaclass=_RefusedReasonEnumTypeWrapper): ...
+class RefusedReason(_RefusedReason, metaclass=_RefusedReasonEnumTypeWrapper):
+    """Why a session is not, or no longer, accepted. Set by the coordinator."""
 
 REFUSED_REASON_UNSPECIFIED: RefusedReason.ValueType  # 0
+"""Not sent."""
 REFUSED_REASON_STALE_EPOCH: RefusedReason.ValueType  # 1
-"""The epoch is not above the stored one: come back with a higher one."""
+"""The epoch is not above the stored one, or the session was replaced or given up: come back with a higher one."""
 REFUSED_REASON_AGENT_ID_IN_USE: RefusedReason.ValueType  # 2
 """Another instance with this agent_id is alive."""
 REFUSED_REASON_VERSION: RefusedReason.ValueType  # 3
+"""The coordinator does not accept Hello.protocol_version: upgrade the older side."""
 REFUSED_REASON_INVALID: RefusedReason.ValueType  # 4
+"""A message breaks a rule, which the text names; or the agent does not read what it is sent."""
 REFUSED_REASON_DEVICE_ID_IN_USE: RefusedReason.ValueType  # 5
 """A device_id of this agent belongs to another agent."""
 REFUSED_REASON_GOING_AWAY: RefusedReason.ValueType  # 6
@@ -169,25 +201,45 @@ class ConnectRequest(_message.Message):
     PROBE_RESULT_FIELD_NUMBER: _builtins.int
     BYE_FIELD_NUMBER: _builtins.int
     epoch: _builtins.int
-    """Epoch of the session; the coordinator ignores any other."""
+    """Epoch of the session: a counter that the agent keeps on its disk and raises before each Connect. The coordinator
+    ignores messages of any other.
+    """
     @_builtins.property
-    def hello(self) -> Global___Hello: ...
+    def hello(self) -> Global___Hello:
+        """First message of a session."""
+
     @_builtins.property
-    def heartbeat(self) -> Global___Heartbeat: ...
+    def heartbeat(self) -> Global___Heartbeat:
+        """Renews the session, each Welcome.heartbeat_ms."""
+
     @_builtins.property
-    def inventory(self) -> Global___Inventory: ...
+    def inventory(self) -> Global___Inventory:
+        """Devices changed."""
+
     @_builtins.property
-    def reports(self) -> Global___Reports: ...
+    def reports(self) -> Global___Reports:
+        """What happened to attempts."""
+
     @_builtins.property
-    def installed(self) -> Global___Installed: ...
+    def installed(self) -> Global___Installed:
+        """An installation ended."""
+
     @_builtins.property
-    def recall_answer(self) -> Global___RecallAnswer: ...
+    def recall_answer(self) -> Global___RecallAnswer:
+        """Answer to a Recall."""
+
     @_builtins.property
-    def log(self) -> Global___LogChunk: ...
+    def log(self) -> Global___LogChunk:
+        """A piece of an attempt's log."""
+
     @_builtins.property
-    def probe_result(self) -> Global___ProbeResult: ...
+    def probe_result(self) -> Global___ProbeResult:
+        """Answer to a probe."""
+
     @_builtins.property
-    def bye(self) -> Global___Bye: ...
+    def bye(self) -> Global___Bye:
+        """Last message of an agent that shuts down."""
+
     def __init__(
         self,
         *,
@@ -230,21 +282,37 @@ class ConnectResponse(_message.Message):
     epoch: _builtins.int
     """Epoch of the session; the agent ignores any other."""
     @_builtins.property
-    def welcome(self) -> Global___Welcome: ...
+    def welcome(self) -> Global___Welcome:
+        """Answer to an accepted Hello."""
+
     @_builtins.property
-    def heartbeat_ack(self) -> Global___HeartbeatAck: ...
+    def heartbeat_ack(self) -> Global___HeartbeatAck:
+        """Answer to a stored Heartbeat. One that was not stored gets none."""
+
     @_builtins.property
-    def assign(self) -> Global___Assign: ...
+    def assign(self) -> Global___Assign:
+        """Work."""
+
     @_builtins.property
-    def report_ack(self) -> Global___ReportAck: ...
+    def report_ack(self) -> Global___ReportAck:
+        """Reports that may leave the spool."""
+
     @_builtins.property
-    def recall(self) -> Global___Recall: ...
+    def recall(self) -> Global___Recall:
+        """Asks for unstarted attempts."""
+
     @_builtins.property
-    def revoke(self) -> Global___Revoke: ...
+    def revoke(self) -> Global___Revoke:
+        """Ends one attempt."""
+
     @_builtins.property
-    def device_command(self) -> Global___DeviceCommand: ...
+    def device_command(self) -> Global___DeviceCommand:
+        """Asks for something to be done with a device."""
+
     @_builtins.property
-    def refused(self) -> Global___Refused: ...
+    def refused(self) -> Global___Refused:
+        """Last message of a session that the coordinator does not accept, or ends."""
+
     def __init__(
         self,
         *,
@@ -280,10 +348,15 @@ class HeldAttempt(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
+    """The job."""
     token: _builtins.str
+    """Token of its lease, from the Assignment."""
     attempt: _builtins.int
+    """Number of the attempt, from the Assignment."""
     phase: Global___AttemptPhase.ValueType
+    """How far it is."""
     device_id: _builtins.str
+    """The device that carries it out."""
     def __init__(
         self,
         *,
@@ -303,6 +376,8 @@ Global___HeldAttempt: _TypeAlias = HeldAttempt  # noqa: Y015
 
 @_typing.final
 class Hello(_message.Message):
+    """First message of a session: who the agent is and everything that it has."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
@@ -316,17 +391,21 @@ class Hello(_message.Message):
     protocol_version: _builtins.int
     """Version of this stream. A coordinator accepts its own and the one before it."""
     agent_id: _builtins.str
+    """As configured; default: the host's short name. Unique in the fleet."""
     instance_id: _builtins.str
-    """One for each process life: `home.life`, both random, or a life alone. Two instances of one home never live at once, so
-    a newer one is accepted at once; any other with the same agent_id waits until the older session has timed out.
+    """One for each process life: `home.life`, both random, or a life alone. Two instances of one home never live at once,
+    so a newer one is accepted at once; any other with the same agent_id waits until the older session has timed out.
     """
     version: _builtins.str
     """Version of the agent program."""
     host: _builtins.str
+    """Name of the host, for people."""
     credit: _builtins.int
     """How many attempts the agent accepts in all, begun or not, until their reports are acknowledged."""
     @_builtins.property
-    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceInfo]: ...
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceInfo]:
+        """All devices that are there."""
+
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldAttempt]:
         """Everything the agent holds, spooled results too."""
@@ -389,20 +468,28 @@ class DeviceInfo(_message.Message):
     HEALTH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
+    """Unique in the fleet: as configured, else `{agent_id}.{serial}`."""
     udid: _builtins.str
+    """The raw serial."""
     target: _types_pb2.Target.ValueType
+    """Class of device. Required."""
     platform: _builtins.str
+    """"android" or "ios". Unset: not known."""
     os_version: _builtins.str
+    """Version of the platform. Unset: not known."""
     model: _builtins.str
+    """The model's name. Unset: not known."""
     org_id: _builtins.str
-    """With app_version_id: what is installed."""
+    """With app_version_id: what is installed. Unset: not known."""
     app_version_id: _builtins.str
+    """See org_id."""
     health: _types_pb2.DeviceHealth.ValueType
+    """Whether it can be trusted. Unset: not known. BAD and MAINTENANCE get no new work."""
     reason: _builtins.str
     """Why the health is not good."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """From agent.toml."""
+        """From the agent's configuration."""
 
     def __init__(
         self,
@@ -452,14 +539,18 @@ Global___DeviceInfo: _TypeAlias = DeviceInfo  # noqa: Y015
 
 @_typing.final
 class Heartbeat(_message.Message):
+    """Renews the session and the leases of what it shows."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
-    """From 1, growing by 1."""
+    """Number of the heartbeat in its session: from 1, growing by 1."""
     @_builtins.property
-    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldAttempt]: ...
+    def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldAttempt]:
+        """Everything that the agent holds, as in Hello."""
+
     def __init__(
         self,
         *,
@@ -483,9 +574,13 @@ class Inventory(_message.Message):
     CHANGED_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def changed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceInfo]: ...
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceInfo]:
+        """Devices that appeared, came back or changed, in full."""
+
     @_builtins.property
-    def gone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def gone(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """device_id of each device that went away."""
+
     def __init__(
         self,
         *,
@@ -502,10 +597,13 @@ Global___Inventory: _TypeAlias = Inventory  # noqa: Y015
 
 @_typing.final
 class Started(_message.Message):
+    """The test began; its app version is installed."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STARTED_AT_MS_FIELD_NUMBER: _builtins.int
     started_at_ms: _builtins.int
+    """When the test's process was started."""
     def __init__(
         self,
         *,
@@ -521,11 +619,13 @@ Global___Started: _TypeAlias = Started  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
+    """How far the test is. Only the latest one of an attempt matters, and none is repeated after a loss."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PERCENT_FIELD_NUMBER: _builtins.int
     percent: _builtins.int
-    """0 to 100."""
+    """Percent, 0 to 100, as the runner knows it."""
     def __init__(
         self,
         *,
@@ -554,18 +654,23 @@ class Finished(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     UNRESOLVABLE_FIELD_NUMBER: _builtins.int
     outcome: _types_pb2.Outcome.ValueType
+    """One of PASSED, TEST_FAILED, TIMED_OUT, APP_CRASHED, DEVICE_ERROR, PROVIDER_ERROR."""
     error: _builtins.str
-    """Why it did not pass."""
+    """Why it did not pass, for people. At most 4,000 characters."""
     started_at_ms: _builtins.int
+    """When the test began; where its installation failed, when that began."""
     ended_at_ms: _builtins.int
+    """When the process tree was dead."""
     install_ms: _builtins.int
-    """Set on the attempt that waited for an installation."""
+    """Time of the installation that the attempt waited for. Unset when it waited for none."""
     duration_ms: _builtins.int
-    """Run time without the install."""
+    """Run time of the test, without the install. 0 when it did not run."""
     unresolvable: _builtins.bool
     """The build or suite can't be resolved: fails at once, without retries."""
     @_builtins.property
-    def result(self) -> _types_pb2.TestResult: ...
+    def result(self) -> _types_pb2.TestResult:
+        """What the test counted. Unset when it did not run."""
+
     def __init__(
         self,
         *,
@@ -607,7 +712,9 @@ class TreeDead(_message.Message):
     ENDED_AT_MS_FIELD_NUMBER: _builtins.int
     STARTED_FIELD_NUMBER: _builtins.int
     cause: Global___DeathCause.ValueType
+    """Why."""
     ended_at_ms: _builtins.int
+    """When the process tree was dead, or the attempt was dropped."""
     started: _builtins.bool
     """False for an attempt that was never begun."""
     def __init__(
@@ -627,6 +734,8 @@ Global___TreeDead: _TypeAlias = TreeDead  # noqa: Y015
 
 @_typing.final
 class Report(_message.Message):
+    """What happened to one attempt."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORT_ID_FIELD_NUMBER: _builtins.int
@@ -639,15 +748,25 @@ class Report(_message.Message):
     report_id: _builtins.int
     """Chosen by the agent, unique within its spool."""
     job_id: _builtins.str
+    """The job."""
     token: _builtins.str
+    """Token of its lease, from the Assignment."""
     @_builtins.property
-    def started(self) -> Global___Started: ...
+    def started(self) -> Global___Started:
+        """The test began."""
+
     @_builtins.property
-    def progress(self) -> Global___Progress: ...
+    def progress(self) -> Global___Progress:
+        """How far it is."""
+
     @_builtins.property
-    def finished(self) -> Global___Finished: ...
+    def finished(self) -> Global___Finished:
+        """It ended with an outcome."""
+
     @_builtins.property
-    def tree_dead(self) -> Global___TreeDead: ...
+    def tree_dead(self) -> Global___TreeDead:
+        """It ended without one."""
+
     def __init__(
         self,
         *,
@@ -671,11 +790,15 @@ Global___Report: _TypeAlias = Report  # noqa: Y015
 
 @_typing.final
 class Reports(_message.Message):
+    """Reports of any attempts, those of one attempt in the order in which things happened."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]: ...
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
+        """At most 500 from this version's agent, which sends 256 KiB at a time."""
+
     def __init__(
         self,
         *,
@@ -703,13 +826,19 @@ class Installed(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
+    """The device."""
     org_id: _builtins.str
+    """Org of the app version."""
     app_version_id: _builtins.str
+    """What was installed, or was to be."""
     outcome: _types_pb2.Outcome.ValueType
     """PASSED, or the class of failure."""
     install_ms: _builtins.int
+    """How long it took."""
     job_id: _builtins.str
+    """Job of the attempt that waited for it."""
     token: _builtins.str
+    """Token of that attempt."""
     def __init__(
         self,
         *,
@@ -731,12 +860,15 @@ Global___Installed: _TypeAlias = Installed  # noqa: Y015
 
 @_typing.final
 class RecallAnswer(_message.Message):
+    """What an agent gives back."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RECALL_ID_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
     KEPT_FIELD_NUMBER: _builtins.int
     recall_id: _builtins.int
+    """That of the Recall."""
     @_builtins.property
     def released(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens given back, never to be begun."""
@@ -771,10 +903,13 @@ class LogChunk(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     DATA_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
+    """The job."""
     token: _builtins.str
+    """Token of the attempt that printed it."""
     offset: _builtins.int
-    """Position of the first byte of data."""
+    """Position of the first byte of data in the attempt's log, in bytes."""
     data: _builtins.bytes
+    """What was printed, as it is."""
     def __init__(
         self,
         *,
@@ -793,14 +928,19 @@ Global___LogChunk: _TypeAlias = LogChunk  # noqa: Y015
 
 @_typing.final
 class ProbeResult(_message.Message):
+    """How a device that was probed is."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
+    """The device."""
     health: _types_pb2.DeviceHealth.ValueType
+    """What was found."""
     reason: _builtins.str
+    """Why the health is not good."""
     def __init__(
         self,
         *,
@@ -826,6 +966,7 @@ class Bye(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
+    """Why, for the coordinator's log."""
     def __init__(
         self,
         *,
@@ -841,6 +982,8 @@ Global___Bye: _TypeAlias = Bye  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
+    """The session is open."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STORE_EPOCH_FIELD_NUMBER: _builtins.int
@@ -854,10 +997,17 @@ class Welcome(_message.Message):
     store_epoch: _builtins.int
     """Raised by a coordinator that finds a new life of the store."""
     heartbeat_ms: _builtins.int
+    """Time between two heartbeats of the agent: HEARTBEAT_SECONDS."""
     session_timeout_ms: _builtins.int
+    """A session that is silent for so long gets no new work, and an agent that hears nothing for so long connects
+    again: SESSION_TIMEOUT_SECONDS.
+    """
     lease_ms: _builtins.int
+    """How long a lease lasts: LEASE_SECONDS. The agent begins and runs attempts for four fifths of it after the sending
+    of the last heartbeat that was confirmed.
+    """
     kill_grace_ms: _builtins.int
-    """A device is lost to its group: the time between TERM and KILL."""
+    """Time between TERM and KILL of a process tree: KILL_GRACE_SECONDS. 0: as the agent is configured."""
     @_builtins.property
     def adopted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens that are this session's now."""
@@ -892,12 +1042,15 @@ Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
 class HeartbeatAck(_message.Message):
+    """The session and its leases are renewed from the sending of that heartbeat on."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
+    """That of the Heartbeat."""
     @_builtins.property
     def revoked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens to kill, whose end is to be reported."""
@@ -923,6 +1076,8 @@ Global___HeartbeatAck: _TypeAlias = HeartbeatAck  # noqa: Y015
 
 @_typing.final
 class Assignment(_message.Message):
+    """One attempt to carry out, with its lease."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -961,23 +1116,37 @@ class Assignment(_message.Message):
     SILENCE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     EXPECTED_MS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
+    """The job."""
     token: _builtins.str
+    """Names the lease: random, made by the coordinator, compared for equality only."""
     attempt: _builtins.int
+    """Number of the attempt, from 1 over all rounds of the job."""
     round: _builtins.int
+    """The job's round, from 1."""
     device_id: _builtins.str
+    """The device of this agent that is to carry it out."""
     org_id: _builtins.str
+    """Org of the job."""
     app_version_id: _builtins.str
+    """What must be installed on the device before the test begins."""
     test_path: _builtins.str
+    """The test file, relative to its suite."""
     target: _types_pb2.Target.ValueType
+    """The job's target."""
     build_digest: _builtins.str
+    """Content digest of the app's build. Not set by this version's coordinator, which stores no builds."""
     suite_digest: _builtins.str
+    """Content digest of the test's suite. Not set by this version's coordinator, which stores no suites."""
     timeout_ms: _builtins.int
+    """Kills a test that runs for so long: the submission's timeout_seconds, else ATTEMPT_TIMEOUT_SECONDS."""
     silence_timeout_ms: _builtins.int
-    """Kills an attempt that prints nothing for so long."""
+    """Kills a test that prints nothing for so long: SILENCE_TIMEOUT_SECONDS."""
     expected_ms: _builtins.int
-    """Expected run time; 0 when unknown."""
+    """Expected run time; 0 when unknown. Not set by this version's coordinator."""
     @_builtins.property
-    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Environment of the test process, as submitted."""
+
     def __init__(
         self,
         *,
@@ -1020,7 +1189,9 @@ class Assign(_message.Message):
 
     ASSIGNMENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]: ...
+    def assignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Assignment]:
+        """At most 100 from this version's coordinator."""
+
     def __init__(
         self,
         *,
@@ -1036,16 +1207,22 @@ Global___Assign: _TypeAlias = Assign  # noqa: Y015
 
 @_typing.final
 class ReportAck(_message.Message):
+    """What became of reports."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
     class Entry(_message.Message):
+        """One report and its verdict."""
+
         DESCRIPTOR: _descriptor.Descriptor
 
         REPORT_ID_FIELD_NUMBER: _builtins.int
         VERDICT_FIELD_NUMBER: _builtins.int
         report_id: _builtins.int
+        """That of the Report."""
         verdict: Global___ReportVerdict.ValueType
+        """What became of it."""
         def __init__(
             self,
             *,
@@ -1060,7 +1237,9 @@ class ReportAck(_message.Message):
 
     ENTRIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportAck.Entry]: ...
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportAck.Entry]:
+        """In no order that means anything."""
+
     def __init__(
         self,
         *,
@@ -1083,8 +1262,11 @@ class Recall(_message.Message):
     RECALL_ID_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     recall_id: _builtins.int
+    """Chosen by the coordinator, unique within the session."""
     @_builtins.property
-    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Leases of the attempts that it asks for."""
+
     def __init__(
         self,
         *,
@@ -1109,8 +1291,11 @@ class Revoke(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     GRACE_MS_FIELD_NUMBER: _builtins.int
     token: _builtins.str
+    """Lease of the attempt."""
     reason: _builtins.str
+    """Why, for people."""
     grace_ms: _builtins.int
+    """Time between TERM and KILL. 0: Welcome.kill_grace_ms."""
     def __init__(
         self,
         *,
@@ -1128,12 +1313,18 @@ Global___Revoke: _TypeAlias = Revoke  # noqa: Y015
 
 @_typing.final
 class DeviceCommand(_message.Message):
+    """Asks for something to be done with a device. Not sent by this version's coordinator, which itself keeps work from
+    devices that operators hold.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
+    """The device."""
     kind: Global___DeviceCommandKind.ValueType
+    """What to do."""
     def __init__(
         self,
         *,
@@ -1158,9 +1349,11 @@ class Refused(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     STORED_EPOCH_FIELD_NUMBER: _builtins.int
     reason: Global___RefusedReason.ValueType
+    """Why, for the agent."""
     message: _builtins.str
+    """What is wrong and what to do, for people."""
     stored_epoch: _builtins.int
-    """Highest epoch the store knows for this agent_id."""
+    """Highest epoch the store knows for this agent_id; 0 when it was not looked up."""
     def __init__(
         self,
         *,

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AgentServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """How agents get work and report it.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -42,7 +43,8 @@ class AgentServiceStub:
 
 
 class AgentServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """How agents get work and report it.
+    """
 
     def Connect(self, request_iterator, context):
         """One session of an agent. The first message up is Hello, the first one down Welcome or Refused.
@@ -69,7 +71,8 @@ def add_AgentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AgentService:
-    """Missing associated documentation comment in .proto file."""
+    """How agents get work and report it.
+    """
 
     @staticmethod
     def Connect(request_iterator,

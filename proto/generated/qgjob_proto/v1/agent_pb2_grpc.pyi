@@ -4,6 +4,7 @@ isort:skip_file
 The stream between an agent and a coordinator. docs/protocol.md says in which order its messages have their effects.
 
 Times on this stream are milliseconds: `*_at_ms` since the Unix epoch by the sender's clock, others durations.
+What is within a ConnectRequest is set by the agent, what is within a ConnectResponse by the coordinator.
 """
 
 from collections import abc as _abc
@@ -30,6 +31,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AgentServiceStub:
+    """How agents get work and report it."""
+
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
@@ -41,6 +44,8 @@ class AgentServiceStub:
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
+    """How agents get work and report it."""
+
     def __init__(self, channel: _aio.Channel) -> None: ...
     Connect: _aio.StreamStreamMultiCallable[_agent_pb2.ConnectRequest, _agent_pb2.ConnectResponse]  # type: ignore[assignment]
     """One session of an agent. The first message up is Hello, the first one down Welcome or Refused.
@@ -48,6 +53,8 @@ class AgentServiceAsyncStub(AgentServiceStub):
     """
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
+    """How agents get work and report it."""
+
     @_abc_1.abstractmethod
     def Connect(
         self,

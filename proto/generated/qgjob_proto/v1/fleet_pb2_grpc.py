@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class FleetServiceStub:
-    """Missing associated documentation comment in .proto file."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -77,16 +78,19 @@ class FleetServiceStub:
 
 
 class FleetServiceServicer:
-    """Missing associated documentation comment in .proto file."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+    """
 
     def ListAgents(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All agents that are known, online or not, by id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDevices(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """All devices that are known, online or not, by id.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -120,13 +124,15 @@ class FleetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseDevice(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends a reservation.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetDeviceLabels(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Sets labels that requirements can name.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -183,7 +189,8 @@ def add_FleetServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class FleetService:
-    """Missing associated documentation comment in .proto file."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+    """
 
     @staticmethod
     def ListAgents(request,

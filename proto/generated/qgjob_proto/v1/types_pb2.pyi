@@ -3,8 +3,10 @@
 isort:skip_file
 The nouns of qgjob, shared by all services.
 
-Conventions: times are UTC; an unset optional field means "not known" or "not yet" and is `null` in JSON; a duration
-carries its unit in its name; every enum has an UNSPECIFIED zero, which a client sends to get the coordinator's default.
+Conventions: times are UTC; an unset optional field means "not known" or "not yet" and is `null` in JSON; a
+duration carries its unit in its name; every enum has an UNSPECIFIED zero, which a client sends to get the
+coordinator's default. The coordinator sets every field whose comment names nobody else; what comes from a
+submitter, an operator or an agent says so.
 """
 
 from collections import abc as _abc
@@ -31,17 +33,25 @@ class _Priority:
 class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PRIORITY_UNSPECIFIED: _Priority.ValueType  # 0
+    """In a submission: the coordinator's DEFAULT_PRIORITY. Not in a job."""
     PRIORITY_LOW: _Priority.ValueType  # 1
+    """The lowest class, without a head start."""
     PRIORITY_MEDIUM: _Priority.ValueType  # 2
+    """Served as if submitted 20 minutes earlier than LOW."""
     PRIORITY_HIGH: _Priority.ValueType  # 3
+    """Served as if submitted 20 minutes earlier than MEDIUM."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
     """Order in which waiting work is served. Set by the submitter; the default is the coordinator's DEFAULT_PRIORITY."""
 
 PRIORITY_UNSPECIFIED: Priority.ValueType  # 0
+"""In a submission: the coordinator's DEFAULT_PRIORITY. Not in a job."""
 PRIORITY_LOW: Priority.ValueType  # 1
+"""The lowest class, without a head start."""
 PRIORITY_MEDIUM: Priority.ValueType  # 2
+"""Served as if submitted 20 minutes earlier than LOW."""
 PRIORITY_HIGH: Priority.ValueType  # 3
+"""Served as if submitted 20 minutes earlier than MEDIUM."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 class _Target:
@@ -51,17 +61,25 @@ class _Target:
 class _TargetEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Target.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     TARGET_UNSPECIFIED: _Target.ValueType  # 0
+    """In a submission: the coordinator's DEFAULT_TARGET; in a filter: every target. Not in a job or device."""
     TARGET_EMULATOR: _Target.ValueType  # 1
+    """An emulator or simulator on the agent's host."""
     TARGET_DEVICE: _Target.ValueType  # 2
+    """A physical device at the agent's host."""
     TARGET_BROWSERSTACK: _Target.ValueType  # 3
+    """One parallel session of a BrowserStack plan."""
 
 class Target(_Target, metaclass=_TargetEnumTypeWrapper):
     """Class of device that a job asks for. Set by the submitter; the default is the coordinator's DEFAULT_TARGET."""
 
 TARGET_UNSPECIFIED: Target.ValueType  # 0
+"""In a submission: the coordinator's DEFAULT_TARGET; in a filter: every target. Not in a job or device."""
 TARGET_EMULATOR: Target.ValueType  # 1
+"""An emulator or simulator on the agent's host."""
 TARGET_DEVICE: Target.ValueType  # 2
+"""A physical device at the agent's host."""
 TARGET_BROWSERSTACK: Target.ValueType  # 3
+"""One parallel session of a BrowserStack plan."""
 Global___Target: _TypeAlias = Target  # noqa: Y015
 
 class _JobStatus:
@@ -71,23 +89,37 @@ class _JobStatus:
 class _JobStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     JOB_STATUS_UNSPECIFIED: _JobStatus.ValueType  # 0
+    """In a filter: every status. Not in a job."""
     JOB_STATUS_QUEUED: _JobStatus.ValueType  # 1
+    """Waits for a device; pending_reason says why."""
     JOB_STATUS_SCHEDULED: _JobStatus.ValueType  # 2
+    """Given to a device, which installs its app version or is still busy with something else."""
     JOB_STATUS_RUNNING: _JobStatus.ValueType  # 3
+    """Its test runs."""
     JOB_STATUS_COMPLETED: _JobStatus.ValueType  # 4
+    """Final: passed or flaky."""
     JOB_STATUS_FAILED: _JobStatus.ValueType  # 5
+    """Final: any outcome but passed, flaky and cancelled."""
     JOB_STATUS_CANCELLED: _JobStatus.ValueType  # 6
+    """Final: a caller cancelled it."""
 
 class JobStatus(_JobStatus, metaclass=_JobStatusEnumTypeWrapper):
     """Where a job stands. Set by the coordinator; the legal moves are in docs/protocol.md."""
 
 JOB_STATUS_UNSPECIFIED: JobStatus.ValueType  # 0
+"""In a filter: every status. Not in a job."""
 JOB_STATUS_QUEUED: JobStatus.ValueType  # 1
+"""Waits for a device; pending_reason says why."""
 JOB_STATUS_SCHEDULED: JobStatus.ValueType  # 2
+"""Given to a device, which installs its app version or is still busy with something else."""
 JOB_STATUS_RUNNING: JobStatus.ValueType  # 3
+"""Its test runs."""
 JOB_STATUS_COMPLETED: JobStatus.ValueType  # 4
+"""Final: passed or flaky."""
 JOB_STATUS_FAILED: JobStatus.ValueType  # 5
+"""Final: any outcome but passed, flaky and cancelled."""
 JOB_STATUS_CANCELLED: JobStatus.ValueType  # 6
+"""Final: a caller cancelled it."""
 Global___JobStatus: _TypeAlias = JobStatus  # noqa: Y015
 
 class _Outcome:
@@ -97,31 +129,57 @@ class _Outcome:
 class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OUTCOME_UNSPECIFIED: _Outcome.ValueType  # 0
+    """Not sent: without an outcome the field is unset."""
     OUTCOME_PASSED: _Outcome.ValueType  # 1
+    """The test passed."""
     OUTCOME_FLAKY: _Outcome.ValueType  # 2
+    """For jobs only: passed after a test-class failure of the same round."""
     OUTCOME_TEST_FAILED: _Outcome.ValueType  # 3
+    """The test ran and failed."""
     OUTCOME_TIMED_OUT: _Outcome.ValueType  # 4
+    """Killed by the agent: it ran over its time, or printed nothing for too long."""
     OUTCOME_APP_CRASHED: _Outcome.ValueType  # 5
+    """Its process was ended by a signal."""
     OUTCOME_DEVICE_ERROR: _Outcome.ValueType  # 6
+    """The device failed: the installation did not succeed, or the test could not be started."""
     OUTCOME_AGENT_LOST: _Outcome.ValueType  # 7
+    """Set by the coordinator: a started attempt whose agent, lease or device was lost, or whose agent shut down. For a
+    job: also poison.
+    """
     OUTCOME_PROVIDER_ERROR: _Outcome.ValueType  # 8
+    """The cloud provider of the device failed. No runner of this version reports it."""
     OUTCOME_EXPIRED: _Outcome.ValueType  # 9
+    """For jobs only: waited longer than its queue_timeout_seconds."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 10
+    """Set by the coordinator: a caller cancelled the job."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """How an attempt, or a whole job, ended. FLAKY is for jobs only: passed after a test-class failure in the same round."""
 
 OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
+"""Not sent: without an outcome the field is unset."""
 OUTCOME_PASSED: Outcome.ValueType  # 1
+"""The test passed."""
 OUTCOME_FLAKY: Outcome.ValueType  # 2
+"""For jobs only: passed after a test-class failure of the same round."""
 OUTCOME_TEST_FAILED: Outcome.ValueType  # 3
+"""The test ran and failed."""
 OUTCOME_TIMED_OUT: Outcome.ValueType  # 4
+"""Killed by the agent: it ran over its time, or printed nothing for too long."""
 OUTCOME_APP_CRASHED: Outcome.ValueType  # 5
+"""Its process was ended by a signal."""
 OUTCOME_DEVICE_ERROR: Outcome.ValueType  # 6
+"""The device failed: the installation did not succeed, or the test could not be started."""
 OUTCOME_AGENT_LOST: Outcome.ValueType  # 7
+"""Set by the coordinator: a started attempt whose agent, lease or device was lost, or whose agent shut down. For a
+job: also poison.
+"""
 OUTCOME_PROVIDER_ERROR: Outcome.ValueType  # 8
+"""The cloud provider of the device failed. No runner of this version reports it."""
 OUTCOME_EXPIRED: Outcome.ValueType  # 9
+"""For jobs only: waited longer than its queue_timeout_seconds."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 10
+"""Set by the coordinator: a caller cancelled the job."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 class _ErrorClass:
@@ -131,25 +189,45 @@ class _ErrorClass:
 class _ErrorClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorClass.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_CLASS_UNSPECIFIED: _ErrorClass.ValueType  # 0
+    """Not sent."""
     ERROR_CLASS_TEST: _ErrorClass.ValueType  # 1
+    """test_failed, timed_out or app_crashed. Uses up the job's max_retries."""
     ERROR_CLASS_INFRASTRUCTURE: _ErrorClass.ValueType  # 2
+    """device_error, agent_lost or provider_error. Uses up the coordinator's INFRA_MAX_RETRIES, or nobody's budget where
+    neither the test nor the device is to blame.
+    """
     ERROR_CLASS_POISON: _ErrorClass.ValueType  # 3
+    """The job ran on two different agents when they were lost; it is not tried again."""
     ERROR_CLASS_NO_RESOURCE: _ErrorClass.ValueType  # 4
+    """Expired, and nothing known to the fleet could have served it."""
     ERROR_CLASS_QUEUE_TIMEOUT: _ErrorClass.ValueType  # 5
+    """Expired, although a device known to the fleet could have served it."""
     ERROR_CLASS_BUILD: _ErrorClass.ValueType  # 6
+    """The build or suite can't be resolved; it is not tried again."""
     ERROR_CLASS_CANCELLED: _ErrorClass.ValueType  # 7
+    """Cancelled by a caller."""
 
 class ErrorClass(_ErrorClass, metaclass=_ErrorClassEnumTypeWrapper):
     """Whose failure it was. Decides which retry budget an attempt uses up, and the exit code of a waiting client."""
 
 ERROR_CLASS_UNSPECIFIED: ErrorClass.ValueType  # 0
+"""Not sent."""
 ERROR_CLASS_TEST: ErrorClass.ValueType  # 1
+"""test_failed, timed_out or app_crashed. Uses up the job's max_retries."""
 ERROR_CLASS_INFRASTRUCTURE: ErrorClass.ValueType  # 2
+"""device_error, agent_lost or provider_error. Uses up the coordinator's INFRA_MAX_RETRIES, or nobody's budget where
+neither the test nor the device is to blame.
+"""
 ERROR_CLASS_POISON: ErrorClass.ValueType  # 3
+"""The job ran on two different agents when they were lost; it is not tried again."""
 ERROR_CLASS_NO_RESOURCE: ErrorClass.ValueType  # 4
+"""Expired, and nothing known to the fleet could have served it."""
 ERROR_CLASS_QUEUE_TIMEOUT: ErrorClass.ValueType  # 5
+"""Expired, although a device known to the fleet could have served it."""
 ERROR_CLASS_BUILD: ErrorClass.ValueType  # 6
+"""The build or suite can't be resolved; it is not tried again."""
 ERROR_CLASS_CANCELLED: ErrorClass.ValueType  # 7
+"""Cancelled by a caller."""
 Global___ErrorClass: _TypeAlias = ErrorClass  # noqa: Y015
 
 class _PendingCode:
@@ -159,35 +237,45 @@ class _PendingCode:
 class _PendingCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PendingCode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PENDING_CODE_UNSPECIFIED: _PendingCode.ValueType  # 0
+    """Not sent."""
     PENDING_CODE_NO_RESOURCE: _PendingCode.ValueType  # 1
     """Nothing known to the fleet could ever serve the job."""
     PENDING_CODE_NO_DEVICE_ONLINE: _PendingCode.ValueType  # 2
     """Devices that could serve it are known, and all of them are offline."""
     PENDING_CODE_ALL_BUSY: _PendingCode.ValueType  # 3
+    """The devices that could serve it are busy; also the moment before a free one takes it."""
     PENDING_CODE_RETRY_WAIT: _PendingCode.ValueType  # 4
     """A retry, or a job with a not_before, whose time has not come."""
     PENDING_CODE_QUOTA: _PendingCode.ValueType  # 5
-    """The org runs as many attempts as it may."""
+    """The org runs as many attempts as it may: MAX_RUNNING_PER_ORG."""
     PENDING_CODE_QUARANTINED: _PendingCode.ValueType  # 6
+    """The devices that could serve it are in bad health or in maintenance."""
     PENDING_CODE_RESERVED: _PendingCode.ValueType  # 7
+    """The devices that could serve it are kept for a person."""
     PENDING_CODE_DRAINING: _PendingCode.ValueType  # 8
+    """The devices that could serve it, or their agents, drain."""
 
 class PendingCode(_PendingCode, metaclass=_PendingCodeEnumTypeWrapper):
-    """Why a queued job waits."""
+    """Why a queued job waits. Set by the coordinator. With several causes, that of the device that will be free soonest."""
 
 PENDING_CODE_UNSPECIFIED: PendingCode.ValueType  # 0
+"""Not sent."""
 PENDING_CODE_NO_RESOURCE: PendingCode.ValueType  # 1
 """Nothing known to the fleet could ever serve the job."""
 PENDING_CODE_NO_DEVICE_ONLINE: PendingCode.ValueType  # 2
 """Devices that could serve it are known, and all of them are offline."""
 PENDING_CODE_ALL_BUSY: PendingCode.ValueType  # 3
+"""The devices that could serve it are busy; also the moment before a free one takes it."""
 PENDING_CODE_RETRY_WAIT: PendingCode.ValueType  # 4
 """A retry, or a job with a not_before, whose time has not come."""
 PENDING_CODE_QUOTA: PendingCode.ValueType  # 5
-"""The org runs as many attempts as it may."""
+"""The org runs as many attempts as it may: MAX_RUNNING_PER_ORG."""
 PENDING_CODE_QUARANTINED: PendingCode.ValueType  # 6
+"""The devices that could serve it are in bad health or in maintenance."""
 PENDING_CODE_RESERVED: PendingCode.ValueType  # 7
+"""The devices that could serve it are kept for a person."""
 PENDING_CODE_DRAINING: PendingCode.ValueType  # 8
+"""The devices that could serve it, or their agents, drain."""
 Global___PendingCode: _TypeAlias = PendingCode  # noqa: Y015
 
 class _DeviceState:
@@ -197,20 +285,33 @@ class _DeviceState:
 class _DeviceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEVICE_STATE_UNSPECIFIED: _DeviceState.ValueType  # 0
+    """Not sent."""
     DEVICE_STATE_OFFLINE: _DeviceState.ValueType  # 1
+    """Its agent has no live session, or does not show it any more."""
     DEVICE_STATE_IDLE: _DeviceState.ValueType  # 2
+    """Holds no attempt."""
     DEVICE_STATE_BUSY: _DeviceState.ValueType  # 3
+    """Holds an attempt."""
     DEVICE_STATE_DRAINING: _DeviceState.ValueType  # 4
+    """Finishes what runs and gets nothing new: an operator drains it or its agent."""
     DEVICE_STATE_RESERVED: _DeviceState.ValueType  # 5
+    """Kept for a person by ReserveDevice; gets nothing new."""
 
-class DeviceState(_DeviceState, metaclass=_DeviceStateEnumTypeWrapper): ...
+class DeviceState(_DeviceState, metaclass=_DeviceStateEnumTypeWrapper):
+    """What a device does. Set by the coordinator. A device in bad health or in maintenance is idle, busy or offline."""
 
 DEVICE_STATE_UNSPECIFIED: DeviceState.ValueType  # 0
+"""Not sent."""
 DEVICE_STATE_OFFLINE: DeviceState.ValueType  # 1
+"""Its agent has no live session, or does not show it any more."""
 DEVICE_STATE_IDLE: DeviceState.ValueType  # 2
+"""Holds no attempt."""
 DEVICE_STATE_BUSY: DeviceState.ValueType  # 3
+"""Holds an attempt."""
 DEVICE_STATE_DRAINING: DeviceState.ValueType  # 4
+"""Finishes what runs and gets nothing new: an operator drains it or its agent."""
 DEVICE_STATE_RESERVED: DeviceState.ValueType  # 5
+"""Kept for a person by ReserveDevice; gets nothing new."""
 Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
 
 class _DeviceHealth:
@@ -220,19 +321,29 @@ class _DeviceHealth:
 class _DeviceHealthEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceHealth.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     DEVICE_HEALTH_UNSPECIFIED: _DeviceHealth.ValueType  # 0
+    """From an agent: the same as UNKNOWN. Refused by SetDeviceHealth."""
     DEVICE_HEALTH_UNKNOWN: _DeviceHealth.ValueType  # 1
+    """Its agent does not know. It gets work."""
     DEVICE_HEALTH_GOOD: _DeviceHealth.ValueType  # 2
+    """It gets work."""
     DEVICE_HEALTH_BAD: _DeviceHealth.ValueType  # 3
+    """Its agent says so, or an operator quarantined it. It gets no new work."""
     DEVICE_HEALTH_MAINTENANCE: _DeviceHealth.ValueType  # 4
+    """An operator works on it, or its agent shuts down. It gets no new work."""
 
 class DeviceHealth(_DeviceHealth, metaclass=_DeviceHealthEnumTypeWrapper):
-    """Whether a device can be trusted. BAD is also what a quarantine sets."""
+    """Whether a device can be trusted. Set by its agent; an operator's bad (a quarantine) or maintenance wins over that."""
 
 DEVICE_HEALTH_UNSPECIFIED: DeviceHealth.ValueType  # 0
+"""From an agent: the same as UNKNOWN. Refused by SetDeviceHealth."""
 DEVICE_HEALTH_UNKNOWN: DeviceHealth.ValueType  # 1
+"""Its agent does not know. It gets work."""
 DEVICE_HEALTH_GOOD: DeviceHealth.ValueType  # 2
+"""It gets work."""
 DEVICE_HEALTH_BAD: DeviceHealth.ValueType  # 3
+"""Its agent says so, or an operator quarantined it. It gets no new work."""
 DEVICE_HEALTH_MAINTENANCE: DeviceHealth.ValueType  # 4
+"""An operator works on it, or its agent shuts down. It gets no new work."""
 Global___DeviceHealth: _TypeAlias = DeviceHealth  # noqa: Y015
 
 class _AgentState:
@@ -242,16 +353,25 @@ class _AgentState:
 class _AgentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AgentState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGENT_STATE_UNSPECIFIED: _AgentState.ValueType  # 0
+    """Not sent."""
     AGENT_STATE_ONLINE: _AgentState.ValueType  # 1
+    """It has a live session."""
     AGENT_STATE_DRAINING: _AgentState.ValueType  # 2
+    """It has a live session, and an operator drains it."""
     AGENT_STATE_OFFLINE: _AgentState.ValueType  # 3
+    """It has no live session."""
 
-class AgentState(_AgentState, metaclass=_AgentStateEnumTypeWrapper): ...
+class AgentState(_AgentState, metaclass=_AgentStateEnumTypeWrapper):
+    """Whether an agent is there. Set by the coordinator."""
 
 AGENT_STATE_UNSPECIFIED: AgentState.ValueType  # 0
+"""Not sent."""
 AGENT_STATE_ONLINE: AgentState.ValueType  # 1
+"""It has a live session."""
 AGENT_STATE_DRAINING: AgentState.ValueType  # 2
+"""It has a live session, and an operator drains it."""
 AGENT_STATE_OFFLINE: AgentState.ValueType  # 3
+"""It has no live session."""
 Global___AgentState: _TypeAlias = AgentState  # noqa: Y015
 
 @_typing.final
@@ -331,7 +451,9 @@ Global___Requirements: _TypeAlias = Requirements  # noqa: Y015
 
 @_typing.final
 class TestResult(_message.Message):
-    """What a finished attempt counted. Set by the agent from the runner."""
+    """What a finished attempt counted. Set by the agent from the runner: what the test told of itself, else one test that
+    passed or failed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -341,8 +463,11 @@ class TestResult(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
     passed: _builtins.int
+    """Test cases that passed."""
     failed: _builtins.int
+    """Test cases that failed."""
     skipped: _builtins.int
+    """Test cases that were not run."""
     duration_ms: _builtins.int
     """Run time of the test, without the install, in milliseconds."""
     summary: _builtins.str
@@ -373,6 +498,7 @@ class JobError(_message.Message):
     ERROR_CLASS_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     error_class: Global___ErrorClass.ValueType
+    """Whose failure it was."""
     message: _builtins.str
     """What happened and, where something can be done, what to do."""
     def __init__(
@@ -401,14 +527,20 @@ class PendingReason(_message.Message):
     ESTIMATED_START_AT_FIELD_NUMBER: _builtins.int
     RETRY_AT_FIELD_NUMBER: _builtins.int
     code: Global___PendingCode.ValueType
+    """The cause, for programs."""
     message: _builtins.str
+    """The cause and, where something can be done, what to do; for people."""
     position: _builtins.int
-    """Jobs of its group that are served before this one, plus one."""
+    """Jobs of its group that are served before this one, plus one. Unset while it waits for its time, and in answers to
+    a submission.
+    """
     @_builtins.property
-    def estimated_start_at(self) -> _timestamp_pb2.Timestamp: ...
+    def estimated_start_at(self) -> _timestamp_pb2.Timestamp:
+        """When it is expected to start. Unset when that is not known or waits for a person, and in answers to a submission."""
+
     @_builtins.property
     def retry_at(self) -> _timestamp_pb2.Timestamp:
-        """When a waiting retry becomes eligible."""
+        """When a job that waits for its time (`retry_wait`) becomes eligible."""
 
     def __init__(
         self,
@@ -458,23 +590,37 @@ class Attempt(_message.Message):
     attempt: _builtins.int
     """Numbered from 1 over all rounds of the job."""
     round: _builtins.int
+    """The job's round that it is of, from 1."""
     agent_id: _builtins.str
+    """The agent that held it."""
     device_id: _builtins.str
+    """The device that it ran on, or was to run on."""
     outcome: Global___Outcome.ValueType
-    """Unset while the attempt has not ended."""
+    """How it ended. Unset until then; `cancelled` from the moment that its job is cancelled."""
     install_ms: _builtins.int
     """Set on the attempt that waited for an installation, in milliseconds."""
     duration_ms: _builtins.int
+    """Run time of its test without the install, in milliseconds, measured by the agent. Unset while it runs, and for
+    what was cancelled or lost.
+    """
     @_builtins.property
-    def scheduled_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp:
-        """When the process tree was known dead, which can be later than the job's verdict."""
+    def scheduled_at(self) -> _timestamp_pb2.Timestamp:
+        """When the coordinator gave it to the device."""
 
     @_builtins.property
-    def error(self) -> Global___JobError: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When its test began, or an installation that failed; by the agent's clock. Unset until then."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When the process tree was dead, by the agent's clock, or when the coordinator gave the attempt up. Can be later
+        than the job's verdict.
+        """
+
+    @_builtins.property
+    def error(self) -> Global___JobError:
+        """Why it did not pass. Unset while it runs, when it passed, and when it was cancelled."""
+
     def __init__(
         self,
         *,
@@ -576,14 +722,19 @@ class Job(_message.Message):
     PENDING_REASON_FIELD_NUMBER: _builtins.int
     DEDUPLICATED_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
-    """`<org_id>~<ULID>`."""
+    """`<org_id>~<ULID>`. Proposed by the submitter, else made by the coordinator."""
     org_id: _builtins.str
+    """Who owns the job. Set by the submitter."""
     app_version_id: _builtins.str
+    """The app version that it tests. Set by the submitter."""
     test_path: _builtins.str
-    """Relative to the suite."""
+    """The test file, relative to its suite. Set by the submitter."""
     priority: Global___Priority.ValueType
+    """The highest that an equal submission asked for."""
     target: Global___Target.ValueType
+    """Class of device that it runs on."""
     status: Global___JobStatus.ValueType
+    """Where it stands."""
     outcome: Global___Outcome.ValueType
     """Set with the verdict."""
     round: _builtins.int
@@ -591,46 +742,75 @@ class Job(_message.Message):
     retry_count: _builtins.int
     """Retries after test-class failures in this round."""
     max_retries: _builtins.int
+    """Retries after test-class failures that a round may have. Set by the submitter, else the coordinator's
+    MAX_RETRIES.
+    """
     agent_id: _builtins.str
+    """Agent of the current attempt; with a verdict, that of the round's last attempt. Unset while queued."""
     device_id: _builtins.str
+    """Device of that attempt."""
     progress: _builtins.int
-    """Percent, 0 to 100."""
+    """Percent, 0 to 100, of the current attempt, as its agent reports; 100 when completed."""
     deduplicated: _builtins.bool
-    """Set in answers to a submission only: an equal unfinished job was there already, and this is it."""
+    """Set in answers to a submission only: an equal unfinished job, or the first one of the idempotency key, was there
+    already, and this is it.
+    """
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Runs that this job belongs to."""
+        """Runs that this job belongs to: its own, and those of equal submissions. Set by the submitters."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Annotations by the submitter; they restrict nothing."""
 
     @_builtins.property
-    def requirements(self) -> Global___Requirements: ...
+    def requirements(self) -> Global___Requirements:
+        """What its device must be; always set, empty when any device of the target will do. Set by the submitter."""
+
     @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    def created_at(self) -> _timestamp_pb2.Timestamp:
+        """When the coordinator accepted it."""
+
     @_builtins.property
-    def updated_at(self) -> _timestamp_pb2.Timestamp: ...
+    def updated_at(self) -> _timestamp_pb2.Timestamp:
+        """The latest time that is kept of its changes."""
+
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp:
         """Not started before this time: set by the submitter, or by a retry's backoff."""
 
     @_builtins.property
-    def scheduled_at(self) -> _timestamp_pb2.Timestamp: ...
+    def scheduled_at(self) -> _timestamp_pb2.Timestamp:
+        """When its current attempt was given to a device; with a verdict, that of the round's last attempt. Unset while
+        queued.
+        """
+
     @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the test of that attempt began, by the agent's clock."""
+
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
         """When the verdict was given."""
 
     @_builtins.property
-    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]: ...
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
+        """All attempts of all rounds, oldest first, the current one included."""
+
     @_builtins.property
-    def result(self) -> Global___TestResult: ...
+    def result(self) -> Global___TestResult:
+        """What the round's last attempt counted. Set with the verdict, if that attempt counted anything."""
+
     @_builtins.property
-    def error(self) -> Global___JobError: ...
+    def error(self) -> Global___JobError:
+        """Why it did not pass. Set when it is failed or cancelled."""
+
     @_builtins.property
-    def pending_reason(self) -> Global___PendingReason: ...
+    def pending_reason(self) -> Global___PendingReason:
+        """Why it waits. Set only while it is queued; left out of what RetryJobs answers and of transitions that WatchJobs
+        tells.
+        """
+
     def __init__(
         self,
         *,
@@ -758,32 +938,45 @@ class Device(_message.Message):
     INSTALLS_FIELD_NUMBER: _builtins.int
     LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Unique in the fleet."""
+    """Unique in the fleet: what the agent's configuration calls it, else `{agent_id}.{serial}`."""
     agent_id: _builtins.str
+    """The agent that shows it."""
     udid: _builtins.str
-    """The raw serial."""
+    """The raw serial. Set by the agent."""
     target: Global___Target.ValueType
+    """Class of device. Set by the agent."""
     platform: _builtins.str
+    """"android" or "ios". Set by the agent."""
     os_version: _builtins.str
+    """Version of the platform, such as "14.1". Set by the agent."""
     model: _builtins.str
+    """The model's name, such as "Pixel 8". Set by the agent."""
     state: Global___DeviceState.ValueType
+    """What it does."""
     health: Global___DeviceHealth.ValueType
+    """Whether it can be trusted."""
     reason: _builtins.str
-    """Why it is reserved, draining, bad or in maintenance."""
+    """Why it is reserved, draining, bad or in maintenance. Set by the operator, else by the agent."""
     current_job_id: _builtins.str
+    """The job whose attempt it carries out. Unset when there is none, while it is offline, and for another org's job."""
     org_id: _builtins.str
-    """With app_version_id: what is installed."""
+    """With app_version_id: what is installed, as its agent says. Unset when that is not known, or another org's."""
     app_version_id: _builtins.str
+    """See org_id."""
     installs: _builtins.int
     """Installations done since the device was first seen."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """When that ends by itself."""
+        """When what an operator set ends by itself. Unset: not by itself."""
 
     @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Those of the agent's configuration and, winning over them, those of SetDeviceLabels."""
+
     @_builtins.property
-    def last_seen_at(self) -> _timestamp_pb2.Timestamp: ...
+    def last_seen_at(self) -> _timestamp_pb2.Timestamp:
+        """Online: when its agent was last heard. Else: when the device was last shown, or its work changed."""
+
     def __init__(
         self,
         *,
@@ -862,15 +1055,23 @@ class Agent(_message.Message):
     CONNECTED_AT_FIELD_NUMBER: _builtins.int
     LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
     agent_id: _builtins.str
+    """Unique in the fleet. Set by the agent's configuration."""
     state: Global___AgentState.ValueType
+    """Whether it is there."""
     version: _builtins.str
+    """Version of the agent program. Set by the agent."""
     host: _builtins.str
+    """Name of its host, for people. Set by the agent."""
     devices: _builtins.int
     """Number of its devices."""
     @_builtins.property
-    def connected_at(self) -> _timestamp_pb2.Timestamp: ...
+    def connected_at(self) -> _timestamp_pb2.Timestamp:
+        """When its latest session was opened."""
+
     @_builtins.property
-    def last_seen_at(self) -> _timestamp_pb2.Timestamp: ...
+    def last_seen_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was last heard: its latest heartbeat, or the opening of its session."""
+
     def __init__(
         self,
         *,
@@ -914,21 +1115,29 @@ class Group(_message.Message):
     INSTALLS_FIELD_NUMBER: _builtins.int
     ESTIMATED_END_AT_FIELD_NUMBER: _builtins.int
     group_id: _builtins.str
-    """Opaque."""
+    """Name of the group. Opaque: not to be parsed."""
     org_id: _builtins.str
+    """Org of its jobs."""
     app_version_id: _builtins.str
+    """App version of its jobs."""
     target: Global___Target.ValueType
+    """Class of device that its jobs ask for."""
     queued: _builtins.int
+    """Jobs that wait, those whose time has not come included."""
     scheduled: _builtins.int
+    """Jobs that were given to a device and have not begun."""
     running: _builtins.int
+    """Jobs whose test runs."""
     installs: _builtins.int
-    """Installations done for the group since it last became non-empty."""
+    """Attempts that waited for an installation since the group last became non-empty."""
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Devices that hold attempts of the group now."""
 
     @_builtins.property
-    def estimated_end_at(self) -> _timestamp_pb2.Timestamp: ...
+    def estimated_end_at(self) -> _timestamp_pb2.Timestamp:
+        """When its waiting work is expected to be done. Unset when nothing waits, or that is not known."""
+
     def __init__(
         self,
         *,
@@ -1007,8 +1216,11 @@ class Run(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     COMPLETED_AT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Name of the run. Set by the submitter."""
     org_id: _builtins.str
+    """Org of its jobs."""
     installs: _builtins.int
+    """Attempts of its jobs that waited for an installation."""
     @_builtins.property
     def status_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Jobs by status, lower case without prefix; every status is present."""
@@ -1018,7 +1230,9 @@ class Run(_message.Message):
         """Finished jobs by outcome, lower case without prefix."""
 
     @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the first of its jobs was accepted."""
+
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
         """When the last verdict was given; unset while a job is unfinished."""
@@ -1046,6 +1260,8 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class QueueStats(_message.Message):
+    """Jobs of the orgs that were asked for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUED_FIELD_NUMBER: _builtins.int
@@ -1057,15 +1273,21 @@ class QueueStats(_message.Message):
     RETRY_WAIT_FIELD_NUMBER: _builtins.int
     OLDEST_QUEUED_AGE_SECONDS_FIELD_NUMBER: _builtins.int
     queued: _builtins.int
+    """Jobs that wait."""
     scheduled: _builtins.int
+    """Jobs that were given to a device and have not begun."""
     running: _builtins.int
+    """Jobs whose test runs."""
     completed: _builtins.int
+    """Jobs that are completed, until retention removes them."""
     failed: _builtins.int
+    """Jobs that failed, until retention removes them."""
     cancelled: _builtins.int
+    """Jobs that were cancelled, until retention removes them."""
     retry_wait: _builtins.int
     """Those of `queued` whose not_before has not come."""
     oldest_queued_age_seconds: _builtins.float
-    """Age of the oldest queued job; 0 when none waits."""
+    """Age of the oldest queued job, since it was accepted, in seconds; 0 when none waits."""
     def __init__(
         self,
         *,
@@ -1088,6 +1310,8 @@ Global___QueueStats: _TypeAlias = QueueStats  # noqa: Y015
 
 @_typing.final
 class DeviceCounts(_message.Message):
+    """Devices of the whole fleet. Those that drain or are reserved count in `total` only."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TOTAL_FIELD_NUMBER: _builtins.int
@@ -1096,10 +1320,15 @@ class DeviceCounts(_message.Message):
     OFFLINE_FIELD_NUMBER: _builtins.int
     BAD_FIELD_NUMBER: _builtins.int
     total: _builtins.int
+    """All devices that are known."""
     idle: _builtins.int
+    """Devices that are idle."""
     busy: _builtins.int
+    """Devices that are busy."""
     offline: _builtins.int
+    """Devices that are offline."""
     bad: _builtins.int
+    """Devices in bad health, whatever their state."""
     def __init__(
         self,
         *,
@@ -1119,6 +1348,8 @@ Global___DeviceCounts: _TypeAlias = DeviceCounts  # noqa: Y015
 
 @_typing.final
 class SchedulerStats(_message.Message):
+    """The fleet, the work on it, and the coordinator that plans it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     AGENTS_ONLINE_FIELD_NUMBER: _builtins.int
@@ -1129,16 +1360,21 @@ class SchedulerStats(_message.Message):
     PLANS_FIELD_NUMBER: _builtins.int
     PLAN_MS_P50_FIELD_NUMBER: _builtins.int
     agents_online: _builtins.int
+    """Agents with a live session, those that drain included."""
     groups: _builtins.int
-    """Groups with unfinished jobs."""
+    """Groups with unfinished jobs, of the orgs that were asked for."""
     installs: _builtins.int
-    """Installations done, and attempts that found their build installed."""
+    """Ended attempts of these orgs that waited for an installation, since each org's first job."""
     installs_saved: _builtins.int
+    """Ended attempts of these orgs that did not have to wait for one."""
     plans: _builtins.int
-    """Planning rounds of the answering coordinator, and their median time in milliseconds."""
+    """Planning rounds of the answering coordinator since it was started."""
     plan_ms_p50: _builtins.float
+    """Median time of its latest 512 rounds, in milliseconds; 0 before the first."""
     @_builtins.property
-    def devices(self) -> Global___DeviceCounts: ...
+    def devices(self) -> Global___DeviceCounts:
+        """Devices by what they do."""
+
     def __init__(
         self,
         *,
@@ -1160,17 +1396,25 @@ Global___SchedulerStats: _TypeAlias = SchedulerStats  # noqa: Y015
 
 @_typing.final
 class Stats(_message.Message):
+    """Queue and fleet in numbers."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUEUE_FIELD_NUMBER: _builtins.int
     SCHEDULER_FIELD_NUMBER: _builtins.int
     TIMESTAMP_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def queue(self) -> Global___QueueStats: ...
+    def queue(self) -> Global___QueueStats:
+        """Jobs."""
+
     @_builtins.property
-    def scheduler(self) -> Global___SchedulerStats: ...
+    def scheduler(self) -> Global___SchedulerStats:
+        """Fleet and scheduling."""
+
     @_builtins.property
-    def timestamp(self) -> _timestamp_pb2.Timestamp: ...
+    def timestamp(self) -> _timestamp_pb2.Timestamp:
+        """When this was counted."""
+
     def __init__(
         self,
         *,

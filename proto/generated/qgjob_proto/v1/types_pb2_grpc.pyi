@@ -3,8 +3,10 @@
 isort:skip_file
 The nouns of qgjob, shared by all services.
 
-Conventions: times are UTC; an unset optional field means "not known" or "not yet" and is `null` in JSON; a duration
-carries its unit in its name; every enum has an UNSPECIFIED zero, which a client sends to get the coordinator's default.
+Conventions: times are UTC; an unset optional field means "not known" or "not yet" and is `null` in JSON; a
+duration carries its unit in its name; every enum has an UNSPECIFIED zero, which a client sends to get the
+coordinator's default. The coordinator sets every field whose comment names nobody else; what comes from a
+submitter, an operator or an agent says so.
 """
 
 from collections import abc as _abc

@@ -896,7 +896,9 @@ class WatchJobsRequest(_message.Message):
     """Goes on after this event. Unset: starts with a snapshot."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Restricts to these jobs, at most 1,000."""
+        """Restricts to these jobs, at most 1,000. NOT_FOUND names the first that is not there as the watch starts; with a
+        cursor, when none is left. A deduplicated submission's id is watched as the job that was returned.
+        """
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
+
 from qgjob_coordinator.policy.work import Books
 
 
@@ -17,9 +19,23 @@ def evenness(books: Books, giver: str, taker: str) -> float:
 
 
 def owed(books: Books, org_id: str) -> float:
-    """How far the org is from its share, beside the one that has most: 0 where it has it, 1 where it has nothing."""
-    most = max(books.devices_of_org, key=lambda org: (share(books, org), org), default=org_id)
-    return 1.0 - evenness(books, most, org_id)
+    """How far the org is from its share, beside the one that has most: 0 where it has it, 1 where it has nothing.
+
+    Of devices that idle it may have one, and the other orgs with work all others: so it is not even with them just
+    because the devices of a round are dealt in turns.
+    """
+    giving = next((most for most, org in _largest(books) if org != org_id), 0.0)
+    return 1.0 - min(1.0, share(books, org_id, 1) / giving) if giving > 0 else 0.0
+
+
+def _largest(books: Books) -> list[tuple[float, str]]:
+    """The two orgs that have most, or will have, less one device, with their shares; the first has more."""
+    if books.largest is None:
+        idle = sum(books.idle.values())
+        waiting = books.waiting_orgs
+        shares = ((share(books, o, idle - 1 if o in waiting else -1), o) for o in {*books.devices_of_org, *waiting})
+        books.largest = nlargest(2, shares)
+    return books.largest
 
 
 def owes(books: Books, giver: str, taker: str) -> bool:

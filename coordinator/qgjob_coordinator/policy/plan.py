@@ -89,8 +89,7 @@ class _Planner:
             return False
         books.left -= len(heads)
         if device.held == 0:
-            books.idle[device.target] -= 1
-            books.devices_of_org[work.key[0]] += 1
+            books.serves(device, work.key[0])
             if not warm:
                 work.joined(device.device_id)
         if work.key[0] in books.room:

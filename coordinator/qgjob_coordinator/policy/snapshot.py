@@ -107,7 +107,7 @@ class Limits:
 
     batch: int = 8
     group_max_devices: int | None = None
-    fan_out: float = 7.5
+    fan_out: float = 7.2
 
 
 @dataclass(frozen=True, slots=True)

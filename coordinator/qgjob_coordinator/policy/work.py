@@ -162,7 +162,19 @@ class Books:
                 if device.device_id in serving:
                     serving[device.device_id] = self.free_in(device)
         self.idle = Counter([d.target for d in snapshot.devices if not d.held])
+        self.largest: list[tuple[float, str]] | None = None  # see `fairness`; kept until a device gets work
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
+
+    def serves(self, device: DeviceView, org_id: str) -> None:
+        """A device that had nothing to do has work of an org now."""
+        self.idle[device.target] -= 1
+        self.devices_of_org[org_id] += 1
+        self.largest = None
+
+    @cached_property
+    def waiting_orgs(self) -> frozenset[str]:
+        """The orgs that had waiting jobs as the round began."""
+        return frozenset(org_id for org_id, _ in self.works)
 
     @cached_property
     def alive(self) -> set[tuple[str, str, Target]]:

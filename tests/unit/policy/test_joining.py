@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from unittest.mock import patch
 
 from hypothesis import assume, event, given, settings
 
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.fanout import worth_joining
 from qgjob_coordinator.policy.joining import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.plan import plan
-from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Queue, Snapshot
 from qgjob_coordinator.policy.work import Books, Work
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
@@ -105,3 +107,11 @@ def test_where_installations_take_no_time_every_idle_device_joins() -> None:
     jobs = group("v1", queue("a", range(900, 904)))
     free = snapshot([device(f"d{n}") for n in range(4)], [jobs], install_seconds={Target.EMULATOR: 0.0})
     assert len(joined(free)) == 4
+
+
+def test_a_small_org_gets_its_part_of_devices_that_are_free_at_once() -> None:
+    """16 devices and 40 jobs of it beside 4,000: 8 would be its share, and two of them would hardly pay."""
+    small = group("v0", queue("a", range(40)), org_id="globex")
+    big = [group(f"v{n}", Queue(ANY_DEVICE, (), 1000, queue(f"b{n}-", range(40)).heads)) for n in range(1, 5)]
+    given = plan(snapshot([device(f"d{n:02}") for n in range(16)], [*big, small])).assignments
+    assert Counter(a.org_id for a in given)["globex"] == 6

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, PendingReason, Requirements
+from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
 from qgjob_coordinator.policy.explain import Considered, StartEstimate, consider, pending_reason, placed, view
 from qgjob_coordinator.policy.feasible import meets
 from qgjob_coordinator.policy.summary import summary
@@ -97,9 +97,8 @@ class Pending:
         the fleet is read again: the device may have come, or got its label, a second ago.
         """
         sketch = self._sketch(await self._fleet.devices(max_age_seconds=SKETCH_SECONDS))
-        asked = {(s.target, s.requirements) for s in specs if s.requirements is not ANY_DEVICE}
-        asked |= {(target, ANY_DEVICE) for target in {s.target for s in specs}}
-        if not all(sketch.could_serve(*each) for each in asked):
+        kinds = {(s.target, id(s.requirements)): s for s in specs}  # few, and no hash of each
+        if not all(sketch.could_serve(s.target, s.requirements) for s in kinds.values()):
             sketch = self._sketch(await self._fleet.devices())
         return sketch
 

@@ -23,7 +23,7 @@ while at <= #ARGV do
     floor = num(call('HGET', P .. 'fl', agent))
     floors[agent] = floor
   end
-  local member = gid .. ' ' .. device
+  local member, leases = gid .. ' ' .. device, P .. 'la:' .. agent
   local fresh = not joined_here[member] and call('HEXISTS', P .. 'gd:' .. gid, device) == 0
   local joined = joins[gid] or 0
   if epoch < floor then
@@ -74,7 +74,7 @@ while at <= #ARGV do
           call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', text[attempt], 'v', version)
           later('ZREM', ready[name], name)
           ready[name] = nil
-          later('SADD', P .. 'la:' .. agent, ulid)
+          later('SADD', leases, ulid)
           moved(gid, 'q', 's')
           event(ulid, version, 's', text[attempt], nil, device, agent)
         end

@@ -20,7 +20,7 @@ for i = 1, jobs do
 end
 local some_exist = call('EXISTS', unpack(jkeys)) > 0
 local some_alias = call('EXISTS', unpack(akeys)) > 0
-local holders = call('HMGET', P .. 'dd', unpack(prints))
+local holders = call('HMGET', HOLDERS, unpack(prints))
 local word, who = {}, {}
 local here, printed, keyed, aliased = {}, {}, {}, {}
 local all_new = true
@@ -64,6 +64,11 @@ for i = 1, jobs do
     local b = base + (i - 1) * WIDTH
     local ulid, print, ik, gid, sig = ARGV[b], prints[i], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
     local priority, order, not_before, deadline, run = ARGV[b + 6], ARGV[b + 7], ARGV[b + 9], ARGV[b + 10], ARGV[b + 11]
+    local grows = grown[gid]
+    if not grows then grows = { n = 0, queues = {} }; grown[gid] = grows end
+    local queue = grows.queues[sig]
+    if not queue then queue = P .. 'q:' .. gid .. ':' .. sig; grows.queues[sig] = queue end
+    grows.n = grows.n + 1
     local x = known[i] and string.match(known[i], '^%S+')
     if x and x ~= '0' then
       call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8], 'x', x)
@@ -71,7 +76,7 @@ for i = 1, jobs do
       x = nil
       call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
     end
-    if print ~= '' then later('HSET', P .. 'dd', print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
+    if print ~= '' then later('HSET', HOLDERS, print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
     if deadline ~= '' then
       call('HSET', jkeys[i], 'qd', deadline)
@@ -89,15 +94,11 @@ for i = 1, jobs do
       call('HSET', jkeys[i], 'nb', not_before)
       later('ZADD', P .. 'dl', not_before, ulid)
     else
-      later('ZADD', P .. 'q:' .. gid .. ':' .. sig, score(priority, order, x), queued_as(ulid, x))
+      later('ZADD', queue, score(priority, order, x), queued_as(ulid, x))
     end
-    local grows = grown[gid]
-    if not grows then grows = { n = 0 }; grown[gid] = grows end
-    grows.n = grows.n + 1
-    grows[sig] = true
     texts[#texts + 1] = P .. 'd:' .. ulid
     texts[#texts + 1] = ARGV[b + 13]
-    later('ZADD', P .. 'ix:a', order, ulid)
+    later('ZADD', UNFINISHED, order, ulid)
     event(ulid, '1', 'q', '0', nil, nil, nil)
   end
 end
@@ -107,11 +108,9 @@ for g = 1, groups do
   local grows = grown[ARGV[b]]
   if grows then
     local fields = { 'a', ARGV[b + 1], 't', ARGV[b + 2] }
-    for sig in pairs(grows) do
-      if sig ~= 'n' then
-        fields[#fields + 1] = 'q:' .. sig
-        fields[#fields + 1] = '1'
-      end
+    for sig in pairs(grows.queues) do
+      fields[#fields + 1] = 'q:' .. sig
+      fields[#fields + 1] = '1'
     end
     call('HSET', P .. 'g:' .. ARGV[b], unpack(fields))
     group_grows(ARGV[b], grows.n)

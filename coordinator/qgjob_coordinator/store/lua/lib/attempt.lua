@@ -73,7 +73,7 @@ local owned = {}
 -- The verdict. `letter`: c, f or x. More fields and values that go with it may follow.
 local function verdict(j, now, letter, outcome, ...)
   call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome, 'ca', now, 'v', j.v, ...)
-  later('ZREM', P .. 'ix:a', j.ulid)
+  later('ZREM', UNFINISHED, j.ulid)
   later('ZADD', P .. 'ix:' .. letter, j.o, j.ulid)
   if j.qd then later('ZREM', P .. 'qx', j.ulid) end
   if j.f then owned[#owned + 1] = j end
@@ -89,11 +89,11 @@ local function write_dedup()
     local last = math.min(i + 1999, #owned)
     local prints, gone = {}, {}
     for k = i, last do prints[#prints + 1] = owned[k].f end
-    local holder = call('HMGET', P .. 'dd', unpack(prints))
+    local holder = call('HMGET', HOLDERS, unpack(prints))
     for k = 1, #prints do
       if holder[k] == owned[i + k - 1].ulid then gone[#gone + 1] = prints[k] end
     end
-    if #gone > 0 then call('HDEL', P .. 'dd', unpack(gone)) end
+    if #gone > 0 then call('HDEL', HOLDERS, unpack(gone)) end
   end
   owned = {}
 end

@@ -9,6 +9,9 @@ local PRINT = 20                 -- characters of a content hash that are the fi
 local PATH = 12                  -- of these, at their end, the digest of the test's path
 local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
 
+local UNFINISHED = P .. 'ix:a'   -- made once: each concatenation makes and hashes a text
+local HOLDERS = P .. 'dd'
+
 local function bool(x) if x then return true end return false end
 local function num(x) return tonumber(x) or 0 end
 -- Whole numbers as text, each formatted once: Lua formats at every concatenation and call, which costs more than both.

@@ -64,7 +64,10 @@ class Work:
     @property
     def oldest(self) -> int:
         """The least score that it began the round with."""
-        return min((queue.heads[0].score for queue in self.group.queues if queue.heads), default=0)
+        queues = self.group.queues
+        if len(queues) == 1:
+            return queues[0].heads[0].score if queues[0].heads else 0
+        return min((queue.heads[0].score for queue in queues if queue.heads), default=0)
 
     @property
     def seconds(self) -> float:

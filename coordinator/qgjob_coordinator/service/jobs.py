@@ -153,8 +153,9 @@ class JobService:
         """The answer. A run that is not there has an answer when a call on it is repeated."""
         if not known and not changed.count and not changed.detached:
             raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
-        jobs = await self._store.reads.get(org, changed.first)
-        return Selection([j for j in jobs if j is not None], changed.count, changed.detached)
+        jobs = [j for j in await self._store.reads.get(org, changed.first) if j is not None]
+        await self._pending.explain(jobs)
+        return Selection(jobs, changed.count, changed.detached)
 
     def _after_cancel(self, org_id: str, rows: Sequence[Cancelled]) -> None:
         for done in rows:

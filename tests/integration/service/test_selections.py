@@ -130,6 +130,7 @@ async def test_a_repeated_call_gets_the_first_answer_and_does_nothing(store: Sto
     assert (await scenes.get(store, late)).status is Status.QUEUED
     retried = await service.retry_many(LOCAL_ADMIN, "acme", "r1", failed_only=False, operation_id="op")
     assert retried.count == CHUNK
+    assert all(j.pending_reason is not None for j in retried.jobs)  # they wait, and say why as elsewhere
     await service.cancel_many(LOCAL_ADMIN, "acme", run_id="r1", statuses=())
     again = await service.retry_many(LOCAL_ADMIN, "acme", "r1", failed_only=False, operation_id="op")
     assert (again.count, {j.round for j in again.jobs}) == (CHUNK, {2})

@@ -807,9 +807,7 @@ class Job(_message.Message):
 
     @_builtins.property
     def pending_reason(self) -> Global___PendingReason:
-        """Why it waits. Set only while it is queued; left out of what RetryJobs answers and of transitions that WatchJobs
-        tells.
-        """
+        """Why it waits. Set only while it is queued; left out of transitions that WatchJobs tells."""
 
     def __init__(
         self,

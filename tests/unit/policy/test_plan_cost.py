@@ -1,6 +1,8 @@
-"""What a plan costs: CPU time of this thread, so that what else the machine does counts for nothing.
+"""What a plan costs: CPU time of this thread, by the pace of the machine at that moment.
 
-Limits are generous for slow machines; a plan that looks at every pair of a device and a group exceeds them by far.
+CPU time alone varies by more than a half with what else a shared machine does, so each call is measured in turns with a
+fixed piece of work, and limits are of the machine on which that takes a millisecond. A plan that looks at every pair of
+a device and a group exceeds them by far.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ HEADS = 16
 ORGS = 20
 ONE_DEVICE_MS = 1.0
 ROUND_MS = 50.0
-SLACK = 3
-"""For machines slower than the one that the goals were set on."""
+SLACK = 4
+"""What a limit leaves to chance."""
+YARD = 10_000
+"""So many small tuples are made and looked at in a millisecond of the machine that the goals were set on."""
 
 
 def org(n: int) -> str:
@@ -63,26 +67,39 @@ def servers() -> tuple[DeviceView, ...]:
     )
 
 
-def cpu_ms(work: Callable[[], object], times: int) -> list[float]:
-    """CPU time of each of so many calls, without the collector's pauses."""
+def yard() -> int:
+    """The fixed piece of work: like a plan it makes small objects, keeps them in a dict, and reads them."""
+    kept = {n: (n, str(n)) for n in range(YARD)}
+    return sum(number + len(text) for number, text in kept.values())
+
+
+def paced_ms(work: Callable[[], object], times: int) -> list[float]:
+    """CPU time of each of so many calls, without the collector's pauses, by the pace of the machine around it."""
     took = []
     gc.collect()
     gc.disable()
     try:
         for _ in range(times):
-            begun = time.thread_time()
-            work()
-            took.append((time.thread_time() - begun) * 1000)
+            before = spent_ms(yard)
+            spent = spent_ms(work)
+            took.append(2 * spent / (before + spent_ms(yard)))
     finally:
         gc.enable()
     return sorted(took)
+
+
+def spent_ms(work: Callable[[], object]) -> float:
+    """CPU time of one call."""
+    begun = time.thread_time()
+    work()
+    return (time.thread_time() - begun) * 1000
 
 
 def test_one_freed_warm_device_among_a_thousand_groups_is_planned_in_a_moment() -> None:
     freed = device("d1", installed=(org(500), "v500"))
     s = Snapshot((freed,), groups(serving=True), busy=servers(), now=NOW)
     assert len(plan(s).assignments) == 1
-    assert median(cpu_ms(lambda: plan(s), 30)) <= SLACK * ONE_DEVICE_MS
+    assert median(paced_ms(lambda: plan(s), 30)) <= SLACK * ONE_DEVICE_MS
 
 
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
@@ -90,10 +107,10 @@ def test_a_full_round_of_a_thousand_devices_and_groups_is_planned_in_a_blink(war
     devices = tuple(device(f"d{n}", installed=(org(n), f"v{n}") if warm else None) for n in range(DEVICES))
     s = Snapshot(devices, groups(), now=NOW)
     assert len(plan(s).assignments) == DEVICES
-    took = cpu_ms(lambda: plan(s), 15)
+    took = paced_ms(lambda: plan(s), 15)
     assert took[-2] <= SLACK * ROUND_MS
 
 
 def test_a_look_ahead_of_a_thousand_devices_and_groups_takes_less_than_a_second() -> None:
     s = Snapshot((), groups(serving=True), busy=servers(), now=NOW, install_seconds={Target.EMULATOR: 45.0})
-    assert cpu_ms(lambda: Forecast(s), 1)[0] <= 1000 * SLACK
+    assert paced_ms(lambda: Forecast(s), 1)[0] <= 1000 * SLACK

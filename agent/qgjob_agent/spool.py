@@ -136,6 +136,7 @@ def _item_of(report: SpooledReport) -> list[Any]:
         body.error,
         body.install_ms,
         body.unresolvable,
+        body.begun,
     ]
 
 
@@ -146,7 +147,7 @@ def _report_of(item: list[Any]) -> SpooledReport:
         cause, ended_at_ms, started = rest
         body = TreeDead(DeathCause(cause), ended_at_ms, started)
     else:
-        outcome, started_at_ms, ended_at_ms, duration_ms, result, error, install_ms, unresolvable = rest
+        outcome, started_at_ms, ended_at_ms, duration_ms, result, error, install_ms, unresolvable, *begun = rest
         body = Finished(
             Outcome(outcome),
             started_at_ms,
@@ -156,5 +157,6 @@ def _report_of(item: list[Any]) -> SpooledReport:
             error,
             install_ms,
             unresolvable,
+            begun == [True],  # earlier versions did not write it, and sent each Started
         )
     return SpooledReport(report_id, job_id, token, attempt, device_id, body)

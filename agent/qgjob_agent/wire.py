@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from qgjob_agent.core.outbox import Report
-    from qgjob_agent.core.values import ReportBody
+    from qgjob_agent.core.values import Installation, ReportBody
 
 PROTOCOL_VERSION = 1
 REPORTS_MOST = 500
@@ -134,18 +134,22 @@ def up(told: Any) -> Iterable[pb.ConnectRequest]:
 
 
 def _cut(told: instructions.SendReports) -> Iterator[instructions.SendReports]:
-    """The reports in their order, so many in each part that a coordinator takes it."""
+    """The reports in their order, so many in each part that a coordinator takes it; installations before them."""
+    installed = told.installed
+    while len(installed) > REPORTS_MOST:
+        yield instructions.SendReports(told.epoch, [], installed[:REPORTS_MOST])
+        installed = installed[REPORTS_MOST:]
     part: list[Report] = []
     size = 0
     for report in told.reports:
         grown = _REPORT_BYTES + _text_bytes(report.body)
         if len(part) == REPORTS_MOST or (part and size + grown > REPORTS_BYTES):
-            yield instructions.SendReports(told.epoch, part)
-            part, size = [], 0
+            yield instructions.SendReports(told.epoch, part, installed)
+            part, size, installed = [], 0, []
         part.append(report)
         size += grown
-    if part:
-        yield instructions.SendReports(told.epoch, part)
+    if part or installed:
+        yield instructions.SendReports(told.epoch, part, installed)
 
 
 def _text_bytes(body: ReportBody) -> int:
@@ -158,6 +162,8 @@ def _text_bytes(body: ReportBody) -> int:
 def reports(told: instructions.SendReports) -> pb.ConnectRequest:
     """Reports in the order in which things happened. Made in place: what is made first and added then is copied."""
     message = pb.ConnectRequest(epoch=told.epoch)
+    for installation in told.installed:
+        _installed(message.reports.installed.add(), installation)
     add = message.reports.reports.add
     for report in told.reports:
         what = report.lease.assignment
@@ -189,6 +195,8 @@ def _finish(made: pb.Finished, body: Finished) -> None:
         made.error = body.error[:_ERROR_CHARS]
     if body.unresolvable:
         made.unresolvable = True
+    if body.begun:
+        made.begun = True
     result = body.result
     if result is not None:
         counted = made.result
@@ -202,16 +210,19 @@ def _finish(made: pb.Finished, body: Finished) -> None:
 
 def installed(told: instructions.SendInstalled) -> pb.ConnectRequest:
     """One installation."""
-    body = pb.Installed(
-        device_id=told.device_id,
-        org_id=told.org_id,
-        app_version_id=told.app_version_id,
-        outcome=_OUTCOME[told.outcome],
-        install_ms=told.install_ms,
-        job_id=told.job_id,
-        token=told.token,
-    )
-    return pb.ConnectRequest(epoch=told.epoch, installed=body)
+    message = pb.ConnectRequest(epoch=told.epoch)
+    _installed(message.installed, told.installation)
+    return message
+
+
+def _installed(made: pb.Installed, told: Installation) -> None:
+    made.device_id = told.device_id
+    made.org_id = told.org_id
+    made.app_version_id = told.app_version_id
+    made.outcome = _OUTCOME[told.outcome]
+    made.install_ms = told.install_ms
+    made.job_id = told.job_id
+    made.token = told.token
 
 
 def recall_answer(told: instructions.SendRecallAnswer) -> pb.ConnectRequest:
@@ -275,6 +286,7 @@ def _welcome(epoch: int, body: pb.Welcome) -> events.Welcomed:
         list(body.adopted),
         list(body.released),
         list(body.revoked),
+        body.joined_reports,
     )
 
 

@@ -11,6 +11,7 @@ from qgjob_agent.core.values import (
     Assignment,
     DeviceFacts,
     Finished,
+    Installation,
     Limits,
     Outcome,
     Started,
@@ -61,9 +62,9 @@ class Core:
         values = {"adopted": list(self.state.session.shown), "released": [], "revoked": []} | fields
         return self.tell(events.Welcomed(self.epoch, 5_000, 15_000, 60_000, 10_000, **values))
 
-    def open(self) -> Core:
+    def open(self, **welcome: Any) -> Core:
         self.connect()
-        self.welcome()
+        self.welcome(**welcome)
         return self
 
     def warm(self, app: str = "v1") -> Core:
@@ -131,16 +132,16 @@ def _line(given: instructions.Instruction) -> str:  # noqa: C901, PLR0912 - a ta
             return f"hello {epoch}: {_held(held)}"
         case instructions.SendHeartbeat(seq=seq, held=held):
             return f"heartbeat {seq}: {_held(held)}"
-        case instructions.SendReports(reports=reports):
-            return "send " + ", ".join(map(_report, reports))
+        case instructions.SendReports(reports=reports, installed=installed):
+            return "send " + ", ".join([*map(_installed, installed), *map(_report, reports)])
         case instructions.Persist(reports=reports):
             return "spool " + ", ".join(map(_report, reports))
         case instructions.Unspool(report_ids=report_ids):
             return f"unspool {report_ids}"
         case instructions.Install(assignment=what):
             return f"install {what.app_version_id} on {what.device_id}"
-        case instructions.SendInstalled(outcome=outcome, install_ms=install_ms):
-            return f"tell install {outcome.value} {install_ms} ms"
+        case instructions.SendInstalled(installation=installation):
+            return f"tell {_installed(installation)}"
         case instructions.Start(device_id=device_id, assignments=assignments):
             return f"start {' '.join(item.token for item in assignments)} on {device_id}"
         case instructions.Kill(token=token, cause=cause):
@@ -154,6 +155,10 @@ def _line(given: instructions.Instruction) -> str:  # noqa: C901, PLR0912 - a ta
         case instructions.FlushAt() | instructions.WakeAt():
             return ""
     return type(given).__name__
+
+
+def _installed(told: Installation) -> str:
+    return f"install {told.outcome.value} {told.install_ms} ms"
 
 
 def _held(held: list[Any]) -> str:

@@ -12,8 +12,8 @@ from qgjob_agent.core.events import (
     InstallEnded,
     RunnerReported,
 )
-from qgjob_agent.core.instructions import Install, Kill, SendInstalled, Start
-from qgjob_agent.core.reporting import report
+from qgjob_agent.core.instructions import Install, Kill, Start
+from qgjob_agent.core.reporting import report, tell_installed
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, Phase, Progress, Started, TreeDead
 
 if TYPE_CHECKING:
@@ -64,32 +64,17 @@ def install_ended(state: State, event: InstallEnded) -> None:
     device.installed = lease.app if passed else None
     if not event.cancelled:
         lease.install_ms = event.install_ms
-        _tell_installed(state, lease, event)
+        tell_installed(state, lease.assignment, event.outcome, event.install_ms)
     if lease.phase is Phase.DYING:
         _dead(state, lease, lease.cause or DeathCause.REVOKED, state.wall_ms)
     elif not passed:
         error = event.error or "the installation was stopped"
-        body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error)
-        _finished(state, lease, body)
+        body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error, install_ms=lease.install_ms)
+        _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
         _dead(state, lease, DeathCause.LEASE_LOST, state.wall_ms)
     else:
         state.out.append(Start(event.device_id, [lease.assignment]))
-
-
-def _tell_installed(state: State, lease: Lease, event: InstallEnded) -> None:
-    what, epoch = lease.assignment, state.session.epoch
-    told = SendInstalled(
-        epoch,
-        what.device_id,
-        what.org_id,
-        what.app_version_id,
-        event.outcome,
-        event.install_ms,
-        what.job_id,
-        what.token,
-    )
-    (state.out if state.session_open else state.installed_unsent).append(told)
 
 
 def runner_reported(state: State, event: RunnerReported) -> None:
@@ -102,7 +87,7 @@ def runner_reported(state: State, event: RunnerReported) -> None:
         if kind is AttemptFinished:
             _finished(state, lease, item.finished)  # type: ignore[union-attr]  # narrowed by `kind`, which is cheaper
         elif isinstance(item, AttemptStarted):
-            lease.start_reported = True
+            lease.test_begun = True
             report(state, lease, Started(item.started_at_ms))
         elif isinstance(item, AttemptProgressed):
             report(state, lease, Progress(item.percent))
@@ -111,9 +96,11 @@ def runner_reported(state: State, event: RunnerReported) -> None:
 
 
 def _finished(state: State, lease: Lease, body: Finished) -> None:
-    if not lease.start_reported and body.outcome is not Outcome.DEVICE_ERROR:
-        lease.start_reported = True
-        report(state, lease, Started(body.started_at_ms))
+    if not lease.test_begun and body.outcome is not Outcome.DEVICE_ERROR:
+        lease.test_begun = True
+        if not state.session.joined_reports:
+            report(state, lease, Started(body.started_at_ms))
+    body.begun = lease.test_begun
     body.install_ms = lease.install_ms
     _ended(state, lease, body)
 

@@ -39,6 +39,7 @@ class Welcomed:
     adopted: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    joined_reports: bool = False
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ def probed(state: State, event: DeviceProbed) -> None:
 def recovered(state: State, event: Recovered) -> None:
     """Takes up what an earlier daemon left, before the first session: results to send, trees that may live."""
     for found in event.spooled:
-        lease = Lease(_assignment_of(found), Phase.SPOOLED, start_reported=True)
+        lease = Lease(_assignment_of(found), Phase.SPOOLED, test_begun=True)
         state.leases[found.token] = lease
         _device_of(state, lease.assignment)
         state.outbox.restore(found.report_id, lease, found.body)
@@ -63,7 +63,7 @@ def recovered(state: State, event: Recovered) -> None:
         state.leases[lease.token] = lease
         _device_of(state, lease.assignment).living.add(lease.token)
         if running.started_at_ms:
-            lease.start_reported = True
+            lease.test_begun = True
             report(state, lease, Started(running.started_at_ms))
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qgjob_agent.core.outbox import Report
-    from qgjob_agent.core.values import AgentFacts, Assignment, DeathCause, DeviceView, Health, HeldAttempt, Outcome
+    from qgjob_agent.core.values import (
+        AgentFacts,
+        Assignment,
+        DeathCause,
+        DeviceView,
+        Health,
+        HeldAttempt,
+        Installation,
+    )
 
 # ---- to the coordinator ----
 
@@ -35,24 +43,19 @@ class SendHeartbeat:
 
 @dataclass(slots=True)
 class SendReports:
-    """Reports whose last ones are in the spool already."""
+    """Reports whose last ones are in the spool already, and installations, which are not repeated after a loss."""
 
     epoch: int
     reports: list[Report]
+    installed: list[Installation] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class SendInstalled:
-    """One installation, counted on the attempt that waited for it."""
+    """One installation, for a coordinator that takes them in messages of their own."""
 
     epoch: int
-    device_id: str
-    org_id: str
-    app_version_id: str
-    outcome: Outcome
-    install_ms: int
-    job_id: str
-    token: str
+    installation: Installation
 
 
 @dataclass(slots=True)

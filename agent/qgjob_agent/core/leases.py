@@ -13,7 +13,7 @@ class Lease:
 
     assignment: Assignment
     phase: Phase = Phase.UNSTARTED
-    start_reported: bool = False
+    test_begun: bool = False
     install_ms: int | None = None
     installing: bool = False
     cause: DeathCause | None = None  # why it is DYING

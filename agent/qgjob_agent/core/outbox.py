@@ -35,11 +35,12 @@ class Report:
 class Outbox:
     """Reports by stage. All but progress stay until they are acknowledged and are sent again in a new session."""
 
-    __slots__ = ("_next_id", "_progress", "to_persist", "unacked", "unsent")
+    __slots__ = ("_next_id", "_progress", "_starts", "to_persist", "unacked", "unsent")
 
     def __init__(self) -> None:
         self._next_id = 1
         self._progress: dict[str, Report] = {}
+        self._starts = False  # some Started may be unsent
         self.to_persist: list[Report] = []
         self.unsent: list[Report] = []
         self.unacked: dict[int, Report] = {}
@@ -52,7 +53,9 @@ class Outbox:
             self._progress[lease.assignment.token] = report
             return
         self.unsent.append(report)
-        if type(body) is not Started:
+        if type(body) is Started:
+            self._starts = True
+        else:
             self.to_persist.append(report)
 
     def restore(self, report_id: int, lease: Lease, body: Finished | TreeDead) -> None:
@@ -65,9 +68,16 @@ class Outbox:
         taken, self.to_persist = self.to_persist, []
         return taken
 
-    def take_unsent(self) -> list[Report]:
-        """What is to be sent now, the latest progress of running attempts included."""
+    def take_unsent(self, *, joined: bool) -> list[Report]:
+        """What is to be sent now, the latest progress of running attempts included.
+
+        `joined`: the coordinator takes a Finished for its Started too, so one that would go with it is left out.
+        """
         taken, self.unsent = self.unsent, []
+        if self._starts:
+            self._starts = False
+            if joined:
+                taken = _without_told_starts(taken)
         unacked = self.unacked
         for report in taken:
             unacked[report.report_id] = report
@@ -81,8 +91,15 @@ class Outbox:
         """A new session begins: everything unacknowledged is unsent again, in its first order."""
         self.unsent = [*self.unacked.values(), *self.unsent]
         self.unacked = {}
+        self._starts = True
 
     @property
     def empty(self) -> bool:
         """True when every report was acknowledged."""
         return not (self.unsent or self.unacked or self.to_persist)
+
+
+def _without_told_starts(reports: list[Report]) -> list[Report]:
+    """The reports less each Started whose Finished is among them and says that the test had begun."""
+    told = {report.lease for report in reports if type(report.body) is Finished and report.body.begun}
+    return [report for report in reports if type(report.body) is not Started or report.lease not in told]

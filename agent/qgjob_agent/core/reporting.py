@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgjob_agent.core.instructions import FlushAt, Persist, SendReports, Unspool
+from qgjob_agent.core.instructions import FlushAt, Persist, SendInstalled, SendReports, Unspool
+from qgjob_agent.core.values import Installation
 
 if TYPE_CHECKING:
     from qgjob_agent.core.events import FlushDue, ReportsAcknowledged
     from qgjob_agent.core.leases import Lease
     from qgjob_agent.core.state import State
-    from qgjob_agent.core.values import ReportBody
+    from qgjob_agent.core.values import Assignment, Outcome, ReportBody
 
 
 def report(state: State, lease: Lease, body: ReportBody) -> None:
@@ -18,10 +19,23 @@ def report(state: State, lease: Lease, body: ReportBody) -> None:
     outbox = state.outbox
     outbox.add(lease, body)
     if not state.flush_pending:
-        state.flush_pending = True
-        state.out.append(FlushAt(max(state.now, state.last_flush_at + state.limits.flush_seconds)))
+        _flush_soon(state)
     elif len(outbox.unsent) >= state.limits.flush_reports:
         flush(state)
+
+
+def tell_installed(state: State, what: Assignment, outcome: Outcome, install_ms: int) -> None:
+    """Takes up an installation that ended; it goes with the next flush."""
+    state.installed_unsent.append(
+        Installation(what.device_id, what.org_id, what.app_version_id, outcome, install_ms, what.job_id, what.token)
+    )
+    if not state.flush_pending:
+        _flush_soon(state)
+
+
+def _flush_soon(state: State) -> None:
+    state.flush_pending = True
+    state.out.append(FlushAt(max(state.now, state.last_flush_at + state.limits.flush_seconds)))
 
 
 def flush_due(state: State, _event: FlushDue) -> None:
@@ -34,9 +48,14 @@ def flush(state: State) -> None:
     """Writes down what must be, then sends what can be."""
     persist(state)
     if state.session_open:
-        reports = state.outbox.take_unsent()
-        if reports:
-            state.out.append(SendReports(state.session.epoch, reports))
+        session = state.session
+        installed, state.installed_unsent = state.installed_unsent, []
+        if not session.joined_reports:
+            state.out.extend(SendInstalled(session.epoch, x) for x in installed)
+            installed = []
+        reports = state.outbox.take_unsent(joined=session.joined_reports)
+        if reports or installed:
+            state.out.append(SendReports(session.epoch, reports, installed))
             state.last_flush_at = state.now
 
 

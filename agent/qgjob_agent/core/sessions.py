@@ -9,7 +9,6 @@ from qgjob_agent.core.instructions import (
     RenewLease,
     SendHeartbeat,
     SendHello,
-    SendInstalled,
     SendInventory,
 )
 from qgjob_agent.core.reporting import flush, persist
@@ -43,6 +42,7 @@ def welcomed(state: State, event: Welcomed) -> None:
     session.timeout_seconds = event.session_timeout_ms / 1000
     session.next_heartbeat_at = state.now + session.heartbeat_seconds
     session.last_heard_at = state.now
+    session.joined_reports = event.joined_reports
     state.clock.window = state.limits.lease_window * event.lease_ms / 1000
     state.kill_grace_seconds = event.kill_grace_ms / 1000 or state.limits.kill_grace_seconds
     state.timers_changed = True
@@ -63,11 +63,6 @@ def _settle_shown(state: State, event: Welcomed) -> None:
 
 
 def _send_pending(state: State) -> None:
-    for told in state.installed_unsent:
-        if isinstance(told, SendInstalled):
-            told.epoch = state.session.epoch
-            state.out.append(told)
-    state.installed_unsent = []
     if state.shutdown.requested or state.spool_error is not None:
         state.out.append(SendInventory(state.session.epoch, state.views()))
     flush(state)

@@ -9,7 +9,7 @@ from qgjob_agent.core.device import Device
 from qgjob_agent.core.instructions import Instruction, Level, Note
 from qgjob_agent.core.lease_clock import LeaseClock
 from qgjob_agent.core.outbox import Outbox
-from qgjob_agent.core.values import AgentFacts, DeviceFacts, DeviceView, Health, HeldAttempt, Limits
+from qgjob_agent.core.values import AgentFacts, DeviceFacts, DeviceView, Health, HeldAttempt, Installation, Limits
 
 if TYPE_CHECKING:
     from qgjob_agent.core.leases import Lease
@@ -30,6 +30,7 @@ class Session:
         "epoch",
         "heartbeat_seconds",
         "hello_sent_at",
+        "joined_reports",
         "last_heard_at",
         "link",
         "next_heartbeat_at",
@@ -50,6 +51,7 @@ class Session:
         self.timeout_seconds = 0.0
         self.next_heartbeat_at = 0.0
         self.last_heard_at = 0.0
+        self.joined_reports = False  # the coordinator takes a Finished for its Started, and installations with reports
 
 
 class State:
@@ -87,7 +89,7 @@ class State:
         self.clock = LeaseClock()
         self.session = Session()
         self.kill_grace_seconds = limits.kill_grace_seconds
-        self.installed_unsent: list[Instruction] = []
+        self.installed_unsent: list[Installation] = []
         self.flush_pending = False
         self.last_flush_at = float("-inf")
         self.lease_end_done = False

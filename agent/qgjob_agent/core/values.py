@@ -149,6 +149,7 @@ class Finished:
     error: str | None = None
     install_ms: int | None = None
     unresolvable: bool = False
+    begun: bool = False  # the test itself had begun: this report stands for its Started too, if that was not sent
 
 
 @dataclass(slots=True, eq=False)
@@ -158,6 +159,19 @@ class TreeDead:
     cause: DeathCause
     ended_at_ms: int
     started: bool
+
+
+@dataclass(slots=True, eq=False)
+class Installation:
+    """One installation that ended, counted on the attempt that waited for it."""
+
+    device_id: str
+    org_id: str
+    app_version_id: str
+    outcome: Outcome
+    install_ms: int
+    job_id: str
+    token: str
 
 
 ReportBody = Started | Progress | Finished | TreeDead

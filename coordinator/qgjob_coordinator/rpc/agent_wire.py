@@ -139,6 +139,7 @@ def report_in(r: pb.Report) -> m.Report | None:
             result=result,
             error=f.error[:4000] or None,
             unresolvable=f.unresolvable,
+            begun=f.begun,
         )
     if kind == "tree_dead":
         d = r.tree_dead
@@ -197,6 +198,7 @@ def _welcome(w: m.Welcome) -> pb.Welcome:
         released=w.released,
         revoked=w.revoked,
         kill_grace_ms=w.kill_grace_ms,
+        joined_reports=True,
     )
 
 

@@ -133,6 +133,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 continue
             kind = message.WhichOneof("body")
             if kind == "reports":
+                for installed in message.reports.installed:
+                    live.installed(agent_wire.installed_in(installed))
                 reports = [x for r in message.reports.reports if (x := agent_wire.report_in(r)) is not None]
                 if len(reports) < len(message.reports.reports):
                     self._pass_over(live, "report")

@@ -62,7 +62,7 @@ class StartedReport:
 
 @dataclass(slots=True)
 class FinishedReport:
-    """The attempt ended with an outcome; its tree is dead."""
+    """The attempt ended with an outcome; its tree is dead. `begun`: stands for a start that was not reported."""
 
     report_id: int
     org_id: str
@@ -76,6 +76,7 @@ class FinishedReport:
     result: TestResult | None
     error: str | None
     unresolvable: bool
+    begun: bool = False
 
 
 @dataclass(slots=True)

@@ -97,6 +97,11 @@ def _sorted(batch: Iterable[Report]) -> dict[str, _OrgReports]:
     return by_org
 
 
+def _log_start(x: StartedReport | FinishedReport, lease: Lease | None) -> None:
+    attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
+    log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
+
+
 class Reporter:
     """Takes the reports of one session to the store."""
 
@@ -256,6 +261,7 @@ class Reporter:
             result=x.result,
             error=error,
             has_log=lease is not None and lease.has_log,
+            with_start=x.begun,
         )
 
     def _release(self, x: DeadReport, now: int) -> Release:
@@ -274,8 +280,7 @@ class Reporter:
         if lease is not None:
             lease.started = True
         if word is ReportWord.APPLIED and self._log_transitions:
-            attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
-            log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
+            _log_start(x, lease)
 
     def _after_end(
         self, org_id: str, reports: Iterable[FinishedReport], endings: Mapping[str, Ending], ended: Mapping[str, Ended]
@@ -316,6 +321,8 @@ class Reporter:
         self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
 
     def _log_end(self, x: FinishedReport, ending: Ending, e: Ended, lease: Lease | None) -> None:
+        if x.begun and not (lease is not None and lease.started):
+            _log_start(x, lease)
         log.info(
             f"job_{e.status.value}" if e.status else "job_ended",
             job_id=f"{x.org_id}~{x.ulid}",

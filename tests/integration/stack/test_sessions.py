@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qgjob import AsyncClient, DeviceState, ErrorClass, JobStatus, Outcome
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes.history import transitions
 from tests.fakes.raw_agent import PROTOCOL_VERSION, RawAgent, now_ms
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
@@ -30,6 +33,46 @@ async def test_p3_a_report_sent_twice_has_one_effect(stack: Stack, org: str, fir
         assert [await agent.verdict(i) for i in (1, 2, 3)] == ["APPLIED", "REPLAYED", "REPLAYED"]
     done = await first.get(job.job_id)
     assert (done.status, done.outcome, len(done.attempts)) == (JobStatus.COMPLETED, Outcome.PASSED, 1)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_result_stands_for_the_start_that_was_not_reported(
+    stack: Stack, org: str, first: AsyncClient, begun: bool
+) -> None:
+    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
+        assert (await agent.hello()).joined_reports
+        (job,) = await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        assert await agent.verdict(await agent.finish(a, begun=begun)) == "APPLIED"
+        assert await agent.verdict(await agent.finish(a, begun=begun)) == "REPLAYED"
+    with stack.store.client() as raw:
+        letters = [t.letter for t in transitions(raw, org) if t.job_id == job.job_id]
+    assert letters == (["q", "s", "r", "c"] if begun else ["q", "s", "c"])
+
+
+async def test_installations_that_come_with_reports_are_counted_and_known(
+    stack: Stack, org: str, first: AsyncClient
+) -> None:
+    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
+        await agent.hello()
+        (job,) = await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        agent.held.pop(a.token)
+        told = {"device_id": a.device_id, "org_id": org, "app_version_id": a.app_version_id}
+        installed = pb.Installed(**told, outcome=types.OUTCOME_PASSED, install_ms=700, job_id=a.job_id, token=a.token)
+        times = {"started_at_ms": now_ms(), "ended_at_ms": now_ms(), "install_ms": 700}
+        finished = pb.Finished(outcome=types.OUTCOME_PASSED, **times, begun=True)
+        report = pb.Report(report_id=1, job_id=a.job_id, token=a.token, finished=finished)
+        await agent.send(reports=pb.Reports(reports=[report], installed=[installed]))
+        assert await agent.verdict(1) == "APPLIED"
+
+        async def known() -> bool:
+            return any(
+                d.device_id == a.device_id and d.app_version_id == a.app_version_id for d in await first.devices()
+            )
+
+        await until(known, "the device does not show the build")
+        assert (await first.get(job.job_id)).attempts[0].install_ms == 700
 
 
 async def test_p3_wrong_tokens_change_nothing(stack: Stack, org: str, first: AsyncClient) -> None:

@@ -266,7 +266,8 @@ class World(RuleBasedStateMachine):
         revoked = [token for token in adopted if self.leases[token].revoked]
         stream.welcomed = True
         times = (5_000, 15_000, int(LEASE_SECONDS * 1000), 10_000)
-        stream.down.append(events.Welcomed(epoch, *times, adopted, released, revoked))
+        # Every other coordinator is an older one, which takes no start for told by a result.
+        stream.down.append(events.Welcomed(epoch, *times, adopted, released, revoked, joined_reports=epoch % 2 == 0))
 
     def take_heartbeat(self, stream: Stream, seq: int, shown: list[str]) -> None:
         if not self.open or stream.epoch != self.stored_epoch:
@@ -282,6 +283,8 @@ class World(RuleBasedStateMachine):
         for report in reports:
             token = report.lease.token
             applied = token in self.leases
+            if isinstance(report.body, Finished):
+                assert report.body.begun, "only a Started would tell that the test began"
             if applied and report.final:
                 assert token not in self.trees, "a death is told before it"
                 del self.leases[token]

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from qgjob_agent.spool import Spool
 
 
 def finished(report_id: int, summary: str = "ok") -> SpooledReport:
-    body = Finished(Outcome.TEST_FAILED, 1, 2, 3, TestResult(1, 2, 3, 4, summary), "why", 5, unresolvable=True)
+    body = Finished(Outcome.TEST_FAILED, 1, 2, 3, TestResult(1, 2, 3, 4, summary), "why", 5, True, True)
     return SpooledReport(report_id, f"acme~{report_id}", f"t{report_id}", 2, "d1", body)
 
 
@@ -43,14 +44,25 @@ def test_every_field_survives(tmp_path: Path) -> None:
     assert (one.job_id, one.token, one.attempt, one.device_id) == ("acme~1", "t1", 2, "d1")
     assert isinstance(one.body, Finished)
     assert one.body.result is not None
-    expected = (Outcome.TEST_FAILED, 1, 2, 3, 'quotes " and \n lines', "why", 5, True)
+    expected = (Outcome.TEST_FAILED, 1, 2, 3, 'quotes " and \n lines', "why", 5, True, True)
     body = one.body
     assert expected == (
         *(body.outcome, body.started_at_ms, body.ended_at_ms, body.duration_ms),
-        *(body.result.summary, body.error, body.install_ms, body.unresolvable),
+        *(body.result.summary, body.error, body.install_ms, body.unresolvable, body.begun),
     )
     assert isinstance(two.body, TreeDead)
     assert (two.body.cause, two.body.ended_at_ms, two.body.started) == (DeathCause.LEASE_LOST, 7, True)
+
+
+def test_a_journal_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    body = b'["+",[[1,"acme~1","t1",2,"d1","finished","passed",1,2,3,null,null,5,false]]]'
+    path.write_bytes(b"%08x %b\n" % (zlib.crc32(body), body))
+    again = Spool(path)
+    again.close()
+    found = again.pending[1].body
+    assert isinstance(found, Finished)
+    assert (found.outcome, found.install_ms, found.begun) == (Outcome.PASSED, 5, False)  # its start was sent alone
 
 
 def test_acknowledged_reports_are_gone_after_a_restart(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from qgjob_agent.core.values import (
     Finished,
     Health,
     HeldAttempt,
+    Installation,
     Outcome,
     Phase,
     Progress,
@@ -76,7 +77,7 @@ def test_hello() -> None:
 def test_reports() -> None:
     lease = Lease(assignment("t1"))
     result = TestResult(1, 2, 3, 4, "sum")
-    finished = Finished(Outcome.TIMED_OUT, 10, 20, 9, result, "why", 5, unresolvable=True)
+    finished = Finished(Outcome.TIMED_OUT, 10, 20, 9, result, "why", 5, unresolvable=True, begun=True)
     bodies = [Started(10), Progress(50), finished, TreeDead(DeathCause.SHUTDOWN, 30, started=True)]
     told = instructions.SendReports(3, [Report(number, lease, body) for number, body in enumerate(bodies, 1)])
     reports = wire.reports(told).reports.reports
@@ -86,6 +87,7 @@ def test_reports() -> None:
     assert reports[1].progress.percent == 50
     sent = reports[2].finished
     assert (sent.outcome, sent.error, sent.install_ms, sent.unresolvable) == (types.OUTCOME_TIMED_OUT, "why", 5, True)
+    assert sent.begun
     assert (sent.started_at_ms, sent.ended_at_ms, sent.duration_ms) == (10, 20, 9)
     assert (sent.result.passed, sent.result.failed, sent.result.skipped) == (1, 2, 3)
     assert (sent.result.duration_ms, sent.result.summary) == (4, "sum")
@@ -108,6 +110,34 @@ def test_many_reports_are_several_messages_in_order(count: int, error: str, mess
     assert len(out) == messages
     assert max(message.ByteSize() for message in out) <= wire.REPORTS_BYTES
     assert max(len(message.reports.reports) for message in out) <= wire.REPORTS_MOST
+
+
+def _installation(number: int, outcome: Outcome = Outcome.PASSED) -> Installation:
+    return Installation(f"d{number}", "acme", "v1", outcome, number, f"acme~{number}", f"t{number}")
+
+
+def test_installations_go_before_the_reports_of_a_flush() -> None:
+    report = Report(1, Lease(assignment("t1")), Started(10))
+    told = instructions.SendReports(3, [report], [_installation(n) for n in range(wire.REPORTS_MOST + 2)])
+    first, second = wire.up(told)
+    assert [len(m.reports.installed) for m in (first, second)] == [wire.REPORTS_MOST, 2]
+    assert [len(m.reports.reports) for m in (first, second)] == [0, 1]
+    assert [i.install_ms for m in (first, second) for i in m.reports.installed] == list(range(wire.REPORTS_MOST + 2))
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_an_installation(joined: bool) -> None:
+    told = _installation(4, Outcome.DEVICE_ERROR)
+    if joined:
+        (message,) = wire.up(instructions.SendReports(3, [], [told]))
+        (sent,) = message.reports.installed
+    else:
+        (message,) = wire.up(instructions.SendInstalled(3, told))
+        sent = message.installed
+    assert message.epoch == 3
+    assert (sent.device_id, sent.org_id, sent.app_version_id) == ("d4", "acme", "v1")
+    assert (sent.outcome, sent.install_ms) == (types.OUTCOME_DEVICE_ERROR, 4)
+    assert (sent.job_id, sent.token) == ("acme~4", "t4")
 
 
 def test_what_is_not_known_stays_unset() -> None:
@@ -152,8 +182,17 @@ def test_assignments() -> None:
     ("body", "expected"),
     [
         (
-            {"welcome": pb.Welcome(heartbeat_ms=1, session_timeout_ms=2, lease_ms=3, kill_grace_ms=4, revoked=["r"])},
-            events.Welcomed(9, 1, 2, 3, 4, [], [], ["r"]),
+            {
+                "welcome": pb.Welcome(
+                    heartbeat_ms=1,
+                    session_timeout_ms=2,
+                    lease_ms=3,
+                    kill_grace_ms=4,
+                    revoked=["r"],
+                    joined_reports=True,
+                )
+            },
+            events.Welcomed(9, 1, 2, 3, 4, [], [], ["r"], joined_reports=True),
         ),
         (
             {"heartbeat_ack": pb.HeartbeatAck(seq=5, revoked=["r"], released=["x"])},

@@ -653,6 +653,7 @@ class Finished(_message.Message):
     INSTALL_MS_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     UNRESOLVABLE_FIELD_NUMBER: _builtins.int
+    BEGUN_FIELD_NUMBER: _builtins.int
     outcome: _types_pb2.Outcome.ValueType
     """One of PASSED, TEST_FAILED, TIMED_OUT, APP_CRASHED, DEVICE_ERROR, PROVIDER_ERROR."""
     error: _builtins.str
@@ -667,6 +668,8 @@ class Finished(_message.Message):
     """Run time of the test, without the install. 0 when it did not run."""
     unresolvable: _builtins.bool
     """The build or suite can't be resolved: fails at once, without retries."""
+    begun: _builtins.bool
+    """The test had begun. Where no Started of the attempt was written, this report stands for it too."""
     @_builtins.property
     def result(self) -> _types_pb2.TestResult:
         """What the test counted. Unset when it did not run."""
@@ -682,10 +685,11 @@ class Finished(_message.Message):
         install_ms: _builtins.int | None = ...,
         duration_ms: _builtins.int = ...,
         unresolvable: _builtins.bool = ...,
+        begun: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "error", b"error", "install_ms", b"install_ms", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "duration_ms", b"duration_ms", "ended_at_ms", b"ended_at_ms", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "started_at_ms", b"started_at_ms", "unresolvable", b"unresolvable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "begun", b"begun", "duration_ms", b"duration_ms", "ended_at_ms", b"ended_at_ms", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "started_at_ms", b"started_at_ms", "unresolvable", b"unresolvable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015
@@ -795,18 +799,26 @@ class Reports(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORTS_FIELD_NUMBER: _builtins.int
+    INSTALLED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
         """At most 500 from this version's agent, which sends 256 KiB at a time."""
+
+    @_builtins.property
+    def installed(self) -> _containers.RepeatedCompositeFieldContainer[Global___Installed]:
+        """Installations that ended, none of them told by an Installed of its own. At most 500 from this version's agent, and
+        none to a coordinator that did not set Welcome.joined_reports.
+        """
 
     def __init__(
         self,
         *,
         reports: _abc.Iterable[Global___Report] | None = ...,
+        installed: _abc.Iterable[Global___Installed] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reports", b"reports"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["installed", b"installed", "reports", b"reports"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -994,6 +1006,7 @@ class Welcome(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     KILL_GRACE_MS_FIELD_NUMBER: _builtins.int
+    JOINED_REPORTS_FIELD_NUMBER: _builtins.int
     store_epoch: _builtins.int
     """Raised by a coordinator that finds a new life of the store."""
     heartbeat_ms: _builtins.int
@@ -1008,6 +1021,10 @@ class Welcome(_message.Message):
     """
     kill_grace_ms: _builtins.int
     """Time between TERM and KILL of a process tree: KILL_GRACE_SECONDS. 0: as the agent is configured."""
+    joined_reports: _builtins.bool
+    """The coordinator reads Finished.begun and Reports.installed: a Started that would go out together with its Finished
+    may be left out, and installations may go with reports.
+    """
     @_builtins.property
     def adopted(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Tokens that are this session's now."""
@@ -1031,10 +1048,11 @@ class Welcome(_message.Message):
         released: _abc.Iterable[_builtins.str] | None = ...,
         revoked: _abc.Iterable[_builtins.str] | None = ...,
         kill_grace_ms: _builtins.int = ...,
+        joined_reports: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "heartbeat_ms", b"heartbeat_ms", "kill_grace_ms", b"kill_grace_ms", "lease_ms", b"lease_ms", "released", b"released", "revoked", b"revoked", "session_timeout_ms", b"session_timeout_ms", "store_epoch", b"store_epoch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted", b"adopted", "heartbeat_ms", b"heartbeat_ms", "joined_reports", b"joined_reports", "kill_grace_ms", b"kill_grace_ms", "lease_ms", b"lease_ms", "released", b"released", "revoked", b"revoked", "session_timeout_ms", b"session_timeout_ms", "store_epoch", b"store_epoch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

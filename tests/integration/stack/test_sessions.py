@@ -67,9 +67,8 @@ async def test_installations_that_come_with_reports_are_counted_and_known(
         assert await agent.verdict(1) == "APPLIED"
 
         async def known() -> bool:
-            return any(
-                d.device_id == a.device_id and d.app_version_id == a.app_version_id for d in await first.devices()
-            )
+            (device,) = [d async for d in first.devices() if d.device_id == a.device_id]
+            return device.app_version_id == a.app_version_id
 
         await until(known, "the device does not show the build")
         assert (await first.get(job.job_id)).attempts[0].install_ms == 700

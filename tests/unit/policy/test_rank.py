@@ -161,10 +161,13 @@ def test_waiting_for_20_minutes_is_worth_a_class(priority: Priority, ago: float,
     assert urgency(submitted(priority, ago), now()) == expected
 
 
-@pytest.mark.parametrize(("ahead", "expected"), [(0, 2), (AHEAD_OF_CLOCK_SECONDS, 2), (AHEAD_OF_CLOCK_SECONDS + 1, 1)])
-def test_a_job_whose_order_is_a_little_ahead_of_the_clock_is_of_its_class_at_once(ahead: int, expected: int) -> None:
-    """Those of many jobs of one moment are made distinct, so the last of them lie in the future."""
-    assert urgency(submitted(HIGH, -ahead), now()) == expected
+@pytest.mark.parametrize("priority", list(Priority))
+@pytest.mark.parametrize(("ahead", "lower"), [(0.5, 0), (AHEAD_OF_CLOCK_SECONDS, 0), (AHEAD_OF_CLOCK_SECONDS + 1, 1)])
+def test_a_job_whose_order_is_a_little_ahead_of_the_clock_is_of_its_class_at_once(
+    priority: Priority, ahead: float, lower: int
+) -> None:
+    """Those of many jobs of one moment are made distinct, so the last of them lie in the future. Not far, though."""
+    assert urgency(submitted(priority, -ahead), now()) == priority - LOW - lower
 
 
 @given(scores, moments, st.integers(0, 10 * CLASS_SECONDS * 1000))

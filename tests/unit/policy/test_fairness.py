@@ -1,0 +1,289 @@
+"""Shares of orgs: devices by weight, how uneven two orgs are, and how far one is from what it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.org_weights import LEAST, MOST
+from qgjob_coordinator.policy.fairness import evenness, owed, owes, share
+from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.work import Books
+from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
+
+ORGS = ("acme", "globex", "initech")
+
+
+def holding(org_id: str, device_id: str, **changes: Any) -> DeviceView:
+    """A device that has work of an org."""
+    values: dict[str, Any] = {"installed": (org_id, "v1"), "held": 1, "holds_for": (org_id, "e-v1"), "free_at": NOW}
+    return device(device_id, **values | changes)
+
+
+def idlers(count: int) -> list[DeviceView]:
+    return [device(f"idle{n}") for n in range(count)]
+
+
+def fleet(
+    devices: Mapping[str, int],
+    idle: int = 0,
+    *,
+    waiting: tuple[str, ...] | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Books:
+    """Orgs with so many devices each; all of them have waiting jobs, unless it says which do."""
+    busy = [holding(org_id, f"{org_id}{n}") for org_id, count in devices.items() for n in range(count)]
+    orgs = devices if waiting is None else waiting
+    groups = [group("v1", queue(f"{org_id}-", [900]), org_id=org_id) for org_id in orgs]
+    return Books(snapshot(idlers(idle), groups, busy=busy, weights=weights or {}))
+
+
+# ---- share ----
+
+
+def test_a_share_is_devices_by_weight() -> None:
+    books = fleet({"acme": 4, "globex": 4, "initech": 4}, weights={"acme": 2.0, "globex": 0.5})
+    assert [share(books, org_id) for org_id in ORGS] == [2.0, 8.0, 4.0]  # one without a weight has 1
+
+
+def test_a_share_is_that_of_a_device_more_or_less_if_asked() -> None:
+    books = fleet({"acme": 3}, weights={"acme": 2.0})
+    assert [share(books, "acme", more) for more in (-3, -1, 0, 1)] == [0.0, 1.0, 1.5, 2.0]
+
+
+def test_an_org_that_nobody_serves_or_knows_has_no_share() -> None:
+    books = fleet({"acme": 0}, idle=2)
+    assert share(books, "acme") == share(books, "unheard-of") == 0.0
+    assert share(books, "unheard-of", 1) == 1.0
+
+
+def test_a_device_counts_once_however_much_it_holds_and_whether_or_not_it_may_take_more() -> None:
+    free, busy = holding("acme", "d1", held=1), holding("acme", "d2", held=5)
+    elsewhere = holding("acme", "d3", target=Target.DEVICE, holds_for=("acme", "d-v1"))
+    books = Books(snapshot([free], [group("v1", queue("a", [900]))], busy=[busy, elsewhere]))
+    assert share(books, "acme") == 3.0
+
+
+def test_a_device_that_only_has_a_build_is_nobodys() -> None:
+    warm = device("d1", installed=("acme", "v1"))
+    assert share(Books(snapshot([warm], [group("v1", queue("a", [900]))])), "acme") == 0.0
+
+
+def test_a_device_is_its_orgs_also_when_nothing_waits_there_any_more() -> None:
+    assert share(fleet({"acme": 2, "globex": 1}, waiting=("globex",)), "acme") == 2.0
+
+
+def test_whoever_is_given_a_device_has_it_at_once() -> None:
+    books = fleet({"acme": 1}, idle=2)
+    books.serves(device("idle0"), "acme")
+    assert share(books, "acme") == 2.0
+
+
+# ---- owes ----
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "expected"),
+    [
+        (0, 0, False),
+        (1, 0, False),  # it would have less than the other one then
+        (2, 0, True),
+        (2, 1, False),
+        (3, 1, True),
+        (4, 3, False),
+        (5, 3, True),
+        (3, 5, False),
+    ],
+)
+def test_a_device_goes_over_only_if_the_giver_has_no_smaller_share_afterwards(
+    giver: int, taker: int, expected: bool
+) -> None:
+    assert owes(fleet({"acme": giver, "globex": taker}), "acme", "globex") is expected
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "weights", "expected"),
+    [
+        (6, 2, {"acme": 2.0}, False),  # 5 of 2 and 3 of 1
+        (7, 2, {"acme": 2.0}, True),  # 6 of 2 and 3 of 1
+        (3, 3, {"globex": 2.0}, True),  # 2 of 1 and 4 of 2
+        (2, 3, {"globex": 2.0}, False),
+        (2, 0, {"globex": LEAST}, False),  # one device is more than its share already
+        (1, 0, {"globex": MOST}, False),  # who would have nothing owes nothing
+        (2, 900, {"globex": MOST}, True),
+    ],
+)
+def test_shares_are_compared_by_weight(giver: int, taker: int, weights: Mapping[str, float], expected: bool) -> None:
+    assert owes(fleet({"acme": giver, "globex": taker}, weights=weights), "acme", "globex") is expected
+
+
+def test_nobody_owes_itself() -> None:
+    assert not owes(fleet({"acme": 9}), "acme", "acme")
+
+
+# ---- evenness ----
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "expected"),
+    [
+        (5, 0, 1 / 4),  # 4 and 1
+        (5, 1, 2 / 4),
+        (5, 2, 3 / 4),
+        (5, 3, 1.0),
+        (5, 9, 1.0),  # no more than even
+        (2, 0, 1.0),
+        (1, 0, 1.0),  # the giver would have nothing
+        (0, 0, 1.0),
+    ],
+)
+def test_two_orgs_are_as_even_as_their_shares_after_a_device_went_over(giver: int, taker: int, expected: float) -> None:
+    assert evenness(fleet({"acme": giver, "globex": taker}), "acme", "globex") == expected
+
+
+def test_evenness_is_by_weight() -> None:
+    books = fleet({"acme": 5, "globex": 1}, weights={"globex": 4.0})
+    assert evenness(books, "acme", "globex") == 2 / 4 / 4
+    assert evenness(books, "globex", "acme") == 1.0
+
+
+def test_an_org_is_even_with_itself() -> None:
+    assert evenness(fleet({"acme": 9}), "acme", "acme") == 1.0
+
+
+# ---- owed ----
+
+
+def test_an_org_alone_is_owed_nothing() -> None:
+    assert owed(fleet({"acme": 0}), "acme") == 0.0
+    assert owed(fleet({"acme": 3}), "acme") == 0.0
+    assert owed(fleet({"acme": 0}, idle=16), "acme") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("devices", "idle", "expected"),
+    [
+        ({"acme": 0, "globex": 5}, 0, 1 - 1 / 4),  # as if one of them came over
+        ({"acme": 1, "globex": 5}, 0, 1 - 2 / 4),
+        ({"acme": 3, "globex": 5}, 0, 0.0),
+        ({"acme": 9, "globex": 5}, 0, 0.0),
+        ({"acme": 0, "globex": 1}, 0, 0.0),  # there is nothing to come over
+        ({"acme": 0, "globex": 0}, 0, 0.0),
+        ({"acme": 0, "globex": 0}, 1, 0.0),  # one idle device may be either's
+        ({"acme": 0, "globex": 0}, 5, 1 - 1 / 4),  # of idle ones it may have one, the others all the rest
+        ({"acme": 1, "globex": 3}, 4, 1 - 2 / 6),
+        ({"acme": 0, "globex": 3, "initech": 9}, 0, 1 - 1 / 8),  # beside the one that has most
+        ({"acme": 0, "globex": 9, "initech": 3}, 0, 1 - 1 / 8),
+        ({"globex": 9}, 0, 1 - 1 / 8),  # one that nobody heard of
+    ],
+)
+def test_an_org_is_owed_what_it_lacks_of_the_largest_share(
+    devices: Mapping[str, int], idle: int, expected: float
+) -> None:
+    assert owed(fleet(devices, idle), "acme") == pytest.approx(expected)
+
+
+def test_orgs_that_have_as_much_are_owed_as_much() -> None:
+    books = fleet(dict.fromkeys(ORGS, 1), idle=5)
+    assert [owed(books, o) for o in ORGS] == [1 - 2 / 5] * 3
+
+
+def test_the_org_that_has_most_is_owed_nothing() -> None:
+    books = fleet({"acme": 9, "globex": 3, "initech": 1})
+    assert owed(books, "acme") == 0.0
+    assert 0.0 < owed(books, "globex") < owed(books, "initech")
+
+
+def test_idle_devices_go_only_to_orgs_with_waiting_jobs() -> None:
+    devices = {"acme": 1, "globex": 3}
+    assert owed(fleet(devices, 4, waiting=("acme",)), "acme") == 0.0
+    assert owed(fleet(devices, 4, waiting=("acme", "globex")), "acme") > 0.0
+
+
+def test_what_an_org_has_counts_also_when_nothing_waits_there() -> None:
+    assert owed(fleet({"acme": 0, "globex": 3}, waiting=("acme",)), "acme") == 1 - 1 / 2
+
+
+def test_what_is_owed_is_by_weight() -> None:
+    devices = {"acme": 1, "globex": 5}
+    assert owed(fleet(devices, weights={"acme": 2.0}), "acme") == 1 - 1 / 4
+    assert owed(fleet(devices, weights={"acme": 0.5}), "acme") == 0.0
+    assert owed(fleet(devices, weights={"globex": 2.0}), "acme") == 0.0
+
+
+def test_as_devices_are_dealt_those_that_get_none_are_owed_more_of_what_is_left() -> None:
+    books = fleet({"acme": 0, "globex": 0}, idle=3)
+    found = [owed(books, "acme")]
+    for n in range(3):
+        books.serves(device(f"idle{n}"), "globex")
+        found.append(owed(books, "acme"))
+    assert found == [1 - 1 / 2] * 4  # of three devices, whoever has them already, two are another's
+    books = fleet({"acme": 0, "globex": 0}, idle=3)
+    assert (owed(books, "acme"), owed(books, "globex")) == (1 - 1 / 2, 1 - 1 / 2)
+    books.serves(device("idle0"), "acme")
+    assert (owed(books, "acme"), owed(books, "globex")) == (0.0, 1 - 1 / 2)
+
+
+# ---- laws ----
+
+counts = st.fixed_dictionaries(dict.fromkeys(ORGS, st.integers(0, 12)))
+weightings = st.fixed_dictionaries(dict.fromkeys(ORGS, st.sampled_from((LEAST, 0.3, 1.0, 2.0, 7.0, MOST))))
+idle_counts = st.integers(0, 6)
+
+
+@given(counts, weightings)
+def test_a_device_that_went_over_is_not_owed_back(devices: dict[str, int], weights: dict[str, float]) -> None:
+    """So no two orgs send one to and fro; and never do both owe each other."""
+    books = fleet(devices, weights=weights)
+    if owes(books, "acme", "globex"):
+        assert not owes(books, "globex", "acme")
+        moved = devices | {"acme": devices["acme"] - 1, "globex": devices["globex"] + 1}
+        assert not owes(fleet(moved, weights=weights), "globex", "acme")
+
+
+@given(counts, idle_counts, weightings)
+def test_all_shares_are_from_none_to_all(devices: dict[str, int], idle: int, weights: dict[str, float]) -> None:
+    books = fleet(devices, idle, weights=weights)
+    assert all(0.0 <= owed(books, o) <= 1.0 for o in ORGS)
+    assert all(0.0 < evenness(books, o, other) <= 1.0 for o in ORGS for other in ORGS)
+    assert idle or not all(owed(books, o) for o in ORGS), "all are owed by nobody"
+
+
+@given(counts, idle_counts, weightings, st.sampled_from((0.125, 2.0, 64.0)))
+def test_only_the_ratio_of_weights_counts(
+    devices: dict[str, int], idle: int, weights: dict[str, float], times: float
+) -> None:
+    """By powers of two, which change no digit of a number."""
+
+    def all_of(books: Books) -> list[float]:
+        pairs = [(a, b) for a in ORGS for b in ORGS]
+        ratios = [owed(books, o) for o in ORGS] + [evenness(books, a, b) for a, b in pairs]
+        return ratios + [owes(books, a, b) for a, b in pairs]
+
+    scaled = {org_id: weight * times for org_id, weight in weights.items()}
+    assert all_of(fleet(devices, idle, weights=scaled)) == all_of(fleet(devices, idle, weights=weights))
+
+
+@given(counts, idle_counts, st.permutations(ORGS))
+def test_names_and_order_do_not_matter(devices: dict[str, int], idle: int, order: list[str]) -> None:
+    """Whoever has as many devices is owed as much, in whatever order orgs are seen."""
+    renamed = {order[n]: devices[org_id] for n, org_id in enumerate(ORGS)}
+    books, other = fleet(devices, idle), fleet(dict(reversed(renamed.items())), idle)
+    assert [owed(books, o) for o in ORGS] == [owed(other, o) for o in order]
+
+
+@given(counts, idle_counts, weightings)
+def test_who_has_more_is_owed_no_more_and_who_counts_more_no_less(
+    devices: dict[str, int], idle: int, weights: dict[str, float]
+) -> None:
+    least = owed(fleet(devices, idle, weights=weights), "acme")
+    richer = devices | {"acme": devices["acme"] + 1}
+    assert owed(fleet(richer, idle, weights=weights), "acme") <= least
+    others = devices | {"globex": devices["globex"] + 1}
+    assert owed(fleet(others, idle, weights=weights), "acme") >= least
+    assert owed(fleet(devices, idle, weights=weights | {"acme": 2 * weights["acme"]}), "acme") >= least

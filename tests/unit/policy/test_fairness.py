@@ -223,10 +223,10 @@ def test_as_devices_are_dealt_those_that_get_none_are_owed_more_of_what_is_left(
         books.serves(device(f"idle{n}"), "globex")
         found.append(owed(books, "acme"))
     assert found == [1 - 1 / 2] * 4  # of three devices, whoever has them already, two are another's
-    books = fleet({"acme": 0, "globex": 0}, idle=3)
-    assert (owed(books, "acme"), owed(books, "globex")) == (1 - 1 / 2, 1 - 1 / 2)
+    books = fleet({"acme": 0, "globex": 0}, idle=4)
+    assert (owed(books, "acme"), owed(books, "globex")) == (1 - 1 / 3, 1 - 1 / 3)
     books.serves(device("idle0"), "acme")
-    assert (owed(books, "acme"), owed(books, "globex")) == (0.0, 1 - 1 / 2)
+    assert (owed(books, "acme"), owed(books, "globex")) == (0.0, 1 - 1 / 3)
 
 
 # ---- laws ----

@@ -56,6 +56,9 @@ class Priority(IntEnum):
 class Target(StrEnum):
     """Class of device that a job asks for."""
 
+    # The text's own hash is computed once; that of enums is a call in every look-up, of which a plan makes thousands.
+    __hash__ = str.__hash__
+
     EMULATOR = "emulator"
     DEVICE = "device"
     BROWSERSTACK = "browserstack"

@@ -1,23 +1,27 @@
 """Which group a warm device is called away to. The rules are those of `switching`; here is who is asked.
 
 Groups are looked at from the one with the oldest job on (head starts included), and no further than a job can call; and
-those of the org with the least share. So a device costs a few steps, however many groups there are.
+those of the org with the least share. So a device costs a few steps, however many groups there are; and where none has
+a job that is old enough, and no org less than its share, groups are not even put in order.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
+from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.fairness import owes, share
 from qgjob_coordinator.policy.joining import Rank, rank
-from qgjob_coordinator.policy.snapshot import DeviceView, Head
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
-from qgjob_coordinator.policy.work import Books, Work
+from qgjob_coordinator.policy.work import Books, GroupKey, Work, oldest
 
 MOST = 32
 """Groups that are asked for one device by each of the two ways."""
+
+Aged = tuple[int, GroupKey, GroupView]
+"""A group after the score of its oldest job."""
 
 
 class Callers:
@@ -25,10 +29,28 @@ class Callers:
 
     def __init__(self, books: Books, target: Target) -> None:
         self._books = books
-        self._by_age = sorted((w for w in books.by_target[target] if w.left), key=lambda w: (w.oldest, w.key))
-        self._by_org: dict[str, list[Work]] = defaultdict(list)
-        for work in self._by_age:
-            self._by_org[work.key[0]].append(work)
+        # What was taken before the first device asked leaves an org without a call.
+        done = {key for key, work in books.made.items() if not work.left}
+        groups = books.groups(target)
+        self._groups = [g for g in groups if (g.org_id, g.gid) not in done] if done else groups
+        self._orgs = list(dict.fromkeys([group.org_id for group in self._groups]))
+        self._scores = [oldest(group) for group in self._groups]
+        self._least = min((score for score in self._scores if score is not None), default=None)
+        self._of_org: dict[str, list[Aged]] = {}
+
+    @cached_property
+    def _by_age(self) -> list[Aged]:
+        return self._aged(None)
+
+    def _aged(self, org_id: str | None) -> list[Aged]:
+        """The groups of an org, or all, from the one with the oldest job on."""
+        return sorted(
+            [
+                (score, (group.org_id, group.gid), group)
+                for score, group in zip(self._scores, self._groups, strict=True)
+                if score is not None and (org_id is None or group.org_id == org_id)
+            ]
+        )
 
     def best(self, device: DeviceView, home: Work, first: Head) -> Work | None:
         """The group that the device leaves its own for, given the next job of that."""
@@ -44,22 +66,35 @@ class Callers:
 
     def _asked(self, device: DeviceView, home: Work, latest: int) -> Iterable[Work]:
         """By class and age, then by shares."""
-        asked = 0
-        for work in self._by_age:
-            if work.oldest > latest or asked == MOST:
-                break
-            if work is not home and self._open(work, device):
-                asked += 1
-                yield work
-        others = (org for org in self._by_org if org != home.key[0])
-        taker = min(others, key=lambda org: (share(self._books, org), org), default=None)
-        if taker is None or not (owes(self._books, home.key[0], taker) or share(self._books, taker) == 0):
+        if self._least is not None and self._least <= latest:
+            asked = 0
+            for score, key, group in self._by_age:
+                if score > latest or asked == MOST:
+                    break
+                if key != home.key and (work := self._open(group, device)) is not None:
+                    asked += 1
+                    yield work
+        giver = home.key[0]
+        shares = [(share(self._books, org), org) for org in self._orgs if org != giver]
+        if not shares:
+            return
+        least, taker = min(shares)
+        if not (least == 0 or owes(self._books, giver, taker)):
             return  # no rule of shares moves the device: a quick way past them
         if may_share(self._books, device, home, taker):
-            open_ = (work for work in self._by_org[taker] if self._open(work, device))
+            open_ = (work for *_, group in self._taking(taker) if (work := self._open(group, device)) is not None)
             yield from (work for work, _ in zip(open_, range(MOST), strict=False))
 
-    def _open(self, work: Work, device: DeviceView) -> bool:
+    def _taking(self, org_id: str) -> list[Aged]:
+        groups = self._of_org.get(org_id)
+        if groups is None:
+            groups = self._of_org[org_id] = self._aged(org_id)
+        return groups
+
+    def _open(self, group: GroupView, device: DeviceView) -> Work | None:
         books = self._books
+        if not books.has_room(group.org_id):
+            return None
+        work = books.work(group)
         # Of those that the device may not serve there may be any number: they count for nothing.
-        return books.has_room(work) and books.may_join(work, device) and books.next_for(work, device) is not None
+        return work if books.may_join(work, device) and books.next_for(work, device) is not None else None

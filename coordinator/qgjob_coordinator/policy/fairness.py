@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from heapq import nlargest
-
 from qgjob_coordinator.policy.work import Books
 
 
@@ -31,10 +29,14 @@ def owed(books: Books, org_id: str) -> float:
 def _largest(books: Books) -> list[tuple[float, str]]:
     """The two orgs that have most, or will have, less one device, with their shares; the first has more."""
     if books.largest is None:
-        idle = sum(books.idle.values())
-        waiting = books.waiting_orgs
-        shares = ((share(books, o, idle - 1 if o in waiting else -1), o) for o in {*books.devices_of_org, *waiting})
-        books.largest = nlargest(2, shares)
+        idle, held = sum(books.idle.values()), books.devices_of_org
+        weights, waiting = books.snapshot.weights, books.waiting_orgs
+        # As `share` has it; this is for all orgs, and for each device that gets work.
+        shares = [
+            ((held.get(org, 0) + (idle if org in waiting else 0) - 1) / weights.get(org, 1.0), org)
+            for org in {*held, *waiting}
+        ]
+        books.largest = sorted(shares, reverse=True)[:2]
     return books.largest
 
 

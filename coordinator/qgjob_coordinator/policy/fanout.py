@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.fairness import owed
 from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import Head
@@ -27,6 +28,20 @@ def out_of_reach(books: Books, work: Work, head: Head) -> bool:
     return soonest > REACH_INSTALLS * work.install
 
 
+def enough(books: Books, target: Target) -> float:
+    """Installations' worth of work that is enough for an org that has its share."""
+    return max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(target)) * books.snapshot.limits.fan_out
+
+
+def _enough_for(books: Books, org_id: str, target: Target) -> float:
+    known = books.enough.get((org_id, target))
+    if known is None:
+        even = 1.0 - owed(books, org_id)
+        known = OWED_FAN_OUT + (enough(books, target) - OWED_FAN_OUT) * even**SHARE_POWER
+        books.enough[org_id, target] = known
+    return known
+
+
 def worth_joining(books: Books, work: Work, first: Head) -> bool:
     """Whether a device that would have to install should join the group, whose next job is `first`.
 
@@ -36,11 +51,8 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
     `OWED_FAN_OUT`: shares come before few installations. Or when an urgent job is out of the reach of those that serve
     it.
     """
-    if not books.servers(work, first):
+    if not (work.serving and books.servers(work, first)):
         return True
-    factor = max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(work.group.target))
-    enough = factor * books.snapshot.limits.fan_out
-    even = 1.0 - owed(books, work.key[0])
-    if work.per_device() >= (OWED_FAN_OUT + (enough - OWED_FAN_OUT) * even**SHARE_POWER) * work.install:
+    if work.per_device() >= _enough_for(books, work.key[0], work.group.target) * work.install:
         return True
     return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

@@ -2,29 +2,40 @@
 
 Groups of a target are kept in a heap for each org, and orgs in one by their best group, so that a device that joins one
 changes two ranks, though all groups of the org rank lower afterwards. None ranks better than the heaps say: what a
-device joins has less work for each device then. So the top is looked at again before it is taken. Groups that are not
-open to all devices alike are looked at for each device. A group that is not worth it when it is looked at is not looked
-at again in the round, though by what others are given meanwhile its org may come to be owed a device.
+device joins has less work for each device then. So the top is looked at again before it is taken.
+
+A group comes to the heap of its org when it may be the best one there. Urgency and age come first in a rank, and follow
+from the score of the oldest job alone: so of a thousand groups one device looks at those few whose jobs are as old as
+that of the best one. Groups that are not open to all devices alike are looked at for each device.
+
+A group that is not worth it is not looked at again in the round. What is enough only rises while devices are given
+work, so it makes no difference when a group is judged; but where so many idle that less than `OWED_FAN_OUT` is enough
+for an org with its share, and groups of one that gets more come to be worth it. There all are judged before the first
+of several devices.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import defaultdict
+from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.fairness import share
-from qgjob_coordinator.policy.fanout import worth_joining
-from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency
-from qgjob_coordinator.policy.snapshot import DeviceView, Head
-from qgjob_coordinator.policy.work import Books, Work
+from qgjob_coordinator.policy.fanout import OWED_FAN_OUT, enough, worth_joining
+from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
+from qgjob_coordinator.policy.work import Books, GroupKey, Work, plain_queue
 
 EVEN_SECONDS = 30
 """Jobs whose ages differ by less are of the same age where groups are compared."""
 
-Rank = tuple[int, float, int, float, int, tuple[str, str]]
+_EVEN = EVEN_SECONDS * 1000 * ORDERS_PER_MS
 
-InOrg = tuple[int, int, float, int, tuple[str, str]]
+Rank = tuple[int, float, int, float, int, GroupKey]
+
+InOrg = tuple[int, int, float, int, GroupKey]
 """A rank less the share, which all groups of an org have in common."""
 
 
@@ -33,35 +44,47 @@ def rank(books: Books, work: Work, head: Head) -> Rank:
 
     Urgency, then the smaller share of the org, the older job, the most work for each device.
     """
-    age = head.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS)
-    most = -work.per_device(1)
-    return (-urgency(head, books.snapshot.now), share(books, work.key[0], 1), age, most, head.score, work.key)
+    return _rank(books, _in_org(work, head, books.snapshot.now))
 
 
-def _in_org(ranked: Rank) -> InOrg:
-    return (ranked[0], *ranked[2:])
+def _rank(books: Books, in_org: InOrg) -> Rank:
+    urgent, age, most, score, key = in_org
+    return urgent, share(books, key[0], 1), age, most, score, key
+
+
+def _in_org(work: Work, head: Head, now: int) -> InOrg:
+    urgent, age = _by_score(head.score, now)
+    return urgent, age, -work.per_device(1), head.score, work.key
+
+
+def _by_score(score: int, now: int) -> tuple[int, int]:
+    """What a rank begins with, urgency and age: never less for a larger score."""
+    return -urgency_of(score, now), score // _EVEN
 
 
 class Offers:
     """The groups of one target that are worth an installation, best first, as the round goes on."""
 
-    def __init__(self, books: Books, target: Target) -> None:
+    def __init__(self, books: Books, target: Target, devices: int) -> None:
+        """For so many devices."""
         self._books = books
-        self._of_org: dict[str, list[tuple[InOrg, Work]]] = defaultdict(list)
-        self._picky: list[Work] = []
-        for work in books.by_target[target]:
-            if not work.left or not books.has_room(work):
-                continue
-            if not work.plain or books.awaits_own(work):
-                self._picky.append(work)
-                continue
-            ranked = self._ranked(work, work.first((0,)))
-            if ranked is not None:
-                self._of_org[work.key[0]].append((_in_org(ranked), work))
-        for heap in self._of_org.values():
-            heapq.heapify(heap)
-        tops = ((self._ranked(heap[0][1], heap[0][1].first((0,))), org_id) for org_id, heap in self._of_org.items())
-        self._orgs = [(ranked, org_id) for ranked, org_id in tops if ranked is not None]
+        self._picky: list[GroupView] = []
+        unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
+        capped = books.snapshot.limits.group_max_devices is not None
+        for group in books.groups(target):
+            queue = plain_queue(group)
+            if queue is None or (capped and books.awaits_own(group)):
+                self._picky.append(group)
+            elif queue.oldest is not None:
+                unseen[group.org_id].append((queue.oldest, group))
+            elif queue.heads:
+                unseen[group.org_id].append((queue.heads[0].score, group))
+        self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
+        if devices > 1 and enough(books, target) < OWED_FAN_OUT:
+            for org in self._of_org.values():
+                org.leave_out()
+        bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
+        self._orgs = [(_rank(books, best), org_id) for best, org_id in bests if best is not None]
         heapq.heapify(self._orgs)
 
     def __bool__(self) -> bool:
@@ -69,45 +92,109 @@ class Offers:
 
     def best(self, device: DeviceView) -> Work | None:
         """The group that the device joins; None when none is worth it."""
+        books = self._books
         found = self._top(device)
-        for work in self._picky:
-            if work.left and self._books.has_room(work) and self._books.may_join(work, device):
-                # Of the queues the first that is worth it: those that serve the group may not serve all of them.
-                heads = (work.first((line,)) for line in self._books.lines(work, device))
-                for ranked in filter(None, (self._ranked(work, head) for head in heads)):
+        for group in self._picky:
+            work = _open(books, group, device)
+            if work is None:
+                continue
+            # Of the queues the first that is worth it: those that serve the group may not serve all of them.
+            for head in [work.first((line,)) for line in books.lines(work, device)]:
+                if head is not None and worth_joining(books, work, head):
+                    ranked = rank(books, work, head)
                     if found is None or ranked < found[0]:
                         found = ranked, work
         return found[1] if found else None
-
-    def _ranked(self, work: Work, head: Head | None) -> Rank | None:
-        if head is None or not worth_joining(self._books, work, head):
-            return None
-        return rank(self._books, work, head)
 
     def _top(self, device: DeviceView) -> tuple[Rank, Work] | None:
         """The best of the heaps, as it ranks now."""
         while self._orgs:
             told, org_id = self._orgs[0]
-            found = self._top_of(org_id, device)
+            found = self._of_org[org_id].top(device)
             if found is None:
                 heapq.heappop(self._orgs)
-            elif found[0] != told:
-                heapq.heapreplace(self._orgs, (found[0], org_id))
-            else:
-                return found
+                continue
+            ranked = _rank(self._books, found[0])
+            if ranked != told:
+                heapq.heapreplace(self._orgs, (ranked, org_id))
+            if self._orgs[0][1] == org_id:
+                return ranked, found[1]
         return None
 
-    def _top_of(self, org_id: str, device: DeviceView) -> tuple[Rank, Work] | None:
-        """The best of an org. One that is full or not worth it any more leaves the heap."""
-        heap = self._of_org[org_id]
-        while heap:
-            told, work = heap[0]
-            open_ = work.left and self._books.has_room(work) and self._books.may_join(work, device)
-            now = self._ranked(work, work.first((0,))) if open_ else None
-            if now is None:
-                heapq.heappop(heap)
-            elif _in_org(now) != told:
-                heapq.heapreplace(heap, (_in_org(now), work))
+
+class _OrgOffers:
+    """Those of one org that are open to all devices alike. One that is full or not worth it is not looked at again."""
+
+    __slots__ = ("_books", "_heap", "_next", "_ordered", "_unseen")
+
+    def __init__(self, books: Books, unseen: list[tuple[int, GroupView]]) -> None:
+        """`unseen`: groups after the scores of their oldest jobs."""
+        self._books = books
+        self._unseen = unseen
+        self._ordered = False
+        self._next = 0, 0  # urgency and age of the last unseen one, once they are in order
+        self._heap: list[tuple[InOrg, Work]] = []
+
+    def leave_out(self) -> None:
+        """Leaves out what is not worth it now."""
+        work, worth = self._books.work, self._worth
+        self._unseen = [(score, group) for score, group in self._unseen if worth(work(group)) is not None]
+
+    def at_best(self) -> InOrg | None:
+        """A rank that no group is better than, before any is looked at."""
+        if not self._unseen:
+            return None
+        score, org_id = min([score for score, _ in self._unseen]), self._unseen[0][1].org_id
+        urgent, age = _by_score(score, self._books.snapshot.now)
+        return urgent, age, -math.inf, score, (org_id, "")
+
+    def top(self, device: DeviceView) -> tuple[InOrg, Work] | None:
+        """The best one, as it ranks now."""
+        books, heap = self._books, self._heap
+        if not self._ordered:
+            self._ordered = True
+            self._unseen.sort(key=itemgetter(0), reverse=True)
+            self._tell_next()
+        current: set[Work] = set()
+        while heap or self._unseen:
+            if self._unseen and (not heap or self._next <= heap[0][0]):
+                groups = self._of_next_age()
+            elif heap[0][1] in current:
+                return heap[0]
             else:
-                return now, work
+                groups = [heapq.heappop(heap)[1].group]
+            for group in groups:
+                work = _open(books, group, device)
+                head = None if work is None else self._worth(work)
+                if work is not None and head is not None:
+                    heapq.heappush(heap, (_in_org(work, head, books.snapshot.now), work))
+                    current.add(work)
         return None
+
+    def _of_next_age(self) -> list[GroupView]:
+        """Takes the groups whose oldest jobs are of one age, the greatest."""
+        unseen = self._unseen
+        younger = (unseen[-1][0] // _EVEN + 1) * _EVEN
+        groups = []
+        while unseen and unseen[-1][0] < younger:
+            groups.append(unseen.pop()[1])
+        self._tell_next()
+        return groups
+
+    def _tell_next(self) -> None:
+        """That is what ranks begin with, and so no group that is unseen ranks better."""
+        if self._unseen:
+            self._next = _by_score(self._unseen[-1][0], self._books.snapshot.now)
+
+    def _worth(self, work: Work) -> Head | None:
+        """The next job of a group, if one more device is worth an installation for it."""
+        head = work.first((0,)) if work.left else None
+        return head if head is not None and worth_joining(self._books, work, head) else None
+
+
+def _open(books: Books, group: GroupView, device: DeviceView) -> Work | None:
+    """A group if it has work, and the device may join it."""
+    if not books.has_room(group.org_id):
+        return None
+    work = books.work(group)
+    return work if work.left and books.may_join(work, device) else None

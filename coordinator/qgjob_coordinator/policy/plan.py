@@ -56,16 +56,16 @@ class _Planner:
         return self._assign(device, home)
 
     def _joinable(self, work: Work, device: DeviceView) -> bool:
-        return self._books.has_room(work) and self._books.may_join(work, device)
+        return self._books.has_room(work.key[0]) and self._books.may_join(work, device)
 
     def _serve_cold(self, devices: list[DeviceView]) -> None:
         """Devices without work of their own, one after the other, to the best group for each."""
         by_target: dict[Target, list[DeviceView]] = defaultdict(list)
         for device in devices:
             by_target[device.target].append(device)
-        for target in sorted(by_target):
-            offers = Offers(self._books, target)
-            for device in sorted(by_target[target], key=self._missed_least) if offers else ():
+        for target, cold in sorted(by_target.items()):
+            offers = Offers(self._books, target, len(cold))
+            for device in sorted(cold, key=self._missed_least) if len(cold) > 1 else cold:
                 work = offers.best(device)
                 if work is not None:
                     self._assign(device, work)
@@ -74,9 +74,9 @@ class _Planner:
 
     def _missed_least(self, device: DeviceView) -> tuple[object, ...]:
         """Which of several cold devices goes first: the one whose installation is of least use, then the least worn."""
-        version = None if device.installed is None else (*device.installed, device.target)
-        alive = version is not None and version in self._books.alive
-        return (version is not None, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
+        installed = device.installed is not None
+        alive = installed and self._books.alive(device)
+        return (installed, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
 
     def _assign(self, device: DeviceView, work: Work) -> bool:
         """Takes a batch for the device; False when there is nothing for it to take."""
@@ -87,7 +87,6 @@ class _Planner:
         heads = batch(books, work, device)
         if not heads:
             return False
-        books.left -= len(heads)
         if device.held == 0:
             books.serves(device, work.key[0])
             if not warm:

@@ -32,12 +32,24 @@ class Head(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """Ready jobs of one group with the same requirements; `heads` are the first of `waiting`."""
+    """Ready jobs of one group with the same requirements; `heads` are the first of `waiting`.
+
+    `oldest` is the score of the first of them, told by whoever knows it before that is made: a plan reads it of every
+    queue.
+    """
 
     requirements: Requirements
     avoid: tuple[str, ...]
     waiting: int
     heads: Sequence[Head]
+    oldest: int | None = None
+
+
+def first_score(queue: Queue) -> int | None:
+    """The score of a queue's first job; None if it shows none."""
+    if queue.oldest is not None:
+        return queue.oldest
+    return queue.heads[0].score if queue.heads else None
 
 
 class GroupView(NamedTuple):

@@ -1,13 +1,14 @@
 """One planning round's books: what waits in each group, who serves it, and what was taken so far.
 
-Bookkeeping over the snapshot, lazy where a round may not need it; which device takes what is decided by the stages that
-read it. Seconds are expected ones.
+Bookkeeping over the snapshot; which device takes what is decided by the stages that read it. A round may be for one
+device among thousands of groups, so a group costs next to nothing before somebody looks at it: its `Work` is made then.
+Seconds are expected ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
@@ -15,22 +16,50 @@ from itertools import chain
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.feasible import may_serve
-from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Snapshot, free_in
+from qgjob_coordinator.policy.snapshot import (
+    INSTALL_SECONDS,
+    DeviceView,
+    GroupView,
+    Head,
+    Queue,
+    Snapshot,
+    first_score,
+    free_in,
+)
 
 GroupKey = tuple[str, str]
 """(org, gid)"""
+
+
+def plain_queue(group: GroupView) -> Queue | None:
+    """The only queue of a group of which any device of the target may serve all; None for other groups."""
+    queues = group.queues
+    if len(queues) != 1:
+        return None
+    queue = queues[0]
+    return queue if queue.requirements is ANY_DEVICE and not queue.avoid else None
+
+
+def oldest(group: GroupView) -> int | None:
+    """The least score of a group's jobs; None if none of them is shown."""
+    queues = group.queues
+    if len(queues) == 1:  # as most have
+        return first_score(queues[0])
+    return min((s for s in map(first_score, queues) if s is not None), default=None)
 
 
 class Work:
     """A group with waiting jobs, as the round goes on."""
 
     __slots__ = (
+        "_ahead",
         "_at",
         "_front",
         "_given",
         "_installing",
         "_taken",
         "_total",
+        "_waiting",
         "group",
         "install",
         "key",
@@ -39,52 +68,45 @@ class Work:
         "serving",
     )
 
-    def __init__(self, group: GroupView, install: float) -> None:
+    def __init__(self, key: GroupKey, group: GroupView, install: float, serving: dict[str, float]) -> None:
+        """`serving`: the devices that serve it, with the seconds until each has done what it holds."""
+        self.key = key
         self.group = group
-        self.key: GroupKey = (group.org_id, group.gid)
         self.install = install
-        # Devices that serve it, with the seconds until each has done what it holds.
-        self.serving: dict[str, float] = dict.fromkeys(group.serving, 0.0)
+        self.serving = serving
+        queue = plain_queue(group)
+        self.plain = queue is not None
+        self.left = self._waiting = group.waiting if queue is None else queue.waiting
         self._taken: set[str] = set()
         self._total: float | None = None  # seconds of all jobs that waited as the round began
         self._given = 0.0  # those of the ones that were taken
+        self._ahead: float | None = None  # what is before all that serve it, until that changes
         self._installing = 0.0
-        queues = group.queues
-        self._at = [0] * len(queues)  # how many heads of each queue were looked at
-        self._front: list[Head | None] = [None] * len(queues)  # the last of them, unless it is taken
-        # Whether any device of the target may serve all of it.
-        if len(queues) == 1:  # as most are: a round makes one of each group
-            (queue,) = queues
-            self.left = queue.waiting
-            self.plain = queue.requirements is ANY_DEVICE and not queue.avoid
-        else:
-            self.left = group.waiting
-            self.plain = False
-
-    @property
-    def oldest(self) -> int:
-        """The least score that it began the round with."""
-        queues = self.group.queues
-        if len(queues) == 1:
-            return queues[0].heads[0].score if queues[0].heads else 0
-        return min((queue.heads[0].score for queue in queues if queue.heads), default=0)
+        queues = len(group.queues)
+        self._at = [0] * queues  # how many heads of each queue were looked at
+        self._front: list[Head | None] = [None] * queues  # the last of them, unless it is taken
 
     @property
     def seconds(self) -> float:
         """What all waiting jobs take."""
         if self._total is None:
-            known = [h.seconds for q in self.group.queues for h in q.heads if h.seconds is not None]
-            shown = sum(len(q.heads) for q in self.group.queues)
-            total = math.fsum(known)  # the same in whatever order queues come
-            mean = total / len(known) if known else self.group.typical_seconds
-            unknown = (shown - len(known)) * self.group.typical_seconds
-            self._total = total + unknown + max(0, self.group.waiting - shown) * mean
+            self._total = self._in_all()
         return max(0.0, self._total - self._given)
+
+    def _in_all(self) -> float:
+        typical, queues = self.group.typical_seconds, self.group.queues
+        heads = queues[0].heads if len(queues) == 1 else [head for queue in queues for head in queue.heads]
+        known = [seconds for head in heads if (seconds := head.seconds) is not None]
+        shown = len(heads)
+        total = math.fsum(known)  # the same in whatever order queues come
+        mean = total / len(known) if known else typical
+        return total + (shown - len(known)) * typical + max(0, self._waiting - shown) * mean
 
     def per_device(self, more: int = 0) -> float:
         """Work before each device that serves the group, with what they hold, were there `more` of them."""
-        held = math.fsum(self.serving.values()) - self._installing
-        return (self.seconds + held) / max(1, len(self.serving) + more)
+        if self._ahead is None:
+            self._ahead = self.seconds + (math.fsum(self.serving.values()) - self._installing)
+        return self._ahead / max(1, len(self.serving) + more)
 
     def line_of(self, head: Head) -> int:
         """Index of the queue that the job is on."""
@@ -93,6 +115,7 @@ class Work:
 
     def joined(self, device_id: str) -> None:
         """The device has to install first."""
+        self._ahead = None
         self._installing += self.install
         self.serving[device_id] += self.install
 
@@ -127,6 +150,7 @@ class Work:
     def take(self, head: Head, device_id: str) -> float:
         """The job goes to a device, which it keeps busy for so many seconds."""
         seconds = self.group.typical_seconds if head.seconds is None else head.seconds
+        self._ahead = None
         self._given += seconds
         self._taken.add(head.ulid)
         self.left -= 1
@@ -139,33 +163,19 @@ class Books:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.works: dict[GroupKey, Work] = {}
-        self.by_target: dict[Target, list[Work]] = defaultdict(list)
-        self._by_version: dict[tuple[str, str, Target], Work] = {}
         self.room = dict(snapshot.room)
-        self.devices_of_org: Counter[str] = Counter()
-        self.left = 0
-        for group in snapshot.groups:
-            if group.waiting:
-                work = Work(group, snapshot.install_seconds.get(group.target, INSTALL_SECONDS))
-                self.left += work.left
-                self.works[work.key] = work
-                self.by_target[group.target].append(work)
-                self._by_version[group.org_id, group.app_version_id, group.target] = work
-        holders: dict[GroupKey, list[DeviceView]] = defaultdict(list)
-        for device in chain(snapshot.busy, snapshot.devices):
-            if device.holds_for is not None:
-                holders[device.holds_for].append(device)
-        for key, devices in holders.items():
-            self.devices_of_org[key[0]] += len(devices)
-            work_held = self.works.get(key)
-            serving = {} if work_held is None else work_held.serving
-            for device in devices:
-                # Who serves a group is the store's to say: a claim is refused where the plan counted otherwise.
-                if device.device_id in serving:
-                    serving[device.device_id] = self.free_in(device)
+        held_for = [d.holds_for for d in chain(snapshot.busy, snapshot.devices)]
+        self.devices_of_org = Counter([key[0] for key in held_for if key is not None])
         self.idle = Counter([d.target for d in snapshot.devices if not d.held])
-        self.largest: list[tuple[float, str]] | None = None  # see `fairness`; kept until a device gets work
+        # Of `fairness` and `fanout`; kept until a device gets work.
+        self.largest: list[tuple[float, str]] | None = None
+        self.enough: dict[tuple[str, Target], float] = {}
+        self.made: dict[GroupKey, Work] = {}
+        self._waiting = [g for g in snapshot.groups if g.queues and (g.queues[0].waiting or g.waiting)]
+        self._of_target: dict[Target, list[GroupView]] = {}
+        self._by_version: dict[Target, dict[tuple[str, str], GroupView]] = {}
+        self._alive: dict[Target, set[tuple[str, str]]] = {}
+        self._devices: dict[Target, int] = {}
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
 
     def serves(self, device: DeviceView, org_id: str) -> None:
@@ -173,24 +183,58 @@ class Books:
         self.idle[device.target] -= 1
         self.devices_of_org[org_id] += 1
         self.largest = None
+        self.enough.clear()
+
+    def groups(self, target: Target) -> list[GroupView]:
+        """Those of a target that had waiting jobs as the round began."""
+        known = self._of_target.get(target)
+        if known is None:
+            known = self._of_target[target] = [g for g in self._waiting if g.target is target]
+        return known
+
+    def work(self, group: GroupView) -> Work:
+        """What there is to do of a group, from its first look on."""
+        key = group.org_id, group.gid
+        work = self.made.get(key)
+        return self._make(key, group) if work is None else work
+
+    def _make(self, key: GroupKey, group: GroupView) -> Work:
+        serving = dict.fromkeys(group.serving, 0.0)
+        for device_id in serving:
+            # Who serves a group is the store's to say: a claim is refused where the plan counted otherwise.
+            device = self._views.get(device_id)
+            if device is not None and device.holds_for == key:
+                serving[device_id] = self.free_in(device)
+        install = self.snapshot.install_seconds.get(group.target, INSTALL_SECONDS)
+        work = self.made[key] = Work(key, group, install, serving)
+        return work
+
+    @cached_property
+    def works(self) -> dict[GroupKey, Work]:
+        """All of them, for those who look at every group."""
+        return {(group.org_id, group.gid): self.work(group) for group in self._waiting}
 
     @cached_property
     def waiting_orgs(self) -> frozenset[str]:
         """The orgs that had waiting jobs as the round began."""
-        return frozenset(org_id for org_id, _ in self.works)
+        return frozenset([group.org_id for group in self._waiting])
 
     @cached_property
-    def alive(self) -> set[tuple[str, str, Target]]:
-        """The builds of groups that have not ended: (org, app version, target)."""
-        return {(group.org_id, group.app_version_id, group.target) for group in self.snapshot.groups}
+    def _by_key(self) -> dict[GroupKey, GroupView]:
+        return {(group.org_id, group.gid): group for group in self._waiting}
 
     @cached_property
     def _views(self) -> dict[str, DeviceView]:
         return {d.device_id: d for d in chain(self.snapshot.busy, self.snapshot.devices)}
 
-    @cached_property
-    def _devices(self) -> Counter[Target]:
-        return Counter([d.target for d in self._views.values()])
+    def alive(self, device: DeviceView) -> bool:
+        """Whether the device has a build of a group that has not ended."""
+        target = device.target
+        builds = self._alive.get(target)
+        if builds is None:
+            groups = self.snapshot.groups
+            builds = self._alive[target] = {(g.org_id, g.app_version_id) for g in groups if g.target is target}
+        return device.installed in builds
 
     def free_in(self, device: DeviceView) -> float:
         """Seconds until the device has done what it holds."""
@@ -198,32 +242,46 @@ class Books:
             return 0.0
         return free_in(device.free_at, device.next_at if device.unstarted else device.free_at, self.snapshot.now)
 
-    def idle_share(self, target: Target) -> float:
-        """Of the devices of a target, the part that has nothing to do; 0 to 1."""
-        return self.idle[target] / max(1, self._devices[target])
-
     def home(self, device: DeviceView) -> Work | None:
         """The group with work that needs no install: what the device holds attempts for, else what is installed."""
         if device.holds_for is not None:
-            return self.works.get(device.holds_for)
-        if device.installed is None:
+            group = self._by_key.get(device.holds_for)
+        elif device.installed is not None:
+            group = self._of_build(device.target).get(device.installed)
+        else:
             return None
-        return self._by_version.get((*device.installed, device.target))
+        return None if group is None else self.work(group)
 
-    def has_room(self, work: Work) -> bool:
+    def _of_build(self, target: Target) -> dict[tuple[str, str], GroupView]:
+        known = self._by_version.get(target)
+        if known is None:
+            known = {(g.org_id, g.app_version_id): g for g in self.groups(target)}
+            self._by_version[target] = known
+        return known
+
+    def idle_share(self, target: Target) -> float:
+        """Of the devices of a target, the part that has nothing to do; 0 to 1."""
+        devices = self._devices.get(target)
+        if devices is None:
+            devices = self._devices[target] = sum([d.target is target for d in self._views.values()])
+        return self.idle[target] / max(1, devices)
+
+    def has_room(self, org_id: str) -> bool:
         """Whether the org may hold another attempt."""
-        return self.room.get(work.key[0], 1) > 0
+        return self.room.get(org_id, 1) > 0
 
     def may_join(self, work: Work, device: DeviceView) -> bool:
         """Whether the cap on a group's devices lets the device serve it."""
         cap = self.snapshot.limits.group_max_devices
         return cap is None or device.device_id in work.serving or len(work.serving) < cap
 
-    def awaits_own(self, work: Work) -> bool:
+    def awaits_own(self, group: GroupView) -> bool:
         """Whether the cap may leave the group open to an idle device that serves it, and closed to others."""
         if self.snapshot.limits.group_max_devices is None:
             return False
-        return any(i in self._views and not self._views[i].held for i in work.serving)
+        made = self.made.get((group.org_id, group.gid))
+        serving = group.serving if made is None else made.serving
+        return any(i in self._views and not self._views[i].held for i in serving)
 
     def lines(self, work: Work, device: DeviceView) -> Sequence[int]:
         """Indexes of the group's queues that the device may serve."""
@@ -249,6 +307,8 @@ class Books:
 
         One that only the store knows of counts where any device will do.
         """
+        if work.plain:
+            return work.serving
         line = work.line_of(head)
         queue = work.group.queues[line]
         if queue.requirements is ANY_DEVICE and not queue.avoid:

@@ -96,7 +96,7 @@ def _head(member: str, score: str) -> Head:
 
 def _queue(row: list[Any]) -> Queue:
     requirements, avoid = codec.parse_signature(row[0])
-    return Queue(requirements, avoid, row[1], Heads(row[2:]))
+    return Queue(requirements, avoid, row[1], Heads(row[2:]), int(row[3]) if len(row) > 3 else None)
 
 
 def _group(org_id: str, row: list[Any], org: Typical | None, fleet: Typical | None) -> GroupView:

@@ -24,9 +24,9 @@ class EveryGroup:
 
     came_to_be_worth_it = False
 
-    def __init__(self, books: Books, target: Target) -> None:
+    def __init__(self, books: Books, target: Target, devices: int) -> None:
         self._books = books
-        self._works = books.by_target[target]
+        self._works = [work for work in books.works.values() if work.group.target is target]
         self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
 
     def __bool__(self) -> bool:
@@ -39,7 +39,7 @@ class EveryGroup:
         self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
         found: list[tuple[Rank, Work]] = []
         for work in self._works:
-            if books.has_room(work) and books.may_join(work, device):
+            if books.has_room(work.key[0]) and books.may_join(work, device):
                 heads = [h for line in books.lines(work, device) if (h := work.first((line,)))]
                 found += [(rank(books, work, h), work) for h in heads if worth_joining(books, work, h)]
         return min(found, key=lambda ranked: ranked[0])[1] if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
@@ -21,11 +21,14 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     taken: list[Head] = []
     ahead = books.free_in(device)
     serving = work.serving
+    longest: Iterator[Head] | None = None
     while len(taken) < room and work.left and (ahead < AHEAD_SECONDS or not (taken or device.held)):
         tail = work.left <= TAIL_JOBS * (len(serving) or 1)
         if tail and taken and ahead >= DEALT_SECONDS:
             break  # whoever is free first takes the next one
-        head = _longest(books, work, lines) if tail else work.first(lines)
+        if tail and longest is None:  # a group near its end stays there
+            longest = iter(_longest_first(books, work, lines))
+        head = next(longest, None) if longest is not None else work.first(lines)
         if head is None:
             break
         ahead += work.take(head, device.device_id)
@@ -33,7 +36,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     return taken
 
 
-def _longest(books: Books, work: Work, lines: Sequence[int]) -> Head | None:
-    """Of the most urgent jobs the one that takes longest."""
+def _longest_first(books: Books, work: Work, lines: Sequence[int]) -> list[Head]:
+    """What is left, the most urgent jobs first, and of these the ones that take longest."""
     now = books.snapshot.now
-    return min(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid), default=None)
+    return sorted(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid))

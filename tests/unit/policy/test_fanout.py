@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.fanout import OWED_FAN_OUT, REACH_INSTALLS, out_of_reach, worth_joining
+from qgjob_coordinator.policy.fanout import OWED_FAN_OUT, out_of_reach, worth_joining
 from qgjob_coordinator.policy.rank import CLASS_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Limits, Queue
 from qgjob_coordinator.policy.work import Books, Work
@@ -19,7 +19,7 @@ from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, scor
 FAN_OUT = Limits(fan_out=5.0)
 """Where nothing idles 5 * 1.2 installations' worth of work are enough, where half of it does 5 * 0.7."""
 BUSY = 6 * INSTALL_SECONDS
-REACH = REACH_INSTALLS * INSTALL_SECONDS
+REACH = 3 * INSTALL_SECONDS
 FRESH = 999
 SOUGHT = "v1"
 
@@ -203,9 +203,10 @@ def test_the_more_idle_the_less_work_is_enough(idle: int, busy: int, installs: f
     assert not worth(served(jobs(enough - 0.1), by=(by,)), by, *rest, idle=idle)
 
 
-def test_devices_of_other_targets_idle_for_themselves() -> None:
+@pytest.mark.parametrize("changes", [{"target": Target.DEVICE}, {"held": 1, "holds_for": ("acme", "e-elsewhere")}])
+def test_devices_of_other_targets_and_those_that_may_take_more_do_not_idle(changes: dict[str, Any]) -> None:
     by = server("b0")
-    free = [device(f"p{n}", target=Target.DEVICE) for n in range(9)]
+    free = [device(f"d{n}", **changes) for n in range(9)]
     books = Books(snapshot(free, [served(jobs(BUSY - 1), by=(by,))], busy=[by], limits=FAN_OUT))
     head = of(books).first((0,))
     assert head is not None

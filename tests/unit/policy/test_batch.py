@@ -190,7 +190,7 @@ def test_those_that_no_snapshot_shows_and_no_device_here_may_serve_count_among_w
 )
 def test_there_jobs_are_dealt_singly_but_for_those_that_take_no_time(seconds: float, expected: int) -> None:
     """As many as take a tenth of a second: whoever is free first takes the next one."""
-    assert count(jobs(*[seconds] * 3)) == expected
+    assert dealt(jobs(*[seconds] * 3)) == [f"j{n}" for n in range(expected)]
     assert DEALT_SECONDS == 0.1
 
 
@@ -231,6 +231,13 @@ def test_there_the_longest_of_all_queues_that_the_device_may_serve_goes_first() 
     android = Queue(ANDROID, (), 1, (Head(score(950), "android", 90.0),))
     assert dealt(jobs(5.0, 60.0), android) == ["j1"]
     assert dealt(jobs(5.0, 60.0), android, by=WARM._replace(platform="android")) == ["android"]
+
+
+def test_there_of_those_that_take_as_long_the_oldest_goes_first_and_then_the_earlier_id() -> None:
+    mine = Requirements(device_id="d1")
+    for others, expected in (([899], ["b899"]), ([901], ["a900"]), ([900], ["a900"])):
+        for queues in ((queue("a", [900]), queue("b", others, requirements=mine)),):
+            assert dealt(*queues) == dealt(*reversed(queues)) == expected
 
 
 # ---- laws ----

@@ -150,7 +150,7 @@ class _OrgOffers:
 
     def top(self, device: DeviceView) -> tuple[InOrg, Work] | None:
         """The best one, as it ranks now."""
-        books, heap = self._books, self._heap
+        books, heap, now = self._books, self._heap, self._books.snapshot.now
         if not self._ordered:
             self._ordered = True
             self._unseen.sort(key=itemgetter(0), reverse=True)
@@ -167,7 +167,7 @@ class _OrgOffers:
                 work = _open(books, group, device)
                 head = None if work is None else self._worth(work)
                 if work is not None and head is not None:
-                    heapq.heappush(heap, (_in_org(work, head, books.snapshot.now), work))
+                    heapq.heappush(heap, (_in_org(work, head, now), work))
                     current.add(work)
         return None
 

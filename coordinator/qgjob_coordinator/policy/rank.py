@@ -9,6 +9,7 @@ ORDER_EPOCH_MS = 1_577_836_800_000
 """2020-01-01. Orders are times of submission since then, made distinct in steps of a part of a millisecond; so scores
 stay within the 53 bits that a number of the store keeps exactly."""
 ORDERS_PER_MS = 1000
+_SECOND = 1000 * ORDERS_PER_MS
 CLASS_SECONDS = 1200
 """A class is worth so much waiting: a job is as urgent as a fresh one of the next class when it has waited so long.
 
@@ -25,17 +26,17 @@ FAILED_FIRST_SECONDS = 600
 def queue_score(priority: Priority, order: int, *, failed_last: bool = False) -> int:
     """The smaller one is served first: the time of submission, less what class and history are worth."""
     head_start = CLASS_SECONDS * (priority - Priority.LOW) + (FAILED_FIRST_SECONDS if failed_last else 0)
-    return order - head_start * 1000 * ORDERS_PER_MS
+    return order - head_start * _SECOND
 
 
 def waited(head: Head, now: int) -> float:
     """Seconds that a job has waited, its head start included. `now` is in ms, as everywhere."""
-    return _waited(head.score, now)
+    return ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - head.score) / _SECOND
 
 
 def older_by(head: Head, other: Head) -> float:
     """Seconds by which a job has waited longer than another one, head starts included."""
-    return (other.score - head.score) / (1000 * ORDERS_PER_MS)
+    return (other.score - head.score) / _SECOND
 
 
 def urgency(head: Head, now: int) -> int:
@@ -45,8 +46,4 @@ def urgency(head: Head, now: int) -> int:
 
 def urgency_of(score: int, now: int) -> int:
     """The same of a score."""
-    return int((_waited(score, now) + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)
-
-
-def _waited(score: int, now: int) -> float:
-    return ((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - score) / (1000 * ORDERS_PER_MS)
+    return int((((now - ORDER_EPOCH_MS) * ORDERS_PER_MS - score) / _SECOND + AHEAD_OF_CLOCK_SECONDS) // CLASS_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,6 +30,16 @@ class Head(NamedTuple):
     score: int
     ulid: str
     seconds: float | None = None
+
+
+class LazyHeads(Sequence[Head]):
+    """Heads each of which is made when it is looked at."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def known_seconds(self) -> list[float]:
+        """The expected durations of those that have one, in order. Makes no head."""
 
 
 class Queue(NamedTuple):
@@ -102,6 +113,13 @@ class DeviceView(NamedTuple):
     unstarted: int = 0
     next_at: int = 0
     next_score: int = 0
+
+
+def known_seconds(heads: Sequence[Head]) -> list[float]:
+    """The expected durations of those jobs that have one."""
+    if isinstance(heads, LazyHeads):
+        return heads.known_seconds()
+    return [seconds for head in heads if (seconds := head.seconds) is not None]
 
 
 def free_in(free_at: int, next_at: int, now: int) -> float:

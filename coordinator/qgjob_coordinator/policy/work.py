@@ -25,6 +25,7 @@ from qgjob_coordinator.policy.snapshot import (
     Snapshot,
     first_score,
     free_in,
+    known_seconds,
 )
 
 GroupKey = tuple[str, str]
@@ -95,9 +96,11 @@ class Work:
 
     def _in_all(self) -> float:
         typical, queues = self.group.typical_seconds, self.group.queues
-        heads = queues[0].heads if len(queues) == 1 else [head for queue in queues for head in queue.heads]
-        known = [seconds for head in heads if (seconds := head.seconds) is not None]
-        shown = len(heads)
+        if len(queues) == 1:
+            known, shown = known_seconds(queues[0].heads), len(queues[0].heads)
+        else:
+            known = [seconds for queue in queues for seconds in known_seconds(queue.heads)]
+            shown = sum([len(queue.heads) for queue in queues])
         total = math.fsum(known)  # the same in whatever order queues come
         mean = total / len(known) if known else typical
         return total + (shown - len(known)) * typical + max(0, self._waiting - shown) * mean
@@ -240,7 +243,9 @@ class Books:
         """Seconds until the device has done what it holds."""
         if not device.held:
             return 0.0
-        return free_in(device.free_at, device.next_at if device.unstarted else device.free_at, self.snapshot.now)
+        if not device.unstarted:
+            return max(0, device.free_at - self.snapshot.now) / 1000
+        return free_in(device.free_at, device.next_at, self.snapshot.now)
 
     def home(self, device: DeviceView) -> Work | None:
         """The group with work that needs no install: what the device holds attempts for, else what is installed."""

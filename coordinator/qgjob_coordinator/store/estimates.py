@@ -19,6 +19,7 @@ TESTS = "*"
 """The fleet's field for typical durations of tests; the others are target letters, for installations."""
 
 
+@lru_cache(maxsize=4096)
 def seconds(known: str) -> float | None:
     """What a queue shows of a job's expected duration; None when only its last outcome is known, or nothing."""
     ms = known.rstrip(FAILED_MARK)

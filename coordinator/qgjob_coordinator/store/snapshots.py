@@ -8,7 +8,7 @@ from typing import Any, cast, overload
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimate import Typical, typical_seconds
-from qgjob_coordinator.policy.snapshot import GroupView, Head, Queue
+from qgjob_coordinator.policy.snapshot import GroupView, Head, LazyHeads, Queue
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import ScriptRunner
@@ -45,7 +45,7 @@ class Due:
         return min((t for t in (self.next_retry_at, self.next_deadline_at) if t is not None and t > now), default=None)
 
 
-class Heads(Sequence[Head]):
+class Heads(LazyHeads):
     """Heads as they came, each decoded when a plan looks at it: it looks at few."""
 
     __slots__ = ("_flat", "_known")
@@ -79,6 +79,11 @@ class Heads(Sequence[Head]):
             known[:] = [h or _head(m, s) for h, m, s in zip(known, flat[::2], flat[1::2], strict=True)]
         return iter(cast("list[Head]", known))
 
+    def known_seconds(self) -> list[float]:
+        """The expected durations of those that have one, in order."""
+        found = [estimates.seconds(member.partition(" ")[2]) for member in self._flat[::2]]
+        return [seconds for seconds in found if seconds is not None]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
@@ -91,7 +96,8 @@ class Heads(Sequence[Head]):
 
 def _head(member: str, score: str) -> Head:
     ulid, _, known = member.partition(" ")
-    return Head(int(score), ulid, estimates.seconds(known) if known else None)
+    # What Head(...) does, less a call: a round makes them by the hundred.
+    return tuple.__new__(Head, (int(score), ulid, estimates.seconds(known) if known else None))
 
 
 def _queue(row: list[Any]) -> Queue:

@@ -36,33 +36,14 @@ while at <= #ARGV do
       call('HSET', P .. 'fl', agent, text[epoch])
       floors[agent] = epoch
     end
-    -- What is still as the plan saw it, and on which queue.
-    local found, queues = {}, {}
-    for i = first, first + 2 * jobs - 2, 2 do
-      local v = call('HMGET', P .. 'j:' .. ARGV[i], 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar', 'x')
-      found[i] = v
-      if v[1] == 'q' and not v[2] and v[6] == gid then
-        local queue = P .. 'q:' .. gid .. ':' .. signature(v[7], v[8])
-        queues[queue] = queues[queue] or {}
-        table.insert(queues[queue], queued_as(ARGV[i], v[11]))
-      end
-    end
-    local ready = {}
-    for queue, names in pairs(queues) do
-      local scores = call('ZMSCORE', queue, unpack(names))
-      for k, name in ipairs(names) do
-        if scores[k] then ready[name] = queue end
-      end
-    end
+    local before_token, after_token = text[epoch] .. ' ', ' ' .. agent .. ' ' .. device .. ' ' .. now
     local got = 0
     for i = first, first + 2 * jobs - 2, 2 do
-      local ulid, token, v = ARGV[i], ARGV[i + 1], found[i]
-      local attempt, name = 0, queued_as(ulid, v[11])
-      local held_token, held_agent
-      if v[2] and v[1] ~= 'c' then held_token, held_agent = select(2, lease_of(v[2])) end
-      if held_token == token and held_agent == agent then
-        attempt = num(v[3])
-      elseif ready[name] then
+      local ulid, token = ARGV[i], ARGV[i + 1]
+      local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar', 'x', 'nb')
+      local attempt = 0
+      -- A queued job is on its queue unless it waits for a time, or for the end of a lease.
+      if v[1] == 'q' and not v[2] and not v[12] and v[6] == gid then
         if quota >= 0 and held >= quota then
           attempt = -1
         else
@@ -70,20 +51,21 @@ while at <= #ARGV do
           held = held + 1
           got = got + 1
           local version = next_version(v[5])
-          local lease = table.concat({ ARGV[first - 5], token, agent, device, now }, ' ')
-          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', lease, 'n', text[attempt], 'v', version)
-          later('ZREM', ready[name], name)
-          ready[name] = nil
+          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', before_token .. token .. after_token, 'n', text[attempt], 'v', version)
+          later('ZREM', P .. 'q:' .. gid .. ':' .. signature(v[7], v[8]), queued_as(ulid, v[11]))
           later('SADD', leases, ulid)
-          moved(gid, 'q', 's')
           event(ulid, version, 's', text[attempt], nil, device, agent)
         end
+      elseif v[2] and v[1] ~= 'c' then
+        local held_token, held_agent = select(2, lease_of(v[2]))
+        if held_token == token and held_agent == agent then attempt = num(v[3]) end
       end
       answer[#answer + 1] = attempt
       answer[#answer + 1] = num(v[10] or v[4] or 1)   -- a revoked lease is of an earlier round
       answer[#answer + 1] = v[9] or ''
     end
     if got > 0 then
+      moved(gid, 'q', 's', got)
       device_holds(gid, device, got)
       if fresh then
         joined_here[member] = true

@@ -26,9 +26,8 @@ for i = RULES_END + 2, #ARGV, WIDTH do
     else
       word = 'APPLIED'
       if j.s == 's' and string.find(ARGV[i + 6], 's', 1, true) then
-        moved(j.g, 's', 'r')
         event(ulid, j.v, 'r', j.n, nil, j.dv, j.ag)
-        j.s, j.v = 'r', next_version(j.v)
+        j.v = next_version(j.v)   -- j.s stays what the counts have: it moves once, to where it ends
       end
       retry.share = ARGV[i + 7]
       if ARGV[i + 8] ~= '' then lessons[#lessons + 1] = { j, ARGV[i + 8] } end

@@ -114,8 +114,7 @@ for g = 1, groups do
     end
     call('HSET', P .. 'g:' .. ARGV[b], unpack(fields))
     group_grows(ARGV[b], grows.n)
-    moved(ARGV[b], nil, 'q')
-    count('q' .. string.sub(ARGV[b], 1, 1), grows.n - 1)
+    moved(ARGV[b], nil, 'q', grows.n)
     later('SADD', P .. 'gs', ARGV[b])
   end
 end

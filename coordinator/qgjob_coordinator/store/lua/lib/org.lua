@@ -48,16 +48,23 @@ end
 
 local counts = {}
 local function count(field, n) counts[field] = (counts[field] or 0) + n end
+-- Jobs by target and status, as letters. `from` or `to` nil: it comes or goes.
+local moves = {}
+local function moved(gid, from, to, n)
+  local move = string.sub(gid, 1, 1) .. (from or '-') .. (to or '-')
+  moves[move] = (moves[move] or 0) + (n or 1)
+end
 local function write_counts()
+  for move, n in pairs(moves) do
+    local target, from, to = string.match(move, '(.)(.)(.)')
+    if from ~= '-' then count(from .. target, -n) end
+    if to ~= '-' then count(to .. target, n) end
+  end
+  moves = {}
   for field, n in pairs(counts) do
     if n ~= 0 then call('HINCRBY', P .. 'ct', field, n) end
   end
   counts = {}
-end
-local function moved(gid, from, to)
-  local t = string.sub(gid, 1, 1)
-  if from then count(from .. t, -1) end
-  if to then count(to .. t, 1) end
 end
 
 -- One transition: ulid version status attempt outcome device agent

@@ -17,11 +17,11 @@ from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.batch import DEALT_SECONDS, TAIL_JOBS
 from qgjob_coordinator.policy.plan import plan
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, older_by, urgency, waited
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT, older_by, urgency, waited
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Head, Queue, Snapshot
 from qgjob_coordinator.policy.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS
 from qgjob_coordinator.policy.work import Books
-from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot, snapshots, some_snapshot
+from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot, snapshots, some_snapshot
 
 _T = TypeVar("_T")
 
@@ -272,10 +272,9 @@ def _shuffled(s: Snapshot, random: Random) -> Snapshot:
 
 def _alike(s: Snapshot) -> Snapshot:
     """The same, with jobs of the same score, groups of as much work and devices of the same wear: only ids differ."""
-    step = CLASS_SECONDS * 1000 * ORDERS_PER_MS
 
     def same(q: Queue) -> Queue:
-        heads = tuple(sorted(Head(h.score // step * step, h.ulid, 30.0) for h in q.heads))
+        heads = tuple(sorted(Head(score(0), h.ulid, 30.0) for h in q.heads))
         return q._replace(heads=heads, waiting=40)
 
     return replace(

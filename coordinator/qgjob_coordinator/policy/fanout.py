@@ -34,12 +34,8 @@ def enough(books: Books, target: Target) -> float:
 
 
 def _enough_for(books: Books, org_id: str, target: Target) -> float:
-    known = books.enough.get((org_id, target))
-    if known is None:
-        even = 1.0 - owed(books, org_id)
-        known = OWED_FAN_OUT + (enough(books, target) - OWED_FAN_OUT) * even**SHARE_POWER
-        books.enough[org_id, target] = known
-    return known
+    even = 1.0 - owed(books, org_id)
+    return OWED_FAN_OUT + (enough(books, target) - OWED_FAN_OUT) * even**SHARE_POWER
 
 
 def worth_joining(books: Books, work: Work, first: Head) -> bool:
@@ -53,6 +49,10 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
     """
     if not (work.serving and books.servers(work, first)):
         return True
-    if work.per_device() >= _enough_for(books, work.key[0], work.group.target) * work.install:
+    org_id, target = work.key[0], work.group.target
+    needed = books.enough.get((org_id, target))
+    if needed is None:
+        needed = books.enough[org_id, target] = _enough_for(books, org_id, target)
+    if work.per_device() >= needed * work.install:
         return True
     return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

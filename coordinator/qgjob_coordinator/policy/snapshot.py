@@ -117,7 +117,7 @@ class DeviceView(NamedTuple):
 
 def known_seconds(heads: Sequence[Head]) -> list[float]:
     """The expected durations of those jobs that have one."""
-    if isinstance(heads, LazyHeads):
+    if not isinstance(heads, tuple) and isinstance(heads, LazyHeads):  # the first is quicker by far
         return heads.known_seconds()
     return [seconds for head in heads if (seconds := head.seconds) is not None]
 

@@ -29,7 +29,7 @@ from tests.unit.policy.snapshots import NOW, device, group, score
 GROUPS = DEVICES = 1000
 HEADS = 16
 TIMES = 20
-LAZY = 1.3
+LAZY = 1.5
 """Where heads are made as they are looked at."""
 ORGS = 20
 WARM_MS = 0.5

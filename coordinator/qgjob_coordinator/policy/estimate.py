@@ -10,7 +10,10 @@ exactly the same:
   takes. A step-wise quantile estimator needs a step to be chosen, and forgets no faster than that allows.
 
 A single measurement never moves an estimate by more than a bounded step, and what can't be a duration is no
-measurement.
+measurement. The first ones of a test have no estimate to be measured by, so they are judged in two ways. One that is far
+from what is typical is believed only in part, until the next one is like it. And while there are few, each that is far
+from their mean takes one of them away, until none is left and it is the first: among the first the majority is right.
+"Far" is a factor of e^2, 7.4, in all this; the longer half of a lab's tests hardly takes more than that.
 """
 
 from __future__ import annotations
@@ -38,8 +41,13 @@ LOG_UNIT = 1_000_000
 """Logarithms are whole numbers of millionths."""
 LOG_REACH = 2 * LOG_UNIT
 """A measurement counts as at most e^2, 7.4 times, as long or as short as the typical one."""
+FAR = math.exp(LOG_REACH / LOG_UNIT)
+"""The same as a factor: measurements of one test that are so far apart contradict each other."""
+FEW = 3
+"""So many measurements are given up, one by one, for others that contradict them. More than that are moved."""
 ENOUGH = 5
-"""Measurements that a group or an org needs before it tells more than the larger whole that it is part of."""
+"""Measurements that a group or an org needs before it tells more than the larger whole that it is part of; or before
+one more is brought within reach of what it tells."""
 
 _MEASURING = frozenset({Outcome.PASSED, Outcome.TEST_FAILED})
 _MS = 1000
@@ -72,7 +80,11 @@ def reported_ms(ms: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean and mean absolute deviation (ms) of `count` measurements, the newest weighing most."""
+    """Mean and mean absolute deviation (ms) of `count` measurements, the newest weighing most.
+
+    Of one measurement the deviation is half of it. Where it is not, that measurement is in doubt: it stands in place of
+    the deviation, and the mean is as much of it as is believed.
+    """
 
     mean_ms: int
     deviation_ms: int
@@ -89,26 +101,43 @@ class Estimate:
         return self.deviation_ms / _MS
 
 
-def observe(estimate: Estimate | None, seconds: float) -> Estimate | None:
+def observe(estimate: Estimate | None, seconds: float, typical: Typical | None = None) -> Estimate | None:
     """The estimate after one more measurement; the same one when that can't be a duration.
 
     mean += g * (x - mean), with g = max(1/8, 1/(count + 1)); deviation += 1/4 * (|x - mean| - deviation), with the mean
-    before; x is the measurement, brought within reach of the mean. The first one gives mean x and deviation x / 2.
+    before; x is the measurement, brought within reach of the mean. The first one gives mean x and deviation x / 2, and
+    is in doubt where it is far from what is `typical` of the tests around it. While there are few, one that contradicts
+    them takes one of them away.
     """
     ms = measured_ms(seconds)
     if ms is None:
         return estimate
     if estimate is None:
-        return Estimate(ms, ms // 2, 1)
-    mean, deviation = estimate.mean_ms, estimate.deviation_ms
+        return _first(ms, typical)
+    mean, deviation, count = estimate.mean_ms, estimate.deviation_ms, estimate.count
+    if count == 1 and deviation != mean // 2:
+        mean, deviation = deviation, deviation // 2
+    if count <= FEW and (ms > FAR * mean or mean > FAR * ms):
+        if count == 1:
+            return _first(ms, typical)
+        return Estimate(mean, mean // 2 if count == 2 else deviation, count - 1)
     reach = max(REACH_SPREADS * deviation, REACH_SHARE * mean, REACH_MS)
     off = max(-reach, min(reach, ms - mean))
-    gain = max(MEAN_GAIN, 1 / (estimate.count + 1))
+    gain = max(MEAN_GAIN, 1 / (count + 1))
     return Estimate(
         _rounded(mean + gain * off),
         _rounded(deviation + SPREAD_GAIN * (abs(off) - deviation)),
-        estimate.count + 1,
+        count + 1,
     )
+
+
+def _first(ms: int, typical: Typical | None) -> Estimate:
+    """The estimate from one measurement."""
+    off = 0 if typical is None else _log(ms) - typical.log
+    if typical is None or abs(off) <= LOG_REACH:
+        return Estimate(ms, ms // 2, 1)
+    believed = typical.log + (LOG_REACH if off > 0 else -LOG_REACH)
+    return Estimate(_rounded(math.exp(believed / LOG_UNIT)), ms, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +156,18 @@ class Typical:
 def observe_typical(typical: Typical | None, seconds: float) -> Typical | None:
     """The typical duration after one more measurement; the same one when that can't be a duration.
 
-    log += g * (ln x - log), with g = max(1/64, 1/(count + 1)), and ln x brought within reach of log.
+    log += g * (ln x - log), with g = max(1/64, 1/(count + 1)), and ln x brought within reach of log once that was
+    measured often enough: who reaches for a strange first one takes long to leave it.
     """
     ms = measured_ms(seconds)
     if ms is None:
         return typical
-    log = _rounded(math.log(ms) * LOG_UNIT)
+    log = _log(ms)
     if typical is None:
         return Typical(log, 1)
-    off = max(-LOG_REACH, min(LOG_REACH, log - typical.log))
+    off = log - typical.log
+    if typical.count >= ENOUGH:
+        off = max(-LOG_REACH, min(LOG_REACH, off))
     gain = max(TYPICAL_GAIN, 1 / (typical.count + 1))
     return Typical(_rounded(typical.log + gain * off), typical.count + 1)
 
@@ -150,10 +182,13 @@ def expected(test: Estimate | None, wholes: Iterable[Typical | None], fleet: Typ
 
 def typical_seconds(wholes: Iterable[Typical | None], fleet: Typical | None = None) -> float:
     """What a test of which nothing is known is expected to take (s); arguments as in `expected`."""
-    for whole in wholes:
-        if whole is not None and whole.count >= ENOUGH:
-            return whole.seconds
-    return TYPICAL_SECONDS if fleet is None else fleet.seconds
+    whole = known_whole(wholes) or fleet
+    return TYPICAL_SECONDS if whole is None else whole.seconds
+
+
+def known_whole(wholes: Iterable[Typical | None]) -> Typical | None:
+    """The first of the wholes that was measured often enough."""
+    return next((whole for whole in wholes if whole is not None and whole.count >= ENOUGH), None)
 
 
 @dataclass
@@ -168,7 +203,8 @@ class Durations:
 
     def observe(self, org_id: str, gid: str, test_path: str, target: Target, seconds: float) -> None:
         """A test ran for so long. What can't be a duration is passed over."""
-        _keep(self._tests, (org_id, test_path, target), observe(self._tests.get((org_id, test_path, target)), seconds))
+        test = (org_id, test_path, target)
+        _keep(self._tests, test, observe(self._tests.get(test), seconds, known_whole(self.wholes(org_id, gid))))
         _keep(self._groups, (org_id, gid), observe_typical(self._groups.get((org_id, gid)), seconds))
         _keep(self._orgs, org_id, observe_typical(self._orgs.get(org_id), seconds))
         self._fleet = observe_typical(self._fleet, seconds)
@@ -207,6 +243,10 @@ class Durations:
 def _keep(kept: dict[_K, _V], key: _K, value: _V | None) -> None:
     if value is not None:
         kept[key] = value
+
+
+def _log(ms: int) -> int:
+    return _rounded(math.log(ms) * LOG_UNIT)
 
 
 def _rounded(x: float) -> int:

@@ -206,6 +206,24 @@ async def test_the_scripts_compute_what_the_policy_computes(store: Store) -> Non
         assert store.estimates.typical == known.wholes("acme", "g")[0]
 
 
+async def test_the_scripts_judge_first_values_as_the_policy_does(store: Store, raw: Redis) -> None:
+    """Tests of one to six runs, of which some are strange, and some tests take a hundred times the typical."""
+    rng = random.Random(6)  # noqa: S311 - a reproducible sample
+    known, runs = Durations(), 0
+    for group in range(3):
+        await scenes.submit(store, spec(9000 + group, app_version_id=f"v{group}"))  # the group lives on
+        for test in range(40):
+            path, usual = f"{group}-{test}.py", 1000 * rng.choice((20, 30, 60, 3000))
+            for _ in range(rng.randrange(1, 7)):
+                ms = rng.choice((usual, int(usual * rng.uniform(0.7, 1.4)), 80_000_000, 1))
+                runs += 1
+                await ran(store, spec(runs, test_path=path, app_version_id=f"v{group}", max_retries=0), ms)
+                known.observe("acme", f"v{group}", path, Target.EMULATOR, ms / 1000)
+                text = raw.hget(EST, f"e{codec.path_digest(path)}")
+                assert text is not None
+                assert estimates.estimate(text) == known.estimate("acme", path, Target.EMULATOR)
+
+
 @pytest.mark.parametrize("before", [KEPT - 2, KEPT - 1, KEPT, KEPT + 50])
 async def test_so_many_tests_are_known_and_no_more(store: Store, raw: Redis, before: int) -> None:
     raw.hset(EST, mapping={f"e{n}": "1000 500 1" for n in range(before)})

@@ -70,7 +70,8 @@ def test_an_estimate_stays_between_the_valid_measurements(history: list[float]) 
     assert known is not None
     assert typical is not None
     assert min(valid) <= known.mean_ms <= max(valid)
-    assert known.count == typical.count == len(valid)
+    assert typical.count == len(valid)
+    assert 1 <= known.count <= len(valid)
     assert 0 <= known.deviation_ms <= max(max(valid) // 2, max(valid) - min(valid))
     assert min(valid) / 1000 * 0.99999 <= typical.seconds <= max(valid) / 1000 * 1.00001
 
@@ -104,6 +105,79 @@ def test_one_outlier_moves_an_estimate_by_a_bounded_step(history: list[float]) -
     assert moved_typical is not None
     assert moved.mean_ms <= 1.55 * known.mean_ms  # an eighth of its reach; unclipped 360 times
     assert moved_typical.seconds <= 1.26 * typical.seconds  # e^(2/9)
+
+
+USUAL = Typical(round(math.log(30_000) * 1e6), 1000)
+"""Tests of the org take about 30 s."""
+
+
+def _told(history: list[float], typical: Typical | None = None) -> list[float]:
+    """What the test is expected to take after each measurement (s)."""
+    known: Estimate | None = None
+    means = []
+    for seconds in history:
+        known = observe(known, seconds, typical)
+        assert known is not None
+        means.append(known.mean)
+    return means
+
+
+@pytest.mark.parametrize("typical", [None, USUAL], ids=["nothing known", "org known"])
+@pytest.mark.parametrize("strange", [80_000.0, 0.001])
+@pytest.mark.parametrize("often", [1, 2])
+def test_first_values_that_later_ones_contradict_are_forgotten(
+    strange: float, often: int, typical: Typical | None
+) -> None:
+    told = _told([strange] * often + [30.0] * 4, typical)
+    assert told[-1] == pytest.approx(30)
+    assert told[2 * often - 1] == pytest.approx(30), "as many good values as strange ones"
+
+
+@pytest.mark.parametrize("typical", [None, USUAL], ids=["nothing known", "org known"])
+@pytest.mark.parametrize("strange", [80_000.0, 0.001])
+@pytest.mark.parametrize("place", range(1, 6))
+def test_one_strange_value_among_the_first_does_little(strange: float, place: int, typical: Typical | None) -> None:
+    history = [30.0] * 6
+    history.insert(place, strange)
+    assert 12 <= _told(history, typical)[-1] <= 48
+
+
+@pytest.mark.parametrize("true", [3000.0, 0.3])
+def test_a_first_value_far_from_what_is_typical_is_believed_when_it_comes_again(true: float) -> None:
+    once, *more = _told([true, 1.1 * true, 0.9 * true, true], USUAL)
+    assert abs(math.log(once / 30)) == pytest.approx(2, abs=0.01), "as far as a typical duration is moved by one"
+    assert all(told == pytest.approx(true, rel=0.15) for told in more)
+
+
+def test_a_strange_value_does_not_hide_that_a_test_takes_a_hundred_times_the_typical() -> None:
+    assert _told([80_000.0, 3000.0, 3000.0], USUAL)[-1] == pytest.approx(3000)
+    assert _told([3000.0, 30.0, 3000.0, 3000.0], USUAL)[-1] == pytest.approx(3000)
+
+
+def test_a_first_value_is_judged_by_what_was_measured_often_enough() -> None:
+    known = Durations()
+    for n in range(ENOUGH - 1):
+        known.observe("acme", "g", f"{n}.py", Target.EMULATOR, 30)
+    known.observe("acme", "g", "long.py", Target.EMULATOR, 3000)
+    assert known.of_test("acme", "long.py", Target.EMULATOR) == 3000
+    for n in range(100):
+        known.observe("acme", "g", f"{n}.py", Target.EMULATOR, 30)
+    known.observe("acme", "another group", "longer.py", Target.EMULATOR, 3000)  # judged by the org
+    told = known.of_test("acme", "longer.py", Target.EMULATOR)
+    assert told is not None
+    assert told < 30 * 8 * 1.1
+
+
+@pytest.mark.parametrize("strange", [80_000.0, 0.001])
+def test_a_typical_duration_that_began_with_a_strange_one_is_right_after_a_few(strange: float) -> None:
+    assert abs(math.log(_typical_of([strange] + [30.0] * 20).seconds / 30)) < 0.6
+    assert abs(math.log(_typical_of([strange] + [30.0] * 100).seconds / 30)) < 0.15
+
+
+def _typical_of(history: list[float]) -> Typical:
+    typical = _typical(history)
+    assert typical is not None
+    return typical
 
 
 def test_a_test_that_became_slower_is_followed() -> None:

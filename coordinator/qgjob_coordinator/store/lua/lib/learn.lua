@@ -25,15 +25,18 @@ local function learn(lessons)
     local gid, learned, at = lesson[1].g, lesson[2], lesson[3]
     local ms = tonumber(string.sub(learned, 2))
     fresh = fresh or not known[at]
-    known[at] = observe(known[at], string.byte(learned) == 102 and '!' or '', ms)   -- 102: f
+    local mark = string.byte(learned) == 102 and '!' or ''   -- 102: f
     if ms then
       local group, log = groups[gid], log_of(ms)
       if not group then
         group = typical_of(call('HGET', P .. 'g:' .. gid, 'm') or nil)
         groups[gid] = group
       end
+      known[at] = observe(known[at], mark, ms, log, group.n >= ENOUGH and group or org.n >= ENOUGH and org or nil)
       observe_typical(group, log)
       observe_typical(org, log)
+    else
+      known[at] = observe(known[at], mark)
     end
   end
   known[1] = org.n > 0 and kept_as(org) or nil

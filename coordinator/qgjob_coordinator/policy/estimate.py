@@ -10,10 +10,10 @@ exactly the same:
   takes. A step-wise quantile estimator needs a step to be chosen, and forgets no faster than that allows.
 
 A single measurement never moves an estimate by more than a bounded step, and what can't be a duration is no
-measurement. The first ones of a test have no estimate to be measured by, so they are judged in two ways. One that is far
-from what is typical is believed only in part, until the next one is like it. And while there are few, each that is far
-from their mean takes one of them away, until none is left and it is the first: among the first the majority is right.
-"Far" is a factor of e^2, 7.4, in all this; the longer half of a lab's tests hardly takes more than that.
+measurement. The first ones of a test have no estimate to be measured by, so they are judged in two ways. One that is
+far from what is typical is believed only in part, until the next one is like it. And while there are few, each that is
+far from their mean takes one of them away, until none is left and it is the first: among the first the majority is
+right. "Far" is a factor of e^2, 7.4, in all this.
 """
 
 from __future__ import annotations

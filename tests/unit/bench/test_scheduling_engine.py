@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from bench.scheduling.baselines import QGJOB, policy
+from bench.scheduling.compare import simulate
 from bench.scheduling.engine import Simulation
 from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
+from bench.scheduling.workloads import generate
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.policy.snapshot import Assignment, Plan, Snapshot
 
@@ -30,3 +38,17 @@ def test_a_job_that_a_device_holds_behind_others_is_expected_after_them():
     assert outcome.estimated_starts == {0: 10.0, 1: 13.0, 2: 17.0}
     assert [outcome.runs[i].began for i in range(3)] == [10.0, 13.0, 17.0]
     assert report(trace, outcome)["start_estimate_error"] == {"median": 0.0, "p90": 0.0}
+
+
+@pytest.mark.parametrize("share", [0.05, 1.0])
+def test_histories_that_begin_with_an_absurd_value_change_little(share: float) -> None:
+    """Eighty thousand seconds are no impossible duration, so they are told from a true one by what came later only."""
+    clean = generate("two_targets", 0)
+    random = Random(1)  # noqa: S311 - a reproducible sample
+    spoilt = {k: ((80_000.0, *runs[1:]) if random.random() < share else runs) for k, runs in clean.history.items()}
+    before, after = (report(t, simulate(t, policy(QGJOB))) for t in (clean, replace(clean, history=spoilt)))
+    assert after["installs"] <= 1.15 * before["installs"]
+    assert after["makespan_seconds"] <= 1.02 * before["makespan_seconds"]
+    error = after["start_estimate_error"]["median"]
+    assert error is not None
+    assert error < 0.3

@@ -47,7 +47,13 @@ class Child:
         self._log = folder / f"{name}.log"
         inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
         # -m finds the bench's own modules from the checkout, whatever folder the child runs in.
-        environ = {**inherited, "PYTHONPATH": ":".join(map(str,(ROOT, ROOT/"coordinator", ROOT/"agent", ROOT/"client", ROOT/"proto/generated"))), **(env or {})}
+        environ = {
+            **inherited,
+            "PYTHONPATH": ":".join(
+                map(str, (ROOT, ROOT / "coordinator", ROOT / "agent", ROOT / "client", ROOT / "proto/generated"))
+            ),
+            **(env or {}),
+        }
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
                 command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out

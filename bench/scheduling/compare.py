@@ -98,6 +98,9 @@ def _row(runs: Sequence[Measured], peers: Mapping[str, Sequence[Measured]]) -> R
         "longest_wait_seconds": fmean(w["max"] for w in waits),
         "small_org_wait_to_fair_share": _to_fair_share(runs),
         "start_estimate_error": _mean_known([r["start_estimate_error"]["median"] for r in reports]),
+        "low_start_estimate_error": _mean_known(
+            [r["start_estimate_error"]["by_priority"]["low"]["median"] for r in reports]
+        ),
         "plan_ms_p99": fmean(r["plan_ms"]["p99"] for r in reports),
     }
 

@@ -51,12 +51,16 @@ class Install:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a simulation saw, by index of the job: how it ran, and when its start was expected at submission (s)."""
+    """What a simulation saw, by index of the job: how it ran, and when its start was expected at submission (s).
+
+    The starts of jobs that began `at_once`, at most behind an installation, were no forecasts.
+    """
 
     runs: dict[int, Run] = field(default_factory=dict)
     installs: list[Install] = field(default_factory=list)
     plan_ms: list[float] = field(default_factory=list)
     estimated_starts: dict[int, float] = field(default_factory=dict)
+    at_once: set[int] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -145,11 +149,10 @@ class Simulation:
         group = self._groups.get((job.org_id, gid))
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
-        expected = self._expected[index] = self._estimates.of_test(job)
+        self._expected[index] = self._estimates.of_test(job)
         self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
         bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
         group.unfinished += 1
-        del expected
 
     def _tell(self, indexes: list[int]) -> None:
         """When jobs that have just come are expected to start."""
@@ -157,6 +160,8 @@ class Simulation:
         for index in set(indexes) - set(waiting):
             run = self.outcome.runs.get(index)
             self.outcome.estimated_starts[index] = run.began if run else self._behind(index)
+            if run:
+                self.outcome.at_once.add(index)
         if not waiting:
             return
         ahead = Forecast(self._snapshot([d for d in self._devices.values() if not d.held]))

@@ -2,7 +2,8 @@
 
 A job waits from its submission until its test starts; an installation before it is part of the wait. An estimated start
 is told at submission, in seconds of the trace; its error is |estimated start - start|, in shares of the wait that the
-job had, so that 0.3 reads: off by 30% of the wait.
+job had, so that 0.3 reads: off by 30% of the wait. Only what was a forecast has an error: jobs that a device took and
+began as they came are left out.
 """
 
 from __future__ import annotations
@@ -43,10 +44,17 @@ class AllWaits(TypedDict):
 
 
 class Errors(TypedDict):
-    """Errors of estimated starts, in shares of the wait; null where nothing was estimated."""
+    """Errors of the estimated starts of some jobs, in shares of the wait; null where nothing was estimated."""
 
+    count: int
     median: float | None
     p90: float | None
+
+
+class AllErrors(Errors):
+    """Those of all jobs that waited, and of those of each class."""
+
+    by_priority: dict[str, Errors]
 
 
 class BoundFigures(TypedDict):
@@ -70,7 +78,7 @@ class Report(TypedDict):
     installs: int
     makespan_seconds: float
     wait_seconds: AllWaits
-    start_estimate_error: Errors
+    start_estimate_error: AllErrors
     bounds: BoundFigures
     plan_ms: PlanTimes
 
@@ -117,11 +125,20 @@ def quantile(values: Iterable[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
-def _errors(trace: Trace, outcome: Outcome) -> Errors:
-    errors = []
+def _errors(trace: Trace, outcome: Outcome) -> AllErrors:
+    errors: dict[Priority, list[float]] = {p: [] for p in _CLASSES}
     for index, start in outcome.estimated_starts.items():
-        began = outcome.runs[index].began
-        errors.append(abs(start - began) / max(began - trace.jobs[index].at, SHORTEST_WAIT_SECONDS))
-    if not errors:
-        return {"median": None, "p90": None}
-    return {"median": quantile(errors, 0.5), "p90": quantile(errors, 0.9)}
+        if index not in outcome.at_once:
+            job, began = trace.jobs[index], outcome.runs[index].began
+            errors[job.priority].append(abs(start - began) / max(began - job.at, SHORTEST_WAIT_SECONDS))
+    of_all = _errors_of([e for some in errors.values() for e in some])
+    return {**of_all, "by_priority": {p.word: _errors_of(some) for p, some in errors.items()}}
+
+
+def _errors_of(errors: Sequence[float]) -> Errors:
+    known = bool(errors)
+    return {
+        "count": len(errors),
+        "median": quantile(errors, 0.5) if known else None,
+        "p90": quantile(errors, 0.9) if known else None,
+    }

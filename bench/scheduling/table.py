@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.scheduling.compare import Row
 from bench.scheduling.goals import goals
-from bench.scheduling.metrics import Report, Waits
+from bench.scheduling.metrics import AllErrors, Report, Waits
 from bench.scheduling.workloads import WORKLOADS
 
 _COLUMNS = {
@@ -20,6 +20,7 @@ _COLUMNS = {
     "longest_wait_seconds": "longest",
     "small_org_wait_to_fair_share": "small/fair",
     "start_estimate_error": "est. error",
+    "low_start_estimate_error": "low's",
     "plan_ms_p99": "plan ms",
 }
 _WHOLE_FROM = 100
@@ -27,7 +28,8 @@ _FINE = frozenset({"makespan_to_bound"})
 LEGEND = (
     "Means over seeds. Waits in seconds; high/: mean wait of the high class to that baseline's; p95/sticky: 95th\n"
     "percentile of waits to sticky FIFO's; small/fair: the small org's mean wait to what its fair share of devices\n"
-    "would give it alone; est. error: median error of told starts, in shares of the wait; plan ms: p99 of one plan.\n"
+    "would give it alone; est. error: median error of told starts, of jobs that waited, in shares of the wait, and\n"
+    "that of the low class; plan ms: p99 of one plan.\n"
     "! misses the goal."
 )
 
@@ -80,12 +82,11 @@ def one(policy: str, figures: Report) -> str:
         figures["start_estimate_error"],
         figures["plan_ms"],
     )
-    known = errors["median"] is not None and errors["p90"] is not None
     facts = (
         ("policy", policy),
         ("installs", f"{figures['installs']} (bound {bound['installs']})"),
         ("makespan", f"{figures['makespan_seconds']:,.1f} s (bound {bound['makespan_seconds']:,.1f} s)"),
-        ("start estimates", f"off by {errors['median']:.0%} (median), {errors['p90']:.0%} (p90)" if known else "none"),
+        ("start estimates", _errors(errors)),
         ("plans", f"p50 {plans['p50']:.3f} ms, p99 {plans['p99']:.3f} ms, max {plans['max']:.3f} ms"),
     )
     of_all: Waits = {
@@ -98,6 +99,14 @@ def one(policy: str, figures: Report) -> str:
     lines += [_wait_line(word, w) for word, w in waits["by_priority"].items()]
     lines += [_wait_line(f"org {org}", w) for org, w in waits["by_org"].items()]
     return f"{_listed(facts)}\n\n{_aligned(lines)}"
+
+
+def _errors(errors: AllErrors) -> str:
+    if errors["median"] is None or errors["p90"] is None:
+        return "none"
+    classes = [f"{word} {e['median']:.0%}" for word, e in errors["by_priority"].items() if e["median"] is not None]
+    of_all = f"off by {errors['median']:.0%} (median), {errors['p90']:.0%} (p90) for {errors['count']:,} that waited"
+    return f"{of_all}; medians: {', '.join(classes)}"
 
 
 def _listed(facts: Sequence[tuple[str, str]]) -> str:

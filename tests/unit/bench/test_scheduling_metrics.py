@@ -43,21 +43,42 @@ def test_a_report_of_a_run_by_hand() -> None:
                 "globex": {"count": 1, "mean": 10.0, "p95": 10.0, "max": 10.0},
             },
         },
-        "start_estimate_error": {"median": None, "p90": None},
+        "start_estimate_error": {
+            "count": 0,
+            "median": None,
+            "p90": None,
+            "by_priority": {key: {"count": 0, "median": None, "p90": None} for key in ("high", "medium", "low")},
+        },
         "bounds": {"installs": 2, "makespan_seconds": 55.0},
         "plan_ms": {"p50": 0.2, "p99": 0.3, "max": 0.3},
     }
 
 
+def told(starts: dict[int, float], *at_once: int) -> Outcome:
+    return Outcome(OUTCOME.runs, OUTCOME.installs, OUTCOME.plan_ms, estimated_starts=starts, at_once=set(at_once))
+
+
 def test_errors_of_told_starts_are_shares_of_the_wait() -> None:
     # Job 0 waited 10 s and was told 12 s; job 1 waited 25 s and was told exactly; job 2 waited 10 s and was told 0 s.
-    told = Outcome(OUTCOME.runs, OUTCOME.installs, OUTCOME.plan_ms, estimated_starts={0: 12.0, 1: 30.0, 2: 5.0})
-    assert report(TRACE, told)["start_estimate_error"] == {"median": pytest.approx(0.2), "p90": pytest.approx(1.0)}
+    errors = report(TRACE, told({0: 12.0, 1: 30.0, 2: 5.0}))["start_estimate_error"]
+    assert (errors["count"], errors["median"], errors["p90"]) == (3, pytest.approx(0.2), pytest.approx(1.0))
+    assert errors["by_priority"] == {
+        "high": {"count": 1, "median": pytest.approx(0.2), "p90": pytest.approx(0.2)},
+        "medium": {"count": 0, "median": None, "p90": None},
+        "low": {"count": 2, "median": pytest.approx(0.0), "p90": pytest.approx(1.0)},
+    }
 
 
-def test_a_start_at_once_is_measured_by_a_second() -> None:
-    at_once = Outcome({0: Run("e1", 0.0, 20.0)}, [], [0.1], estimated_starts={0: 0.5})
-    assert report(Trace(0.0, TRACE.devices, TRACE.jobs[:1]), at_once)["start_estimate_error"]["median"] == 0.5
+def test_a_start_that_was_no_forecast_has_no_error() -> None:
+    """Who is told when a device that has just taken the job begins is told what is known."""
+    errors = report(TRACE, told({0: 10.0, 1: 30.0, 2: 5.0}, 0, 1))["start_estimate_error"]
+    assert (errors["count"], errors["median"]) == (1, pytest.approx(1.0))
+    assert errors["by_priority"]["high"]["count"] == 0
+
+
+def test_a_short_wait_is_measured_by_a_second() -> None:
+    short = Outcome({0: Run("e1", 0.0, 20.0)}, [], [0.1], estimated_starts={0: 0.5})
+    assert report(Trace(0.0, TRACE.devices, TRACE.jobs[:1]), short)["start_estimate_error"]["median"] == 0.5
 
 
 def test_nothing_ran() -> None:

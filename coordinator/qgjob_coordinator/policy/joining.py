@@ -9,9 +9,9 @@ from the score of the oldest job alone: so of a thousand groups one device looks
 that of the best one. Groups that are not open to all devices alike are looked at for each device.
 
 A group that is not worth it is not looked at again in the round. What is enough only rises while devices are given
-work, so it makes no difference when a group is judged; but where so many idle that less than `OWED_FAN_OUT` is enough
-for an org with its share, and groups of one that gets more come to be worth it. There all are judged before the first
-of several devices.
+work, so it makes no difference when a group is judged; but for targets of which so many devices idle that less than
+`OWED_FAN_OUT` is enough: it falls there for an org that comes nearer to its share. There all groups are judged before
+the first of several devices.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class Coordinator:
         )
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry)
         self.sessions.on_retry_due = self.timers.due
-        forecast = LookAhead(self.store, self.sessions, limits, s.org_weights)
+        forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
         self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms, forecast)
         self.sessions.settled = self.scheduler.settled

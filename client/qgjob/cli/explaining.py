@@ -105,7 +105,8 @@ def _usefulness(device: ConsideredDevice) -> tuple[object, ...]:
 def _kind(device: ConsideredDevice) -> tuple[str, ...]:
     """Devices of one kind are shown in one line."""
     if device.feasible:
-        return (device.code or "free", "")  # which no requirement is called
+        # What the plan says of free ones; the second is what no requirement is called.
+        return (device.code or device.message, "")
     return ("target",) if "target" in device.unmet else device.unmet
 
 
@@ -121,7 +122,7 @@ def _why(same: Sequence[ConsideredDevice], now: datetime) -> str:
         return f"other {unmet}; {same[0].device_id}: {same[0].message}"
     first = next((each for each in same if each.free_at is not None), None)
     until = "" if first is None else f"; the first {first.message}{_until(first, now)}"
-    return f"{same[0].code or 'free'}{until}"
+    return f"{same[0].code}{until}"
 
 
 def _until(device: ConsideredDevice, now: datetime) -> str:

@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
-from qgjob_coordinator.policy.explain import view
-from qgjob_coordinator.policy.feasible import same_target
 from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.recall import late, recalls
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Limits, Snapshot
+from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -38,7 +36,6 @@ HEADS = 64
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
 RECENT_PLANS = 512
-_ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 
 T = TypeVar("T")
 
@@ -188,7 +185,7 @@ class Scheduler:
         """Plans and commits; jobs granted by org."""
         groups = tuple(g for o in orgs for g in o.groups if g.queues)
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
-        candidates = await self._candidates(groups)
+        candidates = await alternatives(self._fleet, groups)
         begun = time.perf_counter()
         installs = self._store.estimates.install_seconds
         proposal = plan(
@@ -246,17 +243,6 @@ class Scheduler:
             if again.waits:
                 await self._store.mark_active(again.org_id)
                 self._heard(again.org_id)
-
-    async def _candidates(self, groups: tuple[GroupView, ...]) -> dict[Target, tuple[DeviceView, ...]]:
-        """Devices of the whole fleet that retries may go to instead; read only when some device is to be avoided."""
-        if not any(q.avoid for g in groups for q in g.queues):
-            return {}
-        able = [
-            view(d)
-            for d in await self._fleet.devices()
-            if d.state in _ABLE and d.health in (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
-        ]
-        return {target: same_target(target, able) for target in Target}
 
     async def _commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
         """Claims what was planned and sends what was granted; jobs granted by org."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode
@@ -10,8 +11,16 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason
 from qgjob_coordinator.policy.feasible import mismatches
 from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.verdict import Verdict
 
 NO_TIMES: Mapping[str, int] = {}
+Judge = Callable[[str], Verdict | None]
+"""What the plan says of an idle device and the job in question; None where it says nothing."""
+
+
+def unjudged(device_id: str) -> None:
+    """Where no plan is at hand."""
+    del device_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,7 @@ class Considered:
 
     `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
     says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
+    `verdict` is what the plan says of one that is free.
     """
 
     device_id: str
@@ -37,6 +47,7 @@ class Considered:
     state: str = ""
     code: PendingCode | None = None
     free_at: int | None = None
+    verdict: Verdict | None = None
 
     @property
     def feasible(self) -> bool:
@@ -65,6 +76,9 @@ _TEXT = {
 _PREDICTABLE = frozenset({PendingCode.ALL_BUSY, PendingCode.QUOTA, PendingCode.RETRY_WAIT})
 """What passes without anybody's doing: only then is there a time to expect a start at."""
 
+_PLACELESS = frozenset({PendingCode.RETRY_WAIT, PendingCode.NO_RESOURCE})
+"""What waits on no line that any device comes to."""
+
 
 def view(device: Device) -> DeviceView:
     """A device as feasibility sees it."""
@@ -79,26 +93,34 @@ def view(device: Device) -> DeviceView:
     )
 
 
-def consider(job: Job, devices: Iterable[Device], free_at: Mapping[str, int] = NO_TIMES) -> list[Considered]:
+def consider(
+    job: Job, devices: Iterable[Device], free_at: Mapping[str, int] = NO_TIMES, judge: Judge = unjudged
+) -> list[Considered]:
     """Every device of the fleet with its verdict on the job, by id.
 
     `free_at` is when busy devices are expected to have done what they hold, in ms, as far as that is known.
     """
-    return [_consider(job, d, free_at.get(d.device_id)) for d in sorted(devices, key=lambda d: d.device_id)]
+    return [_consider(job, d, free_at.get(d.device_id), judge) for d in sorted(devices, key=lambda d: d.device_id)]
 
 
-def _consider(job: Job, d: Device, expected: int | None) -> Considered:
+def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Considered:
     lacks = list(mismatches(job.requirements, view(d)))
     if d.target is not job.target:
         lacks.insert(0, ("target", f"target is {d.target.value}, not {job.target.value}"))
     if lacks:
         return Considered(d.device_id, "; ".join(words for _, words in lacks), unmet=tuple(name for name, _ in lacks))
     state, code, note, until = _state(d)
+    if code is None and (verdict := judge(d.device_id)) is not None:
+        return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
     if code is PendingCode.ALL_BUSY:
         until = expected
     if job.avoid_devices and d.device_id in job.avoid_devices:
         note += ", and is avoided while another can serve the job: an attempt failed on it"
     return Considered(d.device_id, f"is {state}{note}", state=state, code=code, free_at=until)
+
+
+def _freely(verdict: Verdict) -> str:
+    return f"is free, but {verdict.why}" if verdict.why else f"is free, and {verdict.short}"
 
 
 def _state(d: Device) -> tuple[str, PendingCode | None, str, int | None]:
@@ -141,7 +163,7 @@ def pending_reason(
 
 def placed(reason: PendingReason, position: int | None, estimate: StartEstimate | None) -> PendingReason:
     """A reason that many jobs share, with one job's position and expected start, where it has them."""
-    if reason.code is PendingCode.RETRY_WAIT:
+    if reason.code in _PLACELESS:
         position = None
     at = estimate.at if estimate is not None and reason.code in _PREDICTABLE else None
     if position is None and at is None:
@@ -161,5 +183,28 @@ def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: 
         return PendingCode.QUOTA, f"org {job.org_id} runs as many attempts as it may"
     code = min((c.code for c in feasible), key=SOONEST.index)
     if code is None:
-        return PendingCode.ALL_BUSY, "a device is free and will take it in a moment"
+        return PendingCode.ALL_BUSY, free_words([c.verdict for c in free_ones(considered)])
     return code, _TEXT[code]
+
+
+def free_ones(considered: Iterable[Considered]) -> list[Considered]:
+    """Those that may serve the job and are free."""
+    return [c for c in considered if c.feasible and c.code is None]
+
+
+def free_words(verdicts: Sequence[Verdict | None], count: int | None = None) -> str:
+    """What a job is told that waits while devices are free for it: the best that the plan says of one of them.
+
+    `verdicts` are those of the free devices, or of some of `count`.
+    """
+    if any(v is not None and v.job_taken for v in verdicts):
+        return "a device is free and will take it in a moment"
+    if any(v is not None and not v.why for v in verdicts):
+        return "a device is free and takes jobs of its group that come first"
+    refused = Counter(v for v in verdicts if v is not None)
+    if refused.total() < len(verdicts):
+        return "a device that can serve it is free; whether it takes it is decided in a moment"
+    count = len(verdicts) if count is None else count
+    free = "a device is free" if count == 1 else f"{count} devices are free"
+    (verdict, _), *others = refused.most_common()
+    return f"{free}, but {verdict.why}" + ("; see `qgjob explain` for each device" if others else "")

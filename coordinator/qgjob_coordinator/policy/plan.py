@@ -24,8 +24,8 @@ _by_id = attrgetter("device_id")
 class _Planner:
     """One round."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._books = Books(snapshot)
+    def __init__(self, books: Books) -> None:
+        self._books = books
         self._callers: dict[Target, Callers] = {}
         self.assignments: list[Assignment] = []
 
@@ -104,4 +104,10 @@ class _Planner:
 
 def plan(snapshot: Snapshot) -> Plan:
     """Proposes batches for the devices of a snapshot. Commits may refuse them; a plan may be stale, never wrong."""
-    return _Planner(snapshot).run(snapshot.devices)
+    return planned(snapshot)[0]
+
+
+def planned(snapshot: Snapshot) -> tuple[Plan, Books]:
+    """The plan, and the books as it leaves them: they tell why it gave a device nothing."""
+    books = Books(snapshot)
+    return _Planner(books).run(snapshot.devices), books

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.explain import SOONEST, Considered
+from qgjob_coordinator.policy.words import clock, span
 
 MOST_GROUPS = 4
 """So many groups of refused devices are told apart."""
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 _MS = 1000
 
 
@@ -88,17 +87,3 @@ def _count(count: int, what: str) -> str:
 
 def _devices(count: int) -> str:
     return f"{count} device{'' if count == 1 else 's'}"
-
-
-def span(seconds: float) -> str:
-    """A length of time in its largest unit: `40 s`, `3 min`, `2 h`, `5 d`."""
-    for size, unit in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
-        if seconds >= size:
-            return f"{round(seconds / size)} {unit}"
-    return f"{max(1, round(seconds))} s"
-
-
-def clock(at: int, now: int) -> str:
-    """A time by the clock, with its date unless it is within a day. Both in ms."""
-    moment = datetime.fromtimestamp(at / _MS, UTC)
-    return f"{moment:%H:%M} UTC" if at - now < _DAY * _MS else f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""What is expected to happen: starts of waiting jobs, ends of what devices hold, ends of groups."""
+"""What is expected to happen: starts of waiting jobs, ends of what devices hold, ends of groups, the next plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.explain import NO_TIMES, StartEstimate
+from qgjob_coordinator.policy.explain import NO_TIMES, Judge, StartEstimate, unjudged
 
 
 class Forecast(Protocol):
@@ -25,6 +25,9 @@ class Forecast(Protocol):
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """When an org's groups are expected to have no unfinished job, by the org's id of the group."""
+
+    async def judge(self, job: Job) -> Judge:
+        """What the plan says of devices that idle while the job waits; as it was at the last look, or a moment ago."""
 
 
 class NoForecast:
@@ -45,3 +48,8 @@ class NoForecast:
         """Nothing."""
         del org_id
         return NO_TIMES
+
+    async def judge(self, job: Job) -> Judge:
+        """Says nothing."""
+        del job
+        return unjudged

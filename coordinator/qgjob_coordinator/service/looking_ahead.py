@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy import forecast as policy
-from qgjob_coordinator.policy.explain import StartEstimate
+from qgjob_coordinator.policy.explain import Judge, StartEstimate
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.verdict import Verdicts
 from qgjob_coordinator.policy.work import Work
+from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
@@ -26,23 +31,48 @@ LOOK_SECONDS = 2.0
 HEADS = 64
 
 
-class LookAhead:
-    """Answers as service.forecast.Forecast."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen at `at` (ms); the look began at `begun` (monotonic, s)."""
 
-    def __init__(self, store: Store, sessions: Sessions, limits: Limits, weights: Mapping[str, float]) -> None:
+    begun: float
+    at: int
+    forecast: policy.Forecast
+    verdicts: Verdicts
+
+
+class LookAhead:
+    """Answers as service.forecast.Forecast. `quota` is how many attempts each org may hold; None: any number."""
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        fleet: FleetReader,
+        limits: Limits,
+        weights: Mapping[str, float],
+        quota: int | None = None,
+    ) -> None:
         self._store = store
         self._sessions = sessions
+        self._fleet = fleet
         self._limits = limits
         self._weights = weights
-        self._last: tuple[float, int, policy.Forecast] | None = None
+        self._quota = quota
+        self._last: _Look | None = None
         self._looking = asyncio.Lock()
 
     async def starts(
         self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
     ) -> Sequence[StartEstimate | None]:
         """When queued jobs are expected to start; None for those that wait for a time, or that no device comes to."""
-        at, forecast = await self._look(fresh=fresh)
-        return [self._start(forecast, at, org_id, job, place) for job, place in zip(jobs, places, strict=True)]
+        look = await self._look(fresh=fresh)
+        return [self._start(look, org_id, job, place) for job, place in zip(jobs, places, strict=True)]
+
+    async def judge(self, job: Job) -> Judge:
+        """What the plan says of devices that idle while the job waits."""
+        look = await self._look()
+        return partial(look.verdicts.of, job, (job.org_id, group_id(job.app_version_id, job.target)))
 
     async def free_at(self) -> Mapping[str, int]:
         """When devices of this coordinator's sessions are expected to have done what they hold."""
@@ -50,59 +80,62 @@ class LookAhead:
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """When the waiting work of an org's groups is expected to be done."""
-        at, forecast = await self._look()
+        look = await self._look()
         found = {}
-        for key in forecast.groups():
-            end = forecast.end(key) if key[0] == org_id else None
+        for key in look.forecast.groups():
+            end = look.forecast.end(key) if key[0] == org_id else None
             if end is not None:
-                found[key[1]] = at + round(end.seconds * 1000)
+                found[key[1]] = look.at + round(end.seconds * 1000)
         return found
 
-    def _start(
-        self, forecast: policy.Forecast, at: int, org_id: str, job: Job, place: int | None
-    ) -> StartEstimate | None:
+    def _start(self, look: _Look, org_id: str, job: Job, place: int | None) -> StartEstimate | None:
         key = (org_id, group_id(job.app_version_id, job.target))
-        work = forecast.work(key)
+        work = look.forecast.work(key)
         if work is None or not place:
             return None
-        found = forecast.start(key, _ahead(work, place), place)
+        found = look.forecast.start(key, _ahead(work, place), place)
         if found is None:
             return None
-        return StartEstimate(*(at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
+        return StartEstimate(*(look.at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
 
-    async def _look(self, *, fresh: bool = False) -> tuple[int, policy.Forecast]:
-        """The time (ms) and the forecast of a look that began a moment ago, or, if `fresh`, after this call.
+    async def _look(self, *, fresh: bool = False) -> _Look:
+        """A look that began a moment ago, or, if `fresh`, after this call.
 
         Whoever asks while a look is under way shares the next one.
         """
         oldest = time.monotonic() - (0.0 if fresh else LOOK_SECONDS)
         async with self._looking:
-            if self._last is None or self._last[0] < oldest:
-                begun = time.monotonic()
-                self._last = begun, *await self._look_now()
-            return self._last[1], self._last[2]
+            if self._last is None or self._last.begun < oldest:
+                self._last = await self._look_now(time.monotonic())
+            return self._last
 
-    async def _look_now(self) -> tuple[int, policy.Forecast]:
+    async def _look_now(self, begun: float) -> _Look:
+        """Of a snapshot as the scheduler makes it."""
         orgs = sorted(await self._store.active_orgs())
         await self._store.estimates.read()
-        groups = [g for o in orgs for g in (await self._store.snapshots.org(o, HEADS)).groups]
+        seen = [await self._store.snapshots.org(o, HEADS) for o in orgs]
+        groups = tuple(g for o in seen for g in o.groups)
+        candidates = await alternatives(self._fleet, groups)
         now = wall_ms()
-        free, busy = self._devices(now)
+        taking, busy = self._devices(now)
         snapshot = Snapshot(
-            free,
-            tuple(groups),
+            taking,
+            groups,
             self._limits,
+            {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in seen},
+            candidates,
             now=now,
             busy=busy,
             weights=self._weights,
             install_seconds=self._store.estimates.install_seconds,
         )
-        return now, policy.Forecast(snapshot)
+        return _Look(begun, now, policy.Forecast(snapshot), Verdicts(snapshot))
 
     def _devices(self, now: int) -> tuple[tuple[DeviceView, ...], tuple[DeviceView, ...]]:
-        busy = tuple(self._sessions.serving())
-        known = {d.device_id for d in busy}
-        return tuple(d for d in self._sessions.wanting(0, now) if d.device_id not in known), busy
+        """Those that take work now, and those that hold attempts and take none."""
+        taking = tuple(self._sessions.wanting(self._limits.batch // 2, now))
+        known = {d.device_id for d in taking}
+        return taking, tuple(d for d in self._sessions.serving() if d.device_id not in known)
 
 
 def _ahead(work: Work, place: int) -> float:

@@ -6,10 +6,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.enums import PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import Considered, StartEstimate, consider, pending_reason, placed, view
+from qgjob_coordinator.policy.explain import (
+    Considered,
+    Judge,
+    StartEstimate,
+    consider,
+    free_ones,
+    free_words,
+    pending_reason,
+    placed,
+    unjudged,
+    view,
+)
 from qgjob_coordinator.policy.feasible import meets
 from qgjob_coordinator.policy.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
@@ -20,6 +31,8 @@ from qgjob_coordinator.store.store import Store
 
 SKETCH_SECONDS = 2.0
 """Reading a large fleet takes milliseconds: what submissions are told may be a little older than what readers are."""
+MOST_JUDGED = 16
+"""Of so many of the free devices the plan is asked for each job of a list; `explain` asks of all."""
 
 
 class Reasons:
@@ -29,16 +42,21 @@ class Reasons:
         self.devices = devices
         self._now = now
         self._over_quota = over_quota
-        self._known: dict[tuple[Target, Requirements], PendingReason] = {}
+        self._known: dict[tuple[Target, Requirements], tuple[PendingReason, Sequence[str]]] = {}
         self._servable: dict[tuple[Target, Requirements], bool] = {}
 
-    def of(self, job: Job, position: int | None, estimate: StartEstimate | None = None) -> PendingReason:
+    def of(
+        self, job: Job, position: int | None, estimate: StartEstimate | None = None, judge: Judge = unjudged
+    ) -> PendingReason:
         """Why the job waits."""
         key = (job.target, job.requirements)
         found = self._known.get(key) if job.not_before is None else self._made(job)
         if found is None:
             found = self._known[key] = self._made(job)
-        return placed(found, position, estimate)
+        reason, free = found
+        if free:
+            reason = PendingReason(reason.code, free_words([judge(i) for i in free[:MOST_JUDGED]], len(free)))
+        return placed(reason, position, estimate)
 
     def could_serve(self, target: Target, requirements: Requirements) -> bool:
         """Whether a device is known that could serve such jobs."""
@@ -47,9 +65,12 @@ class Reasons:
             self._servable[key] = any(d.target is target and meets(requirements, view(d)) for d in self.devices)
         return self._servable[key]
 
-    def _made(self, job: Job) -> PendingReason:
+    def _made(self, job: Job) -> tuple[PendingReason, Sequence[str]]:
+        """The reason, and the free devices of which the plan has to be asked."""
         considered = consider(job, self.devices)
-        return pending_reason(job, considered, now=self._now, position=None, over_quota=self._over_quota)
+        reason = pending_reason(job, considered, now=self._now, position=None, over_quota=self._over_quota)
+        free = [c.device_id for c in free_ones(considered)] if reason.code is PendingCode.ALL_BUSY else []
+        return reason, free
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,7 @@ class Pending:
             starts = await self._forecast.starts(org_id, waiting, places)
             reasons = Reasons(devices, now, over_quota=await self._over_quota(org_id))
             for job, place, start in zip(waiting, places, starts, strict=True):
-                job.pending_reason = reasons.of(job, place, start)
+                job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
 
     async def reasons(self, specs: Sequence[JobSpec]) -> Reasons:
         """Reasons without quotas, for answers to submissions.
@@ -110,12 +131,13 @@ class Pending:
     async def explanation(self, principal: Principal, job: Job) -> Explanation:
         """All that is known of why a job waits, from one fresh reading of the fleet; sets its `pending_reason`."""
         devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
-        considered = consider(job, devices, await self._forecast.free_at())
+        free_at = await self._forecast.free_at()
         if job.status is not Status.QUEUED:
-            return Explanation(job, considered)
+            return Explanation(job, consider(job, devices, free_at))
         now = wall_ms()
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
+        considered = consider(job, devices, free_at, await self._forecast.judge(job))
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=await self._over_quota(job.org_id), estimate=start
         )

@@ -9,12 +9,13 @@ import pytest
 from qgjob_coordinator.model.enums import PendingCode, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
-from qgjob_coordinator.policy.explain import StartEstimate
+from qgjob_coordinator.policy.explain import Judge, StartEstimate
+from qgjob_coordinator.policy.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
 from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import SKETCH_SECONDS, Pending
+from qgjob_coordinator.service.pending import MOST_JUDGED, SKETCH_SECONDS, Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import Occupancy
@@ -35,6 +36,7 @@ class Expecting:
         self.free = now + 30_000
         self.end = now + 600_000
         self.asked_fresh: list[bool] = []
+        self.verdict: Verdict | None = None
 
     async def starts(
         self, org_id: str, jobs: Sequence[Job], places: Sequence[int | None], *, fresh: bool = False
@@ -47,6 +49,9 @@ class Expecting:
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         return {GROUP: self.end}
+
+    async def judge(self, job: Job) -> Judge:
+        return lambda _device_id: self.verdict
 
 
 @pytest.fixture
@@ -65,6 +70,13 @@ async def busy_fleet(store: Store) -> None:
     await scenes.open_session(store)
     await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=True)
     assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy("e1", OTHERS_JOB)], NOW)
+
+
+async def idle_fleet(store: Store, *device_ids: str) -> None:
+    """Emulators that idle."""
+    devices = [DeviceInfo(i, f"u-{i}", Target.EMULATOR, platform="android") for i in device_ids]
+    await scenes.open_session(store)
+    await store.fleet.inventory(scenes.AGENT, 1, devices, [], NOW, complete=True)
 
 
 async def waiting(store: Store, job: JobSpec | None = None) -> Job:
@@ -108,6 +120,38 @@ async def test_what_another_org_runs_is_not_told(store: Store, pending: Pending)
     member = Principal("dev", Role.MEMBER, "acme")
     told = {who.name: (await pending.explanation(who, job)).devices[0].message for who in (LOCAL_ADMIN, member)}
     assert told == {"local": f"is busy with {OTHERS_JOB}", "dev": "is busy with another job"}
+
+
+async def test_a_free_device_that_the_plan_gives_nothing_is_not_about_to_take_the_job(
+    store: Store, pending: Pending, forecast: Expecting
+) -> None:
+    """In explanations and in lists alike; and while the plan is not known nothing is promised."""
+    await idle_fleet(store, "e1")
+    job = await waiting(store)
+    forecast.verdict = Verdict("not worth it", "that would not pay")
+    found = await pending.explanation(LOCAL_ADMIN, job)
+    assert [(c.message, c.code) for c in found.devices] == [("is free, but that would not pay", None)]
+    assert found.summary == "1 of 1 device could serve it: 1 is free (not worth it)"
+    assert job.pending_reason is not None
+    told = (PendingCode.ALL_BUSY, "a device is free, but that would not pay")
+    assert (job.pending_reason.code, job.pending_reason.message) == told
+    await pending.explain([job])
+    assert (job.pending_reason.code, job.pending_reason.message) == told
+    forecast.verdict = None
+    await pending.explain([job])
+    assert "decided in a moment" in job.pending_reason.message
+    assert "decided in a moment" in (await pending.reasons([spec()])).of(job, None).message
+
+
+async def test_of_many_free_devices_a_list_asks_of_some_and_counts_all(
+    store: Store, pending: Pending, forecast: Expecting
+) -> None:
+    await idle_fleet(store, *[f"e{n}" for n in range(MOST_JUDGED + 5)])
+    forecast.verdict = Verdict("not worth it", "that would not pay")
+    job = await waiting(store)
+    await pending.explain([job])
+    assert job.pending_reason is not None
+    assert job.pending_reason.message == f"{MOST_JUDGED + 5} devices are free, but that would not pay"
 
 
 async def test_a_group_says_when_it_is_expected_to_end(store: Store, forecast: Expecting) -> None:

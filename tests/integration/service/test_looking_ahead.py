@@ -10,7 +10,9 @@ import pytest
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.explain import StartEstimate
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
+from qgjob_coordinator.policy.verdict import TAKES
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.looking_ahead import LookAhead
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -30,7 +32,7 @@ class OneDevice:
 
 @pytest.fixture
 def ahead(store: Store) -> LookAhead:
-    return LookAhead(store, OneDevice(), Limits(), {})  # type: ignore[arg-type]
+    return LookAhead(store, OneDevice(), FleetReader(store), Limits(), {})  # type: ignore[arg-type]
 
 
 async def start_of(store: Store, ahead: LookAhead, number: int, **how: Any) -> StartEstimate | None:
@@ -75,3 +77,17 @@ async def test_all_who_ask_while_a_look_is_under_way_share_the_next_one(
     assert len(looks) == 2
     assert None not in found
     assert len(set(found)) <= 2
+
+
+async def test_the_plan_is_asked_as_the_scheduler_makes_it(store: Store) -> None:
+    """With the quota of orgs: what has no room is not about to be taken."""
+    await submitted(store, 1)
+    job = await scenes.get(store, spec(1, app_version_id="v1"))
+    fleet = FleetReader(store)
+    open_ = LookAhead(store, OneDevice(), fleet, Limits(), {})  # type: ignore[arg-type]
+    assert (await open_.judge(job))("e1") == TAKES
+    assert (await open_.judge(job))("e2") is None
+    full = LookAhead(store, OneDevice(), fleet, Limits(), {}, quota=0)  # type: ignore[arg-type]
+    verdict = (await full.judge(job))("e1")
+    assert verdict is not None
+    assert "MAX_RUNNING_PER_ORG" in verdict.why

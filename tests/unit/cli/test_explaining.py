@@ -136,6 +136,19 @@ def test_many_devices_are_shown_in_groups() -> None:
     ]
 
 
+def test_free_devices_of_a_large_fleet_are_grouped_by_what_keeps_them_from_the_job() -> None:
+    devices = [
+        *[ConsideredDevice(f"f{n:02}", True, "is free, but it would not pay", ()) for n in range(MOST_LINES)],
+        *[ConsideredDevice(f"g{n}", True, "is free, but it is avoided", ()) for n in range(2)],
+    ]
+    lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
+    assert lines[lines.index("DEVICES MAY SERVE WHY WHICH") + 1 :] == [
+        "20 yes is free, but it would not pay f00, f01, f02 and 17 more",
+        "2 yes is free, but it is avoided g0, g1",
+        "22 devices in 2 groups; -o json shows each",
+    ]
+
+
 def test_times_of_other_days_have_their_date() -> None:
     assert clock(NOW + timedelta(days=2), NOW) == "2026-02-02 02:03:00"
     assert [span(timedelta(seconds=s)) for s in (-1, 0.6, 90, 7000, 90_000)] == ["0 s", "1 s", "2 min", "2 h", "1 d"]

@@ -15,6 +15,7 @@ from qgjob_coordinator.model import enums
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.explain import consider, pending_reason
+from qgjob_coordinator.policy.verdict import TAKES
 from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2
 
 ROOT = Path(__file__).parents[3]
@@ -97,14 +98,16 @@ def test_the_codes_of_a_pending_reason():
     assert set(words(listed)) == {code.value for code in enums.PendingCode}
 
 
-def test_what_a_job_says_that_a_free_device_will_take():
+def test_what_a_job_says_while_a_device_is_free_for_it():
     target = enums.Target.DEVICE
     job = Job("acme", "01J", "v1", "a.js", enums.Priority.LOW, target, enums.Status.QUEUED, 0, 0, 0)
     state, health = enums.DeviceState.IDLE, enums.DeviceHealth.GOOD
     free = Device("d", "a", "u", target, None, None, None, state, health, {})
-    reason = pending_reason(job, consider(job, [free]), now=0, position=1, over_quota=False)
-    assert f"`{reason.code.value}` too" in CONTRACT
-    assert f"*{reason.message}*" in CONTRACT
+    for verdict in (TAKES, None):
+        considered = consider(job, [free], judge=lambda _device_id, verdict=verdict: verdict)
+        reason = pending_reason(job, considered, now=0, position=1, over_quota=False)
+        assert f"`{reason.code.value}` too" in CONTRACT
+        assert f"*{reason.message}*" in CONTRACT
 
 
 def test_priorities():

@@ -10,7 +10,8 @@ from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.explain import consider
-from qgjob_coordinator.policy.summary import MOST_GROUPS, clock, span, summary
+from qgjob_coordinator.policy.summary import MOST_GROUPS, summary
+from qgjob_coordinator.policy.words import clock, fine_span, span
 from tests.fakes.jobs import NOW
 from tests.unit.policy.test_explain import device, job
 
@@ -90,5 +91,6 @@ def test_lengths_and_times() -> None:
     assert [span(s) for s in (0, 0.4, 40, 60, 3599, 7200, 5 * 86_400)] == [
         "1 s", "1 s", "40 s", "1 min", "60 min", "2 h", "5 d",
     ]  # fmt: skip
+    assert [fine_span(s) for s in (40, 90, 120, 599, 660)] == ["40 s", "1.5 min", "2 min", "10 min", "11 min"]
     assert clock(NOW, NOW).endswith(" UTC")
     assert len(clock(NOW + DAY, NOW)) == len("2027-01-16 08:00 UTC")

@@ -91,10 +91,16 @@ def _held(job: dict[str, str]) -> bool:
     return "l" in job and job["s"] != "c"
 
 
+def _with_parts(job: dict[str, str]) -> dict[str, str]:
+    """A job with what it has from its submission as fields of their own."""
+    names = ("g", "o", "p", "mr", "x")
+    return job | dict(zip(names, job["i"].split(" "), strict=False))
+
+
 class _OrgAudit:
     def __init__(self, found: dict[str, dict[str, Any]]) -> None:
         self._found = found
-        self._jobs: dict[str, dict[str, str]] = found["j"]
+        self._jobs: dict[str, dict[str, str]] = {ulid: _with_parts(j) for ulid, j in found["j"].items()}
         self._wrong: list[str] = []
 
     def run(self) -> list[str]:
@@ -193,7 +199,7 @@ class _OrgAudit:
                     revoked[agent].add(f"{ulid} {token}")
                 if int(epoch) > int(self._found["fl"].get("", {}).get(agent, 0)):
                     self._wrong.append(f"j:{ulid} has epoch {epoch}, above the lowest that may claim")
-            elif set(j) & PARTS not in ((set(), {"l", "st", "en"}) if j["s"] == "c" else (set(),)) or j["s"] in "sr":
+            elif set(j) & PARTS not in ((set(), {"l", "en"}) if j["s"] == "c" else (set(),)) or j["s"] in "sr":
                 self._wrong.append(f"j:{ulid} has parts of a lease: {j}")
         self._same("la:", self._found["la"], dict(leases))
         self._same("rv:", self._found["rv"], dict(revoked))

@@ -1,13 +1,14 @@
 """How a job lies in the store.
 
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
-content_hash), nd not deduplicated, g gid, p priority, o order, mr max retries, sb requirement signature, qd queue
-deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when absent),
-x what was expected of it when it was submitted (ms, and `!` if its test had failed in its last run; absent when nothing
-was known), tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc outcome,
-ca completed; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked,
-ar round of the attempt. A completed job keeps l and st of the attempt that passed, with en (JSON: ended, duration,
-install, result), unless that is too long for a compact hash: nothing follows it, so it needs no record in the text.
+content_hash), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!` if
+its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature, qd
+queue deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when
+absent), tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc "outcome
+completed"; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked, ar
+round of the attempt. A completed job keeps l of the attempt that passed, with en (JSON: ended, ms from start to end,
+duration, install, result), unless that is too long for a compact hash: nothing follows it, so it needs no record in the
+text.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -245,20 +246,22 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
     spec, attempts, last, own = decode_text(text)
     base = fields.get("sb", "")
     status = LETTER_STATUS[fields["s"]]
-    order = int(fields["o"])
+    _gid, order_, priority, retries, *_expected = fields["i"].split(" ")
+    order = int(order_)
+    outcome, completed_at = _verdict(fields)
     round_ = int(fields.get("r", "1"))
     job = Job(
         org_id=org_id,
         ulid=ulid,
         app_version_id=spec["a"],
         test_path=spec["p"],
-        priority=Priority(int(fields["p"])),
+        priority=Priority(int(priority)),
         target=Target(spec["g"]),
         status=status,
         created_at=created_at(order),
-        updated_at=_updated_at(fields, order),
-        max_retries=int(fields["mr"]),
-        outcome=Outcome(fields["oc"]) if "oc" in fields else None,
+        updated_at=_updated_at(fields, order, completed_at),
+        max_retries=int(retries),
+        outcome=outcome,
         round=round_,
         version=int(fields.get("v", "1")),
         run_ids=[x for x in fields.get("rn", "").split(",") if x not in ("", ".")],
@@ -266,7 +269,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         requirements=parse_signature(base)[0],
         env=spec.get("e", {}),
         not_before=_int(fields, "nb"),
-        completed_at=_int(fields, "ca"),
+        completed_at=completed_at,
         attempts=attempts,
         retry_count=int(fields.get("tr", "0")),
         timeout_ms=spec.get("t"),
@@ -292,9 +295,17 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
     return job
 
 
-def _updated_at(fields: Mapping[str, str], order: int) -> int:
+def _verdict(fields: Mapping[str, str]) -> tuple[Outcome | None, int | None]:
+    """The job's outcome and when it was completed."""
+    if "oc" not in fields:
+        return None, None
+    outcome, _, completed_at = fields["oc"].partition(" ")
+    return Outcome(outcome), int(completed_at)
+
+
+def _updated_at(fields: Mapping[str, str], order: int, completed_at: int | None) -> int:
     """The last of the times that a job keeps: not every change writes one of its own."""
-    times = [int(fields.get(name, 0)) for name in ("u", "st", "ca")]
+    times = [completed_at or 0, *(int(fields.get(name, 0)) for name in ("u", "st"))]
     if "l" in fields:
         times.append(int(fields["l"].rpartition(" ")[2]))
     return max(times) or created_at(order)
@@ -303,10 +314,9 @@ def _updated_at(fields: Mapping[str, str], order: int) -> int:
 def _record_in_job(fields: Mapping[str, str], round_: int) -> list[Any]:
     """The record of an attempt that passed, which stays in its job."""
     _epoch, token, agent, device, scheduled = fields["l"].split(" ")
-    ended, *measured = _loads(f"[{fields['en']}]")
-    started = _int(fields, "st")
-    outcome = Outcome.PASSED.value
-    return [int(fields["n"]), round_, agent, device, token, int(scheduled), started, ended, outcome, *measured, None]
+    ended, took, *measured = _loads(f"[{fields['en']}]")
+    times = [int(scheduled), ended - took, ended]
+    return [int(fields["n"]), round_, agent, device, token, *times, Outcome.PASSED.value, *measured, None]
 
 
 def _add_held_attempt(job: Job, fields: Mapping[str, str]) -> None:

@@ -49,7 +49,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 FLEET = "qg:f:{fleet}:"
 

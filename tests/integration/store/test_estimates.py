@@ -133,7 +133,7 @@ async def test_a_job_keeps_its_place_on_every_way_back_to_its_queue(store: Store
     await ran(store, spec(1, max_retries=0), 9000, Outcome.TEST_FAILED)
     await scenes.submit(store, job)
     (first,) = await heads(store)
-    order = int(raw.hget(f"{keys.org('acme')}j:{job.ulid}", "o") or 0)
+    order = int((raw.hget(f"{keys.org('acme')}j:{job.ulid}", "i") or "").split(" ")[1])
     assert first.score == queue_score(job.priority, order, failed_last=True)
     await scenes.claim(store, job, (job.ulid, "a"))
     await store.leases.release("acme", [release(job.ulid, "a")], NOW)

@@ -54,7 +54,7 @@ specs = st.builds(
 def fields(s: JobSpec, /, **changes: str) -> dict[str, str]:
     """A new job's hash."""
     sig = codec.signature(s.requirements)
-    new = {"s": "q", "h": codec.content_hash(s, sig), "g": "e1", "p": str(int(s.priority)), "o": "1000", "mr": "3"}
+    new = {"s": "q", "h": codec.content_hash(s, sig), "i": f"e1 1000 {int(s.priority)} 3"}
     return new | ({"sb": sig} if sig else {}) | changes
 
 
@@ -98,7 +98,7 @@ def test_an_attempts_record_comes_back_from_its_line(
     rest = f'"{outcome.value}",{codec.encode_measured(duration, install, result)},{codec.encode_pair(error)}'
     assert "\n" not in rest
     text = f'{codec.encode_spec(spec())}\n[1,1,"agent-1","d1","t1",{NOW},null,{NOW + 9},{rest}]'
-    job = codec.decode_job("acme", "01J", fields(spec(), s="f", oc="agent_lost", ca=str(NOW)), text)
+    job = codec.decode_job("acme", "01J", fields(spec(), s="f", oc=f"agent_lost {NOW}"), text)
     (attempt,) = job.attempts
     assert (attempt.outcome, attempt.duration_ms, attempt.install_ms, attempt.error) == (
         outcome, duration, install, error,
@@ -114,8 +114,8 @@ def test_an_attempt_that_passed_is_shown_the_same_from_its_job_and_from_its_line
     duration: int | None, install: int | None, result: TestResult | None
 ) -> None:
     measured = codec.encode_measured(duration, install, result)
-    done = fields(spec(), s="c", oc="flaky", ca=str(NOW + 9), n="3", r="2")
-    in_job = done | {"l": f"7 t3 agent-1 d1 {NOW}", "st": str(NOW + 1), "en": f"{NOW + 9},{measured}"}
+    done = fields(spec(), s="c", oc=f"flaky {NOW + 9}", n="3", r="2")
+    in_job = done | {"l": f"7 t3 agent-1 d1 {NOW}", "en": f"{NOW + 9},8,{measured}"}
     line = f'[3,2,"agent-1","d1","t3",{NOW},{NOW + 1},{NOW + 9},"passed",{measured},null]'
     first = codec.encode_spec(spec())
     assert codec.decode_job("acme", "01J", in_job, first) == codec.decode_job("acme", "01J", done, f"{first}\n{line}")
@@ -123,7 +123,7 @@ def test_an_attempt_that_passed_is_shown_the_same_from_its_job_and_from_its_line
 
 def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:
     text = f'{codec.encode_spec(spec())}\n{{"e":["poison","cost two agents"],"r":1}}'
-    failed = fields(spec(), s="f", oc="agent_lost", ca=str(NOW))
+    failed = fields(spec(), s="f", oc=f"agent_lost {NOW}")
     assert codec.decode_job("acme", "01J", failed, text).error == JobError(ErrorClass.POISON, "cost two agents")
     assert codec.decode_job("acme", "01J", failed | {"r": "2"}, text).error is None
 

@@ -40,29 +40,30 @@ while at <= #ARGV do
     local got = 0
     for i = first, first + 2 * jobs - 2, 2 do
       local ulid, token = ARGV[i], ARGV[i + 1]
-      local v = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'n', 'r', 'v', 'g', 'sb', 'av', 'o', 'ar', 'x', 'nb')
+      local v = call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'l', 'n', 'v', 'nb', 'sb', 'av', 'r', 'ar')
       local attempt = 0
+      local of, order, _, _, x = parts_of(v[2] or '')
       -- A queued job is on its queue unless it waits for a time, or for the end of a lease.
-      if v[1] == 'q' and not v[2] and not v[12] and v[6] == gid then
+      if v[1] == 'q' and not v[3] and not v[6] and of == gid then
         if quota >= 0 and held >= quota then
           attempt = -1
         else
-          attempt = num(v[3]) + 1
+          attempt = num(v[4]) + 1
           held = held + 1
           got = got + 1
           local version = next_version(v[5])
           call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', before_token .. token .. after_token, 'n', text[attempt], 'v', version)
-          later('ZREM', P .. 'q:' .. gid .. ':' .. signature(v[7], v[8]), queued_as(ulid, v[11]))
+          later('ZREM', P .. 'q:' .. gid .. ':' .. signature(v[7], v[8]), queued_as(ulid, x))
           later('SADD', leases, ulid)
           event(ulid, version, 's', text[attempt], nil, device, agent)
         end
-      elseif v[2] and v[1] ~= 'c' then
-        local held_token, held_agent = select(2, lease_of(v[2]))
-        if held_token == token and held_agent == agent then attempt = num(v[3]) end
+      elseif v[3] and v[1] ~= 'c' then
+        local held_token, held_agent = select(2, lease_of(v[3]))
+        if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
       answer[#answer + 1] = attempt
-      answer[#answer + 1] = num(v[10] or v[4] or 1)   -- a revoked lease is of an earlier round
-      answer[#answer + 1] = v[9] or ''
+      answer[#answer + 1] = num(v[10] or v[9] or 1)   -- a revoked lease is of an earlier round
+      answer[#answer + 1] = order or ''
     end
     if got > 0 then
       moved(gid, 'q', 's', got)

@@ -5,14 +5,15 @@
 --!include lib/org
 local answer = {}
 for i = 1, #ARGV do
-  local v = call('HMGET', P .. 'j:' .. ARGV[i], 'g', 'p', 'o', 'sb', 'av', 'x')
+  local v = call('HMGET', P .. 'j:' .. ARGV[i], 'i', 'sb', 'av')
   local place = 0
-  if v[1] and call('ZSCORE', P .. 'q:' .. v[1] .. ':' .. signature(v[4], v[5]), queued_as(ARGV[i], v[6])) then
-    local before = '(' .. string.format('%.0f', score(v[2], v[3], v[6]))
+  local gid, order, priority, _, x = parts_of(v[1] or '')
+  if gid and call('ZSCORE', P .. 'q:' .. gid .. ':' .. signature(v[2], v[3]), queued_as(ARGV[i], x)) then
+    local before = '(' .. string.format('%.0f', score(priority, order, x))
     place = 1
-    for _, f in ipairs(call('HKEYS', P .. 'g:' .. v[1])) do
+    for _, f in ipairs(call('HKEYS', P .. 'g:' .. gid)) do
       if string.sub(f, 1, 2) == 'q:' then
-        place = place + call('ZCOUNT', P .. 'q:' .. v[1] .. ':' .. string.sub(f, 3), '-inf', before)
+        place = place + call('ZCOUNT', P .. 'q:' .. gid .. ':' .. string.sub(f, 3), '-inf', before)
       end
     end
   end

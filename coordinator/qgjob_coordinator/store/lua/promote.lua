@@ -7,16 +7,17 @@ local due = call('ZRANGEBYSCORE', P .. 'dl', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2
 local promoted = {}
 for _, ulid in ipairs(due) do
   local key = P .. 'j:' .. ulid
-  local v = call('HMGET', key, 's', 'l', 'g', 'sb', 'av', 'p', 'o', 'v', 'n', 'x')
+  local v = call('HMGET', key, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
   call('ZREM', P .. 'dl', ulid)
   if v[1] == 'q' then
     call('HDEL', key, 'nb')
-    if not v[2] then enqueue(ulid, v[3], signature(v[4], v[5]), v[6], v[7], v[10]) end
-    local version = next_version(v[8])
+    local gid, order, priority, _, x = parts_of(v[3])
+    if not v[2] then enqueue(ulid, gid, signature(v[4], v[5]), priority, order, x) end
+    local version = next_version(v[6])
     call('HSET', key, 'v', version, 'u', ARGV[1])
-    event(ulid, version, 'q', v[9] or '0', nil, nil, nil)
+    event(ulid, version, 'q', v[7] or '0', nil, nil, nil)
     promoted[#promoted + 1] = ulid
-    promoted[#promoted + 1] = num(v[9])
+    promoted[#promoted + 1] = num(v[7])
   end
 end
 write_all()

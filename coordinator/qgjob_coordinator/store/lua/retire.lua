@@ -8,8 +8,9 @@ local CHUNK = 1000   -- keys that one command removes
 local ulids = call('ZRANGEBYSCORE', P .. 'ix:' .. ARGV[2], '-inf', ARGV[3], 'LIMIT', ARGV[4], ARGV[5])
 local removed, words = 0, { c = 'completed', f = 'failed', x = 'cancelled' }
 for _, ulid in ipairs(ulids) do
-  local v = call('HMGET', P .. 'j:' .. ulid, 'ca', 'l', 'rn', 'ik', 'n', 'g')
-  if v[1] and tonumber(v[1]) < tonumber(ARGV[1]) and (not v[2] or ARGV[2] == 'c') then
+  local v = call('HMGET', P .. 'j:' .. ulid, 'oc', 'l', 'rn', 'ik', 'n', 'i')
+  local ended = v[1] and tonumber(string.match(v[1], '%S+$'))
+  if ended and ended < tonumber(ARGV[1]) and (not v[2] or ARGV[2] == 'c') then
     local keys = { P .. 'j:' .. ulid, P .. 'd:' .. ulid }
     for n = 1, tonumber(v[5]) or 0 do keys[#keys + 1] = P .. 'lg:' .. ulid .. ':' .. n end
     for i = 1, #keys, CHUNK do call('DEL', unpack(keys, i, math.min(i + CHUNK - 1, #keys))) end

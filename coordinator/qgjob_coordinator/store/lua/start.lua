@@ -7,7 +7,7 @@ local now, answer = ARGV[1], {}
 for i = 2, #ARGV, 3 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local key = P .. 'j:' .. ulid
-  local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'g', 'n')
+  local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'i', 'n')
   local word = 'STALE'
   local _, held, agent, device
   if v[2] and v[1] ~= 'c' then _, held, agent, device = lease_of(v[2]) end
@@ -15,7 +15,7 @@ for i = 2, #ARGV, 3 do
     if v[1] == 's' then
       local version = next_version(v[4])
       call('HSET', key, 's', 'r', 'st', ARGV[i + 2], 'v', version)
-      moved(v[5], 's', 'r')
+      moved(v[5], 's', 'r')   -- it begins with the gid
       event(ulid, version, 'r', v[6], nil, device, agent)
       word = 'APPLIED'
     else

@@ -70,12 +70,8 @@ for i = 1, jobs do
     if not queue then queue = P .. 'q:' .. gid .. ':' .. sig; grows.queues[sig] = queue end
     grows.n = grows.n + 1
     local x = known[i] and string.match(known[i], '^%S+')
-    if x and x ~= '0' then
-      call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8], 'x', x)
-    else
-      x = nil
-      call('HSET', jkeys[i], 's', 'q', 'h', ARGV[b + 1], 'g', gid, 'p', priority, 'o', order, 'mr', ARGV[b + 8])
-    end
+    if x == '0' then x = nil end
+    call('HSET', jkeys[i], 's', 'q', 'i', submitted(gid, order, priority, ARGV[b + 8], x), 'h', ARGV[b + 1])
     if print ~= '' then later('HSET', HOLDERS, print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
     if deadline ~= '' then
@@ -128,28 +124,29 @@ for i = 1, jobs do
   if word[i] == 'DEDUP' then
     local ulid, run = who[i], ARGV[b + 11]
     local key = P .. 'j:' .. ulid
-    local v = call('HMGET', key, 's', 'p', 'o', 'g', 'sb', 'av', 'rn', 'v', 'n', 'x')
+    local v = call('HMGET', key, 's', 'i', 'sb', 'av', 'rn', 'v', 'n')
+    local gid, order, priority, retries, x = parts_of(v[2])
     local open = v[1] == 'q' or v[1] == 's' or v[1] == 'r'
     if open then
       local changed = false
-      if num(ARGV[b + 6]) > num(v[2]) then
-        call('HSET', key, 'p', ARGV[b + 6])
-        local queue = P .. 'q:' .. v[4] .. ':' .. signature(v[5], v[6])
-        local name = queued_as(ulid, v[10])
-        if call('ZSCORE', queue, name) then call('ZADD', queue, score(ARGV[b + 6], v[3], v[10]), name) end
+      if num(ARGV[b + 6]) > num(priority) then
+        call('HSET', key, 'i', submitted(gid, order, ARGV[b + 6], retries, x))
+        local queue = P .. 'q:' .. gid .. ':' .. signature(v[3], v[4])
+        local name = queued_as(ulid, x)
+        if call('ZSCORE', queue, name) then call('ZADD', queue, score(ARGV[b + 6], order, x), name) end
         changed = true
       end
       -- '.' stands for a direct submission, which is what a job without runs has.
-      local runs, wanted = v[7] or '.', run == '' and '.' or run
+      local runs, wanted = v[5] or '.', run == '' and '.' or run
       if not string.find(',' .. runs .. ',', ',' .. wanted .. ',', 1, true) then
         call('HSET', key, 'rn', runs .. ',' .. wanted)
         changed = true
       end
-      if run ~= '' then call('ZADD', P .. 'rj:' .. run, v[3], ulid) end
+      if run ~= '' then call('ZADD', P .. 'rj:' .. run, order, ulid) end
       if changed then
-        local version = next_version(v[8])
+        local version = next_version(v[6])
         call('HSET', key, 'v', version, 'u', now)
-        event(ulid, version, v[1], v[9] or '0', nil, nil, nil)
+        event(ulid, version, v[1], v[7] or '0', nil, nil, nil)
       end
     end
     if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end

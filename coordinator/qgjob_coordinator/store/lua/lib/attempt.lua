@@ -7,6 +7,8 @@ local function load(ulid)
   if #v == 0 then return nil end
   local j = { ulid = ulid }
   for i = 1, #v, 2 do j[v[i]] = v[i + 1] end
+  j.g, j.o, j.p, j.mr, j.x = parts_of(j.i)
+  if j.oc then j.oc = string.match(j.oc, '^%S+') end
   j.v = next_version(j.v)
   j.r = j.r or '1'
   j.n = j.n or '0'
@@ -72,7 +74,7 @@ end
 local owned = {}
 -- The verdict. `letter`: c, f or x. More fields and values that go with it may follow.
 local function verdict(j, now, letter, outcome, ...)
-  call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome, 'ca', now, 'v', j.v, ...)
+  call('HSET', P .. 'j:' .. j.ulid, 's', letter, 'oc', outcome .. ' ' .. now, 'v', j.v, ...)
   later('ZREM', UNFINISHED, j.ulid)
   later('ZADD', P .. 'ix:' .. letter, j.o, j.ulid)
   if j.qd then later('ZREM', P .. 'qx', j.ulid) end
@@ -98,11 +100,12 @@ local function write_dedup()
   owned = {}
 end
 
--- An attempt that passed is the last one, so it may stay in its job: its lease is over with the verdict, and what was
--- measured stands beside it. Longer texts would take a hash out of its compact form.
+-- An attempt that passed is the last one, so it may stay in its job: its lease is over with the verdict, and when it
+-- ended, how long before that it began, and what was measured stand beside it. Longer texts would take a hash out of its compact form.
 local IN_JOB = 64
 local function passed(j, now, started, ended, measured, outcome)
-  if #ended + 1 + #measured > IN_JOB then
+  local times_and_measured = ended .. ',' .. text[num(ended) - num(started)] .. ',' .. measured
+  if #times_and_measured > IN_JOB then
     record(j, started, ended, '"passed",' .. measured .. ',null')
     drop_lease(j)
     verdict(j, now, 'c', outcome)
@@ -110,8 +113,8 @@ local function passed(j, now, started, ended, measured, outcome)
   else
     ended_here[j.ulid .. ' ' .. j.k] = true
     drop_lease(j)
-    verdict(j, now, 'c', outcome, 'st', started, 'en', ended .. ',' .. measured)
-    if j.pr then call('HDEL', P .. 'j:' .. j.ulid, 'pr') end
+    verdict(j, now, 'c', outcome, 'en', times_and_measured)
+    if j.st or j.pr then call('HDEL', P .. 'j:' .. j.ulid, 'st', 'pr') end
   end
 end
 

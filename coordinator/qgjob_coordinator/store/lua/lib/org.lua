@@ -139,6 +139,20 @@ local function queued_as(ulid, x)
   return ulid
 end
 
+-- What a job has from its submission is one field, so that it is written, found and kept in little: gid order priority
+-- retries expected. It is written anew when the priority rises.
+local function submitted(gid, order, priority, retries, x)
+  local field = gid .. ' ' .. order .. ' ' .. priority .. ' ' .. retries
+  if x then return field .. ' ' .. x end
+  return field
+end
+-- The same apart; what was expected is nil when nothing was known.
+local function parts_of(field)
+  local gid, order, priority, retries, x = string.match(field, '^(%S+) (%S+) (%S+) (%S+) ?(%S*)$')
+  if x == '' then x = nil end
+  return gid, order, priority, retries, x
+end
+
 -- How a test is named among the estimates of an org, the hash `est`: the letter of its target, the digest of its path.
 local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(hash, PRINT - PATH + 1, PRINT) end
 

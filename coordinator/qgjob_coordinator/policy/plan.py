@@ -15,7 +15,7 @@ from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.batch import batch
 from qgjob_coordinator.policy.calling import Callers
 from qgjob_coordinator.policy.joining import Offers
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Plan, Snapshot
+from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
 from qgjob_coordinator.policy.work import Books, Work
 
 _by_id = attrgetter("device_id")
@@ -46,14 +46,24 @@ class _Planner:
         first = self._books.next_for(home, device)
         if first is None:
             return False
+        there = self._called(device, home, first)
+        if there is None:
+            return self._assign(device, home)
+        # One that still runs something gets nothing ahead: it is called away when it is done.
+        return device.held == 0 and self._assign(device, there)
+
+    def _called(self, device: DeviceView, home: Work, first: Head) -> Work | None:
+        """The group that calls the device away from its own, now or when it has done what it holds."""
+        books = self._books
+        if len(books.groups(device.target)) == 1:
+            return None
+        callers = self._callers.get(device.target)
+        if callers is None:
+            callers = self._callers[device.target] = Callers(books, device.target)
         if device.held == 0:
-            callers = self._callers.get(device.target)
-            if callers is None:
-                callers = self._callers[device.target] = Callers(self._books, device.target)
-            there = callers.best(device, home, first)
-            if there is not None:
-                return self._assign(device, there)
-        return self._assign(device, home)
+            return callers.best(device, home, first)
+        with books.done(device, home):
+            return callers.best(device, home, first)
 
     def _joinable(self, work: Work, device: DeviceView) -> bool:
         return self._books.has_room(work.key[0]) and self._books.may_join(work, device)

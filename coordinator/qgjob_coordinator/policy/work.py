@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 
@@ -187,6 +188,23 @@ class Books:
         self.devices_of_org[org_id] += 1
         self.largest = None
         self.enough.clear()
+
+    @contextmanager
+    def done(self, device: DeviceView, home: Work) -> Iterator[None]:
+        """Meanwhile the device counts as one that has done what it holds of its group."""
+        kept = self.largest, self.enough
+        self.largest, self.enough = None, {}
+        seconds = home.serving.pop(device.device_id, None)
+        self.idle[device.target] += 1
+        self.devices_of_org[home.key[0]] -= 1
+        try:
+            yield
+        finally:
+            self.devices_of_org[home.key[0]] += 1
+            self.idle[device.target] -= 1
+            if seconds is not None:
+                home.serving[device.device_id] = seconds
+            self.largest, self.enough = kept
 
     def groups(self, target: Target) -> list[GroupView]:
         """Those of a target that had waiting jobs as the round began."""

@@ -230,7 +230,6 @@ def test_no_warm_device_stays_while_a_job_that_calls_it_away_is_left_to_nobody(s
             event("stays beside a group that nobody serves")
 
 
-@pytest.mark.xfail(strict=True, reason="only a device that holds nothing is asked whether it leaves")
 @pytest.mark.parametrize("left", [1.9, 0.0], ids=["nearly free", "free at any moment"])
 def test_a_device_that_never_idles_gets_no_more_of_its_group_once_another_calls_it_away(left: float) -> None:
     """With short tests a device always holds some, so that it never waits for a round trip. It gives way all the same:

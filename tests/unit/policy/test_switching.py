@@ -36,6 +36,14 @@ def goes_to(s: Snapshot, device_id: str = "d1") -> str | None:
 # ---- one at a time ----
 
 
+def running(s: Snapshot) -> Snapshot:
+    """The same, a second before d1 is done with a last job of v1's group."""
+    d1, *others = s.devices
+    runs = d1._replace(held=1, holds_for=("acme", "e-v1"), free_at=NOW + 1000)
+    groups = [g._replace(serving={**g.serving, "d1": 1}) if g.app_version_id == "v1" else g for g in s.groups]
+    return replace(s, devices=(runs, *others), groups=tuple(groups))
+
+
 def warm_beside(there: GroupView, *busy: DeviceView, here: GroupView | None = None, **changes: object) -> Snapshot:
     """A device that has v1, whose group has much work, beside another group."""
     home = here or group("v1", queue("a", MANY), typical_seconds=60.0)
@@ -88,6 +96,49 @@ def test_a_device_that_is_soon_done_with_a_group_of_its_own_does_that_first() ->
     short = group("v1", queue("a", range(900, 910)), typical_seconds=1.0, serving={"b0": 1})
     helper = device("b0", installed=V1, held=1, holds_for=("acme", "e-v1"))
     assert goes_to(warm_beside(urgent, helper, here=short)) == "v2"  # the other one goes on with it
+
+
+def test_a_device_that_is_to_leave_gets_nothing_ahead_of_what_it_runs() -> None:
+    """It would never be free to leave. One that is to stay does get something."""
+    urgent, fresh = (group("v2", queue("u", [second], Priority.HIGH)) for second in (PATIENT, FRESH))
+    older = group("v2", queue("o", [-9000]))
+    turn = {"home_since": NOW - round(TURN_INSTALLS * INSTALL_SECONDS * 1000)}
+    others = group("v2", queue("b", MANY), org_id="globex")
+    for s, idle in (
+        (warm_beside(urgent), "v2"),
+        (warm_beside(fresh), "v1"),
+        (warm_beside(older), "v2"),
+        (warm_beside(others, **turn), "v2"),
+        (warm_beside(others, home_since=NOW), "v1"),
+    ):
+        assert goes_to(s) == idle
+        assert goes_to(running(s)) == (None if idle == "v2" else "v1")
+
+
+def test_a_device_that_is_soon_done_with_a_group_of_its_own_gets_the_next_job_ahead() -> None:
+    """What it runs itself does not make it one of several that serve the group."""
+    urgent = group("v2", queue("u", [0], Priority.HIGH))
+    for seconds, expected in ((STAY_INSTALLS * INSTALL_SECONDS - 1, "v1"), (STAY_INSTALLS * INSTALL_SECONDS, None)):
+        here = group("v1", queue("a", range(900, 910)), typical_seconds=seconds / 10)
+        assert goes_to(running(warm_beside(urgent, here=here))) == expected
+
+
+@pytest.mark.parametrize("others", [2, 3, 4, 5])
+def test_shares_hold_back_work_as_they_move_a_device_that_is_done(others: int) -> None:
+    """What it runs is no device more for its org."""
+    busy = [
+        device(f"b{n}", installed=V1, held=1, holds_for=("acme", "e-v1"), free_at=NOW + 60_000) for n in range(others)
+    ]
+    busy += [
+        device(f"c{n}", installed=("globex", "v2"), held=1, holds_for=("globex", "e-v2"), free_at=NOW + 60_000)
+        for n in range(2)
+    ]
+    here = group("v1", queue("a", MANY), typical_seconds=60.0, serving={d.device_id: 1 for d in busy[:others]})
+    there = group("v2", queue("b", MANY), org_id="globex", typical_seconds=600.0, serving={"c0": 1, "c1": 1})
+    s = warm_beside(there, *busy, here=here, home_since=NOW - 10_000_000)
+    idle = goes_to(s)
+    assert idle == ("v2" if others >= 4 else "v1")
+    assert goes_to(running(s)) == ("v1" if idle == "v1" else None)
 
 
 def test_a_much_older_job_of_a_group_without_devices_calls_a_device_away() -> None:

@@ -37,9 +37,15 @@ class Measured:
 Row = dict[str, float | None]
 
 
-def simulate(trace: Trace, deciding: Policy) -> Outcome:
-    """Raises RuntimeError when a job never runs."""
-    return Simulation(trace, deciding.plan, limits=deciding.limits, score=deciding.score).run()
+def simulate(
+    trace: Trace, deciding: Policy, *, group_max_devices: int | None = None, quota: int | None = None
+) -> Outcome:
+    """A group has at most so many devices, an org holds at most so many attempts; None: no such limit.
+
+    Raises RuntimeError when a job never runs.
+    """
+    limits = replace(deciding.limits, group_max_devices=group_max_devices)
+    return Simulation(trace, deciding.plan, limits=limits, quota=quota, score=deciding.score).run()
 
 
 def fair_share_wait(trace: Trace, org_id: str) -> float:

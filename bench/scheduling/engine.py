@@ -1,29 +1,49 @@
 """The discrete-event simulator: submissions and devices in virtual time, planned for by any plan function.
 
 It keeps what the store keeps (queues by group, scored at submission) and shows of it what the store shows (aggregates
-and the first heads), so that the coordinator's policy runs here as it runs there. Every plan is committed at once, and
-every move of a job is one of the lifecycle's table.
+and the first heads), and keeps of devices what a session keeps, in the same books (`Slot`). So a device wants work here
+when it wants some there, also ahead of what it runs; and gives back what it should have begun when `recall` says so.
+Rounds are made when something happened and, while a device waits for one, with the seconds of a clock. Every plan is
+committed at once, and every move of a job is one of the lifecycle's table.
+
+Left out: agents and what may happen to them, failures and retries, requirements.
 """
 
 from __future__ import annotations
 
 import bisect
 import heapq
+import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from bench.scheduling.estimates import Estimates
-from bench.scheduling.trace import Trace, TraceDevice, TraceJob
+from bench.scheduling.estimates import Estimates, group_of
+from bench.scheduling.trace import Trace, TraceDevice
 from qgjob_coordinator.model.enums import Priority, Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
 from qgjob_coordinator.policy.forecast import Forecast
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Plan, Queue, Snapshot
+from qgjob_coordinator.policy.recall import LATE_SECONDS, late, recalls
+from qgjob_coordinator.policy.snapshot import (
+    AHEAD_SECONDS,
+    Assignment,
+    DeviceView,
+    GroupView,
+    Head,
+    Limits,
+    Plan,
+    Queue,
+    Snapshot,
+)
+from qgjob_coordinator.service.slots import Lease, Slot
 
 HEADS = 64
+AGENT = "agent"
+RECALL_EVERY_SECONDS = 1.0
 PlanFunction = Callable[[Snapshot], Plan]
 GroupKey = tuple[str, str]
 _EPOCH_MS = 10_000_000  # virtual time begins here, so that scores are positive
@@ -77,15 +97,19 @@ class _Group:
 
 @dataclass(slots=True)
 class _Device:
-    facts: TraceDevice
-    installed: tuple[str, str] | None = None
+    """A device: what its session knows of it, and the jobs that it holds, the first of them running."""
+
+    slot: Slot
     held: list[int] = field(default_factory=list)
     holds_for: GroupKey | None = None
-    free_at: float = 0.0  # when what it holds is expected to be done
-    installed_at: float = 0.0
-    idle_since: float = 0.0
-    installs: int = 0
-    busy_seconds: float = 0.0
+
+    @property
+    def device_id(self) -> str:
+        return self.slot.info.device_id
+
+    def view(self) -> DeviceView:
+        """As the policy sees it."""
+        return self.slot.view(AGENT)
 
 
 def _ms(seconds: float) -> int:
@@ -93,8 +117,12 @@ def _ms(seconds: float) -> int:
     return ORDER_EPOCH_MS + _EPOCH_MS + int(seconds * 1000)
 
 
+def _slot(facts: TraceDevice) -> Slot:
+    return Slot(DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform))
+
+
 class Simulation:
-    """One run of a trace under a plan function."""
+    """One run of a trace under a plan function. `quota`: so many attempts an org may hold at once; None: any number."""
 
     def __init__(
         self,
@@ -103,6 +131,7 @@ class Simulation:
         *,
         limits: Limits | None = None,
         weights: Mapping[str, float] | None = None,
+        quota: int | None = None,
         score: Callable[[Priority, int], int] = queue_score,
     ) -> None:
         self._trace = trace
@@ -111,13 +140,17 @@ class Simulation:
         self._plan = plan
         self._limits = limits or Limits()
         self._weights = dict(weights or {})
+        self._quota = quota
         self._estimates = Estimates(trace)
-        self._devices = {d.device_id: _Device(d) for d in trace.devices}
+        self._devices = {d.device_id: _Device(_slot(d)) for d in trace.devices}
         self._groups: dict[GroupKey, _Group] = {}
         self._status = [Status.QUEUED] * len(trace.jobs)
+        self._scores: dict[int, int] = {}
         self._expected: dict[int, float | None] = {}
-        self._events: list[tuple[float, int, str]] = []  # (when, kind, device)
+        self._events: list[tuple[float, int, str]] = []  # (when, job, device): ends
+        self._rounds: list[float] = []  # when a device will wait for a round
         self._now = 0.0
+        self._recalled = float("-inf")
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -126,13 +159,17 @@ class Simulation:
         next_arrival = 0
         while next_arrival < len(arrivals) or self._events:
             upcoming = self._trace.jobs[arrivals[next_arrival]].at if next_arrival < len(arrivals) else float("inf")
-            self._now = min(upcoming, self._events[0][0] if self._events else float("inf"))
+            ends = self._events[0][0] if self._events else float("inf")
+            self._now = min(upcoming, ends, self._rounds[0] if self._rounds else float("inf"))
             came = next_arrival
             while next_arrival < len(arrivals) and self._trace.jobs[arrivals[next_arrival]].at <= self._now:
                 self._submit(arrivals[next_arrival])
                 next_arrival += 1
             while self._events and self._events[0][0] <= self._now:
                 self._finish(self._devices[heapq.heappop(self._events)[2]])
+            while self._rounds and self._rounds[0] <= self._now:
+                heapq.heappop(self._rounds)
+            self._recall()
             self._assign()
             if came < next_arrival:
                 self._tell(arrivals[came:next_arrival])
@@ -145,13 +182,14 @@ class Simulation:
 
     def _submit(self, index: int) -> None:
         job = self._trace.jobs[index]
-        gid = self._gid(job)
+        gid = group_of(job)
         group = self._groups.get((job.org_id, gid))
         if group is None:
             group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
         self._expected[index] = self._estimates.of_test(job)
         self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
-        bisect.insort(group.queue, (self._score(job.priority, self._last_order), str(index)))
+        self._scores[index] = self._score(job.priority, self._last_order)
+        bisect.insort(group.queue, (self._scores[index], str(index)))
         group.unfinished += 1
 
     def _tell(self, indexes: list[int]) -> None:
@@ -164,9 +202,9 @@ class Simulation:
                 self.outcome.at_once.add(index)
         if not waiting:
             return
-        ahead = Forecast(self._snapshot([d for d in self._devices.values() if not d.held]))
+        ahead = Forecast(self._snapshot(self._wanting()))
         places: dict[int, tuple[GroupKey, float, int]] = {}
-        for key in {(self._trace.jobs[i].org_id, self._gid(self._trace.jobs[i])) for i in waiting}:
+        for key in {(self._trace.jobs[i].org_id, group_of(self._trace.jobs[i])) for i in waiting}:
             seconds = 0.0
             for place, (_, name) in enumerate(self._groups[key].queue, 1):
                 places[int(name)] = key, seconds, place
@@ -179,31 +217,31 @@ class Simulation:
     def _behind(self, index: int) -> float:
         """When a job is expected to start that a device holds behind others."""
         held = next(d.held for d in self._devices.values() if index in d.held)
-        return self.outcome.runs[held[0]].began + sum(map(self._seconds, held[: held.index(index)]))
-
-    @staticmethod
-    def _gid(job: TraceJob) -> str:
-        return f"{job.target.value}-{job.app_version_id}"
+        runs, *behind = held[: held.index(index)]
+        free = max(self._now, self.outcome.runs[runs].began + self._seconds(runs))
+        return free + sum(map(self._seconds, behind))
 
     def _finish(self, device: _Device) -> None:
         index = device.held.pop(0)
-        job = self._trace.jobs[index]
         self._status[index] = move(str(index), JobEvent.PASS, self._status[index])
-        self._estimates.observe(job)
-        key = device.holds_for
-        assert key is not None
-        group = self._groups[key]
+        self._estimates.observe(self._trace.jobs[index])
+        assert device.holds_for is not None
+        group = self._groups[device.holds_for]
         group.unfinished -= 1
-        group.serving[device.facts.device_id] -= 1
-        if not group.serving[device.facts.device_id]:
-            del group.serving[device.facts.device_id]
+        self._let_go(device, group, index)
         if not group.unfinished:
-            del self._groups[key]
+            del self._groups[device.holds_for]
         if device.held:
             self._begin(device)
         else:
             device.holds_for = None
-            device.idle_since = self._now
+
+    def _let_go(self, device: _Device, group: _Group, index: int) -> None:
+        """The device holds the job no more."""
+        device.slot.lose(str(index), _ms(self._now))
+        group.serving[device.device_id] -= 1
+        if not group.serving[device.device_id]:
+            del group.serving[device.device_id]
 
     def _begin(self, device: _Device) -> None:
         """The device's next attempt, behind an installation where it needs one."""
@@ -211,63 +249,131 @@ class Simulation:
         job = self._trace.jobs[index]
         began = self._now
         wanted = (job.org_id, job.app_version_id)
-        if device.installed != wanted:
+        if device.slot.installed != wanted:
             began += self._trace.install_seconds
-            self.outcome.installs.append(Install(device.facts.device_id, *wanted, self._now, began))
-            device.installed, device.installed_at = wanted, began
-            device.installs += 1
+            self.outcome.installs.append(Install(device.device_id, *wanted, self._now, began))
+            device.slot.install(wanted, _ms(began), 1)
             self._groups[device.holds_for].installs += 1  # type: ignore[index]
         ended = began + job.seconds
-        device.busy_seconds += ended - self._now
         self._status[index] = move(str(index), JobEvent.START, self._status[index])
-        self.outcome.runs[index] = Run(device.facts.device_id, began, ended)
-        heapq.heappush(self._events, (ended, index, device.facts.device_id))
-        expected = sum(self._seconds(i) for i in device.held)
-        device.free_at = began + expected
+        self.outcome.runs[index] = Run(device.device_id, began, ended)
+        heapq.heappush(self._events, (ended, index, device.device_id))
+        self._will_want(device)
 
     def _seconds(self, index: int) -> float:
         known = self._expected[index]
         return self._estimates.typical(self._trace.jobs[index]) if known is None else known
 
+    # ---- rounds ----
+
+    def _round_at(self, when: float) -> None:
+        """With the next second of the clock after `when` there is a round."""
+        heapq.heappush(self._rounds, math.floor(max(when, self._now)) + 1.0)
+
+    def _will_want(self, device: _Device) -> None:
+        """A round when the device takes more work, and one when it is late with what it holds ahead."""
+        view = device.view()
+        self._round_at((view.free_at - _ms(0)) / 1000 - AHEAD_SECONDS)
+        if view.unstarted:
+            self._round_at((view.next_at - _ms(0)) / 1000 + LATE_SECONDS)
+
+    def _wanting(self) -> list[_Device]:
+        """Devices that would take work now."""
+        most, now = self._limits.batch // 2, _ms(self._now)
+        return [d for d in self._devices.values() if d.slot.wants(most, now)]
+
+    def _recall(self) -> None:
+        """Once a second: takes back what devices hold ahead and should have begun, where something better waits."""
+        if self._now - self._recalled < RECALL_EVERY_SECONDS:
+            return
+        self._recalled, now = self._now, _ms(self._now)
+        behind = [d for d in self._devices.values() if d.held[1:] and late(d.view(), now)]
+        if not behind:
+            return
+        idle = tuple(d.view() for d in self._devices.values() if not d.held)
+        orgs = {d.holds_for[0] for d in behind if d.holds_for}
+        groups = tuple(self._group_view(g) for g in self._groups.values() if g.org_id in orgs)
+        busy = tuple(d.view() for d in behind)
+        for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=busy)):
+            self._give_back(self._devices[recall.device_id])
+        self._round_at(self._now)  # to look at the others again
+
+    def _give_back(self, device: _Device) -> None:
+        """All that it has not begun."""
+        assert device.holds_for is not None
+        group = self._groups[device.holds_for]
+        for index in device.held[1:]:
+            self._status[index] = move(str(index), JobEvent.RELEASE, self._status[index])
+            self._let_go(device, group, index)
+            bisect.insort(group.queue, (self._scores[index], str(index)))
+        del device.held[1:]
+
     # ---- plans ----
 
     def _assign(self) -> None:
         """Plans until a plan assigns nothing."""
-        while True:
-            idle = [d for d in self._devices.values() if not d.held]
-            if not idle or not any(g.queue for g in self._groups.values()):
+        while any(g.queue for g in self._groups.values()):
+            wanting = self._wanting()
+            if not wanting:
                 return
-            shown = self._snapshot(idle)
+            shown = self._snapshot(wanting)
             begun = time.thread_time()  # a plan waits for nothing, so what others do meanwhile does not count
             proposal = self._plan(shown)
             self.outcome.plan_ms.append((time.thread_time() - begun) * 1000)
             if not proposal.assignments:
                 return
+            given: set[str] = set()
             for a in proposal.assignments:
-                device, group = self._devices[a.device_id], self._groups[a.org_id, a.gid]
-                if device.held:
+                if a.device_id in given:
                     raise RuntimeError(f"device {a.device_id} was given two batches in one plan")
-                for name in a.ulids:
-                    index = int(name)
-                    self._status[index] = move(name, JobEvent.CLAIM, self._status[index])
-                    device.held.append(index)
-                    group.serving[a.device_id] += 1
-                taken = set(a.ulids)
-                group.queue = [entry for entry in group.queue if entry[1] not in taken]
-                device.holds_for = (a.org_id, a.gid)
-                self._begin(device)
+                given.add(a.device_id)
+                self._give(self._devices[a.device_id], self._groups[a.org_id, a.gid], a)
 
-    def _snapshot(self, idle: list[_Device]) -> Snapshot:
+    def _give(self, device: _Device, group: _Group, a: Assignment) -> None:
+        key = (a.org_id, a.gid)
+        if device.holds_for not in {None, key}:
+            raise RuntimeError(
+                f"device {a.device_id} was given jobs of {key} while it holds some of {device.holds_for}"
+            )
+        idle, now = not device.held, _ms(self._now)
+        cold = idle and device.slot.installed != (a.org_id, group.app_version_id)
+        install = self._trace.install_seconds if cold else 0.0
+        for name in a.ulids:
+            index = int(name)
+            self._status[index] = move(name, JobEvent.CLAIM, self._status[index])
+            seconds = self._seconds(index)
+            lease = Lease(a.org_id, name, name, a.gid, a.device_id, 1, seconds, self._scores[index])
+            device.slot.gain(lease, now, install)
+            install = 0.0
+            device.held.append(index)
+            group.serving[a.device_id] += 1
+        taken = set(a.ulids)
+        group.queue = [entry for entry in group.queue if entry[1] not in taken]
+        device.holds_for = key
+        if idle:
+            self._begin(device)
+        else:
+            self._will_want(device)
+
+    def _snapshot(self, wanting: list[_Device]) -> Snapshot:
+        free = {d.device_id for d in wanting}
         groups = tuple(self._group_view(g) for g in self._groups.values())
         return Snapshot(
-            devices=tuple(self._view(d) for d in idle),
+            devices=tuple(d.view() for d in wanting),
             groups=groups,
             limits=self._limits,
+            room=self._room(),
             now=_ms(self._now),
-            busy=tuple(self._view(d) for d in self._devices.values() if d.held),
+            busy=tuple(d.view() for d in self._devices.values() if d.held and d.device_id not in free),
             weights=self._weights,
             install_seconds=dict.fromkeys(Target, self._trace.install_seconds),
         )
+
+    def _room(self) -> dict[str, int]:
+        if self._quota is None:
+            return {}
+        held = Counter(d.holds_for[0] for d in self._devices.values() if d.holds_for for _ in d.held)
+        return {org_id: max(0, self._quota - held[org_id]) for org_id, _ in self._groups}
 
     def _group_view(self, g: _Group) -> GroupView:
         heads = tuple(Head(score, name, self._expected[int(name)]) for score, name in g.queue[:HEADS])
@@ -281,20 +387,4 @@ class Simulation:
             serving=dict(g.serving),
             queues=(Queue(ANY_DEVICE, (), len(g.queue), heads),),
             typical_seconds=self._estimates.typical_of(g.org_id, g.gid),
-        )
-
-    def _view(self, d: _Device) -> DeviceView:
-        return DeviceView(
-            device_id=d.facts.device_id,
-            agent_id="agent",
-            target=d.facts.target,
-            platform=d.facts.platform,
-            installed=d.installed,
-            held=len(d.held),
-            holds_for=d.holds_for,
-            free_at=_ms(d.free_at),
-            home_since=_ms(d.installed_at),
-            idle_since=_ms(d.idle_since),
-            installs=d.installs,
-            busy_hours=d.busy_seconds / 3600,
         )

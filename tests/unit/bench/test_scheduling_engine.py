@@ -9,7 +9,7 @@ import pytest
 
 from bench.scheduling.baselines import QGJOB, policy
 from bench.scheduling.compare import simulate
-from bench.scheduling.engine import Simulation
+from bench.scheduling.engine import Outcome, Run, Simulation
 from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
@@ -54,3 +54,82 @@ def test_histories_that_begin_with_an_absurd_value_change_little(share: float) -
     error = after["start_estimate_error"]["median"]
     assert error is not None
     assert error < 0.3
+
+
+def one_each(snapshot: Snapshot) -> Plan:
+    """Every device that would take work gets the next job of the first group, whatever it holds."""
+    group = snapshot.groups[0]
+    dealt = zip(snapshot.devices, group.queues[0].heads, strict=False)
+    return Plan(tuple(Assignment(d.device_id, d.agent_id, group.org_id, group.gid, (h.ulid,), 0) for d, h in dealt))
+
+
+def trace_of(*jobs: tuple[float, float, float], devices: int = 1, versions: int = 1) -> Trace:
+    """Jobs of one org, each (at, expected seconds, true seconds), dealt to versions in turn; nothing to install."""
+    return Trace(
+        0.0,
+        tuple(TraceDevice(f"e{n}", EMULATOR) for n in range(1, devices + 1)),
+        tuple(
+            TraceJob(at, "acme", f"v{n % versions}", EMULATOR, Priority.MEDIUM, f"t{n}", true)
+            for n, (at, _, true) in enumerate(jobs)
+        ),
+        {("acme", f"t{n}", EMULATOR): (expected,) for n, (_, expected, _) in enumerate(jobs)},
+    )
+
+
+class Seen:
+    """A plan function that keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def __call__(self, snapshot: Snapshot) -> Plan:
+        self.snapshots.append(snapshot)
+        return one_each(snapshot)
+
+
+def test_a_device_gets_work_ahead_in_the_last_two_seconds_of_what_it_runs():
+    seen = Seen()
+    outcome = Simulation(trace_of((0, 30, 30), (0, 30, 30)), seen).run()
+    at = [(s.now - seen.snapshots[0].now) / 1000 for s in seen.snapshots]
+    assert [s.devices[0].held for s in seen.snapshots] == [0, 1]
+    assert at[0] == 0
+    assert 28 < at[1] <= 29, "a timer looks once a second"
+    assert outcome.runs[1].began == 30
+
+
+def test_a_device_that_runs_longer_than_expected_is_given_no_more_than_two_seconds_ahead():
+    seen = Seen()
+    Simulation(trace_of((0, 30, 300), *[(0.0, 30.0, 30.0)] * 5), seen).run()
+    assert max(d.held for s in seen.snapshots for d in s.devices) == 1
+
+
+def test_what_a_late_device_holds_ahead_goes_to_one_that_idles():
+    outcome = Simulation(trace_of((0, 10, 100), (0, 14, 14), (5, 30, 30), devices=2), one_each).run()
+    assert outcome.runs[0] == Run("e1", 0, 100)
+    assert outcome.runs[2].device_id == "e2"
+    assert 14 <= outcome.runs[2].began <= 16, "it should have begun at 10, and is late from 14 on"
+
+
+def test_a_job_behind_one_that_is_late_is_told_a_start_that_is_not_over():
+    """What the device runs should have ended already."""
+    outcome = Simulation(trace_of((0, 10, 100), (20, 30, 30)), one_each).run()
+    assert outcome.estimated_starts[1] >= 20
+
+
+def test_an_org_holds_no_more_than_its_quota():
+    seen = Seen()
+    Simulation(trace_of(*[(0.0, 10.0, 10.0)] * 9, devices=4), seen, quota=3).run()
+    assert next(s.room["acme"] for s in seen.snapshots if not any(d.held for d in s.busy)) == 3
+    limited = simulate(trace_of(*[(0.0, 10.0, 10.0)] * 9, devices=4), policy(QGJOB), quota=2)
+    assert most_at_once(limited) == 2
+
+
+def test_a_group_has_no_more_devices_than_its_cap():
+    trace = trace_of(*[(0.0, 10.0, 10.0)] * 30, devices=4)
+    assert most_at_once(simulate(trace, policy(QGJOB))) > 2
+    assert most_at_once(simulate(trace, policy(QGJOB), group_max_devices=2)) == 2
+
+
+def most_at_once(outcome: Outcome) -> int:
+    """How many jobs run at one moment."""
+    return max(sum(r.began <= run.began < r.ended for r in outcome.runs.values()) for run in outcome.runs.values())

@@ -9,7 +9,6 @@ is worth an installation), `fairness` (shares of orgs), `batch` (how much at onc
 from __future__ import annotations
 
 from collections import defaultdict
-from operator import attrgetter
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.batch import batch
@@ -18,7 +17,9 @@ from qgjob_coordinator.policy.joining import Offers
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
 from qgjob_coordinator.policy.work import Books, Work
 
-_by_id = attrgetter("device_id")
+
+def _by_what_is_held(device: DeviceView) -> tuple[bool, str]:
+    return device.held > 0, device.device_id
 
 
 class _Planner:
@@ -30,9 +31,11 @@ class _Planner:
         self.assignments: list[Assignment] = []
 
     def run(self, devices: tuple[DeviceView, ...]) -> Plan:
-        """Warm devices first, so that no cold one takes what a warm one would serve without an install."""
+        """Warm devices first, so that no cold one takes what a warm one would serve without an install; of these first
+        those that have nothing to do, so that no job waits behind another one that might begin.
+        """
         cold: list[DeviceView] = []
-        for device in sorted(devices, key=_by_id):
+        for device in sorted(devices, key=_by_what_is_held):
             home = self._books.home(device)
             if not self._stay(device, home) and device.held == 0:
                 cold.append(device)

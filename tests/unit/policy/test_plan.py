@@ -149,3 +149,10 @@ def test_near_the_tail_the_longest_goes_first_among_equally_urgent_ones() -> Non
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:
     s = snapshot([device("d1", agent_id="agent-7")], [group("v1", queue("a", [1]))])
     assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0, (score(1),)),)
+
+
+def test_a_warm_device_that_idles_goes_before_one_that_would_hold_the_job_ahead() -> None:
+    runs = device("d1", installed=("acme", "v1"), held=1, holds_for=("acme", "e-v1"), free_at=NOW + 1000)
+    idles = device("d2", installed=("acme", "v1"))
+    s = snapshot([runs, idles], [group("v1", queue("a", [900]), serving={"d1": 1})])
+    assert [a.device_id for a in plan(s).assignments] == ["d2"]

@@ -104,7 +104,8 @@ def test_the_scripts_compute_estimates_with_the_numbers_of_the_policy() -> None:
     numbers = re.findall(r"^local ([A-Z_, ]+) = ([\d., ]+)$", text, re.MULTILINE)
     found = {k: float(v) for ks, vs in numbers for k, v in zip(ks.split(", "), vs.split(", "), strict=True)}
     assert found == {k: getattr(estimate, k) for k in found}
-    assert len(found) == 8
+    assert len(found) == 10
+    assert "local FAR = math.exp(LOG_REACH / LOG_UNIT)" in text
 
 
 def test_an_unknown_script_is_an_error() -> None:

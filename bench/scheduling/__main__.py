@@ -37,6 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--trace: is one trace; leave out --workload and --seeds")
     if options.gantt and not options.trace and len(options.workload or ()) != 1:
         parser.error("--gantt: draws one trace; give --trace, or one --workload")
+    limited = options.group_max_devices or options.max_running_per_org
+    others = [p for p in options.policy or (QGJOB,) if not p.startswith(QGJOB)]
+    if limited and (others or not (options.trace or options.policy)):
+        named = f" leave out --policy {' '.join(others)}" if others else f" add --policy {QGJOB}"
+        parser.error(f"--group-max-devices, --max-running-per-org: are settings of {QGJOB};{named}")
     if options.gantt and len(options.policy or [QGJOB]) != 1:
         parser.error("--gantt: draws one policy; give one --policy")
     try:
@@ -54,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, metavar="NAME", help=WORKLOAD_HELP)
     parser.add_argument("--policy", nargs="+", type=_policy, metavar="NAME", help=POLICY_HELP)
     parser.add_argument("--seeds", type=_count, metavar="N", help=f"traces of each workload; default {SEEDS}")
+    parser.add_argument("--group-max-devices", type=_count, metavar="N", help="as the coordinator's GROUP_MAX_DEVICES")
+    parser.add_argument("--max-running-per-org", type=_count, metavar="N", help="as its MAX_RUNNING_PER_ORG")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="what is printed")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     parser.add_argument("--gantt", type=Path, metavar="FILE.svg", help="draw devices over time (one trace, one policy)")
@@ -89,10 +96,14 @@ def _one_trace(options: argparse.Namespace) -> int:
 
 
 def _report(trace: Trace, name: str, options: argparse.Namespace) -> Report:
-    outcome = simulate(trace, policy(name))
+    outcome = simulate(trace, policy(name), **_limits(options))
     if options.gantt:
         write_gantt(options.gantt, trace, outcome, f"{name} on {options.trace.name}")
     return report(trace, outcome)
+
+
+def _limits(options: argparse.Namespace) -> dict[str, int | None]:
+    return {"group_max_devices": options.group_max_devices, "quota": options.max_running_per_org}
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -101,7 +112,7 @@ def _compare(options: argparse.Namespace) -> int:
     workloads = list(dict.fromkeys(options.workload or (w.name for w in TABLE)))
     policies = list(dict.fromkeys(options.policy or POLICIES))
     seeds = options.seeds or SEEDS
-    cases = [Case(w, s, p) for w in workloads for p in policies for s in range(seeds)]
+    cases = [Case(w, s, p, **_limits(options)) for w in workloads for p in policies for s in range(seeds)]
     measured = measure_all(cases + (_sweep(workloads, seeds) if everything else []))
     means = rows(measured)
     document = _document(seeds, means, measured)
@@ -112,7 +123,7 @@ def _compare(options: argparse.Namespace) -> int:
         write_frontier(PLOT_FILE, means)
     if options.gantt:
         trace = generate(workloads[0], 0)
-        outcome = simulate(trace, policy(policies[0]))
+        outcome = simulate(trace, policy(policies[0]), **_limits(options))
         write_gantt(options.gantt, trace, outcome, f"{policies[0]} on {workloads[0]}, seed 0")
     if options.output == "json":
         print(json.dumps(document, indent=2))

@@ -18,11 +18,13 @@ PROCESSES = 2
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One simulation of many."""
+    """One simulation of many; the limits are those of `simulate`."""
 
     workload: str
     seed: int
     policy: str
+    group_max_devices: int | None = None
+    quota: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ def fair_share_wait(trace: Trace, org_id: str) -> float:
 def measure(case: Case) -> Measured:
     """Generates the trace, simulates, reports."""
     trace = generate(case.workload, case.seed)
-    figures = report(trace, simulate(trace, policy(case.policy)))
+    limits = {"group_max_devices": case.group_max_devices, "quota": case.quota}
+    figures = report(trace, simulate(trace, policy(case.policy), **limits))
     ideal = fair_share_wait(trace, SMALL_ORG) if SMALL_ORG in figures["wait_seconds"]["by_org"] else None
     return Measured(case, figures, ideal)
 

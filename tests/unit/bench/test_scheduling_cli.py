@@ -63,6 +63,19 @@ def test_a_trace_as_a_table(trace: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "org acme & sons" in out
 
 
+def test_a_cap_and_a_quota_keep_devices_from_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both as settings of the coordinator; of 8 devices 2 install then, for a trace as for a workload."""
+    devices = [{"device_id": f"e{n}", "target": "emulator"} for n in range(8)]
+    file = tmp_path / "trace.json"
+    file.write_text(json.dumps(TRACE | {"devices": devices, "jobs": TRACE["jobs"] * 100}))
+    for limit in ("--group-max-devices", "--max-running-per-org"):
+        assert cli.main(["--trace", str(file), "-o", "json", limit, "2"]) == 0
+        assert json.loads(capsys.readouterr().out)["installs"] == 2
+        workload = ["--workload", "one_group", "--seeds", "1", "--policy", "qgjob", "-o", "json"]
+        assert cli.main([*workload, limit, "2"]) == 0
+        assert json.loads(capsys.readouterr().out)["means"]["one_group"]["qgjob"]["installs_to_bound"] == 2
+
+
 def test_several_policies_are_told_by_name(trace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "out" / "figures.json"
     arguments = ["--trace", str(trace), "--policy", "strict", "sticky", "-o", "json", "--json", str(file)]
@@ -120,6 +133,8 @@ def test_everything_is_written_and_drawn(
         (["--workload", "busy"], "invalid choice: 'busy'"),
         (["--policy", "lifo"], "policy: 'lifo' is unknown; use one of qgjob"),
         (["--seeds", "0"], "'0' is no count; use 1 or more"),
+        (["--max-running-per-org", "0"], "'0' is no count; use 1 or more"),
+        (["--group-max-devices", "2", "--policy", "fifo"], "are settings of qgjob; leave out --policy fifo"),
         (["--gantt", "x.svg"], "--gantt: draws one trace; give --trace, or one --workload"),
         (["--workload", "poisson", "--gantt", "x.svg", "--policy", "fifo", "sticky"], "--gantt: draws one policy"),
         (["--trace", "x.json", "--seeds", "3"], "--trace: is one trace; leave out --workload and --seeds"),

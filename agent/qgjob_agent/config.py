@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
 from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.device_rules import first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError
 
@@ -215,6 +216,11 @@ def _check(config: AgentConfig, sources: Mapping[str, str], file: str) -> None:
             check_template(config.command.argv)
         except TemplateError as error:
             raise ConfigError("command.argv", list(config.command.argv), source, str(error)) from None
+    for index, device in enumerate(config.devices):
+        found = first_problem(device.os_version, device.labels)
+        if found is not None:
+            name, value, why = found
+            raise ConfigError(f"devices.{index}.{name}", value, file, why)
     ids = [facts.device_id for facts in config.device_facts]
     if not ids:
         problem = "no devices; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,12 @@ from typing import Any
 from qgjob._enums import Target
 from qgjob._errors import InvalidError
 from qgjob._models import Requirements
-from qgjob.cli.requirements import PROPERTIES, DeviceSet, checked, identity, wrong
+from qgjob.cli.requirements import FIELDS, PROPERTIES, DeviceSet, checked, field_meant, for_all, identity, wrong
 
 KEY = "matrix"
 MAX_SETS = 1000
 MAX_FILE_BYTES = 1 << 20
-FIELDS = ("target", *PROPERTIES, "device_id", "labels")
+KEYS = (*FIELDS, "labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,23 @@ class _Twice:
 
 def read_matrix(file: str) -> tuple[DeviceSet, ...]:
     """The sets of a JSON or TOML file, in its order. Raises InvalidError naming the file and the value's path."""
-    try:
+    with _named(file):
         return _sets(_parse(file))
+
+
+def merged(
+    file: str, sets: Sequence[DeviceSet], shared: Requirements | None, target: str | None
+) -> tuple[DeviceSet, ...]:
+    """As `for_all`, of the sets of a file. Raises InvalidError naming the file too."""
+    with _named(file):
+        return for_all(sets, shared, target)
+
+
+@contextmanager
+def _named(file: str) -> Iterator[None]:
+    """Errors in here name the file."""
+    try:
+        yield
     except InvalidError as error:
         raise InvalidError(f"--matrix: {file}: {error.message}", field=error.field or "--matrix") from None
 
@@ -74,7 +90,9 @@ def _sets(content: Any) -> tuple[DeviceSet, ...]:
         for name in content:
             if name != KEY:
                 raise wrong(name, f"is unknown; the file holds a list of sets under {KEY!r} and nothing else")
-        content = content.get(KEY)
+        if KEY not in content:
+            raise wrong(KEY, "is missing; the file holds a list of sets of requirements under it")
+        content = content[KEY]
     if not isinstance(content, list):
         raise wrong(KEY, f"{_shown(content)} is not a list of sets of requirements")
     if not 1 <= len(content) <= MAX_SETS:
@@ -92,10 +110,12 @@ def _set(path: str, value: Any) -> DeviceSet:
     if not isinstance(value, dict):
         raise wrong(path, f'{_shown(value)} is not a set of requirements; write {{"platform": "android"}}')
     for name in value:
-        if name not in FIELDS:
-            raise wrong(f"{path}.{name}", f"is unknown; use {', '.join(FIELDS)} (a device label goes under labels)")
+        if name not in KEYS:
+            meant = field_meant(name)
+            advice = f"did you mean {meant}?" if meant else f"use {', '.join(KEYS)} (a device label goes under labels)"
+            raise wrong(f"{path}.{name}", f"is unknown; {advice}")
     if not value or value == {"labels": {}}:
-        raise wrong(path, f"restricts nothing; name at least one of {', '.join(FIELDS)}")
+        raise wrong(path, f"restricts nothing; name at least one of {', '.join(KEYS)}")
     texts = {
         name: checked(name, _text(f"{path}.{name}", value[name]), f"{path}.{name}", f"{path}.{name}")
         for name in (*PROPERTIES, "device_id")
@@ -112,9 +132,10 @@ def _labels(path: str, value: Any) -> Mapping[str, str]:
     found = {}
     for key, each in value.items():
         place = f"{path}.{key}"
-        if key in FIELDS:
-            # As a label it would ask for a device that somebody labelled so, which nobody means.
-            raise wrong(place, f"is no label; write {key} beside labels")
+        meant = "labels" if key == "labels" else field_meant(key)
+        if meant is not None:
+            # No device can have such a label, and nobody means one.
+            raise wrong(place, f"is no label; write {meant} beside labels")
         found[key] = checked(key, _text(place, each), place, place)
     return found
 

@@ -16,12 +16,17 @@ from qgjob._errors import InvalidError
 from qgjob._models import Requirements
 
 PROPERTIES = ("platform", "os_version", "device_model")
+FIELDS = ("target", *PROPERTIES, "device_id")
+"""What is no device label."""
 PLATFORMS = ("android", "ios")
 MAX_PROPERTY_LENGTH = 128
 MAX_LABEL_LENGTH = 1024
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ID_RULE = "use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+_VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+_MEANT = {"target": "--target", "device_id": "--device-id"}
+"""How the fields are asked for that `--require` does not take."""
 # Control characters, and lone halves of surrogate pairs.
 _UNFIT = frozenset({"Cc", "Cs"})
 
@@ -47,6 +52,9 @@ def from_flags(values: Iterable[str], device_id: str | None) -> Requirements | N
             raise wrong("--require", f"{each!r} is not key=value; write platform=android, or LABEL=VALUE")
         if key == "device_id":
             raise wrong("--require", "device_id is asked for with --device-id")
+        meant = field_meant(key)
+        if meant is not None and key not in PROPERTIES:
+            raise wrong("--require", f"{key!r} is no device label; did you mean {_MEANT.get(meant, meant)}?")
         if wanted.get(key, value) != value:
             raise wrong("--require", f"{key} is given twice, as {wanted[key]!r} and as {value!r}; a device has one")
         wanted[key] = checked(key, value, f"--require: {key}", "--require")
@@ -56,6 +64,12 @@ def from_flags(values: Iterable[str], device_id: str | None) -> Requirements | N
         return None
     properties = {name: wanted.pop(name) for name in PROPERTIES if name in wanted}
     return Requirements(**properties, device_id=device_id, labels=wanted)
+
+
+def field_meant(key: str) -> str | None:
+    """The field of a device that somebody means who writes `key`: `Platform` and `os-version` mean fields too."""
+    folded = key.lower().replace("-", "_").replace(".", "_")
+    return folded if folded in FIELDS else None
 
 
 def checked(name: str, value: str, path: str, field: str) -> str:
@@ -76,6 +90,9 @@ def checked(name: str, value: str, path: str, field: str) -> str:
         raise wrong(path, f"{value!r} contains a control character", field)
     if name == "platform" and value not in PLATFORMS:
         raise wrong(path, f"{value!r} is unknown; use {' or '.join(PLATFORMS)}", field)
+    if name == "os_version" and not _VERSION.fullmatch(value):
+        advice = "write its parts with dots between them: 14 stands for 14.1 too"
+        raise wrong(path, f"{value!r} is not a version; {advice}", field)
     return value
 
 

@@ -11,7 +11,7 @@ from qgjob._models import Job, JobSpec
 from qgjob.cli import options
 from qgjob.cli.blame import Wanted, in_flags
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
-from qgjob.cli.requirements import for_all, from_flags
+from qgjob.cli.requirements import from_flags
 from qgjob.cli.runner import execute, org_of
 from qgjob.cli.settings import Settings
 from qgjob.cli.waiting import FailOnFlaky, Timeout, resume_command
@@ -119,12 +119,12 @@ class Submission:
         shared = from_flags(self.require or (), self.device_id)
         if self.matrix is None:
             return [Wanted(replace(template, requirements=shared, target=self.target))]
-        from qgjob.cli.matrix import read_matrix  # noqa: PLC0415 - only who has one pays for it
+        from qgjob.cli.matrix import merged, read_matrix  # noqa: PLC0415 - only who has one pays for it
 
         written = read_matrix(self.matrix)
         return [
             Wanted(replace(template, requirements=each.requirements, target=each.target), self.matrix, own)
-            for each, own in zip(for_all(written, shared, self.target), written, strict=True)
+            for each, own in zip(merged(self.matrix, written, shared, self.target), written, strict=True)
         ]
 
 

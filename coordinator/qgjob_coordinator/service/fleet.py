@@ -198,9 +198,9 @@ class FleetService:
         return (await self._hold(principal, None, device_id, None))[0]
 
     async def set_labels(self, principal: Principal, device_id: str, labels: Mapping[str, object]) -> Device:
-        """Replaces the labels that operators set."""
+        """Replaces the labels that operators set. Raises InvalidError for one that requirements could not ask for."""
         principal.require_operator()
-        checked = validation.check_labels("labels", labels)
+        checked = validation.check_device_labels("labels", labels)
         await self._find(device_id)
         if not await self._store.fleet.set_labels(device_id, checked):
             raise NotFoundError(f"device {device_id} not found", field="device_id")

@@ -62,9 +62,11 @@ def requirements(value: Mapping[str, object]) -> Requirements:
         raise InvalidError(
             "requirements.platform", f"{validation.shown(texts['platform'])} is unknown; use {' or '.join(PLATFORMS)}"
         )
+    if texts["os_version"] is not None:
+        validation.check_version("requirements.os_version", texts["os_version"])
     device = value.get("device_id")
     pinned = None if device in (None, "") else validation.check_id("requirements.device_id", device)
-    checked = validation.check_labels("requirements.labels", labels)
+    checked = validation.check_required_labels("requirements.labels", labels)
     return Requirements(
         texts["platform"], texts["os_version"], texts["device_model"], pinned, tuple(sorted(checked.items()))
     )

@@ -16,7 +16,11 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Control characters, bidi controls, lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _FORBIDDEN_IN_PATH = re.compile(_CONTROL.pattern[:-1] + r"\\]")
+
+DEVICE_FIELDS = ("target", "platform", "os_version", "device_model", "device_id")
+"""What requirements take for a field of the device, and so for no label."""
 
 MAX_PATH_BYTES = 512
 MAX_PAIRS = 64
@@ -113,6 +117,52 @@ def check_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
         raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
     checked = {check_id(f"{field} key", k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
     return _within_bytes(field, checked)
+
+
+def field_meant(key: str) -> str | None:
+    """The field of a device that somebody means who writes `key`: `Platform` and `os-version` mean fields too."""
+    folded = key.lower().replace("-", "_").replace(".", "_")
+    return folded if folded in DEVICE_FIELDS else None
+
+
+def check_device_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
+    """Labels of a device, each of which requirements can ask for. Raises InvalidError."""
+    checked = check_labels(field, value)
+    for key, text in checked.items():
+        meant = field_meant(key)
+        if meant is not None:
+            raise InvalidError(
+                f"{field}.{key}",
+                f"{shown(text)} could not be asked for: requirements take {key} for the device's {meant}; "
+                "choose another name",
+            )
+        if not text:
+            raise InvalidError(
+                f"{field}.{key}", "is empty, and requirements can't ask for that; give it a value or leave it out"
+            )
+    return checked
+
+
+def check_required_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
+    """Labels that a device must have. Raises InvalidError, also for such as no device can have."""
+    checked = check_labels(field, value)
+    for key, text in checked.items():
+        meant = field_meant(key)
+        if meant is not None:
+            hint = "the job's target" if meant == "target" else meant
+            raise InvalidError(f"{field}.{key}", f"{key} is no device label; did you mean {hint}?")
+        if not text:
+            raise InvalidError(f"{field}.{key}", "is empty; name a value, or leave it out")
+    return checked
+
+
+def check_version(field: str, value: str) -> str:
+    """A version of an operating system, or the beginning of one. Raises InvalidError."""
+    if _VERSION.match(value):
+        return value
+    raise InvalidError(
+        field, f"{shown(value)} is not a version; write its parts with dots between them: 14 stands for 14.1 too"
+    )
 
 
 def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:

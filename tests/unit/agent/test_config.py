@@ -155,3 +155,32 @@ def test_credit_follows_the_number_of_devices(tmp_path: Path) -> None:
     assert load(tmp_path).effective_credit == 32
     assert load(tmp_path, SIMULATED_GENERATE_COUNT="200").effective_credit == 1_600
     assert load(tmp_path, CREDIT="5").effective_credit == 5
+
+
+DEVICE = '[[devices]]\nudid = "u"\ntarget = "emulator"\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "setting", "value", "words"),
+    [
+        ('labels = { platform = "x" }', "devices.0.labels.platform", "x", "take platform for the device's platform"),
+        ('labels = { OS-Version = "x" }', "devices.0.labels.OS-Version", "x", "for the device's os_version"),
+        ('labels = { rack = "1", a = "" }', "devices.0.labels.a", "", "is empty, and requirements can't ask for that"),
+        ('os_version = "14."', "devices.0.os_version", "14.", "is not a version"),
+        ('os_version = "Android 14"', "devices.0.os_version", "Android 14", "such as 14 or 14.1"),
+    ],
+)
+def test_what_no_requirement_could_ask_for_is_refused(
+    tmp_path: Path, line: str, setting: str, value: str, words: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, DEVICE + line)
+    assert (caught.value.setting, caught.value.value) == (setting, value)
+    assert caught.value.source.endswith("agent.toml")
+    assert words in str(caught.value)
+
+
+def test_labels_and_versions_that_requirements_can_ask_for(tmp_path: Path) -> None:
+    text = DEVICE + 'os_version = "14.0-beta_2"\nlabels = { rack = "a1", os = "y", platform2 = "z" }'
+    (facts,) = load(tmp_path, text).device_facts
+    assert (facts.os_version, facts.labels) == ("14.0-beta_2", {"rack": "a1", "os": "y", "platform2": "z"})

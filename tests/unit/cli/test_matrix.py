@@ -59,6 +59,10 @@ WRONG: list[tuple[Any, str]] = [
     ([{"labels": {"rack": 2}}], 'matrix[0].labels.rack: 2 is not a text; write "2"'),
     ([{"labels": {"": "2"}}], "matrix[0].labels.: '' is not a label's key"),
     ([{"labels": {"a b": "2"}}], "matrix[0].labels.a b: 'a b' is not a label's key"),
+    ([{"Platform": "ios"}], "matrix[0].Platform: is unknown; did you mean platform?"),
+    ([{"os-version": "14"}], "matrix[0].os-version: is unknown; did you mean os_version?"),
+    ([{"os_version": "14."}], "matrix[0].os_version: '14.' is not a version"),
+    ([{"labels": {"OS-Version": "14"}}], "matrix[0].labels.OS-Version: is no label; write os_version beside labels"),
     ([{"labels": {"platform": "ios"}}], "matrix[0].labels.platform: is no label; write platform beside labels"),
     ([{"labels": {"note": "x" * 1025}}], "matrix[0].labels.note: is 1025 characters long"),
     ([{"platform": "ios"}, {"os_version": "1"}, {"platform": "ios", "labels": {}}], "matrix[2]: is the same set as"),
@@ -66,7 +70,8 @@ WRONG: list[tuple[Any, str]] = [
     ([{"device_id": f"d{n}"} for n in range(MAX_SETS + 1)], f"matrix: has {MAX_SETS + 1} sets; give 1 to {MAX_SETS}"),
     (["android"], 'matrix[0]: "android" is not a set of requirements'),
     ("null", "matrix: null is not a list"),
-    ({}, "matrix: null is not a list"),
+    ({}, "matrix: is missing; the file holds a list of sets of requirements under it"),
+    ({"matrix": None}, "matrix: null is not a list"),
     ({"matrix": {"platform": "ios"}}, 'matrix: {"platform": "ios"} is not a list'),
     ({"matrix": [{"platform": "ios"}], "devices": []}, "devices: is unknown"),
     ('[{"platform": "ios", "platform": "ios"}]', "matrix[0].platform: is given twice"),
@@ -159,6 +164,13 @@ def test_a_contradiction_names_both_sides(tmp_path: Path, sets: Any, options: di
     with pytest.raises(InvalidError) as caught:
         merged(tmp_path, sets, *options.pop("require", ()), **options)
     assert words in caught.value.message
+
+
+def test_a_contradiction_names_the_file_and_the_place(fake: FakeCoordinator, qgjob: Command, tmp_path: Path) -> None:
+    file = matrix_file(tmp_path, [{"os_version": "13"}, {"platform": "ios"}])
+    result = qgjob("submit", *COMMON, "--test=a", f"--matrix={file}", "--require=platform=android")
+    assert (result.code, fake.requests) == (2, [])
+    assert result.err.startswith(f"error: --matrix: {file}: matrix[1].platform: 'ios' contradicts --require platform=")
 
 
 def test_each_test_is_submitted_once_for_each_set(fake: FakeCoordinator, qgjob: Command, tmp_path: Path) -> None:

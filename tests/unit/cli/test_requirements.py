@@ -15,6 +15,16 @@ def test_properties_are_known_from_labels() -> None:
     assert from_flags([], None) is None
 
 
+@pytest.mark.parametrize("version", ["14", "17.5.1", "14.0-beta_2", "S", "8v"])
+def test_versions_that_a_device_may_have(version: str) -> None:
+    assert from_flags([f"os_version={version}"], None) == Requirements(os_version=version)
+
+
+def test_labels_whose_names_only_hold_that_of_a_property() -> None:
+    found = from_flags(["platform2=x", "os=y", "model=z"], None)
+    assert found == Requirements(labels={"platform2": "x", "os": "y", "model": "z"})
+
+
 def test_the_same_twice_is_said_once() -> None:
     assert from_flags(["platform=ios", "platform=ios"], None) == Requirements(platform="ios")
 
@@ -31,7 +41,15 @@ def test_the_same_twice_is_said_once() -> None:
         (["rack=1", "floor=1", "rack=2"], "rack is given twice, as '1' and as '2'"),
         (["platform=windows"], "platform: 'windows' is unknown; use android or ios"),
         (["a b=1"], "'a b' is not a label's key"),
-        (["os-version=1", "os_version=\x1b"], "contains a control character"),
+        (["rack=1", "os_version=\x1b"], "contains a control character"),
+        (["Platform=android"], "'Platform' is no device label; did you mean platform?"),
+        (["os-version=14"], "'os-version' is no device label; did you mean os_version?"),
+        (["target=device"], "'target' is no device label; did you mean --target?"),
+        (["Device.Id=d2"], "'Device.Id' is no device label; did you mean --device-id?"),
+        *[
+            ([f"os_version={version}"], f"os_version: {version!r} is not a version")
+            for version in ("14.", ".14", "14..1", "v 14", " 14", "14 ", "14.*", ">=14", ".")
+        ],
         (["device_id=x"], "device_id is asked for with --device-id"),
     ],
 )

@@ -1,0 +1,39 @@
+"""What a device of `agent.toml` may have so that requirements of jobs can ask for it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIELDS = ("target", "platform", "os_version", "device_model", "device_id")
+"""What requirements take for a field of the device, and so for no label."""
+
+_VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def label_problem(key: str, value: str) -> str | None:
+    """Why no requirement could ask for a label; None if one can. `Platform` and `os-version` mean fields too."""
+    folded = key.lower().replace("-", "_").replace(".", "_")
+    if folded in FIELDS:
+        return f"could not be asked for: requirements take {key} for the device's {folded}; choose another name"
+    return None if value else "is empty, and requirements can't ask for that; give it a value or leave it out"
+
+
+def version_problem(version: str) -> str | None:
+    """Why no requirement could ask for a version of an operating system; None if one can."""
+    if _VERSION.fullmatch(version):
+        return None
+    return "is not a version; write its parts with dots between them, such as 14 or 14.1"
+
+
+def first_problem(os_version: str | None, labels: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """The first of a device's settings that is wrong: its name, its value, and why; None if all are right."""
+    if os_version is not None and (why := version_problem(os_version)) is not None:
+        return "os_version", os_version, why
+    for key, value in labels.items():
+        if (why := label_problem(key, value)) is not None:
+            return f"labels.{key}", value, why
+    return None

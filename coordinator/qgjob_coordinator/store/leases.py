@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import islice
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
@@ -184,18 +185,20 @@ def _by_ulid(lines: Sequence[str]) -> list[Settled]:
     return [parse(line) for line in sorted(lines)]
 
 
+@lru_cache(maxsize=64)  # most ends are alike
+def _ended(word: str, state: str, did: str) -> Ended:
+    return Ended(
+        _REPORT[word],
+        codec.LETTER_STATUS.get(state[:1]),
+        int(did) if did.isdigit() else None,
+        _OUTCOME.get(did),
+        codec.LETTER_TARGET.get(state[1:]),
+        parse(did) if did and word == ReportWord.STALE else None,
+    )
+
+
 def _endings(reply: list[str]) -> list[Ended]:
-    return [
-        Ended(
-            _REPORT[reply[i]],
-            codec.LETTER_STATUS.get(reply[i + 1][:1]),
-            int(reply[i + 2]) if reply[i + 2].isdigit() else None,
-            _OUTCOME.get(reply[i + 2]),
-            codec.LETTER_TARGET.get(reply[i + 1][1:]),
-            parse(reply[i + 2]) if reply[i + 2] and reply[i] == ReportWord.STALE else None,
-        )
-        for i in range(0, len(reply), 3)
-    ]
+    return list(map(_ended, reply[::3], reply[1::3], reply[2::3]))
 
 
 def _lost_record(message: str) -> str:

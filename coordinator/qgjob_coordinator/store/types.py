@@ -118,7 +118,7 @@ class Ending:
     with_start: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Ended:
     """What the report of an Ending did: the job's status after it, and when a retry is due or its outcome.
 
@@ -162,7 +162,7 @@ class LeaseEnd(StrEnum):
     NONE = "N"  # the job had none
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Settled:
     """Where a job stands after something was done to it that no report of an outcome asked for.
 

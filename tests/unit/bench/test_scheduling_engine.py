@@ -9,7 +9,7 @@ import pytest
 
 from bench.scheduling.baselines import QGJOB, policy
 from bench.scheduling.compare import simulate
-from bench.scheduling.engine import Outcome, Run, Simulation
+from bench.scheduling.engine import Outcome, Simulation
 from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
@@ -104,9 +104,11 @@ def test_a_device_that_runs_longer_than_expected_is_given_no_more_than_two_secon
 
 
 def test_what_a_late_device_holds_ahead_goes_to_one_that_idles():
-    outcome = Simulation(trace_of((0, 10, 100), (0, 14, 14), (5, 30, 30), devices=2), one_each).run()
-    assert outcome.runs[0] == Run("e1", 0, 100)
-    assert outcome.runs[2].device_id == "e2"
+    trace = trace_of((0, 10, 100), (0, 14, 14), (5, 30, 30), devices=2)
+    outcome = simulate(trace, policy(QGJOB))
+    late, free = outcome.runs[0], outcome.runs[1]
+    assert (late.began, late.ended, free.ended) == (0, 100, 14)
+    assert outcome.runs[2].device_id == free.device_id
     assert 14 <= outcome.runs[2].began <= 16, "it should have begun at 10, and is late from 14 on"
 
 

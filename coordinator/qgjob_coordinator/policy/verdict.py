@@ -84,7 +84,7 @@ class Verdicts:
         if taker is not None:
             return Verdict("not needed", f"{taker} takes the job", job_taken=taker in self._idle)
         head = work.first((line,))
-        if head is None or worth_joining(books, work, head):
+        if head is None or books.home(device) is work or worth_joining(books, work, head):
             return None
         return _not_worth(books, work, head)
 

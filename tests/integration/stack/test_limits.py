@@ -65,6 +65,11 @@ async def test_an_org_runs_as_many_attempts_as_it_may_and_no_more(
     await until(over_quota, "the others do not wait for the quota")
     queue = (await client.stats(org)).queue
     assert (queue.scheduled + queue.running, queue.queued) == (2, 2)
+    (waiting, _) = [job.job_id for job in jobs if (await client.get(job.job_id)).pending_reason is not None]
+    found = await client.explain(waiting)
+    kept = f"is free, but org {org} holds as many attempts as it may (MAX_RUNNING_PER_ORG)"
+    assert [device.message for device in found.devices if device.feasible and device.code is None] == [kept] * 2
+    assert "2 are free (org is at its quota)" in found.summary
     other = await client.submit(simulated(f"{org}-other")[0])
     await client.wait(other.job_id, timeout_seconds=20)
     assert len(await pids(tmp_path, 2)) == 2

@@ -198,3 +198,5 @@ def test_verdicts_never_contradict_the_plan(seen: Snapshot) -> None:
                     assert (found == TAKES) == taken
                     if found is not None and not found.why:
                         assert view.device_id in working
+                    if found is not None and view.installed == (g.org_id, g.app_version_id):
+                        assert "installation" not in found.why

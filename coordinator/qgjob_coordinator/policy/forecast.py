@@ -1,288 +1,372 @@
 """When waiting jobs will start and groups will end, as far as anybody can tell now.
 
-The plan is played forward with groups as fluids: each device that serves a group drains it at a second of work a
-second; one whose group runs dry goes where the plan would send it, installs, and drains that group, and one whose
-group has no urgent job left may be called away to another that has. Shares of orgs are left out, and so is what will be
-submitted later. It costs a step for each device and each group that runs dry, whatever the number of jobs.
+The plan is played forward with waiting jobs as fluids (`flow`): each device that serves a group drains, a second of
+work a second, those of its jobs that it may serve; one that finds none left goes where the plan would send it, and
+installs; and one whose jobs are no longer urgent may be called away to others that are. No more devices serve a group
+than `group_max_devices`, or an org than it may hold attempts. Shares of orgs are left out, and so is what will be
+submitted later. It costs a step for each device and each flow that runs dry, whatever the number of jobs.
 
-Groups to join are kept in a heap, as in `joining`: while a group drains and gets devices it ranks lower and is worth
-less, so none ranks better than the heap says. One that a device was called away from is put there again.
+What no device here may serve never drains: its jobs have no expected start, and its group no expected end.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 
-from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.joining import EVEN_SECONDS
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
-from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
-from qgjob_coordinator.policy.switching import PATIENCE_INSTALLS, STAY_INSTALLS
-from qgjob_coordinator.policy.work import Books, GroupKey, Work
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
+from qgjob_coordinator.policy.flow import LEAST, RUNNING_SHARE, Expected, Flow, Server, Serving
+from qgjob_coordinator.policy.flow_offers import FlowCalls, FlowOffers
+from qgjob_coordinator.policy.reach import DeviceIds, Reach
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Queue, Snapshot
+from qgjob_coordinator.policy.switching import STAY_INSTALLS
+from qgjob_coordinator.policy.work import Books, GroupKey
 
-RUNNING_SHARE = 0.9
-"""Of what jobs take, the part that those which run now have still before them, on average: the mean residual life
-(1 + cv^2) / 2 of a renewal process, for durations whose deviation is nine tenths of their mean."""
-SPREAD = 0.9
-"""Deviation of a job's duration, as a share of what it is expected to take, where that is known from its group only."""
-LEAST = 1e-6
-"""Less work than this is none."""
 CHECK = -2
-"""The version of events that look whether devices of a group are called away."""
-SURE = 0.1
-"""A start is told no closer than to this share of the time until then."""
-
-
-Rank = tuple[float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A time from now, and the band that most such times lie in; seconds."""
-
-    seconds: float
-    least: float
-    most: float
-
-
-@dataclass(slots=True)
-class _Flow:
-    """A group as it drains. `times` and `served` (s) go together: how much of its work is done by when.
-
-    `urgent` is how much of its work is urgent from the beginning; that is done first.
-    """
-
-    work: Work
-    left: float
-    urgent: float
-    serving: int = 0
-    draining: int = 0
-    times: list[float] = field(default_factory=lambda: [0.0])
-    served: list[float] = field(default_factory=lambda: [0.0])
-    rates: list[int] = field(default_factory=lambda: [0])
-    version: int = 0
-
-    def advance(self, now: float) -> None:
-        """Drains up to `now`."""
-        passed = now - self.times[-1]
-        if passed <= 0:
-            return
-        done = min(self.left, passed * self.draining)
-        self.left -= done
-        self.times.append(now)
-        self.served.append(self.served[-1] + done)
-        self.rates.append(self.draining)
-
-    @property
-    def urgent_left(self) -> float:
-        """Urgent work that waits."""
-        return max(0.0, self.urgent - self.served[-1])
-
-    def begins(self) -> float:
-        """When its first device begins."""
-        return next((t for t, rate in zip(self.times, self.rates[1:], strict=False) if rate), self.times[-1])
-
-    def when(self, amount: float) -> tuple[float, int] | None:
-        """When so much work is done, and by how many devices then; None if never."""
-        i = bisect_left(self.served, amount)
-        if i == len(self.served):
-            return None
-        if i == 0:
-            return self.times[0], max(1, self.draining)
-        share = (amount - self.served[i - 1]) / (self.served[i] - self.served[i - 1])
-        return self.times[i - 1] + share * (self.times[i] - self.times[i - 1]), max(1, self.rates[i])
+"""The version of events that look whether devices of a flow are called away."""
+PATIENT = -3
+"""The version of events from which on a flow with urgent jobs calls devices away."""
+CALL = -4
+"""The version of events that look at all flows."""
+CALLS_AN_INSTALL = 4
+"""Of these no more than so many for each time that an installation takes."""
+TURNS = 10
+"""A device that may serve several flows of a group goes to the one with the oldest job; it looks again when a tenth of
+that is done."""
+MOST_TURNS = 10_000
+"""Of all flows together: where they are very many devices look again less often."""
 
 
 class Forecast:
     """One look ahead from a snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._now = snapshot.now
-        self._books = Books(snapshot)
-        self._fan_out = snapshot.limits.fan_out
-        self._flows = {key: _Flow(work, work.seconds, self._urgent(work)) for key, work in self._books.works.items()}
-        self._firsts = {key: work.first(range(len(work.group.queues))) for key, work in self._books.works.items()}
-        self._events: list[tuple[float, int, GroupKey | None, DeviceView | None, int]] = []
+        devices = _devices(snapshot)
+        self._reach = Reach(devices, snapshot.candidates)
+        self._groups = {(g.org_id, g.gid): self._serving(g, snapshot) for g in snapshot.groups if g.waiting}
+        self._flows = [flow for group in self._groups.values() for flow in group.flows]
+        self._take_turns()
+        self._idle: dict[tuple[int, ...], deque[Server]] = defaultdict(deque)
+        self._events: list[tuple[float, int, Flow | Server, int]] = []
         self._number = count()
-        self._at: dict[GroupKey, list[DeviceView]] = {key: [] for key in self._flows}
-        self._offers: dict[Target, list[tuple[Rank, GroupKey]]] = defaultdict(list)
-        self._picky = [flow for flow in self._flows.values() if not flow.work.plain]
-        self._callers = [flow for flow in self._flows.values() if flow.urgent > LEAST]
-        for device in sorted(chain(snapshot.busy, snapshot.devices), key=lambda d: d.device_id):
-            home = self._books.home(device)
-            if home is not None:
-                self._flows[home.key].serving += 1
-            self._push(self._books.free_in(device), home.key if home else None, device)
-        for key, flow in self._flows.items():
-            self._push(self._patient_until(key), key, None, CHECK)
-            self._offer(flow)
+        self._calls = FlowCalls()
+        self._next_call = -math.inf
+        self._offers = FlowOffers(_most_devices(snapshot))
+        for flow in self._flows:
+            self._offers.number(flow.devices)
+        self._begin(devices, Books(snapshot))
+        for flow in self._flows:
+            self._offers.add(flow)
+            if flow.urgent > LEAST:
+                self._push(flow.patient_until, flow, PATIENT)
         self._run()
 
-    def start(self, key: GroupKey, ahead: float, position: int) -> Expected | None:
-        """When the `position`-th job of a group starts, with so much work (s) before it; None: not known."""
-        flow = self._flows.get(key)
+    def before(
+        self,
+        key: GroupKey,
+        ulid: str,
+        place: int,
+        requirements: Requirements = ANY_DEVICE,
+        avoid: tuple[str, ...] = (),
+    ) -> tuple[float, int] | None:
+        """Work (s) before a job among those that the same devices may serve, and its place there.
+
+        `place` is the one in its group. For a job that is not among the first of its queue it is taken to be as far
+        back among those.
+        """
+        flow = self._flow(key, requirements, avoid)
         if flow is None:
             return None
-        typical = flow.work.seconds / max(1, flow.work.left)
-        found = flow.when(0.0 if position <= 1 else max(0.0, ahead))
-        if found is None:
-            return None
-        at, rate = found
-        # A job starts when those before it have been given out, which is before they are done.
-        at = max(flow.begins(), at - RUNNING_SHARE * typical / 2)
-        spread = SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2
-        return Expected(at, max(0.0, at - spread), at + spread)
+        group = flow.group
+        if len(group.flows) > 1:
+            shown = flow.shown()
+            waiting = sum([each.work.left for each in group.flows])
+            behind = max(len(shown) + 1, math.ceil(place * flow.work.left / waiting))
+            place = next((i for i, head in enumerate(shown, 1) if head.ulid == ulid), behind)
+        return flow.ahead(place - 1), place
+
+    def start(
+        self,
+        key: GroupKey,
+        ahead: float,
+        position: int,
+        requirements: Requirements = ANY_DEVICE,
+        avoid: tuple[str, ...] = (),
+    ) -> Expected | None:
+        """When the `position`-th of a group's jobs that the same devices may serve starts, with so much work (s) of
+        them before it; None: not known."""
+        flow = self._flow(key, requirements, avoid)
+        return None if flow is None else flow.start(ahead, position)
 
     def end(self, key: GroupKey) -> Expected | None:
-        """When the group's waiting work is done."""
-        flow = self._flows.get(key)
-        if flow is None or flow.left > 1e-6:
+        """When the group's waiting work is done; None: not known, or never."""
+        group = self._groups.get(key)
+        if group is None:
             return None
-        at = flow.times[bisect_left(flow.served, flow.served[-1])]
-        spread = SPREAD * flow.work.group.typical_seconds * math.sqrt(flow.work.left) + SURE * at
-        return Expected(at, max(0.0, at - spread), at + spread)
-
-    def work(self, key: GroupKey) -> Work | None:
-        """A group with waiting jobs."""
-        return self._books.works.get(key)
+        ends = [flow.end() for flow in group.flows]
+        known = [end for end in ends if end is not None]
+        return max(known, key=lambda end: end.seconds) if len(known) == len(ends) else None
 
     def groups(self) -> Sequence[GroupKey]:
         """Groups with waiting jobs."""
-        return list(self._flows)
+        return list(self._groups)
+
+    def flows(self, key: GroupKey) -> Sequence[Flow]:
+        """The waiting jobs of a group, by who may serve them."""
+        group = self._groups.get(key)
+        return () if group is None else group.flows
+
+    # ---- how it begins ----
+
+    def _serving(self, group: GroupView, snapshot: Snapshot) -> Serving:
+        """A group whose queues are put together by the devices that may serve them."""
+        install = snapshot.install_seconds.get(group.target, INSTALL_SECONDS)
+        cap = snapshot.limits.group_max_devices
+        serving = Serving(
+            (group.org_id, group.gid),
+            (group.org_id, group.app_version_id),
+            install,
+            snapshot.limits.fan_out * install,
+            math.inf if cap is None else cap,
+        )
+        by_devices: dict[DeviceIds, list[Queue]] = defaultdict(list)
+        for queue in group.queues:
+            by_devices[self._reach.of(group.target, queue.requirements, queue.avoid)].append(queue)
+        for devices, queues in by_devices.items():
+            part = group if len(by_devices) == 1 else group._replace(queues=tuple(queues))
+            serving.flows.append(Flow(serving, part, devices, snapshot.now))
+        return serving
+
+    def _take_turns(self) -> None:
+        apart = self._reach.apart
+        shared = [
+            flow
+            for group in self._groups.values()
+            if len(group.flows) > 1
+            for flow in group.flows
+            if not all(other is flow or apart(flow.devices, other.devices) for other in group.flows)
+        ]
+        for flow in shared:
+            flow.take_turns(min(TURNS, max(1, MOST_TURNS // len(shared))))
+
+    def _begin(self, devices: Iterable[DeviceView], books: Books) -> None:
+        """Devices are free when they have done what they hold; one that holds nothing stays with what it has."""
+        for device in devices:
+            server = Server(device, self._offers.sets_of(device.device_id), device.installed)
+            if device.holds_for is not None:
+                self._offers.works_for(server, device.holds_for[0])
+                group = self._groups.get(device.holds_for)
+            else:
+                home = books.home(device)
+                group = None if home is None else self._groups.get(home.key)
+                if group is None or not self._may_join(group, None) or group.flow_for(server) is None:
+                    group = None
+                else:
+                    self._offers.works_for(server, group.key[0])
+            if group is not None:
+                self._join(server, group)
+            self._push(books.free_in(device), server)
+
+    def _may_join(self, group: Serving, org_id: str | None) -> bool:
+        """Whether caps let a device that works for this org join the group."""
+        return not group.full and (group.key[0] == org_id or not self._offers.full(group.key[0]))
+
+    def _flow(self, key: GroupKey, requirements: Requirements, avoid: tuple[str, ...]) -> Flow | None:
+        group = self._groups.get(key)
+        if group is None:
+            return None
+        devices = self._reach.of(group.flows[0].work.group.target, requirements, avoid)
+        return next((flow for flow in group.flows if flow.devices is devices), None)
 
     # ---- playing it forward ----
 
-    def _push(self, at: float, key: GroupKey | None, device: DeviceView | None, version: int = -1) -> None:
-        heapq.heappush(self._events, (at, next(self._number), key, device, version))
+    def _push(self, at: float, subject: Flow | Server, version: int = -1) -> None:
+        heapq.heappush(self._events, (at, next(self._number), subject, version))
 
     def _run(self) -> None:
         while self._events:
-            now, _, key, device, version = heapq.heappop(self._events)
-            if device is None:
-                flow = self._flows[key]  # type: ignore[index]
-                if version == CHECK:
-                    self._call_away(flow, now)
-                elif flow.version == version:
-                    self._dry(flow, now)
-            elif key is not None and self._flows[key].left > 0:
-                self._drain(self._flows[key], device, now)
+            now, _, subject, version = heapq.heappop(self._events)
+            if isinstance(subject, Server):
+                self._move_on(self._feed([subject], now), now)
+            elif version == CHECK:
+                self._call_away(subject, now)
+            elif version == PATIENT:
+                self._calls.note(subject, self._offers.number(subject.devices), now)
+                self._call_soon(subject, now)
+            elif version == CALL:
+                self._call_from_all(now)
+            elif subject.version == version:
+                self._turn(subject, now)
+
+    def _turn(self, flow: Flow, now: float) -> None:
+        """A part of a flow is done: its devices look again."""
+        flow.advance(now)
+        flow.turn()
+        servers, flow.servers = flow.servers, []
+        self._move_on(self._feed(servers, now), now)
+
+    def _feed(self, servers: Iterable[Server], now: float) -> list[Server]:
+        """Puts devices to the flows of their groups; hands back those that find none."""
+        fed: dict[Flow, list[Server]] = defaultdict(list)
+        found: dict[tuple[Serving, tuple[int, ...]], Flow | None] = {}
+        done = []
+        for server in servers:
+            if server.group is None:
+                done.append(server)
+                continue
+            kind = server.group, server.sets
+            if kind not in found:
+                found[kind] = server.group.flow_for(server)
+            flow = found[kind]
+            if flow is None:
+                done.append(server)
             else:
-                if key is not None:
-                    self._flows[key].serving -= 1
-                self._choose(device, now)
+                fed[flow].append(server)
+        for flow, some in fed.items():
+            flow.begin(some, now)
+            self._predict(flow, now)
+            self._push(now, flow, CHECK)
+        return done
 
-    def _drain(self, flow: _Flow, device: DeviceView, now: float) -> None:
-        flow.advance(now)
-        flow.draining += 1
-        self._at[flow.work.key].append(device)
-        self._predict(flow, now)
-        self._push(now, flow.work.key, None, CHECK)
-
-    def _predict(self, flow: _Flow, now: float) -> None:
+    def _predict(self, flow: Flow, now: float) -> None:
         flow.version += 1
-        if flow.draining:
-            self._push(now + flow.left / flow.draining, flow.work.key, None, flow.version)
+        if flow.servers:
+            self._push(now + flow.until_turn() / len(flow.servers), flow, flow.version)
             if flow.urgent_left:
-                self._push(now + flow.urgent_left / flow.draining, flow.work.key, None, CHECK)
+                self._push(now + flow.urgent_left / len(flow.servers), flow, CHECK)
 
-    def _dry(self, flow: _Flow, now: float) -> None:
-        flow.advance(now)
-        flow.left = 0.0
-        devices, self._at[flow.work.key] = self._at[flow.work.key], []
-        flow.draining = 0
-        flow.serving -= len(devices)
-        for device in devices:
-            self._choose(device, now)
+    def _move_on(self, servers: Sequence[Server], now: float) -> None:
+        """Devices leave their groups for the best ones there are; what they leave open may be for those that idle."""
+        for server in servers:
+            self._leave(server, now)
+        for server in servers:
+            flow = self._offers.best(server.sets, now)
+            if flow is None:
+                self._idle[server.sets].append(server)
+            else:
+                self._send(server, flow, now)
+        self._wake(now)
 
-    def _choose(self, device: DeviceView, now: float) -> None:
-        best = self._best_offer(device.target, now)
-        for flow in self._picky:
-            if flow.work.group.target is not device.target or not self._books.lines(flow.work, device):
-                continue
-            if self._worth(flow, now):
-                offer = self._rank(flow), flow.work.key
-                best = offer if best is None else min(best, offer)
-        if best is not None:
-            self._send(device, self._flows[best[1]], now)
+    def _wake(self, now: float) -> None:
+        """Devices that idle, where something is offered anew."""
+        if not self._offers.reopened:
+            return
+        for sets, servers in self._idle.items():
+            while servers and not self._offers.reopened.isdisjoint(sets):
+                flow = self._offers.best(sets, now)
+                if flow is None:
+                    break
+                self._send(servers.popleft(), flow, now)
+        self._offers.reopened.clear()
 
-    def _offer(self, flow: _Flow) -> None:
-        if flow.work.plain:
-            heapq.heappush(self._offers[flow.work.group.target], (self._rank(flow), flow.work.key))
+    def _join(self, server: Server, group: Serving) -> None:
+        server.group = group
+        group.count(server, 1)
 
-    def _best_offer(self, target: Target, now: float) -> tuple[Rank, GroupKey] | None:
-        """The best of the groups that any device of the target may serve."""
-        heap = self._offers[target]
-        while heap:
-            told, key = heap[0]
-            flow = self._flows[key]
-            if not self._worth(flow, now):
-                heapq.heappop(heap)
-                continue
-            ranked = self._rank(flow)
-            if ranked == told:
-                return heap[0]
-            heapq.heapreplace(heap, (ranked, key))
-        return None
+    def _leave(self, server: Server, now: float) -> None:
+        group, server.group = server.group, None
+        self._offers.leaves(server)
+        if group is None:
+            return
+        group.count(server, -1)
+        for flow in group.flows:
+            self._calls.note(flow, self._offers.number(flow.devices), now)
+            if flow.left > LEAST:
+                self._offers.add(flow)
 
-    def _worth(self, flow: _Flow, now: float) -> bool:
-        """Whether one more device is worth its installation; what drains is drained up to `now`."""
-        if flow.left <= 0:
-            return False
-        flow.advance(now)
-        return flow.serving <= 0 or flow.left / flow.serving >= self._fan_out * flow.work.install
-
-    def _send(self, device: DeviceView, flow: _Flow, now: float) -> None:
-        flow.serving += 1
-        self._push(now + flow.work.install, flow.work.key, device)
-
-    def _rank(self, flow: _Flow) -> Rank:
-        """As joining.rank, for what is left of the group."""
-        head = self._firsts[flow.work.key]
-        if head is None:
-            return (0, 0, 0)
-        first = urgency(head, self._now)
-        now = first if first < URGENT or flow.urgent_left > LEAST else URGENT - 1
-        return (-now, head.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS), -flow.left / (flow.serving + 1))
+    def _send(self, server: Server, flow: Flow, now: float) -> None:
+        group = flow.group
+        warm, server.build = server.build == group.build, group.build
+        self._offers.works_for(server, group.key[0])
+        self._join(server, group)
+        self._push(now if warm else now + group.install, server)
 
     # ---- the class rule of switching ----
 
-    def _urgent(self, work: Work) -> float:
-        heads = (h for q in work.group.queues for h in q.heads)
-        return sum(work.seconds_of(h) for h in heads if urgency(h, self._now) >= URGENT)
+    def _call_soon(self, flow: Flow, now: float) -> None:
+        """One look at all flows for those whose patience ends at about the same time."""
+        if self._next_call < now:
+            self._next_call = max(now, self._next_call + flow.group.install / CALLS_AN_INSTALL)
+            self._push(self._next_call, flow, CALL)
 
-    def _patient_until(self, key: GroupKey) -> float:
-        """From when on the group's urgent jobs call devices away."""
-        head = self._firsts[key]
-        if head is None:
-            return 0.0
-        urgent_for = waited(head, self._now) - URGENT * CLASS_SECONDS
-        return max(0.0, PATIENCE_INSTALLS * self._flows[key].work.install - urgent_for)
+    def _call_from_all(self, now: float) -> None:
+        for flow in self._flows:
+            if flow.servers:
+                self._call_away(flow, now)
 
-    def _call_away(self, flow: _Flow, now: float) -> None:
-        """Devices whose group has nothing urgent left, to groups that have and that nobody serves."""
+    def _call_away(self, flow: Flow, now: float) -> None:
+        """Devices of a flow with nothing urgent left, to others that have."""
         flow.advance(now)
-        while flow.draining and flow.urgent_left <= LEAST and flow.left > LEAST:
-            if flow.serving == 1 and flow.left < STAY_INSTALLS * flow.work.install:
+        group = flow.group
+        if flow.urgent_left <= LEAST:
+            self._look_round(flow, now)
+        while flow.servers and flow.urgent_left <= LEAST and flow.left > LEAST:
+            if group.serving == 1 and group.left(now) < STAY_INSTALLS * group.install:
                 return
-            callers = [
-                other
-                for other in self._callers
-                if other.serving <= 0
-                and other.urgent_left > LEAST
-                and other.work.group.target is flow.work.group.target
-                and self._patient_until(other.work.key) <= now + LEAST
-            ]
-            if not callers:
+            found = self._called(flow)
+            if found is None:
                 return
-            device = self._at[flow.work.key].pop()
-            flow.draining -= 1
-            flow.serving -= 1
+            server, caller = found
+            flow.servers.remove(server)
             self._predict(flow, now)
-            self._offer(flow)
-            self._send(device, min(callers, key=self._rank), now)
+            self._leave(server, now)
+            self._send(server, caller, now)
+            self._wake(now)
+
+    def _look_round(self, flow: Flow, now: float) -> None:
+        """Devices of a flow with nothing urgent left go first to what is urgent in their own group."""
+        urgent = [other for other in flow.group.flows if other is not flow and other.urgent_left > LEAST]
+        movers = [s for s in flow.servers if any(s.view.device_id in other.devices for other in urgent)]
+        if movers:
+            flow.servers = [server for server in flow.servers if server not in movers]
+            self._predict(flow, now)
+            self._move_on(self._feed(movers, now), now)
+
+    def _called(self, flow: Flow) -> tuple[Server, Flow] | None:
+        """Which device of a flow goes to which other one."""
+        org_id = flow.group.key[0]
+
+        def may_join(caller: Flow) -> bool:
+            return self._may_join(caller.group, org_id)
+
+        servers = {number: server for server in flow.servers for number in server.sets}
+        calls = [(call, number) for number in servers if (call := self._calls.best(number, may_join)) is not None]
+        if not calls:
+            return None
+        (*_, caller), number = min(calls, key=lambda each: each[0][:2])
+        return servers[number], caller
+
+
+def _devices(snapshot: Snapshot) -> list[DeviceView]:
+    """All that there is: those that hold something first, since they have their places in groups."""
+    known = {d.device_id: d for d in chain(snapshot.busy, snapshot.devices)}
+    away = {d.device_id: d for d in _away(snapshot) if d.device_id not in known}
+    return sorted(chain(known.values(), away.values()), key=lambda d: (not d.held, d.device_id))
+
+
+def _away(snapshot: Snapshot) -> Iterator[DeviceView]:
+    """Devices of other coordinators that serve groups: how far they are is not known, nor what else they may serve."""
+    for group in snapshot.groups:
+        for device_id, held in group.serving.items():
+            seconds = (held - 1 + RUNNING_SHARE / 2) * group.typical_seconds
+            yield DeviceView(
+                device_id,
+                "",
+                group.target,
+                installed=(group.org_id, group.app_version_id),
+                held=held,
+                holds_for=(group.org_id, group.gid),
+                free_at=snapshot.now + round(1000 * seconds),
+            )
+
+
+def _most_devices(snapshot: Snapshot) -> Mapping[str, int]:
+    """How many devices may work for each org: each holds an attempt, and no more are to be held."""
+    most = dict(snapshot.room)
+    for group in snapshot.groups:
+        if group.org_id in most:
+            most[group.org_id] += sum(group.serving.values())
+    return most

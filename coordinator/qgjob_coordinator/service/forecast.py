@@ -24,7 +24,10 @@ class Forecast(Protocol):
         """When busy devices are expected to have done what they hold, by device id."""
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
-        """When an org's groups are expected to have no unfinished job, by the org's id of the group."""
+        """When an org's groups are expected to have no unfinished job, by the org's id of the group.
+
+        A group with a job that no device could serve is not in it.
+        """
 
     async def judge(self, job: Job) -> Judge:
         """What the plan says of devices that idle while the job waits; as it was at the last look, or a moment ago."""

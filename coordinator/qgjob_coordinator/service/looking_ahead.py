@@ -1,7 +1,8 @@
 """The forecast of this coordinator: its policy's look ahead over the groups of all active orgs and the devices it sees.
 
-Devices of other coordinators count for what the store shows of them: which groups they serve, and not until when. So
-with several coordinators an estimate errs on the late side.
+Devices of other coordinators count for what the store shows of them: which groups they serve, and not until when, what
+they are, or that they idle. So with several coordinators an estimate errs on the late side, and what only such a device
+may serve has none.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy import forecast as policy
 from qgjob_coordinator.policy.explain import Judge, StartEstimate
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
 from qgjob_coordinator.policy.verdict import Verdicts
-from qgjob_coordinator.policy.work import Work
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -79,7 +78,7 @@ class LookAhead:
         return {d.device_id: d.free_at for d in self._sessions.serving()}
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
-        """When the waiting work of an org's groups is expected to be done."""
+        """When the waiting work of an org's groups is expected to be done; of those that end as things are."""
         look = await self._look()
         found = {}
         for key in look.forecast.groups():
@@ -90,10 +89,9 @@ class LookAhead:
 
     def _start(self, look: _Look, org_id: str, job: Job, place: int | None) -> StartEstimate | None:
         key = (org_id, group_id(job.app_version_id, job.target))
-        work = look.forecast.work(key)
-        if work is None or not place:
-            return None
-        found = look.forecast.start(key, _ahead(work, place), place)
+        asks = job.requirements, job.avoid_devices
+        stands = look.forecast.before(key, job.ulid, place, *asks) if place else None
+        found = look.forecast.start(key, *stands, *asks) if stands is not None else None
         if found is None:
             return None
         return StartEstimate(*(look.at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
@@ -136,11 +134,3 @@ class LookAhead:
         taking = tuple(self._sessions.wanting(self._limits.batch // 2, now))
         known = {d.device_id for d in taking}
         return taking, tuple(d for d in self._sessions.serving() if d.device_id not in known)
-
-
-def _ahead(work: Work, place: int) -> float:
-    """Seconds of work before the `place`-th job of a group."""
-    heads = sorted(h for q in work.group.queues for h in q.heads)
-    seen = list(islice(heads, place - 1))
-    mean = work.seconds / max(1, work.left)
-    return sum(work.seconds_of(h) for h in seen) + (place - 1 - len(seen)) * mean

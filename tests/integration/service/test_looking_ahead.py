@@ -1,4 +1,5 @@
-"""The coordinator's look ahead: how old it may be, and who shares it."""
+"""The coordinator's look ahead: how old it may be, who shares it, and what of the store, the fleet and the settings it
+goes by."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.explain import StartEstimate
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.policy.verdict import TAKES
@@ -20,19 +22,31 @@ from tests.fakes.jobs import spec
 from tests.fakes.waiting import until
 
 
-class OneDevice:
-    """Sessions with one free emulator."""
+class FreeDevices:
+    """Sessions with free emulators."""
+
+    def __init__(self, *devices: DeviceView) -> None:
+        self._devices = devices
 
     def serving(self) -> list[DeviceView]:
         return []
 
     def wanting(self, refill_at: int, now: int) -> list[DeviceView]:
-        return [DeviceView("e1", scenes.AGENT, Target.EMULATOR)]
+        return list(self._devices)
+
+
+def emulator(device_id: str, platform: str = "android") -> DeviceView:
+    return DeviceView(device_id, scenes.AGENT, Target.EMULATOR, platform=platform)
+
+
+def looking(store: Store, *devices: DeviceView, quota: int | None = None, cap: int | None = None) -> LookAhead:
+    sessions: Any = FreeDevices(*devices)
+    return LookAhead(store, sessions, FleetReader(store), Limits(group_max_devices=cap), {}, quota)
 
 
 @pytest.fixture
 def ahead(store: Store) -> LookAhead:
-    return LookAhead(store, OneDevice(), FleetReader(store), Limits(), {})  # type: ignore[arg-type]
+    return looking(store, emulator("e1"))
 
 
 async def start_of(store: Store, ahead: LookAhead, number: int, **how: Any) -> StartEstimate | None:
@@ -83,11 +97,59 @@ async def test_the_plan_is_asked_as_the_scheduler_makes_it(store: Store) -> None
     """With the quota of orgs: what has no room is not about to be taken."""
     await submitted(store, 1)
     job = await scenes.get(store, spec(1, app_version_id="v1"))
-    fleet = FleetReader(store)
-    open_ = LookAhead(store, OneDevice(), fleet, Limits(), {})  # type: ignore[arg-type]
+    open_ = looking(store, emulator("e1"))
     assert (await open_.judge(job))("e1") == TAKES
     assert (await open_.judge(job))("e2") is None
-    full = LookAhead(store, OneDevice(), fleet, Limits(), {}, quota=0)  # type: ignore[arg-type]
+    full = looking(store, emulator("e1"), quota=0)
     verdict = (await full.judge(job))("e1")
     assert verdict is not None
     assert "MAX_RUNNING_PER_ORG" in verdict.why
+
+
+JOBS, JOB_SECONDS, INSTALL_SECONDS = 100, 30, 45
+"""What a fleet expects that has measured nothing."""
+EMULATORS = [emulator(f"e{n}") for n in range(10)]
+IOS = Requirements(platform="ios")
+
+
+async def end_in(ahead: LookAhead) -> float | None:
+    """Seconds until the only group of the org is expected to end; None if nothing is told."""
+    begun = wall_ms()
+    ends = await ahead.group_ends("acme")
+    return next(((at - begun) / 1000 for at in ends.values()), None)
+
+
+async def test_ends_are_those_of_as_many_devices_as_the_settings_let_serve_it(store: Store) -> None:
+    await scenes.submit(store, *(spec(i) for i in range(1, JOBS + 1)))
+    alone = INSTALL_SECONDS + JOBS * JOB_SECONDS
+    assert await end_in(looking(store, *EMULATORS, cap=1)) == pytest.approx(alone, abs=5)
+    assert await end_in(looking(store, *EMULATORS, quota=1)) == pytest.approx(alone, abs=5)
+    by_two = INSTALL_SECONDS + JOBS * JOB_SECONDS / 2
+    assert await end_in(looking(store, *EMULATORS, quota=2)) == pytest.approx(by_two, abs=5)
+
+
+async def test_starts_are_those_of_the_devices_that_may_serve_the_job(store: Store) -> None:
+    """Of a matrix of two platforms: 20 jobs on one device, as many on nine."""
+    jobs = [spec(i, requirements=IOS if i % 2 else Requirements(platform="android")) for i in range(1, 41)]
+    await scenes.submit(store, *jobs)
+    ahead = looking(store, emulator("i1", "ios"), *EMULATORS[1:])
+    found = [await scenes.get(store, job) for job in jobs[-2:]]
+    places = await store.reads.positions("acme", [job.ulid for job in found])
+    ios, android = await ahead.starts("acme", found, places)
+    assert ios is not None
+    assert android is not None
+    assert (ios.at - wall_ms()) / 1000 == pytest.approx(INSTALL_SECONDS + 18.5 * JOB_SECONDS, abs=JOB_SECONDS)
+    assert (android.at - wall_ms()) / 1000 < INSTALL_SECONDS + 10 * JOB_SECONDS
+    assert await end_in(ahead) == pytest.approx(INSTALL_SECONDS + 20 * JOB_SECONDS, abs=5)
+
+
+async def test_a_job_that_no_device_could_serve_has_no_start_and_its_group_no_end(store: Store) -> None:
+    await scenes.submit(store, spec(1), ios := spec(2, requirements=IOS))
+    ahead = looking(store, *EMULATORS)
+    found = [await scenes.get(store, job) for job in (spec(1), ios)]
+    places = await store.reads.positions("acme", [job.ulid for job in found])
+    starts = await ahead.starts("acme", found, places)
+    assert [start is not None for start in starts] == [True, False]
+    assert await end_in(ahead) is None
+    await store.jobs.cancel("acme", [(ios.ulid, None)], wall_ms(), reason="not needed")
+    assert await end_in(looking(store, *EMULATORS)) == pytest.approx(INSTALL_SECONDS + JOB_SECONDS, abs=5)

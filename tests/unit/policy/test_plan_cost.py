@@ -19,10 +19,10 @@ from unittest.mock import patch
 import pytest
 
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.forecast import Forecast
 from qgjob_coordinator.policy.plan import plan
-from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Queue, Snapshot
 from qgjob_coordinator.store.snapshots import Heads, decode
 from tests.unit.policy.snapshots import NOW, device, group, score
 
@@ -197,4 +197,19 @@ def test_a_full_round_of_a_thousand_devices_and_groups_is_planned_in_a_blink(war
 
 def test_a_look_ahead_of_a_thousand_devices_and_groups_takes_less_than_a_second() -> None:
     s = Snapshot((), groups(serving=True), busy=servers(), now=NOW, install_seconds={Target.EMULATOR: 45.0})
+    assert paced_ms(lambda: Forecast(s), 1)[0] <= LOOK_AHEAD_MS * SLACK
+
+
+def test_a_look_ahead_of_a_thousand_queues_of_many_kinds_takes_no_longer() -> None:
+    """Each a matrix of ten kinds of devices, and retries that avoid a device: as many sets of devices as there are."""
+    devices = tuple(device(f"d{n}", labels={"kind": str(n % 10)}) for n in range(DEVICES))
+    kinds = [Requirements(labels=(("kind", str(n)),)) for n in range(10)]
+    many: list[GroupView] = []
+    for n, plain in enumerate(groups()[: GROUPS // 10]):
+        (whole,) = plain.queues
+        of_kinds = tuple(whole._replace(requirements=kind, waiting=HEADS, heads=whole.heads[:4]) for kind in kinds)
+        many.append(plain._replace(queues=(*of_kinds, whole._replace(avoid=(f"d{n}",)))))
+    s = Snapshot(devices, tuple(many), Limits(group_max_devices=20), {org(n): 100 for n in range(ORGS)}, now=NOW)
+    forecast = Forecast(s)
+    assert all(forecast.end(key) is not None for key in forecast.groups())
     assert paced_ms(lambda: Forecast(s), 1)[0] <= LOOK_AHEAD_MS * SLACK

@@ -1,0 +1,292 @@
+"""Waiting jobs as a fluid: jobs of a group that the same devices may serve, drained a second of work a second by each.
+
+A flow keeps how much of it is done by when; starts and ends are read from that. Times are seconds from the snapshot's.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from qgjob_coordinator.policy.joining import EVEN_SECONDS
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
+from qgjob_coordinator.policy.reach import DeviceIds
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
+from qgjob_coordinator.policy.switching import PATIENCE_INSTALLS
+from qgjob_coordinator.policy.work import GroupKey, Work
+
+RUNNING_SHARE = 0.9
+"""Of what jobs take, the part that those which run now have still before them, on average: the mean residual life
+(1 + cv^2) / 2 of a renewal process, for durations whose deviation is nine tenths of their mean."""
+SPREAD = 0.9
+"""Deviation of a job's duration, as a share of what it is expected to take, where that is known from its group only."""
+LEAST = 1e-6
+"""Less work than this is none."""
+SURE = 0.1
+"""A start is told no closer than to this share of the time until then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A time from now, and the band that most such times lie in; seconds."""
+
+    seconds: float
+    least: float
+    most: float
+
+
+def _around(at: float, spread: float) -> Expected:
+    return Expected(at, max(0.0, at - spread), at + spread)
+
+
+Rank = tuple[float, float, float]
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """A device: what is installed on it, the group that it serves or is on its way to, and the org it works for.
+
+    `sets` are the numbers of the sets of devices that it is in: it may serve flows of these.
+    """
+
+    view: DeviceView
+    sets: tuple[int, ...]
+    build: tuple[str, str] | None
+    group: Serving | None = None
+    org_id: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Serving:
+    """A group as it is served: its flows, and how many devices serve it or are on their way.
+
+    One more is worth its installation (of `install` s) when each has `enough` seconds before it, and if there are fewer
+    than `most`. `remaining` is what is left (s), when its flows were looked at last.
+    """
+
+    key: GroupKey
+    build: tuple[str, str]
+    install: float
+    enough: float
+    most: float
+    flows: list[Flow] = field(default_factory=list)
+    serving: int = 0
+    remaining: float = 0.0
+
+    def left(self, now: float) -> float:
+        """Work (s) that waits."""
+        for flow in self.flows:
+            if flow.servers:
+                flow.advance(now)
+        return self.remaining
+
+    @property
+    def full(self) -> bool:
+        """It may have no more devices."""
+        return self.serving >= self.most
+
+    def count(self, server: Server, more: int) -> None:
+        """So many `more` devices like this one: the group has them, and the flows that it may serve."""
+        self.serving += more
+        for flow in self.flows:
+            if server.view.device_id in flow.devices:
+                flow.serving += more
+
+    def flow_for(self, server: Server) -> Flow | None:
+        """The flow that a device drains, of those that it may serve."""
+        mine = [f for f in self.flows if f.left > 0 and server.view.device_id in f.devices]
+        return min(mine, key=Flow.turn_of, default=None)
+
+
+class Flow:
+    """Jobs of a group that the same devices may serve.
+
+    `times` and `served` (s) go together: how much of the work is done by when. `left` is what is not done at the last
+    of the times; `urgent` is how much is urgent from the beginning, and done first. `serving` devices that may serve it
+    serve its group, or are on their way; `servers` drain it now.
+    """
+
+    __slots__ = (
+        "_age",
+        "_rates",
+        "_shown",
+        "_sums",
+        "_turns",
+        "_urgency",
+        "devices",
+        "group",
+        "left",
+        "offer",
+        "patient_until",
+        "served",
+        "servers",
+        "serving",
+        "times",
+        "urgent",
+        "version",
+        "work",
+    )
+
+    def __init__(self, group: Serving, part: GroupView, devices: DeviceIds, now: int) -> None:
+        """`part`: the group with these queues only. `now` is the snapshot's, in ms."""
+        self.group = group
+        self.devices = devices
+        self.work = Work(group.key, part, group.install, {})
+        first = self.work.first(range(len(part.queues)))
+        self._urgency = 0 if first is None else urgency(first, now)
+        self._age = 0 if first is None else first.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS)
+        self.left = self.work.seconds
+        group.remaining += self.left
+        self.urgent = sum(self.work.seconds_of(h) for q in part.queues for h in q.heads if urgency(h, now) >= URGENT)
+        self.patient_until = 0.0  # from when on its urgent jobs call devices away
+        if first is not None:
+            urgent_for = waited(first, now) - URGENT * CLASS_SECONDS
+            self.patient_until = max(0.0, PATIENCE_INSTALLS * group.install - urgent_for)
+        self.serving = 0
+        self.servers: list[Server] = []
+        self.offer = 0  # the number of its latest offer
+        self.version = 0
+        self.times = [0.0]
+        self.served = [0.0]
+        self._rates = [0]
+        self._turns: list[tuple[float, int]] = []  # work before each, and the score that it begins with; last first
+        self._shown: list[Head] | None = None
+        self._sums = [0.0]
+
+    def take_turns(self, turns: int) -> None:
+        """Lets devices look again whose turn it is, so many times: they may serve other flows of the group too."""
+        shown, waiting = self.shown(), self.work.left
+        if not shown:
+            return
+        first = shown[0].score
+        step = (shown[-1].score - first) / max(1, len(shown) - 1)  # what is not shown came as what is
+        turns = min(turns, waiting)
+        for before in [turn * waiting // turns for turn in range(turns)]:
+            score = shown[before].score if before < len(shown) else first + round(before * step)
+            self._turns.append((self.ahead(before), score))
+        self._turns.reverse()
+
+    def shown(self) -> list[Head]:
+        """The first jobs of its queues, in order."""
+        if self._shown is None:
+            self._shown = sorted([head for queue in self.work.group.queues for head in queue.heads])
+            self._sums = [0.0, *accumulate(map(self.work.seconds_of, self._shown))]
+        return self._shown
+
+    def ahead(self, jobs: int) -> float:
+        """Seconds of work of the first so many jobs."""
+        shown = min(jobs, len(self.shown()))
+        return self._sums[shown] + (jobs - shown) * self.work.seconds / max(1, self.work.left)
+
+    def turn_of(self) -> tuple[bool, int]:
+        """The flow with the smallest is next: what is urgent, then the oldest job that waits, about."""
+        return self.urgent_left <= LEAST, self._turns[-1][1] if self._turns else 0
+
+    # ---- draining ----
+
+    def advance(self, now: float) -> None:
+        """Drains up to `now`."""
+        servers, passed = len(self.servers), now - self.times[-1]
+        if servers and passed > 0:
+            done = min(self.left, passed * servers)
+            self._lessen(done)
+            self._note(now, done, servers)
+
+    def begin(self, servers: Sequence[Server], now: float) -> None:
+        """Devices drain it from now on."""
+        self.advance(now)
+        if now > self.times[-1]:  # nobody did until now
+            self._note(now, 0.0, 0)
+        self.servers += servers
+
+    def _note(self, now: float, done: float, servers: int) -> None:
+        self.times.append(now)
+        self.served.append(self.served[-1] + done)
+        self._rates.append(servers)
+
+    def _lessen(self, done: float) -> None:
+        self.left -= done
+        self.group.remaining -= done
+
+    @property
+    def urgent_left(self) -> float:
+        """Urgent work that waits."""
+        return max(0.0, self.urgent - self.served[-1])
+
+    def until_turn(self) -> float:
+        """Work until the devices that drain it look again, or it is dry."""
+        if len(self._turns) < 2:
+            return self.left
+        return min(self.left, max(0.0, self._turns[-2][0] - self.served[-1]))
+
+    def turn(self) -> None:
+        """So much is done."""
+        if len(self._turns) < 2:
+            self._lessen(self.left)
+        else:
+            self._turns.pop()
+
+    # ---- devices for it ----
+
+    def worth(self, now: float) -> bool:
+        """Whether one more device is worth its installation; what drains is drained up to `now`."""
+        group = self.group
+        if self.left <= 0 or group.full:
+            return False
+        if self.serving <= 0:
+            return True
+        left = group.left(now)
+        return self.left > 0 and left / group.serving >= group.enough
+
+    def is_unserved(self) -> bool:
+        """It has urgent jobs, and no device serves or comes."""
+        return self.serving <= 0 and self.urgent_left > LEAST
+
+    def calls(self, now: float) -> bool:
+        """Whether its urgent jobs have been left unserved for long enough to call a device away."""
+        return self.is_unserved() and self.patient_until <= now + LEAST
+
+    def rank(self) -> Rank:
+        """As joining.rank, for what is left of the group; shares left out."""
+        urgent = self._urgency if self._urgency < URGENT or self.urgent_left > LEAST else URGENT - 1
+        group = self.group
+        return (-urgent, self._age, -group.remaining / (group.serving + 1))
+
+    # ---- what is read from it ----
+
+    def start(self, ahead: float, position: int) -> Expected | None:
+        """When its `position`-th job starts, with so much work (s) before it; None: not known."""
+        if not any(self._rates):
+            return None
+        typical = self.work.seconds / max(1, self.work.left)
+        found = self._when(0.0 if position <= 1 else max(0.0, ahead))
+        if found is None:
+            return None
+        at, rate = found
+        # A job starts when those before it have been given out, which is before they are done.
+        at = max(self._begins(), at - RUNNING_SHARE * typical / 2)
+        return _around(at, SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2)
+
+    def end(self) -> Expected | None:
+        """When all is done."""
+        if self.left > LEAST:
+            return None
+        at = self.times[bisect_left(self.served, self.served[-1])]
+        return _around(at, SPREAD * self.work.group.typical_seconds * math.sqrt(self.work.left) + SURE * at)
+
+    def _begins(self) -> float:
+        """When its first device begins."""
+        return next((t for t, rate in zip(self.times, self._rates[1:], strict=False) if rate), self.times[-1])
+
+    def _when(self, amount: float) -> tuple[float, int] | None:
+        """When so much work is done, and by how many devices then; None if never."""
+        i = bisect_left(self.served, amount)
+        if i == len(self.served):
+            return None
+        if i == 0:
+            return self.times[0], max(1, len(self.servers))
+        share = (amount - self.served[i - 1]) / (self.served[i] - self.served[i - 1])
+        return self.times[i - 1] + share * (self.times[i] - self.times[i - 1]), max(1, self._rates[i])

@@ -1,0 +1,123 @@
+"""Which flow a device joins, or is called away to, as a look ahead goes on.
+
+Flows are kept in heaps, one for each set of devices that may serve them, so that a device looks at the tops of a few.
+While a flow drains and its group gets devices it ranks lower and is worth less: none ranks better than its heap says.
+When a device leaves its group it is offered anew. Orgs whose devices are bounded have heaps of their own, so that one
+with as many as it may have is passed over as a whole.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+from qgjob_coordinator.policy.calling import MOST
+from qgjob_coordinator.policy.flow import Flow, Rank, Server
+from qgjob_coordinator.policy.reach import DeviceIds
+from qgjob_coordinator.policy.work import GroupKey
+
+_Offer = tuple[Rank, GroupKey, int, Flow]
+ANY_ORG = ""
+
+
+class FlowOffers:
+    """The flows that are worth an installation, best first."""
+
+    def __init__(self, most: Mapping[str, int]) -> None:
+        """`most`: how many devices may work for each org; one not in it: any number."""
+        self._most = most
+        self._has: Counter[str] = Counter()
+        self._numbers: dict[DeviceIds, int] = {}
+        self._heaps: dict[int, dict[str, list[_Offer]]] = defaultdict(dict)
+        self._last = 0
+        self.reopened: set[int] = set()
+
+    def sets_of(self, device_id: str) -> tuple[int, ...]:
+        """The numbers of the sets that a device is in, of those that are numbered."""
+        return tuple([number for ids, number in self._numbers.items() if device_id in ids])
+
+    def number(self, devices: DeviceIds) -> int:
+        """Of a set of devices."""
+        return self._numbers.setdefault(devices, len(self._numbers))
+
+    def add(self, flow: Flow) -> None:
+        """Offers a flow, in place of its offer before."""
+        number, org_id = self.number(flow.devices), flow.group.key[0]
+        self._last += 1
+        flow.offer = self._last
+        heap = self._heaps[number].setdefault(org_id if org_id in self._most else ANY_ORG, [])
+        heapq.heappush(heap, (flow.rank(), flow.group.key, flow.offer, flow))
+        self.reopened.add(number)
+
+    def best(self, sets: Sequence[int], now: float) -> Flow | None:
+        """The best flow for a device that is in these sets."""
+        best: _Offer | None = None
+        for number in sets:
+            for org_id, heap in self._heaps[number].items():
+                if heap and not self.full(org_id):
+                    found = _top(heap, lambda flow: flow.worth(now))
+                    if found is not None and (best is None or found < best):
+                        best = found
+        return None if best is None else best[3]
+
+    # ---- what orgs have ----
+
+    def full(self, org_id: str) -> bool:
+        """No more devices may work for the org."""
+        most = self._most.get(org_id)
+        return most is not None and self._has[org_id] >= most
+
+    def works_for(self, server: Server, org_id: str) -> None:
+        """A device works for an org from now on."""
+        server.org_id = org_id
+        self._has[org_id] += 1
+
+    def leaves(self, server: Server) -> None:
+        """It no longer does."""
+        org_id, server.org_id = server.org_id, None
+        if org_id is None:
+            return
+        if self.full(org_id):
+            self.reopened.update([number for number, heaps in self._heaps.items() if heaps.get(org_id)])
+        self._has[org_id] -= 1
+
+
+class FlowCalls:
+    """Flows that call devices away: with urgent jobs that nobody serves, and that have waited for long enough."""
+
+    def __init__(self) -> None:
+        self._heaps: dict[int, list[_Offer]] = defaultdict(list)
+
+    def note(self, flow: Flow, number: int, now: float) -> None:
+        """The flow calls if it may; `number` is that of its devices."""
+        if flow.calls(now):
+            heapq.heappush(self._heaps[number], (flow.rank(), flow.group.key, 0, flow))
+
+    def best(self, number: int, may_join: Callable[[Flow], bool]) -> tuple[Rank, GroupKey, Flow] | None:
+        """The best one of those that these devices may serve, and that a device may join."""
+        heap = self._heaps[number]
+        closed: list[_Offer] = []
+        found = None
+        while len(closed) < MOST and (top := _top(heap, Flow.is_unserved)) is not None:
+            if may_join(top[3]):
+                found = top[0], top[1], top[3]
+                break
+            closed.append(heapq.heappop(heap))
+        for offer in closed:
+            heapq.heappush(heap, offer)
+        return found
+
+
+def _top(heap: list[_Offer], stands: Callable[[Flow], bool]) -> _Offer | None:
+    """The best of a heap as it ranks now; what does not stand any more is dropped."""
+    while heap:
+        told, key, offer, flow = heap[0]
+        if (offer and offer != flow.offer) or not stands(flow):
+            heapq.heappop(heap)
+            continue
+        ranked = flow.rank()
+        if ranked == told:
+            return heap[0]
+        heapq.heapreplace(heap, (ranked, key, offer, flow))
+    return None

@@ -43,6 +43,8 @@ from qgjob_coordinator.service.slots import Lease, Slot
 
 HEADS = 64
 AGENT = "agent"
+IDLE_ROUND_SECONDS = 5.0
+"""How often it is looked whether waiting jobs are worth devices that idle; a coordinator looks once a second."""
 RECALL_EVERY_SECONDS = 1.0
 PlanFunction = Callable[[Snapshot], Plan]
 GroupKey = tuple[str, str]
@@ -171,6 +173,7 @@ class Simulation:
                 heapq.heappop(self._rounds)
             self._recall()
             self._assign()
+            self._look_again()
             if came < next_arrival:
                 self._tell(arrivals[came:next_arrival])
         left = [i for i, s in enumerate(self._status) if s is not Status.COMPLETED]
@@ -276,6 +279,13 @@ class Simulation:
         self._round_at((view.free_at - _ms(0)) / 1000 - AHEAD_SECONDS)
         if view.unstarted:
             self._round_at((view.next_at - _ms(0)) / 1000 + LATE_SECONDS)
+
+    def _look_again(self) -> None:
+        """A round in a while if jobs wait beside devices that idle: those that are late may be waited for no longer."""
+        if all(d.held for d in self._devices.values()) or not any(g.queue for g in self._groups.values()):
+            return
+        if not self._rounds or self._rounds[0] > self._now + IDLE_ROUND_SECONDS:
+            self._round_at(self._now + IDLE_ROUND_SECONDS - 1.0)
 
     def _wanting(self) -> list[_Device]:
         """Devices that would take work now."""

@@ -123,8 +123,12 @@ def known_seconds(heads: Sequence[Head]) -> list[float]:
 
 
 def free_in(free_at: int, next_at: int, now: int) -> float:
-    """Seconds until a device has done what it holds, also when what it runs should have ended before. Times in ms."""
-    return (max(0, next_at - now) + free_at - next_at) / 1000
+    """Seconds until a device has done what it holds; times in ms.
+
+    What should have ended is expected to take as long again as it is late: who has waited long for a hung test has no
+    reason to believe that it ends in a moment.
+    """
+    return (abs(next_at - now) + free_at - next_at) / 1000
 
 
 @dataclass(frozen=True, slots=True)

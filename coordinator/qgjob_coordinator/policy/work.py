@@ -59,6 +59,8 @@ class Work:
         "_front",
         "_given",
         "_installing",
+        "_joined",
+        "_most",
         "_taken",
         "_total",
         "_waiting",
@@ -83,7 +85,9 @@ class Work:
         self._total: float | None = None  # seconds of all jobs that waited as the round began
         self._given = 0.0  # those of the ones that were taken
         self._ahead: float | None = None  # what is before all that serve it, until that changes
+        self._most = 0.0  # and the most that one of them holds
         self._installing = 0.0
+        self._joined: tuple[str, ...] = ()
         queues = len(group.queues)
         self._at = [0] * queues  # how many heads of each queue were looked at
         self._front: list[Head | None] = [None] * queues  # the last of them, unless it is taken
@@ -107,10 +111,28 @@ class Work:
         return total + (shown - len(known)) * typical + max(0, self._waiting - shown) * mean
 
     def per_device(self, more: int = 0) -> float:
-        """Work before each device that serves the group, with what they hold, were there `more` of them."""
+        """Work before each device that serves the group, with what they hold, were there `more` of them.
+
+        The jobs go to those that are free first: one that holds more than comes to the others has no part in it.
+        """
         if self._ahead is None:
-            self._ahead = self.seconds + (math.fsum(self.serving.values()) - self._installing)
-        return self._ahead / max(1, len(self.serving) + more)
+            held = self.serving.values()
+            self._ahead = self.seconds + (math.fsum(held) - self._installing)
+            self._most = max(held, default=0.0)
+        each = self._ahead / max(1, len(self.serving) + more)
+        return each if self._most <= each else self._shared(more)
+
+    def _shared(self, more: int) -> float:
+        """The work before each of those devices among which it is shared."""
+        joined = self._joined
+        held = sorted([s - self.install if i in joined else s for i, s in self.serving.items()] + [0.0] * more)
+        ahead, each = self.seconds, math.inf
+        for n, seconds in enumerate(held, 1):
+            if seconds >= each:
+                break
+            ahead += seconds
+            each = ahead / n
+        return each
 
     def line_of(self, head: Head) -> int:
         """Index of the queue that the job is on."""
@@ -121,6 +143,7 @@ class Work:
         """The device has to install first."""
         self._ahead = None
         self._installing += self.install
+        self._joined += (device_id,)
         self.serving[device_id] += self.install
 
     def seconds_of(self, head: Head) -> float:
@@ -262,7 +285,7 @@ class Books:
         if not device.held:
             return 0.0
         if not device.unstarted:
-            return max(0, device.free_at - self.snapshot.now) / 1000
+            return abs(device.free_at - self.snapshot.now) / 1000  # `free_in` of the one that it runs
         return free_in(device.free_at, device.next_at, self.snapshot.now)
 
     def home(self, device: DeviceView) -> Work | None:

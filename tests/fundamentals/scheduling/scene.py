@@ -8,13 +8,14 @@ A scene's file has a title, a few words on what it shows, and then:
       at 0:00  acme  v1  medium  a1-a4  60 s
       at 2:30  acme  v2  high    b1-b2  10 300 s
       at 2:30  acme  v1  medium  c1     60 s  failed last
+      at 2:30  acme  v1  medium  h1     3600 s  expected 60 s
 
     timeline
       ...
 
 Times are minutes:seconds, or hours:minutes:seconds. A line of jobs names its first and last one; they take as long as
-it says, each its own time where there are several. What each takes is known from earlier runs. The timeline is made by
-the simulator.
+it says, each its own time where there are several. What each takes is known from earlier runs, but for those that are
+`expected` to take something else. The timeline is made by the simulator.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ MOST_NAMES = 8
 _JOBS = re.compile(
     r"at +(?P<at>[\d:]+)\s+(?P<org>\S+)\s+(?P<version>\S+)\s+(?P<priority>high|medium|low)\s+"
     r"(?P<first>[a-z]+\d+)(-(?P<last>[a-z]+\d+))?\s+(?P<seconds>[\d. ]+?) s(?P<failed>\s+failed last)?"
+    r"(\s+expected (?P<expected>[\d.]+) s)?"
 )
 
 
@@ -54,6 +56,7 @@ def read(text: str) -> Scene:
     fields: dict[str, str] = {}
     jobs: list[TraceJob] = []
     names: list[str] = []
+    expected: dict[str, float] = {}
     failed: set[int] = set()
     for line in text.partition(TIMELINE)[0].splitlines():
         word, _, rest = line.partition(" ")
@@ -66,10 +69,12 @@ def read(text: str) -> Scene:
             for name, job in _jobs(found):
                 if found["failed"]:
                     failed.add(len(jobs))
+                if found["expected"]:
+                    expected[name] = float(found["expected"])
                 names.append(name)
                 jobs.append(job)
     devices = tuple(TraceDevice(name, Target.EMULATOR) for name in fields["devices"].split())
-    history = {(j.org_id, j.test_path, j.target): (j.seconds,) for j in jobs}
+    history = {(j.org_id, j.test_path, j.target): (expected.get(j.test_path, j.seconds),) for j in jobs}
     install = float(fields["installation"].removesuffix(" s"))
     return Scene(Trace(install, devices, tuple(jobs), history), tuple(names), frozenset(failed))
 

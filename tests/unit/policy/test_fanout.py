@@ -109,10 +109,10 @@ def test_a_job_that_is_taken_is_work_no_more_but_that_of_its_device() -> None:
 
 
 def test_the_work_before_each_device_is_shared_by_those_that_serve_and_includes_what_they_hold() -> None:
-    servers = server("b0", 100), server("b1", 20)
+    servers = server("b0", 50), server("b1", 20)
     _, work, _ = look(served(jobs(30.0, 30.0), by=servers), *servers)
-    assert work.per_device() == (60 + 120) / 2
-    assert work.per_device(1) == (60 + 120) / 3
+    assert work.per_device() == (60 + 70) / 2
+    assert work.per_device(1) == (20 + 60) / 2  # b0 holds more than that, so it has no part in it
     _, nobody, _ = look(served(jobs(30.0, 30.0)))
     assert nobody.per_device() == nobody.per_device(1) == 60.0
 
@@ -131,10 +131,59 @@ def test_a_device_that_only_the_store_knows_of_serves_and_holds_nothing() -> Non
     assert dict(work.serving) == {"away": 0.0}
 
 
-def test_a_device_whose_attempt_takes_longer_than_expected_is_free_at_any_moment() -> None:
+@pytest.mark.parametrize(
+    ("holds", "alone", "with_another"),
+    [
+        ((100.0, 20.0), 80.0, 40.0),
+        ((100.0, 20.0, 20.0), 50.0, 100 / 3),
+        ((1e9, 60.0), 120.0, 60.0),
+        ((1e9, 1e9), 1e9 + 30, 60.0),
+        ((1e9,), 1e9 + 60, 60.0),
+    ],
+)
+def test_who_holds_more_than_comes_to_the_others_has_no_part_in_what_waits(
+    holds: tuple[float, ...], alone: float, with_another: float
+) -> None:
+    servers = tuple(server(f"b{n}", seconds) for n, seconds in enumerate(holds))
+    _, work, _ = look(served(jobs(30.0, 30.0), by=servers), *servers)
+    assert work.per_device() == pytest.approx(alone)
+    assert work.per_device(1) == pytest.approx(with_another)
+
+
+def test_the_installation_of_who_joins_beside_a_hung_one_is_no_work_to_share_either() -> None:
+    hung = server("b0", -1e6)
+    _, work, head = look(served(jobs(300.0, 300.0), by=(hung,)), hung)
+    work.take(head, "d1")
+    work.joined("d1")
+    assert work.per_device() == 600.0
+    assert work.per_device(1) == 300.0
+
+
+def test_a_device_that_is_late_with_what_it_runs_takes_as_long_again() -> None:
+    """With what is behind it. So one that is hung is soon as none: it is no reason not to join its group."""
     late = server("b0", -500)
-    _, work, _ = look(served(jobs(60.0), by=(late,)), late)
-    assert work.per_device() == 60.0
+    assert dict(look(served(jobs(60.0), by=(late,)), late)[1].serving) == {"b0": 500.0}
+    behind = server("b0", -470, held=2, unstarted=1, next_at=NOW - 500_000)
+    assert dict(look(served(jobs(60.0), by=(behind,)), behind)[1].serving) == {"b0": 530.0}
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0, False), (REACH, False), (REACH + 1, True), (1e6, True)])
+def test_an_urgent_job_does_not_wait_for_a_device_that_is_late(late: float, expected: bool) -> None:
+    by = server("b0", -late)
+    assert worth(served(jobs(1.0, priority=Priority.HIGH), by=(by,)), by) is expected
+
+
+@pytest.mark.parametrize(("late", "expected"), [(0, False), (BUSY - 2, False), (BUSY, True), (1e6, True)])
+def test_nor_does_any_other_job_in_the_end(late: float, expected: bool) -> None:
+    by = server("b0", -late)
+    assert worth(served(jobs(1.0), by=(by,)), by) is expected
+
+
+@pytest.mark.parametrize("late", [0, BUSY, 1e6])
+def test_a_device_that_is_late_is_no_reason_to_join_where_another_one_is_not(late: float) -> None:
+    by = server("b0", -late), server("b1")
+    for priority in Priority:
+        assert not worth(served(jobs(1.0, priority=priority), by=by), *by)
 
 
 # ---- by work ----
@@ -317,7 +366,8 @@ def test_a_job_that_those_that_serve_the_group_may_not_serve_is_worth_it() -> No
 # ---- laws ----
 
 durations = st.lists(st.sampled_from((0.0, 0.7, 30.0, 200.0, 1e6)), min_size=1, max_size=8)
-held = st.lists(st.sampled_from((0, 5, 100, 5000)), max_size=3)
+held = st.lists(st.sampled_from((0, 5, 100, 5000, -1, -100, -5000)), max_size=3)
+"""Seconds until each is expected to be done; less than nothing: it should have been."""
 idle_counts = st.integers(0, 5)
 
 
@@ -370,3 +420,13 @@ def test_an_org_that_is_owed_a_device_never_needs_more_work_for_one_than_an_org_
     enough = 2 * INSTALL_SECONDS
     assert beside(0, enough, fan_out=fan_out, idle=idle)
     assert beside(9, enough, fan_out=fan_out, idle=idle)
+
+
+@given(durations, held, idle_counts, st.sampled_from((1.0, 200.0, 1e5)), st.sampled_from(list(Priority)))
+def test_the_later_those_that_serve_the_more_it_is_worth(
+    seconds: list[float], holds: list[int], idle: int, later: float, priority: Priority
+) -> None:
+    late = [min(0, s) for s in holds]
+    by, others = ([server(f"b{n}", s - more) for n, s in enumerate(late)] for more in (0, later))
+    if worth(served(jobs(*seconds, priority=priority), by=tuple(by)), *by, idle=idle):
+        assert worth(served(jobs(*seconds, priority=priority), by=tuple(others)), *others, idle=idle)

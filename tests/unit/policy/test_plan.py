@@ -48,7 +48,7 @@ def test_warm_devices_are_served_before_cold_ones_take_their_work() -> None:
 
 
 def test_a_device_that_holds_attempts_gets_more_of_them_and_no_other_build() -> None:
-    busy = device("d1", installed=V1, held=2, holds_for=("acme", "e-v1"))
+    busy = device("d1", installed=V1, held=2, holds_for=("acme", "e-v1"), free_at=NOW)
     serving = {"d1": 2}
     same = [group("v1", queue("a", range(1, 13)), serving=serving), group("v2", queue("b", [0]))]
     assert given_out(snapshot([busy], same)) == {"d1": ["a1"]}

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from qgjob_coordinator.errors import QgjobError
 from qgjob_coordinator.http import docs, health, jobs, metrics
@@ -55,10 +56,10 @@ def create_app(services: Services) -> FastAPI:
             Middleware(Head),
         ],
     )
-    app.include_router(jobs.routes(services))
-    app.include_router(health.routes(services, readiness))
-    app.include_router(metrics.routes(services))
-    app.include_router(docs.routes(TITLE))
+    routers = (jobs.routes(services), health.routes(services, readiness), metrics.routes(services), docs.routes(TITLE))
+    for router in routers:
+        app.include_router(router)
+    app.state.served = [route for router in routers for route in router.routes if isinstance(route, Route)]
     app.mount(docs.ASSETS, docs.assets())
     app.add_exception_handler(QgjobError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -84,8 +85,16 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     if error.status_code == NOT_FOUND:
         return error_response(PathError(f"there is nothing at {path}; /docs lists what there is"))
     if error.status_code == NOT_ALLOWED:
-        return error_response(MethodError(f"{path} does not know {request.method}; see /docs"), error.headers)
+        known = {"allow": ", ".join(_methods(request))}
+        return error_response(MethodError(f"{path} does not know {request.method}; see /docs"), known)
     return ErrorResponse(error_body("http", str(error.detail)), error.status_code, error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path is served with. Routes are one for each method; the router's own error knows the first one's."""
+    served: list[Route] = request.app.state.served
+    at_path = (route for route in served if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in at_path for method in route.methods or ()})
 
 
 async def _broken(request: Request, error: Exception) -> Response:

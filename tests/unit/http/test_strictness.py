@@ -158,6 +158,7 @@ async def test_paths_and_methods(http: httpx2.AsyncClient, method: str, path: st
 
 async def test_a_405_says_which_methods_there_are(http: httpx2.AsyncClient) -> None:
     assert set((await http.put("/health")).headers["allow"].split(", ")) == {"GET", "HEAD"}
+    assert set((await http.put("/api/jobs")).headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
 
 async def test_a_body_where_none_is_taken(http: httpx2.AsyncClient) -> None:

@@ -276,9 +276,7 @@ class Reporter:
         )
 
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
-        lease = self._session.leases.get(x.token)
-        if lease is not None:
-            lease.started = True
+        lease = self._session.began(x.token, wall_ms())
         if word is ReportWord.APPLIED and self._log_transitions:
             _log_start(x, lease)
 

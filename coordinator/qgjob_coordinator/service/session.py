@@ -145,6 +145,16 @@ class Session:
         if slot is not None:
             slot.gain(lease, now, install)
 
+    def began(self, token: str, now: int) -> Lease | None:
+        """An attempt runs since `now` (ms)."""
+        lease = self.leases.get(token)
+        if lease is not None and not lease.started:
+            lease.started = True
+            slot = self.slots.get(lease.device_id)
+            if slot is not None:
+                slot.begin(token, now)
+        return lease
+
     def drop(self, token: str, now: int) -> Lease | None:
         """An attempt is over, or its token was a stray's: the device is freed of it, `now` (ms)."""
         lease = self.leases.pop(token, None)

@@ -68,13 +68,23 @@ class Slot:
         self.free_at += round((install_seconds + lease.seconds) * 1000)
         self.changed()
 
+    def begin(self, token: str, now: int) -> None:
+        """An attempt runs from now on, however long the installation before it was expected to take."""
+        if token == next(iter(self.leases), None):
+            self.free_at = now + round(1000 * self._seconds)
+            self.changed()
+
     def lose(self, token: str, now: int) -> None:
-        """An attempt is over; the next one begins."""
+        """An attempt is over, and the next one begins; or one behind it is held no more."""
+        runs = next(iter(self.leases), None)
         lease = self.leases.pop(token, None)
         if lease is None:
             return
         self._seconds = self._seconds - lease.seconds if self.leases else 0.0
-        self.free_at = now + round(1000 * self._seconds)
+        if token == runs:
+            self.free_at = now + round(1000 * self._seconds)
+        else:
+            self.free_at -= round(1000 * lease.seconds)
         if not self.leases:
             self.idle_since = now
             self.busy_ms += now - self._busy_since

@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Outcome, Status
+from qgjob_coordinator.model.enums import Outcome, Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.service import reporting
 from qgjob_coordinator.service.hub import Hub
@@ -200,3 +201,14 @@ async def test_the_fleet_learns_from_what_measured_a_test_and_counted(scene: Sce
     )
     await scene.acked(5)
     assert scene.ran == [("d2", 1002)]  # the last one of those that came together
+
+
+async def test_a_start_tells_anew_when_the_device_will_be_free(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the clock of the coordinator: that of an agent's host may be wrong."""
+    slot = scene.session.show(DeviceInfo("d1", "u1", Target.EMULATOR))
+    scene.session.take(Lease("acme", "j1", "t1", "g", "d1", 1, seconds=30.0), 1_000_000, install=45.0)
+    assert slot.view("a1").free_at == 1_075_000
+    monkeypatch.setattr(reporting, "wall_ms", lambda: 1_002_000)
+    scene.reporter.put([_started(1)])
+    await scene.acked(1)
+    assert slot.view("a1").free_at == 1_032_000

@@ -35,3 +35,52 @@ def test_short_ones_come_several_at_once_behind_it() -> None:
     assert slot.wants(4, due)
     slot.gain(lease("last", 1.5), due)
     assert not slot.wants(4, due)
+
+
+def holding(*seconds: float, install: float = 0.0) -> Slot:
+    """A device that was given attempts `t0`, `t1` and so on at `NOW`."""
+    slot = Slot(DeviceInfo("d1", "u1", Target.EMULATOR))
+    for n, takes in enumerate(seconds):
+        slot.gain(lease(f"t{n}", takes), NOW, 0.0 if n else install)
+    return slot
+
+
+def expected(slot: Slot) -> tuple[float, float]:
+    """When what it runs should be done, and all that it holds; in seconds from `NOW`."""
+    view = slot.view("agent-1")
+    return (view.next_at - NOW) / 1000, (view.free_at - NOW) / 1000
+
+
+def test_what_runs_does_not_begin_again_when_something_behind_it_is_taken_back() -> None:
+    slot = holding(100.0, 30.0, 5.0)
+    assert expected(slot) == (100.0, 135.0)
+    slot.lose("t1", NOW + 95_000)
+    assert expected(slot) == (100.0, 105.0)
+    slot.lose("t2", NOW + 110_000)
+    assert expected(slot) == (100.0, 100.0)  # it is late, and stays so
+
+
+def test_what_is_behind_begins_when_what_ran_is_over() -> None:
+    slot = holding(100.0, 30.0, 5.0)
+    slot.lose("t0", NOW + 40_000)
+    assert expected(slot) == (70.0, 75.0)
+    slot.lose("t1", NOW + 120_000)
+    slot.lose("t2", NOW + 121_000)
+    assert not slot.leases
+    assert slot.idle_since == NOW + 121_000
+    assert slot.busy_ms == 121_000
+
+
+def test_an_attempt_takes_its_time_from_when_it_begins_however_long_the_installation_was() -> None:
+    for installed_after in (1, 200):
+        slot = holding(30.0, 5.0, install=45.0)
+        assert expected(slot) == (75.0, 80.0)
+        slot.begin("t0", NOW + 1000 * installed_after)
+        assert expected(slot) == (installed_after + 30.0, installed_after + 35.0)
+
+
+def test_only_what_runs_may_begin() -> None:
+    slot = holding(30.0, 5.0)
+    for token in ("t1", "of another device"):
+        slot.begin(token, NOW + 20_000)
+        assert expected(slot) == (30.0, 35.0)

@@ -141,6 +141,7 @@ class Forecast:
         return serving
 
     def _take_turns(self) -> None:
+        """Of flows whose devices may serve another one of the group too."""
         apart = self._reach.apart
         shared = [
             flow
@@ -162,10 +163,10 @@ class Forecast:
             else:
                 home = books.home(device)
                 group = None if home is None else self._groups.get(home.key)
-                if group is None or not self._may_join(group, None) or group.flow_for(server) is None:
-                    group = None
-                else:
+                if group is not None and self._may_join(group, None) and group.flow_for(server) is not None:
                     self._offers.works_for(server, group.key[0])
+                else:
+                    group = None
             if group is not None:
                 self._join(server, group)
             self._push(books.free_in(device), server)
@@ -318,10 +319,13 @@ class Forecast:
 
     def _look_round(self, flow: Flow, now: float) -> None:
         """Devices of a flow with nothing urgent left go first to what is urgent in their own group."""
-        urgent = [other for other in flow.group.flows if other is not flow and other.urgent_left > LEAST]
-        movers = [s for s in flow.servers if any(s.view.device_id in other.devices for other in urgent)]
+        wanted: set[str] = set()
+        for other in flow.group.flows:
+            if other.urgent_left > LEAST:
+                wanted |= other.devices
+        movers = [server for server in flow.servers if server.view.device_id in wanted]
         if movers:
-            flow.servers = [server for server in flow.servers if server not in movers]
+            flow.servers = [server for server in flow.servers if server.view.device_id not in wanted]
             self._predict(flow, now)
             self._move_on(self._feed(movers, now), now)
 

@@ -52,6 +52,12 @@ class Callers:
             ]
         )
 
+    def any_for(self, home: Work, first: Head) -> bool:
+        """Whether some group might call a device away from its own: a quick way past most questions."""
+        if self._least is not None and self._least <= latest_call(self._books, first):
+            return True
+        return any(org != home.key[0] for org in self._orgs)
+
     def best(self, device: DeviceView, home: Work, first: Head) -> Work | None:
         """The group that the device leaves its own for, given the next job of that."""
         latest = latest_call(self._books, first)

@@ -63,6 +63,8 @@ class _Planner:
         callers = self._callers.get(device.target)
         if callers is None:
             callers = self._callers[device.target] = Callers(books, device.target)
+        if not callers.any_for(home, first):
+            return None
         if device.held == 0:
             return callers.best(device, home, first)
         with books.done(device, home):

@@ -15,7 +15,7 @@ from typing import Any
 from tests.fakes.waiting import until
 
 STOP_SECONDS = 15.0
-_INHERITED = ("PATH", "HOME")
+_INHERITED = ("PATH", "HOME", "PYTHONPATH")
 
 
 class Program:

@@ -9,7 +9,7 @@ from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 from qgjob_coordinator.policy.work import Books, Work
 
 TAIL_JOBS = 3
-"""Near the tail are groups with fewer waiting jobs than this for each device that serves them."""
+"""Near the tail are groups with so many waiting jobs, or fewer, for each device that serves them."""
 DEALT_SECONDS = 0.1
 """There jobs are dealt singly, but for those that a device is done with before it could be given the next one."""
 
@@ -22,7 +22,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     ahead = books.free_in(device)
     serving = work.serving
     longest: Iterator[Head] | None = None
-    while len(taken) < room and work.left and (ahead < AHEAD_SECONDS or not (taken or device.held)):
+    while len(taken) < room and work.left and ahead < AHEAD_SECONDS:
         tail = work.left <= TAIL_JOBS * (len(serving) or 1)
         if tail and taken and ahead >= DEALT_SECONDS:
             break  # whoever is free first takes the next one

@@ -17,9 +17,10 @@ def evenness(books: Books, giver: str, taker: str) -> float:
 
 
 def owed(books: Books, org_id: str) -> float:
-    """How far the org is from its share, beside the one that has most: 0 where it has it, 1 where it has nothing.
+    """How far the org is from its share beside the other org that has most: 0 where one device more makes it even with
+    that, and the nearer to 1 the less of its share it would have.
 
-    Of devices that idle it may have one, and the other orgs with work all others: so it is not even with them just
+    The other one is taken to get all devices that idle but for one, if it has work for them: so orgs are not even just
     because the devices of a round are dealt in turns.
     """
     giving = next((most for most, org in _largest(books) if org != org_id), 0.0)

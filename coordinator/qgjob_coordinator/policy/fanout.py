@@ -34,8 +34,9 @@ def enough(books: Books, target: Target) -> float:
 
 
 def _enough_for(books: Books, org_id: str, target: Target) -> float:
-    even = 1.0 - owed(books, org_id)
-    return OWED_FAN_OUT + (enough(books, target) - OWED_FAN_OUT) * even**SHARE_POWER
+    most = enough(books, target)
+    least = min(OWED_FAN_OUT, most)
+    return least + (most - least) * (1.0 - owed(books, org_id)) ** SHARE_POWER
 
 
 def worth_joining(books: Books, work: Work, first: Head) -> bool:
@@ -44,8 +45,8 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
     A group that nobody serves is worth it, or nobody who may serve that job. One that is served is when each of its
     devices has about `fan_out` installations' worth of work before it, what it holds included: then the installation is
     a small part of what the new device takes over. The less the org has of its share the fewer are enough, down to
-    `OWED_FAN_OUT`: shares come before few installations. Or when an urgent job is out of the reach of those that serve
-    it.
+    `OWED_FAN_OUT` where it would be more: shares come before few installations. Or when an urgent job is out of the
+    reach of those that serve it.
     """
     if not (work.serving and books.servers(work, first)):
         return True

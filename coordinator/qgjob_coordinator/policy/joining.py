@@ -8,10 +8,8 @@ A group comes to the heap of its org when it may be the best one there. Urgency 
 from the score of the oldest job alone: so of a thousand groups one device looks at those few whose jobs are as old as
 that of the best one. Groups that are not open to all devices alike are looked at for each device.
 
-A group that is not worth it is not looked at again in the round. What is enough only rises while devices are given
-work, so it makes no difference when a group is judged; but for targets of which so many devices idle that less than
-`OWED_FAN_OUT` is enough: it falls there for an org that comes nearer to its share. There all groups are judged before
-the first of several devices.
+A group that is not worth it is not looked at again in the round: what is enough only rises while devices are given
+work, so it makes no difference when a group is judged.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.fairness import share
-from qgjob_coordinator.policy.fanout import OWED_FAN_OUT, enough, worth_joining
+from qgjob_coordinator.policy.fanout import worth_joining
 from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 from qgjob_coordinator.policy.work import Books, GroupKey, Work, plain_queue
@@ -65,8 +63,7 @@ def _by_score(score: int, now: int) -> tuple[int, int]:
 class Offers:
     """The groups of one target that are worth an installation, best first, as the round goes on."""
 
-    def __init__(self, books: Books, target: Target, devices: int) -> None:
-        """For so many devices."""
+    def __init__(self, books: Books, target: Target) -> None:
         self._books = books
         self._picky: list[GroupView] = []
         unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
@@ -80,9 +77,6 @@ class Offers:
             elif queue.heads:
                 unseen[group.org_id].append((queue.heads[0].score, group))
         self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
-        if devices > 1 and enough(books, target) < OWED_FAN_OUT:
-            for org in self._of_org.values():
-                org.leave_out()
         bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
         self._orgs = [(_rank(books, best), org_id) for best, org_id in bests if best is not None]
         heapq.heapify(self._orgs)
@@ -134,11 +128,6 @@ class _OrgOffers:
         self._ordered = False
         self._next = 0, 0  # urgency and age of the last unseen one, once they are in order
         self._heap: list[tuple[InOrg, Work]] = []
-
-    def leave_out(self) -> None:
-        """Leaves out what is not worth it now."""
-        work, worth = self._books.work, self._worth
-        self._unseen = [(score, group) for score, group in self._unseen if worth(work(group)) is not None]
 
     def at_best(self) -> InOrg | None:
         """A rank that no group is better than, before any is looked at."""

@@ -79,7 +79,7 @@ class _Planner:
         for device in devices:
             by_target[device.target].append(device)
         for target, cold in sorted(by_target.items()):
-            offers = Offers(self._books, target, len(cold))
+            offers = Offers(self._books, target)
             for device in sorted(cold, key=self._missed_least) if len(cold) > 1 else cold:
                 work = offers.best(device)
                 if work is not None:

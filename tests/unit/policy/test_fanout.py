@@ -412,7 +412,6 @@ def test_the_order_in_which_servers_are_seen_does_not_matter(
     assert out_of_reach(*seen) is out_of_reach(*other)
 
 
-@pytest.mark.xfail(strict=True, reason="where the threshold is below 3 installations, being owed a device raises it")
 @pytest.mark.parametrize(("fan_out", "idle"), [(5.0, 40), (1.0, 0)], ids=["many idle", "a small fan-out"])
 def test_an_org_that_is_owed_a_device_never_needs_more_work_for_one_than_an_org_alone(
     fan_out: float, idle: int

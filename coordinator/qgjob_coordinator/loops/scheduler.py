@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.recall import late, recalls
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import Asked, Assignment, DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -285,7 +285,8 @@ class Scheduler:
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             return
-        jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, strict=True), strict=True))
+        asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
+        jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
         live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
         live.occupants.touch(claim.device_id)
         for g in answer.grants:

@@ -112,7 +112,9 @@ class _Planner:
         seconds = tuple([work.seconds_of(h) for h in heads])
         install = 0.0 if warm else work.install
         self.assignments.append(
-            Assignment(device.device_id, device.agent_id, *work.key, ulids, seen, seconds, install, scores)
+            Assignment(
+                device.device_id, device.agent_id, *work.key, ulids, seen, seconds, install, scores, work.asked(heads)
+            )
         )
         return True
 

@@ -5,6 +5,9 @@ What a device holds ahead is little, and begins in a moment; unless the attempt 
 
 from __future__ import annotations
 
+from itertools import chain
+
+from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.rank import urgency_of
 from qgjob_coordinator.policy.snapshot import DeviceView, Recall, Snapshot
 from qgjob_coordinator.policy.work import Books
@@ -34,9 +37,21 @@ def recalls(snapshot: Snapshot) -> tuple[Recall, ...]:
 
 
 def _idle_sibling(books: Books, device: DeviceView) -> bool:
+    """Whether another device with the build has nothing to do, and may serve what this one holds next."""
+    free = books.snapshot.devices
     return device.installed is not None and any(
-        d.installed == device.installed and d.target is device.target for d in books.snapshot.devices if not d.held
+        d.installed == device.installed and d.target is device.target and _may_take(books, d, device)
+        for d in free
+        if not d.held
     )
+
+
+def _may_take(books: Books, idle: DeviceView, device: DeviceView) -> bool:
+    if device.next_asks is None:
+        return True
+    requirements, avoid = device.next_asks
+    fleet = chain(books.snapshot.devices, books.snapshot.busy)
+    return may_serve(requirements, avoid, idle, (d for d in fleet if d.target is device.target))
 
 
 def _more_urgent(books: Books, device: DeviceView) -> bool:

@@ -86,13 +86,18 @@ class GroupView(NamedTuple):
         return queues[0].waiting if len(queues) == 1 else sum(q.waiting for q in queues)
 
 
+Asked = tuple[Requirements, tuple[str, ...]]
+"""What a job asks of its device: requirements, and the devices to avoid."""
+
+
 class DeviceView(NamedTuple):
     """A device. `installed` is (org, app version).
 
     `held` counts attempts that it has, `holds_for` the group (org, gid) they are of, `free_at` when they are expected
     to be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms
     of the snapshot's clock. `installs` and `busy_hours` tell its wear. `unstarted` attempts are behind the one that
-    runs; the first of them should begin at `next_at`, and `next_score` is its job's.
+    runs; the first of them should begin at `next_at`, and `next_score` is its job's, as is `next_asks`; None: nothing,
+    as far as is known.
     """
 
     device_id: str
@@ -113,6 +118,7 @@ class DeviceView(NamedTuple):
     unstarted: int = 0
     next_at: int = 0
     next_score: int = 0
+    next_asks: Asked | None = None
 
 
 def known_seconds(heads: Sequence[Head]) -> list[float]:
@@ -170,6 +176,7 @@ class Assignment(NamedTuple):
     """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it.
 
     The jobs have `scores` and take `seconds` each, and `install` before them, where the device has to install first.
+    `asks` is empty where any device of the target would do.
     """
 
     device_id: str
@@ -181,6 +188,7 @@ class Assignment(NamedTuple):
     seconds: tuple[float, ...] = ()
     install: float = 0.0
     scores: tuple[int, ...] = ()
+    asks: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.snapshot import (
     INSTALL_SECONDS,
+    Asked,
     DeviceView,
     GroupView,
     Head,
@@ -138,6 +139,13 @@ class Work:
         """Index of the queue that the job is on."""
         queues = self.group.queues
         return 0 if len(queues) == 1 else next(i for i, queue in enumerate(queues) if head in queue.heads)
+
+    def asked(self, heads: Iterable[Head]) -> tuple[Asked, ...]:
+        """What each of some jobs asks of its device; nothing where any device of the target will do."""
+        if self.plain:
+            return ()
+        queues = [self.group.queues[self.line_of(head)] for head in heads]
+        return tuple([(queue.requirements, queue.avoid) for queue in queues])
 
     def joined(self, device_id: str) -> None:
         """The device has to install first."""

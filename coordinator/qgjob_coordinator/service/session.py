@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.snapshot import Asked, DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.messages import (
     Assign,
@@ -46,8 +46,8 @@ class Times:
     silence_timeout_ms: int
 
 
-Planned = tuple[float, int]
-"""What a plan knew of a job: the seconds that it is expected to take, and its score."""
+Planned = tuple[float, int, Asked | None]
+"""What a plan knew of a job: the seconds that it is expected to take, its score, and what it asks of its device."""
 
 
 class Session:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import DeviceHealth
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, DeviceView, free_in
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, Asked, DeviceView, free_in
 
 # Looked up once: every free device is asked in every round.
 _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
@@ -14,7 +14,7 @@ _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
 
 @dataclass(slots=True)
 class Lease:
-    """An attempt that an agent holds, expected to take `seconds`.
+    """An attempt that an agent holds, expected to take `seconds`. `asks` is what its job asks of the device, if known.
 
     `unseen_beats` counts heartbeats that should have shown it.
     """
@@ -27,6 +27,7 @@ class Lease:
     attempt: int
     seconds: float = TYPICAL_SECONDS
     score: int = 0
+    asks: Asked | None = None
     started: bool = False
     has_log: bool = False
     unseen_beats: int = 0
@@ -146,4 +147,5 @@ class Slot:
             max(0, held - 1),
             self._next_at(),
             0 if second is None else second.score,
+            None if second is None else second.asks,
         )

@@ -156,3 +156,12 @@ def test_a_warm_device_that_idles_goes_before_one_that_would_hold_the_job_ahead(
     idles = device("d2", installed=("acme", "v1"))
     s = snapshot([runs, idles], [group("v1", queue("a", [900]), serving={"d1": 1})])
     assert [a.device_id for a in plan(s).assignments] == ["d2"]
+
+
+def test_a_plan_tells_what_the_jobs_ask_of_their_devices() -> None:
+    """So that it is known of those that are held ahead. Of what any device may serve there is nothing to tell."""
+    (plain,) = plan(snapshot([device("d1")], [group("v1", queue("a", [1]))])).assignments
+    assert plain.asks == ()
+    picky = group("v1", queue("a", [1], requirements=ANDROID), queue("b", [2], avoid=("d9",)), typical_seconds=0.01)
+    (both,) = plan(snapshot([device("d1", platform="android")], [picky])).assignments
+    assert dict(zip(both.ulids, both.asks, strict=True)) == {"a1": (ANDROID, ()), "b2": (ANY_DEVICE, ("d9",))}

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from qgjob_coordinator.model.enums import Priority
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.recall import LATE_SECONDS, recalls
 from qgjob_coordinator.policy.snapshot import DeviceView, Recall
 from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot
@@ -56,3 +57,33 @@ def test_what_is_not_late_or_has_begun_stays() -> None:
     idle = device("d2", installed=V1)
     assert not recalled(behind(next_at=LATE + 1), idle)
     assert not recalled(behind(unstarted=0, held=1), idle)
+
+
+IOS = Requirements(platform="ios")
+
+
+def recalled_for(
+    *idle: DeviceView, requirements: Requirements, avoid: tuple[str, ...] = (), known: bool = True
+) -> bool:
+    """Whether d1 gives back a job that asks for this."""
+    held = behind(platform="ios", next_asks=(requirements, avoid) if known else None)
+    return recalled(held, *idle)
+
+
+def test_a_device_that_may_not_serve_what_is_held_is_nothing_better() -> None:
+    """It would come back at once, and be given back again."""
+    idle = device("d2", installed=V1, platform="android")
+    assert recalled_for(idle, requirements=ANY_DEVICE)
+    assert not recalled_for(idle, requirements=IOS)
+    assert recalled_for(idle, device("d3", installed=V1, platform="ios"), requirements=IOS)
+    assert not recalled_for(idle, requirements=Requirements(device_id="d1"))
+
+
+def test_nor_is_one_that_the_job_avoids() -> None:
+    idle = device("d2", installed=V1)
+    assert not recalled_for(idle, requirements=ANY_DEVICE, avoid=("d2",))
+    assert recalled_for(idle, requirements=ANY_DEVICE, avoid=("d3",))
+
+
+def test_a_job_of_which_nothing_is_known_is_taken_for_one_that_any_device_may_serve() -> None:
+    assert recalled_for(device("d2", installed=V1), requirements=IOS, known=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.snapshot import Snapshot
 from qgjob_coordinator.policy.work import Books
 from qgjob_coordinator.service.slots import Lease, Slot
@@ -84,3 +87,10 @@ def test_only_what_runs_may_begin() -> None:
     for token in ("t1", "of another device"):
         slot.begin(token, NOW + 20_000)
         assert expected(slot) == (30.0, 35.0)
+
+
+def test_the_policy_sees_what_the_next_job_asks_of_the_device() -> None:
+    slot = holding(30.0)
+    assert slot.view("agent-1").next_asks is None
+    slot.gain(replace(lease("pinned", 1.0), asks=(Requirements(device_id="d1"), ("d2",))), NOW)
+    assert slot.view("agent-1").next_asks == (Requirements(device_id="d1"), ("d2",))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.fairness import owes, share
+from qgjob_coordinator.policy.fairness import least_share, owes
 from qgjob_coordinator.policy.joining import Rank, rank
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
@@ -29,6 +29,7 @@ class Callers:
 
     def __init__(self, books: Books, target: Target) -> None:
         self._books = books
+        self._target = target
         # What was taken before the first device asked leaves an org without a call.
         done = {key for key, work in books.made.items() if not work.left}
         groups = books.groups(target)
@@ -81,11 +82,11 @@ class Callers:
                     asked += 1
                     yield work
         giver = home.key[0]
-        shares = [(share(self._books, org), org) for org in self._orgs if org != giver]
-        if not shares:
+        found = least_share(self._books, self._target, self._orgs, giver)
+        if found is None:
             return
-        least, taker = min(shares)
-        if not (least == 0 or owes(self._books, giver, taker)):
+        least, taker = found
+        if not (least == 0 or owes(self._books, self._target, giver, taker)):
             return  # no rule of shares moves the device: a quick way past them
         if may_share(self._books, device, home, taker):
             open_ = (work for *_, group in self._taking(taker) if (work := self._open(group, device)) is not None)

@@ -36,7 +36,7 @@ def enough(books: Books, target: Target) -> float:
 def _enough_for(books: Books, org_id: str, target: Target) -> float:
     most = enough(books, target)
     least = min(OWED_FAN_OUT, most)
-    return least + (most - least) * (1.0 - owed(books, org_id)) ** SHARE_POWER
+    return least + (most - least) * (1.0 - owed(books, target, org_id)) ** SHARE_POWER
 
 
 def worth_joining(books: Books, work: Work, first: Head) -> bool:

@@ -42,12 +42,12 @@ def rank(books: Books, work: Work, head: Head) -> Rank:
 
     Urgency, then the smaller share of the org, the older job, the most work for each device.
     """
-    return _rank(books, _in_org(work, head, books.snapshot.now))
+    return _rank(books, work.group.target, _in_org(work, head, books.snapshot.now))
 
 
-def _rank(books: Books, in_org: InOrg) -> Rank:
+def _rank(books: Books, target: Target, in_org: InOrg) -> Rank:
     urgent, age, most, score, key = in_org
-    return urgent, share(books, key[0], 1), age, most, score, key
+    return urgent, share(books, target, key[0], 1), age, most, score, key
 
 
 def _in_org(work: Work, head: Head, now: int) -> InOrg:
@@ -65,6 +65,7 @@ class Offers:
 
     def __init__(self, books: Books, target: Target) -> None:
         self._books = books
+        self._target = target
         self._picky: list[GroupView] = []
         unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
         capped = books.snapshot.limits.group_max_devices is not None
@@ -78,7 +79,7 @@ class Offers:
                 unseen[group.org_id].append((queue.heads[0].score, group))
         self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
         bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
-        self._orgs = [(_rank(books, best), org_id) for best, org_id in bests if best is not None]
+        self._orgs = [(_rank(books, target, best), org_id) for best, org_id in bests if best is not None]
         heapq.heapify(self._orgs)
 
     def __bool__(self) -> bool:
@@ -108,7 +109,7 @@ class Offers:
             if found is None:
                 heapq.heappop(self._orgs)
                 continue
-            ranked = _rank(self._books, found[0])
+            ranked = _rank(self._books, self._target, found[0])
             if ranked != told:
                 heapq.heapreplace(self._orgs, (ranked, org_id))
             if self._orgs[0][1] == org_id:

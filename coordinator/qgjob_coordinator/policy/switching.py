@@ -44,7 +44,7 @@ def latest_call(books: Books, next_here: Head) -> int:
 def may_share(books: Books, device: DeviceView, here: Work, taker: str) -> bool:
     """Whether the device has stayed long enough to be moved by shares: the longer, the less uneven they are."""
     stayed = (books.snapshot.now - device.home_since) / 1000
-    return stayed >= evenness(books, here.key[0], taker) * TURN_INSTALLS * here.install
+    return stayed >= evenness(books, device.target, here.key[0], taker) * TURN_INSTALLS * here.install
 
 
 def leaves_for(books: Books, device: DeviceView, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:
@@ -73,5 +73,5 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
         return False
     if not may_share(books, device, here, taker):
         return False
-    takes_turn = share(books, taker) == 0
-    return (owes(books, giver, taker) or takes_turn) and worth_joining(books, there, next_there)
+    takes_turn = share(books, device.target, taker) == 0
+    return (owes(books, device.target, giver, taker) or takes_turn) and worth_joining(books, there, next_there)

@@ -199,39 +199,47 @@ class Books:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self.room = dict(snapshot.room)
-        held_for = [d.holds_for for d in chain(snapshot.busy, snapshot.devices)]
-        self.devices_of_org = Counter([key[0] for key in held_for if key is not None])
         self.idle = Counter([d.target for d in snapshot.devices if not d.held])
         # Of `fairness` and `fanout`; kept until a device gets work.
-        self.largest: list[tuple[float, str]] | None = None
+        self.largest: dict[Target, list[tuple[float, str]]] = {}
         self.enough: dict[tuple[str, Target], float] = {}
         self.made: dict[GroupKey, Work] = {}
         self._waiting = [g for g in snapshot.groups if g.queues and (g.queues[0].waiting or g.waiting)]
         self._of_target: dict[Target, list[GroupView]] = {}
         self._by_version: dict[Target, dict[tuple[str, str], GroupView]] = {}
+        self._devices_of: dict[Target, Counter[str]] = {}
+        self._orgs: dict[Target, frozenset[str]] = {}
         self._alive: dict[Target, set[tuple[str, str]]] = {}
         self._devices: dict[Target, int] = {}
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
 
+    def devices_of(self, target: Target) -> Counter[str]:
+        """How many devices of a target serve each org."""
+        known = self._devices_of.get(target)
+        if known is None:
+            keys = [d.holds_for for d in chain(self.snapshot.busy, self.snapshot.devices) if d.target is target]
+            known = self._devices_of[target] = Counter([key[0] for key in keys if key is not None])
+        return known
+
     def serves(self, device: DeviceView, org_id: str) -> None:
         """A device that had nothing to do has work of an org now."""
         self.idle[device.target] -= 1
-        self.devices_of_org[org_id] += 1
-        self.largest = None
+        self.devices_of(device.target)[org_id] += 1
+        self.largest.clear()
         self.enough.clear()
 
     @contextmanager
     def done(self, device: DeviceView, home: Work) -> Iterator[None]:
         """Meanwhile the device counts as one that has done what it holds of its group."""
         kept = self.largest, self.enough
-        self.largest, self.enough = None, {}
+        self.largest, self.enough = {}, {}
         seconds = home.serving.pop(device.device_id, None)
         self.idle[device.target] += 1
-        self.devices_of_org[home.key[0]] -= 1
+        self.devices_of(device.target)[home.key[0]] -= 1
         try:
             yield
         finally:
-            self.devices_of_org[home.key[0]] += 1
+            self.devices_of(device.target)[home.key[0]] += 1
             self.idle[device.target] -= 1
             if seconds is not None:
                 home.serving[device.device_id] = seconds
@@ -266,10 +274,12 @@ class Books:
         """All of them, for those who look at every group."""
         return {(group.org_id, group.gid): self.work(group) for group in self._waiting}
 
-    @cached_property
-    def waiting_orgs(self) -> frozenset[str]:
-        """The orgs that had waiting jobs as the round began."""
-        return frozenset([group.org_id for group in self._waiting])
+    def waiting_orgs(self, target: Target) -> frozenset[str]:
+        """The orgs that had waiting jobs for a target as the round began."""
+        known = self._orgs.get(target)
+        if known is None:
+            known = self._orgs[target] = frozenset([group.org_id for group in self.groups(target)])
+        return known
 
     @cached_property
     def _by_key(self) -> dict[GroupKey, GroupView]:

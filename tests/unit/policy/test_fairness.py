@@ -11,12 +11,32 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.org_weights import LEAST, MOST
-from qgjob_coordinator.policy.fairness import evenness, owed, owes, share
+from qgjob_coordinator.policy import fairness
+from qgjob_coordinator.policy.plan import plan
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.policy.work import Books
 from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
 
 ORGS = ("acme", "globex", "initech")
+
+
+# Those of emulators, as nearly all devices are here.
+
+
+def share(books: Books, org_id: str, more: int = 0) -> float:
+    return fairness.share(books, Target.EMULATOR, org_id, more)
+
+
+def evenness(books: Books, giver: str, taker: str) -> float:
+    return fairness.evenness(books, Target.EMULATOR, giver, taker)
+
+
+def owed(books: Books, org_id: str) -> float:
+    return fairness.owed(books, Target.EMULATOR, org_id)
+
+
+def owes(books: Books, giver: str, taker: str) -> bool:
+    return fairness.owes(books, Target.EMULATOR, giver, taker)
 
 
 def holding(org_id: str, device_id: str, **changes: Any) -> DeviceView:
@@ -64,9 +84,39 @@ def test_an_org_that_nobody_serves_or_knows_has_no_share() -> None:
 
 def test_a_device_counts_once_however_much_it_holds_and_whether_or_not_it_may_take_more() -> None:
     free, busy = holding("acme", "d1", held=1), holding("acme", "d2", held=5)
-    elsewhere = holding("acme", "d3", target=Target.DEVICE, holds_for=("acme", "d-v1"))
-    books = Books(snapshot([free], [group("v1", queue("a", [900]))], busy=[busy, elsewhere]))
-    assert share(books, "acme") == 3.0
+    books = Books(snapshot([free], [group("v1", queue("a", [900]))], busy=[busy]))
+    assert share(books, "acme") == 2.0
+
+
+def cloud(org_id: str, device_id: str) -> DeviceView:
+    return holding(org_id, device_id, target=Target.DEVICE, holds_for=(org_id, "d-v1"))
+
+
+def test_each_target_is_shared_for_itself() -> None:
+    many = [cloud("acme", f"c{n}") for n in range(10)]
+    theirs = [holding("globex", f"e{n}") for n in range(3)]
+    groups = [group("v1", queue(f"{org_id}-", [900]), org_id=org_id) for org_id in ORGS]
+    books = Books(snapshot([device("cloud", target=Target.DEVICE), *idlers(1)], groups, busy=[*many, *theirs]))
+    assert [share(books, org_id) for org_id in ORGS] == [0.0, 3.0, 0.0]
+    assert [fairness.share(books, Target.DEVICE, org_id) for org_id in ORGS] == [10.0, 0.0, 0.0]
+    assert owes(books, "globex", "acme")
+    assert not owes(books, "acme", "globex")
+    assert evenness(books, "globex", "acme") == 1 / 2
+    assert (
+        owed(books, "acme") == owed(books, "initech") == 1 - 1 / 3
+    )  # of four emulators globex may have three less one
+    assert fairness.owed(books, Target.DEVICE, "globex") == 1 - 1 / 9
+
+
+def test_an_org_with_many_cloud_devices_gets_its_share_of_emulators() -> None:
+    many = [cloud("acme", f"c{n}") for n in range(10)]
+    groups = [
+        group(f"v{n}-{org_id}", queue(f"{org_id}{n}-", range(900, 908)), org_id=org_id)
+        for org_id in ("acme", "globex")
+        for n in range(12)
+    ]
+    given_to = [a.org_id for a in plan(snapshot(idlers(12), groups, busy=many)).assignments]
+    assert (given_to.count("acme"), given_to.count("globex")) == (6, 6)
 
 
 def test_a_device_that_only_has_a_build_is_nobodys() -> None:

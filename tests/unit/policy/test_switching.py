@@ -234,7 +234,7 @@ class Oracle:
                 continue
             if d is None or self.may(q, d):
                 holds = d is not None and d.holds_for == (g.org_id, g.gid)
-                free.append(max(0.0, (d.free_at - self.s.now) / 1000) if d is not None and holds else 0.0)
+                free.append(abs(d.free_at - self.s.now) / 1000 if d is not None and holds else 0.0)
         return free
 
     def seconds(self, g: GroupView) -> float:
@@ -258,7 +258,7 @@ class Oracle:
         """What has to hold at least."""
         devices = {g.org_id: 0 for g in (here, there)}
         for d in (*self.s.busy, self.d):
-            if d.holds_for is not None:
+            if d.holds_for is not None and d.target is here.target:
                 devices[d.holds_for[0]] = devices.get(d.holds_for[0], 0) + 1
         weight = self.s.weights.get
         giving = (devices[here.org_id] - 1) / weight(here.org_id, 1.0)

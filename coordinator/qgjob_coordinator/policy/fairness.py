@@ -23,8 +23,11 @@ def least_share(books: Books, target: Target, orgs: Iterable[str], giver: str) -
 
 
 def evenness(books: Books, target: Target, giver: str, taker: str) -> float:
-    """How even two orgs would be after a device went over: 0 to 1, which is where it makes them equal or more."""
-    giving = share(books, target, giver, -1)
+    """How even two orgs would be after a device went over: 0 to 1, which is where it makes them equal or more.
+
+    The device that goes over has nothing to do, so it counts for neither of them.
+    """
+    giving = share(books, target, giver)
     return min(1.0, share(books, target, taker, 1) / giving) if giver != taker and giving > 0 else 1.0
 
 
@@ -55,5 +58,5 @@ def _largest(books: Books, target: Target) -> list[tuple[float, str]]:
 
 
 def owes(books: Books, target: Target, giver: str, taker: str) -> bool:
-    """Whether a device should go from one org to another: the giver still has no smaller share of them afterwards."""
-    return giver != taker and share(books, target, giver, -1) >= share(books, target, taker, 1)
+    """Whether a device that has nothing to do should go from one org to another: the giver has no smaller share then."""
+    return giver != taker and share(books, target, giver) >= share(books, target, taker, 1)

@@ -101,7 +101,7 @@ def test_each_target_is_shared_for_itself() -> None:
     assert [fairness.share(books, Target.DEVICE, org_id) for org_id in ORGS] == [10.0, 0.0, 0.0]
     assert owes(books, "globex", "acme")
     assert not owes(books, "acme", "globex")
-    assert evenness(books, "globex", "acme") == 1 / 2
+    assert evenness(books, "globex", "acme") == 1 / 3
     assert (
         owed(books, "acme") == owed(books, "initech") == 1 - 1 / 3
     )  # of four emulators globex may have three less one
@@ -134,20 +134,19 @@ def test_whoever_is_given_a_device_has_it_at_once() -> None:
     assert share(books, "acme") == 2.0
 
 
-# ---- owes ----
+# ---- owes: of a device that has nothing to do, and so counts for nobody ----
 
 
 @pytest.mark.parametrize(
     ("giver", "taker", "expected"),
     [
-        (0, 0, False),
-        (1, 0, False),  # it would have less than the other one then
-        (2, 0, True),
-        (2, 1, False),
-        (3, 1, True),
-        (4, 3, False),
-        (5, 3, True),
-        (3, 5, False),
+        (0, 0, False),  # it would have less than the other one then
+        (1, 0, True),
+        (1, 1, False),
+        (2, 1, True),  # the third of three goes over, and both have two
+        (3, 3, False),
+        (4, 3, True),
+        (2, 5, False),
     ],
 )
 def test_a_device_goes_over_only_if_the_giver_has_no_smaller_share_afterwards(
@@ -159,13 +158,13 @@ def test_a_device_goes_over_only_if_the_giver_has_no_smaller_share_afterwards(
 @pytest.mark.parametrize(
     ("giver", "taker", "weights", "expected"),
     [
-        (6, 2, {"acme": 2.0}, False),  # 5 of 2 and 3 of 1
-        (7, 2, {"acme": 2.0}, True),  # 6 of 2 and 3 of 1
-        (3, 3, {"globex": 2.0}, True),  # 2 of 1 and 4 of 2
-        (2, 3, {"globex": 2.0}, False),
-        (2, 0, {"globex": LEAST}, False),  # one device is more than its share already
-        (1, 0, {"globex": MOST}, False),  # who would have nothing owes nothing
-        (2, 900, {"globex": MOST}, True),
+        (5, 2, {"acme": 2.0}, False),  # 5 of 2 and 3 of 1
+        (6, 2, {"acme": 2.0}, True),  # 6 of 2 and 3 of 1
+        (2, 3, {"globex": 2.0}, True),  # 2 of 1 and 4 of 2
+        (1, 3, {"globex": 2.0}, False),
+        (1, 0, {"globex": LEAST}, False),  # one device is more than its share already
+        (0, 0, {"globex": MOST}, False),  # who would have nothing owes nothing
+        (1, 900, {"globex": MOST}, True),
     ],
 )
 def test_shares_are_compared_by_weight(giver: int, taker: int, weights: Mapping[str, float], expected: bool) -> None:
@@ -182,14 +181,13 @@ def test_nobody_owes_itself() -> None:
 @pytest.mark.parametrize(
     ("giver", "taker", "expected"),
     [
-        (5, 0, 1 / 4),  # 4 and 1
-        (5, 1, 2 / 4),
-        (5, 2, 3 / 4),
-        (5, 3, 1.0),
-        (5, 9, 1.0),  # no more than even
-        (2, 0, 1.0),
-        (1, 0, 1.0),  # the giver would have nothing
-        (0, 0, 1.0),
+        (4, 0, 1 / 4),  # 4 and 1
+        (4, 1, 2 / 4),
+        (4, 2, 3 / 4),
+        (4, 3, 1.0),
+        (4, 9, 1.0),  # no more than even
+        (1, 0, 1.0),
+        (0, 0, 1.0),  # the giver would have nothing
     ],
 )
 def test_two_orgs_are_as_even_as_their_shares_after_a_device_went_over(giver: int, taker: int, expected: float) -> None:
@@ -197,7 +195,7 @@ def test_two_orgs_are_as_even_as_their_shares_after_a_device_went_over(giver: in
 
 
 def test_evenness_is_by_weight() -> None:
-    books = fleet({"acme": 5, "globex": 1}, weights={"globex": 4.0})
+    books = fleet({"acme": 4, "globex": 1}, weights={"globex": 4.0})
     assert evenness(books, "acme", "globex") == 2 / 4 / 4
     assert evenness(books, "globex", "acme") == 1.0
 
@@ -288,12 +286,9 @@ idle_counts = st.integers(0, 6)
 
 @given(counts, weightings)
 def test_a_device_that_went_over_is_not_owed_back(devices: dict[str, int], weights: dict[str, float]) -> None:
-    """So no two orgs send one to and fro; and never do both owe each other."""
+    """So no two orgs send one to and fro: in either org it counts for neither when it asks."""
     books = fleet(devices, weights=weights)
-    if owes(books, "acme", "globex"):
-        assert not owes(books, "globex", "acme")
-        moved = devices | {"acme": devices["acme"] - 1, "globex": devices["globex"] + 1}
-        assert not owes(fleet(moved, weights=weights), "globex", "acme")
+    assert not (owes(books, "acme", "globex") and owes(books, "globex", "acme"))
 
 
 @given(counts, idle_counts, weightings)

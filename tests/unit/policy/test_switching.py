@@ -137,7 +137,7 @@ def test_shares_hold_back_work_as_they_move_a_device_that_is_done(others: int) -
     there = group("v2", queue("b", MANY), org_id="globex", typical_seconds=600.0, serving={"c0": 1, "c1": 1})
     s = warm_beside(there, *busy, here=here, home_since=NOW - 10_000_000)
     idle = goes_to(s)
-    assert idle == ("v2" if others >= 4 else "v1")
+    assert idle == ("v2" if others >= 3 else "v1")
     assert goes_to(running(s)) == ("v1" if idle == "v1" else None)
 
 
@@ -167,6 +167,25 @@ def test_a_device_goes_to_an_org_that_has_less_when_it_has_stayed_for_a_turn() -
     assert goes_to(warm_beside(theirs._replace(org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"
     low = group("v2", queue("b", [FRESH], Priority.LOW), org_id="globex")
     assert goes_to(warm_beside(low, *mates, here=mine, home_since=long_ago)) == "v1"
+
+
+@pytest.mark.parametrize("held", [0, 1], ids=["idle", "runs something"])
+@pytest.mark.parametrize(("mine", "theirs", "leaves"), [(3, 1, True), (2, 1, False), (2, 2, False)])
+def test_shares_make_two_orgs_even(held: int, mine: int, theirs: int, leaves: bool) -> None:
+    """Of four devices each gets two: the third of one goes over, whether it idles or is about to."""
+    busy = [
+        device(f"{org_id}{n}", installed=(org_id, "v1"), held=1, holds_for=(org_id, "e-v1"), free_at=NOW + 60_000)
+        for org_id, count in (("acme", mine - 1), ("globex", theirs))
+        for n in range(count)
+    ]
+    here = group("v1", queue("a", MANY), typical_seconds=60.0, serving={f"acme{n}": 1 for n in range(mine - 1)})
+    there = group(
+        "v1", queue("b", MANY), org_id="globex", typical_seconds=600.0, serving={f"globex{n}": 1 for n in range(theirs)}
+    )
+    s = warm_beside(there, *busy, here=here, home_since=NOW - 10_000_000)
+    given = plan(running(s) if held else s).assignments
+    orgs = [a.org_id for a in given]
+    assert orgs == ((["globex"] if not held else []) if leaves else ["acme"])
 
 
 def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
@@ -261,7 +280,7 @@ class Oracle:
             if d.holds_for is not None and d.target is here.target:
                 devices[d.holds_for[0]] = devices.get(d.holds_for[0], 0) + 1
         weight = self.s.weights.get
-        giving = (devices[here.org_id] - 1) / weight(here.org_id, 1.0)
+        giving = devices[here.org_id] / weight(here.org_id, 1.0)  # without the device, which has nothing to do
         taking = (devices[there.org_id] + 1) / weight(there.org_id, 1.0)
         as_urgent = self.waited(theirs) // CLASS_SECONDS >= self.waited(mine) // CLASS_SECONDS
         return here.org_id != there.org_id and as_urgent and (giving >= taking or devices[there.org_id] == 0)

@@ -92,7 +92,8 @@ async def test_the_walk_by_command_line(tmp_path):
     assert "emulator-1" in said["devices"]
     assert "xyz123" in said["groups"]
     assert "cancelled" in said["cancel"]
-    assert "queued" in said["retry"]
+    # It is queued, unless its device was free again by then.
+    assert re.search(r"^status +(queued|scheduled|running)\b", said["retry"], re.MULTILINE)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     async with running(tmp_path, QUICK) as stack:
         said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}

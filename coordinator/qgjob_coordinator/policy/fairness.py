@@ -58,5 +58,5 @@ def _largest(books: Books, target: Target) -> list[tuple[float, str]]:
 
 
 def owes(books: Books, target: Target, giver: str, taker: str) -> bool:
-    """Whether a device that has nothing to do should go from one org to another: the giver has no smaller share then."""
+    """Whether a device that has nothing to do should go to another org: the giver has no smaller share then."""
     return giver != taker and share(books, target, giver) >= share(books, target, taker, 1)

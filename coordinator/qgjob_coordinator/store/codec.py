@@ -103,6 +103,11 @@ def _spec_head(app_version_id: str, target: Target) -> str:
     return _dumps({"a": app_version_id, "g": target.value})[:-1] + ',"p":'
 
 
+def encode_submitted(gid: str, order: int, priority: Priority, retries: int) -> str:
+    """What a job has from its submission, less what was expected of it, which the script adds."""
+    return f"{gid} {order} {priority:d} {retries}"
+
+
 def encode_spec(spec: JobSpec) -> str:
     """Line 1 of a job's text."""
     d: dict[str, Any] = {}

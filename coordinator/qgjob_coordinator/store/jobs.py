@@ -7,7 +7,7 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
-from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
@@ -65,22 +65,18 @@ class JobStore:
             gid = codec.group_id(spec.app_version_id, spec.target)
             if gid not in groups:
                 groups[gid] = spec
-            deadline = "" if spec.queue_timeout_ms is None else now + spec.queue_timeout_ms
             rows += (
                 spec.ulid,
                 codec.content_hash(spec, sig),
-                "" if spec.no_dedup else "1",
-                codec.digest_key(spec.idempotency_key) if spec.idempotency_key else "",
+                ("" if spec.no_dedup else "d") + ("o" if own else ""),
                 gid,
                 sig,
-                int(spec.priority),
+                codec.encode_submitted(gid, order, spec.priority, spec.max_retries),
+                queue_score(spec.priority, order),
                 order,
-                spec.max_retries,
-                "" if spec.not_before is None else spec.not_before,
-                deadline,
                 spec.run_id or "",
-                "1" if own else "",
                 codec.encode_spec(spec),
+                _rare(spec, now),
             )
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
         for gid, spec in groups.items():
@@ -172,6 +168,16 @@ class JobStore:
         args: list[Arg] = [finished_before, codec.STATUS_LETTER[status], highest, skip, limit]
         looked, removed = await self._runner.run("retire", keys.org(org_id), args)
         return int(looked), int(removed)
+
+
+def _rare(spec: JobSpec, now: int) -> str:
+    """What few jobs have, for the script; empty for the others."""
+    if spec.idempotency_key is None and spec.not_before is None and spec.queue_timeout_ms is None:
+        return ""
+    key = codec.digest_key(spec.idempotency_key) if spec.idempotency_key else None
+    deadline = None if spec.queue_timeout_ms is None else now + spec.queue_timeout_ms
+    given = {"k": key, "b": spec.not_before, "q": deadline}
+    return codec.dumps({name: value for name, value in given.items() if value is not None})
 
 
 def _known(reply: list[Any]) -> dict[int, Submitted]:

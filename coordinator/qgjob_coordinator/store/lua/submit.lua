@@ -1,22 +1,26 @@
 -- Accepts jobs of one org, all or none.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms); a group: gid, app version, target;
---         a job: ulid, content hash (begins with the fingerprint), '1' to deduplicate, idempotency digest or '', gid, requirement signature, priority,
---         order, max retries, not_before or '', queue deadline or '', run or '', '1' if the caller chose the id, spec
+--         a job: ulid, content hash (begins with the fingerprint), flags (d: deduplicate, o: the caller chose the id),
+--         gid, requirement signature, what it has from its submission (see `parts_of`), score if its test did not fail
+--         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), not_before
+--         (b, ms), queue deadline (q, ms)
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
 --         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
 --!include lib/org
-local WIDTH = 14
+local WIDTH = 11
 local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
 local base = 6 + groups * 3
 
 -- Check.
-local jkeys, akeys, prints = {}, {}, {}
+local jkeys, akeys, prints, rare = {}, {}, {}, {}
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   jkeys[i] = P .. 'j:' .. ARGV[b]
   akeys[i] = P .. 'al:' .. ARGV[b]
-  prints[i] = ARGV[b + 2] == '1' and string.sub(ARGV[b + 1], 1, PRINT) or ''
+  local flags = ARGV[b + 2]
+  prints[i] = (flags == 'do' or flags == 'd') and string.sub(ARGV[b + 1], 1, PRINT) or ''
+  if ARGV[b + 10] ~= '' then rare[i] = cjson.decode(ARGV[b + 10]) end
 end
 local some_exist = call('EXISTS', unpack(jkeys)) > 0
 local some_alias = call('EXISTS', unpack(akeys)) > 0
@@ -26,11 +30,11 @@ local here, printed, keyed, aliased = {}, {}, {}, {}
 local all_new = true
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
-  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], prints[i], ARGV[b + 3]
+  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], prints[i], rare[i] and rare[i].k
   local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
   local alias, alias_hash = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil, nil
   if alias then alias, alias_hash = string.match(alias, '^(%S+) (%S+)$') end
-  local first = ik ~= '' and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
+  local first = ik and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
   if (known or alias_hash or hash) ~= hash then return { 'CONFLICT', i } end
   if known then
     word[i], who[i], all_new = 'REPLAYED', ulid, false
@@ -40,12 +44,12 @@ for i = 1, jobs do
     word[i], who[i], all_new = 'KEYED', first, false
   elseif print ~= '' and (holders[i] or printed[print]) then
     word[i], who[i], all_new = 'DEDUP', holders[i] or printed[print], false
-    if ARGV[b + 12] == '1' then aliased[ulid] = who[i] .. ' ' .. hash end
+    if string.find(ARGV[b + 2], 'o', 1, true) then aliased[ulid] = who[i] .. ' ' .. hash end
   else
     word[i], who[i] = 'NEW', ulid
     here[ulid] = hash
     if print ~= '' then printed[print] = ulid end
-    if ik ~= '' then keyed[ik] = ulid end
+    if ik then keyed[ik] = ulid end
   end
 end
 
@@ -53,7 +57,7 @@ end
 local tests = {}
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
-  tests[i] = test_of(ARGV[b + 4], ARGV[b + 1])
+  tests[i] = test_of(ARGV[b + 3], ARGV[b + 1])
 end
 local known = call('HMGET', P .. 'est', unpack(tests))
 
@@ -62,8 +66,8 @@ local texts, grown = {}, {}
 for i = 1, jobs do
   if word[i] == 'NEW' then
     local b = base + (i - 1) * WIDTH
-    local ulid, print, ik, gid, sig = ARGV[b], prints[i], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
-    local priority, order, not_before, deadline, run = ARGV[b + 6], ARGV[b + 7], ARGV[b + 9], ARGV[b + 10], ARGV[b + 11]
+    local ulid, print, gid, sig, given = ARGV[b], prints[i], ARGV[b + 3], ARGV[b + 4], ARGV[b + 5]
+    local place, order, run, seldom = ARGV[b + 6], ARGV[b + 7], ARGV[b + 8], rare[i]
     local grows = grown[gid]
     if not grows then grows = { n = 0, queues = {} }; grown[gid] = grows end
     local queue = grows.queues[sig]
@@ -71,29 +75,36 @@ for i = 1, jobs do
     grows.n = grows.n + 1
     local x = known[i] and string.match(known[i], '^%S+')
     if x == '0' then x = nil end
-    call('HSET', jkeys[i], 's', 'q', 'i', submitted(gid, order, priority, ARGV[b + 8], x), 'h', ARGV[b + 1])
+    if x then
+      given = given .. ' ' .. x
+      if string.byte(x, -1) == FAILED then place = text[num(place) - FAILED_FIRST] end
+    end
+    call('HSET', jkeys[i], 's', 'q', 'i', given, 'h', ARGV[b + 1])
     if print ~= '' then later('HSET', HOLDERS, print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
-    if deadline ~= '' then
-      call('HSET', jkeys[i], 'qd', deadline)
-      later('ZADD', P .. 'qx', deadline, ulid)
-    end
     if run ~= '' then
       call('HSET', jkeys[i], 'rn', run)
       later('ZADD', P .. 'rj:' .. run, order, ulid)
     end
-    if ik ~= '' then
-      call('HSET', jkeys[i], 'ik', ik)
-      call('SET', P .. 'ik:' .. ik, ulid, 'PX', key_ttl)
+    local ready = true
+    if seldom then
+      if seldom.q then
+        call('HSET', jkeys[i], 'qd', text[seldom.q])
+        later('ZADD', P .. 'qx', text[seldom.q], ulid)
+      end
+      if seldom.k then
+        call('HSET', jkeys[i], 'ik', seldom.k)
+        call('SET', P .. 'ik:' .. seldom.k, ulid, 'PX', key_ttl)
+      end
+      if seldom.b and seldom.b > num(now) then
+        ready = false
+        call('HSET', jkeys[i], 'nb', text[seldom.b])
+        later('ZADD', P .. 'dl', text[seldom.b], ulid)
+      end
     end
-    if not_before ~= '' and num(not_before) > num(now) then
-      call('HSET', jkeys[i], 'nb', not_before)
-      later('ZADD', P .. 'dl', not_before, ulid)
-    else
-      later('ZADD', queue, score(priority, order, x), queued_as(ulid, x))
-    end
+    if ready then later('ZADD', queue, place, queued_as(ulid, x)) end
     texts[#texts + 1] = P .. 'd:' .. ulid
-    texts[#texts + 1] = ARGV[b + 13]
+    texts[#texts + 1] = ARGV[b + 9]
     later('ZADD', UNFINISHED, order, ulid)
     event(ulid, '1', 'q', '0', nil, nil, nil)
   end
@@ -122,18 +133,19 @@ local answer = { 'OK' }
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   if word[i] == 'DEDUP' then
-    local ulid, run = who[i], ARGV[b + 11]
+    local ulid, run = who[i], ARGV[b + 8]
     local key = P .. 'j:' .. ulid
     local v = call('HMGET', key, 's', 'i', 'sb', 'av', 'rn', 'v', 'n')
     local gid, order, priority, retries, x = parts_of(v[2])
     local open = v[1] == 'q' or v[1] == 's' or v[1] == 'r'
     if open then
       local changed = false
-      if num(ARGV[b + 6]) > num(priority) then
-        call('HSET', key, 'i', submitted(gid, order, ARGV[b + 6], retries, x))
+      local _, _, asked = parts_of(ARGV[b + 5])
+      if num(asked) > num(priority) then
+        call('HSET', key, 'i', submitted(gid, order, asked, retries, x))
         local queue = P .. 'q:' .. gid .. ':' .. signature(v[3], v[4])
         local name = queued_as(ulid, x)
-        if call('ZSCORE', queue, name) then call('ZADD', queue, score(ARGV[b + 6], order, x), name) end
+        if call('ZSCORE', queue, name) then call('ZADD', queue, score(asked, order, x), name) end
         changed = true
       end
       -- '.' stands for a direct submission, which is what a job without runs has.
@@ -149,7 +161,7 @@ for i = 1, jobs do
         event(ulid, version, v[1], v[7] or '0', nil, nil, nil)
       end
     end
-    if ARGV[b + 12] == '1' and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end
+    if string.find(ARGV[b + 2], 'o', 1, true) and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end
   end
   -- An alias is a late replay: what it asked for was done when it came first.
   answer[#answer + 1] = word[i] == 'ALIAS' and 'DEDUP' or word[i]

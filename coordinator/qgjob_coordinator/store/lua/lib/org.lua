@@ -5,6 +5,7 @@ local call = redis.call
 -- What a class and a failure in the last run are worth, in millionths of a second of waiting: see policy/rank.py.
 local CLASS = 1200000000
 local FAILED_FIRST = 600000000
+local FAILED = 33                -- `!`, the mark of a test that failed in its last run
 local PRINT = 20                 -- characters of a content hash that are the fingerprint
 local PATH = 12                  -- of these, at their end, the digest of the test's path
 local EVENTS_KEPT = 1000         -- stream entries, each of up to 100 transitions
@@ -131,7 +132,7 @@ end
 -- A job's place on its queue, the smaller is served first, and its name there. `x` is what was expected of it when it
 -- was submitted: ms, and `!` if its test had failed in its last run. It stands in the name so that a plan sees it too.
 local function score(priority, order, x)
-  local failed = x and string.byte(x, -1) == 33 and FAILED_FIRST or 0   -- 33: !
+  local failed = x and string.byte(x, -1) == FAILED and FAILED_FIRST or 0
   return num(order) - (num(priority) - 1) * CLASS - failed
 end
 local function queued_as(ulid, x)

@@ -38,7 +38,8 @@ class Expected:
     most: float
 
 
-def _around(at: float, spread: float) -> Expected:
+def around(at: float, spread: float) -> Expected:
+    """A time with a band of so many seconds to each side, as far as that is not over."""
     return Expected(at, max(0.0, at - spread), at + spread)
 
 
@@ -268,14 +269,14 @@ class Flow:
         at, rate = found
         # A job starts when those before it have been given out, which is before they are done.
         at = max(self._begins(), at - RUNNING_SHARE * typical / 2)
-        return _around(at, SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2)
+        return around(at, SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2)
 
     def end(self) -> Expected | None:
         """When all is done."""
         if self.left > LEAST:
             return None
         at = self.times[bisect_left(self.served, self.served[-1])]
-        return _around(at, SPREAD * self.work.group.typical_seconds * math.sqrt(self.work.left) + SURE * at)
+        return around(at, SPREAD * self.work.group.typical_seconds * math.sqrt(self.work.left) + SURE * at)
 
     def _begins(self) -> float:
         """When its first device begins."""

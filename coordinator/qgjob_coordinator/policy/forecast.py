@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.flow import LEAST, RUNNING_SHARE, Expected, Flow, Server, Serving
+from qgjob_coordinator.policy.flow import LEAST, RUNNING_SHARE, SPREAD, Expected, Flow, Server, Serving, around
 from qgjob_coordinator.policy.flow_offers import FlowCalls, FlowOffers
 from qgjob_coordinator.policy.reach import DeviceIds, Reach
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Queue, Snapshot
@@ -57,7 +57,9 @@ class Forecast:
         self._offers = FlowOffers(_most_devices(snapshot))
         for flow in self._flows:
             self._offers.number(flow.devices)
-        self._begin(devices, Books(snapshot))
+        books = Books(snapshot)
+        self._held = _held(snapshot, devices, books)
+        self._begin(devices, books)
         for flow in self._flows:
             self._offers.add(flow)
             if flow.urgent > LEAST:
@@ -102,17 +104,18 @@ class Forecast:
         return None if flow is None else flow.start(ahead, position)
 
     def end(self, key: GroupKey) -> Expected | None:
-        """When the group's waiting work is done; None: not known, or never."""
+        """When the group's waiting work is done, or, where nothing waits, what its devices hold; None: not known, or
+        never."""
         group = self._groups.get(key)
         if group is None:
-            return None
+            return self._held.get(key)
         ends = [flow.end() for flow in group.flows]
         known = [end for end in ends if end is not None]
         return max(known, key=lambda end: end.seconds) if len(known) == len(ends) else None
 
     def groups(self) -> Sequence[GroupKey]:
-        """Groups with waiting jobs."""
-        return list(self._groups)
+        """Groups with waiting jobs, and those whose jobs devices hold, all of them."""
+        return [*self._groups, *self._held]
 
     def flows(self, key: GroupKey) -> Sequence[Flow]:
         """The waiting jobs of a group, by who may serve them."""
@@ -349,6 +352,21 @@ def _devices(snapshot: Snapshot) -> list[DeviceView]:
     known = {d.device_id: d for d in chain(snapshot.busy, snapshot.devices)}
     away = {d.device_id: d for d in _away(snapshot) if d.device_id not in known}
     return sorted(chain(known.values(), away.values()), key=lambda d: (not d.held, d.device_id))
+
+
+def _held(snapshot: Snapshot, devices: Iterable[DeviceView], books: Books) -> dict[GroupKey, Expected]:
+    """When the devices of groups of which nothing waits have done what they hold.
+
+    A group with a job that is not to start before its time is not among them: it has unfinished jobs that nobody holds.
+    """
+    holding = {
+        (g.org_id, g.gid): g for g in snapshot.groups if not g.waiting and g.unfinished <= sum(g.serving.values())
+    }
+    ends: dict[GroupKey, float] = {}
+    for device in devices:
+        if device.held and device.holds_for in holding:
+            ends[device.holds_for] = max(ends.get(device.holds_for, 0.0), books.free_in(device))
+    return {key: around(end, SPREAD * holding[key].typical_seconds) for key, end in ends.items()}
 
 
 def _away(snapshot: Snapshot) -> Iterator[DeviceView]:

@@ -26,7 +26,7 @@ class Forecast(Protocol):
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """When an org's groups are expected to have no unfinished job, by the org's id of the group.
 
-        A group with a job that no device could serve is not in it.
+        A group with a job that no device could serve is not in it, nor one of which all that waits is to start later.
         """
 
     async def judge(self, job: Job) -> Judge:

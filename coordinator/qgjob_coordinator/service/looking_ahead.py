@@ -78,7 +78,8 @@ class LookAhead:
         return {d.device_id: d.free_at for d in self._sessions.serving()}
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
-        """When the waiting work of an org's groups is expected to be done; of those that end as things are."""
+        """When the waiting work of an org's groups is expected to be done, or, where nothing waits, what devices hold
+        of them; of those that end as things are."""
         look = await self._look()
         found = {}
         for key in look.forecast.groups():

@@ -153,3 +153,11 @@ async def test_a_job_that_no_device_could_serve_has_no_start_and_its_group_no_en
     assert await end_in(ahead) is None
     await store.jobs.cancel("acme", [(ios.ulid, None)], wall_ms(), reason="not needed")
     assert await end_in(looking(store, *EMULATORS)) == pytest.approx(INSTALL_SECONDS + JOB_SECONDS, abs=5)
+
+
+async def test_a_group_of_which_nothing_waits_ends_with_what_devices_hold(store: Store) -> None:
+    await scenes.running(store)
+    gid = next(g.gid for g in (await store.snapshots.org("acme", 0)).groups)
+    holder = emulator("e1")._replace(held=1, holds_for=("acme", gid), free_at=wall_ms() + 20_000)
+    assert await end_in(looking(store, holder)) == pytest.approx(20, abs=2)
+    assert await end_in(looking(store, emulator("e9"))) is not None, "a device of another coordinator"

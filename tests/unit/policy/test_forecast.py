@@ -289,6 +289,22 @@ def test_devices_of_a_group_go_to_what_is_urgent_there_before_they_are_called_aw
     assert [each.seconds for each in (forecast.start(KEY, 0.0, 1, ANDROID),) if each] == pytest.approx([30.0])
 
 
+def test_a_group_of_which_nothing_waits_ends_with_what_its_devices_hold() -> None:
+    """The last of them counts; a job that waits for its time leaves the end open."""
+    soon = device("d1", held=1, holds_for=KEY, free_at=NOW + 10_000)
+    last = device("d2", held=1, holds_for=KEY, free_at=NOW + 25_000)
+    held = group("v1", typical_seconds=SECONDS, serving={"d1": 1, "d2": 1})._replace(unfinished=2)
+    forecast = Forecast(snapshot([soon], [held], busy=(last,)))
+    assert KEY in forecast.groups()
+    end = forecast.end(KEY)
+    assert end is not None
+    assert end.seconds == pytest.approx(25.0)
+    assert end.least <= end.seconds <= end.most
+    retry_waits = Forecast(snapshot([soon], [held._replace(unfinished=3)], busy=(last,)))
+    assert KEY not in retry_waits.groups()
+    assert retry_waits.end(KEY) is None
+
+
 # ---- laws ----
 
 

@@ -117,15 +117,15 @@ class LeaseStore:
             args += (
                 e.ulid,
                 e.token,
-                e.outcome.value,
-                _CHARGE[e.charge],
+                _CHARGE[e.charge]
+                + ("l" if e.has_log else "")
+                + ("i" if e.install_ms is not None else "")
+                + ("s" if e.with_start else ""),
                 e.started_at,
                 e.ended_at,
-                ("l" if e.has_log else "") + ("i" if e.install_ms is not None else "") + ("s" if e.with_start else ""),
-                e.share,
                 _learned(e),
                 codec.encode_measured(e.duration_ms, e.install_ms, e.result),
-                codec.encode_pair(e.error),
+                f"{e.outcome.value} {e.share} {codec.encode_pair(e.error)}" if e.charge else "",
             )
         return args
 

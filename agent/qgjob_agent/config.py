@@ -48,11 +48,11 @@ class DeviceConfig(_Frozen):
 
 
 class GenerateConfig(_Frozen):
-    """Makes simulated devices by the number, for benchmarks."""
+    """Makes simulated devices by the number, for benchmarks. `prefix` defaults to `{agent_id}.sim-`."""
 
     count: Annotated[int, Field(ge=0, le=10_000)] = 0
     target: Target = Target.EMULATOR
-    prefix: Id = "sim-"
+    prefix: Id | None = None
 
 
 class SimulatedConfig(_Frozen):
@@ -123,7 +123,9 @@ class AgentConfig(_Frozen):
         """The devices: as listed and generated, else the defaults of the simulated agents."""
         listed = [_facts(self.agent_id, device) for device in self.devices]
         generate = self.simulated.generate
-        listed += generated_devices(generate.prefix, generate.count, generate.target)
+        # A device id is the fleet's: agents that share a file must not make the same ones.
+        prefix = generate.prefix or f"{self.agent_id}.sim-"
+        listed += generated_devices(prefix, generate.count, generate.target)
         return listed or default_devices(self.agent_id)
 
 

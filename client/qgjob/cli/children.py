@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _LOG_LINES = 15
+_COMPLAINT = re.compile(r"^\S+ \[(?:warning|error) *\] +(?P<event>\S+)(?P<values>.*)$")
+_REASON = re.compile(r"\breason=(?P<quote>['\"])(?P<text>.*?)(?P=quote)")
 _POLL_SECONDS = 0.05
 
 
@@ -59,6 +62,15 @@ class Child:
         """How it ended, and the end of its log."""
         lines = self.log.read_text("utf-8", errors="replace").splitlines()[-_LOG_LINES:]
         return "\n    ".join([f"{self.name} {self.how_it_ended}; {self.log} ends with:", *lines])
+
+    def complaint(self) -> str | None:
+        """What the last line of its log warns of, without its time; None where that is no warning."""
+        lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        line = _COMPLAINT.match(lines[-1]) if lines else None
+        if line is None:
+            return None
+        reason = _REASON.search(line["values"])
+        return reason["text"] if reason else " ".join(f"{line['event']}{line['values']}".split())
 
     async def stop(self, grace_seconds: float) -> None:
         """TERM, and KILL when it has not ended after the grace."""

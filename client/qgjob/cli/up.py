@@ -132,7 +132,7 @@ class _Stack:
             command = [sys.executable, "-m", "qgjob_agent"]
             environment = agent_environment(os.environ, settings, self._options, agent_id, os.getpid())
             self._children.append(Child(agent_id, command, environment=environment, logs=logs))
-        await wait_ready(settings)
+        await wait_ready(settings, [child for child in self._children if child.name in AGENTS])
         tell(welcome(settings))
 
     async def _stop(self) -> None:

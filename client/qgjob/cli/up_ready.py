@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from qgjob.cli.runner import tell
 from qgjob.cli.up_settings import AGENTS
 
 if TYPE_CHECKING:
+    from qgjob.cli.children import Child
     from qgjob.cli.up_settings import StackSettings
 
 _POLL_SECONDS = 0.1
@@ -19,15 +21,22 @@ _IMPATIENT_SECONDS = 8.0
 _OK = 200
 
 
-async def wait_ready(settings: StackSettings) -> None:
-    """Return when the coordinator is ready and the agents have come. Says now and then what is missing."""
+async def wait_ready(settings: StackSettings, agents: Sequence[Child]) -> None:
+    """Return when the coordinator is ready and the agents have come. Says now and then what is missing, and what agents
+    complain of."""
     loop = asyncio.get_running_loop()
     last_told = loop.time()
     while (missing := await asyncio.to_thread(what_is_missing, settings)) is not None:
         if loop.time() - last_told > _IMPATIENT_SECONDS:
             last_told = loop.time()
-            tell(f"still waiting: {missing}")
+            tell("\n".join([f"still waiting: {missing}", *_complaints(agents)]))
         await asyncio.sleep(_POLL_SECONDS)
+
+
+def _complaints(agents: Sequence[Child]) -> list[str]:
+    """A line for each agent whose log ends with a warning."""
+    found = [(agent, agent.complaint()) for agent in agents]
+    return [f"    {agent.name}: {complaint} (see {agent.log})" for agent, complaint in found if complaint is not None]
 
 
 def what_is_missing(settings: StackSettings) -> str | None:

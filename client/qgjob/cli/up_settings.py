@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +101,13 @@ def agent_environment(
     base: Mapping[str, str], settings: StackSettings, options: Options, agent_id: str, parent_pid: int
 ) -> dict[str, str]:
     """What one agent is started with. It ends at once when told to, and by itself when this process has gone."""
+    prefix = _generate_prefix(options.agent_config)
     simulated = {
         "QGJOB_SIMULATED_SEED": options.sim_seed,
         "QGJOB_SIMULATED_FAILURE_RATE": options.sim_failure_rate,
         "QGJOB_SIMULATED_INSTALL_SECONDS": options.sim_install_seconds,
         "QGJOB_SIMULATED_TEST_SECONDS": _range(options.sim_test_seconds),
+        "QGJOB_SIMULATED_GENERATE_PREFIX": prefix and f"{agent_id}.{prefix}",
         "QGJOB_AGENT_CONFIG": options.agent_config and options.agent_config.resolve(),
     }
     return {
@@ -116,6 +119,20 @@ def agent_environment(
         "QGJOB_PARENT_PID": str(parent_pid),
         **{name: str(value) for name, value in simulated.items() if value is not None},
     }
+
+
+def _generate_prefix(agent_config: Path | None) -> str | None:
+    """What the file calls generated devices; both agents read it, and their devices need different ids.
+
+    None where it says nothing that makes sense: the agent tells what is wrong with a file, as in any other place.
+    """
+    try:
+        value: object = tomllib.loads(agent_config.read_text("utf-8")) if agent_config is not None else None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return None
+    for name in ("simulated", "generate", "prefix"):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def _range(text: str | None) -> str | None:

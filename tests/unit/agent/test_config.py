@@ -64,10 +64,18 @@ def test_tables_lists_and_aliases_from_the_environment(tmp_path: Path) -> None:
     )
     assert config.coordinator == ("a:1", "b:2")
     assert (config.simulated.test_seconds, config.simulated.seed) == ((0, 0), 7)
-    assert [facts.device_id for facts in config.device_facts] == ["sim-1", "sim-2", "sim-3"]
+    assert [facts.device_id for facts in config.device_facts] == [f"agent-1.sim-{n}" for n in (1, 2, 3)]
     assert config.command.argv == ("run", "a b", "{test_path}")
     assert (config.environment, config.log_level) == ("production", "debug")
     assert config.test_environ == {"CI": "true"}
+
+
+def test_generated_devices_of_two_agents_of_one_file_are_not_the_same(tmp_path: Path) -> None:
+    file = "[simulated.generate]\ncount = 1\n"
+    one, two = (load(tmp_path, file, QGJOB_AGENT_ID=name).device_facts for name in ("agent-1", "agent-2"))
+    assert [facts.device_id for facts in (*one, *two)] == ["agent-1.sim-1", "agent-2.sim-1"]
+    named = load(tmp_path, file + 'prefix = "x-"\n').device_facts
+    assert [facts.device_id for facts in named] == ["x-1"]
 
 
 def test_a_bare_token_is_another_programs(tmp_path: Path) -> None:

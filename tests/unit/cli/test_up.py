@@ -231,3 +231,34 @@ async def test_a_child_that_ignores_term_is_killed(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     await child.stop(0.1)
     assert child.how_it_ended == "was ended by SIGKILL"
+
+
+def test_devices_that_both_agents_generate_from_one_file_get_different_ids(tmp_path: Path) -> None:
+    settings = stack_settings(Environment({}), tmp_path)
+    file = tmp_path / "agent.toml"
+    file.write_text('[simulated.generate]\ncount = 2\nprefix = "phone-"\n')
+    told = [agent_environment({}, settings, Options(agent_config=file), name, 42) for name in ("agent-1", "agent-2")]
+    assert [each["QGJOB_SIMULATED_GENERATE_PREFIX"] for each in told] == ["agent-1.phone-", "agent-2.phone-"]
+    for text in ("[simulated.generate]\ncount = 2\n", "[simulated\n", "simulated = 1\n"):
+        file.write_text(text)  # what is wrong with a file the agent tells
+        agent = agent_environment({}, settings, Options(agent_config=file), "agent-1", 42)
+        assert "QGJOB_SIMULATED_GENERATE_PREFIX" not in agent
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (
+            "2026-01-31T02:03:04Z [warning  ] not_connected  agent_id=a reason='refused, device_id_in_use: d' tries=3",
+            "refused, device_id_in_use: d",
+        ),
+        ("2026-01-31T02:03:04Z [error    ] spool_full   agent_id=a bytes=3", "spool_full agent_id=a bytes=3"),
+        ("2026-01-31T02:03:04Z [info     ] session_opened   agent_id=a reason='x'", None),
+        ("", None),
+    ],
+)
+async def test_what_an_agent_complains_of_last(tmp_path: Path, line: str, complaint: str | None) -> None:
+    child = Child("agent-1", ["true"], environment={}, logs=tmp_path)
+    await child.stop(5)
+    child.log.write_text(f"2026-01-31T02:03:03Z [warning  ] not_connected reason='earlier'\n{line}\n" if line else "")
+    assert child.complaint() == complaint

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason
 from qgjob_coordinator.policy.feasible import mismatches
@@ -38,7 +38,7 @@ class Considered:
 
     `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
     says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
-    `verdict` is what the plan says of one that is free.
+    `verdict` is what the plan says of one that is free. `target` is the device's own, where that is what is unmet.
     """
 
     device_id: str
@@ -48,6 +48,7 @@ class Considered:
     code: PendingCode | None = None
     free_at: int | None = None
     verdict: Verdict | None = None
+    target: Target | None = None
 
     @property
     def feasible(self) -> bool:
@@ -72,6 +73,8 @@ _TEXT = {
     PendingCode.QUARANTINED: "the devices that can serve it are not in good health",
     PendingCode.NO_DEVICE_ONLINE: "no device that can serve it is online; start its agent",
 }
+
+_SEE_EACH = "; see `qgjob explain` for each device"
 
 _PREDICTABLE = frozenset({PendingCode.ALL_BUSY, PendingCode.QUOTA, PendingCode.RETRY_WAIT})
 """What passes without anybody's doing: only then is there a time to expect a start at."""
@@ -105,10 +108,12 @@ def consider(
 
 def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Considered:
     lacks = list(mismatches(job.requirements, view(d)))
-    if d.target is not job.target:
-        lacks.insert(0, ("target", f"target is {d.target.value}, not {job.target.value}"))
+    other = d.target if d.target is not job.target else None
+    if other is not None:
+        lacks.insert(0, ("target", f"target is {other.value}, not {job.target.value}"))
     if lacks:
-        return Considered(d.device_id, "; ".join(words for _, words in lacks), unmet=tuple(name for name, _ in lacks))
+        message, unmet = "; ".join(words for _, words in lacks), tuple(name for name, _ in lacks)
+        return Considered(d.device_id, message, unmet=unmet, target=other)
     state, code, note, until = _state(d)
     if code is None and (verdict := judge(d.device_id)) is not None:
         return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
@@ -154,9 +159,15 @@ def pending_reason(
     position: int | None,
     over_quota: bool,
     estimate: StartEstimate | None = None,
+    explained: bool = False,
 ) -> PendingReason:
-    """Why a queued job waits; with several causes, that of the device that will be free soonest."""
+    """Why a queued job waits; with several causes, that of the device that will be free soonest.
+
+    `explained`: each device is told beside it, so that it does not say where to see them.
+    """
     code, message = _cause(job, considered, now, over_quota=over_quota)
+    if explained:
+        message = message.removesuffix(_SEE_EACH)
     retry_at = job.not_before if code is PendingCode.RETRY_WAIT else None
     return placed(PendingReason(code, message, retry_at=retry_at), position, estimate)
 
@@ -177,14 +188,28 @@ def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: 
         return PendingCode.RETRY_WAIT, f"it is not to start before its time{later}"
     feasible = [c for c in considered if c.feasible]
     if not feasible:
-        asked = f"no device known to the fleet has target {job.target.value} and meets the job's requirements"
-        return PendingCode.NO_RESOURCE, f"{asked}; see `qgjob explain` for each device"
+        return PendingCode.NO_RESOURCE, _nothing_serves(job, considered)
     if over_quota:
         return PendingCode.QUOTA, f"org {job.org_id} runs as many attempts as it may"
     code = min((c.code for c in feasible), key=SOONEST.index)
     if code is None:
         return PendingCode.ALL_BUSY, free_words([c.verdict for c in free_ones(considered)])
     return code, _TEXT[code]
+
+
+def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
+    """What to do where the device that the job asks for by its id is there, and of another target."""
+    asked = pinned(job, considered)
+    if asked is not None and asked.target is not None:
+        of = asked.target.value
+        return f"{asked.device_id} is of target {of}, not {job.target.value}; submit the job with --target={of}"
+    return f"no device known to the fleet has target {job.target.value} and meets the job's requirements{_SEE_EACH}"
+
+
+def pinned(job: Job, considered: Iterable[Considered]) -> Considered | None:
+    """The device that the job asks for by its id, if it is known."""
+    wanted = job.requirements.device_id
+    return next((c for c in considered if c.device_id == wanted), None) if wanted is not None else None
 
 
 def free_ones(considered: Iterable[Considered]) -> list[Considered]:
@@ -207,4 +232,4 @@ def free_words(verdicts: Sequence[Verdict | None], count: int | None = None) -> 
     count = len(verdicts) if count is None else count
     free = "a device is free" if count == 1 else f"{count} devices are free"
     (verdict, _), *others = refused.most_common()
-    return f"{free}, but {verdict.why}" + ("; see `qgjob explain` for each device" if others else "")
+    return f"{free}, but {verdict.why}" + (_SEE_EACH if others else "")

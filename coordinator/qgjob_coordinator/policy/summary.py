@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.explain import SOONEST, Considered
+from qgjob_coordinator.policy.explain import SOONEST, Considered, pinned
 from qgjob_coordinator.policy.words import clock, span
 
 MOST_GROUPS = 4
@@ -25,7 +25,7 @@ def summary(job: Job, considered: Sequence[Considered], now: int) -> str:
     feasible = [c for c in considered if c.feasible]
     refused = _refused(job, [c for c in considered if not c.feasible])
     if not feasible:
-        return f"none of {_devices(total)} could ever serve it: {refused}{_nearest(considered)}"
+        return f"none of {_devices(total)} could ever serve it: {refused}{_nearest(job, considered)}"
     head = f"{len(feasible)} of {_devices(total)} could serve it: {_serving(feasible, now)}"
     return f"{head}; {refused}" if refused else head
 
@@ -74,8 +74,11 @@ def _lack(job: Job, name: str) -> str:
     }[name]
 
 
-def _nearest(refused: Sequence[Considered]) -> str:
-    """The device that lacks least, where it lacks less than all that is asked for."""
+def _nearest(job: Job, refused: Sequence[Considered]) -> str:
+    """The device that the job asks for by its id; else the one that lacks least, where not all lack as much."""
+    asked = pinned(job, refused)
+    if asked is not None:
+        return f"; {asked.device_id} is there, but its {asked.message}"
     nearest = min(refused, key=lambda c: ("target" in c.unmet, len(c.unmet), c.device_id))
     others = any(len(c.unmet) != len(nearest.unmet) for c in refused)
     return f"; nearest is {nearest.device_id}: {nearest.message}" if others or len(refused) == 1 else ""

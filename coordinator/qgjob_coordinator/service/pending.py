@@ -138,8 +138,9 @@ class Pending:
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
         considered = consider(job, devices, free_at, await self._forecast.judge(job))
+        over_quota = await self._over_quota(job.org_id)
         job.pending_reason = pending_reason(
-            job, considered, now=now, position=place, over_quota=await self._over_quota(job.org_id), estimate=start
+            job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True
         )
         expected = start if job.pending_reason.estimated_start_at is not None else None
         return Explanation(job, considered, summary(job, considered, now), expected, job.queue_deadline)

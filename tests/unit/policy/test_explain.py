@@ -163,3 +163,17 @@ def test_a_job_for_later_that_nothing_could_serve_says_that_too() -> None:
     later = job(not_before=NOW + 5)
     assert "nothing known to the fleet could serve it" in reason(later, OTHER_TARGET).message
     assert "nothing known" not in reason(later, OFFLINE).message
+
+
+def test_a_device_that_is_asked_for_by_its_id_and_is_of_another_target_is_named_with_what_to_do() -> None:
+    told = reason(job(requirements=Requirements(device_id="phone")), FREE, OTHER_TARGET)
+    assert told.code is PendingCode.NO_RESOURCE
+    assert told.message == "phone is of target device, not emulator; submit the job with --target=device"
+
+
+def test_where_each_device_is_told_it_is_not_said_where_to_see_them() -> None:
+    waiting, devices = job(), [OTHER_TARGET]
+    common: dict[str, Any] = {"now": NOW, "position": None, "over_quota": False}
+    alone = pending_reason(waiting, consider(waiting, devices), **common).message
+    beside = pending_reason(waiting, consider(waiting, devices), explained=True, **common).message
+    assert alone == f"{beside}; see `qgjob explain` for each device"

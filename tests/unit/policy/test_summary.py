@@ -94,3 +94,11 @@ def test_lengths_and_times() -> None:
     assert [fine_span(s) for s in (40, 90, 120, 599, 660)] == ["40 s", "1.5 min", "2 min", "10 min", "11 min"]
     assert clock(NOW, NOW).endswith(" UTC")
     assert len(clock(NOW + DAY, NOW)) == len("2027-01-16 08:00 UTC")
+
+
+def test_when_none_could_serve_it_the_one_that_is_asked_for_by_its_id_is_named() -> None:
+    fleet = [device("e1"), device("p1", target=Target.DEVICE)]
+    assert said(fleet, device_id="p1") == (
+        "none of 2 devices could ever serve it: 1 is not p1, 1 is not of target emulator; "
+        "p1 is there, but its target is device, not emulator"
+    )

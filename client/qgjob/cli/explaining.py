@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from qgjob._enums import JobStatus, PendingCode
 from qgjob._models import ConsideredDevice, Explanation, Job
+from qgjob.cli.moments import clock, span, when
 from qgjob.cli.render import facts, grid, requirement_words, state_words
 
 MOST_LINES = 20
@@ -30,14 +31,13 @@ _SOONEST: dict[PendingCode | None, int] = {
     PendingCode.QUARANTINED: 4,
     PendingCode.NO_DEVICE_ONLINE: 5,
 }
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def explanation(item: Explanation, now: datetime) -> RenderableType:
     """Why a job waits, then the devices."""
     outer = Table.grid()
     outer.add_row(facts(_facts(item, now)))
-    if item.devices:
+    if item.devices and not item.job.final:  # what has its verdict needs no device
         outer.add_row("")
         outer.add_row(_devices(item.devices, now))
     return outer
@@ -136,25 +136,3 @@ def _names(same: Sequence[ConsideredDevice]) -> str:
     names = ", ".join(each.device_id for each in same[:MOST_NAMED])
     hidden = len(same) - MOST_NAMED
     return f"{names} and {hidden} more" if hidden > 0 else names
-
-
-def when(moment: datetime, now: datetime) -> str:
-    """`14:05:10 (in 3 min)`, by this machine's clock."""
-    ahead = moment - now
-    distance = f"in {span(ahead)}" if ahead > timedelta(0) else f"{span(-ahead)} ago"
-    return f"{clock(moment, now)} ({distance})"
-
-
-def clock(moment: datetime, now: datetime) -> str:
-    """The time by this machine's clock, with its date unless that is today's."""
-    local, today = moment.astimezone(), now.astimezone().date()
-    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
-
-
-def span(length: timedelta) -> str:
-    """A length of time in its largest unit: `40 s`, `3 min`, `2 h`, `5 d`."""
-    seconds = max(0.0, length.total_seconds())
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{round(seconds / size)} {unit}"
-    return f"{round(seconds)} s"

@@ -181,6 +181,7 @@ def groups(org_id: OrgId = None, output: Output = None, coordinator: Coordinator
         from qgjob.cli.render import group_table  # noqa: PLC0415
 
         found = [group async for group in client.groups(org_id or settings.org_id)]
-        printer.many("groups", found, group_table, next_page_token=None)
+        now = datetime.now(UTC)
+        printer.many("groups", found, lambda groups: group_table(groups, now), next_page_token=None)
 
     execute(work, output=output, coordinator=coordinator)

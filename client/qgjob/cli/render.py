@@ -15,6 +15,7 @@ from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob._shape import format_time
 from qgjob.cli.clean import clean
+from qgjob.cli.moments import when
 from qgjob.cli.settings import Setting
 
 _STYLES: dict[str, str] = {
@@ -235,13 +236,14 @@ def agent_table(agents: Sequence[Agent]) -> RenderableType:
     return grid(["AGENT", "STATE", "DEVICES", "VERSION", "HOST", "CONNECTED", "LAST SEEN"], rows)
 
 
-def group_table(groups: Sequence[Group]) -> RenderableType:
+def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:
     """Groups, a line each."""
     headers = ["ORG", "APP VERSION", "TARGET", "QUEUED", "SCHEDULED", "RUNNING", "DEVICES", "INSTALLS", "ENDS ABOUT"]
     rows = [
         [
             each.org_id, each.app_version_id, each.target, each.queued, each.scheduled, each.running,
-            ", ".join(each.device_ids) or None, each.installs, each.estimated_end_at,
+            ", ".join(each.device_ids) or None, each.installs,
+            None if each.estimated_end_at is None else when(each.estimated_end_at, now),
         ]
         for each in groups
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,10 @@ from rich.console import Console
 
 from qgjob import ConsideredDevice, Explanation, Job, JobStatus, Outcome, PendingCode, PendingReason, Requirements
 from qgjob._enums import Priority, Target
-from qgjob.cli.explaining import MOST_LINES, clock, explanation, span
+from qgjob._fleet import Group
+from qgjob.cli.explaining import MOST_LINES, explanation
+from qgjob.cli.moments import clock, span
+from qgjob.cli.render import group_table
 
 NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(seconds=70), NOW + timedelta(hours=3)
@@ -113,6 +117,13 @@ def test_a_job_that_does_not_wait_says_what_it_does() -> None:
     assert "pending it has its verdict, and waits for nothing" in done
 
 
+def test_what_has_its_verdict_is_told_no_devices() -> None:
+    free = (ConsideredDevice("e1", True, "is free", ()),)
+    done = shown(Explanation(a_job(status=JobStatus.COMPLETED, outcome=Outcome.PASSED), free))
+    assert not [line for line in done if line.startswith(("DEVICE", "e1"))]
+    assert "e1 yes is free" in shown(Explanation(a_job(status=JobStatus.RUNNING, device_id="e1"), free))
+
+
 def test_many_devices_are_shown_in_groups() -> None:
     devices = [
         *[busy(f"b{n:02}", SOON if n == 7 else None) for n in range(MOST_LINES)],
@@ -151,4 +162,23 @@ def test_free_devices_of_a_large_fleet_are_grouped_by_what_keeps_them_from_the_j
 
 def test_times_of_other_days_have_their_date() -> None:
     assert clock(NOW + timedelta(days=2), NOW) == "2026-02-02 02:03:00"
-    assert [span(timedelta(seconds=s)) for s in (-1, 0.6, 90, 7000, 90_000)] == ["0 s", "1 s", "2 min", "2 h", "1 d"]
+    told = {
+        -1: "0 s",
+        0.6: "1 s",
+        70: "1 min",
+        90: "1.5 min",
+        630: "10 min",
+        7000: "2 h",
+        90_000: "1 d",
+        130_000: "1.5 d",
+    }
+    assert {seconds: span(timedelta(seconds=seconds)) for seconds in told} == told
+
+
+def test_the_end_of_a_group_is_told_as_a_start_is() -> None:
+    group = Group("acme~1", "acme", "v1", Target.EMULATOR, 0, 0, 1, ("e1",), 1, SOON)
+    out = io.StringIO()
+    Console(file=out, width=400).print(group_table([group, replace(group, estimated_end_at=None)], NOW))
+    _, ends, open_ = (line.split() for line in out.getvalue().splitlines())
+    assert ends[-4:] == ["02:04:10", "(in", "1", "min)"]
+    assert open_[-1] == "-"

@@ -1,0 +1,32 @@
+"""Times as people read them: by this machine's clock, and as a distance from now."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+_WHOLE_FROM = 10
+"""From so many on a unit's fractions do not matter; below them half of one is half a minute in one and a half."""
+
+
+def when(moment: datetime, now: datetime) -> str:
+    """`14:05:10 (in 3 min)`, by this machine's clock."""
+    ahead = moment - now
+    distance = f"in {span(ahead)}" if ahead > timedelta(0) else f"{span(-ahead)} ago"
+    return f"{clock(moment, now)} ({distance})"
+
+
+def clock(moment: datetime, now: datetime) -> str:
+    """The time by this machine's clock, with its date unless that is today's."""
+    local, today = moment.astimezone(), now.astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest unit, to the half of one while they are few: `40 s`, `1.5 min`, `12 h`, `5 d`."""
+    seconds = max(0.0, length.total_seconds())
+    for size, unit in _UNITS:
+        if seconds >= size:
+            number = seconds / size
+            return f"{round(number) if number >= _WHOLE_FROM else round(2 * number) / 2:g} {unit}"
+    return f"{round(seconds)} s"

@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--group-max-devices, --max-running-per-org: are settings of {QGJOB};{named}")
     if options.gantt and len(options.policy or [QGJOB]) != 1:
         parser.error("--gantt: draws one policy; give one --policy")
+    for option, file in (("--json", options.json), ("--gantt", options.gantt)):
+        if file is not None and not file.parent.is_dir():
+            print(f"{option}: there is no folder {file.parent}; make it, or give another file", file=sys.stderr)
+            return _BAD_INPUT
     try:
         return _one_trace(options) if options.trace else _compare(options)
     except TraceError as e:

@@ -16,6 +16,7 @@ from typing import TypeVar
 from bench.scheduling.trace import TestKey, Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 
+PLATFORMS = ("android", "ios")
 LONGEST_SECONDS = 1e9
 """Thirty years; a longer time is a mistake of units."""
 _SHOWN_CHARACTERS = 60
@@ -140,6 +141,9 @@ class _Value:
     def priority(self) -> Priority:
         return self._one_of({p.word: p for p in sorted(Priority, reverse=True)})
 
+    def platform(self) -> str:
+        return self._one_of({p: p for p in PLATFORMS})
+
     def _one_of(self, words: dict[str, _T]) -> _T:
         if not isinstance(self.value, str) or self.value not in words:
             raise self.wrong("is unknown", f"use one of {', '.join(words)}")
@@ -159,6 +163,8 @@ def _trace(root: _Value) -> Trace:
     history = _history(fields["history"]) if "history" in fields else {}
     served = {d.target for d in devices}
     jobs = tuple(_job(item, served) for item in fields["jobs"].items())
+    if not jobs:
+        raise fields["jobs"].error("is empty; add at least one job")
     return Trace(install_seconds, devices, jobs, history)
 
 
@@ -169,7 +175,7 @@ def _devices(value: _Value) -> tuple[TraceDevice, ...]:
         device_id = fields["device_id"].text()
         if device_id in devices:
             raise fields["device_id"].wrong("is given twice", "give each device an id of its own")
-        platform = fields["platform"].text() if "platform" in fields else None
+        platform = fields["platform"].platform() if "platform" in fields else None
         devices[device_id] = TraceDevice(device_id, fields["target"].target(), platform)
     if not devices:
         raise value.error("is empty; add at least one device")

@@ -77,7 +77,7 @@ def test_a_cap_and_a_quota_keep_devices_from_work(tmp_path: Path, capsys: pytest
 
 
 def test_several_policies_are_told_by_name(trace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    file = tmp_path / "out" / "figures.json"
+    file = tmp_path / "figures.json"
     arguments = ["--trace", str(trace), "--policy", "strict", "sticky", "-o", "json", "--json", str(file)]
     assert cli.main(arguments) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -148,8 +148,20 @@ def test_options_that_make_no_sense(arguments: list[str], message: str, capsys: 
 
 
 def test_a_figure_that_cannot_be_written(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["--trace", str(trace), "--json", f"{trace}/x.json"]) == 2
-    assert "trace.json: cannot be written (" in capsys.readouterr().err
+    assert cli.main(["--trace", str(trace), "--json", str(trace.parent)]) == 2
+    assert f"{trace.parent}: cannot be written (" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--gantt"])
+def test_a_folder_that_is_missing_is_named_before_anything_is_simulated(
+    trace: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = trace.parent / "missing"
+    for folder in (missing, trace):
+        assert cli.main(["--trace", str(trace), option, str(folder / "x")]) == 2
+        told = f"{option}: there is no folder {folder}; make it, or give another file\n"
+        assert capsys.readouterr() == ("", told)
+    assert not missing.exists()
 
 
 def test_the_program_answers_a_bad_trace_with_one_line(tmp_path: Path) -> None:

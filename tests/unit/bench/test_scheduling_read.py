@@ -112,6 +112,8 @@ def test_entries_of_the_same_test_add_up() -> None:
             "devices[0].target: 'phone' is unknown; use one of emulator, device, browserstack",
         ),
         (put("devices", []), "devices: is empty; add at least one device"),
+        (put("jobs", []), "jobs: is empty; add at least one job"),
+        (put("devices.0.platform", "symbian"), "devices[0].platform: 'symbian' is unknown; use one of android, ios"),
         (put("devices", {}), "devices: an object is not a list; use a list"),
         (put("devices.0", "e1"), "devices[0]: 'e1' is not an object; use one with the fields device_id, target"),
         (put("jobs.0.priority", "urgent"), "jobs[0].priority: 'urgent' is unknown; use one of high, medium, low"),

@@ -10,7 +10,7 @@ BUF := .tools/node_modules/.bin/buf
 .PHONY: help setup demo test check bench proto lock fmt clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
 
 setup: $(STAMP)  ## Make the virtual environment
 

@@ -12,14 +12,17 @@ from qgjob_coordinator.policy.work import Books
 
 
 def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
-    """Devices of a target that serve the org for each unit of its weight, were there `more` of them."""
-    return (books.devices_of(target)[org_id] + more) / books.snapshot.weights.get(org_id, 1.0)
+    """Devices of a target that serve the org for each unit of its weight, were there `more` of them.
+
+    Those that idle and were not asked yet count for the org that they have work of without an installation.
+    """
+    devices = books.devices_of(target)[org_id] + books.homebound[target][org_id]
+    return (devices + more) / books.snapshot.weights.get(org_id, 1.0)
 
 
 def least_share(books: Books, target: Target, orgs: Iterable[str], giver: str) -> tuple[float, str] | None:
     """The smallest share of a target among orgs, and whose it is, the giver's left out."""
-    held, weights = books.devices_of(target), books.snapshot.weights
-    return min([(held[org] / weights.get(org, 1.0), org) for org in orgs if org != giver], default=None)
+    return min([(share(books, target, org), org) for org in orgs if org != giver], default=None)
 
 
 def evenness(books: Books, target: Target, giver: str, taker: str) -> float:

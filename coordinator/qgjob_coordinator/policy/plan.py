@@ -35,8 +35,13 @@ class _Planner:
         those that have nothing to do, so that no job waits behind another one that might begin.
         """
         cold: list[DeviceView] = []
-        for device in sorted(devices, key=_by_what_is_held):
-            home = self._books.home(device)
+        homes = [(device, self._books.home(device)) for device in sorted(devices, key=_by_what_is_held)]
+        for device, home in homes:
+            if home is not None and not device.held:
+                self._books.homebound[device.target][home.key[0]] += 1
+        for device, home in homes:
+            if home is not None and not device.held:
+                self._books.homebound[device.target][home.key[0]] -= 1
             if not self._stay(device, home) and device.held == 0:
                 cold.append(device)
         self._serve_cold(cold)

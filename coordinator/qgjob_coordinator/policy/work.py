@@ -8,7 +8,7 @@ Seconds are expected ones.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -200,6 +200,8 @@ class Books:
         self.snapshot = snapshot
         self.room = dict(snapshot.room)
         self.idle = Counter([d.target for d in snapshot.devices if not d.held])
+        # Idle devices that were not asked yet and have work without an installation, by the org of that.
+        self.homebound: dict[Target, Counter[str]] = defaultdict(Counter)
         # Of `fairness` and `fanout`; kept until a device gets work.
         self.largest: dict[Target, list[tuple[float, str]]] = {}
         self.enough: dict[tuple[str, Target], float] = {}

@@ -192,7 +192,7 @@ def test_a_full_round_of_a_thousand_devices_and_groups_is_planned_in_a_blink(war
     s = Snapshot(devices, groups(), now=NOW)
     assert len(plan(s).assignments) == DEVICES
     took = paced_ms(lambda: plan(s), 15)
-    assert took[-2] <= SLACK * ROUND_MS
+    assert median(took) <= SLACK * ROUND_MS
 
 
 def test_a_look_ahead_of_a_thousand_devices_and_groups_takes_less_than_a_second() -> None:

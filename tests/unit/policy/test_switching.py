@@ -188,6 +188,16 @@ def test_shares_make_two_orgs_even(held: int, mine: int, theirs: int, leaves: bo
     assert orgs == ((["globex"] if not held else []) if leaves else ["acme"])
 
 
+def test_devices_that_idle_at_the_same_time_do_not_change_places() -> None:
+    """Whoever is asked first does not leave for an org whose own devices are asked next."""
+    orgs = ("acme", "globex", "initech")
+    stayed = NOW - 10_000_000
+    idle = [device(f"{n}{o}", installed=(o, "v1"), home_since=stayed) for n in range(3) for o in orgs]
+    groups = [group("v1", queue(org_id, MANY), org_id=org_id, typical_seconds=600.0) for org_id in orgs]
+    given = plan(snapshot(idle, groups)).assignments
+    assert {a.device_id: a.org_id for a in given} == {d.device_id: d.device_id[1:] for d in idle}
+
+
 def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
     turn = round(TURN_INSTALLS * INSTALL_SECONDS)
     for stayed, second, expected in (

@@ -51,7 +51,7 @@ def _largest(books: Books, target: Target) -> list[tuple[float, str]]:
     if known is None:
         idle, held, weights = books.idle[target], books.devices_of(target), books.snapshot.weights
         waiting = books.waiting_orgs(target)
-        # As `share` has it; this is for all orgs, and for each device that gets work.
+        # As `share` has it, but for those that are homebound: all that idle are counted here.
         shares = [
             ((held.get(org, 0) + (idle if org in waiting else 0) - 1) / weights.get(org, 1.0), org)
             for org in waiting.union(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ _LOG_TAIL_CHARACTERS = 800
 _KIB_PER_MIB = 1024
 MICROSECONDS = 1_000_000
 """In a second."""
+_PORTS = range(10240, 32768)
+_PORT_TRIES = 100
 # What a child inherits. A setting of qgjob in the caller's environment must not change what is measured.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,10 +31,19 @@ class BenchError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nobody listens on now, below those that Linux and macOS give to the local end of connections.
+
+    A port that the kernel picks itself is one of those: a client's connection can take it before the server binds it.
+    """
+    for _ in range(_PORT_TRIES):
+        port = random.choice(_PORTS)  # noqa: S311 - no secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise BenchError(f"none of {_PORT_TRIES} ports of {_PORTS.start}-{_PORTS.stop - 1} is free: stop what uses them")
 
 
 def module(name: str, *arguments: str) -> list[str]:

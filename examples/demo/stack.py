@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,21 +26,23 @@ _AGENT_CONFIG = Path(__file__).resolve().parent.parent / "agent-demo.toml"
 UP = (str(Path(sys.executable).with_name("qgjob")), "up", "--agent-config", str(_AGENT_CONFIG))
 """The command that runs the whole system."""
 
+# Below the ports that Linux and macOS give to the local end of connections.
+_PORTS = range(10240, 32768)
 _MARK = "QGJOB_DEMO_MARK"
 # All that the stack sees of its caller's environment. A setting there, above all another store, must not leak into it.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on; held together, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Different ports of this machine that nobody listens on and that no client's connection is given meanwhile."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"fewer than {count} ports of {_PORTS.start}-{_PORTS.stop - 1} are free: stop what uses them")
 
 
 def _tail(log: Path, lines: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx2
 
-from tests.fakes.store_process import free_port
+from bench.processes import free_port
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0

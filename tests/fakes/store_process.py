@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+
+from bench.processes import free_port
 
 BINARY_VARIABLE = "QGJOB_TEST_STORE_BINARY"
 START_SECONDS = 10.0
@@ -43,13 +44,6 @@ def find_binary() -> Path:
         return Path(get_binary_path())
     except ValkeyBinaryNotFoundError as e:
         raise RuntimeError(WHAT_TO_INSTALL) from e
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
 
 
 class StoreProcess:

@@ -17,15 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.processes import free_port
+
 QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
 END_SECONDS = 40
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from qgjob import AsyncClient
 from tests.fakes.program import Program
-from tests.fakes.store_process import StoreProcess, free_port
+from tests.fakes.store_process import StoreProcess
 
 Start = Callable[..., Program]
 EXIT_USAGE = 2

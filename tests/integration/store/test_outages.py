@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from bench.processes import free_port
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.store import connection
@@ -17,7 +18,7 @@ from qgjob_coordinator.store.scripts import LUA, script
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec
-from tests.fakes.store_process import StoreProcess, find_binary, free_port
+from tests.fakes.store_process import StoreProcess, find_binary
 
 Call = Callable[[Store], Awaitable[object]]
 

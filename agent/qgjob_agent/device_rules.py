@@ -1,4 +1,8 @@
-"""What a device of `agent.toml` may have so that requirements of jobs can ask for it."""
+"""What a device of `agent.toml` may have so that requirements of jobs can ask for it.
+
+The coordinator says the same of `devices label` and of requirements, in its service/validation.py; the two programs
+share no code, and a test holds their rules equal.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,11 @@ if TYPE_CHECKING:
 FIELDS = ("target", "platform", "os_version", "device_model", "device_id")
 """What requirements take for a field of the device, and so for no label."""
 
+MAX_VALUE = 1024
+MAX_VERSION = 128
 _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+# Control characters, bidi controls, lone surrogates.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def label_problem(key: str, value: str) -> str | None:
@@ -19,11 +27,19 @@ def label_problem(key: str, value: str) -> str | None:
     folded = key.lower().replace("-", "_").replace(".", "_")
     if folded in FIELDS:
         return f"could not be asked for: requirements take {key} for the device's {folded}; choose another name"
-    return None if value else "is empty, and requirements can't ask for that; give it a value or leave it out"
+    if not value:
+        return "is empty, and requirements can't ask for that; give it a value or leave it out"
+    if len(value) > MAX_VALUE:
+        return f"is {len(value)} characters long, and requirements can't ask for more than {MAX_VALUE}; shorten it"
+    if _CONTROL.search(value):
+        return "contains a control character, and requirements can't ask for that; leave it out"
+    return None
 
 
 def version_problem(version: str) -> str | None:
     """Why no requirement could ask for a version of an operating system; None if one can."""
+    if len(version) > MAX_VERSION:
+        return f"is {len(version)} characters long, and requirements can't ask for more than {MAX_VERSION}; shorten it"
     if _VERSION.fullmatch(version):
         return None
     return "is not a version; write its parts with dots between them, such as 14 or 14.1"

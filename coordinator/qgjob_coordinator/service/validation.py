@@ -20,7 +20,10 @@ _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _FORBIDDEN_IN_PATH = re.compile(_CONTROL.pattern[:-1] + r"\\]")
 
 DEVICE_FIELDS = ("target", "platform", "os_version", "device_model", "device_id")
-"""What requirements take for a field of the device, and so for no label."""
+"""What requirements take for a field of the device, and so for no label.
+
+The agent says the rules of devices too, of `agent.toml`, in its device_rules.py; a test holds the two equal.
+"""
 
 MAX_PATH_BYTES = 512
 MAX_PAIRS = 64

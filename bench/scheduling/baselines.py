@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from qgjob_coordinator.model.enums import Priority
-from qgjob_coordinator.policy.plan import plan as qgjob_plan
+from qgjob_coordinator.policy.planning.plan import plan as qgjob_plan
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import (
     Assignment,

@@ -25,9 +25,9 @@ from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
-from qgjob_coordinator.policy.forecast import Forecast
+from qgjob_coordinator.policy.forecast.forecast import Forecast
+from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, late, recalls
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.policy.recall import LATE_SECONDS, late, recalls
 from qgjob_coordinator.policy.snapshot import (
     AHEAD_SECONDS,
     Assignment,

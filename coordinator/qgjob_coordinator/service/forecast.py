@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.explain import NO_TIMES, Judge, StartEstimate, unjudged
+from qgjob_coordinator.policy.reasons.explain import NO_TIMES, Judge, StartEstimate, unjudged
 
 
 class Forecast(Protocol):

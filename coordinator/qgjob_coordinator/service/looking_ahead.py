@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy import forecast as policy
-from qgjob_coordinator.policy.explain import Judge, StartEstimate
+from qgjob_coordinator.policy.forecast import forecast as policy
+from qgjob_coordinator.policy.reasons.explain import Judge, StartEstimate
+from qgjob_coordinator.policy.reasons.verdict import Verdicts
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
-from qgjob_coordinator.policy.verdict import Verdicts
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader

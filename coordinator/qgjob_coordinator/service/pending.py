@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from qgjob_coordinator.model.enums import PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import (
+from qgjob_coordinator.policy.feasible import meets
+from qgjob_coordinator.policy.reasons.explain import (
     Considered,
     Judge,
     StartEstimate,
@@ -21,8 +22,7 @@ from qgjob_coordinator.policy.explain import (
     unjudged,
     view,
 )
-from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.summary import summary
+from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
 from qgjob_coordinator.service.forecast import Forecast, NoForecast

@@ -27,11 +27,11 @@ from itertools import groupby, pairwise
 from bench.scheduling.engine import Install, Outcome, Run, Simulation
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, leaves_for
+from qgjob_coordinator.policy.planning.work import Books
 from qgjob_coordinator.policy.rank import URGENT, older_by, queue_score, urgency
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Plan, Snapshot
-from qgjob_coordinator.policy.switching import OLDER_SECONDS, leaves_for
-from qgjob_coordinator.policy.work import Books
 
 TIMELINE = "timeline\n"
 MOST_NAMES = 8

@@ -8,7 +8,7 @@ from qgjob_coordinator.loops import scheduler as scheduler_module
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.policy.recall import LATE_SECONDS
+from qgjob_coordinator.policy.planning.recall import LATE_SECONDS
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.batch import DEALT_SECONDS, TAIL_JOBS, batch
+from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, TAIL_JOBS, batch
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head, Limits, Queue, Snapshot
-from qgjob_coordinator.policy.work import Books, Work
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot, snapshots
 
 V1, KEY = ("acme", "v1"), ("acme", "e-v1")

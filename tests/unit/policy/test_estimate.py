@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimate import (
+from qgjob_coordinator.policy.estimates.estimate import (
     ENOUGH,
     LONGEST_MS,
     Durations,

@@ -10,7 +10,7 @@ import pytest
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
-from qgjob_coordinator.policy.explain import StartEstimate, consider, pending_reason
+from qgjob_coordinator.policy.reasons.explain import StartEstimate, consider, pending_reason
 from tests.fakes.jobs import NOW
 
 

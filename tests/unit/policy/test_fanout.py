@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.fanout import OWED_FAN_OUT, out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.fanout import OWED_FAN_OUT, out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Limits, Queue
-from qgjob_coordinator.policy.work import Books, Work
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
 
 FAN_OUT = Limits(fan_out=5.0)

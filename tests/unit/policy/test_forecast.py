@@ -16,11 +16,11 @@ from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.flow import RUNNING_SHARE
-from qgjob_coordinator.policy.forecast import Forecast
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.forecast.flow import RUNNING_SHARE
+from qgjob_coordinator.policy.forecast.forecast import Forecast
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Limits, Queue, Snapshot
-from qgjob_coordinator.policy.switching import PATIENCE_INSTALLS
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot, snapshots
 
 V1 = ("acme", "v1")

@@ -9,11 +9,11 @@ from hypothesis import event, given, settings
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
-from qgjob_coordinator.policy.fanout import worth_joining
-from qgjob_coordinator.policy.joining import EVEN_SECONDS, Rank, rank
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS, Rank, rank
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Queue, Snapshot
-from qgjob_coordinator.policy.work import Books, Work
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
 V1 = ("acme", "v1")
@@ -54,7 +54,7 @@ class EveryGroup:
 def test_the_heap_chooses_what_a_look_at_every_group_would(s: Snapshot) -> None:
     """What was not worth it before the first device does not come to be in the round, and is not looked at again."""
     EveryGroup.came_to_be_worth_it = False
-    with patch("qgjob_coordinator.policy.plan.Offers", EveryGroup):
+    with patch("qgjob_coordinator.policy.planning.plan.Offers", EveryGroup):
         expected = plan(s)
     event(f"{sum(a.install > 0 for a in expected.assignments)} join")
     assert not EveryGroup.came_to_be_worth_it

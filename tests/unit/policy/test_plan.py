@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.snapshot import Assignment, Head, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
 

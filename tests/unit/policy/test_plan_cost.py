@@ -20,8 +20,8 @@ import pytest
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.forecast import Forecast
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.forecast.forecast import Forecast
+from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Queue, Snapshot
 from qgjob_coordinator.store.snapshots import Heads, decode
 from tests.unit.policy.snapshots import NOW, device, group, score

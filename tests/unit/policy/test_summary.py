@@ -9,9 +9,9 @@ import pytest
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.explain import consider
-from qgjob_coordinator.policy.summary import MOST_GROUPS, summary
-from qgjob_coordinator.policy.words import clock, fine_span, span
+from qgjob_coordinator.policy.reasons.explain import consider
+from qgjob_coordinator.policy.reasons.summary import MOST_GROUPS, summary
+from qgjob_coordinator.policy.reasons.words import clock, fine_span, span
 from tests.fakes.jobs import NOW
 from tests.unit.policy.test_explain import device, job
 

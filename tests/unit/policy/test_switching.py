@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE
-from qgjob_coordinator.policy.calling import MOST
-from qgjob_coordinator.policy.fanout import REACH_INSTALLS
 from qgjob_coordinator.policy.feasible import may_serve
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.calling import MOST
+from qgjob_coordinator.policy.planning.fanout import REACH_INSTALLS
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS, TURN_INSTALLS
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDER_EPOCH_MS, ORDERS_PER_MS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Queue, Snapshot
-from qgjob_coordinator.policy.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS, TURN_INSTALLS
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
 V1 = ("acme", "v1")

@@ -11,12 +11,12 @@ from hypothesis import given
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Priority, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, Requirements
-from qgjob_coordinator.policy.explain import Considered, consider, free_words, pending_reason
 from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.reasons.explain import Considered, consider, free_words, pending_reason
+from qgjob_coordinator.policy.reasons.summary import summary
+from qgjob_coordinator.policy.reasons.verdict import TAKES, Verdict, Verdicts
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Limits, Snapshot
-from qgjob_coordinator.policy.summary import summary
-from qgjob_coordinator.policy.verdict import TAKES, Verdict, Verdicts
 from tests.unit.policy import test_explain
 from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot, snapshots
 

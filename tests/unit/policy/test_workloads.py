@@ -23,9 +23,9 @@ from hypothesis import strategies as st
 from bench.scheduling.engine import Outcome, Simulation
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.policy.plan import plan
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS
 from qgjob_coordinator.policy.rank import CLASS_SECONDS
-from qgjob_coordinator.policy.switching import OLDER_SECONDS
 
 TARGETS = (Target.EMULATOR, Target.DEVICE)
 ALLOWED_BEHIND = OLDER_SECONDS + CLASS_SECONDS

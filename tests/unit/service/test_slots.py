@@ -7,8 +7,8 @@ from dataclasses import replace
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import Requirements
+from qgjob_coordinator.policy.planning.work import Books
 from qgjob_coordinator.policy.snapshot import Snapshot
-from qgjob_coordinator.policy.work import Books
 from qgjob_coordinator.service.slots import Lease, Slot
 
 NOW = 1_000_000

@@ -20,7 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from qgjob_coordinator.model.enums import Priority
-from qgjob_coordinator.policy import estimate
+from qgjob_coordinator.policy.estimates import estimate
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.store import codec, events, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of

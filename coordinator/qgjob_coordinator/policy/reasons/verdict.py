@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.fanout import worth_joining
-from qgjob_coordinator.policy.plan import planned
+from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.plan import planned
+from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work
+from qgjob_coordinator.policy.reasons.words import fine_span, span
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Head, Plan, Snapshot
-from qgjob_coordinator.policy.words import fine_span, span
-from qgjob_coordinator.policy.work import Books, GroupKey, Work
 
 
 @dataclass(frozen=True, slots=True)

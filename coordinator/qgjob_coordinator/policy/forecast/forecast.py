@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, count
 
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.flow import LEAST, RUNNING_SHARE, SPREAD, Expected, Flow, Server, Serving, around
-from qgjob_coordinator.policy.flow_offers import FlowCalls, FlowOffers
-from qgjob_coordinator.policy.reach import DeviceIds, Reach
+from qgjob_coordinator.policy.forecast.flow import LEAST, RUNNING_SHARE, SPREAD, Expected, Flow, Server, Serving, around
+from qgjob_coordinator.policy.forecast.offers import FlowCalls, FlowOffers
+from qgjob_coordinator.policy.forecast.reach import DeviceIds, Reach
+from qgjob_coordinator.policy.planning.switching import STAY_INSTALLS
+from qgjob_coordinator.policy.planning.work import Books, GroupKey
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Queue, Snapshot
-from qgjob_coordinator.policy.switching import STAY_INSTALLS
-from qgjob_coordinator.policy.work import Books, GroupKey
 
 CHECK = -2
 """The version of events that look whether devices of a flow are called away."""

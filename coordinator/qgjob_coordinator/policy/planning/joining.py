@@ -20,11 +20,11 @@ from collections import defaultdict
 from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.fairness import share
-from qgjob_coordinator.policy.fanout import worth_joining
+from qgjob_coordinator.policy.planning.fairness import share
+from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work, plain_queue
 from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
-from qgjob_coordinator.policy.work import Books, GroupKey, Work, plain_queue
 
 EVEN_SECONDS = 30
 """Jobs whose ages differ by less are of the same age where groups are compared."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.batch import batch
-from qgjob_coordinator.policy.calling import Callers
-from qgjob_coordinator.policy.joining import Offers
+from qgjob_coordinator.policy.planning.batch import batch
+from qgjob_coordinator.policy.planning.calling import Callers
+from qgjob_coordinator.policy.planning.joining import Offers
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
-from qgjob_coordinator.policy.work import Books, Work
 
 
 def _by_what_is_held(device: DeviceView) -> tuple[bool, str]:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from qgjob_coordinator.policy.joining import EVEN_SECONDS
+from qgjob_coordinator.policy.forecast.reach import DeviceIds
+from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS
+from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS
+from qgjob_coordinator.policy.planning.work import GroupKey, Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
-from qgjob_coordinator.policy.reach import DeviceIds
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
-from qgjob_coordinator.policy.switching import PATIENCE_INSTALLS
-from qgjob_coordinator.policy.work import GroupKey, Work
 
 RUNNING_SHARE = 0.9
 """Of what jobs take, the part that those which run now have still before them, on average: the mean residual life

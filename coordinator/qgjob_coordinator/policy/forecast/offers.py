@@ -12,10 +12,10 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from qgjob_coordinator.policy.calling import MOST
-from qgjob_coordinator.policy.flow import Flow, Rank, Server
-from qgjob_coordinator.policy.reach import DeviceIds
-from qgjob_coordinator.policy.work import GroupKey
+from qgjob_coordinator.policy.forecast.flow import Flow, Rank, Server
+from qgjob_coordinator.policy.forecast.reach import DeviceIds
+from qgjob_coordinator.policy.planning.calling import MOST
+from qgjob_coordinator.policy.planning.work import GroupKey
 
 _Offer = tuple[Rank, GroupKey, int, Flow]
 ANY_ORG = ""

@@ -13,8 +13,9 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.policy.fairness import evenness, owes, share
-from qgjob_coordinator.policy.fanout import out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.fairness import evenness, owes, share
+from qgjob_coordinator.policy.planning.fanout import out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.rank import (
     CLASS_SECONDS,
     ORDER_EPOCH_MS,
@@ -25,7 +26,6 @@ from qgjob_coordinator.policy.rank import (
     waited,
 )
 from qgjob_coordinator.policy.snapshot import DeviceView, Head
-from qgjob_coordinator.policy.work import Books, Work
 
 PATIENCE_INSTALLS = 5
 STAY_INSTALLS = 16

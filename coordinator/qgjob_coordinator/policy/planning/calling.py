@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.fairness import least_share, owes
-from qgjob_coordinator.policy.joining import Rank, rank
+from qgjob_coordinator.policy.planning.fairness import least_share, owes
+from qgjob_coordinator.policy.planning.joining import Rank, rank
+from qgjob_coordinator.policy.planning.switching import latest_call, leaves_for, may_share
+from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work, oldest
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
-from qgjob_coordinator.policy.switching import latest_call, leaves_for, may_share
-from qgjob_coordinator.policy.work import Books, GroupKey, Work, oldest
 
 MOST = 32
 """Groups that are asked for one device by each of the two ways."""

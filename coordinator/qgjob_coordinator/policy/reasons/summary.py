@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.explain import SOONEST, Considered, pinned
-from qgjob_coordinator.policy.words import clock, span
+from qgjob_coordinator.policy.reasons.explain import SOONEST, Considered, pinned
+from qgjob_coordinator.policy.reasons.words import clock, span
 
 MOST_GROUPS = 4
 """So many groups of refused devices are told apart."""

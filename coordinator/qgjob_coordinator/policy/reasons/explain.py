@@ -10,8 +10,8 @@ from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason
 from qgjob_coordinator.policy.feasible import mismatches
+from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.policy.snapshot import DeviceView
-from qgjob_coordinator.policy.verdict import Verdict
 
 NO_TIMES: Mapping[str, int] = {}
 Judge = Callable[[str], Verdict | None]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.fairness import owed
+from qgjob_coordinator.policy.planning.fairness import owed
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import Head
-from qgjob_coordinator.policy.work import Books, Work
 
 REACH_INSTALLS = 3
 """An urgent job is left to the devices that serve its group if one is free within so many installations: to install for

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.work import Books
+from qgjob_coordinator.policy.planning.work import Books
 
 
 def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from qgjob_coordinator.policy.planning.work import Books, Work
 from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
-from qgjob_coordinator.policy.work import Books, Work
 
 TAIL_JOBS = 3
 """Near the tail are groups with so many waiting jobs, or fewer, for each device that serves them."""

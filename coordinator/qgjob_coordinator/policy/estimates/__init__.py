@@ -1,0 +1,1 @@
+"""What tests and installations are expected to take, from what was measured."""

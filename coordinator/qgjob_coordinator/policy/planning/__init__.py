@@ -1,0 +1,1 @@
+"""One round of planning: which device takes which jobs now, decided over books that every stage reads."""

@@ -27,9 +27,9 @@ from itertools import groupby, pairwise
 from bench.scheduling.engine import Install, Outcome, Run, Simulation
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, leaves_for
-from qgjob_coordinator.policy.planning.work import Books
 from qgjob_coordinator.policy.rank import URGENT, older_by, queue_score, urgency
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Plan, Snapshot
 
@@ -132,7 +132,7 @@ def _why_joined(mates: list[str]) -> str:
 def _why_left(snapshot: Snapshot, device: DeviceView, a: Assignment) -> str | None:
     """By which rule of `switching` the device leaves a group that has work for it; None: it does not."""
     books = Books(snapshot)
-    here, there = books.home(device), books.works[a.org_id, a.gid]
+    here, there = books.home(device), books.groups.work(books.groups.by_key[a.org_id, a.gid])
     mine, theirs = books.next_for(here, device) if here else None, books.next_for(there, device)
     if here is None or mine is None or theirs is None or not leaves_for(books, device, here, mine, there, theirs):
         return None

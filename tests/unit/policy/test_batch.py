@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, TAIL_JOBS, batch
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot, snapshots
@@ -259,7 +260,7 @@ def test_a_batch_is_of_jobs_that_the_device_may_serve_in_an_order_that_breaks_no
         return
     books, work, by = asked
     open_ = {h.ulid: h for line in books.lines(work, by) for h in work.group.queues[line].heads}
-    left, seconds, free_in = work.left, work.seconds, books.free_in(by)
+    left, seconds, free_in = work.left, work.seconds, books.fleet.free_in(by)
     given_out = batch(books, work, by)
     took = [work.seconds_of(h) for h in given_out]
     assert len({h.ulid for h in given_out}) == len(given_out)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.org_weights import LEAST, MOST
 from qgjob_coordinator.policy.planning import fairness
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.planning.work import Books
 from qgjob_coordinator.policy.snapshot import DeviceView
 from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import OWED_FAN_OUT, out_of_reach, worth_joining
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Limits, Queue
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot

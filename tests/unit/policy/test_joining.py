@@ -9,10 +9,11 @@ from hypothesis import event, given, settings
 
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
 from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
@@ -26,7 +27,7 @@ class EveryGroup:
 
     def __init__(self, books: Books, target: Target) -> None:
         self._books = books
-        self._works = [work for work in books.works.values() if work.group.target is target]
+        self._works = [books.groups.work(group) for group in books.groups.of(target)]
         self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
 
     def __bool__(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.planning.work import Books
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.snapshot import Snapshot
 from qgjob_coordinator.service.slots import Lease, Slot
 
@@ -27,7 +27,7 @@ def test_an_attempt_that_takes_too_long_gathers_nothing_behind_it() -> None:
         assert slot.wants(4, NOW + 1000 * seconds) is expected
     later = NOW + HOUR
     books = Books(Snapshot((slot.view("agent-1"),), (), now=later))
-    assert books.free_in(slot.view("agent-1")) == 3570.0
+    assert books.fleet.free_in(slot.view("agent-1")) == 3570.0
 
 
 def test_short_ones_come_several_at_once_behind_it() -> None:

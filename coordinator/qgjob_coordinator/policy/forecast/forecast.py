@@ -21,8 +21,9 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.forecast.flow import LEAST, RUNNING_SHARE, SPREAD, Expected, Flow, Server, Serving, around
 from qgjob_coordinator.policy.forecast.offers import FlowCalls, FlowOffers
 from qgjob_coordinator.policy.forecast.reach import DeviceIds, Reach
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.switching import STAY_INSTALLS
-from qgjob_coordinator.policy.planning.work import Books, GroupKey
+from qgjob_coordinator.policy.planning.work import GroupKey
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Queue, Snapshot
 
 CHECK = -2
@@ -172,7 +173,7 @@ class Forecast:
                     group = None
             if group is not None:
                 self._join(server, group)
-            self._push(books.free_in(device), server)
+            self._push(books.fleet.free_in(device), server)
 
     def _may_join(self, group: Serving, org_id: str | None) -> bool:
         """Whether caps let a device that works for this org join the group."""
@@ -365,7 +366,7 @@ def _held(snapshot: Snapshot, devices: Iterable[DeviceView], books: Books) -> di
     ends: dict[GroupKey, float] = {}
     for device in devices:
         if device.held and device.holds_for in holding:
-            ends[device.holds_for] = max(ends.get(device.holds_for, 0.0), books.free_in(device))
+            ends[device.holds_for] = max(ends.get(device.holds_for, 0.0), books.fleet.free_in(device))
     return {key: around(end, SPREAD * holding[key].typical_seconds) for key, end in ends.items()}
 
 

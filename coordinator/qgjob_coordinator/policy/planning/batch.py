@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 
@@ -19,7 +20,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     limits, lines = books.snapshot.limits, books.lines(work, device)
     room = min(limits.batch - device.held, books.room.get(work.key[0], limits.batch))
     taken: list[Head] = []
-    ahead = books.free_in(device)
+    ahead = books.fleet.free_in(device)
     serving = work.serving
     longest: Iterator[Head] | None = None
     while len(taken) < room and work.left and ahead < AHEAD_SECONDS:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import least_share, owes
 from qgjob_coordinator.policy.planning.joining import Rank, rank
 from qgjob_coordinator.policy.planning.switching import latest_call, leaves_for, may_share
-from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work, oldest
+from qgjob_coordinator.policy.planning.work import GroupKey, Work, oldest
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
 MOST = 32
@@ -31,8 +32,8 @@ class Callers:
         self._books = books
         self._target = target
         # What was taken before the first device asked leaves an org without a call.
-        done = {key for key, work in books.made.items() if not work.left}
-        groups = books.groups(target)
+        done = {key for key, work in books.groups.made.items() if not work.left}
+        groups = books.groups.of(target)
         self._groups = [g for g in groups if (g.org_id, g.gid) not in done] if done else groups
         self._orgs = list(dict.fromkeys([group.org_id for group in self._groups]))
         self._scores = [oldest(group) for group in self._groups]
@@ -102,6 +103,6 @@ class Callers:
         books = self._books
         if not books.has_room(group.org_id):
             return None
-        work = books.work(group)
+        work = books.groups.work(group)
         # Of those that the device may not serve there may be any number: they count for nothing.
         return work if books.may_join(work, device) and books.next_for(work, device) is not None else None

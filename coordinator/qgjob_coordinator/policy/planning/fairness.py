@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.planning.work import Books
+from qgjob_coordinator.policy.planning.books import Books
 
 
 def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
@@ -16,7 +16,7 @@ def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
 
     Those that idle and were not asked yet count for the org that they have work of without an installation.
     """
-    devices = books.devices_of(target)[org_id] + books.homebound[target][org_id]
+    devices = books.fleet.working(target)[org_id] + books.fleet.homebound[target][org_id]
     return (devices + more) / books.snapshot.weights.get(org_id, 1.0)
 
 
@@ -49,8 +49,8 @@ def _largest(books: Books, target: Target) -> list[tuple[float, str]]:
     """The two orgs that have most, or will have, less one device, with their shares; the first has more."""
     known = books.largest.get(target)
     if known is None:
-        idle, held, weights = books.idle[target], books.devices_of(target), books.snapshot.weights
-        waiting = books.waiting_orgs(target)
+        idle, held, weights = books.fleet.idle[target], books.fleet.working(target), books.snapshot.weights
+        waiting = books.groups.orgs(target)
         # As `share` has it, but for those that are homebound: all that idle are counted here.
         shares = [
             ((held.get(org, 0) + (idle if org in waiting else 0) - 1) / weights.get(org, 1.0), org)

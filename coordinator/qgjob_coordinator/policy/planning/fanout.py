@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import owed
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import URGENT, urgency
 from qgjob_coordinator.policy.snapshot import Head
 
@@ -30,7 +31,7 @@ def out_of_reach(books: Books, work: Work, head: Head) -> bool:
 
 def enough(books: Books, target: Target) -> float:
     """Installations' worth of work that is enough for an org that has its share."""
-    return max(LEAST_FACTOR, BUSY_FACTOR - books.idle_share(target)) * books.snapshot.limits.fan_out
+    return max(LEAST_FACTOR, BUSY_FACTOR - books.fleet.idle_share(target)) * books.snapshot.limits.fan_out
 
 
 def _enough_for(books: Books, org_id: str, target: Target) -> float:

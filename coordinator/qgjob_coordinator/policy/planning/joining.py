@@ -20,9 +20,10 @@ from collections import defaultdict
 from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import share
 from qgjob_coordinator.policy.planning.fanout import worth_joining
-from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work, plain_queue
+from qgjob_coordinator.policy.planning.work import GroupKey, Work, plain_queue
 from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
@@ -69,7 +70,7 @@ class Offers:
         self._picky: list[GroupView] = []
         unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
         capped = books.snapshot.limits.group_max_devices is not None
-        for group in books.groups(target):
+        for group in books.groups.of(target):
             queue = plain_queue(group)
             if queue is None or (capped and books.awaits_own(group)):
                 self._picky.append(group)
@@ -186,5 +187,5 @@ def _open(books: Books, group: GroupView, device: DeviceView) -> Work | None:
     """A group if it has work, and the device may join it."""
     if not books.has_room(group.org_id):
         return None
-    work = books.work(group)
+    work = books.groups.work(group)
     return work if work.left and books.may_join(work, device) else None

@@ -12,9 +12,10 @@ from collections import defaultdict
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.batch import batch
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.calling import Callers
 from qgjob_coordinator.policy.planning.joining import Offers
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
 
 
@@ -38,10 +39,10 @@ class _Planner:
         homes = [(device, self._books.home(device)) for device in sorted(devices, key=_by_what_is_held)]
         for device, home in homes:
             if home is not None and not device.held:
-                self._books.homebound[device.target][home.key[0]] += 1
+                self._books.fleet.to_be_asked(device, home.key[0])
         for device, home in homes:
             if home is not None and not device.held:
-                self._books.homebound[device.target][home.key[0]] -= 1
+                self._books.fleet.asked(device, home.key[0])
             if not self._stay(device, home) and device.held == 0:
                 cold.append(device)
         self._serve_cold(cold)
@@ -63,7 +64,7 @@ class _Planner:
     def _called(self, device: DeviceView, home: Work, first: Head) -> Work | None:
         """The group that calls the device away from its own, now or when it has done what it holds."""
         books = self._books
-        if len(books.groups(device.target)) == 1:
+        if len(books.groups.of(device.target)) == 1:
             return None
         callers = self._callers.get(device.target)
         if callers is None:
@@ -94,9 +95,9 @@ class _Planner:
 
     def _missed_least(self, device: DeviceView) -> tuple[object, ...]:
         """Which of several cold devices goes first: the one whose installation is of least use, then the least worn."""
-        installed = device.installed is not None
-        alive = installed and self._books.alive(device)
-        return (installed, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
+        build = device.installed
+        alive = build is not None and build in self._books.groups.builds(device.target)
+        return (build is not None, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
 
     def _assign(self, device: DeviceView, work: Work) -> bool:
         """Takes a batch for the device; False when there is nothing for it to take."""
@@ -111,8 +112,7 @@ class _Planner:
             books.serves(device, work.key[0])
             if not warm:
                 work.joined(device.device_id)
-        if work.key[0] in books.room:
-            books.room[work.key[0]] -= len(heads)
+        books.holds(work.key[0], len(heads))
         scores, ulids, _ = zip(*heads, strict=True)
         seconds = tuple([work.seconds_of(h) for h in heads])
         install = 0.0 if warm else work.install

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import chain
 
 from qgjob_coordinator.policy.feasible import may_serve
-from qgjob_coordinator.policy.planning.work import Books
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.rank import urgency_of
 from qgjob_coordinator.policy.snapshot import DeviceView, Recall, Snapshot
 

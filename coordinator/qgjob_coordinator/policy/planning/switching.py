@@ -13,9 +13,10 @@
 
 from __future__ import annotations
 
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import evenness, owes, share
 from qgjob_coordinator.policy.planning.fanout import out_of_reach, worth_joining
-from qgjob_coordinator.policy.planning.work import Books, Work
+from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import (
     CLASS_SECONDS,
     ORDER_EPOCH_MS,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
 from qgjob_coordinator.policy.planning.plan import planned
-from qgjob_coordinator.policy.planning.work import Books, GroupKey, Work
+from qgjob_coordinator.policy.planning.work import GroupKey, Work
 from qgjob_coordinator.policy.reasons.words import fine_span, span
 from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Head, Plan, Snapshot
 
@@ -68,7 +69,7 @@ class Verdicts:
     def _refused(
         self, job: Job, group: GroupView, device: DeviceView, given: Assignment | None, taker: str | None
     ) -> Verdict | None:
-        books, work = self._books, self._books.work(group)
+        books, work = self._books, self._books.groups.work(group)
         line = _line(group, job)
         if line is None:
             return None

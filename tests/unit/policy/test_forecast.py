@@ -16,7 +16,7 @@ from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.forecast.flow import RUNNING_SHARE
+from qgjob_coordinator.policy.forecast.expected import RUNNING_SHARE
 from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS

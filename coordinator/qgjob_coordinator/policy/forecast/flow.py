@@ -1,47 +1,26 @@
 """Waiting jobs as a fluid: jobs of a group that the same devices may serve, drained a second of work a second by each.
 
-A flow keeps how much of it is done by when; starts and ends are read from that. Times are seconds from the snapshot's.
+Starts and ends are read from how much of a flow is `served` by when. Times are seconds from the snapshot's.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from qgjob_coordinator.policy.forecast.expected import RUNNING_SHARE, SPREAD, SURE, Expected, around
 from qgjob_coordinator.policy.forecast.reach import DeviceIds
+from qgjob_coordinator.policy.forecast.served import Served
 from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS
 from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
-RUNNING_SHARE = 0.9
-"""Of what jobs take, the part that those which run now have still before them, on average: the mean residual life
-(1 + cv^2) / 2 of a renewal process, for durations whose deviation is nine tenths of their mean."""
-SPREAD = 0.9
-"""Deviation of a job's duration, as a share of what it is expected to take, where that is known from its group only."""
 LEAST = 1e-6
 """Less work than this is none."""
-SURE = 0.1
-"""A start is told no closer than to this share of the time until then."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """A time from now, and the band that most such times lie in; seconds."""
-
-    seconds: float
-    least: float
-    most: float
-
-
-def around(at: float, spread: float) -> Expected:
-    """A time with a band of so many seconds to each side, as far as that is not over."""
-    return Expected(at, max(0.0, at - spread), at + spread)
-
 
 Rank = tuple[float, float, float]
 
@@ -105,14 +84,12 @@ class Serving:
 class Flow:
     """Jobs of a group that the same devices may serve.
 
-    `times` and `served` (s) go together: how much of the work is done by when. `left` is what is not done at the last
-    of the times; `urgent` is how much is urgent from the beginning, and done first. `serving` devices that may serve it
-    serve its group, or are on their way; `servers` drain it now.
+    `left` is the work (s) that is not done by `served.until`; `urgent` is how much is urgent from the beginning, and
+    done first. `serving` devices that may serve it serve its group, or are on their way; `servers` drain it now.
     """
 
     __slots__ = (
         "_age",
-        "_rates",
         "_shown",
         "_sums",
         "_turns",
@@ -125,7 +102,6 @@ class Flow:
         "served",
         "servers",
         "serving",
-        "times",
         "urgent",
         "version",
         "work",
@@ -150,9 +126,7 @@ class Flow:
         self.servers: list[Server] = []
         self.offer = 0  # the number of its latest offer
         self.version = 0
-        self.times = [0.0]
-        self.served = [0.0]
-        self._rates = [0]
+        self.served = Served()
         self._turns: list[tuple[float, int]] = []  # work before each, and the score that it begins with; last first
         self._shown: list[Head] | None = None
         self._sums = [0.0]
@@ -190,23 +164,18 @@ class Flow:
 
     def advance(self, now: float) -> None:
         """Drains up to `now`."""
-        servers, passed = len(self.servers), now - self.times[-1]
+        servers, passed = len(self.servers), now - self.served.until
         if servers and passed > 0:
             done = min(self.left, passed * servers)
             self._lessen(done)
-            self._note(now, done, servers)
+            self.served.add(now, done, servers)
 
     def begin(self, servers: Sequence[Server], now: float) -> None:
         """Devices drain it from now on."""
         self.advance(now)
-        if now > self.times[-1]:  # nobody did until now
-            self._note(now, 0.0, 0)
+        if now > self.served.until:  # nobody did until now
+            self.served.add(now, 0.0, 0)
         self.servers += servers
-
-    def _note(self, now: float, done: float, servers: int) -> None:
-        self.times.append(now)
-        self.served.append(self.served[-1] + done)
-        self._rates.append(servers)
 
     def _lessen(self, done: float) -> None:
         self.left -= done
@@ -215,13 +184,13 @@ class Flow:
     @property
     def urgent_left(self) -> float:
         """Urgent work that waits."""
-        return max(0.0, self.urgent - self.served[-1])
+        return max(0.0, self.urgent - self.served.amount)
 
     def until_turn(self) -> float:
         """Work until the devices that drain it look again, or it is dry."""
         if len(self._turns) < 2:
             return self.left
-        return min(self.left, max(0.0, self._turns[-2][0] - self.served[-1]))
+        return min(self.left, max(0.0, self._turns[-2][0] - self.served.amount))
 
     def turn(self) -> None:
         """So much is done."""
@@ -260,34 +229,21 @@ class Flow:
 
     def start(self, ahead: float, position: int) -> Expected | None:
         """When its `position`-th job starts, with so much work (s) before it; None: not known."""
-        if not any(self._rates):
+        if not self.served.begun:
             return None
         typical = self.work.seconds / max(1, self.work.left)
-        found = self._when(0.0 if position <= 1 else max(0.0, ahead))
+        found = self.served.when(0.0 if position <= 1 else max(0.0, ahead))
         if found is None:
             return None
-        at, rate = found
+        at, devices = found
+        rate = max(1, devices or len(self.servers))
         # A job starts when those before it have been given out, which is before they are done.
-        at = max(self._begins(), at - RUNNING_SHARE * typical / 2)
+        at = max(self.served.begins(), at - RUNNING_SHARE * typical / 2)
         return around(at, SPREAD * typical * math.sqrt(position) / rate + SURE * at + typical / rate / 2)
 
     def end(self) -> Expected | None:
         """When all is done."""
         if self.left > LEAST:
             return None
-        at = self.times[bisect_left(self.served, self.served[-1])]
+        at = self.served.ends()
         return around(at, SPREAD * self.work.group.typical_seconds * math.sqrt(self.work.left) + SURE * at)
-
-    def _begins(self) -> float:
-        """When its first device begins."""
-        return next((t for t, rate in zip(self.times, self._rates[1:], strict=False) if rate), self.times[-1])
-
-    def _when(self, amount: float) -> tuple[float, int] | None:
-        """When so much work is done, and by how many devices then; None if never."""
-        i = bisect_left(self.served, amount)
-        if i == len(self.served):
-            return None
-        if i == 0:
-            return self.times[0], max(1, len(self.servers))
-        share = (amount - self.served[i - 1]) / (self.served[i] - self.served[i - 1])
-        return self.times[i - 1] + share * (self.times[i] - self.times[i - 1]), max(1, self._rates[i])

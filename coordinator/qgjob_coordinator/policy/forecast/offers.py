@@ -1,4 +1,4 @@
-"""Which flow a device joins, or is called away to, as a look ahead goes on.
+"""Which flow a device joins as a look ahead goes on.
 
 Flows are kept in heaps, one for each set of devices that may serve them, so that a device looks at the tops of a few.
 While a flow drains and its group gets devices it ranks lower and is worth less: none ranks better than its heap says.
@@ -12,12 +12,11 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
-from qgjob_coordinator.policy.forecast.flow import Flow, Rank, Server
+from qgjob_coordinator.policy.forecast.flow import Flow, Rank, Server, Serving
 from qgjob_coordinator.policy.forecast.reach import DeviceIds
-from qgjob_coordinator.policy.planning.calling import MOST
 from qgjob_coordinator.policy.planning.work import GroupKey
 
-_Offer = tuple[Rank, GroupKey, int, Flow]
+Offer = tuple[Rank, GroupKey, int, Flow]
 ANY_ORG = ""
 
 
@@ -29,7 +28,7 @@ class FlowOffers:
         self._most = most
         self._has: Counter[str] = Counter()
         self._numbers: dict[DeviceIds, int] = {}
-        self._heaps: dict[int, dict[str, list[_Offer]]] = defaultdict(dict)
+        self._heaps: dict[int, dict[str, list[Offer]]] = defaultdict(dict)
         self._last = 0
         self.reopened: set[int] = set()
 
@@ -52,11 +51,11 @@ class FlowOffers:
 
     def best(self, sets: Sequence[int], now: float) -> Flow | None:
         """The best flow for a device that is in these sets."""
-        best: _Offer | None = None
+        best: Offer | None = None
         for number in sets:
             for org_id, heap in self._heaps[number].items():
                 if heap and not self.full(org_id):
-                    found = _top(heap, lambda flow: flow.worth(now))
+                    found = top(heap, lambda flow: flow.worth(now))
                     if found is not None and (best is None or found < best):
                         best = found
         return None if best is None else best[3]
@@ -67,6 +66,10 @@ class FlowOffers:
         """No more devices may work for the org."""
         most = self._most.get(org_id)
         return most is not None and self._has[org_id] >= most
+
+    def open_to(self, group: Serving, org_id: str | None) -> bool:
+        """Whether caps let a device that works for this org join the group."""
+        return not group.full and (group.key[0] == org_id or not self.full(group.key[0]))
 
     def works_for(self, server: Server, org_id: str) -> None:
         """A device works for an org from now on."""
@@ -83,33 +86,7 @@ class FlowOffers:
         self._has[org_id] -= 1
 
 
-class FlowCalls:
-    """Flows that call devices away: with urgent jobs that nobody serves, and that have waited for long enough."""
-
-    def __init__(self) -> None:
-        self._heaps: dict[int, list[_Offer]] = defaultdict(list)
-
-    def note(self, flow: Flow, number: int, now: float) -> None:
-        """The flow calls if it may; `number` is that of its devices."""
-        if flow.calls(now):
-            heapq.heappush(self._heaps[number], (flow.rank(), flow.group.key, 0, flow))
-
-    def best(self, number: int, may_join: Callable[[Flow], bool]) -> tuple[Rank, GroupKey, Flow] | None:
-        """The best one of those that these devices may serve, and that a device may join."""
-        heap = self._heaps[number]
-        closed: list[_Offer] = []
-        found = None
-        while len(closed) < MOST and (top := _top(heap, Flow.is_unserved)) is not None:
-            if may_join(top[3]):
-                found = top[0], top[1], top[3]
-                break
-            closed.append(heapq.heappop(heap))
-        for offer in closed:
-            heapq.heappush(heap, offer)
-        return found
-
-
-def _top(heap: list[_Offer], stands: Callable[[Flow], bool]) -> _Offer | None:
+def top(heap: list[Offer], stands: Callable[[Flow], bool]) -> Offer | None:
     """The best of a heap as it ranks now; what does not stand any more is dropped."""
     while heap:
         told, key, offer, flow = heap[0]

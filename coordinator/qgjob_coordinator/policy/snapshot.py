@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,8 +39,8 @@ class LazyHeads(Sequence[Head]):
     __slots__ = ()
 
     @abstractmethod
-    def known_seconds(self) -> list[float]:
-        """The expected durations of those that have one, in order. Makes no head."""
+    def known_seconds(self) -> tuple[float, int]:
+        """The sum of the expected durations of those that have one, and how many have. Makes no head."""
 
 
 class Queue(NamedTuple):
@@ -121,11 +122,12 @@ class DeviceView(NamedTuple):
     next_asks: Asked | None = None
 
 
-def known_seconds(heads: Sequence[Head]) -> list[float]:
-    """The expected durations of those jobs that have one."""
+def known_seconds(heads: Sequence[Head]) -> tuple[float, int]:
+    """The sum of the expected durations of those jobs that have one, and how many have."""
     if not isinstance(heads, tuple) and isinstance(heads, LazyHeads):  # the first is quicker by far
         return heads.known_seconds()
-    return [seconds for head in heads if (seconds := head.seconds) is not None]
+    known = [seconds for head in heads if (seconds := head.seconds) is not None]
+    return math.fsum(known), len(known)
 
 
 def free_in(free_at: int, next_at: int, now: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, overload
@@ -79,10 +80,11 @@ class Heads(LazyHeads):
             known[:] = [h or _head(m, s) for h, m, s in zip(known, flat[::2], flat[1::2], strict=True)]
         return iter(cast("list[Head]", known))
 
-    def known_seconds(self) -> list[float]:
-        """The expected durations of those that have one, in order."""
-        found = [estimates.seconds(member.partition(" ")[2]) for member in self._flat[::2]]
-        return [seconds for seconds in found if seconds is not None]
+    def known_seconds(self) -> tuple[float, int]:
+        """The sum of the expected durations of those that have one, and how many have."""
+        seconds = estimates.seconds
+        known = [found for member in self._flat[::2] if (found := seconds(member.partition(" ")[2])) is not None]
+        return math.fsum(known), len(known)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)

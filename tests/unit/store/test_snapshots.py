@@ -28,7 +28,7 @@ def queue_of(*heads: str) -> Queue:
 )
 def test_scores_and_durations_are_told_as_the_heads_have_them(members: list[str], seconds: list[float]) -> None:
     queue = queue_of(*[text for n, member in enumerate(members) for text in (member, str(7_000 + n))])
-    assert known_seconds(queue.heads) == seconds == known_seconds(tuple(queue.heads))
+    assert known_seconds(queue.heads) == (sum(seconds), len(seconds)) == known_seconds(tuple(queue.heads))
     heads = list(queue.heads)
     assert [h.ulid for h in heads] == [member[:3] for member in members]
     assert first_score(queue) == (heads[0].score if heads else None)

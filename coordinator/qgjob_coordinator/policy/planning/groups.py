@@ -6,11 +6,12 @@ its `Work` is made then, and each index when it is first asked for.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.fleet import Fleet
-from qgjob_coordinator.policy.planning.work import GroupKey, Work
+from qgjob_coordinator.policy.planning.work import GroupKey, Work, seconds_in_all
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, GroupView, Snapshot
 
 Build = tuple[str, str]
@@ -70,7 +71,27 @@ class Groups:
         work = self.made.get(key)
         return self._make(key, group) if work is None else work
 
+    def per_device(self, group: GroupView, more: int) -> float:
+        """`Work.per_device` of a group; where nobody looked at it, and each device that serves it has a part in what
+        waits, without making its work.
+        """
+        key = group.org_id, group.gid
+        work = self.made.get(key)
+        if work is None:
+            held = self._serving(key, group).values()
+            each = (seconds_in_all(group) + math.fsum(held)) / max(1, len(held) + more)
+            if max(held, default=0.0) <= each:
+                return each
+            work = self._make(key, group)
+        return work.per_device(more)
+
     def _make(self, key: GroupKey, group: GroupView) -> Work:
+        install = self._snapshot.install_seconds.get(group.target, INSTALL_SECONDS)
+        work = self.made[key] = Work(key, group, install, self._serving(key, group))
+        return work
+
+    def _serving(self, key: GroupKey, group: GroupView) -> dict[str, float]:
+        """The devices that serve a group, with the seconds until each has done what it holds."""
         serving = dict.fromkeys(group.serving, 0.0)
         views = self._fleet.views
         for device_id in serving:
@@ -78,6 +99,4 @@ class Groups:
             device = views.get(device_id)
             if device is not None and device.holds_for == key:
                 serving[device_id] = self._fleet.free_in(device)
-        install = self._snapshot.install_seconds.get(group.target, INSTALL_SECONDS)
-        work = self.made[key] = Work(key, group, install, serving)
-        return work
+        return serving

@@ -5,11 +5,11 @@ changes two ranks, though all groups of the org rank lower afterwards. None rank
 device joins has less work for each device then. So the top is looked at again before it is taken.
 
 A group comes to the heap of its org when it may be the best one there. Urgency and age come first in a rank, and follow
-from the score of the oldest job alone: so of a thousand groups one device looks at those few whose jobs are as old as
-that of the best one. Groups that are not open to all devices alike are looked at for each device.
+from the score of the oldest job alone: so of a thousand groups one device ranks those few whose jobs are as old as that
+of the best one, and looks at the best of these. Groups that are not open to all devices alike are looked at for each.
 
-A group that is not worth it is not looked at again in the round: what is enough only rises while devices are given
-work, so it makes no difference when a group is judged.
+A group is judged when it is the best one. If it is not worth it, it is not looked at again in the round: what is enough
+only rises while devices are given work, so it makes no difference when a group is judged.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ def _rank(books: Books, target: Target, in_org: InOrg) -> Rank:
 def _in_org(work: Work, head: Head, now: int) -> InOrg:
     urgent, age = _by_score(head.score, now)
     return urgent, age, -work.per_device(1), head.score, work.key
+
+
+def _unseen_in_org(books: Books, group: GroupView, score: int) -> InOrg:
+    """The same of a group open to all devices alike, by the score of its oldest job; makes no work and no head."""
+    urgent, age = _by_score(score, books.snapshot.now)
+    return urgent, age, -books.groups.per_device(group, 1), score, (group.org_id, group.gid)
 
 
 def _by_score(score: int, now: int) -> tuple[int, int]:
@@ -129,7 +135,7 @@ class _OrgOffers:
         self._unseen = unseen
         self._ordered = False
         self._next = 0, 0  # urgency and age of the last unseen one, once they are in order
-        self._heap: list[tuple[InOrg, Work]] = []
+        self._heap: list[tuple[InOrg, GroupView]] = []
 
     def at_best(self) -> InOrg | None:
         """A rank that no group is better than, before any is looked at."""
@@ -140,35 +146,36 @@ class _OrgOffers:
         return urgent, age, -math.inf, score, (org_id, "")
 
     def top(self, device: DeviceView) -> tuple[InOrg, Work] | None:
-        """The best one, as it ranks now."""
+        """The best one, as it ranks now. While devices are given work groups only come to rank lower."""
         books, heap, now = self._books, self._heap, self._books.snapshot.now
         if not self._ordered:
             self._ordered = True
             self._unseen.sort(key=itemgetter(0), reverse=True)
             self._tell_next()
-        current: set[Work] = set()
         while heap or self._unseen:
             if self._unseen and (not heap or self._next <= heap[0][0]):
-                groups = self._of_next_age()
-            elif heap[0][1] in current:
-                return heap[0]
-            else:
-                groups = [heapq.heappop(heap)[1].group]
-            for group in groups:
-                work = _open(books, group, device)
-                head = None if work is None else self._worth(work)
-                if work is not None and head is not None:
-                    heapq.heappush(heap, (_in_org(work, head, now), work))
-                    current.add(work)
+                for score, group in self._of_next_age():
+                    heapq.heappush(heap, (_unseen_in_org(books, group, score), group))
+                continue
+            told, group = heap[0]
+            work = _open(books, group, device)
+            head = None if work is None else self._worth(work)
+            if work is None or head is None:
+                heapq.heappop(heap)
+                continue
+            ranked = _in_org(work, head, now)
+            if ranked == told:
+                return told, work
+            heapq.heapreplace(heap, (ranked, group))
         return None
 
-    def _of_next_age(self) -> list[GroupView]:
-        """Takes the groups whose oldest jobs are of one age, the greatest."""
+    def _of_next_age(self) -> list[tuple[int, GroupView]]:
+        """Takes the groups whose oldest jobs are of one age, the greatest; with the scores of these jobs."""
         unseen = self._unseen
         younger = (unseen[-1][0] // _EVEN + 1) * _EVEN
         groups = []
         while unseen and unseen[-1][0] < younger:
-            groups.append(unseen.pop()[1])
+            groups.append(unseen.pop())
         self._tell_next()
         return groups
 

@@ -32,6 +32,20 @@ def oldest(group: GroupView) -> int | None:
     return min((s for s in map(first_score, queues) if s is not None), default=None)
 
 
+def seconds_in_all(group: GroupView) -> float:
+    """What all waiting jobs of a group take: those shown as expected or as typical, the others as those on average."""
+    queues, typical = group.queues, group.typical_seconds
+    if len(queues) == 1:
+        queue = queues[0]
+        shown, waiting, sums = len(queue.heads), queue.waiting, [known_seconds(queue.heads)]
+    else:
+        shown, waiting = sum([len(queue.heads) for queue in queues]), group.waiting
+        sums = [known_seconds(queue.heads) for queue in queues]
+    total, known = math.fsum([seconds for seconds, _ in sums]), sum([n for _, n in sums])
+    mean = total / known if known else typical
+    return total + (shown - known) * typical + max(0, waiting - shown) * mean
+
+
 class Work:
     """A group with waiting jobs, as the round goes on."""
 
@@ -45,7 +59,6 @@ class Work:
         "_most",
         "_taken",
         "_total",
-        "_waiting",
         "group",
         "install",
         "key",
@@ -62,7 +75,7 @@ class Work:
         self.serving = serving
         queue = plain_queue(group)
         self.plain = queue is not None
-        self.left = self._waiting = group.waiting if queue is None else queue.waiting
+        self.left = group.waiting if queue is None else queue.waiting
         self._taken: set[str] = set()
         self._total: float | None = None  # seconds of all jobs that waited as the round began
         self._given = 0.0  # those of the ones that were taken
@@ -78,19 +91,8 @@ class Work:
     def seconds(self) -> float:
         """What all waiting jobs take."""
         if self._total is None:
-            self._total = self._in_all()
+            self._total = seconds_in_all(self.group)
         return max(0.0, self._total - self._given)
-
-    def _in_all(self) -> float:
-        typical, queues = self.group.typical_seconds, self.group.queues
-        if len(queues) == 1:
-            known, shown = known_seconds(queues[0].heads), len(queues[0].heads)
-        else:
-            known = [seconds for queue in queues for seconds in known_seconds(queue.heads)]
-            shown = sum([len(queue.heads) for queue in queues])
-        total = math.fsum(known)  # the same in whatever order queues come
-        mean = total / len(known) if known else typical
-        return total + (shown - len(known)) * typical + max(0, self._waiting - shown) * mean
 
     def per_device(self, more: int = 0) -> float:
         """Work before each device that serves the group, with what they hold, were there `more` of them.

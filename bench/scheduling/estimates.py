@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.scheduling.trace import Trace, TraceJob
-from qgjob_coordinator.policy.estimates.estimate import Durations
+from qgjob_coordinator.policy.estimates.durations import Durations
 
 _BEFORE = ""
 """The group of what ran before the trace begins, since a history names none."""

@@ -17,7 +17,8 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority,
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, may_retry
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
-from qgjob_coordinator.policy.estimates.estimate import Durations, measures, reported_ms, skipped
+from qgjob_coordinator.policy.estimates.durations import Durations
+from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.retry import backoff_ms
 from qgjob_coordinator.store.types import (

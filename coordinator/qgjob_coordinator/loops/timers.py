@@ -11,7 +11,8 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
-from qgjob_coordinator.policy.reasons.explain import Considered, consider, could_be_served, pending_reason
+from qgjob_coordinator.policy.reasons.considered import Considered, consider, could_be_served
+from qgjob_coordinator.policy.reasons.pending import pending_reason
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub

@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.snapshot import DeviceView
+
+
+def view(device: Device) -> DeviceView:
+    """A device as feasibility sees it."""
+    return DeviceView(
+        device.device_id,
+        device.agent_id,
+        device.target,
+        device.platform,
+        device.os_version,
+        device.model,
+        device.labels,
+    )
 
 
 def version_matches(wanted: str, actual: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""What a plan is made from: aggregates of groups, heads of their queues, devices that may take work."""
+"""What a plan is made from: aggregates of groups, heads of their queues, devices that may take work; and what it is."""
 
 from __future__ import annotations
 

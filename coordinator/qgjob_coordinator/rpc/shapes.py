@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import Agent, Device, Stats
 from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
-from qgjob_coordinator.policy.reasons.explain import Considered
+from qgjob_coordinator.policy.reasons.considered import Considered
 from qgjob_coordinator.rpc.numbers import (
     AGENT_STATE,
     DEVICE_STATE,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
-from qgjob_coordinator.policy.feasible import same_target
-from qgjob_coordinator.policy.reasons.explain import view
+from qgjob_coordinator.policy.feasible import same_target, view
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView
 from qgjob_coordinator.service.fleet import FleetReader
 

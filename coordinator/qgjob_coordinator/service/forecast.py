@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.reasons.explain import NO_TIMES, Judge, StartEstimate, unjudged
+from qgjob_coordinator.policy.reasons.considered import NO_TIMES, Judge, unjudged
+from qgjob_coordinator.policy.reasons.pending import StartEstimate
 
 
 class Forecast(Protocol):

@@ -15,7 +15,8 @@ from functools import partial
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.forecast import forecast as policy
-from qgjob_coordinator.policy.reasons.explain import Judge, StartEstimate
+from qgjob_coordinator.policy.reasons.considered import Judge
+from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdicts
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives

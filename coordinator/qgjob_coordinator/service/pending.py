@@ -9,19 +9,9 @@ from dataclasses import dataclass
 from qgjob_coordinator.model.enums import PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
-from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.reasons.explain import (
-    Considered,
-    Judge,
-    StartEstimate,
-    consider,
-    free_ones,
-    free_words,
-    pending_reason,
-    placed,
-    unjudged,
-    view,
-)
+from qgjob_coordinator.policy.feasible import meets, view
+from qgjob_coordinator.policy.reasons.considered import Considered, Judge, consider, free_ones, unjudged
+from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, pending_reason, placed
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by

@@ -1,4 +1,4 @@
-"""Estimates as the store keeps them, and those of the whole fleet. The arithmetic is in policy/estimates/estimate.py.
+"""Estimates as the store keeps them, and those of the whole fleet. The arithmetic is in policy/estimates.
 
 Texts: an `Estimate` is `mean spread count`, where the mean carries a `!` when the test's last run failed, and is 0
 while no run of it was measured; a `Typical` is `log count`. A queue shows a job's mean, with the mark, beside its ulid.
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimates.estimate import Estimate, Typical
+from qgjob_coordinator.policy.estimates.estimate import Estimate
+from qgjob_coordinator.policy.estimates.typical import Typical
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import ScriptRunner
 

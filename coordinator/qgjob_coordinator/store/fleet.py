@@ -10,7 +10,7 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.policy.estimates.estimate import reported_ms
+from qgjob_coordinator.policy.estimates.measurement import reported_ms
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast, overload
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimates.estimate import Typical, typical_seconds
+from qgjob_coordinator.policy.estimates.typical import Typical, typical_seconds
 from qgjob_coordinator.policy.snapshot import GroupView, Head, LazyHeads, Queue
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.estimates import FleetEstimates

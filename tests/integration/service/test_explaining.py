@@ -9,7 +9,8 @@ import pytest
 from qgjob_coordinator.model.enums import PendingCode, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
-from qgjob_coordinator.policy.reasons.explain import Judge, StartEstimate
+from qgjob_coordinator.policy.reasons.considered import Judge
+from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.clock import wall_ms

@@ -10,7 +10,7 @@ import pytest
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.reasons.explain import StartEstimate
+from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import TAKES
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms

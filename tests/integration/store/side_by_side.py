@@ -11,7 +11,7 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.estimates.estimate import typical_seconds
+from qgjob_coordinator.policy.estimates.typical import typical_seconds
 from qgjob_coordinator.policy.snapshot import Head
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.sessions import SessionStore

@@ -12,7 +12,9 @@ from redis import Redis
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import JobError, JobSpec, TestResult
-from qgjob_coordinator.policy.estimates.estimate import ENOUGH, Durations, observe
+from qgjob_coordinator.policy.estimates.durations import Durations
+from qgjob_coordinator.policy.estimates.estimate import observe
+from qgjob_coordinator.policy.estimates.typical import ENOUGH
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Head
 from qgjob_coordinator.store import codec, estimates, keys

@@ -14,7 +14,8 @@ from qgjob._shape import JSON_NAME
 from qgjob_coordinator.model import enums
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.reasons.explain import consider, pending_reason
+from qgjob_coordinator.policy.reasons.considered import consider
+from qgjob_coordinator.policy.reasons.pending import pending_reason
 from qgjob_coordinator.policy.reasons.verdict import TAKES
 from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2
 

@@ -11,17 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimates.estimate import (
-    ENOUGH,
-    LONGEST_MS,
-    Durations,
-    Estimate,
-    Typical,
-    expected,
-    measured_ms,
-    observe,
-    observe_typical,
-)
+from qgjob_coordinator.policy.estimates.durations import Durations
+from qgjob_coordinator.policy.estimates.estimate import Estimate, observe
+from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, measured_ms
+from qgjob_coordinator.policy.estimates.typical import ENOUGH, Typical, observe_typical, typical_seconds
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, TYPICAL_SECONDS
 
 ABSURD = (0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, 1e9, 1e300, -1e300, 86_400.001, 0.0001)
@@ -205,14 +198,13 @@ def test_a_typical_duration_is_near_the_median() -> None:
     assert typical.seconds == pytest.approx(median(history), rel=0.2)
 
 
-def test_the_chain_goes_from_the_test_to_the_group_the_org_the_fleet() -> None:
+def test_the_chain_goes_from_the_group_to_the_org_to_the_fleet() -> None:
     group, org, fleet = (Typical(round(math.log(s * 1000) * 1e6), ENOUGH) for s in (10, 20, 40))
     few = Typical(group.log, ENOUGH - 1)
-    assert expected(Estimate(5000, 0, 1), (group, org), fleet) == 5.0
-    assert expected(None, (group, org), fleet) == pytest.approx(10)
-    assert expected(None, (few, org), fleet) == pytest.approx(20)
-    assert expected(None, (None, few), fleet) == pytest.approx(40)
-    assert expected(None, (None, None)) == TYPICAL_SECONDS
+    assert typical_seconds((group, org), fleet) == pytest.approx(10)
+    assert typical_seconds((few, org), fleet) == pytest.approx(20)
+    assert typical_seconds((None, few), fleet) == pytest.approx(40)
+    assert typical_seconds((None, None)) == TYPICAL_SECONDS
 
 
 def test_durations_are_kept_apart_by_org_path_and_target() -> None:

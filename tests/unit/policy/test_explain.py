@@ -10,7 +10,8 @@ import pytest
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
-from qgjob_coordinator.policy.reasons.explain import StartEstimate, consider, pending_reason
+from qgjob_coordinator.policy.reasons.considered import consider
+from qgjob_coordinator.policy.reasons.pending import StartEstimate, pending_reason
 from tests.fakes.jobs import NOW
 
 

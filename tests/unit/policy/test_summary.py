@@ -9,7 +9,7 @@ import pytest
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.reasons.explain import consider
+from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.summary import MOST_GROUPS, summary
 from qgjob_coordinator.policy.reasons.words import clock, fine_span, span
 from tests.fakes.jobs import NOW

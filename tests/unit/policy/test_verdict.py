@@ -13,7 +13,8 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, Requirements
 from qgjob_coordinator.policy.feasible import meets
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.reasons.explain import Considered, consider, free_words, pending_reason
+from qgjob_coordinator.policy.reasons.considered import Considered, consider
+from qgjob_coordinator.policy.reasons.pending import free_words, pending_reason
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.policy.reasons.verdict import TAKES, Verdict, Verdicts
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Limits, Snapshot

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.reasons.explain import SOONEST, Considered, pinned
+from qgjob_coordinator.policy.reasons.considered import SOONEST, Considered, pinned
 from qgjob_coordinator.policy.reasons.words import clock, span
 
 MOST_GROUPS = 4

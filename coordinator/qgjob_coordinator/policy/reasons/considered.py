@@ -1,0 +1,122 @@
+"""What each device of the fleet is to a job: why it does or does not serve it now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.feasible import mismatches, view
+from qgjob_coordinator.policy.reasons.verdict import Verdict
+
+NO_TIMES: Mapping[str, int] = {}
+Judge = Callable[[str], Verdict | None]
+"""What the plan says of an idle device and the job in question; None where it says nothing."""
+
+
+def unjudged(device_id: str) -> None:
+    """Where no plan is at hand."""
+    del device_id
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """One device, and why it does or does not serve the job now.
+
+    `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
+    says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
+    `verdict` is what the plan says of one that is free. `target` is the device's own, where that is what is unmet.
+    """
+
+    device_id: str
+    message: str
+    unmet: tuple[str, ...] = ()
+    state: str = ""
+    code: PendingCode | None = None
+    free_at: int | None = None
+    verdict: Verdict | None = None
+    target: Target | None = None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether the device may serve the job, now or later."""
+        return not self.unmet
+
+
+SOONEST = (
+    None,
+    PendingCode.ALL_BUSY,
+    PendingCode.DRAINING,
+    PendingCode.RESERVED,
+    PendingCode.QUARANTINED,
+    PendingCode.NO_DEVICE_ONLINE,
+)
+"""The cause that will pass soonest is what a waiting job is told; None is a free device."""
+
+
+def consider(
+    job: Job, devices: Iterable[Device], free_at: Mapping[str, int] = NO_TIMES, judge: Judge = unjudged
+) -> list[Considered]:
+    """Every device of the fleet with its verdict on the job, by id.
+
+    `free_at` is when busy devices are expected to have done what they hold, in ms, as far as that is known.
+    """
+    return [_consider(job, d, free_at.get(d.device_id), judge) for d in sorted(devices, key=lambda d: d.device_id)]
+
+
+def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Considered:
+    lacks = list(mismatches(job.requirements, view(d)))
+    other = d.target if d.target is not job.target else None
+    if other is not None:
+        lacks.insert(0, ("target", f"target is {other.value}, not {job.target.value}"))
+    if lacks:
+        message, unmet = "; ".join(words for _, words in lacks), tuple(name for name, _ in lacks)
+        return Considered(d.device_id, message, unmet=unmet, target=other)
+    state, code, note, until = _state(d)
+    if code is None and (verdict := judge(d.device_id)) is not None:
+        return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
+    if code is PendingCode.ALL_BUSY:
+        until = expected
+    if job.avoid_devices and d.device_id in job.avoid_devices:
+        note += ", and is avoided while another can serve the job: an attempt failed on it"
+    return Considered(d.device_id, f"is {state}{note}", state=state, code=code, free_at=until)
+
+
+def _freely(verdict: Verdict) -> str:
+    return f"is free, but {verdict.why}" if verdict.why else f"is free, and {verdict.short}"
+
+
+def _state(d: Device) -> tuple[str, PendingCode | None, str, int | None]:
+    """What a feasible device does: a word or two, the code, what is to be added, and when it ends (ms)."""
+    why = f": {d.reason or 'no reason given'}"
+    if d.state is DeviceState.OFFLINE:
+        return "offline", PendingCode.NO_DEVICE_ONLINE, "", None
+    if d.health is DeviceHealth.MAINTENANCE:
+        return "in maintenance", PendingCode.QUARANTINED, why, d.until
+    if d.health is DeviceHealth.BAD:
+        return "in bad health", PendingCode.QUARANTINED, why, d.until
+    if d.state is DeviceState.RESERVED:
+        return "reserved", PendingCode.RESERVED, why, d.until
+    if d.state is DeviceState.DRAINING:
+        return "draining", PendingCode.DRAINING, f": {d.reason}" if d.reason else "", d.until
+    if d.state is DeviceState.BUSY:
+        return "busy", PendingCode.ALL_BUSY, f" with {d.current_job_id or 'another job'}", None
+    return "free", None, "", None
+
+
+def could_be_served(considered: Iterable[Considered]) -> bool:
+    """Whether anything known to the fleet, online or not, could ever serve the job."""
+    return any(c.feasible for c in considered)
+
+
+def pinned(job: Job, considered: Iterable[Considered]) -> Considered | None:
+    """The device that the job asks for by its id, if it is known."""
+    wanted = job.requirements.device_id
+    return next((c for c in considered if c.device_id == wanted), None) if wanted is not None else None
+
+
+def free_ones(considered: Iterable[Considered]) -> list[Considered]:
+    """Those that may serve the job and are free."""
+    return [c for c in considered if c.feasible and c.code is None]

@@ -12,16 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.planning.plan import plan as qgjob_plan
+from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.policy.snapshot import (
-    Assignment,
-    DeviceView,
-    GroupView,
-    Head,
-    Limits,
-    Plan,
-    Snapshot,
-)
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Limits, Snapshot
 
 GroupKey = tuple[str, str]
 CLASS_SCORE = 1 << 51

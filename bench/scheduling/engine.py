@@ -27,18 +27,9 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.model.lifecycle import JobEvent, move
 from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, late, recalls
+from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.policy.snapshot import (
-    AHEAD_SECONDS,
-    Assignment,
-    DeviceView,
-    GroupView,
-    Head,
-    Limits,
-    Plan,
-    Queue,
-    Snapshot,
-)
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, GroupView, Head, Limits, Queue, Snapshot
 from qgjob_coordinator.service.slots import Lease, Slot
 
 HEADS = 64

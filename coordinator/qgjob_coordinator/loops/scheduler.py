@@ -13,7 +13,8 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
-from qgjob_coordinator.policy.snapshot import Asked, Assignment, DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.proposals import Assignment
+from qgjob_coordinator.policy.snapshot import Asked, DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader

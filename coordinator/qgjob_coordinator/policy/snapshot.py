@@ -1,4 +1,4 @@
-"""What a plan is made from: aggregates of groups, heads of their queues, devices that may take work; and what it is."""
+"""What a plan is made from: aggregates of groups, heads of their queues, devices that may take work."""
 
 from __future__ import annotations
 
@@ -172,37 +172,3 @@ class Snapshot:
     busy: tuple[DeviceView, ...] = ()
     weights: Mapping[str, float] = field(default_factory=dict)
     install_seconds: Mapping[Target, float] = field(default_factory=dict)
-
-
-class Assignment(NamedTuple):
-    """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it.
-
-    The jobs have `scores` and take `seconds` each, and `install` before them, where the device has to install first.
-    `asks` is empty where any device of the target would do.
-    """
-
-    device_id: str
-    agent_id: str
-    org_id: str
-    gid: str
-    ulids: tuple[str, ...]
-    serving_seen: int | None
-    seconds: tuple[float, ...] = ()
-    install: float = 0.0
-    scores: tuple[int, ...] = ()
-    asks: tuple[Asked, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Recall:
-    """A device is to give back what it has not begun, since something better waits."""
-
-    device_id: str
-    agent_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Assignments in the order in which they are to be committed."""
-
-    assignments: tuple[Assignment, ...]

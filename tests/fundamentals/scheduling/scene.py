@@ -30,8 +30,9 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, leaves_for
+from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.rank import URGENT, older_by, queue_score, urgency
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Plan, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
 
 TIMELINE = "timeline\n"
 MOST_NAMES = 8

@@ -14,7 +14,8 @@ from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.policy.snapshot import Assignment, Plan, Snapshot
+from qgjob_coordinator.policy.proposals import Assignment, Plan
+from qgjob_coordinator.policy.snapshot import Snapshot
 
 EMULATOR = Target.EMULATOR
 

@@ -11,8 +11,8 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
-from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.planning.precedence import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots

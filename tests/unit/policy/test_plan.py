@@ -5,7 +5,8 @@ from __future__ import annotations
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.snapshot import Assignment, Head, Limits, Queue, Snapshot
+from qgjob_coordinator.policy.proposals import Assignment
+from qgjob_coordinator.policy.snapshot import Head, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
 
 V1 = ("acme", "v1")

@@ -19,8 +19,9 @@ from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, TAIL_JOBS
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS
+from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT, older_by, urgency, waited
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Head, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Queue, Snapshot
 from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot, snapshots, some_snapshot
 
 _T = TypeVar("_T")

@@ -9,7 +9,8 @@ import pytest
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, recalls
-from qgjob_coordinator.policy.snapshot import DeviceView, Recall
+from qgjob_coordinator.policy.proposals import Recall
+from qgjob_coordinator.policy.snapshot import DeviceView
 from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot
 
 V1 = ("acme", "v1")

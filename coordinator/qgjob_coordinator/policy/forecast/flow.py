@@ -13,10 +13,10 @@ from itertools import accumulate
 from qgjob_coordinator.policy.forecast.expected import RUNNING_SHARE, SPREAD, SURE, Expected, around
 from qgjob_coordinator.policy.forecast.reach import DeviceIds
 from qgjob_coordinator.policy.forecast.served import Served
-from qgjob_coordinator.policy.planning.joining import EVEN_SECONDS
+from qgjob_coordinator.policy.planning.precedence import EVEN
 from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDERS_PER_MS, URGENT, urgency, waited
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT, urgency, waited
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
 LEAST = 1e-6
@@ -114,7 +114,7 @@ class Flow:
         self.work = Work(group.key, part, group.install, {})
         first = self.work.first(range(len(part.queues)))
         self._urgency = 0 if first is None else urgency(first, now)
-        self._age = 0 if first is None else first.score // (EVEN_SECONDS * 1000 * ORDERS_PER_MS)
+        self._age = 0 if first is None else first.score // EVEN
         self.left = self.work.seconds
         group.remaining += self.left
         self.urgent = sum(self.work.seconds_of(h) for q in part.queues for h in q.heads if urgency(h, now) >= URGENT)
@@ -220,7 +220,7 @@ class Flow:
         return self.is_unserved() and self.patient_until <= now + LEAST
 
     def rank(self) -> Rank:
-        """As joining.rank, for what is left of the group; shares left out."""
+        """As that of `precedence`, for what is left of the group; shares left out."""
         urgent = self._urgency if self._urgency < URGENT or self.urgent_left > LEAST else URGENT - 1
         group = self.group
         return (-urgent, self._age, -group.remaining / (group.serving + 1))

@@ -13,7 +13,7 @@ from functools import cached_property
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import least_share, owes
-from qgjob_coordinator.policy.planning.joining import Rank, rank
+from qgjob_coordinator.policy.planning.precedence import Rank, rank
 from qgjob_coordinator.policy.planning.switching import latest_call, leaves_for, may_share
 from qgjob_coordinator.policy.planning.work import GroupKey, Work, oldest
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head

@@ -21,50 +21,19 @@ from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fairness import share
 from qgjob_coordinator.policy.planning.fanout import worth_joining
-from qgjob_coordinator.policy.planning.work import GroupKey, Work, plain_queue
-from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
+from qgjob_coordinator.policy.planning.precedence import (
+    EVEN,
+    InOrg,
+    Rank,
+    by_score,
+    in_org,
+    rank,
+    rank_of,
+    unseen_in_org,
+)
+from qgjob_coordinator.policy.planning.work import Work, plain_queue
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
-
-EVEN_SECONDS = 30
-"""Jobs whose ages differ by less are of the same age where groups are compared."""
-
-_EVEN = EVEN_SECONDS * 1000 * ORDERS_PER_MS
-
-Rank = tuple[int, float, int, float, int, GroupKey]
-
-InOrg = tuple[int, int, float, int, GroupKey]
-"""A rank less the share, which all groups of an org have in common."""
-
-
-def rank(books: Books, work: Work, head: Head) -> Rank:
-    """Which group comes first, by its next job; the smaller rank is the better one.
-
-    Urgency, then the smaller share of the org, the older job, the most work for each device.
-    """
-    return _rank(books, work.group.target, _in_org(work, head, books.snapshot.now))
-
-
-def _rank(books: Books, target: Target, in_org: InOrg) -> Rank:
-    urgent, age, most, score, key = in_org
-    return urgent, share(books, target, key[0], 1), age, most, score, key
-
-
-def _in_org(work: Work, head: Head, now: int) -> InOrg:
-    urgent, age = _by_score(head.score, now)
-    return urgent, age, -work.per_device(1), head.score, work.key
-
-
-def _unseen_in_org(books: Books, group: GroupView, score: int) -> InOrg:
-    """The same of a group open to all devices alike, by the score of its oldest job; makes no work and no head."""
-    urgent, age = _by_score(score, books.snapshot.now)
-    return urgent, age, -books.groups.per_device(group, 1), score, (group.org_id, group.gid)
-
-
-def _by_score(score: int, now: int) -> tuple[int, int]:
-    """What a rank begins with, urgency and age: never less for a larger score."""
-    return -urgency_of(score, now), score // _EVEN
 
 
 class Offers:
@@ -86,7 +55,7 @@ class Offers:
                 unseen[group.org_id].append((queue.heads[0].score, group))
         self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
         bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
-        self._orgs = [(_rank(books, target, best), org_id) for best, org_id in bests if best is not None]
+        self._orgs = [(rank_of(books, target, best), org_id) for best, org_id in bests if best is not None]
         heapq.heapify(self._orgs)
 
     def __bool__(self) -> bool:
@@ -116,7 +85,7 @@ class Offers:
             if found is None:
                 heapq.heappop(self._orgs)
                 continue
-            ranked = _rank(self._books, self._target, found[0])
+            ranked = rank_of(self._books, self._target, found[0])
             if ranked != told:
                 heapq.heapreplace(self._orgs, (ranked, org_id))
             if self._orgs[0][1] == org_id:
@@ -142,7 +111,7 @@ class _OrgOffers:
         if not self._unseen:
             return None
         score, org_id = min([score for score, _ in self._unseen]), self._unseen[0][1].org_id
-        urgent, age = _by_score(score, self._books.snapshot.now)
+        urgent, age = by_score(score, self._books.snapshot.now)
         return urgent, age, -math.inf, score, (org_id, "")
 
     def top(self, device: DeviceView) -> tuple[InOrg, Work] | None:
@@ -155,7 +124,7 @@ class _OrgOffers:
         while heap or self._unseen:
             if self._unseen and (not heap or self._next <= heap[0][0]):
                 for score, group in self._of_next_age():
-                    heapq.heappush(heap, (_unseen_in_org(books, group, score), group))
+                    heapq.heappush(heap, (unseen_in_org(books, group, score), group))
                 continue
             told, group = heap[0]
             work = _open(books, group, device)
@@ -163,7 +132,7 @@ class _OrgOffers:
             if work is None or head is None:
                 heapq.heappop(heap)
                 continue
-            ranked = _in_org(work, head, now)
+            ranked = in_org(work, head, now)
             if ranked == told:
                 return told, work
             heapq.heapreplace(heap, (ranked, group))
@@ -172,7 +141,7 @@ class _OrgOffers:
     def _of_next_age(self) -> list[tuple[int, GroupView]]:
         """Takes the groups whose oldest jobs are of one age, the greatest; with the scores of these jobs."""
         unseen = self._unseen
-        younger = (unseen[-1][0] // _EVEN + 1) * _EVEN
+        younger = (unseen[-1][0] // EVEN + 1) * EVEN
         groups = []
         while unseen and unseen[-1][0] < younger:
             groups.append(unseen.pop())
@@ -182,7 +151,7 @@ class _OrgOffers:
     def _tell_next(self) -> None:
         """That is what ranks begin with, and so no group that is unseen ranks better."""
         if self._unseen:
-            self._next = _by_score(self._unseen[-1][0], self._books.snapshot.now)
+            self._next = by_score(self._unseen[-1][0], self._books.snapshot.now)
 
     def _worth(self, work: Work) -> Head | None:
         """The next job of a group, if one more device is worth an installation for it."""

@@ -2,8 +2,9 @@
 its parts come.
 
 The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
-group) and `calling` (for which other one), `joining` (which group a cold one takes), `fanout` (whether one more device
-is worth an installation), `fairness` (shares of orgs), `batch` (how much at once).
+group) and `calling` (for which other one), `joining` (which group a cold one takes), `precedence` (which of several
+comes first), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `batch` (how
+much at once). What they read, and what was decided so far, stands in `books`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.calling import Callers
 from qgjob_coordinator.policy.planning.joining import Offers
 from qgjob_coordinator.policy.planning.work import Work
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, Head, Plan, Snapshot
+from qgjob_coordinator.policy.proposals import Assignment, Plan
+from qgjob_coordinator.policy.snapshot import DeviceView, Head, Snapshot
 
 
 def _by_what_is_held(device: DeviceView) -> tuple[bool, str]:

@@ -9,8 +9,9 @@ from itertools import chain
 
 from qgjob_coordinator.policy.feasible import may_serve
 from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.proposals import Recall
 from qgjob_coordinator.policy.rank import urgency_of
-from qgjob_coordinator.policy.snapshot import DeviceView, Recall, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, Snapshot
 
 LATE_SECONDS = 4.0
 """Attempts that should have begun so long ago are given back if something better waits for them or for the device."""

@@ -16,8 +16,9 @@ from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
 from qgjob_coordinator.policy.planning.plan import planned
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
+from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.reasons.words import fine_span, span
-from qgjob_coordinator.policy.snapshot import Assignment, DeviceView, GroupView, Head, Plan, Snapshot
+from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,52 @@
+"""Which group comes first: where devices are to go, by the next job of each."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.planning.fairness import share
+from qgjob_coordinator.policy.planning.work import GroupKey, Work
+from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
+from qgjob_coordinator.policy.snapshot import GroupView, Head
+
+EVEN_SECONDS = 30
+"""Jobs whose ages differ by less are of the same age where groups are compared."""
+
+EVEN = EVEN_SECONDS * 1000 * ORDERS_PER_MS
+"""The same in steps of scores."""
+
+Rank = tuple[int, float, int, float, int, GroupKey]
+
+InOrg = tuple[int, int, float, int, GroupKey]
+"""A rank less the share, which all groups of an org have in common."""
+
+
+def rank(books: Books, work: Work, head: Head) -> Rank:
+    """Which group comes first, by its next job; the smaller rank is the better one.
+
+    Urgency, then the smaller share of the org, the older job, the most work for each device.
+    """
+    return rank_of(books, work.group.target, in_org(work, head, books.snapshot.now))
+
+
+def rank_of(books: Books, target: Target, found: InOrg) -> Rank:
+    """The rank of a group among all, given the one in its org."""
+    urgent, age, most, score, key = found
+    return urgent, share(books, target, key[0], 1), age, most, score, key
+
+
+def in_org(work: Work, head: Head, now: int) -> InOrg:
+    """The rank of a group among those of its org, by its next job."""
+    urgent, age = by_score(head.score, now)
+    return urgent, age, -work.per_device(1), head.score, work.key
+
+
+def unseen_in_org(books: Books, group: GroupView, score: int) -> InOrg:
+    """The same of a group open to all devices alike, by the score of its oldest job; makes no work and no head."""
+    urgent, age = by_score(score, books.snapshot.now)
+    return urgent, age, -books.groups.per_device(group, 1), score, (group.org_id, group.gid)
+
+
+def by_score(score: int, now: int) -> tuple[int, int]:
+    """What a rank begins with, urgency and age: never less for a larger score."""
+    return -urgency_of(score, now), score // EVEN

@@ -29,10 +29,11 @@ from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
-from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.looking_ahead import LookAhead
+from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal

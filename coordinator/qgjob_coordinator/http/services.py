@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store

@@ -6,7 +6,7 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.service import pages, validation
-from qgjob_coordinator.service.fleet import FleetService
+from qgjob_coordinator.service.operating import FleetService
 from qgjob_proto.v1 import fleet_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2_grpc
 

@@ -6,23 +6,18 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
-from qgjob_coordinator.model.failures import charge_of, error_class_of
-from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.model.enums import Outcome, Status, Target
 from qgjob_coordinator.policy.estimates.measurement import measures
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake
 from qgjob_coordinator.service.messages import (
     DeadReport,
-    DeathCause,
     FinishedReport,
-    ProgressReport,
     Refused,
     RefusedReason,
     Report,
@@ -32,11 +27,12 @@ from qgjob_coordinator.service.messages import (
 )
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.report_inbox import ReportInbox
+from qgjob_coordinator.service.report_rows import OrgReports, by_org, ending, release
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Ended, Ending, Release, ReleaseCharge, ReportWord, Settled
+from qgjob_coordinator.store.types import Ended, Ending, ReportWord, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
 MOST = 1000
@@ -48,53 +44,8 @@ _VERDICT = {
     ReportWord.REPLAYED: Verdict.REPLAYED,
     ReportWord.STALE: Verdict.STALE,
 }
-# A started attempt that ended without an outcome: whose budget it uses up.
-_CAUSE_CHARGE = {
-    DeathCause.REVOKED: ReleaseCharge.NOBODY,
-    DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, not of the test
-    DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
-    DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
-}
-_CAUSE_TEXT = {
-    DeathCause.REVOKED: "the lease was revoked",
-    DeathCause.LEASE_LOST: "no heartbeat was confirmed in time, so the agent ended the attempt",
-    DeathCause.SHUTDOWN: "the agent was shut down",
-    DeathCause.DEVICE_LOST: "the device went away",
-}
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class _OrgReports:
-    """One round's reports of one org, by kind."""
-
-    started: list[StartedReport] = field(default_factory=list)
-    finished: list[FinishedReport] = field(default_factory=list)
-    dead: list[DeadReport] = field(default_factory=list)
-    progress: list[ProgressReport] = field(default_factory=list)
-
-    def ends(self) -> list[str]:
-        """Tokens of the attempts that end."""
-        return [x.token for x in self.finished] + [x.token for x in self.dead]
-
-
-def _sorted(batch: Iterable[Report]) -> dict[str, _OrgReports]:
-    """A round's reports by org and kind."""
-    by_org: dict[str, _OrgReports] = {}
-    for report in batch:
-        org = by_org.get(report.org_id)
-        if org is None:
-            org = by_org[report.org_id] = _OrgReports()
-        if isinstance(report, FinishedReport):
-            org.finished.append(report)
-        elif isinstance(report, StartedReport):
-            org.started.append(report)
-        elif isinstance(report, DeadReport):
-            org.dead.append(report)
-        else:
-            org.progress.append(report)
-    return by_org
 
 
 def _log_start(x: StartedReport | FinishedReport, lease: Lease | None) -> None:
@@ -168,14 +119,14 @@ class Reporter:
             self._session.say(ReportAck(tuple((i, Verdict.REPLAYED) for i in report_ids)))
 
     async def _round(self, batch: list[Report]) -> None:
-        by_org = _sorted(batch)
+        reports = by_org(batch)
         if self._logs.busy:
-            await self._logs.settle([token for r in by_org.values() for token in r.ends()])
+            await self._logs.settle([token for r in reports.values() for token in r.ends()])
         now = wall_ms()
-        results = await asyncio.gather(*(self._org(o, r, now) for o, r in by_org.items()), return_exceptions=True)
+        results = await asyncio.gather(*(self._org(o, r, now) for o, r in reports.items()), return_exceptions=True)
         freed = False
         again: set[str] = set()
-        for org_id, result in zip(by_org, results, strict=True):
+        for org_id, result in zip(reports, results, strict=True):
             if isinstance(result, StoreUnavailableError):
                 log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=result.message)
                 again.add(org_id)
@@ -190,13 +141,14 @@ class Reporter:
         if freed:
             self._hub.work("", local=False)
 
-    async def _org(self, org_id: str, r: _OrgReports, now: int) -> bool:
+    async def _org(self, org_id: str, r: OrgReports, now: int) -> bool:
         """Writes one org's reports and acknowledges them; whether a device was freed."""
         acks: list[tuple[int, Verdict]] = []
         if r.started or r.finished:
             acks += await self._results(org_id, r, now)
         if r.dead:
-            releases = [self._release(x, now) for x in r.dead]
+            agent_id = self._session.agent_id
+            releases = [release(x, agent_id, now, random.random()) for x in r.dead]  # noqa: S311 - jitter
             words, settled = await self._store.leases.release(org_id, releases, now)
             done = [(row, dead.cause.value) for row, dead in zip(settled, r.dead, strict=True) if row]
             tell_settled(self._telemetry, org_id, done)
@@ -213,7 +165,7 @@ class Reporter:
             self._hub.work(org_id)
         return bool(r.finished or r.dead)
 
-    async def _results(self, org_id: str, r: _OrgReports, now: int) -> list[tuple[int, Verdict]]:
+    async def _results(self, org_id: str, r: OrgReports, now: int) -> list[tuple[int, Verdict]]:
         """Writes starts and results, a start with the result that came with it; their acknowledgements."""
         once: dict[str, FinishedReport] = {}  # a spool may be sent twice: the first one counts
         for x in r.finished:
@@ -242,38 +194,8 @@ class Reporter:
 
     def _ending(self, x: FinishedReport, now: int) -> Ending:
         lease = self._session.leases.get(x.token)
-        charge: Charge | None = None
-        error: JobError | None = None
-        if x.outcome is not Outcome.PASSED:
-            charge = charge_of(x.outcome, unresolvable=x.unresolvable)
-            error = JobError(error_class_of(charge), x.error or f"the attempt ended as {x.outcome.value}")
-        ended_at = min(x.ended_at, now)
-        return Ending(
-            ulid=x.ulid,
-            token=x.token,
-            outcome=x.outcome,
-            charge=charge,
-            started_at=min(x.started_at, ended_at),
-            ended_at=ended_at,
-            duration_ms=x.duration_ms,
-            share=random.random() if charge else 0.0,  # noqa: S311 - jitter
-            install_ms=x.install_ms,
-            result=x.result,
-            error=error,
-            has_log=lease is not None and lease.has_log,
-            with_start=x.begun,
-        )
-
-    def _release(self, x: DeadReport, now: int) -> Release:
-        text = f"{_CAUSE_TEXT[x.cause]} (agent {self._session.agent_id})"
-        return Release(
-            x.ulid,
-            x.token,
-            min(x.ended_at, now),
-            _CAUSE_CHARGE[x.cause],
-            text,
-            random.random(),  # noqa: S311 - jitter
-        )
+        has_log = lease is not None and lease.has_log
+        return ending(x, now, random.random(), has_log=has_log)  # noqa: S311 - jitter
 
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
         lease = self._session.began(x.token, wall_ms())
@@ -318,7 +240,7 @@ class Reporter:
         self._telemetry.attempts.update({outcome.value: n for outcome, n in attempts.items()})
         self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
 
-    def _log_end(self, x: FinishedReport, ending: Ending, e: Ended, lease: Lease | None) -> None:
+    def _log_end(self, x: FinishedReport, sent: Ending, e: Ended, lease: Lease | None) -> None:
         if x.begun and not (lease is not None and lease.started):
             _log_start(x, lease)
         log.info(
@@ -332,7 +254,7 @@ class Reporter:
             duration_ms=x.duration_ms,
             install_ms=x.install_ms,
             retry_at=e.not_before,
-            error=ending.error.message if ending.error else None,
+            error=sent.error.message if sent.error else None,
         )
 
     def _after_death(self, x: DeadReport) -> None:

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.services import Services
-from qgjob_coordinator.service.fleet import FleetReader, FleetService
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.session import Times

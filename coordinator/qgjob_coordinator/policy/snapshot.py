@@ -136,7 +136,7 @@ def free_in(free_at: int, next_at: int, now: int) -> float:
     What should have ended is expected to take as long again as it is late: who has waited long for a hung test has no
     reason to believe that it ends in a moment.
     """
-    return (abs(next_at - now) + free_at - next_at) / 1000
+    return (abs(next_at - now) + max(0, free_at - next_at)) / 1000
 
 
 @dataclass(frozen=True, slots=True)

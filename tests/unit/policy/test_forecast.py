@@ -49,6 +49,15 @@ def test_one_warm_device_and_one_group_is_a_sum() -> None:
     assert end.seconds == pytest.approx(JOBS * SECONDS)
 
 
+@pytest.mark.timeout(20)
+def test_times_of_a_device_that_contradict_each_other_end_no_look_ahead_late() -> None:
+    """What it should begin next, it should begin after it has done all: nobody knows more than when it begins that."""
+    held = {"installed": V1, "held": 2, "holds_for": KEY, "unstarted": 1}
+    odd = device("d1", **held, free_at=NOW - 5_000_000, next_at=NOW + 1000)
+    even = device("d1", **held, free_at=NOW + 1000, next_at=NOW + 1000)
+    assert starts(of_one_group(busy=(odd,))) == starts(of_one_group(busy=(even,)))
+
+
 def test_an_installation_comes_before_the_first_job() -> None:
     cold, warm = (of_one_group(device("d1", installed=has)) for has in (None, V1))
     assert starts(cold)[0] == pytest.approx(INSTALL_SECONDS)

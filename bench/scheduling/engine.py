@@ -29,10 +29,9 @@ from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, late, recalls
 from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, GroupView, Head, Limits, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, HEADS, DeviceView, GroupView, Head, Limits, Queue, Snapshot
 from qgjob_coordinator.service.slots import Lease, Slot
 
-HEADS = 64
 AGENT = "agent"
 IDLE_ROUND_SECONDS = 5.0
 """How often it is looked whether waiting jobs are worth devices that idle; a coordinator looks once a second."""

@@ -14,7 +14,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
 from qgjob_coordinator.policy.proposals import Assignment
-from qgjob_coordinator.policy.snapshot import Asked, DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import HEADS, Asked, DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -33,7 +33,6 @@ TIMER_SECONDS = 1.0
 STORE_PAUSE_SECONDS = 0.2
 FRUITLESS_MOST = 3
 """Rounds in a row in which an org may be refused everything before the next wake-up is waited for."""
-HEADS = 64
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
 RECENT_PLANS = 512

@@ -19,6 +19,8 @@ INSTALL_SECONDS = 45.0
 AHEAD_SECONDS = 2.0
 """A device is given work for so long beyond what it runs, so that it never waits for a round trip; more would only keep
 jobs from other devices."""
+HEADS = 64
+"""Of each queue a snapshot shows at most so many jobs."""
 
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 

@@ -18,7 +18,7 @@ from qgjob_coordinator.policy.forecast import forecast as policy
 from qgjob_coordinator.policy.reasons.considered import Judge
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdicts
-from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -28,7 +28,6 @@ from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 2.0
 """So long a look serves all who ask, but for those who want a fresh one: it reads every active org."""
-HEADS = 64
 
 
 @dataclass(frozen=True, slots=True)

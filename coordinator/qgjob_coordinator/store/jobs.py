@@ -12,7 +12,7 @@ from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
-from qgjob_coordinator.store.snapshots import OrgSnapshot, decode
+from qgjob_coordinator.store.snapshots import OrgSnapshot, decode, shown
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
@@ -86,7 +86,7 @@ class JobStore:
         known = Step(None, "", ("SADD", f"{keys.FLEET}orgs", org_id))
         steps = [active, known, Step("submit", keys.org(org_id), head + rows), active]
         if heads is not None:
-            steps.append(Step("snapshot", keys.org(org_id), [heads]))
+            steps.append(Step("snapshot", keys.org(org_id), shown(heads)))
         replies = await self._runner.batch(steps)
         seen = decode(org_id, replies[4], self._fleet.typical) if heads is not None else None
         return _known(replies[2]), seen

@@ -9,7 +9,8 @@ from typing import Any, cast, overload
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.typical import Typical, typical_seconds
-from qgjob_coordinator.policy.snapshot import GroupView, Head, LazyHeads, Queue
+from qgjob_coordinator.policy.planning.batch import TAIL_JOBS
+from qgjob_coordinator.policy.snapshot import HEADS, GroupView, Head, LazyHeads, Queue
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import ScriptRunner
@@ -136,6 +137,11 @@ def decode(org_id: str, reply: list[Any], fleet: Typical | None) -> OrgSnapshot:
     )
 
 
+def shown(heads: int) -> tuple[int, int, int]:
+    """The script's arguments: `heads` of each queue, but near a group's end, where the longest goes first, what is left."""
+    return heads, TAIL_JOBS, HEADS
+
+
 def _time(score: str) -> int | None:
     return int(float(score)) if score else None
 
@@ -148,8 +154,8 @@ class SnapshotStore:
         self._fleet = fleet
 
     async def org(self, org_id: str, heads: int) -> OrgSnapshot:
-        """One org with the first `heads` jobs of each of its queues. Raises StoreUnavailableError."""
-        reply = await self._runner.run("snapshot", keys.org(org_id), [heads])
+        """One org with the first `heads` jobs of each of its queues, and more near a group's end. Raises StoreUnavailableError."""
+        reply = await self._runner.run("snapshot", keys.org(org_id), shown(heads))
         return decode(org_id, reply, self._fleet.typical)
 
     async def due(self, org_id: str) -> Due:

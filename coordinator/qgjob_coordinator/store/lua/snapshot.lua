@@ -1,13 +1,14 @@
 -- What a planning round needs of one org.
 -- KEYS    1 prefix of the org
--- ARGV    1 heads of each queue
+-- ARGV    1 heads of each queue; of one with no more jobs than 2 for each device that serves its group (policy/batch)
+--         all of them, but no more than 3
 -- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', typical duration of the org, group, ...};
 --         held counts scheduled and running jobs; a group is {gid, app version, target, unfinished, installs, {device,
 --         attempts, ...}, its typical duration, queue, ...}; a queue is {signature, waiting, member, score, ...}; a
 --         typical duration is as lib/average keeps it, or ''
 local P = KEYS[1]
 local call = redis.call
-local heads = tonumber(ARGV[1])
+local heads, per_device, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local n = call('HMGET', P .. 'ct', 'se', 'sd', 'sb', 're', 'rd', 'rb')
 local held = 0
 for i = 1, 6 do held = held + (tonumber(n[i]) or 0) end
@@ -16,7 +17,9 @@ local deadline = call('ZRANGE', P .. 'qx', 0, 0, 'WITHSCORES')
 local answer = { held, delayed[2] or '', deadline[2] or '', call('HGET', P .. 'est', '*') or '' }
 for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
   local h = call('HGETALL', P .. 'g:' .. gid)
-  local group = { gid, '', '', 0, 0, call('HGETALL', P .. 'gd:' .. gid), '' }
+  local serving = call('HGETALL', P .. 'gd:' .. gid)
+  local tail = per_device * #serving / 2
+  local group = { gid, '', '', 0, 0, serving, '' }
   for i = 1, #h, 2 do
     local f, x = h[i], h[i + 1]
     if f == 'a' then group[2] = x
@@ -28,7 +31,12 @@ for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
       local key = P .. 'q:' .. gid .. ':' .. string.sub(f, 3)
       local queue = heads > 0 and call('ZRANGE', key, 0, heads - 1, 'WITHSCORES') or {}
       local waiting = #queue / 2
-      if heads == 0 or waiting == heads then waiting = call('ZCARD', key) end
+      if heads == 0 or waiting == heads then
+        waiting = call('ZCARD', key)
+        if heads > 0 and heads < waiting and waiting <= tail then
+          queue = call('ZRANGE', key, 0, math.min(waiting, most) - 1, 'WITHSCORES')
+        end
+      end
       if waiting > 0 then
         table.insert(queue, 1, waiting)
         table.insert(queue, 1, string.sub(f, 3))

@@ -138,7 +138,7 @@ def decode(org_id: str, reply: list[Any], fleet: Typical | None) -> OrgSnapshot:
 
 
 def shown(heads: int) -> tuple[int, int, int]:
-    """The script's arguments: `heads` of each queue, but near a group's end, where the longest goes first, what is left."""
+    """The script's arguments: `heads` of each queue, but near a group's end, where the longest is first, all."""
     return heads, TAIL_JOBS, HEADS
 
 
@@ -154,7 +154,7 @@ class SnapshotStore:
         self._fleet = fleet
 
     async def org(self, org_id: str, heads: int) -> OrgSnapshot:
-        """One org with the first `heads` jobs of each of its queues, and more near a group's end. Raises StoreUnavailableError."""
+        """One org with the first `heads` jobs of each queue, more near a group's end. Raises StoreUnavailableError."""
         reply = await self._runner.run("snapshot", keys.org(org_id), shown(heads))
         return decode(org_id, reply, self._fleet.typical)
 

@@ -1,4 +1,4 @@
-"""How many jobs of a queue a planning round is shown: few, but near a group's end all of which it chooses the longest."""
+"""How many jobs of a queue a planning round is shown: few, but near a group's end all, since it takes the longest."""
 
 from __future__ import annotations
 

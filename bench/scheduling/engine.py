@@ -6,7 +6,7 @@ when it wants some there, also ahead of what it runs; and gives back what it sho
 Rounds are made when something happened and, while a device waits for one, with the seconds of a clock. Every plan is
 committed at once, and every move of a job is one of the lifecycle's table.
 
-Left out: agents and what may happen to them, failures and retries, requirements.
+Left out: agents and what may happen to them, failures and retries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.scheduling.estimates import Estimates, group_of
 from bench.scheduling.trace import Trace, TraceDevice
 from qgjob_coordinator.model.enums import Priority, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.model.lifecycle import JobEvent, move
 from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, late, recalls
@@ -81,7 +81,7 @@ class _Group:
     gid: str
     app_version_id: str
     target: Target
-    queue: list[tuple[int, str]] = field(default_factory=list)  # (score, name) in order
+    queues: dict[Requirements, list[tuple[int, str]]] = field(default_factory=dict)  # (score, name) in order
     unfinished: int = 0
     installs: int = 0
     serving: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -110,7 +110,8 @@ def _ms(seconds: float) -> int:
 
 
 def _slot(facts: TraceDevice) -> Slot:
-    return Slot(DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform))
+    info = DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform, model=facts.model)
+    return Slot(info, labels=dict(facts.labels))
 
 
 class Simulation:
@@ -182,8 +183,12 @@ class Simulation:
         self._expected[index] = self._estimates.of_test(job)
         self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
         self._scores[index] = self._score(job.priority, self._last_order)
-        bisect.insort(group.queue, (self._scores[index], str(index)))
+        self._enqueue(group, index)
         group.unfinished += 1
+
+    def _enqueue(self, group: _Group, index: int) -> None:
+        queue = group.queues.setdefault(self._trace.jobs[index].requirements, [])
+        bisect.insort(queue, (self._scores[index], str(index)))
 
     def _tell(self, indexes: list[int]) -> None:
         """When jobs that have just come are expected to start."""
@@ -196,12 +201,13 @@ class Simulation:
         if not waiting:
             return
         ahead = Forecast(self._snapshot(self._wanting()))
-        places: dict[int, tuple[GroupKey, float, int]] = {}
+        places: dict[int, tuple[GroupKey, float, int, Requirements]] = {}
         for key in {(self._trace.jobs[i].org_id, group_of(self._trace.jobs[i])) for i in waiting}:
-            seconds = 0.0
-            for place, (_, name) in enumerate(self._groups[key].queue, 1):
-                places[int(name)] = key, seconds, place
-                seconds += self._seconds(int(name))
+            for requirements, queue in self._groups[key].queues.items():
+                seconds = 0.0
+                for place, (_, name) in enumerate(queue, 1):
+                    places[int(name)] = key, seconds, place, requirements
+                    seconds += self._seconds(int(name))
         for index in waiting:
             expected = ahead.start(*places[index])
             if expected is not None:
@@ -272,7 +278,7 @@ class Simulation:
 
     def _look_again(self) -> None:
         """A round in a while if jobs wait beside devices that idle: those that are late may be waited for no longer."""
-        if all(d.held for d in self._devices.values()) or not any(g.queue for g in self._groups.values()):
+        if all(d.held for d in self._devices.values()) or not any(g.queues for g in self._groups.values()):
             return
         if not self._rounds or self._rounds[0] > self._now + IDLE_ROUND_SECONDS:
             self._round_at(self._now + IDLE_ROUND_SECONDS - 1.0)
@@ -305,14 +311,14 @@ class Simulation:
         for index in device.held[1:]:
             self._status[index] = move(str(index), JobEvent.RELEASE, self._status[index])
             self._let_go(device, group, index)
-            bisect.insort(group.queue, (self._scores[index], str(index)))
+            self._enqueue(group, index)
         del device.held[1:]
 
     # ---- plans ----
 
     def _assign(self) -> None:
         """Plans until a plan assigns nothing."""
-        while any(g.queue for g in self._groups.values()):
+        while any(g.queues for g in self._groups.values()):
             wanting = self._wanting()
             if not wanting:
                 return
@@ -342,13 +348,15 @@ class Simulation:
             index = int(name)
             self._status[index] = move(name, JobEvent.CLAIM, self._status[index])
             seconds = self._seconds(index)
-            lease = Lease(a.org_id, name, name, a.gid, a.device_id, 1, seconds, self._scores[index])
+            asks = self._trace.jobs[index].requirements, ()
+            lease = Lease(a.org_id, name, name, a.gid, a.device_id, 1, seconds, self._scores[index], asks)
             device.slot.gain(lease, now, install)
             install = 0.0
             device.held.append(index)
             group.serving[a.device_id] += 1
         taken = set(a.ulids)
-        group.queue = [entry for entry in group.queue if entry[1] not in taken]
+        left = {r: [entry for entry in queue if entry[1] not in taken] for r, queue in group.queues.items()}
+        group.queues = {r: queue for r, queue in left.items() if queue}
         device.holds_for = key
         if idle:
             self._begin(device)
@@ -376,7 +384,9 @@ class Simulation:
         return {org_id: max(0, self._quota - held[org_id]) for org_id, _ in self._groups}
 
     def _group_view(self, g: _Group) -> GroupView:
-        heads = tuple(Head(score, name, self._expected[int(name)]) for score, name in g.queue[:HEADS])
+        def heads(queue: list[tuple[int, str]]) -> tuple[Head, ...]:
+            return tuple(Head(score, name, self._expected[int(name)]) for score, name in queue[:HEADS])
+
         return GroupView(
             org_id=g.org_id,
             gid=g.gid,
@@ -385,6 +395,6 @@ class Simulation:
             unfinished=g.unfinished,
             installs=g.installs,
             serving=dict(g.serving),
-            queues=(Queue(ANY_DEVICE, (), len(g.queue), heads),),
+            queues=tuple(Queue(r, (), len(queue), heads(queue)) for r, queue in g.queues.items()),
             typical_seconds=self._estimates.typical_of(g.org_id, g.gid),
         )

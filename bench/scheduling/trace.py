@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 
 TestKey = tuple[str, str, Target]
 """(org, test path, target): what durations are known by."""
@@ -13,16 +14,21 @@ TestKey = tuple[str, str, Target]
 
 @dataclass(frozen=True, slots=True)
 class TraceDevice:
-    """A device that is there from the beginning to the end, cold at first."""
+    """A device that is there from the beginning to the end, cold at first. Files tell its platform alone."""
 
     device_id: str
     target: Target
     platform: str | None = None
+    model: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """A job. `at` (s) is when it is submitted, `seconds` what its test takes, which no policy sees."""
+    """A job. `at` (s) is when it is submitted, `seconds` what its test takes, which no policy sees.
+
+    Files tell no `requirements`.
+    """
 
     at: float
     org_id: str
@@ -31,6 +37,7 @@ class TraceJob:
     priority: Priority
     test_path: str
     seconds: float
+    requirements: Requirements = ANY_DEVICE
 
 
 @dataclass(frozen=True, slots=True)

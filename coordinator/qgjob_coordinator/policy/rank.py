@@ -19,6 +19,9 @@ AHEAD_OF_CLOCK_SECONDS = 1
 """So far orders may be ahead of the clock: those of many jobs of one moment are made distinct."""
 URGENT = 2
 """Urgency of a fresh job of the highest class, and of those that waited until they are as urgent."""
+OLDER_SECONDS = 3 * CLASS_SECONDS
+"""Jobs that are older by more than this, head starts included, are not kept waiting by rules that save installations,
+or by limits that others fill."""
 FAILED_FIRST_SECONDS = 600
 """Tests that failed in their last run come before others of their class that are older by up to this."""
 

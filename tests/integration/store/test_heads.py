@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from qgjob_coordinator.policy.batch import TAIL_JOBS
+from qgjob_coordinator.policy.planning.batch import TAIL_JOBS
 
 from qgjob_coordinator.policy.snapshot import HEADS
 from qgjob_coordinator.store.store import Store

@@ -11,6 +11,7 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.places import may_take
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.precedence import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.planning.work import Work
@@ -40,7 +41,7 @@ class EveryGroup:
         self._was_not = [w for w in self._works if w.plain and not self._worth(w)]
         found: list[tuple[Rank, Work]] = []
         for work in self._works:
-            if books.has_room(work.key[0]) and books.may_join(work, device):
+            if may_take(books, work, device):
                 heads = [h for line in books.lines(work, device) if (h := work.first((line,)))]
                 found += [(rank(books, work, h), work) for h in heads if worth_joining(books, work, h)]
         return min(found, key=lambda ranked: ranked[0])[1] if found else None

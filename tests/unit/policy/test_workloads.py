@@ -4,16 +4,18 @@
 **The bound on waits.** Take a job of group G, and call jobs *good* that the rules may serve before it: those whose
 score is at most its own plus `OLDER_SECONDS` (the age rule calls a device away from younger ones) plus a class (near
 the tail the longest of equally urgent ones is first, and orgs of smaller shares go before others of the same urgency).
-From the first moment at which a device of its target takes work after the submission, some device is always on good
+From the first moment at which a device that may serve it takes work after the submission, some device is always on good
 work or on an installation for it, until the job is taken: G is served, and the device that serves it takes jobs of G
 that are no younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank
-or stays with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs of its
-target take, with an installation before each.
+or stays with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs
+take that a device may serve which may serve it, with an installation before each.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 
@@ -23,43 +25,88 @@ from hypothesis import strategies as st
 from bench.scheduling.engine import Outcome, Simulation
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS
 from qgjob_coordinator.policy.rank import CLASS_SECONDS
+from qgjob_coordinator.policy.snapshot import Limits
 
 TARGETS = (Target.EMULATOR, Target.DEVICE)
+PLATFORMS = ("android", "ios")
 ALLOWED_BEHIND = OLDER_SECONDS + CLASS_SECONDS
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A workload, and the settings of the coordinator that it meets."""
+
+    trace: Trace
+    cap: int | None = None
+    quota: int | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@st.composite
+def labs(draw: st.DrawFn) -> Lab:
+    """Any workload, under caps, quotas and weights: each of them in some."""
+    random = Random(draw(st.integers(0, 1 << 32)))
+    return Lab(
+        draw(traces()),
+        cap=draw(st.sampled_from((None, None, 1, 2))),
+        quota=draw(st.sampled_from((None, None, 1, 2, 5))),
+        weights={f"org{n}": random.choice((0.3, 1.0, 4.0)) for n in range(4) if random.random() < 0.4},
+    )
 
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """Bursts and steady flows of some orgs, in which devices are short at times and idle at others."""
+    """Bursts and steady flows of some orgs, in which devices are short at times and idle at others.
+
+    In half of them some jobs are for one platform, or for one device.
+    """
     devices, jobs, orgs = (draw(st.sampled_from(range(1, most + 1))) for most in (5, 60, 4))
     random = Random(draw(st.integers(0, 1 << 32)))
-    targets = [random.choice(TARGETS) for _ in range(devices)]
+    fleet = [TraceDevice(f"d{n}", random.choice(TARGETS), random.choice(PLATFORMS)) for n in range(devices)]
+    picky = random.choice((0.0, 0.3))
     span, typical = random.choice((0, 600, 30_000)), random.choice((1, 30, 400))
     return Trace(
         install_seconds=random.choice((5.0, 45.0)),
-        devices=tuple(TraceDevice(f"d{n}", target) for n, target in enumerate(targets)),
-        jobs=tuple(_job(random, targets, orgs, span, typical) for _ in range(jobs)),
+        devices=tuple(fleet),
+        jobs=tuple(_job(random, fleet, picky, orgs, span, typical) for _ in range(jobs)),
         history={("org0", f"t{n}.py", t): (20.0 * n + 1,) for n in range(3) for t in TARGETS},
     )
 
 
-def _job(random: Random, targets: list[Target], orgs: int, span: int, typical: float) -> TraceJob:
+def _job(random: Random, fleet: list[TraceDevice], picky: float, orgs: int, span: int, typical: float) -> TraceJob:
+    device = random.choice(fleet)
+    requirements = ANY_DEVICE
+    if random.random() < picky:
+        requirements = random.choice((Requirements(platform=device.platform), Requirements(device_id=device.device_id)))
     return TraceJob(
         at=round(random.random() * span, 1),
         org_id=f"org{random.randrange(orgs)}",
         app_version_id=f"v{random.randrange(3)}",
-        target=random.choice(targets),
+        target=device.target,
         priority=random.choice((Priority.LOW, Priority.MEDIUM, Priority.HIGH)),
         test_path=f"t{random.randrange(6)}.py",
         seconds=round(typical * random.lognormvariate(0, 0.8), 2) + 0.01,
+        requirements=requirements,
     )
 
 
-def simulated(trace: Trace) -> Outcome:
-    return Simulation(trace, plan).run()
+def simulated(lab: Lab) -> Outcome:
+    limits = Limits(group_max_devices=lab.cap)
+    return Simulation(lab.trace, plan, limits=limits, quota=lab.quota, weights=lab.weights).run()
+
+
+def fit(trace: Trace, job: TraceJob) -> set[str]:
+    """The devices that may serve the job. Said again, so that a mistake in `feasible` shows."""
+    asks = job.requirements
+    return {
+        d.device_id
+        for d in trace.devices
+        if d.target is job.target and asks.platform in (None, d.platform) and asks.device_id in (None, d.device_id)
+    }
 
 
 def head_start(job: TraceJob) -> float:
@@ -68,23 +115,22 @@ def head_start(job: TraceJob) -> float:
 
 
 @settings(max_examples=150)
-@given(traces())
-def test_every_job_runs_once_on_a_device_of_its_target_after_its_submission(trace: Trace) -> None:
-    outcome = simulated(trace)
-    targets = {d.device_id: d.target for d in trace.devices}
+@given(labs())
+def test_every_job_runs_once_on_a_device_that_may_serve_it_after_its_submission(lab: Lab) -> None:
+    trace, outcome = lab.trace, simulated(lab)
     assert outcome.runs.keys() == set(range(len(trace.jobs)))
     for index, run in outcome.runs.items():
         job = trace.jobs[index]
-        assert targets[run.device_id] is job.target
+        assert run.device_id in fit(trace, job)
         assert run.began >= job.at
         assert abs(run.ended - run.began - job.seconds) < 1e-6
 
 
 @settings(max_examples=150)
-@given(traces())
-def test_a_device_does_one_thing_at_a_time_and_has_what_it_runs_installed(trace: Trace) -> None:
+@given(labs())
+def test_a_device_does_one_thing_at_a_time_and_has_what_it_runs_installed(lab: Lab) -> None:
     """Installs are those that the sequence of a device's jobs needs, and no other."""
-    outcome = simulated(trace)
+    trace, outcome = lab.trace, simulated(lab)
     by_device: dict[str, list[tuple[float, float, tuple[str, str] | None, tuple[str, str] | None]]] = defaultdict(list)
     for i in outcome.installs:
         by_device[i.device_id].append((i.began, i.ended, (i.org_id, i.app_version_id), None))
@@ -106,12 +152,14 @@ def test_a_device_does_one_thing_at_a_time_and_has_what_it_runs_installed(trace:
 
 
 @settings(max_examples=300)
-@given(traces())
-def test_no_job_waits_longer_than_all_that_may_come_before_it_takes(trace: Trace) -> None:
-    outcome = simulated(trace)
+@given(labs())
+def test_no_job_waits_longer_than_all_that_may_come_before_it_takes(lab: Lab) -> None:
+    """Whatever jobs ask of devices, and orgs weigh. (What limits leave to whom is told in `test_places`.)"""
+    lab = replace(lab, cap=None, quota=None)
+    trace, outcome = lab.trace, simulated(lab)
     for index, run in outcome.runs.items():
         job = trace.jobs[index]
-        mates = [(i, j) for i, j in enumerate(trace.jobs) if j.target is job.target and i != index]
+        mates = [(i, j) for i, j in enumerate(trace.jobs) if i != index and fit(trace, j) & fit(trace, job)]
         # Those that are good, and those that run or were given out when the job comes.
         before = [
             j
@@ -135,7 +183,7 @@ def flow(devices: int, late: TraceJob, *others: TraceJob) -> Trace:
 def test_nothing_waits_for_ever_behind_a_group_that_never_runs_dry() -> None:
     """The lowest class of the same org, where the highest keeps the only device busy for four hours."""
     late = TraceJob(100.0, "busy", "late", Target.EMULATOR, Priority.LOW, "late.py", 10.0)
-    run = simulated(flow(1, late)).runs[0]
+    run = simulated(Lab(flow(1, late))).runs[0]
     classes = 2 * CLASS_SECONDS
     assert classes < run.began - late.at <= classes + OLDER_SECONDS + 60 + 2 * 45
 
@@ -143,5 +191,5 @@ def test_nothing_waits_for_ever_behind_a_group_that_never_runs_dry() -> None:
 def test_an_org_is_served_beside_one_that_never_runs_dry() -> None:
     """It has its share of two devices within a turn, not when it has aged."""
     late = TraceJob(3000.0, "small", "late", Target.EMULATOR, Priority.HIGH, "late.py", 10.0)
-    run = simulated(flow(2, late)).runs[0]
+    run = simulated(Lab(flow(2, late))).runs[0]
     assert run.began - late.at < CLASS_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.planning.places import most
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
@@ -17,8 +18,8 @@ DEALT_SECONDS = 0.1
 
 def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     """The jobs that a device takes now of a group, in order. They are taken from the books."""
-    limits, lines = books.snapshot.limits, books.lines(work, device)
-    room = min(limits.batch - device.held, books.room.get(work.key[0], limits.batch))
+    lines = books.lines(work, device)
+    room = most(books, work, device) - device.held
     taken: list[Head] = []
     ahead = books.fleet.free_in(device)
     serving = work.serving

@@ -107,6 +107,11 @@ class Books:
             known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
         return known
 
+    def served_here(self, work: Work, line: int) -> bool:
+        """Whether any device that is here may serve a queue of the group."""
+        target = work.group.target
+        return any(d.target is target and self._serves(work, line, d) for d in self.fleet.views.values())
+
     def servers(self, work: Work, head: Head) -> dict[str, float]:
         """Of the devices that serve the group those that may serve this job, with the seconds until each is free.
 

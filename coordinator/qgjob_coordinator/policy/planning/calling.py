@@ -13,6 +13,7 @@ from functools import cached_property
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import least_share, owes
+from qgjob_coordinator.policy.planning.places import may_take
 from qgjob_coordinator.policy.planning.precedence import Rank, rank
 from qgjob_coordinator.policy.planning.switching import latest_call, leaves_for, may_share
 from qgjob_coordinator.policy.planning.work import GroupKey, Work, oldest
@@ -105,4 +106,4 @@ class Callers:
             return None
         work = books.groups.work(group)
         # Of those that the device may not serve there may be any number: they count for nothing.
-        return work if books.may_join(work, device) and books.next_for(work, device) is not None else None
+        return work if books.next_for(work, device) is not None and may_take(books, work, device) else None

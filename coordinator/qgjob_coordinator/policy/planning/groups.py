@@ -7,11 +7,12 @@ its `Work` is made then, and each index when it is first asked for.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from functools import cached_property
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.fleet import Fleet
-from qgjob_coordinator.policy.planning.work import GroupKey, Work, seconds_in_all
+from qgjob_coordinator.policy.planning.work import GroupKey, Work, oldest, seconds_in_all
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, GroupView, Snapshot
 
 Build = tuple[str, str]
@@ -28,6 +29,7 @@ class Groups:
         self._waiting = [g for g in snapshot.groups if g.queues and (g.queues[0].waiting or g.waiting)]
         self._of_target: dict[Target, list[GroupView]] = {}
         self._of_build: dict[Target, dict[Build, GroupView]] = {}
+        self._oldest: dict[str, float] = {}
         self._orgs: dict[Target, frozenset[str]] = {}
         self._builds: dict[Target, set[Build]] = {}
 
@@ -49,6 +51,25 @@ class Groups:
     def by_key(self) -> dict[GroupKey, GroupView]:
         """All of them."""
         return {(group.org_id, group.gid): group for group in self._waiting}
+
+    def of_org(self, org_id: str) -> list[GroupView]:
+        """Those of an org, of all targets."""
+        return self._by_org.get(org_id, [])
+
+    def oldest_of(self, org_id: str) -> float:
+        """The least score of an org's jobs as the round began; infinite if none is shown."""
+        known = self._oldest.get(org_id)
+        if known is None:
+            scores = [score for score in map(oldest, self.of_org(org_id)) if score is not None]
+            known = self._oldest[org_id] = min(scores, default=math.inf)
+        return known
+
+    @cached_property
+    def _by_org(self) -> dict[str, list[GroupView]]:
+        of_org: dict[str, list[GroupView]] = defaultdict(list)
+        for group in self._waiting:
+            of_org[group.org_id].append(group)
+        return of_org
 
     def orgs(self, target: Target) -> frozenset[str]:
         """Whose they are, of a target."""

@@ -22,6 +22,7 @@ from operator import itemgetter
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.places import differs_by_device, may_take
 from qgjob_coordinator.policy.planning.precedence import (
     EVEN,
     InOrg,
@@ -45,9 +46,10 @@ class Offers:
         self._picky: list[GroupView] = []
         unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
         capped = books.snapshot.limits.group_max_devices is not None
+        limited = bool(books.room)
         for group in books.groups.of(target):
             queue = plain_queue(group)
-            if queue is None or (capped and books.awaits_own(group)):
+            if queue is None or (capped and books.awaits_own(group)) or (limited and differs_by_device(books, group)):
                 self._picky.append(group)
             elif queue.oldest is not None:
                 unseen[group.org_id].append((queue.oldest, group))
@@ -164,4 +166,4 @@ def _open(books: Books, group: GroupView, device: DeviceView) -> Work | None:
     if not books.has_room(group.org_id):
         return None
     work = books.groups.work(group)
-    return work if work.left and books.may_join(work, device) else None
+    return work if work.left and may_take(books, work, device) else None

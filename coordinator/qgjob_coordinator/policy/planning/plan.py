@@ -3,8 +3,8 @@ its parts come.
 
 The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
 group) and `calling` (for which other one), `joining` (which group a cold one takes), `precedence` (which of several
-comes first), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `batch` (how
-much at once). What they read, and what was decided so far, stands in `books`.
+comes first), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `places` (limits
+of orgs and groups), `batch` (how much at once). What they read, and what was decided so far, stands in `books`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from qgjob_coordinator.policy.planning.batch import batch
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.calling import Callers
 from qgjob_coordinator.policy.planning.joining import Offers
+from qgjob_coordinator.policy.planning.places import may_take
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.snapshot import DeviceView, Head, Snapshot
@@ -79,7 +80,7 @@ class _Planner:
             return callers.best(device, home, first)
 
     def _joinable(self, work: Work, device: DeviceView) -> bool:
-        return self._books.has_room(work.key[0]) and self._books.may_join(work, device)
+        return may_take(self._books, work, device)
 
     def _serve_cold(self, devices: list[DeviceView]) -> None:
         """Devices without work of their own, one after the other, to the best group for each."""

@@ -19,6 +19,7 @@ from qgjob_coordinator.policy.planning.fanout import out_of_reach, worth_joining
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import (
     CLASS_SECONDS,
+    OLDER_SECONDS,
     ORDER_EPOCH_MS,
     ORDERS_PER_MS,
     URGENT,
@@ -31,7 +32,6 @@ from qgjob_coordinator.policy.snapshot import DeviceView, Head
 PATIENCE_INSTALLS = 5
 STAY_INSTALLS = 16
 TURN_INSTALLS = 15
-OLDER_SECONDS = 3 * CLASS_SECONDS
 
 
 def latest_call(books: Books, next_here: Head) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from qgjob_coordinator.policy.planning.batch import TAIL_JOBS
 
+from qgjob_coordinator.policy.planning.batch import TAIL_JOBS
 from qgjob_coordinator.policy.snapshot import HEADS
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes

@@ -125,6 +125,15 @@ def test_an_org_without_room_is_told_with_its_setting() -> None:
     assert why(seen) == "org acme holds as many attempts as it may (MAX_RUNNING_PER_ORG)"
 
 
+def test_a_device_to_which_the_last_place_is_not_given_says_who_gets_it() -> None:
+    waits = group("v2", queue("b", [-9000]), target=Target.DEVICE)
+    phone = device("phone", target=Target.DEVICE, held=1, holds_for=("globex", "d-v9"), free_at=NOW + 9000)
+    seen = look([served(900), waits], device("idle"), busy=(phone, server()), room={"acme": 1})
+    assert why(seen) == (
+        "the last place under MAX_RUNNING_PER_ORG is left to job acme~b-9000, which waits longer, for another device"
+    )
+
+
 def test_a_device_that_is_called_away_says_so_though_it_has_the_build() -> None:
     warm = device("idle", installed=("acme", "v1"))
     old = group("v2", queue("b", [-20_000], Priority.HIGH))

@@ -1,8 +1,9 @@
 """What the plan says of a device that idles while a job waits: it takes the job, or why it does not.
 
 The plan is made as the scheduler makes it, and what it left undone is asked of the rules by which it decided: what a
-device may serve (`Books.lines`), room of orgs (`Books.has_room`), the cap on a group's devices (`Books.may_join`), and
-whether an installation pays (`worth_joining`). So an explanation says nothing else than what the next round does.
+device may serve (`Books.lines`), room of orgs (`Books.has_room`), the cap on a group's devices (`Books.may_join`), to
+whom the last place under both is left (`left_to`), and whether an installation pays (`worth_joining`). So an
+explanation says nothing else than what the next round does.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import cached_property
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.places import left_to
 from qgjob_coordinator.policy.planning.plan import planned
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
 from qgjob_coordinator.policy.proposals import Assignment, Plan
@@ -83,6 +85,9 @@ class Verdicts:
             return _capped(books)
         if given is not None:
             return CALLED if books.home(device) is work else ELSEWHERE
+        older = left_to(books, work, device)
+        if older is not None:
+            return _left(job.org_id, older, books)
         if taker is not None:
             return Verdict("not needed", f"{taker} takes the job", job_taken=taker in self._idle)
         head = work.first((line,))
@@ -125,6 +130,14 @@ def _line(group: GroupView, job: Job) -> int | None:
 
 def _no_room(org_id: str) -> Verdict:
     return Verdict("org is at its quota", f"org {org_id} holds as many attempts as it may (MAX_RUNNING_PER_ORG)")
+
+
+def _left(org_id: str, older: Head, books: Books) -> Verdict:
+    limit = "MAX_RUNNING_PER_ORG" if books.room.get(org_id, 2) <= 1 else "GROUP_MAX_DEVICES"
+    return Verdict(
+        "last place left to an older job",
+        f"the last place under {limit} is left to job {org_id}~{older.ulid}, which waits longer, for another device",
+    )
 
 
 def _capped(books: Books) -> Verdict:

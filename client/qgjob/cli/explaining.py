@@ -9,19 +9,20 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from rich.console import RenderableType
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from qgjob._enums import JobStatus, PendingCode
 from qgjob._models import ConsideredDevice, Explanation, Job
 from qgjob.cli.moments import clock, span, when
 from qgjob.cli.render import facts, grid, requirement_words, state_words
+from qgjob.cli.tables import Column
 
 MOST_LINES = 20
 """More devices than these are shown in groups."""
 MOST_NAMED = 3
 """So many devices of a group are named."""
+_WHY = Column("WHY", least=24, wraps=True)
 # What passes soonest comes first, causes that no device has by itself last.
 _SOONEST: dict[PendingCode | None, int] = {
     None: 0,
@@ -35,12 +36,10 @@ _SOONEST: dict[PendingCode | None, int] = {
 
 def explanation(item: Explanation, now: datetime) -> RenderableType:
     """Why a job waits, then the devices."""
-    outer = Table.grid()
-    outer.add_row(facts(_facts(item, now)))
+    parts: list[RenderableType] = [facts(_facts(item, now))]
     if item.devices and not item.job.final:  # what has its verdict needs no device
-        outer.add_row("")
-        outer.add_row(_devices(item.devices, now))
-    return outer
+        parts += [Text(), _devices(item.devices, now)]
+    return Group(*parts)
 
 
 def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
@@ -84,15 +83,14 @@ def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableTy
     ordered = sorted(devices, key=_usefulness)
     if len(ordered) <= MOST_LINES:
         rows: list[list[object]] = [[each.device_id, _may(each), each.message + _until(each, now)] for each in ordered]
-        return grid(["DEVICE", "MAY SERVE", "WHY"], rows)
+        return grid([Column("DEVICE"), Column("MAY SERVE", spare=1), _WHY], rows, now)
     groups: dict[tuple[str, ...], list[ConsideredDevice]] = {}
     for each in ordered:
         groups.setdefault(_kind(each), []).append(each)
-    outer = Table.grid()
     rows = [[len(same), _may(same[0]), _why(same, now), _names(same)] for same in groups.values()]
-    outer.add_row(grid(["DEVICES", "MAY SERVE", "WHY", "WHICH"], rows))
-    outer.add_row(Text(f"{len(devices)} devices in {len(groups)} groups; -o json shows each", style="dim"))
-    return outer
+    columns = [Column("DEVICES", spare=1), Column("MAY SERVE", spare=2), _WHY, Column("WHICH", least=16, wraps=True)]
+    counted = Text(f"{len(devices)} devices in {len(groups)} groups; -o json shows each", style="dim")
+    return Group(grid(columns, rows, now), counted)
 
 
 def _usefulness(device: ConsideredDevice) -> tuple[object, ...]:

@@ -11,9 +11,13 @@ _WHOLE_FROM = 10
 
 def when(moment: datetime, now: datetime) -> str:
     """`14:05:10 (in 3 min)`, by this machine's clock."""
+    return f"{clock(moment, now)} ({distance(moment, now)})"
+
+
+def distance(moment: datetime, now: datetime) -> str:
+    """`in 3 min`, or `3 min ago`."""
     ahead = moment - now
-    distance = f"in {span(ahead)}" if ahead > timedelta(0) else f"{span(-ahead)} ago"
-    return f"{clock(moment, now)} ({distance})"
+    return f"in {span(ahead)}" if ahead > timedelta(0) else f"{span(-ahead)} ago"
 
 
 def clock(moment: datetime, now: datetime) -> str:

@@ -75,7 +75,7 @@ class Printer:
 
     def print(self, table: RenderableType) -> None:
         """A table or a line."""
-        self._console.print(table, soft_wrap=isinstance(table, Text))
+        self._console.print(table, soft_wrap=isinstance(table, Text), crop=False)
         sys.stdout.flush()
 
     def _write(self, line: str) -> None:

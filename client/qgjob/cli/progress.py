@@ -16,9 +16,16 @@ from qgjob._enums import JobStatus
 from qgjob._models import Job
 from qgjob.cli.clean import clean
 from qgjob.cli.render import grid, progress_words, test_words, transition_text
+from qgjob.cli.tables import Column
 
 _MAX_ROWS = 20
 _REFRESH_PER_SECOND = 4
+_COLUMNS = (
+    Column("TEST", least=16, keeps_end=True),
+    Column("TARGET", spare=2),
+    Column("STATUS", spare=1),
+    Column("", least=16),
+)
 _ORDER = {
     JobStatus.RUNNING: 0,
     JobStatus.SCHEDULED: 1,
@@ -102,7 +109,7 @@ class LiveProgress:
         rows = [[test_words(job), job.target, job.status, _doing(job)] for job in jobs[:_MAX_ROWS]]
         hidden = len(jobs) - _MAX_ROWS
         more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
-        return Group(grid(["TEST", "TARGET", "STATUS", ""], rows), *more, Text(self._summary(jobs), style="bold"))
+        return Group(grid(_COLUMNS, rows), *more, Text(self._summary(jobs), style="bold"))
 
     def _summary(self, jobs: list[Job]) -> str:
         return f"{sum(job.final for job in jobs)} of {self._total or len(jobs)} done · {counts_text(jobs)}"

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from qgjob._enums import JobStatus, Outcome, PendingCode
@@ -17,6 +16,7 @@ from qgjob._shape import format_time
 from qgjob.cli.clean import clean
 from qgjob.cli.moments import when
 from qgjob.cli.settings import Setting
+from qgjob.cli.tables import Column, Facts, Grid
 
 _STYLES: dict[str, str] = {
     JobStatus.QUEUED: "dim",
@@ -39,35 +39,14 @@ _STYLES: dict[str, str] = {
 # --- cells ------------------------------------------------------------------------------------------------------------
 
 
-def cell(value: object) -> Text:
-    """A value as a cell; words that say a state have a colour."""
-    if value is None:
-        return Text("-", style="dim")
-    if isinstance(value, datetime):
-        return Text(format_time(value))
-    text = str(value)
-    return Text(clean(text), style=_STYLES.get(text, ""))
+def grid(columns: Sequence[Column], rows: Iterable[Sequence[object]], now: datetime | None = None) -> Grid:
+    """A table that fits where it is drawn; see `tables`."""
+    return Grid(columns, rows, now, _STYLES)
 
 
-def grid(headers: Iterable[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A table with one line a row; what does not fit is folded, never cut."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
-    for row in rows:
-        table.add_row(*[cell(value) for value in row])
-    return table
-
-
-def facts(rows: Iterable[tuple[str, object]]) -> Table:
-    """Names and values of one thing, a line each; what is unset is left out."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in rows:
-        if value is not None and value not in ("", ()):
-            table.add_row(name, cell(value))
-    return table
+def facts(rows: Iterable[tuple[str, object]]) -> Facts:
+    """Names and values of one thing; what is unset is left out."""
+    return Facts(rows, _STYLES)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -75,15 +54,26 @@ def facts(rows: Iterable[tuple[str, object]]) -> Table:
 
 def job_table(jobs: Sequence[Job]) -> RenderableType:
     """Jobs, a line each. What they require has a column when one of them requires something."""
-    headers = ["JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED", ""]
+    columns = [
+        Column("JOB"),
+        Column("TEST", spare=3, least=20, keeps_end=True),
+        Column("STATUS", spare=1),
+        Column("OUTCOME", spare=2),
+        Column("TARGET", spare=8),
+        Column("PRIORITY", spare=9),
+        Column("DEVICE", spare=6),
+        Column("TRIES", spare=10),
+        Column("CREATED", spare=7),
+        Column("", spare=5, least=16),
+    ]
     rows = [_job_row(job) for job in jobs]
     required = [requirement_words(job) for job in jobs]
     if any(required):
-        column = headers.index("TARGET") + 1
-        headers.insert(column, "REQUIRES")
+        place = next(index for index, column in enumerate(columns) if column.header == "TARGET") + 1
+        columns.insert(place, Column("REQUIRES", spare=4, least=12))
         for row, words in zip(rows, required, strict=True):
-            row.insert(column, words)
-    return grid(headers, rows)
+            row.insert(place, words)
+    return grid(columns, rows)
 
 
 def requirement_words(job: Job) -> str:
@@ -200,8 +190,19 @@ def progress_words(job: Job) -> str:
 
 def device_table(devices: Sequence[Device]) -> RenderableType:
     """Devices, a line each."""
-    headers = ["DEVICE", "AGENT", "TARGET", "STATE", "HEALTH", "INSTALLED", "INSTALLS", "JOB", "UNTIL", "REASON"]
-    return grid(headers, [_device_row(device) for device in devices])
+    columns = [
+        Column("DEVICE"),
+        Column("AGENT", spare=8),
+        Column("TARGET", spare=3),
+        Column("STATE", spare=1),
+        Column("HEALTH", spare=2),
+        Column("INSTALLED", spare=7),
+        Column("INSTALLS", spare=9),
+        Column("JOB", spare=4),
+        Column("UNTIL", spare=6),
+        Column("REASON", spare=5, least=12),
+    ]
+    return grid(columns, [_device_row(device) for device in devices])
 
 
 def _device_row(device: Device) -> list[object]:
@@ -233,12 +234,31 @@ def agent_table(agents: Sequence[Agent]) -> RenderableType:
         [each.agent_id, each.state, each.devices, each.version, each.host, each.connected_at, each.last_seen_at]
         for each in agents
     ]
-    return grid(["AGENT", "STATE", "DEVICES", "VERSION", "HOST", "CONNECTED", "LAST SEEN"], rows)
+    columns = [
+        Column("AGENT"),
+        Column("STATE", spare=1),
+        Column("DEVICES", spare=2),
+        Column("VERSION", spare=6),
+        Column("HOST", spare=4),
+        Column("CONNECTED", spare=5),
+        Column("LAST SEEN", spare=3),
+    ]
+    return grid(columns, rows)
 
 
 def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:
     """Groups, a line each."""
-    headers = ["ORG", "APP VERSION", "TARGET", "QUEUED", "SCHEDULED", "RUNNING", "DEVICES", "INSTALLS", "ENDS ABOUT"]
+    columns = [
+        Column("ORG"),
+        Column("APP VERSION"),
+        Column("TARGET", spare=1),
+        Column("QUEUED", spare=2),
+        Column("SCHEDULED", spare=5),
+        Column("RUNNING", spare=3),
+        Column("DEVICES", spare=6, least=16, wraps=True),
+        Column("INSTALLS", spare=7),
+        Column("ENDS ABOUT", spare=4),
+    ]
     rows = [
         [
             each.org_id, each.app_version_id, each.target, each.queued, each.scheduled, each.running,
@@ -247,7 +267,7 @@ def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:
         ]
         for each in groups
     ]  # fmt: skip
-    return grid(headers, rows)
+    return grid(columns, rows, now)
 
 
 def stats_facts(stats: Stats) -> RenderableType:
@@ -261,7 +281,7 @@ def stats_facts(stats: Stats) -> RenderableType:
 def settings_table(settings: Sequence[Setting], *, origins: bool) -> RenderableType:
     """Settings, a line each."""
     rows = [[setting.name, setting.value, setting.origin][: 3 if origins else 2] for setting in settings]
-    return grid(["SETTING", "VALUE", "ORIGIN"][: 3 if origins else 2], rows)
+    return grid([Column("SETTING"), Column("VALUE"), Column("ORIGIN")][: 3 if origins else 2], rows)
 
 
 def health_facts(health: Health, stats: Stats | None) -> RenderableType:

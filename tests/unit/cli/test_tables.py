@@ -1,0 +1,199 @@
+"""Tables at the widths that terminals have: an id can be copied whole, and nothing runs down a narrow column."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from rich.console import Console, RenderableType
+
+from qgjob import (
+    Attempt,
+    ConsideredDevice,
+    ErrorClass,
+    Explanation,
+    Job,
+    JobError,
+    JobStatus,
+    Outcome,
+    PendingCode,
+    PendingReason,
+    Requirements,
+)
+from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
+from qgjob._fleet import Device
+from qgjob.cli.explaining import explanation
+from qgjob.cli.render import device_table, grid, job_facts, job_table
+from qgjob.cli.tables import Column, arrange, cut
+from tests.fakes.coordinator_services import FakeCoordinator
+from tests.unit.cli.conftest import COMMON, Command
+from tests.unit.cli.test_processes import QGJOB
+
+NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)
+WIDTHS = [80, 100, 120, 140, 160]
+JOB_ID = "qualgent~01KB5Z0J5Q8W3N4X6Y7Z8A9BCD"
+OTHER_ID = "qualgent~01KB5Z0J5Q8W3N4X6Y7Z8A9BCE"
+LONG_ERROR = "the device did not answer within 30 s: " + "adb said no such thing as this device, and again; " * 6
+
+
+def a_job(**values: object) -> Job:
+    made = Job(
+        job_id=JOB_ID, org_id="qualgent", app_version_id="v1", test_path="tests/checkout/payment/onboarding.spec.js",
+        priority=Priority.MEDIUM, target=Target.BROWSERSTACK, status=JobStatus.QUEUED, round=1, created_at=NOW,
+        updated_at=NOW, max_retries=3,
+    )  # fmt: skip
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+JOBS = (
+    a_job(deduplicated=True, pending_reason=PendingReason(PendingCode.ALL_BUSY, "all are busy")),
+    a_job(
+        job_id=OTHER_ID,
+        status=JobStatus.FAILED,
+        outcome=Outcome.PROVIDER_ERROR,
+        device_id="browserstack-1",
+        error=JobError(ErrorClass.INFRASTRUCTURE, LONG_ERROR),
+    ),
+)
+
+
+def drawn(table: RenderableType, width: int) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table, crop=False)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("more", [{}, {"requirements": Requirements(platform="android", labels={"rack": "2"})}])
+def test_a_job_is_one_line_with_its_whole_id(width: int, more: dict[str, object]) -> None:
+    lines = drawn(job_table([replace(job, **more) for job in JOBS]), width)  # type: ignore[arg-type]
+    assert len(lines) == 3
+    assert [line.split()[0] for line in lines] == ["JOB", JOB_ID, OTHER_ID]
+    assert max(map(len, lines)) <= width
+    assert lines[0].split()[:3] == ["JOB", "TEST", "STATUS"]
+    assert "onboarding.spec.js" in lines[1]
+    assert "failed" in lines[2]
+
+
+def test_what_is_of_lesser_worth_goes_first() -> None:
+    shown = {width: drawn(job_table(JOBS), width)[0].split() for width in WIDTHS}
+    assert shown[80] == ["JOB", "TEST", "STATUS", "OUTCOME"]
+    for narrow, wide in pairwise(WIDTHS):
+        assert set(shown[narrow]) <= set(shown[wide])
+    assert "DEVICE" in shown[120]
+    assert "TRIES" not in shown[120]
+
+
+def test_there_is_nothing_left_out_where_there_is_room() -> None:
+    lines = drawn(job_table(JOBS), 100_000)
+    assert lines[0].split() == [
+        *("JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED"),
+    ]
+    assert "2026-01-31T02:03:00.000Z" in lines[1]
+    assert LONG_ERROR.strip() in lines[2]
+
+
+def test_a_time_is_a_distance_before_anything_is_left_out() -> None:
+    columns = [Column("JOB"), Column("CREATED", spare=1)]
+    table = grid(columns, [[JOB_ID, NOW - timedelta(minutes=3)]], NOW)
+    assert drawn(table, 100)[1].endswith("2026-01-31T02:00:00.000Z")
+    assert drawn(table, 50)[1] == f"{JOB_ID} 3 min ago"
+    assert drawn(table, 40) == ["JOB", JOB_ID]
+    # A terminal narrower than an id breaks the line itself, and copies it whole.
+    assert drawn(table, 20) == ["JOB", JOB_ID]
+
+
+def test_a_column_in_which_nothing_stands_goes_before_one_that_says_something() -> None:
+    assert drawn(job_table(JOBS[:1]), 80)[0].split() == ["JOB", "TEST", "STATUS"]
+    assert "deduplicated" in drawn(job_table(JOBS[:1]), 80)[1]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_busy_device_shows_whole_ids(width: int) -> None:
+    device = Device(
+        device_id="browserstack-1", agent_id="agent-1", udid="browserstack-1", target=Target.BROWSERSTACK,
+        platform=None, os_version=None, model=None, state=DeviceState.BUSY, health=DeviceHealth.GOOD, reason=LONG_ERROR,
+        until=NOW, current_job_id=JOB_ID, org_id="qualgent", app_version_id="xyz123", labels={}, installs=12,
+        last_seen_at=NOW,
+    )  # fmt: skip
+    lines = drawn(device_table([device]), width)
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= width
+    assert {"browserstack-1", JOB_ID} <= set(lines[1].split())
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_facts_wrap_beside_their_names_and_keep_ids_whole(width: int) -> None:
+    attempt = Attempt(
+        1, 1, "agent-1", "emulator-1", Outcome.DEVICE_ERROR, error=JobError(ErrorClass.INFRASTRUCTURE, LONG_ERROR)
+    )
+    long_id = "o" * 128 + "~01KB5Z0J5Q8W3N4X6Y7Z8A9BCD"
+    lines = drawn(job_facts(replace(JOBS[1], job_id=long_id, attempts=(attempt,))), width)
+    assert [line for line in lines if line.split() == ["job_id", long_id]]
+    others = [line for line in lines if long_id not in line]
+    assert max(map(len, others)) <= width
+    assert " ".join(" ".join(others).split()).count(LONG_ERROR.strip()) == 2
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_explanation_is_not_deeper_than_it_must_be(width: int) -> None:
+    waits = a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "all are busy"))
+    message = f"is busy with {OTHER_ID}, and then has two more tests of its group to run"
+    devices = (ConsideredDevice("browserstack-1", True, message, (), PendingCode.ALL_BUSY, NOW + timedelta(hours=1)),)
+    lines = drawn(explanation(Explanation(waits, devices, "1 is busy"), NOW), width)
+    assert max(map(len, lines)) <= width
+    table = lines[lines.index("") + 1 :]
+    assert table[0].split() == ["DEVICE", "MAY", "SERVE", "WHY"]
+    assert len(table) <= 4
+    assert OTHER_ID in " ".join(table).split(",")[0]
+
+
+@pytest.mark.parametrize(
+    ("width", "keeps_end", "left"),
+    [(20, False, "tests/login.spec.js"), (10, False, "tests/log…"), (10, True, "…n.spec.js"), (1, False, "…")],
+)
+def test_what_is_cut_shows_it(width: int, keeps_end: bool, left: str) -> None:
+    assert cut("tests/login.spec.js", width, keeps_end=keeps_end) == left
+
+
+def test_wide_characters_are_counted_as_they_are_drawn() -> None:
+    assert cut("日本語のテスト", 7) == "日本語…"
+    assert drawn(grid([Column("TEST", least=4), Column("N")], [["日本語のテスト", 1]]), 10) == [
+        "TEST     N",
+        "日本語…  1",
+    ]
+
+
+@pytest.mark.parametrize("width", range(1, 60))
+def test_no_width_is_exceeded_but_for_what_stays_whole(width: int) -> None:
+    columns = [Column("ID"), Column("A", spare=2, least=4), Column("B", spare=1), Column("C", spare=3, least=6)]
+    full: Sequence[int] = [10, 30, 8, 12]
+    widths, _ = arrange(columns, full, full, [False] * 4, width)
+    assert widths[0] == 10
+    assert sum(widths.values()) + len(widths) - 1 <= max(width, 10)
+    assert widths.get(2, 8) == 8
+
+
+@pytest.mark.parametrize("width", ["80", "100", "140"])
+def test_on_a_terminal_an_id_is_on_one_line(fake: FakeCoordinator, qgjob: Command, width: str) -> None:
+    qgjob("submit", *COMMON, "--test=tests/checkout/payment/onboarding.spec.js", "--require=platform=android")
+    job_id = next(iter(fake.jobs))
+    controller, terminal = pty.openpty()
+    done = subprocess.run(
+        [*QGJOB, "list", "--org-id=acme"],
+        stdout=terminal, stderr=subprocess.PIPE, check=False, timeout=30,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": width},
+    )  # fmt: skip
+    os.close(terminal)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", os.read(controller, 1_000_000).decode())
+    os.close(controller)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [line.split()[0] for line in shown.splitlines()] == ["JOB", job_id]

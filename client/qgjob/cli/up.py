@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from qgjob.cli.children import Child
 from qgjob.cli.dotenv import read_environment
 from qgjob.cli.runner import tell
 from qgjob.cli.store_choice import StoreChoice, choose
+from qgjob.cli.store_data import read_writer
 from qgjob.cli.up_ready import wait_ready
 from qgjob.cli.up_settings import (
     AGENTS,
@@ -48,9 +49,9 @@ def run_stack(options: Options) -> int:
         raise ConfigError(f"--agent-config: {options.agent_config} is no file")
     agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
     check_ports(settings)
-    store = choose(settings.redis_url)
+    stores = choose(settings.redis_url, read_writer(settings.store))
     with _sole_user(settings.data) as lock:
-        return asyncio.run(_Stack(options, settings, store, lock).run())
+        return asyncio.run(_Stack(options, settings, stores, lock).run())
 
 
 @contextmanager
@@ -75,11 +76,11 @@ def _sole_user(data: Path) -> Iterator[int]:
 class _Stack:
     """The processes, in the order in which they were started."""
 
-    def __init__(self, options: Options, settings: StackSettings, store: StoreChoice, lock: int) -> None:
+    def __init__(self, options: Options, settings: StackSettings, stores: Sequence[StoreChoice], lock: int) -> None:
         self._options = options
         self._lock = lock
         self._settings = settings
-        self._store = store
+        self._stores = stores
         self._children: list[Child] = []
 
     async def run(self) -> int:
@@ -120,11 +121,12 @@ class _Stack:
 
     async def _start(self, logs: Path) -> None:
         settings = self._settings
-        redis_url = self._store.url
+        store = self._stores[0]
+        redis_url = store.url
         if redis_url is None:
-            child, redis_url = await start_store(self._store, settings, logs, self._lock)
+            child, redis_url, store = await start_store(self._stores, settings, logs, self._lock)
             self._children.append(child)
-        tell(f"store: {_without_password(redis_url)} ({self._store.why})")
+        tell(f"store: {_without_password(redis_url)} ({store.why})")
         command = [sys.executable, "-m", "qgjob_coordinator"]
         environment = coordinator_environment(os.environ, settings, redis_url)
         self._children.append(Child("coordinator", command, environment=environment, logs=logs))

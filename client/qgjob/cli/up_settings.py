@@ -40,6 +40,11 @@ class StackSettings:
     data: Path
 
     @property
+    def store(self) -> Path:
+        """The folder of the private store's data."""
+        return self.data / "store"
+
+    @property
     def reachable_host(self) -> str:
         """How this machine reaches `host`."""
         return _ANY_ADDRESS.get(self.host, self.host)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgjob._errors import QgjobError
 from qgjob.cli.children import Child
+from qgjob.cli.store_data import MULTI_PART_SINCE, is_multi_part, read_writer, unreadable, write_writer
 
 if TYPE_CHECKING:
     from qgjob.cli.store_choice import StoreChoice
@@ -19,6 +22,8 @@ STOP_SECONDS = 5.0
 PORT_TRIES = 5
 _POLL_SECONDS = 0.02
 _HOST = "127.0.0.1"
+# What Redis and Valkey say of files in a format that is not theirs; and, alas, of damaged ones.
+_UNREADABLE = re.compile(r"Bad file format|Can't handle RDB format version|Wrong signature")
 
 
 class StackError(QgjobError):
@@ -27,14 +32,38 @@ class StackError(QgjobError):
     short = "stack"
 
 
-async def start_store(choice: StoreChoice, settings: StackSettings, logs: Path, lock: int) -> tuple[Child, str]:
-    """Start the chosen program on a free port of loopback, its files under the data folder; returns it and its URL.
+class _UnreadableError(Exception):
+    """A program can't read the data that are there."""
 
-    It holds `lock`, the lock on that folder, for as long as it lives.
-    Raises StackError when it does not come to answer.
+
+async def start_store(
+    choices: Sequence[StoreChoice], settings: StackSettings, logs: Path, lock: int
+) -> tuple[Child, str, StoreChoice]:
+    """Start the first of the programs that can read the data folder; returns it, its URL, and which it is.
+
+    It listens on a free port of loopback, its files are under that folder, and it holds `lock`, the lock on that
+    folder, for as long as it lives. Raises StackError when it does not come to answer, or none can read what is there.
     """
-    folder = settings.data / "store"
+    folder = settings.store
     folder.mkdir(parents=True, exist_ok=True)
+    writer = read_writer(folder)
+    for choice in choices:
+        try:
+            child, url = await _start(choice, settings, logs, lock)
+        except _UnreadableError as error:
+            if writer is not None and writer.program == choice.program and writer.version == choice.version:
+                raise StackError(str(error)) from None  # not another program's data, but damaged ones
+            continue
+        write_writer(folder, choice)
+        return child, url, choice
+    raise StackError(unreadable(folder, writer, choices, logs))
+
+
+async def _start(choice: StoreChoice, settings: StackSettings, logs: Path, lock: int) -> tuple[Child, str]:
+    """As `start_store`, with one program. Raises _UnreadableError, with the end of its log, for another one's data."""
+    folder = settings.store
+    if choice.version is not None and choice.version < MULTI_PART_SINCE and is_multi_part(folder):
+        raise _UnreadableError  # it would look past them, and begin with nothing
     for _ in range(PORT_TRIES):
         port = _free_port()
         command = store_command(choice, settings, folder, port)
@@ -47,6 +76,8 @@ async def start_store(choice: StoreChoice, settings: StackSettings, logs: Path, 
                 await child.stop(STOP_SECONDS)
         if answers:
             return child, f"redis://{_HOST}:{port}"
+        if _UNREADABLE.search(child.obituary()):
+            raise _UnreadableError(child.obituary())
         if "Address already in use" not in child.obituary():
             raise StackError(child.obituary())
     raise StackError(f"the store found no free port in {PORT_TRIES} tries")

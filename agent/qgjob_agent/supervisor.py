@@ -8,7 +8,7 @@ and starting takes some 20 ms.
 Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
 """
 # pathlib would cost each supervisor 5 ms of its start.
-# ruff: noqa: PTH118, PTH123
+# ruff: noqa: PTH110, PTH118, PTH123
 
 from __future__ import annotations
 
@@ -39,6 +39,22 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
+_REASON_BYTES = 1_024
+
+
+class _NotStartableError(Exception):
+    """The command can't be started. The message names what is wrong, and is for people."""
+
+
+def _why_not(program: str, env: dict[str, str], error: OSError) -> str:
+    """Why a program can't be executed; what Python says names the last place at which it was looked for."""
+    if "/" not in program:
+        path = os.pathsep.join(os.get_exec_path(env))
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        return f"{program}: {'is not' if missing else f'{error.strerror}, for what is'} on PATH ({path})"
+    if isinstance(error, FileNotFoundError) and os.path.exists(program):
+        return f"{program}: is there, but what its first line (#!) names to run it is not"
+    return f"{program}: {error.strerror}"
 
 
 def _now() -> float:
@@ -126,7 +142,7 @@ class Supervisor:
         os.close(failure_write)
         os.set_blocking(self._pipe, False)
         self._selector.register(self._pipe, selectors.EVENT_READ)
-        error = os.read(failure, 256)  # closed by a successful exec
+        error = os.read(failure, _REASON_BYTES)  # closed by a successful exec
         os.close(failure)
         if error:
             self._ended_by, self._error = names.NOT_STARTED, error.decode(errors="replace")
@@ -146,11 +162,19 @@ class Supervisor:
             os.dup2(null, 0)
             os.dup2(output, 1)
             os.dup2(output, 2)
-            os.chdir(self._spec["cwd"])
+            try:
+                os.chdir(self._spec["cwd"])
+            except OSError as error:
+                raise _NotStartableError(f"working folder {self._spec['cwd']}: {error.strerror}") from None
             argv = self._spec["argv"]
-            os.execvpe(argv[0], argv, self._spec["env"])  # noqa: S606 - no shell is wanted
+            try:
+                os.execvpe(argv[0], argv, self._spec["env"])  # noqa: S606 - no shell is wanted
+            except OSError as error:
+                raise _NotStartableError(_why_not(argv[0], self._spec["env"], error)) from None
+        except _NotStartableError as error:
+            os.write(failure, str(error).encode()[:_REASON_BYTES])
         except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the supervisor must not go on
-            os.write(failure, f"{self._spec['argv'][0]}: {error}".encode()[:256])
+            os.write(failure, f"{self._spec['argv'][0]}: {error}".encode()[:_REASON_BYTES])
         finally:
             os._exit(127)
 

@@ -16,7 +16,7 @@ from qgjob._shape import format_time
 from qgjob.cli.clean import clean
 from qgjob.cli.moments import when
 from qgjob.cli.settings import Setting
-from qgjob.cli.tables import Column, Facts, Grid
+from qgjob.cli.tables import Column, Facts, Grid, cut
 
 _STYLES: dict[str, str] = {
     JobStatus.QUEUED: "dim",
@@ -35,6 +35,8 @@ _STYLES: dict[str, str] = {
     "bad": "red",
 }
 
+
+_MOST_OF_AN_ERROR = 120
 
 # --- cells ------------------------------------------------------------------------------------------------------------
 
@@ -170,12 +172,15 @@ def transition_text(job: Job, now: datetime) -> Text:
 
 
 def state_words(job: Job) -> str:
-    """`running on emulator-1`, `queued again (attempt 1: test_failed)`, `failed (timed_out): …`."""
+    """`running on emulator-1`, `queued again (attempt 1: test_failed: exit code 3)`, `failed (timed_out): …`."""
     if job.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
         return f"{job.status} on {job.device_id}"
     if job.status is JobStatus.QUEUED:
         last = job.attempts[-1] if job.attempts else None
-        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'})" if last else "queued"
+        if last is None:
+            return "queued"
+        why = f": {cut(clean(last.error.message), _MOST_OF_AN_ERROR)}" if last.error and last.error.message else ""
+        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'}{why})"
     reason = f": {job.error.message}" if job.error else ""
     return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from qgjob_agent.app import main
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.values import Target
-from qgjob_agent.errors import ConfigError
+from qgjob_agent.errors import ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -192,3 +194,89 @@ def test_labels_and_versions_that_requirements_can_ask_for(tmp_path: Path) -> No
     text = DEVICE + 'os_version = "14.0-beta_2"\nlabels = { rack = "a1", os = "y", platform2 = "z" }'
     (facts,) = load(tmp_path, text).device_facts
     assert (facts.os_version, facts.labels) == ("14.0-beta_2", {"rack": "a1", "os": "y", "platform2": "z"})
+
+
+SUITE = """
+runner = "command"
+[command]
+argv = ["./run.sh", "{test_path}"]
+cwd = "suite"
+"""
+
+
+def checked(tmp_path: Path, toml: str, **environ: str) -> list[str]:
+    """What `--check` finds wrong with a file; the suite has a script that can be executed, and one that can't."""
+    suite = tmp_path / "etc" / "suite"
+    suite.mkdir(parents=True, exist_ok=True)
+    (suite / "run.sh").touch(0o700)
+    (suite / "plain.sh").touch(0o600)
+    (tmp_path / "etc" / "agent.toml").write_text(toml)
+    environ = {"AGENT_ID": "agent-1", "PATH": "/usr/bin:/bin"} | environ
+    try:
+        load_config(tmp_path / "etc" / "agent.toml", environ, tmp_path, on_this_host=True)
+    except (ConfigError, ConfigErrors) as error:
+        return str(error).splitlines()
+    return []
+
+
+@pytest.mark.parametrize("program", ["./run.sh", "sh", "/bin/sh", "{test_path}", "./{platform}.sh"])
+def test_a_command_that_is_there_passes_the_check(tmp_path: Path, program: str) -> None:
+    assert checked(tmp_path, SUITE.replace("./run.sh", program)) == []
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("./gone.sh", r"there is no such program in command\.cwd, .*/etc/suite"),
+        ("/gone/run.sh", r"there is no such program"),
+        ("./plain.sh", r"the program can't be executed"),
+        ("/bin", r"the program can't be executed"),
+        ("gone-from-path", r"the program is not on the PATH that tests get \(/usr/bin:/bin\)"),
+    ],
+)
+def test_a_command_that_is_not_there_fails_the_check(tmp_path: Path, program: str, why: str) -> None:
+    (line,) = checked(tmp_path, SUITE.replace("./run.sh", program))
+    assert re.match(rf"command\.argv: {why}.*\(value '{re.escape(program)}' from .*agent\.toml\)$", line)
+
+
+def test_a_missing_working_folder_fails_the_check(tmp_path: Path) -> None:
+    (line,) = checked(tmp_path, SUITE.replace('"suite"', '"elsewhere"'))
+    assert line.startswith("command.cwd: there is no such folder (value ")
+    (line,) = checked(tmp_path, SUITE, COMMAND_CWD="etc/suite/run.sh")
+    assert re.match(r"command\.cwd: is no folder .* from environment variable COMMAND_CWD\)", line)
+
+
+def test_where_tests_get_no_path_the_systems_counts(tmp_path: Path) -> None:
+    script = tmp_path / "bin" / "only-here"
+    script.parent.mkdir()
+    script.touch(0o700)
+    toml = SUITE.replace("./run.sh", "only-here")
+    assert checked(tmp_path, toml, PATH=str(script.parent)) == []
+    assert checked(tmp_path, toml + 'env_allow = ["HOME"]', PATH=str(script.parent)) != []
+
+
+def test_the_simulated_runner_starts_no_command(tmp_path: Path) -> None:
+    assert checked(tmp_path, SUITE.replace('"command"', '"simulated"').replace('"suite"', '"gone"')) == []
+
+
+def test_a_start_does_not_look_for_what_may_come_later(tmp_path: Path) -> None:
+    assert load(tmp_path, SUITE.replace('"suite"', '"gone"')).runner == "command"
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    lines = checked(tmp_path, 'drain_second = 3\nlog_level = "loud"\n' + SUITE)
+    assert [line.partition(":")[0] for line in lines] == ["log_level", "drain_second"]
+    device = '[[devices]]\nudid = "a"\ntarget = "device"\nos_version = "14."\n'
+    lines = checked(tmp_path, SUITE.replace('"suite"', '"gone"').replace("./run.sh", "gone") + device * 2)
+    assert [line.partition(":")[0] for line in lines] == [
+        "devices.0.os_version", "devices.1.os_version", "devices", "command.cwd", "command.argv",
+    ]  # fmt: skip
+
+
+def test_the_check_prints_each_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('agent_id = "agent-1"\nrunner = "command"\n[command]\nargv = ["/gone"]\ncwd = "gone"\n')
+    assert main(["--config", str(file), "--check"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.split(":")[:2] for line in err.splitlines()] == [["error", " command.cwd"], ["error", " command.argv"]]

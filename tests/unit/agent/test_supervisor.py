@@ -51,7 +51,7 @@ class Bench:
     """Runs one command under a supervisor."""
 
     def __init__(self, folder: Path, *, use_cgroup: bool) -> None:
-        self.folder = folder
+        self.folder = self.cwd = folder
         self.use_cgroup = use_cgroup
         self.lease_path = folder / "lease"
         self.execution = Execution.new(folder / "executions", assignment("t1"))
@@ -61,7 +61,7 @@ class Bench:
         command = Command(
             argv=argv,
             env={"PATH": os.environ["PATH"], "PIDS": str(self.pids)},
-            cwd=str(self.folder),
+            cwd=str(self.cwd),
             timeout_ms=int(limits.get("timeout", 0) * 1000),
             silence_timeout_ms=int(limits.get("silence", 0) * 1000),
             grace_seconds=limits.get("grace", 0.2),
@@ -126,6 +126,31 @@ def test_not_startable(bench: Bench) -> None:
     assert result.ended_by == names.NOT_STARTED
     assert "/no/such/program" in (result.error or "")
     assert bench.execution.started_at_ms == 0
+
+
+def test_why_it_could_not_be_started_is_told_in_words(bench: Bench) -> None:
+    missing = bench.run(["no-such-program"])
+    assert missing.error == f"no-such-program: is not on PATH ({os.environ['PATH']})"
+
+
+def test_a_missing_working_folder_is_not_blamed_on_the_program(bench: Bench) -> None:
+    bench.cwd = bench.folder / "gone"
+    assert bench.run(["sh"]).error == f"working folder {bench.cwd}: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "why"),
+    [
+        ("#!/no/such/interpreter\n", 0o700, "is there, but what its first line (#!) names to run it is not"),
+        ("#!/bin/sh\n", 0o600, "Permission denied"),
+    ],
+)
+def test_a_script_that_can_not_be_executed(bench: Bench, text: str, mode: int, why: str) -> None:
+    script = bench.folder / "script"
+    script.write_text(text)
+    script.chmod(mode)
+    result = bench.run([str(script)])
+    assert (result.ended_by, result.error) == (names.NOT_STARTED, f"{script}: {why}")
 
 
 def test_the_command_inherits_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

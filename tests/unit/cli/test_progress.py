@@ -93,5 +93,10 @@ def test_the_words_for_a_state() -> None:
     assert state_words(job(1)) == "queued"
     assert state_words(job(1, attempts=(attempt,))) == "queued again (attempt 1: test_failed)"
     assert state_words(job(1, attempts=(replace(attempt, outcome=None),))) == "queued again (attempt 1: released)"
+    broken = replace(attempt, outcome=Outcome.DEVICE_ERROR, error=JobError(ErrorClass.INFRASTRUCTURE, "no\nprogram"))
+    assert state_words(job(1, attempts=(broken,))) == "queued again (attempt 1: device_error: no program)"
+    told = state_words(job(1, attempts=(replace(broken, error=JobError(ErrorClass.TEST, "long " * 100)),)))
+    assert len(told) < 180
+    assert told.endswith("…)")
     failed = job(1, JobStatus.FAILED, outcome=Outcome.TIMED_OUT, error=JobError(ErrorClass.TEST, "took 30 s"))
     assert state_words(failed) == "failed (timed_out): took 30 s"

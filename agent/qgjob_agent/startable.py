@@ -1,0 +1,45 @@
+"""Whether this host can start what the `command` runner is to start: asked before jobs fail for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from string import Formatter
+
+
+def problems(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Each setting that keeps the command from being started: its name, its value, and why.
+
+    `argv` is a template that check_template has passed, `environ` what tests inherit. A program that a placeholder
+    names is not looked for, nor a relative one where its folder is missing.
+    """
+    if not cwd.is_dir():
+        yield "command.cwd", str(cwd), "is no folder" if cwd.exists() else "there is no such folder"
+    elif not os.access(cwd, os.X_OK):
+        yield "command.cwd", str(cwd), "may not be entered"
+    parts = list(Formatter().parse(argv[0]))
+    if any(name is not None for _, name, _, _ in parts):
+        return
+    program = "".join(text for text, _, _, _ in parts)
+    why = _why_not(program, cwd, environ)
+    if why is not None:
+        yield "command.argv", program, why
+
+
+def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
+    if "/" not in program:
+        path = os.pathsep.join(os.get_exec_path(dict(environ)))
+        if shutil.which(program, path=path) is not None:
+            return None
+        return f"the program is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
+    where = cwd / program
+    if not Path(program).is_absolute() and not cwd.is_dir():
+        return None
+    if not where.exists():
+        beside = "" if Path(program).is_absolute() else f" in command.cwd, {cwd}"
+        return f"there is no such program{beside}"
+    if not where.is_file() or not os.access(where, os.X_OK):
+        return "the program can't be executed; is it a file with the right to be (chmod +x)?"
+    return None

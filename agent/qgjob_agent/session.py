@@ -20,6 +20,7 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import Event, SessionConnecting, SessionLost, Welcomed
 from qgjob_agent.errors import RefusedError
 from qgjob_agent.log_buffer import LogBuffer, Piece
+from qgjob_agent.peer_probe import speaks_http2
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 
@@ -186,7 +187,7 @@ class Session:
                 state = channel.get_state(try_to_connect=True)
                 while state is not grpc.ChannelConnectivity.READY:
                     if state in (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN):
-                        raise _NotConnectedError(f"{address} can't be reached")
+                        raise _NotConnectedError(await _why_unreachable(address))
                     await channel.wait_for_state_change(state)
                     state = channel.get_state(try_to_connect=True)
         except TimeoutError:
@@ -283,6 +284,12 @@ class Session:
                 await stream.call.write(message)
                 if self._logs:
                     self._send_logs()
+
+
+async def _why_unreachable(address: str) -> str:
+    if await speaks_http2(address) is not False:
+        return f"{address} can't be reached"
+    return f"what listens at {address} does not speak gRPC; name the coordinator's gRPC port (50051 by default)"
 
 
 def _word_of(reason: int) -> str:

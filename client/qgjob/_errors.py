@@ -89,9 +89,13 @@ class QuotaError(QgjobError):
 
 
 class UnavailableError(QgjobError):
-    """No coordinator, or its store, could take the call. Nothing is promised; the same call may be repeated."""
+    """No coordinator, or its store, could take the call. Nothing is promised; the same call may be repeated.
+
+    `retrying_seconds` is how long the client itself still repeats it: set in what `on_trouble` is told of, else None.
+    """
 
     short = "unavailable"
+    retrying_seconds: float | None = None
 
 
 class DeadlineError(UnavailableError):

@@ -120,22 +120,27 @@ class Failover:
         try:
             return await work(transport, left)
         except UnavailableError as error:
-            self.leave(transport, error)
+            self.leave(transport, error, end - asyncio.get_running_loop().time())
             raise
 
     async def ask_again(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """Ask the coordinator that answered last, once. Raises its error."""
         return await self._transports[self._current].call(method, request, timeout_seconds=timeout_seconds)
 
-    async def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
-        """The answers of one stream. When it breaks with UnavailableError, the next one goes to another coordinator."""
+    async def stream(
+        self, method: str, request: Any, left_seconds: Callable[[], float] | None = None
+    ) -> AsyncGenerator[Any]:
+        """The answers of one stream. When it breaks with UnavailableError, the next one goes to another coordinator.
+
+        `left_seconds` says for how long others are opened in its place.
+        """
         transport = self._transports[self._current]
         answers = transport.stream(method, request)
         try:
             async for answer in answers:
                 yield answer
         except UnavailableError as error:
-            self.leave(transport, error)
+            self.leave(transport, error, left_seconds() if left_seconds is not None else None)
             raise
         finally:
             await answers.aclose()
@@ -145,9 +150,10 @@ class Failover:
         for transport in self._transports:
             await transport.close()
 
-    def leave(self, transport: Transport, error: UnavailableError) -> None:
+    def leave(self, transport: Transport, error: UnavailableError, left_seconds: float | None = None) -> None:
         """Turn to the next coordinator, unless another call has done so already."""
         if self._on_trouble is not None:
+            error.retrying_seconds = left_seconds if left_seconds is None else max(left_seconds, 0.0)
             self._on_trouble(error)
         if self._transports[self._current] is transport:
             self._current = (self._current + 1) % len(self._transports)

@@ -26,6 +26,7 @@ from qgjob._errors import (
     TooLargeError,
     UnavailableError,
 )
+from qgjob._probe import speaks_http2
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2
 
 if TYPE_CHECKING:
@@ -120,33 +121,50 @@ class GrpcTransport:
         self._channel: grpc.aio.Channel | None = None
         self._callables: dict[str, Any] = {}
         self._closed = False
+        self._answered = False
 
     async def connect(self, *, timeout_seconds: float) -> None:
         """Return when the channel is connected."""
         try:
             await asyncio.wait_for(self._open().channel_ready(), timeout_seconds)
         except TimeoutError as error:
-            raise UnavailableError(f"no coordinator answers at {self.address}") from error
+            raise await self._no_one(UnavailableError(f"no coordinator answers at {self.address}")) from error
 
     async def call(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """Send `request`, return the answer."""
         call = self._callables.get(method) or self._callable(method)
         try:
-            return await call(request, timeout=timeout_seconds, metadata=self._metadata)
+            answer = await call(request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise to_error(error, method, self.address) from error
+            raise await self._error(error, method) from error
+        self._answered = True
+        return answer
 
     async def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
         """Send `request`, yield the answers."""
         call = (self._callables.get(method) or self._callable(method))(request, metadata=self._metadata)
         try:
             async for answer in call:
+                self._answered = True
                 yield answer
         except grpc.aio.AioRpcError as error:
-            raise to_error(error, method, self.address) from error
+            raise await self._error(error, method) from error
         finally:
             # grpc.aio never cancels an abandoned call.
             call.cancel()
+
+    async def _error(self, error: grpc.aio.AioRpcError, method: str) -> QgjobError:
+        found = to_error(error, method, self.address)
+        return await self._no_one(found) if type(found) is UnavailableError else found
+
+    async def _no_one(self, error: UnavailableError) -> UnavailableError:
+        """The error of a peer that is not there; where none ever was, with what is to be said of a wrong port."""
+        if self._answered or await speaks_http2(self.address) is not False:
+            return error
+        return UnavailableError(
+            f"no coordinator answers at {self.address}: what listens there does not speak gRPC; name the coordinator's "
+            "gRPC port (50051 by default; 3000 is that of REST)"
+        )
 
     async def close(self) -> None:
         """Close the channel, for good."""

@@ -45,6 +45,11 @@ class Persistence:
         self._failures = 0
         self._limit_seconds = self._patience.reconnect_seconds
 
+    def left_seconds(self) -> float:
+        """How long the stream may still be away, asked when it has just broken."""
+        away = self._clock() - self._away_since if self._failures else 0.0
+        return self._limit_seconds - away
+
     async def pause(self, error: Exception | None) -> None:
         """Wait before the next connection. Raises `error` when there is no patience left."""
         now = self._clock()
@@ -71,7 +76,7 @@ async def watch(
         told = False
         persistence.connecting()
         try:
-            async with aclosing(source.stream("WatchJobs", request)) as answers:
+            async with aclosing(source.stream("WatchJobs", request, persistence.left_seconds)) as answers:
                 async for answer in answers:
                     persistence.good()
                     event = read_watch_event(answer)
@@ -103,7 +108,7 @@ async def tail(
         request = tail_logs(job_id, resume, start, follow=follow)
         persistence.connecting()
         try:
-            async with aclosing(source.stream("TailLogs", request)) as answers:
+            async with aclosing(source.stream("TailLogs", request, persistence.left_seconds)) as answers:
                 async for answer in answers:
                     persistence.good()
                     chunk = _unseen(read_log_chunk(answer), seen)

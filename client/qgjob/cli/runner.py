@@ -88,7 +88,7 @@ async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
 
 
 class _TroubleTeller:
-    """Says once that a coordinator is away, since the repeats take a while."""
+    """Says once that a coordinator is away, and for how long it is asked again, since that takes a while."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
@@ -96,7 +96,8 @@ class _TroubleTeller:
     def __call__(self, error: UnavailableError) -> None:
         if error.message not in self._told:
             self._told.add(error.message)
-            tell(f"{error.message}; trying again")
+            left = error.retrying_seconds
+            tell(f"{error.message}; trying again" + (f" for up to {left:.0f} s" if left is not None else ""))
 
 
 def org_of(flag: str | None, settings: Settings) -> str:

@@ -57,6 +57,18 @@ async def test_the_token_travels_in_metadata_and_in_no_log(tmp_path: Path) -> No
         assert "s3cret" not in agent.said()
 
 
+async def test_a_port_that_does_not_speak_grpc_is_named(tmp_path: Path) -> None:
+    async def http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(http1, "127.0.0.1", 0) as server:
+        address = f"localhost:{server.sockets[0].getsockname()[1]}"
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=address) as agent:
+            await agent.says(f"what listens at {address} does not speak gRPC; name the coordinator's gRPC port")
+
+
 async def test_a_restarted_coordinator_finds_the_agent_again_with_a_higher_epoch(tmp_path: Path) -> None:
     async with (
         CoordinatorStub() as first,

@@ -407,7 +407,7 @@ def test_an_outage_is_told_once_and_outlived(fake: FakeCoordinator, qgjob: Comma
     fake.faults += [Fault("GetStats"), Fault("GetStats")]
     result = qgjob("stats", "-o", "json")
     assert result.code == 0
-    assert result.err == "a fault that the test asked for; trying again\n"
+    assert result.err == "a fault that the test asked for; trying again for up to 5 s\n"
     json.loads(result.out)
 
 
@@ -416,6 +416,16 @@ def test_no_coordinator(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None
     result = qgjob("stats", "--coordinator=127.0.0.1:1")
     assert (result.code, result.out) == (1, "")
     assert "error: no coordinator answers at 127.0.0.1:1" in result.err
+
+
+def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "1")
+    result = qgjob("submit", *COMMON, "--test=a", "--coordinator=127.0.0.1:1")
+    assert result.code == 1
+    first, last = result.err.splitlines()
+    assert first.startswith("no coordinator answers at 127.0.0.1:1: ")
+    assert first.endswith("; trying again for up to 1 s")
+    assert last.startswith("error: ")
 
 
 def test_tables_obey_nothing_that_comes_from_afar(fake: FakeCoordinator, qgjob: Command) -> None:

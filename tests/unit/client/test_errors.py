@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import grpc.aio
 import pytest
@@ -25,6 +27,7 @@ from qgjob import (
     UnavailableError,
 )
 from qgjob._failover import parse_addresses
+from qgjob._probe import speaks_http2
 from qgjob._transport import to_error
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 
@@ -117,6 +120,41 @@ async def test_a_coordinator_that_is_not_there_is_named() -> None:
     async with AsyncClient("127.0.0.1:1", timeout_seconds=0.3) as client:
         with pytest.raises(UnavailableError, match=r"no coordinator answers at 127\.0\.0\.1:1: .*refused"):
             await client.get("acme~1")
+
+
+async def http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """What a server of REST says to gRPC."""
+    await reader.read(1000)
+    writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+@pytest.mark.parametrize("method", ["get", "watch"])
+async def test_a_port_that_does_not_speak_grpc_is_told_from_one_where_no_one_answers(method: str) -> None:
+    server = await asyncio.start_server(http1, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, AsyncClient(f"localhost:{port}", timeout_seconds=1) as client:
+        with pytest.raises(UnavailableError) as caught:
+            await (client.get("acme~1") if method == "get" else anext(client.watch("acme")))
+    assert caught.value.message == (
+        f"no coordinator answers at localhost:{port}: what listens there does not speak gRPC; name the coordinator's "
+        "gRPC port (50051 by default; 3000 is that of REST)"
+    )
+
+
+async def test_what_the_probe_of_a_peer_says(fake: FakeCoordinator) -> None:
+    assert await speaks_http2(fake.address) is True
+    assert await speaks_http2("127.0.0.1:1") is None
+    for says, found in ((b"", None), (b"SSH-2.0-OpenSSH_9.2\r\n", False), (b"-ERR\r\n", False)):
+
+        async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, says: bytes = says) -> None:
+            await reader.read(1000)
+            writer.write(says)
+            writer.close()
+
+        async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+            assert await speaks_http2(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") is found
 
 
 async def test_an_error_is_not_repeated_unless_it_is_an_outage(fake: FakeCoordinator, client: AsyncClient) -> None:

@@ -72,6 +72,18 @@ async def test_patience_ends_with_the_last_error() -> None:
     assert len(asked) == len(told) >= 3
 
 
+async def test_whoever_is_told_of_trouble_is_told_how_long_it_is_tried() -> None:
+    told: list[float | None] = []
+    patience = Patience(timeout_seconds=5, backoff_seconds=0.001, max_backoff_seconds=0.002)
+    away = UnavailableError("away")
+    source = Failover(
+        [transport("a", [away, away, "a"], [])], patience, lambda error: told.append(error.retrying_seconds)
+    )
+    await source.call("GetJob", None)
+    assert len(told) == 2
+    assert all(left is not None and 4 < left < 5 for left in told)
+
+
 async def test_pauses_grow_to_their_ceiling_and_are_spread() -> None:
     patience = Patience(backoff_seconds=1, max_backoff_seconds=8)
     for failures, ceiling in ((1, 1), (2, 2), (3, 4), (4, 8), (50, 8)):

@@ -1,0 +1,35 @@
+"""Whether what listens at an address could be a coordinator: to gRPC a wrong port is the same as no one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+PROBE_SECONDS = 1.0
+# How a connection of HTTP/2 begins (RFC 9113, 3.4): the preface, and a SETTINGS frame, here one that sets nothing.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+_FRAME_HEADER_BYTES = 9
+_TYPE = 3
+_SETTINGS = 4
+
+
+async def speaks_http2(address: str) -> bool | None:
+    """Whether the peer at host:port answers as HTTP/2 does, on which gRPC rests; None if it says nothing."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            try:
+                writer.write(_PREFACE)
+                header = await reader.readexactly(_FRAME_HEADER_BYTES)
+            except asyncio.IncompleteReadError as error:
+                header = error.partial
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
+    except (OSError, ValueError):
+        return None
+    if not header:
+        return None
+    return len(header) == _FRAME_HEADER_BYTES and header[_TYPE] == _SETTINGS

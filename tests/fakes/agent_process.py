@@ -30,7 +30,7 @@ class AgentProcess:
             "DRAIN_SECONDS": "5",
             "KILL_GRACE_SECONDS": "0.3",
         } | environ
-        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.environ = keep | {name: str(value) for name, value in values.items()}
         self.process: asyncio.subprocess.Process | None = None
 

@@ -41,7 +41,8 @@ class Requirements(Shape):
 class JobSpec:
     """A job as its submitter describes it. What is unset gets the coordinator's default.
 
-    `job_id` is made by the client when unset. `priority` and `target` take the enum or its word.
+    `job_id` is made by the client when unset. `priority` and `target` take the enum or its word, `requirements` also a
+    mapping with the same names.
     """
 
     org_id: str
@@ -52,7 +53,7 @@ class JobSpec:
     job_id: str | None = None
     run_id: str | None = None
     labels: Mapping[str, str] | None = None
-    requirements: Requirements | None = None
+    requirements: Requirements | Mapping[str, Any] | None = None
     env: Mapping[str, str] | None = None
     max_retries: int | None = None
     idempotency_key: str | None = None

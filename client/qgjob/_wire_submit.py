@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from types import NoneType
+from typing import TYPE_CHECKING, Any
 
 from qgjob._errors import InvalidError
+from qgjob._models import Requirements
 from qgjob._wire import PRIORITY, TARGET, write_time
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qgjob._models import JobSpec, Requirements
+    from qgjob._models import JobSpec
 
 SubmitJobRequest = jobs_pb2.SubmitJobRequest
 JobMessage = types_pb2.Job
+
+_REQUIREMENTS = tuple(each.name for each in fields(Requirements))
 
 
 def write_spec(spec: JobSpec, job_id: str) -> jobs_pb2.SubmitJobRequest:
@@ -72,14 +77,32 @@ def _write_options(spec: JobSpec, request: jobs_pb2.SubmitJobRequest) -> None:
         request.no_dedup = True
 
 
-def _write_requirements(needs: Requirements) -> types_pb2.Requirements:
-    return types_pb2.Requirements(
-        platform=needs.platform,
-        os_version=needs.os_version,
-        device_model=needs.device_model,
-        device_id=needs.device_id,
-        labels=dict(needs.labels),
-    )
+def _write_requirements(needs: Requirements | Mapping[str, Any]) -> types_pb2.Requirements:
+    """Raises InvalidError naming the field, as in `requirements.labels.rack`."""
+    given = needs if isinstance(needs, Mapping) else {name: getattr(needs, name, None) for name in _REQUIREMENTS}
+    if not isinstance(needs, (Mapping, Requirements)):
+        raise _unfit_requirement("", needs, f"give Requirements, or a mapping with some of {', '.join(_REQUIREMENTS)}")
+    for name, value in given.items():
+        if name not in _REQUIREMENTS:
+            advice = f"there are {', '.join(_REQUIREMENTS)}; a device label belongs into labels"
+            raise InvalidError(f"requirements.{name}: is no requirement; {advice}", field=f"requirements.{name}")
+        if name == "labels":
+            _check_labels(value)
+        elif not isinstance(value, (str, NoneType)):
+            raise _unfit_requirement(f".{name}", value, "give a text")
+    return types_pb2.Requirements(**{**given, "labels": dict(given.get("labels") or {})})
+
+
+def _check_labels(labels: object) -> None:
+    if not isinstance(labels, (Mapping, NoneType)):
+        raise _unfit_requirement(".labels", labels, "give a mapping of texts")
+    for key, value in (labels or {}).items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise _unfit_requirement(f".labels.{key}", value, "keys and values are texts")
+
+
+def _unfit_requirement(path: str, value: object, advice: str) -> InvalidError:
+    return InvalidError(f"requirements{path}: {value!r} does not fit; {advice}", field=f"requirements{path}")
 
 
 def write_submit_jobs(requests: Iterable[jobs_pb2.SubmitJobRequest], view: str) -> jobs_pb2.SubmitJobsRequest:

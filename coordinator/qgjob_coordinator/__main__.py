@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = Settings.load()
         logs.configure(settings.log_level, json=settings.production)
         if options.check:
+            where = f"REST {settings.host}:{settings.port}, gRPC {settings.host}:{settings.grpc_port}"
+            print(f"ok: coordinator, {where}, {settings.environment}")
             return EXIT_OK
         asyncio.run(_run(settings))
     except ConfigError as e:

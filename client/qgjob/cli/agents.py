@@ -7,7 +7,7 @@ import typer
 
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, For, Output, Reason, Until
-from qgjob.cli.runner import execute
+from qgjob.cli.runner import execute, tell
 from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def ls(output: Output = None, coordinator: Coordinator = None) -> None:
 
         found = [agent async for agent in client.agents()]
         printer.many("agents", found, agent_table, next_page_token=None)
+        if not found and printer.output != "json":
+            tell("no agents: none has connected to this coordinator yet")
 
     execute(work, output=output, coordinator=coordinator)
 

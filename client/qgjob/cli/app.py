@@ -1,15 +1,30 @@
 """The command tree."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from qgjob.cli import agents, devices, exit_codes, jobs, overview, programs, submitting, waiting
 from qgjob.cli.runner import tell
 
+
+class _Root(TyperGroup):
+    """The root command, which takes from wrong use what a library of Typer's says before the reason."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is named. Raises typer.BadParameter."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="qgjob",
+    cls=_Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

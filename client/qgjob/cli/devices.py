@@ -11,7 +11,7 @@ from qgjob._errors import NotFoundError
 from qgjob._fleet import Device
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, For, Output, Reason, TargetOption, Until
-from qgjob.cli.runner import execute
+from qgjob.cli.runner import execute, tell
 from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ def ls(
 
         found = [device async for device in client.devices(agent_id=agent_id, target=target)]
         printer.many("devices", found, device_table, next_page_token=None)
+        if not found and printer.output != "json":
+            wanted = [f"of agent {agent_id}" if agent_id else "", f"of target {target}" if target else ""]
+            tell(" ".join(filter(None, ["no devices", *wanted])))
 
     execute(work, output=output, coordinator=coordinator)
 

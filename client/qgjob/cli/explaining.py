@@ -60,7 +60,10 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
     if reason.retry_at is not None:
         rows.append(("not before", when(reason.retry_at, now)))
     if reason.estimated_start_at is not None:
-        rows.append(("starts", f"about {when(reason.estimated_start_at, now)}{_band(item, now)}"))
+        late = reason.estimated_start_at <= now
+        rows.append(
+            ("starts", "any moment" if late else f"about {when(reason.estimated_start_at, now)}{_band(item, now)}")
+        )
     if item.expires_at is not None:
         rows.append(("expires", f"{when(item.expires_at, now)}, unless it is started before"))
     return [*rows, ("devices", item.summary)]
@@ -126,8 +129,9 @@ def _why(same: Sequence[ConsideredDevice], now: datetime) -> str:
 def _until(device: ConsideredDevice, now: datetime) -> str:
     if device.free_at is None:
         return ""
-    word = "free about" if device.code == "all_busy" else "until"
-    return f" ({word} {when(device.free_at, now)})"
+    if device.code != PendingCode.ALL_BUSY:
+        return f" (until {when(device.free_at, now)})"
+    return f" (free about {when(device.free_at, now)})" if device.free_at > now else " (free any moment)"
 
 
 def _names(same: Sequence[ConsideredDevice]) -> str:

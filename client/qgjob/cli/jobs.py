@@ -51,11 +51,13 @@ def list_jobs(
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from qgjob.cli.render import job_table  # noqa: PLC0415
 
-        page = await client.list_page(
-            org_of(org_id, settings), status=status, run_id=run_id, page_size=page_size, page_token=page_token
-        )
+        org = org_of(org_id, settings)
+        page = await client.list_page(org, status=status, run_id=run_id, page_size=page_size, page_token=page_token)
         more = {"next_page_token": page.next_page_token, "org_id": page.org_id, "status_filter": page.status_filter}
         printer.many("jobs", page.jobs, job_table, **more)
+        if not page.jobs and printer.output != "json":
+            wanted = [f"with status {status}" if status else "", f"in run {run_id}" if run_id else ""]
+            tell(" ".join(filter(None, [f"no {'more ' if page_token else ''}jobs of org {org}", *wanted])))
         if page.next_page_token and printer.output != "json":
             tell(f"there are more: --page-token={page.next_page_token}")
 
@@ -180,8 +182,11 @@ def groups(org_id: OrgId = None, output: Output = None, coordinator: Coordinator
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from qgjob.cli.render import group_table  # noqa: PLC0415
 
-        found = [group async for group in client.groups(org_id or settings.org_id)]
+        org = org_id or settings.org_id
+        found = [group async for group in client.groups(org)]
         now = datetime.now(UTC)
         printer.many("groups", found, lambda groups: group_table(groups, now), next_page_token=None)
+        if not found and printer.output != "json":
+            tell(f"no groups: there are no unfinished jobs{f' of org {org}' if org else ''}")
 
     execute(work, output=output, coordinator=coordinator)

@@ -63,8 +63,10 @@ def required(value: str | None, option: str, hint: str = "") -> str:
 
 def one_job(argument: str | None, option: str | None) -> str:
     """The job, named as argument or as option. Raises InvalidError unless exactly one is."""
-    if bool(argument) == bool(option):
-        raise usage("--job-id", "give one job, as JOB or with --job-id")
+    if argument and option:
+        raise usage("--job-id", "the job is given twice, as JOB and with --job-id; give one")
+    if not argument and not option:
+        raise usage("JOB", "is missing; name the job, as JOB or with --job-id")
     return argument or option or ""
 
 

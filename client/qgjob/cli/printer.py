@@ -13,7 +13,7 @@ from rich.text import Text
 
 from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
-from qgjob.cli.render import transition_text
+from qgjob.cli.render import News, transition_text
 
 # A table that goes to a file or a pipe is as wide as its content: cut ids are of no use.
 _UNBOUNDED_WIDTH = 100_000
@@ -30,6 +30,7 @@ class Printer:
 
     def __init__(self, output: str) -> None:
         self.output = output
+        self._news = News()
         width = None if sys.stdout.isatty() else _UNBOUNDED_WIDTH
         self._console = Console(width=width, highlight=False, markup=False, emoji=False)
 
@@ -51,9 +52,9 @@ class Printer:
                 self.json(item.to_dict())
 
     def event(self, event: WatchEvent) -> None:
-        """One event of a stream, a line in every format."""
+        """One event of a stream, a line in every format; for people, only if it says something new."""
         if self.output == "table":
-            if event.job is not None:
+            if event.job is not None and self._news.has(event.job):
                 self.print(transition_text(event.job, datetime.now(UTC)))
         else:
             self._write(json.dumps(event.to_dict()))

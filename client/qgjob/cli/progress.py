@@ -15,7 +15,7 @@ from rich.text import Text
 from qgjob._enums import JobStatus
 from qgjob._models import Job
 from qgjob.cli.clean import clean
-from qgjob.cli.render import grid, progress_words, test_words, transition_text
+from qgjob.cli.render import News, grid, progress_words, test_words, transition_text
 from qgjob.cli.tables import Column
 
 _MAX_ROWS = 20
@@ -44,7 +44,7 @@ class Progress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
     def update(self, job: Job) -> None:
-        """A job as it stands; the same state twice is told once."""
+        """A job as it stands; what would be told in the same words again is told once."""
 
 
 def open_progress(total: int | None) -> Progress:
@@ -52,16 +52,11 @@ def open_progress(total: int | None) -> Progress:
     return LiveProgress(total) if sys.stderr.isatty() else PlainProgress()
 
 
-def state_of(job: Job) -> tuple[object, ...]:
-    """What makes a transition when it changes; progress within an attempt does not."""
-    return job.status, job.round, len(job.attempts), job.outcome, job.device_id
-
-
 class PlainProgress:
     """One line a transition."""
 
     def __init__(self) -> None:
-        self._told: dict[str, tuple[object, ...]] = {}
+        self._news = News()
 
     def __enter__(self) -> Self:
         return self
@@ -73,9 +68,7 @@ class PlainProgress:
 
     def update(self, job: Job) -> None:
         """Tell of a change."""
-        state = state_of(job)
-        if self._told.get(job.job_id) != state:
-            self._told[job.job_id] = state
+        if self._news.has(job):
             print(transition_text(job, datetime.now(UTC)).plain, file=sys.stderr, flush=True)
 
 

@@ -193,6 +193,20 @@ def progress_words(job: Job) -> str:
     return f"{state_words(job)}, {reason.code}: {reason.message}"
 
 
+class News:
+    """Which states of jobs say something that was not told: progress within an attempt, for one, does not."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def has(self, job: Job) -> bool:
+        """Whether the job's line differs from the one before; remembers it."""
+        words = progress_words(job)
+        known = self._told.get(job.job_id)
+        self._told[job.job_id] = words
+        return known != words
+
+
 def device_table(devices: Sequence[Device]) -> RenderableType:
     """Devices, a line each."""
     columns = [
@@ -268,11 +282,18 @@ def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:
         [
             each.org_id, each.app_version_id, each.target, each.queued, each.scheduled, each.running,
             ", ".join(each.device_ids) or None, each.installs,
-            None if each.estimated_end_at is None else when(each.estimated_end_at, now),
+            _soon(each.estimated_end_at, now),
         ]
         for each in groups
     ]  # fmt: skip
     return grid(columns, rows, now)
+
+
+def _soon(moment: datetime | None, now: datetime) -> str | None:
+    """An estimate as people read it; one that is over is due."""
+    if moment is None:
+        return None
+    return when(moment, now) if moment > now else "any moment"
 
 
 def stats_facts(stats: Stats) -> RenderableType:

@@ -53,8 +53,10 @@ def wait(
         from qgjob.cli.verdicts import Goal, await_verdicts  # noqa: PLC0415 - keeps `--help` quick
 
         ids = tuple(dict.fromkeys(jobs or ()))
-        if bool(ids) == bool(run_id):
+        if ids and run_id:
             raise options.usage("--run-id", "give jobs, or a run with --run-id, not both")
+        if not ids and not run_id:
+            raise options.usage("JOB", "is missing; name the jobs to wait for, or their run with --run-id")
         run = (org_of(org_id, settings), run_id) if run_id else None
         goal = Goal(
             follow=lambda: client.follow_run(*run) if run else client.follow(ids),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import grpc
@@ -240,6 +241,73 @@ def test_list_prints_a_page(fake: FakeCoordinator, qgjob: Command) -> None:
     assert (rest["next_page_token"], rest["status_filter"]) == (None, "queued")
     assert "--page-token=2" in qgjob("list", "--org-id=acme", "--page-size=2").err
     assert fake.calls["ListJobs"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["list", "--org-id=acme"], "no jobs of org acme\n"),
+        (
+            ["list", "--org-id=acme", "--status=failed", "--run-id=r1"],
+            "no jobs of org acme with status failed in run r1\n",
+        ),
+        (["groups", "--org-id=acme"], "no groups: there are no unfinished jobs of org acme\n"),
+        (["groups"], "no groups: there are no unfinished jobs\n"),
+        (["devices", "ls", "--target=device"], "no devices of target device\n"),
+        (["agents", "ls"], "no agents: none has connected to this coordinator yet\n"),
+    ],
+)
+def test_that_there_is_nothing_is_told_beside_the_empty_table(
+    fake: FakeCoordinator, qgjob: Command, arguments: list[str], told: str
+) -> None:
+    table, lines, shape = (qgjob(*arguments, "-o", output) for output in ("table", "jsonl", "json"))
+    assert (table.code, table.err) == (lines.code, lines.err) == (0, told)
+    assert len(table.out.splitlines()) == 1
+    assert lines.out == ""
+    assert (shape.code, shape.err, shape.json["count"]) == (0, "", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["wait"], "error: JOB: is missing; name the jobs to wait for, or their run with --run-id\n"),
+        (["wait", "a~1", "--run-id=r"], "error: --run-id: give jobs, or a run with --run-id, not both\n"),
+        (["status"], "error: JOB: is missing; name the job, as JOB or with --job-id\n"),
+        (
+            ["status", "a~1", "--job-id=a~2"],
+            "error: --job-id: the job is given twice, as JOB and with --job-id; give one\n",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_from_what_is_too_much(
+    fake: FakeCoordinator, qgjob: Command, arguments: list[str], told: str
+) -> None:
+    assert qgjob(*arguments).err == told
+
+
+def test_a_wrong_word_is_told_without_the_words_of_a_library(fake: FakeCoordinator, qgjob: Command) -> None:
+    said = qgjob("submit", *COMMON, "--test=a", "--priority=urgent").err
+    assert "'urgent' is not one of 'low', 'medium'" in said
+    assert "Value error" not in said
+
+
+def test_a_watch_repeats_no_line_that_says_the_same(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+
+    async def play() -> None:
+        await fake.reached("WatchJobs")
+        for progress in (0, 30, 60):
+            fake.move(job_id, "running", device_id="device-1", progress=progress)
+        fake.move(job_id, "completed", "passed")
+
+    tasks: list[asyncio.Task[None]] = []
+    fake.in_loop(lambda: tasks.append(asyncio.ensure_future(play())))
+    result = qgjob("watch", job_id)
+    assert [line.split("a.js ")[1] for line in result.out.splitlines()] == [
+        "queued",
+        "running on device-1",
+        "completed (passed)",
+    ]
 
 
 def test_what_an_answer_leaves_out_is_counted(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -99,6 +99,18 @@ def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
     ]
 
 
+def test_what_was_expected_by_now_is_due_any_moment() -> None:
+    reason = PendingReason(PendingCode.ALL_BUSY, "all are busy", estimated_start_at=NOW - timedelta(seconds=1))
+    late = (busy("e1", NOW - timedelta(seconds=1)),)
+    lines = shown(Explanation(a_job(pending_reason=reason), late, "1 is busy", NOW, NOW))
+    assert "starts any moment" in lines
+    assert "e1 yes is busy with acme~e1 (free any moment)" in lines
+    group = Group("acme~1", "acme", "v1", Target.EMULATOR, 0, 0, 1, ("e1",), 1, NOW - timedelta(seconds=1))
+    out = io.StringIO()
+    Console(file=out, width=400).print(group_table([group], NOW))
+    assert out.getvalue().splitlines()[1].endswith("any moment")
+
+
 def test_without_an_estimate_nothing_is_said_of_a_start() -> None:
     item = Explanation(a_job(pending_reason=PendingReason(PendingCode.NO_RESOURCE, "nothing")), (), "none of 0")
     assert not [line for line in shown(item) if line.startswith(("starts", "place", "expires", "DEVICE"))]

@@ -58,7 +58,9 @@ def test_the_live_view_shows_what_runs_first_and_counts_all() -> None:
 def test_plain_lines_tell_transitions_and_not_progress_within_one(stderr: Capture) -> None:
     progress = PlainProgress()
     running = job(1, JobStatus.RUNNING)
-    for state in (job(1), job(1), running, replace(running, progress=50), job(1, JobStatus.QUEUED, round=2)):
+    first = Attempt(attempt=1, round=1, agent_id="a", device_id="d1")
+    more = replace(running, attempts=(first,), progress=50)
+    for state in (job(1), job(1), running, replace(running, progress=50), more, job(1, JobStatus.QUEUED, round=2)):
         progress.update(state)
     assert [line.split("t1.js ")[1] for line in stderr().splitlines()] == ["queued", "running on d1", "queued"]
 

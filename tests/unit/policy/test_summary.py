@@ -102,3 +102,11 @@ def test_when_none_could_serve_it_the_one_that_is_asked_for_by_its_id_is_named()
         "none of 2 devices could ever serve it: 1 is not p1, 1 is not of target emulator; "
         "p1 is there, but its target is device, not emulator"
     )
+
+
+def test_of_devices_that_lack_as_much_the_nearest_is_one_that_is_online() -> None:
+    away = device("e1", state=DeviceState.OFFLINE)
+    other = device("p1", target=Target.DEVICE)
+    needs: dict[str, Any] = {"labels": (("rack", "2"),)}
+    assert "; nearest is e2: label rack is not set" in said([away, device("e2"), other], **needs)
+    assert "; nearest is e1 (offline): label rack is not set" in said([away, other], **needs)

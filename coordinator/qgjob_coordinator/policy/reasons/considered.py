@@ -27,7 +27,8 @@ class Considered:
 
     `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
     says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
-    `verdict` is what the plan says of one that is free. `target` is the device's own, where that is what is unmet.
+    `verdict` is what the plan says of one that is free. `target` is the device's own, where that is what is unmet;
+    `offline` is told of those that are not feasible.
     """
 
     device_id: str
@@ -38,6 +39,7 @@ class Considered:
     free_at: int | None = None
     verdict: Verdict | None = None
     target: Target | None = None
+    offline: bool = False
 
     @property
     def feasible(self) -> bool:
@@ -73,7 +75,7 @@ def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Consid
         lacks.insert(0, ("target", f"target is {other.value}, not {job.target.value}"))
     if lacks:
         message, unmet = "; ".join(words for _, words in lacks), tuple(name for name, _ in lacks)
-        return Considered(d.device_id, message, unmet=unmet, target=other)
+        return Considered(d.device_id, message, unmet=unmet, target=other, offline=d.state is DeviceState.OFFLINE)
     state, code, note, until = _state(d)
     if code is None and (verdict := judge(d.device_id)) is not None:
         return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qgjob_coordinator.__main__ import main
 from qgjob_coordinator.config import Settings
 from qgjob_coordinator.errors import ConfigError
 
@@ -65,3 +66,12 @@ def test_a_wrong_weight_is_told_with_its_pair_and_where_it_was_set(
 def test_weights_are_read_from_the_file_too(tmp_path: Path) -> None:
     Path(".env").write_text("ORG_WEIGHTS=acme=2,globex=0.5\n")
     assert Settings.load().org_weights == {"acme": 2.0, "globex": 0.5}
+
+
+def test_the_check_says_what_it_would_listen_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("QGJOB_PORT", "4000")
+    monkeypatch.setenv("QGJOB_GRPC_PORT", "4001")
+    assert main(["--check"]) == 0
+    assert capsys.readouterr().out == "ok: coordinator, REST 127.0.0.1:4000, gRPC 127.0.0.1:4001, development\n"

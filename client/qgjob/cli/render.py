@@ -72,7 +72,8 @@ def job_table(jobs: Sequence[Job]) -> RenderableType:
     required = [requirement_words(job) for job in jobs]
     if any(required):
         place = next(index for index, column in enumerate(columns) if column.header == "TARGET") + 1
-        columns.insert(place, Column("REQUIRES", spare=4, least=12))
+        names_a_device = any(job.requirements.device_id for job in jobs)  # an id is not cut
+        columns.insert(place, Column("REQUIRES", spare=4, least=None if names_a_device else 12))
         for row, words in zip(rows, required, strict=True):
             row.insert(place, words)
     return grid(columns, rows)

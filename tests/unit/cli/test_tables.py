@@ -83,6 +83,13 @@ def test_a_job_is_one_line_with_its_whole_id(width: int, more: dict[str, object]
     assert "failed" in lines[2]
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_device_that_is_asked_for_is_named_whole_or_not_at_all(width: int) -> None:
+    lines = drawn(job_table([replace(JOBS[1], requirements=Requirements(device_id="browserstack-12"))]), width)
+    assert ("REQUIRES" in lines[0]) == ("device_id=browserstack-12" in lines[1])
+    assert "…" not in lines[1].partition("device_id=")[2].split(" ")[0]
+
+
 def test_what_is_of_lesser_worth_goes_first() -> None:
     shown = {width: drawn(job_table(JOBS), width)[0].split() for width in WIDTHS}
     assert shown[80] == ["JOB", "TEST", "STATUS", "OUTCOME"]

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from qgjob._enums import JobStatus, PendingCode
 from qgjob._models import ConsideredDevice, Explanation, Job
+from qgjob.cli.job_words import requirement_words, state_words
 from qgjob.cli.moments import clock, span, when
-from qgjob.cli.render import facts, grid, requirement_words, state_words
+from qgjob.cli.render import facts, grid
 from qgjob.cli.tables import Column
 
 MOST_LINES = 20

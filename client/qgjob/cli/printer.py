@@ -13,7 +13,8 @@ from rich.text import Text
 
 from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
-from qgjob.cli.render import News, transition_text
+from qgjob.cli.job_words import News
+from qgjob.cli.render import transition_text
 
 # A table that goes to a file or a pipe is as wide as its content: cut ids are of no use.
 _UNBOUNDED_WIDTH = 100_000

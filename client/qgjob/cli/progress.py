@@ -15,7 +15,8 @@ from rich.text import Text
 from qgjob._enums import JobStatus
 from qgjob._models import Job
 from qgjob.cli.clean import clean
-from qgjob.cli.render import News, grid, progress_words, test_words, transition_text
+from qgjob.cli.job_words import News, progress_words, test_words
+from qgjob.cli.render import grid, transition_text
 from qgjob.cli.tables import Column
 
 _MAX_ROWS = 20

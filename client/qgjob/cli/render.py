@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from qgjob._enums import JobStatus, Outcome, PendingCode
+from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob._shape import format_time
 from qgjob.cli.clean import clean
+from qgjob.cli.job_words import pairs, progress_words, requirement_words, test_words
 from qgjob.cli.moments import when
 from qgjob.cli.settings import Setting
-from qgjob.cli.tables import Column, Facts, Grid, cut
+from qgjob.cli.tables import Column, Facts, Grid
 
 _STYLES: dict[str, str] = {
     JobStatus.QUEUED: "dim",
@@ -35,8 +35,6 @@ _STYLES: dict[str, str] = {
     "bad": "red",
 }
 
-
-_MOST_OF_AN_ERROR = 120
 
 # --- cells ------------------------------------------------------------------------------------------------------------
 
@@ -79,11 +77,6 @@ def job_table(jobs: Sequence[Job]) -> RenderableType:
     return grid(columns, rows)
 
 
-def requirement_words(job: Job) -> str:
-    """`platform=ios, rack=2`; empty when any device of the target will do."""
-    return _pairs(job.requirements.to_dict())
-
-
 def _job_row(job: Job) -> list[object]:
     waits = job.pending_reason.code if job.pending_reason else None
     notes = ["deduplicated" if job.deduplicated else None, waits, job.error.message if job.error else None]
@@ -99,12 +92,6 @@ def _job_row(job: Job) -> list[object]:
         job.created_at,
         ", ".join(filter(None, notes)),
     ]
-
-
-def test_words(job: Job) -> str:
-    """The test, with what it requires: `login.spec.js [platform=ios]`. One test of a matrix is told from the others."""
-    required = requirement_words(job)
-    return f"{job.test_path} [{required}]" if required else job.test_path
 
 
 def job_facts(job: Job) -> RenderableType:
@@ -123,7 +110,7 @@ def job_facts(job: Job) -> RenderableType:
         ("target", job.target),
         ("priority", job.priority),
         ("requirements", requirement_words(job)),
-        ("labels", _pairs({"labels": dict(job.labels)})),
+        ("labels", pairs({"labels": dict(job.labels)})),
         ("runs", ", ".join(job.run_ids)),
         ("agent_id", job.agent_id),
         ("device_id", job.device_id),
@@ -151,11 +138,6 @@ def _attempt(attempt: Attempt) -> str:
     return " ".join(parts)
 
 
-def _pairs(values: dict[str, Any]) -> str:
-    labels = values.pop("labels", {})
-    return ", ".join(f"{key}={value}" for key, value in {**values, **labels}.items() if value is not None)
-
-
 def _pending(job: Job) -> str | None:
     reason = job.pending_reason
     if reason is None:
@@ -170,42 +152,6 @@ def transition_text(job: Job, now: datetime) -> Text:
     """One line that says what became of a job."""
     parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
     return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
-
-
-def state_words(job: Job) -> str:
-    """`running on emulator-1`, `queued again (attempt 1: test_failed: exit code 3)`, `failed (timed_out): …`."""
-    if job.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
-        return f"{job.status} on {job.device_id}"
-    if job.status is JobStatus.QUEUED:
-        last = job.attempts[-1] if job.attempts else None
-        if last is None:
-            return "queued"
-        why = f": {cut(clean(last.error.message), _MOST_OF_AN_ERROR)}" if last.error and last.error.message else ""
-        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'}{why})"
-    reason = f": {job.error.message}" if job.error else ""
-    return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
-
-
-def progress_words(job: Job) -> str:
-    """As `state_words`; and whoever waits for a job that nothing could ever serve is told at once, not at a timeout."""
-    reason = job.pending_reason
-    if reason is None or reason.code is not PendingCode.NO_RESOURCE:
-        return state_words(job)
-    return f"{state_words(job)}, {reason.code}: {reason.message}"
-
-
-class News:
-    """Which states of jobs say something that was not told: progress within an attempt, for one, does not."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, str] = {}
-
-    def has(self, job: Job) -> bool:
-        """Whether the job's line differs from the one before; remembers it."""
-        words = progress_words(job)
-        known = self._told.get(job.job_id)
-        self._told[job.job_id] = words
-        return known != words
 
 
 def device_table(devices: Sequence[Device]) -> RenderableType:
@@ -244,7 +190,7 @@ def _device_row(device: Device) -> list[object]:
 def device_facts(device: Device) -> RenderableType:
     """One device in full."""
     shape = device.to_dict()
-    labels = _pairs({"labels": shape.pop("labels")})
+    labels = pairs({"labels": shape.pop("labels")})
     return facts([*shape.items(), ("labels", labels)])
 
 

@@ -21,8 +21,8 @@ from qgjob import (
     Requirements,
     Target,
 )
+from qgjob.cli.job_words import state_words
 from qgjob.cli.progress import LiveProgress, PlainProgress
-from qgjob.cli.render import state_words
 from tests.unit.cli.conftest import Capture
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,0 +1,65 @@
+"""A job in words: what it asks for, where it stands, and whether that is news."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qgjob._enums import JobStatus, PendingCode
+from qgjob._models import Job
+from qgjob.cli.clean import clean
+from qgjob.cli.tables import cut
+
+_MOST_OF_AN_ERROR = 120
+
+
+def requirement_words(job: Job) -> str:
+    """`platform=ios, rack=2`; empty when any device of the target will do."""
+    return pairs(job.requirements.to_dict())
+
+
+def test_words(job: Job) -> str:
+    """The test, with what it requires: `login.spec.js [platform=ios]`. One test of a matrix is told from the others."""
+    required = requirement_words(job)
+    return f"{job.test_path} [{required}]" if required else job.test_path
+
+
+def state_words(job: Job) -> str:
+    """`running on emulator-1`, `queued again (attempt 1: test_failed: exit code 3)`, `failed (timed_out): …`."""
+    if job.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
+        return f"{job.status} on {job.device_id}"
+    if job.status is JobStatus.QUEUED:
+        last = job.attempts[-1] if job.attempts else None
+        if last is None:
+            return "queued"
+        why = f": {cut(clean(last.error.message), _MOST_OF_AN_ERROR)}" if last.error and last.error.message else ""
+        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'}{why})"
+    reason = f": {job.error.message}" if job.error else ""
+    return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
+
+
+def progress_words(job: Job) -> str:
+    """As `state_words`; and whoever waits for a job that nothing could ever serve is told at once, not at a timeout."""
+    reason = job.pending_reason
+    if reason is None or reason.code is not PendingCode.NO_RESOURCE:
+        return state_words(job)
+    return f"{state_words(job)}, {reason.code}: {reason.message}"
+
+
+class News:
+    """Which states of jobs say something that was not told: progress within an attempt, for one, does not."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def has(self, job: Job) -> bool:
+        """Whether the job's line differs from the one before; remembers it."""
+        words = progress_words(job)
+        known = self._told.get(job.job_id)
+        self._told[job.job_id] = words
+        return known != words
+
+
+def pairs(values: dict[str, Any]) -> str:
+    """`{"platform": "ios", "labels": {"rack": "2"}}` as `platform=ios, rack=2`; what is None is left out."""
+    labels = values.pop("labels", {})
+    return ", ".join(f"{key}={value}" for key, value in {**values, **labels}.items() if value is not None)

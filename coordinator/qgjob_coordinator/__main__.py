@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_OK
         asyncio.run(_run(settings))
     except ConfigError as e:
-        print(f"qgjob coordinator: {e.message}", file=sys.stderr)
+        print(f"error: {e.message}", file=sys.stderr)
         return EXIT_USAGE
     return EXIT_OK
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from qgjob_coordinator.config import Settings
+from qgjob_coordinator.config import Settings, without_secret
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
@@ -66,6 +66,7 @@ class Coordinator:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
+        self._bound = False
         self._tasks: list[asyncio.Task[None]] = []
         s = settings
         self.telemetry = Telemetry()
@@ -145,11 +146,15 @@ class Coordinator:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         s = self._settings
-        if s.host not in LOOPBACK:
-            log.warning("not_loopback", host=s.host, note="whoever reaches this address may use it")
         try:
-            await self.rpc.start(s.host, s.grpc_port)
-            await self.http.start()
+            try:
+                await self.rpc.start(s.host, s.grpc_port)
+                await self.http.start()
+            except ConfigError as e:
+                raise e if e.field is None else s.wrong(e.field, e.message) from e
+            self._bound = True
+            if s.host not in LOOPBACK:
+                log.warning("not_loopback", host=s.host, note="whoever reaches this address may use it")
             if not await self._store_ready():
                 return
             self._start_loops()
@@ -167,7 +172,7 @@ class Coordinator:
                 info = await self.store.check()
                 weaker = await self.store.weaker_than(self._settings.durability)
             except StoreUnavailableError as e:
-                log.warning("store_away", url=_without_secret(self._settings.redis_url), error=e.message)
+                log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
                 await self._pause(STORE_PAUSE_SECONDS)
             else:
                 log.info("store_ready", version=info["redis_version"], store_epoch=self.store.epoch)
@@ -217,7 +222,7 @@ class Coordinator:
 
         A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
         """
-        url = _without_secret(self._settings.redis_url)
+        url = without_secret(self._settings.redis_url)
         try:
             await self.store.check()
         except StoreUnavailableError as e:
@@ -248,7 +253,8 @@ class Coordinator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close()
-        log.info("coordinator_stopped")
+        if self._bound:
+            log.info("coordinator_stopped")
 
 
 def _times(s: Settings) -> Times:
@@ -260,9 +266,3 @@ def _times(s: Settings) -> Times:
         attempt_timeout_ms=round(s.attempt_timeout_seconds * 1000),
         silence_timeout_ms=round(s.silence_timeout_seconds * 1000),
     )
-
-
-def _without_secret(url: str) -> str:
-    """The store's URL without the user and password."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"

@@ -6,6 +6,7 @@ Each setting is read from `QGJOB_<NAME>`, then `<NAME>`, then the same in `.env`
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.org_weights import parse
+from qgjob_coordinator.setting_words import DEFAULTS, ENVIRONMENT, dotenv_problem, line, problem_of
+from qgjob_coordinator.store.connection import check_url
 
 PREFIX = "QGJOB_"
 LEASE_MARGIN_SECONDS = 2.0
@@ -36,7 +39,7 @@ class Settings(BaseSettings):
     host: str = _setting("HOST", "127.0.0.1", min_length=1)
     port: int = _setting("PORT", 3000, ge=0, le=65535)
     grpc_port: int = _setting("GRPC_PORT", 50051, ge=0, le=65535)
-    redis_url: str = _setting("REDIS_URL", "redis://localhost:6379", pattern=r"^(rediss?|unix)://")
+    redis_url: str = _setting("REDIS_URL", "redis://localhost:6379")
     redis_pool_size: int = _setting("REDIS_POOL_SIZE", 32, ge=4, le=10_000)
     environment: Literal["development", "production"] = _setting("ENVIRONMENT", "development", "NODE_ENV")
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = _setting("ALLOWED_ORIGINS", ("http://localhost:3000",))
@@ -62,10 +65,30 @@ class Settings(BaseSettings):
     def _comma_list(cls, value: object) -> object:
         return tuple(x.strip() for x in value.split(",") if x.strip()) if isinstance(value, str) else value
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and not _is_origin(origin):
+                raise ValueError(
+                    f"has {origin!r}, which no browser sends as an origin; "
+                    "write scheme://host[:port] in lower case, as in http://localhost:3000, or *"
+                )
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _store_url(cls, value: str) -> str:
+        check_url(value)
+        return value
+
     @field_validator("org_weights", mode="before")
     @classmethod
     def _weights(cls, value: object) -> object:
-        return parse(value) if isinstance(value, str) else value
+        try:
+            return parse(value) if isinstance(value, str) else value
+        except ValueError as e:
+            raise ValueError(f"is not valid: {e}") from None
 
     @field_validator("default_priority", mode="before")
     @classmethod
@@ -73,7 +96,7 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             words = {p.word: p for p in Priority}
             if value.lower() not in words:
-                raise ValueError(f"use one of {', '.join(words)}")
+                raise ValueError(f"is not known; give one of {', '.join(words)}")
             return words[value.lower()]
         return value
 
@@ -107,48 +130,83 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError with one line that names setting, value and source."""
+        problem = dotenv_problem(Path(".env").resolve())
+        if problem is not None:
+            raise ConfigError(problem)
         try:
             settings = cls()
         except ValidationError as e:
             raise ConfigError(_one_line(e)) from None
-        settings._check_times()
+        settings._check_together()
         return settings
 
-    def _check_times(self) -> None:
+    def wrong(self, name: str, problem: str) -> ConfigError:
+        """The error of a setting that turned out wrong while it was put to use; `problem` says what to do."""
+        field = _field(name)
+        said, where = _source(field[1])
+        value = getattr(self, field[0])
+        return ConfigError(line(said, without_secret(value) if name == "REDIS_URL" else value, where, problem))
+
+    def _check_together(self) -> None:
+        if self.port == self.grpc_port != 0:
+            raise self.wrong("GRPC_PORT", "is PORT too; set another port")
         if self.session_timeout_seconds < 2 * self.heartbeat_seconds:
-            raise ConfigError(
-                f"SESSION_TIMEOUT_SECONDS: {self.session_timeout_seconds:g} is under two heartbeats "
-                f"(HEARTBEAT_SECONDS is {self.heartbeat_seconds:g}); one late heartbeat would end a session"
+            raise self.wrong(
+                "SESSION_TIMEOUT_SECONDS",
+                f"is under two heartbeats (HEARTBEAT_SECONDS is {self.heartbeat_seconds:g}), "
+                "so that one late heartbeat would end a session; set more",
             )
         if self.lease_seconds < 2 * self.session_timeout_seconds:
-            raise ConfigError(
-                f"LEASE_SECONDS: {self.lease_seconds:g} is under two session timeouts "
-                f"(SESSION_TIMEOUT_SECONDS is {self.session_timeout_seconds:g}); a short outage would kill tests"
+            raise self.wrong(
+                "LEASE_SECONDS",
+                f"is under two session timeouts (SESSION_TIMEOUT_SECONDS is {self.session_timeout_seconds:g}), "
+                "so that a short outage would kill tests; set more",
             )
+
+
+def without_secret(url: str) -> str:
+    """The store's URL without user and password, also where it is malformed."""
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + _SECRET.sub(r"\1***", rest.rpartition("@")[2])
+
+
+_SECRET = re.compile(r"((?:username|password)=)[^&]*")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?")
+
+
+def _is_origin(text: str) -> bool:
+    match = _ORIGIN.fullmatch(text)
+    return match is not None and 0 < int(match[1] or 1) <= 65_535
+
+
+def _field(name: str) -> tuple[str, tuple[str, ...]]:
+    """(attribute, names that it can be set by) of the setting that a name stands for."""
+    for attribute, field in Settings.model_fields.items():
+        if isinstance(field.validation_alias, AliasChoices) and name in field.validation_alias.choices:
+            return attribute, tuple(str(choice) for choice in field.validation_alias.choices)
+    raise KeyError(name)
 
 
 def _source(names: tuple[str, ...]) -> tuple[str, str]:
     """(name, where it was set) of the alias that gave a setting its value."""
     env: Mapping[str, str | None] = os.environ
-    file = dotenv_values(".env") if Path(".env").is_file() else {}
-    for where, values in (("the environment", env), (str(Path(".env").resolve()), file)):
+    path = Path(".env").resolve()
+    file = dotenv_values(path) if path.is_file() else {}
+    for where, values in ((ENVIRONMENT, env), (str(path), file)):
         for name in names:
             if values.get(name):
                 return name, where
-    return names[-1], "the defaults"
+    return names[1], DEFAULTS
 
 
 def _one_line(error: ValidationError) -> str:
     first = error.errors()[0]
-    word = str(first["loc"][0])
-    names = next(
-        (
-            tuple(str(c) for c in f.validation_alias.choices)
-            for f in Settings.model_fields.values()
-            if isinstance(f.validation_alias, AliasChoices) and word in f.validation_alias.choices
-        ),
-        (word,),
-    )
+    attribute, names = _field(str(first["loc"][0]))
     name, where = _source(names)
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{name}: {first['input']!r} (from {where}) is not valid: {message[0].lower()}{message[1:]}"
+    value = without_secret(str(first["input"])) if attribute == "redis_url" else first["input"]
+    if attribute in _LISTS and isinstance(value, tuple):
+        value = ",".join(value)
+    return line(name, value, where, problem_of(first, Settings.model_fields[attribute]))
+
+
+_LISTS = ("allowed_origins",)

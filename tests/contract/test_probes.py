@@ -111,7 +111,7 @@ def test_a_port_in_use_is_named_and_a_signal_ends_it_in_order(own: CoordinatorPr
         assert other.process.wait(20.0) == 2
     finally:
         other.kill()
-    assert other.said().strip().splitlines()[-1].startswith(f"qgjob coordinator: PORT: {own.port} on 127.0.0.1")
+    assert other.said().strip().splitlines()[-1].startswith(f"error: PORT: {own.port} (from the environment) can't")
 
     with httpx2.Client() as idle:  # a connection that is kept open holds nothing up
         assert idle.get(f"{own.url}/health/live").status_code == 200

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.listening import listeners
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.interceptor import CallInterceptor
@@ -62,12 +63,15 @@ class RpcServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Binds and serves. Raises ConfigError naming the port when it is taken."""
+        """Binds and serves. Raises ConfigError whose field is GRPC_PORT or HOST when it can't be had."""
+        # gRPC tells of a port in use in lines of its own, and not why: so it is tried first.
+        for listener in await listeners(host, port, "GRPC_PORT"):
+            listener.close()
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as e:
-            raise ConfigError(f"GRPC_PORT: {port} on {host} can't be bound; is another program using it? ({e})") from e
+            raise ConfigError(f"can't be used on {host}; set another port", field="GRPC_PORT") from e
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:

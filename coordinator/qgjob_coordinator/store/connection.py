@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import hiredis
 from redis.asyncio import (
@@ -80,6 +82,21 @@ def exchange(url: str, size: int) -> Exchange:
         retry=Retry(NoBackoff(), 0),
     )
     return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError, with what to do, for a URL that no connection can be made from. Connects to nothing."""
+    if url.partition("://")[0] not in _CLASSES:
+        raise ValueError("is not the URL of a store; write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
+    try:
+        for pool in (connect(url, 1).connection_pool, ConnectionPool.from_url(url)):
+            pool.connection_class(**pool.connection_kwargs)
+        port = urlsplit(url).port
+    except (ValueError, TypeError, RedisError) as e:
+        why = re.sub(r"^.*got an unexpected", "unexpected", str(e))  # the rest is of the library's insides
+        raise ValueError(f"is not a URL that can be used ({why}); write it as in redis://localhost:6379") from None
+    if port == 0:
+        raise ValueError("is not a URL that can be used (port 0); write it as in redis://localhost:6379")
 
 
 def version_of(info: dict[str, Any]) -> tuple[int, ...]:

@@ -63,24 +63,38 @@ async def test_a_port_in_use_is_named(start: Start, setting: str) -> None:
         port = taken.getsockname()[1]
         coordinator = start(**{setting: port})
         assert await coordinator.exit_code() == EXIT_USAGE
-    assert f" {setting}: {port} on 127.0.0.1 can't be bound" in coordinator.said().splitlines()[-1]
+    (said,) = coordinator.said().splitlines()
+    assert said == (
+        f"error: {setting}: {port} (from the environment) can't be used on 127.0.0.1 (Address already in use); "
+        "stop what uses it, or set another port"
+    )
+
+
+async def test_an_address_that_is_not_there_blames_the_address(start: Start) -> None:
+    coordinator = start(HOST="nowhere.invalid")
+    assert await coordinator.exit_code() == EXIT_USAGE
+    (said,) = coordinator.said().splitlines()
+    assert said.startswith("error: HOST: 'nowhere.invalid' (from the environment) is no address of this machine")
 
 
 @pytest.mark.parametrize(
     ("settings", "line"),
     [
-        ({"GRPC_PORT": "many"}, "GRPC_PORT: 'many' (from the environment) is not valid"),
-        ({"QGJOB_LEASE_SECONDS": "-1"}, "QGJOB_LEASE_SECONDS: '-1' (from the environment) is not valid"),
-        ({"LEASE_SECONDS": "1"}, "LEASE_SECONDS: 1 is under two session timeouts"),
-        ({"REDIS_URL": "http://x"}, "REDIS_URL: 'http://x' (from the environment) is not valid"),
-        ({"DEFAULT_PRIORITY": "urgent"}, "use one of low, medium, high"),
+        (
+            {"GRPC_PORT": "many"},
+            "GRPC_PORT: 'many' (from the environment) is not a whole number; give one from 0 to 65535",
+        ),
+        ({"QGJOB_LEASE_SECONDS": "-1"}, "QGJOB_LEASE_SECONDS: '-1' (from the environment) is out of range"),
+        ({"LEASE_SECONDS": "1"}, "LEASE_SECONDS: 1.0 (from the environment) is under two session timeouts"),
+        ({"REDIS_URL": "http://x"}, "REDIS_URL: 'http://x' (from the environment) is not the URL of a store"),
+        ({"DEFAULT_PRIORITY": "urgent"}, "is not known; give one of low, medium, high"),
     ],
 )
 async def test_a_wrong_setting_is_one_line_that_names_it(start: Start, settings: dict[str, str], line: str) -> None:
     coordinator = start(**settings)
     assert await coordinator.exit_code() == EXIT_USAGE
     (said,) = coordinator.said().splitlines()
-    assert said.startswith("qgjob coordinator: ")
+    assert said.startswith("error: ")
     assert line in said
 
 
@@ -89,7 +103,7 @@ async def test_a_wrong_setting_in_a_file_names_the_file(start: Start, tmp_path: 
     coordinator = start()
     assert await coordinator.exit_code() == EXIT_USAGE
     (said,) = coordinator.said().splitlines()
-    assert f"MAX_RETRIES: 'lots' (from {tmp_path / '.env'}) is not valid" in said
+    assert f"MAX_RETRIES: 'lots' (from {tmp_path / '.env'}) is not a whole number; give one from 0 to 100" in said
 
 
 async def test_a_store_that_may_forget_is_refused(start: Start, tmp_path: Path) -> None:

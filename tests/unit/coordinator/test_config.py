@@ -63,6 +63,46 @@ def test_a_wrong_weight_is_told_with_its_pair_and_where_it_was_set(
     assert f"the pair {pair!r} {problem}" in message or problem in message.partition(f"the pair {pair!r}")[2]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@localhost:abc",
+        "redis://:hunter2@localhost:99999",
+        "redis://:hunter2@[::1",
+        "redis://:hunter2@localhost:6379?foo=bar",
+        "redis://localhost:6379?password=hunter2&socket_timeout=abc",
+        "http://:hunter2@localhost",
+        "redis:/:hunter2@localhost",
+        "redis://:hunter2@localhost:0",
+    ],
+)
+def test_a_url_that_no_connection_can_be_made_from_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    with pytest.raises(ConfigError, match=r"^REDIS_URL: '.*' \(from the environment\) is not .*; write") as told:
+        Settings.load()
+    assert "hunter2" not in told.value.message
+
+
+@pytest.mark.parametrize("url", ["redis://:a%2Fb@[::1]:6379/2", "unix:///run/redis.sock?db=1", "rediss://store"])
+def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("REDIS_URL", url)
+    assert Settings.load().redis_url == url
+
+
+@pytest.mark.parametrize("origin", ["foo", "http://x/", "HTTP://x", "http://x:99999", "http://", "null"])
+def test_what_no_browser_sends_is_no_origin(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", f"http://localhost:3000,{origin}")
+    with pytest.raises(ConfigError, match=f"^ALLOWED_ORIGINS: .* has '{origin}', which no browser sends"):
+        Settings.load()
+
+
+def test_origins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGINS", "*, https://ci.example.org ,http://[::1]:8080")
+    assert Settings.load().allowed_origins == ("*", "https://ci.example.org", "http://[::1]:8080")
+
+
 def test_weights_are_read_from_the_file_too(tmp_path: Path) -> None:
     Path(".env").write_text("ORG_WEIGHTS=acme=2,globex=0.5\n")
     assert Settings.load().org_weights == {"acme": 2.0, "globex": 0.5}

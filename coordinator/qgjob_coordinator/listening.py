@@ -1,0 +1,63 @@
+"""Where the servers listen: sockets of an address, and which setting is to blame when it can't be had."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from qgjob_coordinator.errors import ConfigError
+
+BACKLOG = 2048
+# `localhost` may name an address of a family that this machine does not have.
+_NO_SUCH_FAMILY = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+async def listeners(host: str, port: int, setting: str) -> list[socket.socket]:
+    """A listening socket for each address of `host`, all on one port (0: any free one).
+
+    Raises ConfigError whose field is HOST for an address that is not this machine's, else `setting`.
+    """
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as e:
+        why = getattr(e, "strerror", None) or e
+        raise ConfigError(f"is no address of this machine ({why}); set one that is, or 127.0.0.1", field="HOST") from e
+    made: list[socket.socket] = []
+    missing: OSError | None = None
+    for family, _, _, _, address in dict.fromkeys(found):
+        taken = made[0].getsockname()[1] if made else port
+        try:
+            made.append(_listen(family, (address[0], taken, *address[2:])))
+        except OSError as e:
+            missing = e
+            if e.errno not in _NO_SUCH_FAMILY:
+                break
+    if made and (missing is None or missing.errno in _NO_SUCH_FAMILY):
+        return made
+    for listener in made:
+        listener.close()
+    why = (missing.strerror or missing) if missing else "no address"
+    if missing is None or missing.errno in _NO_SUCH_FAMILY:
+        raise ConfigError(f"is no address of this machine ({why}); set one that is, or 127.0.0.1", field="HOST")
+    raise ConfigError(
+        f"can't be used on {host} ({why}); stop what uses it, or set another port", field=setting
+    ) from missing
+
+
+def _listen(family: int, address: tuple[object, ...]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # IPv4 has a socket of its own where it is asked for.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+)
 
+from qgjob_agent.addresses import is_address
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
 from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
+from qgjob_agent.setting_words import DEFAULTS, problem_of
 from qgjob_agent.startable import problems
 
 if TYPE_CHECKING:
@@ -22,7 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_ID = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 
@@ -30,7 +42,15 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-Id = Annotated[str, Field(pattern=_ID)]
+def _id(value: str) -> str:
+    if _ID.fullmatch(value) is None:
+        raise ValueError(
+            "is not an id; use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        )
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
 Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -162,23 +182,25 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     cwd = Path.cwd() if cwd is None else cwd
-    if path is None and environ.get("QGJOB_AGENT_CONFIG"):
-        path = Path(environ["QGJOB_AGENT_CONFIG"])
-    raw = read_toml(path) if path is not None else {}
-    source = str(path) if path is not None else "default"
-    sources: dict[str, str] = {}
-    _overlay(AgentConfig, raw, "", Environment(environ, read_dotenv(cwd / ".env")), sources)
+    environment = Environment(environ, read_dotenv(cwd / ".env"), cwd / ".env")
+    named = ("--config", "the command line")
+    if path is None and (found := environment.lookup("agent_config")) is not None:
+        path, named = Path(found.value), (found.name, found.source)
+    raw = read_toml(path, *named) if path is not None else {}
+    sources = Sources(DEFAULTS if path is None else str(path))
+    _overlay(AgentConfig, raw, "", environment, sources)
     if isinstance(raw.get("coordinator"), str):
         raw["coordinator"] = split_list(raw["coordinator"], words=False)
     try:
         config = AgentConfig.model_validate(raw)
     except ValidationError as error:
-        raise _together(_config_errors(error, sources, source)) from None
-    wrong = list(_wrong_together(config, sources, source))
-    config = _complete(config, sources, path.parent if path is not None else cwd, cwd, environ)
+        raise _together([_config_error(each, sources) for each in error.errors(include_url=False)]) from None
+    wrong = list(_wrong_together(config, sources))
+    config = _complete(config, sources.found, path.parent if path is not None else cwd, cwd, environ)
+    wrong += _wrong_state_dir(config, sources)
     if on_this_host and config.runner == "command" and not any(each.setting == "command.argv" for each in wrong):
-        found = problems(config.command.argv, config.command.cwd or cwd, config.test_environ)
-        wrong += [ConfigError(name, value, sources.get(name, source), why) for name, value, why in found]
+        of_command = problems(config.command.argv, config.command.cwd or cwd, config.test_environ)
+        wrong += [sources.wrong(name, value, why) for name, value, why in of_command]
     if wrong:
         raise _together(wrong)
     return config
@@ -188,8 +210,31 @@ def _together(errors: Sequence[ConfigError]) -> ConfigError | ConfigErrors:
     return errors[0] if len(errors) == 1 else ConfigErrors(errors)
 
 
+class Sources:
+    """Where each setting was found: in the environment those of `found`, the others in the file (or nowhere)."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: dict[str, Found] = {}
+
+    def wrong(self, setting: str, value: object, problem: str) -> ConfigError:
+        """The error of a setting, with its name and value as they are where it was set."""
+        found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
+        shown = found.value if found is not None else value
+        if setting.split(".", maxsplit=1)[0] == "token":
+            shown = "(hidden)"
+        name, source = (setting, self.file) if found is None else (found.name, found.source)
+        return ConfigError(name, shown, source, problem)
+
+
+def _outward(setting: str) -> list[str]:
+    """`a.b.0` as `a.b.0`, `a.b`, `a`."""
+    parts = setting.split(".")
+    return [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+
+
 def _overlay(
-    model: type[BaseModel], raw: dict[str, Any], prefix: str, environment: Environment, sources: dict[str, str]
+    model: type[BaseModel], raw: dict[str, Any], prefix: str, environment: Environment, sources: Sources
 ) -> None:
     """Puts the environment's settings over the file's, and remembers their source."""
     for name, field in model.model_fields.items():
@@ -202,57 +247,82 @@ def _overlay(
         alias = "NODE_ENV" if name == "environment" else None
         found = environment.lookup(prefix + name, alias)
         if found is not None and name not in ("devices", "labels"):
-            sources[prefix + name] = found.source
-            raw[name] = _parsed(found, prefix + name, get_origin(annotation) is tuple, words=name == "argv")
+            sources.found[prefix + name] = found
+            raw[name] = _parsed(found, get_origin(annotation) is tuple, words=name == "argv")
 
 
-def _parsed(found: Found, name: str, is_list: bool, *, words: bool) -> Any:
+def _parsed(found: Found, is_list: bool, *, words: bool) -> Any:
     if not is_list:
         return found.value
     try:
         return split_list(found.value, words=words)
     except ValueError as error:
-        raise ConfigError(name, found.value, found.source, f"not a list: {error}") from None
+        raise ConfigError(found.name, found.value, found.source, f"is not a list: {error}") from None
 
 
-def _config_errors(error: ValidationError, sources: Mapping[str, str], file: str) -> list[ConfigError]:
-    return [_config_error(each, sources, file) for each in error.errors(include_url=False)]
-
-
-def _config_error(each: ErrorDetails, sources: Mapping[str, str], file: str) -> ConfigError:
+def _config_error(each: ErrorDetails, sources: Sources) -> ConfigError:
     where = [str(part) for part in each["loc"]]
-    name = ".".join(where)
-    source = next((sources[name_] for name_ in (name, ".".join(where[:2]), where[0]) if name_ in sources), file)
-    value = "(hidden)" if where[0] == "token" else each["input"]
-    return ConfigError(name, value, source, each["msg"])
+    field, table = _declared(each["loc"])
+    return sources.wrong(".".join(where), each["input"], problem_of(each, field, list(table.model_fields)))
 
 
-def _wrong_together(config: AgentConfig, sources: Mapping[str, str], file: str) -> Iterator[ConfigError]:
+def _declared(loc: tuple[int | str, ...]) -> tuple[object, type[BaseModel]]:
+    """What a setting was declared as, and the innermost table on the way to it."""
+    table: type[BaseModel] = AgentConfig
+    field: object = None
+    for part in loc:
+        if part not in table.model_fields:
+            continue
+        field = table.model_fields[str(part)]
+        annotation = table.model_fields[str(part)].annotation
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                table = inner
+    return field, table
+
+
+def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
     """What no single setting can know."""
     low, high = config.simulated.test_seconds
     if low > high:
-        source = sources.get("simulated.test_seconds", file)
-        yield ConfigError("simulated.test_seconds", [low, high], source, "the shortest is longer than the longest")
-    if not all(config.coordinator):
-        yield ConfigError("coordinator", config.coordinator, sources.get("coordinator", file), "an address is empty")
+        problem = "has the longest first; give the shortest and the longest, as in 1,3"
+        yield sources.wrong("simulated.test_seconds", [low, high], problem)
+    if not config.coordinator:
+        yield sources.wrong("coordinator", [], "names no coordinator; give HOST:PORT")
+    for address in config.coordinator:
+        if not is_address(address):
+            problem = f"has {address!r}, which is no address; give HOST:PORT, several with commas between"
+            yield sources.wrong("coordinator", list(config.coordinator), problem)
     if config.runner == "command":
-        source = sources.get("command.argv", file)
         try:
             check_template(config.command.argv)
         except TemplateError as error:
-            yield ConfigError("command.argv", list(config.command.argv), source, str(error))
+            yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
     for index, device in enumerate(config.devices):
         found = first_problem(device.os_version, device.labels)
         if found is not None:
             name, value, why = found
-            yield ConfigError(f"devices.{index}.{name}", value, file, why)
+            yield sources.wrong(f"devices.{index}.{name}", value, why)
     ids = [facts.device_id for facts in config.device_facts]
     if not ids:
-        problem = "no devices; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
-        yield ConfigError("devices", [], file, problem)
+        problem = "is empty; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
+        yield sources.wrong("devices", [], problem)
     twice = sorted({device_id for device_id in ids if ids.count(device_id) > 1})
     if twice:
-        yield ConfigError("devices", twice, file, "device_id must be unique")
+        yield sources.wrong("devices", twice, "would be ids of two devices each; give each a device_id of its own")
+
+
+def _wrong_state_dir(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
+    """Where there can be no state directory, so that `--check` tells it too."""
+    path = config.state_path
+    nearest = next(each for each in (path, *path.parents) if each.exists())
+    if not nearest.is_dir():
+        why = "is a file" if nearest == path else f"is under {nearest}, a file"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        why = f"can't be written ({nearest} is another user's)"
+    else:
+        return
+    yield sources.wrong("state_dir", str(path), f"{why}; choose another folder")
 
 
 def _resolved(path: Path, base: Path) -> Path:
@@ -260,7 +330,7 @@ def _resolved(path: Path, base: Path) -> Path:
 
 
 def _complete(
-    config: AgentConfig, sources: Mapping[str, str], file_dir: Path, cwd: Path, environ: Mapping[str, str]
+    config: AgentConfig, sources: Mapping[str, Found], file_dir: Path, cwd: Path, environ: Mapping[str, str]
 ) -> AgentConfig:
     """Makes paths absolute, those of a file relative to the file, and picks what tests may inherit."""
 

@@ -1,7 +1,7 @@
 """Where settings come from, and which of them wins: environment, then `.env`, then `agent.toml`, then the default.
 
 In the environment a setting has its name in upper case, a table's setting with the table's name before it
-(`SIMULATED_SEED`); the prefix QGJOB_ wins over the bare name.
+(`SIMULATED_SEED`); the prefix QGJOB_ wins over the bare name. A variable that is set to nothing is not set.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from dotenv import dotenv_values
 
-from qgjob_agent.errors import ConfigError
+from qgjob_agent.errors import ConfigError, FileError
+from qgjob_agent.setting_words import ENVIRONMENT, dotenv_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,32 +23,36 @@ if TYPE_CHECKING:
 
 _PREFIX = "QGJOB_"
 # Only with the prefix: the bare name is common, and another program's secret must not go to the coordinator.
-_PREFIX_ONLY = frozenset({"token"})
+_PREFIX_ONLY = frozenset({"token", "agent_config"})
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A setting's raw value and where it was found."""
+    """A setting's raw value, where it was found, and the name that it has there."""
 
     value: Any
     source: str
+    name: str
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of an agent.toml. Raises ConfigError naming the file."""
+def read_toml(path: Path, name: str, source: str) -> dict[str, Any]:
+    """The tables of an agent.toml. Raises ConfigError naming the file, and what named it."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
-        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", "no such file") from None
+        raise ConfigError(name, str(path), source, "is no file; name one, or leave it out") from None
     except OSError as error:
-        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", str(error.strerror)) from None
+        raise ConfigError(name, str(path), source, f"can't be read ({error.strerror}); name another") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("config", str(path), "--config or QGJOB_AGENT_CONFIG", f"not valid TOML: {error}") from None
+        raise ConfigError(name, str(path), source, f"is not valid TOML: {error}; mend it") from None
 
 
 def read_dotenv(path: Path) -> dict[str, str]:
-    """The variables of a `.env` file; none if there is no file."""
+    """The variables of a `.env` file; none if there is no file. Raises AgentError with exit code 2."""
+    problem = dotenv_problem(path)
+    if problem is not None:
+        raise FileError(problem)
     return {name: value for name, value in dotenv_values(path).items() if value is not None} if path.is_file() else {}
 
 
@@ -57,6 +62,7 @@ class Environment:
 
     process: Mapping[str, str]
     dotenv: Mapping[str, str]
+    path: Path
 
     def lookup(self, name: str, alias: str | None = None) -> Found | None:
         """The environment's word on a setting, such as `simulated.seed`."""
@@ -64,11 +70,10 @@ class Environment:
         variables = [_PREFIX + bare] if name in _PREFIX_ONLY else [_PREFIX + bare, bare]
         if alias is not None:
             variables.append(alias)
-        for variable in variables:
-            if variable in self.process:
-                return Found(self.process[variable], f"environment variable {variable}")
-            if variable in self.dotenv:
-                return Found(self.dotenv[variable], f"{variable} in .env")
+        for values, source in ((self.process, ENVIRONMENT), (self.dotenv, str(self.path))):
+            for variable in variables:
+                if values.get(variable):
+                    return Found(values[variable], source, variable)
         return None
 
 

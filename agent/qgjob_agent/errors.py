@@ -3,6 +3,7 @@
 AgentError
 ├── ConfigError       a setting is wrong; the program does not start (exit 2)
 ├── ConfigErrors      several are, each of them a ConfigError (exit 2)
+├── FileError         a file of settings can't be read (exit 2)
 ├── StateDirError     the state directory can't be used, or another daemon uses it (exit 1)
 └── RefusedError      the coordinator refuses this agent for good (exit 1)
 """
@@ -10,6 +11,8 @@ AgentError
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from qgjob_agent.setting_words import line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,12 +25,12 @@ class AgentError(Exception):
 
 
 class ConfigError(AgentError):
-    """A setting is wrong: names the setting, its value and where it came from."""
+    """A setting is wrong: names the setting as it is called where it was set, its value, and that place."""
 
     exit_code = 2
 
     def __init__(self, setting: str, value: object, source: str, problem: str) -> None:
-        super().__init__(f"{setting}: {problem} (value {value!r} from {source})")
+        super().__init__(line(setting, value, source, problem))
         self.setting = setting
         self.value = value
         self.source = source
@@ -41,6 +44,12 @@ class ConfigErrors(AgentError):  # noqa: N818 - the plural of an error
     def __init__(self, errors: Sequence[ConfigError]) -> None:
         super().__init__("\n".join(map(str, errors)))
         self.errors = tuple(errors)
+
+
+class FileError(AgentError):
+    """A file of settings can't be read. The message names the file and the line."""
+
+    exit_code = 2
 
 
 class StateDirError(AgentError):

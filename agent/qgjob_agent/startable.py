@@ -16,9 +16,13 @@ def problems(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iter
     names is not looked for, nor a relative one where its folder is missing.
     """
     if not cwd.is_dir():
-        yield "command.cwd", str(cwd), "is no folder" if cwd.exists() else "there is no such folder"
+        yield (
+            "command.cwd",
+            str(cwd),
+            "is no folder; name one" if cwd.exists() else "is not there; make the folder, or name another",
+        )
     elif not os.access(cwd, os.X_OK):
-        yield "command.cwd", str(cwd), "may not be entered"
+        yield "command.cwd", str(cwd), "may not be entered; name a folder that the agent's user may enter"
     parts = list(Formatter().parse(argv[0]))
     if any(name is not None for _, name, _, _ in parts):
         return
@@ -33,13 +37,13 @@ def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
         path = os.pathsep.join(os.get_exec_path(dict(environ)))
         if shutil.which(program, path=path) is not None:
             return None
-        return f"the program is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
+        return f"is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
     where = cwd / program
     if not Path(program).is_absolute() and not cwd.is_dir():
         return None
     if not where.exists():
         beside = "" if Path(program).is_absolute() else f" in command.cwd, {cwd}"
-        return f"there is no such program{beside}"
+        return f"is no program that is there{beside}; name one"
     if not where.is_file() or not os.access(where, os.X_OK):
-        return "the program can't be executed; is it a file with the right to be (chmod +x)?"
+        return "can't be executed; is it a file with the right to be (chmod +x)?"
     return None

@@ -40,6 +40,10 @@ def problem_of(error: Mapping[str, Any], field: object, known: Sequence[str] = (
         return "is empty; give it a value or leave it out"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "is not a table; give it the settings that it may have"
+    if kind == "missing":
+        return "lacks a value; give it one"
+    if kind == "string_type":
+        return "is not a text; write one in quotes"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     message = str(error["msg"])

@@ -10,7 +10,7 @@ import pytest
 from qgjob_agent.app import main
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.values import Target
-from qgjob_agent.errors import ConfigError, ConfigErrors
+from qgjob_agent.errors import AgentError, ConfigError, ConfigErrors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,8 @@ def test_defaults(tmp_path: Path) -> None:
         ({"toml": "drain_seconds = 1"}, 1),
         ({"toml": "drain_seconds = 1", "dotenv": "DRAIN_SECONDS=2"}, 2),
         ({"toml": "drain_seconds = 1", "dotenv": "DRAIN_SECONDS=2", "DRAIN_SECONDS": "3"}, 3),
-        ({"dotenv": "QGJOB_DRAIN_SECONDS=2", "DRAIN_SECONDS": "3"}, 2),
+        ({"dotenv": "QGJOB_DRAIN_SECONDS=2", "DRAIN_SECONDS": "3"}, 3),
+        ({"toml": "drain_seconds = 1", "DRAIN_SECONDS": ""}, 1),
         ({"DRAIN_SECONDS": "3", "QGJOB_DRAIN_SECONDS": "4"}, 4),
     ],
 )
@@ -119,45 +120,79 @@ def test_paths_of_a_file_are_relative_to_it_and_others_to_the_working_folder(tmp
 
 
 WRONG: list[tuple[dict[str, str], str]] = [
-    ({"DRAIN_SECONDS": "soon"}, r"^drain_seconds: .*number.*'soon' from environment variable DRAIN_SECONDS\)$"),
-    ({"QGJOB_DRAIN_SECONDS": "-1"}, r"^drain_seconds: .*'-1' from environment variable QGJOB_DRAIN_SECONDS\)$"),
-    ({"DRAIN_SECONDS": "nan"}, r"^drain_seconds: .*finite"),
-    ({"dotenv": "LOG_LEVEL=loud"}, r"^log_level: .*'loud' from LOG_LEVEL in \.env\)$"),
-    ({"toml": "drain_second = 3"}, r"^drain_second: Extra inputs .*agent\.toml\)$"),
-    ({"toml": "[simulated]\nspeed = 3"}, r"^simulated\.speed: Extra inputs"),
-    ({"toml": "drain_seconds = "}, r"^config: not valid TOML: .*agent\.toml"),
-    ({"toml": "simulated = 3"}, r"^simulated: .*agent\.toml"),
-    ({"QGJOB_AGENT_ID": "a b"}, r"^agent_id: .*'a b' from environment variable QGJOB_AGENT_ID"),
-    ({"SIMULATED_TEST_SECONDS": "3,1"}, r"^simulated\.test_seconds: the shortest is longer than the longest"),
-    ({"SIMULATED_TEST_SECONDS": "[1"}, r"^simulated\.test_seconds: not a list"),
-    ({"SIMULATED_FAILURE_RATE": "2"}, r"^simulated\.failure_rate: .*SIMULATED_FAILURE_RATE"),
-    ({"RUNNER": "command"}, r"^command\.argv: the command runner needs a command"),
-    ({"RUNNER": "command", "COMMAND_ARGV": "x {tset_path}"}, r"^command\.argv: unknown placeholder {tset_path}"),
-    ({"RUNNER": "command", "COMMAND_ARGV": "x {test_path.__class__}"}, r"^command\.argv: unknown placeholder"),
-    ({"RUNNER": "command", "COMMAND_ARGV": "x {test_path!r}"}, r"^command\.argv: unknown placeholder"),
-    ({"RUNNER": "command", "COMMAND_ARGV": "x {"}, r"^command\.argv: '{': .*write {{ and }} for braces"),
-    ({"QGJOB_AGENT_ID": "elsewhere"}, r"^devices: no devices; add \[\[devices\]\] tables"),
-    ({"toml": '[[devices]]\nudid = "a"\ntarget = "phone"'}, r"^devices\.0\.target: .*'phone' from .*agent\.toml"),
+    (
+        {"DRAIN_SECONDS": "soon"},
+        r"^DRAIN_SECONDS: 'soon' \(from the environment\) is not a number; give one from 0 to 86400$",
+    ),
+    ({"QGJOB_DRAIN_SECONDS": "-1"}, r"^QGJOB_DRAIN_SECONDS: '-1' \(from the environment\) is out of range; "),
+    ({"DRAIN_SECONDS": "nan"}, r"^DRAIN_SECONDS: 'nan' .* is not a number"),
+    (
+        {"dotenv": "LOG_LEVEL=loud"},
+        r"^LOG_LEVEL: 'loud' \(from /.*/\.env\) is not known; give one of error, warn, info, debug$",
+    ),
+    (
+        {"toml": "drain_second = 3"},
+        r"^drain_second: 3 \(from .*agent\.toml\) is not a setting; there are coordinator, ",
+    ),
+    ({"toml": "[simulated]\nspeed = 3"}, r"^simulated\.speed: 3 \(.*\) is not a setting; there are install_seconds, "),
+    (
+        {"toml": "drain_seconds = "},
+        r"^--config: '.*agent\.toml' \(from the command line\) is not valid TOML: .*; mend it$",
+    ),
+    ({"toml": "simulated = 3"}, r"^simulated: 3 \(from .*agent\.toml\) is not a table; "),
+    ({"QGJOB_AGENT_ID": "a b"}, r"^QGJOB_AGENT_ID: 'a b' \(from the environment\) is not an id; use "),
+    ({"SIMULATED_TEST_SECONDS": "3,1"}, r"^SIMULATED_TEST_SECONDS: '3,1' .* has the longest first; give"),
+    ({"SIMULATED_TEST_SECONDS": "[1"}, r"^SIMULATED_TEST_SECONDS: '\[1' .* is not a list"),
+    ({"SIMULATED_FAILURE_RATE": "2"}, r"^SIMULATED_FAILURE_RATE: '2' .* is out of range; give a number from 0 to 1$"),
+    ({"RUNNER": "command"}, r"^command\.argv: \[\] .* is no command: the command runner needs a command"),
+    (
+        {"RUNNER": "command", "COMMAND_ARGV": "x {tset_path}"},
+        r"^COMMAND_ARGV: .* is no command: unknown placeholder {tset_path}",
+    ),
+    (
+        {"RUNNER": "command", "COMMAND_ARGV": "x {test_path.__class__}"},
+        r"^COMMAND_ARGV: .* is no command: unknown placeholder",
+    ),
+    ({"RUNNER": "command", "COMMAND_ARGV": "x {test_path!r}"}, r"^COMMAND_ARGV: .* is no command: unknown placeholder"),
+    (
+        {"RUNNER": "command", "COMMAND_ARGV": "x {"},
+        r"^COMMAND_ARGV: .* is no command: '{': .*write {{ and }} for braces",
+    ),
+    ({"QGJOB_AGENT_ID": "elsewhere"}, r"^devices: \[\] .* is empty; add \[\[devices\]\] tables"),
+    (
+        {"toml": '[[devices]]\nudid = "a"\ntarget = "phone"'},
+        r"^devices\.0\.target: 'phone' \(from .*agent\.toml\) is not known; give one of emulator, ",
+    ),
     (
         {"toml": '[[devices]]\nudid = "a:b"\ntarget = "device"\n[[devices]]\nudid = "a-b"\ntarget = "device"'},
-        r"^devices: device_id must be unique .*agent-1\.a-b",
+        r"^devices: \['agent-1\.a-b'\] .* would be ids of two devices each",
     ),
     ({"toml": 'token = ["s3cret"]'}, r"^token: (?!.*s3cret)"),
+    (
+        {"QGJOB_COORDINATOR": "local host"},
+        r"^QGJOB_COORDINATOR: .* has 'local host', which is no address; give HOST:PORT",
+    ),
+    ({"QGJOB_COORDINATOR": "a:1,b"}, r"^QGJOB_COORDINATOR: .* has 'b', which"),
+    ({"QGJOB_COORDINATOR": "a:70000"}, r"^QGJOB_COORDINATOR: .* has 'a:70000', which"),
+    ({"STATE_DIR": __file__}, r"^STATE_DIR: '.*' \(from the environment\) is a file; choose another folder$"),
+    ({"STATE_DIR": f"{__file__}/deeper"}, r"^STATE_DIR: .* is under .*\.py, a file; choose another folder$"),
+    ({"toml": f'state_dir = "{__file__}"'}, r"^state_dir: '.*' \(from .*agent\.toml\) is a file; "),
+    ({"dotenv": "A=1\nnot a setting"}, r"^/.*/\.env: line 2 is not NAME=value; mend it, or make it a comment with #$"),
 ]
 
 
 @pytest.mark.parametrize(("sources", "message"), WRONG, ids=[message for _, message in WRONG])
 def test_a_wrong_setting_is_named_with_value_and_source(tmp_path: Path, sources: dict[str, str], message: str) -> None:
-    with pytest.raises(ConfigError, match=message) as raised:
+    with pytest.raises(AgentError, match=message) as raised:
         load(tmp_path, **sources)
     assert "\n" not in str(raised.value)
     assert raised.value.exit_code == 2
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"config: no such file .*nowhere\.toml"):
+    with pytest.raises(ConfigError, match=r"^--config: '.*nowhere\.toml' \(from the command line\) is no file"):
         load_config(tmp_path / "nowhere.toml", {}, tmp_path)
-    with pytest.raises(ConfigError, match=r"config: no such file .*gone\.toml"):
+    with pytest.raises(ConfigError, match=r"^QGJOB_AGENT_CONFIG: '.*gone\.toml' \(from the environment\) is no file"):
         load_config(None, {"QGJOB_AGENT_CONFIG": str(tmp_path / "gone.toml")}, tmp_path)
 
 
@@ -227,23 +262,23 @@ def test_a_command_that_is_there_passes_the_check(tmp_path: Path, program: str) 
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        ("./gone.sh", r"there is no such program in command\.cwd, .*/etc/suite"),
-        ("/gone/run.sh", r"there is no such program"),
-        ("./plain.sh", r"the program can't be executed"),
-        ("/bin", r"the program can't be executed"),
-        ("gone-from-path", r"the program is not on the PATH that tests get \(/usr/bin:/bin\)"),
+        ("./gone.sh", r"is no program that is there in command\.cwd, .*/etc/suite"),
+        ("/gone/run.sh", r"is no program that is there;"),
+        ("./plain.sh", r"can't be executed"),
+        ("/bin", r"can't be executed"),
+        ("gone-from-path", r"is not on the PATH that tests get \(/usr/bin:/bin\)"),
     ],
 )
 def test_a_command_that_is_not_there_fails_the_check(tmp_path: Path, program: str, why: str) -> None:
     (line,) = checked(tmp_path, SUITE.replace("./run.sh", program))
-    assert re.match(rf"command\.argv: {why}.*\(value '{re.escape(program)}' from .*agent\.toml\)$", line)
+    assert re.match(rf"command\.argv: '{re.escape(program)}' \(from .*agent\.toml\) {why}", line)
 
 
 def test_a_missing_working_folder_fails_the_check(tmp_path: Path) -> None:
     (line,) = checked(tmp_path, SUITE.replace('"suite"', '"elsewhere"'))
-    assert line.startswith("command.cwd: there is no such folder (value ")
+    assert re.match(r"command\.cwd: .* \(from .*agent\.toml\) is not there;", line)
     (line,) = checked(tmp_path, SUITE, COMMAND_CWD="etc/suite/run.sh")
-    assert re.match(r"command\.cwd: is no folder .* from environment variable COMMAND_CWD\)", line)
+    assert re.match(r"COMMAND_CWD: .* \(from the environment\) is no folder;", line)
 
 
 def test_where_tests_get_no_path_the_systems_counts(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ async def test_a_port_in_use_is_named() -> None:
 
 
 async def test_an_address_of_no_machine_is_named() -> None:
-    with pytest.raises(ConfigError, match="^is no address of this machine") as told:
+    with pytest.raises(ConfigError, match=r"^is no address of this machine") as told:
         await HttpServer(Slow(), "not a host", 0).start()
     assert told.value.field == "HOST"
 

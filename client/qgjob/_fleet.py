@@ -130,7 +130,7 @@ class Stats(Shape):
 class Health(Shape):
     """What the health service of a coordinator says: `serving`, `not_serving` or `unknown`; `address` answered.
 
-    `reason` says why it does not serve.
+    `reason` says why it does not serve. The CLI says `unreachable` where no address answered: it shows all of them.
     """
 
     status: str

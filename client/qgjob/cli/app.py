@@ -1,6 +1,8 @@
 """The command tree."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -64,7 +66,10 @@ def run(arguments: Sequence[str]) -> int:
         tell("error: an argument is not valid UTF-8")
         return exit_codes.USAGE
     try:
-        app(args=list(arguments), prog_name="qgjob")
+        # Help that nobody asked for is no data.
+        bare = not arguments or list(arguments) in [[each.name] for each in app.registered_groups]
+        with redirect_stdout(sys.stderr) if bare else nullcontext():
+            app(args=list(arguments), prog_name="qgjob")
     except SystemExit as exit_:
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     return 0

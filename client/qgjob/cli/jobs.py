@@ -104,7 +104,11 @@ def cancel(
         selection = await client.cancel_many(org, run_id=run_id, statuses=status or (), reason=reason)
         _print_selection(printer, selection, detached=selection.detached)
         if selection.detached:
-            tell(f"{selection.detached} jobs that other runs share left this run and go on")
+            jobs = "1 job" if selection.detached == 1 else f"{selection.detached} jobs"
+            verb, own = (
+                ("goes", "a submission of its own") if selection.detached == 1 else ("go", "submissions of their own")
+            )
+            tell(f"{jobs} left this run and {verb} on, kept by other runs or {own}")
 
     execute(work, output=output, coordinator=coordinator, patient=True)
 

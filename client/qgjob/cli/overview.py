@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qgjob._errors import UnavailableError
 from qgjob.cli import exit_codes
 from qgjob.cli.options import Coordinator, OrgId, Output
 from qgjob.cli.runner import execute, reporting, resolve_settings
@@ -34,10 +35,14 @@ def stats(org_id: OrgId = None, output: Output = None, coordinator: Coordinator 
 def health(output: Output = None, coordinator: Coordinator = None) -> None:
     """Ask a coordinator how it is. Exits 0 when it serves, 1 when it does not."""
 
-    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> int:
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int:
+        from qgjob._fleet import Health  # noqa: PLC0415
         from qgjob.cli.render import health_facts  # noqa: PLC0415
 
-        found = await client.health()
+        try:
+            found = await client.health()
+        except UnavailableError as error:
+            found = Health("unreachable", settings.coordinator, error.message)
         stats = await client.stats() if found.serving else None
         shape = {**found.to_dict(), "stats": None if stats is None else stats.to_dict()}
         if printer.output == "table":

@@ -522,3 +522,24 @@ def test_help_and_version(qgjob: Command) -> None:
     for arguments in (["--help"], ["run", "--help"], ["devices", "reserve", "-h"], ["--version"]):
         assert qgjob(*arguments).code == 0
     assert qgjob("--version").out.startswith("qgjob ")
+
+
+@pytest.mark.parametrize("arguments", [(), ("devices",), ("config",)])
+def test_usage_that_nobody_asked_for_is_no_data(qgjob: Command, arguments: tuple[str, ...]) -> None:
+    result = qgjob(*arguments)
+    assert (result.code, result.out) == (2, "")
+    assert "Usage: qgjob" in result.err
+    assert "Usage: qgjob" in qgjob(*arguments, "--help").out
+
+
+def test_health_has_its_shape_where_nothing_listens(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_COORDINATOR", "127.0.0.1:1")
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.5")
+    result = qgjob("health", "-o", "json")
+    assert result.code == 1
+    assert (result.json["status"], result.json["address"], result.json["stats"]) == (
+        "unreachable",
+        "127.0.0.1:1",
+        None,
+    )
+    assert "127.0.0.1:1" in result.json["reason"]

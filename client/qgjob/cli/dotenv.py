@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qgjob._errors import ConfigError
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+ENVIRONMENT = "the environment"
+_LINE = re.compile(
+    r"""[^\S\n]*(?:
+        (?:export[^\S\n]+)?(?P<name>[^\s=#'"]+)[^\S\n]*=[^\S\n]*
+        (?P<value>'(?:\\'|[^'])*'(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))|"(?:\\"|[^"])*"(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))|[^'"\n].*|)
+    )?[^\S\n]*(?:\#.*)?(?:\n|\Z)""",
+    re.VERBOSE,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The process's variables, and those of the file, which count only where the process has none."""
+    """The process's variables, and those of the file at `path`, which count only where the process has none."""
 
     process: Mapping[str, str]
     file: Mapping[str, str] = field(default_factory=dict)
+    path: Path = Path(".env")
 
     def lookup(self, *names: str) -> tuple[str, str] | None:
         """(value, origin) of the first name that is set to something; the process's variables come first."""
         found = self.first_set(*names)
         if found is None:
             return None
-        name, value, in_file = found
-        return value, f"{name} in .env" if in_file else f"environment variable {name}"
+        name, value, source = found
+        return value, f"environment variable {name}" if source == ENVIRONMENT else f"{name} in .env"
 
-    def first_set(self, *names: str) -> tuple[str, str, bool] | None:
-        """(name, value, whether the file says so) of what `lookup` finds, for messages that begin with the name."""
-        for variables, in_file in ((self.process, False), (self.file, True)):
+    def first_set(self, *names: str) -> tuple[str, str, str] | None:
+        """(name, value, source) of what `lookup` finds, for messages that begin with the name."""
+        for variables, source in ((self.process, ENVIRONMENT), (self.file, str(self.path))):
             for name in names:
                 if variables.get(name):
-                    return name, variables[name], in_file
+                    return name, variables[name], source
         return None
 
 
@@ -41,28 +48,36 @@ def read_environment(process: Mapping[str, str], cwd: Path) -> Environment:
     """The environment as commands see it. Raises ConfigError for a `.env` that can't be read."""
     path = cwd / ".env"
     try:
-        text = path.read_text("utf-8")
+        return Environment(process, parse_dotenv(path.read_text("utf-8")), path)
     except FileNotFoundError:
         return Environment(process)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    return Environment(process, parse_dotenv(text))
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read ({error.strerror}); mend it, or move it away") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: can't be read (it is not UTF-8); mend it, or move it away") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
 
 
 def parse_dotenv(text: str) -> dict[str, str]:
-    """`NAME=value` lines; `export`, quotes, and comments after a blank are understood, other lines are left alone."""
+    """`NAME=value` lines; `export`, comments after a blank, and quotes, also over lines, are understood.
+
+    Raises ValueError, with what to do, for a line that is nothing of that.
+    """
     values: dict[str, str] = {}
-    for raw in text.splitlines():
-        name, equals, value = raw.strip().removeprefix("export ").partition("=")
-        if equals and _NAME.fullmatch(name.strip()):
-            values[name.strip()] = _unquoted(value.strip())
+    at = 0
+    while at < len(text):
+        line = _LINE.match(text, at)
+        if line is None:
+            number = text.count("\n", 0, at) + 1
+            raise ValueError(f"line {number} is not NAME=value; mend it, or make it a comment with #")
+        if line["name"] is not None:
+            values[line["name"]] = _unquoted(line["value"])
+        at = line.end()
     return values
 
 
 def _unquoted(value: str) -> str:
     if value[:1] in ("'", '"'):
-        try:
-            return shlex.split(value, comments=True)[0]
-        except ValueError:
-            return value
+        return re.sub(r"\\([\\'\"])", r"\1", value[1:-1])
     return re.split(r"\s#|^#", value, maxsplit=1)[0].rstrip()

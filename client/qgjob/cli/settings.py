@@ -103,21 +103,22 @@ def _resolve_one(
     environment: Environment,
     files: list[tuple[str, dict[str, Any]]],
 ) -> Setting:
-    candidates: list[tuple[Any, str]] = []
+    flag, variable = f"--{name.replace('_', '-')}", f"QGJOB_{name.upper()}"
+    candidates: list[tuple[Any, str, str, str]] = []  # value, origin, and what it is called where
     if flags.get(name) is not None:
-        candidates.append((flags[name], f"flag --{name.replace('_', '-')}"))
-    found = environment.lookup(f"QGJOB_{name.upper()}")
-    if found is not None:
-        candidates.append(found)
-    candidates += [(content[name], path) for path, content in files if name in content]
+        candidates.append((flags[name], f"flag {flag}", flag, "the command line"))
+    found, told = environment.lookup(variable), environment.first_set(variable)
+    if found is not None and told is not None:
+        candidates.append((*found, variable, told[2]))
+    candidates += [(content[name], path, name, path) for path, content in files if name in content]
     if not candidates:
         return Setting(name, known.default, "default")
-    value, origin = candidates[0]
+    value, origin, said, source = candidates[0]
     try:
         return Setting(name, known.check(value), origin)
     except ValueError as error:
         shown = "(hidden)" if name == "token" else repr(value)
-        raise ConfigError(f"{name}: {shown} from {origin} {error}") from None
+        raise ConfigError(f"{said}: {shown} (from {source}) {error}") from None
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -6,8 +6,9 @@ import asyncio
 import fcntl
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,20 +49,49 @@ def run_stack(options: Options) -> int:
     if options.agent_config is not None and not options.agent_config.is_file():
         raise ConfigError(f"--agent-config: {options.agent_config} is no file")
     agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
-    check_ports(settings)
+    if settings.data.exists() and not settings.data.is_dir():
+        raise _no_data(settings.data, "it is a file")
+    settings = check_ports(settings, environment)
+    check_programs(agent_environment(os.environ, settings, options, AGENTS[0], os.getpid()))
     stores = choose(settings.redis_url, read_writer(settings.store))
     with _sole_user(settings.data) as lock:
         return asyncio.run(_Stack(options, settings, stores, lock).run())
 
 
+def check_programs(agent: Mapping[str, str]) -> None:
+    """What the programs say of their settings before any of them is started. Raises ConfigError with their line."""
+    checks = [("qgjob_agent", agent), ("qgjob_coordinator", os.environ)]
+    running = [
+        subprocess.Popen(  # noqa: S603 - programs of ours
+            [sys.executable, "-m", module, "--check"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for module, environment in checks
+    ]
+    said = [program.communicate()[1] for program in running]
+    for program, text in zip(running, said, strict=True):
+        # Another failure than wrong settings ends the program when it is started, and its log is shown.
+        if program.returncode == exit_codes.USAGE:
+            raise ConfigError(text.strip().removeprefix("error: "))
+
+
 @contextmanager
 def _sole_user(data: Path) -> Iterator[int]:
-    """The lock on the data folder: two stacks would write the same files. Raises StackError when it is in use.
+    """The lock on the data folder: two stacks would write the same files.
+
+    Raises StackError when it is in use, ConfigError where there can be none.
 
     The store inherits the lock, so that one whose stack was killed is not joined by a second one.
     """
-    data.mkdir(parents=True, exist_ok=True)
-    (data / ".gitignore").write_text("*\n")
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        (data / ".gitignore").write_text("*\n")
+    except OSError as error:
+        raise _no_data(data, str(error.strerror)) from error
     with (data / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,6 +101,12 @@ def _sole_user(data: Path) -> Iterator[int]:
                 "end that, or start this one in another folder"
             ) from None
         yield lock.fileno()
+
+
+def _no_data(data: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{data}: can't be the folder of the stack's data ({why}); move what is there away, or start in another folder"
+    )
 
 
 class _Stack:

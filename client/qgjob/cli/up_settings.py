@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import socket
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from qgjob._errors import ConfigError, QgjobError
@@ -13,6 +15,7 @@ from qgjob.cli.dotenv import Environment
 
 AGENTS = ("agent-1", "agent-2")
 DATA_FOLDER = ".qgjob"
+DEFAULTS = "the defaults"
 _MAX_PORT = 65_535
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to be turned into loopback
 
@@ -66,29 +69,46 @@ def stack_settings(environment: Environment, cwd: Path) -> StackSettings:
     """The settings by the environment. Raises ConfigError naming setting, value and source."""
     _check_mode(environment)
     port, grpc_port = _port(environment, "PORT", 3000), _port(environment, "GRPC_PORT", 50051)
-    if port == grpc_port:
-        raise ConfigError(f"GRPC_PORT: {grpc_port} is PORT too; they must differ")
+    if port == grpc_port != 0:
+        said, _, source = _lookup(environment, "GRPC_PORT", "")
+        raise ConfigError(f"{said}: {grpc_port} (from {source}) is PORT too; set another port")
     return StackSettings(
-        host=_lookup(environment, "HOST", ("127.0.0.1", "default"))[0],
+        host=_lookup(environment, "HOST", "127.0.0.1")[1],
         port=port,
         grpc_port=grpc_port,
-        redis_url=_lookup(environment, "REDIS_URL", ("", "default"))[0] or None,
-        durability=_lookup(environment, "DURABILITY", ("everysec", "default"))[0],
+        redis_url=_lookup(environment, "REDIS_URL", "")[1] or None,
+        durability=_lookup(environment, "DURABILITY", "everysec")[1],
         data=cwd / DATA_FOLDER,
     )
 
 
-def check_ports(settings: StackSettings) -> None:
-    """Raises PortTakenError naming the first port on which nobody can listen."""
-    for name, port in (("PORT", settings.port), ("GRPC_PORT", settings.grpc_port)):
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
+def check_ports(settings: StackSettings, environment: Environment) -> StackSettings:
+    """The settings with a free port for each that is 0.
+
+    Raises ConfigError for a host that is not this machine, PortTakenError naming the first port that can't be had.
+    """
+    found: list[int] = []
+    with contextlib.ExitStack() as held:  # so that two free ports differ
+        for name, port in (("PORT", settings.port), ("GRPC_PORT", settings.grpc_port)):
+            family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+            probe = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((settings.host, port))
             except OSError as error:
-                message = f"port {port} on {settings.host} can't be used ({error.strerror}); set {name} to another one"
-                raise PortTakenError(message) from error
+                if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                    said, value, source = _lookup(environment, "HOST", settings.host)
+                    raise ConfigError(
+                        f"{said}: {value!r} (from {source}) is no address of this machine ({error.strerror}); "
+                        "set one that is, or 127.0.0.1"
+                    ) from error
+                said, _, source = _lookup(environment, name, "")
+                raise PortTakenError(
+                    f"{said}: {port} (from {source}) can't be used on {settings.host} ({error.strerror}); "
+                    "stop what uses it, or set another port"
+                ) from error
+            found.append(int(probe.getsockname()[1]))
+    return replace(settings, port=found[0], grpc_port=found[1])
 
 
 def coordinator_environment(base: Mapping[str, str], settings: StackSettings, redis_url: str) -> dict[str, str]:
@@ -154,24 +174,29 @@ def _range(text: str | None) -> str | None:
     return f"{low},{high}"
 
 
-def _lookup(environment: Environment, name: str, default: tuple[str, str] | str) -> tuple[str, str]:
-    fallback = (default, "default") if isinstance(default, str) else default
-    return environment.lookup(f"QGJOB_{name}", name) or fallback
+def _lookup(environment: Environment, name: str, default: str) -> tuple[str, str, str]:
+    """(name as set, value, source)."""
+    return environment.first_set(f"QGJOB_{name}", name) or (name, default, DEFAULTS)
 
 
 def _check_mode(environment: Environment) -> None:
     """Raises ConfigError where a coordinator would be in production; it knows these names, in this order."""
     found = environment.first_set("QGJOB_ENVIRONMENT", "ENVIRONMENT", "NODE_ENV")
-    if found is None:
-        return
-    name, value, in_file = found
-    if value.lower() == "production":
-        where = ".env" if in_file else "the environment"
-        raise ConfigError(f"{name}: {value!r} (from {where}): `qgjob up` is for development; run the programs")
+    if found is not None and found[1].lower() == "production":
+        name, value, source = found
+        raise ConfigError(
+            f"{name}: {value!r} (from {source}) is not for `qgjob up`, a stack for development; run the programs"
+        )
 
 
 def _port(environment: Environment, name: str, default: int) -> int:
-    value, origin = _lookup(environment, name, str(default))
-    if not value.isdecimal() or not 0 < int(value) <= _MAX_PORT:
-        raise ConfigError(f"{name}: {value!r} from {origin} is not a port; give a number from 1 to {_MAX_PORT}")
-    return int(value)
+    said, value, source = _lookup(environment, name, str(default))
+    try:
+        port = int(value)
+    except ValueError:
+        raise ConfigError(
+            f"{said}: {value!r} (from {source}) is not a whole number; give one from 0 to {_MAX_PORT}"
+        ) from None
+    if not 0 <= port <= _MAX_PORT:
+        raise ConfigError(f"{said}: {value!r} (from {source}) is out of range; give a number from 0 to {_MAX_PORT}")
+    return port

@@ -144,11 +144,17 @@ def test_ports_come_from_the_environment_the_prefix_wins(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("variables", "message"),
     [
-        ({"PORT": "http"}, "PORT: 'http' from environment variable PORT is not a port"),
-        ({"QGJOB_GRPC_PORT": "70000"}, "GRPC_PORT: '70000' from environment variable QGJOB_GRPC_PORT"),
-        ({"PORT": "5000", "GRPC_PORT": "5000"}, "GRPC_PORT: 5000 is PORT too"),
-        ({"ENVIRONMENT": "production"}, r"^ENVIRONMENT: 'production' \(from the environment\): .* is for development"),
-        ({"NODE_ENV": "Production"}, r"^NODE_ENV: 'Production' \(from the environment\): .* is for development"),
+        ({"PORT": "http"}, r"^PORT: 'http' \(from the environment\) is not a whole number; give one from 0"),
+        ({"QGJOB_GRPC_PORT": "70000"}, r"^QGJOB_GRPC_PORT: '70000' \(from the environment\) is out of range"),
+        ({"PORT": "5000", "GRPC_PORT": "5000"}, r"^GRPC_PORT: 5000 \(from the environment\) is PORT too"),
+        (
+            {"ENVIRONMENT": "production"},
+            r"^ENVIRONMENT: 'production' \(from the environment\) is not for `qgjob up`, a stack for development",
+        ),
+        (
+            {"NODE_ENV": "Production"},
+            r"^NODE_ENV: 'Production' \(from the environment\) is not for `qgjob up`, a stack for development",
+        ),
         (
             {"ENVIRONMENT": "", "QGJOB_ENVIRONMENT": "production", "NODE_ENV": "development"},
             r"^QGJOB_ENVIRONMENT: 'production' \(from the environment\)",
@@ -229,8 +235,8 @@ def test_a_port_in_use_exits_1_naming_it(
         monkeypatch.setenv(each, str(taken_port if each == name else other))
     result = qgjob("up")
     assert (result.code, result.out) == (1, "")
-    assert f"port {taken_port}" in result.err
-    assert f"set {name}" in result.err
+    assert f"{name}: {taken_port} (from the environment) can't be used on 127.0.0.1" in result.err
+    assert "set another port" in result.err
     assert not Path(".qgjob").exists()
 
 

@@ -1,0 +1,169 @@
+"""The programs share no code and read the same settings: what one refuses the others refuse, in the same words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import qgjob_agent.setting_words
+import qgjob_coordinator.setting_words
+from qgjob import QgjobError
+from qgjob.cli.dotenv import read_environment
+from qgjob.cli.up_settings import check_ports, stack_settings
+from qgjob_agent.config import load_config
+from qgjob_agent.errors import AgentError
+from qgjob_coordinator.config import Settings
+from qgjob_coordinator.errors import ConfigError
+from tests.unit.cli.conftest import Command
+
+SHARED = ("HOST", "PORT", "GRPC_PORT", "REDIS_URL", "LOG_LEVEL", "KILL_GRACE_SECONDS", "ENVIRONMENT", "NODE_ENV")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SHARED:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"QGJOB_{name}", raising=False)
+    monkeypatch.setenv("QGJOB_AGENT_ID", "agent-1")
+
+
+def coordinator() -> str | None:
+    try:
+        Settings.load()
+    except ConfigError as error:
+        return error.message
+    return None
+
+
+def agent() -> str | None:
+    try:
+        load_config()
+    except AgentError as error:
+        return str(error) if error.exit_code == 2 else f"exit code {error.exit_code}"
+    return None
+
+
+def up() -> str | None:
+    try:
+        stack_settings(read_environment(os.environ, Path.cwd()), Path.cwd())
+    except QgjobError as error:
+        return error.message
+    return None
+
+
+Reader = Callable[[], str | None]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize(
+    ("readers", "name", "value", "problem"),
+    [
+        ((coordinator, up), "PORT", "http", "is not a whole number; give one from 0 to 65535"),
+        ((coordinator, up), "QGJOB_PORT", "1.5", "is not a whole number; give one from 0 to 65535"),
+        ((coordinator, up), "GRPC_PORT", "65536", "is out of range; give a number from 0 to 65535"),
+        ((coordinator, up), "GRPC_PORT", "-1", "is out of range; give a number from 0 to 65535"),
+        ((coordinator, agent), "LOG_LEVEL", "loud", "is not known; give one of error, warn, info, debug"),
+        ((coordinator, agent), "NODE_ENV", "test", "is not known; give one of development, production"),
+        ((coordinator, agent), "QGJOB_KILL_GRACE_SECONDS", "soon", "is not a number; give one from 0 to "),
+        ((coordinator, agent), "KILL_GRACE_SECONDS", "-1", "is out of range; give a number from 0 to "),
+    ],
+)
+def test_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch, in_file: bool, readers: tuple[Reader, ...], name: str, value: str, problem: str
+) -> None:
+    if in_file:
+        Path(".env").write_text(f"{name}={value}\n")
+    else:
+        monkeypatch.setenv(name, value)
+    source = str(Path(".env").resolve()) if in_file else "the environment"
+    for reader in readers:
+        assert (reader() or "").startswith(f"{name}: {value!r} (from {source}) {problem}"), reader
+
+
+@pytest.mark.parametrize("value", ["0", "", "3001"])
+def test_ports_that_all_take(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PORT", value)
+    assert (coordinator(), up()) == (None, None)
+
+
+def test_two_servers_on_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRPC_PORT", "3000")
+    told = "GRPC_PORT: 3000 (from the environment) is PORT too; set another port"
+    assert (coordinator(), up()) == (told, told)
+
+
+def test_a_port_of_0_is_any_free_one() -> None:
+    environment = read_environment({"PORT": "0", "GRPC_PORT": "0"}, Path.cwd())
+    settings = check_ports(stack_settings(environment, Path.cwd()), environment)
+    assert 0 not in (settings.port, settings.grpc_port)
+    assert settings.port != settings.grpc_port
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"X=\xff\xfe", "can't be read (it is not UTF-8); mend it, or move it away"),
+        (None, "can't be read (Is a directory); mend it, or move it away"),
+        (b"# a comment\n\nPORT 3000\n", "line 3 is not NAME=value; mend it, or make it a comment with #"),
+        (b"A='x\ny'\nlonely\n", "line 3 is not NAME=value; mend it, or make it a comment with #"),
+        (b'A="open\nB=1\n', "line 1 is not NAME=value; mend it, or make it a comment with #"),
+    ],
+)
+def test_a_file_that_can_not_be_read(content: bytes | None, problem: str) -> None:
+    path = Path(".env").resolve()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    told = f"{path}: {problem}"
+    assert (coordinator(), agent(), up()) == (told, told, told)
+
+
+def test_a_file_that_all_can_read() -> None:
+    Path(".env").write_text("# c\n\nexport A=1\n  B = two words # c\nC='x\ny' # c\nD=\"a=b\"\nE=\nLOG_LEVEL=debug")
+    assert (coordinator(), agent(), up()) == (None, None, None)
+
+
+def test_the_two_copies_of_the_words_are_one() -> None:
+    copies = [Path(str(each.__file__)) for each in (qgjob_agent.setting_words, qgjob_coordinator.setting_words)]
+    assert copies[0].read_text() == copies[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("variables", "file", "told"),
+    [
+        ({"MAX_RETRIES": "abc"}, None, "error: MAX_RETRIES: 'abc' (from the environment) is not a whole number; "),
+        (
+            {"REDIS_URL": "redis://:pw@h:abc"},
+            None,
+            "error: REDIS_URL: 'redis://h:abc' (from the environment) is not a ",
+        ),
+        ({}, "credit = 0", "error: credit: 0 (from {file}) is out of range; give a number from 1 to 100000"),
+        ({"HOST": "nowhere.invalid"}, None, "error: HOST: 'nowhere.invalid' (from the environment) is no address of"),
+    ],
+)
+def test_up_starts_nothing_with_a_wrong_setting(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], file: str | None, told: str
+) -> None:
+    for name, value in {"PORT": "0", "GRPC_PORT": "0", **variables}.items():
+        monkeypatch.setenv(name, value)
+    options = []
+    if file is not None:
+        Path("agent.toml").write_text(file)
+        options.append("--agent-config=agent.toml")
+    result = qgjob("up", *options)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(told.replace("{file}", str(Path("agent.toml").resolve())))
+    assert not Path(".qgjob").exists()
+
+
+def test_a_file_where_the_data_of_the_stack_should_be(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PORT", "GRPC_PORT"):
+        monkeypatch.setenv(name, "0")
+    Path(".qgjob").write_text("")
+    result = qgjob("up")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"error: {Path('.qgjob').resolve()}: can't be the folder of the stack's data")

@@ -20,6 +20,7 @@ import pytest
 from bench.processes import free_port
 from qgjob.cli.store_choice import embedded_program
 from qgjob.cli.store_data import RECORD
+from tests.fakes.store_process import StoreProcess
 
 QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
@@ -167,12 +168,17 @@ def test_the_store_of_a_stack_that_was_killed_is_not_joined_by_a_second_one(
 
 
 def test_a_part_that_can_not_start_shows_why(tmp_path: Path, stacks: list[Stack]) -> None:
-    stack = Stack(tmp_path / "stack", variables={"LEASE_SECONDS": "1"})
-    stacks.append(stack)
-    said = stack.end()
+    store = StoreProcess(tmp_path / "store", "--maxmemory-policy", "allkeys-lru")
+    store.start()
+    try:
+        stack = Stack(tmp_path / "stack", variables={"REDIS_URL": store.url})
+        stacks.append(stack)
+        said = stack.end()
+    finally:
+        store.stop()
     assert stack.process.returncode == 1
     assert "error: coordinator exited with" in said
-    assert "LEASE_SECONDS" in said
+    assert "maxmemory-policy is allkeys-lru" in said
 
 
 needs_both = pytest.mark.skipif(

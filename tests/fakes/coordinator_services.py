@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -57,6 +57,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     loop: asyncio.AbstractEventLoop | None = None
 
     def __post_init__(self) -> None:
+        self._alike: defaultdict[tuple[str, str, str], list[types_pb2.Job]] = defaultdict(list)
         self.changed = asyncio.Event()
         self.asked = asyncio.Event()
         self.watch_ended = asyncio.Event()
@@ -152,7 +153,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
             raise RefusalError("FAILED_PRECONDITION", "another content under that job_id")
 
     def _submit(self, each: jobs_pb2.SubmitJobRequest) -> types_pb2.Job:
-        equal = next((job for job in self.jobs.values() if not each.no_dedup and _are_equal(job, each)), None)
+        alike = [] if each.no_dedup else self._alike[each.org_id, each.app_version_id, each.test_path]
+        equal = next((job for job in alike if _are_equal(job, each)), None)
         if each.job_id not in self.jobs and equal is not None:
             self.aliases[each.job_id] = equal.job_id
             return _answer(equal, deduplicated=True)
@@ -169,6 +171,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         )  # fmt: skip
         job.created_at.FromMilliseconds(1_700_000_000_123 + len(self.jobs))
         self.jobs[job.job_id] = job
+        self._alike[job.org_id, job.app_version_id, job.test_path].append(job)
         self._tell(job)
         if self.on_submit is not None:
             self.on_submit(job)
@@ -325,9 +328,9 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
 
 
 def _are_equal(job: types_pb2.Job, each: jobs_pb2.SubmitJobRequest) -> bool:
-    same = (job.org_id, job.app_version_id, job.test_path) == (each.org_id, each.app_version_id, each.test_path)
+    """Whether an unfinished job is equal to a submission of the same test of the same app version."""
     device = (job.target, job.requirements) == (each.target or types_pb2.TARGET_EMULATOR, each.requirements)
-    return same and device and job.status not in FINAL
+    return device and job.status not in FINAL
 
 
 def _answer(job: types_pb2.Job, *, deduplicated: bool) -> types_pb2.Job:

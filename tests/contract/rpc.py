@@ -112,10 +112,11 @@ async def _call(method: Any, request: Message) -> tuple[Reply, Any]:
     try:
         return Reply("ok"), await method(request, timeout=20.0)
     except grpc.aio.AioRpcError as e:
-        return Reply(CLASSES[e.code()], _field(e), e.details()), None
+        return Reply(CLASSES[e.code()], error_field(e), e.details()), None
 
 
-def _field(error: grpc.aio.AioRpcError) -> str | None:
+def error_field(error: grpc.aio.AioRpcError) -> str | None:
+    """The field that the details of an error name."""
     status = rpc_status.from_call(error)
     for detail in status.details if status else ():
         bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()

@@ -154,7 +154,7 @@ async def a_message_over_1_mb_is_refused(api: Api, org: str) -> list[Reply]:
 
 
 REFUSED: dict[str, list[tuple[str, Json]]] = {
-    "org_id": [("", {"org_id": ""}), ("braces", {"org_id": "a}b"}), ("colon", {"org_id": "a:b"})],
+    "org_id": [("empty", {"org_id": ""}), ("braces", {"org_id": "a}b"}), ("colon", {"org_id": "a:b"})],
     "app_version_id": [
         ("empty", {"app_version_id": ""}),
         ("slash", {"app_version_id": "v/1"}),
@@ -179,19 +179,39 @@ REFUSED: dict[str, list[tuple[str, Json]]] = {
         ("no tilde", {"job_id": "x"}),
         ("other org", {"job_id": f"other~{UNKNOWN_ULID}"}),
         ("lower case", {"job_id": f"acme~{UNKNOWN_ULID.lower()}"}),
+        ("empty", {"job_id": ""}),
     ],
-    "run_id": [("space", {"run_id": "a b"})],
-    "labels key": [("space", {"labels": {"a b": "c"}})],
+    "run_id": [("space", {"run_id": "a b"}), ("empty", {"run_id": ""})],
+    "labels.a b": [("space", {"labels": {"a b": "c"}})],
     "labels.a": [("control", {"labels": {"a": "\x07"}}), ("long", {"labels": {"a": "x" * 1025}})],
     "labels": [("many", {"labels": {f"l{n}": "" for n in range(65)}})],
-    "requirements.platform": [("unknown", {"requirements": {"platform": "symbian"}})],
-    "requirements.device_id": [("braces", {"requirements": {"device_id": "{x}"}})],
-    "requirements.labels key": [("colon", {"requirements": {"labels": {"a:b": "c"}}})],
-    "env": [("name", {"env": {"1A": "x"}}), ("many", {"env": {f"V{n}": "" for n in range(65)}})],
+    "requirements.platform": [
+        ("unknown", {"requirements": {"platform": "symbian"}}),
+        ("empty", {"requirements": {"platform": ""}}),
+    ],
+    "requirements.os_version": [
+        ("dot", {"requirements": {"os_version": "14."}}),
+        ("empty", {"requirements": {"os_version": ""}}),
+    ],
+    "requirements.device_model": [
+        ("long", {"requirements": {"device_model": "m" * 129}}),
+        ("empty", {"requirements": {"device_model": ""}}),
+    ],
+    "requirements.device_id": [
+        ("braces", {"requirements": {"device_id": "{x}"}}),
+        ("empty", {"requirements": {"device_id": ""}}),
+    ],
+    "requirements.labels.a:b": [("colon", {"requirements": {"labels": {"a:b": "c"}}})],
+    "env": [("many", {"env": {f"V{n}": "" for n in range(65)}})],
+    "env.1A": [("name", {"env": {"1A": "x"}})],
     "env.QGJOB_JOB_ID": [("reserved", {"env": {"QGJOB_JOB_ID": "x"}})],
     "env.A": [("nul", {"env": {"A": "\x00"}})],
     "max_retries": [("negative", {"max_retries": -1}), ("absurd", {"max_retries": 101})],
-    "idempotency_key": [("long", {"idempotency_key": "k" * 257}), ("control", {"idempotency_key": "a\nb"})],
+    "idempotency_key": [
+        ("long", {"idempotency_key": "k" * 257}),
+        ("control", {"idempotency_key": "a\nb"}),
+        ("empty", {"idempotency_key": ""}),
+    ],
     "not_before": [
         ("far", {"not_before": "2999-01-01T00:00:00.000Z"}),
         ("old", {"not_before": "1969-12-31T23:59:59Z"}),
@@ -354,7 +374,22 @@ async def a_job_is_cancelled_once_and_retried_into_a_new_round(api: Api, org: st
     return [cancelled, again, retried, *refused, await api.cancel(id_, round=2, reason="superseded")]
 
 
-@scenario("created", "conflict", "ok")
+@scenario(*["invalid round"] * 5, "invalid operation_id", "ok")
+async def a_round_is_a_number_from_1_on(api: Api, org: str) -> list[Reply]:
+    id_ = (await api.submit(job(org))).job["job_id"]
+    refused = [await api.cancel(id_, round=0), await api.cancel(id_, round=-1)]
+    await api.cancel(id_)
+    return [
+        *refused,
+        await api.cancel(id_, round=0),
+        await api.retry(id_, round=0),
+        await api.retry(id_, round=-1),
+        await api.retry(id_, operation_id=""),
+        await api.retry(id_, round=1),
+    ]
+
+
+@scenario("created", "conflict job_id", "ok")
 async def a_retry_is_refused_beside_an_unfinished_equal(api: Api, org: str) -> list[Reply]:
     first = (await api.submit(job(org))).job["job_id"]
     await api.cancel(first)

@@ -75,8 +75,16 @@ async def test_a_name_that_points_here_is_not_our_own_page(http: httpx2.AsyncCli
 )
 async def test_what_a_form_can_send_is_no_json(http: httpx2.AsyncClient, content_type: str) -> None:
     answer = await http.post("/api/jobs", content=b'{"org_id":"x"}', headers={"Content-Type": content_type})
-    assert answer.status_code == 415
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "invalid"
     assert answer.json()["field"] == "content-type"
+
+
+async def test_a_body_without_a_type_is_no_json(http: httpx2.AsyncClient) -> None:
+    answer = await http.post("/api/jobs", content=b'{"org_id":"x"}')
+    assert "content-type" not in answer.request.headers
+    assert (answer.status_code, answer.json()["field"]) == (400, "content-type")
+    assert answer.json()["message"] == "content-type: is missing; send application/json"
 
 
 async def test_calls_without_a_body_need_no_type(http: httpx2.AsyncClient) -> None:

@@ -43,7 +43,10 @@ def test_the_store_goes_and_comes_back(own: CoordinatorProcess, own_store: Store
     assert refusal["status"] == "not_ready"
     assert refusal["reasons"][0].startswith("store: ")
     assert refusal["error"] == "unavailable"
-    assert json.loads(own.wait_for("/health", 503))["status"] == "unhealthy"
+    short = json.loads(own.wait_for("/health", 503))
+    assert list(short) == ["status", "timestamp", "version", "error", "message"]
+    assert (short["status"], short["error"]) == ("unhealthy", "unavailable")
+    assert short["message"] == refusal["message"]
     own.wait_for("/health/live", 200)
     detailed = json.loads(own.wait_for("/health/detailed", 200))
     assert detailed["status"] == "unhealthy"

@@ -57,8 +57,8 @@ def in_flags(error: E, wanted: Sequence[Wanted], *, org_is_flag: bool = True) ->
     index = blamed_index(error)
     told = for_single(error)
     path = told.field
-    # The rest is a key of labels or env, or a part of the requirements; `labels key` is about the name of a key.
-    field, _, rest = (path or "").removesuffix(" key").partition(".")
+    # The rest is a key of labels or env, or a part of the requirements.
+    field, _, rest = (path or "").partition(".")
     # Without an index it is what the client itself refuses, or no fault of a job.
     if path is None or (index is None and field not in FLAGS):
         return told

@@ -60,6 +60,7 @@ def create_app(services: Services) -> FastAPI:
     for router in routers:
         app.include_router(router)
     app.state.served = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    app.state.served += [route for route in app.routes if isinstance(route, Route)]  # the application's own page
     app.mount(docs.ASSETS, docs.assets())
     app.add_exception_handler(QgjobError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -91,10 +92,17 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 
 
 def _methods(request: Request) -> list[str]:
-    """What the path is served with. Routes are one for each method; the router's own error knows the first one's."""
+    """What the path is served with. Routes are one for each method; the router's own error knows the first one's.
+
+    A fixed name is no job id: what is there for job ids does not work on it.
+    """
+    path = request.scope["path"]
+    if path.startswith(f"{docs.ASSETS}/"):
+        return ["GET", "HEAD"]
     served: list[Route] = request.app.state.served
-    at_path = (route for route in served if route.matches(request.scope)[0] is not Match.NONE)
-    return sorted({method for route in at_path for method in route.methods or ()})
+    at_path = [route for route in served if route.matches(request.scope)[0] is not Match.NONE]
+    named = [route for route in at_path if route.path == path]
+    return sorted({method for route in named or at_path for method in route.methods or ()})
 
 
 async def _broken(request: Request, error: Exception) -> Response:

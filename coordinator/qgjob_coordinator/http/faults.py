@@ -49,8 +49,10 @@ def _fault(error: Mapping[str, Any]) -> str:
     kind, given = error["type"], error.get("input")
     if kind == "extra_forbidden":
         return "is no field of this request; /docs lists them"
-    if kind == "missing" or (kind == "string_type" and given is None):
+    if kind == "missing":
         return "is required"
+    if kind.startswith("int_") and isinstance(given, float) and given.is_integer():
+        return f"{shown(given)} is written with a fraction; write a whole number"
     if kind in _KINDS:
         return f"{shown(given)} {_KINDS[kind]}"
     context = error.get("ctx", {})

@@ -10,8 +10,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from qgjob_coordinator.errors import ForbiddenError, TooLargeError
-from qgjob_coordinator.http.status import MediaTypeError, error_response
+from qgjob_coordinator.errors import ForbiddenError, InvalidError, TooLargeError
+from qgjob_coordinator.http.status import error_response
 from qgjob_coordinator.service.validation import shown
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -71,7 +71,7 @@ class Guard:
             body = await _read(headers, receive)
         except ClientGoneError:
             return
-        except (ForbiddenError, MediaTypeError) as e:
+        except (ForbiddenError, InvalidError) as e:
             await error_response(e)(scope, receive, send)
         except TooLargeError as e:
             await error_response(e, {"Connection": "close"})(scope, receive, send)
@@ -91,12 +91,15 @@ class Guard:
 
 
 def _check_type(headers: Headers) -> None:
+    """Raises InvalidError for a body that is not JSON by its type: browsers send others across sites, unasked."""
     given = headers.get("content-type")
     bodiless = headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     if given is None and bodiless:
         return  # browsers name their origin with such a call, so it was checked
-    if given is None or not _JSON.match(given):
-        raise MediaTypeError(f"Content-Type {shown(given)} is not taken; send application/json", field="content-type")
+    if given is None:
+        raise InvalidError("content-type", "is missing; send application/json")
+    if not _JSON.match(given):
+        raise InvalidError("content-type", f"{shown(given)} is not taken; send application/json")
 
 
 async def _read(headers: Headers, receive: Receive) -> bytes:

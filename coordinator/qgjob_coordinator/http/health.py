@@ -35,13 +35,13 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     @router.get(
         "",
         response_model=None,
-        responses={OK: {"model": shapes.HealthShape}, NOT_READY: {"model": shapes.HealthShape}},
+        responses={OK: {"model": shapes.HealthShape}, NOT_READY: {"model": shapes.UnhealthyShape}},
         summary="In short",
     )
     async def health() -> JSONResponse:
         """200 as long as the coordinator can serve."""
         verdict = await readiness.look()
-        return JSONResponse(head(verdict), OK if verdict.ready else NOT_READY)
+        return _answer(verdict, head(verdict))
 
     @router.get(
         "/detailed", response_model=None, responses={OK: {"model": shapes.DetailedHealthShape}}, summary="Every part"
@@ -72,9 +72,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
             "timestamp": times.text(wall_ms()),
             "reasons": list(verdict.reasons),
         }
-        if verdict.ready:
-            return JSONResponse(content)
-        return JSONResponse({**content, **error_body("unavailable", "; ".join(verdict.reasons))}, NOT_READY)
+        return _answer(verdict, content)
 
     @router.get("/live", response_model=None, responses={OK: {"model": shapes.LiveShape}}, summary="For restarts")
     async def health_live() -> JSONResponse:
@@ -82,6 +80,13 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
         return JSONResponse({"status": "alive", "timestamp": times.text(wall_ms())})
 
     return router
+
+
+def _answer(verdict: Verdict, content: dict[str, Any]) -> JSONResponse:
+    """The content; with the error body beside it, and 503, when there is a reason against it."""
+    if verdict.ready:
+        return JSONResponse(content)
+    return JSONResponse({**content, **error_body("unavailable", "; ".join(verdict.reasons))}, NOT_READY)
 
 
 def _store(view: StoreView) -> dict[str, Any]:

@@ -33,7 +33,6 @@ _MUTATING: Responses = {
     **_COMMON,
     403: _error("The page's origin may not make this call"),
     413: _error("The body is over 1 MB"),
-    415: _error("The body's Content-Type is not application/json"),
 }
 _ONE_JOB: Responses = {404: _error("No such job")}
 _CONFLICT: Responses = {409: _error("The job is not in a state that allows this")}
@@ -80,7 +79,7 @@ def _lists(router: APIRouter, services: Services) -> None:
         caller: Caller,
         org_id: str | None = None,
         status: params.StatusFilter = None,
-        run_id: str | None = None,
+        run_id: params.RunFilter = None,
         page_size: params.PageSize = None,
         page_token: params.PageToken = None,
     ) -> JSONResponse:
@@ -105,13 +104,13 @@ def _lists(router: APIRouter, services: Services) -> None:
     )
     async def list_devices(
         caller: Caller,
-        agent_id: str | None = None,
+        agent_id: params.AgentFilter = None,
         target: params.TargetFilter = None,
         page_size: params.PageSize = None,
         page_token: params.PageToken = None,
     ) -> JSONResponse:
         """All devices, by id."""
-        agent = validation.check_id("agent_id", agent_id) if agent_id else ""
+        agent = "" if agent_id is None else validation.check_id("agent_id", agent_id)
         wanted = Target(target) if target else None
         devices = [
             d
@@ -168,7 +167,5 @@ def _one(router: APIRouter, services: Services) -> None:
     ) -> JSONResponse:
         """A new round of a failed or cancelled job. The body may be left out."""
         meant = body or schemas.RetryBody()
-        if meant.round is not None:
-            validation.check_int("round", meant.round, 1, params.MAX_ROUND)
         job = await services.jobs.retry(caller, job_id, round_=meant.round, operation_id=meant.operation_id)
         return JSONResponse(render.job(job))

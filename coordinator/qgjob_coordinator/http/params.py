@@ -11,9 +11,9 @@ from pydantic_core import PydanticCustomError
 
 from qgjob_coordinator.http import schemas
 from qgjob_coordinator.service import pages
+from qgjob_coordinator.service.jobs import MAX_ROUND
 
 _WHOLE = re.compile(r"-?\d{1,15}\Z", re.ASCII)
-MAX_ROUND = 2**31 - 1
 
 
 def _blank(value: Any) -> Any:
@@ -28,7 +28,11 @@ def _whole(value: Any) -> Any:
 
 
 JobId = Annotated[str, Path(description="`<org_id>~<ULID>`", json_schema_extra={"pattern": schemas.JOB_ID_PATTERN})]
-OrgFilter = Annotated[str | None, Query(description="Absent: all orgs that the caller may see")]
+OrgFilter = Annotated[
+    str | None, BeforeValidator(_blank), Query(description="Absent: all orgs that the caller may see")
+]
+RunFilter = Annotated[str | None, BeforeValidator(_blank), Query(description="Absent: all")]
+AgentFilter = Annotated[str | None, BeforeValidator(_blank), Query(description="Absent: all")]
 StatusFilter = Annotated[schemas.Status | None, BeforeValidator(_blank), Query(description="Absent: all")]
 TargetFilter = Annotated[schemas.Target | None, BeforeValidator(_blank), Query(description="Absent: all")]
 PageSize = Annotated[
@@ -43,5 +47,7 @@ Round = Annotated[
     Query(description="The round that is meant; absent: the current one"),
 ]
 OperationId = Annotated[
-    str | None, Query(description="A repeated call with the same id gets the first answer for 10 minutes")
+    str | None,
+    BeforeValidator(_blank),
+    Query(description="A repeated call with the same id gets the first answer for 10 minutes"),
 ]

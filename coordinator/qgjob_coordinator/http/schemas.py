@@ -12,8 +12,8 @@ from qgjob_coordinator.service.submission import (
     MAX_QUEUE_TIMEOUT_SECONDS,
     MAX_RETRIES,
     MAX_TIMEOUT_SECONDS,
-    PLATFORMS,
 )
+from qgjob_coordinator.service.validation import PLATFORMS
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}$"

@@ -260,6 +260,13 @@ class HealthShape(Answer):
     version: str
 
 
+class UnhealthyShape(HealthShape):
+    """Health's answer and the error body in one."""
+
+    error: str
+    message: str
+
+
 class StoreHealthShape(Answer):
     """The store as the coordinator sees it."""
 

@@ -25,12 +25,6 @@ INTERNAL = 500
 STORE_RETRY_SECONDS = 1
 
 
-class MediaTypeError(QgjobError):
-    """The body is not JSON by its Content-Type. Browsers send other types across sites without asking first."""
-
-    short = "unsupported_media_type"
-
-
 class PathError(QgjobError):
     """There is nothing at the path. Unlike NotFoundError it has no field: nothing that the request names is missing."""
 
@@ -52,7 +46,6 @@ STATUS: dict[type[QgjobError], int] = {
     MethodError: 405,
     ConflictError: 409,
     TooLargeError: 413,
-    MediaTypeError: 415,
     QuotaError: 429,
     StoreUnavailableError: 503,
     AgentSilentError: 503,

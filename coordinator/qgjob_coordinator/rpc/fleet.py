@@ -31,12 +31,13 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     ) -> pb.ListDevicesResponse:
         """All devices, by id."""
         target = requests.target_in(request.target)
-        if request.agent_id:
-            validation.check_id("agent_id", request.agent_id)
+        agent_id = requests.given(request, "agent_id")
+        if agent_id is not None:
+            validation.check_id("agent_id", agent_id)
         devices: list[Device] = [
             d
             for d in await self._fleet.devices(await self._identify(context))
-            if (target is None or d.target is target) and (not request.agent_id or d.agent_id == request.agent_id)
+            if (target is None or d.target is target) and (agent_id is None or d.agent_id == agent_id)
         ]
         scope = pages.scope("devices", request.agent_id, target or "")
         page, token = pages.cut(devices, [d.device_id for d in devices], request.page_size, request.page_token, scope)
@@ -48,8 +49,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         """Nothing new from now on."""
         devices = await self._fleet.drain(
             await self._identify(context),
-            agent_id=request.agent_id or None,
-            device_id=request.device_id or None,
+            agent_id=requests.given(request, "agent_id"),
+            device_id=requests.given(request, "device_id"),
             reason=request.reason or None,
             until=requests.time_in("until", request.until) if request.HasField("until") else None,
         )
@@ -58,7 +59,9 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:  # noqa: N802
         """Ends a drain, a maintenance or a quarantine."""
         devices = await self._fleet.resume(
-            await self._identify(context), agent_id=request.agent_id or None, device_id=request.device_id or None
+            await self._identify(context),
+            agent_id=requests.given(request, "agent_id"),
+            device_id=requests.given(request, "device_id"),
         )
         return pb.ResumeResponse(devices=[shapes.device_out(d) for d in devices])
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
-from qgjob_coordinator.errors import QgjobError, TooLargeError
+from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, code_of
 from qgjob_coordinator.service.validation import is_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
@@ -51,7 +52,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, handler: Any, name: str) -> Any:
         _, service, method = name.split("/")
         kind = "bidi_stream" if handler.request_streaming else "unary"
-        read = handler.request_deserializer if handler.request_streaming else _bounded(handler.request_deserializer)
+        read = handler.request_deserializer if handler.request_streaming else _checked(handler.request_deserializer)
         if handler.request_streaming:
             inner = self._stream(handler.stream_stream, (kind, service, method))
             make = grpc.stream_stream_rpc_method_handler
@@ -73,7 +74,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
                 async with asyncio.timeout(context.time_remaining()):
-                    return await call(_within(request), context)
+                    return await call(_readable(request), context)
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
@@ -96,7 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             watch = _Call(self._telemetry, key)
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             try:
-                async for message in call(_within(request), context):
+                async for message in call(_readable(request), context):
                     yield message
             except QgjobError as e:
                 watch.code = code_of(e).name
@@ -120,6 +121,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
+            except DecodeError:
+                malformed = _malformed()
+                watch.code = code_of(malformed).name
+                await _fail(context, malformed, key)
             except (asyncio.CancelledError, GeneratorExit):
                 watch.code = "CANCELLED"
                 raise
@@ -132,25 +137,38 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return stream
 
 
+BODY = "body"
+"""As REST calls the whole of a request."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Oversized:
-    """Stands for a request that was not read: a deserializer can't refuse with a message of its own."""
+class _Unread:
+    """Stands for a request that can't be read: a deserializer can't refuse with a message of its own."""
 
-    size: int
+    error: QgjobError
 
 
-def _bounded(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _checked(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     def read(data: bytes) -> Any:
-        return deserialize(data) if len(data) <= MAX_REQUEST_BYTES else _Oversized(len(data))
+        if len(data) > MAX_REQUEST_BYTES:
+            message = f"the request has {len(data)} bytes and may have {MAX_REQUEST_BYTES}; send less at once"
+            return _Unread(TooLargeError(message, field=BODY))
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return _Unread(_malformed())
 
     return read
 
 
-def _within(request: Any) -> Any:
-    """The request. Raises TooLargeError for one over the limit."""
-    if type(request) is _Oversized:
-        message = f"the request has {request.size} bytes and may have {MAX_REQUEST_BYTES}; send less at once"
-        raise TooLargeError(message, field="body")  # as REST calls the whole of a request
+def _malformed() -> InvalidError:
+    return InvalidError(BODY, "is not a message of this method: the bytes are cut, or a text is not UTF-8")
+
+
+def _readable(request: Any) -> Any:
+    """The request. Raises TooLargeError for one over the limit, InvalidError for bytes that are no message."""
+    if type(request) is _Unread:
+        raise request.error
     return request
 
 

@@ -59,6 +59,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def SubmitJobs(self, request: pb.SubmitJobsRequest, context: Context) -> pb.SubmitJobsResponse:  # noqa: N802
         """Up to 1,000 jobs of one org, all or none."""
         principal = await self._identify(context)
+        view = requests.view_in(request.view)
         submissions = []
         for i, m in enumerate(request.jobs):
             try:
@@ -67,7 +68,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                 raise e.under(f"jobs[{i}]") from None
         accepted = await self._s.submitter.submit_many(principal, submissions)
         answer = pb.SubmitJobsResponse(count=len(accepted), created=sum(a.created for a in accepted))
-        if request.view == pb.JOB_VIEW_IDS:
+        if view == pb.JOB_VIEW_IDS:
             shapes.add_ids(answer.jobs, accepted)
         else:
             shapes.add_jobs(answer.jobs, accepted)
@@ -82,7 +83,12 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         """One page of an org's jobs, newest first."""
         status = requests.status_in("status", request.status)
         jobs, token = await self._s.jobs.list_jobs(
-            await self._identify(context), request.org_id, status, request.run_id, request.page_size, request.page_token
+            await self._identify(context),
+            request.org_id,
+            status,
+            requests.given(request, "run_id"),
+            request.page_size,
+            request.page_token,
         )
         return pb.ListJobsResponse(
             jobs=[shapes.job_out(j) for j in jobs],
@@ -97,8 +103,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         job = await self._s.jobs.cancel(
             await self._identify(context),
             request.job_id,
-            round_=request.round if request.HasField("round") else None,
-            operation_id=request.operation_id,
+            round_=requests.given(request, "round"),
+            operation_id=requests.given(request, "operation_id"),
             reason=request.reason,
         )
         return pb.CancelJobResponse(job=shapes.job_out(job))
@@ -109,9 +115,9 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         done = await self._s.jobs.cancel_many(
             await self._identify(context),
             request.org_id,
-            run_id=request.run_id,
+            run_id=requests.given(request, "run_id"),
             statuses=[s for s in statuses if s is not None],
-            operation_id=request.operation_id,
+            operation_id=requests.given(request, "operation_id"),
             reason=request.reason,
         )
         jobs = [shapes.job_out(j) for j in done.jobs]
@@ -122,8 +128,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         job = await self._s.jobs.retry(
             await self._identify(context),
             request.job_id,
-            round_=request.round if request.HasField("round") else None,
-            operation_id=request.operation_id,
+            round_=requests.given(request, "round"),
+            operation_id=requests.given(request, "operation_id"),
         )
         return pb.RetryJobResponse(job=shapes.job_out(job))
 
@@ -134,7 +140,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             request.org_id,
             request.run_id,
             failed_only=request.failed_only,
-            operation_id=request.operation_id,
+            operation_id=requests.given(request, "operation_id"),
         )
         return pb.RetryJobsResponse(jobs=[shapes.job_out(j) for j in done.jobs], count=done.count)
 
@@ -149,7 +155,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         principal = await self._identify(context)
         cursor = request.cursor or None
         wanted = await self._s.watching.filter(
-            principal, request.org_id, request.run_id, request.job_ids, resumed=cursor is not None
+            principal, request.org_id, requests.given(request, "run_id"), request.job_ids, resumed=cursor is not None
         )
         async for event in self._s.watching.watch(wanted, cursor, lambda: not context.done()):
             yield pb.WatchJobsResponse(
@@ -163,7 +169,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self, request: pb.TailLogsRequest, context: Context
     ) -> AsyncIterator[pb.TailLogsResponse]:
         """The log of an attempt."""
-        attempt = request.attempt if request.HasField("attempt") else None
+        attempt = requests.given(request, "attempt")
         principal = await self._identify(context)
         async for piece in self._s.tailing.tail(
             principal, request.job_id, attempt, request.offset, lambda: not context.done(), follow=request.follow
@@ -174,7 +180,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> pb.ListGroupsResponse:  # noqa: N802
         """Groups with unfinished jobs."""
-        groups = await self._s.overview.groups(await self._identify(context), request.org_id)
+        groups = await self._s.overview.groups(await self._identify(context), requests.given(request, "org_id"))
         scope = pages.scope("groups", request.org_id)
         page, token = pages.cut(groups, [g.group_id for g in groups], request.page_size, request.page_token, scope)
         return pb.ListGroupsResponse(groups=[shapes.group_out(g) for g in page], count=len(page), next_page_token=token)
@@ -186,5 +192,5 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def GetStats(self, request: pb.GetStatsRequest, context: Context) -> pb.GetStatsResponse:  # noqa: N802
         """Queue and fleet in numbers."""
-        stats = await self._s.overview.stats(await self._identify(context), request.org_id)
+        stats = await self._s.overview.stats(await self._identify(context), requests.given(request, "org_id"))
         return pb.GetStatsResponse(stats=shapes.stats_out(stats))

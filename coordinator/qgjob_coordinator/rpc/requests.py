@@ -37,6 +37,12 @@ def target_in(number: int) -> Target | None:
     return _known("target", number, _TARGETS, Target)  # type: ignore[no-any-return]
 
 
+def view_in(number: int) -> int:
+    """How jobs are shown: the number itself."""
+    names = [word.removeprefix("JOB_VIEW_").lower() for word in jobs_pb2.JobView.keys()[1:]]
+    return _known("view", number, {n: n for n in jobs_pb2.JobView.values()}, names)  # type: ignore[no-any-return]
+
+
 def status_in(field: str, number: int) -> Status | None:
     """None for UNSPECIFIED."""
     return _known(field, number, {0: None, **_STATUS_BACK}, Status)  # type: ignore[no-any-return]
@@ -61,32 +67,32 @@ def submission_in(m: jobs_pb2.SubmitJobRequest) -> Submission:
         s.priority = priority_in(m.priority)
     if m.target:
         s.target = target_in(m.target)
-    s.job_id = m.job_id
-    s.run_id = m.run_id
     s.no_dedup = m.no_dedup
-    # The rest is rare; ListFields sees at once whether there is any.
+    # The rest has presence; ListFields sees at once what there is.
     for field, value in m.ListFields():
-        read = _RARE.get(field.name)
+        read = _OPTIONAL.get(field.name)
         if read is not None:
             setattr(s, field.name, read(value))
     return s
 
 
+def given(message: Any, field: str) -> Any:
+    """The value of a field with presence; None when it is unset."""
+    return getattr(message, field) if message.HasField(field) else None
+
+
 def _requirements_in(m: types_pb2.Requirements) -> dict[str, object]:
-    return {
-        "platform": m.platform or None,
-        "os_version": m.os_version or None,
-        "device_model": m.device_model or None,
-        "device_id": m.device_id or None,
-        "labels": dict(m.labels),
-    }
+    names = ("platform", "os_version", "device_model", "device_id")
+    return {**{name: given(m, name) for name in names}, "labels": dict(m.labels)}
 
 
 def _as_it_is(value: object) -> object:
     return value
 
 
-_RARE: dict[str, Callable[[Any], object]] = {
+_OPTIONAL: dict[str, Callable[[Any], object]] = {
+    "job_id": _as_it_is,
+    "run_id": _as_it_is,
     "labels": dict,
     "env": dict,
     "requirements": _requirements_in,

@@ -23,6 +23,7 @@ from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000
 """Of one submission."""
+MAX_ROUND = 2**31 - 1
 DEFAULT_REASON = "cancelled by request"
 
 log = structlog.get_logger(__name__)
@@ -79,7 +80,7 @@ class JobService:
         """One page, newest first, and the token of the next ("" on the last). Raises InvalidError."""
         org = validation.check_id("org_id", org_id)
         principal.require_org(org)
-        run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
+        run = None if run_id is None else validation.check_id("run_id", run_id)
         size = pages.size(page_size)
         scope = pages.scope("jobs", org, status or "", run or "")
         after = pages.job_cursor(page_token, scope)
@@ -100,6 +101,7 @@ class JobService:
     ) -> Job:
         """Gives the verdict `cancelled`. Raises InvalidError, NotFoundError, ConflictError."""
         op, why = _operation(operation_id), _reason(reason)
+        _check_round(round_)
         job = await self._find(principal, job_id)
         meant = job.round if round_ is None else round_
         asked = f"{job.ulid} {round_ or ''}"  # not the round that the job has by now: a repetition may come late
@@ -125,7 +127,7 @@ class JobService:
         org = validation.check_id("org_id", org_id)
         principal.require_org(org)
         op, why = _operation(operation_id), _reason(reason)
-        run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
+        run = None if run_id is None else validation.check_id("run_id", run_id)
         if run is None and not statuses:
             raise InvalidError("run_id", "give a run_id, or at least one status")
         wanted = set(statuses) or {Status.QUEUED, Status.SCHEDULED, Status.RUNNING}
@@ -177,6 +179,7 @@ class JobService:
     ) -> Job:
         """Starts a new round of a failed or cancelled job. Raises InvalidError, NotFoundError, ConflictError."""
         op = _operation(operation_id)
+        _check_round(round_)
         job = await self._find(principal, job_id)
         now = wall_ms()
         meant = job.round if round_ is None else round_
@@ -237,8 +240,13 @@ def _deadline(job: Job, now: int) -> int | None:
     return None if job.queue_timeout_ms is None else now + job.queue_timeout_ms
 
 
+def _check_round(value: int | None) -> None:
+    if value is not None:
+        validation.check_int("round", value, 1, MAX_ROUND)
+
+
 def _operation(value: object) -> str | None:
-    return validation.check_id("operation_id", value) if value not in (None, "") else None
+    return None if value is None else validation.check_id("operation_id", value)
 
 
 def _reason(value: object) -> str:

@@ -60,7 +60,7 @@ class FleetService:
 
     async def resume(self, principal: Principal, *, agent_id: str | None, device_id: str | None) -> list[Device]:
         """Ends a drain, a maintenance or a quarantine."""
-        if device_id:
+        if device_id is not None:
             device = await self._find(device_id)
             if device.state is DeviceState.RESERVED:
                 raise ConflictError(f"device {device_id} is reserved; use release", field="device_id")
@@ -112,11 +112,11 @@ class FleetService:
         self, principal: Principal, agent_id: str | None, device_id: str | None, hold: Hold | None
     ) -> list[Device]:
         principal.require_operator()
-        if bool(agent_id) == bool(device_id):
+        if (agent_id is None) == (device_id is None):
             raise InvalidError("device_id", "give exactly one of device_id and agent_id")
-        field, id_ = ("agent_id", agent_id) if agent_id else ("device_id", device_id)
+        field, id_ = ("agent_id", agent_id) if agent_id is not None else ("device_id", device_id)
         checked = validation.check_id(field, id_)
-        done = await self._store.fleet.set_hold("ag" if agent_id else "dv", checked, hold)
+        done = await self._store.fleet.set_hold("dv" if agent_id is None else "ag", checked, hold)
         if done is None:
             raise NotFoundError(f"{field.removesuffix('_id')} {checked} not found", field=field)
         await self._in_force(done[1])

@@ -40,7 +40,7 @@ class Overview:
 
     async def orgs(self, principal: Principal, org_id: object) -> list[str]:
         """The orgs that are meant: one, or all that the caller sees."""
-        if org_id not in (None, ""):
+        if org_id is not None:
             org = validation.check_id("org_id", org_id)
             principal.require_org(org)
             return [org]

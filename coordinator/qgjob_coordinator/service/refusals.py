@@ -29,7 +29,8 @@ def raise_for_retry(job: Job, meant: int, done: Retried) -> None:
         )
     if done.word is RetryWord.EQUAL:
         raise ConflictError(
-            f"job {job.job_id} can't be retried while an equal job is unfinished: {job.org_id}~{done.equal}"
+            f"job {job.job_id} can't be retried while an equal job is unfinished: {job.org_id}~{done.equal}",
+            field="job_id",
         )
     if done.word is RetryWord.ILLEGAL:
         raise _illegal(job.job_id, JobEvent.RETRY, done.status)

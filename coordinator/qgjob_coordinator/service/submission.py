@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qgjob_coordinator.errors import InvalidError
@@ -15,7 +15,6 @@ MAX_TIMEOUT_SECONDS = 86_400
 MAX_QUEUE_TIMEOUT_SECONDS = 604_800
 MAX_NOT_BEFORE_MS = 366 * 86_400 * 1000
 MAX_KEY = 256
-PLATFORMS = ("android", "ios")
 
 
 @dataclass(slots=True)
@@ -54,22 +53,20 @@ def requirements(value: Mapping[str, object]) -> Requirements:
     labels = value.get("labels") or {}
     if not isinstance(labels, Mapping):
         raise InvalidError("requirements.labels", "must be an object of texts")
-    texts = {}
-    for name in ("platform", "os_version", "device_model"):
+    found = {}
+    for name, check in _OF_A_DEVICE.items():
         given = value.get(name)
-        texts[name] = None if given in (None, "") else validation.check_text(f"requirements.{name}", given, 128)
-    if texts["platform"] is not None and texts["platform"] not in PLATFORMS:
-        raise InvalidError(
-            "requirements.platform", f"{validation.shown(texts['platform'])} is unknown; use {' or '.join(PLATFORMS)}"
-        )
-    if texts["os_version"] is not None:
-        validation.check_version("requirements.os_version", texts["os_version"])
-    device = value.get("device_id")
-    pinned = None if device in (None, "") else validation.check_id("requirements.device_id", device)
+        found[name] = None if given is None else check(f"requirements.{name}", given)
     checked = validation.check_required_labels("requirements.labels", labels)
-    return Requirements(
-        texts["platform"], texts["os_version"], texts["device_model"], pinned, tuple(sorted(checked.items()))
-    )
+    return Requirements(**found, labels=tuple(sorted(checked.items())))
+
+
+_OF_A_DEVICE: dict[str, Callable[[str, object], str]] = {
+    "platform": validation.check_platform,
+    "os_version": validation.check_version,
+    "device_model": validation.check_model,
+    "device_id": validation.check_id,
+}
 
 
 def admit(s: Submission, defaults: Defaults, now: int) -> tuple[JobSpec, bool]:
@@ -77,7 +74,7 @@ def admit(s: Submission, defaults: Defaults, now: int) -> tuple[JobSpec, bool]:
     org_id = validation.check_id("org_id", s.org_id)
     app_version_id = validation.check_id("app_version_id", s.app_version_id)
     test_path = validation.check_path("test_path", s.test_path)
-    own = s.job_id not in (None, "")
+    own = s.job_id is not None
     if own:
         id_org, name = validation.split_job_id(s.job_id)
         if id_org != org_id:
@@ -102,7 +99,7 @@ def admit(s: Submission, defaults: Defaults, now: int) -> tuple[JobSpec, bool]:
 
 def _options(s: Submission, spec: JobSpec, now: int) -> None:
     """What most jobs leave unset."""
-    if s.run_id not in (None, ""):
+    if s.run_id is not None:
         spec.run_id = validation.check_id("run_id", s.run_id)
     if s.labels:
         spec.labels = validation.check_labels("labels", s.labels)
@@ -111,8 +108,8 @@ def _options(s: Submission, spec: JobSpec, now: int) -> None:
     spec.requirements = requirements(s.requirements) if s.requirements else ANY_DEVICE
     if s.max_retries is not None:
         spec.max_retries = validation.check_int("max_retries", s.max_retries, 0, MAX_RETRIES)
-    if s.idempotency_key not in (None, ""):
-        spec.idempotency_key = validation.check_text("idempotency_key", s.idempotency_key, MAX_KEY)
+    if s.idempotency_key is not None:
+        spec.idempotency_key = validation.check_given("idempotency_key", s.idempotency_key, MAX_KEY)
     if s.not_before is not None:
         if not 0 <= s.not_before <= now + MAX_NOT_BEFORE_MS:
             raise InvalidError("not_before", "is more than a year ahead, or before 1970")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from qgjob_coordinator.errors import InvalidError, NotFoundError
+from qgjob_coordinator.errors import NotFoundError
 from qgjob_coordinator.model.jobs import Attempt, Job
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.hub import Hub
@@ -14,6 +14,7 @@ from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.store import Store
 
 POLL_SECONDS = 0.25
+MAX_ATTEMPT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ class Tailing:
         Raises InvalidError, NotFoundError (job or attempt), StoreUnavailableError.
         """
         org_id, ulid = validation.split_job_id(job_id)
-        if offset < 0:
-            raise InvalidError("offset", f"{offset} is out of range; use 0 or more")
+        if attempt is not None:
+            validation.check_int("attempt", attempt, 1, MAX_ATTEMPT)
+        validation.check_int("offset", offset, 0, validation.MAX_INT)
         if not principal.sees(org_id):
             raise NotFoundError(f"job {job_id} not found", field="job_id")
         changed = self._hub.subscribe(org_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -25,19 +26,29 @@ DEVICE_FIELDS = ("target", "platform", "os_version", "device_model", "device_id"
 The agent says the rules of devices too, of `agent.toml`, in its device_rules.py; a test holds the two equal.
 """
 
+PLATFORMS = ("android", "ios")
+
 MAX_PATH_BYTES = 512
 MAX_PAIRS = 64
 MAX_VALUE = 1024
 MAX_ENV_VALUE = 32 * 1024
 MAX_PAIRS_BYTES = 64 * 1024
 MAX_TEXT = 500
+MAX_VERSION = MAX_MODEL = 128
 MAX_INT = 2**53
+MAX_SHOWN = 80
 
 
 def shown(value: object) -> str:
-    """A value in an error message: quoted, and cut."""
-    text = ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    """A value in an error message, in JSON's words but for the quotes of texts; plain ASCII, and cut."""
+    text = ascii(value) if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def entry(field: str, key: str) -> str:
+    """The path of an entry of a map, as in `labels.rack`. Plain ASCII, and cut: the key may be anything."""
+    name = ascii(key)[1:-1]
+    return ".".join(filter(None, (field, name if len(name) <= MAX_SHOWN else name[: MAX_SHOWN - 3] + "...")))
 
 
 @lru_cache(maxsize=65536)
@@ -50,8 +61,10 @@ def check_id(field: str, value: object) -> str:
     """An id of the contract. Raises InvalidError."""
     if isinstance(value, str) and is_id(value):
         return value
-    if value in (None, ""):
+    if value is None:
         raise InvalidError(field, f"is required; {ID_RULE}")
+    if value == "":
+        raise InvalidError(field, f"is empty; {ID_RULE}")
     raise InvalidError(field, f"{shown(value)} is not an id; {ID_RULE}")
 
 
@@ -67,7 +80,7 @@ def split_job_id(value: object, field: str = "job_id") -> tuple[str, str]:
         if tilde and is_id(org) and is_ulid(ulid):
             return org, ulid
     if value in (None, ""):
-        raise InvalidError(field, "is required; it looks like <org_id>~<ULID>")
+        raise InvalidError(field, f"is {'required' if value is None else 'empty'}; it looks like <org_id>~<ULID>")
     raise InvalidError(field, f"{shown(value)} is not a job id; it looks like <org_id>~<ULID>")
 
 
@@ -118,7 +131,7 @@ def check_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
     """Labels: ids to short texts. Raises InvalidError."""
     if len(value) > MAX_PAIRS:
         raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
-    checked = {check_id(f"{field} key", k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
+    checked = {check_id(entry(field, k), k): check_text(f"{field}.{k}", v, MAX_VALUE) for k, v in value.items()}
     return _within_bytes(field, checked)
 
 
@@ -159,8 +172,29 @@ def check_required_labels(field: str, value: Mapping[str, object]) -> dict[str, 
     return checked
 
 
-def check_version(field: str, value: str) -> str:
+def check_given(field: str, value: object, most: int) -> str:
+    """A line that is not empty. Raises InvalidError."""
+    text = check_text(field, value, most)
+    if not text:
+        raise InvalidError(field, "is empty; give a value, or leave it out")
+    return text
+
+
+def check_platform(field: str, value: object) -> str:
+    """A platform of devices. Raises InvalidError."""
+    if value not in PLATFORMS:
+        raise InvalidError(field, f"{shown(value)} is unknown; use {' or '.join(PLATFORMS)}")
+    return str(value)
+
+
+def check_model(field: str, value: object) -> str:
+    """The name of a device's model. Raises InvalidError."""
+    return check_given(field, value, MAX_MODEL)
+
+
+def check_version(field: str, value: object) -> str:
     """A version of an operating system, or the beginning of one. Raises InvalidError."""
+    value = check_given(field, value, MAX_VERSION)
     if _VERSION.match(value):
         return value
     raise InvalidError(
@@ -174,7 +208,9 @@ def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:
         raise InvalidError(field, f"has {len(value)} entries; at most {MAX_PAIRS} are allowed")
     for name, text in value.items():
         if not _ENV_NAME.match(name):
-            raise InvalidError(field, f"{shown(name)} is not a variable's name; use letters, digits and '_'")
+            raise InvalidError(
+                entry(field, name), f"{shown(name)} is not a variable's name; use letters, digits and '_'"
+            )
         if name.upper().startswith("QGJOB_"):
             raise InvalidError(f"{field}.{name}", "is reserved; names that begin with QGJOB_ are set by the agent")
         if not isinstance(text, str) or "\0" in text or len(text) > MAX_ENV_VALUE:
@@ -197,8 +233,13 @@ def check_number(field: str, value: object, low: float, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidError(field, f"{shown(value)} is not a number")
     if not math.isfinite(value) or not low <= value <= high:
-        raise InvalidError(field, f"{value:g} is out of range; use {low:g} to {high:g}")
+        raise InvalidError(field, f"{_plain(value)} is out of range; use {_plain(low)} to {_plain(high)}")
     return value
+
+
+def _plain(value: float) -> str:
+    """Digits, as far as a double is exact; a whole number without a fraction."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) and abs(value) <= MAX_INT else repr(value)
 
 
 def check_int(field: str, value: object, low: int, high: int) -> int:

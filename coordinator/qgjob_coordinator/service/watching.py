@@ -77,7 +77,7 @@ class Watching:
         """
         org = validation.check_id("org_id", org_id)
         principal.require_org(org)
-        run = validation.check_id("run_id", run_id) if run_id not in (None, "") else None
+        run = None if run_id is None else validation.check_id("run_id", run_id)
         if len(job_ids) > MAX_IDS:
             raise InvalidError("job_ids", f"has {len(job_ids)} entries; watch at most {MAX_IDS}")
         asked = []

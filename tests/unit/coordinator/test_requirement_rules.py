@@ -51,6 +51,10 @@ def test_labels_of_jobs_only_annotate_and_are_free() -> None:
         ({"labels": {"Platform": "android"}}, "labels.Platform", "is no device label; did you mean platform?"),
         ({"labels": {"target": "device"}}, "labels.target", "is no device label; did you mean the job's target?"),
         ({"labels": {"rack": ""}}, "labels.rack", "is empty"),
+        ({"os_version": ""}, "os_version", "is empty"),
+        ({"device_model": ""}, "device_model", "is empty"),
+        ({"platform": ""}, "platform", "is unknown"),
+        ({"device_id": ""}, "device_id", "is empty"),
     ],
 )
 def test_requirements_that_nothing_could_match(value: dict[str, Any], field: str, words: str) -> None:
@@ -63,4 +67,3 @@ def test_requirements_that_nothing_could_match(value: dict[str, Any], field: str
 @pytest.mark.parametrize("version", ["14", "17.5.1", "14.0-beta_2", "S"])
 def test_versions_that_a_device_may_have(version: str) -> None:
     assert requirements({"os_version": version}).os_version == version
-    assert requirements({"os_version": ""}).os_version is None  # unset, as gRPC has it

@@ -161,6 +161,44 @@ async def test_a_405_says_which_methods_there_are(http: httpx2.AsyncClient) -> N
     assert set((await http.put("/api/jobs")).headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("OPTIONS", "/openapi.json", {"GET", "HEAD"}),
+        ("PUT", "/openapi.json", {"GET", "HEAD"}),
+        ("PATCH", "/openapi.json", {"GET", "HEAD"}),
+        ("POST", "/docs/assets/swagger-ui.css", {"GET", "HEAD"}),
+        ("POST", "/api/jobs/stats", {"GET", "HEAD"}),
+        ("PATCH", "/api/jobs/devices", {"GET", "HEAD"}),
+        ("OPTIONS", "/api/jobs/acme~01JZZZZZZZZZZZZZZZZZZZZZZZ", {"GET", "HEAD", "DELETE"}),
+    ],
+)
+async def test_what_is_allowed_works_there(http: httpx2.AsyncClient, method: str, path: str, allowed: set[str]) -> None:
+    answer = await http.request(method, path)
+    assert answer.status_code == 405
+    assert answer.json()["error"] == "method_not_allowed"
+    assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({**GOOD, "labels": {"a": None}}, "labels.a: null is not a text"),
+        ({**GOOD, "labels": {"a": {"b": [True]}}}, 'labels.a: {"b": [true]} is not a text'),
+        ({**GOOD, "org_id": None}, "org_id: null is not a text"),
+        ({**GOOD, "max_retries": True}, "max_retries: true is not a whole number"),
+        ({**GOOD, "max_retries": 1.5}, "max_retries: 1.5 is not a whole number"),
+        ({**GOOD, "max_retries": 1.0}, "max_retries: 1.0 is written with a fraction; write a whole number"),
+        ({**GOOD, "timeout_seconds": 1e6}, "timeout_seconds: 1000000 is out of range; use 1 to 86400"),
+        ({**GOOD, "timeout_seconds": 0.5}, "timeout_seconds: 0.5 is out of range; use 1 to 86400"),
+        ({"jobs": [None]}, "jobs[0]: null is not an object"),
+        (True, "body: true is not an object"),
+    ],
+)
+async def test_messages_speak_json(http: httpx2.AsyncClient, body: Any, message: str) -> None:
+    assert (await refused(http, body))["message"] == message
+
+
 async def test_a_body_where_none_is_taken(http: httpx2.AsyncClient) -> None:
     made = (await http.post("/api/jobs", json=GOOD)).json()["job_id"]
     refusal = await http.request("DELETE", f"/api/jobs/{made}", json={"reason": "x"})

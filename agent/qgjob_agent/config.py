@@ -23,7 +23,7 @@ from qgjob_agent.addresses import is_address
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.device_rules import first_problem
+from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
 from qgjob_agent.setting_words import DEFAULTS, problem_of
@@ -61,7 +61,7 @@ class _Frozen(BaseModel):
 class DeviceConfig(_Frozen):
     """One `[[devices]]` table. `device_id` defaults to `{agent_id}.{udid}`, other characters replaced by `-`."""
 
-    udid: Annotated[str, Field(min_length=1, max_length=256)]
+    udid: str
     target: Target
     device_id: Id | None = None
     platform: Literal["android", "ios"] | None = None
@@ -73,7 +73,7 @@ class DeviceConfig(_Frozen):
 class GenerateConfig(_Frozen):
     """Makes simulated devices by the number, for benchmarks. `prefix` defaults to `{agent_id}.sim-`."""
 
-    count: Annotated[int, Field(ge=0, le=10_000)] = 0
+    count: Annotated[int, Field(ge=0, le=MAX_DEVICES)] = 0
     target: Target = Target.EMULATOR
     prefix: Id | None = None
 
@@ -299,7 +299,7 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
         except TemplateError as error:
             yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
     for index, device in enumerate(config.devices):
-        found = first_problem(device.os_version, device.labels)
+        found = first_problem(device.udid, device.os_version, device.model, device.labels)
         if found is not None:
             name, value, why = found
             yield sources.wrong(f"devices.{index}.{name}", value, why)
@@ -307,6 +307,9 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
     if not ids:
         problem = "is empty; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
         yield sources.wrong("devices", [], problem)
+    if len(ids) > MAX_DEVICES:
+        problem = f"are more than the {MAX_DEVICES} that one agent may have; start another agent for the rest"
+        yield sources.wrong("devices", f"{len(ids)} devices", problem)
     twice = sorted({device_id for device_id in ids if ids.count(device_id) > 1})
     if twice:
         yield sources.wrong("devices", twice, "would be ids of two devices each; give each a device_id of its own")

@@ -7,12 +7,11 @@ from typing import Any
 import grpc
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc, types_pb2
 from tests.contract.api import Json, Reply
 from tests.contract.plain import plain
+from tests.fakes.error_details import error_field
 
 CLASSES = {
     grpc.StatusCode.INVALID_ARGUMENT: "invalid",
@@ -113,15 +112,3 @@ async def _call(method: Any, request: Message) -> tuple[Reply, Any]:
         return Reply("ok"), await method(request, timeout=20.0)
     except grpc.aio.AioRpcError as e:
         return Reply(CLASSES[e.code()], error_field(e), e.details()), None
-
-
-def error_field(error: grpc.aio.AioRpcError) -> str | None:
-    """The field that the details of an error name."""
-    status = rpc_status.from_call(error)
-    for detail in status.details if status else ():
-        bad, info = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo()
-        if detail.Unpack(bad):
-            return bad.field_violations[0].field
-        if detail.Unpack(info) and "field" in info.metadata:
-            return info.metadata["field"]
-    return None

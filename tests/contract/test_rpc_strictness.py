@@ -11,12 +11,12 @@ from google.protobuf.message import Message
 
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2
 from tests.contract import scenarios
-from tests.contract.rpc import CLASSES, error_field
+from tests.contract.rpc import CLASSES
 from tests.fakes.coordinator_process import CoordinatorProcess
+from tests.fakes.error_details import error_field
 
 ORG = "rpc-strict"
 UNKNOWN = f"{ORG}~{scenarios.UNKNOWN_ULID}"
-SERVICE = "/qgjob.v1.{}"
 MALFORMED = {
     "cut": b"\x0a\x7fa",
     "no field": b"\xff\xff\xff\xff",
@@ -35,17 +35,23 @@ def plain(data: Any) -> bytes:
     return data if isinstance(data, bytes) else data.SerializeToString()
 
 
+async def called(channel: grpc.aio.Channel, method: str, request: bytes | Message) -> None:
+    """A call to its end."""
+    path = f"/qgjob.v1.{method}"
+    if method == "JobService/TailLogs":
+        async for _ in channel.unary_stream(path, plain)(request, timeout=10.0):
+            pass
+    elif method == "AgentService/Connect":
+        async for _ in channel.stream_stream(path, plain)(iter([request]), timeout=10.0):
+            pass
+    else:
+        await channel.unary_unary(path, plain)(request, timeout=10.0)
+
+
 async def refused(channel: grpc.aio.Channel, method: str, request: bytes | Message) -> str:
     """Code and field of a call that is refused."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        if method == "JobService/TailLogs":
-            async for _ in channel.unary_stream(SERVICE.format(method), plain)(request, timeout=10.0):
-                pass
-        elif method == "AgentService/Connect":
-            async for _ in channel.stream_stream(SERVICE.format(method), plain)(iter([request]), timeout=10.0):
-                pass
-        else:
-            await channel.unary_unary(SERVICE.format(method), plain)(request, timeout=10.0)
+        await called(channel, method, request)
     return f"{CLASSES[caught.value.code()]} {error_field(caught.value)}"
 
 

@@ -23,6 +23,7 @@ import grpc
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes.error_details import error_field
 from tests.fakes.waiting import until
 
 PROTOCOL_VERSION = 1
@@ -56,6 +57,8 @@ class RawAgent:
         self.heard: list[pb.ConnectResponse] = []
         self.held: dict[str, pb.HeldAttempt] = {}
         self.silent = False
+        self.broken: grpc.aio.AioRpcError | None = None
+        """How the stream ended, where that was no good end."""
         self.device_ids = [f"{agent_id}-{n}" for n in range(1, devices + 1)]
         self.target = target
         self._report_ids = itertools.count(1)
@@ -73,15 +76,21 @@ class RawAgent:
 
     # The stream.
 
-    async def say_hello(self, epoch: int | None = None, **changes: Any) -> pb.ConnectResponse:
-        """Opens a stream with a Hello, of the next epoch unless told; the first answer, Welcome or Refused."""
+    async def say_hello(
+        self, epoch: int | None = None, *, metadata: Sequence[tuple[str, str]] | None = None, **changes: Any
+    ) -> pb.ConnectResponse:
+        """Opens a stream with a Hello, of the next epoch unless told; the first answer, Welcome or Refused.
+
+        `metadata` stands in the place of those that name the agent.
+        """
         await self.leave()
         self.epoch = self.epoch + 1 if epoch is None else epoch
         self.heard = []
         self._seq = 0
         self._channel = grpc.aio.insecure_channel(self.address, options=[("grpc.use_local_subchannel_pool", 1)])
-        metadata = (("qgjob-agent-id", self.agent_id),)
-        self._call = pb_grpc.AgentServiceStub(self._channel).Connect(metadata=metadata)
+        self.broken = None
+        named = (("qgjob-agent-id", self.agent_id),) if metadata is None else tuple(metadata)
+        self._call = pb_grpc.AgentServiceStub(self._channel).Connect(metadata=named)
         self._tasks = [asyncio.create_task(self._read(self._call)), asyncio.create_task(self._beat())]
         values: dict[str, Any] = {
             "protocol_version": PROTOCOL_VERSION,
@@ -108,6 +117,21 @@ class RawAgent:
         answer = await self.say_hello(epoch, **changes)
         assert answer.HasField("refused"), answer
         return answer.refused
+
+    async def invalid(self, **hello: Any) -> str:
+        """Says a Hello that is invalid: the field that the end of the stream names."""
+        refused = await self.refused(**hello)
+        assert refused.reason == pb.REFUSED_REASON_INVALID, refused
+        return await self.invalid_field()
+
+    async def invalid_field(self) -> str:
+        """The field that the end of the stream names, which is INVALID_ARGUMENT."""
+        error = await until(lambda: self.broken, f"{self.agent_id}: the stream did not break")
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error
+        field = error_field(error)
+        assert field is not None
+        assert str(error.details()).startswith(f"{field}: ")
+        return field
 
     def device(self, device_id: str, **changes: Any) -> pb.DeviceInfo:
         """A device as it is shown."""
@@ -141,8 +165,8 @@ class RawAgent:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._take(message)
-        except grpc.aio.AioRpcError:
-            return
+        except grpc.aio.AioRpcError as e:
+            self.broken = e
 
     def _take(self, message: pb.ConnectResponse) -> None:
         for a in message.assign.assignments:

@@ -11,8 +11,10 @@ from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
+from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.log_intake import Piece
+from qgjob_coordinator.service.validation import MAX_EXACT, MAX_MS, check_id, check_int, split_job_id
 from qgjob_proto.v1 import agent_pb2 as pb
 
 ASSIGN_MOST = 100
@@ -63,36 +65,41 @@ _REPORTABLE = {
 }
 
 
-def split(job_id: str) -> tuple[str, str]:
-    """(org, ULID) of a job id that this coordinator gave to the agent. Raises InvalidError."""
-    org_id, tilde, ulid = job_id.partition("~")
-    if not (tilde and org_id and ulid):
-        raise InvalidError("job_id", f"{job_id!r} is no job id")
-    return org_id, ulid
+def within(field: str, number: int, most: int = MAX_EXACT) -> int:
+    """A number that is not negative, and that the store can count with. Raises InvalidError."""
+    return number if 0 <= number <= most else check_int(field, number, 0, most)
 
 
-def device_in(d: pb.DeviceInfo) -> DeviceInfo:
-    """A device. Raises InvalidError for one without a target."""
+def devices_in(field: str, devices: Iterable[pb.DeviceInfo]) -> list[DeviceInfo]:
+    """Devices as they are shown. Raises InvalidError naming the first without a target, as in `devices[3].target`."""
+    return [_device_in(f"{field}[{i}]", d) for i, d in enumerate(devices)]
+
+
+def _device_in(path: str, d: pb.DeviceInfo) -> DeviceInfo:
     if d.target not in _TARGET:
-        raise InvalidError("devices.target", f"device {d.device_id!r} has no target that this coordinator knows")
+        raise InvalidError(f"{path}.target", f"{d.target} is none that this coordinator knows")
     return DeviceInfo(
         device_id=d.device_id,
         udid=d.udid,
         target=_TARGET[d.target],
-        platform=d.platform or None,
-        os_version=d.os_version or None,
-        model=d.model or None,
+        platform=given(d, "platform"),
+        os_version=given(d, "os_version"),
+        model=given(d, "model"),
         labels=dict(d.labels),
-        org_id=d.org_id or None,
-        app_version_id=d.app_version_id or None,
+        org_id=given(d, "org_id"),
+        app_version_id=given(d, "app_version_id"),
         health=_HEALTH.get(d.health, DeviceHealth.UNKNOWN),
         reason=d.reason or None,
     )
 
 
-def held_in(h: pb.HeldAttempt) -> m.Held:
-    """An attempt that the agent shows."""
-    org_id, ulid = split(h.job_id)
+def held_in(held: Iterable[pb.HeldAttempt]) -> list[m.Held]:
+    """Attempts that the agent shows. Raises InvalidError naming the first that is none, as in `held[3].job_id`."""
+    return [_held_in(i, h) for i, h in enumerate(held)]
+
+
+def _held_in(index: int, h: pb.HeldAttempt) -> m.Held:
+    org_id, ulid = split_job_id(h.job_id, f"held[{index}].job_id")
     return m.Held(org_id, ulid, h.token, h.attempt, _PHASE.get(h.phase, Phase.RUNNING), h.device_id)
 
 
@@ -105,18 +112,19 @@ def hello_in(epoch: int, h: pb.Hello) -> m.Hello:
         epoch=epoch,
         version=h.version,
         host=h.host,
-        devices=tuple(device_in(d) for d in h.devices),
-        held=tuple(held_in(x) for x in h.held),
+        devices=tuple(devices_in("devices", h.devices)),
+        held=tuple(held_in(h.held)),
         credit=h.credit,
     )
 
 
 def report_in(r: pb.Report) -> m.Report | None:
     """A report; None for one of a kind that this coordinator does not know. Raises InvalidError."""
-    org_id, _, ulid = r.job_id.partition("~")
+    org_id, ulid = split_job_id(r.job_id, "reports.job_id")
+    report_id = within("reports.report_id", r.report_id)
     kind = r.WhichOneof("body")
     if kind == "started":
-        return m.StartedReport(r.report_id, org_id, ulid, r.token, r.started.started_at_ms)
+        return m.StartedReport(report_id, org_id, ulid, r.token, _moment("started_at_ms", r.started.started_at_ms))
     if kind == "finished":
         f = r.finished
         outcome = _OUTCOME.get(f.outcome)
@@ -125,17 +133,19 @@ def report_in(r: pb.Report) -> m.Report | None:
         result = None
         if f.HasField("result"):
             x = f.result
-            result = TestResult(x.passed, x.failed, x.skipped, x.duration_ms, x.summary[:500])
+            result = TestResult(
+                x.passed, x.failed, x.skipped, _moment("result.duration_ms", x.duration_ms), x.summary[:500]
+            )
         return m.FinishedReport(
-            report_id=r.report_id,
+            report_id=report_id,
             org_id=org_id,
             ulid=ulid,
             token=r.token,
             outcome=outcome,
-            started_at=f.started_at_ms,
-            ended_at=f.ended_at_ms,
-            duration_ms=f.duration_ms,
-            install_ms=f.install_ms if f.HasField("install_ms") else None,
+            started_at=_moment("started_at_ms", f.started_at_ms),
+            ended_at=_moment("ended_at_ms", f.ended_at_ms),
+            duration_ms=_moment("duration_ms", f.duration_ms),
+            install_ms=_moment("install_ms", f.install_ms) if f.HasField("install_ms") else None,
             result=result,
             error=f.error[:4000] or None,
             unresolvable=f.unresolvable,
@@ -144,22 +154,30 @@ def report_in(r: pb.Report) -> m.Report | None:
     if kind == "tree_dead":
         d = r.tree_dead
         cause = _CAUSE.get(d.cause, m.DeathCause.REVOKED)
-        return m.DeadReport(r.report_id, org_id, ulid, r.token, cause, d.ended_at_ms, d.started)
+        return m.DeadReport(report_id, org_id, ulid, r.token, cause, _moment("ended_at_ms", d.ended_at_ms), d.started)
     if kind == "progress":
-        return m.ProgressReport(r.report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
+        return m.ProgressReport(report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
     return None
 
 
+def _moment(field: str, ms: int) -> int:
+    """A time, or how long something took, in ms. Raises InvalidError."""
+    return within(f"reports.{field}", ms, MAX_MS)
+
+
 def installed_in(i: pb.Installed) -> m.Installed:
-    """An installation."""
+    """An installation. Raises InvalidError."""
     outcome = _OUTCOME.get(i.outcome, Outcome.DEVICE_ERROR)
-    return m.Installed(i.device_id, i.org_id, i.app_version_id, outcome is Outcome.PASSED, outcome, i.install_ms)
+    device_id = check_id("installed.device_id", i.device_id)
+    org_id, version = check_id("installed.org_id", i.org_id), check_id("installed.app_version_id", i.app_version_id)
+    install_ms = within("installed.install_ms", i.install_ms, MAX_MS)
+    return m.Installed(device_id, org_id, version, outcome is Outcome.PASSED, outcome, install_ms)
 
 
 def piece_in(c: pb.LogChunk) -> Piece:
     """A piece of a log. Raises InvalidError."""
-    org_id, ulid = split(c.job_id)
-    return Piece(org_id, ulid, c.token, c.offset, c.data)
+    org_id, ulid = split_job_id(c.job_id, "log.job_id")
+    return Piece(org_id, ulid, c.token, within("log.offset", c.offset), c.data)
 
 
 def health_in(number: int) -> DeviceHealth:

@@ -17,6 +17,7 @@ from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.validation import check_id, check_text, shown
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
@@ -26,6 +27,8 @@ FAREWELL_SECONDS = 2.0
 STORE_PAUSE_SECONDS = 0.1
 
 Context = grpc.aio.ServicerContext[pb.ConnectRequest, pb.ConnectResponse]
+IDENTITY = "qgjob-agent-id"
+"""Metadata of Connect: who calls, for what stands before the stream is read."""
 log = structlog.get_logger(__name__)
 
 
@@ -43,16 +46,19 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         first = await self._hello(context)
         if first is None:
             return
+        agent_id = shown(first.hello.agent_id)
         try:
+            _check_identity(first.hello.agent_id, context)
             hello = agent_wire.hello_in(first.epoch, first.hello)
             live = await self._sessions.open(hello)
         except RefusedError as e:
-            log.warning("session_refused", agent_id=first.hello.agent_id, epoch=first.epoch, why=e.refused.message)
+            log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.refused.message)
             await context.write(agent_wire.down(first.epoch, e.refused))
             return
         except InvalidError as e:
+            log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.message)
             await context.write(agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, e.message)))
-            return
+            raise
         await self._serve(live, context)
 
     async def _hello(self, context: Context) -> pb.ConnectRequest | None:
@@ -64,15 +70,17 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         if first is grpc.aio.EOF:
             return None
         if first.WhichOneof("body") != "hello":
-            await context.write(
-                agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, "the first message must be Hello"))
-            )
-            return None
+            error = InvalidError("hello", "must be the first message")
+            await context.write(agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, error.message)))
+            raise error
         message: pb.ConnectRequest = first
         return message
 
     async def _serve(self, live: LiveSession, context: Context) -> None:
-        """Reads until the stream or the session ends; the writer runs beside it."""
+        """Reads until the stream or the session ends; the writer runs beside it.
+
+        Raises InvalidError for what may not be said, when the agent was told or does not read.
+        """
         reader = asyncio.create_task(self._read(live, context))
         writer = asyncio.create_task(self._write(live, context))
         why = "the stream broke"
@@ -84,6 +92,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             why = e.message
             live.session.end(m.Refused(m.RefusedReason.INVALID, why))
             await asyncio.wait({writer}, timeout=FAREWELL_SECONDS)
+            raise
         finally:
             for task in (reader, writer):
                 task.cancel()
@@ -144,7 +153,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             elif kind is None:
                 self._pass_over(live, "message")
             elif kind == "bye":
-                log.info("agent_leaves", agent_id=live.session.agent_id, reason=message.bye.reason)
+                log.info("agent_leaves", agent_id=live.session.agent_id, reason=shown(message.bye.reason))
                 return
             else:
                 await self._other(live, kind, message)
@@ -161,15 +170,18 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         while True:
             try:
                 if kind == "heartbeat":
-                    held = [agent_wire.held_in(h) for h in message.heartbeat.held]
-                    await live.heartbeat(message.heartbeat.seq, held)
+                    seq = agent_wire.within("seq", message.heartbeat.seq)
+                    held = agent_wire.held_in(message.heartbeat.held)
+                    await live.heartbeat(seq, held)
                 elif kind == "inventory":
-                    changed = [agent_wire.device_in(d) for d in message.inventory.changed]
+                    changed = agent_wire.devices_in("changed", message.inventory.changed)
                     await live.inventory(changed, list(message.inventory.gone))
                 elif kind == "installed":
                     live.installed(agent_wire.installed_in(message.installed))
                 elif kind == "probe_result":
                     p = message.probe_result
+                    check_id("probe_result.device_id", p.device_id)
+                    check_text("probe_result.reason", p.reason)
                     live.probed(p.device_id, agent_wire.health_in(p.health), p.reason or None)
                 elif kind == "recall_answer":
                     await live.recalled(message.recall_answer.recall_id, list(message.recall_answer.released))
@@ -182,3 +194,12 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
             else:
                 return
+
+
+def _check_identity(agent_id: str, context: Context) -> None:
+    """Raises InvalidError unless the metadata name the agent that says Hello."""
+    named = [value for name, value in context.invocation_metadata() or () if name == IDENTITY]
+    if not named:
+        raise InvalidError(IDENTITY, "is missing in the metadata; send the agent_id of the Hello in it")
+    if named != [agent_id]:
+        raise InvalidError(IDENTITY, f"is {shown(named[0])}, but the Hello is of {shown(agent_id)}; send one agent_id")

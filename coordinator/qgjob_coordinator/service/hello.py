@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello, Refused, RefusedReason
+from qgjob_coordinator.service.showing import MAX_NAME, check_count, check_devices
 from qgjob_coordinator.store.types import Opened, OpenWord
+
+MAX_CREDIT = 2**32 - 1
 
 
 class RefusedError(Exception):
@@ -16,7 +19,7 @@ class RefusedError(Exception):
 
 
 def check(hello: Hello) -> None:
-    """Raises RefusedError for a Hello that can't be served."""
+    """Raises RefusedError for an agent of another version, InvalidError naming the field that is wrong."""
     # Unset, it is 0: no agent ever spoke that.
     if not max(1, PROTOCOL_VERSION - 1) <= hello.protocol_version <= PROTOCOL_VERSION:
         older = hello.protocol_version < PROTOCOL_VERSION
@@ -28,17 +31,14 @@ def check(hello: Hello) -> None:
                 f"and the one before; {what}",
             )
         )
-    ids = [("agent_id", hello.agent_id), *(("device_id", d.device_id) for d in hello.devices)]
-    for name, value in ids:
-        if not validation.is_id(value):
-            raise RefusedError(
-                Refused(RefusedReason.INVALID, f"{name} {validation.shown(value)} is not an id; {validation.ID_RULE}")
-            )
-    seen = [d.device_id for d in hello.devices]
-    if len(set(seen)) != len(seen):
-        raise RefusedError(Refused(RefusedReason.INVALID, "two devices of this agent have the same device_id"))
-    if hello.epoch < 1 or hello.credit < 1 or not hello.instance_id:
-        raise RefusedError(Refused(RefusedReason.INVALID, "epoch, credit and instance_id must be set"))
+    validation.check_id("agent_id", hello.agent_id)
+    validation.check_int("epoch", hello.epoch, 1, validation.MAX_EXACT)
+    validation.check_int("credit", hello.credit, 1, MAX_CREDIT)
+    validation.check_given("instance_id", hello.instance_id, MAX_NAME)
+    validation.check_text("version", hello.version, MAX_NAME)
+    validation.check_text("host", hello.host, MAX_NAME)
+    check_count("devices", len(hello.devices))
+    check_devices("devices", hello.devices)
 
 
 def refusal(hello: Hello, opened: Opened) -> Refused:

@@ -27,6 +27,7 @@ from qgjob_coordinator.service.messages import (
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.showing import check_count, check_devices
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge
@@ -108,10 +109,12 @@ class LiveSession:
                 return
 
     async def inventory(self, changed: Sequence[DeviceInfo], gone: Sequence[str]) -> None:
-        """Devices appeared, changed or went."""
+        """Devices appeared, changed or went. Raises InvalidError naming the first that may not be shown."""
         session = self.session
-        for info in changed:
-            validation.check_id("device_id", info.device_id)
+        check_devices("changed", changed)
+        for i, device_id in enumerate(gone):
+            validation.check_id(f"gone[{i}]", device_id)
+        check_count("changed", len((session.slots.keys() | {d.device_id for d in changed}) - set(gone)))
         await self._store.fleet.inventory(session.agent_id, session.epoch, changed, gone, wall_ms(), complete=False)
         for info in changed:
             session.show(info)

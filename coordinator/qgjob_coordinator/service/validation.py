@@ -36,6 +36,10 @@ MAX_PAIRS_BYTES = 64 * 1024
 MAX_TEXT = 500
 MAX_VERSION = MAX_MODEL = 128
 MAX_INT = 2**53
+MAX_EXACT = 2**53 - 1
+"""Lua's numbers are doubles: up to here no two whole numbers are the same one."""
+MAX_MS = 253_402_300_799_999
+"""The end of the year 9999."""
 MAX_SHOWN = 80
 
 

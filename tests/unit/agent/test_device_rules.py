@@ -1,12 +1,13 @@
 """One rule, said twice: what `agent.toml` may say of a device is what requirements can ask for.
 
-The agent refuses at its start what the coordinator would refuse in `devices label` and in requirements, and nothing
-else. The two programs share no code, so here they are held to each other.
+The agent refuses at its start what the coordinator would refuse in a Hello, in `devices label` and in requirements, and
+nothing else. The two programs share no code, so here they are held to each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -15,8 +16,11 @@ from pydantic import ValidationError
 
 from qgjob_agent.config import AgentConfig, DeviceConfig
 from qgjob_agent.core.values import Target
-from qgjob_agent.device_rules import first_problem
+from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.service import showing
+from qgjob_coordinator.service.showing import check_devices
 from qgjob_coordinator.service.submission import requirements
 from qgjob_coordinator.service.validation import check_device_labels, check_id
 
@@ -25,13 +29,19 @@ TEXTS = st.text(max_size=12) | st.text("aZ09._- \x00\x7f\x85\u202eé", max_size=
 """Anything, and much that is nearly right."""
 
 
-def agent_takes(os_version: str | None = None, labels: dict[str, str] | None = None) -> bool:
+def agent_takes(**says: Any) -> bool:
     """Whether a `[[devices]]` table may say so."""
     try:
-        device = DeviceConfig(udid="u", target=Target.EMULATOR, os_version=os_version, labels=labels or {})
+        device = DeviceConfig(**{"udid": "u", "target": Target.EMULATOR} | says)
     except ValidationError:
         return False
-    return first_problem(device.os_version, device.labels) is None
+    return first_problem(device.udid, device.os_version, device.model, device.labels) is None
+
+
+def hello_takes(**says: Any) -> bool:
+    """Whether an agent may show a device so."""
+    device = DeviceInfo(**{"device_id": "d", "udid": "u", "target": Target.EMULATOR} | says)
+    return passes(lambda: check_devices("devices", [device]))
 
 
 def passes(check: Callable[[], object]) -> bool:
@@ -75,13 +85,15 @@ IDS = [
 @pytest.mark.parametrize(("key", "value", "right"), LABELS)
 def test_a_label_may_be_written_where_it_may_be_set_and_asked_for(key: str, value: str, right: bool) -> None:
     assert agent_takes(labels={key: value}) is right
+    assert hello_takes(labels={key: value}) is right
     assert label_can_be_set(key, value) is right
     assert label_can_be_asked_for(key, value) is right
 
 
 @pytest.mark.parametrize(("version", "right"), VERSIONS)
 def test_a_version_may_be_written_where_it_may_be_asked_for(version: str, right: bool) -> None:
-    assert agent_takes(version) is right
+    assert agent_takes(os_version=version) is right
+    assert hello_takes(os_version=version) is right
     assert version_can_be_asked_for(version) is right
 
 
@@ -89,6 +101,42 @@ def test_a_version_may_be_written_where_it_may_be_asked_for(version: str, right:
 def test_ids_are_the_same_for_both(name: str, right: bool) -> None:
     assert _is_id_of_the_agent(name) is right
     assert passes(lambda: check_id("agent_id", name)) is right
+
+
+@pytest.mark.parametrize("field", ["udid", "model"])
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [("x", True), ("Pixel 8 (\u00e9)", True), ("x" * 128, True), ("", False), ("a\nb", False), ("\u202e", False)],
+)
+def test_names_may_be_written_where_they_may_be_shown(field: str, text: str, right: bool) -> None:
+    assert agent_takes(**{field: text}) is right
+    assert hello_takes(**{field: text}) is right
+
+
+@pytest.mark.parametrize(("field", "most"), [("udid", 255), ("model", 128)])
+def test_names_are_as_long_for_both(field: str, most: int) -> None:
+    for text in ("x" * most, "x" * (most + 1)):
+        assert agent_takes(**{field: text}) == hello_takes(**{field: text}) == (len(text) == most)
+
+
+def test_a_model_that_may_be_shown_can_be_asked_for() -> None:
+    for model in ("", "x" * 128, "x" * 129, "a\nb"):
+        assert hello_takes(model=model) == passes(lambda model=model: requirements({"device_model": model}))
+
+
+def test_as_many_labels_for_both() -> None:
+    for labels in (
+        {f"k{n}": "v" for n in range(64)},
+        {f"k{n}": "v" for n in range(65)},
+        {f"k{n:02}": "\u00e9" * 510 for n in range(64)},
+        {f"k{n:02}": "\u00e9" * 511 for n in range(64)},
+    ):
+        assert (
+            agent_takes(labels=labels)
+            == hello_takes(labels=labels)
+            == passes(lambda labels=labels: check_device_labels("labels", labels))
+        )
+    assert MAX_DEVICES == showing.MAX_DEVICES
 
 
 @given(st.sampled_from(FIELDS).flatmap(lambda f: st.sampled_from([f, f.upper(), f.replace("_", "-")])) | TEXTS, TEXTS)
@@ -99,7 +147,7 @@ def test_any_label(key: str, value: str) -> None:
 
 @given(TEXTS | st.from_regex(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?", fullmatch=True))
 def test_any_version(version: str) -> None:
-    assert agent_takes(version) == version_can_be_asked_for(version)
+    assert agent_takes(os_version=version) == version_can_be_asked_for(version)
 
 
 @given(TEXTS)
@@ -115,7 +163,7 @@ def test_platforms_are_the_same_for_both(platform: str) -> None:
         known = False
     else:
         known = True
-    assert known == passes(lambda: requirements({"platform": platform}))
+    assert known == hello_takes(platform=platform) == passes(lambda: requirements({"platform": platform}))
 
 
 def _is_id_of_the_agent(name: str) -> bool:

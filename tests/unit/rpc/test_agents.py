@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import agents
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.service.messages import Recall, Refused, RefusedReason
@@ -82,7 +83,8 @@ async def test_nonsense_is_answered_after_what_was_to_be_said_and_ends_the_sessi
     session, context = _session(), Stuck(takes=2)
     session.say(Recall(1, ("t",)))
     context.heard.put_nowait(pb.ConnectRequest(epoch=1, heartbeat=pb.Heartbeat(held=[pb.HeldAttempt(job_id="none")])))
-    assert "'none' is no job id" in await _serve(session, context)
+    with pytest.raises(InvalidError, match=r"held\[0\]\.job_id: 'none' is not a job id"):
+        await _serve(session, context)
     assert [message.WhichOneof("body") for message in context.said] == ["recall", "refused"]
     assert context.said[1].refused.reason == pb.REFUSED_REASON_INVALID
 
@@ -90,4 +92,5 @@ async def test_nonsense_is_answered_after_what_was_to_be_said_and_ends_the_sessi
 async def test_nonsense_ends_the_session_also_when_its_agent_does_not_read() -> None:
     session, context = _session(), Stuck()
     context.heard.put_nowait(pb.ConnectRequest(epoch=1, heartbeat=pb.Heartbeat(held=[pb.HeldAttempt(job_id="none")])))
-    assert "'none' is no job id" in await _serve(session, context)
+    with pytest.raises(InvalidError, match=r"held\[0\]\.job_id: 'none' is not a job id"):
+        await _serve(session, context)

@@ -15,7 +15,7 @@ from tests.integration.stack.specs import simulated
 
 LAST_EPOCH = 2**53 - 1
 LONG = "x" * 100_000
-TOKEN = "t"
+TOKEN = "t"  # noqa: S105 - no secret
 
 
 @pytest.fixture

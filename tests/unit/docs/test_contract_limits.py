@@ -1,0 +1,46 @@
+"""The limits of docs/contract.md are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qgjob_coordinator.service import jobs, operating, pages, showing, submission, submitting, tailing, validation
+
+CONTRACT = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
+SECTION = CONTRACT.partition("\n## Limits\n")[2].partition("\n## ")[0]
+ROWS = dict(re.findall(r"^\| (.+?) \| (.+?) \|$", SECTION, re.MULTILINE))
+DAY_MS = 86_400_000
+
+LIMITS: dict[str, list[int]] = {
+    "`jobs` of one `SubmitJobs`": [1, submitting.MAX_JOBS],
+    "`page_size`": [1, pages.MOST],
+    "`idempotency_key`": [1, submission.MAX_KEY],
+    "`reason` of a cancel or a hold": [validation.MAX_TEXT],
+    "`max_retries`": [0, submission.MAX_RETRIES],
+    "`timeout_seconds`": [1, submission.MAX_TIMEOUT_SECONDS],
+    "`queue_timeout_seconds`": [1, submission.MAX_QUEUE_TIMEOUT_SECONDS],
+    "`not_before`, and `until` of a hold": [submission.MAX_NOT_BEFORE_MS // DAY_MS],
+    "`round`, and `attempt` of `TailLogs`": [1, jobs.MAX_ROUND],
+    "`labels`, `requirements.labels`, `env`": [validation.MAX_PAIRS, validation.MAX_PAIRS_BYTES],
+    "value of a label": [validation.MAX_VALUE],
+    "value of `env`": [validation.MAX_ENV_VALUE],
+    "`os_version`, `device_model` of requirements, `os_version` and `model` of a device": [1, validation.MAX_VERSION],
+    "devices of an agent": [showing.MAX_DEVICES],
+    "`udid` of a device, `host`, `version` and `instance_id` of an agent": [showing.MAX_NAME],
+    "`epoch` of an agent": [1, validation.MAX_EXACT],
+}
+
+
+@pytest.mark.parametrize("value", LIMITS)
+def test_a_limit_is_as_it_is_written(value: str) -> None:
+    numbers = re.findall(r"\d[\d,]*", ROWS[value])
+    assert [int(n.replace(",", "")) for n in numbers] == LIMITS[value]
+
+
+def test_every_limit_that_is_written_is_held_to_the_code() -> None:
+    assert set(ROWS) - {"value", "---"} == set(LIMITS)
+    assert submission.MAX_NOT_BEFORE_MS == operating.MAX_HOLD_MS
+    assert (tailing.MAX_ATTEMPT, validation.MAX_MODEL) == (jobs.MAX_ROUND, validation.MAX_VERSION)

@@ -110,15 +110,8 @@ def _lists(router: APIRouter, services: Services) -> None:
         page_token: params.PageToken = None,
     ) -> JSONResponse:
         """All devices, by id."""
-        agent = "" if agent_id is None else validation.check_id("agent_id", agent_id)
         wanted = Target(target) if target else None
-        devices = [
-            d
-            for d in await services.fleet.devices(caller)
-            if (not agent or d.agent_id == agent) and (wanted is None or d.target is wanted)
-        ]
-        scope = pages.scope("devices", agent, wanted or "")
-        page, token = pages.cut(devices, [d.device_id for d in devices], page_size, page_token, scope)
+        page, token = await services.fleet.devices(caller, agent_id, wanted, page_size, page_token)
         return JSONResponse(render.page("devices", [render.device(d) for d in page], token))
 
     @router.get(

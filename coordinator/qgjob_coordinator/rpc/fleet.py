@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.rpc.jobs import Context, Identify
-from qgjob_coordinator.service import pages, validation
+from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.operating import FleetService
 from qgjob_proto.v1 import fleet_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2_grpc
@@ -32,15 +31,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         """All devices, by id."""
         target = requests.target_in(request.target)
         agent_id = requests.given(request, "agent_id")
-        if agent_id is not None:
-            validation.check_id("agent_id", agent_id)
-        devices: list[Device] = [
-            d
-            for d in await self._fleet.devices(await self._identify(context))
-            if (target is None or d.target is target) and (agent_id is None or d.agent_id == agent_id)
-        ]
-        scope = pages.scope("devices", request.agent_id, target or "")
-        page, token = pages.cut(devices, [d.device_id for d in devices], request.page_size, request.page_token, scope)
+        principal = await self._identify(context)
+        page, token = await self._fleet.devices(principal, agent_id, target, request.page_size, request.page_token)
         return pb.ListDevicesResponse(
             devices=[shapes.device_out(d) for d in page], count=len(page), next_page_token=token
         )

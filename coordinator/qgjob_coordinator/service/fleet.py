@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState
@@ -41,15 +42,22 @@ class FleetReader:
         """All devices, by id; shared by all callers, who don't change them."""
         rows = await self.rows(max_age_seconds=max_age_seconds)
         if self._devices is None:
-            now = wall_ms()
-            found = [device_of(a, d, now) for a in rows for d in a.devices]
-            self._devices = sorted(found, key=lambda d: d.device_id)
+            self._devices = _by_id(rows)
         return self._devices
+
+    async def devices_of(self, agent_id: str) -> list[Device]:
+        """The devices of one agent, by id, as they stand. Raises StoreUnavailableError."""
+        return _by_id(await self._store.fleet.read([agent_id]))
 
     async def agents(self) -> list[Agent]:
         """All agents, by id."""
         now = wall_ms()
         return [agent_of(a, now) for a in await self.rows(max_age_seconds=0)]
+
+
+def _by_id(rows: Sequence[AgentRow]) -> list[Device]:
+    now = wall_ms()
+    return sorted((device_of(a, d, now) for a in rows for d in a.devices), key=lambda d: d.device_id)
 
 
 def agent_of(row: AgentRow, now: int) -> Agent:

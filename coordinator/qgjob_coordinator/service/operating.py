@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping
 
 from qgjob_coordinator.errors import AgentSilentError, ConflictError, InvalidError, NotFoundError
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
 from qgjob_coordinator.model.fleet import Agent, Device, Hold
-from qgjob_coordinator.service import validation
+from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import DRAINING, RESERVED, FleetReader, as_seen_by
+from qgjob_coordinator.service.fleet import CACHE_SECONDS, DRAINING, RESERVED, FleetReader, as_seen_by
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.sessions import Sessions
@@ -41,9 +41,23 @@ class FleetService:
         del principal  # every caller may see the fleet
         return await self._reader.agents()
 
-    async def devices(self, principal: Principal) -> list[Device]:
-        """All devices; what is installed by, or runs for, an org that the caller does not see is left out."""
-        return [as_seen_by(principal, d) for d in await self._reader.devices(max_age_seconds=0)]
+    async def devices(
+        self, principal: Principal, agent_id: object, target: Target | None, page_size: object, page_token: object
+    ) -> tuple[list[Device], str]:
+        """One page of all devices or of an agent's, by id, and the token of the next ("" on the last).
+
+        What is installed by, or runs for, an org that the caller does not see is left out. The first page is as the
+        store has it; the next ones may be CACHE_SECONDS old, since a fleet is read as a whole. Raises InvalidError.
+        """
+        agent = None if agent_id is None else validation.check_id("agent_id", agent_id)
+        if agent is not None:
+            found = await self._reader.devices_of(agent)
+        else:
+            found = await self._reader.devices(max_age_seconds=CACHE_SECONDS if page_token else 0)
+        wanted = found if target is None else [d for d in found if d.target is target]
+        scope = pages.scope("devices", agent or "", target or "")
+        page, token = pages.cut(wanted, [d.device_id for d in wanted], page_size, page_token, scope)
+        return [as_seen_by(principal, d) for d in page], token
 
     async def drain(
         self,

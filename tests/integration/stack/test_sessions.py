@@ -159,20 +159,6 @@ async def test_a_wrong_protocol_version_is_refused_with_what_to_do(stack: Stack,
         assert (new.reason, new.message.endswith("upgrade the coordinator")) == (pb.REFUSED_REASON_VERSION, True)
 
 
-async def test_a_hello_that_makes_no_sense_is_refused(stack: Stack, org: str) -> None:
-    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
-        for changes, word in (
-            ({"agent_id": "a/b"}, "agent_id"),
-            ({"devices": [agent.device("x y")]}, "device_id"),
-            ({"devices": [agent.device("d"), agent.device("d")]}, "same device_id"),
-            ({"devices": [agent.device("d", target=0)]}, "target"),
-            ({"credit": 0}, "credit"),
-        ):
-            refused = await agent.refused(**changes)
-            assert refused.reason == pb.REFUSED_REASON_INVALID
-            assert word in refused.message
-
-
 async def test_p4_what_a_new_session_does_not_show_is_lost_and_what_it_shows_goes_on(
     stack: Stack, org: str, first: AsyncClient
 ) -> None:

@@ -115,14 +115,14 @@ def id_of(n: int) -> str:
 async def test_the_first_job_that_is_not_there_is_named(store: Store, watching: Watching) -> None:
     await scenes.submit(store, spec(1), spec(2))
     with pytest.raises(NotFoundError, match=id_of(8)) as caught:
-        await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(1), id_of(8), id_of(2), id_of(9)], resumed=False)
+        await watching.filter(LOCAL_ADMIN, "acme", None, [id_of(1), id_of(8), id_of(2), id_of(9)], resumed=False)
     assert caught.value.field == "job_ids[1]"
 
 
 async def test_a_foreign_org_is_not_there(store: Store, watching: Watching) -> None:
     await scenes.submit(store, spec(1))
     with pytest.raises(NotFoundError) as caught:
-        await watching.filter(Principal("ci", Role.MEMBER, "globex"), "acme", "", [id_of(1)], resumed=False)
+        await watching.filter(Principal("ci", Role.MEMBER, "globex"), "acme", None, [id_of(1)], resumed=False)
     assert caught.value.field == "org_id"
 
 
@@ -130,7 +130,7 @@ async def test_all_ids_of_a_watch_are_looked_up_in_one_call(store: Store, watchi
     await scenes.submit(store, *(spec(n) for n in range(700)))
     await store.reads.resolve("acme", [spec(0).ulid])  # the script is loaded
     raw.config_resetstat()
-    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(n) for n in range(700)], resumed=False)
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", None, [id_of(n) for n in range(700)], resumed=False)
     assert len(wanted.ulids) == 700
     calls = raw.info("commandstats")
     assert [calls[f"cmdstat_{name}"]["calls"] for name in ("evalsha", "exists")] == [1, 700]
@@ -139,7 +139,7 @@ async def test_all_ids_of_a_watch_are_looked_up_in_one_call(store: Store, watchi
 async def test_an_alias_is_watched_as_the_job_that_it_stands_for(store: Store, watching: Watching) -> None:
     await scenes.submit(store, spec(1))
     await scenes.submit(store, spec(2, test_path=spec(1).test_path))
-    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", [id_of(2)], resumed=False)
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", None, [id_of(2)], resumed=False)
     async with aclosing(watching.watch(wanted, None, lambda: True)) as events:
         shown = await until(events, WatchKind.SNAPSHOT)
         assert shown.job is not None
@@ -152,7 +152,7 @@ async def test_an_alias_is_watched_as_the_job_that_it_stands_for(store: Store, w
 async def test_a_watch_goes_on_without_what_retention_removed(store: Store, watching: Watching) -> None:
     await scenes.submit(store, spec(1), spec(2))
     ids = [id_of(1), id_of(2)]
-    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=False)
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", None, ids, resumed=False)
     async with aclosing(watching.watch(wanted, None, lambda: True)) as events:
         await until(events, WatchKind.READY)
         await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
@@ -160,14 +160,14 @@ async def test_a_watch_goes_on_without_what_retention_removed(store: Store, watc
         await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 100)
         await store.jobs.cancel("acme", [(spec(2).ulid, 1)], NOW, reason="x")
         assert await ulid_of(events) == spec(2).ulid
-    wanted = await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=True)
+    wanted = await watching.filter(LOCAL_ADMIN, "acme", None, ids, resumed=True)
     async with aclosing(watching.watch(wanted, cursor, lambda: True)) as events:
         assert await ulid_of(events) == spec(2).ulid
     with pytest.raises(NotFoundError):
-        await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=False)
+        await watching.filter(LOCAL_ADMIN, "acme", None, ids, resumed=False)
     await store.jobs.retire("acme", Status.CANCELLED, NOW + 1, 0, 100)
     with pytest.raises(NotFoundError) as caught:
-        await watching.filter(LOCAL_ADMIN, "acme", "", ids, resumed=True)
+        await watching.filter(LOCAL_ADMIN, "acme", None, ids, resumed=True)
     assert caught.value.field == "job_ids[0]", "nothing is left that could come"
 
 

@@ -25,11 +25,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         settings = Settings.load()
-        logs.configure(settings.log_level, json=settings.production)
         if options.check:
             where = f"REST {settings.host}:{settings.port}, gRPC {settings.host}:{settings.grpc_port}"
             print(f"ok: coordinator, {where}, {settings.environment}")
             return EXIT_OK
+        logs.configure(settings.log_level, json=settings.production)
         asyncio.run(_run(settings))
     except ConfigError as e:
         print(f"error: {e.message}", file=sys.stderr)

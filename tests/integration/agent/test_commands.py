@@ -228,4 +228,7 @@ async def test_the_tree_is_dead_at_lease_end_though_the_daemon_hangs_or_is_dead(
 async def test_an_unknown_placeholder_is_a_config_error(tmp_path: Path) -> None:
     async with AgentProcess(tmp_path, RUNNER="command", COMMAND_ARGV="run {test}") as agent:
         assert await agent.exit_code() == 2
-        assert "command.argv: unknown placeholder {test} in '{test}'" in agent.said()
+        assert (
+            "COMMAND_ARGV: 'run {test}' (from the environment) is no command: unknown placeholder {test}"
+            in agent.said()
+        )

@@ -202,5 +202,5 @@ def test_on_a_terminal_an_id_is_on_one_line(fake: FakeCoordinator, qgjob: Comman
     os.close(terminal)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", os.read(controller, 1_000_000).decode())
     os.close(controller)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in shown.splitlines()] == ["JOB", job_id]

@@ -1,8 +1,8 @@
-"""What a device gets at once: as little as keeps it busy, and near a group's end the longest jobs first."""
+"""What a device gets at once: as little as keeps it busy; and near a group's end long jobs in time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.places import most
@@ -12,6 +12,8 @@ from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 
 TAIL_JOBS = 3
 """Near the tail are groups with so many waiting jobs, or fewer, for each device that serves them."""
+NEAR_JOBS = 8
+"""With more jobs for each device it is not looked whether one takes as long as the work before each."""
 DEALT_SECONDS = 0.1
 """There jobs are dealt singly, but for those that a device is done with before it could be given the next one."""
 
@@ -23,14 +25,11 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     taken: list[Head] = []
     ahead = books.fleet.free_in(device)
     serving = work.serving
-    longest: Iterator[Head] | None = None
     while len(taken) < room and work.left and ahead < AHEAD_SECONDS:
         tail = work.left <= TAIL_JOBS * (len(serving) or 1)
         if tail and taken and ahead >= DEALT_SECONDS:
             break  # whoever is free first takes the next one
-        if tail and longest is None:  # a group near its end stays there
-            longest = iter(_longest_first(books, work, lines))
-        head = next(longest, None) if longest is not None else work.first(lines)
+        head = _overdue(books, work, device, lines) or work.first(lines)
         if head is None:
             break
         ahead += work.take(head, device.device_id)
@@ -38,7 +37,16 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
     return taken
 
 
-def _longest_first(books: Books, work: Work, lines: Sequence[int]) -> list[Head]:
-    """What is left, the most urgent jobs first, and of these the ones that take longest."""
+def _overdue(books: Books, work: Work, device: DeviceView, lines: Sequence[int]) -> Head | None:
+    """Of the most urgent jobs the longest one, if it takes as long as the work before each device, or longer.
+
+    It would end after all others if it began later. Sooner it would only keep shorter ones waiting.
+    """
+    joins = device.device_id not in work.serving
+    if work.left > NEAR_JOBS * (len(work.serving) + joins):
+        return None
     now = books.snapshot.now
-    return sorted(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h.score, h.ulid))
+    longest = min(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h), default=None)
+    if longest is None or work.seconds_of(longest) < work.per_device(int(joins)):
+        return None
+    return longest

@@ -9,7 +9,7 @@ from typing import Any, cast, overload
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.typical import Typical, typical_seconds
-from qgjob_coordinator.policy.planning.batch import TAIL_JOBS
+from qgjob_coordinator.policy.planning.batch import NEAR_JOBS
 from qgjob_coordinator.policy.snapshot import HEADS, GroupView, Head, LazyHeads, Queue
 from qgjob_coordinator.store import codec, estimates, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
@@ -138,8 +138,8 @@ def decode(org_id: str, reply: list[Any], fleet: Typical | None) -> OrgSnapshot:
 
 
 def shown(heads: int) -> tuple[int, int, int]:
-    """The script's arguments: `heads` of each queue, but near a group's end, where the longest is first, all."""
-    return heads, TAIL_JOBS, HEADS
+    """The script's arguments: `heads` of each queue, but near a group's end, where a long one may be first, all."""
+    return heads, NEAR_JOBS, HEADS
 
 
 def _time(score: str) -> int | None:

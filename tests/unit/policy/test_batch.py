@@ -1,4 +1,4 @@
-"""What a device gets at once: two seconds of work, and near a group's end the longest of the most urgent jobs."""
+"""What a device gets at once: two seconds of work, and near a group's end a long job in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, TAIL_JOBS, batch
+from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, NEAR_JOBS, TAIL_JOBS, batch
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, urgency
@@ -162,27 +162,41 @@ def test_the_class_comes_before_the_age_and_not_the_duration() -> None:
 
 
 @pytest.mark.parametrize("serving", [1, 2, 5])
-def test_the_end_is_near_with_three_jobs_or_fewer_for_each_device_that_serves(serving: int) -> None:
-    for left, expected in ((3 * serving + 1, "j0"), (3 * serving, "j1")):
-        rest = [5.0] * (left - 2)
-        assert dealt(jobs(5.0, 60.0, *rest), serving=serving) == [expected]
+def test_a_job_goes_first_that_takes_as_long_as_the_work_before_each_device(serving: int) -> None:
+    """The device counts as one of them. 30 s for the others and itself: then a longer job would end last."""
+    for seconds, expected in ((30.0 / serving, "j1"), (29.9 / serving, "j0")):
+        assert dealt(jobs(5.0, seconds, *[5.0] * 5), serving=serving) == [expected]
 
 
-def test_a_group_that_nobody_serves_ends_as_if_one_did() -> None:
-    assert dealt(jobs(5.0, 60.0, 5.0, 5.0)) == ["j0"]
-    assert dealt(jobs(5.0, 60.0, 5.0)) == ["j1"]
+def test_a_device_alone_has_no_reason_to_begin_with_the_longest() -> None:
+    assert dealt(jobs(5.0, 60.0, 5.0)) == ["j0"]
+    assert dealt(jobs(5.0, 60.0), by=holding(1.0)) == ["j0"]
+
+
+def test_what_a_device_holds_counts_and_it_counts_once_among_those_that_serve() -> None:
+    for seconds, expected in ((2.0, "j1"), (1.9, "j0")):
+        assert dealt(jobs(0.5, seconds, 0.5), by=holding(1.0), serving=1) == [expected]
+
+
+@pytest.mark.parametrize("serving", [1, 2, 5])
+def test_it_is_not_looked_for_among_more_than_eight_jobs_for_each_device(serving: int) -> None:
+    for left, expected in ((8 * (serving + 1), "j1"), (8 * (serving + 1) + 1, "j0")):
+        assert dealt(jobs(5.0, 600.0, *[5.0] * (left - 2)), serving=serving) == [expected]
+    assert NEAR_JOBS == 8
+
+
+def test_those_that_no_snapshot_shows_and_no_device_here_may_serve_are_work_too() -> None:
+    assert dealt(jobs(5.0, 60.0, hidden=1), serving=1) == ["j1"]
+    assert dealt(jobs(5.0, 60.0, hidden=2), serving=1) == ["j0"]
+    assert dealt(jobs(5.0, 60.0), queue("a", [900], requirements=ANDROID), serving=1) == ["j1"]
+    assert dealt(jobs(5.0, 60.0), queue("a", [900, 901], requirements=ANDROID), serving=1) == ["j0"]
+
+
+@pytest.mark.parametrize("serving", [0, 1, 4])
+def test_with_three_jobs_or_fewer_for_each_device_they_are_dealt_singly(serving: int) -> None:
+    for more, expected in ((0, 1), (1, 1), (2, 2)):  # a second one is taken where more are left after the first
+        assert count(jobs(*[0.2] * (3 * (serving + 1) + more)), serving=serving) == expected
     assert TAIL_JOBS == 3
-
-
-def test_a_device_that_gets_more_counts_among_those_that_serve_once() -> None:
-    assert dealt(jobs(0.5, 0.6, *[0.5] * 2), by=holding(1.0)) == ["j0"]
-    assert dealt(jobs(0.5, 0.6, 0.5), by=holding(1.0)) == ["j1"]
-
-
-def test_those_that_no_snapshot_shows_and_no_device_here_may_serve_count_among_what_is_left() -> None:
-    assert dealt(jobs(5.0, 60.0, hidden=1)) == ["j1"]
-    assert dealt(jobs(5.0, 60.0, hidden=2)) == ["j0"]
-    assert dealt(jobs(5.0, 60.0), queue("a", [900, 901], requirements=ANDROID)) == ["j0"]
 
 
 @pytest.mark.parametrize(
@@ -212,33 +226,34 @@ def test_a_batch_that_comes_near_the_end_stops_there() -> None:
         ((5.0, 60.0, 20.0), "j1"),
         ((5.0, None, 20.0), "j1"),  # one of which nothing is known counts as is typical
         ((5.0, None, 31.0), "j2"),
-        ((20.0, 20.0, 20.0), "j0"),  # the oldest of the longest
+        ((1.0, 20.0, 20.0), "j1"),  # the oldest of the longest
         ((0.0, 0.0, 1e9), "j2"),
+        ((5.0, 20.0, 20.0, 20.0), "j0"),  # none is so long
     ],
 )
-def test_there_the_longest_goes_first(seconds: tuple[float | None, ...], expected: str) -> None:
-    assert dealt(jobs(*seconds))[0] == expected
+def test_of_long_jobs_the_longest_goes_first(seconds: tuple[float | None, ...], expected: str) -> None:
+    assert dealt(jobs(*seconds), serving=2)[0] == expected
 
 
-def test_there_a_longer_job_never_goes_before_a_more_urgent_one() -> None:
+def test_a_longer_job_never_goes_before_a_more_urgent_one() -> None:
     urgent = Head(score(999, Priority.HIGH), "urgent", 1.0)
     waited = Head(score(999 - CLASS_SECONDS), "waited", 2.0)  # of a lower class, until it was as urgent
     long = Head(score(990), "long", 900.0)
     for heads, expected in (((urgent, long), "urgent"), ((waited, long), "waited"), ((urgent, waited), "waited")):
-        assert dealt(Queue(ANY_DEVICE, (), len(heads), tuple(sorted(heads)))) == [expected]
+        assert dealt(Queue(ANY_DEVICE, (), len(heads), tuple(sorted(heads))), serving=2) == [expected]
 
 
-def test_there_the_longest_of_all_queues_that_the_device_may_serve_goes_first() -> None:
+def test_the_longest_of_all_queues_that_the_device_may_serve_goes_first() -> None:
     android = Queue(ANDROID, (), 1, (Head(score(950), "android", 90.0),))
-    assert dealt(jobs(5.0, 60.0), android) == ["j1"]
-    assert dealt(jobs(5.0, 60.0), android, by=WARM._replace(platform="android")) == ["android"]
+    assert dealt(jobs(5.0, 60.0), android, serving=2) == ["j1"]
+    assert dealt(jobs(5.0, 60.0), android, by=WARM._replace(platform="android"), serving=2) == ["android"]
 
 
-def test_there_of_those_that_take_as_long_the_oldest_goes_first_and_then_the_earlier_id() -> None:
+def test_of_those_that_take_as_long_the_oldest_goes_first_and_then_the_earlier_id() -> None:
     mine = Requirements(device_id="d1")
     for others, expected in (([899], ["b899"]), ([901], ["a900"]), ([900], ["a900"])):
         for queues in ((queue("a", [900]), queue("b", others, requirements=mine)),):
-            assert dealt(*queues) == dealt(*reversed(queues)) == expected
+            assert dealt(*queues, serving=1) == dealt(*reversed(queues), serving=1) == expected
 
 
 # ---- laws ----
@@ -274,6 +289,27 @@ def test_a_batch_is_of_jobs_that_the_device_may_serve_in_an_order_that_breaks_no
     assert not given_out or all(u <= most_urgent[-1] for u in rest)
     assert work.left == left - len(given_out)
     assert work.seconds == pytest.approx(max(0.0, seconds - sum(took)))
+
+
+@given(snapshots())
+def test_the_first_job_is_the_next_one_or_a_longest_that_takes_as_long_as_the_work_before_each(s: Snapshot) -> None:
+    asked = first_of(s)
+    if asked is None:
+        return
+    books, work, by = asked
+    open_ = [h for line in books.lines(work, by) for h in work.group.queues[line].heads]
+    joins = by.device_id not in work.serving
+    near, each = work.left <= NEAR_JOBS * (len(work.serving) + joins), work.per_device(int(joins))
+    given_out = batch(books, work, by)
+    if not given_out:
+        return
+    equals = [h for h in open_ if urgency(h, s.now) == max(urgency(h, s.now) for h in open_)]
+    longest = max(map(work.seconds_of, equals))
+    in_time = near and longest >= each
+    event("a long job" if in_time else "the next job")
+    assert given_out[0] == min(
+        h for h in (equals if in_time else open_) if not in_time or work.seconds_of(h) == longest
+    )
 
 
 @given(snapshots(), st.randoms(use_true_random=False))

@@ -139,12 +139,13 @@ def test_the_tail_is_not_dealt_singly_where_a_device_would_wait_for_the_next_job
     assert [len(plan(snapshot([device("d1")], [g])).assignments[0].ulids) for g in groups] == [3, 2, 1]
 
 
-def test_near_the_tail_the_longest_goes_first_among_equally_urgent_ones() -> None:
+def test_near_the_end_a_long_job_goes_first_among_equally_urgent_ones() -> None:
     heads = (Head(score(1), "a1", 5.0), Head(score(2), "a2", 60.0), Head(score(3, Priority.HIGH), "a3", 1.0))
-    tail = group("v1", Queue(ANY_DEVICE, (), 3, tuple(sorted(heads))))
-    assert given_out(snapshot([device("d1")], [tail])) == {"d1": ["a3"]}
-    rest = group("v1", Queue(ANY_DEVICE, (), 2, heads[:2]))
-    assert given_out(snapshot([device("d1")], [rest])) == {"d1": ["a2"]}
+    warm = [device("d1", installed=("acme", "v1"))]
+    tail = group("v1", Queue(ANY_DEVICE, (), 3, tuple(sorted(heads))), serving={"d2": 1})
+    assert given_out(snapshot(warm, [tail])) == {"d1": ["a3"]}
+    rest = group("v1", Queue(ANY_DEVICE, (), 2, heads[:2]), serving={"d2": 1})
+    assert given_out(snapshot(warm, [rest])) == {"d1": ["a2"]}
 
 
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:

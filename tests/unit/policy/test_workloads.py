@@ -3,8 +3,8 @@
 
 **The bound on waits.** Take a job of group G, and call jobs *good* that the rules may serve before it: those whose
 score is at most its own plus `OLDER_SECONDS` (the age rule calls a device away from younger ones) plus a class (near
-the tail the longest of equally urgent ones is first, and orgs of smaller shares go before others of the same urgency).
-From the first moment at which a device that may serve it takes work after the submission, some device is always on good
+the end of a group a long one may go before others of the same urgency, and orgs of smaller shares go before them). From
+the first moment at which a device that may serve it takes work after the submission, some device is always on good
 work or on an installation for it, until the job is taken: G is served, and the device that serves it takes jobs of G
 that are no younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank
 or stays with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs

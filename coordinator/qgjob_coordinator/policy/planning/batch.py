@@ -11,11 +11,12 @@ from qgjob_coordinator.policy.rank import urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 
 TAIL_JOBS = 3
-"""Near the tail are groups with so many waiting jobs, or fewer, for each device that serves them."""
+"""With so many waiting jobs, or fewer, for each device that serves a group they are dealt singly."""
 NEAR_JOBS = 8
-"""With more jobs for each device it is not looked whether one takes as long as the work before each."""
+"""With more jobs for each device it is not looked whether one takes as long as the work before each; with no more, a
+snapshot shows them."""
 DEALT_SECONDS = 0.1
-"""There jobs are dealt singly, but for those that a device is done with before it could be given the next one."""
+"""But for those that a device is done with before it could be given the next one."""
 
 
 def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:

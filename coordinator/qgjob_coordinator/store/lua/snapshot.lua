@@ -1,7 +1,7 @@
 -- What a planning round needs of one org.
 -- KEYS    1 prefix of the org
--- ARGV    1 heads of each queue; of one with no more jobs than 2 for each device that serves its group (policy/batch)
---         all of them, but no more than 3
+-- ARGV    1 heads of each queue; of one with no more jobs than 2 for each device that serves its group and for one
+--         that joins (policy/planning/batch) all of them, but no more than 3
 -- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', typical duration of the org, group, ...};
 --         held counts scheduled and running jobs; a group is {gid, app version, target, unfinished, installs, {device,
 --         attempts, ...}, its typical duration, queue, ...}; a queue is {signature, waiting, member, score, ...}; a
@@ -18,7 +18,7 @@ local answer = { held, delayed[2] or '', deadline[2] or '', call('HGET', P .. 'e
 for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
   local h = call('HGETALL', P .. 'g:' .. gid)
   local serving = call('HGETALL', P .. 'gd:' .. gid)
-  local tail = per_device * #serving / 2
+  local near = per_device * (#serving / 2 + 1)
   local group = { gid, '', '', 0, 0, serving, '' }
   for i = 1, #h, 2 do
     local f, x = h[i], h[i + 1]
@@ -33,7 +33,7 @@ for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
       local waiting = #queue / 2
       if heads == 0 or waiting == heads then
         waiting = call('ZCARD', key)
-        if heads > 0 and heads < waiting and waiting <= tail then
+        if heads > 0 and heads < waiting and waiting <= near then
           queue = call('ZRANGE', key, 0, math.min(waiting, most) - 1, 'WITHSCORES')
         end
       end

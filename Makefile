@@ -7,7 +7,7 @@ PROTOS := $(wildcard proto/qgjob_proto/v1/*.proto)
 BUF_VERSION := 1.75.0
 BUF := .tools/node_modules/.bin/buf
 
-.PHONY: help setup demo test check bench proto lock fmt clean
+.PHONY: help setup demo test check check-model bench proto lock fmt clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -46,6 +46,9 @@ $(BUF):
 
 bench: $(STAMP)  ## Measure, print a table, write bench/out/latest.json
 	$(BIN)/python -m bench $(ARGS)
+
+check-model: $(STAMP)  ## Search the protocol's model and its mutants with spin (FULL=1: the large searches too)
+	$(BIN)/python tools/model.py $(if $(FULL),--full) $(ARGS)
 
 .PHONY: bench-scheduling
 bench-scheduling: $(STAMP)  ## Simulate workloads under the policy and baselines, print a table, write bench/out/scheduling.*

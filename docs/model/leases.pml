@@ -53,6 +53,11 @@ byte beat[4]; bool oldBeat[4]; byte report[4]; byte recall[4]; byte answer[4]; b
 bool admitted[4];
 /* reapers */
 byte look[2]; byte seen[2];
+#ifdef F_FAILOVER
+/* what an older state of the store had, and how often the store began a new life */
+byte wasStored; bool wasOpen; bool wasToSweep; bool wasInSet; byte wasLowest; mtype wasJob = QUEUED; byte wasLease;
+byte wasLeaseEpoch; byte wasVerdicts; byte kept; byte life; byte lifeOf[4]; bool noticed; bool sweptIn[2];
+#endif
 /* what no program knows */
 byte verdicts[2]; bool calm;
 byte i; byte k;          /* scratch, 0 between steps */
@@ -87,6 +92,12 @@ inline endSession(e) {
 }
 
 /* ------------------------------------------------ an attempt ------------------------------------------------ */
+#ifdef F_FAILOVER
+/* The last session is one whose coordinator has noticed the store's new life: another would be ended, and followed. */
+#define knows(e) (e < SESSIONS || kept != 2 || noticed)
+#else
+#define knows(e) true
+#endif
 proctype Attempt(byte t) {
 end: do
 #ifdef M_EPOCH_CHECK
@@ -103,7 +114,6 @@ end: do
 #endif
        at[t] == HELD -> printf("agent: begins t%d on device %d\n", t, on[t]);
        holds(DEVICE, !anyOn(on[t]));
-       holds(TREES, !anyOn(on[t]));
        at[t] = (fresh -> ALIVE : DYING) }
   :: d_step { at[t] == ALIVE -> printf("tree: t%d passed\n", t); ended[t] = PASSED; at[t] = SPOOLED }
 #ifdef F_CLIENT
@@ -126,7 +136,7 @@ end: do
 /* --------------------------------------------------- the host --------------------------------------------------- */
 active proctype Host() {
 end: do
-  :: d_step { link == CLOSED && !gone && epoch < SESSIONS ->
+  :: d_step { link == CLOSED && !gone && epoch < SESSIONS && knows(epoch + 1) ->
        epoch++; link = CONNECTING; coord[epoch] = ASKED;
        for (i : 1 .. TOKENS) {
            if :: lives(i) -> shown[epoch] = shown[epoch] | (1 << i)
@@ -186,6 +196,9 @@ end: do
        if :: e > stored -> stored = e; open = 1; toSweep = 0; still[0] = 0; still[1] = 0; coord[e] = OPENED
           :: else -> endSession(e) fi }
   :: d_step { coord[e] == OPENED ->        /* reads the agent's set and admits what is in it or shown */
+#ifdef F_FAILOVER
+       lifeOf[e] = noticed;
+#endif
        if :: open && stored == e -> admitted[e] = inSet || shown[e] != 0; inSet = admitted[e]; coord[e] = READ
           :: else -> endSession(e) fi }
   :: d_step { coord[e] == READ ->
@@ -208,6 +221,12 @@ end: do
              skip
           :: else fi;
        welcome[e] = streams(e); coord[e] = SERVING; printf("session %d: serves\n", e); i = 0; k = 0 }
+#ifdef F_FAILOVER
+#ifndef M_NEW_LIFE
+  /* the coordinator finds that the store has a new life: it ends the sessions that it had before */
+  :: d_step { coord[e] == SERVING && lifeOf[e] != noticed && e < SESSIONS -> printf("session %d: ends, the store has a new life\n", e); endSession(e) }
+#endif
+#endif
   :: d_step { coord[e] == SERVING && beat[e] == 1 ->
        if :: open && stored == e -> still[0] = 0; still[1] = 0; beat[e] = (streams(e) -> 2 : 0); printf("session %d: renewed\n", e)
           :: else -> beat[e] = (streams(e) -> 3 : 0) fi }
@@ -288,6 +307,13 @@ end: do
 #endif
 #define WINDOW (KILLED_BY_NOW && ((stored < SESSIONS && !calm) || gone))
 
+#ifdef F_FAILOVER
+#define lifeSeen(r) sweptIn[r] = noticed
+#define sameLife(r) (sweptIn[r] == noticed)
+#else
+#define lifeSeen(r) skip
+#define sameLife(r) true
+#endif
 proctype Reaper(byte r) {
 end: do
   :: d_step { look[r] == 0 && open && (!calm || gone) -> seen[r] = stored; still[r] = 1; look[r] = 1 }
@@ -302,8 +328,8 @@ end: do
   :: d_step { look[r] == 2 ->
        if :: still[r] && stored == seen[r] -> open = 0; toSweep = 1; still[0] = 0; still[1] = 0; look[r] = 3; printf("reaper %d: closes %d\n", r, seen[r])
           :: else -> look[r] = 0; seen[r] = 0 fi }
-  :: d_step { look[r] == 3 && inSet -> look[r] = 4 }
-  :: d_step { look[r] == 3 && !inSet -> look[r] = 6 }
+  :: d_step { look[r] == 3 && inSet -> look[r] = 4; lifeSeen(r) }
+  :: d_step { look[r] == 3 && !inSet -> look[r] = 6; lifeSeen(r) }
 #endif
   :: d_step { look[r] == 4 ->
 #ifndef M_RAISE_AT_SWEEP
@@ -319,12 +345,12 @@ end: do
 #endif
   /* swept: off the list, and the org leaves the agent's set unless a newer session is there */
   :: d_step { look[r] == 5 || look[r] == 6 ->
-       if :: stored == seen[r] -> toSweep = 0 :: else fi;
+       if :: stored == seen[r] && sameLife(r) -> toSweep = 0 :: else fi;
        if ::
 #ifndef M_PRUNE_CHECK
              stored == seen[r] && !open &&
 #endif
-             look[r] == 5 -> inSet = 0; printf("reaper %d: the org leaves the set\n", r)
+             look[r] == 5 && sameLife(r) -> inSet = 0; printf("reaper %d: the org leaves the set\n", r)
           :: else fi;
        look[r] = 0; seen[r] = 0 }
 #ifndef M_SWEEP_GOES_ON
@@ -366,12 +392,35 @@ end: do
 }
 #endif
 
+#ifdef F_FAILOVER
+/* The store goes back, once, to a state that it had; fleet and org together, as one store does. Tokens are nonces and
+ * go on. A reaper starts its time anew, since the counter that it finds is another one. */
+active proctype Failover() {
+end: do
+  :: d_step { !calm && kept == 0 && stored > 0 -> kept = 1; wasStored = stored; wasOpen = open; wasToSweep = toSweep; wasInSet = inSet;
+       wasLowest = lowest; wasJob = job[0]; wasLease = lease[0]; wasLeaseEpoch = leaseEpoch[0]; wasVerdicts = verdicts[0];
+       printf("store: what stands here is copied\n") }
+  :: d_step { !calm && epoch < SESSIONS && kept == 1 -> kept = 2; life = 1; stored = wasStored; open = wasOpen; toSweep = wasToSweep; inSet = wasInSet;
+       lowest = wasLowest; job[0] = wasJob; lease[0] = wasLease; leaseEpoch[0] = wasLeaseEpoch; verdicts[0] = wasVerdicts;
+       still[0] = 0; still[1] = 0; printf("fault: the store goes back to the copy\n") }
+  :: d_step { life == 1 && !noticed -> noticed = 1;
+#ifndef M_NEW_LIFE_ORGS
+       inSet = 1;   /* every org that there is joins the set of every agent, and what is closed is swept again */
+       toSweep = !open && stored > 0;
+#endif
+       printf("fleet: a new life of the store is noticed\n") }
+  od
+}
+#endif
+
 active proctype World() { end: d_step { !calm -> calm = 1; printf("faults stop\n") } }
 
 #define stray(t) (lives(t) && lease[its[t]] != t)
+#ifndef F_FAILOVER       /* an older state may know nothing of a lease whose tree lives: only the host's rules are left */
 active proctype Fence() {
-end: d_step { KEPT != TREES && (stray(1) || stray(2) || stray(3)) -> printf("a tree lives without its lease\n"); holds(FENCE, false) }
+end: d_step { (stray(1) || stray(2) || stray(3)) -> printf("a tree lives without its lease\n"); holds(FENCE, false) }
 }
+#endif
 #define settled(j) (lease[j] == 0 && (final(j) || (job[j] == QUEUED && (gone || token > TOKENS))))
 active proctype Rest() {
 end: atomic { timeout -> printf("nothing moves any more\n"); holds(ENDING, settled(0) && (JOBS == 1 || settled(1))) }

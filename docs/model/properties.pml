@@ -10,7 +10,6 @@
 #define EQUALS  8    /* no two equal jobs are unfinished at once; no submission makes a second job */
 #define BUDGET  9    /* no more retries than a budget allows, none charged twice, none charged to the wrong one */
 #define REPLAY 10    /* a script that is run again with the same arguments answers the same and changes nothing */
-#define TREES  11    /* DEVICE, in the models of a store that goes back: there FENCE can't hold */
 #ifndef KEPT
 #define KEPT 0
 #endif

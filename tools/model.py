@@ -26,7 +26,8 @@ BROKEN = re.compile(r"assertion violated .*\(at depth (\d+)\)")
 STATES = re.compile(r"^\s*([\d.e+]+) states, stored", re.MULTILINE)
 CUT_SHORT = re.compile(r"out of memory|max search depth too small|aborting|Search not completed")
 STEP = re.compile(
-    r"^ *(agent|agents|session|reaper|fault|faults|tree|supervisor|org|nothing|a tree|client|store|fleet)[ :].*$", re.MULTILINE
+    r"^ *(agent|agents|session|reaper|fault|faults|tree|supervisor|org|nothing|a tree|client|store|fleet)[ :].*$",
+    re.MULTILINE,
 )
 
 
@@ -80,7 +81,16 @@ def search(case: Case, limit: float) -> Result:
         flags = [f"-D{d}" for d in case.defines] + ([f"-DKEPT={case.breaks}"] if case.breaks else [])
         # Breadth first finds the shortest counterexample; depth first takes less memory where all is searched.
         how = ["-DBFS"] if case.breaks else []
-        make = ["gcc", "-O1" if case.breaks else "-O2", "-w", "-DSAFETY", "-DNOREDUCE", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", *how]
+        make = [
+            "gcc",
+            "-O1" if case.breaks else "-O2",
+            "-w",
+            "-DSAFETY",
+            "-DNOREDUCE",
+            "-DCOLLAPSE",
+            f"-DMEMLIM={MEMORY_MB}",
+            *how,
+        ]
         for command in (["spin", "-a", *flags, case.file], [*make, "pan.c", "-o", "pan"]):
             done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
             if done.returncode or "rror" in done.stdout + done.stderr:

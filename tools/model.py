@@ -25,7 +25,7 @@ MEMORY_MB = 3000
 DEPTH = 1_000_000
 BROKEN = re.compile(r"assertion violated .*\(at depth (\d+)\)")
 STATES = re.compile(r"^\s*([\d.e+]+) states, stored", re.MULTILINE)
-CUT_SHORT = re.compile(r"out of memory|max search depth too small|aborting|Search not completed")
+CUT_SHORT = re.compile(r"out of memory|MEMLIM bound|max search depth too small|aborting|Search not completed")
 STEP = re.compile(
     r"^ *(agent|agents|session|reaper|fault|faults|tree|supervisor|org|nothing|a tree|client|store|fleet)[ :].*$",
     re.MULTILINE,

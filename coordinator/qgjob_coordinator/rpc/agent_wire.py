@@ -136,16 +136,24 @@ def report_in(r: pb.Report) -> m.Report | None:
             result = TestResult(
                 x.passed, x.failed, x.skipped, _moment("result.duration_ms", x.duration_ms), x.summary[:500]
             )
+        install_ms = f.install_ms if f.HasField("install_ms") else None
+        if not (
+            0 <= f.started_at_ms <= MAX_MS
+            and 0 <= f.ended_at_ms <= MAX_MS
+            and 0 <= f.duration_ms <= MAX_MS
+            and (install_ms is None or 0 <= install_ms <= MAX_MS)
+        ):
+            _refuse_moments(f)
         return m.FinishedReport(
             report_id=report_id,
             org_id=org_id,
             ulid=ulid,
             token=r.token,
             outcome=outcome,
-            started_at=_moment("started_at_ms", f.started_at_ms),
-            ended_at=_moment("ended_at_ms", f.ended_at_ms),
-            duration_ms=_moment("duration_ms", f.duration_ms),
-            install_ms=_moment("install_ms", f.install_ms) if f.HasField("install_ms") else None,
+            started_at=f.started_at_ms,
+            ended_at=f.ended_at_ms,
+            duration_ms=f.duration_ms,
+            install_ms=install_ms,
             result=result,
             error=f.error[:4000] or None,
             unresolvable=f.unresolvable,
@@ -158,6 +166,11 @@ def report_in(r: pb.Report) -> m.Report | None:
     if kind == "progress":
         return m.ProgressReport(report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
     return None
+
+
+def _refuse_moments(finished: pb.Finished) -> None:
+    for field in ("started_at_ms", "ended_at_ms", "duration_ms", "install_ms"):
+        _moment(field, getattr(finished, field))
 
 
 def _moment(field: str, ms: int) -> int:

@@ -13,6 +13,8 @@ from qgjob_coordinator.errors import InvalidError
 ID_RULE = "use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")  # one look: agents send many
+_ULID_AND_TILDE = 27
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Control characters, bidi controls, lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -79,10 +81,8 @@ def is_ulid(value: str) -> bool:
 
 def split_job_id(value: object, field: str = "job_id") -> tuple[str, str]:
     """(org_id, ULID) of a job id. Raises InvalidError for one that is malformed."""
-    if isinstance(value, str):
-        org, tilde, ulid = value.partition("~")
-        if tilde and is_id(org) and is_ulid(ulid):
-            return org, ulid
+    if isinstance(value, str) and _JOB_ID.match(value) is not None:
+        return value[:-_ULID_AND_TILDE], value[1 - _ULID_AND_TILDE :]
     if value in (None, ""):
         raise InvalidError(field, f"is {'required' if value is None else 'empty'}; it looks like <org_id>~<ULID>")
     raise InvalidError(field, f"{shown(value)} is not a job id; it looks like <org_id>~<ULID>")

@@ -1,4 +1,4 @@
-"""Whether what listens at an address could be a coordinator: to gRPC a wrong port is the same as no one."""
+"""Whether what listens at an address could be a coordinator. gRPC's own words do not tell a wrong port from no one."""
 
 from __future__ import annotations
 

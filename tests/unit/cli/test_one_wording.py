@@ -167,3 +167,12 @@ def test_a_file_where_the_data_of_the_stack_should_be(qgjob: Command, monkeypatc
     result = qgjob("up")
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.startswith(f"error: {Path('.qgjob').resolve()}: can't be the folder of the stack's data")
+
+
+def test_agent_and_client_tell_a_wrong_port_from_no_one_by_the_same_code() -> None:
+    """They share no code; this holds the two copies equal."""
+    copies = [
+        Path(__file__).parents[3] / "agent/qgjob_agent/peer_probe.py",
+        Path(__file__).parents[3] / "client/qgjob/_probe.py",
+    ]
+    assert len({copy.read_text(encoding="utf-8") for copy in copies}) == 1

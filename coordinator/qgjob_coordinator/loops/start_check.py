@@ -30,7 +30,7 @@ SETTLE_SECONDS = 0.25
 """By then a job that a device was free for has gone to it, and is no question."""
 PAUSE_SECONDS = 5.0
 BUSY_SHARE = 0.01
-"""Of the process's time, the part that this may take."""
+"""Of the process's time, the part that this may take. What else the process does meanwhile counts too."""
 MOST_NAMED = 64
 MOST_REMEMBERED = 1000
 MOST_ASKED = 100
@@ -79,12 +79,12 @@ class StartCheck:
             if not self._remembered:
                 await self._wake.wait()
             await asyncio.sleep(SETTLE_SECONDS)
-            begun = time.monotonic()
+            begun = time.thread_time()
             try:
                 await self.round()
             except StoreUnavailableError as e:
                 log.debug("starts_not_checked", error=e.message)
-            await asyncio.sleep(max(PAUSE_SECONDS, (time.monotonic() - begun) / BUSY_SHARE))
+            await asyncio.sleep(max(PAUSE_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
 
     async def round(self) -> None:
         """Estimates the jobs that were named, and checks those that are due. Raises StoreUnavailableError."""

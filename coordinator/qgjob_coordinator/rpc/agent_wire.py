@@ -14,7 +14,7 @@ from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.log_intake import Piece
-from qgjob_coordinator.service.validation import MAX_EXACT, MAX_MS, check_id, check_int, split_job_id
+from qgjob_coordinator.service.validation import MAX_EXACT, MAX_MS, as_one_line, check_id, check_int, split_job_id
 from qgjob_proto.v1 import agent_pb2 as pb
 
 ASSIGN_MOST = 100
@@ -89,7 +89,7 @@ def _device_in(path: str, d: pb.DeviceInfo) -> DeviceInfo:
         org_id=given(d, "org_id"),
         app_version_id=given(d, "app_version_id"),
         health=_HEALTH.get(d.health, DeviceHealth.UNKNOWN),
-        reason=d.reason or None,
+        reason=as_one_line(d.reason) or None,
     )
 
 

@@ -17,7 +17,7 @@ from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.service.validation import check_id, check_text, shown
+from qgjob_coordinator.service.validation import as_one_line, check_id, shown
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
@@ -181,8 +181,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 elif kind == "probe_result":
                     p = message.probe_result
                     check_id("probe_result.device_id", p.device_id)
-                    check_text("probe_result.reason", p.reason)
-                    live.probed(p.device_id, agent_wire.health_in(p.health), p.reason or None)
+                    live.probed(p.device_id, agent_wire.health_in(p.health), as_one_line(p.reason) or None)
                 elif kind == "recall_answer":
                     await live.recalled(message.recall_answer.recall_id, list(message.recall_answer.released))
                 else:

@@ -47,5 +47,3 @@ def _check(d: DeviceInfo) -> None:
         validation.check_id("org_id", d.org_id)
     if d.app_version_id is not None:
         validation.check_id("app_version_id", d.app_version_id)
-    if d.reason is not None:
-        validation.check_text("reason", d.reason)

@@ -131,6 +131,12 @@ def check_text(field: str, value: object, most: int = MAX_TEXT) -> str:
     return value
 
 
+def as_one_line(text: str) -> str:
+    """What a program said, as `check_text` takes it: what is no character of a line is a space, what is over is cut."""
+    line = _CONTROL.sub(" ", text)
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 3] + "..."
+
+
 def check_labels(field: str, value: Mapping[str, object]) -> dict[str, str]:
     """Labels: ids to short texts. Raises InvalidError."""
     if len(value) > MAX_PAIRS:

@@ -11,6 +11,7 @@ from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import Stack
+from tests.fakes.waiting import until
 from tests.integration.stack.specs import simulated
 
 LAST_EPOCH = 2**53 - 1
@@ -108,7 +109,6 @@ DEVICES: list[tuple[dict[str, Any], str]] = [
     ({"labels": {f"l{n}": "x" for n in range(65)}}, "labels"),
     ({"org_id": "a b", "app_version_id": "v1"}, "org_id"),
     ({"org_id": "a", "app_version_id": "v/1"}, "app_version_id"),
-    ({"reason": LONG}, "reason"),
 ]
 
 
@@ -128,6 +128,26 @@ async def test_a_device_that_no_door_takes_is_refused_in_hello_and_inventory(
         assert await agent.invalid_field() == f"changed[1].{field}"
     shown = [d.device_id async for d in first.devices(agent_id=agent.agent_id)]
     assert shown == agent.device_ids, "nothing of a refused inventory is kept"
+
+
+async def test_a_device_s_reason_may_be_what_a_program_printed(agent: RawAgent, first: AsyncClient) -> None:
+    printed, line = "adb: \x1b[31mnot\nfound\x1b[0m", "adb:  [31mnot found [0m"
+    device_id = agent.device_ids[0]
+
+    async def reason() -> str | None:
+        (device,) = [d async for d in first.devices(agent_id=agent.agent_id)]
+        return device.reason
+
+    async with agent:
+        await agent.hello(devices=[agent.device(device_id, health=types.DEVICE_HEALTH_BAD, reason=printed)])
+        assert await reason() == line
+        changed = agent.device(device_id, health=types.DEVICE_HEALTH_BAD, reason=LONG)
+        await agent.send(inventory=pb.Inventory(changed=[changed]))
+
+        async def cut() -> bool:
+            return await reason() == LONG[:497] + "..."
+
+        await until(cut, "the device's reason did not change")
 
 
 async def test_two_devices_of_one_name_are_refused(agent: RawAgent) -> None:
@@ -159,7 +179,6 @@ MESSAGES: list[tuple[dict[str, Any], str]] = [
         {"installed": pb.Installed(device_id="d", org_id="a", app_version_id="v", install_ms=-1)},
         "installed.install_ms",
     ),
-    ({"probe_result": pb.ProbeResult(device_id="d", reason=LONG)}, "probe_result.reason"),
 ]
 REPORTS: list[tuple[dict[str, Any], str]] = [
     ({"report_id": TOO_MUCH, "progress": pb.Progress(percent=1)}, "report_id"),

@@ -486,7 +486,7 @@ class DeviceInfo(_message.Message):
     health: _types_pb2.DeviceHealth.ValueType
     """Whether it can be trusted. Unset: not known. BAD and MAINTENANCE get no new work."""
     reason: _builtins.str
-    """Why the health is not good."""
+    """Why the health is not good. Shown as one line."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """From the agent's configuration."""
@@ -952,7 +952,7 @@ class ProbeResult(_message.Message):
     health: _types_pb2.DeviceHealth.ValueType
     """What was found."""
     reason: _builtins.str
-    """Why the health is not good."""
+    """Why the health is not good. Shown as one line."""
     def __init__(
         self,
         *,

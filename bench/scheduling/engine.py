@@ -62,6 +62,15 @@ class Install:
 
 
 @dataclass(slots=True)
+class GivenBack:
+    """Jobs that a device had not begun, and held no more from then on (s)."""
+
+    device_id: str
+    at: float
+    jobs: tuple[int, ...]
+
+
+@dataclass(slots=True)
 class Outcome:
     """What a simulation saw, by index of the job: how it ran, and when its start was expected at submission (s).
 
@@ -70,6 +79,7 @@ class Outcome:
 
     runs: dict[int, Run] = field(default_factory=dict)
     installs: list[Install] = field(default_factory=list)
+    given_back: list[GivenBack] = field(default_factory=list)
     plan_ms: list[float] = field(default_factory=list)
     estimated_starts: dict[int, float] = field(default_factory=dict)
     at_once: set[int] = field(default_factory=set)
@@ -110,8 +120,9 @@ def _ms(seconds: float) -> int:
 
 
 def _slot(facts: TraceDevice) -> Slot:
-    info = DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform, model=facts.model)
-    return Slot(info, labels=dict(facts.labels))
+    info = DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform, facts.os_version, facts.model)
+    busy_ms = round(facts.busy_hours * 3_600_000)
+    return Slot(info, labels=dict(facts.labels), installs=facts.installs, busy_ms=busy_ms)
 
 
 class Simulation:
@@ -308,6 +319,7 @@ class Simulation:
         """All that it has not begun."""
         assert device.holds_for is not None
         group = self._groups[device.holds_for]
+        self.outcome.given_back.append(GivenBack(device.device_id, self._now, tuple(device.held[1:])))
         for index in device.held[1:]:
             self._status[index] = move(str(index), JobEvent.RELEASE, self._status[index])
             self._let_go(device, group, index)

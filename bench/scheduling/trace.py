@@ -14,13 +14,19 @@ TestKey = tuple[str, str, Target]
 
 @dataclass(frozen=True, slots=True)
 class TraceDevice:
-    """A device that is there from the beginning to the end, cold at first. Files tell its platform alone."""
+    """A device that is there from the beginning to the end, cold at first. Files tell its platform alone.
+
+    `installs` and `busy_hours` are its wear from before.
+    """
 
     device_id: str
     target: Target
     platform: str | None = None
+    os_version: str | None = None
     model: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    installs: int = 0
+    busy_hours: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fundamentals.scheduling.scene import TIMELINE, play, read
+from tests.fundamentals.scheduling.scene import TIMELINE, read
+from tests.fundamentals.scheduling.timeline import play
 
 HERE = Path(__file__).parent
 SCENES = sorted(HERE.glob("*.txt"))
@@ -32,12 +33,3 @@ def test_the_timeline_is_what_the_policy_makes_of_the_scene(file: Path) -> None:
 
 def test_there_are_scenes() -> None:
     assert len(SCENES) >= 8
-
-
-@pytest.mark.parametrize(
-    ("line", "problem"),
-    [("  at 0:00 acme v1 soon a1 60 s", "tells no jobs"), ("  at 0:00 acme v1 low a1-a3 1 2 s", "2 times for 3 jobs")],
-)
-def test_a_line_that_tells_no_jobs_is_refused(line: str, problem: str) -> None:
-    with pytest.raises(ValueError, match=problem):
-        read(f"installation 45 s\ndevices d1\n{line}\n")

@@ -111,6 +111,9 @@ def test_what_a_late_device_holds_ahead_goes_to_one_that_idles():
     assert (late.began, late.ended, free.ended) == (0, 100, 14)
     assert outcome.runs[2].device_id == free.device_id
     assert 14 <= outcome.runs[2].began <= 16, "it should have begun at 10, and is late from 14 on"
+    (given,) = outcome.given_back
+    assert (given.device_id, given.jobs) == (late.device_id, (2,))
+    assert 14 <= given.at <= outcome.runs[2].began
 
 
 def test_a_job_behind_one_that_is_late_is_told_a_start_that_is_not_over():

@@ -15,6 +15,7 @@ from tests.fundamentals.scheduling.scene import TIMELINE, read
 from tests.fundamentals.scheduling.timeline import play
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[2] / "docs" / "scheduling.md"
 SCENES = sorted(HERE.glob("*.txt"))
 REWRITE = os.environ.get("QGJOB_REWRITE_SCENES") == "1"
 
@@ -31,5 +32,7 @@ def test_the_timeline_is_what_the_policy_makes_of_the_scene(file: Path) -> None:
     assert timeline == played
 
 
-def test_there_are_scenes() -> None:
-    assert len(SCENES) >= 8
+def test_the_page_tells_the_rule_of_each_scene() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert len(SCENES) >= 18
+    assert [file.name for file in SCENES if f"scheduling/{file.name})" not in page] == []

@@ -39,7 +39,7 @@ class Receiver:
             elif kind == "holds":
                 live = self._sessions.get(rest)
                 if live is not None:
-                    live.follow_holds()
+                    live.records.follow()
 
 
 async def speak(hub: Hub, store: Store) -> None:

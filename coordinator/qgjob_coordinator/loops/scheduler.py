@@ -151,7 +151,7 @@ class Scheduler:
         for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=behind)):
             live = self._sessions.get(recall.agent_id)
             if live is not None:
-                live.recall(recall.device_id)
+                live.recalls.ask(recall.device_id)
 
     async def round(self) -> bool:
         """One round. True: there may be more to assign at once."""

@@ -99,7 +99,10 @@ class Occupants:
         job_id = f"{first.org_id}~{first.ulid}" if first else None
         what, done, install_ms = installed or (None, 0, None)
         ran_ms = ran[1] if ran is not None and ran[0] == device_id else None
-        return Occupancy(device_id, job_id, what, done, install_ms, ran_ms)
+        worked = 0
+        if slot is not None:
+            worked, slot.untold_ms = slot.untold_ms, 0
+        return Occupancy(device_id, job_id, what, done, worked, install_ms, ran_ms)
 
     async def close(self) -> None:
         """Writes what is left, unless the store is away, and stops."""

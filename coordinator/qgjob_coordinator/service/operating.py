@@ -141,7 +141,7 @@ class FleetService:
         """Returns when the coordinator that holds the agent's session plans by the new hold."""
         live = self._sessions.get(agent_id)
         if live is not None:
-            await live.apply_holds()
+            await live.records.apply()
             return
         wanted = await self._store.fleet.hold_number()
         self._hub.hint(f"holds {agent_id}")

@@ -120,11 +120,11 @@ class Sessions:
         await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
         for info in hello.devices:
             session.show(info)
-        await live.load_holds()
+        await live.records.load()
         welcome = await self._reconcile(live, hello)
         session.say(welcome)
         self._live[hello.agent_id] = live
-        live.follow_holds()  # one that came meanwhile, or that keeps back what the agent still has to begin
+        live.records.follow()  # one that came meanwhile, or that keeps back what the agent still has to begin
         log.info(
             "session_opened",
             agent_id=hello.agent_id,

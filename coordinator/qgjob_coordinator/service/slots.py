@@ -50,8 +50,10 @@ class Slot:
     free_at: int = 0
     home_since: int = 0
     idle_since: int = 0
+    # Its wear, and how much of the second the store was not told yet.
     installs: int = 0
     busy_ms: int = 0
+    untold_ms: int = 0
     _busy_since: int = 0
     _seconds: float = 0.0  # what all its leases take
     _view: DeviceView | None = None
@@ -84,11 +86,17 @@ class Slot:
         self._seconds = self._seconds - lease.seconds if self.leases else 0.0
         if token == runs:
             self.free_at = now + round(1000 * self._seconds)
+            worked = max(0, now - self._busy_since)
+            self.busy_ms, self.untold_ms, self._busy_since = self.busy_ms + worked, self.untold_ms + worked, now
         else:
             self.free_at -= round(1000 * lease.seconds)
         if not self.leases:
             self.idle_since = now
-            self.busy_ms += now - self._busy_since
+        self.changed()
+
+    def worn(self, installs: int, busy_ms: int) -> None:
+        """What the store knows of its wear, which may be a moment behind."""
+        self.installs, self.busy_ms = max(self.installs, installs), max(self.busy_ms, busy_ms)
         self.changed()
 
     def install(self, what: tuple[str, str] | None, now: int, done: int) -> None:

@@ -19,13 +19,14 @@ UNCHANGED = "-"
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """A device as the store has it; `labels` are those that operators set."""
+    """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set."""
 
     info: DeviceInfo
     agent_id: str
     present: bool
     job_id: str | None
     installs: int
+    busy_ms: int
     seen_at: int | None
     hold: Hold | None
     labels: Mapping[str, str]
@@ -51,13 +52,15 @@ class AgentRow:
 class Occupancy:
     """What a device does now. `installed` is (org, app version), None for no change.
 
-    `install_ms` is what one of its installations took, `ran_ms` what a test took on it; the fleet learns from them.
+    `installs` and `busy_ms` are what came to its wear since the last time. `install_ms` is what one of its
+    installations took, `ran_ms` what a test took on it; the fleet learns from them.
     """
 
     device_id: str
     job_id: str | None
     installed: tuple[str, str] | None = None
     installs: int = 0
+    busy_ms: int = 0
     install_ms: int | None = None
     ran_ms: int | None = None
 
@@ -91,7 +94,8 @@ class FleetStore:
         args: list[Arg] = [agent_id, epoch, now]
         for r in rows:
             installed = UNCHANGED if r.installed is None else " ".join(r.installed)
-            args += (r.device_id, r.job_id or "", installed, r.installs, _measured(r.install_ms), _measured(r.ran_ms))
+            args += (r.device_id, r.job_id or "", installed, r.installs, r.busy_ms)
+            args += (_measured(r.install_ms), _measured(r.ran_ms))
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 
     async def set_hold(self, kind: str, id_: str, hold: Hold | None) -> tuple[int, str] | None:
@@ -182,6 +186,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         present=f.get("present") == "1",
         job_id=f.get("job") or None,
         installs=int(f.get("installs", "0")),
+        busy_ms=int(f.get("busy_ms", "0")),
         seen_at=_int(f.get("seen")),
         hold=_hold(f.get("hold")),
         labels=json.loads(f["labels"]) if f.get("labels") else {},

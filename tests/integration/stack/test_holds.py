@@ -12,6 +12,7 @@ from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.store.store import Store
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc
+from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
@@ -76,6 +77,64 @@ async def test_a_hold_whose_hint_was_lost_is_found_by_the_next_heartbeat(
     await until(told, "the job is not told that its device drains")
     await first.resume(device_id="sim-1-1")
     await first.wait(job.job_id, timeout_seconds=20)
+
+
+async def test_a_device_that_was_away_for_a_moment_is_still_held(stack: Stack, org: str, first: AsyncClient) -> None:
+    async with RawAgent(stack.address(0), f"{org}-raw", devices=2) as agent:
+        await agent.hello()
+        away, other = agent.device_ids
+        await drain(stack, away)
+        await agent.send(inventory=pb.Inventory(gone=[away]))
+        await agent.send(inventory=pb.Inventory(changed=[agent.device(away)]))
+
+        async def back() -> bool:
+            return await device(first, away) is DeviceState.DRAINING
+
+        await until(back, "the device does not come back")
+        pinned_there, anywhere = await first.submit_many(
+            simulated(org, 1, target="browserstack", requirements=pinned(away))
+            + simulated(org, 1, target="browserstack", requirements=pinned(other))
+        )
+        (assigned,) = await agent.assigned(1)
+        assert assigned.job_id == anywhere.job_id
+        await agent.passes(assigned)
+        await first.wait(anywhere.job_id, timeout_seconds=20)
+        assert (await first.get(pinned_there.job_id)).status is JobStatus.QUEUED
+        await first.cancel(pinned_there.job_id)
+        await first.resume(device_id=away)
+
+
+async def test_wear_is_known_in_the_next_session(stack: Stack, org: str, first: AsyncClient) -> None:
+    """Of two devices without a build the one goes first that was used less, whoever has counted it."""
+    async with RawAgent(stack.address(0), f"{org}-raw", devices=2) as agent:
+        one, two = agent.device_ids
+        await agent.hello()
+        await installs_on(agent, first, org, one)
+        await agent.hello()
+        await installs_on(agent, first, org, two)
+
+
+async def installs_on(agent: RawAgent, client: AsyncClient, org: str, device_id: str) -> None:
+    """Runs a job, which goes to this device, with an installation that the store counts."""
+    (job,) = await client.submit_many(simulated(org, 1, target="browserstack"))
+    (assigned,) = await agent.assigned(1)
+    assert assigned.device_id == device_id
+    done = pb.Installed(
+        device_id=device_id, org_id=org, app_version_id="v1", install_ms=1, outcome=types.OUTCOME_PASSED
+    )
+    await agent.send(installed=done)
+    await agent.passes(assigned)
+    await client.wait(job.job_id, timeout_seconds=20)
+
+    async def counted() -> bool:
+        return {d.device_id: d.installs async for d in client.devices()}[device_id] == 1
+
+    await until(counted, "the installation is not counted")
+
+
+async def device(client: AsyncClient, device_id: str) -> DeviceState | None:
+    """The state of a device; None where it is not known."""
+    return {d.device_id: d.state async for d in client.devices()}.get(device_id)
 
 
 async def test_another_host_waits_until_a_broken_session_has_timed_out(stack: Stack, org: str) -> None:

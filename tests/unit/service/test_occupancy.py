@@ -83,10 +83,12 @@ async def test_what_the_store_refused_is_written_later_and_counted_once(
     await written(occupants)
     assert (await device(store))[2] is DeviceState.BUSY
     monkeypatch.setattr(store.fleet, "occupy", Failing(store, 2, written=kept))
-    session.drop(LEASE.token, 1)
+    session.drop(LEASE.token, 5001)
     occupants.installed(scenes.DEVICE, INSTALLED, 3000)
     await written(occupants)
     assert await device(store) == (None, 1, DeviceState.IDLE)
+    (row,) = (await store.fleet.read([scenes.AGENT]))[0].devices
+    assert row.busy_ms == 5000
 
 
 async def test_what_came_during_a_failure_follows_it(

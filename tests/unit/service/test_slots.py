@@ -71,7 +71,16 @@ def test_what_is_behind_begins_when_what_ran_is_over() -> None:
     slot.lose("t2", NOW + 121_000)
     assert not slot.leases
     assert slot.idle_since == NOW + 121_000
-    assert slot.busy_ms == 121_000
+    assert (slot.busy_ms, slot.untold_ms) == (121_000, 121_000)
+
+
+def test_a_device_is_as_worn_as_the_store_knows_and_as_it_was_worn_since() -> None:
+    slot = holding(10.0)
+    slot.worn(5, 3_600_000)
+    slot.lose("t0", NOW + 10_000)
+    slot.install(("acme", "v1"), NOW, 1)
+    slot.worn(5, 3_600_000)  # what the store was told before
+    assert (slot.view("a").installs, slot.view("a").busy_hours) == (6, 1 + 10 / 3600)
 
 
 def test_an_attempt_takes_its_time_from_when_it_begins_however_long_the_installation_was() -> None:

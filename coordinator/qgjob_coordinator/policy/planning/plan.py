@@ -3,8 +3,9 @@ its parts come.
 
 The stages: `feasible` (who may serve what), `rank` (the order of jobs), `switching` (when a warm device leaves its
 group) and `calling` (for which other one), `joining` (which group a cold one takes), `precedence` (which of several
-comes first), `fanout` (whether one more device is worth an installation), `fairness` (shares of orgs), `places` (limits
-of orgs and groups), `batch` (how much at once). What they read, and what was decided so far, stands in `books`.
+groups comes first), `preference` (which of several devices), `fanout` (whether one more device is worth an
+installation), `fairness` (shares of orgs), `places` (limits of orgs and groups), `batch` (how much at once). What they
+read, and what was decided so far, stands in `books`.
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.calling import Callers
 from qgjob_coordinator.policy.planning.joining import Offers
 from qgjob_coordinator.policy.planning.places import may_take
+from qgjob_coordinator.policy.planning.preference import Preference
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.snapshot import DeviceView, Head, Snapshot
-
-
-def _by_what_is_held(device: DeviceView) -> tuple[bool, str]:
-    return device.held > 0, device.device_id
 
 
 class _Planner:
@@ -31,6 +29,7 @@ class _Planner:
 
     def __init__(self, books: Books) -> None:
         self._books = books
+        self._preference = Preference(books.groups)
         self._callers: dict[Target, Callers] = {}
         self.assignments: list[Assignment] = []
 
@@ -39,7 +38,7 @@ class _Planner:
         those that have nothing to do, so that no job waits behind another one that might begin.
         """
         cold: list[DeviceView] = []
-        homes = [(device, self._books.home(device)) for device in sorted(devices, key=_by_what_is_held)]
+        homes = [(device, self._books.home(device)) for device in self._preference.warm(devices)]
         for device, home in homes:
             if home is not None and not device.held:
                 self._books.fleet.to_be_asked(device, home.key[0])
@@ -89,18 +88,12 @@ class _Planner:
             by_target[device.target].append(device)
         for target, cold in sorted(by_target.items()):
             offers = Offers(self._books, target)
-            for device in sorted(cold, key=self._missed_least) if len(cold) > 1 else cold:
+            for device in self._preference.cold(target, cold):
                 work = offers.best(device)
                 if work is not None:
                     self._assign(device, work)
                 if not offers:
                     break
-
-    def _missed_least(self, device: DeviceView) -> tuple[object, ...]:
-        """Which of several cold devices goes first: the one whose installation is of least use, then the least worn."""
-        build = device.installed
-        alive = build is not None and build in self._books.groups.builds(device.target)
-        return (build is not None, alive, device.idle_since, device.installs, device.busy_hours, device.device_id)
 
     def _assign(self, device: DeviceView, work: Work) -> bool:
         """Takes a batch for the device; False when there is nothing for it to take."""

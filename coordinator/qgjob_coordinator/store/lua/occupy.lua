@@ -1,7 +1,7 @@
 -- What devices do now, and what was installed on them.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
---         change), installs to add, ms that one of them took or '', ms that a test took or ''
+--         change), installs to add, ms of work to add, ms that one installation took or '', ms that a test took or ''
 -- RETURNS OK, or STALE (another epoch stands there, or it is closed). Devices that are not the agent's are left alone.
 --!include lib/average
 local F = KEYS[1]
@@ -22,7 +22,7 @@ end
 
 local v = call('HMGET', F .. 'ag:' .. ARGV[1], 'epoch', 'state')
 if v[1] ~= ARGV[2] or v[2] == 'closed' then return 'STALE' end
-for i = 4, #ARGV, 6 do
+for i = 4, #ARGV, 7 do
   local key = F .. 'dv:' .. ARGV[i]
   local d = call('HMGET', key, 'agent', 'seen', 'job', 'facts')
   local repeated = d[2] == ARGV[3] and d[3] == ARGV[i + 1]   -- the reply was lost: all was counted
@@ -34,8 +34,9 @@ for i = 4, #ARGV, 6 do
     end
     if not repeated then
       if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
-      if ARGV[i + 4] ~= '' then learn(string.sub(cjson.decode(d[4]).target, 1, 1), ARGV[i + 4]) end
-      if ARGV[i + 5] ~= '' then learn('*', ARGV[i + 5]) end
+      if ARGV[i + 4] ~= '0' then call('HINCRBY', key, 'busy_ms', ARGV[i + 4]) end
+      if ARGV[i + 5] ~= '' then learn(string.sub(cjson.decode(d[4]).target, 1, 1), ARGV[i + 5]) end
+      if ARGV[i + 6] ~= '' then learn('*', ARGV[i + 6]) end
     end
   end
 end

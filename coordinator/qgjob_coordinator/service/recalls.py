@@ -1,0 +1,81 @@
+"""Attempts that an agent has not begun, asked back: only its answer releases them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from qgjob_coordinator.errors import AgentSilentError
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import Recall
+from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.transitions import tell_settled
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Release, ReleaseCharge
+from qgjob_coordinator.telemetry import Telemetry
+
+ANSWER_SECONDS = 2.0
+
+
+class Recalls:
+    """One session's questions, by number."""
+
+    def __init__(self, session: Session, store: Store, hub: Hub, telemetry: Telemetry) -> None:
+        self._session = session
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._number = 0
+        self._awaited: dict[int, asyncio.Future[None]] = {}
+
+    def ask(self, device_id: str) -> None:
+        """Asks for what the device has not begun, each attempt once; the answer releases it, whenever it comes."""
+        slot = self._session.slots.get(device_id)
+        leases = [x for x in list(slot.leases.values())[1:] if not (x.started or x.recalled)] if slot else []
+        if leases:
+            for lease in leases:
+                lease.recalled = True
+            self._say([lease.token for lease in leases])
+
+    async def ask_and_wait(self, tokens: Sequence[str]) -> None:
+        """Asks for attempts and waits for the answer. Raises AgentSilentError."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        number = self._say(tokens)
+        self._awaited[number] = answered
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await answered
+        except TimeoutError:
+            raise AgentSilentError(
+                f"agent {self._session.agent_id} did not confirm within {ANSWER_SECONDS:g} s that it begins no more; "
+                "the hold is stored and holds for all later work, repeat the call to know when it is in force"
+            ) from None
+        finally:
+            self._awaited.pop(number, None)
+
+    def _say(self, tokens: Sequence[str]) -> int:
+        self._number += 1
+        self._session.say(Recall(self._number, tuple(tokens)))
+        return self._number
+
+    async def answered(self, number: int, released: Sequence[str]) -> None:
+        """The agent gave attempts back that it had not begun. Raises StoreUnavailableError."""
+        by_org: dict[str, list[Release]] = defaultdict(list)
+        now = wall_ms()
+        for token in released:
+            lease = self._session.leases.get(token)
+            if lease is not None:
+                row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
+                by_org[lease.org_id].append(row)
+        for org_id, rows in by_org.items():
+            _, settled = await self._store.leases.release(org_id, rows, now)
+            tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
+            for row in rows:
+                self._session.drop(row.token, wall_ms())
+            self._hub.work(org_id)
+            self._hub.changed(org_id)
+        awaited = self._awaited.get(number)
+        if awaited is not None and not awaited.done():
+            awaited.set_result(None)

@@ -23,7 +23,8 @@ PLAIN, OTHER = device("a-plain"), device("b-plain")
 def order(devices: Sequence[DeviceView], *queues: Queue, cold: bool = True) -> list[str]:
     """The devices in the order in which they are asked, with these jobs waiting and one group of v9 that has ended."""
     groups = [group("v1", queue("a", [900]), *queues)]
-    preference = Preference(Books(snapshot(devices, groups)).groups)
+    books = Books(snapshot(devices, groups))
+    preference = Preference(books.snapshot, books.groups)
     asked = preference.cold(Target.EMULATOR, devices) if cold else preference.warm(devices)
     return [d.device_id for d in asked]
 
@@ -59,10 +60,10 @@ def test_a_device_that_meets_only_a_part_of_what_is_asked_is_as_good_as_any() ->
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_build_that_was_in_use_lately_stays_and_its_devices_are_equals(reverse: bool) -> None:
-    """Of the same build the least worn goes, and not the one that idles longest."""
+def test_the_longest_idle_goes_and_of_those_that_idle_about_as_long_the_least_worn(reverse: bool) -> None:
+    """An installation takes 45 s."""
     lately = device("a", installed=("acme", "v8"), idle_since=NOW - 1000)
-    long_idle = device("b", installed=("acme", "v9"), idle_since=NOW - 90_000, installs=2)
+    long_idle = device("b", installed=("acme", "v9"), idle_since=NOW - 89_000, installs=2)
     same_build = device("c", installed=("acme", "v9"), idle_since=NOW - 50_000, installs=1)
     in_use = device("d", installed=("acme", "v1"), idle_since=NOW - 99_000)
     devices = [lately, long_idle, same_build, in_use, PLAIN]

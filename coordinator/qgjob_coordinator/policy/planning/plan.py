@@ -29,7 +29,7 @@ class _Planner:
 
     def __init__(self, books: Books) -> None:
         self._books = books
-        self._preference = Preference(books.groups)
+        self._preference = Preference(books.snapshot, books.groups)
         self._callers: dict[Target, Callers] = {}
         self.assignments: list[Assignment] = []
 

@@ -6,14 +6,13 @@ A device is more versatile the more of the requirements that wait it meets, and 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.feasible import meets
-from qgjob_coordinator.policy.planning.groups import Build, Groups
-from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.policy.planning.groups import Groups
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, Snapshot
 
 Order = tuple[int, int, int, float, str]
 """Requirements met, labels, installations, hours, id."""
@@ -22,7 +21,8 @@ Order = tuple[int, int, int, float, str]
 class Preference:
     """One round's."""
 
-    def __init__(self, groups: Groups) -> None:
+    def __init__(self, snapshot: Snapshot, groups: Groups) -> None:
+        self._snapshot = snapshot
         self._groups = groups
         self._asked: dict[Target, list[Requirements]] = {}
         self._pinned: dict[str, list[Requirements]] = {}
@@ -37,20 +37,20 @@ class Preference:
     def cold(self, target: Target, devices: Sequence[DeviceView]) -> list[DeviceView]:
         """Of one target: the one first whose build is of the least use.
 
-        That is one without a build, then one whose group has ended; and of several builds the one that was last in use
-        the longest ago.
+        That is one without a build, then one whose group has ended, then the longest idle; how long is counted in whole
+        installations, since what is less says little.
         """
         if len(devices) < 2:
             return list(devices)
         alive = self._groups.builds(target)
-        used: dict[Build | None, int] = defaultdict(int)
-        for device in devices:
-            if device.installed is not None:
-                used[device.installed] = max(used[device.installed], device.idle_since)
+        now = self._snapshot.now
+        step = 1000 * max(1.0, self._snapshot.install_seconds.get(target, INSTALL_SECONDS))
 
-        def of_least_use(device: DeviceView) -> tuple[bool, bool, int, Order]:
+        def of_least_use(device: DeviceView) -> tuple[bool, bool, float, Order]:
             build = device.installed
-            return (build is not None, build in alive, used[build], self._of(device))
+            if build is None:
+                return False, False, 0, self._of(device)
+            return True, build in alive, (device.idle_since - now) // step, self._of(device)
 
         return sorted(devices, key=of_least_use)
 

@@ -33,6 +33,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.looking_ahead import LookAhead
+from qgjob_coordinator.service.messages import RefusedReason
 from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
@@ -223,6 +224,7 @@ class Coordinator:
         A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
         """
         url = without_secret(self._settings.redis_url)
+        known = self.store.epoch
         try:
             await self.store.check()
         except StoreUnavailableError as e:
@@ -233,7 +235,21 @@ class Coordinator:
             if told != e.message:
                 log.warning("store_unfit", url=url, error=e.message, note="not serving until that is mended")
             return e.message
+        if self.store.epoch != known:
+            self._new_life(known)
         return None
+
+    def _new_life(self, known: int) -> None:
+        """The store was restarted, or another took its place, maybe with less than it had.
+
+        Then leases may be back that an agent was told to be rid of. Only a new session compares all that it holds.
+        """
+        found = self.store.epoch_before
+        if found < known:
+            log.error("store_went_back", known_epoch=known, found_epoch=found, store_epoch=self.store.epoch)
+        else:
+            log.warning("store_new_life", store_epoch=self.store.epoch)
+        self.sessions.end_all(RefusedReason.STALE_EPOCH, "the store has a new life; connect again")
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -246,7 +262,7 @@ class Coordinator:
         HTTP goes last of the servers: until then its probe says that this coordinator is stopping.
         """
         await self.rpc.set_serving(False)
-        self.sessions.end_all("the coordinator stops; connect again")
+        self.sessions.end_all(RefusedReason.GOING_AWAY, "the coordinator stops; connect again")
         await self.rpc.stop(STOP_GRACE_SECONDS)
         await self.http.stop(STOP_GRACE_SECONDS)
         for task in self._tasks:

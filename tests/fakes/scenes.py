@@ -57,6 +57,11 @@ async def running(store: Store, job: JobSpec | None = None, token: str = TOKEN, 
     return job
 
 
+async def sweep(store: Store, org_id: str, agent_id: str = AGENT, epoch: int = 1) -> list[str]:
+    """Releases what a closed session holds in an org; its jobs' ULIDs."""
+    return [row.ulid for row in await store.leases.sweep(org_id, agent_id, epoch, NOW, 0.0)]
+
+
 async def get(store: Store, job: JobSpec) -> Job:
     """The job as its readers see it."""
     found = (await store.reads.get(job.org_id, [job.ulid]))[0]

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from qgjob import AgentState, AsyncClient, DeviceHealth, DeviceState
@@ -27,6 +28,7 @@ from tests.fakes.waiting import until
 AGENT_KEY = "qg:f:{fleet}:ag:"
 COMMAND = 'exec sh -c "$TEST"'
 GRACE_SECONDS = 0.3
+NO_TIMES: Mapping[int, float] = {}
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Stack:
         ]
         self.ports = [0] * coordinators
         self.store_up = False
+        self._to_notice: dict[int, tuple[int, int]] = {}
         self.agents = {a: Program(a, "qgjob_agent", folder / a, {}) for a in self.plans}
 
     # Beginning and end.
@@ -124,6 +127,9 @@ class Stack:
         """Starts the store, or starts it again with what it wrote down."""
         self.store.start()
         self.store_up = True
+        self._to_notice = {
+            i: (c.pid, len(c.events("store_new_life")) + 1) for i, c in enumerate(self.coordinators) if c.running
+        }
 
     def kill_store(self) -> None:
         """SIGKILL."""
@@ -176,13 +182,23 @@ class Stack:
         """Returns when the agents have open sessions."""
         await until(lambda: all(self.at(a) is not None for a in agent_ids), f"{agent_ids} are not online")
 
-    def at(self, agent_id: str) -> int | None:
-        """Which coordinator holds the agent's session; None when none that lives does."""
+    async def new_life(self) -> dict[int, float]:
+        """When coordinators that lived noticed the last start of the store, and ended all sessions (s since 1970)."""
+        noticed = {}
+        for i, (pid, times) in self._to_notice.items():
+            if self.coordinators[i].running and self.coordinators[i].pid == pid:
+                line = await self.coordinators[i].says("store_new_life", times=times)
+                noticed[i] = datetime.fromisoformat(line["timestamp"]).timestamp()
+        return noticed
+
+    def at(self, agent_id: str, since: Mapping[int, float] = NO_TIMES) -> int | None:
+        """Which coordinator holds the agent's session; None when none that lives does, or none since then (s)."""
         with self.store.client() as redis:
-            state, where = redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at"])
+            state, where, connected = redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "connected"])
         pids = [c.pid if c.running else 0 for c in self.coordinators]
         pid = int(where.rpartition(":")[2]) if where and state == "open" else -1
-        return pids.index(pid) if pid in pids else None
+        i = pids.index(pid) if pid in pids else None
+        return i if i is not None and float(connected) / 1000 >= since.get(i, 0) else None
 
     # Clients.
 
@@ -207,15 +223,16 @@ class Stack:
             if not coordinator.running:
                 coordinator.start()
             await self.serving(i)
+        since = await self.new_life()
         for agent in self.agents.values():
             agent.resume()
-            if agent.running and self.at(agent.name) != self.plans[agent.name].home:
+            if agent.running and self.at(agent.name, since) != self.plans[agent.name].home:
                 await agent.end()
             if not agent.running:
                 agent.start()
         await until(
-            lambda: all(self.at(p.agent_id) == p.home for p in self.plans.values()),
-            lambda: f"agents are not at home: { {a: self.at(a) for a in self.plans} }",
+            lambda: all(self.at(p.agent_id, since) == p.home for p in self.plans.values()),
+            lambda: f"agents are not at home: { {a: self.at(a, since) for a in self.plans} }",
         )
         async with self.client() as client:
             async for device in client.devices():

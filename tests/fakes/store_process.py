@@ -90,6 +90,20 @@ class StoreProcess:
         """Lets a paused one go on."""
         self._signal(signal.SIGCONT)
 
+    def copy(self, into: Path) -> None:
+        """Copies what is written down at this instant into a new folder."""
+        self.pause()
+        try:
+            shutil.copytree(self._folder, into)
+        finally:
+            self.resume()
+
+    def go_back(self, copied: Path) -> None:
+        """Kills it, and puts an older state in the place of what is written down; `start` begins with that."""
+        self.kill()
+        shutil.rmtree(self._folder)
+        shutil.copytree(copied, self._folder)
+
     def _start_on(self, port: int) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "store.log"

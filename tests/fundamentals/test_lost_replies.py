@@ -98,7 +98,7 @@ CASES = [
     Case("start", lambda s: s.leases.start("acme", [(THREE, "t3", NOW)], NOW), again=["REPLAYED"]),
     Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
     Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),
-    Case("swept", lambda s: s.sessions.swept("agent-1", 1, ["acme"])),
+    Case("swept", lambda s: s.sessions.swept("agent-1", 1, 0, ["acme"])),
     Case("tidy", lambda s: s.snapshots.tidy("acme"), again=0),
 ]
 

@@ -108,7 +108,7 @@ async def test_a_reaper_that_died_in_between_is_followed_by_another(store: Store
         orgs = sorted(await store.agent_orgs(agent_id))
         for org_id in orgs:
             await store.leases.sweep(org_id, agent_id, epoch, NOW, NO_JITTER)
-        assert await store.sessions.swept(agent_id, epoch, orgs)
+        assert await store.sessions.swept(agent_id, epoch, store.epoch, orgs)
     assert [await status(store, j) for j in jobs] == [Status.QUEUED] * 2
     assert (await store.sessions.watch())[0] == []
 

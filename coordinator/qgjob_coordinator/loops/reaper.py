@@ -93,6 +93,7 @@ class Reaper:
 
     async def _sweep(self, agent_id: str, epoch: int) -> None:
         """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""
+        life = self._store.epoch
         orgs = sorted(await self._store.agent_orgs(agent_id))
         for org_id in orgs:
             share = random.random()  # noqa: S311 - jitter
@@ -102,4 +103,4 @@ class Reaper:
                 log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=len(released))
                 self._hub.work(org_id)
                 self._hub.changed(org_id)
-        await self._store.sessions.swept(agent_id, epoch, orgs)
+        await self._store.sessions.swept(agent_id, epoch, life, orgs)

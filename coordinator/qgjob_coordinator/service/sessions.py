@@ -213,7 +213,7 @@ class Sessions:
     async def _when_settled(self) -> None:
         await self.settled()  # set after the sessions are made
 
-    def end_all(self, why: str) -> None:
-        """Asks all agents to connect elsewhere."""
+    def end_all(self, reason: RefusedReason, why: str) -> None:
+        """Asks all agents to connect again; elsewhere, when this coordinator is GOING_AWAY."""
         for live in list(self._live.values()):
-            live.session.end(Refused(RefusedReason.GOING_AWAY, why))
+            live.session.end(Refused(reason, why))

@@ -15,10 +15,10 @@ class SessionStore:
     def __init__(self, runner: ScriptRunner) -> None:
         self._runner = runner
 
-    async def hello(self, run_id: str) -> tuple[str, int]:
-        """Schema version found, and the store's epoch; `run_id` names the life of the store's process."""
-        schema, epoch = await self._runner.run("hello", keys.FLEET, [keys.SCHEMA_VERSION, run_id])
-        return str(schema), int(epoch)
+    async def hello(self, run_id: str) -> tuple[str, int, int]:
+        """Schema version found, the store's epoch, and that of the life before; `run_id` names this one."""
+        schema, epoch, before = await self._runner.run("hello", keys.FLEET, [keys.SCHEMA_VERSION, run_id])
+        return str(schema), int(epoch), int(before)
 
     async def open(
         self,
@@ -51,9 +51,12 @@ class SessionStore:
         """Notes orgs before the session's first claim in them. False: the session may take no work."""
         return bool(await self._runner.run("admit", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
 
-    async def swept(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
-        """All leases of a closed session are released. False: a newer session was opened since."""
-        return bool(await self._runner.run("swept", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
+    async def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
+        """All leases of a closed session are released; `store_epoch` is that from before the first was.
+
+        False: a newer session was opened since, or the store has another life.
+        """
+        return bool(await self._runner.run("swept", keys.FLEET, [agent_id, epoch, store_epoch, *orgs]) == "OK")
 
     async def watch(self) -> tuple[list[tuple[str, int]], list[SessionRow]]:
         """(agent, epoch) of closed sessions still to sweep, and all sessions with their counters."""

@@ -40,7 +40,7 @@ class Store:
         self._exchange = connection.exchange(url, pool_size)
         self._raw = Redis(connection_pool=_undecoded(url))
         runner = ScriptRunner(self._exchange, observe)
-        self.epoch = 0
+        self.epoch = self.epoch_before = 0  # of the store's life, and of the one before, when `check` met it last
         self.estimates = FleetEstimates(runner)
         self.jobs = JobStore(runner, self.estimates)
         self.leases = LeaseStore(runner, rules or RetryRules())
@@ -52,18 +52,19 @@ class Store:
         self.logs = LogStore(runner, self._raw)
 
     async def check(self) -> dict[str, Any]:
-        """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch after a new life.
+        """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch in a new life.
 
         Answers INFO. Raises StoreUnavailableError, ConfigError.
         """
         info = await connection.inspect(self._redis)
         await connection.writable(self._redis, PROBE_KEY)
-        schema, self.epoch = await self.sessions.hello(str(info["run_id"]))
+        schema, epoch, before = await self.sessions.hello(str(info["run_id"]))
         if schema != str(keys.SCHEMA_VERSION):
             raise ConfigError(
                 f"REDIS_URL: the store has schema {schema}, this coordinator needs {keys.SCHEMA_VERSION}; "
                 "use the coordinator version that wrote it, or another database"
             )
+        self.epoch, self.epoch_before = epoch, before
         return info
 
     async def weaker_than(self, wanted: str) -> str | None:

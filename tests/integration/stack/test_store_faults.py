@@ -54,6 +54,26 @@ async def test_while_the_store_is_away_nothing_serves_and_nothing_is_acknowledge
         await until(lambda: _serving(client), "it does not serve again")
 
 
+async def test_p9_a_store_that_went_back_strands_no_lease(stack: Stack, org: str, tmp_path: Path) -> None:
+    """The older state has a lease whose result it wrote and lost: the agent, asked again, does not show it."""
+    async with stack.client(0) as client:
+        (held,) = await client.submit_many([command(org, holding(tmp_path), requirements=pinned("cmd-1-1"))])
+        await running(client, held.job_id)
+        stack.store.copy(tmp_path / "copied")
+        (tmp_path / "go").touch()
+        await reach(client, held.job_id, JobStatus.COMPLETED)
+        stack.store.go_back(tmp_path / "copied")
+        stack.store_up = False
+        for i in (0, 1):
+            await stack.coordinators[i].says("store_away")
+        stack.start_store()
+        for i in (0, 1):
+            await stack.coordinators[i].says("store_new_life")
+        (done,) = await client.wait(held.job_id, timeout_seconds=40)
+    assert [a.outcome for a in done.attempts] == [Outcome.AGENT_LOST, Outcome.PASSED]
+    await stack.online(*stack.agents)
+
+
 async def _serving(client: AsyncClient) -> bool:
     return (await client.health()).serving
 

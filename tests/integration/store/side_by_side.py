@@ -87,6 +87,9 @@ class SideBySide:
             if call.name == "open":
                 agent, instance, epoch, coordinator, now = call.args
                 return await self.store.sessions.open(agent, instance, epoch, {}, coordinator, [], now)
+            if call.name == "swept":
+                agent, epoch, orgs = call.args
+                return await self.store.sessions.swept(agent, epoch, self.store.epoch, orgs)
             return await getattr(SessionStore, call.name)(self.store.sessions, *call.args)
 
         try:

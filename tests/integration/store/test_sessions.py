@@ -132,7 +132,7 @@ async def test_a_closed_session_stays_in_the_list_until_it_is_swept(store: Store
     assert await store.sessions.admit("agent-1", 1, ["acme", "globex"])
     await close(store, "agent-1")
     assert (await store.sessions.watch())[0] == [("agent-1", 1)]
-    assert await store.sessions.swept("agent-1", 1, ["acme", "globex"])
+    assert await store.sessions.swept("agent-1", 1, store.epoch, ["acme", "globex"])
     assert (await store.sessions.watch())[0] == []
     assert await store.agent_orgs("agent-1") == set()
 
@@ -142,5 +142,5 @@ async def test_a_newer_session_keeps_the_orgs_that_a_late_reaper_swept(store: St
     assert await store.sessions.admit("agent-1", 1, ["acme"])
     await close(store, "agent-1")
     await connect(store, "agent-1", epoch=2)
-    assert not await store.sessions.swept("agent-1", 1, ["acme"])
+    assert not await store.sessions.swept("agent-1", 1, store.epoch, ["acme"])
     assert await store.agent_orgs("agent-1") == {"acme"}

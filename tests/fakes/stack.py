@@ -226,17 +226,23 @@ class Stack:
         since = await self.new_life()
         for agent in self.agents.values():
             agent.resume()
-            if agent.running and self.at(agent.name, since) != self.plans[agent.name].home:
-                await agent.end()
-            if not agent.running:
-                agent.start()
         await until(
-            lambda: all(self.at(p.agent_id, since) == p.home for p in self.plans.values()),
+            lambda: self._send_home(since),
             lambda: f"agents are not at home: { {a: self.at(a, since) for a in self.plans} }",
         )
         async with self.client() as client:
             async for device in client.devices():
                 await self._free(client, device.device_id, device.agent_id, device.state, device.health)
+
+    async def _send_home(self, since: Mapping[int, float]) -> bool:
+        """Starts agents again that do not run, or have settled elsewhere; whether all are at home."""
+        away = [p.agent_id for p in self.plans.values() if self.at(p.agent_id, since) != p.home]
+        for agent in (self.agents[agent_id] for agent_id in away):
+            if agent.running and self.at(agent.name, since) is not None:
+                await agent.end()
+            if not agent.running:
+                agent.start()
+        return not away
 
     async def _free(
         self, client: AsyncClient, device_id: str, agent_id: str, state: DeviceState, health: DeviceHealth

@@ -59,7 +59,7 @@ async def test_it_is_asked_for_once_and_goes_to_the_device_that_idles(
     (recall,) = recalls(live)
     assert recall.tokens == (ahead.token,)
 
-    await live.recalled(recall.recall_id, [ahead.token])
+    await live.recalls.answered(recall.recall_id, [ahead.token])
     await scheduler.round()
     assert [lease.ulid for lease in first.leases.values()] == [runs.ulid]
     assert [lease.ulid for lease in second.leases.values()] == [ahead.ulid]

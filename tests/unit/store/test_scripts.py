@@ -43,6 +43,8 @@ REDIS_6_2 = {
         "SISMEMBER",
         "SMEMBERS",
         "SREM",
+        "SUNIONSTORE",
+        "TIME",
         "XADD",
         "XLEN",
         "XRANGE",

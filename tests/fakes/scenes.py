@@ -42,10 +42,16 @@ def device_claim(job: JobSpec, *tokens: tuple[str, str], **changes: object) -> D
 
 
 async def claim(
-    store: Store, job: JobSpec, *tokens: tuple[str, str], now: int = NOW, quota: int | None = None, **changes: object
+    store: Store,
+    job: JobSpec,
+    *tokens: tuple[str, str],
+    now: int = NOW,
+    quota: int | None = None,
+    cap: int | None = None,
+    **changes: object,
 ) -> Claimed:
     """Claims a batch for one device."""
-    return (await store.leases.claim(job.org_id, [device_claim(job, *tokens, **changes)], now, quota))[0]
+    return (await store.leases.claim(job.org_id, [device_claim(job, *tokens, **changes)], now, quota, cap))[0]
 
 
 async def running(store: Store, job: JobSpec | None = None, token: str = TOKEN, **changes: object) -> JobSpec:

@@ -371,16 +371,17 @@ class OrgModel:
 
     # Leases.
 
-    def claim(self, claims: Sequence[DeviceClaim], now: int, quota: int | None) -> list[Claimed]:
-        return [self._claim(c, now, quota) for c in claims]
+    def claim(self, claims: Sequence[DeviceClaim], now: int, quota: int | None, cap: int | None) -> list[Claimed]:
+        return [self._claim(c, now, quota, cap) for c in claims]
 
-    def _claim(self, claim: DeviceClaim, now: int, quota: int | None) -> Claimed:
+    def _claim(self, claim: DeviceClaim, now: int, quota: int | None, cap: int | None) -> Claimed:
         if claim.epoch < self.floors.get(claim.agent_id, 0):
             return Claimed(ClaimWord.STALE)
         group = self._group_named(claim.gid)
         serving = self.serving(group) if group else Counter()
         joins = claim.device_id not in serving
-        if claim.serving_seen is not None and joins and len(serving) != claim.serving_seen:
+        moved = claim.serving_seen is not None and len(serving) != claim.serving_seen
+        if joins and (moved or (cap is not None and len(serving) >= cap)):
             return Claimed(ClaimWord.MOVED)
         self.floors[claim.agent_id] = max(claim.epoch, self.floors.get(claim.agent_id, 0))
         grants, over = [], 0

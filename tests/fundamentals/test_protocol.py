@@ -422,20 +422,36 @@ async def test_a_cold_device_is_told_that_the_group_moved(store: Store) -> None:
     cold = scenes.device_claim(jobs[0], (jobs[0].ulid, "t1"), serving_seen=0, device_id="emulator-1")
     late = scenes.device_claim(jobs[0], (jobs[1].ulid, "t2"), serving_seen=0, device_id="emulator-2")
     after_it = scenes.device_claim(jobs[0], (jobs[2].ulid, "t3"), serving_seen=1, device_id="emulator-3")
-    answers = await store.leases.claim("acme", [cold, late, after_it], NOW, None)
+    answers = await store.leases.claim("acme", [cold, late, after_it], NOW, None, None)
     assert [a.word for a in answers] == ["OK", "MOVED", "OK"]
     again = scenes.device_claim(jobs[0], (jobs[3].ulid, "t4"), serving_seen=0, device_id="emulator-1")
-    assert (await store.leases.claim("acme", [again], NOW, None))[0].grants  # it serves the group already
+    assert (await store.leases.claim("acme", [again], NOW, None, None))[0].grants  # it serves the group already
 
 
 async def test_two_coordinators_that_both_see_room_give_a_capped_group_one_device(store: Store) -> None:
-    """GROUP_MAX_DEVICES is kept by the count that the plan saw, whoever is first."""
+    """Whoever is first: the other one is told that the group has moved."""
     await scenes.submit(store, a := spec(1), b := spec(2))
     mine = await scenes.claim(store, a, (a.ulid, "t1"), serving_seen=0, device_id="emulator-1")
     yours = await scenes.claim(store, b, (b.ulid, "t2"), serving_seen=0, device_id="emulator-2", agent_id="agent-2")
     assert (mine.word, yours.word) == ("OK", "MOVED")
     (group,) = (await store.snapshots.org("acme", 8)).groups
     assert group.serving == {"emulator-1": 1}
+
+
+async def test_a_cap_is_held_exactly_by_the_claim(store: Store) -> None:
+    """Also for devices that the plan saw serving the group, as these: another one may have come since."""
+    jobs = [spec(i) for i in range(1, 6)]
+    await scenes.submit(store, *jobs)
+
+    async def claimed(n: int) -> str:
+        job = jobs[n]
+        return (await scenes.claim(store, job, (job.ulid, f"t{n}"), device_id=f"emulator-{n}", cap=2)).word
+
+    assert [await claimed(n) for n in range(3)] == ["OK", "OK", "MOVED"]
+    more = await scenes.claim(store, jobs[3], (jobs[3].ulid, "t3"), device_id="emulator-0", cap=2)
+    assert more.word == "OK"
+    await store.leases.finish("acme", [ending(jobs[1].ulid, "t1")], NOW)
+    assert await claimed(4) == "OK"
 
 
 async def test_a_quota_is_held_exactly_by_the_claim(store: Store) -> None:
@@ -454,7 +470,7 @@ async def test_a_quota_is_held_exactly_by_the_claim(store: Store) -> None:
 async def test_two_claims_of_one_job_give_one_lease(store: Store) -> None:
     await scenes.submit(store, job := spec())
     claims = [scenes.device_claim(job, (job.ulid, f"t{i}"), device_id=f"emulator-{i}") for i in (1, 2)]
-    answers = await store.leases.claim("acme", claims, NOW, None)
+    answers = await store.leases.claim("acme", claims, NOW, None, None)
     assert [len(a.grants) for a in answers] == [1, 0]
 
 

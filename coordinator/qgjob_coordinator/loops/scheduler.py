@@ -265,13 +265,14 @@ class Scheduler:
             return 0
         now = wall_ms()
         claims = [claim for _, claim, _ in rows]
+        limits = self._quota, self._limits.group_max_devices
         try:
-            answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+            answers = await self._store.leases.claim(org_id, claims, now, *limits)
         except StoreUnavailableError:
             # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
             # sessions settle it.
             try:
-                answers = await self._store.leases.claim(org_id, claims, now, self._quota)
+                answers = await self._store.leases.claim(org_id, claims, now, *limits)
             except StoreUnavailableError:
                 for live, _, _ in rows:
                     live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))

@@ -48,9 +48,14 @@ class LeaseStore:
             codec.encode_error(JobError(ErrorClass.POISON, POISON_MESSAGE.format(agents="%s"))),
         ]
 
-    async def claim(self, org_id: str, claims: Sequence[DeviceClaim], now: int, quota: int | None) -> list[Claimed]:
-        """Commits what a plan chose, where nothing has changed since. The same token again is granted again."""
-        args: list[Arg] = [now, -1 if quota is None else quota]
+    async def claim(
+        self, org_id: str, claims: Sequence[DeviceClaim], now: int, quota: int | None, cap: int | None
+    ) -> list[Claimed]:
+        """Commits what a plan chose, where nothing has changed since. The same token again is granted again.
+
+        An org holds at most `quota` attempts, and at most `cap` devices serve a group; None: any number.
+        """
+        args: list[Arg] = [now, -1 if quota is None else quota, -1 if cap is None else cap]
         for c in claims:
             serving = -1 if c.serving_seen is None else c.serving_seen
             args += (c.agent_id, c.epoch, c.device_id, c.gid, serving, len(c.jobs))

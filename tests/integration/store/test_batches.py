@@ -37,7 +37,7 @@ async def test_a_thousand_jobs_a_call_go_through_their_whole_life(store: Store, 
         scenes.device_claim(jobs[0], *((u, f"a{u}") for u in ids[i : i + 8]), device_id=f"emulator-{i}")
         for i in range(0, THOUSAND, 8)
     ]
-    assert sum(len(c.grants) for c in await store.leases.claim("acme", claims, NOW, None)) == THOUSAND
+    assert sum(len(c.grants) for c in await store.leases.claim("acme", claims, NOW, None, None)) == THOUSAND
     assert set(await store.leases.start("acme", [(u, f"a{u}", NOW) for u in ids], NOW)) == {"APPLIED"}
     endings = [ending(u, f"a{u}", Outcome.TEST_FAILED) for u in ids]
     assert {e.word for e in await store.leases.finish("acme", endings, NOW)} == {"APPLIED"}

@@ -276,7 +276,7 @@ class StoreMachine(RuleBasedStateMachine):
         one = self._device_claim(org_id, n, agent_id, device, 2, 0, None, noise=False)
         one.epoch = max(one.epoch, self.both.orgs[org_id].floors.get(agent_id, 0))
         before = len(self.granted)
-        self._claim(org_id, [one], None)
+        self._claim(org_id, [one], None, None)
         if started:
             granted = [(h.ulid, h.token, self.now) for h in self.granted[before:]]
             self._do(org_id, "start", granted, self.now)
@@ -290,6 +290,7 @@ class StoreMachine(RuleBasedStateMachine):
         stale=st.sampled_from((0, 0, 0, -1)),
         seen=st.sampled_from((None, 0, 0, 1)),
         quota=st.none() | st.none() | st.integers(0, 4),
+        cap=st.none() | st.none() | st.integers(1, 2),
         noise=st.booleans(),
     )
     def claim(
@@ -302,17 +303,28 @@ class StoreMachine(RuleBasedStateMachine):
         stale: int,
         seen: int | None,
         quota: int | None,
+        cap: int | None,
         noise: bool,
     ) -> None:
         one = self._device_claim(org_id, n, agent_id, device, count, stale, seen, noise)
-        self._claim(org_id, [one], quota)
+        self._claim(org_id, [one], quota, cap)
 
-    @step(org_id=orgs, a=pick, b=pick, agent_id=agents, seen=st.sampled_from((None, 0)), quota=maybe_number)
-    def claim_for_two(self, org_id: str, a: int, b: int, agent_id: str, seen: int | None, quota: int | None) -> None:
+    @step(
+        org_id=orgs,
+        a=pick,
+        b=pick,
+        agent_id=agents,
+        seen=st.sampled_from((None, 0)),
+        quota=maybe_number,
+        cap=st.none() | st.integers(1, 2),
+    )
+    def claim_for_two(
+        self, org_id: str, a: int, b: int, agent_id: str, seen: int | None, quota: int | None, cap: int | None
+    ) -> None:
         both = [
             self._device_claim(org_id, n, agent_id, d, 2, 0, seen, noise=False) for d, n in enumerate((a, b), start=1)
         ]
-        self._claim(org_id, both, quota)
+        self._claim(org_id, both, quota, cap)
 
     def _device_claim(
         self, org_id: str, n: int, agent_id: str, device: int, count: int, stale: int, seen: int | None, noise: bool
@@ -329,8 +341,8 @@ class StoreMachine(RuleBasedStateMachine):
             agent_id, self._epoch(agent_id, stale), f"{agent_id}.d{device}", gid_of(group), expected, jobs
         )
 
-    def _claim(self, org_id: str, claims: list[DeviceClaim], quota: int | None) -> None:
-        for claim, answer in zip(claims, self._do(org_id, "claim", claims, self.now, quota), strict=True):
+    def _claim(self, org_id: str, claims: list[DeviceClaim], quota: int | None, cap: int | None) -> None:
+        for claim, answer in zip(claims, self._do(org_id, "claim", claims, self.now, quota, cap), strict=True):
             self.granted += [Held(org_id, g.ulid, g.token, claim.agent_id) for g in answer.grants]
 
     def _token(self) -> str:

@@ -1,18 +1,19 @@
 -- Grants leases: pops the jobs that a plan chose, where nothing has changed since.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 attempts the org may hold, or -1; then for each device: agent, epoch, device, gid, devices that
---         the plan saw serving the group (-1 for a warm device), jobs, and for each job: ulid, token
+-- ARGV    1 now (ms) 2 attempts the org may hold, or -1 3 devices that may serve a group, or -1; then for each device:
+--         agent, epoch, device, gid, devices that the plan saw serving the group (-1 if this one did), jobs, and for
+--         each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK, for each job: attempt (0 refused,
 --         -1 over the quota), round, order. The same token again is granted again.
 --!include lib/org
-local now, quota = ARGV[1], num(ARGV[2])
+local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
 if quota >= 0 then
   local n = call('HMGET', P .. 'ct', 'se', 'sd', 'sb', 're', 'rd', 'rb')
   for i = 1, 6 do held = held + num(n[i]) end
 end
 local floors, answer, joined_here, joins = {}, {}, {}, {}
-local at = 3
+local at = 4
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   local expect, jobs = num(ARGV[at + 4]), num(ARGV[at + 5])
@@ -26,9 +27,11 @@ while at <= #ARGV do
   local member, leases = gid .. ' ' .. device, P .. 'la:' .. agent
   local fresh = not joined_here[member] and call('HEXISTS', P .. 'gd:' .. gid, device) == 0
   local joined = joins[gid] or 0
+  -- Under a cap one that the plan saw serving is counted too: it may have ended since, and others have its place.
+  local serving = fresh and (expect >= 0 or cap >= 0) and call('HLEN', P .. 'gd:' .. gid) + joined
   if epoch < floor then
     answer[#answer + 1] = 'STALE'
-  elseif expect >= 0 and fresh and call('HLEN', P .. 'gd:' .. gid) + joined ~= expect then
+  elseif serving and ((expect >= 0 and serving ~= expect) or (cap >= 0 and serving >= cap)) then
     answer[#answer + 1] = 'MOVED'
   else
     answer[#answer + 1] = 'OK'

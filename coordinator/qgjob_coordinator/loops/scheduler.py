@@ -185,7 +185,8 @@ class Scheduler:
         """Plans and commits; jobs granted by org."""
         groups = tuple(g for o in orgs for g in o.groups if g.queues)
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
-        candidates = await alternatives(self._fleet, groups)
+        limited = self._quota is not None or self._limits.group_max_devices is not None
+        candidates = await alternatives(self._fleet, groups, limited=limited)
         begun = time.perf_counter()
         installs = self._store.estimates.install_seconds
         proposal = plan(

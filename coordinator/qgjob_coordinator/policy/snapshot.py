@@ -161,8 +161,8 @@ class Snapshot:
     `now` is in ms. `room` is how many more attempts each org may hold; an org not in it: any number. `weights` are the
     orgs' shares, 1 for those not in it. `install_seconds` is what an installation takes on a device of a target.
 
-    `candidates` are the ids of all devices known to the fleet that could serve, by target: a retry avoids a device only
-    while another one exists.
+    `candidates` are the devices of the whole fleet that could serve, by target, where a rule asks for them: a retry
+    avoids a device only while another one exists, and a limit leaves a place to a job only if some device may serve it.
     """
 
     devices: tuple[DeviceView, ...]

@@ -1,21 +1,25 @@
-"""The devices that a retry may go to in place of those it avoids."""
+"""Devices in sessions of other coordinators, for the rules that ask whether any other device could serve a job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
-from qgjob_coordinator.policy.feasible import same_target, view
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.planning.places import may_be_left
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 
-_ABLE = (DeviceState.IDLE, DeviceState.BUSY)
-_FIT = (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
 
+async def alternatives(
+    fleet: FleetReader, groups: Sequence[GroupView], *, limited: bool
+) -> Mapping[Target, tuple[DeviceView, ...]]:
+    """Able devices of the whole fleet by target; empty where no rule asks for them.
 
-async def alternatives(fleet: FleetReader, groups: Iterable[GroupView]) -> dict[Target, tuple[DeviceView, ...]]:
-    """Able devices of the whole fleet by target; read only when some device is to be avoided, else empty."""
-    if not any(q.avoid for g in groups for q in g.queues):
-        return {}
-    able = [view(d) for d in await fleet.devices() if d.state in _ABLE and d.health in _FIT]
-    return {target: same_target(target, able) for target in Target}
+    Two do: a retry avoids a device only while there is another one; and where orgs or groups are `limited`, the last
+    place may be left to another device.
+    """
+    avoids = any(q.avoid for g in groups for q in g.queues)
+    if avoids or (limited and may_be_left(groups, wall_ms())):
+        return await fleet.able()
+    return {}

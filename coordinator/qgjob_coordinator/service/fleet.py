@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Target
 from qgjob_coordinator.model.fleet import Agent, Device
+from qgjob_coordinator.policy.feasible import same_target, view
+from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
@@ -20,6 +22,9 @@ RESERVED = "reserved"
 MAINTENANCE = "maintenance"
 BAD = "bad"
 
+_ABLE = (DeviceState.IDLE, DeviceState.BUSY)
+_FIT = (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
+
 
 class FleetReader:
     """The fleet as it stands; read anew after CACHE_SECONDS."""
@@ -28,13 +33,14 @@ class FleetReader:
         self._store = store
         self._rows: list[AgentRow] = []
         self._devices: list[Device] | None = None
+        self._able: dict[Target, tuple[DeviceView, ...]] | None = None
         self._read_at = float("-inf")
 
     async def rows(self, *, max_age_seconds: float = CACHE_SECONDS) -> list[AgentRow]:
         """Agents with devices, by id, as they were at most so long ago. Raises StoreUnavailableError."""
         if time.monotonic() - self._read_at >= max_age_seconds:
             self._rows = await self._store.fleet.read()
-            self._devices = None
+            self._devices = self._able = None
             self._read_at = time.monotonic()
         return self._rows
 
@@ -44,6 +50,14 @@ class FleetReader:
         if self._devices is None:
             self._devices = _by_id(rows)
         return self._devices
+
+    async def able(self) -> Mapping[Target, tuple[DeviceView, ...]]:
+        """The devices that may take work, now or when they are done, by target."""
+        devices = await self.devices()
+        if self._able is None:
+            able = [view(d) for d in devices if d.state in _ABLE and d.health in _FIT]
+            self._able = {target: same_target(target, able) for target in Target}
+        return self._able
 
     async def devices_of(self, agent_id: str) -> list[Device]:
         """The devices of one agent, by id, as they stand. Raises StoreUnavailableError."""

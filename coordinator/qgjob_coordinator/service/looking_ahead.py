@@ -114,7 +114,8 @@ class LookAhead:
         await self._store.estimates.read()
         seen = [await self._store.snapshots.org(o, HEADS) for o in orgs]
         groups = tuple(g for o in seen for g in o.groups)
-        candidates = await alternatives(self._fleet, groups)
+        limited = self._quota is not None or self._limits.group_max_devices is not None
+        candidates = await alternatives(self._fleet, groups, limited=limited)
         now = wall_ms()
         taking, busy = self._devices(now)
         snapshot = Snapshot(

@@ -16,6 +16,7 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import JobSpec, Requirements
 from qgjob_coordinator.policy.planning.fanout import LEAST_FACTOR
 from qgjob_coordinator.policy.planning.switching import TURN_INSTALLS
+from qgjob_coordinator.policy.rank import OLDER_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, TYPICAL_SECONDS, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
@@ -272,3 +273,22 @@ async def test_an_org_that_only_the_devices_of_one_coordinator_may_serve_has_its
         await planner.plan("acme", "globex")
     assert one.orgs() == {"acme": 2, "globex": 2}
     assert two.orgs() == {"globex": 4}
+
+
+@pytest.mark.parametrize("limits", [{"quota": 1}, {"limits": Limits(group_max_devices=1)}], ids=["quota", "cap"])
+async def test_the_last_place_is_left_to_a_device_of_another_coordinator(fleet: Fleet, limits: dict[str, Any]) -> None:
+    """A flow without end would keep the older job from it for ever."""
+    one, two = planners = await fleet.of(1, 1, **limits)
+    await fleet.submit(5, priority=Priority.HIGH)
+    await one.plan("acme")
+    await fleet.submit(1, age_seconds=2 * OLDER_SECONDS, requirements=Requirements(device_id="agent-2-1"))
+    await two.plan("acme")
+    assert busy(planners) == ["agent-1-1"]
+    await one.finish_one("agent-1-1")
+    for planner in planners:
+        await planner.plan("acme")
+    assert busy(planners) == ["agent-2-1"]
+    await two.finish_one("agent-2-1")
+    for planner in planners:
+        await planner.plan("acme")
+    assert busy(planners) == ["agent-1-1"]

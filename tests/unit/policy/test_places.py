@@ -10,10 +10,11 @@ from bench.scheduling.engine import Simulation
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
+from qgjob_coordinator.policy.planning.places import may_be_left
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.rank import CLASS_SECONDS, OLDER_SECONDS
 from qgjob_coordinator.policy.snapshot import Limits
-from tests.unit.policy.snapshots import device, group, queue, snapshot
+from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
 
 EMULATORS = (TraceDevice("d1", Target.EMULATOR), TraceDevice("d2", Target.EMULATOR))
 MIXED = (TraceDevice("d1", Target.EMULATOR), TraceDevice("d2", Target.DEVICE))
@@ -61,11 +62,23 @@ def test_nothing_waits_for_ever_behind_a_limit_that_others_fill(
     assert 2 * CLASS_SECONDS < run.began - late.at <= longest
 
 
-def test_a_job_that_no_device_here_may_serve_keeps_no_place() -> None:
-    nowhere = group("v2", queue("n", [-9000], requirements=Requirements(device_id="d9")))
+@pytest.mark.parametrize(("elsewhere", "taken"), [([], [("a900",)]), (["d9"], []), (["d8"], [("a900",)])])
+def test_a_job_keeps_a_place_only_if_some_device_of_the_fleet_may_serve_it(
+    elsewhere: list[str], taken: list[tuple[str, ...]]
+) -> None:
+    older = group("v2", queue("n", [-9000], requirements=Requirements(device_id="d9")))
     here = group("v1", queue("a", [900]))
-    (given,) = plan(snapshot([device("d1", installed=("acme", "v1"))], [here, nowhere], room={"acme": 1})).assignments
-    assert given.ulids == ("a900",)
+    warm = device("d1", installed=("acme", "v1"))
+    candidates = {Target.EMULATOR: (warm, *map(device, elsewhere))}
+    made = plan(snapshot([warm], [here, older], room={"acme": 1}, candidates=candidates))
+    assert [a.ulids for a in made.assignments] == taken
+
+
+@pytest.mark.parametrize("second", [999 - OLDER_SECONDS, 1000 - OLDER_SECONDS])
+def test_a_place_may_be_left_to_what_has_waited_longer_by_an_hour_than_what_comes_now(second: int) -> None:
+    """Head starts included. Only then somebody looks at the devices of the whole fleet."""
+    older = group("v1", queue("o", [second], Priority.LOW))
+    assert may_be_left([group("v2"), older], NOW) is (second < 1000 - OLDER_SECONDS)
 
 
 @pytest.mark.parametrize(("room", "taken"), [(1, 0), (2, 1), (3, 2)])

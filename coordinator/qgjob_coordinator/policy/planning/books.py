@@ -107,10 +107,12 @@ class Books:
             known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
         return known
 
-    def served_here(self, work: Work, line: int) -> bool:
-        """Whether any device that is here may serve a queue of the group."""
+    def may_be_served(self, work: Work, line: int) -> bool:
+        """Whether any device may serve a queue of the group, here or, where the snapshot shows them, anywhere."""
         target = work.group.target
-        return any(d.target is target and self._serves(work, line, d) for d in self.fleet.views.values())
+        here = (d for d in self.fleet.views.values() if d.target is target)
+        everywhere = chain(here, self.snapshot.candidates.get(target, ()))
+        return any(self._serves(work, line, d) for d in everywhere)
 
     def servers(self, work: Work, head: Head) -> dict[str, float]:
         """Of the devices that serve the group those that may serve this job, with the seconds until each is free.

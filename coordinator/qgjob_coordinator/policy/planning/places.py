@@ -3,8 +3,8 @@
 A limit that a flow without end fills would keep a job for ever from the devices that may serve it: where the org's room
 goes to groups that other devices serve, or where those that fill the group's cap may not serve the job. So the last
 place under a limit is left to a job that waits there for longer by `OLDER_SECONDS` than what would be taken, head
-starts included, which nobody serves who may, and which the device may not serve itself but another one may that is
-here. (Where it may itself, the rule of age in `switching` calls it.)
+starts included, which nobody serves who may, and which the device may not serve itself but another one may. (Where it
+may itself, the rule of age in `switching` calls it.) That other one may be in a session of another coordinator.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.work import Work, oldest
-from qgjob_coordinator.policy.rank import OLDER_SECONDS, ORDERS_PER_MS
+from qgjob_coordinator.policy.rank import OLDER_SECONDS, ORDER_EPOCH_MS, ORDERS_PER_MS
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
 _OLDER = OLDER_SECONDS * 1000 * ORDERS_PER_MS
@@ -56,6 +56,12 @@ def differs_by_device(books: Books, group: GroupView) -> bool:
     return books.groups.oldest_of(group.org_id) < heads[-1].score - _OLDER
 
 
+def may_be_left(groups: Iterable[GroupView], now: int) -> bool:
+    """Whether some job has waited for so long that a place may be left to it, wherever it is served. `now` is in ms."""
+    latest = (now - ORDER_EPOCH_MS) * ORDERS_PER_MS - _OLDER
+    return any(score is not None and score < latest for score in map(oldest, groups))
+
+
 def _fills_room(books: Books, work: Work, jobs: int) -> bool:
     return books.room.get(work.key[0], jobs + 1) <= jobs
 
@@ -83,6 +89,8 @@ def _waits_for_another(books: Books, work: Work, latest: int, device: DeviceView
     own = books.lines(work, device) if device.target is work.group.target else ()
     for line in range(len(work.group.queues)):
         head = None if line in own else work.first((line,))
-        if head is not None and head.score < latest and not books.servers(work, head) and books.served_here(work, line):
+        if head is None or head.score >= latest or books.servers(work, head):
+            continue
+        if books.may_be_served(work, line):
             return head
     return None

@@ -14,13 +14,14 @@ on devices. Each has a home: the coordinator that it tries first.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from qgjob import AgentState, AsyncClient, DeviceHealth, DeviceState
+from qgjob import AgentState, AsyncClient, ConflictError, DeviceHealth, DeviceState
 from tests.fakes.program import Program, end_leftovers
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
@@ -249,9 +250,10 @@ class Stack:
     ) -> None:
         if agent_id not in self.plans:
             return
-        if state is DeviceState.RESERVED:
-            await client.release(device_id)
-        elif state is DeviceState.DRAINING or health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
+        held = state in (DeviceState.RESERVED, DeviceState.DRAINING)
+        if held or health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
+            with contextlib.suppress(ConflictError):  # not reserved
+                await client.release(device_id)
             await client.resume(agent_id=agent_id)
             await client.resume(device_id=device_id)
 

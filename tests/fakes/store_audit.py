@@ -16,7 +16,7 @@ from qgjob_coordinator.store import keys
 CLASS_SCORE = 1200 * 10**6
 FAILED_FIRST_SCORE = 600 * 10**6
 ORG_PREFIX = "qg:o:{"
-FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty"}
+FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty", "op"}
 FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from qgjob_coordinator.model.enums import ErrorClass, Outcome, Status, Target
+from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 
@@ -143,10 +144,27 @@ async def test_a_repeated_submit_answers_with_the_same_jobs(store: Store, raw: R
     assert dump(raw) == before
 
 
-async def test_a_repeated_hold_counts_on_and_the_hold_stays_one(store: Store) -> None:
+async def hold_device(store: Store, hold: Hold | None, operation: str, rule: HoldRule = HoldRule.NONE) -> Held:
+    slot = HoldSlot.RESERVED if hold is None else hold.slot
+    return await store.fleet.set_holds("dv", "emulator-1", {slot: hold}, NOW, operation, rule)
+
+
+async def test_a_repeated_reservation_is_not_refused_because_of_itself_nor_ends_anothers(store: Store) -> None:
     await scene(store)
-    hold = Hold("draining", "lab move", None)
-    numbers = [await store.fleet.set_hold("dv", "emulator-1", hold) for _ in range(2)]
-    assert numbers == [(1, "agent-1"), (2, "agent-1")]
+    one, two = (Hold(HoldKind.RESERVED, name, NOW + 1000) for name in ("one", "two"))
+    first = [await hold_device(store, one, "r1", HoldRule.RESERVE) for _ in range(2)]
+    assert first == [Held(HoldWord.OK, 1, "agent-1")] * 2
+    ended = await hold_device(store, None, "r2", HoldRule.RELEASE)
+    assert (await hold_device(store, two, "r3", HoldRule.RESERVE)).word is HoldWord.OK
+    assert await hold_device(store, None, "r2", HoldRule.RELEASE) == ended
     (row,) = (await store.fleet.read(["agent-1"]))[0].devices
-    assert row.hold == hold
+    assert row.holds == (two,)
+
+
+async def test_a_repeated_hold_is_done_once_and_another_one_and_the_hold_stays_one(store: Store) -> None:
+    await scene(store)
+    hold = Hold(HoldKind.DRAINING, "lab move", None)
+    answers = [await hold_device(store, hold, operation) for operation in ("one", "one", "two")]
+    assert answers == [Held(HoldWord.OK, number, "agent-1") for number in (1, 1, 2)]
+    (row,) = (await store.fleet.read(["agent-1"]))[0].devices
+    assert row.holds == (hold,)

@@ -108,6 +108,23 @@ class DeviceHealth(StrEnum):
     MAINTENANCE = "maintenance"
 
 
+class HoldKind(StrEnum):
+    """By which word of an operator a device is kept from new work."""
+
+    DRAINING = "draining"
+    RESERVED = "reserved"
+    MAINTENANCE = "maintenance"
+    BAD = "bad"
+
+
+class HoldSlot(StrEnum):
+    """What a device has one hold of: a newer one takes the place of the one before, and of no other."""
+
+    DRAINING = "draining"
+    RESERVED = "reserved"
+    HEALTH = "health"
+
+
 class AgentState(StrEnum):
     """Whether an agent has a live session."""
 

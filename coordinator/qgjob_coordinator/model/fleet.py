@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Target
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, HoldSlot, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +25,51 @@ class DeviceInfo:
     reason: str | None = None
 
 
-@dataclass(slots=True)
+_SLOT = {
+    HoldKind.DRAINING: HoldSlot.DRAINING,
+    HoldKind.RESERVED: HoldSlot.RESERVED,
+    HoldKind.MAINTENANCE: HoldSlot.HEALTH,
+    HoldKind.BAD: HoldSlot.HEALTH,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """An operator's word that keeps a device (or all of an agent's) from new work."""
 
-    kind: str  # "draining", "reserved", "maintenance", "bad"
+    kind: HoldKind
     reason: str | None = None
     until: int | None = None
+
+    @property
+    def slot(self) -> HoldSlot:
+        """What it is the one hold of."""
+        return _SLOT[self.kind]
 
     def over(self, now: int) -> bool:
         """The hold has ended by itself."""
         return self.until is not None and self.until <= now
 
 
+def in_force(holds: Iterable[Hold], now: int) -> list[Hold]:
+    """Those that have not ended by themselves. A device takes work when there are none."""
+    return [h for h in holds if not h.over(now)]
+
+
+_STRENGTH = (HoldSlot.DRAINING, HoldSlot.RESERVED, HoldSlot.HEALTH)
+
+
+def over_last(holds: Iterable[Hold]) -> Hold | None:
+    """The one that keeps a device longest; None of none.
+
+    Of those that end together, or not by themselves, it is the one that says most of the device, then the first.
+    """
+    return max(holds, key=lambda h: (h.until is None, h.until or 0, _STRENGTH.index(h.slot)), default=None)
+
+
 @dataclass(slots=True)
 class Device:
-    """A device as its readers see it."""
+    """A device as its readers see it. `held` is what keeps it from work longest; `reason` and `until` are of that."""
 
     device_id: str
     agent_id: str
@@ -54,6 +83,7 @@ class Device:
     labels: Mapping[str, str]
     reason: str | None = None
     until: int | None = None
+    held: HoldKind | None = None
     current_job_id: str | None = None
     org_id: str | None = None
     app_version_id: str | None = None

@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Target
-from qgjob_coordinator.model.fleet import Agent, Device
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, HoldSlot, Target
+from qgjob_coordinator.model.fleet import Agent, Device, DeviceInfo, Hold, in_force, over_last
 from qgjob_coordinator.policy.feasible import same_target, view
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.clock import wall_ms
@@ -17,10 +17,7 @@ from qgjob_coordinator.store.store import Store
 
 CACHE_SECONDS = 0.5
 
-DRAINING = "draining"
-RESERVED = "reserved"
-MAINTENANCE = "maintenance"
-BAD = "bad"
+_UNHEALTHY = {DeviceHealth.MAINTENANCE: HoldKind.MAINTENANCE, DeviceHealth.BAD: HoldKind.BAD}
 
 _ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 _FIT = (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
@@ -78,8 +75,7 @@ def agent_of(row: AgentRow, now: int) -> Agent:
     """An agent as people see it."""
     state = AgentState.OFFLINE
     if row.state == "open":
-        held = row.hold is not None and not row.hold.over(now)
-        state = AgentState.DRAINING if held else AgentState.ONLINE
+        state = AgentState.DRAINING if in_force(row.holds, now) else AgentState.ONLINE
     return Agent(
         row.agent_id,
         state,
@@ -92,15 +88,15 @@ def agent_of(row: AgentRow, now: int) -> Agent:
 
 
 def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
-    """A device as people see it: its own hold first, then its agent's."""
-    hold = next((h for h in (row.hold, agent.hold) if h is not None and not h.over(now)), None)
-    health, reason = row.info.health, row.info.reason
-    if hold is not None and hold.kind in (MAINTENANCE, BAD):
-        health = DeviceHealth(hold.kind)
+    """A device as people see it. An operator's word on its health goes before its agent's."""
+    holds = in_force((*row.holds, *agent.holds), now)
+    words = [h for h in holds if h.slot is HoldSlot.HEALTH] or _shown(row.info)
+    kept = [h for h in holds if h.slot is not HoldSlot.HEALTH]
+    told, keeps = over_last((*words, *kept)), over_last(kept)
     if agent.state != "open" or not row.present:
         state = DeviceState.OFFLINE
-    elif hold is not None and hold.kind in (DRAINING, RESERVED):
-        state = DeviceState(hold.kind)
+    elif keeps is not None:
+        state = DeviceState(keeps.kind)
     else:
         state = DeviceState.BUSY if row.job_id else DeviceState.IDLE
     online = state is not DeviceState.OFFLINE
@@ -113,16 +109,23 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
         os_version=row.info.os_version,
         model=row.info.model,
         state=state,
-        health=health,
+        health=DeviceHealth(words[0].kind) if words else row.info.health,
         labels={**row.info.labels, **row.labels},
-        reason=hold.reason if hold is not None else reason,
-        until=hold.until if hold is not None else None,
+        reason=told.reason if told is not None else row.info.reason,
+        until=told.until if told is not None else None,
+        held=told.kind if told is not None else None,
         current_job_id=row.job_id if online else None,
         org_id=row.info.org_id,
         app_version_id=row.info.app_version_id,
         installs=row.installs,
         last_seen_at=agent.seen_at if online else row.seen_at,
     )
+
+
+def _shown(info: DeviceInfo) -> list[Hold]:
+    """What an agent says of a device that keeps it from work; when that ends is not known."""
+    kind = _UNHEALTHY.get(info.health)
+    return [] if kind is None else [Hold(kind, info.reason)]
 
 
 def as_seen_by(principal: Principal, d: Device) -> Device:

@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Mapping
 
 from qgjob_coordinator.errors import AgentSilentError, ConflictError, InvalidError, NotFoundError
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
+from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import Agent, Device, Hold
+from qgjob_coordinator.policy.reasons.words import clock
 from qgjob_coordinator.service import pages, validation
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import CACHE_SECONDS, DRAINING, RESERVED, FleetReader, as_seen_by
+from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader, as_seen_by
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 
 CONFIRM_POLL_SECONDS = 0.02
-MAX_HOLD_MS = 366 * 86_400 * 1000
+MAX_HOLD_DAYS = 366
+MAX_HOLD_MS = MAX_HOLD_DAYS * 86_400 * 1000
 
 
 class FleetService:
-    """The fleet for its callers. A hold is in force when the call returns."""
+    """The fleet for its callers. A hold is in force when the call returns.
+
+    A device has one drain, one reservation and one word on its health, each of which ends for itself; a newer one takes
+    the place of its kind. An agent has a drain, for all its devices.
+    """
 
     def __init__(
         self,
@@ -69,48 +77,42 @@ class FleetService:
         until: int | None,
     ) -> list[Device]:
         """Nothing new for a device or all of an agent's; what runs goes on."""
-        hold = Hold(DRAINING, self._reason(reason), self._until(until))
-        return await self._hold(principal, agent_id, device_id, hold)
+        hold = Hold(HoldKind.DRAINING, self._reason(reason), self._until(until))
+        return await self._hold(principal, agent_id, device_id, {hold.slot: hold})
 
     async def resume(self, principal: Principal, *, agent_id: str | None, device_id: str | None) -> list[Device]:
-        """Ends a drain, a maintenance or a quarantine."""
-        if device_id is not None:
-            device = await self._find(device_id)
-            if device.state is DeviceState.RESERVED:
-                raise ConflictError(f"device {device_id} is reserved; use release", field="device_id")
-        return await self._hold(principal, agent_id, device_id, None)
+        """Ends the drain of an agent; of a device also a maintenance or a quarantine.
+
+        Raises ConflictError for a device that is kept by a reservation alone, which only `release` ends.
+        """
+        if device_id is None:
+            return await self._hold(principal, agent_id, None, {HoldSlot.DRAINING: None})
+        ended = {HoldSlot.DRAINING: None, HoldSlot.HEALTH: None}
+        return await self._hold(principal, agent_id, device_id, ended, HoldRule.RESUME)
 
     async def set_health(
         self, principal: Principal, device_id: str, health: DeviceHealth | None, reason: str | None, until: int | None
     ) -> Device:
-        """An operator's word: good ends what keeps it back; bad and maintenance need a reason."""
+        """An operator's word: good ends a maintenance or a quarantine; bad and maintenance need a reason."""
         if health is None or health is DeviceHealth.UNKNOWN:
             raise InvalidError("health", "use good, bad or maintenance")
         hold = None
         if health is not DeviceHealth.GOOD:
             if not reason:
                 raise InvalidError("reason", f"is required to set a device to {health.value}")
-            hold = Hold(health.value, self._reason(reason), self._until(until))
-        return (await self._hold(principal, None, device_id, hold))[0]
+            hold = Hold(HoldKind(health), self._reason(reason), self._until(until))
+        return (await self._hold(principal, None, device_id, {HoldSlot.HEALTH: hold}))[0]
 
     async def reserve(self, principal: Principal, device_id: str, until: int | None, reason: str | None) -> Device:
-        """Keeps a device for a person until a time."""
+        """Keeps a device for a person until a time. Raises ConflictError while a reservation is in force."""
         if until is None:
             raise InvalidError("until", "is required: a reservation ends by itself")
-        device = await self._find(device_id)
-        if device.state is DeviceState.RESERVED:
-            raise ConflictError(
-                f"device {device_id} is reserved already: {device.reason or 'no reason given'}", field="device_id"
-            )
-        hold = Hold(RESERVED, self._reason(reason), self._until(until))
-        return (await self._hold(principal, None, device_id, hold))[0]
+        hold = Hold(HoldKind.RESERVED, self._reason(reason), self._until(until))
+        return (await self._hold(principal, None, device_id, {hold.slot: hold}, HoldRule.RESERVE))[0]
 
     async def release(self, principal: Principal, device_id: str) -> Device:
-        """Ends a reservation."""
-        device = await self._find(device_id)
-        if device.state is not DeviceState.RESERVED:
-            raise ConflictError(f"device {device_id} is not reserved; it is {device.state.value}", field="device_id")
-        return (await self._hold(principal, None, device_id, None))[0]
+        """Ends a reservation. Raises ConflictError when none is in force."""
+        return (await self._hold(principal, None, device_id, {HoldSlot.RESERVED: None}, HoldRule.RELEASE))[0]
 
     async def set_labels(self, principal: Principal, device_id: str, labels: Mapping[str, object]) -> Device:
         """Replaces the labels that operators set. Raises InvalidError for one that requirements could not ask for."""
@@ -123,17 +125,24 @@ class FleetService:
         return await self._find(device_id)
 
     async def _hold(
-        self, principal: Principal, agent_id: str | None, device_id: str | None, hold: Hold | None
+        self,
+        principal: Principal,
+        agent_id: str | None,
+        device_id: str | None,
+        holds: Mapping[HoldSlot, Hold | None],
+        rule: HoldRule = HoldRule.NONE,
     ) -> list[Device]:
+        """Sets holds, or ends them (None), if the rule allows it; returns what they concern when they are in force."""
         principal.require_operator()
         if (agent_id is None) == (device_id is None):
             raise InvalidError("device_id", "give exactly one of device_id and agent_id")
         field, id_ = ("agent_id", agent_id) if agent_id is not None else ("device_id", device_id)
         checked = validation.check_id(field, id_)
-        done = await self._store.fleet.set_hold("dv" if agent_id is None else "ag", checked, hold)
-        if done is None:
-            raise NotFoundError(f"{field.removesuffix('_id')} {checked} not found", field=field)
-        await self._in_force(done[1])
+        kind, now = "dv" if agent_id is None else "ag", wall_ms()
+        done = await self._store.fleet.set_holds(kind, checked, holds, now, secrets.token_urlsafe(12), rule)
+        if done.word is not HoldWord.OK:
+            raise _refusal(done, rule, field, checked, now)
+        await self._in_force(done.agent_id)
         devices = await self._reader.devices(max_age_seconds=0)
         return [d for d in devices if d.device_id == device_id or d.agent_id == agent_id]
 
@@ -171,5 +180,19 @@ class FleetService:
     def _until(until: int | None) -> int | None:
         now = wall_ms()
         if until is not None and not now < until <= now + MAX_HOLD_MS:
-            raise InvalidError("until", "must be in the future, and within a year")
+            raise InvalidError(
+                "until", f"{clock(until, now)} is out of range; give a time to come, at most {MAX_HOLD_DAYS} days ahead"
+            )
         return until
+
+
+def _refusal(answer: Held, rule: HoldRule, field: str, id_: str, now: int) -> NotFoundError | ConflictError:
+    """Why a word on a device or an agent changed nothing."""
+    if answer.word is HoldWord.UNKNOWN:
+        return NotFoundError(f"{field.removesuffix('_id')} {id_} not found", field=field)
+    held = answer.reservation
+    if held is None or held.until is None:
+        return ConflictError(f"device {id_} is not reserved", field=field)
+    hint = "release it first" if rule is HoldRule.RESERVE else "nothing else keeps it; use release"
+    why = f"device {id_} is reserved until {clock(held.until, now)}: {held.reason or 'no reason given'}; {hint}"
+    return ConflictError(why, field=field)

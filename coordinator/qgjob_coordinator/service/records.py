@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
+from qgjob_coordinator.model.fleet import in_force
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.recalls import Recalls
@@ -49,12 +50,12 @@ class Records:
         if not rows or number < self._holds_seen:
             return
         self._holds_seen = number
-        session.hold = rows[0].hold
+        session.holds = rows[0].holds
         for row in rows[0].devices:
             slot = session.slots.get(row.info.device_id)
             if slot is not None:
                 slot.worn(row.installs, row.busy_ms)
-                slot.hold = row.hold
+                slot.holds = row.holds
                 slot.operator_labels = dict(row.labels)
                 slot.labels = {**slot.info.labels, **row.labels}
 
@@ -90,7 +91,7 @@ class Records:
 
     def _unbegun_on_held_devices(self, now: int) -> list[str]:
         session = self._session
-        all_held = session.hold is not None and not session.hold.over(now)
+        all_held = bool(in_force(session.holds, now))
         return [
             lease.token
             for slot in session.slots.values()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold, in_force
 from qgjob_coordinator.policy.snapshot import Asked, DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.messages import (
@@ -58,7 +58,7 @@ class Session:
         self.epoch = epoch
         self.credit = credit
         self.times = times
-        self.hold: Hold | None = None
+        self.holds: Sequence[Hold] = ()
         self.slots: dict[str, Slot] = {}
         self.leases: dict[str, Lease] = {}
         self.strays: dict[str, str] = {}  # token the store does not grant -> device that runs it
@@ -85,7 +85,7 @@ class Session:
 
     def wanting(self, refill_at: int, now: int) -> list[DeviceView]:
         """Devices that would take work now: they hold at most `refill_at` attempts and nothing keeps them back."""
-        if not self.live() or (self.hold is not None and not self.hold.over(now)):
+        if not self.live() or in_force(self.holds, now):
             return []
         room = self.credit - len(self.leases)
         if room <= 0:
@@ -102,7 +102,7 @@ class Session:
 
     def any_wanting(self, now: int) -> bool:
         """Whether some device that holds nothing would take work now."""
-        if not self.live() or (self.hold is not None and not self.hold.over(now)) or len(self.leases) >= self.credit:
+        if not self.live() or in_force(self.holds, now) or len(self.leases) >= self.credit:
             return False
         return any(not slot.leases and slot.takes_work(now) for slot in self.slots.values())
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import DeviceHealth
-from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold, in_force
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, Asked, DeviceView, free_in
 
 # Looked up once: every free device is asked in every round.
@@ -41,7 +42,7 @@ class Slot:
     info: DeviceInfo
     labels: dict[str, str] = field(default_factory=dict)
     operator_labels: dict[str, str] = field(default_factory=dict)
-    hold: Hold | None = None
+    holds: Sequence[Hold] = ()
     installed: tuple[str, str] | None = None
     leases: dict[str, Lease] = field(default_factory=dict)
     # Tokens that the agent holds and the store does not grant: the device is not free until their end is reported.
@@ -122,7 +123,7 @@ class Slot:
         health = self.info.health
         if self.strays or health is _BAD or health is _MAINTENANCE:
             return False
-        return self.hold is None or self.hold.over(now)
+        return not self.holds or not in_force(self.holds, now)
 
     def view(self, agent_id: str) -> DeviceView:
         """The device as the policy sees it; made anew only after a change."""

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from qgjob_coordinator.model.enums import DeviceHealth, Target
+from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.estimates.measurement import reported_ms
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
+from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 
 UNCHANGED = "-"
+_FIELDS = {slot: f"hold:{slot}" for slot in HoldSlot}
+_HOLD_FIELDS = (*_FIELDS.values(), "hold")
+"""The last is of the time when there was one hold for all kinds; hold.lua moves it to its own field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class DeviceRow:
     installs: int
     busy_ms: int
     seen_at: int | None
-    hold: Hold | None
+    holds: tuple[Hold, ...]
     labels: Mapping[str, str]
 
 
@@ -43,7 +47,7 @@ class AgentRow:
     coordinator: str
     connected_at: int | None
     seen_at: int | None
-    hold: Hold | None
+    holds: tuple[Hold, ...]
     holds_seen: int
     devices: tuple[DeviceRow, ...]
 
@@ -98,14 +102,25 @@ class FleetStore:
             args += (_measured(r.install_ms), _measured(r.ran_ms))
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 
-    async def set_hold(self, kind: str, id_: str, hold: Hold | None) -> tuple[int, str] | None:
-        """Sets or removes the hold of a device (`kind` "dv") or an agent ("ag"); its sequence number and the agent.
+    async def set_holds(
+        self,
+        kind: str,
+        id_: str,
+        holds: Mapping[HoldSlot, Hold | None],
+        now: int,
+        operation_id: str,
+        rule: HoldRule = HoldRule.NONE,
+    ) -> Held:
+        """Sets holds of a device (`kind` "dv") or an agent ("ag"), or ends them (None), if the rule allows it at `now`.
 
-        None when there is no such device or agent.
+        What was done under an operation id is not done again.
         """
-        value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
-        reply = await self._runner.run("hold", keys.FLEET, [kind, id_, "hold", value])
-        return (int(reply[0]), reply[1]) if reply else None
+        args: list[Arg] = [kind, id_, now, rule.value, operation_id, keys.OPERATION_TTL_MS]
+        for slot, hold in holds.items():
+            value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
+            args += (_FIELDS[slot], value)
+        word, number, agent_id, reservation = await self._runner.run("hold", keys.FLEET, args)
+        return Held(HoldWord(word), int(number), agent_id, _hold(reservation) if reservation else None)
 
     async def hold_number(self) -> int:
         """Sequence number of the newest hold."""
@@ -118,7 +133,8 @@ class FleetStore:
     async def set_labels(self, device_id: str, labels: Mapping[str, str]) -> bool:
         """Replaces an operator's labels of a device. False when there is no such device."""
         value = codec.dumps(dict(labels)) if labels else ""
-        return bool(await self._runner.run("hold", keys.FLEET, ["dv", device_id, "labels", value]))
+        args: list[Arg] = ["dv", device_id, 0, HoldRule.NONE.value, "", 0, "labels", value]
+        return bool((await self._runner.run("hold", keys.FLEET, args))[0] == HoldWord.OK)
 
     async def read(self, agents: Sequence[str] = ()) -> list[AgentRow]:
         """Agents with their devices, by id; all of them when none is named. Unknown ones are left out."""
@@ -146,11 +162,14 @@ def _facts(d: DeviceInfo) -> str:
     return codec.dumps(facts)
 
 
-def _hold(text: str | None) -> Hold | None:
-    if not text:
-        return None
+def _hold(text: str) -> Hold:
     d = json.loads(text)
-    return Hold(d["k"], d["r"], d["u"])
+    return Hold(HoldKind(d["k"]), d["r"], d["u"])
+
+
+def _holds(f: Mapping[str, str]) -> tuple[Hold, ...]:
+    found = [_hold(f[name]) for name in _HOLD_FIELDS if name in f]
+    return tuple({h.slot: h for h in found}.values()) if found else ()
 
 
 def _int(text: str | None) -> int | None:
@@ -188,7 +207,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         installs=int(f.get("installs", "0")),
         busy_ms=int(f.get("busy_ms", "0")),
         seen_at=_int(f.get("seen")),
-        hold=_hold(f.get("hold")),
+        holds=_holds(f),
         labels=json.loads(f["labels"]) if f.get("labels") else {},
     )
 
@@ -207,7 +226,7 @@ def _agent(agent_id: str, f: Mapping[str, str], devices: list[object]) -> AgentR
         coordinator=f.get("at", ""),
         connected_at=_int(f.get("connected")),
         seen_at=_int(f.get("seen")),
-        hold=_hold(f.get("hold")),
+        holds=_holds(f),
         holds_seen=int(f.get("holds_seen", "0")),
         devices=tuple(sorted(rows, key=lambda r: r.info.device_id)),
     )

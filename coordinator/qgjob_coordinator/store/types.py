@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
+from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.model.jobs import JobError, TestResult
 from qgjob_coordinator.policy.retry import BASE_MS, CAP_MS
 
@@ -45,6 +46,41 @@ class OperationReusedError(Exception):
     def __init__(self, operation_id: str) -> None:
         super().__init__(operation_id)
         self.operation_id = operation_id
+
+
+class HoldRule(StrEnum):
+    """On what condition holds are set or ended."""
+
+    NONE = ""
+    RESERVE = "reserve"
+    """No reservation is in force."""
+    RELEASE = "release"
+    """One is."""
+    RESUME = "resume"
+    """A reservation is not all that is in force."""
+
+
+class HoldWord(StrEnum):
+    """What became of a word on a device or an agent."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    RESERVED = "RESERVED"
+    FREE = "FREE"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The answer to an operator's word. OK: the sequence number of the holds, and the agent that it concerns.
+
+    RESERVED (a reservation is in the way, which is `reservation`), FREE (there is none to end) and UNKNOWN (no such
+    device or agent) changed nothing.
+    """
+
+    word: HoldWord
+    number: int = 0
+    agent_id: str = ""
+    reservation: Hold | None = None
 
 
 class ClaimWord(StrEnum):

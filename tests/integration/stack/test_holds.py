@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
 
-from qgjob import AsyncClient, DeviceState, JobStatus, PendingCode
+from qgjob import AsyncClient, ConflictError, Device, DeviceHealth, DeviceState, JobStatus, PendingCode
+from qgjob_coordinator.model.enums import HoldKind
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.store.store import Store
 from qgjob_proto.v1 import agent_pb2 as pb
@@ -16,7 +18,7 @@ from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
-from tests.integration.stack.specs import pinned, simulated
+from tests.integration.stack.specs import command, pinned, simulated
 
 
 async def drain(stack: Stack, device_id: str) -> None:
@@ -58,7 +60,8 @@ async def test_a_hold_whose_hint_was_lost_is_found_by_the_next_heartbeat(
     """As when the coordinator that stored it died before it told anybody."""
     store = Store(stack.store.url)
     try:
-        await store.fleet.set_hold("dv", "sim-1-1", Hold("draining", "the cable is loose"))
+        hold = Hold(HoldKind.DRAINING, "the cable is loose")
+        await store.fleet.set_holds("dv", "sim-1-1", {hold.slot: hold}, 0, "untold")
         number = await store.fleet.hold_number()
 
         async def confirmed() -> bool:
@@ -104,6 +107,76 @@ async def test_a_device_that_was_away_for_a_moment_is_still_held(stack: Stack, o
         await first.resume(device_id=away)
 
 
+async def test_a_moment_in_a_persons_hands_does_not_mend_a_device(
+    org: str, first: AsyncClient, second: AsyncClient
+) -> None:
+    held = "cmd-2-1"
+    await first.set_device_health(held, "bad", reason="screen is broken")
+    await second.reserve(held, until=datetime.now(UTC) + timedelta(seconds=1), reason="a look")
+    seen = await found(second, held)
+    assert (seen.state, seen.health, seen.reason, seen.until) == (
+        DeviceState.RESERVED, DeviceHealth.BAD, "screen is broken", None,
+    )  # fmt: skip
+    job = await first.submit(command(org, "exit 0", requirements=pinned(held)))
+
+    async def given_back() -> bool:
+        return await device(first, held) is DeviceState.IDLE
+
+    await until(given_back, "the reservation does not end")
+    other = await first.submit(command(org, "exit 0", requirements=pinned("cmd-2-2")))
+    await first.wait(other.job_id, timeout_seconds=20)  # there was a round, and the broken one got nothing
+    still = await first.get(job.job_id)
+    assert still.pending_reason is not None
+    assert still.pending_reason.code is PendingCode.QUARANTINED
+    assert (await found(first, held)).health is DeviceHealth.BAD
+    await first.resume(device_id=held)
+    await first.wait(job.job_id, timeout_seconds=20)
+
+
+async def test_of_two_people_who_reserve_at_two_coordinators_one_gets_the_device(
+    first: AsyncClient, second: AsyncClient
+) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+    for _ in range(5):
+        answers = await asyncio.gather(
+            first.reserve("cmd-2-1", until=end, reason="ada debugs"),
+            second.reserve("cmd-2-1", until=end, reason="bob shows it"),
+            return_exceptions=True,
+        )
+        (got,) = [a for a in answers if isinstance(a, Device)]
+        (refused,) = [a for a in answers if isinstance(a, ConflictError)]
+        assert got.reason in ("ada debugs", "bob shows it")
+        clock = f"{end:%H:%M} UTC"
+        assert f"cmd-2-1 is reserved until {clock}: {got.reason}; release it first" in refused.message
+        ended = await asyncio.gather(*(client.release("cmd-2-1") for client in (first, second)), return_exceptions=True)
+        assert {type(a) for a in ended} == {Device, ConflictError}
+    with pytest.raises(ConflictError, match="cmd-2-1 is not reserved"):
+        await second.release("cmd-2-1")
+
+
+async def test_a_reservation_is_not_resumed_and_a_drain_beside_it_is(first: AsyncClient, second: AsyncClient) -> None:
+    held = "cmd-2-1"
+    await first.reserve(held, until=datetime.now(UTC) + timedelta(hours=1), reason="ada debugs")
+    await second.drain(device_id=held, reason="cable", until=datetime.now(UTC) + timedelta(hours=2))
+    assert (await found(first, held)).reason == "cable"
+    (device_,) = await first.resume(device_id=held)
+    assert (device_.state, device_.reason) == (DeviceState.RESERVED, "ada debugs")
+    with pytest.raises(ConflictError, match="ada debugs; nothing else keeps it; use release"):
+        await second.resume(device_id=held)
+    await second.set_device_health(held, "good")
+    assert (await second.release(held)).state is DeviceState.IDLE
+
+
+async def test_a_drain_of_the_agent_goes_on_beside_a_hold_of_a_device(first: AsyncClient) -> None:
+    await first.drain(agent_id="cmd-2", reason="new rack")
+    await first.set_device_health("cmd-2-1", "maintenance", reason="battery")
+    await first.resume(device_id="cmd-2-1")
+    device_ = await found(first, "cmd-2-1")
+    assert (device_.state, device_.health, device_.reason) == (DeviceState.DRAINING, DeviceHealth.GOOD, "new rack")
+    await first.resume(agent_id="cmd-2")
+    assert await device(first, "cmd-2-1") is DeviceState.IDLE
+
+
 async def test_wear_is_known_in_the_next_session(stack: Stack, org: str, first: AsyncClient) -> None:
     """Of two devices without a build the one goes first that was used less, whoever has counted it."""
     async with RawAgent(stack.address(0), f"{org}-raw", devices=2) as agent:
@@ -130,6 +203,11 @@ async def installs_on(agent: RawAgent, client: AsyncClient, org: str, device_id:
         return {d.device_id: d.installs async for d in client.devices()}[device_id] == 1
 
     await until(counted, "the installation is not counted")
+
+
+async def found(client: AsyncClient, device_id: str) -> Device:
+    """A device that is there."""
+    return {d.device_id: d async for d in client.devices()}[device_id]
 
 
 async def device(client: AsyncClient, device_id: str) -> DeviceState | None:

@@ -109,6 +109,9 @@ async def test_p8_held_back_by_people(stack: Stack, org: str, first: AsyncClient
     await first.set_device_health(device, "maintenance", reason="new battery")
     await waits(second, job.job_id, PendingCode.QUARANTINED)
     await second.reserve(device, until=datetime.now(UTC) + AN_HOUR, reason="a look by hand")
+    considered = {d.device_id: d.message for d in (await first.explain(job.job_id)).devices}
+    assert considered[device] == "is in maintenance: new battery"  # which is over after the reservation
+    await first.resume(device_id=device)
     await waits(first, job.job_id, PendingCode.RESERVED)
     await first.release(device)
     (done,) = await first.wait(job.job_id, timeout_seconds=20)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Opened, OpenWord
@@ -87,7 +87,6 @@ async def test_a_report_of_a_device_that_is_not_the_agents_changes_nothing(store
     (yours,) = (await store.fleet.read(["agent-2"]))[0].devices
     (mine,) = (await store.fleet.read(["agent-1"]))[0].devices
     assert (yours.job_id, yours.info.app_version_id, yours.installs, mine.job_id) == (None, None, 0, "acme~x")
-    assert await store.fleet.set_hold("dv", "unknown", Hold("draining")) is None
 
 
 async def test_a_plugged_in_device_that_a_living_agent_has_stays_there(store: Store) -> None:

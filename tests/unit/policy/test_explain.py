@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Priority, Status, Target
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, HoldKind, PendingCode, Priority, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
 from qgjob_coordinator.policy.reasons.considered import consider
@@ -44,7 +44,16 @@ def device(device_id: str = "d1", **changes: Any) -> Device:
         "health": DeviceHealth.GOOD,
         "labels": {},
     }
-    return Device(**values | changes)
+    made = Device(**values | changes)
+    made.held = _held(made)
+    return made
+
+
+def _held(d: Device) -> HoldKind | None:
+    """What keeps a device that has one hold at most."""
+    if d.health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
+        return HoldKind(d.health)
+    return HoldKind(d.state) if d.state in (DeviceState.DRAINING, DeviceState.RESERVED) else None
 
 
 def reason(

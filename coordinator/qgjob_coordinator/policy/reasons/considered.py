@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
+from qgjob_coordinator.model.enums import DeviceState, HoldKind, PendingCode, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.feasible import mismatches, view
@@ -90,19 +90,22 @@ def _freely(verdict: Verdict) -> str:
     return f"is free, but {verdict.why}" if verdict.why else f"is free, and {verdict.short}"
 
 
+_HELD = {
+    HoldKind.MAINTENANCE: ("in maintenance", PendingCode.QUARANTINED),
+    HoldKind.BAD: ("in bad health", PendingCode.QUARANTINED),
+    HoldKind.RESERVED: ("reserved", PendingCode.RESERVED),
+    HoldKind.DRAINING: ("draining", PendingCode.DRAINING),
+}
+
+
 def _state(d: Device) -> tuple[str, PendingCode | None, str, int | None]:
     """What a feasible device does: a word or two, the code, what is to be added, and when it ends (ms)."""
-    why = f": {d.reason or 'no reason given'}"
     if d.state is DeviceState.OFFLINE:
         return "offline", PendingCode.NO_DEVICE_ONLINE, "", None
-    if d.health is DeviceHealth.MAINTENANCE:
-        return "in maintenance", PendingCode.QUARANTINED, why, d.until
-    if d.health is DeviceHealth.BAD:
-        return "in bad health", PendingCode.QUARANTINED, why, d.until
-    if d.state is DeviceState.RESERVED:
-        return "reserved", PendingCode.RESERVED, why, d.until
-    if d.state is DeviceState.DRAINING:
-        return "draining", PendingCode.DRAINING, f": {d.reason}" if d.reason else "", d.until
+    if d.held is not None:
+        words, code = _HELD[d.held]
+        unsaid = "" if d.held is HoldKind.DRAINING else ": no reason given"
+        return words, code, f": {d.reason}" if d.reason else unsaid, d.until
     if d.state is DeviceState.BUSY:
         return "busy", PendingCode.ALL_BUSY, f" with {d.current_job_id or 'another job'}", None
     return "free", None, "", None

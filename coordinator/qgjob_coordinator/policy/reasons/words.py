@@ -27,4 +27,4 @@ def fine_span(seconds: float) -> str:
 def clock(at: int, now: int) -> str:
     """A time by the clock, with its date unless it is within a day. Both in ms."""
     moment = datetime.fromtimestamp(at / _MS, UTC)
-    return f"{moment:%H:%M} UTC" if at - now < _DAY * _MS else f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"{moment:%H:%M} UTC" if abs(at - now) < _DAY * _MS else f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -1,11 +1,44 @@
 -- An operator's word on a device or on an agent.
 -- KEYS    1 prefix of the fleet
--- ARGV    1 'dv' or 'ag' 2 id 3 field (hold, labels) 4 value (JSON), or '' to remove it
--- RETURNS {sequence number of the fleet's holds, agent}, or {} when there is no such device or agent
-local F = KEYS[1]
+-- ARGV    1 'dv' or 'ag' 2 id 3 now (ms) 4 rule or '' 5 operation id or '' 6 operation ttl (ms); then pairs of field
+--         (hold:draining, hold:reserved, hold:health, labels) and value (JSON), or '' to remove it
+-- RETURNS {word, sequence number of the fleet's holds, agent, reservation in force or ''}: OK (the first number when the
+--         operation was done before), UNKNOWN (no such device or agent), RESERVED (rule `reserve`: a reservation is in
+--         force; rule `resume`: and nothing else is), FREE (rule `release`: none is)
+local F, now, rule = KEYS[1], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local key = F .. ARGV[1] .. ':' .. ARGV[2]
-if call('EXISTS', key) == 0 then return {} end
-if ARGV[4] == '' then call('HDEL', key, ARGV[3]) else call('HSET', key, ARGV[3], ARGV[4]) end
+if call('EXISTS', key) == 0 then return { 'UNKNOWN', 0, '', '' } end
 local agent = ARGV[1] == 'ag' and ARGV[2] or call('HGET', key, 'agent')
-return { call('HINCRBY', F .. 'store', 'holds', 1), agent }
+local done = ARGV[5] ~= '' and call('GET', F .. 'op:' .. ARGV[5])
+if done then return { 'OK', tonumber(done), agent, '' } end
+
+-- There was one field for all kinds before each had its own; what stands in it is newer than what stands in those.
+local FIELD = { draining = 'hold:draining', reserved = 'hold:reserved', maintenance = 'hold:health', bad = 'hold:health' }
+local old = call('HGET', key, 'hold')
+local old_field = old and FIELD[cjson.decode(old).k]
+
+local function in_force(field)
+  local text = field == old_field and old or call('HGET', key, field)
+  if not text then return nil end
+  local ends = cjson.decode(text).u
+  return (ends == cjson.null or ends > now) and text or nil
+end
+
+if rule ~= '' then
+  local reservation = in_force('hold:reserved')
+  if rule == 'release' and not reservation then return { 'FREE', 0, '', '' } end
+  local alone = rule == 'resume' and not in_force('hold:draining') and not in_force('hold:health')
+  if reservation and (rule == 'reserve' or alone) then return { 'RESERVED', 0, '', reservation } end
+end
+
+if old then
+  call('HSET', key, old_field, old)
+  call('HDEL', key, 'hold')
+end
+for i = 7, #ARGV, 2 do
+  if ARGV[i + 1] == '' then call('HDEL', key, ARGV[i]) else call('HSET', key, ARGV[i], ARGV[i + 1]) end
+end
+local number = call('HINCRBY', F .. 'store', 'holds', 1)
+if ARGV[5] ~= '' then call('SET', F .. 'op:' .. ARGV[5], number, 'PX', ARGV[6]) end
+return { 'OK', number, agent, '' }

@@ -232,7 +232,9 @@ class ResumeRequest(_message.Message):
     agent_id: _builtins.str
     """The agent whose drain ends; what was set for its devices one by one stays. Exactly one of agent_id and device_id."""
     device_id: _builtins.str
-    """The device whose drain, maintenance or quarantine ends. A reserved one is refused: ReleaseDevice is for that."""
+    """The device whose drain, maintenance or quarantine ends. A reservation stays; a device that nothing else keeps is
+    refused: ReleaseDevice is for that.
+    """
     def __init__(
         self,
         *,
@@ -280,7 +282,7 @@ Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
 
 @_typing.final
 class SetDeviceHealthRequest(_message.Message):
-    """An operator's word on a device; it replaces whatever was set for the device before."""
+    """An operator's word on a device's health; it replaces the one before, and leaves drains and reservations."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -291,9 +293,7 @@ class SetDeviceHealthRequest(_message.Message):
     device_id: _builtins.str
     """The device."""
     health: _types_pb2.DeviceHealth.ValueType
-    """GOOD ends whatever was set for the device; BAD (a quarantine) and MAINTENANCE keep work from it. No other is
-    taken.
-    """
+    """GOOD ends a quarantine or a maintenance; BAD (a quarantine) and MAINTENANCE keep work from it. No other is taken."""
     reason: _builtins.str
     """One line for people, at most 500 characters. Required for bad and maintenance."""
     @_builtins.property
@@ -357,9 +357,9 @@ class ReserveDeviceRequest(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """The device. One that is reserved already is refused."""
+    """The device. While a reservation is in force another one is refused, with who, why and until when."""
     reason: _builtins.str
-    """Who keeps it and why: one line for people, at most 500 characters."""
+    """Who keeps it and why: one line for people, at most 500 characters. Default: empty."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
         """When the reservation ends by itself. Required; in the future, within 366 days."""

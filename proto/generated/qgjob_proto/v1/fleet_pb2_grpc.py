@@ -27,6 +27,10 @@ if _version_not_supported:
 
 class FleetServiceStub:
     """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
     """
 
     def __init__(self, channel):
@@ -79,6 +83,10 @@ class FleetServiceStub:
 
 class FleetServiceServicer:
     """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
     """
 
     def ListAgents(self, request, context):
@@ -190,6 +198,10 @@ def add_FleetServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class FleetService:
     """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
     """
 
     @staticmethod

@@ -27,7 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class FleetServiceStub:
-    """Agents and devices. Calls that change something need a caller who may act on the fleet."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -52,7 +57,12 @@ class FleetServiceStub:
 
 @_typing.type_check_only
 class FleetServiceAsyncStub(FleetServiceStub):
-    """Agents and devices. Calls that change something need a caller who may act on the fleet."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListAgents: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListAgentsRequest, _fleet_pb2.ListAgentsResponse]  # type: ignore[assignment]
@@ -73,7 +83,12 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """Sets labels that requirements can name."""
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Agents and devices. Calls that change something need a caller who may act on the fleet."""
+    """Agents and devices. Calls that change something need a caller who may act on the fleet.
+
+    A device has at most one drain, one reservation and one word on its health (bad or maintenance) of its own, and its
+    agent at most one drain. Each ends for itself, and a newer one takes the place of its own kind only. A device takes
+    work while none is in force.
+    """
 
     @_abc_1.abstractmethod
     def ListAgents(

@@ -954,7 +954,10 @@ class Device(_message.Message):
     health: Global___DeviceHealth.ValueType
     """Whether it can be trusted."""
     reason: _builtins.str
-    """Why it is reserved, draining, bad or in maintenance. Set by the operator, else by the agent."""
+    """Why it is reserved, draining, bad or in maintenance. Set by the operator, else by the agent. Of several holds this
+    and `until` are of the one that is over last; of those that end together, health goes before a reservation, and that
+    before a drain.
+    """
     current_job_id: _builtins.str
     """The job whose attempt it carries out. Unset when there is none, while it is offline, and for another org's job."""
     org_id: _builtins.str
@@ -965,7 +968,7 @@ class Device(_message.Message):
     """Installations done since the device was first seen."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
-        """When what an operator set ends by itself. Unset: not by itself."""
+        """When the last of what operators set ends by itself. Unset: not by itself."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

@@ -80,7 +80,7 @@ class FleetCalls:
         """An operator's word on a device: `good`, `bad` (quarantine) or `maintenance`; the last two need a reason."""
         return await self._device("SetDeviceHealth", _wire_requests.set_device_health(device_id, health, reason, until))
 
-    async def reserve(self, device_id: str, *, until: datetime, reason: str) -> Device:
+    async def reserve(self, device_id: str, *, until: datetime, reason: str | None = None) -> Device:
         """Keep a device for a person. Sent once: repeated, it could be refused because of itself."""
         request = _wire_requests.reserve_device(device_id, until, reason)
         return await self._device("ReserveDevice", request, repeatable=False)

@@ -267,7 +267,7 @@ class Client:
         """An operator's word on a device."""
         return self._do(self._client.set_device_health(device_id, health, reason=reason, until=until))
 
-    def reserve(self, device_id: str, *, until: datetime, reason: str) -> Device:
+    def reserve(self, device_id: str, *, until: datetime, reason: str | None = None) -> Device:
         """Keep a device for a person."""
         return self._do(self._client.reserve(device_id, until=until, reason=reason))
 

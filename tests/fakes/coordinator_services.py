@@ -27,11 +27,15 @@ _STATUS_WORDS = {number: name.removeprefix("JOB_STATUS_").lower() for name, numb
 
 @dataclass
 class Fault:
-    """Fails one call of `method`: before it has its effect, or after it, as if the reply were lost."""
+    """Fails one call of `method`: before it has its effect, or after it, as if the reply were lost.
+
+    With `refused` the call is invalid, and that is the field to blame.
+    """
 
     method: str
     code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     after_effect: bool = False
+    refused: str | None = None
 
 
 @dataclass
@@ -324,6 +328,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         for fault in self.faults:
             if (fault.method, fault.after_effect) == (method, after_effect):
                 self.faults.remove(fault)
+                if fault.refused is not None:
+                    raise RefusalError("INVALID_ARGUMENT", f"{fault.refused}: no", fault.refused)
                 raise RefusalError(fault.code.name, "a fault that the test asked for")
 
 

@@ -52,7 +52,8 @@ def drain(
         devices = await client.drain(agent_id=agent, reason=reason, until=end)
         printer.many("devices", devices, device_table, next_page_token=None)
 
-    execute(work, output=output, coordinator=coordinator)
+    typed = {"agent_id": "AGENT", "reason": "--reason", **options.typed_end(until, for_)}
+    execute(work, output=output, coordinator=coordinator, typed=typed)
 
 
 @app.command()
@@ -65,4 +66,4 @@ def resume(agent: AgentArgument, output: Output = None, coordinator: Coordinator
         devices = await client.resume(agent_id=agent)
         printer.many("devices", devices, device_table, next_page_token=None)
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, typed={"agent_id": "AGENT"})

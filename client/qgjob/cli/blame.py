@@ -1,4 +1,4 @@
-"""What an error of a submission is about, in the words of the command line. Pure.
+"""What an error of a call is about, in the words of the command line. Pure.
 
 The coordinator names a field of the call, as in `jobs[3].max_retries`. Nobody typed that: the person typed a flag, or
 wrote a set of a matrix file.
@@ -6,7 +6,8 @@ wrote a set of a matrix file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -37,7 +38,7 @@ FLAGS = {
 
 # These differ from test to test. A wrong value of the others is wrong for all tests, so naming one would mislead.
 _OF_ONE_TEST = ("test_path", "idempotency_key")
-_ORG_SETTING = "org_id of the settings (`qgjob config view --show-origin` tells where it is set)"
+ORG_SETTING = "org_id of the settings (`qgjob config view --show-origin` tells where it is set)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,31 @@ def in_flags(error: E, wanted: Sequence[Wanted], *, org_is_flag: bool = True) ->
     if path is None or (index is None and field not in FLAGS):
         return told
     job = wanted[index] if index is not None and index < len(wanted) else None
-    place = _place(field, rest, job) if org_is_flag or field != "org_id" else _ORG_SETTING
+    place = _place(field, rest, job) if org_is_flag or field != "org_id" else ORG_SETTING
     reason = told.message.removeprefix(f"{path}: ")
     if field.endswith("_seconds"):
         reason += " (in seconds)"
     if field in _OF_ONE_TEST or field not in FLAGS:
         reason += _of_test(job, wanted, reason)
-    told.field = FLAGS.get(field, path)
-    told.message = f"{place}: {reason}"
-    told.args = (told.message,)
-    return told
+    return _about(told, FLAGS.get(field, path), place, reason)
+
+
+def in_options(error: E, typed: Mapping[str, str]) -> E:
+    """The error with what was typed, where it names a field of the call for which that is known.
+
+    `typed` has by field an option or an argument, and behind `: ` its value where the call has it in another form.
+    """
+    place, field = typed.get(error.field or ""), f"{error.field}: "
+    if place is None or not error.message.startswith(field):
+        return error
+    return _about(copy.copy(error), place.partition(":")[0], place, error.message.removeprefix(field))
+
+
+def _about(error: E, field: str, place: str, reason: str) -> E:
+    error.field = field
+    error.message = f"{place}: {reason}"
+    error.args = (error.message,)
+    return error
 
 
 def _place(field: str, rest: str, job: Wanted | None) -> str:

@@ -1,6 +1,6 @@
 """`qgjob devices …`"""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,15 +28,21 @@ Labels = Annotated[
 AgentFilter = Annotated[str | None, typer.Option(help="Only devices of this agent.")]
 
 
-def _change(change: Callable[["AsyncClient"], Awaitable[Device]], output: str | None, coordinator: str | None) -> None:
-    """Run a call that answers with one device, and show that."""
+def _change(
+    change: Callable[["AsyncClient"], Awaitable[Device]],
+    output: str | None,
+    coordinator: str | None,
+    end: Mapping[str, str] | None = None,
+) -> None:
+    """Run a call that answers with one device, and show that. `end` is what was typed for its `until`."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
         from qgjob.cli.render import device_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
         printer.one(await change(client), device_facts)
 
-    execute(work, output=output, coordinator=coordinator)
+    typed = {"device_id": "DEVICE", "reason": "--reason", **(end or {})}
+    execute(work, output=output, coordinator=coordinator, typed=typed)
 
 
 def _end(until: str | None, duration: str | None) -> datetime | None:
@@ -58,7 +64,7 @@ def ls(
             wanted = [f"of agent {agent_id}" if agent_id else "", f"of target {target}" if target else ""]
             tell(" ".join(filter(None, ["no devices", *wanted])))
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, typed={"agent_id": "--agent-id"})
 
 
 @app.command()
@@ -88,7 +94,7 @@ def drain(
     async def change(client: "AsyncClient") -> Device:
         return (await client.drain(device_id=device, reason=reason, until=_end(until, for_)))[0]
 
-    _change(change, output, coordinator)
+    _change(change, output, coordinator, options.typed_end(until, for_))
 
 
 @app.command()
@@ -140,7 +146,7 @@ def _set_health(
         why = options.required(reason, "--reason")
         return await client.set_device_health(device, health, reason=why, until=_end(until, duration))
 
-    _change(change, output, coordinator)
+    _change(change, output, coordinator, options.typed_end(until, duration))
 
 
 @app.command()
@@ -152,15 +158,15 @@ def reserve(
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:
-    """Keep a device for yourself until a time; needs --for or --until, and --reason."""
+    """Keep a device for yourself until a time; needs --for or --until."""
 
     async def change(client: "AsyncClient") -> Device:
         end = _end(until, for_)
         if end is None:
             raise options.usage("--for", "is required (or --until): a reservation ends by itself")
-        return await client.reserve(device, until=end, reason=options.required(reason, "--reason"))
+        return await client.reserve(device, until=end, reason=reason)
 
-    _change(change, output, coordinator)
+    _change(change, output, coordinator, options.typed_end(until, for_))
 
 
 @app.command()

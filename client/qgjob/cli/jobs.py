@@ -8,6 +8,7 @@ import typer
 
 from qgjob._enums import JobStatus
 from qgjob.cli import options
+from qgjob.cli.blame import ORG_SETTING
 from qgjob.cli.options import Coordinator, JobArgument, JobIdOption, OrgId, Output, Reason, RunId, StatusFilter
 from qgjob.cli.runner import execute, org_of, tell
 from qgjob.cli.settings import Settings
@@ -61,7 +62,9 @@ def list_jobs(
         if page.next_page_token and printer.output != "json":
             tell(f"there are more: --page-token={page.next_page_token}")
 
-    execute(work, output=output, coordinator=coordinator)
+    org_typed = "--org-id" if org_id else ORG_SETTING
+    typed = {"org_id": org_typed, "run_id": "--run-id", "page_token": "--page-token"}
+    execute(work, output=output, coordinator=coordinator, typed=typed)
 
 
 @app.command()

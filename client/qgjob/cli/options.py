@@ -93,16 +93,30 @@ def seconds(text: str | None, option: str) -> float | None:
     return float(match[1]) * _UNITS[match[2]]
 
 
+_LAST = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+
+
 def moment(until: str | None, duration: str | None, now: datetime) -> datetime | None:
-    """When it ends: `--until` (without a zone: this machine's) or `--for`; None when neither is given."""
+    """When it ends: `--until` (without a zone: this machine's) or `--for`; None when neither is given.
+
+    An end after all times that can be told is the last of them: the coordinator says how much is too much.
+    """
     if until is not None and duration is not None:
         raise usage("--until", "give --until or --for, not both")
     lasting = seconds(duration, "--for")
     if lasting is not None:
-        return now + timedelta(seconds=lasting)
+        left = (_LAST - now).total_seconds()
+        return now + timedelta(seconds=lasting) if lasting < left else _LAST
     if until is None:
         return None
     try:
         return datetime.fromisoformat(until).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise usage("--until", f"{until!r} is not a time; write 2026-01-31T18:00Z") from None
+
+
+def typed_end(until: str | None, duration: str | None) -> dict[str, str]:
+    """What was typed for the field `until` of a call; see `blame.in_options`."""
+    if duration is not None:
+        return {"until": f"--for: {duration!r}"}
+    return {} if until is None else {"until": f"--until: {until!r}"}

@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,15 +35,24 @@ def resolve_settings(**flags: Any) -> list[Setting]:
     return resolve(flags, environment, cwd, user_file(environment))
 
 
-def execute(work: Work, *, output: str | None, coordinator: str | None, patient: bool = False) -> NoReturn:
+def execute(
+    work: Work,
+    *,
+    output: str | None,
+    coordinator: str | None,
+    patient: bool = False,
+    typed: Mapping[str, str] | None = None,
+) -> NoReturn:
     """Run `work` with a client and leave with its exit code (None: 0).
+
+    `typed` is what stands on the command line for fields of the call, for errors that name one (`blame.in_options`).
 
     A `patient` command changes something or waits for something: it outlives the restart of a coordinator. The others
     only look, and soon say so when there is none. The setting timeout_seconds overrules both.
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
-        raise typer.Exit(asyncio.run(_run(work, settings, patient=patient)))
+        raise typer.Exit(asyncio.run(_run(work, settings, patient=patient, typed=typed or {})))
 
 
 @contextlib.contextmanager
@@ -69,9 +78,10 @@ def tell(line: str) -> None:
     print("\n".join(map(clean, line.splitlines())), file=sys.stderr, flush=True)
 
 
-async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
+async def _run(work: Work, settings: Settings, *, patient: bool, typed: Mapping[str, str]) -> int:
     # Here, so that `--help` and usage errors pay neither for gRPC nor for Rich.
     from qgjob._client import AsyncClient  # noqa: PLC0415
+    from qgjob.cli.blame import in_options  # noqa: PLC0415
     from qgjob.cli.printer import Printer  # noqa: PLC0415
 
     task = asyncio.current_task()
@@ -83,6 +93,8 @@ async def _run(work: Work, settings: Settings, *, patient: bool) -> int:
     )
     try:
         return await work(client, Printer(settings.output), settings) or exit_codes.OK
+    except QgjobError as error:
+        raise in_options(error, typed) from error
     finally:
         await client.close()
 

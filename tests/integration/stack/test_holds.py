@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 
-from qgjob import AsyncClient, ConflictError, Device, DeviceHealth, DeviceState, JobStatus, PendingCode
+from qgjob import AsyncClient, ConflictError, Device, DeviceHealth, DeviceState, InvalidError, JobStatus, PendingCode
 from qgjob_coordinator.model.enums import HoldKind
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.store.store import Store
@@ -131,6 +131,18 @@ async def test_a_moment_in_a_persons_hands_does_not_mend_a_device(
     assert (await found(first, held)).health is DeviceHealth.BAD
     await first.resume(device_id=held)
     await first.wait(job.job_id, timeout_seconds=20)
+
+
+async def test_a_hold_that_is_too_long_names_its_end_and_the_limit(first: AsyncClient) -> None:
+    at = datetime.now(UTC) + timedelta(days=400)
+    told = f"until: {at:%Y-%m-%d %H:%M} UTC is out of range; give a time to come, at most 366 days ahead"
+    with pytest.raises(InvalidError, match=f"^{told}$"):
+        await first.reserve("cmd-2-1", until=at)
+    with pytest.raises(InvalidError, match="is out of range; give a time to come"):
+        await first.drain(device_id="cmd-2-1", until=datetime.now(UTC))
+    device_ = await first.reserve("cmd-2-1", until=datetime.now(UTC) + timedelta(days=365))
+    assert (device_.state, device_.reason) == (DeviceState.RESERVED, None)
+    await first.release("cmd-2-1")
 
 
 async def test_of_two_people_who_reserve_at_two_coordinators_one_gets_the_device(

@@ -1,4 +1,4 @@
-"""An error of a submission names what the person typed: the flag, or the place in the matrix file."""
+"""An error names what the person typed: the flag with its value, or the place in the matrix file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from qgjob import ConflictError, InvalidError, JobSpec, QgjobError, Requirements, Target
-from qgjob.cli.blame import FLAGS, Wanted, in_flags
+from qgjob import ConflictError, InvalidError, JobSpec, NotFoundError, QgjobError, Requirements, Target
+from qgjob.cli.blame import FLAGS, Wanted, in_flags, in_options
 from qgjob.cli.requirements import DeviceSet
 from qgjob_coordinator.errors import InvalidError as RefusedError
 from qgjob_coordinator.service.submission import Defaults, Submission, admit
-from tests.fakes.coordinator_services import FakeCoordinator
+from tests.fakes.coordinator_services import FakeCoordinator, Fault
 from tests.unit.cli.conftest import COMMON, Command
 from tests.unit.cli.test_matrix import matrix_file
 
@@ -156,6 +156,48 @@ def test_the_commands_tell_it_in_one_line_and_submit_nothing(
     assert (result.code, result.out, len(result.err.splitlines())) == (2, "", 1)
     assert result.err.startswith(f"error: {line}")
     assert fake.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "arguments", "line"),
+    [
+        ("Drain until", ["devices", "drain", "d1", "--for=400d"], "--for: '400d': no"),
+        ("Drain until", ["agents", "drain", "a1", "--until=2100-01-01"], "--until: '2100-01-01': no"),
+        ("Drain reason", ["devices", "drain", "d1", "--reason=x"], "--reason: no"),
+        ("SetDeviceHealth until", ["devices", "maintenance", "d1", "--reason=x", "--for=0s"], "--for: '0s': no"),
+        ("SetDeviceHealth until", ["devices", "quarantine", "d1", "--reason=x", "--for=400d"], "--for: '400d': no"),
+        ("ReserveDevice until", ["devices", "reserve", "d1", "--for=367d"], "--for: '367d': no"),
+        ("ReserveDevice device_id", ["devices", "reserve", "a/b", "--for=1d"], "DEVICE: no"),
+        ("Drain agent_id", ["agents", "drain", "a/b"], "AGENT: no"),
+        ("ListDevices agent_id", ["devices", "ls", "--agent-id=a/b"], "--agent-id: no"),
+        ("ListJobs page_token", ["list", "--org-id=acme", "--page-token=xx"], "--page-token: no"),
+        ("ListJobs org_id", ["list", "--org-id=a/b"], "--org-id: no"),
+        ("ListJobs run_id", ["list", "--org-id=acme", "--run-id=a/b"], "--run-id: no"),
+    ],
+)
+def test_other_commands_name_what_was_typed_too(
+    fake: FakeCoordinator, qgjob: Command, refusal: str, arguments: list[str], line: str
+) -> None:
+    method, field = refusal.split()
+    fake.in_loop(lambda: fake.add_device("d1", "a1"))
+    fake.faults.append(Fault(method, refused=field))
+    result = qgjob(*arguments)
+    assert (result.code, result.out, result.err) == (2, "", f"error: {line}\n")
+
+
+def test_what_is_not_typed_keeps_its_name() -> None:
+    told = in_options(NotFoundError("device d1 not found", field="device_id"), {"device_id": "DEVICE"})
+    assert told.message == "device d1 not found"
+    other = InvalidError("health: no", field="health")
+    assert in_options(other, {"until": "--until"}) is other
+
+
+def test_an_org_of_the_environment_is_no_flag_of_a_list(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QGJOB_ORG_ID", "a/b")
+    fake.faults.append(Fault("ListJobs", refused="org_id"))
+    assert qgjob("list").err.startswith("error: org_id of the settings (`qgjob config view --show-origin`")
 
 
 def test_an_org_of_the_environment_is_told_as_a_setting(

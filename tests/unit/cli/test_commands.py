@@ -437,6 +437,8 @@ def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:
     assert qgjob("devices", "show", "d2", "-o", "json").json["until"] == "2100-01-01T00:00:00.000Z"
     assert qgjob("devices", "reserve", "d2", "--reason=me", "--for=1h").code == 1
     assert device("release", "d2")[0] == "idle"
+    assert device("reserve", "d2", "--for=1h")[0] == "reserved"
+    assert device("release", "d2")[0] == "idle"
     assert qgjob("devices", "label", "d2", "floor=3", "-o", "json").json["labels"] == {"floor": "3"}
     assert qgjob("devices", "label", "d2", "--clear", "-o", "json").json["labels"] == {}
     assert qgjob("devices", "show", "d9").code == 5

@@ -47,6 +47,19 @@ def test_an_end_by_time_or_by_duration() -> None:
             moment(until, lasting, NOW)
 
 
+@pytest.mark.parametrize("lasting", ["9999999d", "99999999999999999999d", f"{'9' * 400}h"])
+def test_an_end_after_all_times_is_the_last_that_can_be_told(lasting: str) -> None:
+    end = moment(None, lasting, NOW)
+    assert end is not None
+    assert end.isoformat() == "9999-12-31T23:59:59.999000+00:00"
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00+14:00", "9999-12-31T23:59-14:00"])
+def test_an_end_that_utc_does_not_know(time: str) -> None:
+    with pytest.raises(InvalidError, match=r"^--until: '"):
+        moment(time, None, NOW)
+
+
 def test_one_job_by_argument_or_option() -> None:
     assert one_job("a~1", None) == one_job(None, "a~1") == "a~1"
     for both in (("a~1", "a~2"), (None, None), ("", None)):

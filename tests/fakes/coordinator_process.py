@@ -31,7 +31,7 @@ class CoordinatorProcess:
             "GRPC_PORT": self.grpc_port,
         } | environ
         # Nothing of the caller's settings leaks in; the working folder has no `.env`.
-        keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.environ = keep | {name: str(value) for name, value in values.items()}
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -270,7 +270,7 @@ class OrgModel:
         if spec.not_before is not None and spec.not_before > now:
             job.not_before = spec.not_before
         if spec.queue_timeout_ms is not None:
-            job.deadline, job.watched = now + spec.queue_timeout_ms, True
+            job.deadline, job.watched = max(now, spec.not_before or 0) + spec.queue_timeout_ms, True
         if spec.idempotency_key is not None:
             self.keyed[spec.idempotency_key] = spec.ulid
         self.jobs[spec.ulid] = job

@@ -175,7 +175,8 @@ def _rare(spec: JobSpec, now: int) -> str:
     if spec.idempotency_key is None and spec.not_before is None and spec.queue_timeout_ms is None:
         return ""
     key = codec.digest_key(spec.idempotency_key) if spec.idempotency_key else None
-    deadline = None if spec.queue_timeout_ms is None else now + spec.queue_timeout_ms
+    begins = max(now, spec.not_before or 0)
+    deadline = None if spec.queue_timeout_ms is None else begins + spec.queue_timeout_ms
     given = {"k": key, "b": spec.not_before, "q": deadline}
     return codec.dumps({name: value for name, value in given.items() if value is not None})
 

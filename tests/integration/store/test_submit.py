@@ -82,3 +82,10 @@ async def test_a_direct_submission_holds_a_job_that_its_run_leaves(store: Store)
     await scenes.submit(store, spec(2, test_path=spec(1).test_path))
     answer = await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="", run_id="a")
     assert answer[0].word == "DETACHED"
+
+
+@pytest.mark.parametrize(("begins", "over"), [(NOW + 5000, NOW + 6000), (NOW - 5000, NOW + 1000)])
+async def test_the_time_in_the_queue_counts_from_not_before(store: Store, begins: int, over: int) -> None:
+    await scenes.submit(store, job := spec(1, not_before=begins, queue_timeout_ms=1000))
+    assert (await scenes.get(store, job)).queue_deadline == over
+    assert (await store.snapshots.due("acme")).next_deadline_at == over

@@ -165,8 +165,8 @@ class SubmitJobRequest(_message.Message):
     ATTEMPT_TIMEOUT_SECONDS.
     """
     queue_timeout_seconds: _builtins.float
-    """How long after the submission, or a retry by hand, the job may still be queued before it ends as `expired`, in
-    seconds, 1 to 604,800. Default: for ever.
+    """How long after the submission (or not_before, where that is later), or a retry by hand, the job may still be queued
+    before it ends as `expired`, in seconds, 1 to 604,800. Default: for ever.
     """
     no_dedup: _builtins.bool
     """Makes a job of its own although an equal one is unfinished."""

@@ -42,7 +42,10 @@ Env = Annotated[list[str] | None, typer.Option(help="NAME=value for the test's e
 MaxRetries = Annotated[int | None, typer.Option(help="Retries after failures of the test. Default: the coordinator's.")]
 IdempotencyKey = Annotated[
     str | None,
-    typer.Option(help="The same key again gets the same jobs, for 24 hours. (The second job's key ends in .2.)"),
+    typer.Option(
+        help="The same command with the same key gets the same jobs, for 24 hours. Each job's own key is made of this "
+        "one, its test and its requirements."
+    ),
 ]
 NoDedup = Annotated[bool, typer.Option("--no-dedup", help="Make new jobs although equal ones are unfinished.")]
 Repeat = Annotated[
@@ -80,9 +83,9 @@ class Submission:
         return cls(**{each.name: context.params[each.name] for each in fields(cls)})
 
     def wanted(self, settings: Settings) -> list[Wanted]:
-        """A job for each test, set of the matrix and repetition, in this order. Raises InvalidError naming the option.
+        """A job for each test, set of the matrix and repetition, in this order.
 
-        Several jobs can't share an idempotency key: the second gets it with `.2`, and so on.
+        Raises InvalidError naming the option.
         """
         if not self.test:
             raise options.usage("--test", "is required; name at least one test file")
@@ -98,7 +101,6 @@ class Submission:
             timeout_seconds=options.seconds(self.attempt_timeout, "--attempt-timeout"),
             queue_timeout_seconds=options.seconds(self.queue_timeout, "--queue-timeout"),
             no_dedup=self.no_dedup or self.repeat is not None,
-            idempotency_key=self.idempotency_key,
         )
         sets = self._for_sets(template)
         wanted = [
@@ -109,10 +111,10 @@ class Submission:
         ]
         if self.idempotency_key is None:
             return wanted
-        keys = [self.idempotency_key, *(f"{self.idempotency_key}.{number}" for number in range(2, len(wanted) + 1))]
-        return [
-            replace(each, spec=replace(each.spec, idempotency_key=key)) for each, key in zip(wanted, keys, strict=True)
-        ]
+        from qgjob.cli.keys import with_own_keys  # noqa: PLC0415 - only who has a key pays for it
+
+        specs = with_own_keys(self.idempotency_key, [each.spec for each in wanted])
+        return [replace(each, spec=spec) for each, spec in zip(wanted, specs, strict=True)]
 
     def _for_sets(self, template: JobSpec) -> list[Wanted]:
         """The template for what the options ask for; with a matrix, for each of its sets together with them."""

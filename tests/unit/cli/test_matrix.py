@@ -177,7 +177,7 @@ def test_each_test_is_submitted_once_for_each_set(fake: FakeCoordinator, qgjob: 
     file = matrix_file(tmp_path, [{"os_version": "14"}, {"target": "device", "labels": {"rack": "2"}}])
     result = qgjob(
         "submit", *COMMON, "--test=a.js", "--test=b.js", f"--matrix={file}", "--require=platform=android",
-        "--idempotency-key=k", "-o", "json",
+        "-o", "json",
     )  # fmt: skip
     assert result.code == 0, result.err
     jobs = result.json["jobs"]
@@ -191,9 +191,7 @@ def test_each_test_is_submitted_once_for_each_set(fake: FakeCoordinator, qgjob: 
         for target, version, labels in (("emulator", "14", {}), ("device", None, {"rack": "2"}))
     ]
     assert {job["requirements"]["platform"] for job in jobs} == {"android"}
-    (_, request), *more = fake.requests
-    assert not more  # one call: all or nothing
-    assert [each.idempotency_key for each in request.jobs] == ["k", "k.2", "k.3", "k.4"]
+    assert len(fake.requests) == 1  # one call: all or nothing
 
 
 def test_the_table_says_which_set_each_job_was_for(fake: FakeCoordinator, qgjob: Command, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
  *
  * Two callers submit an equal job each, under an id and a run of their own; every submission may arrive again at any later
  * time. Job j exists when caller j's submission made one. The life of a job between is a single step.
+ * F_KEY: each time it arrives under a new id, so that only its idempotency key tells that it is the same.
  */
 #include "properties.pml"
 #ifndef DELIVERIES
@@ -11,12 +12,20 @@ mtype = { NONE, UNFINISHED, PASSED, FAILED, CANCELLED };
 mtype job[2] = NONE; byte runs[2];           /* set of runs that want job j */
 byte entry;                                  /* deduplication entry: job + 1, or 0 */
 byte alias[2];                               /* id j stands for job alias - 1 */
+byte key[2];                                 /* key j stands for job key - 1 */
 byte made[2];                                /* how often job j was made */
 byte deliveries[2]; bool answered[2];
 bool left[2]; bool retried;
 
 #define done(j) (job[j] == FAILED || job[j] == CANCELLED || job[j] == PASSED)
 
+inline remember(j, x) {                      /* what was proposed with submission j stands for job x from now on */
+#ifdef F_KEY
+    key[j] = x + 1
+#else
+    alias[j] = x + 1
+#endif
+}
 inline verdict(j, what) {
     job[j] = what;
 #ifdef M_OWN_ENTRY
@@ -29,7 +38,10 @@ proctype Caller(byte j) {
 end: do
   :: d_step { deliveries[j] < DELIVERIES -> deliveries[j]++;
        if ::
-#ifdef M_JOB_ID
+#ifdef F_KEY
+             key[j] != 0 -> runs[key[j] - 1] = runs[key[j] - 1] | (1 << j);
+             printf("org: submission %d again, its key stands for job %d\n", j, key[j] - 1)
+#elif defined(M_JOB_ID)
              false -> skip
 #else
              job[j] != NONE -> printf("org: submission %d again, its job is known\n", j)
@@ -46,10 +58,16 @@ end: do
 #ifdef M_ENTRY
                          false -> skip
 #else
-                         entry != 0 -> alias[j] = entry; runs[entry - 1] = runs[entry - 1] | (1 << j);
+                         entry != 0 -> runs[entry - 1] = runs[entry - 1] | (1 << j);
+#ifndef M_KEY_OF_EQUAL
+                         remember(j, entry - 1);
+#endif
                          printf("org: submission %d is of job %d\n", j, entry - 1)
 #endif
                       :: else -> made[j]++; job[j] = UNFINISHED; runs[j] = runs[j] | (1 << j); entry = j + 1;
+#if defined(F_KEY) && !defined(M_KEY)
+                         key[j] = j + 1;
+#endif
                          printf("org: submission %d makes a job\n", j);
                          holds(EQUALS, !answered[j] && made[j] == 1)
                    fi

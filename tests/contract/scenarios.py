@@ -122,6 +122,35 @@ async def an_idempotency_key_answers_with_its_first_job(api: Api, org: str) -> l
     return [first, again, await api.submit(job(org, idempotency_key="l"))]
 
 
+@scenario("created", "conflict idempotency_key", "conflict jobs[1].idempotency_key", "conflict jobs[1].idempotency_key")
+async def an_idempotency_key_is_for_one_content(api: Api, org: str) -> list[Reply]:
+    first = await api.submit(job(org, idempotency_key="k"))
+    other = job(org, idempotency_key="k", test_path="tests/other.spec.js")
+    refused = await api.submit(other)
+    stands_for = f"idempotency_key: 'k' stands for a job with another content, {first.job['job_id']};"
+    assert str(refused.message).startswith(stands_for)
+    unknown = job(org, idempotency_key="l", test_path="tests/never.spec.js")
+    in_a_batch = await api.submit_many([unknown, other])
+    among_themselves = await api.submit_many([unknown, other | {"idempotency_key": "l"}])
+    assert (await api.list(org_id=org)).job["count"] == 1
+    return [first, refused, in_a_batch, among_themselves]
+
+
+@scenario("created", "ok", "ok", "ok")
+async def an_idempotency_key_puts_its_job_on_the_run_also_when_that_is_finished(api: Api, org: str) -> list[Reply]:
+    first = await api.submit(job(org, idempotency_key="k", run_id="ci-1"))
+    second = await api.submit(job(org, idempotency_key="k", run_id="ci-2"))
+    assert second.job["run_ids"] == ["ci-1", "ci-2"]
+    await api.cancel(first.job["job_id"])
+    third = await api.submit(job(org, idempotency_key="k", run_id="ci-3"))
+    assert (third.job["job_id"], third.job["status"]) == (first.job["job_id"], "cancelled")
+    listed = await api.list(org_id=org, run_id="ci-3")
+    assert [(each["job_id"], each["run_ids"]) for each in listed.job["jobs"]] == [
+        (first.job["job_id"], ["ci-1", "ci-2", "ci-3"])
+    ]
+    return [first, second, third, listed]
+
+
 @scenario("created", "ok", "created", "conflict jobs[1].job_id", "ok")
 async def many_jobs_are_accepted_all_or_none(api: Api, org: str) -> list[Reply]:
     bodies = [job(org, test_path=f"tests/{n}.spec.js", job_id=own_id(org)) for n in range(3)]

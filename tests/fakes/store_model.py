@@ -95,6 +95,7 @@ class ModelJob:
     lost_agents: list[str] = field(default_factory=list)
     avoid: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)  # idempotency keys that stand for it
     tried: list[Tried] = field(default_factory=list)
     lease: Lease | None = None
     not_before: int | None = None
@@ -193,8 +194,8 @@ class OrgModel:
     rules: RetryRules = field(default_factory=RetryRules)
     jobs: dict[str, ModelJob] = field(default_factory=dict)
     aliases: dict[str, tuple[str, JobSpec]] = field(default_factory=dict)  # job returned instead, what was sent
-    keyed: dict[str, str] = field(default_factory=dict)
-    tombstones: dict[str, str] = field(default_factory=dict)
+    keyed: dict[str, tuple[str, JobSpec]] = field(default_factory=dict)  # job that the key stands for, what was sent
+    tombstones: dict[str, str] = field(default_factory=dict)  # status of a removed job, by key
     operations: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)  # what was asked, first answer
     floors: dict[str, int] = field(default_factory=dict)
     group_installs: Counter[GroupKey] = field(default_factory=Counter)
@@ -233,7 +234,14 @@ class OrgModel:
         self, specs: Sequence[JobSpec], own_ids: Sequence[bool], orders: Sequence[int], now: int
     ) -> dict[int, Submitted]:
         trial = deepcopy(self)  # all or none
-        answers = [trial._submit(i, *one, now) for i, one in enumerate(zip(specs, own_ids, orders, strict=True))]
+        answers: list[Submitted] = []
+        for i, one in enumerate(zip(specs, own_ids, orders, strict=True)):
+            try:
+                answers.append(trial._submit(i, *one, now))
+            except SubmitConflictError as e:
+                if e.holder in {a.ulid for a in answers if a.word is SubmitWord.NEW}:
+                    e.holder = None  # which is not made after all
+                raise
         self.__dict__.update(trial.__dict__)
         return {i: a for i, a in enumerate(answers) if a.word is not SubmitWord.NEW}
 
@@ -247,18 +255,33 @@ class OrgModel:
             returned, sent = self.aliases[spec.ulid]
             if _content(sent) != _content(spec):
                 raise SubmitConflictError(index)
-            return Submitted(SubmitWord.DEDUP, returned)
-        if spec.idempotency_key is not None and spec.idempotency_key in self.keyed:
-            first = self.keyed[spec.idempotency_key]
-            return Submitted(SubmitWord.KEYED, first, self.tombstones.get(spec.idempotency_key))
+            return Submitted(SubmitWord.DEDUP, returned, self._tombstone(spec, returned))
+        if spec.idempotency_key in self.keyed:
+            first, sent = self.keyed[spec.idempotency_key]
+            if _keyed_content(sent) != _keyed_content(spec):
+                raise SubmitConflictError(index, first)
+            removed = self._tombstone(spec, first)
+            if removed is None:
+                self._merge(self.jobs[first], spec, own_id, now)
+            return Submitted(SubmitWord.KEYED, first, removed)
         equal = self.equal_of(spec)
         if equal is not None:
-            self._merge(equal, spec, now)
-            if own_id:
-                self.aliases[spec.ulid] = (equal.spec.ulid, spec)
+            self._merge(equal, spec, own_id, now)
+            self._remember_key(equal, spec)
             return Submitted(SubmitWord.DEDUP, equal.spec.ulid)
         self._accept(spec, order, now)
         return Submitted(SubmitWord.NEW, spec.ulid)
+
+    def _tombstone(self, spec: JobSpec, answered: str) -> str | None:
+        """The status of a job that was removed, if the submission's key stands for it."""
+        key = spec.idempotency_key
+        return self.tombstones.get(key) if key in self.keyed and self.keyed[key][0] == answered else None
+
+    def _remember_key(self, job: ModelJob, spec: JobSpec) -> None:
+        """From now on the submission's key stands for the job."""
+        if spec.idempotency_key is not None:
+            self.keyed[spec.idempotency_key] = (job.spec.ulid, spec)
+            job.keys.append(spec.idempotency_key)
 
     def _accept(self, spec: JobSpec, order: int, now: int) -> None:
         test = (spec.test_path, spec.target)
@@ -271,15 +294,17 @@ class OrgModel:
             job.not_before = spec.not_before
         if spec.queue_timeout_ms is not None:
             job.deadline, job.watched = max(now, spec.not_before or 0) + spec.queue_timeout_ms, True
-        if spec.idempotency_key is not None:
-            self.keyed[spec.idempotency_key] = spec.ulid
+        self._remember_key(job, spec)
         self.jobs[spec.ulid] = job
 
-    def _merge(self, job: ModelJob, spec: JobSpec, now: int) -> None:
-        """An equal submission adds its run, and its priority if that is higher."""
+    def _merge(self, job: ModelJob, spec: JobSpec, own_id: bool, now: int) -> None:
+        """Another submission adds its run, its priority if that is higher and still matters, and its id as an alias."""
+        if own_id:
+            self.aliases[spec.ulid] = (job.spec.ulid, spec)
         run = spec.run_id or DIRECT
         before = (job.priority, list(job.runs))
-        job.priority = max(job.priority, spec.priority)
+        if not job.status.final:
+            job.priority = max(job.priority, spec.priority)
         if run not in job.runs:
             job.runs.append(run)
         if before != (job.priority, job.runs):
@@ -572,9 +597,16 @@ class OrgModel:
         due = [j for j in looked if j.completed_at is not None and j.completed_at < finished_before and not j.lease]
         for job in due:
             del self.jobs[job.spec.ulid]
-            if job.spec.idempotency_key is not None:
-                self.tombstones[job.spec.idempotency_key] = status.value
+            own = [key for key in job.keys if key in self.keyed and self.keyed[key][0] == job.spec.ulid]
+            self.tombstones |= dict.fromkeys(own, status.value)
         return len(looked), len(due)
+
+    def forget(self, *, aliases: bool) -> None:
+        """A day passes: for keys, and for the ids that were proposed."""
+        self.keyed.clear()
+        self.tombstones.clear()
+        if aliases:
+            self.aliases.clear()
 
     # Parts of the above.
 
@@ -660,6 +692,11 @@ def _content(spec: JobSpec) -> JobSpec:
         priority=spec.priority if spec.own_priority else Priority.LOW,
         max_retries=spec.max_retries if spec.own_max_retries else 0,
     )
+
+
+def _keyed_content(spec: JobSpec) -> JobSpec:
+    """What has to be the same under one idempotency key."""
+    return replace(_content(spec), ulid="", run_id=None, labels={})
 
 
 def _settled(job: ModelJob, end: LeaseEnd, lease: Lease | None) -> Settled:

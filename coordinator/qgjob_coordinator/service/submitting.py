@@ -13,6 +13,7 @@ import structlog
 from qgjob_coordinator.errors import ConflictError, InvalidError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
+from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.flusher import Flusher
 from qgjob_coordinator.service.hub import Hub
@@ -98,7 +99,7 @@ class Submitter:
     async def submit(self, principal: Principal, submission: Submission) -> Accepted:
         """One job; goes to the store together with what else is submitted for the org at the moment.
 
-        Raises InvalidError, ConflictError (the id exists with another content).
+        Raises InvalidError, ConflictError (the id exists, or the key was used, with another content).
         """
         spec, own = admit(submission, self._defaults, wall_ms())
         principal.require_org(spec.org_id)
@@ -139,7 +140,7 @@ class Submitter:
         try:
             accepted = await self._write(org_id, specs, owned)
         except SubmitConflictError as e:
-            raise _id_conflict(specs[e.index], f"jobs[{e.index}].job_id") from None
+            raise _conflict(specs[e.index], e, f"jobs[{e.index}].") from None
         self._log_accepted(accepted)
         return accepted
 
@@ -150,7 +151,7 @@ class Submitter:
                     log.info("job_queued", job_id=a.job_id, target=a.spec.target.value, run_id=a.spec.run_id)
 
     async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
-        """Writes lone submissions together; one with a taken id fails alone."""
+        """Writes lone submissions together; one with a taken id or key fails alone."""
         results: list[Accepted | BaseException | None] = [None] * len(items)
         left = list(range(len(items)))
         while left:
@@ -158,7 +159,7 @@ class Submitter:
                 done = await self._write(org_id, [items[i][0] for i in left], [items[i][1] for i in left])
             except SubmitConflictError as e:
                 bad = left.pop(e.index)
-                results[bad] = _id_conflict(items[bad][0], "job_id")
+                results[bad] = _conflict(items[bad][0], e)
                 continue
             for i, accepted in zip(left, done, strict=True):
                 results[i] = accepted
@@ -216,14 +217,23 @@ def fresh_job(spec: JobSpec, now: int) -> Job:
 
 
 def _tombstone(spec: JobSpec, s: Submitted) -> Job:
-    """What is left of a job that retention removed: its id and its status."""
+    """What is left of a job that retention removed: its id and its status. It is in no run any more."""
     job = fresh_job(spec, wall_ms())
     job.ulid = s.ulid
+    job.run_ids = []
     job.status = Status(s.removed_status) if s.removed_status else Status.COMPLETED
     return job
 
 
-def _id_conflict(spec: JobSpec, field: str) -> ConflictError:
-    return ConflictError(
-        f"{field}: {spec.job_id} exists with another content; make a new id for another job", field=field
-    )
+def _conflict(spec: JobSpec, e: SubmitConflictError, prefix: str = "") -> ConflictError:
+    """What to tell the caller. `prefix` is the path of the submission in its call, as in `jobs[3].`."""
+    field = prefix + e.field
+    if e.field == "job_id":
+        reason = f"{spec.job_id} exists with another content; make a new id for another job"
+    else:
+        first = f", {spec.org_id}~{e.holder}" if e.holder else ""
+        reason = (
+            f"{validation.shown(spec.idempotency_key)} stands for a job with another content{first}; take another key, "
+            "or send the same job again (only run_id and labels may differ)"
+        )
+    return ConflictError(f"{field}: {reason}", field=field)

@@ -3,7 +3,7 @@
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
 content_hash), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!` if
 its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature, qd
-queue deadline, rn runs, ik idempotency digest, nb not_before, n attempts, r round (1 when absent), v version (1 when
+queue deadline, rn runs, ik idempotency digests, nb not_before, n attempts, r round (1 when absent), v version (1 when
 absent), tr and ir retries used, av devices to avoid, pz agents lost, u updated (or a later time below), oc "outcome
 completed"; while there is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked, ar
 round of the attempt. A completed job keeps l of the attempt that passed, with en (JSON: ended, ms from start to end,
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from binascii import b2a_base64
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -164,6 +165,11 @@ def content_hash(spec: JobSpec, sig: str) -> str:
         labels,
     )
     return alike + path_digest(spec.test_path) + rest
+
+
+def keyed_hash(spec: JobSpec, sig: str) -> str:
+    """Equal for submissions that may share an idempotency key: all but run and labels is the same."""
+    return content_hash(replace(spec, run_id=None, labels={}, idempotency_key=None), sig)
 
 
 @lru_cache(maxsize=4096)

@@ -49,7 +49,7 @@ class JobStore:
         """Accepts all specs or none. `own_ids[i]` says that the caller chose the id, so that it must stay known.
 
         Answers which of them, by index, got no new job. Raises SubmitConflictError when an id exists with another
-        content, StoreUnavailableError.
+        content, or an idempotency key stands for one, StoreUnavailableError.
         """
         return (await self.submit_and_look(org_id, specs, own_ids, now, None))[0]
 
@@ -76,7 +76,7 @@ class JobStore:
                 order,
                 spec.run_id or "",
                 codec.encode_spec(spec),
-                _rare(spec, now),
+                _rare(spec, sig, now),
             )
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
         for gid, spec in groups.items():
@@ -170,21 +170,25 @@ class JobStore:
         return int(looked), int(removed)
 
 
-def _rare(spec: JobSpec, now: int) -> str:
+def _rare(spec: JobSpec, sig: str, now: int) -> str:
     """What few jobs have, for the script; empty for the others."""
     if spec.idempotency_key is None and spec.not_before is None and spec.queue_timeout_ms is None:
         return ""
-    key = codec.digest_key(spec.idempotency_key) if spec.idempotency_key else None
-    begins = max(now, spec.not_before or 0)
-    deadline = None if spec.queue_timeout_ms is None else begins + spec.queue_timeout_ms
-    given = {"k": key, "b": spec.not_before, "q": deadline}
-    return codec.dumps({name: value for name, value in given.items() if value is not None})
+    given: dict[str, Arg] = {}
+    if spec.idempotency_key is not None:
+        given["k"] = codec.digest_key(spec.idempotency_key)
+        given["c"] = codec.keyed_hash(spec, sig)
+    if spec.not_before is not None:
+        given["b"] = spec.not_before
+    if spec.queue_timeout_ms is not None:
+        given["q"] = max(now, spec.not_before or 0) + spec.queue_timeout_ms
+    return codec.dumps(given)
 
 
 def _known(reply: list[Any]) -> dict[int, Submitted]:
     """Which submissions got no new job. Raises SubmitConflictError."""
     if reply[0] == "CONFLICT":
-        raise SubmitConflictError(reply[1] - 1)
+        raise SubmitConflictError(reply[1] - 1, *reply[2:])
     known = {}
     for i, (word, text) in enumerate(zip(reply[1::2], reply[2::2], strict=True)):
         if word != SubmitWord.NEW:

@@ -19,7 +19,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | qx                | zset   | ulids by queue deadline (ms)                                  | empty |
 | dd                | hash   | fingerprint -> ulid of the equal unfinished job               | verdict |
 | al:<ulid>         | string | proposed id -> `ulid hash`: the returned job, what was sent   | 24 h |
-| ik:<digest>       | string | idempotency key -> ulid, or `ulid status` as a tombstone      | 24 h |
+| ik:<digest>       | string | idempotency key -> `ulid status hash`, what was sent; status `-` until retention | 24 h |
 | op:<kind>:<id>    | string | kind cancel or retry: digest of what was asked, first answer  | 10 min |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |

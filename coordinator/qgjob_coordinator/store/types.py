@@ -33,11 +33,17 @@ class Submitted:
 
 
 class SubmitConflictError(Exception):
-    """The job at `index` has an id that a job with another content has. Nothing was changed."""
+    """The job at `index` has the id, or the idempotency key, of one with another content. Nothing was changed.
 
-    def __init__(self, index: int) -> None:
+    `field` says which of them. `holder` is the ulid of the job that the key stands for, None where that is no job yet.
+    """
+
+    def __init__(self, index: int, key_of: str | None = None) -> None:
+        """`key_of` is None for an id; for a key its job, empty when that came with the same call."""
         super().__init__(index)
         self.index = index
+        self.field = "job_id" if key_of is None else "idempotency_key"
+        self.holder = key_of or None
 
 
 class OperationReusedError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,11 @@ async def test_retention_removes_what_is_old_enough_with_every_trace(
         with pytest.raises(NotFoundError):
             await client.get(job.job_id)
     assert [job.job_id async for job in client.list(org)] == [held.job_id]
-    # The key still answers with the first job, of which a tombstone is left.
-    again = await client.submit(keyed)
-    assert (again.job_id, again.deduplicated) == (first.job_id, True)
+    # The key still answers with the first job, of which a tombstone is left: it joins no run.
+    again = await client.submit(replace(keyed, run_id="ci-2"))
+    assert (again.job_id, again.deduplicated, again.status, again.run_ids) == (first.job_id, True, "completed", ())
+    with pytest.raises(NotFoundError):
+        await client.wait_run(org, "ci-2", timeout_seconds=20)
     (tmp_path / "go").touch()
     await client.wait(held.job_id, timeout_seconds=20)
     with limited.store.client() as raw:

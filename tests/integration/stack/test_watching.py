@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,26 @@ async def test_a_trimmed_cursor_is_reset_and_a_snapshot_follows(
     assert set(kinds[4:]) == {WatchEventKind.TRANSITION}
     with pytest.raises(InvalidError, match="cursor"):
         await ready(second, trimmed, "no-cursor")
+
+
+async def test_a_key_puts_its_finished_job_on_a_run_which_is_watched_and_waited_for(
+    stack: Stack, org: str, first: AsyncClient, second: AsyncClient
+) -> None:
+    spec = simulated(org, idempotency_key="k", run_id="ci-1")[0]
+    job = await first.submit(spec)
+    await first.wait(job.job_id, timeout_seconds=20)
+    async with aclosing(second.watch(org, run_id="ci-2")) as stream, asyncio.timeout(20):
+        async for event in stream:
+            if event.event is WatchEventKind.READY:
+                assert (await first.submit(replace(spec, run_id="ci-2"))).job_id == job.job_id
+            if event.job is not None:
+                break
+    assert event.job is not None
+    assert (event.job.job_id, event.job.status) == (job.job_id, JobStatus.COMPLETED)
+    (waited,) = await second.wait_run(org, "ci-2", timeout_seconds=20)
+    assert waited.run_ids == ("ci-1", "ci-2")
+    for run_id in ("ci-1", "ci-2"):
+        assert (await second.run(org, run_id)).status_counts["completed"] == 1
 
 
 async def test_p9_a_watch_outlives_its_coordinator(stack: Stack, org: str, second: AsyncClient) -> None:

@@ -65,6 +65,14 @@ class SideBySide:
         assert real == model, f"{call}\nstore: {real}\nmodel: {model}"
         return model
 
+    def forget(self, org_id: str, *, aliases: bool) -> None:
+        """A day passes in an org. What was called before it is not repeated any more."""
+        self.calls.clear()
+        self.orgs[org_id].forget(aliases=aliases)
+        for kind in ("ik", "al") if aliases else ("ik",):
+            for key in self._raw.keys(f"{keys.org(org_id)}{kind}:*"):
+                self._raw.delete(key)
+
     def _on_model(self, call: Call) -> Any:
         target: Any = self.fleet if call.org_id is None else self.orgs[call.org_id]
         args = call.args
@@ -74,7 +82,7 @@ class SideBySide:
         try:
             return getattr(target, call.name)(*args, **dict(call.options))
         except SubmitConflictError as e:
-            return ("CONFLICT", e.index)
+            return ("CONFLICT", e.index, e.field, e.holder)
         except OperationReusedError as e:
             return ("REUSED", e.operation_id)
 
@@ -95,7 +103,7 @@ class SideBySide:
         try:
             return self._runner.run(run())
         except SubmitConflictError as e:
-            return ("CONFLICT", e.index)
+            return ("CONFLICT", e.index, e.field, e.holder)
         except OperationReusedError as e:
             return ("REUSED", e.operation_id)
 
@@ -143,8 +151,18 @@ class SideBySide:
         expected_snapshot = _expected_snapshot(org)
         assert _seen(snapshot) == expected_snapshot
         assert due == Due(expected_snapshot["retry"], expected_snapshot["deadline"], bool(org.unfinished()))
+        self._check_keys(org)
         wrong = audit(self._raw, org.org_id)
         assert wrong == [], "\n".join(wrong)
+
+    def _check_keys(self, org: OrgModel) -> None:
+        """What every idempotency key stands for."""
+        prefix = f"{keys.org(org.org_id)}ik:"
+        expected = {}
+        for key, (answered, sent) in org.keyed.items():
+            content = codec.keyed_hash(sent, codec.signature(sent.requirements))
+            expected[prefix + codec.digest_key(key)] = f"{answered} {org.tombstones.get(key, '-')} {content}"
+        assert {key: self._raw.get(key) for key in self._raw.keys(f"{prefix}*")} == expected
 
     def _check_fleet(self) -> None:
         async def read() -> tuple[Any, Any]:

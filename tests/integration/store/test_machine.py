@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
+from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import CHARGES
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
 from qgjob_coordinator.store.types import DeviceClaim, Release, ReleaseCharge
@@ -60,7 +60,7 @@ specs = st.builds(
     labels=st.sampled_from(({}, {"team": "a b"})),
     requirements=st.sampled_from((ANY_DEVICE, ANY_DEVICE, Requirements(platform="android", labels=(("x", "!y}"),)))),
     env=st.sampled_from(({}, {"A": "1\n2"})),
-    idempotency_key=st.sampled_from((None, None, None, "key 1", "key 2")),
+    idempotency_key=st.sampled_from((*(None,) * 9, "key 1", "key 2")),
     not_before=st.none() | st.integers(-2, 4).map(lambda n: NOW + 2000 * n),
     timeout_ms=st.sampled_from((None, 60_000)),
     queue_timeout_ms=st.sampled_from((None, None, 3000, 20_000)),
@@ -198,6 +198,39 @@ class StoreMachine(RuleBasedStateMachine):
         new = replace(job.spec, ulid=self._ulid(old=False), no_dedup=False, idempotency_key=None)
         self._do(org_id, "submit", [new], [True], self.now)
         self._do(org_id, "retry", [(job.spec.ulid, job.round, None)], self.now)
+
+    @step(org_id=orgs, n=st.lists(pick, min_size=1, max_size=2), again=st.booleans(), key=st.sampled_from((1, 2)))
+    def submit_with_a_key(self, org_id: str, n: list[int], again: bool, key: int) -> None:
+        """What is there already with a key, or what was sent under one, perhaps changed."""
+        org = self.both.orgs[org_id]
+        sent = [spec for _, spec in org.keyed.values()]
+        if not again or not sent:
+            sent = [self._job(org_id, i).spec for i in n]
+        run_id, labels = (None, "run-1", "run-2")[n[0] % 3], {"n": str(n[0])}
+        new = [
+            replace(
+                sent[i % len(sent)],
+                ulid=self._ulid(old=False),
+                idempotency_key=f"key {key}" if i % 5 else sent[i % len(sent)].idempotency_key,
+                run_id=run_id,
+                labels=labels,
+                no_dedup=False,
+            )
+            for i in n
+        ]
+        self._do(org_id, "submit", new, [i % 2 == 0 for i in n], self.now)
+
+    @step(org_id=orgs, aliases=st.booleans())
+    def a_day_passes(self, org_id: str, aliases: bool) -> None:
+        """Keys are free again, and their callers use them for new jobs; what is over is removed."""
+        org = self.both.orgs[org_id]
+        sent = [spec for _, spec in org.keyed.values()]
+        self.both.forget(org_id, aliases=aliases)
+        if sent and len(org.jobs) < JOBS:
+            new = [replace(spec, ulid=self._ulid(old=False), no_dedup=True) for spec in sent]
+            self._do(org_id, "submit", new, [True] * len(new), self.now)
+        for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED):
+            self._do(org_id, "retire", status, self.now + 1, 0, 100)
 
     @step(
         org_id=orgs,

@@ -178,6 +178,12 @@ def test_what_the_caller_left_to_the_defaults_is_no_content() -> None:
     assert hash_of(first) == hash_of(again) != hash_of(spec())
 
 
+@pytest.mark.parametrize("change", [*IDENTITY, *CONTENT], ids=str)
+def test_all_but_run_and_labels_is_what_a_key_stands_for(change: dict[str, Any]) -> None:
+    first, again = (codec.keyed_hash(s, codec.signature(s.requirements)) for s in (spec(), spec(**change)))
+    assert (first == again) is (not {"run_id", "labels", "idempotency_key"}.isdisjoint(change))
+
+
 def test_all_contents_differ_from_each_other() -> None:
     hashes = [hash_of(spec(**change)) for change in (*IDENTITY, *CONTENT)]
     assert len(set(hashes)) == len(hashes)

@@ -16,8 +16,9 @@ for _, ulid in ipairs(ulids) do
     for i = 1, #keys, CHUNK do call('DEL', unpack(keys, i, math.min(i + CHUNK - 1, #keys))) end
     call('ZREM', P .. 'ix:' .. ARGV[2], ulid)
     for run in string.gmatch(v[3] or '', '[^,]+') do call('ZREM', P .. 'rj:' .. run, ulid) end
-    if v[4] and call('PTTL', P .. 'ik:' .. v[4]) > 0 then
-      call('SET', P .. 'ik:' .. v[4], ulid .. ' ' .. words[ARGV[2]], 'KEEPTTL')
+    for key in string.gmatch(v[4] or '', '[^,]+') do
+      local owner, content = string.match(call('GET', P .. 'ik:' .. key) or '', '^(%S+) ?%S* ?(%S*)$')
+      if owner == ulid then call('SET', P .. 'ik:' .. key, ulid .. ' ' .. words[ARGV[2]] .. ' ' .. content, 'KEEPTTL') end
     end
     call('HINCRBY', P .. 'ct', ARGV[2] .. string.sub(v[6], 1, 1), -1)
     removed = removed + 1

@@ -3,14 +3,24 @@
 -- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms); a group: gid, app version, target;
 --         a job: ulid, content hash (begins with the fingerprint), flags (d: deduplicate, o: the caller chose the id),
 --         gid, requirement signature, what it has from its submission (see `parts_of`), score if its test did not fail
---         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), not_before
---         (b, ms), queue deadline (q, ms)
+--         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), what must
+--         be equal under that key (c), not_before (b, ms), queue deadline (q, ms)
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
---         'ulid status' of a job that retention removed), or {'CONFLICT', index} and nothing is changed
+--         'ulid status' of a job that retention removed); or nothing is changed: {'CONFLICT', index} for the id of a job
+--         with another content, {'CONFLICT', index, ulid} for the key of such a job, '' when that is of this call too
 --!include lib/org
 local WIDTH = 11
 local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
 local base = 6 + groups * 3
+
+-- A key's entry is `ulid status content`; the status is '-' until retention removes the job. An older entry lacks the
+-- content, and perhaps the status: it stands for any content.
+local function entry_of(kept)
+  if not kept then return nil end
+  local ulid, status, content = string.match(kept, '^(%S+) ?(%S*) ?(%S*)$')
+  return { ulid = ulid, removed = status ~= '' and status ~= '-' and status or nil, content = content }
+end
+local function keep_entry(key, ulid, content) call('SET', P .. 'ik:' .. key, ulid .. ' - ' .. content, 'PX', key_ttl) end
 
 -- Check.
 local jkeys, akeys, prints, rare = {}, {}, {}, {}
@@ -25,31 +35,39 @@ end
 local some_exist = call('EXISTS', unpack(jkeys)) > 0
 local some_alias = call('EXISTS', unpack(akeys)) > 0
 local holders = call('HMGET', HOLDERS, unpack(prints))
-local word, who = {}, {}
+local word, who, removed = {}, {}, {}
 local here, printed, keyed, aliased = {}, {}, {}, {}
 local all_new = true
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
-  local ulid, hash, print, ik = ARGV[b], ARGV[b + 1], prints[i], rare[i] and rare[i].k
+  local ulid, hash, print, key = ARGV[b], ARGV[b + 1], prints[i], rare[i] and rare[i].k
   local known = here[ulid] or (some_exist and call('HGET', jkeys[i], 'h')) or nil
   local alias, alias_hash = aliased[ulid] or (some_alias and call('GET', akeys[i])) or nil, nil
   if alias then alias, alias_hash = string.match(alias, '^(%S+) (%S+)$') end
-  local first = ik and (keyed[ik] or call('GET', P .. 'ik:' .. ik)) or nil
+  local first = key and (keyed[key] or entry_of(call('GET', P .. 'ik:' .. key))) or nil
   if (known or alias_hash or hash) ~= hash then return { 'CONFLICT', i } end
   if known then
     word[i], who[i], all_new = 'REPLAYED', ulid, false
   elseif alias then
     word[i], who[i], all_new = 'ALIAS', alias, false
   elseif first then
-    word[i], who[i], all_new = 'KEYED', first, false
+    if first.content ~= '' and first.content ~= rare[i].c then
+      return { 'CONFLICT', i, here[first.ulid] and '' or first.ulid }
+    end
+    word[i], who[i], all_new = 'KEYED', first.ulid, false
   elseif print ~= '' and (holders[i] or printed[print]) then
     word[i], who[i], all_new = 'DEDUP', holders[i] or printed[print], false
-    if string.find(ARGV[b + 2], 'o', 1, true) then aliased[ulid] = who[i] .. ' ' .. hash end
   else
     word[i], who[i] = 'NEW', ulid
     here[ulid] = hash
     if print ~= '' then printed[print] = ulid end
-    if ik then keyed[ik] = ulid end
+  end
+  if first and first.ulid == who[i] then removed[i] = first.removed end
+  if key and not first and not known and not alias then
+    keyed[key] = { ulid = who[i], content = rare[i].c }
+  end
+  if (word[i] == 'DEDUP' or word[i] == 'KEYED') and not removed[i] and string.find(ARGV[b + 2], 'o', 1, true) then
+    aliased[ulid] = who[i] .. ' ' .. hash
   end
 end
 
@@ -94,7 +112,7 @@ for i = 1, jobs do
       end
       if seldom.k then
         call('HSET', jkeys[i], 'ik', seldom.k)
-        call('SET', P .. 'ik:' .. seldom.k, ulid, 'PX', key_ttl)
+        keep_entry(seldom.k, ulid, seldom.c)
       end
       if seldom.b and seldom.b > num(now) then
         ready = false
@@ -128,20 +146,20 @@ end
 write_all()
 if all_new then return { 'NEW' } end
 
--- Equals of unfinished jobs: the run is added, the higher priority wins, the proposed id becomes an alias.
+-- Submissions of jobs that are there: the run is added, the higher priority wins while the job is unfinished, the proposed
+-- id becomes an alias, and a key that is new is remembered.
 local answer = { 'OK' }
 for i = 1, jobs do
-  local b = base + (i - 1) * WIDTH
-  if word[i] == 'DEDUP' then
+  if (word[i] == 'DEDUP' or word[i] == 'KEYED') and not removed[i] then
+    local b = base + (i - 1) * WIDTH
     local ulid, run = who[i], ARGV[b + 8]
     local key = P .. 'j:' .. ulid
-    local v = call('HMGET', key, 's', 'i', 'sb', 'av', 'rn', 'v', 'n')
-    local gid, order, priority, retries, x = parts_of(v[2])
-    local open = v[1] == 'q' or v[1] == 's' or v[1] == 'r'
-    if open then
-      local changed = false
+    local v = call('HMGET', key, 's', 'i', 'sb', 'av', 'rn', 'v', 'n', 'ik')
+    local status, changed = v[1], false
+    if status then
+      local gid, order, priority, retries, x = parts_of(v[2])
       local _, _, asked = parts_of(ARGV[b + 5])
-      if num(asked) > num(priority) then
+      if num(asked) > num(priority) and (status == 'q' or status == 's' or status == 'r') then
         call('HSET', key, 'i', submitted(gid, order, asked, retries, x))
         local queue = P .. 'q:' .. gid .. ':' .. signature(v[3], v[4])
         local name = queued_as(ulid, x)
@@ -152,20 +170,26 @@ for i = 1, jobs do
       local runs, wanted = v[5] or '.', run == '' and '.' or run
       if not string.find(',' .. runs .. ',', ',' .. wanted .. ',', 1, true) then
         call('HSET', key, 'rn', runs .. ',' .. wanted)
+        if run ~= '' then call('ZADD', P .. 'rj:' .. run, order, ulid) end
         changed = true
       end
-      if run ~= '' then call('ZADD', P .. 'rj:' .. run, order, ulid) end
       if changed then
         local version = next_version(v[6])
         call('HSET', key, 'v', version, 'u', now)
-        event(ulid, version, v[1], v[7] or '0', nil, nil, nil)
+        event(ulid, version, status, v[7] or '0', nil, nil, nil)
+      end
+      if word[i] == 'DEDUP' and rare[i] and rare[i].k then
+        call('HSET', key, 'ik', v[8] and v[8] .. ',' .. rare[i].k or rare[i].k)
+        keep_entry(rare[i].k, ulid, rare[i].c)
+      end
+      if string.find(ARGV[b + 2], 'o', 1, true) and ulid ~= ARGV[b] then
+        call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl)
       end
     end
-    if string.find(ARGV[b + 2], 'o', 1, true) and ulid ~= ARGV[b] then call('SET', akeys[i], ulid .. ' ' .. ARGV[b + 1], 'PX', alias_ttl) end
   end
   -- An alias is a late replay: what it asked for was done when it came first.
   answer[#answer + 1] = word[i] == 'ALIAS' and 'DEDUP' or word[i]
-  answer[#answer + 1] = who[i]
+  answer[#answer + 1] = removed[i] and who[i] .. ' ' .. removed[i] or who[i]
 end
 write_events()
 return answer

@@ -159,7 +159,9 @@ class SubmitJobRequest(_message.Message):
     max_retries: _builtins.int
     """Retries of one round after test-class failures, 0 to 100. Default: the coordinator's MAX_RETRIES."""
     idempotency_key: _builtins.str
-    """Answers with the first job of this key for 24 hours. At most 256 characters."""
+    """Answers with the job that the first submission of this key got, for 24 hours. At most 256 characters. With anything
+    but job_id, run_id and labels other than then it is refused.
+    """
     timeout_seconds: _builtins.float
     """Hard limit of one attempt's test, the installation not counted, in seconds, 1 to 86,400. Default:
     ATTEMPT_TIMEOUT_SECONDS.

@@ -26,6 +26,7 @@ from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
+from qgjob_agent.places import Place, look
 from qgjob_agent.setting_words import DEFAULTS, problem_of
 from qgjob_agent.startable import problems
 
@@ -318,14 +319,18 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
 def _wrong_state_dir(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
     """Where there can be no state directory, so that `--check` tells it too."""
     path = config.state_path
-    nearest = next(each for each in (path, *path.parents) if each.exists())
-    if not nearest.is_dir():
-        why = "is a file" if nearest == path else f"is under {nearest}, a file"
-    elif not os.access(nearest, os.W_OK | os.X_OK):
-        why = f"can't be written ({nearest} is another user's)"
+    nearest = next(each for each in (path, *path.parents) if look(each) in (Place.FOLDER, Place.FILE))
+    under = "" if nearest == path else f"under {nearest}, "
+    if look(nearest) is Place.FILE:
+        why = f"is {under}a file; choose another folder"
+    elif not os.access(nearest, os.X_OK):
+        may_not = "may not be entered; choose another folder, or open it to this user"
+        why = f"is {under}which {may_not}" if under else may_not
+    elif not os.access(nearest, os.W_OK):
+        why = f"can't be written ({nearest} is another user's); choose another folder"
     else:
         return
-    yield sources.wrong("state_dir", str(path), f"{why}; choose another folder")
+    yield sources.wrong("state_dir", str(path), why)
 
 
 def _resolved(path: Path, base: Path) -> Path:

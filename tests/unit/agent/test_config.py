@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +12,7 @@ from qgjob_agent.app import main
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.values import Target
 from qgjob_agent.errors import AgentError, ConfigError, ConfigErrors
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.fakes.unprivileged import open_to_all, unprivileged
 
 
 def load(tmp_path: Path, toml: str = "", dotenv: str = "", **environ: str) -> AgentConfig:
@@ -315,3 +314,61 @@ def test_the_check_prints_each_mistake(tmp_path: Path, capsys: pytest.CaptureFix
     out, err = capsys.readouterr()
     assert out == ""
     assert [line.split(":")[:2] for line in err.splitlines()] == [["error", " command.cwd"], ["error", " command.argv"]]
+
+
+@pytest.fixture
+def closed() -> Iterator[Path]:
+    """A folder that the agent's user may not enter; others may enter the one around it."""
+    with open_to_all() as around:
+        folder = around / "closed"
+        folder.mkdir()
+        (folder / "prog").touch(0o755)
+        folder.chmod(0o000)
+        yield folder
+        folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("below", ["", "/x", "/x/deeper"])
+@pytest.mark.parametrize("on_this_host", [False, True])
+def test_a_state_folder_below_one_that_may_not_be_entered(closed: Path, on_this_host: bool, below: str) -> None:
+    environ = {"AGENT_ID": "agent-1", "STATE_DIR": f"{closed}{below}"}
+    with unprivileged(), pytest.raises(ConfigError) as caught:
+        load_config(None, environ, closed.parent, on_this_host=on_this_host)
+    why = f"is under {closed}, which may not be entered" if below else "may not be entered"
+    assert str(caught.value) == (
+        f"STATE_DIR: '{closed}{below}' (from the environment) {why}; choose another folder, or open it to this user"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        (
+            {"COMMAND_CWD": "closed/y", "COMMAND_ARGV": "./prog"},
+            ["COMMAND_CWD: 'closed/y' (from the environment) may not be entered; "],
+        ),
+        (
+            {"COMMAND_CWD": "closed", "COMMAND_ARGV": "./prog"},
+            ["COMMAND_CWD: 'closed' (from the environment) may not be entered; "],
+        ),
+        (
+            {"COMMAND_ARGV": "closed/prog {test_path}"},
+            ["COMMAND_ARGV: 'closed/prog {test_path}' (from the environment) is below a folder that may not be "],
+        ),
+        (
+            {"COMMAND_CWD": "closed/y", "COMMAND_ARGV": "{closed}/prog"},
+            ["COMMAND_CWD: 'closed/y' ", "COMMAND_ARGV: '{closed}/prog' (from the environment) is below a folder"],
+        ),
+    ],
+)
+def test_a_command_below_a_folder_that_may_not_be_entered(
+    closed: Path, variables: dict[str, str], told: list[str]
+) -> None:
+    absolute = {name: value.replace("{closed}", str(closed)) for name, value in variables.items()}
+    environ = {"AGENT_ID": "agent-1", "PATH": "/usr/bin:/bin", "RUNNER": "command", "STATE_DIR": "state"} | absolute
+    with unprivileged(), pytest.raises(AgentError) as caught:
+        load_config(None, environ, closed.parent, on_this_host=True)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(told)
+    for line, beginning in zip(lines, told, strict=True):
+        assert line.startswith(beginning.replace("{closed}", str(closed)))

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_MAX_ID = 128
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 
@@ -147,10 +148,13 @@ class AgentConfig(_Frozen):
         """The devices: as listed and generated, else the defaults of the simulated agents."""
         listed = [_facts(self.agent_id, device) for device in self.devices]
         generate = self.simulated.generate
-        # A device id is the fleet's: agents that share a file must not make the same ones.
-        prefix = generate.prefix or f"{self.agent_id}.sim-"
-        listed += generated_devices(prefix, generate.count, generate.target)
+        listed += generated_devices(self.generated_prefix, generate.count, generate.target)
         return listed or default_devices(self.agent_id)
+
+    @property
+    def generated_prefix(self) -> str:
+        """What ids of generated devices begin with: a device id is the fleet's, so agents of one file make others."""
+        return self.simulated.generate.prefix or f"{self.agent_id}.sim-"
 
 
 _LEAST_CREDIT = 32
@@ -304,6 +308,21 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
         if found is not None:
             name, value, why = found
             yield sources.wrong(f"devices.{index}.{name}", value, why)
+    yield from _wrong_ids(config, sources)
+
+
+def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
+    """Ids that the coordinator would refuse, those included that are made of something else."""
+    for index, device in enumerate(config.devices):
+        size = len(_facts(config.agent_id, device).device_id)
+        if size > _MAX_ID:
+            problem = f"would make a device_id of {size} characters, and {_MAX_ID} are allowed; set device_id"
+            yield sources.wrong(f"devices.{index}.udid", device.udid, problem)
+    count = config.simulated.generate.count
+    size = len(f"{config.generated_prefix}{count}")
+    if count and size > _MAX_ID:
+        problem = f"would make device ids of {size} characters, and {_MAX_ID} are allowed; set a shorter one"
+        yield sources.wrong("simulated.generate.prefix", config.generated_prefix, problem)
     ids = [facts.device_id for facts in config.device_facts]
     if not ids:
         problem = "is empty; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"

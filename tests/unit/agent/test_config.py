@@ -230,6 +230,30 @@ def test_labels_and_versions_that_requirements_can_ask_for(tmp_path: Path) -> No
     assert (facts.os_version, facts.labels) == ("14.0-beta_2", {"rack": "a1", "os": "y", "platform2": "z"})
 
 
+def test_an_id_that_a_long_udid_would_make_is_refused(tmp_path: Path) -> None:
+    fits, too_long = "u" * 120, "u" * 121
+    device = '[[devices]]\ntarget = "emulator"\nudid = '
+    (facts,) = load(tmp_path, f'{device}"{fits}"').device_facts
+    assert facts.device_id == f"agent-1.{fits}"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f'{device}"a"\n{device}"{too_long}"')
+    assert (caught.value.setting, caught.value.value) == ("devices.1.udid", too_long)
+    assert str(caught.value).endswith("would make a device_id of 129 characters, and 128 are allowed; set device_id")
+    named = load(tmp_path, f'{device}"{too_long}"\ndevice_id = "short"').device_facts
+    assert [each.device_id for each in named] == ["short"]
+
+
+@pytest.mark.parametrize(("agent_id", "prefix"), [("agent-1", "p" * 127), ("a" * 122, None)])
+def test_ids_that_a_long_prefix_would_make_are_refused(tmp_path: Path, agent_id: str, prefix: str | None) -> None:
+    toml = "[simulated.generate]\ncount = {}\n" + ("" if prefix is None else f'prefix = "{prefix}"\n')
+    assert len(load(tmp_path, toml.format(9), AGENT_ID=agent_id).device_facts) == 9
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, toml.format(10), AGENT_ID=agent_id)
+    assert caught.value.setting == "simulated.generate.prefix"
+    assert caught.value.value == (prefix or f"{agent_id}.sim-")
+    assert "would make device ids of 129 characters, and 128 are allowed; set a shorter one" in str(caught.value)
+
+
 SUITE = """
 runner = "command"
 [command]

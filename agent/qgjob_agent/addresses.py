@@ -1,15 +1,37 @@
-"""Which addresses of a coordinator gRPC can make anything of."""
+"""Where coordinators are, as people write it: HOST:PORT, or HOST alone for the default port.
+
+The client and the agent have each a copy of this module, since they share no code; a test holds the two equal.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-_TARGET = re.compile(r"(?:dns|ipv4|ipv6|unix|unix-abstract):\S+")
-_HOST_PORT = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(\d{1,5})")
-_MAX_PORT = 65_535
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_PORT = 50051
+MAX_PORT = 65_535
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\])(?::(?P<port>[0-9]{1,5}))?")
 
 
-def is_address(text: str) -> bool:
-    """Whether it is HOST:PORT, or a name of gRPC such as `dns:///HOST:PORT` and `unix:PATH`."""
-    match = _HOST_PORT.fullmatch(text)
-    return _TARGET.fullmatch(text) is not None if match is None else 0 < int(match[1]) <= _MAX_PORT
+def whole(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Each as host:port; those left empty don't count.
+
+    Raises ValueError, with what to do, for one that is no address, and for none at all.
+    """
+    found = tuple(_whole(each.strip()) for each in addresses if each.strip())
+    if not found:
+        raise ValueError(f"names no coordinator; give HOST:PORT, or HOST for port {DEFAULT_PORT}")
+    return found
+
+
+def _whole(text: str) -> str:
+    match = _ADDRESS.fullmatch(text)
+    if match is None or (match["port"] is not None and not 0 < int(match["port"]) <= MAX_PORT):
+        raise ValueError(
+            f"has {text!r}, which is no address; give HOST:PORT, or HOST for port {DEFAULT_PORT}, "
+            "several with commas between"
+        )
+    return text if match["port"] is not None else f"{text}:{DEFAULT_PORT}"

@@ -19,7 +19,7 @@ from pydantic import (
     ValidationError,
 )
 
-from qgjob_agent.addresses import is_address
+from qgjob_agent.addresses import whole
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
 from qgjob_agent.core.values import DeviceFacts, Target
@@ -102,7 +102,7 @@ class CommandConfig(_Frozen):
 class AgentConfig(_Frozen):
     """Every setting; examples/agent.toml says what each of them means."""
 
-    coordinator: tuple[str, ...] = ("localhost:50051",)
+    coordinator: Annotated[tuple[str, ...], AfterValidator(whole)] = ("localhost:50051",)
     token: SecretStr | None = None
     agent_id: Id = Field(default_factory=lambda: socket.gethostname().split(".")[0] or "agent")
     state_dir: Path | None = None
@@ -292,12 +292,6 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
     if low > high:
         problem = "has the longest first; give the shortest and the longest, as in 1,3"
         yield sources.wrong("simulated.test_seconds", [low, high], problem)
-    if not config.coordinator:
-        yield sources.wrong("coordinator", [], "names no coordinator; give HOST:PORT")
-    for address in config.coordinator:
-        if not is_address(address):
-            problem = f"has {address!r}, which is no address; give HOST:PORT, several with commas between"
-            yield sources.wrong("coordinator", list(config.coordinator), problem)
     if config.runner == "command":
         try:
             check_template(config.command.argv)

@@ -7,6 +7,7 @@ In the environment a setting has its name in upper case, a table's setting with 
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import tomllib
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _PREFIX = "QGJOB_"
 # Only with the prefix: the bare name is common, and another program's secret must not go to the coordinator.
 _PREFIX_ONLY = frozenset({"token", "agent_config"})
+
+
+# An address in brackets, with which no JSON array begins.
+_IPV6 = re.compile(r"\[[0-9A-Fa-f]*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Environment:
 
 def split_list(text: str, *, words: bool) -> list[str]:
     """A list from the environment: a JSON array, shell words, or commas."""
-    if text.lstrip().startswith("["):
+    if text.lstrip().startswith("[") and not _IPV6.match(text.lstrip()):
         parsed = json.loads(text)
         return [str(item) for item in parsed]
     if words:

@@ -9,17 +9,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from qgjob import _following, _watching, _wire_jobs, _wire_requests
+from qgjob._addresses import DEFAULT_PORT
 from qgjob._batches import chunks, for_many
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
-from qgjob._failover import (
-    DEFAULT_PORT,
-    RECONNECT_SECONDS,
-    TIMEOUT_SECONDS,
-    Failover,
-    Patience,
-    parse_addresses,
-)
+from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS, Failover, Patience, parse_addresses
 from qgjob._fleet import Health
 from qgjob._fleet_calls import FleetCalls
 from qgjob._ids import new_job_id
@@ -39,7 +33,7 @@ _Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
 
 class AsyncClient(JobCalls, FleetCalls):
-    """A client of the coordinators at `coordinator` (host:port; several with commas between fail over).
+    """A client of the coordinators at `coordinator` (host[:port]; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`
     bounds a call with all its repeats, `reconnect_seconds` how long a watch or a wait outlives a coordinator that is

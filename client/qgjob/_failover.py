@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
 
+from qgjob._addresses import whole
 from qgjob._errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-DEFAULT_PORT = 50051
-MAX_PORT = 65_535
 TIMEOUT_SECONDS = 30.0
 RECONNECT_SECONDS = 120.0
 
@@ -47,19 +46,10 @@ class Patience:
 
 def parse_addresses(text: str) -> tuple[str, ...]:
     """`host:port,host` as ("host:port", "host:50051"). Raises ConfigError."""
-    addresses = tuple(_parse_address(part.strip()) for part in text.split(",") if part.strip())
-    if not addresses:
-        raise ConfigError(f"coordinator: {text!r} holds no address; give host:port, or several with commas between")
-    return addresses
-
-
-def _parse_address(text: str) -> str:
-    host, colon, port = text.rpartition(":")
-    if not colon or text.endswith("]"):  # no port, or an IPv6 address in brackets without one
-        return f"{text}:{DEFAULT_PORT}"
-    if "/" in text or not host or not port.isdecimal() or not 0 < int(port) <= MAX_PORT:
-        raise ConfigError(f"coordinator: {text!r} is not host:port (the gRPC port, {DEFAULT_PORT} by default)")
-    return text
+    try:
+        return whole(text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"coordinator: {text!r} {error}") from None
 
 
 class Failover:

@@ -26,7 +26,7 @@ Output = Annotated[
 ]
 Coordinator = Annotated[
     str | None,
-    typer.Option(help="host:port of the coordinator; several with commas between. Default: QGJOB_COORDINATOR."),
+    typer.Option(help="host[:port] of the coordinator; several with commas between. Default: QGJOB_COORDINATOR."),
 ]
 OrgId = Annotated[str | None, typer.Option(help="The organisation.")]
 RunId = Annotated[str | None, typer.Option(help="The run, a label that ties jobs together.")]

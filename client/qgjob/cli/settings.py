@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qgjob._addresses import DEFAULT_PORT, whole
 from qgjob._errors import ConfigError
 from qgjob._shape import Shape
 from qgjob.cli.dotenv import Environment
@@ -30,7 +31,7 @@ class Setting(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every command needs. `coordinator` is host:port, several with commas between."""
+    """What every command needs. `coordinator` is host:port or host, several with commas between."""
 
     coordinator: str
     token: str | None
@@ -43,6 +44,12 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("must be a text that is not empty")
     return value
+
+
+def _coordinators(value: Any) -> str:
+    text = _text(value)
+    whole(text.split(","))
+    return text
 
 
 def _format(value: Any) -> str:
@@ -69,7 +76,7 @@ class _Known:
 
 
 _KNOWN: dict[str, _Known] = {
-    "coordinator": _Known("localhost:50051", _text),
+    "coordinator": _Known(f"localhost:{DEFAULT_PORT}", _coordinators),
     # A credential does not belong in a file that is likely to be committed.
     "token": _Known(None, _text, in_files=False),
     "org_id": _Known(None, _text),

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import qgjob._addresses
+import qgjob_agent.addresses
 import qgjob_agent.setting_words
 import qgjob_coordinator.setting_words
 from qgjob import QgjobError
+from qgjob._failover import parse_addresses
 from qgjob.cli.dotenv import read_environment
+from qgjob.cli.settings import resolve
 from qgjob.cli.up_settings import check_ports, stack_settings
 from qgjob_agent.config import load_config
 from qgjob_agent.errors import AgentError
@@ -54,6 +58,14 @@ def up() -> str | None:
     return None
 
 
+def client() -> str | None:
+    try:
+        resolve({}, read_environment(os.environ, Path.cwd()), Path.cwd(), Path("user.toml"))
+    except QgjobError as error:
+        return error.message
+    return None
+
+
 Reader = Callable[[], str | None]
 
 
@@ -69,6 +81,22 @@ Reader = Callable[[], str | None]
         ((coordinator, agent), "NODE_ENV", "test", "is not known; give one of development, production"),
         ((coordinator, agent), "QGJOB_KILL_GRACE_SECONDS", "soon", "is not a number; give one from 0 to "),
         ((coordinator, agent), "KILL_GRACE_SECONDS", "-1", "is out of range; give a number from 0 to "),
+        *[
+            ((agent, client), "QGJOB_COORDINATOR", value, f"has {part!r}, which is no address; give HOST:PORT, or HOST")
+            for value, part in [
+                ("local host", "local host"),
+                ("lab:0", "lab:0"),
+                ("lab, lab:70000", "lab:70000"),
+                ("lab:grpc", "lab:grpc"),
+                (":50051", ":50051"),
+                ("lab:", "lab:"),
+                ("::1", "::1"),
+                ("http://lab:3000", "http://lab:3000"),
+                ("dns:///lab:50051", "dns:///lab:50051"),
+                ("unix:/run/qgjob", "unix:/run/qgjob"),
+            ]
+        ],
+        ((agent, client), "QGJOB_COORDINATOR", ",", "names no coordinator; give HOST:PORT"),
     ],
 )
 def test_a_wrong_setting(
@@ -81,6 +109,21 @@ def test_a_wrong_setting(
     source = str(Path(".env").resolve()) if in_file else "the environment"
     for reader in readers:
         assert (reader() or "").startswith(f"{name}: {value!r} (from {source}) {problem}"), reader
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("localhost", ["localhost:50051"]),
+        ("lab-1.example:5, 10.0.0.1 ,", ["lab-1.example:5", "10.0.0.1:50051"]),
+        ("[::1]:5,[fe80::1%eth0]", ["[::1]:5", "[fe80::1%eth0]:50051"]),
+    ],
+)
+def test_a_host_alone_means_the_default_port(monkeypatch: pytest.MonkeyPatch, written: str, meant: list[str]) -> None:
+    monkeypatch.setenv("QGJOB_COORDINATOR", written)
+    assert list(load_config().coordinator) == meant
+    assert client() is None
+    assert list(parse_addresses(written)) == meant
 
 
 @pytest.mark.parametrize("value", ["0", "", "3001"])
@@ -129,6 +172,11 @@ def test_a_file_that_all_can_read() -> None:
 
 def test_the_two_copies_of_the_words_are_one() -> None:
     copies = [Path(str(each.__file__)) for each in (qgjob_agent.setting_words, qgjob_coordinator.setting_words)]
+    assert copies[0].read_text() == copies[1].read_text()
+
+
+def test_the_two_copies_of_the_rule_of_addresses_are_one() -> None:
+    copies = [Path(str(each.__file__)) for each in (qgjob_agent.addresses, qgjob._addresses)]
     assert copies[0].read_text() == copies[1].read_text()
 
 

@@ -58,7 +58,9 @@ def read_dotenv(path: Path) -> dict[str, str]:
     problem = dotenv_problem(path)
     if problem is not None:
         raise FileError(problem)
-    return {name: value for name, value in dotenv_values(path).items() if value is not None} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

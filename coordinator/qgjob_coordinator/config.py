@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
@@ -34,7 +34,7 @@ def _setting(name: str, default: object, *aliases: str, **limits: Any) -> Any:
 class Settings(BaseSettings):
     """Every setting of the coordinator, with its unit in its name. `env.example` says what each is for."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=".env", env_ignore_empty=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     host: str = _setting("HOST", "127.0.0.1", min_length=1)
     port: int = _setting("PORT", 3000, ge=0, le=65535)
@@ -125,12 +125,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment, then `.env`; no secret files."""
-        return init_settings, env_settings, dotenv_settings
+        return init_settings, env_settings, InitSettingsSource(settings_cls, dict(_of_file()))
 
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError with one line that names setting, value and source."""
-        problem = dotenv_problem(Path(".env").resolve())
+        problem = dotenv_problem(_dotenv())
         if problem is not None:
             raise ConfigError(problem)
         try:
@@ -187,12 +187,24 @@ def _field(name: str) -> tuple[str, tuple[str, ...]]:
     raise KeyError(name)
 
 
+def _dotenv() -> Path:
+    return Path(".env").resolve()
+
+
+def _of_file() -> dict[str, str]:
+    """What `.env` sets, as it is written there: nothing is expanded, so that it is the same to every program."""
+    path = _dotenv()
+    return (
+        {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+        if path.is_file()
+        else {}
+    )
+
+
 def _source(names: tuple[str, ...]) -> tuple[str, str]:
     """(name, where it was set) of the alias that gave a setting its value."""
     env: Mapping[str, str | None] = os.environ
-    path = Path(".env").resolve()
-    file = dotenv_values(path) if path.is_file() else {}
-    for where, values in ((ENVIRONMENT, env), (str(path), file)):
+    for where, values in ((ENVIRONMENT, env), (str(_dotenv()), _of_file())):
         for name in names:
             if values.get(name):
                 return name, where

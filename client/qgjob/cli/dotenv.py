@@ -12,11 +12,17 @@ from qgjob._errors import ConfigError
 ENVIRONMENT = "the environment"
 _LINE = re.compile(
     r"""[^\S\n]*(?:
-        (?:export[^\S\n]+)?(?P<name>[^\s=#'"]+)[^\S\n]*=[^\S\n]*
-        (?P<value>'(?:\\'|[^'])*'(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))|"(?:\\"|[^"])*"(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))|[^'"\n].*|)
+        (?:export[^\S\n]+)?(?P<name>[^\s=#'"]+)[^\S\n]*=(?P<blank>[^\S\n]*+)
+        (?P<value>
+            '(?:\\[\s\S]|[^'\\])*'(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))
+            |"(?:\\[\s\S]|[^"\\])*"(?=[^\S\n]*(?:\#.*)?(?:\n|\Z))
+            |[^'"\n].*
+            |
+        )
     )?[^\S\n]*(?:\#.*)?(?:\n|\Z)""",
     re.VERBOSE,
 )
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,10 @@ def read_environment(process: Mapping[str, str], cwd: Path) -> Environment:
 def parse_dotenv(text: str) -> dict[str, str]:
     """`NAME=value` lines; `export`, comments after a blank, and quotes, also over lines, are understood.
 
+    Nothing is expanded, so that a `$` is a `$` to all programs; between double quotes, `\\n` and its like are escapes.
     Raises ValueError, with what to do, for a line that is nothing of that.
     """
+    text = text.removeprefix("\ufeff")
     values: dict[str, str] = {}
     at = 0
     while at < len(text):
@@ -72,12 +80,14 @@ def parse_dotenv(text: str) -> dict[str, str]:
             number = text.count("\n", 0, at) + 1
             raise ValueError(f"line {number} is not NAME=value; mend it, or make it a comment with #")
         if line["name"] is not None:
-            values[line["name"]] = _unquoted(line["value"])
+            values[line["name"]] = _unquoted(line["value"], line["blank"])
         at = line.end()
     return values
 
 
-def _unquoted(value: str) -> str:
-    if value[:1] in ("'", '"'):
-        return re.sub(r"\\([\\'\"])", r"\1", value[1:-1])
-    return re.split(r"\s#|^#", value, maxsplit=1)[0].rstrip()
+def _unquoted(value: str, blank: str) -> str:
+    if value[:1] == "'":
+        return re.sub(r"\\([\\'])", r"\1", value[1:-1])
+    if value[:1] == '"':
+        return re.sub(r"\\([\\'\"abfnrtv])", lambda each: _ESCAPES.get(each[1], each[1]), value[1:-1])
+    return re.split(r"\s#", blank + value, maxsplit=1)[0].strip()

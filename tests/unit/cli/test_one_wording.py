@@ -152,6 +152,7 @@ def test_a_port_of_0_is_any_free_one() -> None:
         (None, "can't be read (Is a directory); mend it, or move it away"),
         (b"# a comment\n\nPORT 3000\n", "line 3 is not NAME=value; mend it, or make it a comment with #"),
         (b"A='x\ny'\nlonely\n", "line 3 is not NAME=value; mend it, or make it a comment with #"),
+        (b"A= 'open\n", "line 1 is not NAME=value; mend it, or make it a comment with #"),
         (b'A="open\nB=1\n', "line 1 is not NAME=value; mend it, or make it a comment with #"),
     ],
 )
@@ -168,6 +169,43 @@ def test_a_file_that_can_not_be_read(content: bytes | None, problem: str) -> Non
 def test_a_file_that_all_can_read() -> None:
     Path(".env").write_text("# c\n\nexport A=1\n  B = two words # c\nC='x\ny' # c\nD=\"a=b\"\nE=\nLOG_LEVEL=debug")
     assert (coordinator(), agent(), up()) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("x://${STORE:-lab}:6379", "x://${STORE:-lab}:6379"),
+        ('"x://lab/$1"', "x://lab/$1"),
+        ("x://${LOG_LEVEL}", "x://${LOG_LEVEL}"),
+        (r'"x://a\\b\"c"', r'x://a\b"c'),
+        (r"'x://a\\b\'c\n'", r"x://a\b'c\n"),
+        (r'"x://a\tb\n"', "x://a\tb\n"),
+        ("#x  # a comment", "#x"),
+    ],
+)
+def test_a_file_means_the_same_to_all(monkeypatch: pytest.MonkeyPatch, written: str, meant: str) -> None:
+    """Nothing in it is expanded. HOST and AGENT_ID stand for all settings."""
+    monkeypatch.delenv("QGJOB_AGENT_ID")
+    monkeypatch.setenv("STORE", "elsewhere")
+    Path(".env").write_text(f"\ufeffLOG_LEVEL=debug\nHOST={written}\nAGENT_ID={written}\n", "utf-8")
+    assert (Settings.load().host, Settings.load().log_level) == (meant, "debug")
+    with pytest.raises(AgentError) as refused:
+        load_config()
+    assert str(refused.value).startswith(f"AGENT_ID: {meant!r} ")
+    assert read_environment(os.environ, Path.cwd()).lookup("HOST") == (meant, "HOST in .env")
+    assert read_environment(os.environ, Path.cwd()).lookup("LOG_LEVEL") == ("debug", "LOG_LEVEL in .env")
+
+
+def test_the_environment_wins_over_the_file_by_either_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1")
+    Path(".env").write_text("QGJOB_PORT=2\nGRPC_PORT=3\nQGJOB_GRPC_PORT=4\nLOG_LEVEL=\n")
+    settings = Settings.load()
+    assert (settings.port, settings.grpc_port, settings.log_level) == (1, 4, "info")
+    environment = read_environment(os.environ, Path.cwd())
+    assert [environment.lookup(f"QGJOB_{name}", name) for name in ("PORT", "GRPC_PORT")] == [
+        ("1", "environment variable PORT"),
+        ("4", "QGJOB_GRPC_PORT in .env"),
+    ]
 
 
 def test_the_two_copies_of_the_words_are_one() -> None:

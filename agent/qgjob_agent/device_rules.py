@@ -23,8 +23,8 @@ MAX_LABELS_BYTES = 64 * 1024
 MAX_VALUE = 1024
 MAX_VERSION = MAX_MODEL = 128
 _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-# Control characters, bidi controls, lone surrogates.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, ends of lines and paragraphs, bidi controls, lone surrogates.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def label_problem(key: str, value: str) -> str | None:

@@ -199,6 +199,8 @@ REFUSED: dict[str, list[tuple[str, Json]]] = {
         ("newline", {"test_path": "a\n.js"}),
         ("escape", {"test_path": "a\x1b[2J.js"}),
         ("bidi", {"test_path": "a\u202e.js"}),
+        ("line separator", {"test_path": "a\u2028.js"}),
+        ("paragraph separator", {"test_path": "a\u2029.js"}),
         ("long", {"test_path": "a" * 513}),
         ("long in bytes", {"test_path": "\u00e9" * 257}),
     ],

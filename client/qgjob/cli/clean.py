@@ -15,7 +15,7 @@ _ESCAPES = re.compile(
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 # Cc: control characters. Cf: marks that change the direction of text, and invisible ones. Cs: lone surrogates.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs"})
-_SPACES = str.maketrans({"\n": " ", "\r": " ", "\t": " "})
+_SPACES = str.maketrans({"\n": " ", "\r": " ", "\t": " ", "\u2028": " ", "\u2029": " "})
 
 
 def clean(text: str) -> str:

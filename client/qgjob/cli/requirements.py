@@ -27,8 +27,8 @@ _ID_RULE = "use 1 to 128 letters, digits, '.', '_' or '-', beginning with a lett
 _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _MEANT = {"target": "--target", "device_id": "--device-id"}
 """How the fields are asked for that `--require` does not take."""
-# Control characters, and lone halves of surrogate pairs.
-_UNFIT = frozenset({"Cc", "Cs"})
+# Control characters, lone halves of surrogate pairs, ends of lines and paragraphs.
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)

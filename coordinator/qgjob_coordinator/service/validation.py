@@ -16,9 +16,10 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")  # one look: agents send many
 _ULID_AND_TILDE = 27
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
-# Control characters, bidi controls, lone surrogates.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters, ends of lines and paragraphs, bidi controls, lone surrogates.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_HALF = "holds half of a surrogate pair, which is no character; send UTF-8"
 _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _FORBIDDEN_IN_PATH = re.compile(_CONTROL.pattern[:-1] + r"\\]")
 
@@ -115,9 +116,7 @@ def _path_fault(value: str) -> str:
         return "contains '..'; name a file inside the suite"
     if "\\" in value:
         return "contains a backslash; separate folders by '/'"
-    if _CONTROL.search(value):
-        return "contains a control character"
-    return f"is longer than {MAX_PATH_BYTES} bytes"
+    return _unfit(value) or f"is longer than {MAX_PATH_BYTES} bytes"
 
 
 def check_text(field: str, value: object, most: int = MAX_TEXT) -> str:
@@ -127,8 +126,15 @@ def check_text(field: str, value: object, most: int = MAX_TEXT) -> str:
     if len(value) > most:
         raise InvalidError(field, f"is {len(value)} characters long; at most {most} are kept")
     if _CONTROL.search(value):
-        raise InvalidError(field, f"{shown(value)} contains a control character")
+        raise InvalidError(field, f"{shown(value)} {_unfit(value)}")
     return value
+
+
+def _unfit(text: str) -> str | None:
+    """What a text holds that is no character of a line; None for one that is a line."""
+    if _SURROGATE.search(text):
+        return _HALF
+    return "contains a control character" if _CONTROL.search(text) else None
 
 
 def as_one_line(text: str) -> str:
@@ -226,7 +232,7 @@ def check_env(field: str, value: Mapping[str, object]) -> dict[str, str]:
         if not isinstance(text, str) or "\0" in text or len(text) > MAX_ENV_VALUE:
             raise InvalidError(f"{field}.{name}", f"must be a text of at most {MAX_ENV_VALUE} characters without NUL")
         if _SURROGATE.search(text):
-            raise InvalidError(f"{field}.{name}", "holds half of a surrogate pair, which is no character; send UTF-8")
+            raise InvalidError(f"{field}.{name}", _HALF)
     return _within_bytes(field, {k: str(v) for k, v in value.items()})
 
 

@@ -25,7 +25,7 @@ from qgjob_coordinator.service.submission import requirements
 from qgjob_coordinator.service.validation import check_device_labels, check_id
 
 FIELDS = ("target", "platform", "os_version", "device_model", "device_id")
-TEXTS = st.text(max_size=12) | st.text("aZ09._- \x00\x7f\x85\u202eé", max_size=12)
+TEXTS = st.text(max_size=12) | st.text("aZ09._- \x00\x7f\x85\u2028\u202eé", max_size=12)
 """Anything, and much that is nearly right."""
 
 
@@ -71,6 +71,7 @@ LABELS = [
     *[(key, "a1", False) for key in ("Platform", "OS-Version", "os.version", "DEVICE_ID", "device.Model")],
     *[("rack", value, True) for value in ("0", " ", "a b", "é", "日本", "x" * 1024)],
     *[("rack", value, False) for value in ("", "a\nb", "a\tb", "\x00", "\x7f", "\x85", "\u202e", "\ud800", "x" * 1025)],
+    *[("rack", value, False) for value in ("a\u2028b", "a\u2029b")],
 ]
 VERSIONS = [
     *[(version, True) for version in ("14", "17.5.1", "14.0-beta_2", "S", "-", "_.1", "1" * 128)],
@@ -106,7 +107,15 @@ def test_ids_are_the_same_for_both(name: str, right: bool) -> None:
 @pytest.mark.parametrize("field", ["udid", "model"])
 @pytest.mark.parametrize(
     ("text", "right"),
-    [("x", True), ("Pixel 8 (\u00e9)", True), ("x" * 128, True), ("", False), ("a\nb", False), ("\u202e", False)],
+    [
+        ("x", True),
+        ("Pixel 8 (\u00e9)", True),
+        ("x" * 128, True),
+        ("", False),
+        ("a\nb", False),
+        ("\u202e", False),
+        ("a\u2028b", False),
+    ],
 )
 def test_names_may_be_written_where_they_may_be_shown(field: str, text: str, right: bool) -> None:
     assert agent_takes(**{field: text}) is right

@@ -58,6 +58,7 @@ def told(error: QgjobError, *wanted: Wanted, **more: Any) -> str:
         ({"requirements": Requirements(platform="beos")}, "--require: platform: 'beos' is unknown"),
         ({"requirements": Requirements(device_id="a b")}, "--device-id: 'a b' is not an id"),
         ({"requirements": Requirements(labels={"rack": RTL})}, "--require: rack: '\\u202e' contains a control"),
+        ({"requirements": Requirements(labels={"rack": "\u2028"})}, "--require: rack: '\\u2028' contains a control"),
         ({"requirements": Requirements(labels={"a b": "1"})}, "--require: a b: 'a b' is not an id"),
         ({"requirements": Requirements(labels={f"k{n}": "" for n in range(70)})}, "--require: has 70 entries"),
     ],

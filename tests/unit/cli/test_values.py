@@ -80,6 +80,7 @@ def test_one_job_by_argument_or_option() -> None:
         ("a\x00b\x07c\x08d\x7f", "abcd"),
         ("two\nlines\r\tand", "two lines  and"),
         ("abc\u202etxt.exe", "abctxt.exe"),
+        ("two\u2028lines\u2029and", "two lines and"),
         ("\u200bzero\ufeff", "zero"),
         ("\x1b]unterminated", ""),
     ],

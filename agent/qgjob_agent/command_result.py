@@ -21,7 +21,7 @@ _COUNTS_BYTES = 65_536
 _SUMMARY_CHARS = 500
 _LAST_LINE_BYTES = 4_096
 _LAST_LINE_CHARS = 300
-_HIGHEST_COUNT = 1_000_000
+HIGHEST_COUNT = 1_000_000
 
 
 def event_of_result(token: str, result: ExecutionResult, execution: Execution) -> AttemptFinished | AttemptKilled:
@@ -91,7 +91,7 @@ def _counts(outcome: Outcome, result: ExecutionResult, output_dir: Path) -> Test
     if told is None:
         return fallback
     counts = [told.get(name, 0) for name in ("passed", "failed", "skipped")]
-    if any(type(count) is not int or not 0 <= count <= _HIGHEST_COUNT for count in counts):
+    if any(type(count) is not int or not 0 <= count <= HIGHEST_COUNT for count in counts):
         return fallback
     summary = told.get("summary")
     text = _clean(summary, _SUMMARY_CHARS) if isinstance(summary, str) else outcome.value

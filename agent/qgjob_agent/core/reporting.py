@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgjob_agent.core.instructions import FlushAt, Persist, SendInstalled, SendReports, Unspool
-from qgjob_agent.core.values import Installation
+from qgjob_agent.core.values import Installation, Verdict
 
 if TYPE_CHECKING:
     from qgjob_agent.core.events import FlushDue, ReportsAcknowledged
@@ -74,10 +74,13 @@ def acknowledged(state: State, event: ReportsAcknowledged) -> None:
     """Whatever the verdict, the report has done its work: it leaves the spool, and a last one ends its lease here."""
     unacked, leases = state.outbox.unacked, state.leases
     done: list[int] = []
-    for report_id, _verdict in event.entries:
+    for report_id, verdict in event.entries:
         found = unacked.pop(report_id, None)
         if found is not None and found.final:
-            leases.pop(found.lease.assignment.token, None)
+            what = found.lease.assignment
+            leases.pop(what.token, None)
             done.append(report_id)
+            if verdict is Verdict.STALE:
+                state.warn("result_not_taken", job_id=what.job_id, attempt=what.attempt, device_id=what.device_id)
     if done:
         state.out.append(Unspool(done))

@@ -16,6 +16,7 @@ from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.log_intake import Piece
 from qgjob_coordinator.service.validation import MAX_EXACT, MAX_MS, as_one_line, check_id, check_int, split_job_id
 from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import types_pb2 as types
 
 ASSIGN_MOST = 100
 """Assignments in one message."""
@@ -25,6 +26,8 @@ WITHOUT_ENV_BYTES = 2 * 1024
 """At most so large are an assignment's ids, path and numbers."""
 ENTRY_BYTES = 12
 """Tags and lengths of one entry of a map, at most."""
+MAX_COUNT = 1_000_000
+"""Test cases of one attempt, as agents count them."""
 ACKS_MOST = 1_000
 """Acknowledgements in one message."""
 
@@ -133,9 +136,15 @@ def report_in(r: pb.Report) -> m.Report | None:
         result = None
         if f.HasField("result"):
             x = f.result
-            result = TestResult(
-                x.passed, x.failed, x.skipped, _moment("result.duration_ms", x.duration_ms), x.summary[:500]
-            )
+            passed, failed, skipped, ms = x.passed, x.failed, x.skipped, x.duration_ms
+            if not (
+                0 <= passed <= MAX_COUNT
+                and 0 <= failed <= MAX_COUNT
+                and 0 <= skipped <= MAX_COUNT
+                and 0 <= ms <= MAX_MS
+            ):
+                _refuse_result(x)
+            result = TestResult(passed, failed, skipped, ms, x.summary[:500])
         install_ms = f.install_ms if f.HasField("install_ms") else None
         if not (
             0 <= f.started_at_ms <= MAX_MS
@@ -166,6 +175,12 @@ def report_in(r: pb.Report) -> m.Report | None:
     if kind == "progress":
         return m.ProgressReport(report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))
     return None
+
+
+def _refuse_result(result: types.TestResult) -> None:
+    for field in ("passed", "failed", "skipped"):
+        within(f"reports.result.{field}", getattr(result, field), MAX_COUNT)
+    _moment("result.duration_ms", result.duration_ms)
 
 
 def _refuse_moments(finished: pb.Finished) -> None:

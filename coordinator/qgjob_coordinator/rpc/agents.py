@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
@@ -144,10 +144,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             if kind == "reports":
                 for installed in message.reports.installed:
                     live.installed(agent_wire.installed_in(installed))
-                reports = [x for r in message.reports.reports if (x := agent_wire.report_in(r)) is not None]
-                if len(reports) < len(message.reports.reports):
-                    self._pass_over(live, "report")
-                await live.reports(reports)
+                await live.reports(self._reports_in(live, message.reports.reports))
             elif kind == "log":
                 live.log(agent_wire.piece_in(message.log))
             elif kind is None:
@@ -157,6 +154,24 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 return
             else:
                 await self._other(live, kind, message)
+
+    def _reports_in(self, live: LiveSession, reports: Iterable[pb.Report]) -> list[m.Report]:
+        """Those that can be kept; of the others, the kinds that are unknown and what breaks a rule are told."""
+        taken: list[m.Report] = []
+        refused: list[tuple[pb.Report, InvalidError]] = []
+        for r in reports:
+            try:
+                report = agent_wire.report_in(r)
+            except InvalidError as e:
+                refused.append((r, e))
+                continue
+            if report is None:
+                self._pass_over(live, "report")
+            else:
+                taken.append(report)
+        if refused:
+            _refuse(live.session, refused)
+        return taken
 
     def _pass_over(self, live: LiveSession, what: str) -> None:
         """A kind that a newer agent has: the rest of what it says is understood, and said once is enough."""
@@ -193,6 +208,17 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 await asyncio.sleep(STORE_PAUSE_SECONDS)
             else:
                 return
+
+
+def _refuse(session: Session, refused: Iterable[tuple[pb.Report, InvalidError]]) -> None:
+    """Acknowledges reports that break a rule, so that they leave the agent's spool.
+
+    Ending the session would bring them again in the next one, and lose a whole host for one line of its spool. An
+    attempt whose last report this was is soon one that the agent does not show, and settled as such.
+    """
+    for r, e in refused:
+        log.error("report_refused", agent_id=session.agent_id, job_id=shown(r.job_id), field=e.field, why=e.reason)
+    session.say(m.ReportAck(tuple((r.report_id, m.Verdict.STALE) for r, _ in refused)))
 
 
 def _check_identity(agent_id: str, context: Context) -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qgjob import AsyncClient
+from qgjob_agent.core.values import Finished, Outcome, SpooledReport, TestResult
+from qgjob_agent.spool import Spool
+from qgjob_agent.state_dir import StateDir
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes.agent_process import AgentProcess
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
-from tests.integration.stack.specs import simulated
+from tests.integration.stack.specs import pinned, simulated
 
 LAST_EPOCH = 2**53 - 1
 LONG = "x" * 100_000
@@ -187,23 +192,21 @@ REPORTS: list[tuple[dict[str, Any], str]] = [
     ({"started": pb.Started(started_at_ms=253_402_300_800_000)}, "started_at_ms"),
     ({"finished": pb.Finished(outcome=types.OUTCOME_PASSED, duration_ms=TOO_MUCH)}, "duration_ms"),
     ({"finished": pb.Finished(outcome=types.OUTCOME_PASSED, install_ms=-5)}, "install_ms"),
+    ({"finished": pb.Finished(outcome=types.OUTCOME_CANCELLED)}, "outcome"),
     ({"tree_dead": pb.TreeDead(ended_at_ms=2**62)}, "ended_at_ms"),
+    *[
+        ({"finished": pb.Finished(outcome=types.OUTCOME_PASSED, result=types.TestResult(**{count: wrong}))}, field)
+        for count, wrong, field in [
+            ("passed", -5, "result.passed"),
+            ("failed", 1_000_001, "result.failed"),
+            ("skipped", -1, "result.skipped"),
+            ("duration_ms", -1, "result.duration_ms"),
+        ]
+    ],
 ]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        *MESSAGES,
-        *[
-            (
-                {"reports": pb.Reports(reports=[pb.Report(**({"report_id": 1, "job_id": JOB, "token": TOKEN} | r))])},
-                f"reports.{f}",
-            )
-            for r, f in REPORTS
-        ],
-    ],
-)
+@pytest.mark.parametrize(("body", "field"), MESSAGES)
 async def test_a_message_with_a_number_or_id_out_of_its_range_ends_the_session(
     agent: RawAgent, body: dict[str, Any], field: str
 ) -> None:
@@ -213,6 +216,80 @@ async def test_a_message_with_a_number_or_id_out_of_its_range_ends_the_session(
         assert (await agent.message("refused")).reason == pb.REFUSED_REASON_INVALID
         assert await agent.invalid_field() == field
         await agent.hello()
+
+
+@pytest.mark.parametrize(("wrong", "field"), REPORTS)
+async def test_a_report_that_breaks_a_rule_is_told_and_acknowledged_and_the_session_goes_on(
+    agent: RawAgent, stack: Stack, org: str, first: AsyncClient, wrong: dict[str, Any], field: str
+) -> None:
+    async with agent:
+        await agent.hello()
+        (job,) = await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        job_id = wrong.get("job_id", job.job_id)
+        report = pb.Report(**({"report_id": 1_000, "job_id": job_id, "token": TOKEN} | wrong))
+        await agent.send_reports([report])
+        assert await agent.verdict(report.report_id) == "STALE"
+        agent_id = agent.agent_id
+        (line,) = [e for e in stack.coordinators[0].events("report_refused") if e["agent_id"] == agent_id]
+        assert (line["level"], line["job_id"], line["field"]) == ("error", repr(job_id), f"reports.{field}")
+        await agent.passes(a)
+        assert (await first.get(job.job_id)).outcome == "passed"
+        assert agent.all("refused") == []
+
+
+async def test_what_comes_with_a_report_that_breaks_a_rule_is_kept(
+    agent: RawAgent, org: str, first: AsyncClient
+) -> None:
+    async with agent:
+        await agent.hello()
+        await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        good = pb.Report(report_id=1, job_id=a.job_id, token=a.token, progress=pb.Progress(percent=40))
+        wrong = pb.Report(report_id=2, job_id=a.job_id, token=a.token, started=pb.Started(started_at_ms=-1))
+        await agent.send_reports([wrong, good])
+        assert [await agent.verdict(n) for n in (1, 2)] == ["APPLIED", "STALE"]
+        await agent.leave()
+
+
+async def test_an_attempt_whose_result_can_t_be_kept_is_run_again(
+    agent: RawAgent, org: str, first: AsyncClient
+) -> None:
+    async with agent:
+        await agent.hello()
+        (job,) = await first.submit_many(simulated(org, target="browserstack"))
+        (a,) = await agent.assigned(1)
+        await agent.start(a)
+        assert await agent.verdict(await agent.finish(a, result=types.TestResult(passed=-5))) == "STALE"
+        await agent.message("refused")
+        await agent.hello()
+        (again,) = await agent.assigned(1)
+        assert (again.job_id, again.attempt) == (a.job_id, 2)
+        await agent.passes(again)
+        done = await first.get(job.job_id)
+        assert (done.outcome, [x.outcome for x in done.attempts]) == ("passed", ["agent_lost", "passed"])
+
+
+async def test_an_agent_with_a_result_in_its_spool_that_breaks_a_rule_drops_it_and_works(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    agent_id, device_id = f"{org}-spool", f"{org}-spool.sim-1"
+    state = StateDir.open(tmp_path / "state")
+    spool = Spool(state.spool)
+    wrong = Finished(Outcome.PASSED, 1, 2, 1, TestResult(-5, 0, 0, 1, ""))
+    spool.append([SpooledReport(7, JOB, TOKEN, 1, device_id, wrong)])
+    spool.close()
+    state.close()
+    settings = {"AGENT_ID": agent_id, "SIMULATED_GENERATE_COUNT": 1}
+    async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stack.address(0), **settings) as agent:
+        await agent.says("result_not_taken")
+        await until(lambda: state.spool.stat().st_size == 0, "the result is still in the spool")
+        (job,) = await first.submit_many(simulated(org, requirements=pinned(device_id)))
+        (done,) = await first.wait(job.job_id, timeout_seconds=20)
+        assert (done.outcome, done.agent_id) == ("passed", agent_id)
+        assert agent.said().count("session_opened") == 1
+        (line,) = [e for e in stack.coordinators[0].events("report_refused") if e["agent_id"] == agent_id]
+        assert (line["job_id"], line["field"]) == (repr(JOB), "reports.result.passed")
 
 
 async def test_an_attempt_goes_on_after_a_session_that_was_refused(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from qgjob_agent import command_result
+from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import jobs, operating, pages, showing, submission, submitting, tailing, validation
 
 CONTRACT = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
@@ -30,6 +32,7 @@ LIMITS: dict[str, list[int]] = {
     "`os_version`, `device_model` of requirements, `os_version` and `model` of a device": [1, validation.MAX_VERSION],
     "devices of an agent": [showing.MAX_DEVICES],
     "`udid` of a device, `host`, `version` and `instance_id` of an agent": [showing.MAX_NAME],
+    "`passed`, `failed` and `skipped` of a result": [0, agent_wire.MAX_COUNT],
     "`epoch` of an agent": [1, validation.MAX_EXACT],
 }
 
@@ -42,5 +45,6 @@ def test_a_limit_is_as_it_is_written(value: str) -> None:
 
 def test_every_limit_that_is_written_is_held_to_the_code() -> None:
     assert set(ROWS) - {"value", "---"} == set(LIMITS)
+    assert agent_wire.MAX_COUNT == command_result.HIGHEST_COUNT
     assert submission.MAX_NOT_BEFORE_MS == operating.MAX_HOLD_MS
     assert (tailing.MAX_ATTEMPT, validation.MAX_MODEL) == (jobs.MAX_ROUND, validation.MAX_VERSION)

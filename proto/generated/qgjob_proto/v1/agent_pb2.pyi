@@ -101,7 +101,7 @@ class _ReportVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportV
     REPORT_VERDICT_REPLAYED: _ReportVerdict.ValueType  # 2
     """Known already; the first outcome stands."""
     REPORT_VERDICT_STALE: _ReportVerdict.ValueType  # 3
-    """Of a lease that is over; changed nothing."""
+    """Of a lease that is over, or one that breaks a rule; changed nothing."""
 
 class ReportVerdict(_ReportVerdict, metaclass=_ReportVerdictEnumTypeWrapper):
     """What became of a report. Whichever it is, the report leaves the spool. Set by the coordinator."""
@@ -113,7 +113,7 @@ REPORT_VERDICT_APPLIED: ReportVerdict.ValueType  # 1
 REPORT_VERDICT_REPLAYED: ReportVerdict.ValueType  # 2
 """Known already; the first outcome stands."""
 REPORT_VERDICT_STALE: ReportVerdict.ValueType  # 3
-"""Of a lease that is over; changed nothing."""
+"""Of a lease that is over, or one that breaks a rule; changed nothing."""
 Global___ReportVerdict: _TypeAlias = ReportVerdict  # noqa: Y015
 
 class _DeviceCommandKind:
@@ -159,7 +159,7 @@ class _RefusedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refused
     REFUSED_REASON_VERSION: _RefusedReason.ValueType  # 3
     """The coordinator does not accept Hello.protocol_version: upgrade the older side."""
     REFUSED_REASON_INVALID: _RefusedReason.ValueType  # 4
-    """A message breaks a rule, which the text names; or the agent does not read what it is sent."""
+    """A message, other than a report, breaks a rule, which the text names; or the agent does not read what it is sent."""
     REFUSED_REASON_DEVICE_ID_IN_USE: _RefusedReason.ValueType  # 5
     """A device_id of this agent belongs to another agent."""
     REFUSED_REASON_GOING_AWAY: _RefusedReason.ValueType  # 6
@@ -177,7 +177,7 @@ REFUSED_REASON_AGENT_ID_IN_USE: RefusedReason.ValueType  # 2
 REFUSED_REASON_VERSION: RefusedReason.ValueType  # 3
 """The coordinator does not accept Hello.protocol_version: upgrade the older side."""
 REFUSED_REASON_INVALID: RefusedReason.ValueType  # 4
-"""A message breaks a rule, which the text names; or the agent does not read what it is sent."""
+"""A message, other than a report, breaks a rule, which the text names; or the agent does not read what it is sent."""
 REFUSED_REASON_DEVICE_ID_IN_USE: RefusedReason.ValueType  # 5
 """A device_id of this agent belongs to another agent."""
 REFUSED_REASON_GOING_AWAY: RefusedReason.ValueType  # 6

@@ -80,7 +80,7 @@ def fleet(coordinator: CoordinatorProcess) -> Iterator[CoordinatorProcess]:
 
 
 def _agent(folder: Path, config: Path) -> subprocess.Popen[bytes]:
-    keep = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
     with (folder / "agent.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "qgjob_agent", "--config", str(config)],

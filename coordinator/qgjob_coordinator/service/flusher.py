@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -32,7 +33,8 @@ class Flusher(Generic[T, R]):
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._pending.append((item, future))
         if self._task is None:
-            self._task = asyncio.create_task(self._run())
+            # A batch is of many callers: what is logged while it is written must not bear the first one's ids.
+            self._task = asyncio.create_task(self._run(), context=Context())
         return future
 
     async def _run(self) -> None:

@@ -48,11 +48,6 @@ _VERDICT = {
 log = structlog.get_logger(__name__)
 
 
-def _log_start(x: StartedReport | FinishedReport, lease: Lease | None) -> None:
-    attempt, device = (lease.attempt, lease.device_id) if lease else (None, None)
-    log.info("job_running", job_id=f"{x.org_id}~{x.ulid}", attempt=attempt, device_id=device)
-
-
 class Reporter:
     """Takes the reports of one session to the store."""
 
@@ -200,7 +195,7 @@ class Reporter:
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
         lease = self._session.began(x.token, wall_ms())
         if word is ReportWord.APPLIED and self._log_transitions:
-            _log_start(x, lease)
+            self._log_start(x, lease)
 
     def _after_end(
         self, org_id: str, reports: Iterable[FinishedReport], endings: Mapping[str, Ending], ended: Mapping[str, Ended]
@@ -240,15 +235,24 @@ class Reporter:
         self._telemetry.attempts.update({outcome.value: n for outcome, n in attempts.items()})
         self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
 
+    def _log_start(self, x: StartedReport | FinishedReport, lease: Lease | None) -> None:
+        log.info("job_running", **self._ids(x, lease))
+
+    def _ids(self, x: StartedReport | FinishedReport, lease: Lease | None) -> dict[str, object]:
+        """What a line says of an attempt; its number and device are unknown where another session was given it."""
+        return {
+            "job_id": f"{x.org_id}~{x.ulid}",
+            "attempt": lease.attempt if lease else None,
+            "agent_id": self._session.agent_id,
+            "device_id": lease.device_id if lease else None,
+        }
+
     def _log_end(self, x: FinishedReport, sent: Ending, e: Ended, lease: Lease | None) -> None:
         if x.begun and not (lease is not None and lease.started):
-            _log_start(x, lease)
+            self._log_start(x, lease)
         log.info(
             f"job_{e.status.value}" if e.status else "job_ended",
-            job_id=f"{x.org_id}~{x.ulid}",
-            attempt=lease.attempt if lease else None,
-            agent_id=self._session.agent_id,
-            device_id=lease.device_id if lease else None,
+            **self._ids(x, lease),
             attempt_outcome=x.outcome.value,
             outcome=e.outcome.value if e.outcome else None,
             duration_ms=x.duration_ms,

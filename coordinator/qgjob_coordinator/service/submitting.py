@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass
 
 import structlog
@@ -29,6 +31,9 @@ PLACING_SECONDS = 0.005
 """So long the answer to a submission may wait for the round that gives it to a free device."""
 
 log = structlog.get_logger(__name__)
+
+_Lone = tuple[JobSpec, bool, Context]
+"""A job that came alone, whether its id was made here, and the context of the call that brought it."""
 
 
 @dataclass(slots=True)
@@ -92,7 +97,7 @@ class Submitter:
         self._pending = pending
         self._defaults = defaults
         self._log_transitions = log_transitions
-        self._flushers: dict[str, Flusher[tuple[JobSpec, bool], Accepted]] = {}
+        self._flushers: dict[str, Flusher[_Lone, Accepted]] = {}
         self.on_accepted: Callable[[Sequence[JobSpec]], None] = _nobody_asks
         """Called with the jobs of each write to the store; those that were known already are among them."""
 
@@ -109,11 +114,10 @@ class Submitter:
             flusher = Flusher(lambda items: self._write_each(org_id, items), MAX_JOBS)
             self._flushers[org_id] = flusher
         try:
-            accepted = await flusher.put((spec, own))
+            accepted = await flusher.put((spec, own, copy_context()))
         finally:
             if flusher.idle:
                 self._flushers.pop(spec.org_id, None)
-        self._log_accepted([accepted])
         return accepted
 
     async def submit_many(self, principal: Principal, submissions: Sequence[Submission]) -> list[Accepted]:
@@ -138,25 +142,18 @@ class Submitter:
                 )
         principal.require_org(org_id, field="jobs[0].org_id")
         try:
-            accepted = await self._write(org_id, specs, owned)
+            return await self._write(org_id, specs, owned, itertools.repeat(copy_context()))
         except SubmitConflictError as e:
             raise _conflict(specs[e.index], e, f"jobs[{e.index}].") from None
-        self._log_accepted(accepted)
-        return accepted
 
-    def _log_accepted(self, accepted: Sequence[Accepted]) -> None:
-        if self._log_transitions:
-            for a in accepted:
-                if a.created:
-                    log.info("job_queued", job_id=a.job_id, target=a.spec.target.value, run_id=a.spec.run_id)
-
-    async def _write_each(self, org_id: str, items: list[tuple[JobSpec, bool]]) -> list[Accepted | BaseException]:
+    async def _write_each(self, org_id: str, items: list[_Lone]) -> list[Accepted | BaseException]:
         """Writes lone submissions together; one with a taken id or key fails alone."""
         results: list[Accepted | BaseException | None] = [None] * len(items)
         left = list(range(len(items)))
         while left:
             try:
-                done = await self._write(org_id, [items[i][0] for i in left], [items[i][1] for i in left])
+                specs, owned, callers = zip(*[items[i] for i in left], strict=True)
+                done = await self._write(org_id, specs, owned, callers)
             except SubmitConflictError as e:
                 bad = left.pop(e.index)
                 results[bad] = _conflict(items[bad][0], e)
@@ -166,10 +163,14 @@ class Submitter:
             break
         return [r for r in results if r is not None]
 
-    async def _write(self, org_id: str, specs: list[JobSpec], owned: list[bool]) -> list[Accepted]:
+    async def _write(
+        self, org_id: str, specs: Sequence[JobSpec], owned: Sequence[bool], callers: Iterable[Context]
+    ) -> list[Accepted]:
         now = wall_ms()
         heads = self._hub.heads_wanted()
         known, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        if self._log_transitions:  # now: its next line may be written before the answer is made
+            _log_new(specs, known, callers)
         self.on_accepted(specs)
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
@@ -193,6 +194,13 @@ class Submitter:
             was = job or _tombstone(accepted[i].spec, s)
             was.deduplicated = s.word in (SubmitWord.DEDUP, SubmitWord.KEYED)
             accepted[i].known = was
+
+
+def _log_new(specs: Sequence[JobSpec], known: Mapping[int, Submitted], callers: Iterable[Context]) -> None:
+    for i, (spec, caller) in enumerate(zip(specs, callers, strict=False)):
+        if i not in known:
+            # Jobs of several calls are written together, and each line is one of its own call.
+            caller.run(log.info, "job_queued", job_id=spec.job_id, target=spec.target.value, run_id=spec.run_id)
 
 
 def fresh_job(spec: JobSpec, now: int) -> Job:

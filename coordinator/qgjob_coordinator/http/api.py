@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,20 +15,18 @@ from starlette.routing import Match, Route
 
 from qgjob_coordinator.errors import QgjobError
 from qgjob_coordinator.http import docs, health, jobs, metrics
-from qgjob_coordinator.http.access import AccessLog
+from qgjob_coordinator.http.access import AccessLog, Faults
 from qgjob_coordinator.http.faults import invalid_of
 from qgjob_coordinator.http.guard import Cors, Guard
 from qgjob_coordinator.http.head import Head
 from qgjob_coordinator.http.readiness import Readiness
 from qgjob_coordinator.http.services import Services
-from qgjob_coordinator.http.status import INTERNAL, ErrorResponse, MethodError, PathError, error_body, error_response
+from qgjob_coordinator.http.status import ErrorResponse, MethodError, PathError, error_body, error_response
 from qgjob_coordinator.service.validation import shown
 
 TITLE = "qgjob"
 DESCRIPTION = "Jobs, devices and groups of qgjob. The same calls, and more, are served over gRPC."
 NOT_FOUND, NOT_ALLOWED = 404, 405
-
-log = structlog.get_logger(__name__)
 
 
 def create_app(services: Services) -> FastAPI:
@@ -52,6 +49,7 @@ def create_app(services: Services) -> FastAPI:
         middleware=[
             Middleware(AccessLog),
             Middleware(Cors, origins=services.allowed_origins),
+            Middleware(Faults),
             Middleware(Guard, origins=services.allowed_origins),
             Middleware(Head),
         ],
@@ -65,7 +63,6 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(QgjobError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _unrouted)
-    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -103,9 +100,3 @@ def _methods(request: Request) -> list[str]:
     at_path = [route for route in served if route.matches(request.scope)[0] is not Match.NONE]
     named = [route for route in at_path if route.path == path]
     return sorted({method for route in named or at_path for method in route.methods or ()})
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    """A fault of ours: the caller learns nothing of our insides, the log everything."""
-    log.error("http_failed", method=request.method, path=request.url.path, exc_info=error)
-    return ErrorResponse(error_body("internal", "the coordinator failed; its log says why"), INTERNAL)

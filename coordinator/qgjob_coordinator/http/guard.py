@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qgjob_coordinator.errors import ForbiddenError, InvalidError, TooLargeError
 from qgjob_coordinator.http.status import error_response
+from qgjob_coordinator.service.request_id import REQUEST_ID
 from qgjob_coordinator.service.validation import shown
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -36,8 +37,8 @@ class Cors(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_methods=["GET", "HEAD", "POST", "DELETE"],
-            allow_headers=["Content-Type", "Authorization"],
-            expose_headers=["Retry-After"],
+            allow_headers=["Content-Type", "Authorization", REQUEST_ID],
+            expose_headers=["Retry-After", REQUEST_ID],
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:

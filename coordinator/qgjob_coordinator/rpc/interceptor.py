@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -16,10 +14,9 @@ from google.protobuf.message import DecodeError
 
 from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, code_of
-from qgjob_coordinator.service.validation import is_id
+from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
-REQUEST_ID = "x-request-id"
 MAX_REQUEST_BYTES = 1024 * 1024
 """Size of one request; messages of streams may be larger, see the server."""
 
@@ -199,13 +196,6 @@ async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) 
     await abort(context, error)
 
 
-_prefix = secrets.token_hex(4)
-_numbers = itertools.count(1)
-
-
 def _request_id(context: Context) -> str:
-    """The caller's x-request-id where it is an id, else one of our own."""
-    for name, value in context.invocation_metadata() or ():
-        if name == REQUEST_ID and isinstance(value, str) and is_id(value):
-            return value
-    return f"{_prefix}-{next(_numbers):x}"
+    metadata = context.invocation_metadata() or ()
+    return request_id(value for name, value in metadata if name == REQUEST_ID and isinstance(value, str))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import httpx2
 import pytest
 import pytest_asyncio
 
+from qgjob_proto.v1.jobs_pb2 import GetJobRequest
+from qgjob_proto.v1.jobs_pb2_grpc import JobServiceStub
 from tests.fakes.stack import AgentPlan, Stack
 
 
@@ -57,3 +61,38 @@ async def test_the_life_of_a_job_is_told_in_its_order_and_with_its_ids(
         ("job_running", "sim-1"),
         ("job_completed", "sim-1"),
     ]
+
+
+async def test_each_line_of_a_rest_call_bears_the_id_that_its_answer_has(
+    chatty: Stack, http: httpx2.AsyncClient
+) -> None:
+    calls = [
+        http.post("/api/jobs", json=body("ids", f"{n}.spec.js"), headers={"X-Request-Id": f"ci-{n}"}) for n in range(8)
+    ]
+    for n, answer in enumerate(await asyncio.gather(*calls)):
+        assert answer.headers["x-request-id"] == f"ci-{n}"
+        await chatty.coordinators[0].says("http_request", request_id=f"ci-{n}", status=201)
+        (queued,) = lines(chatty, event="job_queued", request_id=f"ci-{n}")
+        assert queued["job_id"] == answer.json()["job_id"]
+
+
+@pytest.mark.parametrize("given", [None, "", "two words", "x" * 129, "caf\u00e9", '"}'])
+async def test_a_call_without_a_fit_id_gets_one(chatty: Stack, http: httpx2.AsyncClient, given: str | None) -> None:
+    headers = {} if given is None else {"X-Request-Id": given.encode()}
+    answers = [await http.get("/nothing", headers=headers) for _ in range(2)]
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    assert len({*ids, given}) == 3
+    for each in ids:
+        await chatty.coordinators[0].says("http_request", request_id=each, status=404)
+
+
+async def test_both_protocols_take_the_same_ids(chatty: Stack) -> None:
+    async with grpc.aio.insecure_channel(chatty.address(0)) as channel:
+        stub = JobServiceStub(channel)  # type: ignore[no-untyped-call]
+        for given in ("rpc-1", "two words"):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.GetJob(GetJobRequest(job_id="none"), metadata=(("x-request-id", given),))
+    refused = lines(chatty, event="call_refused", method="GetJob")
+    own, made = (line["request_id"] for line in refused)
+    assert own == "rpc-1"
+    assert made not in ("rpc-1", "two words")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import httpx2
 import pytest
+import structlog
 from fastapi import FastAPI
 from structlog.testing import capture_logs
 
@@ -37,7 +38,7 @@ from qgjob_coordinator.model.jobs import (
     Requirements,
     TestResult,
 )
-from tests.unit.http.conftest import Switch
+from tests.unit.http.conftest import ORIGIN, Switch
 
 NOW = 1_800_000_000_123
 GOOD = {"org_id": "acme", "app_version_id": "v1", "test_path": "a.js"}
@@ -178,11 +179,14 @@ async def test_a_fault_of_ours_is_an_error_body_that_tells_nothing(services: Ser
         raise RuntimeError("the password is x")
 
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
-    with capture_logs() as lines:
+    with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
         async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            answer = await http.get("/broken")
+            answer = await http.get("/broken", headers={"Origin": ORIGIN})
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["http_failed"]
-    assert answer.status_code == 500
+    (access,) = [line for line in lines if line["event"] == "http_request"]
+    assert answer.status_code == access["status"] == 500
+    assert len({line["request_id"] for line in lines} | {answer.headers["x-request-id"]}) == 1
+    assert answer.headers["access-control-allow-origin"] == ORIGIN
     assert answer.json()["error"] == "internal"
     assert "password" not in answer.text
 

@@ -27,7 +27,7 @@ from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
 from qgjob_agent.places import Place, look
-from qgjob_agent.setting_words import DEFAULTS, problem_of
+from qgjob_agent.setting_words import DEFAULTS, NODE_ENV, of_node_env, problem_of
 from qgjob_agent.startable import problems
 
 if TYPE_CHECKING:
@@ -249,15 +249,16 @@ def _overlay(
             if isinstance(table, dict):
                 _overlay(annotation, table, f"{prefix}{name}.", environment, sources)
             continue
-        alias = "NODE_ENV" if name == "environment" else None
+        alias = NODE_ENV if name == "environment" else None
         found = environment.lookup(prefix + name, alias)
         if found is not None and name not in ("devices", "labels"):
             sources.found[prefix + name] = found
-            raw[name] = _parsed(found, get_origin(annotation) is tuple, words=name == "argv")
+            node = found.name == NODE_ENV
+            raw[name] = of_node_env(found.value) if node else _parsed(found, annotation, words=name == "argv")
 
 
-def _parsed(found: Found, is_list: bool, *, words: bool) -> Any:
-    if not is_list:
+def _parsed(found: Found, annotation: object, *, words: bool) -> Any:
+    if get_origin(annotation) is not tuple:
         return found.value
     try:
         return split_list(found.value, words=words)

@@ -18,7 +18,15 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.org_weights import parse
-from qgjob_coordinator.setting_words import DEFAULTS, ENVIRONMENT, dotenv_problem, line, problem_of
+from qgjob_coordinator.setting_words import (
+    DEFAULTS,
+    ENVIRONMENT,
+    NODE_ENV,
+    dotenv_problem,
+    line,
+    of_node_env,
+    problem_of,
+)
 from qgjob_coordinator.store.connection import check_url
 
 PREFIX = "QGJOB_"
@@ -41,7 +49,7 @@ class Settings(BaseSettings):
     grpc_port: int = _setting("GRPC_PORT", 50051, ge=0, le=65535)
     redis_url: str = _setting("REDIS_URL", "redis://localhost:6379")
     redis_pool_size: int = _setting("REDIS_POOL_SIZE", 32, ge=4, le=10_000)
-    environment: Literal["development", "production"] = _setting("ENVIRONMENT", "development", "NODE_ENV")
+    environment: Literal["development", "production"] = _setting("ENVIRONMENT", "development", NODE_ENV)
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = _setting("ALLOWED_ORIGINS", ("http://localhost:3000",))
     log_level: Literal["error", "warn", "info", "debug"] = _setting("LOG_LEVEL", "info")
     max_retries: int = _setting("MAX_RETRIES", 3, ge=0, le=100)
@@ -100,10 +108,16 @@ class Settings(BaseSettings):
             return words[value.lower()]
         return value
 
-    @field_validator("log_level", "environment", "durability", "default_target", mode="before")
+    @field_validator("environment", mode="before")
     @classmethod
-    def _lower(cls, value: object) -> object:
-        return value.lower() if isinstance(value, str) else value
+    def _environment(cls, value: object) -> object:
+        said, _ = _source(_field("ENVIRONMENT")[1])
+        return of_node_env(value) if isinstance(value, str) and said == NODE_ENV else _lower(value)
+
+    @field_validator("log_level", "durability", "default_target", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        return _lower(value)
 
     @property
     def production(self) -> bool:
@@ -177,6 +191,10 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(
 def _is_origin(text: str) -> bool:
     match = _ORIGIN.fullmatch(text)
     return match is not None and 0 < int(match[1] or 1) <= 65_535
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _field(name: str) -> tuple[str, tuple[str, ...]]:

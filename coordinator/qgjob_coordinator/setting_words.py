@@ -13,11 +13,18 @@ from dotenv.parser import parse_stream
 
 ENVIRONMENT = "the environment"
 DEFAULTS = "the defaults"
+NODE_ENV = "NODE_ENV"
+"""Stands for ENVIRONMENT where that is not set."""
 
 
 def line(name: str, value: object, source: str, problem: str) -> str:
     """The whole line. `source` is the environment, the path of a file, an option, or the defaults."""
     return f"{name}: {value!r} (from {source}) {problem}"
+
+
+def of_node_env(value: str) -> str:
+    """The ENVIRONMENT that a NODE_ENV means. It is other programs' variable too, and these know `test`, `staging`, …"""
+    return "production" if value.lower() == "production" else "development"
 
 
 def problem_of(error: Mapping[str, Any], field: object, known: Sequence[str] = ()) -> str:

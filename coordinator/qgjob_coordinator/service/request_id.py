@@ -16,5 +16,5 @@ _numbers = itertools.count(1)
 
 
 def request_id(given: Iterable[str]) -> str:
-    """The first id among what the caller gave, else one of our own: it is for logs only, so nothing is refused for it."""
+    """The first id among what the caller gave, else one of our own: it is for logs only, so none is refused."""
     return next(filter(is_id, given), None) or f"{_prefix}-{next(_numbers):x}"

@@ -78,7 +78,7 @@ Reader = Callable[[], str | None]
         ((coordinator, up), "GRPC_PORT", "65536", "is out of range; give a number from 0 to 65535"),
         ((coordinator, up), "GRPC_PORT", "-1", "is out of range; give a number from 0 to 65535"),
         ((coordinator, agent), "LOG_LEVEL", "loud", "is not known; give one of error, warn, info, debug"),
-        ((coordinator, agent), "NODE_ENV", "test", "is not known; give one of development, production"),
+        ((coordinator, agent), "ENVIRONMENT", "test", "is not known; give one of development, production"),
         ((coordinator, agent), "QGJOB_KILL_GRACE_SECONDS", "soon", "is not a number; give one from 0 to "),
         ((coordinator, agent), "KILL_GRACE_SECONDS", "-1", "is out of range; give a number from 0 to "),
         *[
@@ -124,6 +124,28 @@ def test_a_host_alone_means_the_default_port(monkeypatch: pytest.MonkeyPatch, wr
     assert list(load_config().coordinator) == meant
     assert client() is None
     assert list(parse_addresses(written)) == meant
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("test", "development"), ("staging", "development"), ("Production", "production")]
+)
+def test_other_values_of_node_env_are_development(
+    monkeypatch: pytest.MonkeyPatch, in_file: bool, value: str, expected: str
+) -> None:
+    """It is the variable of other programs, which know more values."""
+    if in_file:
+        Path(".env").write_text(f"NODE_ENV={value}\n")
+    else:
+        monkeypatch.setenv("NODE_ENV", value)
+    assert (Settings.load().environment, load_config().environment) == (expected, expected)
+
+
+def test_an_environment_of_our_own_is_not_taken_for_node_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_ENV", "production")
+    monkeypatch.setenv("QGJOB_ENVIRONMENT", "test")
+    told = "QGJOB_ENVIRONMENT: 'test' (from the environment) is not known; give one of development, production"
+    assert (coordinator(), agent()) == (told, told)
 
 
 @pytest.mark.parametrize("value", ["0", "", "3001"])

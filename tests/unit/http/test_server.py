@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import socket
+from typing import Any
 
 import httpx2
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from qgjob_coordinator import listening
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.http.readiness import Readiness, StoreView
 from qgjob_coordinator.http.server import HttpServer
 
 HOST = "127.0.0.1"
+EVERY = ["::", "0.0.0.0"]  # noqa: S104 - what somebody may ask for
 
 
 class Slow:
@@ -67,6 +71,47 @@ async def test_localhost_is_served_on_ipv4_too() -> None:
             assert (await http.get(f"http://127.0.0.1:{server.port}/")).text == "done"
     finally:
         await server.stop(1.0)
+
+
+@pytest.mark.parametrize("host", EVERY)
+async def test_all_addresses_are_those_of_both_families(host: str) -> None:
+    """gRPC takes either for both families."""
+    app = Slow()
+    app.go.set()
+    server = HttpServer(app, host, 0)
+    await server.start()
+    try:
+        async with httpx2.AsyncClient() as http:
+            for reachable in (HOST, "[::1]"):
+                assert (await http.get(f"http://{reachable}:{server.port}/")).text == "done"
+    finally:
+        await server.stop(1.0)
+
+
+async def test_all_addresses_are_those_of_ipv4_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = listening._listen
+
+    def listen(family: int, *rest: Any, **more: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return real(family, *rest, **more)
+
+    monkeypatch.setattr(listening, "_listen", listen)
+    made = await listening.listeners("::", 0, "PORT")
+    for each in made:
+        each.close()
+    assert [each.family for each in made] == [socket.AF_INET]
+
+
+@pytest.mark.parametrize("host", EVERY)
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_a_port_in_use_of_one_family_is_named(host: str, family: socket.AddressFamily) -> None:
+    with socket.socket(family) as taken:
+        taken.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match=r"can't be used on") as told:
+            await HttpServer(Slow(), host, taken.getsockname()[1]).start()
+        assert told.value.field == "PORT"
 
 
 async def test_a_port_in_use_is_named() -> None:

@@ -7,13 +7,15 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
-from qgjob_proto.v1 import fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2, jobs_pb2_grpc
 from tests.contract import scenarios
 from tests.contract.rpc import CLASSES
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.error_details import error_field
+from tests.fakes.raw_agent import RawAgent
 
 ORG = "rpc-strict"
 UNKNOWN = f"{ORG}~{scenarios.UNKNOWN_ULID}"
@@ -38,7 +40,7 @@ def plain(data: Any) -> bytes:
 async def called(channel: grpc.aio.Channel, method: str, request: bytes | Message) -> None:
     """A call to its end."""
     path = f"/qgjob.v1.{method}"
-    if method == "JobService/TailLogs":
+    if method in ("JobService/TailLogs", "JobService/WatchJobs"):
         async for _ in channel.unary_stream(path, plain)(request, timeout=10.0):
             pass
     elif method == "AgentService/Connect":
@@ -61,6 +63,79 @@ async def refused(channel: grpc.aio.Channel, method: str, request: bytes | Messa
 )
 async def test_bytes_that_are_no_message_are_invalid(channel: grpc.aio.Channel, method: str, what: str) -> None:
     assert await refused(channel, method, MALFORMED[what]) == "invalid body"
+
+
+FIELD_99 = b"\x9a\x06\x01x"
+JOB = jobs_pb2.SubmitJobRequest(org_id=ORG, app_version_id="v1", test_path="a.spec.js")
+TIME = timestamp_pb2.Timestamp(seconds=4_000_000_000)
+
+
+def under(number: int, *parts: bytes) -> bytes:
+    """A field that holds what the parts hold, as bytes of a request."""
+    data = b"".join(parts)
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+ODD: list[tuple[str, bytes, str]] = [
+    ("JobService/SubmitJob", JOB.SerializeToString() + FIELD_99, "99"),
+    ("JobService/SubmitJob", JOB.SerializeToString() + under(9, FIELD_99), "requirements.99"),
+    ("JobService/SubmitJob", JOB.SerializeToString() + under(13, TIME.SerializeToString(), FIELD_99), "not_before.99"),
+    ("JobService/SubmitJob", JOB.SerializeToString() + under(8, b"\x0a\x01k\x12\x01v", FIELD_99), "labels"),
+    ("JobService/SubmitJob", JOB.SerializeToString() + b"\x10\x05", "app_version_id"),  # a number where a text is
+    ("JobService/SubmitJobs", under(1, JOB.SerializeToString()) * 2 + FIELD_99, "99"),
+    (
+        "JobService/SubmitJobs",
+        under(1, JOB.SerializeToString()) + under(1, JOB.SerializeToString(), under(9, FIELD_99)),
+        "jobs[1].requirements.99",
+    ),
+    ("JobService/GetStats", b"\x9b\x06\x08\x01\x9c\x06", "99"),  # a group
+    ("JobService/WatchJobs", FIELD_99, "99"),
+    ("JobService/TailLogs", jobs_pb2.TailLogsRequest(job_id=UNKNOWN).SerializeToString() + FIELD_99, "99"),
+    ("FleetService/ListDevices", FIELD_99, "99"),
+]
+
+
+@pytest.mark.parametrize(("method", "data", "field"), ODD)
+async def test_a_field_that_is_not_known_is_refused(
+    channel: grpc.aio.Channel, method: str, data: bytes, field: str
+) -> None:
+    assert await refused(channel, method, data) == f"invalid {field}"
+
+
+async def test_a_refused_field_leaves_no_job(channel: grpc.aio.Channel) -> None:
+    org_id = f"{ORG}-none"
+    job = jobs_pb2.SubmitJobRequest(org_id=org_id, app_version_id="v1", test_path="a.spec.js")
+    assert await refused(channel, "JobService/SubmitJob", job.SerializeToString() + FIELD_99) == "invalid 99"
+    stub = jobs_pb2_grpc.JobServiceStub(channel)  # type: ignore[no-untyped-call]
+    assert (await stub.ListJobs(jobs_pb2.ListJobsRequest(org_id=org_id))).count == 0
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        JOB.SerializeToString() + JOB.SerializeToString(),  # the last one counts
+        JOB.SerializeToString() + b"\x20\x80\x00",  # a default that is written out, at length
+        b"".join(under(8, b"\x0a\x01k\x12\x01v") for _ in range(2)) + JOB.SerializeToString(),  # one key twice
+        JOB.SerializeToString() + under(10, b"\x0a\x01E"),  # an entry without its value
+    ],
+)
+async def test_an_unusual_way_to_write_what_is_known_is_taken(channel: grpc.aio.Channel, data: bytes) -> None:
+    await called(channel, "JobService/SubmitJob", data)
+
+
+class NewerAgent(RawAgent):
+    """Says more of its devices than this version knows."""
+
+    def device(self, device_id: str, **changes: Any) -> agent_pb2.DeviceInfo:
+        known = super().device(device_id, **changes)
+        known.MergeFromString(FIELD_99)
+        return known
+
+
+async def test_an_agent_of_another_version_may_say_more(coordinator: CoordinatorProcess) -> None:
+    async with NewerAgent(coordinator.target, "newer-1") as agent:
+        assert FIELD_99 in agent.device("newer-1-1").SerializeToString()
+        await agent.hello()
 
 
 REFUSED: list[tuple[str, Message, str]] = [

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, code_of
+from qgjob_coordinator.rpc.unknown import has_unknown, unknown_fields
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
@@ -151,7 +152,9 @@ def _checked(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             message = f"the request has {len(data)} bytes and may have {MAX_REQUEST_BYTES}; send less at once"
             return _Unread(TooLargeError(message, field=BODY))
         try:
-            return deserialize(data)
+            request = deserialize(data)
+            # Streams of agents are read without this: each side may be a version ahead.
+            return _Unread(next(unknown_fields(deserialize(data)))) if has_unknown(request) else request
         except DecodeError:
             return _Unread(_malformed())
 
@@ -163,7 +166,7 @@ def _malformed() -> InvalidError:
 
 
 def _readable(request: Any) -> Any:
-    """The request. Raises TooLargeError for one over the limit, InvalidError for bytes that are no message."""
+    """The request. Raises TooLargeError for one over the limit, InvalidError for bytes that are no message of it."""
     if type(request) is _Unread:
         raise request.error
     return request

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 import sys
@@ -25,6 +24,7 @@ from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.lease_file import LeaseFile
+from qgjob_agent.parent import until_gone
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.session import Coordinators, Session
@@ -35,7 +35,6 @@ from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 if TYPE_CHECKING:
     from qgjob_agent.runners.base import Runner
 
-_PARENT_POLL_SECONDS = 1.0
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
 _LEAVE_SECONDS = 3.0
 
@@ -163,11 +162,6 @@ def _handle_signals(config: AgentConfig, driver: Driver, log: Any) -> None:
 
 async def _watch_parent(pid: int, driver: Driver, log: Any) -> None:
     """An agent that belongs to another process ends with it."""
-    while True:
-        await asyncio.sleep(_PARENT_POLL_SECONDS)
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            log.warning("parent_gone", parent_pid=pid)
-            driver.dispatch(ShutdownRequested(0.0))
-            return
+    await until_gone(pid)
+    log.warning("parent_gone", parent_pid=pid)
+    driver.dispatch(ShutdownRequested(0.0))

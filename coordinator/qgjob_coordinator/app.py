@@ -24,6 +24,7 @@ from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
@@ -147,6 +148,8 @@ class Coordinator:
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
         s = self._settings
+        if s.parent_pid is not None:
+            self._tasks.append(asyncio.create_task(self._watch_parent(s.parent_pid), name="parent"))
         try:
             try:
                 await self.rpc.start(s.host, s.grpc_port)
@@ -164,6 +167,12 @@ class Coordinator:
             await self._watch_store()
         finally:
             await self._shut_down()
+
+    async def _watch_parent(self, pid: int) -> None:
+        """A coordinator that belongs to another process ends with it."""
+        await until_gone(pid)
+        log.warning("parent_gone", parent_pid=pid)
+        self._stop.set()
 
     async def _store_ready(self) -> bool:
         """Waits for the store, saying so; False when told to stop meanwhile. Raises ConfigError."""

@@ -107,7 +107,9 @@ class Stack:
         # The suite is run by the `python3` of this environment.
         path = f"{Path(sys.executable).parent}{os.pathsep}{mine.get('PATH', os.defpath)}"
         ports = {"QGJOB_PORT": str(self.http_port), "QGJOB_GRPC_PORT": str(self.grpc_port)}
-        return {**mine, **ports, "PATH": path, _MARK: self._mark, "PYTHONUNBUFFERED": "1"}
+        # A demo that is killed leaves nothing either: the stack ends when this process is gone.
+        owner = {"QGJOB_PARENT_PID": str(os.getpid()), _MARK: self._mark}
+        return {**mine, **ports, **owner, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
     def _family(self) -> list[psutil.Process]:
         """The processes below `qgjob up`, while the parents still show whose children they are."""

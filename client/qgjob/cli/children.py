@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import re
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _LOG_LINES = 15
 _COMPLAINT = re.compile(r"^\S+ \[(?:warning|error) *\] +(?P<event>\S+)(?P<values>.*)$")
 _REASON = re.compile(r"\breason=(?P<quote>['\"])(?P<text>.*?)(?P=quote)")
 _POLL_SECONDS = 0.05
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def ended_with_this_process() -> Callable[[], None] | None:
+    """For `before`: the program gets TERM when this process dies, however it does. None where no kernel does that.
+
+    It is for programs that do not look after their parent, and is called in the thread that starts them: that one's end
+    counts.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def before() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it died before that took effect
+            os._exit(1)
+
+    return before
 
 
 class Child:
@@ -26,8 +48,10 @@ class Child:
         environment: Mapping[str, str],
         logs: Path,
         inherits: Sequence[int] = (),
+        before: Callable[[], None] | None = None,
     ) -> None:
-        """Start it with its output in `<logs>/<name>.log`. `inherits` are files that it holds open too.
+        """Start it with its output in `<logs>/<name>.log`. `inherits` are files that it holds open too; `before` is
+        called in the new process before it becomes the program.
 
         In a session of its own: Ctrl-C in a terminal goes to the whole foreground, and would end the programs in any
         order.
@@ -43,7 +67,13 @@ class Child:
                 stderr=output,
                 pass_fds=inherits,
                 start_new_session=True,
+                preexec_fn=before,  # noqa: PLW1509 - see `ended_with_this_process`: it takes no locks
             )
+
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     @property
     def ended(self) -> bool:

@@ -18,6 +18,8 @@ from qgjob._errors import ConfigError
 from qgjob.cli import exit_codes
 from qgjob.cli.children import Child
 from qgjob.cli.dotenv import read_environment
+from qgjob.cli.parent import until_gone
+from qgjob.cli.roll import Roll
 from qgjob.cli.runner import tell
 from qgjob.cli.store_choice import StoreChoice, choose
 from qgjob.cli.store_data import read_writer
@@ -25,6 +27,7 @@ from qgjob.cli.up_ready import wait_ready
 from qgjob.cli.up_settings import (
     AGENTS,
     Options,
+    PortTakenError,
     StackSettings,
     agent_environment,
     check_ports,
@@ -51,11 +54,22 @@ def run_stack(options: Options) -> int:
     agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
     if settings.data.exists() and not settings.data.is_dir():
         raise _no_data(settings.data, "it is a file")
-    settings = check_ports(settings, environment)
+    roll = Roll(settings.data / "processes")
+    try:
+        settings = check_ports(settings, environment)
+    except PortTakenError as error:
+        raise PortTakenError(f"{error.message}{_of_this_folder(roll)}") from None
     check_programs(agent_environment(os.environ, settings, options, AGENTS[0], os.getpid()))
     stores = choose(settings.redis_url, read_writer(settings.store))
-    with _sole_user(settings.data) as lock:
-        return asyncio.run(_Stack(options, settings, stores, lock).run())
+    with _sole_user(settings.data, roll) as lock:
+        roll.begin()
+        return asyncio.run(_Stack(options, settings, stores, lock, roll).run())
+
+
+def _of_this_folder(roll: Roll) -> str:
+    """What may hold a port, or the data; nothing where nothing is known to."""
+    alive = roll.alive()
+    return f". Of a `qgjob up` in this folder there run: {', '.join(alive)}" if alive else ""
 
 
 def check_programs(agent: Mapping[str, str]) -> None:
@@ -80,7 +94,7 @@ def check_programs(agent: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _sole_user(data: Path) -> Iterator[int]:
+def _sole_user(data: Path, roll: Roll) -> Iterator[int]:
     """The lock on the data folder: two stacks would write the same files.
 
     Raises StackError when it is in use, ConfigError where there can be none.
@@ -98,7 +112,7 @@ def _sole_user(data: Path) -> Iterator[int]:
         except BlockingIOError:
             raise StackError(
                 f"another `qgjob up`, or the store of one that was killed, uses {data} (lsof {lock.name}); "
-                "end that, or start this one in another folder"
+                f"end that, or start this one in another folder{_of_this_folder(roll)}"
             ) from None
         yield lock.fileno()
 
@@ -112,8 +126,11 @@ def _no_data(data: Path, why: str) -> ConfigError:
 class _Stack:
     """The processes, in the order in which they were started."""
 
-    def __init__(self, options: Options, settings: StackSettings, stores: Sequence[StoreChoice], lock: int) -> None:
+    def __init__(
+        self, options: Options, settings: StackSettings, stores: Sequence[StoreChoice], lock: int, roll: Roll
+    ) -> None:
         self._options = options
+        self._roll = roll
         self._lock = lock
         self._settings = settings
         self._stores = stores
@@ -125,6 +142,7 @@ class _Stack:
         told: asyncio.Future[Any] = loop.create_future()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, _set_once, told, number)
+        parent: asyncio.Future[Any] = loop.create_task(self._watch_parent(told))
         work: asyncio.Future[Any] = loop.create_task(self._start_and_watch())
         try:
             tell("qgjob up: a stack for development on this machine; nothing of it is meant for production")
@@ -132,10 +150,19 @@ class _Stack:
             if work.done():
                 work.result()
         finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            for task in (work, parent):
+                task.cancel()
+            await asyncio.gather(work, parent, return_exceptions=True)
             await self._stop()
         return exit_codes.INTERRUPTED if told.result() == signal.SIGINT else exit_codes.OK
+
+    async def _watch_parent(self, told: asyncio.Future[int]) -> None:
+        """Where the stack belongs to another process, its end is as good as TERM."""
+        pid = self._settings.parent_pid
+        if pid is not None:
+            await until_gone(pid)
+            tell(f"process {pid}, to which this stack belongs, has gone")
+            _set_once(told, signal.SIGTERM)
 
     async def _start_and_watch(self) -> None:
         """Returns never; raises StackError when a part dies."""
@@ -161,17 +188,21 @@ class _Stack:
         redis_url = store.url
         if redis_url is None:
             child, redis_url, store = await start_store(self._stores, settings, logs, self._lock)
-            self._children.append(child)
+            self._enter(child)
         tell(f"store: {_without_password(redis_url)} ({store.why})")
         command = [sys.executable, "-m", "qgjob_coordinator"]
-        environment = coordinator_environment(os.environ, settings, redis_url)
-        self._children.append(Child("coordinator", command, environment=environment, logs=logs))
+        environment = coordinator_environment(os.environ, settings, redis_url, os.getpid())
+        self._enter(Child("coordinator", command, environment=environment, logs=logs))
         for agent_id in AGENTS:
             command = [sys.executable, "-m", "qgjob_agent"]
             environment = agent_environment(os.environ, settings, self._options, agent_id, os.getpid())
-            self._children.append(Child(agent_id, command, environment=environment, logs=logs))
+            self._enter(Child(agent_id, command, environment=environment, logs=logs))
         await wait_ready(settings, [child for child in self._children if child.name in AGENTS])
         tell(welcome(settings))
+
+    def _enter(self, child: Child) -> None:
+        self._children.append(child)
+        self._roll.add(child.name, child.pid)
 
     async def _stop(self) -> None:
         """Agents first, so that they can report, then the coordinator, then the store."""

@@ -33,7 +33,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
-    """Where the stack listens and where it keeps its data. `redis_url` only when it was set."""
+    """Where the stack listens and where it keeps its data. `redis_url` only when it was set.
+
+    `parent_pid` is the process that the stack ends with, where there is one.
+    """
 
     host: str
     port: int
@@ -41,6 +44,7 @@ class StackSettings:
     redis_url: str | None
     durability: str
     data: Path
+    parent_pid: int | None = None
 
     @property
     def store(self) -> Path:
@@ -79,6 +83,7 @@ def stack_settings(environment: Environment, cwd: Path) -> StackSettings:
         redis_url=_lookup(environment, "REDIS_URL", "")[1] or None,
         durability=_lookup(environment, "DURABILITY", "everysec")[1],
         data=cwd / DATA_FOLDER,
+        parent_pid=_parent_pid(environment),
     )
 
 
@@ -111,14 +116,20 @@ def check_ports(settings: StackSettings, environment: Environment) -> StackSetti
     return replace(settings, port=found[0], grpc_port=found[1])
 
 
-def coordinator_environment(base: Mapping[str, str], settings: StackSettings, redis_url: str) -> dict[str, str]:
-    """What the coordinator is started with. The prefix QGJOB_ makes these win over all else that is set."""
+def coordinator_environment(
+    base: Mapping[str, str], settings: StackSettings, redis_url: str, parent_pid: int
+) -> dict[str, str]:
+    """What the coordinator is started with; it ends by itself when this process has gone.
+
+    The prefix QGJOB_ makes these win over all else that is set.
+    """
     return {
         **base,
         "QGJOB_HOST": settings.host,
         "QGJOB_PORT": str(settings.port),
         "QGJOB_GRPC_PORT": str(settings.grpc_port),
         "QGJOB_REDIS_URL": redis_url,
+        "QGJOB_PARENT_PID": str(parent_pid),
     }
 
 
@@ -187,6 +198,12 @@ def _check_mode(environment: Environment) -> None:
         raise ConfigError(
             f"{name}: {value!r} (from {source}) is not for `qgjob up`, a stack for development; run the programs"
         )
+
+
+def _parent_pid(environment: Environment) -> int | None:
+    """What is no number is told by the coordinator, which has the setting too."""
+    value = _lookup(environment, "PARENT_PID", "")[1]
+    return int(value) if value.isdecimal() else None
 
 
 def _port(environment: Environment, name: str, default: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgjob._errors import QgjobError
-from qgjob.cli.children import Child
+from qgjob.cli.children import Child, ended_with_this_process
 from qgjob.cli.store_data import MULTI_PART_SINCE, is_multi_part, read_writer, unreadable, write_writer
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ async def _start(choice: StoreChoice, settings: StackSettings, logs: Path, lock:
     for _ in range(PORT_TRIES):
         port = _free_port()
         command = store_command(choice, settings, folder, port)
-        child = Child("store", command, environment={}, logs=logs, inherits=[lock])
+        before = ended_with_this_process()
+        child = Child("store", command, environment={}, logs=logs, inherits=[lock], before=before)
         answers = False
         try:
             answers = await _answers(child, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from tests.fakes.store_process import StoreProcess
 QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
 END_SECONDS = 40
+LEFT_SECONDS = 15
 
 
 @dataclass
@@ -147,24 +149,87 @@ def test_a_part_that_dies_is_named_and_ends_the_rest(tmp_path: Path, stacks: lis
     assert gone(left)
 
 
-def test_the_store_of_a_stack_that_was_killed_is_not_joined_by_a_second_one(
+def killed(stack: Stack) -> list[psutil.Process]:
+    """Kills `up` alone, and leaves it a zombie, as a parent does that looks later; what was left when it died."""
+    left = stack.children()
+    stack.process.send_signal(signal.SIGKILL)
+    return left
+
+
+def test_of_a_stack_that_was_killed_nothing_is_left(tmp_path: Path, stacks: list[Stack]) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    left = killed(stack)
+    try:
+        _, alive = psutil.wait_procs(left, timeout=LEFT_SECONDS)
+        assert [each.cmdline() for each in alive] == []
+    finally:
+        kill(left)
+    log = (stack.folder / ".qgjob" / "logs" / "coordinator.log").read_text()
+    assert "parent_gone" in log
+    assert "Traceback" not in log
+
+    again = Stack(stack.folder)
+    stacks.append(again)
+    again.wait_ready()
+    again.process.send_signal(signal.SIGTERM)
+    again.end()
+    assert again.process.returncode == 0
+
+
+def test_a_stack_that_belongs_to_a_process_ends_with_it(tmp_path: Path, stacks: list[Stack]) -> None:
+    owner = subprocess.Popen(["sleep", "600"])
+    try:
+        stack = Stack(tmp_path / "stack", variables={"PARENT_PID": str(owner.pid)})
+        stacks.append(stack)
+        stack.wait_ready()
+        left = stack.children()
+    finally:
+        owner.kill()
+        owner.wait()
+    said = stack.end()
+    assert stack.process.returncode == 0
+    assert f"process {owner.pid}, to which this stack belongs, has gone" in said
+    assert gone(left)
+
+
+def test_the_store_of_a_stack_that_was_killed_is_not_joined_by_a_second_one_but_named(
     tmp_path: Path, stacks: list[Stack]
 ) -> None:
     stack = Stack(tmp_path / "stack")
     stacks.append(stack)
     stack.wait_ready()
-    left = stack.children()
-    stack.process.kill()
+    store = stack.child("-server ")
+    store.suspend()  # it can't end
+    left = killed(stack)
     try:
         second = Stack(stack.folder)
         stacks.append(second)
         said = second.end()
         assert second.process.returncode == 1
-        assert "or the store of one that was killed" in said
+        assert f"store (process {store.pid})" in said
     finally:
-        for process in left:
+        kill(left)
+
+
+def test_a_second_one_on_the_same_ports_names_the_first(tmp_path: Path, stacks: list[Stack]) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    second = stack.command("up")
+    assert second.returncode == 1
+    assert second.stderr.startswith(f"error: PORT: {stack.port} (from the environment) can't be used")
+    assert f"up (process {stack.process.pid})" in second.stderr
+    assert f"coordinator (process {stack.child('qgjob_coordinator').pid})" in second.stderr
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """Those that are left."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-        psutil.wait_procs(left, timeout=10)
+    psutil.wait_procs(processes, timeout=10)
 
 
 def test_a_part_that_can_not_start_shows_why(tmp_path: Path, stacks: list[Stack]) -> None:

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 import qgjob._addresses
+import qgjob.cli.parent
 import qgjob_agent.addresses
+import qgjob_agent.parent
 import qgjob_agent.setting_words
+import qgjob_coordinator.parent
 import qgjob_coordinator.setting_words
 from qgjob import QgjobError
 from qgjob._failover import parse_addresses
@@ -238,6 +241,11 @@ def test_the_two_copies_of_the_words_are_one() -> None:
 def test_the_two_copies_of_the_rule_of_addresses_are_one() -> None:
     copies = [Path(str(each.__file__)) for each in (qgjob_agent.addresses, qgjob._addresses)]
     assert copies[0].read_text() == copies[1].read_text()
+
+
+def test_the_three_copies_of_the_look_at_the_parent_are_one() -> None:
+    copies = [Path(str(each.__file__)) for each in (qgjob_agent.parent, qgjob_coordinator.parent, qgjob.cli.parent)]
+    assert len({copy.read_text() for copy in copies}) == 1
 
 
 @pytest.mark.parametrize(

@@ -177,10 +177,10 @@ def test_production_in_the_file_is_told_from_production_in_the_environment(tmp_p
 
 def test_what_the_programs_are_told(tmp_path: Path) -> None:
     settings = stack_settings(Environment({"HOST": "0.0.0.0", "GRPC_PORT": "50052"}), tmp_path)  # noqa: S104
-    coordinator = coordinator_environment({"PATH": "/bin", "QGJOB_PORT": "1"}, settings, "redis://x")
+    coordinator = coordinator_environment({"PATH": "/bin", "QGJOB_PORT": "1"}, settings, "redis://x", 42)
     assert coordinator == {
         "PATH": "/bin", "QGJOB_PORT": "3000", "QGJOB_HOST": "0.0.0.0", "QGJOB_GRPC_PORT": "50052",  # noqa: S104
-        "QGJOB_REDIS_URL": "redis://x",
+        "QGJOB_REDIS_URL": "redis://x", "QGJOB_PARENT_PID": "42",
     }  # fmt: skip
     options = Options(sim_seed=7, sim_failure_rate=0.0, sim_test_seconds="2", agent_config=Path("agent.toml"))
     agent = agent_environment({}, settings, options, "agent-2", 42)

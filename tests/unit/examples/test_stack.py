@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -33,7 +34,7 @@ signal.pause()
 """
 SHOWS_ITS_SETTINGS = """
 import os, signal
-names = ("REDIS_URL", "QGJOB_PORT", "LEASE_SECONDS")
+names = ("REDIS_URL", "QGJOB_PORT", "LEASE_SECONDS", "QGJOB_PARENT_PID")
 print(*(os.environ.get(name) for name in names), "end", flush=True)
 signal.pause()
 """
@@ -94,4 +95,4 @@ async def test_settings_of_the_caller_do_not_reach_the_stack(tmp_path, monkeypat
     stack = Stack(tmp_path, [sys.executable, "-c", SHOWS_ITS_SETTINGS])
     async with stack:
         wait_until(lambda: "end" in stack.said())
-    assert stack.said().endswith(f"\nNone {stack.http_port} None end")
+    assert stack.said().endswith(f"\nNone {stack.http_port} None {os.getpid()} end")

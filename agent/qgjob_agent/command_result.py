@@ -59,6 +59,15 @@ def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, st
     return Outcome.TEST_FAILED, f"exit code {result.exit_code}{said}"
 
 
+def missing_output(result: ExecutionResult | None) -> str | None:
+    """What is known to be missing at the end of an output, for people; None when it is whole."""
+    if result is None:
+        return "the supervisor was killed; output from here on is lost"
+    if result.lost_output_bytes:
+        return f"{result.lost_output_bytes} bytes of output from here on are lost: the agent's disk refused them"
+    return None
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name

@@ -176,6 +176,9 @@ class Driver:
             self.dispatch(SpoolRecovered())
 
     def _unspool(self, told: do.Unspool) -> None:
+        """What is kept of the attempts goes first: found without a report, it would count as an unreported end."""
+        for token in told.tokens:
+            self._runner.told(token)
         if self._unwritten:
             gone = set(told.report_ids)
             self._unwritten = [report for report in self._unwritten if report.report_id not in gone]

@@ -7,7 +7,9 @@ started       wall-clock milliseconds at which the command began
 output        what the command printed, up to a limit
 cancel.json   the daemon's wish: why to end the tree, and the grace; SIGTERM to the supervisor says that it is there
 result.json   how it ended; appears when nothing of the tree lives
-out/, tmp/    the test's own directories
+out/, tmp/    the test's own directories; they go when the result is in the spool
+
+The rest goes when the coordinator has the result: until then the end of the output may have to be told again.
 
 The standard library only: supervisors import this.
 """

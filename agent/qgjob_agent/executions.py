@@ -38,6 +38,7 @@ class ExecutionResult:
     started_at_ms: int
     ended_at_ms: int
     duration_ms: int
+    lost_output_bytes: int = 0  # of its end, by a disk that refused; earlier versions did not say
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +220,11 @@ class Execution:
             self.pidfd = -1
         if self.process is not None:
             self.process.poll()
+
+    def strip(self) -> None:
+        """Takes the test's own directories away."""
+        for name in (names.OUT, names.TMP):
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def remove(self) -> None:
         """Takes the directory away."""

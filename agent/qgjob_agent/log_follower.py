@@ -39,9 +39,12 @@ class LogFollower:
                 data = os.pread(file.fileno(), size - start, start)
         except OSError:
             return  # nothing printed yet
+        self._pass_on(start, data)
+
+    def note(self, text: str) -> None:
+        """Passes on a line of our own, after what was printed."""
+        self._pass_on(self._offset, f"\n[{text}]\n".encode())
+
+    def _pass_on(self, start: int, data: bytes) -> None:
         self._offset = start + len(data)
         self._sink.log(self._job_id, self._token, start, data)
-
-    def finish(self) -> None:
-        """Passes on what is left."""
-        self.read()

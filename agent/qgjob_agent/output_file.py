@@ -31,10 +31,11 @@ class OutputFile:
             self._left_out += len(data)
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
 
-    def close(self) -> None:
-        """Adds the end of what was left out."""
-        if self._left_out:
-            note = f"\n[{self._left_out - len(self._tail)} bytes of output left out]\n".encode()
-            with contextlib.suppress(OSError):
-                os.write(self._fd, note + self._tail)
+    def close(self) -> int:
+        """Adds the end of what was left out. Gives how many bytes are missing in the end, the disk having refused."""
+        note = f"\n[{self._left_out - len(self._tail)} bytes of output left out]\n".encode() if self._left_out else b""
+        written = 0
+        with contextlib.suppress(OSError):
+            written = os.write(self._fd, note + self._tail)
         os.close(self._fd)
+        return self._left_out if written < len(note) else len(note) + len(self._tail) - written

@@ -17,7 +17,8 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 
 from qgjob_agent import wire
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import Event, SessionConnecting, SessionLost, Welcomed
+from qgjob_agent.core.events import Event, HeartbeatConfirmed, SessionConnecting, SessionLost, Welcomed
+from qgjob_agent.core.instructions import SendHeartbeat, SendReports
 from qgjob_agent.errors import RefusedError
 from qgjob_agent.log_buffer import LogBuffer, Piece
 from qgjob_agent.peer_probe import speaks_http2
@@ -115,11 +116,22 @@ class Session:
         if stream.queue.qsize() >= _QUEUE_MESSAGES:
             self.end_session(stream.epoch, "the coordinator does not read")
             return
+        if type(told) is SendReports and self._logs:
+            self._send_logs_of(stream, told)
         for message in wire.up(told):
             stream.queue.put_nowait(message)
+        if type(told) is SendHeartbeat:
+            self._logs.mark(told.seq)
+
+    def _send_logs_of(self, stream: _Stream, told: SendReports) -> None:
+        """Queues what ended attempts have printed: a coordinator keeps nothing that comes after their last report."""
+        for report in told.reports:
+            piece = self._logs.take_of(report.lease.token) if report.final else None
+            if piece is not None:
+                stream.queue.put_nowait(wire.log_chunk(stream.epoch, *piece))
 
     def send_log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
-        """Queues a piece of a log; while no session takes it, the last pieces of each log are kept."""
+        """Queues a piece of a log; the end of each log is kept until a coordinator has it."""
         self._logs.add(Piece(job_id, token, offset, data))
         self._send_logs()
 
@@ -127,8 +139,8 @@ class Session:
         stream = self._stream
         if stream is None or stream.opened_at is None:
             return
-        while self._logs and stream.queue.qsize() < _LOG_MESSAGES:
-            stream.queue.put_nowait(wire.log_chunk(stream.epoch, *self._logs.take()))
+        while stream.queue.qsize() < _LOG_MESSAGES and (piece := self._logs.take()) is not None:
+            stream.queue.put_nowait(wire.log_chunk(stream.epoch, *piece))
 
     def end_session(self, epoch: int, reason: str) -> None:
         """Ends the stream of this epoch; `run` opens a new one."""
@@ -207,6 +219,7 @@ class Session:
             reason = await self._read(stream)
         finally:
             self._stream = None
+            self._logs.rewind()
             call.cancel()
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
@@ -252,6 +265,8 @@ class Session:
             return
         if isinstance(event, Welcomed) and event.epoch == stream.epoch:
             stream.opened_at = monotonic_seconds()
+        elif isinstance(event, HeartbeatConfirmed) and event.epoch == stream.epoch:
+            self._logs.confirm(event.seq)
         self._dispatch(event)
         if isinstance(event, Welcomed):
             self._send_logs()

@@ -107,8 +107,7 @@ class Supervisor:
             self._reap()
             self._check_cancel()
         self._end_tree()
-        self._output.close()
-        self._publish(draft)
+        self._publish(draft, self._output.close())
 
     # ---- start ----
 
@@ -282,7 +281,7 @@ class Supervisor:
         if self._cgroup is not None:
             self._cgroup.remove()
 
-    def _publish(self, draft: ResultDraft) -> None:
+    def _publish(self, draft: ResultDraft, lost_bytes: int) -> None:
         code = os.waitstatus_to_exitcode(self._status or 0)
         result = {
             "ended_by": self._ended_by,
@@ -293,6 +292,7 @@ class Supervisor:
             "started_at_ms": int(self._started_at_ms),
             "ended_at_ms": time.time_ns() // 1_000_000,
             "duration_ms": round((_now() - self._started_at) * 1000),
+            "lost_output_bytes": lost_bytes,
         }
         draft.publish(self._path(names.RESULT), json.dumps(result))
 

@@ -151,9 +151,10 @@ class Persist:
 
 @dataclass(slots=True)
 class Unspool:
-    """These reports were acknowledged; forget them."""
+    """These last reports were acknowledged; forget them, and what was kept of their attempts."""
 
     report_ids: list[int]
+    tokens: list[str]
 
 
 @dataclass(slots=True)

@@ -74,13 +74,15 @@ def acknowledged(state: State, event: ReportsAcknowledged) -> None:
     """Whatever the verdict, the report has done its work: it leaves the spool, and a last one ends its lease here."""
     unacked, leases = state.outbox.unacked, state.leases
     done: list[int] = []
+    tokens: list[str] = []
     for report_id, verdict in event.entries:
         found = unacked.pop(report_id, None)
         if found is not None and found.final:
             what = found.lease.assignment
             leases.pop(what.token, None)
             done.append(report_id)
+            tokens.append(what.token)
             if verdict is Verdict.STALE:
                 state.warn("result_not_taken", job_id=what.job_id, attempt=what.attempt, device_id=what.device_id)
     if done:
-        state.out.append(Unspool(done))
+        state.out.append(Unspool(done, tokens))

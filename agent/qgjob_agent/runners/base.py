@@ -17,7 +17,7 @@ class Sink(Protocol):
         """Events of attempts, in order. The last one of each is AttemptFinished or AttemptKilled: its tree is dead."""
 
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
-        """A piece of an attempt's log, `offset` bytes from its start. May be lost while no session is open."""
+        """A piece of an attempt's log, `offset` bytes from its start; the last one before the attempt's last event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,13 @@ class Runner(Protocol):
         """Ends one attempt: TERM, then KILL after the grace. Called again, the shorter grace holds."""
 
     def settled(self, token: str) -> None:
-        """The attempt's last report is in the spool: whatever was kept of it may go."""
+        """The attempt's last report is in the spool: whatever was kept of it may go, but for the end of its log."""
+
+    def told(self, token: str) -> None:
+        """The coordinator has the attempt's last report: its log may go too."""
 
     async def recover(self, settled: set[str]) -> Recovery:
-        """Finds what an earlier daemon began and is not in `settled` yet."""
+        """Finds what an earlier daemon began and is not in `settled` yet; of what is, it tells the log again."""
 
     async def close(self) -> None:
         """Stops watching. Trees that have a supervisor go on."""

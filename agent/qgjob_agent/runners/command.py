@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import event_of_result
+from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.command_template import fill_template, variables
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
-from qgjob_agent.executions import Command, Execution
+from qgjob_agent.executions import Command, Execution, ExecutionResult
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.base import Recovery
@@ -120,13 +120,22 @@ class CommandRunner:
     # ---- watching ----
 
     def _follow(self, execution: Execution) -> _Attempt:
-        what = execution.assignment
-        follower = LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
-        attempt = self._attempts[what.token] = _Attempt(execution, follower)
+        attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
         if execution.pidfd >= 0:
             self._loop.add_reader(execution.pidfd, self._on_end, attempt)
         self._tick(attempt)
         return attempt
+
+    def _tell_end_of_log(self, follower: LogFollower, result: ExecutionResult | None) -> None:
+        """Nothing of the execution lives: passes on the rest of its output, and says so where the end is lost."""
+        follower.read()
+        missing = missing_output(result)
+        if missing is not None:
+            follower.note(missing)
+
+    def _follower(self, execution: Execution) -> LogFollower:
+        what = execution.assignment
+        return LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
 
     def _tick(self, attempt: _Attempt) -> None:
         attempt.follower.read()
@@ -160,10 +169,10 @@ class CommandRunner:
         """What the end of an execution means; nothing of it lives."""
         execution = attempt.execution
         token = execution.assignment.token
-        attempt.follower.finish()
+        result = execution.result()
+        self._tell_end_of_log(attempt.follower, result)
         del self._attempts[token]
         self._ended[token] = execution
-        result = execution.result()
         return _supervisor_lost(execution) if result is None else event_of_result(token, result, execution)
 
     async def _hunt(self, execution: Execution) -> None:
@@ -183,7 +192,13 @@ class CommandRunner:
             attempt.execution.cancel(cause, grace_seconds)
 
     def settled(self, token: str) -> None:
-        """The result is in the spool: the directory may go."""
+        """The result is in the spool: all but the output may go, of which the coordinator may not have the end."""
+        execution = self._ended.get(token)
+        if execution is not None:
+            execution.strip()
+
+    def told(self, token: str) -> None:
+        """The coordinator has the result: the directory may go."""
         execution = self._ended.pop(token, None)
         if execution is not None:
             execution.remove()
@@ -193,8 +208,13 @@ class CommandRunner:
         recovery = Recovery()
         for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
             execution = Execution.found(path)
-            if execution is None or execution.assignment.token in settled:
+            if execution is None:
                 shutil.rmtree(path, ignore_errors=True)
+                continue
+            if execution.assignment.token in settled:
+                # An earlier daemon spooled the result, and may not have told all of the output.
+                self._tell_end_of_log(self._follower(execution), execution.result())
+                self._ended[execution.assignment.token] = execution
                 continue
             recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()

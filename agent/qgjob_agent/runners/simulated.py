@@ -138,6 +138,9 @@ class SimulatedRunner:
     def settled(self, token: str) -> None:
         """Nothing is kept of a simulated attempt."""
 
+    def told(self, token: str) -> None:
+        """Nothing is kept of a simulated attempt."""
+
     async def recover(self, settled: set[str]) -> Recovery:
         """A simulated attempt does not outlive its daemon."""
         del settled

@@ -153,3 +153,46 @@ async def test_p2_agents_killed_again_and_again_under_load(stack: Stack, org: st
         done = await client.wait([job.job_id for job in acknowledged], timeout_seconds=40)
     assert {job.outcome for job in done} <= {Outcome.PASSED, Outcome.AGENT_LOST}
     assert sum(job.outcome is Outcome.PASSED for job in done) >= len(done) - 3
+
+
+async def test_the_output_of_a_test_that_ended_while_its_agent_was_dead_is_kept_to_its_end(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    script = f"echo step 1; {holding(tmp_path)}; head -c 50000 /dev/zero | tr '\\0' x; echo boom; exit 1"
+    (job,) = await first.submit_many([command(org, script, max_retries=0, requirements=pinned("cmd-1-1"))])
+    (pid,) = await pids(tmp_path)
+    await running(first, job.job_id)
+    await until(lambda: _log(first, job.job_id), "the first line is not told")
+    stack.agents["cmd-1"].kill()
+    (tmp_path / "go").touch()
+    await until(lambda: not alive(pid), "the test does not end")
+    stack.agents["cmd-1"].start()
+    (done,) = await first.wait(job.job_id, timeout_seconds=20)
+    assert (done.outcome, len(done.attempts)) == (Outcome.TEST_FAILED, 1)
+    assert await _log(first, job.job_id) == b"step 1\n" + b"x" * 50_000 + b"boom\n"
+
+
+async def test_output_of_the_time_without_coordinators_is_kept_to_its_end(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    """The coordinators are killed and started again; the test ends in between, and its agent goes where it can."""
+    script = f"echo step 1; {holding(tmp_path)}; head -c 50000 /dev/zero | tr '\\0' x; echo boom; exit 1"
+    (job,) = await first.submit_many([command(org, script, max_retries=0, requirements=pinned("cmd-1-1"))])
+    (pid,) = await pids(tmp_path)
+    await running(first, job.job_id)
+    for coordinator in stack.coordinators:
+        coordinator.kill()
+    (tmp_path / "go").touch()
+    await until(lambda: not alive(pid), "the test does not end")
+    for coordinator in reversed(stack.coordinators):
+        coordinator.start()
+        await coordinator.says("coordinator_ready")
+    async with stack.client() as client:
+        (done,) = await client.wait(job.job_id, timeout_seconds=20)
+        assert (done.outcome, len(done.attempts)) == (Outcome.TEST_FAILED, 1)
+        assert await _log(client, job.job_id) == b"step 1\n" + b"x" * 50_000 + b"boom\n"
+
+
+async def _log(client: AsyncClient, job_id: str) -> bytes:
+    """What is kept of the latest attempt's output."""
+    return b"".join([chunk.data async for chunk in client.logs(job_id)])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.command_result import event_of_result
+from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 from qgjob_agent.executions import Execution, ExecutionResult
@@ -122,3 +123,10 @@ def test_a_pipe_in_place_of_counts_blocks_nobody(execution: Execution) -> None:
     counts = finished(execution, result()).result
     assert counts is not None
     assert counts.passed == 1
+
+
+def test_what_is_missing_of_an_output_is_said() -> None:
+    assert missing_output(result()) is None
+    refused = missing_output(replace(result(), lost_output_bytes=12))
+    assert refused == "12 bytes of output from here on are lost: the agent's disk refused them"
+    assert missing_output(None) == "the supervisor was killed; output from here on is lost"

@@ -281,6 +281,14 @@ def test_output_is_capped_and_its_end_is_kept(bench: Bench) -> None:
     assert output.endswith(b"xxx\nlast\n")
     assert b"bytes of output left out]" in output
     assert len(output) < 80_000
+    assert bench.result().lost_output_bytes == 0
+
+
+@linux_only
+def test_a_result_says_how_much_output_the_disk_refused(bench: Bench) -> None:
+    (bench.execution.path / names.OUTPUT).symlink_to("/dev/full")
+    result = bench.run([*PYTHON, "print('x' * 99_999)"])
+    assert (result.ended_by, result.exit_code, result.lost_output_bytes) == (names.EXIT, 0, 100_000)
 
 
 @linux_only

@@ -46,6 +46,7 @@ class LogIntake:
         self._unwritten: Counter[str] = Counter()  # pieces by token, those of the round under way included
         self._dropped = False
         self._closed = False
+        self._given_up = False
         self._round_over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -64,13 +65,18 @@ class LogIntake:
         if self._task is None and not self._closed:
             self._task = asyncio.create_task(self._run())
 
-    async def settle(self, tokens: Collection[str]) -> None:
-        """Returns when no piece of these attempts waits: what comes after an attempt's end is not kept."""
+    async def settle(self, tokens: Collection[str]) -> bool:
+        """Returns when no piece of these attempts waits: what comes after an attempt's end is not kept.
+
+        False when the session is over and pieces were lost with it: the agent has them and the end still, and tells
+        both in its next session.
+        """
         while any(token in self._unwritten for token in tokens) and self._task is not None:
             await self._round_over.wait()
+        return not self._given_up
 
     async def close(self) -> None:
-        """Writes what waits, if the store is there; without it the pieces are lost."""
+        """Writes what waits, if the store is there; without it the pieces are lost here."""
         self._closed = True
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
@@ -121,6 +127,7 @@ class LogIntake:
     def _give_back(self, pieces: list[Piece], error: StoreUnavailableError) -> None:
         """They are the next again. A session that is over does not wait for the store."""
         if self._closed:
+            self._given_up = True
             log.warning("logs_dropped", agent_id=self._agent_id, why=error.message)
             self._forget(pieces)
             return

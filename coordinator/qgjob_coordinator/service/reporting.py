@@ -115,8 +115,8 @@ class Reporter:
 
     async def _round(self, batch: list[Report]) -> None:
         reports = by_org(batch)
-        if self._logs.busy:
-            await self._logs.settle([token for r in reports.values() for token in r.ends()])
+        if self._logs.busy and not await self._logs.settle([token for r in reports.values() for token in r.ends()]):
+            return
         now = wall_ms()
         results = await asyncio.gather(*(self._org(o, r, now) for o, r in reports.items()), return_exceptions=True)
         freed = False

@@ -193,6 +193,23 @@ async def test_output_of_the_time_without_coordinators_is_kept_to_its_end(
         assert await _log(client, job.job_id) == b"step 1\n" + b"x" * 50_000 + b"boom\n"
 
 
+async def test_an_agent_that_moves_to_another_coordinator_leaves_no_gap_in_its_output(
+    stack: Stack, org: str, first: AsyncClient, second: AsyncClient, tmp_path: Path
+) -> None:
+    """Its coordinator hangs: nobody knows what it still took in of the lines that go on meanwhile."""
+    lines = f"i=0; while [ ! -e {tmp_path}/go ]; do i=$((i+1)); echo line $i; sleep 0.02; done; echo end $i"
+    (job,) = await first.submit_many([command(org, lines, max_retries=0, requirements=pinned("cmd-1-1"))])
+    await running(first, job.job_id)
+    await until(lambda: _log(first, job.job_id), "the first line is not told")
+    stack.coordinators[0].pause()
+    await until(lambda: stack.at("cmd-1") == 1, "the agent does not move")
+    (tmp_path / "go").touch()
+    (done,) = await second.wait(job.job_id, timeout_seconds=20)
+    assert (done.outcome, len(done.attempts)) == (Outcome.PASSED, 1)
+    said = (await _log(second, job.job_id)).decode().splitlines()
+    assert said == [*(f"line {n}" for n in range(1, len(said))), f"end {len(said) - 1}"]
+
+
 async def _log(client: AsyncClient, job_id: str) -> bytes:
     """What is kept of the latest attempt's output."""
     return b"".join([chunk.data async for chunk in client.logs(job_id)])

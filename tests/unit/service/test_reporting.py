@@ -89,12 +89,15 @@ class Scene:
         self.session = Session("a1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
         self.logs = LogIntake("a1", logs, Hub())
         self.log_gate = asyncio.Event()
+        self.log_errors: list[Exception] = []
         self.reporter = Reporter(
             self.session, store, Hub(), Telemetry(), occupants, self.logs, lambda _o, _at: None, log_transitions=False
         )
 
     async def _append(self, _org: str, pieces: list[Any]) -> None:
         await self.log_gate.wait()
+        if self.log_errors:
+            raise self.log_errors.pop(0)
         self.leases.wrote.append([offset for _, _, offset, _ in pieces])
 
     def acks(self) -> list[tuple[int, Verdict]]:
@@ -158,6 +161,20 @@ async def test_the_end_of_an_attempt_is_written_after_its_log(scene: Scene) -> N
     scene.log_gate.set()
     await scene.acked(1)
     assert scene.leases.wrote == [[7], ["t1"]]
+
+
+async def test_an_attempt_whose_log_was_lost_with_the_session_does_not_end_in_it(scene: Scene) -> None:
+    """The agent tells both again in its next session; the end alone would keep the log out."""
+    scene.log_errors = [StoreUnavailableError("away")]
+    scene.logs.put(Piece("acme", "j1", "t1", 7, b"last words"))
+    scene.reporter.put([DeadReport(1, "acme", "j1", "t1", DeathCause.SHUTDOWN, 1, started=True)])
+    await asyncio.sleep(0)
+    closing = asyncio.gather(scene.reporter.close(), scene.logs.close())
+    await asyncio.sleep(0)
+    scene.log_gate.set()
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await closing
+    assert (scene.leases.wrote, scene.acks()) == ([], [])
 
 
 async def test_an_inbox_has_room_again_when_half_of_it_is_taken() -> None:

@@ -215,7 +215,7 @@ def _start(submission: Submission, waiting: WaitOptions | None, output: str | No
 
             printer.many("jobs", jobs, job_table)
             return None
-        return await _wait(client, printer, jobs, waiting, timeout_seconds, submission.run_id)
+        return await _wait(client, printer, jobs, waiting, timeout_seconds, submission.run_id, coordinator)
 
     execute(work, output=output, coordinator=coordinator, patient=True)
 
@@ -227,15 +227,17 @@ async def _wait(
     waiting: WaitOptions,
     timeout_seconds: float | None,
     run_id: str | None,
+    coordinator: str | None,
 ) -> int:
     from qgjob.cli.verdicts import Goal, await_verdicts  # noqa: PLC0415 - keeps `--help` quick
 
     ids = tuple(dict.fromkeys(job.job_id for job in jobs))
+    run = (jobs[0].org_id, run_id) if run_id else None
     goal = Goal(
         follow=lambda: client.follow(ids),
-        resume=resume_command(ids),
+        resume=resume_command(ids, run, coordinator),
         total=len(ids),
-        run=(jobs[0].org_id, run_id) if run_id else None,
+        run=run,
         own=tuple(job.job_id for job in jobs if not job.deduplicated),
         timeout_seconds=timeout_seconds,
         fail_fast=waiting.fail_fast,

@@ -182,6 +182,21 @@ def test_the_command_to_resume_a_run_names_the_run(fake: FakeCoordinator, qgjob:
     assert "qgjob wait --org-id=acme --run-id=r1" in result.err
 
 
+def test_the_command_to_resume_goes_to_the_same_coordinator_and_the_same_run(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("QGJOB_COORDINATOR")
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    flag = f"--coordinator={fake.address}"
+    started = qgjob("run", *COMMON, "--test=a", "--run-id=r1", "--timeout=0.2", flag)
+    assert started.code == 124
+    assert f"To resume: qgjob wait {flag} --org-id=acme --run-id=r1\n" in started.err
+    resumed = started.err.splitlines()[-2].partition("To resume: qgjob ")[2].split()
+    waited = qgjob(*resumed, "--timeout=0.2")
+    assert waited.code == 124
+    assert waited.err.splitlines()[-2].endswith(f"To resume: qgjob {' '.join(resumed)}")
+
+
 def test_fail_fast_cancels_what_is_its_own(fake: FakeCoordinator, qgjob: Command) -> None:
     shared = submit_one(qgjob, "shared")
     fake.in_loop(lambda: autoplay(fake, {"bad": ("failed", "test_failed"), "slow": ("", "")}))

@@ -57,6 +57,16 @@ def test_an_interrupted_run_leaves_its_jobs_going_and_says_so(fake: FakeCoordina
     assert fake.calls["CancelJob"] == 0
 
 
+def test_after_an_interruption_a_run_is_resumed_where_it_was(fake: FakeCoordinator) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    flag = f"--coordinator={fake.address}"
+    with started("run", *COMMON, "--test=a", "--run-id=r1", flag) as process:
+        wait_for_line(process, "running")
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert err.endswith(f"To resume: qgjob wait {flag} --org-id=acme --run-id=r1\n")
+
+
 def test_an_interrupted_run_cancels_its_jobs_on_demand(fake: FakeCoordinator) -> None:
     fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
     with started("run", *COMMON, "--test=a", "--cancel-on-interrupt") as process:

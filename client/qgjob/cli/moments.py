@@ -1,4 +1,7 @@
-"""Times as people read them: by this machine's clock, and as a distance from now."""
+"""Times as people read them: by this machine's clock, and as a distance from now.
+
+All that the command itself says to people is in local time. JSON has UTC, and so have texts of a coordinator, with a Z.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,11 @@ def clock(moment: datetime, now: datetime) -> str:
     """The time by this machine's clock, with its date unless that is today's."""
     local, today = moment.astimezone(), now.astimezone().date()
     return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def dated(moment: datetime) -> str:
+    """The time by this machine's clock with date and offset, for what may be read on another day or elsewhere."""
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def span(length: timedelta) -> str:

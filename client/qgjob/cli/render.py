@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from datetime import datetime
 
 from rich.console import RenderableType
@@ -11,10 +12,9 @@ from rich.text import Text
 from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
-from qgjob._shape import format_time
 from qgjob.cli.clean import clean
 from qgjob.cli.job_words import pairs, progress_words, requirement_words, test_words
-from qgjob.cli.moments import when
+from qgjob.cli.moments import clock, dated, when
 from qgjob.cli.settings import Setting
 from qgjob.cli.tables import Column, Facts, Grid
 
@@ -143,14 +143,14 @@ def _pending(job: Job) -> str | None:
     if reason is None:
         return None
     place = f", place {reason.position}" if reason.position is not None else ""
-    start = f", starts about {format_time(reason.estimated_start_at)}" if reason.estimated_start_at else ""
-    retry = f", not before {format_time(reason.retry_at)}" if reason.retry_at else ""
+    start = f", starts about {dated(reason.estimated_start_at)}" if reason.estimated_start_at else ""
+    retry = f", not before {dated(reason.retry_at)}" if reason.retry_at else ""
     return f"{reason.code}{place}{start}{retry}: {reason.message}"
 
 
 def transition_text(job: Job, now: datetime) -> Text:
     """One line that says what became of a job."""
-    parts = [f"{now:%H:%M:%S}", clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
+    parts = [clock(now, now), clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
     return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
 
 
@@ -189,9 +189,9 @@ def _device_row(device: Device) -> list[object]:
 
 def device_facts(device: Device) -> RenderableType:
     """One device in full."""
-    shape = device.to_dict()
-    labels = pairs({"labels": shape.pop("labels")})
-    return facts([*shape.items(), ("labels", labels)])
+    shown = [each.name for each in fields(device) if each.name != "labels"]
+    labels = pairs({"labels": dict(device.labels)})
+    return facts([*((name, getattr(device, name)) for name in shown), ("labels", labels)])
 
 
 def agent_table(agents: Sequence[Agent]) -> RenderableType:

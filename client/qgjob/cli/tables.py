@@ -14,9 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.text import Text
 
-from qgjob._shape import format_time
 from qgjob.cli.clean import clean
-from qgjob.cli.moments import distance
+from qgjob.cli.moments import dated, distance
 
 _GAP = 1
 _LEAST_VALUE_WIDTH = 20
@@ -152,7 +151,7 @@ def cell(value: object, styles: Mapping[str, str]) -> Text:
     if value is None:
         return Text("-", style="dim")
     if isinstance(value, datetime):
-        return Text(format_time(value))
+        return Text(dated(value))
     text = str(value)
     return Text(clean(text), style=styles.get(text, ""))
 

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from qgjob._errors import QgjobError
 from qgjob.cli import agents, devices, exit_codes, jobs, overview, programs, submitting, waiting
-from qgjob.cli.runner import tell
+from qgjob.cli.runner import discard_output, tell, writing
 
 
 class _Root(TyperGroup):
@@ -38,6 +39,8 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")
 app.add_typer(overview.config_app, name="config")
 app.add_typer(programs.agent_app, name="agent")
+
+_HELP = {"-h", "--help", "--version"}
 
 
 def _print_version(wanted: bool) -> None:
@@ -68,8 +71,17 @@ def run(arguments: Sequence[str]) -> int:
     try:
         # Help that nobody asked for is no data.
         bare = not arguments or list(arguments) in [[each.name] for each in app.registered_groups]
-        with redirect_stdout(sys.stderr) if bare else nullcontext():
+        # What commands write they look after themselves, and they do more than that.
+        asked = writing() if _HELP & set(arguments) else nullcontext()
+        with asked, redirect_stdout(sys.stderr) if bare else nullcontext():
             app(args=list(arguments), prog_name="qgjob")
+    except QgjobError as error:
+        tell(f"error: {error.message}")
+        return exit_codes.FAILURE
     except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):
+            # Whoever read a help text has seen enough. (Commands end by themselves when the reader of their data goes.)
+            discard_output()
+            return exit_codes.OK
         return exit_.code if isinstance(exit_.code, int) else int(exit_.code is not None)
     return 0

@@ -11,13 +11,23 @@ from typing import Any, Protocol
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from qgjob._errors import QgjobError
 from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
 from qgjob.cli.job_words import News
 from qgjob.cli.render import transition_text
+from qgjob.cli.runner import writing
 
 # A table that goes to a file or a pipe is as wide as its content: cut ids are of no use.
 _UNBOUNDED_WIDTH = 100_000
+
+
+class _Console(Console):
+    """Rich's, which leaves it to the command what follows from a reader that is gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where that error is handled."""
+        raise  # noqa: PLE0704 - what is handled
 
 
 class HasShape(Protocol):
@@ -30,10 +40,13 @@ class Printer:
     """Prints results in one format: `table`, `json` or `jsonl`."""
 
     def __init__(self, output: str) -> None:
+        """Raises QgjobError where there is no stdout, as in a process that was started with it closed."""
+        if sys.stdout is None:
+            raise QgjobError("stdout: is closed; send it to /dev/null if nobody reads it")
         self.output = output
         self._news = News()
         width = None if sys.stdout.isatty() else _UNBOUNDED_WIDTH
-        self._console = Console(width=width, highlight=False, markup=False, emoji=False)
+        self._console = _Console(width=width, highlight=False, markup=False, emoji=False)
 
     def one(self, item: HasShape, table: Callable[[Any], RenderableType]) -> None:
         """A single thing, unwrapped."""
@@ -65,11 +78,11 @@ class Printer:
         if self.output != "table":
             self._write(json.dumps(chunk.to_dict()))
         elif sys.stdout.isatty():
-            sys.stdout.write(clean_log(chunk.data.decode("utf-8", errors="replace")))
-            sys.stdout.flush()
+            self._write(clean_log(chunk.data.decode("utf-8", errors="replace")), end="")
         else:
-            sys.stdout.buffer.write(chunk.data)
-            sys.stdout.buffer.flush()
+            with writing():
+                sys.stdout.buffer.write(chunk.data)
+                sys.stdout.buffer.flush()
 
     def json(self, value: Any) -> None:
         """A value as JSON: indented, or in one line. ASCII only, so that no terminal obeys any of it."""
@@ -77,9 +90,11 @@ class Printer:
 
     def print(self, table: RenderableType) -> None:
         """A table or a line."""
-        self._console.print(table, soft_wrap=isinstance(table, Text), crop=False)
-        sys.stdout.flush()
+        with writing():
+            self._console.print(table, soft_wrap=isinstance(table, Text), crop=False)
+            sys.stdout.flush()
 
-    def _write(self, line: str) -> None:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+    def _write(self, line: str, end: str = "\n") -> None:
+        with writing():
+            sys.stdout.write(line + end)
+            sys.stdout.flush()

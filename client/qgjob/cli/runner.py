@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -66,9 +66,26 @@ def reporting() -> Any:
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(exit_codes.INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell, and nothing to flush at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our output has left; there is nobody to tell.
+        discard_output()
         raise typer.Exit(exit_codes.FAILURE) from None
+
+
+def discard_output() -> None:
+    """Let stdout go nowhere from now on, so that what could not be written fails no second time at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Writing to stdout. Raises BrokenPipeError when its reader has left, QgjobError when it can't be written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_output()
+        raise QgjobError(f"stdout: can't be written: {error.strerror}") from None
 
 
 def tell(line: str) -> None:

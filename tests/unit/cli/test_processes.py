@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -113,6 +115,36 @@ def test_a_reader_that_leaves_is_no_crash(fake: FakeCoordinator) -> None:
         assert process.wait(20) == 1
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
+
+
+COMMANDS = [["list", "--org-id=acme"], ["list", "--org-id=acme", "-o", "json"], ["config", "view"]]
+HELP = [["submit", "--help"], ["--version"]]
+
+
+@pytest.mark.parametrize("arguments", [*COMMANDS, *HELP])
+def test_output_that_can_not_be_written_is_told_in_one_line(fake: FakeCoordinator, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*QGJOB, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: stdout: can't be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_where_there_is_no_stdout_nothing_is_asked(fake: FakeCoordinator, arguments: list[str]) -> None:
+    command = shlex.join([*QGJOB, *arguments])
+    done = subprocess.run(["sh", "-c", f"{command} >&-"], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: stdout: is closed; send it to /dev/null if nobody reads it\n"
+    assert not fake.calls
+
+
+@pytest.mark.parametrize(("commands", "code"), [(COMMANDS, 1), (HELP, 0)])
+def test_a_reader_that_is_gone_is_told_of_nothing(fake: FakeCoordinator, commands: list[list[str]], code: int) -> None:
+    for arguments in commands:
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([*QGJOB, *arguments], stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+        os.close(writer)
+        assert (done.returncode, done.stderr) == (code, "")
 
 
 def _submission() -> object:

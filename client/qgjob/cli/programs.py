@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from qgjob.cli import exit_codes
-from qgjob.cli.runner import reporting, tell
+from qgjob._errors import QgjobError
+from qgjob.cli.runner import reporting
 
 app = typer.Typer()
 agent_app = typer.Typer(no_args_is_help=True, help="The daemon on a device host.")
@@ -22,28 +22,37 @@ agent_app = typer.Typer(no_args_is_help=True, help="The daemon on a device host.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
-def load_main(program: str, extra: str) -> Callable[[list[str]], int]:
-    """The program's `main(argv) -> exit code`. Ends the command, naming the extra, when its packages are missing."""
+def load_main(program: str, user: str, extra: str) -> Callable[[list[str]], int]:
+    """The program's `main(argv) -> exit code`.
+
+    Raises QgjobError when its packages are missing, naming the extra of this package that `user` needs.
+    """
     try:
         main: Any = import_module(f"{program}.__main__").main
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(program):
             raise
-        tell(f"error: {error.name} is not installed; the {extra} needs: pip install 'qgjob[{extra}]'")
-        raise typer.Exit(exit_codes.FAILURE) from None
+        advice = f"pip install '.[{extra}]' in a clone of qgjob's repository"
+        raise QgjobError(f"{error.name.partition('.')[0]} is not installed; {user} needs: {advice}") from None
     return main  # type: ignore[no-any-return]
+
+
+def _run(program: str, extra: str, arguments: list[str]) -> NoReturn:
+    with reporting():
+        main = load_main(program, f"the {extra}", extra)
+    raise typer.Exit(main(arguments))
 
 
 @app.command(context_settings=_PASS_ON)
 def coordinator(context: typer.Context) -> None:
     """Run a coordinator: settings come from the environment (see env.example)."""
-    raise typer.Exit(load_main("qgjob_coordinator", "coordinator")(context.args))
+    _run("qgjob_coordinator", "coordinator", context.args)
 
 
 @agent_app.command(context_settings=_PASS_ON)
 def start(context: typer.Context) -> None:
     """Run the agent: --config FILE names its agent.toml; settings in the environment win."""
-    raise typer.Exit(load_main("qgjob_agent", "agent")(context.args))
+    _run("qgjob_agent", "agent", context.args)
 
 
 @app.command()

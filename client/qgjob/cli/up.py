@@ -19,6 +19,7 @@ from qgjob.cli import exit_codes
 from qgjob.cli.children import Child
 from qgjob.cli.dotenv import read_environment
 from qgjob.cli.parent import until_gone
+from qgjob.cli.programs import load_main
 from qgjob.cli.roll import Roll
 from qgjob.cli.runner import tell
 from qgjob.cli.store_choice import StoreChoice, choose
@@ -73,7 +74,10 @@ def _of_this_folder(roll: Roll) -> str:
 
 
 def check_programs(agent: Mapping[str, str]) -> None:
-    """What the programs say of their settings before any of them is started. Raises ConfigError with their line."""
+    """What the programs say of their settings before any of them is started.
+
+    Raises ConfigError with their line, QgjobError where packages are missing that they need.
+    """
     checks = [("qgjob_agent", agent), ("qgjob_coordinator", os.environ)]
     running = [
         subprocess.Popen(  # noqa: S603 - programs of ours
@@ -87,10 +91,12 @@ def check_programs(agent: Mapping[str, str]) -> None:
         for module, environment in checks
     ]
     said = [program.communicate()[1] for program in running]
-    for program, text in zip(running, said, strict=True):
-        # Another failure than wrong settings ends the program when it is started, and its log is shown.
+    for (module, _), program, text in zip(checks, running, said, strict=True):
         if program.returncode == exit_codes.USAGE:
             raise ConfigError(text.strip().removeprefix("error: "))
+        if program.returncode != exit_codes.OK:
+            load_main(module, "`qgjob up`", "all")
+            # Any other failure ends the program when it is started, and its log is shown.
 
 
 @contextmanager

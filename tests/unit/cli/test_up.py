@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,7 +119,7 @@ async def test_a_program_that_would_look_past_the_data_is_not_started(tmp_path: 
 
 
 def test_without_any_it_says_what_to_install() -> None:
-    with pytest.raises(NoStoreError, match=r"apt install redis-server.*qgjob\[embedded\].*REDIS_URL"):
+    with pytest.raises(NoStoreError, match=r"apt install redis-server.*'\.\[embedded\]'.*REDIS_URL"):
         pick()
 
 
@@ -265,12 +267,30 @@ def test_a_program_whose_packages_are_missing_names_the_extra(qgjob: Command, mo
     monkeypatch.setitem(sys.modules, "redis", None)
     result = qgjob("coordinator")
     assert result.code == 1
-    assert "pip install 'qgjob[coordinator]'" in result.err
+    assert result.err == (
+        "error: redis is not installed; the coordinator needs: pip install '.[coordinator]' in a clone of qgjob's "
+        "repository\n"
+    )
+
+
+def test_a_stack_whose_packages_are_missing_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "structlog.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'structlog'\", name='structlog')"
+    )
+    search = os.pathsep.join([str(tmp_path), *sys.path])
+    environment = {**os.environ, "PORT": "0", "GRPC_PORT": "0", "PYTHONPATH": search}
+    command = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())", "up"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: structlog is not installed; `qgjob up` needs: pip install '.[all]' in a clone of qgjob's repository\n",
+    )
+    assert not Path(".qgjob").exists()
 
 
 def test_the_programs_are_there() -> None:
-    assert callable(load_main("qgjob_agent", "agent"))
-    assert callable(load_main("qgjob_coordinator", "coordinator"))
+    assert callable(load_main("qgjob_agent", "the agent", "agent"))
+    assert callable(load_main("qgjob_coordinator", "the coordinator", "coordinator"))
 
 
 async def test_a_child_that_ends_tells_how_and_shows_its_last_words(tmp_path: Path) -> None:

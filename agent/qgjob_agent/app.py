@@ -50,7 +50,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = load_config(arguments.config, on_this_host=arguments.check)
         if arguments.check:
-            print(f"ok: agent {config.agent_id}, {len(config.device_facts)} devices, runner {config.runner}")
+            count = len(config.device_facts)
+            devices = "1 device" if count == 1 else f"{count} devices"
+            print(f"ok: agent {config.agent_id}, {devices}, runner {config.runner}")
             return 0
         configure_logging(config.log_level, as_json=config.environment == "production")
         asyncio.run(run(config))

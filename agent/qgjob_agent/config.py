@@ -233,9 +233,9 @@ class Sources:
 
 
 def _outward(setting: str) -> list[str]:
-    """`a.b.0` as `a.b.0`, `a.b`, `a`."""
-    parts = setting.split(".")
-    return [".".join(parts[:size]) for size in range(len(parts), 0, -1)]
+    """`a.b[0]` as `a.b[0]`, `a.b`, `a`."""
+    ends = [match.start() for match in re.finditer(r"[.\[]", setting)]
+    return [setting[:end] for end in [len(setting), *reversed(ends)]]
 
 
 def _overlay(
@@ -267,9 +267,10 @@ def _parsed(found: Found, annotation: object, *, words: bool) -> Any:
 
 
 def _config_error(each: ErrorDetails, sources: Sources) -> ConfigError:
-    where = [str(part) for part in each["loc"]]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]).removeprefix(".")
     field, table = _declared(each["loc"])
-    return sources.wrong(".".join(where), each["input"], problem_of(each, field, list(table.model_fields)))
+    value = None if each["type"] == "missing" else each["input"]  # its input is the table that lacks it
+    return sources.wrong(where, value, problem_of(each, field, list(table.model_fields)))
 
 
 def _declared(loc: tuple[int | str, ...]) -> tuple[object, type[BaseModel]]:
@@ -302,7 +303,7 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
         found = first_problem(device.udid, device.os_version, device.model, device.labels)
         if found is not None:
             name, value, why = found
-            yield sources.wrong(f"devices.{index}.{name}", value, why)
+            yield sources.wrong(f"devices[{index}].{name}", value, why)
     yield from _wrong_ids(config, sources)
 
 
@@ -312,7 +313,7 @@ def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
         size = len(_facts(config.agent_id, device).device_id)
         if size > _MAX_ID:
             problem = f"would make a device_id of {size} characters, and {_MAX_ID} are allowed; set device_id"
-            yield sources.wrong(f"devices.{index}.udid", device.udid, problem)
+            yield sources.wrong(f"devices[{index}].udid", device.udid, problem)
     count = config.simulated.generate.count
     size = len(f"{config.generated_prefix}{count}")
     if count and size > _MAX_ID:

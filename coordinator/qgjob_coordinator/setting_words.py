@@ -5,7 +5,10 @@ The coordinator and the agent have each a copy of this module, since they share 
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +22,14 @@ NODE_ENV = "NODE_ENV"
 
 def line(name: str, value: object, source: str, problem: str) -> str:
     """The whole line. `source` is the environment, the path of a file, an option, or the defaults."""
-    return f"{name}: {value!r} (from {source}) {problem}"
+    return f"{name}: {_shown(value)} (from {source}) {problem}"
+
+
+def _shown(value: object) -> str:
+    """The value as Python writes it, but for what is not there and for tables, which nobody wrote so."""
+    if value is None:
+        return "nothing"
+    return "a table" if isinstance(value, Mapping) else repr(value)
 
 
 def of_node_env(value: str) -> str:
@@ -42,19 +52,33 @@ def problem_of(error: Mapping[str, Any], field: object, known: Sequence[str] = (
     if kind in ("literal_error", "enum"):
         return f"is not known; give one of {str(context['expected']).replace(' or ', ', ').replace(chr(39), '')}"
     if kind == "extra_forbidden":
-        return f"is not a setting; there are {', '.join(known)}"
+        near = get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.75)
+        return f"is not a setting; {f'did you mean {near[0]}? There' if near else 'there'} are {', '.join(known)}"
     if kind == "string_too_short":
         return "is empty; give it a value or leave it out"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         return "is not a table; give it the settings that it may have"
+    if kind in ("tuple_type", "list_type"):
+        return f"is not a list; {_as_list(error['input'])}"
     if kind == "missing":
-        return "lacks a value; give it one"
+        return "is set; give it a value"
     if kind == "string_type":
         return "is not a text; write one in quotes"
     if kind == "value_error":
         return str(error["msg"]).removeprefix("Value error, ")
     message = str(error["msg"])
     return f"is not valid: {message[0].lower()}{message[1:]}"
+
+
+def _as_list(value: object) -> str:
+    """How a value is written that should have been a list."""
+    if isinstance(value, Mapping):
+        return "write a table in double brackets for each of its items"
+    try:
+        words = shlex.split(value) if isinstance(value, str) else [value]
+    except ValueError:  # a quote is not closed
+        words = [value]
+    return f"write a list of words, as in {json.dumps(words, ensure_ascii=False, default=str)}"
 
 
 def _span(field: object) -> str:

@@ -131,9 +131,24 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ),
     (
         {"toml": "drain_second = 3"},
-        r"^drain_second: 3 \(from .*agent\.toml\) is not a setting; there are coordinator, ",
+        r"^drain_second: 3 \(from .*\) is not a setting; did you mean drain_seconds\? There are coordinator, ",
     ),
-    ({"toml": "[simulated]\nspeed = 3"}, r"^simulated\.speed: 3 \(.*\) is not a setting; there are install_seconds, "),
+    ({"toml": '[comand]\nargv = ["x"]'}, r"^comand: a table \(from .*\) is not a setting; did you mean command\? "),
+    (
+        {"toml": '[command]\nargv = "./run.sh {test_path}"'},
+        r"""^command\.argv: '\./run\.sh {test_path}' \(from .*\) .* as in \["\./run\.sh", "{test_path}"\]$""",
+    ),
+    ({"toml": '[command]\nargv = "a \'b"'}, r"""is not a list; write a list of words, as in \["a 'b"\]$"""),
+    ({"toml": "coordinator = 3"}, r"^coordinator: 3 \(from .*\) is not a list; write a list of words, as in \[3\]$"),
+    (
+        {"toml": '[devices]\nudid = "u"'},
+        r"^devices: a table \(.*\) is not a list; write a table in double brackets for",
+    ),
+    (
+        {"toml": '[[devices]]\ntarget = "device"'},
+        r"^devices\[0\]\.udid: nothing \(from .*agent\.toml\) is set; give it a value$",
+    ),
+    ({"toml": "[simulated]\nrate = 3"}, r"^simulated\.rate: 3 \(.*\) is not a setting; there are install_seconds, "),
     (
         {"toml": "drain_seconds = "},
         r"^--config: '.*agent\.toml' \(from the command line\) is not valid TOML: .*; mend it$",
@@ -160,7 +175,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"QGJOB_AGENT_ID": "elsewhere"}, r"^devices: \[\] .* is empty; add \[\[devices\]\] tables"),
     (
         {"toml": '[[devices]]\nudid = "a"\ntarget = "phone"'},
-        r"^devices\.0\.target: 'phone' \(from .*agent\.toml\) is not known; give one of emulator, ",
+        r"^devices\[0\]\.target: 'phone' \(from .*agent\.toml\) is not known; give one of emulator, ",
     ),
     (
         {"toml": '[[devices]]\nudid = "a:b"\ntarget = "device"\n[[devices]]\nudid = "a-b"\ntarget = "device"'},
@@ -206,11 +221,11 @@ DEVICE = '[[devices]]\nudid = "u"\ntarget = "emulator"\n'
 @pytest.mark.parametrize(
     ("line", "setting", "value", "words"),
     [
-        ('labels = { platform = "x" }', "devices.0.labels.platform", "x", "take platform for the device's platform"),
-        ('labels = { OS-Version = "x" }', "devices.0.labels.OS-Version", "x", "for the device's os_version"),
-        ('labels = { rack = "1", a = "" }', "devices.0.labels.a", "", "is empty, and requirements can't ask for that"),
-        ('os_version = "14."', "devices.0.os_version", "14.", "is not a version"),
-        ('os_version = "Android 14"', "devices.0.os_version", "Android 14", "such as 14 or 14.1"),
+        ('labels = { platform = "x" }', "devices[0].labels.platform", "x", "take platform for the device's platform"),
+        ('labels = { OS-Version = "x" }', "devices[0].labels.OS-Version", "x", "for the device's os_version"),
+        ('labels = { rack = "1", a = "" }', "devices[0].labels.a", "", "is empty, and requirements can't ask for that"),
+        ('os_version = "14."', "devices[0].os_version", "14.", "is not a version"),
+        ('os_version = "Android 14"', "devices[0].os_version", "Android 14", "such as 14 or 14.1"),
     ],
 )
 def test_what_no_requirement_could_ask_for_is_refused(
@@ -326,8 +341,18 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     device = '[[devices]]\nudid = "a"\ntarget = "device"\nos_version = "14."\n'
     lines = checked(tmp_path, SUITE.replace('"suite"', '"gone"').replace("./run.sh", "gone") + device * 2)
     assert [line.partition(":")[0] for line in lines] == [
-        "devices.0.os_version", "devices.1.os_version", "devices", "command.cwd", "command.argv",
+        "devices[0].os_version", "devices[1].os_version", "devices", "command.cwd", "command.argv",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "1 device"), (2, "2 devices")])
+def test_the_check_counts_the_devices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, told: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'agent_id = "agent-1"\nstate_dir = "state"\n[simulated.generate]\ncount = {count}\n')
+    assert main(["--config", str(file), "--check"]) == 0
+    assert capsys.readouterr().out == f"ok: agent agent-1, {told}, runner simulated\n"
 
 
 def test_the_check_prints_each_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from qgjob._enums import DeviceHealth
 from qgjob._errors import NotFoundError
 from qgjob._fleet import Device
 from qgjob.cli import options
-from qgjob.cli.options import Coordinator, For, Output, Reason, TargetOption, Until
+from qgjob.cli.options import Coordinator, For, Output, Reason, TargetFilter, Until
 from qgjob.cli.runner import execute, tell
 from qgjob.cli.settings import Settings
 
@@ -51,7 +51,7 @@ def _end(until: str | None, duration: str | None) -> datetime | None:
 
 @app.command("ls")
 def ls(
-    agent_id: AgentFilter = None, target: TargetOption = None, output: Output = None, coordinator: Coordinator = None
+    agent_id: AgentFilter = None, target: TargetFilter = None, output: Output = None, coordinator: Coordinator = None
 ) -> None:
     """List the devices."""
 

@@ -41,6 +41,9 @@ PriorityOption = Annotated[
 TargetOption = Annotated[
     Target | None, typer.Option("--target", case_sensitive=False, help="Class of device. Default: the coordinator's.")
 ]
+TargetFilter = Annotated[
+    Target | None, typer.Option("--target", case_sensitive=False, help="Only devices of this class.")
+]
 Reason = Annotated[str | None, typer.Option(help="Why; shown to everyone who looks.")]
 Until = Annotated[str | None, typer.Option(help="When it ends by itself, as in 2026-01-31T18:00Z.")]
 For = Annotated[str | None, typer.Option("--for", help="How long it lasts, as in 90s, 30m, 2h, 1d.")]

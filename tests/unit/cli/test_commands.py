@@ -551,6 +551,13 @@ def test_usage_that_nobody_asked_for_is_no_data(qgjob: Command, arguments: tuple
     assert "Usage: qgjob" in qgjob(*arguments, "--help").out
 
 
+def test_a_filter_is_no_default(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    helps = [qgjob(*command, "--help").out for command in (["devices", "ls"], ["submit"])]
+    assert ["Only devices of this class." in each for each in helps] == [True, False]
+    assert ["Class of device. Default: the coordinator's." in each for each in helps] == [False, True]
+
+
 def test_health_has_its_shape_where_nothing_listens(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QGJOB_COORDINATOR", "127.0.0.1:1")
     monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.5")

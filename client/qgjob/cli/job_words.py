@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from qgjob._enums import JobStatus, PendingCode
 from qgjob._models import Job
 from qgjob.cli.clean import clean
+from qgjob.cli.moments import clock, distance, span
 from qgjob.cli.tables import cut
 
 _MOST_OF_AN_ERROR = 120
@@ -28,11 +30,8 @@ def state_words(job: Job) -> str:
     if job.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
         return f"{job.status} on {job.device_id}"
     if job.status is JobStatus.QUEUED:
-        last = job.attempts[-1] if job.attempts else None
-        if last is None:
-            return "queued"
-        why = f": {cut(clean(last.error.message), _MOST_OF_AN_ERROR)}" if last.error and last.error.message else ""
-        return f"queued again (attempt {last.attempt}: {last.outcome or 'released'}{why})"
+        last = _last_attempt(job)
+        return f"queued again ({last})" if last else "queued"
     reason = f": {job.error.message}" if job.error else ""
     return f"{job.status} ({job.outcome}){reason}" if job.outcome else f"{job.status}{reason}"
 
@@ -43,6 +42,50 @@ def progress_words(job: Job) -> str:
     if reason is None or reason.code is not PendingCode.NO_RESOURCE:
         return state_words(job)
     return f"{state_words(job)}, {reason.code}: {reason.message}"
+
+
+def note_words(job: Job, now: datetime) -> str:
+    """What there is to say beside status, outcome and device, for the column NOTE.
+
+    `all_busy, place 2, starts in 3 min`, `attempt 1: test_failed; all_busy`, `40 %`, `exit code 3`.
+    """
+    if job.status is JobStatus.QUEUED:
+        return "; ".join(filter(None, [_last_attempt(job), _waiting(job, now)]))
+    if job.status is JobStatus.RUNNING:
+        return advance_words(job, now) or ""
+    return job.error.message if job.error else ""
+
+
+def advance_words(job: Job, now: datetime) -> str | None:
+    """How far a running job is: `40 %`, or `1.5 min so far` where its runner tells no progress; None if not known."""
+    if job.progress or job.started_at is None:
+        return f"{job.progress} %" if job.progress else None
+    return f"{span(now - job.started_at)} so far"
+
+
+def _last_attempt(job: Job) -> str | None:
+    """`attempt 1: test_failed: exit code 3`; None before the first."""
+    if not job.attempts:
+        return None
+    last = job.attempts[-1]
+    why = f": {cut(clean(last.error.message), _MOST_OF_AN_ERROR)}" if last.error and last.error.message else ""
+    return f"attempt {last.attempt}: {last.outcome or 'released'}{why}"
+
+
+def _waiting(job: Job, now: datetime) -> str | None:
+    reason = job.pending_reason
+    if reason is None:
+        return None
+    if reason.code is PendingCode.NO_RESOURCE:
+        return f"{reason.code}: {reason.message}"
+    start, retry = reason.estimated_start_at, reason.retry_at
+    parts = [
+        str(reason.code),
+        f"place {reason.position}" if reason.position is not None else None,
+        f"not before {clock(retry, now)}" if retry is not None else None,
+        f"starts {distance(start, now) if start > now else 'any moment'}" if start is not None else None,
+    ]
+    return ", ".join(filter(None, parts))
 
 
 class News:

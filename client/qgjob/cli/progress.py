@@ -14,8 +14,7 @@ from rich.text import Text
 
 from qgjob._enums import JobStatus
 from qgjob._models import Job
-from qgjob.cli.clean import clean
-from qgjob.cli.job_words import News, progress_words, test_words
+from qgjob.cli.job_words import News, note_words, test_words
 from qgjob.cli.render import grid, transition_text
 from qgjob.cli.tables import Column
 
@@ -25,7 +24,8 @@ _COLUMNS = (
     Column("TEST", least=16, keeps_end=True),
     Column("TARGET", spare=2),
     Column("STATUS", spare=1),
-    Column("", least=16),
+    Column("DEVICE", spare=3),
+    Column("NOTE", least=16),
 )
 _ORDER = {
     JobStatus.RUNNING: 0,
@@ -100,19 +100,17 @@ class LiveProgress:
     def _view(self) -> RenderableType:
         # A copy: the view is drawn in a thread of Rich's.
         jobs = sorted(self._jobs.copy().values(), key=lambda job: _ORDER[job.status])
-        rows = [[test_words(job), job.target, job.status, _doing(job)] for job in jobs[:_MAX_ROWS]]
+        now = datetime.now(UTC)
+        rows = [
+            [test_words(job), job.target, job.outcome or job.status, job.device_id, note_words(job, now)]
+            for job in jobs[:_MAX_ROWS]
+        ]
         hidden = len(jobs) - _MAX_ROWS
         more = [Text(f"… and {hidden} more", style="dim")] if hidden > 0 else []
         return Group(grid(_COLUMNS, rows), *more, Text(self._summary(jobs), style="bold"))
 
     def _summary(self, jobs: list[Job]) -> str:
         return f"{sum(job.final for job in jobs)} of {self._total or len(jobs)} done · {counts_text(jobs)}"
-
-
-def _doing(job: Job) -> str:
-    if job.status is JobStatus.RUNNING:
-        return f"{clean(job.device_id or '-')}  {job.progress} %"
-    return progress_words(job)
 
 
 def counts_text(jobs: list[Job]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -13,7 +13,7 @@ from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob.cli.clean import clean
-from qgjob.cli.job_words import pairs, progress_words, requirement_words, test_words
+from qgjob.cli.job_words import advance_words, note_words, pairs, progress_words, requirement_words, test_words
 from qgjob.cli.moments import clock, dated, when
 from qgjob.cli.settings import Setting
 from qgjob.cli.tables import Column, Facts, Grid
@@ -52,21 +52,22 @@ def facts(rows: Iterable[tuple[str, object]]) -> Facts:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def job_table(jobs: Sequence[Job]) -> RenderableType:
+def job_table(jobs: Sequence[Job], now: datetime | None = None) -> RenderableType:
     """Jobs, a line each. What they require has a column when one of them requires something."""
+    now = now or datetime.now(UTC)
     columns = [
         Column("JOB"),
-        Column("TEST", spare=3, least=20, keeps_end=True),
+        Column("TEST", spare=3, least=19, keeps_end=True),
         Column("STATUS", spare=1),
         Column("OUTCOME", spare=2),
         Column("TARGET", spare=8),
         Column("PRIORITY", spare=9),
-        Column("DEVICE", spare=6),
+        Column("DEVICE", spare=5),
         Column("TRIES", spare=10),
         Column("CREATED", spare=7),
-        Column("", spare=5, least=16),
+        Column("NOTE", spare=6, least=16),
     ]
-    rows = [_job_row(job) for job in jobs]
+    rows = [_job_row(job, now) for job in jobs]
     required = [requirement_words(job) for job in jobs]
     if any(required):
         place = next(index for index, column in enumerate(columns) if column.header == "TARGET") + 1
@@ -74,12 +75,11 @@ def job_table(jobs: Sequence[Job]) -> RenderableType:
         columns.insert(place, Column("REQUIRES", spare=4, least=None if names_a_device else 12))
         for row, words in zip(rows, required, strict=True):
             row.insert(place, words)
-    return grid(columns, rows)
+    return grid(columns, rows, now)
 
 
-def _job_row(job: Job) -> list[object]:
-    waits = job.pending_reason.code if job.pending_reason else None
-    notes = ["deduplicated" if job.deduplicated else None, waits, job.error.message if job.error else None]
+def _job_row(job: Job, now: datetime) -> list[object]:
+    notes = ["deduplicated" if job.deduplicated else None, note_words(job, now)]
     return [
         job.job_id,
         job.test_path,
@@ -90,18 +90,19 @@ def _job_row(job: Job) -> list[object]:
         job.device_id,
         len(job.attempts),
         job.created_at,
-        ", ".join(filter(None, notes)),
+        "; ".join(filter(None, notes)),
     ]
 
 
-def job_facts(job: Job) -> RenderableType:
+def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
     """One job in full."""
+    advance = advance_words(job, now or datetime.now(UTC)) if job.status is JobStatus.RUNNING else None
     rows: list[tuple[str, object]] = [
         ("job_id", job.job_id),
         ("test_path", job.test_path),
         ("status", job.status),
         ("outcome", job.outcome),
-        ("progress", f"{job.progress} %" if job.status is JobStatus.RUNNING else None),
+        ("progress", advance),
         ("pending", _pending(job)),
         ("error", f"{job.error.error_class}: {job.error.message}" if job.error else None),
         ("result", job.result.summary if job.result else None),
@@ -159,14 +160,14 @@ def device_table(devices: Sequence[Device]) -> RenderableType:
     columns = [
         Column("DEVICE"),
         Column("AGENT", spare=8),
-        Column("TARGET", spare=3),
+        Column("TARGET", spare=5),
         Column("STATE", spare=1),
         Column("HEALTH", spare=2),
         Column("INSTALLED", spare=7),
         Column("INSTALLS", spare=9),
-        Column("JOB", spare=4),
-        Column("UNTIL", spare=6),
-        Column("REASON", spare=5, least=12),
+        Column("JOB", spare=6),
+        Column("UNTIL", spare=4),
+        Column("REASON", spare=3, least=12),
     ]
     return grid(columns, [_device_row(device) for device in devices])
 

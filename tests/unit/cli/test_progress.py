@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from rich.console import Console
 
 from qgjob import (
@@ -21,11 +23,14 @@ from qgjob import (
     Requirements,
     Target,
 )
-from qgjob.cli.job_words import state_words
+from qgjob.cli.job_words import note_words, state_words
+from qgjob.cli.moments import clock
 from qgjob.cli.progress import LiveProgress, PlainProgress
+from qgjob.cli.render import job_facts
 from tests.unit.cli.conftest import Capture
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FAILED_ATTEMPT = Attempt(1, 1, "a", "d", Outcome.TEST_FAILED, error=JobError(ErrorClass.TEST, "exit code 3"))
 
 
 def job(number: int, status: JobStatus = JobStatus.QUEUED, **values: object) -> Job:
@@ -50,7 +55,8 @@ def test_the_live_view_shows_what_runs_first_and_counts_all() -> None:
     progress.update(job(8, JobStatus.COMPLETED, outcome=Outcome.PASSED))
     lines = drawn(progress).splitlines()
     assert "t7.js" in lines[1]
-    assert "d1  40 %" in lines[1]
+    assert lines[0].split() == ["TEST", "TARGET", "STATUS", "DEVICE", "NOTE"]
+    assert lines[1].split() == ["t7.js", "device", "running", "d1", "40", "%"]
     assert "… and 5 more" in lines[-2]
     assert lines[-1].strip() == "1 of 30 done · 23 queued, 1 running, 1 passed"
 
@@ -76,6 +82,52 @@ def test_whoever_waits_for_what_nothing_can_serve_is_told_at_once(stderr: Captur
         "queued",
     ]
     assert "no_resource: no such device" in drawn(live)
+
+
+@pytest.mark.parametrize(
+    ("values", "note"),
+    [
+        (
+            {"pending_reason": PendingReason(PendingCode.ALL_BUSY, "all", 3, NOW + timedelta(minutes=2))},
+            "all_busy, place 3, starts in 2 min",
+        ),
+        (
+            {"pending_reason": PendingReason(PendingCode.ALL_BUSY, "all", 3, NOW - timedelta(minutes=2))},
+            "all_busy, place 3, starts any moment",
+        ),
+        (
+            {"pending_reason": PendingReason(PendingCode.RETRY_WAIT, "x", retry_at=NOW), "attempts": (FAILED_ATTEMPT,)},
+            f"attempt 1: test_failed: exit code 3; retry_wait, not before {clock(NOW, NOW)}",
+        ),
+        ({"pending_reason": PendingReason(PendingCode.NO_RESOURCE, "no such device")}, "no_resource: no such device"),
+        ({"status": JobStatus.SCHEDULED}, ""),
+        ({"status": JobStatus.RUNNING, "progress": 40, "started_at": NOW}, "40 %"),
+        ({"status": JobStatus.RUNNING, "started_at": NOW - timedelta(seconds=90)}, "1.5 min so far"),
+        ({"status": JobStatus.RUNNING}, ""),
+        ({"status": JobStatus.FAILED, "error": JobError(ErrorClass.TEST, "exit code 3")}, "exit code 3"),
+        ({"status": JobStatus.COMPLETED, "outcome": Outcome.PASSED}, ""),
+    ],
+)
+def test_a_note_says_what_status_and_device_do_not(values: dict[str, object], note: str) -> None:
+    assert note_words(job(1, **values), NOW) == note  # type: ignore[arg-type]
+
+
+def test_the_live_view_says_nothing_twice() -> None:
+    live = LiveProgress(total=2)
+    live.update(job(1, pending_reason=PendingReason(PendingCode.NO_RESOURCE, "no such device"), device_id=None))
+    live.update(job(2, JobStatus.COMPLETED, outcome=Outcome.PASSED))
+    assert [line.split() for line in drawn(live).splitlines()[1:3]] == [
+        ["t1.js", "device", "queued", "-", "no_resource:", "no", "such", "device"],
+        ["t2.js", "device", "passed", "d1"],
+    ]
+
+
+def test_of_a_job_that_told_no_progress_its_time_is_shown() -> None:
+    running = job(1, JobStatus.RUNNING, started_at=NOW)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(job_facts(running, NOW + timedelta(minutes=12)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert re.search(r"progress +12 min so far\n", shown)
 
 
 def test_the_same_test_on_several_devices_is_told_apart(stderr: Capture) -> None:

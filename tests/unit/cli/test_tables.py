@@ -103,7 +103,7 @@ def test_what_is_of_lesser_worth_goes_first() -> None:
 def test_there_is_nothing_left_out_where_there_is_room() -> None:
     lines = drawn(job_table(JOBS), 100_000)
     assert lines[0].split() == [
-        *("JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED"),
+        *("JOB", "TEST", "STATUS", "OUTCOME", "TARGET", "PRIORITY", "DEVICE", "TRIES", "CREATED", "NOTE"),
     ]
     assert dated(NOW) in lines[1]
     assert LONG_ERROR.strip() in lines[2]
@@ -120,7 +120,7 @@ def test_a_time_is_a_distance_before_anything_is_left_out() -> None:
 
 
 def test_a_column_in_which_nothing_stands_goes_before_one_that_says_something() -> None:
-    assert drawn(job_table(JOBS[:1]), 80)[0].split() == ["JOB", "TEST", "STATUS"]
+    assert drawn(job_table(JOBS[:1]), 80)[0].split() == ["JOB", "TEST", "STATUS", "NOTE"]
     assert "deduplicated" in drawn(job_table(JOBS[:1]), 80)[1]
 
 
@@ -135,7 +135,41 @@ def test_a_busy_device_shows_whole_ids(width: int) -> None:
     lines = drawn(device_table([device]), width)
     assert len(lines) == 2
     assert max(map(len, lines)) <= width
-    assert {"browserstack-1", JOB_ID} <= set(lines[1].split())
+    assert lines[1].split()[0] == "browserstack-1"
+    assert ("JOB" in lines[0]) == (JOB_ID in lines[1].split())
+    assert JOB_ID in drawn(device_table([replace(device, reason=None, until=None)]), width)[1].split()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_why_a_device_is_held_and_until_when_is_never_hidden(width: int) -> None:
+    busy = Device(
+        device_id="emulator-1", agent_id="agent-1", udid="emulator-1", target=Target.EMULATOR,
+        platform=None, os_version=None, model=None, state=DeviceState.BUSY, health=DeviceHealth.GOOD, reason=None,
+        until=None, current_job_id=JOB_ID, org_id="qualgent", app_version_id="xyz123", labels={}, installs=12,
+        last_seen_at=NOW,
+    )  # fmt: skip
+    held = replace(
+        busy, device_id="browserstack-1", health=DeviceHealth.MAINTENANCE, reason="swollen battery", until=NOW
+    )
+    header, _, line = drawn(device_table([busy, held]), width)
+    assert {"UNTIL", "REASON"} <= set(header.split())
+    assert "swollen" in line
+
+
+@pytest.mark.parametrize("width", [80, 90, 100])
+def test_where_a_job_ran_is_shown_where_there_is_room(width: int) -> None:
+    jobs = [
+        a_job(
+            job_id=f"acme~{JOB_ID.partition('~')[2]}",
+            status=JobStatus.COMPLETED,
+            outcome=outcome,
+            device_id="emulator-1",
+        )
+        for outcome in (Outcome.PASSED, Outcome.FLAKY)
+    ]
+    lines = drawn(job_table(jobs), width)
+    assert {"JOB", "TEST", "STATUS", "OUTCOME", "DEVICE"} <= set(lines[0].split())
+    assert max(map(len, lines)) <= width
 
 
 @pytest.mark.parametrize("width", WIDTHS)

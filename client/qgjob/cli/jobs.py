@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qgjob._enums import JobStatus
+from qgjob._enums import FINAL_STATUSES, JobStatus
 from qgjob.cli import options
 from qgjob.cli.blame import ORG_SETTING
 from qgjob.cli.options import Coordinator, JobArgument, JobIdOption, OrgId, Output, Reason, RunId, StatusFilter
@@ -103,9 +103,15 @@ def cancel(
             return
         if job or job_id:
             raise options.usage("--run-id", "give one job, or --run-id and --status, not both")
+        for each in status or ():
+            if each in FINAL_STATUSES:
+                raise options.usage("--status", f"jobs that are {each} have their verdict, and can't be cancelled")
         org = org_of(org_id, settings)
         selection = await client.cancel_many(org, run_id=run_id, statuses=status or (), reason=reason)
         _print_selection(printer, selection, detached=selection.detached)
+        if not selection.count and printer.output != "json":
+            of = " or ".join(status or ("unfinished",))
+            tell(f"nothing to cancel: no job of org {org}{f' in run {run_id}' if run_id else ''} is {of}")
         if selection.detached:
             jobs = "1 job" if selection.detached == 1 else f"{selection.detached} jobs"
             verb, own = (
@@ -138,8 +144,12 @@ def retry(
             return
         if job or job_id:
             raise options.usage("--run-id", "give one job, or a run, not both")
-        selection = await client.retry_many(org_of(org_id, settings), run_id, failed_only=failed_only)
+        org = org_of(org_id, settings)
+        selection = await client.retry_many(org, run_id, failed_only=failed_only)
         _print_selection(printer, selection)
+        if not selection.count and printer.output != "json":
+            of = "failed" if failed_only else "failed or cancelled"
+            tell(f"nothing to retry: no job of org {org} in run {run_id} is {of}")
 
     execute(work, output=output, coordinator=coordinator, patient=True)
 
@@ -167,6 +177,11 @@ def logs(
         current = attempt
         silent = True
         wanted = options.one_job(job, job_id)
+        asked = await client.get(wanted)
+        if asked.status is JobStatus.QUEUED and not asked.attempts:
+            tell(f"--- the job is queued and did not run yet; `qgjob explain {wanted}` tells why")
+            if not follow:
+                return
         async with aclosing(client.logs(wanted, attempt=attempt, follow=follow)) as chunks:
             async for chunk in chunks:
                 silent = False

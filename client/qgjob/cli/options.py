@@ -92,7 +92,7 @@ def seconds(text: str | None, option: str) -> float | None:
         return None
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise usage(option, f"{text!r} is not a duration; write 90s, 30m, 2h or 1d")
+        raise usage(option, f"{text!r} is not a duration; write 90 (seconds), 90s, 30m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
 
 

@@ -89,6 +89,8 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
         (["cancel"], "--job-id"),
         (["cancel", "a~1", "--run-id=r"], "--run-id"),
         (["cancel", "--run-id=r"], "--org-id"),
+        (["cancel", "--org-id=acme", "--status=queued", "--status=completed"], "--status: jobs that are completed"),
+        (["submit", *COMMON, "--test=a", "--queue-timeout=abc"], "write 90 (seconds), 90s, 30m, 2h or 1d"),
         (["retry", "a~1", "--failed-only"], "--failed-only"),
         (["devices", "quarantine", "d1"], "--reason"),
         (["devices", "reserve", "d1", "--reason=x"], "--for"),
@@ -373,6 +375,7 @@ def test_explain_shows_the_job_with_its_devices(fake: FakeCoordinator, qgjob: Co
 
 def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob)
+    fake.in_loop(lambda: fake.move(job_id, "running"))
     fake.logs[job_id, 1] = b"first\n"
     fake.logs[job_id, 2] = b"second attempt \xe2\x9c\x93 \x1b[31mred\x1b[0m\n"
     assert qgjob("logs", job_id).out == "second attempt ✓ \x1b[31mred\x1b[0m\n"
@@ -385,10 +388,43 @@ def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) ->
 @pytest.mark.parametrize("more", [(), ("--follow",), ("-o", "json")])
 def test_an_empty_log_is_told(fake: FakeCoordinator, qgjob: Command, more: tuple[str, ...]) -> None:
     job_id = submit_one(qgjob)
+    fake.in_loop(lambda: fake.move(job_id, "completed", "passed"))
     result = qgjob("logs", job_id, *more)
     assert (result.code, result.out) == (0, "")
     assert result.err.startswith("--- no output is kept")
     assert f"qgjob status {job_id}" in result.err
+
+
+def test_that_a_job_did_not_run_yet_is_told_in_place_of_its_log(fake: FakeCoordinator, qgjob: Command) -> None:
+    job_id = submit_one(qgjob)
+    told = f"--- the job is queued and did not run yet; `qgjob explain {job_id}` tells why\n"
+    result = qgjob("logs", job_id)
+    assert (result.code, result.out, result.err) == (0, "", told)
+    fake.logs[job_id, 1] = b"output\n"  # it is there by the time that it is asked for
+    followed = qgjob("logs", job_id, "--follow")
+    assert (followed.out, followed.err) == ("output\n", told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cancel"], "nothing to cancel: no job of org acme in run r1 is unfinished\n"),
+        (
+            ["cancel", "--status=queued", "--status=running"],
+            "nothing to cancel: no job of org acme in run r1 is queued or running\n",
+        ),
+        (["retry"], "nothing to retry: no job of org acme in run r1 is failed or cancelled\n"),
+        (["retry", "--failed-only"], "nothing to retry: no job of org acme in run r1 is failed\n"),
+    ],
+)
+def test_that_there_is_nothing_to_do_is_told(
+    fake: FakeCoordinator, qgjob: Command, arguments: list[str], told: str
+) -> None:
+    job_id = submit_one(qgjob, "a", "--run-id=r1")
+    fake.in_loop(lambda: fake.move(job_id, "completed", "passed"))
+    table, shape = (qgjob(*arguments, "--org-id=acme", "--run-id=r1", "-o", output) for output in ("table", "json"))
+    assert (table.code, table.err) == (0, told)
+    assert (shape.code, shape.err, shape.json["count"]) == (0, "", 0)
 
 
 def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -92,10 +92,14 @@ class UnavailableError(QgjobError):
     """No coordinator, or its store, could take the call. Nothing is promised; the same call may be repeated.
 
     `retrying_seconds` is how long the client itself still repeats it: set in what `on_trouble` is told of, else None.
+    `wrong_peer`: what listens at the address is no coordinator. `in_vain`: so it is at all addresses, and the call is
+    not repeated.
     """
 
     short = "unavailable"
     retrying_seconds: float | None = None
+    wrong_peer: bool = False
+    in_vain: bool = False
 
 
 class DeadlineError(UnavailableError):

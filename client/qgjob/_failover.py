@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
 
 from qgjob._addresses import whole
 from qgjob._errors import ConfigError, UnavailableError
@@ -63,6 +63,7 @@ class Failover:
     ) -> None:
         self._transports = transports
         self._current = 0
+        self._wrong: set[Transport] = set()
         self._on_trouble = on_trouble
         self.patience = patience
 
@@ -74,7 +75,8 @@ class Failover:
     async def call(self, method: str, request: Any, *, repeatable: bool = True) -> Any:
         """Ask until answered. A call that is not `repeatable` is sent once, to the first coordinator that connects.
 
-        Raises the last UnavailableError when the patience is over, and every other error at once.
+        Raises the last UnavailableError when the patience is over or when no address has a coordinator, and every other
+        error at once.
         """
         end = asyncio.get_running_loop().time() + self.patience.timeout_seconds
         if not repeatable:
@@ -88,10 +90,12 @@ class Failover:
         try:
             return await self._try(end, work)
         except UnavailableError as error:
+            if error.in_vain:
+                raise
             failed: UnavailableError | None = error
         # The first try was without the machinery of repeats, which costs a call more than all else here.
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(UnavailableError),
+            retry=retry_if_exception(lambda error: isinstance(error, UnavailableError) and not error.in_vain),
             stop=stop_before_delay(end - asyncio.get_running_loop().time()),
             wait=self._wait,
             reraise=True,
@@ -142,7 +146,9 @@ class Failover:
 
     def leave(self, transport: Transport, error: UnavailableError, left_seconds: float | None = None) -> None:
         """Turn to the next coordinator, unless another call has done so already."""
-        if self._on_trouble is not None:
+        (self._wrong.add if error.wrong_peer else self._wrong.discard)(transport)
+        error.in_vain = len(self._wrong) == len(self._transports)
+        if self._on_trouble is not None and not error.in_vain:
             error.retrying_seconds = left_seconds if left_seconds is None else max(left_seconds, 0.0)
             self._on_trouble(error)
         if self._transports[self._current] is transport:

@@ -161,10 +161,12 @@ class GrpcTransport:
         """The error of a peer that is not there; where none ever was, with what is to be said of a wrong port."""
         if self._answered or await speaks_http2(self.address) is not False:
             return error
-        return UnavailableError(
+        wrong = UnavailableError(
             f"no coordinator answers at {self.address}: what listens there does not speak gRPC; name the coordinator's "
             "gRPC port (50051 by default; 3000 is that of REST)"
         )
+        wrong.wrong_peer = True
+        return wrong
 
     async def close(self) -> None:
         """Close the channel, for good."""

@@ -51,7 +51,9 @@ class Persistence:
         return self._limit_seconds - away
 
     async def pause(self, error: Exception | None) -> None:
-        """Wait before the next connection. Raises `error` when there is no patience left."""
+        """Wait before the next connection. Raises `error` when there is no patience left, or when that is in vain."""
+        if isinstance(error, UnavailableError) and error.in_vain:
+            raise error
         now = self._clock()
         if now - self._connecting_since > _CONNECTED_SECONDS:
             self.good()

@@ -251,7 +251,7 @@ def test_an_id_that_a_long_udid_would_make_is_refused(tmp_path: Path) -> None:
     assert facts.device_id == f"agent-1.{fits}"
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f'{device}"a"\n{device}"{too_long}"')
-    assert (caught.value.setting, caught.value.value) == ("devices.1.udid", too_long)
+    assert (caught.value.setting, caught.value.value) == ("devices[1].udid", too_long)
     assert str(caught.value).endswith("would make a device_id of 129 characters, and 128 are allowed; set device_id")
     named = load(tmp_path, f'{device}"{too_long}"\ndevice_id = "short"').device_facts
     assert [each.device_id for each in named] == ["short"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import http.server
 import json
 import re
+import threading
 
 import grpc
 import pytest
@@ -539,6 +541,17 @@ def test_no_coordinator(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None
     result = qgjob("stats", "--coordinator=127.0.0.1:1")
     assert (result.code, result.out) == (1, "")
     assert "error: no coordinator answers at 127.0.0.1:1" in result.err
+
+
+def test_a_port_of_something_else_is_told_once_and_at_once(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "3600")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        result = qgjob("stats", f"--coordinator=127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert result.code == 1
+    assert [("does not speak gRPC" in line) for line in result.err.splitlines() if "error: " in line] == [True]
+    assert "trying again" not in result.err
 
 
 def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:

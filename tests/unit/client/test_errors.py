@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import grpc
 import grpc.aio
@@ -130,13 +131,25 @@ async def http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-@pytest.mark.parametrize("method", ["get", "watch"])
-async def test_a_port_that_does_not_speak_grpc_is_told_from_one_where_no_one_answers(method: str) -> None:
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client: client.get("acme~1"),
+        lambda client: anext(client.watch("acme")),
+        lambda client: anext(client.logs("acme~1")),
+    ],
+    ids=["get", "watch", "logs"],
+)
+async def test_a_port_that_does_not_speak_grpc_is_told_at_once_from_one_where_no_one_answers(
+    ask: Callable[[AsyncClient], Awaitable[object]],
+) -> None:
     server = await asyncio.start_server(http1, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, AsyncClient(f"localhost:{port}", timeout_seconds=1) as client:
+    told: list[UnavailableError] = []
+    async with server, AsyncClient(f"localhost:{port}", timeout_seconds=3600, on_trouble=told.append) as client:
         with pytest.raises(UnavailableError) as caught:
-            await (client.get("acme~1") if method == "get" else anext(client.watch("acme")))
+            await asyncio.wait_for(ask(client), 60)
+    assert told == []
     assert caught.value.message == (
         f"no coordinator answers at localhost:{port}: what listens there does not speak gRPC; name the coordinator's "
         "gRPC port (50051 by default; 3000 is that of REST)"

@@ -84,6 +84,18 @@ async def test_whoever_is_told_of_trouble_is_told_how_long_it_is_tried() -> None
     assert all(left is not None and 4 < left < 5 for left in told)
 
 
+async def test_one_wrong_address_among_others_is_passed_over() -> None:
+    asked: list[str] = []
+    wrong = UnavailableError("no coordinator")
+    wrong.wrong_peer = True
+    source = Failover(
+        [transport("a", [wrong], asked), transport("b", [UnavailableError("away"), "b"], asked)],
+        Patience(timeout_seconds=30, backoff_seconds=0.001, max_backoff_seconds=0.002),
+    )
+    assert await source.call("GetJob", None) == "b"
+    assert asked == ["a", "b", "a", "b"]
+
+
 async def test_pauses_grow_to_their_ceiling_and_are_spread() -> None:
     patience = Patience(backoff_seconds=1, max_backoff_seconds=8)
     for failures, ceiling in ((1, 1), (2, 2), (3, 4), (4, 8), (50, 8)):

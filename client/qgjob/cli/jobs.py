@@ -194,7 +194,7 @@ def logs(
         if silent:
             tell(f"--- no output is kept; `qgjob status {wanted}` tells whether it ran, and when")
 
-    execute(work, output=output, coordinator=coordinator, patient=follow)
+    execute(work, output=output, coordinator=coordinator, patient=follow, streams=True)
 
 
 @app.command()

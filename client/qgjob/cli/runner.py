@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ def execute(
     output: str | None,
     coordinator: str | None,
     patient: bool = False,
+    streams: bool = False,
     typed: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Run `work` with a client and leave with its exit code (None: 0).
@@ -48,11 +50,13 @@ def execute(
     `typed` is what stands on the command line for fields of the call, for errors that name one (`blame.in_options`).
 
     A `patient` command changes something or waits for something: it outlives the restart of a coordinator. The others
-    only look, and soon say so when there is none. The setting timeout_seconds overrules both.
+    only look, and soon say so when there is none. The setting timeout_seconds overrules both. What one that `streams`
+    is for is its output, so it ends with the reader of that.
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
-        raise typer.Exit(asyncio.run(_run(work, settings, patient=patient, typed=typed or {})))
+        work_done = _run(work, settings, patient=patient, streams=streams, typed=typed or {})
+        raise typer.Exit(asyncio.run(work_done))
 
 
 @contextlib.contextmanager
@@ -88,6 +92,43 @@ def writing() -> Iterator[None]:
         raise QgjobError(f"stdout: can't be written: {error.strerror}") from None
 
 
+@contextlib.contextmanager
+def _while_read() -> Iterator[None]:
+    """What is awaited in here ends with BrokenPipeError when the reader of stdout leaves, not at the next output."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    output = _pipe()
+    if task is None or output is None:
+        yield
+        return
+    left = False
+
+    def leave() -> None:
+        nonlocal left
+        left = True
+        loop.remove_reader(output)
+        task.cancel()
+
+    # There is never anything to read at this end of a pipe: what is told of it is that the other end was closed.
+    loop.add_reader(output, leave)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if left and task.uncancel() == 0:
+            raise BrokenPipeError from None
+        raise
+    finally:
+        loop.remove_reader(output)
+
+
+def _pipe() -> int | None:
+    """The descriptor of stdout, where that is a pipe."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:
+        return None
+    return output if stat.S_ISFIFO(os.fstat(output).st_mode) else None
+
+
 def tell(line: str) -> None:
     """A line (or some) on stderr, cleaned of what a terminal would obey."""
     from qgjob.cli.clean import clean  # noqa: PLC0415
@@ -95,7 +136,7 @@ def tell(line: str) -> None:
     print("\n".join(map(clean, line.splitlines())), file=sys.stderr, flush=True)
 
 
-async def _run(work: Work, settings: Settings, *, patient: bool, typed: Mapping[str, str]) -> int:
+async def _run(work: Work, settings: Settings, *, patient: bool, streams: bool, typed: Mapping[str, str]) -> int:
     # Here, so that `--help` and usage errors pay neither for gRPC nor for Rich.
     from qgjob._client import AsyncClient  # noqa: PLC0415
     from qgjob.cli.blame import in_options  # noqa: PLC0415
@@ -109,7 +150,9 @@ async def _run(work: Work, settings: Settings, *, patient: bool, typed: Mapping[
         settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=_TroubleTeller()
     )
     try:
-        return await work(client, Printer(settings.output), settings) or exit_codes.OK
+        printer = Printer(settings.output)
+        with _while_read() if streams else contextlib.nullcontext():
+            return await work(client, printer, settings) or exit_codes.OK
     except QgjobError as error:
         raise in_options(error, typed) from error
     finally:

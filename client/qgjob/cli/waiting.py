@@ -105,4 +105,4 @@ def watch(
                 if ids and awaited <= over:
                     return
 
-    execute(work, output=output, coordinator=coordinator, patient=True)
+    execute(work, output=output, coordinator=coordinator, patient=True, streams=True)

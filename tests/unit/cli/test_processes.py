@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import pty
@@ -106,15 +107,35 @@ def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:
     assert (process.returncode, err) == (130, "")
 
 
-def test_a_reader_that_leaves_is_no_crash(fake: FakeCoordinator) -> None:
+def test_a_watch_ends_with_its_reader_although_nothing_happens(fake: FakeCoordinator) -> None:
     with started("watch", "--org-id=acme", "-o", "jsonl") as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.stdout.close()
-        fake.in_loop(lambda: fake._create(_submission()))
         assert process.wait(20) == 1
         assert process.stderr is not None
-        assert "Traceback" not in process.stderr.read()
+        assert process.stderr.read() == ""
+
+
+def test_a_log_that_is_followed_ends_with_its_reader(fake: FakeCoordinator) -> None:
+    fake.in_loop(lambda: fake._create(_submission()))
+    fake.hold = asyncio.Event()
+    with started("logs", "acme~1", "--follow") as process:
+        fake.in_loop(fake.reached("GetJob"))
+        assert process.poll() is None
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(20) == 1
+
+
+def test_a_run_does_not_end_with_its_reader(fake: FakeCoordinator) -> None:
+    with started("run", *COMMON, "--test=a") as process:
+        assert process.stdout is not None
+        wait_for_line(process, "queued")
+        process.stdout.close()
+        (job_id,) = fake.jobs
+        fake.in_loop(lambda: fake.move(job_id, "running", device_id="d1"))
+        wait_for_line(process, "running")
 
 
 COMMANDS = [["list", "--org-id=acme"], ["list", "--org-id=acme", "-o", "json"], ["config", "view"]]

@@ -25,7 +25,7 @@ MAX_LABEL_LENGTH = 1024
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ID_RULE = "use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
 _VERSION = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_MEANT = {"target": "--target", "device_id": "--device-id"}
+ASKED_WITH = {"target": "--target", "device_id": "--device-id"}
 """How the fields are asked for that `--require` does not take."""
 # Control characters, lone halves of surrogate pairs, ends of lines and paragraphs.
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -54,7 +54,7 @@ def from_flags(values: Iterable[str], device_id: str | None) -> Requirements | N
             raise wrong("--require", "device_id is asked for with --device-id")
         meant = field_meant(key)
         if meant is not None and key not in PROPERTIES:
-            raise wrong("--require", f"{key!r} is no device label; did you mean {_MEANT.get(meant, meant)}?")
+            raise wrong("--require", f"{key!r} is no device label; did you mean {ASKED_WITH.get(meant, meant)}?")
         if wanted.get(key, value) != value:
             raise wrong("--require", f"{key} is given twice, as {wanted[key]!r} and as {value!r}; a device has one")
         wanted[key] = checked(key, value, f"--require: {key}", "--require")

@@ -12,8 +12,9 @@ from qgjob.cli import options
 from qgjob.cli.blame import Wanted, in_flags
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
 from qgjob.cli.requirements import from_flags
-from qgjob.cli.runner import execute, org_of
+from qgjob.cli.runner import execute, org_of, tell
 from qgjob.cli.settings import Settings
+from qgjob.cli.unserved import hints, unserved, warnings
 from qgjob.cli.waiting import FailOnFlaky, Timeout, resume_command
 
 if TYPE_CHECKING:
@@ -210,10 +211,15 @@ def _start(submission: Submission, waiting: WaitOptions | None, output: str | No
             jobs = await client.submit_many([each.spec for each in wanted])
         except QgjobError as error:
             raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
+        never = unserved(jobs)
         if waiting is None:
             from qgjob.cli.render import job_table  # noqa: PLC0415 - keeps `--help` quick
 
             printer.many("jobs", jobs, job_table)
+        # Whoever waits is told of each job by the progress.
+        for line in [*(warnings(never) if waiting is None else ()), *await hints(client, never)]:
+            tell(line)
+        if waiting is None:
             return None
         return await _wait(client, printer, jobs, waiting, timeout_seconds, submission.run_id, coordinator)
 

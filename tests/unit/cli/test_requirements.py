@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 from qgjob import InvalidError, Requirements
 from qgjob.cli.requirements import from_flags
+from qgjob_proto.v1 import types_pb2
+from tests.fakes.coordinator_services import FakeCoordinator, Fault
+from tests.unit.cli.conftest import COMMON, Command
 
 
 def test_properties_are_known_from_labels() -> None:
@@ -66,3 +70,46 @@ def test_what_is_wrong_names_the_option(values: list[str], words: str) -> None:
 def test_a_device_that_has_no_id(device_id: str) -> None:
     with pytest.raises(InvalidError, match=r"^--device-id: "):
         from_flags([], device_id)
+
+
+def test_what_no_device_has_is_told_with_what_was_meant(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.in_loop(lambda: fake.add_device("emulator-1", "a1"))
+    fake.in_loop(lambda: fake.devices["emulator-1"].labels.update({"rack": "2"}))
+
+    def never(job: types_pb2.Job) -> None:
+        job.pending_reason.code = types_pb2.PENDING_CODE_NO_RESOURCE
+        job.pending_reason.message = "no device will do"
+
+    fake.on_submit = never
+    asked = [f"--require={each}" for each in ("plattform=android", "os=14", "Racks=2", "floor=1", "rack=3")]
+    result = qgjob("submit", *COMMON, "--test=a", "--test=b", "--device-id=emulator-l", *asked)
+    assert result.code == 0
+    assert result.err.splitlines() == [
+        "warning: 2 jobs wait for a device that is not there, no_resource: no device will do",
+        "hint: no device with the id 'emulator-l' is known; did you mean emulator-1?",
+        "hint: no device has a label 'Racks'; did you mean rack?",
+        "hint: no device has a label 'floor'",
+        "hint: no device has a label 'os'; did you mean os_version?",
+        "hint: no device has a label 'plattform'; did you mean platform?",
+    ]
+    waited = qgjob("run", *COMMON, "--test=c", "--device-id=zzz", "--timeout=0.1")
+    assert "hint: no device with the id 'zzz' is known; `qgjob devices ls` lists those that are" in waited.err
+    assert "warning" not in waited.err
+
+
+def test_a_job_that_can_be_served_is_submitted_without_a_look_at_the_fleet(
+    fake: FakeCoordinator, qgjob: Command
+) -> None:
+    assert qgjob("submit", *COMMON, "--test=a", "--require=floor=1").err == ""
+    assert fake.calls["ListDevices"] == 0
+
+
+def test_a_fleet_that_can_not_be_looked_at_fails_no_submission(fake: FakeCoordinator, qgjob: Command) -> None:
+    def never(job: types_pb2.Job) -> None:
+        job.pending_reason.code = types_pb2.PENDING_CODE_NO_RESOURCE
+        job.pending_reason.message = "no device will do"
+
+    fake.on_submit = never
+    fake.faults.append(Fault("ListDevices", grpc.StatusCode.PERMISSION_DENIED))
+    result = qgjob("submit", *COMMON, "--test=a", "--device-id=x")
+    assert (result.code, len(result.err.splitlines())) == (0, 1)

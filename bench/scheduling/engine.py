@@ -241,6 +241,7 @@ class Simulation:
         self._let_go(device, group, index)
         if not group.unfinished:
             del self._groups[device.holds_for]
+            self._estimates.forget_group(*device.holds_for)
         if device.held:
             self._begin(device)
         else:

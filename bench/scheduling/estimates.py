@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench.scheduling.trace import Trace, TraceJob
+from bench.scheduling.trace import TestKey, Trace, TraceJob
 from qgjob_coordinator.policy.estimates.durations import Durations
+from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, reported_ms, rounded
 
 _BEFORE = ""
 """The group of what ran before the trace begins, since a history names none."""
@@ -14,18 +15,36 @@ def group_of(job: TraceJob) -> str:
     return f"{job.target.value}-{job.app_version_id}"
 
 
+def _told(seconds: float) -> float | None:
+    """A duration as the store learns it from an agent's report, in whole ms; None for what it does not learn."""
+    if not 0 <= seconds <= LONGEST_MS / 1000:
+        return None
+    ms = reported_ms(rounded(seconds * 1000))
+    return None if ms is None else ms / 1000
+
+
 class Estimates:
-    """A trace's view of `Durations`."""
+    """A trace's view of `Durations`: what is kept in them, and forgotten, is what the store keeps and forgets."""
 
     def __init__(self, trace: Trace) -> None:
         self._durations = Durations()
-        for (org_id, test_path, target), measured in trace.history.items():
+        for test, measured in trace.history.items():
             for seconds in measured:
-                self._durations.observe(org_id, _BEFORE, test_path, target, seconds)
+                self._observe(test, _BEFORE, seconds)
 
     def observe(self, job: TraceJob) -> None:
         """The job ran to its end."""
-        self._durations.observe(job.org_id, group_of(job), job.test_path, job.target, job.seconds)
+        self._observe((job.org_id, job.test_path, job.target), group_of(job), job.seconds)
+
+    def forget_group(self, org_id: str, gid: str) -> None:
+        """The group has no unfinished jobs any more."""
+        self._durations.forget_group(org_id, gid)
+
+    def _observe(self, test: TestKey, gid: str, seconds: float) -> None:
+        told = _told(seconds)
+        if told is not None:
+            org_id, test_path, target = test
+            self._durations.observe(org_id, gid, test_path, target, told)
 
     def of_test(self, job: TraceJob) -> float | None:
         """What its test is expected to take by its own history (s)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from random import Random
 
@@ -14,8 +15,9 @@ from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
 from qgjob_coordinator.model.enums import Priority, Target
+from qgjob_coordinator.policy.estimates.typical import ENOUGH
 from qgjob_coordinator.policy.proposals import Assignment, Plan
-from qgjob_coordinator.policy.snapshot import Snapshot
+from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, Snapshot
 
 EMULATOR = Target.EMULATOR
 
@@ -139,3 +141,35 @@ def test_a_group_has_no_more_devices_than_its_cap():
 def most_at_once(outcome: Outcome) -> int:
     """How many jobs run at one moment."""
     return max(sum(r.began <= run.began < r.ended for r in outcome.runs.values()) for run in outcome.runs.values())
+
+
+def test_durations_are_learned_as_the_store_learns_them_in_whole_ms_of_at_least_one():
+    trace = trace_of(*[(0.0, 10.0, 0.0)] * 200)
+    jobs = [replace(job, test_path="t", at=n / 100) for n, job in enumerate(trace.jobs)]
+    seen = Seen()
+    Simulation(replace(trace, jobs=tuple(jobs), history={}), seen).run()
+    assert seen.snapshots[0].groups[0].typical_seconds == TYPICAL_SECONDS
+    assert {s.groups[0].typical_seconds for s in seen.snapshots[10:]} == {0.001}
+
+
+def test_what_no_agent_could_report_is_learned_nothing_from():
+    day = 24 * 3600
+    history = (0.0, 0.0004, day + 1.0, -1.0, math.nan, math.inf, 1e308)
+    trace = replace(trace_of((0, 0, 3)), history={("acme", "t0", EMULATOR): history})
+    seen = Seen()
+    Simulation(trace, seen).run()
+    assert seen.snapshots[0].groups[0].queues[0].heads[0].seconds == 0.001
+
+
+def test_what_is_typical_of_a_group_ends_with_it():
+    """A group that comes again begins with what is known of its org."""
+    runs = [(0.0, "v0", 30.0)] * ENOUGH + [(1000.0, "v1", 1.0)] * 20 + [(2000.0, "v0", 30.0)]
+    jobs = [
+        TraceJob(at, "acme", version, EMULATOR, Priority.MEDIUM, f"t{n}", seconds)
+        for n, (at, version, seconds) in enumerate(runs)
+    ]
+    seen = Seen()
+    Simulation(replace(trace_of((0, 1, 1)), jobs=tuple(jobs), history={}), seen).run()
+    (group,) = seen.snapshots[-1].groups
+    assert group.app_version_id == "v0"
+    assert group.typical_seconds < 10

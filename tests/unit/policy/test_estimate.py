@@ -15,7 +15,7 @@ from qgjob_coordinator.policy.estimates.durations import Durations
 from qgjob_coordinator.policy.estimates.estimate import Estimate, observe
 from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, measured_ms
 from qgjob_coordinator.policy.estimates.typical import ENOUGH, Typical, observe_typical, typical_seconds
-from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, TYPICAL_SECONDS
+from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS
 
 ABSURD = (0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, 1e9, 1e300, -1e300, 86_400.001, 0.0001)
 
@@ -224,11 +224,3 @@ def test_a_group_learns_from_its_own_and_tells_its_org() -> None:
     assert known.typical("acme", "g1") == pytest.approx(12)
     assert known.typical("acme", "g2") == pytest.approx(12)  # the org's
     assert known.typical("globex", "g1") == pytest.approx(12)  # the fleet's
-
-
-def test_installations_are_known_by_target() -> None:
-    known = Durations()
-    known.observe_install(Target.DEVICE, 90)
-    known.observe_install(Target.DEVICE, math.nan)
-    assert known.install_seconds(Target.DEVICE) == 90
-    assert known.install_seconds(Target.EMULATOR) == INSTALL_SECONDS

@@ -8,7 +8,6 @@ from typing import TypeVar
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.estimate import Estimate, observe
 from qgjob_coordinator.policy.estimates.typical import Typical, known_whole, observe_typical, typical_seconds
-from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -22,7 +21,6 @@ class Durations:
     _groups: dict[tuple[str, str], Typical] = field(default_factory=dict)
     _orgs: dict[str, Typical] = field(default_factory=dict)
     _fleet: Typical | None = None
-    _installs: dict[Target, Estimate] = field(default_factory=dict)
 
     def observe(self, org_id: str, gid: str, test_path: str, target: Target, seconds: float) -> None:
         """A test ran for so long. What can't be a duration is passed over."""
@@ -31,10 +29,6 @@ class Durations:
         _keep(self._groups, (org_id, gid), observe_typical(self._groups.get((org_id, gid)), seconds))
         _keep(self._orgs, org_id, observe_typical(self._orgs.get(org_id), seconds))
         self._fleet = observe_typical(self._fleet, seconds)
-
-    def observe_install(self, target: Target, seconds: float) -> None:
-        """An installation on a device of the target took so long."""
-        _keep(self._installs, target, observe(self._installs.get(target), seconds))
 
     def estimate(self, org_id: str, test_path: str, target: Target) -> Estimate | None:
         """What is known of a test itself."""
@@ -56,11 +50,6 @@ class Durations:
     def forget_group(self, org_id: str, gid: str) -> None:
         """The group has no jobs any more."""
         self._groups.pop((org_id, gid), None)
-
-    def install_seconds(self, target: Target) -> float:
-        """What an installation on a device of the target is expected to take (s)."""
-        known = self._installs.get(target)
-        return INSTALL_SECONDS if known is None else known.mean
 
 
 def _keep(kept: dict[_K, _V], key: _K, value: _V | None) -> None:

@@ -37,7 +37,10 @@ COLD_MS = 1.1
 NONE_WORTH_IT_MS = 4.4
 """One freed device; the last if it has to look at all groups, and joins none."""
 ROUND_MS = 20.0
-LOOK_AHEAD_MS = 1000.0
+LOOK_AHEAD_MS = 20.0
+LOOK_AHEAD_OF_KINDS_MS = 180.0
+"""The last for ten kinds of devices, a thousand queues that name a kind, and retries that avoid a device."""
+LOOKS = 5
 SLACK = 2.5
 """What limits leave to chance, above what was reached."""
 YARD = 10_000
@@ -195,12 +198,12 @@ def test_a_full_round_of_a_thousand_devices_and_groups_is_planned_in_a_blink(war
     assert median(took) <= SLACK * ROUND_MS
 
 
-def test_a_look_ahead_of_a_thousand_devices_and_groups_takes_less_than_a_second() -> None:
+def test_a_look_ahead_of_a_thousand_devices_and_groups_takes_a_blink() -> None:
     s = Snapshot((), groups(serving=True), busy=servers(), now=NOW, install_seconds={Target.EMULATOR: 45.0})
-    assert paced_ms(lambda: Forecast(s), 1)[0] <= LOOK_AHEAD_MS * SLACK
+    assert median(paced_ms(lambda: Forecast(s), LOOKS)) <= SLACK * LOOK_AHEAD_MS
 
 
-def test_a_look_ahead_of_a_thousand_queues_of_many_kinds_takes_no_longer() -> None:
+def test_a_look_ahead_of_a_thousand_queues_of_many_kinds_takes_less_than_half_a_second() -> None:
     """Each a matrix of ten kinds of devices, and retries that avoid a device: as many sets of devices as there are."""
     devices = tuple(device(f"d{n}", labels={"kind": str(n % 10)}) for n in range(DEVICES))
     kinds = [Requirements(labels=(("kind", str(n)),)) for n in range(10)]
@@ -212,4 +215,4 @@ def test_a_look_ahead_of_a_thousand_queues_of_many_kinds_takes_no_longer() -> No
     s = Snapshot(devices, tuple(many), Limits(group_max_devices=20), {org(n): 100 for n in range(ORGS)}, now=NOW)
     forecast = Forecast(s)
     assert all(forecast.end(key) is not None for key in forecast.groups())
-    assert paced_ms(lambda: Forecast(s), 1)[0] <= LOOK_AHEAD_MS * SLACK
+    assert median(paced_ms(lambda: Forecast(s), LOOKS)) <= SLACK * LOOK_AHEAD_OF_KINDS_MS

@@ -15,7 +15,10 @@ _V = TypeVar("_V")
 
 @dataclass
 class Durations:
-    """What the store keeps, for simulations and as its model."""
+    """What the store keeps, learned as its scripts learn it.
+
+    For simulations, and for the tests that hold the scripts against it; the coordinator reads the store's.
+    """
 
     _tests: dict[tuple[str, str, Target], Estimate] = field(default_factory=dict)
     _groups: dict[tuple[str, str], Typical] = field(default_factory=dict)

@@ -16,8 +16,9 @@ import heapq
 import math
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import overload
 
 from bench.scheduling.estimates import Estimates, group_of
 from bench.scheduling.trace import Trace, TraceDevice
@@ -29,13 +30,29 @@ from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.recall import LATE_SECONDS, late, recalls
 from qgjob_coordinator.policy.proposals import Assignment, Plan
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, HEADS, DeviceView, GroupView, Head, Limits, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import (
+    AHEAD_SECONDS,
+    HEADS,
+    DeviceView,
+    GroupView,
+    Head,
+    LazyHeads,
+    Limits,
+    Queue,
+    Snapshot,
+    known_seconds,
+)
 from qgjob_coordinator.service.slots import Lease, Slot
 
 AGENT = "agent"
 IDLE_ROUND_SECONDS = 5.0
 """How often it is looked whether waiting jobs are worth devices that idle; a coordinator looks once a second."""
 RECALL_EVERY_SECONDS = 1.0
+PAUSE_SHARE = 1 / 32
+"""Where nothing happens for long both pauses grow to this share of the time that has passed: what time alone decides is
+seen later by no more than that, and a test of a year takes as many rounds as hours do."""
+STEPS_PER_MOMENT = 64
+"""What looking ahead may cost for each moment at which jobs come, in devices and groups with waiting jobs."""
 PlanFunction = Callable[[Snapshot], Plan]
 GroupKey = tuple[str, str]
 _EPOCH_MS = 10_000_000  # virtual time begins here, so that scores are positive
@@ -95,6 +112,61 @@ class _Group:
     unfinished: int = 0
     installs: int = 0
     serving: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    shown: dict[Requirements, Queue] = field(default_factory=dict)  # its queues as they were shown, until they change
+    view: GroupView | None = None  # and itself, as it was when so much had been learned
+    view_learned: int = 0
+
+    def changed(self) -> None:
+        """Something of it that is shown changed."""
+        self.view = None
+
+    def put(self, requirements: Requirements, entry: tuple[int, str]) -> None:
+        """A job waits."""
+        bisect.insort(self.queues.setdefault(requirements, []), entry)
+        self._queue_changed(requirements)
+
+    def take(self, requirements: Requirements, entry: tuple[int, str]) -> None:
+        """A job waits no more."""
+        queue = self.queues[requirements]
+        del queue[bisect.bisect_left(queue, entry)]
+        if not queue:
+            del self.queues[requirements]
+        self._queue_changed(requirements)
+
+    def _queue_changed(self, requirements: Requirements) -> None:
+        self.shown.pop(requirements, None)
+        self.changed()
+
+
+class _Heads(LazyHeads):
+    """The first jobs of a queue; what they take is summed up once, however many plans ask for it."""
+
+    __slots__ = ("_heads", "_known")
+
+    def __init__(self, heads: tuple[Head, ...]) -> None:
+        self._heads = heads
+        self._known: tuple[float, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    @overload
+    def __getitem__(self, index: int) -> Head: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Head, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Head | tuple[Head, ...]:
+        return self._heads[index]
+
+    def __iter__(self) -> Iterator[Head]:
+        return iter(self._heads)
+
+    def known_seconds(self) -> tuple[float, int]:
+        """As of any heads."""
+        if self._known is None:
+            self._known = known_seconds(self._heads)
+        return self._known
 
 
 @dataclass(slots=True)
@@ -154,7 +226,11 @@ class Simulation:
         self._events: list[tuple[float, int, str]] = []  # (when, job, device): ends
         self._rounds: list[float] = []  # when a device will wait for a round
         self._now = 0.0
+        self._changed = 0.0  # when something happened last
         self._recalled = float("-inf")
+        self._any_late = False
+        self._learned = 0  # how many durations
+        self._steps = 0  # what looking ahead may still cost
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
@@ -196,10 +272,10 @@ class Simulation:
         self._scores[index] = self._score(job.priority, self._last_order)
         self._enqueue(group, index)
         group.unfinished += 1
+        self._changed = self._now
 
     def _enqueue(self, group: _Group, index: int) -> None:
-        queue = group.queues.setdefault(self._trace.jobs[index].requirements, [])
-        bisect.insort(queue, (self._scores[index], str(index)))
+        group.put(self._trace.jobs[index].requirements, (self._scores[index], str(index)))
 
     def _tell(self, indexes: list[int]) -> None:
         """When jobs that have just come are expected to start."""
@@ -209,7 +285,7 @@ class Simulation:
             self.outcome.estimated_starts[index] = run.began if run else self._behind(index)
             if run:
                 self.outcome.at_once.add(index)
-        if not waiting:
+        if not waiting or not self._may_look():
             return
         ahead = Forecast(self._snapshot(self._wanting()))
         places: dict[int, tuple[GroupKey, float, int, Requirements]] = {}
@@ -224,6 +300,14 @@ class Simulation:
             if expected is not None:
                 self.outcome.estimated_starts[index] = self._now + expected.seconds
 
+    def _may_look(self) -> bool:
+        """Whether a look ahead is made at this moment: of many devices and groups one is, and some are left out."""
+        self._steps = min(self._steps, 0) + STEPS_PER_MOMENT
+        if self._steps <= 0:
+            return False
+        self._steps -= len(self._devices) + sum(1 for g in self._groups.values() if g.queues)
+        return True
+
     def _behind(self, index: int) -> float:
         """When a job is expected to start that a device holds behind others."""
         held = next(d.held for d in self._devices.values() if index in d.held)
@@ -235,6 +319,8 @@ class Simulation:
         index = device.held.pop(0)
         self._status[index] = move(str(index), JobEvent.PASS, self._status[index])
         self._estimates.observe(self._trace.jobs[index])
+        self._learned += 1
+        self._changed = self._now
         assert device.holds_for is not None
         group = self._groups[device.holds_for]
         group.unfinished -= 1
@@ -253,6 +339,7 @@ class Simulation:
         group.serving[device.device_id] -= 1
         if not group.serving[device.device_id]:
             del group.serving[device.device_id]
+        group.changed()
 
     def _begin(self, device: _Device) -> None:
         """The device's next attempt, behind an installation where it needs one."""
@@ -264,7 +351,9 @@ class Simulation:
             began += self._trace.install_seconds
             self.outcome.installs.append(Install(device.device_id, *wanted, self._now, began))
             device.slot.install(wanted, _ms(began), 1)
-            self._groups[device.holds_for].installs += 1  # type: ignore[index]
+            group = self._groups[device.holds_for]  # type: ignore[index]
+            group.installs += 1
+            group.changed()
         ended = began + job.seconds
         self._status[index] = move(str(index), JobEvent.START, self._status[index])
         self.outcome.runs[index] = Run(device.device_id, began, ended)
@@ -292,8 +381,9 @@ class Simulation:
         """A round in a while if jobs wait beside devices that idle: those that are late may be waited for no longer."""
         if all(d.held for d in self._devices.values()) or not any(g.queues for g in self._groups.values()):
             return
-        if not self._rounds or self._rounds[0] > self._now + IDLE_ROUND_SECONDS:
-            self._round_at(self._now + IDLE_ROUND_SECONDS - 1.0)
+        pause = max(IDLE_ROUND_SECONDS, PAUSE_SHARE * (self._now - self._changed))
+        if not self._rounds or self._rounds[0] > self._now + pause:
+            self._round_at(self._now + pause - 1.0)
 
     def _wanting(self) -> list[_Device]:
         """Devices that would take work now."""
@@ -301,11 +391,17 @@ class Simulation:
         return [d for d in self._devices.values() if d.slot.wants(most, now)]
 
     def _recall(self) -> None:
-        """Once a second: takes back what devices hold ahead and should have begun, where something better waits."""
+        """Once a second: takes back what devices hold ahead and should have begun, where something better waits.
+
+        More rarely where nothing happens and all that is late has been for long.
+        """
         if self._now - self._recalled < RECALL_EVERY_SECONDS:
+            if self._any_late:
+                self._round_at(self._now)
             return
         self._recalled, now = self._now, _ms(self._now)
         behind = [d for d in self._devices.values() if d.held[1:] and late(d.view(), now)]
+        self._any_late = bool(behind)
         if not behind:
             return
         idle = tuple(d.view() for d in self._devices.values() if not d.held)
@@ -314,12 +410,15 @@ class Simulation:
         busy = tuple(d.view() for d in behind)
         for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=busy)):
             self._give_back(self._devices[recall.device_id])
-        self._round_at(self._now)  # to look at the others again
+        late_for = (now - max(view.next_at for view in busy)) / 1000
+        pause = max(RECALL_EVERY_SECONDS, PAUSE_SHARE * late_for)
+        self._round_at(self._now + pause - RECALL_EVERY_SECONDS)  # to look at the others again
 
     def _give_back(self, device: _Device) -> None:
         """All that it has not begun."""
         assert device.holds_for is not None
         group = self._groups[device.holds_for]
+        self._changed = self._now
         self.outcome.given_back.append(GivenBack(device.device_id, self._now, tuple(device.held[1:])))
         for index in device.held[1:]:
             self._status[index] = move(str(index), JobEvent.RELEASE, self._status[index])
@@ -367,10 +466,9 @@ class Simulation:
             install = 0.0
             device.held.append(index)
             group.serving[a.device_id] += 1
-        taken = set(a.ulids)
-        left = {r: [entry for entry in queue if entry[1] not in taken] for r, queue in group.queues.items()}
-        group.queues = {r: queue for r, queue in left.items() if queue}
+            group.take(self._trace.jobs[index].requirements, (self._scores[index], name))
         device.holds_for = key
+        self._changed = self._now
         if idle:
             self._begin(device)
         else:
@@ -397,9 +495,23 @@ class Simulation:
         return {org_id: max(0, self._quota - held[org_id]) for org_id, _ in self._groups}
 
     def _group_view(self, g: _Group) -> GroupView:
-        def heads(queue: list[tuple[int, str]]) -> tuple[Head, ...]:
-            return tuple(Head(score, name, self._expected[int(name)]) for score, name in queue[:HEADS])
+        """As the policy sees it; made anew only after a change."""
+        view = g.view
+        if view is None:
+            view = g.view = self._look_at(g)
+        elif g.view_learned != self._learned:
+            view = g.view = view._replace(typical_seconds=self._estimates.typical_of(g.org_id, g.gid))
+        g.view_learned = self._learned
+        return view
 
+    def _queue(self, g: _Group, requirements: Requirements, queue: list[tuple[int, str]]) -> Queue:
+        shown = g.shown.get(requirements)
+        if shown is None:
+            heads = tuple(Head(score, name, self._expected[int(name)]) for score, name in queue[:HEADS])
+            shown = g.shown[requirements] = Queue(requirements, (), len(queue), _Heads(heads), queue[0][0])
+        return shown
+
+    def _look_at(self, g: _Group) -> GroupView:
         return GroupView(
             org_id=g.org_id,
             gid=g.gid,
@@ -408,6 +520,6 @@ class Simulation:
             unfinished=g.unfinished,
             installs=g.installs,
             serving=dict(g.serving),
-            queues=tuple(Queue(r, (), len(queue), heads(queue)) for r, queue in g.queues.items()),
+            queues=tuple(self._queue(g, r, queue) for r, queue in g.queues.items()),
             typical_seconds=self._estimates.typical_of(g.org_id, g.gid),
         )

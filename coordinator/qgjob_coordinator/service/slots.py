@@ -11,6 +11,7 @@ from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, TYPICAL_SECONDS, As
 
 # Looked up once: every free device is asked in every round.
 _BAD, _MAINTENANCE = DeviceHealth.BAD, DeviceHealth.MAINTENANCE
+_AHEAD_MS = 1000 * AHEAD_SECONDS
 
 
 @dataclass(slots=True)
@@ -111,6 +112,8 @@ class Slot:
         """Whether it takes more: it holds at most so many attempts, and will be done with them in a moment."""
         if not self.leases:
             return True
+        if self.free_at - now >= _AHEAD_MS:  # as most that work, and never done sooner than that
+            return False
         return len(self.leases) <= most and free_in(self.free_at, self._next_at(), now) < AHEAD_SECONDS
 
     def _next_at(self) -> int:

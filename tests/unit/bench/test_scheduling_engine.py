@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
-from bench.scheduling.baselines import QGJOB, policy
+from bench.scheduling.baselines import QGJOB, in_order, policy
 from bench.scheduling.compare import simulate
-from bench.scheduling.engine import Outcome, Simulation
+from bench.scheduling.engine import STEPS_PER_MOMENT, Outcome, Simulation
 from bench.scheduling.metrics import report
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.policy.estimates.typical import ENOUGH
 from qgjob_coordinator.policy.proposals import Assignment, Plan
-from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, Snapshot
+from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Snapshot, known_seconds
 
 EMULATOR = Target.EMULATOR
 
@@ -173,3 +174,68 @@ def test_what_is_typical_of_a_group_ends_with_it():
     (group,) = seen.snapshots[-1].groups
     assert group.app_version_id == "v0"
     assert group.typical_seconds < 10
+
+
+@pytest.mark.parametrize("seconds", [1e4, 1e9])
+def test_a_long_installation_beside_an_idle_device_takes_rounds_as_its_length_has_digits(seconds: float) -> None:
+    trace = replace(trace_of(*[(0.0, 10.0, 10.0)] * 5, devices=2), install_seconds=seconds)
+    outcome = simulate(trace, policy(QGJOB))
+    assert {run.device_id for run in outcome.runs.values()} == {"e1"}
+    assert len(outcome.plan_ms) < 100 * math.log10(seconds)
+
+
+@pytest.mark.timeout(60)
+def test_a_test_that_is_late_for_years_is_looked_at_ever_more_rarely() -> None:
+    outcome = simulate(trace_of((0, 30, 1e9), (0, 30, 30)), policy(QGJOB))
+    assert outcome.runs[1].began == 1e9
+
+
+def test_what_a_device_that_is_late_for_long_holds_is_looked_at_as_soon_as_something_happens() -> None:
+    """Another device with the build is idle after an hour; a second later it has the job."""
+    trace = trace_of((0, 10, 100_000), (0, 3600, 3600), (0, 10, 10), devices=2)
+    outcome = simulate(trace, policy(QGJOB))
+    assert outcome.runs[2].device_id == outcome.runs[1].device_id
+    assert 3600 <= outcome.runs[2].began <= 3602
+
+
+def looked_at_anew(view: GroupView) -> GroupView:
+    """With heads that can be compared."""
+    return view._replace(queues=tuple(q._replace(heads=tuple(q.heads)) for q in view.queues))
+
+
+class Anew(Simulation):
+    """Makes every view of a group again and compares."""
+
+    compared = 0
+
+    def _group_view(self, g: Any) -> GroupView:
+        view = super()._group_view(g)
+        g.shown, kept = {}, g.shown
+        assert looked_at_anew(view) == looked_at_anew(self._look_at(g))
+        g.shown = kept
+        assert all(q.heads.known_seconds() == known_seconds(tuple(q.heads)) for q in view.queues)
+        type(self).compared += 1
+        return view
+
+
+def test_views_of_groups_that_are_kept_are_as_those_made_anew() -> None:
+    trace = generate("urgent", 0)
+    some = replace(trace, jobs=trace.jobs[:150] + trace.jobs[-20:], devices=trace.devices[:4])
+    kept = simulate(some, policy(QGJOB))
+    anew = Anew(some, policy(QGJOB).plan).run()
+    assert Anew.compared > 500
+    assert (anew.runs, anew.installs, anew.estimated_starts) == (kept.runs, kept.installs, kept.estimated_starts)
+
+
+def test_of_many_devices_starts_are_told_at_some_of_the_moments_only() -> None:
+    """All are told where that costs little."""
+
+    def told(devices: int) -> int:
+        jobs = [(float(n), 30.0, 30.0) for n in range(40)]
+        trace = trace_of(*jobs, devices=devices)
+        busy = [replace(job, at=0.0, app_version_id="other", seconds=1000.0) for job in trace.jobs[:1]] * devices
+        outcome = Simulation(replace(trace, jobs=(*busy, *trace.jobs)), in_order).run()
+        return sum(index in outcome.estimated_starts for index in range(devices, devices + len(jobs)))
+
+    assert told(devices=STEPS_PER_MOMENT // 2) == 40
+    assert told(devices=STEPS_PER_MOMENT * 4) == pytest.approx(10, abs=1)

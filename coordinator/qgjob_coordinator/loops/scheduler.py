@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Coroutine, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import structlog
@@ -14,7 +15,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
 from qgjob_coordinator.policy.proposals import Assignment
-from qgjob_coordinator.policy.snapshot import HEADS, Asked, DeviceView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import HEADS, Asked, DeviceView, GroupView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -80,6 +81,9 @@ class Scheduler:
         # Orgs that may have ready work: heard of since a round left them without any.
         self._look: set[str] = set()
         self._heard_since: set[str] = set()
+        # Groups of the other orgs, as they were when a round left these without ready work: what runs, or waits for its
+        # time. A refresh looks at all of them again.
+        self._unready: dict[str, tuple[GroupView, ...]] = {}
         self._refreshed = self._recalled = float("-inf")
         self._fruitless: Counter[str] = Counter()
         self._round_done = asyncio.Event()
@@ -166,10 +170,17 @@ class Scheduler:
         orgs = await self._snapshots(devices)
         waiting = {o.org_id: sum(g.waiting for g in o.groups) for o in orgs}
         granted = await self._assign(devices, orgs) if any(waiting.values()) else {}
-        self._look -= {o for o, n in waiting.items() if n <= granted.get(o, 0)} - self._heard_since
+        self._leave([o for o in orgs if waiting[o.org_id] <= granted.get(o.org_id, 0)])
         if refreshed:
             await self._prune([o.org_id for o in orgs if not o.waits])
         return self._worth_another(waiting, granted)
+
+    def _leave(self, served: list[OrgSnapshot]) -> None:
+        """Orgs without ready work are not looked at until they are heard of; that their groups go on is remembered."""
+        for org in served:
+            if org.org_id not in self._heard_since:
+                self._look.discard(org.org_id)
+                self._unready[org.org_id] = tuple([group._replace(queues=()) for group in org.groups])
 
     def _worth_another(self, waiting: dict[str, int], granted: dict[str, int]) -> bool:
         """Whether some org has work left that was not refused everything a few times in a row."""
@@ -183,7 +194,7 @@ class Scheduler:
 
     async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
         """Plans and commits; jobs granted by org."""
-        groups = tuple(g for o in orgs for g in o.groups if g.queues)
+        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values()))
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)
@@ -222,6 +233,7 @@ class Scheduler:
             return False
         active, _ = await asyncio.gather(self._store.active_orgs(), self._store.estimates.read())
         self._look |= active
+        self._unready.clear()
         self._refreshed = now
         return True
 
@@ -229,6 +241,8 @@ class Scheduler:
         wanted = sum(self._limits.batch - d.held for d in devices)
         heads = min(HEADS, max(self._limits.batch, SPARE * wanted // max(1, self._groups_seen)))
         seen, self._seen = self._seen, {}
+        for org_id in self._look:
+            self._unready.pop(org_id, None)
         orgs = [seen[o] for o in sorted(self._look) if o in seen]
         unseen = [o for o in sorted(self._look) if o not in seen]
         orgs += await together([self._store.snapshots.org(o, heads) for o in unseen])

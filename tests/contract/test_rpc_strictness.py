@@ -10,12 +10,11 @@ import pytest
 from google.protobuf import timestamp_pb2
 from google.protobuf.message import Message
 
-from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2, jobs_pb2_grpc
+from qgjob_proto.v1 import fleet_pb2, jobs_pb2, jobs_pb2_grpc
 from tests.contract import scenarios
 from tests.contract.rpc import CLASSES
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.error_details import error_field
-from tests.fakes.raw_agent import RawAgent
 
 ORG = "rpc-strict"
 UNKNOWN = f"{ORG}~{scenarios.UNKNOWN_ULID}"
@@ -121,21 +120,6 @@ async def test_a_refused_field_leaves_no_job(channel: grpc.aio.Channel) -> None:
 )
 async def test_an_unusual_way_to_write_what_is_known_is_taken(channel: grpc.aio.Channel, data: bytes) -> None:
     await called(channel, "JobService/SubmitJob", data)
-
-
-class NewerAgent(RawAgent):
-    """Says more of its devices than this version knows."""
-
-    def device(self, device_id: str, **changes: Any) -> agent_pb2.DeviceInfo:
-        known = super().device(device_id, **changes)
-        known.MergeFromString(FIELD_99)
-        return known
-
-
-async def test_an_agent_of_another_version_may_say_more(coordinator: CoordinatorProcess) -> None:
-    async with NewerAgent(coordinator.target, "newer-1") as agent:
-        assert FIELD_99 in agent.device("newer-1-1").SerializeToString()
-        await agent.hello()
 
 
 REFUSED: list[tuple[str, Message, str]] = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from qgjob import AsyncClient, TooLargeError
@@ -17,8 +19,18 @@ UNHEARD_OF = b"\xfa\x01\x00"
 """A field of number 31, empty."""
 
 
+class NewerAgent(RawAgent):
+    """Says more of its devices than this version knows."""
+
+    def device(self, device_id: str, **changes: Any) -> pb.DeviceInfo:
+        known = super().device(device_id, **changes)
+        known.MergeFromString(UNHEARD_OF)
+        return known
+
+
 async def test_what_a_newer_agent_says_is_passed_over(stack: Stack, org: str, first: AsyncClient) -> None:
-    async with RawAgent(stack.address(0), f"{org}-raw") as agent:
+    async with NewerAgent(stack.address(0), f"{org}-raw") as agent:
+        assert UNHEARD_OF in agent.device("d").SerializeToString()
         await agent.hello()
         newer = pb.ConnectRequest.FromString(UNHEARD_OF)
         newer.epoch = agent.epoch

@@ -20,7 +20,7 @@ class Holder:
     def get(self, agent_id: str) -> Any:
         if agent_id != "agent-1":
             return None
-        return SimpleNamespace(follow_holds=lambda: self.done.append("follows its holds"))
+        return SimpleNamespace(records=SimpleNamespace(follow=lambda: self.done.append("follows its holds")))
 
     def revoke(self, agent_id: str, token: str, reason: str) -> bool:
         self.done.append(f"revokes {token} of {agent_id}: {reason}")

@@ -70,8 +70,8 @@ class FleetCalls:
         return tuple(map(_wire_fleet.read_device, answer.devices))
 
     async def resume(self, *, agent_id: str | None = None, device_id: str | None = None) -> tuple[Device, ...]:
-        """End a drain, a maintenance or a quarantine."""
-        answer = await self._source.call("Resume", _wire_requests.resume(agent_id, device_id))
+        """End a drain, a maintenance or a quarantine. Sent once, as `reserve`."""
+        answer = await self._source.call("Resume", _wire_requests.resume(agent_id, device_id), repeatable=False)
         return tuple(map(_wire_fleet.read_device, answer.devices))
 
     async def set_device_health(

@@ -91,7 +91,7 @@ class StoreUnavailableError(QgjobError):
 
 
 class AgentSilentError(QgjobError):
-    """An agent did not confirm in time. What was asked for is stored and will hold; repeat the call to know when."""
+    """An agent did not confirm in time. What was asked for is stored and will hold."""
 
     short = "unavailable"
 

@@ -96,6 +96,7 @@ CASES = [
     Case("retry", lambda s: s.jobs.retry("acme", [(FOUR, 1, None)], NOW, operation_id="op")),
     Case("sessions", lambda s: s.sessions.watch()),
     Case("snapshot", lambda s: s.snapshots.org("acme", 8)),
+    Case("spare", lambda s: s.sessions.spare("agent-1", 1, 0, ["globex"])),
     Case("start", lambda s: s.leases.start("acme", [(THREE, "t3", NOW)], NOW), again=["REPLAYED"]),
     Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
     Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),

@@ -22,6 +22,7 @@ from qgjob_coordinator.store.types import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
 
 LOOKS_PER_TIMEOUT = 10
+ORGS_AT_ONCE = 32
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +50,8 @@ class Reaper:
         self._pause = session_timeout_seconds / LOOKS_PER_TIMEOUT
         self._seen: dict[str, _Seen] = {}
         self._looked_at = time.monotonic()
+        self._to_sweep: list[tuple[str, int]] = []
+        self._sweeping: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -67,40 +70,62 @@ class Reaper:
         closed, rows = await self._store.sessions.watch()
         self._looked_at = time.monotonic()
         for row in rows:
-            await self._judge(row, now)
-        for agent_id, epoch in closed:
-            await self._sweep(agent_id, epoch)
+            if await self._judge(row, now):
+                closed.append((row.agent_id, row.epoch))
+        self._to_sweep = closed
+        if closed and (self._sweeping is None or self._sweeping.done()):
+            self._sweeping = asyncio.create_task(self._sweep_all())
 
-    async def _judge(self, row: SessionRow, now: float) -> None:
+    async def settled(self) -> None:
+        """Returns when no sweep goes on."""
+        if self._sweeping is not None:
+            await self._sweeping
+
+    async def _sweep_all(self) -> None:
+        """Beside the looks: an agent of many orgs keeps no other one from being noticed."""
+        try:
+            while self._to_sweep:
+                agent_id, epoch = self._to_sweep.pop(0)
+                await self._sweep(agent_id, epoch)
+        except StoreUnavailableError as e:
+            log.warning("reaper_blind", error=e.message)
+
+    async def _judge(self, row: SessionRow, now: float) -> bool:
+        """Whether it closed the session."""
         if row.state == "closed":
             self._seen.pop(row.agent_id, None)
-            return
+            return False
         seen = self._seen.get(row.agent_id)
         if seen is None or (seen.epoch, seen.counter) != (row.epoch, row.counter):
             self._seen[row.agent_id] = _Seen(row.epoch, row.counter, now)
-            return
+            return False
         still = now - seen.since
         if still >= self._give_up:
             if await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "closed"):
                 log.warning("session_given_up", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
-                await self._sweep(row.agent_id, row.epoch)
+                return True
         elif (
             still >= self._timeout
             and row.state in ("open", "detached")
             and await self._store.sessions.observe(row.agent_id, row.epoch, row.counter, "timed_out")
         ):
             log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
+        return False
 
     async def _sweep(self, agent_id: str, epoch: int) -> None:
         """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""
         life = self._store.epoch
         orgs = sorted(await self._store.agent_orgs(agent_id))
-        for org_id in orgs:
-            share = random.random()  # noqa: S311 - jitter
-            released = await self._store.leases.sweep(org_id, agent_id, epoch, wall_ms(), share)
-            if released:
-                tell_settled(self._telemetry, org_id, ((row, "agent_lost") for row in released))
-                log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=len(released))
-                self._hub.work(org_id)
-                self._hub.changed(org_id)
+        for first in range(0, len(orgs), ORGS_AT_ONCE):
+            some = orgs[first : first + ORGS_AT_ONCE]
+            await asyncio.gather(*(self._release(org_id, agent_id, epoch) for org_id in some))
         await self._store.sessions.swept(agent_id, epoch, life, orgs)
+
+    async def _release(self, org_id: str, agent_id: str, epoch: int) -> None:
+        share = random.random()  # noqa: S311 - jitter
+        released = await self._store.leases.sweep(org_id, agent_id, epoch, wall_ms(), share)
+        if released:
+            tell_settled(self._telemetry, org_id, ((row, "agent_lost") for row in released))
+            log.warning("leases_released", agent_id=agent_id, epoch=epoch, org_id=org_id, count=len(released))
+            self._hub.work(org_id)
+            self._hub.changed(org_id)

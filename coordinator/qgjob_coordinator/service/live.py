@@ -52,7 +52,7 @@ class LiveSession:
     ) -> None:
         self.session = session
         self.occupants = occupants
-        self.recalls = Recalls(session, store, hub, telemetry)
+        self.recalls = Recalls(session, occupants, store, hub, telemetry)
         self.records = Records(session, self.recalls, store, hub, settled)
         self._reporter = reporter
         self._logs = logs

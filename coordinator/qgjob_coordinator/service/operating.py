@@ -162,7 +162,7 @@ class FleetService:
             await asyncio.sleep(CONFIRM_POLL_SECONDS)
         raise AgentSilentError(
             f"agent {agent_id}, or the coordinator that holds its session, did not confirm in time; "
-            "the change is stored, repeat the call to know when it is in force"
+            "the change is stored; `qgjob devices show` tells when it is in force"
         )
 
     async def _find(self, device_id: str) -> Device:
@@ -193,6 +193,6 @@ def _refusal(answer: Held, rule: HoldRule, field: str, id_: str, now: int) -> No
     held = answer.reservation
     if held is None or held.until is None:
         return ConflictError(f"device {id_} is not reserved", field=field)
-    hint = "release it first" if rule is HoldRule.RESERVE else "nothing else keeps it; use release"
+    hint = "release it first" if rule is HoldRule.RESERVE else "it is all that keeps it; use release"
     why = f"device {id_} is reserved until {clock(held.until, now)}: {held.reason or 'no reason given'}; {hint}"
     return ConflictError(why, field=field)

@@ -10,6 +10,7 @@ from qgjob_coordinator.errors import AgentSilentError
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import Recall
+from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
@@ -22,8 +23,9 @@ ANSWER_SECONDS = 2.0
 class Recalls:
     """One session's questions, by number."""
 
-    def __init__(self, session: Session, store: Store, hub: Hub, telemetry: Telemetry) -> None:
+    def __init__(self, session: Session, occupants: Occupants, store: Store, hub: Hub, telemetry: Telemetry) -> None:
         self._session = session
+        self._occupants = occupants
         self._store = store
         self._hub = hub
         self._telemetry = telemetry
@@ -50,7 +52,7 @@ class Recalls:
         except TimeoutError:
             raise AgentSilentError(
                 f"agent {self._session.agent_id} did not confirm within {ANSWER_SECONDS:g} s that it begins no more; "
-                "the hold is stored and holds for all later work, repeat the call to know when it is in force"
+                "the hold is stored and holds for all later work, `qgjob devices show` tells when it is in force"
             ) from None
         finally:
             self._awaited.pop(number, None)
@@ -73,7 +75,9 @@ class Recalls:
             _, settled = await self._store.leases.release(org_id, rows, now)
             tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
             for row in rows:
+                device_id = self._session.leases[row.token].device_id
                 self._session.drop(row.token, wall_ms())
+                self._occupants.touch(device_id)
             self._hub.work(org_id)
             self._hub.changed(org_id)
         awaited = self._awaited.get(number)

@@ -34,6 +34,7 @@ class Records:
         self._hub = hub
         self._settled = settled
         self._holds_seen = -1
+        self._applied = -1
         self._applying: asyncio.Task[None] | None = None
 
     async def load(self) -> None:
@@ -61,7 +62,7 @@ class Records:
 
     def heard(self, number: int) -> None:
         """The newest hold of the fleet has this number."""
-        if number != self._holds_seen:
+        if number != self._applied:
             self.follow()
 
     async def apply(self) -> None:
@@ -76,6 +77,7 @@ class Records:
         if tokens:
             await self._recalls.ask_and_wait(tokens)
         await self._store.fleet.confirm_holds(self._session.agent_id, self._session.epoch, number)
+        self._applied = max(self._applied, number)
         self._hub.work("", local=False)
 
     def follow(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -32,6 +33,8 @@ from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord, ShownWord
 from qgjob_coordinator.telemetry import Telemetry
+
+ORGS_AT_ONCE = 32
 
 log = structlog.get_logger(__name__)
 
@@ -138,42 +141,37 @@ class Sessions:
         return live
 
     async def _reconcile(self, live: LiveSession, hello: Hello) -> Welcome:
-        """Adopts what the agent shows, releases what it doesn't."""
+        """Adopts what the agent shows, releases what it doesn't.
+
+        Its set of orgs is left with those where it holds something: after a new life of the store all orgs are in it.
+        """
         session = live.session
+        life = self.store.epoch
         shown: dict[str, list[Held]] = defaultdict(list)
         for h in hello.held:
             shown[h.org_id].append(h)
         orgs = sorted(await self.store.agent_orgs(session.agent_id) | set(shown))
-        if not await session.admit(orgs):
+        if not await session.admit(list(shown)):
             raise StoreUnavailableError("the session was replaced while it was opened; connect again")
         adopted: list[str] = []
         gone: list[str] = []
         revoked: list[str] = []
-        for org_id in orgs:
-            rows = shown.get(org_id, [])
-            released, words = await self.store.leases.adopt(
-                org_id,
-                session.agent_id,
-                session.epoch,
-                [(h.ulid, h.token) for h in rows],
-                wall_ms(),
-                random.random(),  # noqa: S311 - jitter
-            )
-            for h, word in zip(rows, words, strict=True):
-                if word is ShownWord.GONE:
-                    gone.append(h.token)
-                    if h.phase is Phase.RUNNING:
-                        session.stray(h.token, h.device_id)
-                else:
-                    adopted.append(h.token)
+        for first in range(0, len(orgs), ORGS_AT_ONCE):
+            some = orgs[first : first + ORGS_AT_ONCE]
+            answers = await asyncio.gather(*(self._adopt(live, org_id, shown.get(org_id, [])) for org_id in some))
+            for org_id, words in zip(some, answers, strict=True):
+                for h, word in zip(shown.get(org_id, []), words, strict=True):
+                    if word is ShownWord.GONE:
+                        gone.append(h.token)
+                    else:
+                        adopted.append(h.token)
                     if word is ShownWord.REVOKED:
                         revoked.append(h.token)
-            await self._take_over(live, org_id, [h for h in rows if h.token in set(adopted)])
-            if released:
-                tell_settled(self.telemetry, org_id, ((row, "not_shown") for row in released))
-                log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=len(released))
-            self.hub.work(org_id)
-            self.hub.changed(org_id)
+        spare = [org_id for org_id in orgs if org_id not in shown]
+        if spare:
+            await self.store.sessions.spare(session.agent_id, session.epoch, life, spare)
+        if self.store.epoch != life:
+            raise StoreUnavailableError("the store has a new life; connect again")
         t = self.times
         return Welcome(
             self.store.epoch,
@@ -185,6 +183,31 @@ class Sessions:
             tuple(gone),
             tuple(revoked),
         )
+
+    async def _adopt(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
+        """One org: what became of each attempt that is shown."""
+        session = live.session
+        released, words = await self.store.leases.adopt(
+            org_id,
+            session.agent_id,
+            session.epoch,
+            [(h.ulid, h.token) for h in rows],
+            wall_ms(),
+            random.random(),  # noqa: S311 - jitter
+        )
+        for h, word in zip(rows, words, strict=True):
+            if word is ShownWord.GONE and h.phase is Phase.RUNNING:
+                session.stray(h.token, h.device_id)
+        await self._take_over(
+            live, org_id, [h for h, word in zip(rows, words, strict=True) if word is not ShownWord.GONE]
+        )
+        if released:
+            tell_settled(self.telemetry, org_id, ((row, "not_shown") for row in released))
+            log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=len(released))
+        if released or rows:
+            self.hub.work(org_id)
+            self.hub.changed(org_id)
+        return words
 
     async def _take_over(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> None:
         jobs = await self.store.reads.get(org_id, [h.ulid for h in rows])

@@ -51,6 +51,10 @@ class SessionStore:
         """Notes orgs before the session's first claim in them. False: the session may take no work."""
         return bool(await self._runner.run("admit", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
 
+    async def spare(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
+        """The agent has no lease in these orgs, by this session's adoption. False: a newer one, or another life."""
+        return bool(await self._runner.run("spare", keys.FLEET, [agent_id, epoch, store_epoch, *orgs]) == "OK")
+
     async def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
         """All leases of a closed session are released; `store_epoch` is that from before the first was.
 

@@ -15,7 +15,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2, fleet_pb2_grpc
 from qgjob_proto.v1 import types_pb2 as types
-from tests.fakes.raw_agent import RawAgent
+from tests.fakes.raw_agent import RawAgent, now_ms
 from tests.fakes.stack import Stack
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, pinned, simulated
@@ -173,7 +173,7 @@ async def test_a_reservation_is_not_resumed_and_a_drain_beside_it_is(first: Asyn
     assert (await found(first, held)).reason == "cable"
     (device_,) = await first.resume(device_id=held)
     assert (device_.state, device_.reason) == (DeviceState.RESERVED, "ada debugs")
-    with pytest.raises(ConflictError, match="ada debugs; nothing else keeps it; use release"):
+    with pytest.raises(ConflictError, match="ada debugs; it is all that keeps it; use release"):
         await second.resume(device_id=held)
     await second.set_device_health(held, "good")
     assert (await second.release(held)).state is DeviceState.IDLE
@@ -225,6 +225,33 @@ async def found(client: AsyncClient, device_id: str) -> Device:
 async def device(client: AsyncClient, device_id: str) -> DeviceState | None:
     """The state of a device; None where it is not known."""
     return {d.device_id: d.state async for d in client.devices()}.get(device_id)
+
+
+async def test_a_hold_that_an_inventory_brought_is_applied_and_what_it_takes_back_leaves_its_device(
+    stack: Stack, org: str, first: AsyncClient
+) -> None:
+    """Its hint was lost: the inventory reads it with the new device, and unbegun work on the held one is taken back."""
+    store = Store(stack.store.url)
+    async with RawAgent(stack.address(0), f"{org}-raw", devices=1) as agent:
+        await agent.hello()
+        (held,) = agent.device_ids
+        jobs = await first.submit_many(simulated(org, 1, target="browserstack", requirements=pinned(held)))
+        await agent.assigned(1)
+        hold = Hold(HoldKind.DRAINING, "a cable")
+        await store.fleet.set_holds("dv", held, {hold.slot: hold}, now_ms(), f"{org}-op")
+        await agent.send(inventory=pb.Inventory(changed=[agent.device(f"{org}-raw-9")]))
+        await until(lambda: agent.all("recall"), "nothing is taken back")
+        recall = agent.all("recall")[-1]
+        for token in recall.tokens:
+            agent.held.pop(token, None)
+        await agent.send(recall_answer=pb.RecallAnswer(recall_id=recall.recall_id, released=recall.tokens))
+
+        async def free() -> bool:
+            return {d.device_id: d.current_job_id async for d in first.devices()}[held] is None
+
+        await until(free, "the device keeps a job that was taken back")
+        await first.cancel(jobs[0].job_id)
+    await store.close()
 
 
 async def test_another_host_waits_until_a_broken_session_has_timed_out(stack: Stack, org: str) -> None:

@@ -136,6 +136,17 @@ async def test_a_closed_session_stays_in_the_list_until_it_is_swept(store: Store
     assert await store.agent_orgs("agent-1") == set()
 
 
+async def test_an_agent_s_set_is_left_with_the_orgs_where_it_holds_something(store: Store) -> None:
+    """After a new life of the store every org is in it."""
+    await connect(store, "agent-1")
+    assert await store.sessions.admit("agent-1", 1, ["acme", "globex"])
+    assert not await store.sessions.spare("agent-1", 1, store.epoch + 1, ["acme"]), "the set is of another life"
+    assert not await store.sessions.spare("agent-1", 2, store.epoch, ["acme"]), "the session is not the current one"
+    assert await store.agent_orgs("agent-1") == {"acme", "globex"}
+    assert await store.sessions.spare("agent-1", 1, store.epoch, ["acme"])
+    assert await store.agent_orgs("agent-1") == {"globex"}
+
+
 async def test_a_newer_session_keeps_the_orgs_that_a_late_reaper_swept(store: Store) -> None:
     await connect(store, "agent-1")
     assert await store.sessions.admit("agent-1", 1, ["acme"])

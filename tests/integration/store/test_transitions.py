@@ -42,7 +42,9 @@ def of(lines: list[Any], job: JobSpec) -> list[dict[str, Any]]:
 async def lose(store: Store, telemetry: Telemetry, agent_id: str) -> None:
     """The agent is closed, and a reaper finds it."""
     assert await store.sessions.observe(agent_id, 1, -1, "closed")
-    await Reaper(store, Hub(), telemetry, 15.0, 60.0).look(0.0)
+    reaper = Reaper(store, Hub(), telemetry, 15.0, 60.0)
+    await reaper.look(0.0)
+    await reaper.settled()
 
 
 async def test_an_agent_that_is_lost_counts_for_what_it_had_begun(store: Store, lines: list[Any]) -> None:

@@ -179,7 +179,9 @@ for i = 1, jobs do
         event(ulid, version, status, v[7] or '0', nil, nil, nil)
       end
       if word[i] == 'DEDUP' and rare[i] and rare[i].k then
-        call('HSET', key, 'ik', v[8] and v[8] .. ',' .. rare[i].k or rare[i].k)
+        if not string.find(',' .. (v[8] or '') .. ',', ',' .. rare[i].k .. ',', 1, true) then
+          call('HSET', key, 'ik', v[8] and v[8] .. ',' .. rare[i].k or rare[i].k)
+        end
         keep_entry(rare[i].k, ulid, rare[i].c)
       end
       if string.find(ARGV[b + 2], 'o', 1, true) and ulid ~= ARGV[b] then

@@ -13,7 +13,7 @@ from redis import Redis
 
 from qgjob_coordinator.store import keys
 
-CLASS_SCORE = 1200 * 10**6
+HEAD_STARTS = {"1": 0, "2": 1200 * 10**6, "3": 28_800 * 10**6}
 FAILED_FIRST_SCORE = 600 * 10**6
 ORG_PREFIX = "qg:o:{"
 FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty", "op"}
@@ -149,7 +149,7 @@ class _OrgAudit:
             elif "l" not in j:
                 avoided = f"!{j['av']}" if j.get("av") else ""
                 known = j.get("x", "")
-                head_start = (int(j["p"]) - 1) * CLASS_SCORE + known.endswith("!") * FAILED_FIRST_SCORE
+                head_start = HEAD_STARTS[j["p"]] + known.endswith("!") * FAILED_FIRST_SCORE
                 queues[f"{j['g']}:{j.get('sb', '')}{avoided}"][f"{ulid} {known}".strip()] = int(j["o"]) - head_start
         self._same("q:", self._found["q"], dict(queues))
         self._same("dl", self._found["dl"].get("", {}), delayed)

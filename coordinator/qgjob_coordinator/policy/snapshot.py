@@ -100,7 +100,7 @@ class DeviceView(NamedTuple):
     to be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms
     of the snapshot's clock. `installs` and `busy_hours` tell its wear. `unstarted` attempts are behind the one that
     runs; the first of them should begin at `next_at`, and `next_score` is its job's, as is `next_asks`; None: nothing,
-    as far as is known.
+    as far as is known. `idled` is for how long (ms) it had nothing to do before it was given what it holds.
     """
 
     device_id: str
@@ -122,6 +122,7 @@ class DeviceView(NamedTuple):
     next_at: int = 0
     next_score: int = 0
     next_asks: Asked | None = None
+    idled: int = 0
 
 
 def known_seconds(heads: Sequence[Head]) -> tuple[float, int]:

@@ -52,6 +52,8 @@ class Slot:
     free_at: int = 0
     home_since: int = 0
     idle_since: int = 0
+    # How long it had had nothing to do before it was given what it holds.
+    idled_ms: int = 0
     # Its wear, and how much of the second the store was not told yet.
     installs: int = 0
     busy_ms: int = 0
@@ -68,6 +70,7 @@ class Slot:
         """Another attempt is held, behind an installation of so many seconds."""
         if not self.leases:
             self.free_at = self._busy_since = now
+            self.idled_ms = now - self.idle_since
         self.leases[lease.token] = lease
         self._seconds += lease.seconds
         self.free_at += round((install_seconds + lease.seconds) * 1000)
@@ -160,4 +163,5 @@ class Slot:
             self._next_at(),
             0 if second is None else second.score,
             None if second is None else second.asks,
+            self.idled_ms,
         )

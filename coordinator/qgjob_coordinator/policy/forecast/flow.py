@@ -13,10 +13,10 @@ from itertools import accumulate
 from qgjob_coordinator.policy.forecast.expected import RUNNING_SHARE, SPREAD, SURE, Expected, around
 from qgjob_coordinator.policy.forecast.reach import DeviceIds
 from qgjob_coordinator.policy.forecast.served import Served
+from qgjob_coordinator.policy.planning.fairness import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.planning.precedence import EVEN
-from qgjob_coordinator.policy.planning.switching import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT, urgency, waited
+from qgjob_coordinator.policy.rank import URGENT, urgency, urgent_for
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
 
 LEAST = 1e-6
@@ -120,8 +120,7 @@ class Flow:
         self.urgent = sum(self.work.seconds_of(h) for q in part.queues for h in q.heads if urgency(h, now) >= URGENT)
         self.patient_until = 0.0  # from when on its urgent jobs call devices away
         if first is not None:
-            urgent_for = waited(first, now) - URGENT * CLASS_SECONDS
-            self.patient_until = max(0.0, PATIENCE_INSTALLS * group.install - urgent_for)
+            self.patient_until = max(0.0, PATIENCE_INSTALLS * group.install - urgent_for(first.score, now))
         self.serving = 0
         self.servers: list[Server] = []
         self.offer = 0  # the number of its latest offer

@@ -27,9 +27,8 @@ class Books:
         self.fleet = Fleet(snapshot)
         self.groups = Groups(snapshot, self.fleet)
         self.room = dict(snapshot.room)
-        # Of `fairness` and `fanout`; kept until a device gets work.
+        # Of `fairness`; kept until a device gets work.
         self.largest: dict[Target, list[tuple[float, str]]] = {}
-        self.enough: dict[tuple[str, Target], float] = {}
         self._servable: dict[tuple[GroupKey, int, str], bool] = {}
 
     # ---- what was decided ----
@@ -38,13 +37,12 @@ class Books:
         """A device that had nothing to do has work of an org now."""
         self.fleet.begins(device, org_id)
         self.largest.clear()
-        self.enough.clear()
 
     @contextmanager
     def done(self, device: DeviceView, home: Work) -> Iterator[None]:
         """Meanwhile the device counts as one that has done what it holds of its group."""
-        kept = self.largest, self.enough
-        self.largest, self.enough = {}, {}
+        kept = self.largest
+        self.largest = {}
         seconds = home.serving.pop(device.device_id, None)
         self.fleet.ends(device, home.key[0])
         try:
@@ -53,7 +51,7 @@ class Books:
             self.fleet.begins(device, home.key[0])
             if seconds is not None:
                 home.serving[device.device_id] = seconds
-            self.largest, self.enough = kept
+            self.largest = kept
 
     def holds(self, org_id: str, attempts: int) -> None:
         """The org holds so many attempts more."""

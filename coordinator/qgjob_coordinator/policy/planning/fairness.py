@@ -9,6 +9,11 @@ from collections.abc import Iterable
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.rank import urgent_for
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS
+
+PATIENCE_INSTALLS = 5
+"""For so many installations a job that has no device waits before one is called away for it."""
 
 
 def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
@@ -23,6 +28,14 @@ def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
 def least_share(books: Books, target: Target, orgs: Iterable[str], giver: str) -> tuple[float, str] | None:
     """The smallest share of a target among orgs, and whose it is, the giver's left out."""
     return min([(share(books, target, org), org) for org in orgs if org != giver], default=None)
+
+
+def worth_a_turn(books: Books, target: Target, seconds: float, score: int) -> bool:
+    """Whether an org that has no device is worth one that others have work for: an installation now, and as a rule one
+    when the device goes back. By its seconds of work, or by how long its job of this score has waited.
+    """
+    needed = PATIENCE_INSTALLS * books.snapshot.install_seconds.get(target, INSTALL_SECONDS)
+    return seconds >= needed or urgent_for(score, books.snapshot.now) >= needed
 
 
 def evenness(books: Books, target: Target, giver: str, taker: str) -> float:

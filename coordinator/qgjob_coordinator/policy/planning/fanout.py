@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fairness import owed
 from qgjob_coordinator.policy.planning.work import Work
@@ -17,10 +16,12 @@ it costs one now and, as a rule, another one when the device goes back."""
 OWED_FAN_OUT = 3.0
 SHARE_POWER = 3
 """How soon the fan-out comes down for an org that has less than its share."""
-BUSY_FACTOR = 1.2
-"""Of `fan_out`, less the share of devices that idle: where many idle an installation keeps nobody waiting, where none
-does it takes its time from other jobs."""
-LEAST_FACTOR = 0.3
+BUSY_FACTOR, FREE_SLOPE, LEAST_FACTOR = 1.3, 1.25, 0.3
+"""Of `fan_out`: where no device is free, how much less with the part that is, and the least. Where many are free an
+installation keeps nobody waiting, where none is it takes its time from other jobs."""
+SPARE_INSTALLS = 20
+"""A device that had nothing to do for so many installations before it joined a group is free as far as that is asked:
+if it counted as busy, a group would stop to spread over a farm that has nothing else to do."""
 
 
 def out_of_reach(books: Books, work: Work, head: Head) -> bool:
@@ -29,13 +30,12 @@ def out_of_reach(books: Books, work: Work, head: Head) -> bool:
     return soonest > REACH_INSTALLS * work.install
 
 
-def enough(books: Books, target: Target) -> float:
-    """Installations' worth of work that is enough for an org that has its share."""
-    return max(LEAST_FACTOR, BUSY_FACTOR - books.fleet.idle_share(target)) * books.snapshot.limits.fan_out
-
-
-def _enough_for(books: Books, org_id: str, target: Target) -> float:
-    most = enough(books, target)
+def enough(books: Books, work: Work) -> float:
+    """Installations' worth of work before each device that are enough for another one to join."""
+    org_id, target, fleet = work.key[0], work.group.target, books.fleet
+    spare = sum([min(1.0, fleet.idled(device_id) / (SPARE_INSTALLS * work.install)) for device_id in work.serving])
+    free = fleet.idle_share(target, spare)
+    most = max(LEAST_FACTOR, BUSY_FACTOR - FREE_SLOPE * free) * books.snapshot.limits.fan_out
     least = min(OWED_FAN_OUT, most)
     return least + (most - least) * (1.0 - owed(books, target, org_id)) ** SHARE_POWER
 
@@ -51,10 +51,6 @@ def worth_joining(books: Books, work: Work, first: Head) -> bool:
     """
     if not (work.serving and books.servers(work, first)):
         return True
-    org_id, target = work.key[0], work.group.target
-    needed = books.enough.get((org_id, target))
-    if needed is None:
-        needed = books.enough[org_id, target] = _enough_for(books, org_id, target)
-    if work.per_device() >= needed * work.install:
+    if work.per_device() >= enough(books, work) * work.install:
         return True
     return urgency(first, books.snapshot.now) >= URGENT and out_of_reach(books, work, first)

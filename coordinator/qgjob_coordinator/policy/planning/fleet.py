@@ -37,12 +37,19 @@ class Fleet:
             known = self._working[target] = Counter([key[0] for key in keys if key is not None])
         return known
 
-    def idle_share(self, target: Target) -> float:
-        """Of the devices of a target, the part that has nothing to do; 0 to 1."""
+    def idle_share(self, target: Target, own: float = 0.0) -> float:
+        """Of the devices of a target, the part that has nothing to do, with so many more; 0 to 1."""
         devices = self._count.get(target)
         if devices is None:
             devices = self._count[target] = sum([d.target is target for d in self.views.values()])
-        return self.idle[target] / max(1, devices)
+        return min(1.0, (self.idle[target] + own) / max(1, devices))
+
+    def idled(self, device_id: str) -> float:
+        """Seconds that a device had nothing to do before what it does."""
+        device = self.views.get(device_id)
+        if device is None:
+            return 0.0
+        return (device.idled if device.held else self._snapshot.now - device.idle_since) / 1000
 
     def idles(self, device_id: str) -> bool:
         """Whether the snapshot shows the device, and with nothing to do."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fairness import share
+from qgjob_coordinator.policy.planning.fairness import share, worth_a_turn
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
 from qgjob_coordinator.policy.rank import ORDERS_PER_MS, urgency_of
 from qgjob_coordinator.policy.snapshot import GroupView, Head
@@ -15,7 +15,7 @@ EVEN_SECONDS = 30
 EVEN = EVEN_SECONDS * 1000 * ORDERS_PER_MS
 """The same in steps of scores."""
 
-Rank = tuple[int, float, int, float, int, GroupKey]
+Rank = tuple[int, bool, float, int, float, int, GroupKey]
 
 InOrg = tuple[int, int, float, int, GroupKey]
 """A rank less the share, which all groups of an org have in common."""
@@ -24,7 +24,8 @@ InOrg = tuple[int, int, float, int, GroupKey]
 def rank(books: Books, work: Work, head: Head) -> Rank:
     """Which group comes first, by its next job; the smaller rank is the better one.
 
-    Urgency, then the smaller share of the org, the older job, the most work for each device.
+    Urgency, then what is worth a device that others have work for, the smaller share of the org, the older job, the
+    most work for each device.
     """
     return rank_of(books, work.group.target, in_org(work, head, books.snapshot.now))
 
@@ -32,7 +33,8 @@ def rank(books: Books, work: Work, head: Head) -> Rank:
 def rank_of(books: Books, target: Target, found: InOrg) -> Rank:
     """The rank of a group among all, given the one in its org."""
     urgent, age, most, score, key = found
-    return urgent, share(books, target, key[0], 1), age, most, score, key
+    little = not worth_a_turn(books, target, -most, score)
+    return urgent, little, share(books, target, key[0], 1), age, most, score, key
 
 
 def in_org(work: Work, head: Head, now: int) -> InOrg:

@@ -8,28 +8,28 @@
 - *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
   no larger share than this one has then; and the device has stayed for `TURN_INSTALLS`, or for as much less as the
   shares are uneven, so that devices don't flip between orgs that are about even. Or it has none: where there are more
-  orgs than devices they take turns of that length.
+  orgs than devices they take turns of that length. A group that nobody serves is worth it when it has work for
+  `PATIENCE_INSTALLS` installations, or has waited for so long: a trickle of single jobs costs two of them each otherwise.
 """
 
 from __future__ import annotations
 
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fairness import evenness, owes, share
+from qgjob_coordinator.policy.planning.fairness import PATIENCE_INSTALLS, evenness, owes, share, worth_a_turn
 from qgjob_coordinator.policy.planning.fanout import out_of_reach, worth_joining
 from qgjob_coordinator.policy.planning.work import Work
 from qgjob_coordinator.policy.rank import (
-    CLASS_SECONDS,
     OLDER_SECONDS,
     ORDER_EPOCH_MS,
     ORDERS_PER_MS,
     URGENT,
+    URGENT_SECONDS,
     older_by,
     urgency,
-    waited,
+    urgent_for,
 )
 from qgjob_coordinator.policy.snapshot import DeviceView, Head
 
-PATIENCE_INSTALLS = 5
 STAY_INSTALLS = 16
 TURN_INSTALLS = 15
 
@@ -37,7 +37,7 @@ TURN_INSTALLS = 15
 def latest_call(books: Books, next_here: Head) -> int:
     """The latest score of a job that may call a device away by class or age; a quick way past all others."""
     now = (books.snapshot.now - ORDER_EPOCH_MS) * ORDERS_PER_MS
-    urgent = now - round(URGENT * CLASS_SECONDS * 1000 * ORDERS_PER_MS)
+    urgent = now - URGENT_SECONDS * 1000 * ORDERS_PER_MS
     older = next_here.score - OLDER_SECONDS * 1000 * ORDERS_PER_MS
     return max(older, urgent) if urgency(next_here, books.snapshot.now) < URGENT else older
 
@@ -59,9 +59,8 @@ def _by_class(books: Books, here: Work, next_here: Head, there: Work, next_there
     now = books.snapshot.now
     if not urgency(next_there, now) >= URGENT > urgency(next_here, now):
         return False
-    urgent_for = waited(next_there, now) - URGENT * CLASS_SECONDS
     soon_done = not here.serving and here.seconds < STAY_INSTALLS * here.install
-    return urgent_for >= PATIENCE_INSTALLS * there.install and not soon_done
+    return urgent_for(next_there.score, now) >= PATIENCE_INSTALLS * there.install and not soon_done
 
 
 def _by_age(books: Books, next_here: Head, there: Work, next_there: Head) -> bool:
@@ -74,5 +73,8 @@ def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, th
         return False
     if not may_share(books, device, here, taker):
         return False
-    takes_turn = share(books, device.target, taker) == 0
-    return (owes(books, device.target, giver, taker) or takes_turn) and worth_joining(books, there, next_there)
+    if share(books, device.target, taker) > 0 and not owes(books, device.target, giver, taker):
+        return False
+    if there.serving:
+        return worth_joining(books, there, next_there)
+    return worth_a_turn(books, device.target, there.seconds, next_there.score)

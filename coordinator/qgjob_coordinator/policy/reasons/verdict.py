@@ -14,7 +14,7 @@ from functools import cached_property
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fanout import worth_joining
+from qgjob_coordinator.policy.planning.fanout import enough, worth_joining
 from qgjob_coordinator.policy.planning.places import left_to
 from qgjob_coordinator.policy.planning.plan import planned
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
@@ -147,13 +147,13 @@ def _capped(books: Books) -> Verdict:
 
 def _not_worth(books: Books, work: Work, head: Head) -> Verdict:
     serving = len(books.servers(work, head))
-    enough = books.enough[work.key[0], work.group.target] * work.install  # as `worth_joining` has just asked for
+    pays = enough(books, work) * work.install
     serve, each = ("serves", "") if serving == 1 else ("serve", " each")
     return Verdict(
         "not worth an installation",
         f"an installation (about {span(work.install)}) would not pay: {_devices(serving)} {serve} the group, "
         f"with about {fine_span(work.per_device())} of work{each}, "
-        f"and one more pays from about {fine_span(enough)}{each}",
+        f"and one more pays from about {fine_span(pays)}{each}",
     )
 
 

@@ -3,7 +3,7 @@ local P = KEYS[1]
 local call = redis.call
 
 -- What a class and a failure in the last run are worth, in millionths of a second of waiting: see policy/rank.py.
-local CLASS = 1200000000
+local HEAD_START = { [1] = 0, [2] = 1200000000, [3] = 28800000000 }
 local FAILED_FIRST = 600000000
 local FAILED = 33                -- `!`, the mark of a test that failed in its last run
 local PRINT = 20                 -- characters of a content hash that are the fingerprint
@@ -133,7 +133,7 @@ end
 -- was submitted: ms, and `!` if its test had failed in its last run. It stands in the name so that a plan sees it too.
 local function score(priority, order, x)
   local failed = x and string.byte(x, -1) == FAILED and FAILED_FIRST or 0
-  return num(order) - (num(priority) - 1) * CLASS - failed
+  return num(order) - HEAD_START[num(priority)] - failed
 end
 local function queued_as(ulid, x)
   if x then return ulid .. ' ' .. x end

@@ -77,10 +77,10 @@ def _why_left(snapshot: Snapshot, device: DeviceView, a: Assignment) -> str | No
     if here is None or mine is None or theirs is None or not leaves_for(books, device, here, mine, there, theirs):
         return None
     left = f"leaves {here.group.app_version_id}"
-    if older_by(theirs, mine) > OLDER_SECONDS:
-        return f"{left}: what waits here is much older"
     if urgency(theirs, snapshot.now) >= URGENT > urgency(mine, snapshot.now):
         return f"{left}: what waits here is urgent"
+    if older_by(theirs, mine) > OLDER_SECONDS:
+        return f"{left}: what waits here is much older"
     return f"{left}: it is {a.org_id}'s turn"
 
 

@@ -11,7 +11,7 @@ from bench.scheduling.compare import simulate
 from bench.scheduling.engine import Outcome
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.policy.rank import CLASS_SECONDS
+from qgjob_coordinator.policy.rank import URGENT_SECONDS
 
 
 def job(version: str, priority: Priority = Priority.MEDIUM, *, at: float = 0.0, seconds: float = 10.0) -> TraceJob:
@@ -48,7 +48,7 @@ def test_fifo_sees_the_oldest_behind_many_of_its_group() -> None:
 
 def test_priority_fifo_takes_the_class_first_however_long_others_wait() -> None:
     # The low job is older by more than classes are worth to the coordinator.
-    late = 3.0 * CLASS_SECONDS
+    late = 2.0 * URGENT_SECONDS
     jobs = [job("v1", seconds=2 * late), job("v1", Priority.LOW), job("v2", Priority.HIGH, at=late)]
     assert order(ran("priority_fifo", jobs)) == [0, 2, 1]
     assert order(ran("sticky", jobs)) == [0, 1, 2]

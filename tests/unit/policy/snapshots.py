@@ -70,12 +70,12 @@ def snapshot(devices: Sequence[DeviceView], groups: Sequence[GroupView], **chang
     return Snapshot(**values | changes)
 
 
-ORGS = ("acme", "globex")
+ORGS = ("acme", "globex", "initech")
 VERSIONS = ("v1", "v2", "v3")
 TARGETS = (Target.EMULATOR, Target.DEVICE)
 SECONDS = (0.1, 0.7, 3.3, 30.0, 200.0)
 """What jobs are expected to take; tenths, since sums of them depend on their order."""
-AGES = (*range(-7000, 0, 100), *range(400, 1000, 5))
+AGES = (*range(-33_000, -7000, 500), *range(-7000, 0, 100), *range(400, 1000, 5))
 """Seconds of submission: some long before `NOW`, so that they are urgent by age, and some that are like each other."""
 
 
@@ -164,6 +164,7 @@ def _device(random: Random, device_id: str, groups: Sequence[GroupView]) -> Devi
         idle_since=NOW - random.choice((0, 1000, 60_000)),
         installs=random.randint(0, 2),
         busy_hours=random.choice((0.0, 1.5)),
+        idled=random.choice((0, 60_000, 5_000_000)) if holds else 0,
     )
 
 

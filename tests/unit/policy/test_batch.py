@@ -15,7 +15,7 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.batch import DEALT_SECONDS, NEAR_JOBS, TAIL_JOBS, batch
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.work import Work
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, urgency
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT_SECONDS, older_by, urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot, snapshots
 
@@ -237,10 +237,17 @@ def test_of_long_jobs_the_longest_goes_first(seconds: tuple[float | None, ...], 
 
 def test_a_longer_job_never_goes_before_a_more_urgent_one() -> None:
     urgent = Head(score(999, Priority.HIGH), "urgent", 1.0)
-    waited = Head(score(999 - CLASS_SECONDS), "waited", 2.0)  # of a lower class, until it was as urgent
+    waited = Head(score(999 - URGENT_SECONDS + CLASS_SECONDS), "waited", 2.0)  # of a lower class, until it was as urgent
     long = Head(score(990), "long", 900.0)
     for heads, expected in (((urgent, long), "urgent"), ((waited, long), "waited"), ((urgent, waited), "waited")):
         assert dealt(Queue(ANY_DEVICE, (), len(heads), tuple(sorted(heads))), serving=2) == [expected]
+
+
+@pytest.mark.parametrize(("older", "expected"), [(0, "long"), (CLASS_SECONDS, "long"), (CLASS_SECONDS + 1, "short")])
+def test_a_longer_job_never_goes_before_one_that_is_older_by_more_than_20_minutes(older: int, expected: str) -> None:
+    """Else where long ones keep coming a short one waits for as long as a class lasts, which is for hours."""
+    short, long = Head(score(990 - older), "short", 1.0), Head(score(990), "long", 900.0)
+    assert dealt(Queue(ANY_DEVICE, (), 2, (short, long)), serving=2) == [expected]
 
 
 def test_the_longest_of_all_queues_that_the_device_may_serve_goes_first() -> None:
@@ -303,7 +310,8 @@ def test_the_first_job_is_the_next_one_or_a_longest_that_takes_as_long_as_the_wo
     given_out = batch(books, work, by)
     if not given_out:
         return
-    equals = [h for h in open_ if urgency(h, s.now) == max(urgency(h, s.now) for h in open_)]
+    first = min(open_)
+    equals = [h for h in open_ if urgency(h, s.now) == urgency(first, s.now) and older_by(first, h) <= CLASS_SECONDS]
     longest = max(map(work.seconds_of, equals))
     in_time = near and longest >= each
     event("a long job" if in_time else "the next job")

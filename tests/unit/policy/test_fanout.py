@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fanout import OWED_FAN_OUT, out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.fanout import OWED_FAN_OUT, SPARE_INSTALLS, enough, out_of_reach, worth_joining
+from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.work import Work
-from qgjob_coordinator.policy.rank import CLASS_SECONDS
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Limits, Queue
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, score, snapshot
 
 FAN_OUT = Limits(fan_out=5.0)
-"""Where nothing idles 5 * 1.2 installations' worth of work are enough, where half of it does 5 * 0.7."""
-BUSY = 6 * INSTALL_SECONDS
+"""Where nothing is free 5 * 1.3 installations' worth of work are enough, where half of it is 5 * 0.675."""
+BUSY = 6.5 * INSTALL_SECONDS
 REACH = 3 * INSTALL_SECONDS
 FRESH = 999
 SOUGHT = "v1"
@@ -241,11 +242,11 @@ def test_what_an_installation_takes_is_that_of_the_target(install: float, expect
 
 @pytest.mark.parametrize(
     ("idle", "busy", "installs"),
-    [(0, 4, 6.0), (1, 3, 4.75), (2, 2, 3.5), (3, 1, 2.25), (19, 1, 1.5)],
+    [(0, 4, 6.5), (1, 3, 4.9375), (2, 2, 3.375), (3, 1, 1.8125), (19, 1, 1.5)],
     ids=["none", "a quarter", "half", "three quarters", "nearly all"],
 )
 def test_the_more_idle_the_less_work_is_enough(idle: int, busy: int, installs: float) -> None:
-    """1.2 less the share of devices that idle, but no less than 0.3, times `fan_out`."""
+    """1.3 less 1.25 times the share of devices that idle, but no less than 0.3, times `fan_out`."""
     by = server("b0")
     rest = tuple(server(f"b{n}", 0, "elsewhere") for n in range(1, busy))
     enough = installs * INSTALL_SECONDS
@@ -261,6 +262,51 @@ def test_devices_of_other_targets_and_those_that_may_take_more_do_not_idle(chang
     head = of(books).first((0,))
     assert head is not None
     assert not worth_joining(books, of(books), head)
+
+
+LONG_IDLE = SPARE_INSTALLS * INSTALL_SECONDS
+"""Seconds after which a device that had nothing to do counts as free in the group that it joined."""
+
+
+@pytest.mark.parametrize(
+    ("idled", "installs"),
+    [(0.0, 4.9375), (LONG_IDLE / 4, 4.546875), (LONG_IDLE, 3.375), (100 * LONG_IDLE, 3.375), (-5.0, 4.9375)],
+    ids=["not at all", "for a quarter", "for so long", "for longer", "a clock that went back"],
+)
+def test_a_device_that_had_idled_for_long_before_it_joined_counts_as_free(idled: float, installs: float) -> None:
+    """One of four idles, and one serves the group; as if two idled in the end."""
+    by = server("b0", idled=round(idled * 1000))
+    rest = tuple(server(f"b{n}", 0, "elsewhere", idled=round(LONG_IDLE * 1000)) for n in (1, 2))
+    books, work, _ = look(served(jobs(1.0), by=(by,)), by, *rest, idle=1)
+    assert enough(books, work) == pytest.approx(installs)
+
+
+def test_a_device_that_joins_in_this_round_counts_by_how_long_it_idles_now() -> None:
+    """Half as much as those that waited for twice as long. One that nobody sees counts for nothing."""
+    found = []
+    for seconds in (LONG_IDLE / 2, LONG_IDLE):
+        d1 = device("d1", idle_since=NOW - round(seconds * 1000))
+        sought = served(jobs(30.0, 30.0), serving={"away": 1})
+        books = Books(snapshot([d1], [sought], busy=[server(f"b{n}", 0, "x") for n in range(3)], limits=FAN_OUT))
+        work = of(books)
+        head = work.first((0,))
+        assert head is not None
+        work.take(head, "d1")
+        books.serves(d1, "acme")
+        found.append(enough(books, work))
+    assert found == pytest.approx([5 * (1.3 - 1.25 * free) for free in (0.125, 0.25)])
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "expected"),
+    [(20, 30.0, 9), (20, 100.0, 20), (40, 60.0, 20), (4, 30.0, 2), (2, 5.0, 1)],
+)
+def test_a_group_spreads_over_a_farm_that_has_nothing_else_to_do(count: int, seconds: float, expected: int) -> None:
+    """In one round, as far as the work is worth it: 0.3 times `fan_out` installations' worth for each device."""
+    fresh = [device(f"d{n:02}") for n in range(20)]
+    sought = group("v1", queue("a", range(900, 900 + count)), typical_seconds=seconds)
+    given_out = plan(snapshot(fresh, [sought], limits=FAN_OUT)).assignments
+    assert len({a.device_id for a in given_out}) == expected
 
 
 # ---- by shares ----
@@ -294,7 +340,7 @@ def test_an_org_that_has_its_share_is_treated_as_one_alone() -> None:
     ("others", "even"), [(5, 2 / 4), (9, 2 / 8), (201, 2 / 200)], ids=["half", "a quarter", "next to nothing"]
 )
 def test_the_less_an_org_has_of_its_share_the_less_is_enough_down_to_three(others: int, even: float) -> None:
-    enough = (OWED_FAN_OUT + (6 - OWED_FAN_OUT) * even**3) * INSTALL_SECONDS
+    enough = (OWED_FAN_OUT + (6.5 - OWED_FAN_OUT) * even**3) * INSTALL_SECONDS
     assert OWED_FAN_OUT == 3
     assert beside(others, enough + 0.1)
     assert not beside(others, enough - 0.1)
@@ -346,9 +392,10 @@ def test_a_device_that_may_not_serve_the_job_reaches_it_never() -> None:
         (Priority.HIGH, FRESH, REACH + 1, True),
         (Priority.HIGH, FRESH, REACH, False),
         (Priority.MEDIUM, FRESH, REACH + 1, False),
-        (Priority.MEDIUM, 1000 - CLASS_SECONDS, REACH + 1, True),  # it waited until it was urgent
-        (Priority.LOW, 1000 - CLASS_SECONDS, REACH + 1, False),
-        (Priority.LOW, 1000 - 2 * CLASS_SECONDS, REACH + 1, True),
+        (Priority.MEDIUM, 1010 - URGENT_SECONDS + CLASS_SECONDS, REACH + 1, False),
+        (Priority.MEDIUM, 1000 - URGENT_SECONDS + CLASS_SECONDS, REACH + 1, True),  # it waited until it was urgent
+        (Priority.LOW, 1000 - URGENT_SECONDS + CLASS_SECONDS, REACH + 1, False),
+        (Priority.LOW, 1000 - URGENT_SECONDS, REACH + 1, True),
     ],
 )
 def test_an_urgent_job_is_worth_it_if_none_of_those_that_serve_its_group_reaches_it(
@@ -377,6 +424,15 @@ def test_more_work_never_makes_it_less_worth(seconds: list[float], holds: list[i
     by = tuple(server(f"b{n}", s) for n, s in enumerate(holds))
     if worth(served(jobs(*seconds), by=by), *by, idle=idle):
         assert worth(served(jobs(*seconds, more), by=by), *by, idle=idle)
+
+
+@given(durations, held, idle_counts, st.integers(0, 10**7), st.integers(0, 10**7))
+def test_who_had_idled_for_longer_never_makes_it_less_worth(
+    seconds: list[float], holds: list[int], idle: int, idled: int, more: int
+) -> None:
+    by, longer = ([server(f"b{n}", s, idled=ms) for n, s in enumerate(holds)] for ms in (idled, idled + more))
+    if worth(served(jobs(*seconds), by=tuple(by)), *by, idle=idle):
+        assert worth(served(jobs(*seconds), by=tuple(longer)), *longer, idle=idle)
 
 
 @given(durations, held, idle_counts)

@@ -10,12 +10,13 @@ from hypothesis import event, given, settings
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
 from qgjob_coordinator.policy.planning.books import Books
+from qgjob_coordinator.policy.planning.fairness import PATIENCE_INSTALLS
 from qgjob_coordinator.policy.planning.fanout import worth_joining
 from qgjob_coordinator.policy.planning.places import may_take
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.precedence import EVEN_SECONDS, Rank, rank
 from qgjob_coordinator.policy.planning.work import Work
-from qgjob_coordinator.policy.snapshot import DeviceView, Limits, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, Limits, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
 V1 = ("acme", "v1")
@@ -72,11 +73,16 @@ def joined(s: Snapshot) -> dict[str, str]:
 def test_the_more_urgent_group_comes_first_then_the_smaller_share_then_the_older_job() -> None:
     served = device("b0", installed=("acme", "v9"), held=1, holds_for=("acme", "e-v9"))
     old = group("old", queue("o", [100]))
-    other = group("other", queue("p", [900]), org_id="globex")
+    other = group("other", queue("p", range(900, 910)), org_id="globex")
+    little = group("little", queue("q", [900]), org_id="globex")
+    waited = group("waited", queue("r", [1000 - PATIENCE_INSTALLS * INSTALL_SECONDS]), org_id="globex")
     urgent = group("urgent", queue("u", [990], Priority.HIGH))
     for groups, expected in (
         ([old, other, urgent], "urgent"),  # though its org has the larger share, and its job is the youngest
         ([old, other], "other"),  # though its job is younger
+        ([old, little], "old"),  # a single job is not worth two installations
+        ([old, waited], "waited"),  # but it is when it has waited for five
+        ([old, little, other], "other"),  # nor does it hide what else its org has
         ([old, group("young", queue("y", [900]))], "old"),
     ):
         assert joined(snapshot([device("d1")], groups, busy=(served,))) == {"d1": expected}
@@ -112,8 +118,8 @@ def test_where_installations_take_no_time_every_idle_device_joins() -> None:
 
 
 def test_a_small_org_gets_its_part_of_devices_that_are_free_at_once() -> None:
-    """16 devices and 40 jobs of it beside 4,000: 8 would be its share, and two of them would hardly pay."""
+    """16 devices and 40 jobs of it beside 4,000: 8 would be its share, and the last one would hardly pay."""
     small = group("v0", queue("a", range(40)), org_id="globex")
     big = [group(f"v{n}", Queue(ANY_DEVICE, (), 1000, queue(f"b{n}-", range(40)).heads)) for n in range(1, 5)]
     given = plan(snapshot([device(f"d{n:02}") for n in range(16)], [*big, small])).assignments
-    assert Counter(a.org_id for a in given)["globex"] == 6
+    assert Counter(a.org_id for a in given)["globex"] == 7

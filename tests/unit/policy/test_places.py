@@ -12,7 +12,7 @@ from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.places import may_be_left
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, OLDER_SECONDS
+from qgjob_coordinator.policy.rank import OLDER_SECONDS, URGENT_SECONDS
 from qgjob_coordinator.policy.snapshot import Limits
 from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
 
@@ -23,10 +23,10 @@ INSTALL_SECONDS, TEST_SECONDS = 45.0, 60.0
 
 
 def endless(org_id: str = "busy", target: Target = Target.EMULATOR) -> list[TraceJob]:
-    """Urgent work for one device for four hours."""
+    """Urgent work for one device for ten hours."""
     return [
         TraceJob(TEST_SECONDS * n, org_id, "endless", target, Priority.HIGH, f"t{n % 5}.py", TEST_SECONDS)
-        for n in range(240)
+        for n in range(600)
     ]
 
 
@@ -58,8 +58,8 @@ def test_nothing_waits_for_ever_behind_a_limit_that_others_fill(
     """The lowest class, where the highest one of the same org never runs dry."""
     late = TraceJob(100.0, "busy", version, target, Priority.LOW, "late.py", 10.0, requirements)
     run = Simulation(Trace(INSTALL_SECONDS, devices, (late, *endless(), *others)), plan, **limits).run().runs[0]
-    longest = 2 * CLASS_SECONDS + OLDER_SECONDS + 2 * (TEST_SECONDS + INSTALL_SECONDS)
-    assert 2 * CLASS_SECONDS < run.began - late.at <= longest
+    longest = URGENT_SECONDS + OLDER_SECONDS + 2 * (TEST_SECONDS + INSTALL_SECONDS)
+    assert URGENT_SECONDS < run.began - late.at <= longest
 
 
 @pytest.mark.parametrize(("elsewhere", "taken"), [([], [("a900",)]), (["d9"], []), (["d8"], [("a900",)])])

@@ -20,7 +20,7 @@ from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS
 from qgjob_coordinator.policy.proposals import Assignment
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, URGENT, older_by, urgency, waited
+from qgjob_coordinator.policy.rank import URGENT, older_by, urgency, urgent_for
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head, Queue, Snapshot
 from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot, snapshots, some_snapshot
 
@@ -233,9 +233,11 @@ def test_no_warm_device_stays_while_a_job_that_calls_it_away_is_left_to_nobody(s
             theirs = min((h for q in servable(s, there, d) for h in q.heads), default=None)
             if theirs is None:
                 continue
-            patient = waited(theirs, s.now) - URGENT * CLASS_SECONDS >= PATIENCE_INSTALLS * install
+            patient = urgent_for(theirs.score, s.now) >= PATIENCE_INSTALLS * install
             by_class = urgency(theirs, s.now) >= URGENT > urgency(mine, s.now) and patient and not soon_done
-            by_age = older_by(theirs, mine) > OLDER_SECONDS
+            late = urgent_for(theirs.score, s.now) > OLDER_SECONDS or urgency(theirs, s.now) < URGENT
+            as_urgent = urgency(mine, s.now) >= URGENT
+            by_age = older_by(theirs, mine) > OLDER_SECONDS and (late or as_urgent)
             assert not by_class, f"{d.device_id} stays with {mine} though {theirs} is urgent"
             assert not by_age, f"{d.device_id} stays with {mine} though {theirs} is much older"
             event("stays beside a group that nobody serves")

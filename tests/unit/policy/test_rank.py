@@ -14,13 +14,16 @@ from qgjob_coordinator.policy.rank import (
     AHEAD_OF_CLOCK_SECONDS,
     CLASS_SECONDS,
     FAILED_FIRST_SECONDS,
+    HEAD_STARTS,
     ORDER_EPOCH_MS,
     ORDERS_PER_MS,
     URGENT,
+    URGENT_SECONDS,
     older_by,
     queue_score,
     urgency,
     urgency_of,
+    urgent_for,
     waited,
 )
 from qgjob_coordinator.policy.snapshot import Head
@@ -29,13 +32,14 @@ ORDERS_PER_SECOND = 1000 * ORDERS_PER_MS
 EXACT = 2**53
 """Whole numbers up to this are exact as the double that a store keeps a score as."""
 MINUTE = 60
+HOUR = 60 * MINUTE
 TODAY = 1_800_000_000
 """A moment, in seconds since the epoch of orders."""
 
 LOW, MEDIUM, HIGH = Priority.LOW, Priority.MEDIUM, Priority.HIGH
 
 orders = st.integers(0, EXACT - 1)
-scores = st.integers(-4 * CLASS_SECONDS * ORDERS_PER_SECOND, EXACT - 1)
+scores = st.integers(-2 * URGENT_SECONDS * ORDERS_PER_SECOND, EXACT - 1)
 moments = st.integers(ORDER_EPOCH_MS, ORDER_EPOCH_MS + EXACT // ORDERS_PER_MS)
 classes = st.sampled_from(Priority)
 
@@ -55,23 +59,23 @@ def now() -> int:
 
 @pytest.mark.parametrize(
     ("priority", "failed_last", "minutes"),
-    [(LOW, False, 0), (LOW, True, 10), (MEDIUM, False, 20), (MEDIUM, True, 30), (HIGH, False, 40), (HIGH, True, 50)],
+    [(LOW, False, 0), (LOW, True, 10), (MEDIUM, False, 20), (MEDIUM, True, 30), (HIGH, False, 480), (HIGH, True, 490)],
 )
-def test_a_class_is_worth_20_minutes_and_a_failure_in_the_last_run_10(
+def test_the_middle_class_is_20_minutes_ahead_the_highest_8_hours_and_a_failure_in_the_last_run_10_minutes(
     priority: Priority, failed_last: bool, minutes: int
 ) -> None:
     fresh = submitted(priority, failed_last=failed_last)
-    assert waited(fresh, now()) == minutes * MINUTE
+    assert waited(fresh.score, now()) == minutes * MINUTE
     assert fresh.score == submitted(LOW, minutes * MINUTE).score
 
 
 @pytest.mark.parametrize(
     ("ago", "before"),
-    [(0, "high"), (39, "high"), (40, "equal"), (41, "low")],
-    ids=["both new", "39 minutes older", "40 minutes older", "41 minutes older"],
+    [(0, "high"), (40, "high"), (479, "high"), (480, "equal"), (481, "low")],
+    ids=["both new", "40 minutes older", "8 hours less a minute", "8 hours older", "a minute more"],
 )
 def test_no_class_beats_every_age(ago: int, before: str) -> None:
-    """A low job comes before high ones that are submitted 40 minutes after it."""
+    """What is urgent goes before a backlog of hours; but a low job comes before high ones of a working day later."""
     low, high = submitted(LOW, ago * MINUTE), submitted(HIGH)
     assert {-1: "low", 0: "equal", 1: "high"}[(low.score > high.score) - (low.score < high.score)] == before
 
@@ -120,9 +124,17 @@ def test_jobs_of_one_moment_stay_distinct_and_in_order(priority: Priority, faile
 
 
 @given(orders, st.booleans())
-def test_an_equal_submission_of_a_higher_class_moves_a_job_forward_by_as_much(order: int, failed_last: bool) -> None:
+def test_an_equal_submission_of_a_higher_class_moves_a_job_forward_by_its_head_start(
+    order: int, failed_last: bool
+) -> None:
     by_class = [Head(queue_score(p, order, failed_last=failed_last), p.word) for p in (LOW, MEDIUM, HIGH)]
-    assert all(older_by(higher, lower) == CLASS_SECONDS for lower, higher in pairwise(by_class))
+    ahead = [older_by(higher, lower) for lower, higher in pairwise(by_class)]
+    assert ahead == [CLASS_SECONDS, URGENT_SECONDS - CLASS_SECONDS]
+
+
+def test_a_higher_class_has_the_greater_head_start() -> None:
+    assert HEAD_STARTS.keys() == set(Priority)
+    assert [HEAD_STARTS[p] for p in sorted(Priority)] == sorted(set(HEAD_STARTS.values()))
 
 
 # ---- urgency ----
@@ -133,12 +145,15 @@ def test_a_fresh_job_is_as_urgent_as_its_class(priority: Priority, expected: int
     assert urgency(submitted(priority), now()) == expected
 
 
-@pytest.mark.parametrize("ago", [0, 10 * MINUTE, 20 * MINUTE - 2])
-@pytest.mark.parametrize("priority", list(Priority))
-def test_a_failure_in_the_last_run_lifts_no_fresh_job_to_the_next_class(priority: Priority, ago: int) -> None:
+@pytest.mark.parametrize("sooner", [CLASS_SECONDS, 10 * MINUTE + 2, 10 * MINUTE, 2])
+@pytest.mark.parametrize(("priority", "needs"), [(LOW, CLASS_SECONDS), (MEDIUM, URGENT_SECONDS - CLASS_SECONDS)])
+def test_a_failure_in_the_last_run_lifts_no_fresh_job_to_the_next_class(
+    priority: Priority, needs: int, sooner: int
+) -> None:
     """It is there ten minutes sooner than others, no more."""
+    ago = needs - sooner
     failed = submitted(priority, ago, failed_last=True)
-    assert urgency(failed, now()) == priority - LOW + (ago >= 10 * MINUTE)
+    assert urgency(failed, now()) == priority - LOW + (sooner <= 10 * MINUTE)
     assert urgency(submitted(priority, ago), now()) == priority - LOW
 
 
@@ -148,15 +163,18 @@ def test_a_failure_in_the_last_run_lifts_no_fresh_job_to_the_next_class(priority
         (LOW, 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS - 0.001, 0),
         (LOW, 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS, 1),
         (LOW, 20 * MINUTE, 1),
-        (LOW, 40 * MINUTE - AHEAD_OF_CLOCK_SECONDS - 0.001, 1),
-        (LOW, 40 * MINUTE - AHEAD_OF_CLOCK_SECONDS, URGENT),
-        (LOW, 40 * MINUTE, URGENT),
-        (MEDIUM, 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS - 0.001, 1),
-        (MEDIUM, 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS, URGENT),
-        (HIGH, 20 * MINUTE, 3),  # no end: what waits longest goes first also among the urgent
+        (LOW, 8 * HOUR - AHEAD_OF_CLOCK_SECONDS - 0.001, 1),
+        (LOW, 8 * HOUR - AHEAD_OF_CLOCK_SECONDS, URGENT),
+        (LOW, 8 * HOUR, URGENT),
+        (MEDIUM, 20 * MINUTE, 1),  # a backlog of one class is as urgent as what is fresh of it: so shares count
+        (MEDIUM, 8 * HOUR - 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS - 0.001, 1),
+        (MEDIUM, 8 * HOUR - 20 * MINUTE - AHEAD_OF_CLOCK_SECONDS, URGENT),
+        (HIGH, 100 * HOUR, URGENT),  # nothing is more urgent than the highest class
     ],
 )
-def test_waiting_for_20_minutes_is_worth_a_class(priority: Priority, ago: float, expected: int) -> None:
+def test_a_job_that_waits_is_of_the_middle_class_after_20_minutes_and_of_the_highest_after_8_hours(
+    priority: Priority, ago: float, expected: int
+) -> None:
     """Less the second that orders may be ahead of the clock."""
     assert urgency(submitted(priority, ago), now()) == expected
 
@@ -167,17 +185,35 @@ def test_a_job_whose_order_is_a_little_ahead_of_the_clock_is_of_its_class_at_onc
     priority: Priority, ahead: float, lower: int
 ) -> None:
     """Those of many jobs of one moment are made distinct, so the last of them lie in the future. Not far, though."""
-    assert urgency(submitted(priority, -ahead), now()) == priority - LOW - lower
+    assert urgency(submitted(priority, -ahead), now()) == max(0, priority - LOW - lower)
 
 
-@given(scores, moments, st.integers(0, 10 * CLASS_SECONDS * 1000))
+@given(scores, moments, st.integers(0, 2 * URGENT_SECONDS * 1000))
 def test_no_job_becomes_less_urgent_as_it_waits(score: int, at: int, ms: int) -> None:
     assert urgency_of(score, at + ms) >= urgency_of(score, at)
 
 
-@given(scores, moments, st.integers(0, 10))
-def test_urgency_rises_by_one_with_every_class_worth_of_waiting(score: int, at: int, times: int) -> None:
-    assert urgency_of(score, at + times * CLASS_SECONDS * 1000) == urgency_of(score, at) + times
+@given(scores, moments)
+def test_every_job_is_urgent_in_the_end_and_none_is_more_than_that(score: int, at: int) -> None:
+    left = max(0, round((URGENT_SECONDS - waited(score, at)) * 1000))
+    assert urgency_of(score, at + left) == urgency_of(score, at + left + URGENT_SECONDS * 1000) == URGENT
+
+
+@pytest.mark.parametrize(
+    ("priority", "ago", "expected"),
+    [
+        (LOW, 0, 0),
+        (LOW, 1000, 1000),
+        (LOW, CLASS_SECONDS + 30, 30),  # since it became as urgent as it is
+        (MEDIUM, 30, 30),
+        (MEDIUM, 5 * HOUR, 5 * HOUR),
+        (MEDIUM, URGENT_SECONDS, CLASS_SECONDS),
+        (HIGH, 30, 30),
+        (HIGH, 100 * HOUR, 100 * HOUR),
+    ],
+)
+def test_how_long_a_job_has_been_as_urgent_as_it_is(priority: Priority, ago: int, expected: int) -> None:
+    assert urgent_for(submitted(priority, ago).score, now()) == expected
 
 
 @given(scores, scores, moments)
@@ -199,5 +235,5 @@ def test_the_urgency_of_a_job_is_that_of_its_score(score: int, at: int) -> None:
 def test_who_waited_longer_is_older_by_the_difference(score: int, other: int, at: int) -> None:
     a, b = Head(score, "a"), Head(other, "b")
     assert older_by(a, b) == -older_by(b, a)
-    assert older_by(a, b) == pytest.approx(waited(a, at) - waited(b, at), abs=1e-5)
+    assert older_by(a, b) == pytest.approx(waited(score, at) - waited(other, at), abs=1e-5)
     assert (older_by(a, b) > 0) == (a.score < b.score)

@@ -18,7 +18,7 @@ from qgjob_coordinator.policy.planning.fanout import REACH_INSTALLS
 from qgjob_coordinator.policy.planning.places import left_to
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, PATIENCE_INSTALLS, STAY_INSTALLS, TURN_INSTALLS
-from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDER_EPOCH_MS, ORDERS_PER_MS
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, ORDER_EPOCH_MS, ORDERS_PER_MS, URGENT_SECONDS
 from qgjob_coordinator.policy.snapshot import INSTALL_SECONDS, DeviceView, GroupView, Head, Queue, Snapshot
 from tests.unit.policy.snapshots import ANDROID, NOW, device, group, queue, snapshot, snapshots
 
@@ -63,10 +63,13 @@ def test_an_urgent_job_calls_a_device_away_once_it_has_been_urgent_for_a_while()
 
 
 def test_a_job_that_waited_until_it_is_urgent_calls_like_one() -> None:
-    """Twenty minutes are worth a class: a medium job is urgent after twenty, a low one after forty."""
-    medium = PATIENT - CLASS_SECONDS
-    for second, expected in ((medium + 1, "v1"), (medium, "v2")):
-        assert goes_to(warm_beside(group("v2", queue("m", [second])))) == expected
+    """A low job is urgent after 8 hours, a medium one after 20 minutes less. (Beside work that is younger by less than
+    an hour: else it calls by age.)"""
+    low = PATIENT - URGENT_SECONDS
+    for priority, urgent_at in ((Priority.LOW, low), (Priority.MEDIUM, low + CLASS_SECONDS)):
+        here = group("v1", queue("a", range(low + CLASS_SECONDS + 500, low + CLASS_SECONDS + 564)), typical_seconds=60.0)
+        for second, expected in ((urgent_at + 1, "v1"), (urgent_at, "v2")):
+            assert goes_to(warm_beside(group("v2", queue("m", [second], priority)), here=here)) == expected
 
 
 def test_a_device_that_is_urgent_itself_stays() -> None:
@@ -146,17 +149,24 @@ def test_shares_hold_back_work_as_they_move_a_device_that_is_done(others: int) -
 def test_a_much_older_job_of_a_group_without_devices_calls_a_device_away() -> None:
     """Also where the work here is as urgent: so nothing waits for ever behind a group that never runs dry."""
     here = group("v1", queue("a", MANY, Priority.HIGH))
-    for second, expected in ((900 + 2 * CLASS_SECONDS - OLDER_SECONDS, "v1"), (-9000, "v2")):
-        there = group("v2", queue("o", [second - CLASS_SECONDS], Priority.MEDIUM))
-        assert goes_to(warm_beside(there, here=here)) == expected
-    served = group("v2", queue("o", [-9000]), serving={"away": 1})
+    as_old = 900 - URGENT_SECONDS + CLASS_SECONDS
+    for second, expected in ((as_old - OLDER_SECONDS, "v1"), (as_old - OLDER_SECONDS - 1, "v2")):
+        assert goes_to(warm_beside(group("v2", queue("o", [second])), here=here)) == expected
+    served = group("v2", queue("o", [2 * as_old]), serving={"away": 1})
     assert goes_to(warm_beside(served, here=here)) == "v1"
+
+
+def test_the_head_start_of_the_highest_class_makes_no_job_much_older() -> None:
+    """Else each urgent job would call a device away at once. But it does when it has been urgent for an hour."""
+    soon_done = group("v1", queue("a", range(900, 910)), typical_seconds=30.0)
+    for second, expected in ((1000 - OLDER_SECONDS, "v1"), (1000 - OLDER_SECONDS - 1, "v2")):
+        assert goes_to(warm_beside(group("v2", queue("u", [second], Priority.HIGH)), here=soon_done)) == expected
 
 
 def test_a_much_older_job_counts_where_those_that_serve_its_group_may_not_serve_it() -> None:
     server = device("b0", platform="ios", installed=("acme", "v2"), held=1, holds_for=("acme", "e-v2"), free_at=NOW)
     here = group("v1", queue("a", MANY, Priority.HIGH))
-    there = group("v2", queue("o", [-9000], requirements=ANDROID), queue("p", MANY), serving={"b0": 1})
+    there = group("v2", queue("o", [-40_000], requirements=ANDROID), queue("p", MANY), serving={"b0": 1})
     assert goes_to(warm_beside(there, server, here=here, platform="android")) == "v2"
 
 
@@ -164,11 +174,53 @@ def test_a_device_goes_to_an_org_that_has_less_when_it_has_stayed_for_a_turn() -
     long_ago = NOW - round(TURN_INSTALLS * INSTALL_SECONDS * 1000)
     mates = [device(f"b{n}", installed=V1, held=1, holds_for=("acme", "e-v1"), free_at=NOW) for n in range(2)]
     mine = group("v1", queue("a", MANY), typical_seconds=60.0, serving={"b0": 1, "b1": 1})
-    theirs = group("v2", queue("b", [FRESH]), org_id="globex")
+    theirs = group("v2", queue("b", MANY), org_id="globex", typical_seconds=30.0)
     assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=long_ago)) == "v2"
+    half = round(TURN_INSTALLS * INSTALL_SECONDS * 500)  # as long as it has to stay where it leaves two for the first one
+    for since, expected in ((NOW - half, "v2"), (NOW - half + 1, "v1")):
+        assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=since)) == expected
     assert goes_to(warm_beside(theirs._replace(org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"
-    low = group("v2", queue("b", [FRESH], Priority.LOW), org_id="globex")
+    low = group("v2", queue("b", MANY, Priority.LOW), org_id="globex", typical_seconds=30.0)
     assert goes_to(warm_beside(low, *mates, here=mine, home_since=long_ago)) == "v1"
+
+
+@pytest.mark.parametrize("here_since", [900, -7000, 1100 - URGENT_SECONDS + CLASS_SECONDS])
+def test_shares_count_whatever_the_age_of_a_backlog_of_the_same_class(here_since: int) -> None:
+    """Minutes, hours, or nearly eight of them: what is fresh of another org is as urgent."""
+    mine = group("v1", queue("a", range(here_since, here_since + 64)), typical_seconds=60.0)
+    theirs = group("v2", queue("b", range(FRESH - 20, FRESH)), org_id="globex", typical_seconds=30.0)
+    turn = {"home_since": NOW - round(TURN_INSTALLS * INSTALL_SECONDS * 1000)}
+    assert goes_to(warm_beside(theirs, here=mine, **turn)) == "v2"
+
+
+@pytest.mark.parametrize(
+    ("jobs", "seconds", "second", "expected"),
+    [
+        (1, 30.0, FRESH, "v1"),
+        (1, 30.0, PATIENT + 1, "v1"),
+        (1, 30.0, PATIENT, "v2"),  # it has waited for five installations
+        (8, 28.0, FRESH - 8, "v1"),
+        (8, 28.125, FRESH - 8, "v2"),  # work for five installations
+    ],
+)
+def test_shares_move_a_device_to_a_group_that_nobody_serves_for_what_is_worth_two_installations(
+    jobs: int, seconds: float, second: int, expected: str
+) -> None:
+    theirs = group("v2", queue("b", range(second, second + jobs)), org_id="globex", typical_seconds=seconds)
+    assert goes_to(warm_beside(theirs, home_since=NOW - 10_000_000)) == expected
+
+
+def test_an_org_whose_work_is_not_worth_a_turn_hides_none_whose_work_is() -> None:
+    """Nor does one whose work is less urgent. Neither has a device, and the first comes first by name."""
+    for priority, seconds in ((Priority.MEDIUM, 1.0), (Priority.LOW, 600.0)):
+        little = [
+            group(f"v{n}", queue(f"l{n}-", [FRESH], priority), org_id="a-trickle", typical_seconds=seconds)
+            for n in range(3, 3 + 2 * MOST)
+        ]
+        theirs = group("v2", queue("b", MANY), org_id="globex", typical_seconds=30.0)
+        here = group("v1", queue("a", MANY), typical_seconds=60.0)
+        d1 = device("d1", installed=V1, home_since=NOW - 10_000_000)
+        assert goes_to(snapshot([d1], [here, *little, theirs])) == "v2"
 
 
 @pytest.mark.parametrize("held", [0, 1], ids=["idle", "runs something"])
@@ -205,10 +257,10 @@ def test_where_there_are_more_orgs_than_devices_they_take_turns() -> None:
     for stayed, second, expected in (
         (turn, 1000 - turn, "v2"),
         (turn, 999, "v2"),
-        (turn, -1060, "v2"),  # also when it has waited until it is more urgent
+        (turn, 1200 - URGENT_SECONDS, "v2"),  # also when it has waited for hours
         (turn - 1, 1000 - turn, "v1"),  # the other's turn is not over
     ):
-        theirs = group("v2", queue("b", [second]), org_id="globex")
+        theirs = group("v2", queue("b", [second]), org_id="globex", typical_seconds=600.0)
         assert goes_to(warm_beside(theirs, home_since=NOW - stayed * 1000)) == expected
 
 
@@ -248,8 +300,15 @@ class Oracle:
     def waited(self, h: Head) -> float:
         return (self.s.now - ORDER_EPOCH_MS) / 1000 - h.score / (1000 * ORDERS_PER_MS)
 
+    def urgency(self, h: Head) -> int:
+        """Here no order is ahead of the clock; so by whole seconds this is what waited so long, less one."""
+        return sum(self.waited(h) + 1 >= least for least in (CLASS_SECONDS, URGENT_SECONDS))
+
     def urgent(self, h: Head) -> bool:
-        return self.waited(h) >= 2 * CLASS_SECONDS
+        return self.urgency(h) == 2
+
+    def urgent_for(self, h: Head) -> float:
+        return self.waited(h) - (0, CLASS_SECONDS, URGENT_SECONDS)[self.urgency(h)]
 
     def install(self, g: GroupView) -> float:
         return self.s.install_seconds.get(g.target, INSTALL_SECONDS)
@@ -278,15 +337,17 @@ class Oracle:
     def by_class(self, here: GroupView, there: GroupView, mine: Head, theirs: Head) -> bool:
         reached = any(x <= REACH_INSTALLS * self.install(there) for x in self.servers(there, theirs))
         soon_done = not here.serving and self.seconds(here) < STAY_INSTALLS * self.install(here)
-        patient = self.waited(theirs) - 2 * CLASS_SECONDS >= PATIENCE_INSTALLS * self.install(there)
+        patient = self.urgent_for(theirs) >= PATIENCE_INSTALLS * self.install(there)
         return self.urgent(theirs) and not self.urgent(mine) and not reached and patient and not soon_done
 
     def by_age(self, there: GroupView, mine: Head, theirs: Head) -> bool:
-        older = self.waited(theirs) - self.waited(mine) > OLDER_SECONDS
-        return older and not self.servers(there, theirs)
+        older = self.waited(theirs) - self.waited(mine)
+        if self.urgent(theirs) and not self.urgent(mine):
+            older = min(older, self.urgent_for(theirs))
+        return older > OLDER_SECONDS and not self.servers(there, theirs)
 
-    def may_be_by_shares(self, here: GroupView, there: GroupView, mine: Head, theirs: Head) -> bool:
-        """What has to hold at least."""
+    def by_shares(self, here: GroupView, there: GroupView, mine: Head, theirs: Head) -> bool | None:
+        """None: it depends on the fan-out, whether another device is worth it where some serve; see `test_fanout`."""
         devices = {g.org_id: 0 for g in (here, there)}
         for d in (*self.s.busy, self.d):
             if d.holds_for is not None and d.target is here.target:
@@ -294,8 +355,17 @@ class Oracle:
         weight = self.s.weights.get
         giving = devices[here.org_id] / weight(here.org_id, 1.0)  # without the device, which has nothing to do
         taking = (devices[there.org_id] + 1) / weight(there.org_id, 1.0)
-        as_urgent = self.waited(theirs) // CLASS_SECONDS >= self.waited(mine) // CLASS_SECONDS
-        return here.org_id != there.org_id and as_urgent and (giving >= taking or devices[there.org_id] == 0)
+        if here.org_id == there.org_id or self.urgency(theirs) < self.urgency(mine):
+            return False
+        if giving < taking and devices[there.org_id] > 0:
+            return False
+        uneven = min(1.0, taking / giving) if giving else 1.0
+        if (self.s.now - self.d.home_since) / 1000 < uneven * TURN_INSTALLS * self.install(here):
+            return False
+        if there.serving:
+            return None
+        needed = PATIENCE_INSTALLS * self.install(there)
+        return self.seconds(there) >= needed or self.urgent_for(theirs) >= needed
 
 
 def alone(s: Snapshot, d: DeviceView) -> Snapshot:
@@ -325,7 +395,9 @@ def test_a_device_leaves_its_group_by_the_stated_rules_and_by_no_other(any_of: S
     assert mine is not None
     heads = [(g, h) for g in open_ if g is not here and (h := oracle.next(g)) is not None]
     must = {g.gid + g.org_id for g, h in heads if oracle.by_class(here, g, mine, h) or oracle.by_age(g, mine, h)}
-    may = must | {g.gid + g.org_id for g, h in heads if oracle.may_be_by_shares(here, g, mine, h)}
+    shares = {g.gid + g.org_id: oracle.by_shares(here, g, mine, h) for g, h in heads}
+    must |= {key for key, found in shares.items() if found}
+    may = must | {key for key, found in shares.items() if found is None}
     (a,) = plan(s).assignments
     left = (a.org_id, a.gid) != (here.org_id, here.gid)
     event(f"{'left' if left else 'stayed'}, {'had' if must else 'may have' if may else 'had not'} to")

@@ -77,7 +77,7 @@ HELD_BACK = look([served(1, 2)], device("idle"))
 """Two jobs of half a minute behind one device that runs for 40 seconds more: a second installation does not pay."""
 NOT_WORTH = (
     "an installation (about 45 s) would not pay: 1 device serves the group, with about 1.7 min of work, "
-    "and one more pays from about 3.8 min"
+    "and one more pays from about 3.6 min"
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.places import most
 from qgjob_coordinator.policy.planning.work import Work
-from qgjob_coordinator.policy.rank import urgency
+from qgjob_coordinator.policy.rank import CLASS_SECONDS, older_by, urgency
 from qgjob_coordinator.policy.snapshot import AHEAD_SECONDS, DeviceView, Head
 
 TAIL_JOBS = 3
@@ -39,15 +39,22 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
 
 
 def _overdue(books: Books, work: Work, device: DeviceView, lines: Sequence[int]) -> Head | None:
-    """Of the most urgent jobs the longest one, if it takes as long as the work before each device, or longer.
+    """Of the jobs that are as urgent as the next one the longest, if it takes as long as the work before each device,
+    or longer, and is not younger by more than `CLASS_SECONDS`.
 
-    It would end after all others if it began later. Sooner it would only keep shorter ones waiting.
+    It would end after all others if it began later. Sooner it would only keep shorter ones waiting, and so would one
+    after the other where they keep coming.
     """
     joins = device.device_id not in work.serving
     if work.left > NEAR_JOBS * (len(work.serving) + joins):
         return None
     now = books.snapshot.now
-    longest = min(work.heads(lines), key=lambda h: (-urgency(h, now), -work.seconds_of(h), h), default=None)
-    if longest is None or work.seconds_of(longest) < work.per_device(int(joins)):
+    heads = list(work.heads(lines))
+    first = min(heads, default=None)
+    if first is None:
+        return None
+    peers = [h for h in heads if urgency(h, now) == urgency(first, now) and older_by(first, h) <= CLASS_SECONDS]
+    longest = min(peers, key=lambda h: (-work.seconds_of(h), h))
+    if work.seconds_of(longest) < work.per_device(int(joins)):
         return None
     return longest

@@ -1,7 +1,7 @@
 """Which group a warm device is called away to. The rules are those of `switching`; here is who is asked.
 
 Groups are looked at from the one with the oldest job on (head starts included), and no further than a job can call; and
-those of the org with the least share. So a device costs a few steps, however many groups there are; and where none has
+those of the orgs with less than their share. So a device costs a few steps, however many groups there are; and where none has
 a job that is old enough, and no org less than its share, groups are not even put in order.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
+from itertools import islice
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.planning.books import Books
-from qgjob_coordinator.policy.planning.fairness import least_share, owes
+from qgjob_coordinator.policy.planning.fairness import takers
 from qgjob_coordinator.policy.planning.places import may_take
 from qgjob_coordinator.policy.planning.precedence import Rank, rank
 from qgjob_coordinator.policy.planning.switching import latest_call, leaves_for, may_share
@@ -83,16 +84,15 @@ class Callers:
                 if key != home.key and (work := self._open(group, device)) is not None:
                     asked += 1
                     yield work
-        giver = home.key[0]
-        found = least_share(self._books, self._target, self._orgs, giver)
-        if found is None:
-            return
-        least, taker = found
-        if not (least == 0 or owes(self._books, self._target, giver, taker)):
-            return  # no rule of shares moves the device: a quick way past them
-        if may_share(self._books, device, home, taker):
-            open_ = (work for *_, group in self._taking(taker) if (work := self._open(group, device)) is not None)
-            yield from (work for work, _ in zip(open_, range(MOST), strict=False))
+        orgs = [
+            org_id
+            for org_id in takers(self._books, self._target, self._orgs, home.key[0])
+            if may_share(self._books, device, home, org_id)
+        ]
+        # All of them: one whose work is not worth an installation hides none that has more.
+        for org_id in orgs[:MOST]:
+            open_ = (work for *_, group in self._taking(org_id) if (work := self._open(group, device)) is not None)
+            yield from islice(open_, max(1, MOST // len(orgs)))
 
     def _taking(self, org_id: str) -> list[Aged]:
         groups = self._of_org.get(org_id)

@@ -25,9 +25,18 @@ def share(books: Books, target: Target, org_id: str, more: int = 0) -> float:
     return (devices + more) / books.snapshot.weights.get(org_id, 1.0)
 
 
-def least_share(books: Books, target: Target, orgs: Iterable[str], giver: str) -> tuple[float, str] | None:
-    """The smallest share of a target among orgs, and whose it is, the giver's left out."""
-    return min([(share(books, target, org), org) for org in orgs if org != giver], default=None)
+def takers(books: Books, target: Target, orgs: Iterable[str], giver: str) -> list[str]:
+    """Those of some orgs that shares may give a device of another one, the least share first.
+
+    They have none; or one more leaves them with no larger share than the giver has, whose device has nothing to do.
+    """
+    giving = share(books, target, giver)
+    found = []
+    for org_id in orgs:
+        has = share(books, target, org_id)
+        if org_id != giver and (has == 0 or (has < giving and share(books, target, org_id, 1) <= giving)):
+            found.append((has, org_id))
+    return [org_id for _, org_id in sorted(found)]
 
 
 def worth_a_turn(books: Books, target: Target, seconds: float, score: int) -> bool:

@@ -44,12 +44,13 @@ class Fleet:
             devices = self._count[target] = sum([d.target is target for d in self.views.values()])
         return min(1.0, (self.idle[target] + own) / max(1, devices))
 
-    def idled(self, device_id: str) -> float:
-        """Seconds that a device had nothing to do before what it does."""
+    def spare(self, device_id: str, seconds: float) -> float:
+        """For how much of so many seconds a device had nothing to do before what it does; 0 to 1."""
         device = self.views.get(device_id)
         if device is None:
             return 0.0
-        return (device.idled if device.held else self._snapshot.now - device.idle_since) / 1000
+        idled = max(0, device.idled if device.held else self._snapshot.now - device.idle_since) / 1000
+        return 1.0 if idled >= seconds else idled / seconds
 
     def idles(self, device_id: str) -> bool:
         """Whether the snapshot shows the device, and with nothing to do."""

@@ -105,7 +105,7 @@ class _OrgOffers:
         self._books = books
         self._unseen = unseen
         self._ordered = False
-        self._next = 0, 0  # urgency and age of the last unseen one, once they are in order
+        self._next = 0, False, 0  # what the rank of the last unseen one begins with, once they are in order
         self._heap: list[tuple[InOrg, GroupView]] = []
 
     def at_best(self) -> InOrg | None:
@@ -113,12 +113,11 @@ class _OrgOffers:
         if not self._unseen:
             return None
         score, org_id = min([score for score, _ in self._unseen]), self._unseen[0][1].org_id
-        urgent, age = by_score(score, self._books.snapshot.now)
-        return urgent, age, -math.inf, score, (org_id, "")
+        return *by_score(score, self._books.snapshot.now), -math.inf, score, (org_id, "")
 
     def top(self, device: DeviceView) -> tuple[InOrg, Work] | None:
         """The best one, as it ranks now. While devices are given work groups only come to rank lower."""
-        books, heap, now = self._books, self._heap, self._books.snapshot.now
+        books, heap = self._books, self._heap
         if not self._ordered:
             self._ordered = True
             self._unseen.sort(key=itemgetter(0), reverse=True)
@@ -134,7 +133,7 @@ class _OrgOffers:
             if work is None or head is None:
                 heapq.heappop(heap)
                 continue
-            ranked = in_org(work, head, now)
+            ranked = in_org(books, work, head)
             if ranked == told:
                 return told, work
             heapq.heapreplace(heap, (ranked, group))
@@ -151,7 +150,7 @@ class _OrgOffers:
         return groups
 
     def _tell_next(self) -> None:
-        """That is what ranks begin with, and so no group that is unseen ranks better."""
+        """At best its rank begins so, and so no group that is unseen ranks better."""
         if self._unseen:
             self._next = by_score(self._unseen[-1][0], self._books.snapshot.now)
 

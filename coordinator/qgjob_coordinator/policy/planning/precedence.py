@@ -17,7 +17,7 @@ EVEN = EVEN_SECONDS * 1000 * ORDERS_PER_MS
 
 Rank = tuple[int, bool, float, int, float, int, GroupKey]
 
-InOrg = tuple[int, int, float, int, GroupKey]
+InOrg = tuple[int, bool, int, float, int, GroupKey]
 """A rank less the share, which all groups of an org have in common."""
 
 
@@ -27,28 +27,31 @@ def rank(books: Books, work: Work, head: Head) -> Rank:
     Urgency, then what is worth a device that others have work for, the smaller share of the org, the older job, the
     most work for each device.
     """
-    return rank_of(books, work.group.target, in_org(work, head, books.snapshot.now))
+    return rank_of(books, work.group.target, in_org(books, work, head))
 
 
 def rank_of(books: Books, target: Target, found: InOrg) -> Rank:
     """The rank of a group among all, given the one in its org."""
-    urgent, age, most, score, key = found
-    little = not worth_a_turn(books, target, -most, score)
+    urgent, little, age, most, score, key = found
     return urgent, little, share(books, target, key[0], 1), age, most, score, key
 
 
-def in_org(work: Work, head: Head, now: int) -> InOrg:
+def in_org(books: Books, work: Work, head: Head) -> InOrg:
     """The rank of a group among those of its org, by its next job."""
-    urgent, age = by_score(head.score, now)
-    return urgent, age, -work.per_device(1), head.score, work.key
+    return _in_org(books, work.group.target, head.score, work.per_device(1), work.key)
 
 
 def unseen_in_org(books: Books, group: GroupView, score: int) -> InOrg:
     """The same of a group open to all devices alike, by the score of its oldest job; makes no work and no head."""
-    urgent, age = by_score(score, books.snapshot.now)
-    return urgent, age, -books.groups.per_device(group, 1), score, (group.org_id, group.gid)
+    key = group.org_id, group.gid
+    return _in_org(books, group.target, score, books.groups.per_device(group, 1), key)
 
 
-def by_score(score: int, now: int) -> tuple[int, int]:
-    """What a rank begins with, urgency and age: never less for a larger score."""
-    return -urgency_of(score, now), score // EVEN
+def _in_org(books: Books, target: Target, score: int, seconds: float, key: GroupKey) -> InOrg:
+    urgent, _, age = by_score(score, books.snapshot.now)
+    return urgent, not worth_a_turn(books, target, seconds, score), age, -seconds, score, key
+
+
+def by_score(score: int, now: int) -> tuple[int, bool, int]:
+    """What a rank in an org begins with at best, however much work there is: never less for a larger score."""
+    return -urgency_of(score, now), False, score // EVEN

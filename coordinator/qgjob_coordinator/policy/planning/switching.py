@@ -64,7 +64,12 @@ def _by_class(books: Books, here: Work, next_here: Head, there: Work, next_there
 
 
 def _by_age(books: Books, next_here: Head, there: Work, next_there: Head) -> bool:
-    return older_by(next_there, next_here) > OLDER_SECONDS and not books.servers(there, next_there)
+    now = books.snapshot.now
+    if older_by(next_there, next_here) <= OLDER_SECONDS or books.servers(there, next_there):
+        return False
+    if urgency(next_there, now) >= URGENT > urgency(next_here, now):
+        return urgent_for(next_there.score, now) > OLDER_SECONDS
+    return True
 
 
 def _by_shares(books: Books, device: DeviceView, here: Work, next_here: Head, there: Work, next_there: Head) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.scheduling.workloads import WORKLOADS
+from bench.scheduling.workloads import LATER_SECONDS, WORKLOADS
 
 HIGH_WAIT_TO_FIFO = 1.25
 P95_TO_STICKY, STEADY_P95_TO_STICKY = 1.1, 1.7
@@ -12,7 +12,7 @@ P95_TO_STICKY, STEADY_P95_TO_STICKY = 1.1, 1.7
 WAIT_TO_FAIR_SHARE = 1.3
 START_ESTIMATE_ERROR = 0.30
 
-FAIRNESS = frozenset({"fair_at_once", "fair_late"})
+FAIRNESS = frozenset({"fair_at_once", "fair_late", *LATER_SECONDS})
 _INSTALLS_AND_MAKESPAN: Mapping[str, tuple[float | None, float]] = {
     "two_targets": (2.9, 1.07),
     "many_versions": (1.5, 1.05),
@@ -20,6 +20,7 @@ _INSTALLS_AND_MAKESPAN: Mapping[str, tuple[float | None, float]] = {
     "ci_bursts": (5.0, 1.02),
     "ci_bursts_poisson": (5.0, 1.02),
     "one_group": (None, 1.07),
+    "few_tests": (None, 1.1),
 }
 
 

@@ -46,10 +46,16 @@ def _light(m: Maker) -> Trace:
     return m.trace(make_devices(Target.EMULATOR, 12), m.poisson(drawn, 12, load=0.3))
 
 
+def _few_tests(m: Maker) -> Trace:
+    """Where nothing else is to be done each test may have a device."""
+    return m.trace(make_devices(Target.EMULATOR, 20), [m.job("v1", Target.EMULATOR) for _ in range(20)])
+
+
 VARIED = (
     Workload("three_orgs", "1,500 jobs, Poisson at 85%, 3 unequal orgs x 5 versions, 15 devices", _three_orgs, True),
     Workload("urgent", "10 bursts of 5 urgent jobs amid 800 low ones of 4 versions, 10 devices", _urgent),
     Workload("long_installs", "600 jobs at once, 6 versions, installs of 180 s, 12 devices", _long_installs),
     Workload("short_tests", "2,000 tests of 5 s, Poisson at 60%, 10 versions, 10 devices", _short_tests, True),
     Workload("light", "600 jobs, Poisson at 30%, 8 versions, 12 devices", _light, True),
+    Workload("few_tests", "20 tests of one version at once, 20 devices that are free", _few_tests),
 )

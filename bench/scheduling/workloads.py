@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from bench.scheduling.maker import Maker, Workload, at, capacity_seconds, make_devices
 from bench.scheduling.trace import Trace
@@ -14,6 +15,8 @@ BURST_LOAD = 0.7
 """Shares of what the devices could do if installations took no time."""
 LATE_SECONDS = 600.0
 """When the small org comes, in the workload where it is late."""
+LATER_SECONDS = {"fair_half_an_hour_late": 1800.0, "fair_an_hour_late": 3600.0}
+"""When it comes where the backlog of the big one is old."""
 BIG_ORG, SMALL_ORG = "big", "small"
 
 
@@ -87,7 +90,11 @@ TABLE = (
     ),
 )
 """The workloads that the policy is measured by."""
-WORKLOADS = {w.name: w for w in (*TABLE, *VARIED)}
+LATER = tuple(
+    Workload(name, f"the small org coming after {seconds:,.0f} s", partial(_two_orgs, small_at=seconds))
+    for name, seconds in LATER_SECONDS.items()
+)
+WORKLOADS = {w.name: w for w in (*TABLE, *VARIED, *LATER)}
 
 
 def generate(name: str, seed: int) -> Trace:

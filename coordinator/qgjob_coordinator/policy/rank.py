@@ -18,8 +18,8 @@ Five minutes flatten the classes, twenty keep them.
 URGENT_SECONDS = 8 * 3600
 """A job of another class is as urgent as a fresh one of the highest when it has waited so long, head start included.
 
-What is urgent goes before whole backlogs, which are hours long: so it is a working day, and no longer, so that those who
-call everything urgent keep nobody else waiting for ever.
+What is urgent goes before whole backlogs, which are hours long: so it is a working day, and no longer, so that those
+who call everything urgent keep nobody else waiting for ever.
 """
 HEAD_STARTS = {Priority.LOW: 0, Priority.MEDIUM: CLASS_SECONDS, Priority.HIGH: URGENT_SECONDS}
 """Seconds that a class is ahead of the lowest."""
@@ -57,7 +57,7 @@ def older_by(head: Head, other: Head) -> float:
 
 def urgency(head: Head, now: int) -> int:
     """0 for a fresh job of the lowest class, 1 for one of the middle and for what has waited until it is as urgent,
-    `URGENT` for one of the highest likewise.
+    `URGENT` for one of the highest likewise. No more: within an urgency orgs have shares, however old their jobs are.
     """
     return urgency_of(head.score, now)
 

@@ -130,6 +130,22 @@ async def test_what_failed_last_comes_first_until_it_passes(store: Store, outcom
     assert [h.ulid for h in await heads(store)] == [ulid(2), ulid(4)]
 
 
+@pytest.mark.parametrize("priority", list(Priority))
+async def test_a_job_has_the_score_that_the_policy_gives_it(store: Store, raw: Redis, priority: Priority) -> None:
+    """Head starts are told in Lua too. (`test_machine` compares those of the audit.)"""
+    await ran(store, spec(1, max_retries=0), 9000, Outcome.TEST_FAILED)
+    failed, other = again(spec(1), 2, priority=priority), spec(3, priority=priority)
+    await scenes.submit(store, failed, other)
+    found = {h.ulid: h.score for h in await heads(store)}
+    orders = {
+        j.ulid: int((raw.hget(f"{keys.org('acme')}j:{j.ulid}", "i") or "").split(" ")[1]) for j in (failed, other)
+    }
+    assert found == {
+        failed.ulid: queue_score(priority, orders[failed.ulid], failed_last=True),
+        other.ulid: queue_score(priority, orders[other.ulid]),
+    }
+
+
 async def test_a_job_keeps_its_place_on_every_way_back_to_its_queue(store: Store, raw: Redis) -> None:
     job = again(spec(1), 2, max_retries=1)
     await ran(store, spec(1, max_retries=0), 9000, Outcome.TEST_FAILED)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.scheduling.goals import goals
 from bench.scheduling.trace import Trace
-from bench.scheduling.workloads import BIG_ORG, LATE_SECONDS, SMALL_ORG, TABLE, WORKLOADS, generate
+from bench.scheduling.workloads import BIG_ORG, LATE_SECONDS, LATER_SECONDS, SMALL_ORG, TABLE, WORKLOADS, generate
 from qgjob_coordinator.model.enums import Priority, Target
 
 
@@ -40,6 +40,9 @@ def test_a_seed_gives_one_trace(name: str) -> None:
         ("long_installs", 600, {Target.DEVICE: 12}, 6),
         ("short_tests", 2000, {Target.EMULATOR: 10}, 10),
         ("light", 600, {Target.EMULATOR: 12}, 8),
+        ("few_tests", 20, {Target.EMULATOR: 20}, 1),
+        ("fair_half_an_hour_late", 4040, {Target.EMULATOR: 16}, 9),
+        ("fair_an_hour_late", 4040, {Target.EMULATOR: 16}, 9),
     ],
 )
 def test_sizes(name: str, jobs: int, devices: dict[Target, int], groups: int) -> None:
@@ -81,7 +84,7 @@ def test_steady_flows_have_the_stated_load() -> None:
 
 
 def test_the_small_org_comes_beside_the_big_one_or_late() -> None:
-    for name, at in (("fair_at_once", 0.0), ("fair_late", LATE_SECONDS)):
+    for name, at in (("fair_at_once", 0.0), ("fair_late", LATE_SECONDS), *LATER_SECONDS.items()):
         trace = generate(name, 1)
         assert {j.at for j in trace.jobs if j.org_id == SMALL_ORG} == {at}
         assert {j.at for j in trace.jobs if j.org_id == BIG_ORG} == {0.0}

@@ -237,7 +237,9 @@ def test_of_long_jobs_the_longest_goes_first(seconds: tuple[float | None, ...], 
 
 def test_a_longer_job_never_goes_before_a_more_urgent_one() -> None:
     urgent = Head(score(999, Priority.HIGH), "urgent", 1.0)
-    waited = Head(score(999 - URGENT_SECONDS + CLASS_SECONDS), "waited", 2.0)  # of a lower class, until it was as urgent
+    waited = Head(
+        score(999 - URGENT_SECONDS + CLASS_SECONDS), "waited", 2.0
+    )  # of a lower class, until it was as urgent
     long = Head(score(990), "long", 900.0)
     for heads, expected in (((urgent, long), "urgent"), ((waited, long), "waited"), ((urgent, waited), "waited")):
         assert dealt(Queue(ANY_DEVICE, (), len(heads), tuple(sorted(heads))), serving=2) == [expected]

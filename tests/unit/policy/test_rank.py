@@ -27,6 +27,7 @@ from qgjob_coordinator.policy.rank import (
     waited,
 )
 from qgjob_coordinator.policy.snapshot import Head
+from tests.fakes import store_audit
 
 ORDERS_PER_SECOND = 1000 * ORDERS_PER_MS
 EXACT = 2**53
@@ -130,6 +131,13 @@ def test_an_equal_submission_of_a_higher_class_moves_a_job_forward_by_its_head_s
     by_class = [Head(queue_score(p, order, failed_last=failed_last), p.word) for p in (LOW, MEDIUM, HIGH)]
     ahead = [older_by(higher, lower) for lower, higher in pairwise(by_class)]
     assert ahead == [CLASS_SECONDS, URGENT_SECONDS - CLASS_SECONDS]
+
+
+def test_the_audit_of_the_store_has_the_same_head_starts() -> None:
+    """It tells them again, in millionths of a second."""
+    ours = {str(int(p)): seconds * ORDERS_PER_SECOND for p, seconds in HEAD_STARTS.items()}
+    assert ours == store_audit.HEAD_STARTS
+    assert FAILED_FIRST_SECONDS * ORDERS_PER_SECOND == store_audit.FAILED_FIRST_SCORE
 
 
 def test_a_higher_class_has_the_greater_head_start() -> None:

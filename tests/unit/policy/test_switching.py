@@ -67,7 +67,9 @@ def test_a_job_that_waited_until_it_is_urgent_calls_like_one() -> None:
     an hour: else it calls by age.)"""
     low = PATIENT - URGENT_SECONDS
     for priority, urgent_at in ((Priority.LOW, low), (Priority.MEDIUM, low + CLASS_SECONDS)):
-        here = group("v1", queue("a", range(low + CLASS_SECONDS + 500, low + CLASS_SECONDS + 564)), typical_seconds=60.0)
+        here = group(
+            "v1", queue("a", range(low + CLASS_SECONDS + 500, low + CLASS_SECONDS + 564)), typical_seconds=60.0
+        )
         for second, expected in ((urgent_at + 1, "v1"), (urgent_at, "v2")):
             assert goes_to(warm_beside(group("v2", queue("m", [second], priority)), here=here)) == expected
 
@@ -176,7 +178,9 @@ def test_a_device_goes_to_an_org_that_has_less_when_it_has_stayed_for_a_turn() -
     mine = group("v1", queue("a", MANY), typical_seconds=60.0, serving={"b0": 1, "b1": 1})
     theirs = group("v2", queue("b", MANY), org_id="globex", typical_seconds=30.0)
     assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=long_ago)) == "v2"
-    half = round(TURN_INSTALLS * INSTALL_SECONDS * 500)  # as long as it has to stay where it leaves two for the first one
+    half = round(
+        TURN_INSTALLS * INSTALL_SECONDS * 500
+    )  # as long as it has to stay where it leaves two for the first one
     for since, expected in ((NOW - half, "v2"), (NOW - half + 1, "v1")):
         assert goes_to(warm_beside(theirs, *mates, here=mine, home_since=since)) == expected
     assert goes_to(warm_beside(theirs._replace(org_id="acme"), *mates, here=mine, home_since=long_ago)) == "v1"

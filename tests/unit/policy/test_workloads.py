@@ -3,12 +3,15 @@
 
 **The bound on waits.** Take a job of group G, and call jobs *good* that the rules may serve before it: those whose
 score is at most its own plus `OLDER_SECONDS` (the age rule calls a device away from younger ones) plus a class (near
-the end of a group a long one may go before others of the same urgency, and orgs of smaller shares go before them). From
-the first moment at which a device that may serve it takes work after the submission, some device is always on good
-work or on an installation for it, until the job is taken: G is served, and the device that serves it takes jobs of G
-that are no younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank
-or stays with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs
-take that a device may serve which may serve it, with an installation before each.
+the end of a group a long one may go before others that are older by so much); those of other orgs that are no less
+urgent when they begin than it was when it came (within an urgency shares come before age); and those that are given
+out before it has been urgent for `OLDER_SECONDS` (until then rules that save installations may keep it waiting for
+less urgent ones, see `switching`; how soon it is served as a rule is told at the end of this module). From the first
+moment at which a device that may serve it takes work after the submission, some device is always on good work or on
+an installation for it, until the job is taken: G is served, and the device that serves it takes jobs of G that are no
+younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank or stays
+with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs take that a
+device may serve which may serve it, with an installation before each.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -27,8 +31,16 @@ from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.planning.plan import plan
-from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS
-from qgjob_coordinator.policy.rank import CLASS_SECONDS
+from qgjob_coordinator.policy.planning.switching import OLDER_SECONDS, PATIENCE_INSTALLS, TURN_INSTALLS
+from qgjob_coordinator.policy.rank import (
+    CLASS_SECONDS,
+    HEAD_STARTS,
+    ORDER_EPOCH_MS,
+    ORDERS_PER_MS,
+    URGENT_SECONDS,
+    queue_score,
+    urgency_of,
+)
 from qgjob_coordinator.policy.snapshot import Limits
 
 TARGETS = (Target.EMULATOR, Target.DEVICE)
@@ -111,7 +123,25 @@ def fit(trace: Trace, job: TraceJob) -> set[str]:
 
 def head_start(job: TraceJob) -> float:
     """When a job of the lowest class would have been submitted that is served as early (s)."""
-    return job.at - CLASS_SECONDS * (job.priority - Priority.LOW)
+    return job.at - HEAD_STARTS[job.priority]
+
+
+def urgent_at(job: TraceJob, at: float) -> int:
+    """How urgent a job is at a moment of the trace (s)."""
+    return urgency_of(
+        queue_score(job.priority, round(job.at * 1000) * ORDERS_PER_MS), ORDER_EPOCH_MS + round(at * 1000)
+    )
+
+
+def given_out_by(outcome: Outcome, limit: float) -> set[int]:
+    """Jobs that may have been given out by then: those that began, and the first one after them on each device."""
+    found, behind = set(), set()
+    for index, run in sorted(outcome.runs.items(), key=lambda item: item[1].began):
+        if run.began <= limit or run.device_id not in behind:
+            found.add(index)
+        if run.began > limit:
+            behind.add(run.device_id)
+    return found
 
 
 @settings(max_examples=150)
@@ -160,32 +190,36 @@ def test_no_job_waits_longer_than_all_that_may_come_before_it_takes(lab: Lab) ->
     for index, run in outcome.runs.items():
         job = trace.jobs[index]
         mates = [(i, j) for i, j in enumerate(trace.jobs) if i != index and fit(trace, j) & fit(trace, job)]
-        # Those that are good, and those that run or were given out when the job comes.
+        limit = max(job.at, head_start(job) + URGENT_SECONDS) + OLDER_SECONDS
+        early = given_out_by(outcome, limit)
         before = [
             j
             for i, j in mates
-            if head_start(j) <= head_start(job) + ALLOWED_BEHIND
-            or outcome.runs[i].began <= job.at < outcome.runs[i].ended
+            if outcome.runs[i].ended > job.at
+            and (
+                i in early
+                or head_start(j) <= head_start(job) + ALLOWED_BEHIND
+                or (j.org_id != job.org_id and urgent_at(j, outcome.runs[i].began) >= urgent_at(job, job.at))
+            )
         ]
         bound = trace.install_seconds + sum(j.seconds + trace.install_seconds for j in before)
         assert run.began - job.at <= bound + 1e-6
 
 
 def flow(devices: int, late: TraceJob, *others: TraceJob) -> Trace:
-    """One org's work without end, in two classes' worth of hours, and a job that comes late."""
+    """One org's urgent work for ten hours, and a job that comes late."""
     endless = [
         TraceJob(60.0 * n, "busy", "endless", Target.EMULATOR, Priority.HIGH, f"t{n % 5}.py", 60.0 * devices)
-        for n in range(240)
+        for n in range(600)
     ]
     return Trace(45.0, tuple(TraceDevice(f"d{n}", Target.EMULATOR) for n in range(devices)), (late, *endless, *others))
 
 
 def test_nothing_waits_for_ever_behind_a_group_that_never_runs_dry() -> None:
-    """The lowest class of the same org, where the highest keeps the only device busy for four hours."""
+    """The lowest class of the same org, where the highest keeps the only device busy for ten hours."""
     late = TraceJob(100.0, "busy", "late", Target.EMULATOR, Priority.LOW, "late.py", 10.0)
     run = simulated(Lab(flow(1, late))).runs[0]
-    classes = 2 * CLASS_SECONDS
-    assert classes < run.began - late.at <= classes + OLDER_SECONDS + 60 + 2 * 45
+    assert URGENT_SECONDS < run.began - late.at <= URGENT_SECONDS + OLDER_SECONDS + 60 + 2 * 45
 
 
 def test_an_org_is_served_beside_one_that_never_runs_dry() -> None:
@@ -193,3 +227,53 @@ def test_an_org_is_served_beside_one_that_never_runs_dry() -> None:
     late = TraceJob(3000.0, "small", "late", Target.EMULATOR, Priority.HIGH, "late.py", 10.0)
     run = simulated(Lab(flow(2, late))).runs[0]
     assert run.began - late.at < CLASS_SECONDS
+
+
+INSTALL, TEST = 45.0, 60.0
+TURN, PATIENCE = TURN_INSTALLS * INSTALL, PATIENCE_INSTALLS * INSTALL
+
+
+def behind_a_backlog(
+    *late: TraceJob, devices: int = 4, hours: float = 4.0, priority: Priority = Priority.MEDIUM
+) -> Lab:
+    """All of one org's work for some hours came at once; then come other jobs."""
+    count = round(hours * 3600 / TEST) * devices
+    backlog = [
+        TraceJob(0.0, "busy", f"v{n % 3}", Target.EMULATOR, priority, f"t{n % 5}.py", TEST) for n in range(count)
+    ]
+    fleet = tuple(TraceDevice(f"d{n}", Target.EMULATOR) for n in range(devices))
+    history = {("busy", f"t{n}.py", Target.EMULATOR): (TEST,) for n in range(5)}
+    return Lab(Trace(INSTALL, fleet, (*late, *backlog), history))
+
+
+@pytest.mark.parametrize("at", [60.0, 300.0, 1700.0, 3600.0, 10_000.0])
+def test_an_org_gets_its_share_within_a_turn_however_old_the_backlog_of_another_one_is(at: float) -> None:
+    """Of four devices two, and so it is done long before the backlog is."""
+    late = [TraceJob(at, "small", "late", Target.EMULATOR, Priority.MEDIUM, f"l{n}.py", 30.0) for n in range(40)]
+    outcome = simulated(behind_a_backlog(*late))
+    runs = [outcome.runs[n] for n in range(len(late))]
+    assert min(r.began for r in runs) - at <= TURN + TEST + INSTALL
+    assert len({r.device_id for r in runs}) >= 2
+    assert max(r.ended for r in runs) - at <= 2 * (TURN + TEST + INSTALL) + 40 * 30.0 / 2
+
+
+@pytest.mark.parametrize("at", [60.0, 3000.0, 10_000.0, 24_000.0])
+@pytest.mark.parametrize("priority", [Priority.LOW, Priority.MEDIUM])
+@pytest.mark.parametrize("org", ["busy", "small"])
+def test_a_fresh_urgent_job_goes_before_a_backlog_of_hours(at: float, priority: Priority, org: str) -> None:
+    """Of its own org or of another one: it waits for five installations, what runs, and its own one."""
+    late = TraceJob(at, org, "hotfix", Target.EMULATOR, Priority.HIGH, "late.py", 10.0)
+    run = simulated(behind_a_backlog(late, devices=2, hours=8.0, priority=priority)).runs[0]
+    assert run.began - at <= PATIENCE + TEST + INSTALL
+
+
+@pytest.mark.parametrize("every", [30.0, 60.0])
+def test_a_trickle_of_single_jobs_costs_few_installations_and_waits_for_five_at_most(every: float) -> None:
+    """And for what runs, and its own one. They are served some at a time: one by one they would cost two each."""
+    late = [
+        TraceJob(1700 + every * n, "small", "late", Target.EMULATOR, Priority.MEDIUM, f"l{n}.py", 10.0)
+        for n in range(30)
+    ]
+    with_them, alone = simulated(behind_a_backlog(*late)), simulated(behind_a_backlog())
+    assert max(with_them.runs[n].began - job.at for n, job in enumerate(late)) <= PATIENCE + TEST + INSTALL
+    assert len(with_them.installs) - len(alone.installs) <= 2 * (len(late) * every / PATIENCE + 2)

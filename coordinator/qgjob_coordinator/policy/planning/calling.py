@@ -1,8 +1,8 @@
 """Which group a warm device is called away to. The rules are those of `switching`; here is who is asked.
 
 Groups are looked at from the one with the oldest job on (head starts included), and no further than a job can call; and
-those of the orgs with less than their share. So a device costs a few steps, however many groups there are; and where none has
-a job that is old enough, and no org less than its share, groups are not even put in order.
+those of the orgs with less than their share. So a device costs a few steps, however many groups there are; and where
+none has a job that is old enough, and no org less than its share, groups are not even put in order.
 """
 
 from __future__ import annotations

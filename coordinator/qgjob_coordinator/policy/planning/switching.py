@@ -5,11 +5,12 @@
   done with it within `STAY_INSTALLS`: it is free for the urgent job then, and leaves nothing to install for again.
 - *Age*: a job waits elsewhere that is older than the next one here by more than `OLDER_SECONDS`, head starts of classes
   included, and nobody who may serve it serves its group. So no job waits for ever behind a group that never runs dry.
+  An urgent one beside a less urgent one has to have been urgent for so long: else its head start would call at once.
 - *Shares*: another org with work as urgent, and worth an installation, has so few devices that one more leaves it with
   no larger share than this one has then; and the device has stayed for `TURN_INSTALLS`, or for as much less as the
   shares are uneven, so that devices don't flip between orgs that are about even. Or it has none: where there are more
   orgs than devices they take turns of that length. A group that nobody serves is worth it when it has work for
-  `PATIENCE_INSTALLS` installations, or has waited for so long: a trickle of single jobs costs two of them each otherwise.
+  `PATIENCE_INSTALLS` installations, or has been as urgent for so long: else single jobs that trickle in cost two each.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class _PriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Priority.Val
     PRIORITY_MEDIUM: _Priority.ValueType  # 2
     """Served as if submitted 20 minutes earlier than LOW."""
     PRIORITY_HIGH: _Priority.ValueType  # 3
-    """Served as if submitted 20 minutes earlier than MEDIUM."""
+    """Served as if submitted 8 hours earlier than LOW: before all that waits and is not as old."""
 
 class Priority(_Priority, metaclass=_PriorityEnumTypeWrapper):
     """Order in which waiting work is served. Set by the submitter; the default is the coordinator's DEFAULT_PRIORITY."""
@@ -51,7 +51,7 @@ PRIORITY_LOW: Priority.ValueType  # 1
 PRIORITY_MEDIUM: Priority.ValueType  # 2
 """Served as if submitted 20 minutes earlier than LOW."""
 PRIORITY_HIGH: Priority.ValueType  # 3
-"""Served as if submitted 20 minutes earlier than MEDIUM."""
+"""Served as if submitted 8 hours earlier than LOW: before all that waits and is not as old."""
 Global___Priority: _TypeAlias = Priority  # noqa: Y015
 
 class _Target:

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.org_weights import LEAST, MOST
 from qgjob_coordinator.policy.planning import fairness
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.snapshot import DeviceView
-from tests.unit.policy.snapshots import NOW, device, group, queue, snapshot
+from tests.unit.policy.snapshots import NOW, device, group, queue, score, snapshot
 
 ORGS = ("acme", "globex", "initech")
 
@@ -173,6 +173,70 @@ def test_shares_are_compared_by_weight(giver: int, taker: int, weights: Mapping[
 
 def test_nobody_owes_itself() -> None:
     assert not owes(fleet({"acme": 9}), "acme", "acme")
+
+
+# ---- to whom shares may give a device ----
+
+
+def takers(books: Books, giver: str, orgs: tuple[str, ...] = ORGS) -> list[str]:
+    return fairness.takers(books, Target.EMULATOR, orgs, giver)
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        ((3, 1, 0), ["initech", "globex"]),  # all of them, the least share first
+        ((3, 0, 0), ["globex", "initech"]),
+        ((3, 2, 2), ["globex", "initech"]),  # the device has nothing to do: it is the fourth
+        ((3, 3, 2), ["initech"]),
+        ((0, 0, 3), ["globex"]),  # they take turns
+        ((1, 1, 5), []),
+    ],
+)
+def test_shares_give_to_orgs_that_have_none_or_no_more_than_the_giver_then(
+    devices: tuple[int, ...], expected: list[str]
+) -> None:
+    assert takers(fleet(dict(zip(ORGS, devices, strict=True))), "acme") == expected
+
+
+def test_of_several_takers_each_is_judged_by_its_own_weight() -> None:
+    """One that has the least share, but would have too much, hides none that would not."""
+    books = fleet({"acme": 4, "globex": 1, "initech": 9}, weights={"globex": 0.3, "initech": 2.6})
+    assert [share(books, org_id) for org_id in ("globex", "initech")] == pytest.approx([1 / 0.3, 9 / 2.6])
+    assert takers(books, "acme") == ["initech"]
+
+
+@given(st.lists(st.integers(0, 5), min_size=3, max_size=3), st.lists(st.sampled_from((0.5, 1.0, 3.0)), min_size=3))
+def test_a_taker_has_none_or_is_owed(devices: list[int], weights: list[float]) -> None:
+    books = fleet(dict(zip(ORGS, devices, strict=True)), weights=dict(zip(ORGS, weights, strict=False)))
+    for giver in ORGS:
+        found = takers(books, giver)
+        assert set(found) == {o for o in ORGS if o != giver and (share(books, o) == 0 or owes(books, giver, o))}
+        assert found == sorted(found, key=lambda o: (share(books, o), o))
+
+
+# ---- what is worth a turn ----
+
+
+@pytest.mark.parametrize(
+    ("seconds", "priority", "ago", "expected"),
+    [
+        (225.0, Priority.LOW, 0, True),  # five installations' worth
+        (224.9, Priority.LOW, 0, False),
+        (1.0, Priority.LOW, 224, False),
+        (1.0, Priority.LOW, 225, True),
+        (1.0, Priority.MEDIUM, 224, False),  # its head start is no waiting
+        (1.0, Priority.MEDIUM, 225, True),
+        (1.0, Priority.HIGH, 224, False),
+        (1.0, Priority.HIGH, 225, True),
+    ],
+)
+def test_a_turn_is_worth_five_installations_of_work_or_of_waiting(
+    seconds: float, priority: Priority, ago: int, expected: bool
+) -> None:
+    books = fleet({"acme": 1})
+    assert fairness.PATIENCE_INSTALLS == 5
+    assert fairness.worth_a_turn(books, Target.EMULATOR, seconds, score(1000 - ago, priority)) is expected
 
 
 # ---- evenness ----

@@ -90,7 +90,6 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
     ("name", "value"),
     [
         ("EVENTS_KEPT", events.KEPT),
-        ("CLASS", queue_score(Priority.LOW, 0) - queue_score(Priority.MEDIUM, 0)),
         ("FAILED_FIRST", queue_score(Priority.LOW, 0) - queue_score(Priority.LOW, 0, failed_last=True)),
         ("PRINT", codec.FINGERPRINT),
         ("PATH", codec.PATH),
@@ -99,6 +98,12 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
 def test_the_scripts_and_the_code_agree_on_numbers(name: str, value: int) -> None:
     found = re.findall(rf"^local {name} = (\d+)", (scripts.LUA / "lib/org.lua").read_text(), re.MULTILINE)
     assert found == [str(value)]
+
+
+def test_the_scripts_and_the_policy_agree_on_head_starts() -> None:
+    (table,) = re.findall(r"^local HEAD_START = \{ (.*) \}", (scripts.LUA / "lib/org.lua").read_text(), re.MULTILINE)
+    found = {int(priority): int(value) for priority, value in re.findall(r"\[(\d)\] = (\d+)", table)}
+    assert found == {priority.value: -queue_score(priority, 0) for priority in Priority}
 
 
 def test_the_scripts_compute_estimates_with_the_numbers_of_the_policy() -> None:

@@ -211,19 +211,23 @@ def _start(submission: Submission, waiting: WaitOptions | None, output: str | No
             jobs = await client.submit_many([each.spec for each in wanted])
         except QgjobError as error:
             raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
-        never = unserved(jobs)
         if waiting is None:
+            never = unserved(jobs)
             from qgjob.cli.render import job_table  # noqa: PLC0415 - keeps `--help` quick
 
             printer.many("jobs", jobs, job_table)
-        # Whoever waits is told of each job by the progress.
-        for line in [*(warnings(never) if waiting is None else ()), *await hints(client, never)]:
-            tell(line)
-        if waiting is None:
+            for line in warnings(never):  # whoever waits is told of each job by the progress
+                tell(line)
+            await _tell_hints(client, never)
             return None
         return await _wait(client, printer, jobs, waiting, timeout_seconds, submission.run_id, coordinator)
 
     execute(work, output=output, coordinator=coordinator, patient=True)
+
+
+async def _tell_hints(client: "AsyncClient", jobs: Sequence[Job]) -> None:
+    for line in await hints(client, jobs):
+        tell(line)
 
 
 async def _wait(
@@ -250,4 +254,4 @@ async def _wait(
         fail_on_flaky=waiting.fail_on_flaky,
         cancel_on_interrupt=waiting.cancel_on_interrupt,
     )
-    return await await_verdicts(client, printer, goal, jobs)
+    return await await_verdicts(client, printer, goal, jobs, lambda: _tell_hints(client, unserved(jobs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,9 @@ _SHORT = {
 }
 """Names that people write for fields of a device, and that are not like those."""
 
+HINT_SECONDS = 2.0
+"""How long hints are looked for: nobody waits for them."""
+
 
 def unserved(jobs: Iterable[Job]) -> list[Job]:
     """Those that no device could ever serve."""
@@ -42,9 +46,10 @@ def warnings(jobs: Sequence[Job]) -> list[str]:
 async def hints(client: AsyncClient, jobs: Sequence[Job]) -> list[str]:
     """A line for each id and each label that such jobs ask for and that no device has, with one that is like it."""
     lines: dict[str, None] = {}
-    # The jobs are submitted; where the fleet can't be looked at there is nothing to add.
-    with contextlib.suppress(QgjobError):
-        devices = [device async for device in client.devices()] if jobs else []
+    # The jobs are submitted; where the fleet can't be looked at, or not soon, there is nothing to add.
+    with contextlib.suppress(QgjobError, TimeoutError):
+        async with asyncio.timeout(HINT_SECONDS):
+            devices = [device async for device in client.devices()] if jobs else []
         ids = [device.device_id for device in devices]
         labels = {key for device in devices for key in device.labels}
         for job in jobs:
@@ -55,7 +60,7 @@ async def hints(client: AsyncClient, jobs: Sequence[Job]) -> list[str]:
     return list(lines)
 
 
-def _unknown_id(device_id: str, ids: Sequence[str]) -> str:
+def _unknown_id(device_id: str, ids: Iterable[str]) -> str:
     near = get_close_matches(device_id, ids, n=1)
     advice = f"did you mean {near[0]}?" if near else "`qgjob devices ls` lists those that are"
     return f"hint: no device with the id {device_id!r} is known; {advice}"

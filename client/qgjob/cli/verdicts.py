@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -42,11 +42,22 @@ class Goal:
     cancel_on_interrupt: bool = False
 
 
-async def await_verdicts(client: AsyncClient, printer: Printer, goal: Goal, known: Sequence[Job] = ()) -> int:
-    """Show progress until all jobs have their verdicts, print them, return the exit code. `known`: the jobs so far."""
+async def await_verdicts(
+    client: AsyncClient,
+    printer: Printer,
+    goal: Goal,
+    known: Sequence[Job] = (),
+    first: Callable[[], Awaitable[None]] | None = None,
+) -> int:
+    """Show progress until all jobs have their verdicts, print them, return the exit code. `known`: the jobs so far.
+
+    `first` is done before; an interrupt in it is one of the wait.
+    """
     jobs = {job.job_id: job for job in known}
     code: int | None = None
     try:
+        if first is not None:
+            await first()
         async with asyncio.timeout(goal.timeout_seconds):
             await _follow(client, printer, goal, jobs)
     except TimeoutError:

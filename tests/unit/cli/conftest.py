@@ -100,3 +100,9 @@ def autoplay(fake: FakeCoordinator, verdicts: dict[str, tuple[str, str]]) -> Non
         task.add_done_callback(tasks.discard)
 
     fake.on_submit = start
+
+
+def unserved(job: types_pb2.Job) -> None:
+    """For `on_submit`: no device will ever do for the job."""
+    job.pending_reason.code = types_pb2.PENDING_CODE_NO_RESOURCE
+    job.pending_reason.message = "no device will do"

@@ -18,7 +18,7 @@ import pytest
 
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
-from tests.unit.cli.conftest import COMMON, autoplay
+from tests.unit.cli.conftest import COMMON, autoplay, unserved
 
 # A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
 AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -78,6 +78,23 @@ def test_an_interrupted_run_cancels_its_jobs_on_demand(fake: FakeCoordinator) ->
         process.communicate(timeout=20)
     assert process.returncode == 130
     assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
+
+
+def test_a_run_that_is_interrupted_while_it_looks_for_hints_cancels_its_jobs(
+    fake: FakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "list_devices", _never)
+    fake.on_submit = unserved
+    with started("run", *COMMON, "--test=a", "--device-id=x", "--cancel-on-interrupt") as process:
+        fake.in_loop(fake.reached("ListDevices"))
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
+
+
+async def _never(_: object) -> None:
+    await asyncio.Event().wait()
 
 
 def test_on_a_terminal_the_view_is_live_and_stdout_stays_clean(fake: FakeCoordinator) -> None:

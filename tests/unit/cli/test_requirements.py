@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 import pytest
 
 from qgjob import InvalidError, Requirements
 from qgjob.cli.requirements import from_flags
-from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
-from tests.unit.cli.conftest import COMMON, Command
+from tests.unit.cli.conftest import COMMON, Command, unserved
 
 
 def test_properties_are_known_from_labels() -> None:
@@ -75,12 +76,7 @@ def test_a_device_that_has_no_id(device_id: str) -> None:
 def test_what_no_device_has_is_told_with_what_was_meant(fake: FakeCoordinator, qgjob: Command) -> None:
     fake.in_loop(lambda: fake.add_device("emulator-1", "a1"))
     fake.in_loop(lambda: fake.devices["emulator-1"].labels.update({"rack": "2"}))
-
-    def never(job: types_pb2.Job) -> None:
-        job.pending_reason.code = types_pb2.PENDING_CODE_NO_RESOURCE
-        job.pending_reason.message = "no device will do"
-
-    fake.on_submit = never
+    fake.on_submit = unserved
     asked = [f"--require={each}" for each in ("plattform=android", "os=14", "Racks=2", "floor=1", "rack=3")]
     result = qgjob("submit", *COMMON, "--test=a", "--test=b", "--device-id=emulator-l", *asked)
     assert result.code == 0
@@ -105,11 +101,20 @@ def test_a_job_that_can_be_served_is_submitted_without_a_look_at_the_fleet(
 
 
 def test_a_fleet_that_can_not_be_looked_at_fails_no_submission(fake: FakeCoordinator, qgjob: Command) -> None:
-    def never(job: types_pb2.Job) -> None:
-        job.pending_reason.code = types_pb2.PENDING_CODE_NO_RESOURCE
-        job.pending_reason.message = "no device will do"
-
-    fake.on_submit = never
+    fake.on_submit = unserved
     fake.faults.append(Fault("ListDevices", grpc.StatusCode.PERMISSION_DENIED))
+    result = qgjob("submit", *COMMON, "--test=a", "--device-id=x")
+    assert (result.code, len(result.err.splitlines())) == (0, 1)
+
+
+def test_a_fleet_that_does_not_answer_soon_gives_no_hint(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(fake, "list_devices", never)
+    monkeypatch.setattr("qgjob.cli.unserved.HINT_SECONDS", 0.05)
+    fake.on_submit = unserved
     result = qgjob("submit", *COMMON, "--test=a", "--device-id=x")
     assert (result.code, len(result.err.splitlines())) == (0, 1)

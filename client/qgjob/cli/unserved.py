@@ -15,6 +15,7 @@ from qgjob.cli.requirements import ASKED_WITH, FIELDS
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
+    from qgjob._fleet import Device
     from qgjob._models import Job
 
 _SHORT = {
@@ -45,19 +46,29 @@ def warnings(jobs: Sequence[Job]) -> list[str]:
 
 async def hints(client: AsyncClient, jobs: Sequence[Job]) -> list[str]:
     """A line for each id and each label that such jobs ask for and that no device has, with one that is like it."""
-    lines: dict[str, None] = {}
     # The jobs are submitted; where the fleet can't be looked at, or not soon, there is nothing to add.
     with contextlib.suppress(QgjobError, TimeoutError):
         async with asyncio.timeout(HINT_SECONDS):
             devices = [device async for device in client.devices()] if jobs else []
-        ids = [device.device_id for device in devices]
-        labels = {key for device in devices for key in device.labels}
-        for job in jobs:
-            wanted = job.requirements
-            if wanted.device_id is not None and wanted.device_id not in ids:
-                lines[_unknown_id(wanted.device_id, ids)] = None
-            lines |= {_unknown_label(key, labels): None for key in sorted(wanted.labels) if key not in labels}
-    return list(lines)
+            return await _hints_of(jobs, devices)
+    return []
+
+
+async def _hints_of(jobs: Sequence[Job], devices: Sequence[Device]) -> list[str]:
+    """Each look-up goes over the whole fleet, so there is one of a kind; between two others have their turn."""
+    ids = dict.fromkeys(device.device_id for device in devices)
+    labels = dict.fromkeys(key for device in devices for key in device.labels)
+    wanted = [job.requirements for job in jobs]
+    lines = []
+    for device_id in dict.fromkeys(each.device_id for each in wanted if each.device_id is not None):
+        if device_id not in ids:
+            lines.append(_unknown_id(device_id, ids))
+            await asyncio.sleep(0)
+    for key in dict.fromkeys(key for each in wanted for key in sorted(each.labels)):
+        if key not in labels:
+            lines.append(_unknown_label(key, labels))
+            await asyncio.sleep(0)
+    return lines
 
 
 def _unknown_id(device_id: str, ids: Iterable[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from difflib import get_close_matches
+from typing import Any
 
 import grpc
 import pytest
@@ -118,3 +120,19 @@ def test_a_fleet_that_does_not_answer_soon_gives_no_hint(
     fake.on_submit = unserved
     result = qgjob("submit", *COMMON, "--test=a", "--device-id=x")
     assert (result.code, len(result.err.splitlines())) == (0, 1)
+
+
+def test_what_many_jobs_ask_for_is_looked_up_once(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_up: list[str] = []
+
+    def counting(word: str, *rest: Any, **options: Any) -> list[str]:
+        looked_up.append(word)
+        return get_close_matches(word, *rest, **options)
+
+    monkeypatch.setattr("qgjob.cli.unserved.get_close_matches", counting)
+    fake.on_submit = unserved
+    tests = [f"--test={number}" for number in range(5)]
+    assert qgjob("submit", *COMMON, *tests, "--device-id=x", "--require=floor=1").code == 0
+    assert looked_up == ["x", "floor"]

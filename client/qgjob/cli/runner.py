@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import stat
@@ -121,12 +122,13 @@ def _while_read() -> Iterator[None]:
 
 
 def _pipe() -> int | None:
-    """The descriptor of stdout, where that is a pipe."""
+    """The descriptor of stdout, where that is a pipe's end for writing: one open for both is its own reader."""
     try:
         output = sys.stdout.fileno()
     except OSError:
         return None
-    return output if stat.S_ISFIFO(os.fstat(output).st_mode) else None
+    only_writes = fcntl.fcntl(output, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+    return output if only_writes and stat.S_ISFIFO(os.fstat(output).st_mode) else None
 
 
 def tell(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import pty
@@ -10,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
+from tests.fakes.waiting import until
 from tests.unit.cli.conftest import COMMON, autoplay, unserved
 
 # A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
@@ -132,6 +135,26 @@ def test_a_watch_ends_with_its_reader_although_nothing_happens(fake: FakeCoordin
         assert process.wait(20) == 1
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_watch_whose_output_may_also_be_read_goes_on(fake: FakeCoordinator, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDWR)
+
+    def held() -> int:
+        """How many bytes lie in the pipe, which the command could read."""
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+    with subprocess.Popen([*QGJOB, "watch", "--org-id=acme", "-o", "jsonl"], stdout=pipe) as process:
+        try:
+            asyncio.run(until(held, "it does not say that it is ready"))
+            first = held()
+            fake.in_loop(lambda: fake._create(_submission()))
+            fake.in_loop(lambda: fake.move("acme~1", "running", device_id="d1"))
+            asyncio.run(until(lambda: held() > first, "it tells nothing more"))
+        finally:
+            process.kill()
+            os.close(pipe)
 
 
 def test_a_log_that_is_followed_ends_with_its_reader(fake: FakeCoordinator) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_ID = 128
+_MAX_PID = 2**31 - 1
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 
@@ -112,7 +113,7 @@ class AgentConfig(_Frozen):
     kill_grace_seconds: Seconds = 10.0
     credit: Annotated[int, Field(ge=1, le=100_000)] | None = None
     runner: Literal["simulated", "command"] = "simulated"
-    parent_pid: Annotated[int, Field(gt=1)] | None = None
+    parent_pid: Annotated[int, Field(gt=1, le=_MAX_PID)] | None = None
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
     devices: tuple[DeviceConfig, ...] = ()

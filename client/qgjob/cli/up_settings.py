@@ -17,6 +17,7 @@ AGENTS = ("agent-1", "agent-2")
 DATA_FOLDER = ".qgjob"
 DEFAULTS = "the defaults"
 _MAX_PORT = 65_535
+_MAX_PID = 2**31 - 1
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - to be turned into loopback
 
 
@@ -201,9 +202,17 @@ def _check_mode(environment: Environment) -> None:
 
 
 def _parent_pid(environment: Environment) -> int | None:
-    """What is no number is told by the coordinator, which has the setting too."""
-    value = _lookup(environment, "PARENT_PID", "")[1]
-    return int(value) if value.isdecimal() else None
+    """Raises ConfigError. What is no number is told by the coordinator, which has the setting too."""
+    said, value, source = _lookup(environment, "PARENT_PID", "")
+    try:
+        pid = int(value)
+    except ValueError:
+        return None
+    if not 1 < pid <= _MAX_PID:
+        raise ConfigError(
+            f"{said}: {value!r} (from {source}) is out of range; give a number over 1 and up to {_MAX_PID}"
+        )
+    return pid
 
 
 def _port(environment: Environment, name: str, default: int) -> int:

@@ -26,7 +26,17 @@ from qgjob_coordinator.config import Settings
 from qgjob_coordinator.errors import ConfigError
 from tests.unit.cli.conftest import Command
 
-SHARED = ("HOST", "PORT", "GRPC_PORT", "REDIS_URL", "LOG_LEVEL", "KILL_GRACE_SECONDS", "ENVIRONMENT", "NODE_ENV")
+SHARED = (
+    "HOST",
+    "PORT",
+    "GRPC_PORT",
+    "REDIS_URL",
+    "LOG_LEVEL",
+    "KILL_GRACE_SECONDS",
+    "ENVIRONMENT",
+    "NODE_ENV",
+    "PARENT_PID",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +94,10 @@ Reader = Callable[[], str | None]
         ((coordinator, agent), "ENVIRONMENT", "test", "is not known; give one of development, production"),
         ((coordinator, agent), "QGJOB_KILL_GRACE_SECONDS", "soon", "is not a number; give one from 0 to "),
         ((coordinator, agent), "KILL_GRACE_SECONDS", "-1", "is out of range; give a number from 0 to "),
+        *[
+            ((agent, up), "PARENT_PID", value, "is out of range; give a number over 1 and up to 2147483647")
+            for value in ("2147483648", "9" * 30, "1", "-1")
+        ],
         *[
             ((agent, client), "QGJOB_COORDINATOR", value, f"has {part!r}, which is no address; give HOST:PORT, or HOST")
             for value, part in [

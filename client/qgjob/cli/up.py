@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,7 +63,8 @@ def run_stack(options: Options) -> int:
     check_programs(agent_environment(os.environ, settings, options, AGENTS[0], os.getpid()))
     stores = choose(settings.redis_url, read_writer(settings.store))
     with _sole_user(settings.data, roll) as lock:
-        roll.begin()
+        with _writing(settings.data):
+            roll.begin()
         return asyncio.run(_Stack(options, settings, stores, lock, roll).run())
 
 
@@ -107,11 +108,9 @@ def _sole_user(data: Path, roll: Roll) -> Iterator[int]:
 
     The store inherits the lock, so that one whose stack was killed is not joined by a second one.
     """
-    try:
+    with _writing(data):
         data.mkdir(parents=True, exist_ok=True)
         (data / ".gitignore").write_text("*\n")
-    except OSError as error:
-        raise _no_data(data, str(error.strerror)) from error
     with (data / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,6 +120,15 @@ def _sole_user(data: Path, roll: Roll) -> Iterator[int]:
                 f"end that, or start this one in another folder{_of_this_folder(roll)}"
             ) from None
         yield lock.fileno()
+
+
+@contextmanager
+def _writing(data: Path) -> Iterator[None]:
+    """Writing in the folder of the data. Raises ConfigError where that is refused."""
+    try:
+        yield
+    except OSError as error:
+        raise _no_data(data, str(error.strerror)) from error
 
 
 def _no_data(data: Path, why: str) -> ConfigError:
@@ -208,7 +216,8 @@ class _Stack:
 
     def _enter(self, child: Child) -> None:
         self._children.append(child)
-        self._roll.add(child.name, child.pid)
+        with _writing(self._settings.data):
+            self._roll.add(child.name, child.pid)
 
     async def _stop(self) -> None:
         """Agents first, so that they can report, then the coordinator, then the store."""
@@ -221,6 +230,8 @@ class _Stack:
                 await child.stop(COORDINATOR_GRACE_SECONDS)
         for child in self._children:
             await child.stop(STORE_GRACE_SECONDS)
+        with suppress(OSError):  # those that are still on it are known to be over by their times
+            self._roll.clear()
 
 
 def _set_once(told: asyncio.Future[int], number: int) -> None:

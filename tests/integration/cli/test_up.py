@@ -119,6 +119,7 @@ def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: l
     stack.end()
     assert stack.process.returncode == 130
     assert gone(left)
+    assert (stack.folder / ".qgjob" / "processes").read_text() == ""
     for port in (stack.port, stack.grpc_port):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -18,14 +18,16 @@ class OutputFile:
         self._tail = b""
 
     def write(self, data: bytes) -> None:
-        """Takes a piece. A disk that refuses counts as the limit: the test must not hang on its log."""
+        """Takes a piece. A disk that refuses counts as the limit, also of a part: the test must not hang on its log.
+
+        What comes after a gap would stand in front of it, so there is no second try.
+        """
         if self._room > 0:
             part = data[: self._room]
-            try:
+            written = 0
+            with contextlib.suppress(OSError):
                 written = os.write(self._fd, part)
-            except OSError:
-                written, self._room = 0, 0
-            self._room -= written
+            self._room = self._room - written if written == len(part) else 0
             data = data[written:]
         if data:
             self._left_out += len(data)

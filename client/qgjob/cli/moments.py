@@ -1,6 +1,7 @@
 """Times as people read them: by this machine's clock, and as a distance from now.
 
-All that the command itself says to people is in local time. JSON has UTC, and so have texts of a coordinator, with a Z.
+All that the command itself says to people is in local time. JSON has UTC, and so have texts of a coordinator, marked
+UTC.
 """
 
 from __future__ import annotations

@@ -146,7 +146,10 @@ class Failover:
 
     def leave(self, transport: Transport, error: UnavailableError, left_seconds: float | None = None) -> None:
         """Turn to the next coordinator, unless another call has done so already."""
-        (self._wrong.add if error.wrong_peer else self._wrong.discard)(transport)
+        if error.wrong_peer:
+            self._wrong.add(transport)
+        else:
+            self._wrong.discard(transport)
         error.in_vain = len(self._wrong) == len(self._transports)
         if self._on_trouble is not None and not error.in_vain:
             error.retrying_seconds = left_seconds if left_seconds is None else max(left_seconds, 0.0)

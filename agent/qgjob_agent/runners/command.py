@@ -215,6 +215,7 @@ class CommandRunner:
                 # An earlier daemon spooled the result, and may not have told all of the output.
                 self._tell_end_of_log(self._follower(execution), execution.result())
                 self._ended[execution.assignment.token] = execution
+                execution.strip()
                 continue
             recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()

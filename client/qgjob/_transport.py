@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -125,10 +126,19 @@ class GrpcTransport:
 
     async def connect(self, *, timeout_seconds: float) -> None:
         """Return when the channel is connected."""
-        try:
-            await asyncio.wait_for(self._open().channel_ready(), timeout_seconds)
-        except TimeoutError as error:
-            raise await self._no_one(UnavailableError(f"no coordinator answers at {self.address}")) from error
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                if await self._connected(self._open()):
+                    return
+        raise await self._no_one(UnavailableError(f"no coordinator answers at {self.address}"))
+
+    async def _connected(self, channel: grpc.aio.Channel) -> bool:
+        """False as soon as it failed; `channel_ready` would go on."""
+        while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+            if state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                return False
+            await channel.wait_for_state_change(state)
+        return True
 
     async def call(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """Send `request`, return the answer."""

@@ -199,6 +199,28 @@ async def test_a_reservation_finds_the_coordinator_that_lives(fake: FakeCoordina
     assert device.until == LATER
 
 
+async def test_a_reservation_does_not_wait_for_an_address_that_refuses(fake: FakeCoordinator) -> None:
+    fake.add_device("d1", "a1")
+    async with asyncio.timeout(10), AsyncClient(f"127.0.0.1:1,{fake.address}") as client:
+        client._source.patience = Patience(timeout_seconds=60, try_seconds=60)
+        device = await client.reserve("d1", until=LATER, reason="debugging")
+    assert device.state == "reserved"
+
+
+async def test_a_reservation_finds_a_coordinator_that_comes_back() -> None:
+    async with serving() as gone:
+        pass
+    back = FakeCoordinator()
+    back.add_device("d1", "a1")
+    told: asyncio.Queue[UnavailableError] = asyncio.Queue()
+    async with AsyncClient(gone.address, timeout_seconds=20, on_trouble=told.put_nowait) as client:
+        pending = asyncio.create_task(client.reserve("d1", until=LATER, reason="debugging"))
+        async with asyncio.timeout(10):
+            await told.get()
+        async with serving(back, int(gone.address.rpartition(":")[2])):
+            assert (await pending).state == "reserved"
+
+
 async def test_the_token_travels_with_every_call(fake: FakeCoordinator) -> None:
     async with AsyncClient(fake.address, token=TOKEN) as client:
         await client.stats()

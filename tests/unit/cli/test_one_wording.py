@@ -95,7 +95,12 @@ Reader = Callable[[], str | None]
         ((coordinator, agent), "QGJOB_KILL_GRACE_SECONDS", "soon", "is not a number; give one from 0 to "),
         ((coordinator, agent), "KILL_GRACE_SECONDS", "-1", "is out of range; give a number from 0 to "),
         *[
-            ((agent, up), "PARENT_PID", value, "is out of range; give a number over 1 and up to 2147483647")
+            (
+                (coordinator, agent, up),
+                "PARENT_PID",
+                value,
+                "is out of range; give a number over 1 and up to 2147483647",
+            )
             for value in ("2147483648", "9" * 30, "1", "-1")
         ],
         *[

@@ -117,23 +117,28 @@ both_orders = pytest.mark.parametrize("at_once", [False, True], ids=["in turns",
 
 async def worth(fleet: Fleet, planner: Planner, jobs: int) -> int:
     """How many of eight devices of its own a coordinator puts to a group; they are of another target."""
-    await planner.connect("alone", 8, target=Target.DEVICE)
+    if not planner.slots:
+        await planner.connect("alone", 8, target=Target.DEVICE)
     await fleet.submit(jobs, target=Target.DEVICE)
     await planner.plan("acme")
     return len(planner.busy)
 
 
-@pytest.mark.parametrize("jobs", [4, 20, 40])
-async def test_a_group_gets_as_many_devices_of_two_coordinators_as_one_would_give_it(fleet: Fleet, jobs: int) -> None:
+@pytest.mark.parametrize("jobs", [4, 8, 12, 20, 40])
+async def test_a_group_gets_no_more_devices_of_two_coordinators_than_one_would_give_it(fleet: Fleet, jobs: int) -> None:
+    """Nor fewer than the first one to plan has, as far as they are worth it. The second takes those that it doesn't see
+    to be free at once.
+    """
     alone, *planners = await fleet.of(0, 4, 4)
     devices = await worth(fleet, alone, jobs)
-    assert 1 < devices < 8
+    assert devices > 1
     await fleet.submit(jobs)
     for planner in planners:
         await planner.plan("acme")
-    assert len(busy(planners)) == devices
+    assert min(devices, 4) <= len(busy(planners)) <= devices
     steps = [step async for step in play(planners, "acme")]
-    assert (len(steps), installs(planners)) == (jobs, devices)
+    assert len(steps) == jobs
+    assert installs(planners) <= devices
 
 
 async def test_devices_that_another_coordinator_puts_to_a_group_meanwhile_are_not_put_there_twice(
@@ -141,8 +146,8 @@ async def test_devices_that_another_coordinator_puts_to_a_group_meanwhile_are_no
 ) -> None:
     """More urgent jobs come, which only the other one has seen; so they don't plan for the same ones."""
     alone, one, two = await fleet.of(0, 4, 4)
-    devices = await worth(fleet, alone, 20)
-    await fleet.submit(16)
+    devices = await worth(fleet, alone, 12)
+    await fleet.submit(8)
 
     async def another_plans() -> None:
         await fleet.submit(4, priority=Priority.HIGH)
@@ -150,12 +155,19 @@ async def test_devices_that_another_coordinator_puts_to_a_group_meanwhile_are_no
 
     before_its_claim(monkeypatch, two, another_plans)
     await two.plan("acme")
-    assert 0 < len(one.busy) < len(busy([one, two])) == devices
+    assert devices < 8, "or the plan that is refused would be one that may be"
+    assert 0 < len(one.busy) <= len(busy([one, two])) <= devices
 
 
 async def test_a_coordinator_whose_few_devices_idle_joins_where_one_that_saw_all_would_not(fleet: Fleet) -> None:
-    """And where each that serves has less than `LEAST_FACTOR` of the fan-out before it, nobody joins."""
+    """Where all idled for a moment only. And where each that serves has less than `LEAST_FACTOR` of the fan-out before
+    it, nobody joins.
+    """
     alone, *planners = await fleet.of(0, *[1] * 8)
+    await alone.connect("alone", 8, target=Target.DEVICE)
+    for slot in alone.slots.values():
+        slot.idle_since = wall_ms()
+        slot.changed()
     devices = await worth(fleet, alone, 20)
     await fleet.submit(20)
     for planner in planners:
@@ -279,7 +291,7 @@ async def test_an_org_that_only_the_devices_of_one_coordinator_may_serve_has_its
 async def test_the_last_place_is_left_to_a_device_of_another_coordinator(fleet: Fleet, limits: dict[str, Any]) -> None:
     """A flow without end would keep the older job from it for ever."""
     one, two = planners = await fleet.of(1, 1, **limits)
-    await fleet.submit(5, priority=Priority.HIGH)
+    await fleet.submit(5)
     await one.plan("acme")
     await fleet.submit(1, age_seconds=2 * OLDER_SECONDS, requirements=Requirements(device_id="agent-2-1"))
     await two.plan("acme")

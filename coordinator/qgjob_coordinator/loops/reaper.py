@@ -73,7 +73,10 @@ class Reaper:
             if await self._judge(row, now):
                 closed.append((row.agent_id, row.epoch))
         self._to_sweep = closed
-        if closed and (self._sweeping is None or self._sweeping.done()):
+        if self._sweeping is not None and self._sweeping.done():
+            self._sweeping.result()  # a fault of ours ends this loop too, and is told
+            self._sweeping = None
+        if closed and self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep_all())
 
     async def settled(self) -> None:

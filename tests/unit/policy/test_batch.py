@@ -155,7 +155,8 @@ def test_a_device_that_may_serve_no_queue_gets_nothing() -> None:
 def test_the_class_comes_before_the_age_and_not_the_duration() -> None:
     queues = (queue("low", range(900, 940), Priority.LOW), queue("high", range(950, 952), Priority.HIGH))
     mixed = Queue(ANY_DEVICE, (), 42, tuple(sorted((*queues[0].heads, *queues[1].heads))))
-    assert dealt(mixed, typical=0.5) == ["high950", "high951", "low900", "low901"]
+    assert dealt(mixed, typical=0.5) == ["high950", "high951"]
+    assert dealt(queue("low", range(900, 940), Priority.LOW), by=holding(1.0), typical=0.5) == ["low900", "low901"]
 
 
 # ---- near the end ----

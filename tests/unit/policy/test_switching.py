@@ -122,6 +122,15 @@ def test_a_device_that_is_to_leave_gets_nothing_ahead_of_what_it_runs() -> None:
         assert goes_to(running(s)) == (None if idle == "v2" else "v1")
 
 
+def test_what_is_less_urgent_is_not_given_along_with_an_urgent_job_while_another_group_calls() -> None:
+    """A job that is expected to take a moment may take an hour: what is given ahead of it waits for that."""
+    patient = Head(queue("a", [PATIENT - 1], Priority.HIGH).heads[0].score, "short", 0.5)
+    here = queue("a", MANY, Priority.LOW)
+    home = group("v1", here._replace(waiting=here.waiting + 1, heads=(patient, *here.heads)), typical_seconds=60.0)
+    s = warm_beside(group("v2", queue("b", [PATIENT], Priority.HIGH)), here=home)
+    assert [(a.gid, a.ulids) for a in plan(s).assignments] == [("e-v1", ("short",))]
+
+
 def test_a_device_that_is_soon_done_with_a_group_of_its_own_gets_the_next_job_ahead() -> None:
     """What it runs itself does not make it one of several that serve the group."""
     urgent = group("v2", queue("u", [0], Priority.HIGH))

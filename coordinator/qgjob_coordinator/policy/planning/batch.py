@@ -20,7 +20,11 @@ DEALT_SECONDS = 0.1
 
 
 def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
-    """The jobs that a device takes now of a group, in order. They are taken from the books."""
+    """The jobs that a device takes now of a group, in order. They are taken from the books.
+
+    They are as urgent as the first: whether the device stays for less urgent ones is asked anew, see `switching`.
+    """
+    now = books.snapshot.now
     lines = books.lines(work, device)
     room = most(books, work, device) - device.held
     taken: list[Head] = []
@@ -31,7 +35,7 @@ def batch(books: Books, work: Work, device: DeviceView) -> list[Head]:
         if tail and taken and ahead >= DEALT_SECONDS:
             break  # whoever is free first takes the next one
         head = _overdue(books, work, device, lines) or work.first(lines)
-        if head is None:
+        if head is None or (taken and urgency(head, now) < urgency(taken[0], now)):
             break
         ahead += work.take(head, device.device_id)
         taken.append(head)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from bench.scheduling.baselines import FIFO, PRIORITY_FIFO, STICKY, Policy, policy
-from bench.scheduling.engine import Outcome, Simulation
+from bench.scheduling.engine import Simulation
 from bench.scheduling.metrics import Report, report
+from bench.scheduling.outcome import Outcome
 from bench.scheduling.trace import Trace
 from bench.scheduling.workloads import SMALL_ORG, generate
 

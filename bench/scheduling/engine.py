@@ -11,19 +11,17 @@ Left out: agents and what may happen to them, failures and retries.
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import math
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import overload
+from collections import Counter
+from collections.abc import Callable, Mapping
 
 from bench.scheduling.estimates import Estimates, group_of
-from bench.scheduling.trace import Trace, TraceDevice
+from bench.scheduling.kept import Device, Group, GroupKey, Heads, slot_of
+from bench.scheduling.outcome import GivenBack, Install, Outcome, Run
+from bench.scheduling.trace import Trace
 from qgjob_coordinator.model.enums import Priority, Status, Target
-from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.model.lifecycle import JobEvent, move
 from qgjob_coordinator.policy.forecast.forecast import Forecast
@@ -33,18 +31,14 @@ from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_s
 from qgjob_coordinator.policy.snapshot import (
     AHEAD_SECONDS,
     HEADS,
-    DeviceView,
     GroupView,
     Head,
-    LazyHeads,
     Limits,
     Queue,
     Snapshot,
-    known_seconds,
 )
-from qgjob_coordinator.service.slots import Lease, Slot
+from qgjob_coordinator.service.slots import Lease
 
-AGENT = "agent"
 IDLE_ROUND_SECONDS = 5.0
 """How often it is looked whether waiting jobs are worth devices that idle; a coordinator looks once a second."""
 RECALL_EVERY_SECONDS = 1.0
@@ -54,147 +48,12 @@ seen later by no more than that, and a test of a year takes as many rounds as ho
 STEPS_PER_MOMENT = 64
 """What looking ahead may cost for each moment at which jobs come, in devices and groups with waiting jobs."""
 PlanFunction = Callable[[Snapshot], Plan]
-GroupKey = tuple[str, str]
 _EPOCH_MS = 10_000_000  # virtual time begins here, so that scores are positive
-
-
-@dataclass(slots=True)
-class Run:
-    """A job that ran: on which device, from when to when (s)."""
-
-    device_id: str
-    began: float
-    ended: float
-
-
-@dataclass(slots=True)
-class Install:
-    """An installation of an app version on a device (s)."""
-
-    device_id: str
-    org_id: str
-    app_version_id: str
-    began: float
-    ended: float
-
-
-@dataclass(slots=True)
-class GivenBack:
-    """Jobs that a device had not begun, and held no more from then on (s)."""
-
-    device_id: str
-    at: float
-    jobs: tuple[int, ...]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a simulation saw, by index of the job: how it ran, and when its start was expected at submission (s).
-
-    The starts of jobs that began `at_once`, at most behind an installation, were no forecasts.
-    """
-
-    runs: dict[int, Run] = field(default_factory=dict)
-    installs: list[Install] = field(default_factory=list)
-    given_back: list[GivenBack] = field(default_factory=list)
-    plan_ms: list[float] = field(default_factory=list)
-    estimated_starts: dict[int, float] = field(default_factory=dict)
-    at_once: set[int] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class _Group:
-    org_id: str
-    gid: str
-    app_version_id: str
-    target: Target
-    queues: dict[Requirements, list[tuple[int, str]]] = field(default_factory=dict)  # (score, name) in order
-    unfinished: int = 0
-    installs: int = 0
-    serving: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    shown: dict[Requirements, Queue] = field(default_factory=dict)  # its queues as they were shown, until they change
-    view: GroupView | None = None  # and itself, as it was when so much had been learned
-    view_learned: int = 0
-
-    def changed(self) -> None:
-        """Something of it that is shown changed."""
-        self.view = None
-
-    def put(self, requirements: Requirements, entry: tuple[int, str]) -> None:
-        """A job waits."""
-        bisect.insort(self.queues.setdefault(requirements, []), entry)
-        self._queue_changed(requirements)
-
-    def take(self, requirements: Requirements, entry: tuple[int, str]) -> None:
-        """A job waits no more."""
-        queue = self.queues[requirements]
-        del queue[bisect.bisect_left(queue, entry)]
-        if not queue:
-            del self.queues[requirements]
-        self._queue_changed(requirements)
-
-    def _queue_changed(self, requirements: Requirements) -> None:
-        self.shown.pop(requirements, None)
-        self.changed()
-
-
-class _Heads(LazyHeads):
-    """The first jobs of a queue; what they take is summed up once, however many plans ask for it."""
-
-    __slots__ = ("_heads", "_known")
-
-    def __init__(self, heads: tuple[Head, ...]) -> None:
-        self._heads = heads
-        self._known: tuple[float, int] | None = None
-
-    def __len__(self) -> int:
-        return len(self._heads)
-
-    @overload
-    def __getitem__(self, index: int) -> Head: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Head, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Head | tuple[Head, ...]:
-        return self._heads[index]
-
-    def __iter__(self) -> Iterator[Head]:
-        return iter(self._heads)
-
-    def known_seconds(self) -> tuple[float, int]:
-        """As of any heads."""
-        if self._known is None:
-            self._known = known_seconds(self._heads)
-        return self._known
-
-
-@dataclass(slots=True)
-class _Device:
-    """A device: what its session knows of it, and the jobs that it holds, the first of them running."""
-
-    slot: Slot
-    held: list[int] = field(default_factory=list)
-    holds_for: GroupKey | None = None
-
-    @property
-    def device_id(self) -> str:
-        return self.slot.info.device_id
-
-    def view(self) -> DeviceView:
-        """As the policy sees it."""
-        return self.slot.view(AGENT)
 
 
 def _ms(seconds: float) -> int:
     """A time of the simulation on the clock of its snapshots."""
     return ORDER_EPOCH_MS + _EPOCH_MS + int(seconds * 1000)
-
-
-def _slot(facts: TraceDevice) -> Slot:
-    info = DeviceInfo(facts.device_id, facts.device_id, facts.target, facts.platform, facts.os_version, facts.model)
-    busy_ms = round(facts.busy_hours * 3_600_000)
-    return Slot(info, labels=dict(facts.labels), installs=facts.installs, busy_ms=busy_ms)
 
 
 class Simulation:
@@ -218,8 +77,8 @@ class Simulation:
         self._weights = dict(weights or {})
         self._quota = quota
         self._estimates = Estimates(trace)
-        self._devices = {d.device_id: _Device(_slot(d)) for d in trace.devices}
-        self._groups: dict[GroupKey, _Group] = {}
+        self._devices = {d.device_id: Device(slot_of(d)) for d in trace.devices}
+        self._groups: dict[GroupKey, Group] = {}
         self._status = [Status.QUEUED] * len(trace.jobs)
         self._scores: dict[int, int] = {}
         self._expected: dict[int, float | None] = {}
@@ -266,7 +125,7 @@ class Simulation:
         gid = group_of(job)
         group = self._groups.get((job.org_id, gid))
         if group is None:
-            group = self._groups[job.org_id, gid] = _Group(job.org_id, gid, job.app_version_id, job.target)
+            group = self._groups[job.org_id, gid] = Group(job.org_id, gid, job.app_version_id, job.target)
         self._expected[index] = self._estimates.of_test(job)
         self._last_order = max(self._last_order + 1, (_EPOCH_MS + int(job.at * 1000)) * ORDERS_PER_MS)
         self._scores[index] = self._score(job.priority, self._last_order)
@@ -274,7 +133,7 @@ class Simulation:
         group.unfinished += 1
         self._changed = self._now
 
-    def _enqueue(self, group: _Group, index: int) -> None:
+    def _enqueue(self, group: Group, index: int) -> None:
         group.put(self._trace.jobs[index].requirements, (self._scores[index], str(index)))
 
     def _tell(self, indexes: list[int]) -> None:
@@ -315,7 +174,7 @@ class Simulation:
         free = max(self._now, self.outcome.runs[runs].began + self._seconds(runs))
         return free + sum(map(self._seconds, behind))
 
-    def _finish(self, device: _Device) -> None:
+    def _finish(self, device: Device) -> None:
         index = device.held.pop(0)
         self._status[index] = move(str(index), JobEvent.PASS, self._status[index])
         self._estimates.observe(self._trace.jobs[index])
@@ -333,7 +192,7 @@ class Simulation:
         else:
             device.holds_for = None
 
-    def _let_go(self, device: _Device, group: _Group, index: int) -> None:
+    def _let_go(self, device: Device, group: Group, index: int) -> None:
         """The device holds the job no more."""
         device.slot.lose(str(index), _ms(self._now))
         group.serving[device.device_id] -= 1
@@ -341,7 +200,7 @@ class Simulation:
             del group.serving[device.device_id]
         group.changed()
 
-    def _begin(self, device: _Device) -> None:
+    def _begin(self, device: Device) -> None:
         """The device's next attempt, behind an installation where it needs one."""
         index = device.held[0]
         job = self._trace.jobs[index]
@@ -370,7 +229,7 @@ class Simulation:
         """With the next second of the clock after `when` there is a round."""
         heapq.heappush(self._rounds, math.floor(max(when, self._now)) + 1.0)
 
-    def _will_want(self, device: _Device) -> None:
+    def _will_want(self, device: Device) -> None:
         """A round when the device takes more work, and one when it is late with what it holds ahead."""
         view = device.view()
         self._round_at((view.free_at - _ms(0)) / 1000 - AHEAD_SECONDS)
@@ -385,7 +244,7 @@ class Simulation:
         if not self._rounds or self._rounds[0] > self._now + pause:
             self._round_at(self._now + pause - 1.0)
 
-    def _wanting(self) -> list[_Device]:
+    def _wanting(self) -> list[Device]:
         """Devices that would take work now."""
         most, now = self._limits.batch // 2, _ms(self._now)
         return [d for d in self._devices.values() if d.slot.wants(most, now)]
@@ -414,7 +273,7 @@ class Simulation:
         pause = max(RECALL_EVERY_SECONDS, PAUSE_SHARE * late_for)
         self._round_at(self._now + pause - RECALL_EVERY_SECONDS)  # to look at the others again
 
-    def _give_back(self, device: _Device) -> None:
+    def _give_back(self, device: Device) -> None:
         """All that it has not begun."""
         assert device.holds_for is not None
         group = self._groups[device.holds_for]
@@ -447,7 +306,7 @@ class Simulation:
                 given.add(a.device_id)
                 self._give(self._devices[a.device_id], self._groups[a.org_id, a.gid], a)
 
-    def _give(self, device: _Device, group: _Group, a: Assignment) -> None:
+    def _give(self, device: Device, group: Group, a: Assignment) -> None:
         key = (a.org_id, a.gid)
         if device.holds_for not in {None, key}:
             raise RuntimeError(
@@ -474,7 +333,7 @@ class Simulation:
         else:
             self._will_want(device)
 
-    def _snapshot(self, wanting: list[_Device]) -> Snapshot:
+    def _snapshot(self, wanting: list[Device]) -> Snapshot:
         free = {d.device_id for d in wanting}
         groups = tuple(self._group_view(g) for g in self._groups.values())
         return Snapshot(
@@ -494,7 +353,7 @@ class Simulation:
         held = Counter(d.holds_for[0] for d in self._devices.values() if d.holds_for for _ in d.held)
         return {org_id: max(0, self._quota - held[org_id]) for org_id, _ in self._groups}
 
-    def _group_view(self, g: _Group) -> GroupView:
+    def _group_view(self, g: Group) -> GroupView:
         """As the policy sees it; made anew only after a change."""
         view = g.view
         if view is None:
@@ -504,14 +363,14 @@ class Simulation:
         g.view_learned = self._learned
         return view
 
-    def _queue(self, g: _Group, requirements: Requirements, queue: list[tuple[int, str]]) -> Queue:
+    def _queue(self, g: Group, requirements: Requirements, queue: list[tuple[int, str]]) -> Queue:
         shown = g.shown.get(requirements)
         if shown is None:
             heads = tuple(Head(score, name, self._expected[int(name)]) for score, name in queue[:HEADS])
-            shown = g.shown[requirements] = Queue(requirements, (), len(queue), _Heads(heads), queue[0][0])
+            shown = g.shown[requirements] = Queue(requirements, (), len(queue), Heads(heads), queue[0][0])
         return shown
 
-    def _look_at(self, g: _Group) -> GroupView:
+    def _look_at(self, g: Group) -> GroupView:
         return GroupView(
             org_id=g.org_id,
             gid=g.gid,

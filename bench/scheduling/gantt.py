@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.scheduling.bounds import GroupId, group_of
-from bench.scheduling.engine import Install, Outcome, Run
+from bench.scheduling.outcome import Install, Outcome, Run
 from bench.scheduling.svg import FAINT, INK, Drawing, colour
 from bench.scheduling.trace import Trace
 

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import TypedDict
 
 from bench.scheduling.bounds import bounds
-from bench.scheduling.engine import Outcome
+from bench.scheduling.outcome import Outcome
 from bench.scheduling.trace import Trace
 from qgjob_coordinator.model.enums import Priority
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from bench.scheduling.engine import GivenBack, Install, Outcome, Run, Simulation
+from bench.scheduling.engine import Simulation
+from bench.scheduling.outcome import GivenBack, Install, Outcome, Run
 from qgjob_coordinator.policy.feasible import meets
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.plan import plan

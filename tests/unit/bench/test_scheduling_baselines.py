@@ -8,7 +8,7 @@ import pytest
 
 from bench.scheduling.baselines import policy
 from bench.scheduling.compare import simulate
-from bench.scheduling.engine import Outcome
+from bench.scheduling.outcome import Outcome
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.policy.rank import URGENT_SECONDS

@@ -11,8 +11,9 @@ import pytest
 
 from bench.scheduling.baselines import QGJOB, in_order, policy
 from bench.scheduling.compare import simulate
-from bench.scheduling.engine import STEPS_PER_MOMENT, Outcome, Simulation
+from bench.scheduling.engine import STEPS_PER_MOMENT, Simulation
 from bench.scheduling.metrics import report
+from bench.scheduling.outcome import Outcome
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from bench.scheduling.workloads import generate
 from qgjob_coordinator.model.enums import Priority, Target

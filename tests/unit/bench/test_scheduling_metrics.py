@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench.scheduling.engine import Install, Outcome, Run
 from bench.scheduling.metrics import quantile, report, summary
+from bench.scheduling.outcome import Install, Outcome, Run
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 

@@ -26,7 +26,8 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bench.scheduling.engine import Outcome, Simulation
+from bench.scheduling.engine import Simulation
+from bench.scheduling.outcome import Outcome
 from bench.scheduling.trace import Trace, TraceDevice, TraceJob
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements

@@ -69,6 +69,7 @@ class Coordinator:
         self._settings = settings
         self._stop = asyncio.Event()
         self._bound = False
+        self._life = 0  # epoch of the store's life that agents were last told to connect in
         self._tasks: list[asyncio.Task[None]] = []
         s = settings
         self.telemetry = Telemetry()
@@ -185,6 +186,7 @@ class Coordinator:
                 log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
                 await self._pause(STORE_PAUSE_SECONDS)
             else:
+                self._life = self.store.epoch
                 log.info("store_ready", version=info["redis_version"], store_epoch=self.store.epoch)
                 if weaker is not None:
                     log.warning("durability_weaker", wanted=self._settings.durability, found=weaker)
@@ -233,7 +235,6 @@ class Coordinator:
         A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
         """
         url = without_secret(self._settings.redis_url)
-        known = self.store.epoch
         try:
             await self.store.check()
         except StoreUnavailableError as e:
@@ -244,7 +245,8 @@ class Coordinator:
             if told != e.message:
                 log.warning("store_unfit", url=url, error=e.message, note="not serving until that is mended")
             return e.message
-        if self.store.epoch != known:
+        if self.store.epoch != self._life:  # a probe may have met it first
+            known, self._life = self._life, self.store.epoch
             self._new_life(known)
         return None
 

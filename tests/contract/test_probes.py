@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +66,20 @@ def test_the_store_goes_and_comes_back(own: CoordinatorProcess, own_store: Store
     own.wait_for(f"/api/jobs/{accepted}", 200)
     assert submit(own, "c.js").status_code == 201
     assert own.stop() == 0
+
+
+def test_a_probe_that_meets_a_new_life_of_the_store_first_hides_it_from_nobody(
+    own: CoordinatorProcess, own_store: StoreProcess
+) -> None:
+    own.start()
+    own_store.kill()
+    own.wait_for("/health/ready", 503)
+    own_store.start()
+    own.wait_for("/health/ready", 200)  # asks without a pause, so it is the first to meet the store again
+    deadline = time.monotonic() + 10
+    while "store_new_life" not in own.said():
+        assert time.monotonic() < deadline, own.said()
+        own.wait_for("/health/ready", 200)
 
 
 def test_it_lives_and_says_so_before_the_store_is_there(tmp_path: Path) -> None:

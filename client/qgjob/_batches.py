@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from qgjob._errors import QgjobError
 
@@ -38,6 +39,48 @@ def chunks(
         size += item_size
     if start < len(items):
         yield items[start:]
+
+
+class Submission(Protocol):
+    """What of a submission decides which call it goes into."""
+
+    org_id: str
+    run_id: str
+    supersede: str
+
+    def ByteSize(self) -> int: ...  # noqa: N802 - protobuf's name
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """Indexes of submissions: a piece is a call. Those in `before` are to be answered before those in `last` go."""
+
+    before: tuple[Sequence[int], ...]
+    last: tuple[Sequence[int], ...]
+
+
+def in_calls(
+    requests: Sequence[Submission], *, max_items: int = MAX_JOBS_PER_CALL, max_bytes: int = MAX_BYTES_PER_CALL
+) -> Iterator[Calls]:
+    """Calls of one org each. Where one is not enough, a run that supersedes another has calls of its own."""
+
+    def cut(indexes: Sequence[int]) -> tuple[Sequence[int], ...]:
+        return tuple(chunks(indexes, lambda i: requests[i].ByteSize(), max_items=max_items, max_bytes=max_bytes))
+
+    by_org: dict[str, list[int]] = {}
+    for index, request in enumerate(requests):
+        by_org.setdefault(request.org_id, []).append(index)
+    for indexes in by_org.values():
+        if len(pieces := cut(indexes)) == 1:
+            yield Calls((), pieces)
+            continue
+        by_key: dict[tuple[str, str], list[int]] = {}
+        for index in indexes:
+            key = requests[index].supersede
+            by_key.setdefault((key, requests[index].run_id if key else ""), []).append(index)
+        for (key, _run), own in by_key.items():
+            pieces = cut(own)
+            yield Calls(pieces[:-1], pieces[-1:]) if key else Calls((), pieces)
 
 
 def blamed_index(error: QgjobError) -> int | None:

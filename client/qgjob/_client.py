@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from qgjob import _following, _watching, _wire_jobs, _wire_requests
 from qgjob._addresses import DEFAULT_PORT
-from qgjob._batches import chunks, for_many
+from qgjob._batches import Calls, for_many, in_calls
 from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS, Failover, Patience, parse_addresses
@@ -30,6 +30,13 @@ DEFAULT_COORDINATOR = f"localhost:{DEFAULT_PORT}"
 REASON_SECONDS = 2.0
 
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
+
+
+async def _all(works: Iterable[Awaitable[None]]) -> None:
+    """Do all, also when one fails; then raise the first error."""
+    for outcome in await asyncio.gather(*works, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 class AsyncClient(JobCalls, FleetCalls):
@@ -112,31 +119,30 @@ class AsyncClient(JobCalls, FleetCalls):
         """Submit many jobs, of any orgs; the answers are in their order.
 
         Up to 1,000 jobs of one org (and 1 MB) are one call: all or nothing. More are several calls; when one is refused
-        the others stand. An error's field is `jobs[i].…`, `i` counted in `specs`.
+        the others stand. What a run supersedes is cancelled when all of its jobs are accepted. An error's field is
+        `jobs[i].…`, `i` counted in `specs`.
         """
         requests = [write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
-        by_org: dict[str, list[int]] = {}
-        for index, request in enumerate(requests):
-            by_org.setdefault(request.org_id, []).append(index)
-        calls = [
-            part for indexes in by_org.values() for part in chunks(indexes, lambda index: requests[index].ByteSize())
-        ]
+        calls = list(in_calls(requests))
         answers: list[JobMessage] = [JobMessage()] * len(requests)
         limit = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
 
-        async def send(indexes: Sequence[int]) -> None:
+        async def send(indexes: Sequence[int], *, more_follows: bool) -> None:
             async with limit:
                 try:
-                    jobs = await self._send_jobs([requests[index] for index in indexes], view)
+                    sent = [requests[index] for index in indexes]
+                    jobs = await self._send_jobs(sent, view, more_follows=more_follows)
                 except QgjobError as error:
                     raise for_many(error, indexes) from error
             for index, job in zip(indexes, jobs, strict=True):
                 answers[index] = job
 
-        outcomes = await asyncio.gather(*[send(part) for part in calls], return_exceptions=True)
-        for outcome in outcomes:
-            if outcome is not None:
-                raise outcome
+        async def send_all(run: Calls) -> None:
+            """What is superseded goes when the last call is answered, so that one waits for the others."""
+            await _all(send(part, more_follows=True) for part in run.before)
+            await _all(send(part, more_follows=False) for part in run.last)
+
+        await _all(send_all(run) for run in calls)
         if view == "full":
             return _wire_jobs.read_jobs(answers)
         return tuple([_wire_jobs.read_ref(message) for message in answers])
@@ -148,8 +154,11 @@ class AsyncClient(JobCalls, FleetCalls):
         queue = self._submissions[org_id, view] = Coalescer(send)
         return queue
 
-    async def _send_jobs(self, requests: Sequence[SubmitJobRequest], view: View) -> Sequence[JobMessage]:
-        answer = await self._source.call("SubmitJobs", write_submit_jobs(requests, view))
+    async def _send_jobs(
+        self, requests: Sequence[SubmitJobRequest], view: View, *, more_follows: bool = False
+    ) -> Sequence[JobMessage]:
+        call = write_submit_jobs(requests, view, more_follows=more_follows)
+        answer = await self._source.call("SubmitJobs", call)
         if len(answer.jobs) != len(requests):
             raise ProtocolError(f"SubmitJobs answered {len(answer.jobs)} jobs to {len(requests)}")
         jobs: Sequence[JobMessage] = answer.jobs

@@ -61,3 +61,8 @@ def org_of(job_id: str) -> str:
 def new_operation_id() -> str:
     """A new id by which a repeated call is known."""
     return secrets.token_hex(16)
+
+
+def new_run_id() -> str:
+    """A new id for a run that its submitter did not name."""
+    return f"run-{make_ulid()}"

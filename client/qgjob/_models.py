@@ -57,6 +57,7 @@ class JobSpec:
     env: Mapping[str, str] | None = None
     max_retries: int | None = None
     idempotency_key: str | None = None
+    supersede: str | None = None
     not_before: datetime | None = None
     timeout_seconds: float | None = None
     queue_timeout_seconds: float | None = None

@@ -67,6 +67,8 @@ def _write_options(spec: JobSpec, request: jobs_pb2.SubmitJobRequest) -> None:
         request.max_retries = spec.max_retries
     if spec.idempotency_key is not None:
         request.idempotency_key = spec.idempotency_key
+    if spec.supersede is not None:
+        request.supersede = spec.supersede
     if (not_before := write_time(spec.not_before, "not_before")) is not None:
         request.not_before.CopyFrom(not_before)
     if spec.timeout_seconds is not None:
@@ -105,7 +107,9 @@ def _unfit_requirement(path: str, value: object, advice: str) -> InvalidError:
     return InvalidError(f"requirements{path}: {value!r} does not fit; {advice}", field=f"requirements{path}")
 
 
-def write_submit_jobs(requests: Iterable[jobs_pb2.SubmitJobRequest], view: str) -> jobs_pb2.SubmitJobsRequest:
-    """One call for many jobs of one org."""
+def write_submit_jobs(
+    requests: Iterable[jobs_pb2.SubmitJobRequest], view: str, *, more_follows: bool = False
+) -> jobs_pb2.SubmitJobsRequest:
+    """One call for many jobs of one org. `more_follows`: calls with jobs of their runs come after it."""
     wire_view = jobs_pb2.JOB_VIEW_IDS if view == "ids" else jobs_pb2.JOB_VIEW_UNSPECIFIED
-    return jobs_pb2.SubmitJobsRequest(jobs=requests, view=wire_view)
+    return jobs_pb2.SubmitJobsRequest(jobs=requests, view=wire_view, more_follows=more_follows)

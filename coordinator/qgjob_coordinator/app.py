@@ -18,6 +18,7 @@ from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.loops import hints
+from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
@@ -117,6 +118,8 @@ class Coordinator:
             self.sessions.revoke,
             log_transitions=log_transitions,
         )
+        self.ending_runs = EndingRuns(self.store, self.jobs)
+        self.submitter.on_runs_to_cancel = self.timers.on_runs_to_cancel = self.ending_runs.due
         services = JobServices(
             self.submitter,
             self.jobs,
@@ -201,6 +204,7 @@ class Coordinator:
         self._spawn("scheduler", self.scheduler.run())
         self._spawn("reaper", reaper.run())
         self._spawn("timers", self.timers.run())
+        self._spawn("ending_runs", self.ending_runs.run())
         self._spawn("retention", retention.run())
         self._spawn("start_check", self.start_check.run())
         self._spawn("speak", hints.speak(self.hub, self.store))

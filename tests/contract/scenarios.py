@@ -78,6 +78,7 @@ async def everything_that_a_job_may_say(api: Api, org: str) -> list[Reply]:
         env={"LOCALE": "de_DE", "TOKEN": "a\nb"},
         max_retries=0,
         idempotency_key="build 7 / onboarding",
+        supersede="feature/onboarding",
         not_before="2026-01-31T12:00:00.250Z",
         timeout_seconds=90.5,
         queue_timeout_seconds=604800,
@@ -149,6 +150,15 @@ async def an_idempotency_key_puts_its_job_on_the_run_also_when_that_is_finished(
         (first.job["job_id"], ["ci-1", "ci-2", "ci-3"])
     ]
     return [first, second, third, listed]
+
+
+@scenario("created", "created", "ok", "invalid run_id")
+async def a_newer_run_of_a_key_ends_the_older_one(api: Api, org: str) -> list[Reply]:
+    old = await api.submit(job(org, run_id="ci-1", supersede="main"))
+    new = await api.submit(job(org, run_id="ci-2", supersede="main", test_path="tests/b.spec.js"))
+    gone = await until(api, old.job["job_id"], "cancelled")
+    assert gone.job["error"] == {"class": "cancelled", "message": "superseded by run ci-2"}
+    return [old, new, gone, await api.submit(job(org, supersede="main"))]
 
 
 @scenario("created", "ok", "created", "conflict jobs[1].job_id", "ok")

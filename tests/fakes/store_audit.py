@@ -41,6 +41,9 @@ _READERS = {
     "al": "pttl",
     "ik": "pttl",
     "op": "pttl",
+    "su": "pttl",
+    "sd": "pttl",
+    "rc": "hgetall",
     "lg": "pttl",
     "ev": "xlen",
 }
@@ -221,7 +224,7 @@ class _OrgAudit:
                 self._wrong.append(f"j:{ulid} is expected to take {j['x']}")
 
     def _copies(self) -> None:
-        for kind in ("al", "ik", "op"):
+        for kind in ("al", "ik", "op", "su", "sd"):
             for name, ttl in self._found[kind].items():
                 if ttl < 0:
                     self._wrong.append(f"{kind}:{name} never ends")

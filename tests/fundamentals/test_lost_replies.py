@@ -16,6 +16,7 @@ from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcom
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
@@ -41,7 +42,10 @@ class Case:
 
 
 async def scene(store: Store) -> None:
-    """Jobs 1 to 5: waiting with a deadline, running, scheduled, failed for good, and one that waits for its retry."""
+    """Jobs 1 to 5: waiting with a deadline, running, scheduled, failed for good, and one that waits for its retry.
+
+    Of two more jobs one is in a run that is to be cancelled.
+    """
     await scenes.open_session(store)
     await store.fleet.inventory("agent-1", 1, [DEVICE], [], NOW, complete=True)
     jobs = [spec(n, queue_timeout_ms=1000 if n == 1 else None, max_retries=1) for n in range(1, 6)]
@@ -53,13 +57,15 @@ async def scene(store: Store) -> None:
         ending(jobs[4].ulid, "t5", Outcome.TEST_FAILED, share=1.0),
     ]
     await store.leases.finish("acme", endings, NOW)
+    for n, run in ((8, "run-1"), (9, "run-2")):
+        await scenes.submit(store, spec(n, run_id=run, supersede="main"))
 
 
 def ids(*numbers: int) -> list[str]:
     return [spec(n).ulid for n in numbers]
 
 
-ONE, TWO, THREE, FOUR, FIVE = ids(1, 2, 3, 4, 5)
+ONE, TWO, THREE, FOUR, FIVE, NINE = ids(1, 2, 3, 4, 5, 9)
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
@@ -67,6 +73,7 @@ CASES = [
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
+    Case("cancelled", lambda s: s.runs.cancelled("acme", [RunToCancel("run-1", f"{NINE} superseded by run run-2")])),
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
     Case("due", lambda s: s.snapshots.due("acme")),
     Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
@@ -98,7 +105,7 @@ CASES = [
     Case("snapshot", lambda s: s.snapshots.org("acme", 8)),
     Case("spare", lambda s: s.sessions.spare("agent-1", 1, 0, ["globex"])),
     Case("start", lambda s: s.leases.start("acme", [(THREE, "t3", NOW)], NOW), again=["REPLAYED"]),
-    Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-1"))),
+    Case("submit", lambda s: scenes.submit(s, spec(6, test_path=spec(1).test_path, run_id="run-3", supersede="main"))),
     Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),
     Case("swept", lambda s: s.sessions.swept("agent-1", 1, 0, ["acme"])),
     Case("tidy", lambda s: s.snapshots.tidy("acme"), again=0),

@@ -33,6 +33,7 @@ FLAGS = {
     "timeout_seconds": "--attempt-timeout",
     "queue_timeout_seconds": "--queue-timeout",
     "no_dedup": "--no-dedup",
+    "supersede": "--supersede",
 }
 """The flag of each field of a JobSpec that has one."""
 

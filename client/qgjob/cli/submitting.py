@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qgjob._errors import QgjobError
+from qgjob._ids import new_run_id
 from qgjob._models import Job, JobSpec
 from qgjob.cli import options
 from qgjob.cli.blame import Wanted, in_flags
@@ -52,6 +53,14 @@ NoDedup = Annotated[bool, typer.Option("--no-dedup", help="Make new jobs althoug
 Repeat = Annotated[
     int | None, typer.Option(min=1, max=MAX_REPEAT, help="Run each test so many times; implies --no-dedup.")
 ]
+Supersede = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY",
+        help="One run at a time has this name, such as a branch: what the run before has unfinished is cancelled, but "
+        "for what this one submits too. Without --run-id a run is made.",
+    ),
+]
 QueueTimeout = Annotated[str | None, typer.Option(help="Expire a job that waits longer, as in 90s or 30m.")]
 AttemptTimeout = Annotated[str | None, typer.Option(help="Hard limit of one attempt, as in 90s or 30m.")]
 
@@ -75,6 +84,7 @@ class Submission:
     idempotency_key: str | None
     no_dedup: bool
     repeat: int | None
+    supersede: str | None
     queue_timeout: str | None
     attempt_timeout: str | None
 
@@ -82,6 +92,14 @@ class Submission:
     def of(cls, context: typer.Context) -> "Submission":
         """The options of the command that is run."""
         return cls(**{each.name: context.params[each.name] for each in fields(cls)})
+
+    def with_run(self) -> "Submission":
+        """With a run where it needs one and names none, which is told."""
+        if self.supersede is None or self.run_id is not None:
+            return self
+        made = new_run_id()
+        tell(f"this is run {made}")
+        return replace(self, run_id=made)
 
     def wanted(self, settings: Settings) -> list[Wanted]:
         """A job for each test, set of the matrix and repetition, in this order.
@@ -96,6 +114,7 @@ class Submission:
             test_path="",
             priority=self.priority,
             run_id=self.run_id,
+            supersede=self.supersede,
             labels=options.pairs(self.label or (), "--label"),
             env=options.pairs(self.env or (), "--env"),
             max_retries=self.max_retries,
@@ -159,6 +178,7 @@ def submit(
     idempotency_key: IdempotencyKey = None,
     no_dedup: NoDedup = False,
     repeat: Repeat = None,
+    supersede: Supersede = None,
     queue_timeout: QueueTimeout = None,
     attempt_timeout: AttemptTimeout = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdicts, as `run` does.")] = False,
@@ -187,6 +207,7 @@ def run(
     idempotency_key: IdempotencyKey = None,
     no_dedup: NoDedup = False,
     repeat: Repeat = None,
+    supersede: Supersede = None,
     queue_timeout: QueueTimeout = None,
     attempt_timeout: AttemptTimeout = None,
     timeout: Timeout = None,
@@ -203,10 +224,11 @@ def run(
     _start(Submission.of(context), waiting, output, coordinator)
 
 
-def _start(submission: Submission, waiting: WaitOptions | None, output: str | None, coordinator: str | None) -> None:
+def _start(given: Submission, waiting: WaitOptions | None, output: str | None, coordinator: str | None) -> None:
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
-        wanted = submission.wanted(settings)
         timeout_seconds = options.seconds(waiting.timeout, "--timeout") if waiting else None
+        submission = given.with_run()
+        wanted = submission.wanted(settings)
         try:
             jobs = await client.submit_many([each.spec for each in wanted])
         except QgjobError as error:

@@ -61,7 +61,9 @@ def _submit(router: APIRouter, services: Services) -> None:
     async def submit_jobs(caller: Caller, body: Annotated[schemas.AnySubmitBody, Body()]) -> JSONResponse:
         """The job itself for one job; `{count, jobs}` for `{"jobs": [...]}`, which are accepted all or none."""
         if isinstance(body, schemas.SubmitManyBody):
-            accepted = await services.submitter.submit_many(caller, submissions(body))
+            accepted = await services.submitter.submit_many(
+                caller, submissions(body), more_follows=bool(body.more_follows)
+            )
             content = {"count": len(accepted), "jobs": [render.submitted(a.job) for a in accepted]}
             return JSONResponse(content, CREATED if any(a.created for a in accepted) else OK)
         one = await services.submitter.submit(caller, submission(body))

@@ -60,6 +60,10 @@ class SubmitBody(Request):
     env: dict[str, str] | None = None
     max_retries: Annotated[int | None, says(minimum=0, maximum=MAX_RETRIES)] = None
     idempotency_key: Annotated[str | None, says(maxLength=MAX_KEY)] = None
+    supersede: Annotated[
+        str | None,
+        says(maxLength=MAX_KEY, description="what the run that had this name before has unfinished is cancelled"),
+    ] = None
     not_before: Time | None = None
     timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_TIMEOUT_SECONDS)] = None
     queue_timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_QUEUE_TIMEOUT_SECONDS)] = None
@@ -70,6 +74,9 @@ class SubmitManyBody(Request):
     """Jobs of one org: all are accepted or none."""
 
     jobs: Annotated[list[SubmitBody], says(minItems=1, maxItems=MAX_JOBS)]
+    more_follows: Annotated[
+        bool | None, says(description="more calls of these runs follow; what they supersede is cancelled with the last")
+    ] = None
 
 
 class RetryBody(Request):

@@ -26,6 +26,7 @@ def submission(body: SubmitBody) -> Submission:
         env=body.env or {},
         max_retries=body.max_retries,
         idempotency_key=body.idempotency_key,
+        supersede=body.supersede,
         not_before=None if body.not_before is None else times.parse("not_before", body.not_before),
         timeout_seconds=body.timeout_seconds,
         queue_timeout_seconds=body.queue_timeout_seconds,

@@ -1,4 +1,4 @@
-"""What becomes due: waiting retries, queue deadlines, and work that a dead submitter left unannounced."""
+"""What becomes due: waiting retries, queue deadlines, and what the dead left: unannounced work, runs to cancel."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ ORGS_AT_ONCE = 8
 log = structlog.get_logger(__name__)
 
 
+def _nobody_cancels(org_id: str) -> None:
+    del org_id
+
+
 class Timers:
     """Looks at every active org each second, and at known due times when they come."""
 
@@ -41,6 +45,8 @@ class Timers:
         self._wake = asyncio.Event()
         self._swept = float("-inf")
         self._registry = time.monotonic()
+        self.on_runs_to_cancel: Callable[[str], None] = _nobody_cancels
+        """Called with an org that has marks of runs to cancel, at each look while they are there."""
 
     def due(self, org_id: str, at: int) -> None:
         """A job of the org becomes ready at `at` (ms)."""
@@ -103,9 +109,11 @@ class Timers:
         found = set()
 
         async def look(org_id: str) -> None:
-            if (await self._store.snapshots.due(org_id)).waits:
+            due = await self._store.snapshots.due(org_id)
+            if due.waits:
                 await self._store.mark_active(org_id)
                 self._hub.work(org_id)
+            if due.waits or due.runs_to_cancel:
                 found.add(org_id)
 
         await self._each(missing, look)
@@ -115,6 +123,8 @@ class Timers:
         known = self._due.pop(org_id, None)
         try:
             due = await self._store.snapshots.due(org_id)
+            if due.runs_to_cancel:
+                self.on_runs_to_cancel(org_id)
             while await self._serve(org_id, due, now):
                 due = await self._store.snapshots.due(org_id)
         except StoreUnavailableError:

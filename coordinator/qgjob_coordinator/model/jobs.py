@@ -43,6 +43,7 @@ class JobSpec:
     requirements: Requirements = ANY_DEVICE
     env: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
+    supersede: str | None = None
     not_before: int | None = None
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None

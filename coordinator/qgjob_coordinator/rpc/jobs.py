@@ -66,7 +66,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                 submissions.append(requests.submission_in(m))
             except InvalidError as e:
                 raise e.under(f"jobs[{i}]") from None
-        accepted = await self._s.submitter.submit_many(principal, submissions)
+        accepted = await self._s.submitter.submit_many(principal, submissions, more_follows=request.more_follows)
         answer = pb.SubmitJobsResponse(count=len(accepted), created=sum(a.created for a in accepted))
         if view == pb.JOB_VIEW_IDS:
             shapes.add_ids(answer.jobs, accepted)

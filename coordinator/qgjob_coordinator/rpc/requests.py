@@ -98,6 +98,7 @@ _OPTIONAL: dict[str, Callable[[Any], object]] = {
     "requirements": _requirements_in,
     "max_retries": _as_it_is,
     "idempotency_key": _as_it_is,
+    "supersede": _as_it_is,
     "not_before": lambda value: time_in("not_before", value),
     "timeout_seconds": _as_it_is,
     "queue_timeout_seconds": _as_it_is,

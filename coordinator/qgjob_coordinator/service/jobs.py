@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 
 import structlog
@@ -24,6 +24,7 @@ from qgjob_coordinator.telemetry import Telemetry
 MAX_JOBS = 1000
 """Of one submission."""
 MAX_ROUND = 2**31 - 1
+UNFINISHED = frozenset({Status.QUEUED, Status.SCHEDULED, Status.RUNNING})
 DEFAULT_REASON = "cancelled by request"
 
 log = structlog.get_logger(__name__)
@@ -130,10 +131,19 @@ class JobService:
         run = None if run_id is None else validation.check_id("run_id", run_id)
         if run is None and not statuses:
             raise InvalidError("run_id", "give a run_id, or at least one status")
-        wanted = set(statuses) or {Status.QUEUED, Status.SCHEDULED, Status.RUNNING}
+        wanted = frozenset(statuses) or UNFINISHED
         for status in wanted:
             if status.final:
                 raise InvalidError("statuses", f"jobs that are {status.value} can't be cancelled")
+        known = run is None or await self._store.reads.has_run(org, run)
+        changed = await self._cancel_all(org, run, wanted, op, why)
+        return await self._selection(org, run, changed, known=known)
+
+    async def cancel_run(self, org_id: str, run_id: str, reason: str) -> Changed:
+        """What the coordinator itself cancels: all that is unfinished in a run and nobody else wants."""
+        return await self._cancel_all(org_id, run_id, UNFINISHED, None, reason)
+
+    async def _cancel_all(self, org: str, run: str | None, wanted: Set[Status], op: str | None, why: str) -> Changed:
         asked = f"{run or ''} {' '.join(sorted(wanted))}"
 
         async def cancel(part: Sequence[Job], part_op: str | None) -> list[Cancelled]:
@@ -143,13 +153,12 @@ class JobService:
                     org, pairs, wall_ms(), reason=why, operation_id=part_op, asked=asked, run_id=run
                 )
 
-        known = run is None or await self._store.reads.has_run(org, run)
         changed = Changed()
         async for done in in_parts(self._store.reads.walk(org, run, wanted), op, cancel):
             self._after_cancel(org, done)
             changed.add(d.ulid for d in done if d.word is CancelWord.CANCELLED)
             changed.detached += sum(d.word is CancelWord.DETACHED for d in done)
-        return await self._selection(org, run, changed, known=known)
+        return changed
 
     async def _selection(self, org: str, run: str | None, changed: Changed, *, known: bool) -> Selection:
         """The answer. A run that is not there has an answer when a call on it is repeated."""

@@ -33,6 +33,7 @@ class Submission:
     env: Mapping[str, object] | None = None
     max_retries: object = None
     idempotency_key: object = None
+    supersede: object = None
     not_before: int | None = None
     timeout_seconds: object = None
     queue_timeout_seconds: object = None
@@ -110,6 +111,12 @@ def _options(s: Submission, spec: JobSpec, now: int) -> None:
         spec.max_retries = validation.check_int("max_retries", s.max_retries, 0, MAX_RETRIES)
     if s.idempotency_key is not None:
         spec.idempotency_key = validation.check_given("idempotency_key", s.idempotency_key, MAX_KEY)
+    if s.supersede is not None:
+        spec.supersede = validation.check_given("supersede", s.supersede, MAX_KEY)
+        if spec.run_id is None:
+            raise InvalidError(
+                "run_id", "is required with supersede: it names the run that takes the older one's place"
+            )
     if s.not_before is not None:
         if not 0 <= s.not_before <= now + MAX_NOT_BEFORE_MS:
             raise InvalidError("not_before", "is more than a year ahead, or before 1970")

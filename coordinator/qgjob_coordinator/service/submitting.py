@@ -22,8 +22,9 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending, Reasons
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.submission import Defaults, Submission, admit
+from qgjob_coordinator.store.jobs import PLAINLY
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import SubmitConflictError, Submitted, SubmitWord
+from qgjob_coordinator.store.types import Manner, SubmitConflictError, Submitted, SubmitWord
 from qgjob_coordinator.telemetry import Telemetry
 
 MAX_JOBS = 1000
@@ -78,6 +79,10 @@ def _nobody_asks(specs: Sequence[JobSpec]) -> None:
     del specs
 
 
+def _nobody_cancels(org_id: str) -> None:
+    del org_id
+
+
 class Submitter:
     """Takes submissions to the store. Its methods raise StoreUnavailableError while that can't acknowledge."""
 
@@ -100,6 +105,8 @@ class Submitter:
         self._flushers: dict[str, Flusher[_Lone, Accepted]] = {}
         self.on_accepted: Callable[[Sequence[JobSpec]], None] = _nobody_asks
         """Called with the jobs of each write to the store; those that were known already are among them."""
+        self.on_runs_to_cancel: Callable[[str], None] = _nobody_cancels
+        """Called with an org in which a write may have marked runs to cancel."""
 
     async def submit(self, principal: Principal, submission: Submission) -> Accepted:
         """One job; goes to the store together with what else is submitted for the org at the moment.
@@ -120,8 +127,13 @@ class Submitter:
                 self._flushers.pop(spec.org_id, None)
         return accepted
 
-    async def submit_many(self, principal: Principal, submissions: Sequence[Submission]) -> list[Accepted]:
-        """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError."""
+    async def submit_many(
+        self, principal: Principal, submissions: Sequence[Submission], *, more_follows: bool = False
+    ) -> list[Accepted]:
+        """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError.
+
+        `more_follows`: more calls with jobs of their runs come, and what they supersede is cancelled with the last one.
+        """
         if not 1 <= len(submissions) <= MAX_JOBS:
             raise InvalidError("jobs", f"has {len(submissions)} jobs; send 1 to {MAX_JOBS} in one call")
         now = wall_ms()
@@ -142,7 +154,7 @@ class Submitter:
                 )
         principal.require_org(org_id, field="jobs[0].org_id")
         try:
-            return await self._write(org_id, specs, owned, itertools.repeat(copy_context()))
+            return await self._write(org_id, specs, owned, itertools.repeat(copy_context()), Manner(more_follows))
         except SubmitConflictError as e:
             raise _conflict(specs[e.index], e, f"jobs[{e.index}].") from None
 
@@ -164,16 +176,23 @@ class Submitter:
         return [r for r in results if r is not None]
 
     async def _write(
-        self, org_id: str, specs: Sequence[JobSpec], owned: Sequence[bool], callers: Iterable[Context]
+        self,
+        org_id: str,
+        specs: Sequence[JobSpec],
+        owned: Sequence[bool],
+        callers: Iterable[Context],
+        manner: Manner = PLAINLY,
     ) -> list[Accepted]:
         now = wall_ms()
         heads = self._hub.heads_wanted()
-        known, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads)
+        known, seen = await self._store.jobs.submit_and_look(org_id, specs, owned, now, heads, manner)
         if self._log_transitions:  # now: its next line may be written before the answer is made
             _log_new(specs, known, callers)
         self.on_accepted(specs)
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
+        if any(spec.supersede for spec in specs):
+            self.on_runs_to_cancel(org_id)
         await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
         if seen is not None:
             # A job that a device waits for: it is on its way before the answer takes up this process.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Status
@@ -16,6 +16,7 @@ from qgjob_coordinator.store.snapshots import OrgSnapshot, decode, shown
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
+    Manner,
     OperationReusedError,
     Promoted,
     Retried,
@@ -27,6 +28,8 @@ from qgjob_coordinator.store.types import (
 )
 
 MAX_JOBS = 1000
+
+PLAINLY = Manner()
 
 
 class JobStore:
@@ -44,20 +47,27 @@ class JobStore:
         return range(first, first + count)
 
     async def submit(
-        self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int
+        self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int, manner: Manner = PLAINLY
     ) -> dict[int, Submitted]:
         """Accepts all specs or none. `own_ids[i]` says that the caller chose the id, so that it must stay known.
 
         Answers which of them, by index, got no new job. Raises SubmitConflictError when an id exists with another
         content, or an idempotency key stands for one, StoreUnavailableError.
         """
-        return (await self.submit_and_look(org_id, specs, own_ids, now, None))[0]
+        return (await self.submit_and_look(org_id, specs, own_ids, now, None, manner))[0]
 
     async def submit_and_look(
-        self, org_id: str, specs: Sequence[JobSpec], own_ids: Sequence[bool], now: int, heads: int | None
+        self,
+        org_id: str,
+        specs: Sequence[JobSpec],
+        own_ids: Sequence[bool],
+        now: int,
+        heads: int | None,
+        manner: Manner = PLAINLY,
     ) -> tuple[dict[int, Submitted], OrgSnapshot | None]:
         """As `submit`; with `heads`, also what a planning round needs of the org, in the same round trip."""
         groups: dict[str, JobSpec] = {}
+        taken: dict[tuple[str, str | None], None] = {}
         rows: list[Arg] = []
         orders = self._orders(now, len(specs))
         for spec, own, order in zip(specs, own_ids, orders, strict=True):
@@ -65,6 +75,8 @@ class JobStore:
             gid = codec.group_id(spec.app_version_id, spec.target)
             if gid not in groups:
                 groups[gid] = spec
+            if spec.supersede is not None:
+                taken[spec.supersede, spec.run_id] = None
             rows += (
                 spec.ulid,
                 codec.content_hash(spec, sig),
@@ -79,6 +91,7 @@ class JobStore:
                 _rare(spec, sig, now),
             )
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
+        head.append(_of_runs(taken, specs[0].ulid, manner))
         for gid, spec in groups.items():
             head += (gid, spec.app_version_id, spec.target.value)
         # The org is on the active set before and after its job is: see "active set" in docs/protocol.md.
@@ -183,6 +196,15 @@ def _rare(spec: JobSpec, sig: str, now: int) -> str:
     if spec.queue_timeout_ms is not None:
         given["q"] = max(now, spec.not_before or 0) + spec.queue_timeout_ms
     return codec.dumps(given)
+
+
+def _of_runs(taken: Iterable[tuple[str, str | None]], mark: str, manner: Manner) -> str:
+    """What a call does to runs, for the script; empty for most. `taken`: keys, and the runs that take them."""
+    flat = [text for key, run in taken for text in (codec.digest_key(key), run or "")]
+    if not flat:
+        return ""
+    given: dict[str, object] = {"s": flat, "m": manner.more_follows, "w": mark}
+    return codec.dumps(given | {"k": keys.SUPERSEDE_TTL_MS, "l": keys.SUPERSEDED_TTL_MS})
 
 
 def _known(reply: list[Any]) -> dict[int, Submitted]:

@@ -21,6 +21,9 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | al:<ulid>         | string | proposed id -> `ulid hash`: the returned job, what was sent   | 24 h |
 | ik:<digest>       | string | idempotency key -> `ulid status hash`, what was sent; status `-` until retention | 24 h |
 | op:<kind>:<id>    | string | kind cancel or retry: digest of what was asked, first answer  | 10 min |
+| su:<digest>       | hash   | key of supersede: `run` that has it, `old` runs to cancel when it is complete | 30 days |
+| sd:<run_id>       | string | run that took a key from it                                   | 24 h |
+| rc                | hash   | run to cancel -> mark and reason                               | its jobs are cancelled |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |
@@ -57,6 +60,8 @@ FLEET = "qg:f:{fleet}:"
 ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 OPERATION_TTL_MS = 600 * 1000
+SUPERSEDE_TTL_MS = 30 * 24 * 3600 * 1000
+SUPERSEDED_TTL_MS = 24 * 3600 * 1000
 LOG_TTL_MS = 3600 * 1000
 LOG_TAIL_BYTES = 64 * 1024
 

@@ -17,6 +17,7 @@ from qgjob_coordinator.store.jobs import JobStore
 from qgjob_coordinator.store.leases import LeaseStore
 from qgjob_coordinator.store.logs import LogStore
 from qgjob_coordinator.store.reads import JobReader
+from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
@@ -47,6 +48,7 @@ class Store:
         self.sessions = SessionStore(runner)
         self.fleet = FleetStore(runner)
         self.reads = JobReader(runner, self._redis)
+        self.runs = RunStore(runner, self._redis)
         self.snapshots = SnapshotStore(runner, self.estimates)
         self.events = EventStore(self._redis)
         self.logs = LogStore(runner, self._raw)

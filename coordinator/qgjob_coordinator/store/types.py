@@ -46,6 +46,13 @@ class SubmitConflictError(Exception):
         self.holder = key_of or None
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a call submits, beside its jobs. `more_follows`: more calls with jobs of the same runs come after it."""
+
+    more_follows: bool = False
+
+
 class OperationReusedError(Exception):
     """The operation id was used for something else within its time. Nothing was changed."""
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from qgjob import InvalidError, QuotaError
-from qgjob._batches import blamed_index, chunks, for_many, for_single
+from qgjob._batches import Calls, blamed_index, chunks, for_many, for_single, in_calls
+from qgjob_proto.v1.jobs_pb2 import SubmitJobRequest
 
 
 def cut(sizes: list[int], **limits: int) -> list[list[int]]:
@@ -18,6 +19,18 @@ def test_chunks_keep_within_count_and_bytes_and_in_order() -> None:
 
 def test_one_item_over_the_limit_goes_alone() -> None:
     assert cut([10, 500, 10], max_items=10, max_bytes=100) == [[10], [500], [10]]
+
+
+def test_a_run_that_supersedes_is_complete_with_its_last_call() -> None:
+    """Of more jobs than a call takes; those of another run, or without a key, are in calls of their own."""
+    kinds = [("r1", "main"), ("r2", "other"), ("r3", "")]
+    requests = [SubmitJobRequest(org_id="acme", run_id=run, supersede=key) for _ in range(3) for run, key in kinds]
+    assert list(in_calls(requests, max_items=2)) == [
+        Calls(before=([0, 3],), last=([6],)),
+        Calls(before=([1, 4],), last=([7],)),
+        Calls(before=(), last=([2, 5], [8])),
+    ]
+    assert list(in_calls(requests, max_items=9)) == [Calls(before=(), last=([*range(9)],))]
 
 
 @pytest.mark.parametrize(

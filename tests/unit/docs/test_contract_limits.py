@@ -19,7 +19,7 @@ DAY_MS = 86_400_000
 LIMITS: dict[str, list[int]] = {
     "`jobs` of one `SubmitJobs`": [1, submitting.MAX_JOBS],
     "`page_size`": [1, pages.MOST],
-    "`idempotency_key`": [1, submission.MAX_KEY],
+    "`idempotency_key`, `supersede`": [1, submission.MAX_KEY],
     "`reason` of a cancel or a hold": [validation.MAX_TEXT],
     "`max_retries`": [0, submission.MAX_RETRIES],
     "`timeout_seconds`": [1, submission.MAX_TIMEOUT_SECONDS],

@@ -1,6 +1,8 @@
 -- Accepts jobs of one org, all or none.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms); a group: gid, app version, target;
+-- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms) 6 what it does to runs or '': JSON of the
+--         keys that it takes (s: digest, run, ...), whether more of these runs follows (m), a mark (w), ttl of a key (k)
+--         and of what lost one (l); a group: gid, app version, target;
 --         a job: ulid, content hash (begins with the fingerprint), flags (d: deduplicate, o: the caller chose the id),
 --         gid, requirement signature, what it has from its submission (see `parts_of`), score if its test did not fail
 --         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), what must
@@ -9,9 +11,11 @@
 --         'ulid status' of a job that retention removed); or nothing is changed: {'CONFLICT', index} for the id of a job
 --         with another content, {'CONFLICT', index, ulid} for the key of such a job, '' when that is of this call too
 --!include lib/org
+--!include lib/runs
 local WIDTH = 11
 local now, jobs, groups, alias_ttl, key_ttl = ARGV[1], num(ARGV[2]), num(ARGV[3]), ARGV[4], ARGV[5]
-local base = 6 + groups * 3
+local base = 7 + groups * 3
+local of_runs = ARGV[6] ~= '' and cjson.decode(ARGV[6])
 
 -- A key's entry is `ulid status content`; the status is '-' until retention removes the job. An older entry lacks the
 -- content, and perhaps the status: it stands for any content.
@@ -80,7 +84,7 @@ end
 local known = call('HMGET', P .. 'est', unpack(tests))
 
 -- Write.
-local texts, grown = {}, {}
+local texts, grown, fresh = {}, {}, {}   -- fresh: runs that this call brings something new
 for i = 1, jobs do
   if word[i] == 'NEW' then
     local b = base + (i - 1) * WIDTH
@@ -101,6 +105,7 @@ for i = 1, jobs do
     if print ~= '' then later('HSET', HOLDERS, print, ulid) else call('HSET', jkeys[i], 'nd', '1') end
     if sig ~= '' then call('HSET', jkeys[i], 'sb', sig) end
     if run ~= '' then
+      fresh[run] = true
       call('HSET', jkeys[i], 'rn', run)
       later('ZADD', P .. 'rj:' .. run, order, ulid)
     end
@@ -129,7 +134,7 @@ for i = 1, jobs do
 end
 for i = 1, #texts, 4000 do call('MSET', unpack(texts, i, math.min(i + 3999, #texts))) end
 for g = 1, groups do
-  local b = 6 + (g - 1) * 3
+  local b = 7 + (g - 1) * 3
   local grows = grown[ARGV[b]]
   if grows then
     local fields = { 'a', ARGV[b + 1], 't', ARGV[b + 2] }
@@ -144,7 +149,17 @@ for g = 1, groups do
   end
 end
 write_all()
-if all_new then return { 'NEW' } end
+local function write_runs()
+  if not of_runs then return end
+  local taken = of_runs.s
+  for i = 1, #taken, 2 do
+    supersede(taken[i], taken[i + 1], fresh[taken[i + 1]], of_runs.m, of_runs.w, of_runs.k, of_runs.l)
+  end
+end
+if all_new then
+  write_runs()
+  return { 'NEW' }
+end
 
 -- Submissions of jobs that are there: the run is added, the higher priority wins while the job is unfinished, the proposed
 -- id becomes an alias, and a key that is new is remembered.
@@ -169,6 +184,7 @@ for i = 1, jobs do
       -- '.' stands for a direct submission, which is what a job without runs has.
       local runs, wanted = v[5] or '.', run == '' and '.' or run
       if not string.find(',' .. runs .. ',', ',' .. wanted .. ',', 1, true) then
+        fresh[run] = true
         call('HSET', key, 'rn', runs .. ',' .. wanted)
         if run ~= '' then call('ZADD', P .. 'rj:' .. run, order, ulid) end
         changed = true
@@ -194,4 +210,5 @@ for i = 1, jobs do
   answer[#answer + 1] = removed[i] and who[i] .. ' ' .. removed[i] or who[i]
 end
 write_events()
+write_runs()
 return answer

@@ -138,6 +138,7 @@ class SubmitJobRequest(_message.Message):
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     QUEUE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     NO_DEDUP_FIELD_NUMBER: _builtins.int
+    SUPERSEDE_FIELD_NUMBER: _builtins.int
     org_id: _builtins.str
     """Who owns the job. `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, like app_version_id, run_id and label keys. Required."""
     app_version_id: _builtins.str
@@ -172,6 +173,11 @@ class SubmitJobRequest(_message.Message):
     """
     no_dedup: _builtins.bool
     """Makes a job of its own although an equal one is unfinished."""
+    supersede: _builtins.str
+    """A name under which one run at a time is wanted, such as a branch: one line of 1 to 256 characters. What the run that
+    had it before still has unfinished is cancelled once this submission is complete; equal jobs are taken over. Needs a
+    run_id. A run that has lost the name does not get it back, so a submission of it that comes late is cancelled.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Annotations; they restrict nothing. At most 64, keys and values 65,536 bytes together."""
@@ -209,10 +215,11 @@ class SubmitJobRequest(_message.Message):
         timeout_seconds: _builtins.float | None = ...,
         queue_timeout_seconds: _builtins.float | None = ...,
         no_dedup: _builtins.bool = ...,
+        supersede: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "supersede", b"supersede", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "supersede", b"supersede", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
     _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
@@ -226,6 +233,8 @@ class SubmitJobRequest(_message.Message):
     _WhichOneofArgType__queue_timeout_seconds: _TypeAlias = _typing.Literal["_queue_timeout_seconds", b"_queue_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__run_id: _TypeAlias = _typing.Literal["run_id"]  # noqa: Y015
     _WhichOneofArgType__run_id: _TypeAlias = _typing.Literal["_run_id", b"_run_id"]  # noqa: Y015
+    _WhichOneofReturnType__supersede: _TypeAlias = _typing.Literal["supersede"]  # noqa: Y015
+    _WhichOneofArgType__supersede: _TypeAlias = _typing.Literal["_supersede", b"_supersede"]  # noqa: Y015
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
     @_typing.overload
@@ -240,6 +249,8 @@ class SubmitJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_timeout_seconds) -> _WhichOneofReturnType__queue_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_id) -> _WhichOneofReturnType__run_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__supersede) -> _WhichOneofReturnType__supersede | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
 
@@ -281,8 +292,11 @@ class SubmitJobsRequest(_message.Message):
 
     JOBS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
+    MORE_FOLLOWS_FIELD_NUMBER: _builtins.int
     view: Global___JobView.ValueType
     """How much of each job the answer holds."""
+    more_follows: _builtins.bool
+    """More calls with jobs of these runs follow: what they supersede is cancelled with the last of them."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitJobRequest]:
         """1 to 1,000, all of one org."""
@@ -292,10 +306,11 @@ class SubmitJobsRequest(_message.Message):
         *,
         jobs: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
         view: Global___JobView.ValueType = ...,
+        more_follows: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "more_follows", b"more_follows", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

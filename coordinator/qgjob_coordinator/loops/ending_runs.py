@@ -1,0 +1,55 @@
+"""Cancels the runs that are marked for it, such as superseded ones; whoever set a mark may be dead since."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+
+class EndingRuns:
+    """One of any number: two that cancel one run at once do no more than one."""
+
+    def __init__(self, store: Store, jobs: JobService) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._orgs: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def due(self, org_id: str) -> None:
+        """The org has marks. They are in the store, so a call that is lost with this process is made by another one."""
+        self._orgs.add(org_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Serves for ever. Marks that the store could not serve stay, and are found again by the timers."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            orgs, self._orgs = self._orgs, set()
+            for org_id in sorted(orgs):
+                try:
+                    await self.finish(org_id)
+                except StoreUnavailableError as e:
+                    log.warning("ending_runs_blind", org_id=org_id, error=e.message)
+
+    async def finish(self, org_id: str) -> None:
+        """Cancels what the marked runs of the org have unfinished. Raises StoreUnavailableError."""
+        for run in await self._store.runs.to_cancel(org_id):
+            changed = await self._jobs.cancel_run(org_id, run.run_id, run.reason)
+            # Only now, and only this mark: jobs that came with a newer one may have come behind the walk.
+            await self._store.runs.cancelled(org_id, [run])
+            log.info(
+                "run_cancelled",
+                org_id=org_id,
+                run_id=run.run_id,
+                reason=run.reason,
+                cancelled=changed.count,
+                detached=changed.detached,
+            )

@@ -1,0 +1,232 @@
+"""Keys that runs take from each other: who has one, whose jobs are to be cancelled, and what comes late."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from qgjob_coordinator.loops.ending_runs import EndingRuns
+from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.model.enums import ErrorClass, Status
+from qgjob_coordinator.model.jobs import JobError, JobSpec
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.runs import RunToCancel
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Manner, SubmitWord
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, spec
+from tests.fakes.store_audit import audit, leftovers
+
+
+def of(run_id: str, *numbers: int, key: str | None = "main", **changes: object) -> list[JobSpec]:
+    return [spec(n, run_id=run_id, supersede=key, **changes) for n in numbers]
+
+
+def equals_of(run_id: str, number: int, original: int) -> list[JobSpec]:
+    return of(run_id, number, test_path=spec(original).test_path)
+
+
+async def submit(store: Store, jobs: list[JobSpec], *, more_follows: bool = False, own: bool = True) -> None:
+    await store.jobs.submit("acme", jobs, [own] * len(jobs), NOW, Manner(more_follows))
+
+
+async def marked(store: Store) -> dict[str, str]:
+    return {run.run_id: run.reason for run in await store.runs.to_cancel("acme")}
+
+
+@pytest.fixture
+def ending(store: Store) -> EndingRuns:
+    pending = Pending(store, FleetReader(store), None)
+    jobs = JobService(store, Hub(), Telemetry(), pending, lambda *_: True, log_transitions=False)
+    return EndingRuns(store, jobs)
+
+
+async def statuses(store: Store, *jobs: JobSpec) -> list[Status]:
+    return [(await scenes.get(store, job)).status for job in jobs]
+
+
+async def test_a_newer_run_marks_the_older_one_and_its_jobs_are_cancelled(
+    store: Store, raw: Redis, ending: EndingRuns
+) -> None:
+    old, new = of("r1", 1, 2), of("r2", 3)
+    await submit(store, old)
+    assert await marked(store) == {}
+    await submit(store, new)
+    assert await marked(store) == {"r1": "superseded by run r2"}
+    await ending.finish("acme")
+    assert await marked(store) == {}
+    assert await statuses(store, *old, *new) == [Status.CANCELLED, Status.CANCELLED, Status.QUEUED]
+    assert (await scenes.get(store, old[0])).error == JobError(ErrorClass.CANCELLED, "superseded by run r2")
+    assert audit(raw) == []
+
+
+async def test_another_key_and_a_run_without_one_are_left_alone(store: Store) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2, key="other"))
+    await submit(store, of("r3", 3, key=None))
+    assert await marked(store) == {}
+
+
+async def test_an_equal_job_is_taken_over_with_its_attempt(store: Store, ending: EndingRuns) -> None:
+    await scenes.open_session(store)
+    (shared,) = of("r1", 1)
+    await scenes.running(store, shared)
+    (alone,) = of("r1", 2)
+    await submit(store, [alone])
+    known = await store.jobs.submit("acme", equals_of("r2", 3, original=1), [True], NOW)
+    assert known[0].word is SubmitWord.DEDUP
+    await ending.finish("acme")
+    assert await statuses(store, shared, alone) == [Status.RUNNING, Status.CANCELLED]
+    assert (await scenes.get(store, shared)).run_ids == ["r2"]
+
+
+async def test_a_job_that_was_submitted_without_a_run_too_goes_on(store: Store, ending: EndingRuns) -> None:
+    (job,) = of("r1", 1)
+    await submit(store, [job])
+    await submit(store, [spec(2, test_path=job.test_path)])
+    await submit(store, of("r2", 3))
+    await ending.finish("acme")
+    assert await statuses(store, job) == [Status.QUEUED]
+
+
+async def test_a_replay_of_the_older_run_takes_nothing_from_the_newer_one(
+    store: Store, raw: Redis, ending: EndingRuns
+) -> None:
+    """With ids of its own and without, also when nothing is known any more of who took the key."""
+    for own in (True, False):
+        raw.flushall()
+        old, new = of("r1", 1, 2), of("r2", 3)
+        await submit(store, old, own=own)
+        await submit(store, new)
+        await ending.finish("acme")
+        await submit(store, old, own=own)
+        assert await marked(store) == {}
+        raw.delete(f"{keys.org('acme')}sd:r1")
+        await submit(store, old, own=own)
+        assert await marked(store) == {}
+        assert await statuses(store, *new) == [Status.QUEUED]
+
+
+async def test_what_the_older_run_brings_late_is_cancelled_and_the_newer_run_is_not(
+    store: Store, ending: EndingRuns
+) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, new := of("r2", 2))
+    await ending.finish("acme")
+    late = [*of("r1", 3), *equals_of("r1", 4, original=2)]
+    await submit(store, late)
+    assert await marked(store) == {"r1": "superseded by run r2"}
+    await ending.finish("acme")
+    assert await statuses(store, late[0], *new) == [Status.CANCELLED, Status.QUEUED]
+    assert (await scenes.get(store, new[0])).run_ids == ["r2"]
+    await submit(store, of("r3", 5))
+    assert await marked(store) == {"r2": "superseded by run r3"}
+
+
+async def test_the_older_run_goes_on_until_the_newer_one_is_complete(store: Store, ending: EndingRuns) -> None:
+    """Jobs of a later call may be equal to some of the older run's."""
+    old = of("r1", 1, 2)
+    await submit(store, old)
+    await submit(store, of("r2", 3), more_follows=True)
+    assert await marked(store) == {}
+    await submit(store, of("r1", 4))  # the older one is not complete itself
+    assert await marked(store) == {}
+    await submit(store, equals_of("r2", 5, original=1))
+    assert await marked(store) == {"r1": "superseded by run r2"}
+    await ending.finish("acme")
+    assert await statuses(store, *old) == [Status.QUEUED, Status.CANCELLED]
+    assert await statuses(store, spec(4)) == [Status.CANCELLED]
+
+
+async def test_a_run_that_was_never_completed_is_superseded_with_those_before_it(store: Store) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2), more_follows=True)
+    await submit(store, of("r3", 3))
+    assert await marked(store) == {"r1": "superseded by run r3", "r2": "superseded by run r3"}
+
+
+async def test_calls_of_one_run_mark_nothing_of_it(store: Store) -> None:
+    await submit(store, of("r1", 1), more_follows=True)
+    await submit(store, of("r1", 2), more_follows=True)
+    await submit(store, of("r1", 3))
+    await submit(store, of("r1", 4))
+    assert await marked(store) == {}
+
+
+async def test_of_runs_that_come_in_one_call_the_last_one_keeps_the_key(store: Store) -> None:
+    """As lone submissions do that are written together."""
+    await submit(store, [*of("r1", 1), *of("r2", 2), *of("r1", 3)])
+    assert await marked(store) == {"r1": "superseded by run r2"}
+
+
+async def test_a_newer_mark_outlives_the_cancel_for_the_older_one(store: Store, ending: EndingRuns) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    (found,) = await store.runs.to_cancel("acme")
+    await submit(store, late := of("r1", 3))  # behind the look of whoever cancels for the mark that it found
+    await store.runs.cancelled("acme", [found])
+    assert await marked(store) == {"r1": "superseded by run r2"}
+    await ending.finish("acme")
+    assert await statuses(store, *late) == [Status.CANCELLED]
+    await store.runs.cancelled("acme", [RunToCancel("r1", "gone")])
+    assert await marked(store) == {}
+
+
+async def test_a_retry_by_hand_of_a_superseded_run_is_left_alone(store: Store, ending: EndingRuns) -> None:
+    (job,) = of("r1", 1)
+    await submit(store, [job])
+    await submit(store, of("r2", 2))
+    await ending.finish("acme")
+    await store.jobs.retry("acme", [(job.ulid, 1, None)], NOW)
+    await submit(store, [job])
+    await ending.finish("acme")
+    assert await statuses(store, job) == [Status.QUEUED]
+
+
+async def test_a_refused_call_takes_no_key(store: Store) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r0", 5, key=None))
+    other = spec(5, run_id="r2", supersede="main", test_path="tests/other.spec.ts")
+    with pytest.raises(Exception, match="1"):
+        await submit(store, [*of("r2", 6), other])
+    assert await marked(store) == {}
+
+
+async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
+    store: Store, ending: EndingRuns, raw: Redis
+) -> None:
+    """Also where the org has nothing unfinished, so that it is looked at now and then only."""
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry())
+    timers.on_runs_to_cancel = (found := []).append
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    await timers.look()
+    assert found == ["acme"]
+    raw.srem(f"{keys.FLEET}act", "acme")
+    await store.jobs.cancel("acme", [(spec(n).ulid, 1) for n in (1, 2)], NOW, reason="x")
+    timers._registry = timers._swept = float("-inf")
+    await timers.look()
+    assert found == ["acme", "acme"]
+    await ending.finish("acme")
+    timers._registry = timers._swept = float("-inf")
+    await timers.look()
+    assert found == ["acme", "acme"]
+
+
+async def test_what_is_kept_of_keys_ends_by_itself(store: Store, raw: Redis, ending: EndingRuns) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    await ending.finish("acme")
+    prefix = keys.org("acme")
+    (su,) = raw.keys(f"{prefix}su:*")
+    assert 0 < raw.pttl(su) <= keys.SUPERSEDE_TTL_MS
+    assert 0 < raw.pttl(f"{prefix}sd:r1") <= keys.SUPERSEDED_TTL_MS
+    await store.jobs.cancel("acme", [(spec(2).ulid, 1)], NOW, reason="x")
+    for status in (Status.CANCELLED,):
+        await store.jobs.retire("acme", status, NOW + 10**9, 0, 100)
+    assert leftovers(raw, "acme") == []

@@ -14,7 +14,7 @@ from collections import deque
 from qgjob_coordinator import logs
 from qgjob_coordinator.app import Coordinator
 from qgjob_coordinator.config import Settings
-from qgjob_coordinator.loops.scheduler import RECENT_PLANS
+from qgjob_coordinator.telemetry import RECENT_PLANS
 
 _MS = 1_000
 
@@ -35,7 +35,7 @@ async def run(settings: Settings) -> None:
 
     scheduler.round = timed_round  # type: ignore[method-assign]
     await coordinator.run()
-    print(json.dumps({"plan_ms": list(scheduler.recent_ms), "round_ms": list(round_ms)}))
+    print(json.dumps({"plan_ms": list(coordinator.telemetry.recent_plan_ms), "round_ms": list(round_ms)}))
 
 
 if __name__ == "__main__":

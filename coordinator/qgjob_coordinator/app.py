@@ -27,6 +27,7 @@ from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
@@ -48,7 +49,7 @@ from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import RetryRules
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, alone
 
 STORE_PAUSE_SECONDS = 1.0
 STOP_GRACE_SECONDS = 5.0
@@ -64,9 +65,9 @@ async def identify(context: Context) -> Principal:
 
 
 class Coordinator:
-    """One coordinator process. `run` returns when it was told to stop."""
+    """One coordinator process, or one of several on a port when something is `handed` down to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, handed: Handed | None = None) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
         self._bound = False
@@ -74,6 +75,8 @@ class Coordinator:
         self._tasks: list[asyncio.Task[None]] = []
         s = settings
         self.telemetry = Telemetry()
+        self._member = None if handed is None else Member(handed, self.telemetry)
+        totals = alone(self.telemetry) if self._member is None else self._member.totals
         self.hub = Hub()
         rules = RetryRules(infra_max=s.infra_max_retries)
         self.store = Store(s.redis_url, pool_size=s.redis_pool_size, rules=rules, observe=self.telemetry.observe_store)
@@ -97,7 +100,7 @@ class Coordinator:
         self.sessions.on_retry_due = self.timers.due
         forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
-        self.overview = Overview(self.store, self.fleet, self.telemetry, self.scheduler.recent_ms, forecast)
+        self.overview = Overview(self.store, self.fleet, totals, forecast)
         self.sessions.settled = self.scheduler.settled
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)
         self.submitter = Submitter(
@@ -132,6 +135,7 @@ class Coordinator:
             FleetServicer(self.operators, identify),
             AgentServicer(self.sessions),
             self.telemetry,
+            shares_port=self._member is not None,
         )
         web = Services(
             submitter=self.submitter,
@@ -140,41 +144,53 @@ class Coordinator:
             reader=self.fleet,
             overview=self.overview,
             store=self.store,
-            telemetry=self.telemetry,
+            totals=totals,
             draining=self._stop.is_set,
             allowed_origins=s.allowed_origins,
         )
-        self.http = HttpServer(create_app(web), s.host, s.port)
+        inherited = () if self._member is None else self._member.http
+        self.http = HttpServer(create_app(web), s.host, s.port, inherited)
 
     async def run(self) -> None:
-        """Starts, serves until a signal, stops. Raises ConfigError."""
+        """Starts, serves until a signal, stops; then it returns. Raises ConfigError."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
-        s = self._settings
-        if s.parent_pid is not None:
-            self._tasks.append(asyncio.create_task(self._watch_parent(s.parent_pid), name="parent"))
+        s, member = self._settings, self._member
+        host, grpc_port = (s.host, s.grpc_port) if member is None else (member.host, member.grpc_port)
+        if member is not None:
+            await member.open()
+            self._spawn("beat", member.beat())
+        self._tasks.append(asyncio.create_task(self._watch_parent(s.parent_pid), name="parent"))
         try:
             try:
-                await self.rpc.start(s.host, s.grpc_port)
+                await self.rpc.start(host, grpc_port)
                 await self.http.start()
             except ConfigError as e:
                 raise e if e.field is None else s.wrong(e.field, e.message) from e
             self._bound = True
-            if s.host not in LOOPBACK:
-                log.warning("not_loopback", host=s.host, note="whoever reaches this address may use it")
+            if host not in LOOPBACK:
+                log.warning("not_loopback", host=host, note="whoever reaches this address may use it")
             if not await self._store_ready():
                 return
             self._start_loops()
             await self.rpc.set_serving(True)
-            log.info("coordinator_ready", host=s.host, port=self.http.port, grpc_port=self.rpc.port)
+            log.info("coordinator_ready", host=host, port=self.http.port, grpc_port=self.rpc.port)
+            if member is not None:
+                member.serves()
             await self._watch_store()
         finally:
             await self._shut_down()
 
-    async def _watch_parent(self, pid: int) -> None:
-        """A coordinator that belongs to another process ends with it."""
-        await until_gone(pid)
+    async def _watch_parent(self, pid: int | None) -> None:
+        """A coordinator that belongs to another process ends with it. One of several belongs to their parent."""
+        if self._member is not None:
+            pid = os.getppid()
+            await self._member.listen()
+        elif pid is not None:
+            await until_gone(pid)
+        else:
+            return
         log.warning("parent_gone", parent_pid=pid)
         self._stop.set()
 
@@ -284,6 +300,8 @@ class Coordinator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close()
+        if self._member is not None:
+            await self._member.close()
         if self._bound:
             log.info("coordinator_stopped")
 

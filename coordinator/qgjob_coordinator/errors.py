@@ -9,6 +9,7 @@ QgjobError
 ├── TooLargeError         the request is over a size limit
 ├── QuotaError            over a quota; try again later
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
+├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
 """
@@ -86,6 +87,12 @@ class QuotaError(QgjobError):
 
 class StoreUnavailableError(QgjobError):
     """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later."""
+
+    short = "unavailable"
+
+
+class ParentSilentError(QgjobError):
+    """The parent of several processes did not answer in time. Nothing is wrong with the work; look at that process."""
 
     short = "unavailable"
 

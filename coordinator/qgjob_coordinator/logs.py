@@ -10,10 +10,15 @@ import structlog
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 
-def configure(level: str, *, json: bool) -> None:
-    """Sets up logging for the process; everything goes to standard error."""
+def configure(level: str, *, json: bool, process: int | None = None) -> None:
+    """Sets up logging for the process; everything goes to standard error. `process` is which of several it is."""
+
+    def name_process(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return event if process is None else {**event, "process": process}
+
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        name_process,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -1,11 +1,14 @@
-"""What this process counts. `http/metrics.py` shows it; every value starts at 0 with the process."""
+"""What a process counts, from 0 when it starts. `http/metrics.py` shows it, or the sum over several processes."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+RECENT_PLANS = 512
 
 
 class Histogram:
@@ -23,6 +26,11 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def add(self, other: Histogram) -> None:
+        """Adds all values of another one, which has the same bounds."""
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
 
 class Telemetry:
     """Counters and histograms of one coordinator process."""
@@ -38,11 +46,14 @@ class Telemetry:
         self.start_error = Histogram((0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0))
         self.plan_ms = Histogram((0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1000.0))
         self.plans = 0
+        self.recent_plan_ms: deque[float] = deque(maxlen=RECENT_PLANS)
         self.loop_lag_seconds = 0.0
         self.store_seconds: dict[str, Histogram] = {}
         self.rpc_started: Counter[tuple[str, str, str]] = Counter()  # type, service, method
         self.rpc_handled: Counter[tuple[str, str, str, str]] = Counter()  # and code
         self.rpc_seconds: dict[tuple[str, str, str], Histogram] = {}
+        self.process_ends: Counter[str] = Counter()  # by how; of the parent of several processes
+        self.processes: Mapping[str, int] = {}  # by state; the same
 
     def observe_store(self, name: str, seconds: float) -> None:
         """One call of the store."""
@@ -50,3 +61,16 @@ class Telemetry:
         if histogram is None:
             histogram = self.store_seconds[name] = Histogram()
         histogram.observe(seconds)
+
+
+Totals = Callable[[], Awaitable[Telemetry]]
+"""What all processes of a coordinator have counted together. Raises ParentSilentError."""
+
+
+def alone(telemetry: Telemetry) -> Totals:
+    """Those of a coordinator that is one process."""
+
+    async def totals() -> Telemetry:
+        return telemetry
+
+    return totals

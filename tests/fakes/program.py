@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ _INHERITED = ("PATH", "HOME", "PYTHONPATH")
 class Program:
     """`python -m <module>`. Logs JSON lines, of which `events` gives those of the present life."""
 
-    def __init__(self, name: str, module: str, folder: Path, environ: Mapping[str, object]) -> None:
+    def __init__(
+        self, name: str, module: str, folder: Path, environ: Mapping[str, object], arguments: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.folder = folder
         self.environ = {k: str(v) for k, v in environ.items()}
-        self._module = module
+        self._command = [sys.executable, "-m", module, *arguments]
         self._log = folder / f"{name}.log"
         self._begins_at = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,7 +53,7 @@ class Program:
         with self._log.open("ab") as log:
             self._begins_at = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", self._module],
+                self._command,
                 env=keep | self.environ,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
@@ -79,6 +81,10 @@ class Program:
             self._signal(signal.SIGKILL)
             assert self._process is not None
             self._process.wait(STOP_SECONDS)
+
+    def hang_up(self) -> None:
+        """SIGHUP."""
+        self._signal(signal.SIGHUP)
 
     def terminate(self) -> None:
         """SIGTERM; `exit_code` waits for the end."""

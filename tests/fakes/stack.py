@@ -72,7 +72,7 @@ PAIRS = (
 
 
 class Stack:
-    """See the module. `settings` are the coordinators', by name."""
+    """See the module. `settings` are the coordinators', by name; each is `processes` on one port."""
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class Stack:
         coordinators: int = 2,
         agents: Sequence[AgentPlan] = PAIRS,
         times: Times | None = None,
+        processes: int | None = None,
         **settings: object,
     ) -> None:
         self.folder = folder
@@ -88,8 +89,10 @@ class Stack:
         self.store = StoreProcess(folder / "store", "--appendonly", "yes", "--appendfsync", "everysec")
         self.plans = {plan.agent_id: plan for plan in agents}
         self._settings = settings
+        self._processes = processes
+        arguments = () if processes is None else ("--processes", str(processes))
         self.coordinators = [
-            Program(f"coordinator-{i}", "qgjob_coordinator", folder / f"coordinator-{i}", {})
+            Program(f"coordinator-{i}", "qgjob_coordinator", folder / f"coordinator-{i}", {}, arguments)
             for i in range(coordinators)
         ]
         self.ports = [0] * coordinators
@@ -175,7 +178,7 @@ class Stack:
 
     async def serving(self, i: int) -> None:
         """Returns when the coordinator serves."""
-        ready = await self.coordinators[i].says("coordinator_ready")
+        ready = await self.coordinators[i].says("coordinator_ready" if self._processes is None else "processes_ready")
         self.ports[i] = ready["grpc_port"]
         self.coordinators[i].environ["GRPC_PORT"] = str(self.ports[i])
 
@@ -196,10 +199,19 @@ class Stack:
         """Which coordinator holds the agent's session; None when none that lives does, or none since then (s)."""
         with self.store.client() as redis:
             state, where, connected = redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "connected"])
-        pids = [c.pid if c.running else 0 for c in self.coordinators]
         pid = int(where.rpartition(":")[2]) if where and state == "open" else -1
-        i = pids.index(pid) if pid in pids else None
+        i = next((i for i in range(len(self.coordinators)) if pid in self.pids(i)), None)
         return i if i is not None and float(connected) / 1000 >= since.get(i, 0) else None
+
+    def pids(self, i: int) -> dict[int, int]:
+        """The processes of a coordinator that serve: pid, and which of several it is (0 where it is one)."""
+        coordinator = self.coordinators[i]
+        if not coordinator.running:
+            return {}
+        if self._processes is None:
+            return {coordinator.pid: 0}
+        started = {line["pid"]: line["process"] for line in coordinator.events("process_started")}
+        return {pid: place for pid, place in started.items() if alive(pid)}
 
     # Clients.
 

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import ParentSilentError, StoreUnavailableError
 from qgjob_coordinator.http import render, shapes, times
 from qgjob_coordinator.http.readiness import Readiness, StoreView, Verdict
 from qgjob_coordinator.http.services import Services
@@ -99,11 +99,11 @@ def _store(view: StoreView) -> dict[str, Any]:
 
 
 async def _stats(services: Services, store: StoreView) -> dict[str, Any]:
-    """Queue and scheduler; null when the store is away, also when it went away this moment."""
+    """Queue and scheduler; null when the store is away, also when it went away this moment, or the parent is silent."""
     if store.fault is None:
         try:
             stats = await services.overview.stats(LOCAL_ADMIN, None)
-        except StoreUnavailableError:
+        except (StoreUnavailableError, ParentSilentError):
             return {"queue": None, "scheduler": None}
         return {"queue": render.queue(stats.queue), "scheduler": render.scheduler(stats.scheduler)}
     return {"queue": None, "scheduler": None}

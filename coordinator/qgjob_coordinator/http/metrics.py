@@ -1,4 +1,4 @@
-"""/metrics: CONTRACT's names and labels, from what this process counted and what the store holds."""
+"""/metrics: CONTRACT's names and labels, from what the coordinator's processes counted and what the store holds."""
 
 from __future__ import annotations
 
@@ -44,14 +44,15 @@ def routes(services: Services) -> APIRouter:
         summary="Metrics",
     )
     async def metrics(request: Request) -> Response:
-        """While the store is away, only what this process counted."""
+        """While the store is away, only what the coordinator counted itself."""
+        counted = await services.totals()
         try:
             held = await gauges.read(services.store, services.reader)
         except StoreUnavailableError as e:
             log.warning("scrape_without_store", error=e.message)
             held = None
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Scrape(services, held))
+        registry.register(_Scrape(services.version, counted, held))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), media_type=content_type)
 
@@ -61,19 +62,20 @@ def routes(services: Services) -> APIRouter:
 class _Scrape(Collector):
     """One scrape's worth of metrics."""
 
-    def __init__(self, services: Services, held: Gauges | None) -> None:
-        self._services = services
+    def __init__(self, version: str, counted: Telemetry, held: Gauges | None) -> None:
+        self._version = version
+        self._counted = counted
         self._held = held
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
         info = GaugeMetricFamily("qgjob_build_info", "Which version runs.", labels=("version",))
-        info.add_metric((self._services.version,), 1)
+        info.add_metric((self._version,), 1)
         yield info
         if self._held is not None:
             yield from _from_store(self._held)
-        yield from _from_process(self._services.telemetry)
-        yield from _from_rpc(self._services.telemetry)
+        yield from _from_process(self._counted)
+        yield from _from_rpc(self._counted)
 
 
 def _from_store(held: Gauges) -> Iterator[Metric]:
@@ -110,7 +112,12 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     yield _histogram("qgjob_start_estimate_error_ratio", error, (), {(): t.start_error})
     commands = _sum(t.store_seconds.values())
     yield _histogram("qgjob_redis_command_seconds", "Calls of the store.", (), {(): commands})
-    yield GaugeMetricFamily("qgjob_event_loop_lag_seconds", "How late this process's loop is.", t.loop_lag_seconds)
+    yield GaugeMetricFamily("qgjob_event_loop_lag_seconds", "How late the latest event loop is.", t.loop_lag_seconds)
+    processes = GaugeMetricFamily("qgjob_processes", "Processes on this port.", labels=("state",))
+    for state, n in sorted(t.processes.items()):
+        processes.add_metric((state,), n)
+    yield processes
+    yield _counter("qgjob_process_ends", "Processes of this port that ended.", ("how",), _keyed(t.process_ends))
 
 
 def _from_rpc(t: Telemetry) -> Iterator[Metric]:
@@ -145,6 +152,5 @@ def _sum(histograms: Iterable[Histogram]) -> Histogram:
     """One histogram of all: the contract's metric has no label for the script."""
     total = Histogram(SECONDS)
     for h in list(histograms):
-        total.sum += h.sum
-        total.counts = [a + b for a, b in zip(total.counts, h.counts, strict=True)]
+        total.add(h)
     return total

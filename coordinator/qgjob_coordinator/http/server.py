@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -31,10 +31,11 @@ class _Server(uvicorn.Server):
 
 
 class HttpServer:
-    """Serves an application on one address; `port` is set by `start`."""
+    """Serves an application on one address, or on listening sockets that were handed down; `port` is set by `start`."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, handed: Sequence[socket.socket] = ()) -> None:
         self._app = app
+        self._handed = handed
         self._host = host
         self._asked_port = port
         self._server: _Server | None = None
@@ -43,7 +44,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Binds and serves. Raises ConfigError whose field is PORT or HOST when it can't be had."""
-        sockets = await listeners(self._host, self._asked_port, "PORT")
+        sockets = list(self._handed) or await listeners(self._host, self._asked_port, "PORT")
         self.port = int(sockets[0].getsockname()[1])
         config = uvicorn.Config(
             self._app,

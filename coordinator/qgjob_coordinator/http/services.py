@@ -12,7 +12,7 @@ from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Totals
 
 DISTRIBUTION = "qgjob"
 
@@ -27,7 +27,7 @@ class Services:
     reader: FleetReader
     overview: Overview
     store: Store
-    telemetry: Telemetry
+    totals: Totals
     draining: Callable[[], bool]
     allowed_origins: tuple[str, ...] = ()
     version: str = field(default_factory=lambda: version(DISTRIBUTION))

@@ -15,6 +15,7 @@ from qgjob_coordinator.errors import (
     InvalidError,
     NotAuthenticatedError,
     NotFoundError,
+    ParentSilentError,
     QgjobError,
     QuotaError,
     StoreUnavailableError,
@@ -49,6 +50,7 @@ STATUS: dict[type[QgjobError], int] = {
     QuotaError: 429,
     StoreUnavailableError: 503,
     AgentSilentError: 503,
+    ParentSilentError: 503,
 }
 """What each error is in HTTP. An error that is not here is a fault of ours: INTERNAL."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -36,7 +36,6 @@ FRUITLESS_MOST = 3
 """Rounds in a row in which an org may be refused everything before the next wake-up is waited for."""
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
-RECENT_PLANS = 512
 
 T = TypeVar("T")
 
@@ -88,7 +87,6 @@ class Scheduler:
         self._fruitless: Counter[str] = Counter()
         self._round_done = asyncio.Event()
         self._round_done.set()
-        self.recent_ms: deque[float] = deque(maxlen=RECENT_PLANS)
         self._seen: dict[str, OrgSnapshot] = {}
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
@@ -224,7 +222,7 @@ class Scheduler:
     def _timed(self, ms: float) -> None:
         self._telemetry.plans += 1
         self._telemetry.plan_ms.observe(ms)
-        self.recent_ms.append(ms)
+        self._telemetry.recent_plan_ms.append(ms)
 
     async def _refresh(self) -> bool:
         """Looks at all active orgs once a second, whatever was heard. True: it did now."""

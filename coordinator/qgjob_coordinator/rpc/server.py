@@ -23,8 +23,6 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 
 OPTIONS: list[tuple[str, Any]] = [
-    # Two servers would share the port silently.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
@@ -49,10 +47,21 @@ SERVICES = tuple(
 
 
 class RpcServer:
-    """Serves on one address; `port` is set by `start`."""
+    """Serves on one address; `port` is set by `start`. One that `shares_port` does so with servers that do too."""
 
-    def __init__(self, jobs: JobServicer, fleet: FleetServicer, agents: AgentServicer, telemetry: Telemetry) -> None:
-        self._server = grpc.aio.server(interceptors=[CallInterceptor(telemetry)], options=OPTIONS)
+    def __init__(
+        self,
+        jobs: JobServicer,
+        fleet: FleetServicer,
+        agents: AgentServicer,
+        telemetry: Telemetry,
+        *,
+        shares_port: bool = False,
+    ) -> None:
+        self._shares_port = shares_port
+        # Else two servers would share the port silently.
+        options = [("grpc.so_reuseport", int(shares_port)), *OPTIONS]
+        self._server = grpc.aio.server(interceptors=[CallInterceptor(telemetry)], options=options)
         self._health = health.aio.HealthServicer()
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
@@ -64,9 +73,10 @@ class RpcServer:
 
     async def start(self, host: str, port: int) -> None:
         """Binds and serves. Raises ConfigError whose field is GRPC_PORT or HOST when it can't be had."""
-        # gRPC tells of a port in use in lines of its own, and not why: so it is tried first.
-        for listener in await listeners(host, port, "GRPC_PORT"):
-            listener.close()
+        # gRPC tells of a port in use in lines of its own, and not why: so it is tried first; a shared one is held.
+        if not self._shares_port:
+            for listener in await listeners(host, port, "GRPC_PORT"):
+                listener.close()
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self.port = self._server.add_insecure_port(address)

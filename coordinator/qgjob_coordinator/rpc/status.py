@@ -17,6 +17,7 @@ from qgjob_coordinator.errors import (
     InvalidError,
     NotAuthenticatedError,
     NotFoundError,
+    ParentSilentError,
     QgjobError,
     QuotaError,
     StoreUnavailableError,
@@ -35,6 +36,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,
+    ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,
 }
 

@@ -18,7 +18,7 @@ from qgjob_coordinator.service.forecast import Forecast, NoForecast
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, Totals
 
 
 class Overview:
@@ -28,14 +28,12 @@ class Overview:
         self,
         store: Store,
         fleet: FleetReader,
-        telemetry: Telemetry,
-        recent_ms: Sequence[float],
+        totals: Totals,
         forecast: Forecast | None = None,
     ) -> None:
         self._store = store
         self._fleet = fleet
-        self._telemetry = telemetry
-        self._recent_ms = recent_ms
+        self._totals = totals
         self._forecast = forecast or NoForecast()
 
     async def orgs(self, principal: Principal, org_id: object) -> list[str]:
@@ -81,7 +79,7 @@ class Overview:
         return count.run(org, run, count.started_at)
 
     async def stats(self, principal: Principal, org_id: object) -> Stats:
-        """Queue and fleet in numbers."""
+        """Queue and fleet in numbers. Raises ParentSilentError."""
         now = wall_ms()
         counts: Counter[Status] = Counter()
         waiting = installs = saved = groups = 0
@@ -103,25 +101,28 @@ class Overview:
         queue = QueueStats(**by_status, retry_wait=waiting, oldest_queued_age_seconds=age)
         devices = await self._fleet.devices()
         online = sum(a.state is not AgentState.OFFLINE for a in agents)
-        return Stats(queue, self._scheduler(devices, online, groups, installs, saved), now)
+        planned = await self._totals()
+        return Stats(queue, _scheduler(planned, devices, online, groups, installs, saved), now)
 
-    def _scheduler(
-        self, devices: Sequence[Device], agents: int, groups: int, installs: int, saved: int
-    ) -> SchedulerStats:
-        states = Counter(d.state for d in devices)
-        return SchedulerStats(
-            agents_online=agents,
-            devices_total=len(devices),
-            devices_idle=states[DeviceState.IDLE],
-            devices_busy=states[DeviceState.BUSY],
-            devices_offline=states[DeviceState.OFFLINE],
-            devices_bad=sum(d.health is DeviceHealth.BAD for d in devices),
-            groups=groups,
-            installs=installs,
-            installs_saved=saved,
-            plans=self._telemetry.plans,
-            plan_ms_p50=round(statistics.median(self._recent_ms), 3) if self._recent_ms else 0.0,
-        )
+
+def _scheduler(
+    planned: Telemetry, devices: Sequence[Device], agents: int, groups: int, installs: int, saved: int
+) -> SchedulerStats:
+    states = Counter(d.state for d in devices)
+    recent_ms = planned.recent_plan_ms
+    return SchedulerStats(
+        agents_online=agents,
+        devices_total=len(devices),
+        devices_idle=states[DeviceState.IDLE],
+        devices_busy=states[DeviceState.BUSY],
+        devices_offline=states[DeviceState.OFFLINE],
+        devices_bad=sum(d.health is DeviceHealth.BAD for d in devices),
+        groups=groups,
+        installs=installs,
+        installs_saved=saved,
+        plans=planned.plans,
+        plan_ms_p50=round(statistics.median(recent_ms), 3) if recent_ms else 0.0,
+    )
 
 
 @dataclass(slots=True)

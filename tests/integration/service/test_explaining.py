@@ -21,7 +21,7 @@ from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
 
@@ -157,9 +157,9 @@ async def test_of_many_free_devices_a_list_asks_of_some_and_counts_all(
 
 async def test_a_group_says_when_it_is_expected_to_end(store: Store, forecast: Expecting) -> None:
     await waiting(store)
-    (group,) = await Overview(store, FleetReader(store), Telemetry(), [], forecast).groups(LOCAL_ADMIN, "acme")
+    (group,) = await Overview(store, FleetReader(store), alone(Telemetry()), forecast).groups(LOCAL_ADMIN, "acme")
     assert group.estimated_end_at == forecast.end
-    (unknown,) = await Overview(store, FleetReader(store), Telemetry(), []).groups(LOCAL_ADMIN, "acme")
+    (unknown,) = await Overview(store, FleetReader(store), alone(Telemetry())).groups(LOCAL_ADMIN, "acme")
     assert unknown.estimated_end_at is None
 
 

@@ -19,7 +19,7 @@ from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.service.selections import MOST_SHOWN
 from qgjob_coordinator.store.reads import CHUNK
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
 
@@ -34,7 +34,7 @@ def service(store: Store) -> JobService:
 
 @pytest.fixture
 def overview(store: Store) -> Overview:
-    return Overview(store, FleetReader(store), Telemetry(), [])
+    return Overview(store, FleetReader(store), alone(Telemetry()))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.submission import Defaults
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.telemetry import Telemetry
+from qgjob_coordinator.telemetry import Telemetry, alone
 
 ORIGIN = "https://ci.example"
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
@@ -48,9 +48,9 @@ def compose(store: Store, switch: Switch) -> Services:
         jobs=jobs,
         fleet=FleetService(store, reader, sessions, hub),
         reader=reader,
-        overview=Overview(store, reader, telemetry, []),
+        overview=Overview(store, reader, alone(telemetry)),
         store=store,
-        telemetry=telemetry,
+        totals=alone(telemetry),
         draining=lambda: switch.draining,
         allowed_origins=(ORIGIN,),
     )

@@ -1,0 +1,84 @@
+"""What several processes counted is added up, and never goes back when one of them ends."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+from qgjob_coordinator.processes import counts
+from qgjob_coordinator.processes.ledger import Ledger
+from qgjob_coordinator.telemetry import Histogram, Telemetry
+
+
+def counted(n: int) -> Telemetry:
+    """Everything that there is to count, `n` times."""
+    t = Telemetry()
+    for _ in range(n):
+        t.submitted["device"] += 1
+        t.finished["passed", "device"] += 1
+        t.attempts["passed"] += 1
+        t.installs["installed"] += 1
+        t.leases_lost += 1
+        t.plans += 1
+        t.rpc_started["unary", "qgjob.v1.JobService", "GetJob"] += 1
+        t.rpc_handled["unary", "qgjob.v1.JobService", "GetJob", "OK"] += 1
+        t.process_ends["hung"] += 1
+        for histogram in (t.queue_seconds, t.run_seconds, t.start_error, t.plan_ms):
+            histogram.observe(0.25)
+        t.rpc_seconds.setdefault(("unary", "qgjob.v1.JobService", "GetJob"), Histogram()).observe(0.25)
+        t.observe_store("claim", 0.00390625)
+        t.recent_plan_ms.append(0.25)
+    t.loop_lag_seconds = n / 1000
+    t.processes = {"serving": n}
+    return t
+
+
+def values(t: Telemetry) -> dict[str, object]:
+    def plain(value: object) -> object:
+        if isinstance(value, Histogram):
+            return (value.bounds, value.counts, value.sum)
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return list(value) if isinstance(value, deque) else value
+
+    return {name: plain(value) for name, value in vars(t).items()}
+
+
+def test_everything_that_is_counted_survives_the_way_through_json() -> None:
+    t = counted(3)
+    assert values(counts.load(json.loads(json.dumps(counts.dump(t))))) == values(t)
+    # A new counter is part of this too.
+    assert not {name for name, value in vars(t).items() if not value}
+
+
+def test_sums_are_what_one_process_would_have_counted() -> None:
+    total = counted(2)
+    counts.add(total, counted(5))
+    expected = values(counted(7)) | {"loop_lag_seconds": 0.005, "processes": {"serving": 2}}
+    assert values(total) == expected
+
+
+def said(n: int) -> counts.Json:
+    return json.loads(json.dumps(counts.dump(counted(n))))  # type: ignore[no-any-return]
+
+
+def test_what_a_process_counted_stays_when_it_ends() -> None:
+    ledger = Ledger()
+    ledger.heard(1, said(3))
+    ledger.heard(1, said(5))
+    ledger.heard(2, said(2))
+    before = ledger.total({}, {"serving": 2}, 0.0)
+    ledger.retire(1)
+    after = ledger.total({"hung": 1}, {"serving": 1}, 0.25)
+    ledger.heard(3, said(1))
+    later = ledger.total({"hung": 1}, {"serving": 2}, 0.25)
+    assert (before.plans, after.plans, later.plans) == (7, 7, 8)
+    assert [t.store_seconds["claim"].counts[2] for t in (before, after, later)] == [7, 7, 8]
+    assert len(after.recent_plan_ms) == 2  # of those that live
+    assert (after.processes, after.loop_lag_seconds) == ({"serving": 1}, 0.25)
+
+
+def test_a_process_that_said_nothing_leaves_nothing() -> None:
+    ledger = Ledger()
+    ledger.retire(1)
+    assert ledger.total({}, {}, 0.0).plans == 0

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
+from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
 from qgjob_agent.devices.simulated import SimulatedDevices
+from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.lease_file import LeaseFile
@@ -74,6 +76,7 @@ async def run(config: AgentConfig) -> None:
 async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.ExitStack, log: Any) -> None:
     try:
         spool, lease_file = Spool(state_dir.spool), LeaseFile(str(state_dir.lease))
+        lease_file.forget_later_than(monotonic_seconds())
     except OSError as error:
         raise AgentError(f"state_dir {str(state_dir.path)!r} can't be written: {error.strerror}") from error
     stack.callback(spool.close)
@@ -89,6 +92,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
         kill_grace_seconds=config.kill_grace_seconds,
+        min_free_bytes=config.min_free_mb * 1_000_000,
     )
     instance_id = f"{state_dir.home}.{uuid.uuid4().hex}"
     facts = AgentFacts(config.agent_id, instance_id, __version__, socket.gethostname())
@@ -96,7 +100,9 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     stack.callback(epochs.close)
     token = None if config.token is None else config.token.get_secret_value()
     session = Session(Coordinators(config.coordinator, config.agent_id, token), epochs, driver.dispatch, log)
-    driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session)
+    disk = DiskWatch(state_dir.path, driver.dispatch, log)
+    driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
+    disk.look()
     settled = {report.token for report in spool.pending.values()}
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))
@@ -105,7 +111,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    await _serve(config, driver, session, log)
+    await _serve(config, driver, session, disk, log)
     await runner.close()
     await provider.close()
     log.info("agent_stopped")
@@ -127,12 +133,12 @@ def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) 
     return SimulatedRunner(driver, SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed))
 
 
-async def _serve(config: AgentConfig, driver: Driver, session: Session, log: Any) -> None:
+async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, log: Any) -> None:
     """Keeps the session until the agent is told to end and has told everything."""
     _handle_signals(config, driver, log)
     speaking = asyncio.create_task(session.run(), name="session")
     stopping = asyncio.create_task(driver.stopped.wait(), name="stopping")
-    tasks = [speaking, stopping]
+    tasks = [speaking, stopping, asyncio.create_task(disk.run(), name="disk")]
     if config.parent_pid is not None:
         tasks.append(asyncio.create_task(_watch_parent(config.parent_pid, driver, log), name="parent"))
     try:

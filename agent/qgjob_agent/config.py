@@ -111,6 +111,7 @@ class AgentConfig(_Frozen):
     log_level: Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)] = "info"
     drain_seconds: Seconds = 30.0
     kill_grace_seconds: Seconds = 10.0
+    min_free_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 200
     credit: Annotated[int, Field(ge=1, le=100_000)] | None = None
     runner: Literal["simulated", "command"] = "simulated"
     parent_pid: Annotated[int, Field(gt=1, le=_MAX_PID)] | None = None

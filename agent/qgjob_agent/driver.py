@@ -16,11 +16,13 @@ from qgjob_agent.core.events import (
     Event,
     FlushDue,
     InstallEnded,
+    LaunchRefused,
     RunnerReported,
     SpoolFailed,
     SpoolRecovered,
     Woken,
 )
+from qgjob_agent.errors import TreesLeftError
 from qgjob_agent.lease_file import LeaseFile, LeaseTime
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class Driver:
         self._events: deque[Event] = deque()
         self._handling = False
         self._unwritten: list[Report] = []
-        self._spool_broken = False
+        self._unremoved: list[int] = []  # acknowledged, and the disk refused to forget them
+        self._disk_refuses = False
         self._lease = LeaseTime(0.0, 0.0, 0.0)  # over, until a first confirmation
         self._wake: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -79,8 +82,16 @@ class Driver:
             do.Stop: self._stop,
         }
 
-    def connect(self, machine: Machine, runner: Runner, provider: DeviceProvider, upstream: Upstream) -> None:
-        """Wires the shells in."""
+    def connect(
+        self,
+        machine: Machine,
+        runner: Runner,
+        provider: DeviceProvider,
+        upstream: Upstream,
+        look_at_disk: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wires the shells in. `look_at_disk` tells at once what is free."""
+        self._look_at_disk = look_at_disk
         self._machine = machine
         self._runner = runner
         self._provider = provider
@@ -135,6 +146,11 @@ class Driver:
         """A piece of a log; see runners.base.Sink."""
         self._upstream.send_log(job_id, token, offset, data)
 
+    def not_begun(self, token: str, error: str) -> None:
+        """The disk refused an attempt's files; see runners.base.Sink."""
+        self._disk_refuses = True
+        self.dispatch(LaunchRefused(token, error))
+
     def device(self, event: InstallEnded | DeviceSeen | DeviceLost | DeviceProbed) -> None:
         """An event of a device; see devices.base.DeviceSink."""
         self.dispatch(event)
@@ -160,20 +176,35 @@ class Driver:
         self._provider.probe(told.device_id)
 
     def _persist(self, told: do.Persist) -> None:
-        reports = [*self._unwritten, *told.reports] if self._unwritten else told.reports
+        if self._unwritten:
+            self._unwritten += told.reports
+        else:
+            self._unwritten = told.reports
         try:
-            self._spool.append([report.spooled() for report in reports])
+            if self._unwritten:
+                self._write_down()
+            if self._disk_refuses:
+                self._spool.remove(self._unremoved)
+                self._unremoved = []
+                self._spool.prove_room()
         except OSError as error:
-            self._unwritten = reports
-            self._spool_broken = True
-            self.dispatch(SpoolFailed(error.strerror or str(error)))
+            self._spool_failed(error)
             return
+        if self._disk_refuses:
+            self._disk_refuses = False
+            self._look_at_disk()  # first: what it takes may be little
+            self.dispatch(SpoolRecovered())
+
+    def _write_down(self) -> None:
+        reports = self._unwritten
+        self._spool.append([report.spooled() for report in reports])
         self._unwritten = []
         for report in reports:
             self._runner.settled(report.lease.assignment.token)
-        if self._spool_broken:
-            self._spool_broken = False
-            self.dispatch(SpoolRecovered())
+
+    def _spool_failed(self, error: OSError) -> None:
+        self._disk_refuses = True
+        self.dispatch(SpoolFailed(error.strerror or str(error)))
 
     def _unspool(self, told: do.Unspool) -> None:
         """What is kept of the attempts goes first: found without a report, it would count as an unreported end."""
@@ -185,8 +216,8 @@ class Driver:
         try:
             self._spool.remove(told.report_ids)
         except OSError as error:
-            self._spool_broken = True
-            self.dispatch(SpoolFailed(error.strerror or str(error)))
+            self._unremoved += told.report_ids
+            self._spool_failed(error)
 
     def _renew_lease(self, told: do.RenewLease) -> None:
         self._lease = LeaseTime(told.confirmed_at, told.window_seconds, told.grace_seconds)
@@ -217,7 +248,11 @@ class Driver:
     def _note(self, told: do.Note) -> None:
         self._transitions.note(told)
 
-    def _stop(self, _told: do.Stop) -> None:
+    def _stop(self, told: do.Stop) -> None:
+        if self._unwritten:
+            self._transitions.note(do.Note(do.Level.WARNING, "results_not_written", {"count": len(self._unwritten)}))
+        if told.trees_left:
+            self.failure = TreesLeftError(told.trees_left)
         self.stopped.set()
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ AgentError
 ├── ConfigErrors      several are, each of them a ConfigError (exit 2)
 ├── FileError         a file of settings can't be read (exit 2)
 ├── StateDirError     the state directory can't be used, or another daemon uses it (exit 1)
-└── RefusedError      the coordinator refuses this agent for good (exit 1)
+├── RefusedError      the coordinator refuses this agent for good (exit 1)
+└── TreesLeftError    the agent ended as told, and something that it ran would not die (exit 1)
 """
 
 from __future__ import annotations
@@ -58,3 +59,14 @@ class StateDirError(AgentError):
 
 class RefusedError(AgentError):
     """The coordinator refuses this agent for good, for example since its version is too old."""
+
+
+class TreesLeftError(AgentError):
+    """The agent ended as told, and something that it ran would not die."""
+
+    def __init__(self, count: int) -> None:
+        what = "1 process tree" if count == 1 else f"{count} process trees"
+        super().__init__(
+            f"{what} would not die in time (tree_left in the log says which); the supervisors go on, and the next "
+            "start of this agent finds them. What ignores SIGKILL is stuck in the kernel: restart the host"
+        )

@@ -37,3 +37,13 @@ NOT_STARTED = "not_started"
 
 # The variable that marks every process of an execution.
 MARKER = "QGJOB_EXECUTION"
+
+
+def lock_text(pid: int) -> bytes:
+    """The lock's content, of one width: written in place it needs no room. 0: no supervisor has got so far yet."""
+    return f"{pid:<19}\n".encode()
+
+
+def cgroup_name(execution_id: str) -> str:
+    """The cgroup of an execution, below that of its supervisor."""
+    return f"qgjob-{execution_id}"

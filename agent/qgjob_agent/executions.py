@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Assignment, DeathCause, Target
+from qgjob_agent.process_tree import Cgroup
+from qgjob_agent.result_file import ResultDraft
 
 if TYPE_CHECKING:
     from qgjob_agent.lease_file import LeaseTime
@@ -95,11 +97,18 @@ class Execution:
     def launch(self, command: Command, lease: LeaseTime, lease_path: Path) -> int:
         """Begins the supervisor. Gives a pipe that becomes readable when the command runs or could not be started.
 
-        The lock is taken here and inherited, so that at no time a living supervisor is without it. Raises OSError.
+        The lock is taken here and inherited, so that at no time a living supervisor is without it. What the supervisor
+        can't do without has its room taken here: the disk may be full later. Raises OSError.
         """
         self._write_spec(command, lease, lease_path)
+        ResultDraft(str(self.path / names.RESULT_DRAFT)).close()
         lock = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        ready, ready_write = os.pipe()
+        try:
+            os.pwrite(lock, names.lock_text(0), 0)
+            ready, ready_write = os.pipe()
+        except OSError:
+            os.close(lock)
+            raise
         # Born with SIGTERM blocked, the supervisor can't be killed by a cancel before it listens for one.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -144,7 +153,7 @@ class Execution:
 
     def _watch(self, pid: int) -> None:
         self.supervisor_pid = pid
-        if hasattr(os, "pidfd_open"):
+        if pid and hasattr(os, "pidfd_open"):
             with contextlib.suppress(OSError):
                 self.pidfd = os.pidfd_open(pid)
 
@@ -152,13 +161,19 @@ class Execution:
 
     def adopt(self) -> bool:
         """Finds the supervisor of an earlier daemon; False if it does not live any more."""
-        with contextlib.suppress(OSError, ValueError):
-            self._watch(int((self.path / names.LOCK).read_text("ascii")))
+        self._watch(self._holder())
         # Asked after the pidfd is open: as the lock is held now, the process id was the supervisor's then.
         if self.supervised:
             return True
         self.close()
         return False
+
+    def _holder(self) -> int:
+        """The process id in the lock; 0 while the supervisor has not got so far."""
+        try:
+            return int((self.path / names.LOCK).read_text("ascii"))
+        except (OSError, ValueError):
+            return 0
 
     @property
     def supervised(self) -> bool:
@@ -185,11 +200,12 @@ class Execution:
 
     @property
     def cgroup(self) -> str | None:
-        """The path of the tree's cgroup."""
-        try:
-            return (self.path / names.CGROUP).read_text("utf-8") or None
-        except OSError:
-            return None
+        """The path of the tree's cgroup. A supervisor that was killed early has not written it down, or was refused."""
+        with contextlib.suppress(OSError):
+            if written := (self.path / names.CGROUP).read_text("utf-8"):
+                return written
+        found = Cgroup.find(names.cgroup_name(self.path.name))
+        return None if found is None else found.path
 
     # ---- ending ----
 
@@ -202,8 +218,8 @@ class Execution:
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            elif self.supervised:
-                os.kill(self.supervisor_pid, signal.SIGTERM)
+            elif self.supervised and (pid := self.supervisor_pid or self._holder()):
+                os.kill(pid, signal.SIGTERM)
 
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say."""
@@ -222,10 +238,25 @@ class Execution:
             self.process.poll()
 
     def strip(self) -> None:
-        """Takes the test's own directories away."""
+        """Takes the test's own directories away; what can't be removed now is tried again with the rest."""
         for name in (names.OUT, names.TMP):
-            shutil.rmtree(self.path / name, ignore_errors=True)
+            remove_tree(self.path / name)
 
-    def remove(self) -> None:
-        """Takes the directory away."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def remove(self) -> bool:
+        """Takes the directory away; False if something of it is left."""
+        return remove_tree(self.path)
+
+
+def remove_tree(path: Path) -> bool:
+    """Removes a folder, also where a test has closed some of its own; False if something is left."""
+    shutil.rmtree(path, ignore_errors=True)
+    if not path.exists():
+        return True
+    path.chmod(0o700)
+    for folder, below, _ in os.walk(path):
+        for each in (Path(folder, name) for name in below):
+            if not each.is_symlink():
+                with contextlib.suppress(OSError):
+                    each.chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)
+    return not path.exists()

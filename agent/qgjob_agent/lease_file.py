@@ -33,6 +33,7 @@ class LeaseFile:
     """The writer's side. Errors: OSError where the file can't be made or written."""
 
     def __init__(self, path: str) -> None:
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, lease: LeaseTime) -> None:
@@ -40,6 +41,12 @@ class LeaseFile:
         body = f"{lease.confirmed_at:.6f} {lease.window:.6f} {lease.grace:.6f}"
         line = f"{body} {zlib.crc32(body.encode()):08x}".ljust(_WIDTH - 1) + "\n"
         os.pwrite(self._fd, line.encode(), 0)
+
+    def forget_later_than(self, now: float) -> None:
+        """Takes away what an earlier boot left: its clock was another, and supervisors would wait for it for long."""
+        found = read_lease(self._path)
+        if found is not None and found.confirmed_at > now:
+            self.write(LeaseTime(0.0, 0.0, 0.0))
 
     def close(self) -> None:
         """Ends the writing; the file stays for the supervisors."""

@@ -138,6 +138,13 @@ class Cgroup:
         group.remove()
         return None
 
+    @classmethod
+    def find(cls, name: str) -> Cgroup | None:
+        """One that was made below our own; None where there is none."""
+        own = _own_cgroup()
+        path = "" if own is None else os.path.join(own, name)
+        return cls(path) if path and os.path.isdir(path) else None
+
     def join(self) -> None:
         """Moves this process in; its children are born there."""
         with open(os.path.join(self.path, "cgroup.procs"), "wb", buffering=0) as file:

@@ -1,6 +1,6 @@
 """A small file that appears at once and whole, also on a full disk. The standard library only.
 
-Its blocks are taken at the start and filled at the end, and renaming needs no room.
+Its blocks are taken before the start and filled at the end, and renaming needs no room.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ class ResultDraft:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.pwrite(self._fd, b" " * _BYTES, 0)
+        try:
+            os.pwrite(self._fd, b" " * _BYTES, 0)
+        except OSError:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """Leaves the place to another process."""
+        os.close(self._fd)
 
     def publish(self, path: str, content: str) -> None:
         """Fills the place and gives it its name. Tries for as long as the disk refuses: nobody else has the result."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COMPACT_BYTES = 8_000_000
+_ROOM_BYTES = 65_536  # for the results of some hundred attempts
 
 
 class Spool:
@@ -28,8 +29,14 @@ class Spool:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self.pending: dict[int, SpooledReport] = {}
         self.dropped_bytes = 0
+        self._torn = False
+        self._beside.unlink(missing_ok=True)  # of a daemon that died while it rewrote the journal
         self._load()
         self._size = os.fstat(self._fd).st_size
+
+    @property
+    def _beside(self) -> Path:
+        return self._path.with_suffix(".new")
 
     def _load(self) -> None:
         content = self._path.read_bytes()
@@ -62,30 +69,46 @@ class Spool:
 
     def remove(self, report_ids: list[int]) -> None:
         """Forgets acknowledged reports. Empties the journal when nothing is left, rewrites it when it has grown."""
-        left = len(self.pending) - sum(report_id in self.pending for report_id in report_ids)
-        if left == 0:
+        gone = [report_id for report_id in report_ids if report_id in self.pending]
+        if not gone:
+            return
+        if len(gone) == len(self.pending):
             os.ftruncate(self._fd, 0)
             self._size = 0
         else:
-            self._write(_line(["-", report_ids]))
-        for report_id in report_ids:
-            self.pending.pop(report_id, None)
+            self._write(_line(["-", gone]))
+        for report_id in gone:
+            del self.pending[report_id]
         if self._size > _COMPACT_BYTES:
             self._compact()
 
+    def prove_room(self) -> None:
+        """Takes room for results and gives it back. A few bytes prove nothing: they may fit into the last block."""
+        self._write(b"\0" * _ROOM_BYTES)
+        self._size -= _ROOM_BYTES
+        self._torn = True
+        self._cut()
+
     def _write(self, line: bytes) -> None:
+        self._cut()
         written = 0
         try:
             while written < len(line):
                 written += os.write(self._fd, line[written:])
         except OSError:
-            if written:
-                os.ftruncate(self._fd, self._size)  # half a line would hide all that follow
+            self._torn = written > 0
+            self._cut()
             raise
         self._size += len(line)
 
+    def _cut(self) -> None:
+        """Takes away what is not a whole line: half of one would hide all that follow."""
+        if self._torn:
+            os.ftruncate(self._fd, self._size)
+            self._torn = False
+
     def _compact(self) -> None:
-        beside = self._path.with_suffix(".new")
+        beside = self._beside
         content = _line(["+", [_item_of(report) for report in self.pending.values()]])
         fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -96,6 +119,7 @@ class Spool:
             beside.replace(self._path)
         except OSError:
             os.close(fd)
+            beside.unlink(missing_ok=True)  # what little room it took is needed
             raise
         os.close(self._fd)
         self._fd, self._size = fd, len(content)

@@ -42,8 +42,11 @@ class StateDir:
                 f"state_dir {str(path)!r} is used by another agent (process {holder}); "
                 "stop it, or give this one its own agent_id and state_dir"
             ) from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.pwrite(fd, f"{os.getpid():<31}\n".encode(), 0)  # in place: on a full disk too
+        except OSError as error:
+            os.close(fd)
+            raise StateDirError(f"state_dir {str(path)!r} can't be written: {error.strerror}") from error
         return cls(path, fd)
 
     @property

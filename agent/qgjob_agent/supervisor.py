@@ -71,7 +71,7 @@ class Supervisor:
             self._spec: dict[str, Any] = json.load(file)
         self._lease = LeaseTime(*self._spec["lease"])
         self._output = OutputFile(self._path(names.OUTPUT), self._spec["output_bytes"])
-        self._cgroup = Cgroup.make(f"qgjob-{self._spec['execution_id']}") if self._spec["use_cgroup"] else None
+        self._cgroup = self._make_cgroup()
         self._child = 0
         self._status: int | None = None
         self._started_at = self._started_at_ms = 0.0
@@ -84,6 +84,11 @@ class Supervisor:
         self._cancelled = False
         self._selector = selectors.DefaultSelector()
         self._pipe = -1
+
+    def _make_cgroup(self) -> Cgroup | None:
+        if not self._spec["use_cgroup"]:
+            return None
+        return Cgroup.make(names.cgroup_name(self._spec["execution_id"]))
 
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
@@ -123,6 +128,8 @@ class Supervisor:
             signal.signal(ignored, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # blocked by the daemon until now
         self._selector.register(wake, selectors.EVENT_READ)
+        if os.path.exists(self._path(names.CANCEL)):  # of a daemon that did not know our pid yet
+            self._cancelled = True
         return wake
 
     def _on_cancel(self, *_: object) -> None:
@@ -321,6 +328,5 @@ def main(argv: list[str]) -> None:
     for fd in (lock_fd, ready_fd):
         os.set_inheritable(fd, False)
     fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ours by inheritance; fails if it is not
-    os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(lock_fd, names.lock_text(os.getpid()), 0)
     Supervisor(directory, ready_fd).run()

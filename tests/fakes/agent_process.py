@@ -32,6 +32,7 @@ class AgentProcess:
         } | environ
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.environ = keep | {name: str(value) for name, value in values.items()}
+        self.program = ("-m", "qgjob_agent")
         self.process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -44,7 +45,7 @@ class AgentProcess:
     async def start(self, *arguments: str) -> None:
         with self.log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "qgjob_agent", *arguments),
+                *(sys.executable, *self.program, *arguments),
                 env=self.environ,
                 cwd=self.folder,
                 stdout=log,

@@ -73,6 +73,8 @@ def install_ended(state: State, event: InstallEnded) -> None:
         _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
         _dead(state, lease, DeathCause.LEASE_LOST, state.wall_ms)
+    elif state.disk.problem is not None:
+        not_begun(state, lease)
     else:
         state.out.append(Start(event.device_id, [lease.assignment]))
 
@@ -102,7 +104,14 @@ def _finished(state: State, lease: Lease, body: Finished) -> None:
             report(state, lease, Started(body.started_at_ms))
     body.begun = lease.test_begun
     body.install_ms = lease.install_ms
+    if lease.disk_was_full and body.outcome is not Outcome.PASSED:
+        body.error = "; ".join(filter(None, (body.error, "the agent's disk was full while it ran")))
     _ended(state, lease, body)
+
+
+def not_begun(state: State, lease: Lease) -> None:
+    """The agent had no room to run it; nothing of it lives, and another one may."""
+    _ended(state, lease, TreeDead(lease.cause or DeathCause.SHUTDOWN, state.wall_ms, started=False))
 
 
 def _dead(state: State, lease: Lease, cause: DeathCause, ended_at_ms: int) -> None:

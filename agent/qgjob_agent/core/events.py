@@ -222,8 +222,24 @@ class Recovered:
 
 
 @dataclass(slots=True)
+class DiskMeasured:
+    """What is free on the disk of the agent's state, for it to use; `free_inodes` is None where nobody counts them."""
+
+    free_bytes: int
+    free_inodes: int | None = None
+
+
+@dataclass(slots=True)
+class LaunchRefused:
+    """The disk has no room for the files of an attempt that was to begin; nothing of it lives."""
+
+    token: str
+    error: str
+
+
+@dataclass(slots=True)
 class SpoolFailed:
-    """The disk refused a write."""
+    """The disk refused to take a result."""
 
     error: str
 
@@ -268,6 +284,8 @@ Event = (
     | DeviceLost
     | DeviceProbed
     | Recovered
+    | DiskMeasured
+    | LaunchRefused
     | SpoolFailed
     | SpoolRecovered
     | FlushDue

@@ -201,7 +201,9 @@ class Note:
 
 @dataclass(slots=True)
 class Stop:
-    """Everything is dead and told: end the process."""
+    """Everything is dead and told, or is left to the next daemon: end the process."""
+
+    trees_left: int = 0
 
 
 Instruction = (

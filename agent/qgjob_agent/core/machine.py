@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.core import attempts, commands, events, fleet, reporting, sessions, shutdown, timers
+from qgjob_agent.core import attempts, commands, disk, events, fleet, reporting, sessions, shutdown, timers
 from qgjob_agent.core.state import Link, State
 
 if TYPE_CHECKING:
@@ -30,8 +30,10 @@ _HANDLERS: dict[type[Any], Callable[[State, Any], None]] = {
     events.DeviceLost: fleet.lost,
     events.DeviceProbed: fleet.probed,
     events.Recovered: fleet.recovered,
-    events.SpoolFailed: timers.spool_failed,
-    events.SpoolRecovered: timers.spool_recovered,
+    events.DiskMeasured: disk.measured,
+    events.LaunchRefused: disk.launch_refused,
+    events.SpoolFailed: disk.spool_failed,
+    events.SpoolRecovered: disk.spool_recovered,
     events.FlushDue: reporting.flush_due,
     events.Woken: timers.woken,
     events.ShutdownRequested: shutdown.requested,

@@ -98,6 +98,11 @@ class Outbox:
         """True when every report was acknowledged."""
         return not (self.unsent or self.unacked or self.to_persist)
 
+    @property
+    def unacknowledged(self) -> int:
+        """How many last reports nobody has acknowledged."""
+        return sum(report.final for report in [*self.unsent, *self.unacked.values()])
+
 
 def _without_told_starts(reports: list[Report]) -> list[Report]:
     """The reports less each Started whose Finished is among them and says that the test had begun."""

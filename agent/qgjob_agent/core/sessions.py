@@ -63,7 +63,7 @@ def _settle_shown(state: State, event: Welcomed) -> None:
 
 
 def _send_pending(state: State) -> None:
-    if state.shutdown.requested or state.spool_error is not None:
+    if state.shutdown.requested or state.disk.problem is not None:
         state.out.append(SendInventory(state.session.epoch, state.views()))
     flush(state)
 

@@ -61,6 +61,7 @@ class State:
         "agent",
         "clock",
         "devices",
+        "disk",
         "flush_pending",
         "installed_unsent",
         "kill_grace_seconds",
@@ -73,8 +74,6 @@ class State:
         "outbox",
         "session",
         "shutdown",
-        "spool_error",
-        "spool_retry_at",
         "timers_changed",
         "wake_at",
         "wall_ms",
@@ -93,8 +92,7 @@ class State:
         self.flush_pending = False
         self.last_flush_at = float("-inf")
         self.lease_end_done = False
-        self.spool_error: str | None = None
-        self.spool_retry_at = 0.0
+        self.disk = Disk()
         self.shutdown = Shutdown()
         self.timers_changed = False
         self.wake_at: float | None = None
@@ -109,8 +107,8 @@ class State:
 
     @property
     def may_start(self) -> bool:
-        """The rule for starts: the lease is fresh, results can be written down, and the agent stays."""
-        return self.spool_error is None and not self.shutdown.requested and self.clock.fresh(self.now)
+        """The rule for starts: the lease is fresh, the disk has room, and the agent stays."""
+        return self.disk.problem is None and not self.shutdown.requested and self.clock.fresh(self.now)
 
     def held(self) -> list[HeldAttempt]:
         """Everything the agent holds: running, unstarted and spooled."""
@@ -119,8 +117,8 @@ class State:
     def view(self, device: Device) -> DeviceView:
         """A device as the coordinator is told of it; what ails the agent ails its devices."""
         facts, health, reason = device.facts, device.facts.health, device.facts.reason
-        if self.spool_error is not None:
-            health, reason = Health.BAD, f"the agent can't write its spool: {self.spool_error}"
+        if self.disk.problem is not None:
+            health, reason = Health.BAD, self.disk.problem
         elif self.shutdown.requested:
             health, reason = Health.MAINTENANCE, "the agent is shutting down"
         return DeviceView(facts, device.installed, health, reason)
@@ -139,12 +137,31 @@ class State:
 
 
 class Shutdown:
-    """The end of the process, by stages: drain until `kill_at`, then farewell until `leave_at`."""
+    """The end of the process, by stages: drain until `kill_at`, kill until `give_up_at`, farewell until `leave_at`."""
 
-    __slots__ = ("kill_at", "leave_at", "requested", "stopped")
+    __slots__ = ("give_up_at", "kill_at", "leave_at", "requested", "stopped")
 
     def __init__(self) -> None:
         self.requested = False
         self.kill_at: float | None = None
+        self.give_up_at: float | None = None
         self.leave_at: float | None = None
         self.stopped = False
+
+
+class Disk:
+    """What ails the disk: `refused`, a write was refused and why; `short`, too little is free, in words."""
+
+    __slots__ = ("refused", "retry_at", "short")
+
+    def __init__(self) -> None:
+        self.refused: str | None = None
+        self.short: str | None = None
+        self.retry_at = 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """Why no new work is taken; None when it is."""
+        if self.refused is not None:
+            return f"the agent's disk refuses writes: {self.refused}"
+        return None if self.short is None else f"the agent's disk is full: {self.short}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qgjob_agent.core.attempts import give_back_unstarted, kill, start_all
-from qgjob_agent.core.instructions import CloseSession, Persist, SendBye, SendInventory, Stop, WakeAt
+from qgjob_agent.core import disk
+from qgjob_agent.core.attempts import kill
+from qgjob_agent.core.instructions import CloseSession, SendBye, Stop, WakeAt
 from qgjob_agent.core.sessions import heartbeat
 from qgjob_agent.core.state import Link, State
 from qgjob_agent.core.values import DeathCause, Phase
 
 if TYPE_CHECKING:
-    from qgjob_agent.core.events import SpoolFailed, SpoolRecovered, Woken
+    from qgjob_agent.core.events import Woken
+    from qgjob_agent.core.leases import Lease
 
 
 def woken(state: State, _event: Woken) -> None:
@@ -27,9 +29,7 @@ def woken(state: State, _event: Woken) -> None:
         elif state.now >= session.next_heartbeat_at:
             heartbeat(state)
     _end_leases(state)
-    if state.spool_error is not None and state.now >= state.spool_retry_at:
-        state.spool_retry_at = state.now + state.limits.spool_retry_seconds
-        state.out.append(Persist(state.outbox.take_to_persist()))
+    disk.retry(state)
     kill_at = state.shutdown.kill_at
     if kill_at is not None and state.now >= kill_at:
         kill_everything(state, state.kill_grace_seconds)
@@ -54,37 +54,9 @@ def _end_leases(state: State) -> None:
 def kill_everything(state: State, grace_seconds: float) -> None:
     """The drain is over: ends whatever lives."""
     state.shutdown.kill_at = None
+    state.shutdown.give_up_at = state.now + grace_seconds + state.limits.give_up_seconds
     for lease in list(state.leases.values()):
         kill(state, lease, DeathCause.SHUTDOWN, grace_seconds)
-
-
-def spool_failed(state: State, event: SpoolFailed) -> None:
-    """The disk refuses: takes no new work and gives back what has not begun; what runs and what is known is kept."""
-    first = state.spool_error is None
-    state.spool_error = event.error
-    state.spool_retry_at = state.now + state.limits.spool_retry_seconds
-    state.timers_changed = True
-    if not first:
-        return
-    state.warn("spool_failed", error=event.error)
-    for device in state.devices.values():
-        give_back_unstarted(state, device, DeathCause.SHUTDOWN)
-    _tell_devices(state)
-
-
-def spool_recovered(state: State, _event: SpoolRecovered) -> None:
-    """The disk takes writes again, and so does the agent take work."""
-    if state.spool_error is None:
-        return
-    state.spool_error = None
-    state.note("spool_recovered")
-    _tell_devices(state)
-    start_all(state)
-
-
-def _tell_devices(state: State) -> None:
-    if state.session_open:
-        state.out.append(SendInventory(state.session.epoch, state.views()))
 
 
 def next_wake(state: State) -> float | None:
@@ -96,9 +68,11 @@ def next_wake(state: State) -> float | None:
     ends_at = state.clock.ends_at
     if ends_at is not None and not state.lease_end_done:
         times.append(ends_at)
-    if state.spool_error is not None:
-        times.append(state.spool_retry_at)
+    if state.disk.refused is not None:
+        times.append(state.disk.retry_at)
     times += [at for at in (shutdown.kill_at, shutdown.leave_at) if at is not None]
+    if shutdown.give_up_at is not None and shutdown.give_up_at > state.now:
+        times.append(shutdown.give_up_at)
     return min(times, default=None)
 
 
@@ -112,15 +86,33 @@ def set_timer(state: State) -> None:
 
 
 def shutdown_progress(state: State) -> None:
-    """Leaves when nothing lives and everything is told, or when the coordinator does not answer in time."""
+    """Leaves when nothing lives and everything is told, or when there is nothing left to wait for.
+
+    Results that nobody acknowledged are in the spool. While the disk refuses them, a session is waited for too. Trees
+    that do not die are left to their supervisors, for the next daemon to find.
+    """
     shutdown = state.shutdown
-    if shutdown.stopped or any(lease.alive for lease in state.leases.values()):
+    if shutdown.stopped:
+        return
+    left = [lease for lease in state.leases.values() if lease.alive]
+    if left and (shutdown.give_up_at is None or state.now < shutdown.give_up_at):
         return
     if shutdown.leave_at is None:
         shutdown.leave_at = state.now + state.limits.farewell_seconds
         state.timers_changed = True
-    if state.outbox.empty or not state.session_open or state.now >= shutdown.leave_at:
-        shutdown.stopped = True
-        if state.session_open:
-            state.out.append(SendBye(state.session.epoch, "the agent shuts down"))
-        state.out.append(Stop())
+    kept = not state.session_open and state.disk.refused is None
+    if state.outbox.empty or kept or state.now >= shutdown.leave_at:
+        _leave(state, left)
+
+
+def _leave(state: State, left: list[Lease]) -> None:
+    state.shutdown.stopped = True
+    results = state.outbox.unacknowledged
+    if results:
+        state.note("results_kept", count=results)
+    for lease in left:
+        what = lease.assignment
+        state.warn("tree_left", job_id=what.job_id, attempt=what.attempt, device_id=what.device_id)
+    if state.session_open:
+        state.out.append(SendBye(state.session.epoch, "the agent shuts down"))
+    state.out.append(Stop(trees_left=len(left)))

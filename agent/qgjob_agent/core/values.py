@@ -221,6 +221,8 @@ class Limits:
     kill_grace_seconds: float = 10.0
     spool_retry_seconds: float = 1.0
     farewell_seconds: float = 5.0
+    give_up_seconds: float = 10.0  # trees that outlive their grace by so much are left to their supervisors at the end
     lease_window: float = 0.8  # share of a lease in which this agent may start and run
     lease_grace: float = 0.1  # share of a lease that an execution gets between TERM and KILL at lease end
     overcommit: int = 4  # refuses assignments beyond so many times its credit
+    min_free_bytes: int = 0  # of the disk; with less no new work is taken

@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 
 class Sink(Protocol):
-    """Where a runner tells what happens. Both may be called from within `Runner.start`."""
+    """Where a runner tells what happens. All may be called from within `Runner.start`."""
 
     def report(self, events: list[AttemptEvent]) -> None:
         """Events of attempts, in order. The last one of each is AttemptFinished or AttemptKilled: its tree is dead."""
+
+    def not_begun(self, token: str, error: str) -> None:
+        """The disk refused the files of an attempt that was to begin: nothing of it lives, and no event follows."""
 
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """A piece of an attempt's log, `offset` bytes from its start; the last one before the attempt's last event."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.command_template import fill_template, variables
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
-from qgjob_agent.executions import Command, Execution, ExecutionResult
+from qgjob_agent.disk_watch import is_of_the_disk
+from qgjob_agent.executions import Command, Execution, ExecutionResult, remove_tree
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.base import Recovery
@@ -80,7 +80,10 @@ class CommandRunner:
             try:
                 self._launch(device, assignment)
             except OSError as error:
-                self._sink.report([_not_startable(assignment.token, str(error))])
+                if is_of_the_disk(error):
+                    self._sink.not_begun(assignment.token, error.strerror or str(error))
+                else:
+                    self._sink.report([_not_startable(assignment.token, str(error))])
 
     def _launch(self, device: DeviceFacts, assignment: Assignment) -> None:
         execution = Execution.new(self._root, assignment)
@@ -201,15 +204,19 @@ class CommandRunner:
         """The coordinator has the result: the directory may go."""
         execution = self._ended.pop(token, None)
         if execution is not None:
-            execution.remove()
+            self._remove(execution.path)
+
+    def _remove(self, path: Path) -> None:
+        if not remove_tree(path):
+            self._log.warning("execution_not_removed", path=str(path))
 
     async def recover(self, settled: set[str]) -> Recovery:
         """Finds the executions of an earlier daemon; see Runner."""
         recovery = Recovery()
         for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
             execution = Execution.found(path)
-            if execution is None:
-                shutil.rmtree(path, ignore_errors=True)
+            if execution is None:  # the daemon died before it began anything, or while it removed this
+                self._remove(path)
                 continue
             if execution.assignment.token in settled:
                 # An earlier daemon spooled the result, and may not have told all of the output.

@@ -28,7 +28,7 @@ _CAUSE_CHARGE = {
 _CAUSE_TEXT = {
     DeathCause.REVOKED: "the lease was revoked",
     DeathCause.LEASE_LOST: "no heartbeat was confirmed in time, so the agent ended the attempt",
-    DeathCause.SHUTDOWN: "the agent was shut down",
+    DeathCause.SHUTDOWN: "the agent was shut down, or took no more work",
     DeathCause.DEVICE_LOST: "the device went away",
 }
 

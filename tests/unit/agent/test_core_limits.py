@@ -253,6 +253,49 @@ def test_a_second_request_takes_the_grace_away() -> None:
     assert {(kill.token, kill.grace_seconds) for kill in kills} == {("t1", 0.0), ("t2", 0.0)}
 
 
+def test_at_the_deadline_of_the_drain_what_still_runs_is_killed_with_its_grace() -> None:
+    core = Core("d1", "d2").open().warm()
+    core.assign("t1", device="d1")
+    core.tell(events.ShutdownRequested(30))
+    assert every(core.after(29.9).tell(events.Woken()), instructions.Kill) == []
+    kill = only(core.after(0.1).tell(events.Woken()), instructions.Kill)
+    assert (kill.token, kill.cause, kill.grace_seconds) == ("t1", DeathCause.SHUTDOWN, 10.0)
+
+
+def test_an_installation_goes_on_while_the_agent_drains_and_its_test_is_run() -> None:
+    core = Core().open()
+    core.assign("t1", "t2")
+    core.tell(events.ShutdownRequested(30))
+    given = core.tell(events.InstallEnded("d1", "t1", Outcome.PASSED, 100))
+    assert started(given) == ["t1"]
+    core.finish("t1")
+    core.flush()
+    assert started(core.said) == ["t1"]
+
+
+def test_an_installation_that_outlasts_the_drain_is_stopped() -> None:
+    core = Core().open()
+    core.assign("t1")
+    core.tell(events.ShutdownRequested(30))
+    kill = only(core.after(30).tell(events.Woken()), instructions.Kill)
+    assert kill.installing
+    core.tell(events.InstallEnded("d1", "t1", Outcome.DEVICE_ERROR, 0, cancelled=True))
+    (report,) = only(core.flush(), instructions.Persist).reports
+    assert isinstance(report.body, TreeDead)
+    assert report.body.cause is DeathCause.SHUTDOWN
+
+
+def test_a_tree_that_does_not_die_keeps_the_agent_for_ten_seconds_beyond_its_grace() -> None:
+    core = Core().open().warm()
+    core.assign("t1")
+    core.tell(events.ShutdownRequested(30))
+    core.after(30).tell(events.Woken())
+    assert every(core.after(19.9).tell(events.Woken()), instructions.Stop) == []
+    given = core.after(0.1).tell(events.Woken())
+    assert "note tree_left" in lines(given)
+    assert only(given, instructions.Stop).trees_left == 1
+
+
 def test_an_agent_that_drains_says_so_and_gives_back_what_comes() -> None:
     core = Core().open().warm()
     core.assign("t1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,13 +95,14 @@ async def agent(tmp_path: Path) -> Any:
     made.close()
 
 
+def no_space(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(Spool, "_write", refuse)
+        patch.setattr(Spool, "_write", no_space)
         yield patch
 
 
@@ -153,6 +155,35 @@ async def test_what_is_acknowledged_while_the_disk_is_full_is_not_written_later(
         while len(agent.upstream.of(instructions.SendInventory)) < 2:
             await agent.upstream.heard()
     assert agent.spool.pending == {}
+
+
+async def test_what_the_disk_refused_to_forget_is_forgotten_when_it_takes_writes(
+    agent: Agent, full_disk: pytest.MonkeyPatch
+) -> None:
+    full_disk.undo()
+    agent.assign("t1", "t2")
+    await agent.reports(4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Spool, "_write", no_space)
+        agent.driver.dispatch(events.ReportsAcknowledged(1, [(2, Verdict.APPLIED)]))
+        assert list(agent.spool.pending) == [2, 4]
+    async with asyncio.timeout(5):
+        while len(agent.upstream.of(instructions.SendInventory)) < 2:
+            await agent.upstream.heard()
+    assert list(agent.spool.pending) == [4]
+
+
+async def test_the_disk_is_looked_at_before_work_is_taken_again(agent: Agent, full_disk: pytest.MonkeyPatch) -> None:
+    agent.driver._machine.state.limits = replace(agent.driver._machine.state.limits, min_free_bytes=100)
+    agent.driver._look_at_disk = lambda: agent.driver.dispatch(events.DiskMeasured(50))
+    agent.assign("t1")
+    await agent.reports(2)
+    full_disk.undo()
+    async with asyncio.timeout(5):
+        while list(agent.spool.pending) != [2] or len(agent.upstream.of(instructions.SendInventory)) < 3:
+            await agent.upstream.heard()
+    told = [view.health for sent in agent.upstream.of(instructions.SendInventory) for view in sent.changed]
+    assert set(told) == {Health.BAD}
 
 
 async def test_a_fault_of_the_program_ends_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from qgjob_agent.output_file import OutputFile
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Files of this process may have so many bytes: what goes beyond is refused, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.fakes.file_room import room_for
 
 
 def test_what_comes_after_a_refused_part_stays_behind_it(tmp_path: Path) -> None:

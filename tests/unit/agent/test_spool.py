@@ -15,6 +15,7 @@ import pytest
 from qgjob_agent import spool as spool_module
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
 from qgjob_agent.spool import Spool
+from tests.fakes.file_room import room_for
 
 
 def finished(report_id: int, summary: str = "ok") -> SpooledReport:
@@ -168,3 +169,77 @@ os.kill(os.getpid(), signal.SIGKILL)
     ended = subprocess.run([sys.executable, "-c", code], cwd=root, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert ids(path) == [1, 2]
+
+
+def test_proving_room_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    before = path.read_bytes()
+    opened.prove_room()
+    assert path.read_bytes() == before
+    opened.append([finished(2)])
+    opened.close()
+    assert ids(path) == [1, 2]
+
+
+def test_a_few_bytes_are_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    before = path.read_bytes()
+    with room_for(len(before) + 4_096), pytest.raises(OSError, match="File too large"):
+        opened.prove_room()
+    assert path.read_bytes() == before
+    opened.append([finished(2)])
+    opened.close()
+    assert ids(path) == [1, 2]
+
+
+def test_half_a_line_that_can_not_be_cut_off_at_once_is_cut_off_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with room_for(path.stat().st_size + 10), monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            opened.append([finished(2)])
+    opened.append([finished(3)])
+    opened.close()
+    assert ids(path) == [1, 3]
+
+
+def test_what_a_rewriting_left_that_was_cut_short_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "spool"
+    monkeypatch.setattr(spool_module, "_COMPACT_BYTES", 300)
+    opened = Spool(path)
+    opened.append([finished(n) for n in range(1, 20)])
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            opened.remove([1])
+    assert not path.with_suffix(".new").exists()
+    opened.close()
+    path.with_suffix(".new").write_bytes(b"half")  # of a daemon that died
+    assert ids(path) == list(range(2, 20))
+    assert not path.with_suffix(".new").exists()
+
+
+def test_forgetting_what_was_never_written_needs_no_room(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    opened = Spool(path)
+    opened.append([finished(1)])
+    with room_for(1):
+        opened.remove([7])
+    opened.close()
+    assert ids(path) == [1]

@@ -7,7 +7,7 @@ PROTOS := $(wildcard proto/qgjob_proto/v1/*.proto)
 BUF_VERSION := 1.75.0
 BUF := .tools/node_modules/.bin/buf
 
-.PHONY: help setup demo test check check-model bench proto lock fmt clean
+.PHONY: help setup demo test chaos chaos-ci check check-model bench proto lock fmt clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
@@ -27,6 +27,12 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: $(STAMP)  ## Faults for an hour (ARGS='--seed 7 --minutes 10 --json report.json')
+	$(BIN)/python -m tests.chaos --json docs/reliability/latest.json $(ARGS)
+
+chaos-ci: $(STAMP)  ## Faults for two minutes, at least 30 of them
+	$(BIN)/python -m tests.chaos --seed 1 --minutes 2 --least-faults 30 --keep .chaos $(ARGS)
 
 check: $(STAMP)  ## Lint, types, import rules, generated code
 	$(BIN)/ruff check .

@@ -12,14 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE_SECONDS, until
 
 STOP_SECONDS = 15.0
 _INHERITED = ("PATH", "HOME", "PYTHONPATH")
 
 
 class Program:
-    """`python -m <module>`. Logs JSON lines, of which `events` gives those of the present life."""
+    """`python -m <module>`. Logs JSON lines, of which `events` gives those of the present life.
+
+    `patience_seconds`: how long `says` waits.
+    """
+
+    patience_seconds = DEADLINE_SECONDS
 
     def __init__(
         self, name: str, module: str, folder: Path, environ: Mapping[str, object], arguments: Sequence[str] = ()
@@ -142,7 +147,8 @@ class Program:
             return found if len(found) >= times else None
 
         silent = f"{self.name} does not say {name} {fields}"
-        found: list[dict[str, Any]] = await until(look, lambda: f"{silent}:\n{self.said()}")
+        words = lambda: f"{silent}:\n{self.said()}"  # noqa: E731 - read only when it is late
+        found: list[dict[str, Any]] = await until(look, words, seconds=self.patience_seconds)
         return found[times - 1]
 
 

@@ -1,0 +1,35 @@
+"""Judges a history: a pure function to the list of broken promises, empty for a sound run.
+
+Each rule is a function that is named by what it demands. It knows nothing of how the run was made: a history may as
+well be written by hand (test_checker.py does that, one for each rule).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from tests.chaos import rules_jobs, rules_places, rules_times
+from tests.chaos.history import History
+from tests.chaos.violations import Violation
+
+Rule = Callable[[History], Iterable[Violation]]
+
+RULES: tuple[Rule, ...] = (
+    rules_jobs.acknowledged_jobs_have_one_verdict_a_round,
+    rules_jobs.moves_are_legal,
+    rules_jobs.the_last_grant_decides,
+    rules_jobs.a_verdict_is_what_the_test_did,
+    rules_jobs.an_acknowledged_cancel_is_a_verdict,
+    rules_places.devices_run_one_at_a_time,
+    rules_places.nothing_crosses_an_org,
+    rules_places.losses_have_causes,
+    rules_places.programs_do_not_fail_by_themselves,
+    rules_places.the_store_is_sound,
+    rules_times.recoveries_keep_their_bounds,
+    rules_times.cancelled_trees_die_in_time,
+)
+
+
+def check(history: History) -> list[Violation]:
+    """Everything that is wrong, rule by rule."""
+    return [violation for rule in RULES for violation in rule(history)]

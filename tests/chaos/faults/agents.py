@@ -1,0 +1,109 @@
+"""Faults of agents: killed, gone with all that they run, paused, stopped for two leases, told to end, without disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+
+from tests.chaos import clock
+from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.history import Recovery
+from tests.chaos.lab import Lab
+from tests.chaos.schedule import Fault
+
+
+async def agent_kill(lab: Lab, fault: Fault) -> Outcome:
+    """SIGKILL of the daemon, whose supervisors go on; it comes back."""
+    agent = lab.agents[fault.target]
+    async with lab.meant(agent), lab.away(agent.name):
+        agent.kill()
+        await asyncio.sleep(fault.seconds)
+        agent.start()
+        started = await _at_work(lab, agent.name)
+    return Outcome(await _settled(lab, agent.name, started))
+
+
+async def agent_term(lab: Lab, fault: Fault) -> Outcome:
+    """SIGTERM with nothing to drain; it comes back."""
+    agent = lab.agents[fault.target]
+    async with lab.meant(agent), lab.away(agent.name):
+        await agent.end()
+        await asyncio.sleep(fault.seconds)
+        agent.start()
+        started = await _at_work(lab, agent.name)
+    return Outcome(await _settled(lab, agent.name, started))
+
+
+async def agent_pause(lab: Lab, fault: Fault) -> Outcome:
+    """SIGSTOP for less than tests survive, then SIGCONT."""
+    agent = lab.agents[fault.target]
+    async with lab.away(agent.name):
+        agent.pause()
+        await asyncio.sleep(fault.seconds)
+        agent.resume()
+    return Outcome(await _settled(lab, agent.name, clock.now()))
+
+
+async def agent_stop(lab: Lab, fault: Fault) -> Outcome:
+    """SIGSTOP for longer than a lease: its tests go on, are killed by their supervisors, and run elsewhere."""
+    agent = lab.agents[fault.target]
+    held = await lab.leases(agent.name) or {}
+    async with lab.away(agent.name):
+        stopped = clock.now()
+        agent.pause()
+        left = asyncio.create_task(_released(lab, agent.name, set(held), stopped))
+        await asyncio.sleep(fault.seconds)
+        released = await left
+        agent.resume()
+    return Outcome(released, await _settled(lab, agent.name, clock.now()))
+
+
+async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
+    """The whole host: the daemon, its supervisors and their tests. It comes back, much later."""
+    agent = lab.agents[fault.target]
+    held = await lab.leases(agent.name) or {}
+    async with lab.meant(agent), lab.away(agent.name):
+        gone = clock.now()
+        agent.kill()
+        while processes := lab.processes_of_agent(agent.name):
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            await asyncio.sleep(0)
+        left = asyncio.create_task(_released(lab, agent.name, set(held), gone))
+        await asyncio.sleep(fault.seconds)
+        released = await left
+        agent.start()
+        started = await _at_work(lab, agent.name)
+    return Outcome(released, await _settled(lab, agent.name, started), note=f"held {len(held)}")
+
+
+async def _at_work(lab: Lab, agent_id: str) -> float:
+    """When the program runs: what a machine takes to load it is not the product's time."""
+    await lab.agents[agent_id].says("agent_started")
+    return clock.now()
+
+
+async def _settled(lab: Lab, agent_id: str, since: float) -> Recovery:
+    """Its session is open, and every lease of before is adopted or released."""
+
+    async def look() -> bool:
+        sessions, leases = await lab.sessions(), await lab.leases(agent_id)
+        if sessions is None or leases is None or agent_id not in sessions:
+            return False
+        return all(epoch >= sessions[agent_id][1] for epoch, _ in leases.values())
+
+    return await recovery("its jobs are adopted or released", since, lab.scale.session, lab.others, look)
+
+
+async def _released(lab: Lab, agent_id: str, held: set[str], since: float) -> Recovery:
+    """What it held is no longer its own."""
+
+    async def look() -> bool:
+        leases = await lab.leases(agent_id)
+        return leases is not None and not held & leases.keys()
+
+    bound = lab.times.give_up + lab.scale.session
+    return await recovery("what it held is given to others", since, bound, lab.others, look)

@@ -1,0 +1,36 @@
+"""What all faults share: a kind's function, and waiting for a recovery."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tests.chaos import clock
+from tests.chaos.history import Recovery
+from tests.chaos.lab import Lab
+from tests.chaos.schedule import Fault
+
+Inject = Callable[[Lab, Fault], Awaitable["Outcome"]]
+LOOK_EVERY_SECONDS = 0.05
+GIVE_UP_SECONDS = 60.0
+"""Beyond every bound: a recovery that is not seen by then is none."""
+
+
+class Outcome:
+    """What a fault's function tells: recoveries that it saw or missed, and a figure in words."""
+
+    def __init__(self, *recoveries: Recovery, note: str = "") -> None:
+        self.recoveries = recoveries
+        self.note = note
+
+
+async def recovery(
+    what: str, since: float, bound: float, needs: tuple[str, ...], look: Callable[[], Awaitable[Any]]
+) -> Recovery:
+    """Waits until `look` answers something true, and says when that was."""
+    while clock.now() < since + bound + GIVE_UP_SECONDS:
+        if await look():
+            return Recovery(what, since, clock.now(), bound, needs)
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    return Recovery(what, since, None, bound, needs)

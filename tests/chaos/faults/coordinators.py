@@ -1,0 +1,98 @@
+"""Faults of coordinators: killed, stopped, restarted one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from qgjob import JobSpec, QgjobError
+from tests.chaos import clock
+from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.history import Recovery
+from tests.chaos.lab import Lab
+from tests.chaos.schedule import Fault
+
+PROBES = "probes"
+"""The org of jobs that are submitted to see whether clients are served."""
+TRY_SECONDS = 1.0
+
+
+async def coordinator_kill(lab: Lab, fault: Fault) -> Outcome:
+    """SIGKILL; it comes back on the same port."""
+    i = _index(lab, fault.target)
+    coordinator = lab.coordinators[i]
+    sessions = await lab.sessions() or {}
+    orphans = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    async with lab.meant(coordinator), lab.away(coordinator.name):
+        killed = clock.now()
+        coordinator.kill()
+        served = asyncio.gather(
+            clients_served(lab, killed, coordinator.name), _agents_served(lab, orphans, killed, coordinator.name)
+        )
+        await asyncio.sleep(fault.seconds)
+        coordinator.start()
+        await coordinator.says("coordinator_ready")
+    return Outcome(*await served)
+
+
+async def coordinator_stop(lab: Lab, fault: Fault) -> Outcome:
+    """SIGSTOP for up to two leases, then SIGCONT: what it still wants to write is fenced."""
+    i = _index(lab, fault.target)
+    coordinator = lab.coordinators[i]
+    sessions = await lab.sessions() or {}
+    orphans = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    async with lab.away(coordinator.name):
+        coordinator.pause()
+        await asyncio.sleep(fault.seconds)
+        coordinator.resume()
+    return Outcome(await _agents_served(lab, orphans, clock.now(), coordinator.name))
+
+
+async def coordinator_roll(lab: Lab, fault: Fault) -> Outcome:
+    """SIGTERM to each in turn, the next when this one serves again: costs no attempt."""
+    recoveries = []
+    for coordinator in lab.coordinators:
+        async with lab.meant(coordinator):
+            told = clock.now()
+            served = asyncio.create_task(clients_served(lab, told, coordinator.name))
+            async with lab.away(f"rolled {coordinator.name}"):
+                await coordinator.end()
+                coordinator.start()
+                await coordinator.says("coordinator_ready")
+            recoveries.append(await served)
+    return Outcome(*recoveries)
+
+
+async def clients_served(lab: Lab, since: float, own: str, bound: float | None = None) -> Recovery:
+    """A client gets a job acknowledged, whichever coordinator it asks first."""
+    async with lab.client(timeout_seconds=TRY_SECONDS) as client:
+
+        async def look() -> bool:
+            with contextlib.suppress(QgjobError):
+                await client.submit(JobSpec(PROBES, "v1", "probe.spec.js", target="emulator", no_dedup=True))
+                return True
+            return False
+
+        bound = lab.scale.session if bound is None else bound
+        return await recovery("clients are served", since, bound, _needs(lab, own), look)
+
+
+async def _agents_served(lab: Lab, agent_ids: set[str], since: float, own: str) -> Recovery:
+    """The agents have sessions again."""
+
+    async def look() -> bool:
+        sessions = await lab.sessions()
+        return sessions is not None and agent_ids <= sessions.keys()
+
+    places = tuple(place for agent_id in agent_ids for place in (agent_id, f"link {agent_id}"))
+    needs = (*_needs(lab, own), *places)
+    return await recovery("its agents are served", since, lab.scale.session, needs, look)
+
+
+def _needs(lab: Lab, own: str) -> tuple[str, ...]:
+    """All that serving needs but the place whose fault it is."""
+    return tuple(place for place in lab.others if place != own)
+
+
+def _index(lab: Lab, name: str) -> int:
+    return [c.name for c in lab.coordinators].index(name)

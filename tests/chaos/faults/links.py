@@ -1,0 +1,161 @@
+"""Faults of links: of agents, of clients, and of coordinators to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from tests.chaos import clock
+from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.history import Recovery
+from tests.chaos.lab import CLIENTS, Lab
+from tests.chaos.links import Link
+from tests.chaos.schedule import Fault
+
+DELAY_SHARE = 0.1
+"""Of a session's time, that each piece on a slow link is late."""
+
+
+async def link_both(lab: Lab, fault: Fault) -> Outcome:
+    """An agent's network holds everything, then lets it through."""
+    return await _held(lab, fault, up=True, down=True)
+
+
+async def link_up(lab: Lab, fault: Fault) -> Outcome:
+    """What the agent says is held, what it is told arrives."""
+    return await _held(lab, fault, up=True)
+
+
+async def link_down(lab: Lab, fault: Fault) -> Outcome:
+    """What the agent is told is held, what it says arrives."""
+    return await _held(lab, fault, down=True)
+
+
+async def _held(lab: Lab, fault: Fault, *, up: bool = False, down: bool = False) -> Outcome:
+    links = lab.agent_links[fault.target]
+    connected = fault.target in (await lab.sessions() or {})
+    began = clock.now()
+    noticed = asyncio.create_task(_noticed(lab, fault.target, began, began + fault.seconds))
+    async with lab.away(f"link {fault.target}"):
+        for link in links:
+            link.hold(up=up, down=down)
+        await asyncio.sleep(fault.seconds)
+        _heal(links)
+    healed = clock.now()
+    recoveries = [await _back(lab, fault.target, healed)]
+    seen = await noticed
+    # A partition that ends before its bound may pass unnoticed, and one that begins without a session can't be seen.
+    if seen is not None and connected:
+        recoveries.append(seen)
+    return Outcome(*recoveries)
+
+
+async def link_slow(lab: Lab, fault: Fault) -> Outcome:
+    """Everything is late by a tenth of a session's time."""
+    links = lab.agent_links[fault.target]
+    for link in links:
+        link.delay(DELAY_SHARE * lab.scale.session)
+    await asyncio.sleep(fault.seconds)
+    _heal(links)
+    return Outcome(await _back(lab, fault.target, clock.now()))
+
+
+async def link_cut(lab: Lab, fault: Fault) -> Outcome:
+    """Its connections break; new ones can be made at once."""
+    cut = clock.now()
+    for link in lab.agent_links[fault.target]:
+        link.cut()
+    return Outcome(await _back(lab, fault.target, cut))
+
+
+async def link_eats(lab: Lab, fault: Fault) -> Outcome:
+    """What the agent is told is lost for a while, and its connections break."""
+    links = lab.agent_links[fault.target]
+    async with lab.away(f"link {fault.target}"):
+        eaten = await _eat(links, fault.seconds)
+    return Outcome(await _back(lab, fault.target, clock.now()), note=f"{eaten} bytes were eaten")
+
+
+async def store_link_eats(lab: Lab, fault: Fault) -> Outcome:
+    """A coordinator's scripts run, and it does not hear their answers."""
+    async with lab.store_lock, lab.away(f"store link {fault.target}"):
+        eaten = await _eat([_store_link(lab, fault)], fault.seconds)
+    return Outcome(note=f"{eaten} bytes were eaten")
+
+
+async def store_link_both(lab: Lab, fault: Fault) -> Outcome:
+    """A coordinator does not reach the store; what it said meanwhile arrives late."""
+    link = _store_link(lab, fault)
+    async with lab.store_lock, lab.away(f"store link {fault.target}"):
+        link.hold(up=True, down=True)
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+    return Outcome()
+
+
+async def store_link_twice(lab: Lab, fault: Fault) -> Outcome:
+    """Each of a coordinator's scripts runs twice."""
+    link = _store_link(lab, fault)
+    async with lab.store_lock, lab.away(f"store link {fault.target}"):
+        link.twice = True
+        link.cut()
+        await asyncio.sleep(fault.seconds)
+        link.heal()
+        link.cut()
+    return Outcome()
+
+
+async def client_link_eats(lab: Lab, fault: Fault) -> Outcome:
+    """What clients ask has its effect, and they do not hear so; they ask again."""
+    async with lab.away(CLIENTS):
+        eaten = await _eat(lab.client_links, fault.seconds)
+    return Outcome(note=f"{eaten} bytes were eaten")
+
+
+async def client_link_cut(lab: Lab, fault: Fault) -> Outcome:
+    """Their connections break, whatever is under way."""
+    del fault
+    for link in lab.client_links:
+        link.cut()
+    return Outcome()
+
+
+async def _eat(links: Sequence[Link], seconds: float) -> int:
+    before = sum(link.down.eaten for link in links)
+    for link in links:
+        link.eat()
+    await asyncio.sleep(seconds)
+    _heal(links)
+    return sum(link.down.eaten for link in links) - before
+
+
+def _heal(links: Sequence[Link]) -> None:
+    for link in links:
+        link.heal()
+
+
+def _store_link(lab: Lab, fault: Fault) -> Link:
+    return lab.store_link[[c.name for c in lab.coordinators].index(fault.target)]
+
+
+async def _back(lab: Lab, agent_id: str, since: float) -> Recovery:
+    """The agent has a session again: within what it may wait between two tries, and S to notice."""
+
+    async def look() -> bool:
+        sessions = await lab.sessions()
+        return sessions is not None and agent_id in sessions
+
+    bound = 2 * lab.scale.session
+    return await recovery("its agent has a session", since, bound, lab.others, look)
+
+
+async def _noticed(lab: Lab, agent_id: str, since: float, until: float) -> Recovery | None:
+    """The fleet knows that the agent is away; None when the partition ended first, and within the bound."""
+    bound = lab.scale.session + lab.times.heartbeat
+
+    async def look() -> bool:
+        sessions = await lab.sessions()
+        return clock.now() >= until or (sessions is not None and agent_id not in sessions)
+
+    seen = await recovery("the partition is noticed", since, bound, lab.others, look)
+    return seen if seen.at is None or seen.at < until or until - since > bound + lab.scale.load_seconds else None

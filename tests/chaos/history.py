@@ -1,0 +1,174 @@
+"""What happened in a run, as data: all that the checker judges. No I/O.
+
+All times are seconds since this machine's boot (clock.py), so that what clients, tests, programs and the store say can
+be put in one order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from qgjob import Job
+from tests.chaos.scale import Scale
+from tests.chaos.schedule import Fault, Kind
+from tests.chaos.truth import Run
+from tests.chaos.workload import JobPlan, Verb
+from tests.fakes.history import Transition
+
+MOVABLE = ("coordinator", "store link")
+"""Places of which there are several: what needs one goes to another."""
+MACHINE = "machine"
+"""The place that everything needs; see machine.py."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From `begin` to `end`."""
+
+    begin: float
+    end: float
+
+    def meets(self, other: Span) -> bool:
+        """Whether they have a time in common."""
+        return self.begin <= other.end and other.begin <= self.end
+
+
+@dataclass(frozen=True)
+class Event(Transition):
+    """One transition of a job, as the store's stream had it. `device_id` and `agent_id` where the store names them."""
+
+    at: float
+    org_id: str
+    attempt: int
+    device_id: str | None
+    agent_id: str | None
+
+
+@dataclass
+class Asked:
+    """What a client asked for. `answered_at` None: it got no answer, or `error`, the stable word of a refusal.
+
+    `job_ids`: what the answer named, in the order of `plans`; an equal job may stand for the one that was asked for.
+    """
+
+    verb: Verb
+    org_id: str
+    at: float
+    plans: tuple[JobPlan, ...] = ()
+    meant: str | None = None
+    answered_at: float | None = None
+    error: str | None = None
+    message: str = ""
+    job_ids: tuple[str, ...] = ()
+
+    @property
+    def submits(self) -> bool:
+        """Whether it is about new jobs."""
+        return self.verb in (Verb.SUBMIT, Verb.SUBMIT_MANY, Verb.REPEAT, Verb.EQUAL)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A promise about time that a fault put to the test: `what` had to be so within `bound` seconds after `since`.
+
+    `at` None: it was not so when the lab gave up waiting. `needs`: the places whose own outages stop this clock.
+    """
+
+    what: str
+    since: float
+    at: float | None
+    bound: float
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A fault as it was carried out. `note`: a figure or a circumstance worth a line in the report."""
+
+    fault: Fault
+    span: Span
+    recoveries: tuple[Recovery, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Outage:
+    """`place` ("store", a coordinator, an agent, "link AGENT") could not do its part in this time."""
+
+    place: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone."""
+
+    back_to: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A line of a program's log that tells of a fault of its own, or its end that nobody had asked for."""
+
+    program: str
+    at: float
+    text: str
+
+
+@dataclass
+class History:
+    """A run from its begin to the end of its last job.
+
+    `listed`: the job ids that a list of an org named. `boot`: the wall clock at boot, for the times that jobs carry.
+    `simulated`: the agents whose tests run in the agent itself, and die with it.
+    """
+
+    seed: int
+    scale: Scale
+    span: Span
+    asked: list[Asked] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    listed: dict[str, list[str]] = field(default_factory=dict)
+    boot: float = 0.0
+    simulated: frozenset[str] = frozenset()
+    runs: list[Run] = field(default_factory=list)
+    done: list[Done] = field(default_factory=list)
+    outages: list[Outage] = field(default_factory=list)
+    cuts: list[Cut] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
+    audit: list[str] = field(default_factory=list)
+
+    def outages_of(self, places: Iterable[str]) -> list[Span]:
+        """When these places kept others from their work, with S after each for finding together again; by time.
+
+        What needs a coordinator goes to another one: S to notice it, and S to be served there.
+        """
+        s, named = self.scale.session, set(places)
+        spans = []
+        for place, span in ((o.place, o.span) for o in self.outages if o.place in named):
+            end = min(span.end, span.begin + s) if place.startswith(MOVABLE) else span.end
+            spans.append(Span(span.begin, end + s))
+        return joined(spans)
+
+    def done_of(self, *kinds: Kind) -> list[Done]:
+        """The faults of these kinds."""
+        return [done for done in self.done if done.fault.kind in kinds]
+
+
+def joined(spans: Iterable[Span], gap: float = 0.0) -> list[Span]:
+    """The spans by time, those that are no further apart than `gap` made one."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda s: s.begin):
+        if found and span.begin <= found[-1].end + gap:
+            found[-1] = Span(found[-1].begin, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return found
+
+
+def overlap(span: Span, others: Sequence[Span]) -> float:
+    """How many seconds of `span` lie in `others`, which do not meet each other."""
+    return sum(max(0.0, min(span.end, o.end) - max(span.begin, o.begin)) for o in others)

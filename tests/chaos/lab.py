@@ -1,0 +1,249 @@
+"""The system under test: real processes, with links between them that can be made bad.
+
+    async with Lab(folder, Scale()) as lab: ...
+
+A store, three coordinators, two agents with simulated tests and two with shell tests. Each coordinator has a link to
+the store, each agent a link to each coordinator, and so have the clients. What is away is written down as it goes and
+comes back, so that the checker knows what to expect of the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from bench.processes import ROOT
+from qgjob import AsyncClient
+from tests.chaos import clock, programs, small_disks
+from tests.chaos.history import MACHINE, Cut, Outage, Span, Trouble
+from tests.chaos.links import Link
+from tests.chaos.machine import Machine
+from tests.chaos.repeats import RespRepeats
+from tests.chaos.scale import Scale
+from tests.chaos.truth import Truth
+from tests.fakes.program import Program, processes_of
+from tests.fakes.stack import AGENT_KEY, AgentPlan, Stack
+
+COORDINATORS = 3
+FLEET = (
+    AgentPlan("sim-1", 3, "emulator", home=0),
+    AgentPlan("sim-2", 3, "emulator", home=1),
+    AgentPlan("cmd-1", 3, "device", home=2, runner="command"),
+    AgentPlan("cmd-2", 3, "device", home=0, runner="command"),
+)
+CLIENTS = "clients"
+STORE = "store"
+PROGRAM_SECONDS = 90.0
+"""How long a program may take to start on a machine that others use too."""
+LOOK_SECONDS = 0.5
+"""Patience of a look into the store, which may be away."""
+
+# What a program says when it failed itself, and not when something else did.
+OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"attempt_not_shown"', '"report_refused"')
+
+
+class Lab(Stack):
+    """See the module. `lua`: a folder of scripts that the coordinators take instead of their own."""
+
+    def __init__(self, folder: Path, scale: Scale, *, lua: Path | None = None) -> None:
+        super().__init__(folder, coordinators=COORDINATORS, agents=FLEET, times=scale.times)
+        self.scale = scale
+        self.truth = Truth(folder / "truth")
+        self.outages: list[Outage] = []
+        self.cuts: list[Cut] = []
+        self.troubles: list[Trouble] = []
+        self.store_link = [Link(RespRepeats) for _ in self.coordinators]
+        self.agent_links = {a: [Link() for _ in self.coordinators] for a in self.plans}
+        self.client_links = [Link() for _ in self.coordinators]
+        self.on_went_back: Callable[[], Awaitable[None]] | None = None
+        self.store_lock = asyncio.Lock()
+        self._machine = Machine(self.outages)
+        self._meant: set[str] = set()
+        self._resources = AsyncExitStack()
+        own = {programs.SCALE_VARIABLE: scale.factor, "PYTHONPATH": ":".join(_python_path())}
+        lua_set = {} if lua is None else {programs.LUA_VARIABLE: lua}
+        self.coordinators = [
+            Program(c.name, "tests.chaos.programs", c.folder, own | lua_set, ("coordinator",)) for c in self.coordinators
+        ]
+        self.agents = {a: Program(a, "tests.chaos.programs", p.folder, own, ("agent",)) for a, p in self.agents.items()}
+        for program in (*self.coordinators, *self.agents.values()):
+            program.patience_seconds = PROGRAM_SECONDS
+
+    # Beginning and end.
+
+    async def __aenter__(self) -> Self:
+        self._machine.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self.stop()
+        finally:
+            self._machine.stop()
+            await self._resources.aclose()
+
+    async def start(self) -> None:
+        """Returns when everything serves."""
+        self.start_store()
+        self.redis: Any = await self._resources.enter_async_context(
+            Redis(port=self.store.port, decode_responses=True, socket_timeout=LOOK_SECONDS, protocol=2)
+        )
+        links = [*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)]
+        for link in links:
+            await self._resources.enter_async_context(link)
+        for coordinator, link in zip(self.coordinators, self.store_link, strict=True):
+            link.to(self.store.port)
+            coordinator.start(**self.coordinator_settings() | {"REDIS_URL": f"redis://127.0.0.1:{link.port}"})
+        for i in range(len(self.coordinators)):
+            await self.serving(i)
+            for link in (self.client_links[i], *(each[i] for each in self.agent_links.values())):
+                link.to(self.ports[i])
+        small = small_disks.missing() is None
+        for agent in self.agents.values():
+            if small:
+                state = agent.folder / "state"
+                small_disks.mount(state)
+                self._resources.callback(small_disks.unmount, state)
+            agent.start(**self.agent_settings(self.plans[agent.name]))
+        await self.online(*self.agents)
+
+    def agent_settings(self, plan: AgentPlan) -> dict[str, object]:
+        """As a stack's, over this agent's links, and with tests that write down the truth."""
+        ports = [link.port for link in self.agent_links[plan.agent_id]]
+        ports = ports[plan.home :] + ports[: plan.home]
+        return super().agent_settings(plan) | {
+            "QGJOB_COORDINATOR": ",".join(f"127.0.0.1:{port}" for port in ports),
+            "COMMAND_ARGV": self.truth.argv,
+            "SIMULATED_TEST_SECONDS": "0.05,0.4",
+            "SIMULATED_INSTALL_SECONDS": 0.1,
+        }
+
+    def client(self, *order: int, timeout_seconds: float = 30.0) -> AsyncClient:
+        """A client over the clients' links, the first coordinator preferred."""
+        links = [self.client_links[i] for i in order or range(len(self.client_links))]
+        addresses = ",".join(f"127.0.0.1:{link.port}" for link in links)
+        return AsyncClient(addresses, timeout_seconds=timeout_seconds)
+
+    @property
+    def store_folder(self) -> Path:
+        """Where the store writes."""
+        return self.folder / "store"
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All places whose outage may keep clients and agents from being served."""
+        names = [c.name for c in self.coordinators]
+        return (MACHINE, STORE, CLIENTS, *names, *(f"store link {name}" for name in names))
+
+    # What is away.
+
+    @asynccontextmanager
+    async def away(self, *places: str) -> AsyncIterator[None]:
+        """The places can't do their part until the block ends."""
+        begin = clock.now()
+        try:
+            yield
+        finally:
+            self.outages += [Outage(place, Span(begin, clock.now())) for place in places]
+
+    @asynccontextmanager
+    async def meant(self, program: Program) -> AsyncIterator[None]:
+        """The program may end in this block: that is no trouble."""
+        self._meant.add(program.name)
+        try:
+            yield
+        finally:
+            self._meant.discard(program.name)
+
+    def look_for_ended(self) -> None:
+        """Writes down programs that ended unasked, and starts them again."""
+        for program in (*self.coordinators, *self.agents.values()):
+            if program.name not in self._meant and not program.running:
+                tail = program.said()[-1500:]
+                self.troubles.append(Trouble(program.name, clock.now(), f"ended unasked; it said:\n{tail}"))
+                program.start()
+
+    def read_logs(self) -> None:
+        """Writes down what programs said of faults of their own, in all their lives."""
+        for program in (*self.coordinators, *self.agents.values()):
+            log = program.folder / f"{program.name}.log"
+            lines = log.read_text(errors="replace").splitlines()
+            for i, line in enumerate(lines):
+                if any(word in line for word in OWN_FAULTS):
+                    text = "\n".join(lines[i : i + (25 if line.startswith("Traceback") else 1)])
+                    self.troubles.append(Trouble(program.name, clock.now(), text))
+
+    # What the store says, which may be away: no answer is None.
+
+    async def sessions(self) -> dict[str, tuple[int, int]] | None:
+        """Agents with an open session at a coordinator that lives: index of the coordinator, epoch."""
+        pids = {c.pid: i for i, c in enumerate(self.coordinators) if c.running}
+        found = {}
+        try:
+            for agent_id in self.plans:
+                state, where, epoch = await self.redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "epoch"])
+                pid = int(where.rpartition(":")[2]) if where else 0
+                if state == "open" and pid in pids:
+                    found[agent_id] = (pids[pid], int(epoch))
+        except (RedisError, OSError):
+            return None
+        return found
+
+    async def leases(self, agent_id: str) -> dict[str, tuple[int, bool]] | None:
+        """Jobs with a lease of the agent that counts: epoch, and whether the job is running by it."""
+        found = {}
+        try:
+            for org_id in await self.redis.smembers("qg:f:{fleet}:orgs"):
+                prefix = f"qg:o:{{{org_id}}}:"
+                for ulid in await self.redis.smembers(f"{prefix}la:{agent_id}"):
+                    lease, status, revoked = await self.redis.hmget(f"{prefix}j:{ulid}", ["l", "s", "rv"])
+                    if lease and status in ("s", "r") and revoked is None and lease.split(" ")[2] == agent_id:
+                        found[f"{org_id}~{ulid}"] = (int(lease.split(" ")[0]), status == "r")
+        except (RedisError, OSError):
+            return None
+        return found
+
+    async def tell_store(self, *command: object) -> None:
+        """A command to the store that needs it to be there. Raises RedisError."""
+        await self.redis.execute_command(*command)
+
+    async def went_back(self) -> None:
+        """The store runs with less than it had, and nobody has written to it since."""
+        if self.on_went_back is not None:
+            await self.on_went_back()
+
+    # Back to a sound state.
+
+    async def heal(self) -> None:
+        """Everything runs and is connected again; whatever a fault left is undone."""
+        for link in (*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)):
+            link.heal()
+        if self.store_up:
+            self.store.resume()
+        else:
+            self.start_store()
+        for program in (*self.coordinators, *self.agents.values()):
+            program.resume()
+            if not program.running:
+                program.start()
+        for i in range(len(self.coordinators)):
+            await self.serving(i)
+
+    def processes_of_agent(self, agent_id: str) -> dict[int, str]:
+        """The daemon, its supervisors and their tests."""
+        return processes_of(self.folder / agent_id)
+
+
+def _python_path() -> list[str]:
+    return [str(ROOT), *(str(ROOT / part) for part in ("coordinator", "agent", "client", "proto/generated"))]

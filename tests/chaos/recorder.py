@@ -1,0 +1,125 @@
+"""Writes a run's history down as it happens: follows the store's event streams, and reads the rest at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from redis.exceptions import RedisError
+
+from tests.chaos import clock
+from tests.chaos.faults.coordinators import PROBES
+from tests.chaos.history import Done, Event, History, Span, Trouble
+from tests.chaos.lab import Lab
+from tests.chaos.workload import ORGS
+from tests.fakes.store_audit import audit
+
+POLL_SECONDS = 0.25
+BATCH = 500
+START = "0-0"
+KEPT = 1000
+"""Entries of a stream that the store keeps at least."""
+
+
+def place(event_id: str) -> tuple[int, int]:
+    """An event id as something that sorts."""
+    left, _, right = event_id.partition("-")
+    return int(left), int(right)
+
+
+class Recorder:
+    """`events` so far, each with its id in the stream. `follow` runs until it is cancelled."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._cursor = dict.fromkeys((*ORGS, PROBES), START)
+        self._events: list[tuple[str, Event]] = []
+        self.done: list[Done] = []
+        lab.on_went_back = self._went_back
+
+    async def follow(self) -> None:
+        """Reads on, whenever the store answers."""
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                await self.read()
+            self._lab.look_for_ended()
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def read(self) -> None:
+        """Takes what is new in all streams. Raises RedisError."""
+        for org_id in self._cursor:
+            while await self._read_some(org_id):
+                pass
+
+    async def _read_some(self, org_id: str) -> bool:
+        cursor = self._cursor[org_id]
+        entries = await self._lab.redis.xrange(_stream(org_id), f"({cursor}", "+", BATCH)
+        if cursor != START and entries:
+            await self._missed(org_id, cursor)
+        if not entries or cursor != self._cursor[org_id]:  # the store went back meanwhile
+            return False
+        for event_id, fields in entries:
+            self._events += [(event_id, e) for e in _parse(org_id, event_id, fields["e"])]
+        self._cursor[org_id] = entries[-1][0]
+        return True
+
+    async def _missed(self, org_id: str, cursor: str) -> None:
+        """A recorder that was too slow has holes in its history, and must not judge by it."""
+        first = await self._lab.redis.xrange(_stream(org_id), "-", "+", 1)
+        if first and place(first[0][0]) > place(cursor):
+            text = f"events of {org_id} after {cursor} were trimmed before they were read"
+            self._lab.troubles.append(Trouble("recorder", clock.now(), text))
+
+    async def _went_back(self) -> None:
+        """What the store no longer knows did not happen."""
+        for org_id, cursor in self._cursor.items():
+            last = await self._lab.redis.xrevrange(_stream(org_id), "+", "-", 1)
+            end = last[0][0] if last else START
+            if place(end) < place(cursor):
+                self._cursor[org_id] = end
+                self._events = [(i, e) for i, e in self._events if e.org_id != org_id or place(i) <= place(end)]
+
+    async def finish(self, history: History) -> None:
+        """Adds all that is read at the end. Raises errors of client and store: the lab is healed by then."""
+        await self.read()
+        lab = self._lab
+        async with lab.client() as client:
+            for org_id in self._cursor:
+                jobs = [job async for job in client.list(org_id, page_size=1000)]
+                history.listed[org_id] = [job.job_id for job in jobs]
+                history.jobs |= {job.job_id: job for job in jobs}
+        history.events = [event for _, event in self._events]
+        history.runs = lab.truth.runs()
+        history.done = self.done
+        history.outages, history.cuts = lab.outages, lab.cuts
+        lab.read_logs()
+        history.troubles = lab.troubles
+        history.boot = clock.wall(0.0)
+        history.simulated = frozenset(a for a, plan in lab.plans.items() if plan.runner == "simulated")
+        with lab.store.client() as raw:
+            history.audit = audit(raw)
+        history.span = Span(history.span.begin, clock.now())
+
+
+def _stream(org_id: str) -> str:
+    return f"qg:o:{{{org_id}}}:ev"
+
+
+def _parse(org_id: str, event_id: str, text: str) -> list[Event]:
+    found = []
+    for line in text.split("\n"):
+        ulid, version, letter, attempt, outcome, device, agent = line.split(" ")
+        found.append(
+            Event(
+                job_id=f"{org_id}~{ulid}",
+                version=int(version),
+                letter=letter,
+                outcome=None if outcome == "-" else outcome,
+                at=clock.of_wall(place(event_id)[0] / 1000),
+                org_id=org_id,
+                attempt=int(attempt),
+                device_id=None if device == "-" else device,
+                agent_id=None if agent == "-" else agent,
+            )
+        )
+    return found

@@ -1,0 +1,127 @@
+"""What a run says of itself: figures, and the story of what went wrong. Pure, but for the words of the machine."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from tests.chaos.history import MACHINE, History, Recovery
+from tests.chaos.rules_jobs import lost_to_cuts
+from tests.chaos.rules_times import cancelling, taken
+from tests.chaos.violations import Violation
+from tests.chaos.workload import Verb
+
+COMMAND = "python -m tests.chaos --seed {seed} --minutes {minutes:g} --scale {scale:g}"
+
+
+@dataclass
+class Report:
+    """`made`: commit, machine and the like, as words."""
+
+    history: History
+    violations: list[Violation]
+    left_out: dict[str, str]
+    minutes: float
+    made: dict[str, str] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, Any]:
+        """All as JSON."""
+        h = self.history
+        accepted = {i for a in h.asked if a.submits and a.error is None for i in a.job_ids}
+        return {
+            "seed": h.seed,
+            "minutes": self.minutes,
+            "scale": h.scale.factor,
+            "session_seconds": h.scale.session,
+            "lease_seconds": h.scale.lease,
+            "command": COMMAND.format(seed=h.seed, minutes=self.minutes, scale=h.scale.factor),
+            **self.made,
+            "seconds": round(h.span.end - h.span.begin, 1),
+            "seconds_without_machine": round(self.slow(), 1),
+            "faults": len(h.done),
+            "faults_by_kind": dict(sorted(Counter(d.fault.kind.value for d in h.done).items())),
+            "left_out": self.left_out,
+            "jobs": len(h.jobs),
+            "jobs_acknowledged": len(accepted),
+            "outcomes": dict(sorted(Counter(str(j.outcome) for j in h.jobs.values()).items())),
+            "attempts": sum(len(j.attempts) for j in h.jobs.values()),
+            "attempts_lost": sum(a.outcome == "agent_lost" for j in h.jobs.values() for a in j.attempts),
+            "tests_that_ran": len(h.runs),
+            "asked": dict(sorted(Counter(a.verb.value for a in h.asked).items())),
+            "refused": dict(sorted(Counter(a.error for a in h.asked if a.error is not None).items())),
+            "lost_to_cuts": len(lost_to_cuts(h)),
+            "recoveries": self.recoveries(),
+            "violations": [vars(v) for v in self.violations],
+        }
+
+    def slow(self) -> float:
+        """Seconds in which others had the machine."""
+        return sum(o.span.end - o.span.begin for o in self.history.outages if o.place == MACHINE)
+
+    def recoveries(self) -> list[dict[str, Any]]:
+        """Each kind of recovery: how many, median and longest seconds, and the bound.
+
+        Seconds are less the outages of what it needs, as the bound is checked; `max_by_the_clock` is with them.
+        """
+        h = self.history
+        found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        bounds: dict[tuple[str, str], float] = {}
+        for done in h.done:
+            for r in done.recoveries:
+                found[done.fault.kind.value, r.what].append((taken(h, r), _gross(r)))
+                bounds[done.fault.kind.value, r.what] = r.bound
+        for job in h.jobs.values():
+            if (cancel := cancelling(h, job)) is not None:
+                found[Verb.CANCEL.value, cancel.what].append((taken(h, cancel), _gross(cancel)))
+                bounds[Verb.CANCEL.value, cancel.what] = cancel.bound
+        return [
+            {
+                "after": kind,
+                "what": what,
+                "count": len(seconds),
+                "p50_seconds": round(median(net for net, _ in seconds), 2),
+                "max_seconds": round(max(net for net, _ in seconds), 2),
+                "max_by_the_clock": round(max(gross for _, gross in seconds), 2),
+                "bound_seconds": round(bounds[kind, what], 2),
+            }
+            for (kind, what), seconds in sorted(found.items())
+        ]
+
+    def each(self) -> list[str]:
+        """A line for each fault."""
+        h = self.history
+        return [
+            "  ".join([f"{d.span.begin - h.span.begin:7.2f} to {d.span.end - h.span.begin:7.2f}  {d.fault}", d.note])
+            + "".join(f"; {r.what} {taken(h, r):.2f} of {_gross(r):.2f} s" for r in d.recoveries)
+            for d in sorted(h.done, key=lambda d: d.span.begin)
+        ]
+
+    def text(self) -> str:
+        """For people: figures, then violations."""
+        f = self.figures()
+        lines = [
+            f"seed {f['seed']}, {f['seconds']:g} s, S = {f['session_seconds']:g} s, A = {f['lease_seconds']:g} s",
+            f"{f['faults']} faults, {f['jobs']} jobs, {f['attempts']} attempts ({f['attempts_lost']} lost)",
+            f"others had the machine for {f['seconds_without_machine']:g} s",
+            f"{f['tests_that_ran']} shell tests ran, {f['lost_to_cuts']} jobs were lost to a cut append-only file",
+            "faults     " + ", ".join(f"{k} {n}" for k, n in f["faults_by_kind"].items()),
+            *(f"left out   {kind}: {why}" for kind, why in f["left_out"].items()),
+            "outcomes   " + ", ".join(f"{k} {n}" for k, n in f["outcomes"].items()),
+            "refused    " + (", ".join(f"{k} {n}" for k, n in f["refused"].items()) or "nothing"),
+            "",
+            f"{'after':<18} {'what':<48} {'count':>5} {'p50 s':>6} {'max s':>6} {'bound s':>7} {'by the clock':>12}",
+        ]
+        lines += [
+            f"{r['after']:<18} {r['what']:<48} {r['count']:>5} {r['p50_seconds']:>6.2f} {r['max_seconds']:>6.2f} "
+            f"{r['bound_seconds']:>7.2f} {r['max_by_the_clock']:>12.2f}"
+            for r in f["recoveries"]
+        ]
+        count = len(self.violations)
+        lines += ["", f"{count} violations" if count else "every promise was kept"]
+        return "\n".join(lines)
+
+
+def _gross(r: Recovery) -> float:
+    return float("inf") if r.at is None else r.at - r.since

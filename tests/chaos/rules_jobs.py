@@ -1,0 +1,132 @@
+"""Rules about jobs and verdicts: P1, P2, P3, and whether a verdict is what the test did."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+
+from qgjob import Attempt, Job, JobStatus, Outcome
+from tests.chaos.history import Asked, Event, History
+from tests.chaos.violations import Violation
+from tests.chaos.workload import Verb
+from tests.fakes.history import faults
+
+CUT_MARGIN_SECONDS = 0.1
+"""Around the time to which a store went back."""
+
+MOVES = {
+    "q": "qsfx",
+    "s": "sqrcfx",
+    "r": "rqcfx",
+    "c": "c",
+    "f": "fq",
+    "x": "xq",
+}
+"""From each state of a job to those that may follow it; a change that is no transition shows the same state again."""
+
+_JOB_ID = re.compile(r"[\w-]+~[0-9A-Za-z]+")
+_EXIT_CODE = {Outcome.PASSED: 0, Outcome.TEST_FAILED: 1}
+
+
+def acknowledged_jobs_have_one_verdict_a_round(h: History) -> Iterator[Violation]:
+    """P1 to P3, as any test of the stack has them checked; what a cut of the store took back is told elsewhere."""
+    kept = [job_id for asked in h.asked if _kept(h, asked) for job_id in asked.job_ids]
+    jobs = {job_id: _with_known_ends(h, job) for job_id, job in h.jobs.items()}
+    for text in faults(jobs, h.events, list(dict.fromkeys(kept))):
+        found = _JOB_ID.search(text)
+        yield Violation("acknowledged_jobs_have_one_verdict_a_round", text, found[0] if found else None)
+
+
+def _with_known_ends(h: History, job: Job) -> Job:
+    """The job without the ends of attempts that a store which went back found as leases: they had ended long before."""
+
+    def known(a: Attempt) -> Attempt:
+        if a.outcome is not Outcome.AGENT_LOST or a.ended_at is None:
+            return a
+        end = a.ended_at.timestamp() - h.boot
+        found = any(cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session for cut in h.cuts)
+        return replace(a, ended_at=a.started_at or a.ended_at) if found else a
+
+    return replace(job, attempts=tuple(known(a) for a in job.attempts)) if h.cuts else job
+
+
+def lost_to_cuts(h: History) -> list[str]:
+    """Jobs that were acknowledged right before the store went back, and are gone: no violation, and said."""
+    risked = {job_id for asked in h.asked if asked.submits and not _kept(h, asked) for job_id in asked.job_ids}
+    return sorted(risked - set(h.jobs))
+
+
+def _kept(h: History, asked: Asked) -> bool:
+    """Whether an answer binds: a submission's, and not given in a time that a cut of the store took back."""
+    at = asked.answered_at
+    if at is None or asked.error is not None or not asked.submits:
+        return False
+    return not any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)
+
+
+def by_job(h: History) -> dict[str, list[Event]]:
+    """The events of each job by version."""
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in h.events:
+        found[event.job_id].append(event)
+    for events in found.values():
+        events.sort(key=lambda e: e.version)
+    return found
+
+
+def moves_are_legal(h: History) -> Iterator[Violation]:
+    """P3: after a verdict nothing changes but by a retry, and no state follows one that it can't follow."""
+    for job_id, events in by_job(h).items():
+        before = None
+        for event in events:
+            if before is not None and event.letter not in MOVES[before.letter]:
+                text = f"P3: {job_id} went from {before.letter} to {event.letter} in version {event.version}"
+                yield Violation("moves_are_legal", text, job_id, event.device_id, event.at)
+            before = event
+
+
+def the_last_grant_decides(h: History) -> Iterator[Violation]:
+    """P3: attempt, device and agent of a verdict are those of the lease that was granted last."""
+    for job_id, events in by_job(h).items():
+        granted: tuple[int, str | None, str | None] | None = None
+        for event in events:
+            if event.letter == "s" and event.device_id is not None:
+                granted = (event.attempt, event.device_id, event.agent_id)
+            elif event.outcome is not None and event.letter in "cf" and event.device_id is not None:
+                decided = (event.attempt, event.device_id, event.agent_id)
+                if decided != granted:
+                    text = f"P3: the verdict of {job_id} is by {decided}, and {granted} was granted last"
+                    yield Violation("the_last_grant_decides", text, job_id, event.device_id, event.at)
+
+
+def a_verdict_is_what_the_test_did(h: History) -> Iterator[Violation]:
+    """P2: where tests write down how they ended, an attempt that passed or failed has such an end on its device."""
+    ended = {(run.job_id, run.attempt, run.device_id, run.code) for run in h.runs}
+    for job in h.jobs.values():
+        for a in job.attempts:
+            if a.agent_id in h.simulated or a.outcome not in _EXIT_CODE:
+                continue
+            if (job.job_id, a.attempt, a.device_id, _EXIT_CODE[a.outcome]) not in ended:
+                text = f"P2: attempt {a.attempt} of {job.job_id} is {a.outcome}, and no test on {a.device_id} ended so"
+                yield Violation("a_verdict_is_what_the_test_did", text, job.job_id, a.device_id)
+
+
+def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
+    """P1: a job whose cancel was acknowledged has been cancelled."""
+    cancelled = {event.job_id for event in h.events if event.letter == "x" and event.outcome == Outcome.CANCELLED}
+    for asked in h.asked:
+        bound = asked.verb is Verb.CANCEL and asked.error is None and asked.answered_at is not None
+        if not bound or asked.meant is None or _taken_back(h, asked):
+            continue
+        job = h.jobs.get(asked.meant)
+        known = asked.meant in cancelled or (job is not None and job.status is JobStatus.CANCELLED)
+        if not known:
+            text = f"P1: the cancel of {asked.meant} was acknowledged and had no effect"
+            yield Violation("an_acknowledged_cancel_is_a_verdict", text, asked.meant, at=asked.answered_at)
+
+
+def _taken_back(h: History, asked: Asked) -> bool:
+    at = asked.answered_at or asked.at
+    return any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)

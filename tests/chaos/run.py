@@ -1,0 +1,74 @@
+"""One run: a lab, a schedule, a workload, and the history that came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis.exceptions import RedisError
+
+from tests.chaos import clock
+from tests.chaos.clients import Clients
+from tests.chaos.faults.coordinators import PROBES
+from tests.chaos.faults.registry import left_out
+from tests.chaos.history import History, Span
+from tests.chaos.injector import inject
+from tests.chaos.lab import Lab
+from tests.chaos.recorder import Recorder
+from tests.chaos.scale import Scale
+from tests.chaos.schedule import Kind, lanes, schedule
+from tests.chaos.workload import ORGS, workload
+
+DRAIN_SECONDS = 120.0
+"""After the last fault: how long until the last job must have its verdict."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made from. `lua`: see Lab. `only`: the kinds of faults, all when empty."""
+
+    seed: int
+    seconds: float
+    scale: Scale
+    jobs_per_second: float
+    only: tuple[Kind, ...] = ()
+    lua: Path | None = None
+
+
+async def run(plan: Plan, folder: Path) -> History:
+    """Carries it out. Everything that was started has ended when it returns, or raises."""
+    unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
+    async with Lab(folder, plan.scale, lua=plan.lua) as lab:
+        places = lanes([c.name for c in lab.coordinators], list(lab.agents), [*left_out(), *unwanted], plan.scale)
+        faults = schedule(plan.seed, plan.seconds, places, plan.scale)
+        actions = workload(plan.seed, plan.seconds, plan.jobs_per_second)
+        recorder, clients = Recorder(lab), Clients(lab)
+        begin = clock.now()
+        history = History(plan.seed, plan.scale, Span(begin, begin), asked=clients.asked)
+        following = asyncio.create_task(recorder.follow())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(clients.carry_out(actions, begin))
+                group.create_task(inject(lab, faults, begin, begin + plan.seconds, recorder.done))
+            await lab.heal()
+            await _drained(lab)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        await recorder.finish(history)
+    return history
+
+
+async def _drained(lab: Lab) -> None:
+    """Returns when no job is unfinished and no lease is left, or after long enough: then the checker tells."""
+    end = clock.now() + DRAIN_SECONDS
+    while clock.now() < end:
+        try:
+            waiting = [await lab.redis.zcard(f"qg:o:{{{org_id}}}:ix:a") for org_id in (*ORGS, PROBES)]
+            held = [await lab.redis.keys(f"qg:o:{{{org_id}}}:la:*") for org_id in (*ORGS, PROBES)]
+            if not any(waiting) and not any(held):
+                return
+        except (RedisError, OSError):
+            pass  # looked at again
+        await asyncio.sleep(0.2)

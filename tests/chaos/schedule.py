@@ -1,0 +1,156 @@
+"""Which fault comes when. Pure: one seed is one schedule.
+
+A schedule has lanes that run beside each other: one for each agent, one for the coordinators, one for the store, one
+for the links between them, one for watchers. In a lane one fault ends before the next one begins, so that a target
+never has two at once and one coordinator of several is always left; between lanes they meet as they like. A lane takes
+its kinds from a shuffled bag, which is filled anew when it is empty: even a short run has every kind.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tests.chaos.scale import Scale
+
+
+class Kind(StrEnum):
+    """What is done. The functions of the same names are in `faults`."""
+
+    AGENT_KILL = "agent_kill"
+    AGENT_GONE = "agent_gone"
+    AGENT_PAUSE = "agent_pause"
+    AGENT_STOP = "agent_stop"
+    AGENT_TERM = "agent_term"
+    LINK_BOTH = "link_both"
+    LINK_UP = "link_up"
+    LINK_DOWN = "link_down"
+    LINK_SLOW = "link_slow"
+    LINK_CUT = "link_cut"
+    LINK_EATS = "link_eats"
+    COORDINATOR_KILL = "coordinator_kill"
+    COORDINATOR_STOP = "coordinator_stop"
+    COORDINATOR_ROLL = "coordinator_roll"
+    STORE_STOP = "store_stop"
+    STORE_STOP_LONG = "store_stop_long"
+    STORE_KILL = "store_kill"
+    STORE_CUT = "store_cut"
+    STORE_FULL = "store_full"
+    STORE_LINK_EATS = "store_link_eats"
+    STORE_LINK_BOTH = "store_link_both"
+    STORE_LINK_TWICE = "store_link_twice"
+    CLIENT_LINK_EATS = "client_link_eats"
+    CLIENT_LINK_CUT = "client_link_cut"
+    SPOOL_FULL = "spool_full"
+    SLOW_WATCHER = "slow_watcher"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`at`: seconds after the schedule's begin; `seconds`: how long it lasts; `target`: the place."""
+
+    number: int
+    kind: Kind
+    at: float
+    seconds: float
+    target: str
+    lane: str = ""
+
+    def __str__(self) -> str:
+        return f"#{self.number} {self.kind} of {self.target} at {self.at:.1f} s for {self.seconds:.1f} s"
+
+
+@dataclass(frozen=True)
+class Lane:
+    """Faults of one place, one after the other. `rest`: seconds between two, least and most.
+
+    Lanes that name the same `bag` have the same kinds, and share them out.
+    """
+
+    name: str
+    bag: str
+    targets: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    rest: tuple[float, float]
+
+
+def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
+    """Least and most seconds of a kind of fault."""
+    s, a = scale.session, scale.lease
+    short = (0.4 * s, 0.8 * scale.patience)
+    return {
+        Kind.AGENT_KILL: (0.0, 0.7 * s),
+        Kind.AGENT_GONE: (1.1 * a + s, 1.3 * a + s),
+        Kind.AGENT_PAUSE: (0.5 * s, 0.8 * scale.patience),
+        Kind.AGENT_STOP: (1.5 * a, 2.0 * a),
+        Kind.AGENT_TERM: (0.0, 0.7 * s),
+        Kind.LINK_BOTH: (0.5 * s, 1.5 * a),
+        Kind.LINK_UP: (0.5 * s, 1.5 * a),
+        Kind.LINK_DOWN: (0.5 * s, 1.5 * a),
+        Kind.LINK_SLOW: (s, 2 * s),
+        Kind.LINK_CUT: (0.0, 0.0),
+        Kind.LINK_EATS: (0.1 * s, 0.4 * s),
+        Kind.COORDINATOR_KILL: (0.3 * s, 1.5 * s),
+        Kind.COORDINATOR_STOP: (0.5 * s, 2.0 * a),
+        Kind.COORDINATOR_ROLL: (0.0, 0.0),
+        Kind.STORE_STOP: short,
+        Kind.STORE_STOP_LONG: (1.05 * a, 1.2 * a),
+        Kind.STORE_KILL: (0.0, 0.6 * s),
+        Kind.STORE_CUT: (0.3 * s, 0.6 * s),
+        Kind.STORE_FULL: short,
+        Kind.STORE_LINK_EATS: (0.1 * s, 0.4 * s),
+        Kind.STORE_LINK_BOTH: (0.5 * s, scale.patience),
+        Kind.STORE_LINK_TWICE: (s, 3 * s),
+        Kind.CLIENT_LINK_EATS: (0.1 * s, 0.4 * s),
+        Kind.CLIENT_LINK_CUT: (0.0, 0.0),
+        Kind.SPOOL_FULL: (s, 2 * s),
+        Kind.SLOW_WATCHER: (2 * s, 4 * s),
+    }[kind]
+
+
+def lanes(coordinators: Sequence[str], agents: Sequence[str], left_out: Sequence[Kind], scale: Scale) -> list[Lane]:
+    """The lanes of a lab. `left_out`: kinds that this machine can't have."""
+    s = scale.session
+    of_agent = (
+        *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM, Kind.SPOOL_FULL),
+        *(Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.LINK_SLOW, Kind.LINK_CUT, Kind.LINK_EATS),
+    )
+    of_coordinator = (Kind.COORDINATOR_KILL, Kind.COORDINATOR_STOP, Kind.COORDINATOR_ROLL)
+    of_store = (Kind.STORE_STOP, Kind.STORE_KILL, Kind.STORE_FULL, Kind.STORE_CUT, Kind.STORE_STOP_LONG)
+    of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE)
+    of_clients = (Kind.CLIENT_LINK_EATS, Kind.CLIENT_LINK_CUT)
+    found = [
+        *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * s, 7 * s)) for a in agents),
+        Lane("coordinators", "coordinators", tuple(coordinators), of_coordinator, (2.5 * s, 6.5 * s)),
+        Lane("store", "store", ("store",), of_store, (3.5 * s, 8 * s)),
+        Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * s, 7 * s)),
+        Lane("clients", "clients", ("clients",), of_clients, (3 * s, 7 * s)),
+        Lane("watchers", "watchers", tuple(coordinators), (Kind.SLOW_WATCHER,), (5 * s, 12 * s)),
+    ]
+    kept = [replace(lane, kinds=tuple(k for k in lane.kinds if k not in left_out)) for lane in found]
+    return [lane for lane in kept if lane.kinds]
+
+
+def schedule(seed: int, seconds: float, lanes_: Sequence[Lane], scale: Scale) -> list[Fault]:
+    """All faults of a run, by time. None begins, nor lasts, beyond `seconds`."""
+    rng = random.Random(f"{seed} schedule")  # noqa: S311 - no secret
+    bags: dict[str, list[Kind]] = defaultdict(list)
+    due = [(rng.uniform(0.0, lane.rest[1]), n) for n, lane in enumerate(lanes_)]
+    heapq.heapify(due)
+    found: list[Fault] = []
+    while due:
+        at, n = heapq.heappop(due)
+        lane = lanes_[n]
+        bag = bags[lane.bag]
+        if not bag:
+            bag += rng.sample(lane.kinds, len(lane.kinds))
+        kind = bag.pop()
+        length = rng.uniform(*lengths(kind, scale))
+        if at + length <= seconds:
+            found.append(Fault(len(found) + 1, kind, at, length, rng.choice(lane.targets), lane.name))
+            heapq.heappush(due, (at + length + rng.uniform(*lane.rest), n))
+    return found

@@ -1,0 +1,28 @@
+"""Small disks, to be filled up: a tmpfs each, which needs root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+STATE_MIB = 24
+
+
+def missing() -> str | None:
+    """Why there can be no small disk here; None if there can."""
+    if os.geteuid() != 0:
+        return "a small file system needs root"
+    probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+    return None if probe.returncode == 0 else f"no file system can be mounted: {probe.stderr.decode().strip()}"
+
+
+def mount(folder: Path) -> None:
+    """Makes the folder a small disk. Raises CalledProcessError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={STATE_MIB}m", "qgjob-lab", str(folder)], check=True)
+
+
+def unmount(folder: Path) -> None:
+    """Undoes `mount`; lazily, since a tree that will not die may still be there."""
+    subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)

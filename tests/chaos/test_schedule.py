@@ -1,0 +1,92 @@
+"""One seed is one schedule and one workload, and both have what they are to have."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.chaos.faults.registry import INJECT
+from tests.chaos.scale import Scale
+from tests.chaos.schedule import Fault, Kind, lanes, lengths, schedule
+from tests.chaos.workload import Does, Verb, workload
+
+SCALE = Scale()
+COORDINATORS = ("coordinator-0", "coordinator-1", "coordinator-2")
+AGENTS = ("sim-1", "sim-2", "cmd-1", "cmd-2")
+LANES = lanes(COORDINATORS, AGENTS, [], SCALE)
+SEEDS = st.integers(0, 10**6)
+
+
+def made(seed: int, seconds: float = 120.0) -> list[Fault]:
+    return schedule(seed, seconds, LANES, SCALE)
+
+
+@given(SEEDS)
+def test_one_seed_is_one_schedule(seed: int) -> None:
+    assert made(seed) == made(seed)
+    assert made(seed) != made(seed + 1)
+
+
+@given(SEEDS)
+def test_in_a_lane_one_fault_ends_before_the_next_begins(seed: int) -> None:
+    faults = made(seed)
+    assert [f.number for f in faults] == list(range(1, len(faults) + 1))
+    assert [f.at for f in faults] == sorted(f.at for f in faults)
+    for lane in LANES:
+        mine = [f for f in faults if f.lane == lane.name]
+        assert all(f.kind in lane.kinds and f.target in lane.targets for f in mine)
+        assert all(before.at + before.seconds + lane.rest[0] <= after.at for before, after in pairwise(mine))
+    assert all(f.at + f.seconds <= 120.0 for f in faults)
+    assert all(lengths(f.kind, SCALE)[0] <= f.seconds <= lengths(f.kind, SCALE)[1] for f in faults)
+
+
+@given(SEEDS)
+def test_two_minutes_have_thirty_faults_and_an_hour_a_thousand(seed: int) -> None:
+    assert len(made(seed)) >= 40
+    assert len(made(seed, 3600.0)) >= 1200
+
+
+@given(SEEDS)
+def test_a_short_run_has_most_kinds_and_an_hour_all(seed: int) -> None:
+    assert len({f.kind for f in made(seed)}) >= len(Kind) - 6
+    assert {f.kind for f in made(seed, 3600.0)} == set(Kind)
+
+
+def test_what_a_machine_cannot_have_is_left_out() -> None:
+    without = lanes(COORDINATORS, AGENTS, [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
+    assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == set(Kind) - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
+
+
+def test_every_kind_has_its_function() -> None:
+    assert set(INJECT) == set(Kind)
+
+
+def test_short_outages_are_shorter_than_what_tests_survive() -> None:
+    for kind in (Kind.STORE_STOP, Kind.AGENT_PAUSE, Kind.STORE_FULL):
+        assert lengths(kind, SCALE)[1] < SCALE.patience
+    assert lengths(Kind.STORE_STOP_LONG, SCALE)[0] > SCALE.times.give_up
+
+
+def test_the_product_as_it_ships_has_the_bounds_of_the_documents() -> None:
+    scale = Scale(1.0)
+    assert (scale.session, scale.lease, scale.patience) == (15.0, 60.0, 38.0)
+    assert scale.times.give_up == pytest.approx(62.0)
+
+
+@given(SEEDS)
+def test_one_seed_is_one_workload_of_about_the_size_that_was_asked_for(seed: int) -> None:
+    actions = workload(seed, 200.0, 6.0)
+    assert actions == workload(seed, 200.0, 6.0)
+    numbers = [job.number for a in actions if a.verb in (Verb.SUBMIT, Verb.SUBMIT_MANY) for job in a.jobs]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert len(numbers) == pytest.approx(1200, rel=0.4)
+    assert [a.at for a in actions] == sorted(a.at for a in actions)
+    assert {a.verb for a in actions} == set(Verb)
+    tests = {job.test for a in actions for job in a.jobs}
+    assert tests == {None, *Does}
+    for action in actions:
+        assert action.mean is None or action.mean in numbers[: numbers.index(action.mean) + 1]
+        assert all(job.org_id == action.org_id for job in action.jobs)

@@ -1,0 +1,140 @@
+"""What is kept of a device: its last failures, how far it has made up for them, and the quarantine that it is in.
+
+All functions here give a new record. Times are in ms since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+Build = tuple[str, str]
+"""Org, and the id of the group: an app version for a target."""
+
+
+class Kind(StrEnum):
+    """What failed."""
+
+    INSTALL = "i"
+    DEVICE = "d"
+    """An attempt, by an error of device or provider."""
+    TEST = "t"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A failure, which a job met at a time. `left` (0 to 1) is what later successes have left of it.
+
+    `sure` is False while it is not known whether the job passes elsewhere.
+    """
+
+    kind: Kind
+    build: Build
+    ulid: str
+    at: int
+    left: float = 1.0
+    sure: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """The device gets no work. At `until` it is probed; it comes back when a probe finds it well."""
+
+    since: int
+    until: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """`in_a_row` counts the quarantines that it has not made up for, `good` its successes since the last step of that.
+
+    `proven`: it has once passed a test, installed an app, or been found well by a probe.
+    """
+
+    marks: tuple[Mark, ...] = ()
+    in_a_row: int = 0
+    good: int = 0
+    quarantine: Quarantine | None = None
+    proven: bool = False
+
+    @property
+    def clean(self) -> bool:
+        """Nothing is to be remembered but that it is proven."""
+        return not (self.marks or self.in_a_row or self.quarantine)
+
+
+CLEAN = Record()
+
+WINDOW_MS = 3_600_000
+"""A failure of so long ago says nothing any more."""
+
+MARKS_MOST = 16
+"""So many of the last failures are kept."""
+
+FORGIVES = 0.75
+"""What a success leaves of each failure that it speaks for."""
+
+FORGOTTEN = 0.1
+"""What has less left is dropped."""
+
+GOOD_FOR_A_STEP = 10
+"""So many successes make up for one quarantine."""
+
+_SPEAKS_FOR = {
+    Kind.INSTALL: frozenset({Kind.INSTALL}),
+    Kind.TEST: frozenset({Kind.DEVICE, Kind.TEST}),
+}
+"""Failures that a success of a kind speaks for: tests that pass say nothing of installations that fail."""
+
+
+def failed(record: Record, mark: Mark) -> Record:
+    """One more failure. Of one job a kind counts once, so that no job takes a device out by itself."""
+    others = tuple(m for m in record.marks if (m.kind, m.ulid) != (mark.kind, mark.ulid))
+    return replace(record, marks=(*others, mark)[-MARKS_MOST:])
+
+
+def succeeded(record: Record, kind: Kind, times: int = 1) -> Record:
+    """Installations (INSTALL) or tests (TEST) went well, one after the other."""
+    spoken_for = _SPEAKS_FOR[kind]
+    share = FORGIVES**times
+    marks = tuple(
+        m if m.kind not in spoken_for else replace(m, left=round(m.left * share, 3))
+        for m in record.marks
+        if m.kind not in spoken_for or m.left * share >= FORGOTTEN
+    )
+    steps, good = divmod(record.good + times, GOOD_FOR_A_STEP)
+    in_a_row = max(0, record.in_a_row - steps)
+    return replace(record, marks=marks, in_a_row=in_a_row, good=good if in_a_row else 0, proven=True)
+
+
+def answered(record: Record, passed_elsewhere: Mapping[str, bool]) -> Record:
+    """By job, whether what failed here passed on another device; False where it never will, or passed here."""
+    marks = tuple(
+        m if m.sure or m.ulid not in passed_elsewhere else replace(m, sure=True)
+        for m in record.marks
+        if m.sure or passed_elsewhere.get(m.ulid, True)
+    )
+    return record if marks == record.marks else replace(record, marks=marks)
+
+
+def recent(record: Record, now: int) -> Record:
+    """Without what was too long ago."""
+    marks = tuple(m for m in record.marks if now - m.at < WINDOW_MS)
+    return record if len(marks) == len(record.marks) else replace(record, marks=marks)
+
+
+def quarantined(record: Record, in_a_row: int, since: int, until: int, reason: str) -> Record:
+    """The device is taken out; also once more, when a probe did not find it well."""
+    return replace(record, in_a_row=in_a_row, good=0, quarantine=Quarantine(since, until, reason))
+
+
+def readmitted(record: Record) -> Record:
+    """A probe found it well: what led to the quarantine has been atoned for, and the next failure counts for more."""
+    return replace(record, marks=(), good=0, quarantine=None, proven=True)
+
+
+def only_sure(record: Record) -> Record:
+    """Without failures of which it is not known whether the job passes elsewhere."""
+    return replace(record, marks=tuple(m for m in record.marks if m.sure))

@@ -1,0 +1,256 @@
+"""When a device is taken out for what failed on it, and when it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
+from qgjob_coordinator.model.jobs import Attempt, Job
+from qgjob_coordinator.policy.health.asking import passed_elsewhere
+from qgjob_coordinator.policy.health.judging import Devices, Judgement, judge, together
+from qgjob_coordinator.policy.health.record import (
+    CLEAN,
+    GOOD_FOR_A_STEP,
+    MARKS_MOST,
+    WINDOW_MS,
+    Build,
+    Kind,
+    Mark,
+    Record,
+    answered,
+    failed,
+    quarantined,
+    readmitted,
+    recent,
+    succeeded,
+)
+from qgjob_coordinator.policy.health.rules import CAP_MS, Backoff, at_most, enough, is_suspect
+from qgjob_coordinator.policy.health.words import because, still
+
+B1, B2, B3 = builds = [("acme", f"eB{n}") for n in (1, 2, 3)]
+BACKOFF = Backoff()
+kinds = st.sampled_from(Kind)
+infra = st.sampled_from([Kind.INSTALL, Kind.DEVICE])
+
+
+def marks(kind: Kind, *of: Build, sure: bool = True, first: int = 0) -> Record:
+    """A proven device on which jobs failed, each with one of these builds."""
+    made = (Mark(kind, build, f"job{n}", n, sure=sure) for n, build in enumerate(of, first))
+    return reduce(failed, made, Record(proven=True))
+
+
+def fleet(*others: tuple[Record, Build | None]) -> Devices:
+    """The other devices: records, and what is installed on each."""
+    return together(others)
+
+
+def verdicts(devices: Sequence[tuple[Record, Build | None]]) -> list[Judgement]:
+    """Every device of a target, judged beside the others."""
+    everyone = together(devices)
+    return [judge(record, everyone.without(record, installed)) for record, installed in devices]
+
+
+# What a build does wrong.
+
+
+@given(infra, st.integers(1, 12), st.lists(st.integers(1, MARKS_MOST), min_size=1, max_size=12), st.integers(0, 3))
+def test_a_build_that_fails_wherever_it_is_tried_takes_no_device_out(
+    kind: Kind, healthy: int, failures: list[int], in_a_row: int
+) -> None:
+    """However often it fails, on however many devices, whether or not they had been out before."""
+    records = [replace(marks(kind, *[B1] * n), in_a_row=in_a_row) for n in failures]
+    devices = [(record, None) for record in records] + [(CLEAN, B2)] * healthy
+    assert not any(found.bad for found in verdicts(devices))
+
+
+@given(st.lists(st.sampled_from([B1, B2, B3]), min_size=1, max_size=MARKS_MOST), st.integers(2, 12))
+def test_no_number_of_builds_that_fail_on_all_devices_takes_one_out(failed_with: list[Build], count: int) -> None:
+    devices = [(marks(Kind.INSTALL, *failed_with), None)] * count
+    found = verdicts(devices)
+    assert not any(each.bad for each in found)
+    assert {each.builds_at_fault for each in found} == {frozenset(failed_with)}
+
+
+def test_a_build_that_nobody_else_has_tried_is_no_proof_and_a_second_one_is() -> None:
+    others = fleet((CLEAN, B3), (CLEAN, None))
+    assert not judge(marks(Kind.INSTALL, *[B1] * 9), others).bad
+    assert judge(marks(Kind.INSTALL, B1, B2, B1), others).bad
+    assert not judge(marks(Kind.INSTALL, B1, B2), others).bad
+
+
+@pytest.mark.parametrize("kind", [Kind.INSTALL, Kind.DEVICE])
+def test_a_device_that_fails_what_others_have_installed_is_bad(kind: Kind) -> None:
+    record = marks(kind, B1, B1, B1)
+    assert judge(record, fleet((CLEAN, B1))).bad
+    assert judge(record, fleet((CLEAN, B1), (marks(kind, B1), None))).bad
+    for_some_devices_only = fleet((CLEAN, B1), (marks(kind, B1), None), (marks(kind, B1), None))
+    assert not judge(record, for_some_devices_only).bad
+
+
+@given(st.integers(1, 5), st.integers(0, 4))
+def test_a_bad_device_is_found_beside_any_number_of_good_ones(good: int, more: int) -> None:
+    bad = marks(Kind.INSTALL, B1, B2, B1, *[B2] * more)
+    (first, *rest) = verdicts([(bad, None), *[(CLEAN, B1)] * good])
+    assert first.bad
+    assert not any(each.bad for each in rest)
+
+
+def test_one_job_takes_no_device_out_however_often_it_fails() -> None:
+    record = reduce(failed, (Mark(Kind.DEVICE, B1, "poison", n) for n in range(20)), CLEAN)
+    assert len(record.marks) == 1
+    assert not judge(record, fleet((CLEAN, B1))).bad
+
+
+# Tests.
+
+
+def test_failed_tests_count_when_they_have_passed_elsewhere() -> None:
+    record = marks(Kind.TEST, *[B1] * 6, sure=False)
+    assert not judge(record, fleet((CLEAN, B1))).bad
+    known = answered(record, {f"job{n}": n != 5 for n in range(6)})
+    assert [m.ulid for m in known.marks] == [f"job{n}" for n in range(5)]
+    assert judge(known, fleet((CLEAN, B1))).bad
+    assert not judge(answered(record, {"job0": True, "job1": True}), fleet((CLEAN, B1))).bad
+
+
+def test_tests_that_pass_later_wherever_they_failed_are_nobodys_fault() -> None:
+    """A server that all tests need was away for a while."""
+    troubled = marks(Kind.TEST, *[B1] * 8)
+    assert not any(found.bad for found in verdicts([(troubled, B1)] * 5 + [(CLEAN, B1)]))
+    assert verdicts([(troubled, B1)] * 2 + [(CLEAN, B1)] * 4)[0].bad
+
+
+@pytest.mark.parametrize(
+    ("status", "passed_on", "wanted"),
+    [
+        (Status.QUEUED, None, None),
+        (Status.RUNNING, None, None),
+        (Status.FAILED, None, False),
+        (Status.CANCELLED, None, False),
+        (Status.COMPLETED, "here", False),
+        (Status.COMPLETED, "there", True),
+    ],
+)
+def test_whether_a_job_passed_elsewhere(status: Status, passed_on: str | None, wanted: bool | None) -> None:
+    attempts = [Attempt(1, 1, "a", "here", 0, Outcome.TEST_FAILED)]
+    if passed_on is not None:
+        attempts.append(Attempt(2, 1, "a", passed_on, 0, Outcome.PASSED))
+    job = Job("acme", "job", "v1", "t.js", Priority.LOW, Target.EMULATOR, status, 0, 0, 3, attempts=attempts)
+    assert passed_elsewhere(job, "here") is wanted
+
+
+def test_a_job_that_is_gone_says_nothing() -> None:
+    assert passed_elsewhere(None, "here") is False
+
+
+# Forgiving.
+
+
+def test_a_lucky_success_leaves_a_bad_record_and_many_clear_it() -> None:
+    others = fleet((CLEAN, B1))
+    record = marks(Kind.INSTALL, B1, B1, B1, B1)
+    assert judge(succeeded(record, Kind.INSTALL), others).bad
+    assert not judge(succeeded(record, Kind.INSTALL, 2), others).bad
+    assert succeeded(record, Kind.INSTALL, 9).clean
+
+
+def test_tests_that_pass_say_nothing_of_installations_that_fail() -> None:
+    record = marks(Kind.INSTALL, B1, B1, B1)
+    assert succeeded(record, Kind.TEST, 50).marks == record.marks
+    assert succeeded(marks(Kind.DEVICE, B1), Kind.TEST, 50).clean
+
+
+@given(st.lists(st.sampled_from("x."), max_size=60), st.integers(0, 1))
+def test_what_is_against_a_device_is_bounded_and_falls_with_each_success(history: list[str], in_a_row: int) -> None:
+    record = replace(CLEAN, in_a_row=in_a_row)
+    for n, what in enumerate(history):
+        before = at_most(record)
+        if what == "x":
+            record = failed(record, Mark(Kind.DEVICE, B1, f"job{n}", n))
+            assert at_most(record) <= MARKS_MOST
+        else:
+            record = succeeded(record, Kind.TEST)
+            assert at_most(record) <= 0.76 * before
+    assert len(record.marks) <= MARKS_MOST
+
+
+@pytest.mark.parametrize(("cycle", "bad"), [("x.", True), ("x..", False), ("xx...", True), ("x...", False)])
+def test_a_device_that_fails_about_two_of_five_is_bad(cycle: str, bad: bool) -> None:
+    record, seen = CLEAN, False
+    for n, what in enumerate(cycle * 20):
+        mark = Mark(Kind.DEVICE, B1, f"job{n}", n)
+        record = failed(record, mark) if what == "x" else succeeded(record, Kind.TEST)
+        seen = seen or judge(record, fleet((CLEAN, B1))).bad
+    assert seen is bad
+
+
+def test_what_was_long_ago_is_dropped() -> None:
+    record = marks(Kind.INSTALL, B1, B2, B1)
+    assert recent(record, WINDOW_MS - 1) is record
+    assert [m.at for m in recent(record, WINDOW_MS + 1).marks] == [2]
+
+
+# Quarantines.
+
+
+@given(st.integers(1, 200), st.integers(1, 10_000), st.integers(10_000, 10_000_000))
+def test_a_quarantine_doubles_up_to_the_cap(in_a_row: int, base: int, cap: int) -> None:
+    backoff = Backoff(base, cap)
+    assert backoff.ms(1) == base
+    assert backoff.ms(in_a_row + 1) == min(cap, 2 * backoff.ms(in_a_row))
+    assert backoff.ms(backoff.next_in_a_row(in_a_row)) == backoff.ms(in_a_row + 1)
+
+
+def test_the_numbers_that_are_promised() -> None:
+    numbers, n = [], 0
+    for _ in range(12):
+        n = BACKOFF.next_in_a_row(n)
+        numbers.append(BACKOFF.ms(n) // 1000)
+    assert numbers == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600, 3600]
+    assert CAP_MS == 3_600_000
+    assert n == 10, "what is as long as can be is not counted on, so that it can be made up for"
+
+
+def test_on_probation_one_failure_is_enough_and_ten_successes_make_up_for_one_quarantine() -> None:
+    out = quarantined(marks(Kind.INSTALL, B1, B1, B1), 2, 0, 10, "why")
+    back = readmitted(out)
+    assert (back.marks, back.in_a_row, back.quarantine, back.proven) == ((), 2, None, True)
+    once = failed(back, Mark(Kind.INSTALL, B1, "job", 0))
+    assert judge(once, fleet((CLEAN, B1))).bad
+    assert enough(succeeded(back, Kind.TEST, GOOD_FOR_A_STEP - 1)) == enough(back)
+    one_less = succeeded(back, Kind.TEST, GOOD_FOR_A_STEP)
+    assert (one_less.in_a_row, one_less.good) == (1, 0)
+    assert succeeded(one_less, Kind.TEST, GOOD_FOR_A_STEP).clean
+
+
+def test_a_device_is_suspect_at_half_of_what_is_enough() -> None:
+    assert not is_suspect(marks(Kind.TEST, B1, B1, sure=False))
+    assert is_suspect(marks(Kind.TEST, B1, B1, B1, sure=False))
+    assert is_suspect(replace(marks(Kind.TEST, B1, sure=False), in_a_row=1))
+
+
+def test_a_reason_counts_and_names_no_build() -> None:
+    counted = [
+        *marks(Kind.INSTALL, B1, B2).marks,
+        *marks(Kind.DEVICE, B1).marks,
+        *marks(Kind.TEST, B1, B1).marks,
+    ]
+    assert because(counted, 1) == (
+        "automatic quarantine: 2 installations of 2 builds failed on it, 1 attempt ended by an error of the device, "
+        "2 tests failed on it that passed on another device"
+    )
+    again = because(counted[:1], 2)
+    assert again == "automatic quarantine: 1 installation of 1 build failed on it; the 2nd time in a row"
+    assert still(again, "no answer within 15 s", 3) == (
+        "automatic quarantine: 1 installation of 1 build failed on it; "
+        "the 3rd time in a row, since a probe found: no answer within 15 s"
+    )
+    assert [because(counted[:1], n).split("; the ")[1].split(" ")[0] for n in (11, 12, 13, 21, 22, 23, 24)] == [
+        "11th", "12th", "13th", "21st", "22nd", "23rd", "24th",
+    ]  # fmt: skip

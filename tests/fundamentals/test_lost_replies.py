@@ -15,7 +15,9 @@ from redis import Redis
 from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
@@ -67,6 +69,7 @@ def ids(*numbers: int) -> list[str]:
 
 ONE, TWO, THREE, FOUR, FIVE, NINE = ids(1, 2, 3, 4, 5, 9)
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
+FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
@@ -79,6 +82,7 @@ CASES = [
     Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),
+    Case("health", lambda s: s.health.write("agent-1", 1, {"emulator-1": FAILED_ONCE})),
     Case("hello", lambda s: s.sessions.hello("life-2")),
     Case("hold", lambda s: s.fleet.set_labels("emulator-1", {"a": "b"}), may_change=("qg:f:{fleet}:store",)),
     Case("holds", lambda s: s.fleet.confirm_holds("agent-1", 1, 3)),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.estimates.measurement import reported_ms
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, health, keys
+from qgjob_coordinator.store.health import RECORD, Kept
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 
@@ -23,7 +24,10 @@ _HOLD_FIELDS = (*_FIELDS.values(), "hold")
 
 @dataclass(frozen=True, slots=True)
 class DeviceRow:
-    """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set."""
+    """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set.
+
+    `holds` are the words of operators; the quarantine that its failures led to stands in its record.
+    """
 
     info: DeviceInfo
     agent_id: str
@@ -34,6 +38,7 @@ class DeviceRow:
     seen_at: int | None
     holds: tuple[Hold, ...]
     labels: Mapping[str, str]
+    kept: Kept = field(default_factory=Kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,15 @@ class FleetStore:
     ) -> Held:
         """Sets holds of a device (`kind` "dv") or an agent ("ag"), or ends them (None), if the rule allows it at `now`.
 
-        What was done under an operation id is not done again.
+        A word on the health that ends clears what is kept of the device's failures, and the quarantine of that. What
+        was done under an operation id is not done again.
         """
         args: list[Arg] = [kind, id_, now, rule.value, operation_id, keys.OPERATION_TTL_MS]
         for slot, hold in holds.items():
             value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
             args += (_FIELDS[slot], value)
+            if slot is HoldSlot.HEALTH and hold is None and kind == "dv":
+                args += (RECORD, "")
         word, number, agent_id, reservation = await self._runner.run("hold", keys.FLEET, args)
         return Held(HoldWord(word), int(number), agent_id, _hold(reservation) if reservation else None)
 
@@ -209,6 +217,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         seen_at=_int(f.get("seen")),
         holds=_holds(f),
         labels=json.loads(f["labels"]) if f.get("labels") else {},
+        kept=health.kept(f),
     )
 
 

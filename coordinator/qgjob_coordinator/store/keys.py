@@ -45,7 +45,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen  | for ever |
 | ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
 | da:<agent_id> | set    | its device ids                                                     | device removed |
-| dv:<device>   | hash   | facts, what is installed, what runs, hold:<slot>, labels, wear     | device removed |
+| dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven     | device removed |
 | op:<id>       | string | operation on holds -> number of its hold, so that it is done once  | 10 min |
 | ty            | hash   | `*` -> typical duration of a test, target letter -> of an install | for ever |
 | sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |

@@ -125,7 +125,8 @@ class LeaseStore:
                 _CHARGE[e.charge]
                 + ("l" if e.has_log else "")
                 + ("i" if e.install_ms is not None else "")
-                + ("s" if e.with_start else ""),
+                + ("s" if e.with_start else "")
+                + ("a" if e.elsewhere else ""),
                 e.started_at,
                 e.ended_at,
                 _learned(e),

@@ -13,6 +13,7 @@ from qgjob_coordinator.store import connection, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.events import EventStore
 from qgjob_coordinator.store.fleet import FleetStore
+from qgjob_coordinator.store.health import HealthStore
 from qgjob_coordinator.store.jobs import JobStore
 from qgjob_coordinator.store.leases import LeaseStore
 from qgjob_coordinator.store.logs import LogStore
@@ -47,6 +48,7 @@ class Store:
         self.leases = LeaseStore(runner, rules or RetryRules())
         self.sessions = SessionStore(runner)
         self.fleet = FleetStore(runner)
+        self.health = HealthStore(runner)
         self.reads = JobReader(runner, self._redis)
         self.runs = RunStore(runner, self._redis)
         self.snapshots = SnapshotStore(runner, self.estimates)

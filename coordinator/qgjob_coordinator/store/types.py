@@ -149,7 +149,8 @@ class ReportWord(StrEnum):
 class Ending:
     """An attempt that ended with an outcome of its own. `share` (0..1) is the jitter of a possible backoff.
 
-    `with_start`: the report of its start came together with it, and is written with it.
+    `with_start`: the report of its start came together with it, and is written with it. `elsewhere`: a retry is to
+    keep away from its device, though it was the test that failed.
     """
 
     ulid: str
@@ -165,6 +166,7 @@ class Ending:
     error: JobError | None = None
     has_log: bool = False
     with_start: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ import pytest
 
 from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, HoldKind, PendingCode, Target
 from qgjob_coordinator.model.fleet import Device, DeviceInfo, Hold
+from qgjob_coordinator.policy.health.record import Record
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.service.fleet import agent_of, device_of
 from qgjob_coordinator.service.slots import Slot
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
+from qgjob_coordinator.store.health import Kept
 from tests.fakes.jobs import NOW
 from tests.unit.policy.test_explain import job
 
@@ -30,7 +32,7 @@ def shown(
     now: int = NOW,
 ) -> Device:
     info = DeviceInfo("d1", "u1", Target.EMULATOR, platform="android", health=health, reason=reason)
-    row = DeviceRow(info, "a1", True, None, 0, 0, NOW, holds, {})
+    row = DeviceRow(info, "a1", True, None, 0, 0, NOW, holds, {}, Kept(1, Record(proven=True)))
     return device_of(AgentRow("a1", 1, "open", {}, "c1", NOW, NOW, tuple(agent), 0, (row,)), row, now)
 
 

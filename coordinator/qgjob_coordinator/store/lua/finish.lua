@@ -2,7 +2,7 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 log ttl (ms); then for each attempt: ulid, token, a
 --         letter for its charge (P passed, T, I, N, F) and those that hold (l: it has a log, i: it waited for an
---         installation, s: its start is reported with it), started (ms), ended (ms), what it tells of its test (see
+--         installation, s: its start is reported with it, a: a retry avoids its device), started (ms), ended (ms), what it tells of its test (see
 --         `learn`) or '', what was measured (JSON: duration, install, result), and if it did not pass: outcome, share of
 --         the backoff (0..1) and error (JSON), with spaces between
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and what it
@@ -42,7 +42,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
         passed(j, now, ARGV[i + 3], ARGV[i + 4], ARGV[i + 6], wait)
       else
         local outcome, share, failure = string.match(ARGV[i + 7], '^(%S+) (%S+) (.*)$')
-        retry.share = share
+        retry.share, retry.elsewhere = share, string.find(kind, 'a', 1, true)
         record(j, ARGV[i + 3], ARGV[i + 4], '"' .. outcome .. '",' .. ARGV[i + 6] .. ',' .. failure)
         drop_lease(j)
         fail(j, now, outcome, string.sub(kind, 1, 1), retry)

@@ -1,10 +1,11 @@
 -- An operator's word on a device or on an agent.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 'dv' or 'ag' 2 id 3 now (ms) 4 rule or '' 5 operation id or '' 6 operation ttl (ms); then pairs of field
---         (hold:draining, hold:reserved, hold:health, labels) and value (JSON), or '' to remove it
+--         (hold:draining, hold:reserved, hold:health, labels, record) and value (JSON), or '' to remove it
 -- RETURNS {word, sequence number of the fleet's holds, agent, reservation in force or ''}: OK (the first number when the
 --         operation was done before), UNKNOWN (no such device or agent), RESERVED (rule `reserve`: a reservation is in
 --         force; rule `resume`: and nothing else is), FREE (rule `release`: none is)
+-- A record that is removed leaves a new version, so that none is written again that was made from it (see health.lua).
 local F, now, rule = KEYS[1], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local key = F .. ARGV[1] .. ':' .. ARGV[2]
@@ -25,10 +26,16 @@ local function in_force(field)
   return (ends == cjson.null or ends > now) and text or nil
 end
 
+-- The quarantine that the device's own failures led to: it has no end by itself.
+local function quarantined()
+  local record = call('HGET', key, 'record')
+  return record and cjson.decode(record).q ~= nil
+end
+
 if rule ~= '' then
   local reservation = in_force('hold:reserved')
   if rule == 'release' and not reservation then return { 'FREE', 0, '', '' } end
-  local alone = rule == 'resume' and not in_force('hold:draining') and not in_force('hold:health')
+  local alone = rule == 'resume' and not in_force('hold:draining') and not in_force('hold:health') and not quarantined()
   if reservation and (rule == 'reserve' or alone) then return { 'RESERVED', 0, '', reservation } end
 end
 
@@ -38,6 +45,7 @@ if old then
 end
 for i = 7, #ARGV, 2 do
   if ARGV[i + 1] == '' then call('HDEL', key, ARGV[i]) else call('HSET', key, ARGV[i], ARGV[i + 1]) end
+  if ARGV[i] == 'record' then call('HINCRBY', key, 'record_v', 1) end
 end
 local number = call('HINCRBY', F .. 'store', 'holds', 1)
 if ARGV[5] ~= '' then call('SET', F .. 'op:' .. ARGV[5], number, 'PX', ARGV[6]) end

@@ -159,18 +159,24 @@ local function listed(list, item, most)
   return table.concat(items, ','), #items
 end
 
+-- The next attempt keeps away from the device of this one, if another can serve the job.
+local function avoid_device(j, retry)
+  j.av = listed(j.av, j.dv, retry.avoided)
+  call('HSET', P .. 'j:' .. j.ulid, 'av', j.av)
+end
+
 -- A failed attempt: uses up the budget of `charge` (T, I, N, F) and either retries or gives the verdict.
 local function fail(j, now, outcome, charge, retry)
   local key = P .. 'j:' .. j.ulid
   if charge == 'T' and num(j.tr) < num(j.mr) then
     local wait = backoff(num(j.tr), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'tr', 1)
+    if retry.elsewhere then avoid_device(j, retry) end
     requeue(j, now, num(now) + wait)
   elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
-    j.av = listed(j.av, j.dv, retry.avoided)
-    call('HSET', key, 'av', j.av)
+    avoid_device(j, retry)
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
     requeue(j, now, nil)

@@ -69,7 +69,8 @@ class Lab(Stack):
         own = {programs.SCALE_VARIABLE: scale.factor, "PYTHONPATH": ":".join(_python_path())}
         lua_set = {} if lua is None else {programs.LUA_VARIABLE: lua}
         self.coordinators = [
-            Program(c.name, "tests.chaos.programs", c.folder, own | lua_set, ("coordinator",)) for c in self.coordinators
+            Program(c.name, "tests.chaos.programs", c.folder, own | lua_set, ("coordinator",))
+            for c in self.coordinators
         ]
         self.agents = {a: Program(a, "tests.chaos.programs", p.folder, own, ("agent",)) for a, p in self.agents.items()}
         for program in (*self.coordinators, *self.agents.values()):

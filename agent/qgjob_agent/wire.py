@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent.clock import wall_ms
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.values import (
     Assignment,
@@ -122,7 +123,7 @@ def _held(held: HeldAttempt) -> pb.HeldAttempt:
 
 def heartbeat(told: instructions.SendHeartbeat) -> pb.ConnectRequest:
     """Renews the session and what it shows."""
-    body = pb.Heartbeat(seq=told.seq, held=[_held(held) for held in told.held])
+    body = pb.Heartbeat(seq=told.seq, held=[_held(held) for held in told.held], sent_at_ms=wall_ms())
     return pb.ConnectRequest(epoch=told.epoch, heartbeat=body)
 
 

@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qgjob._diagnosis import Diagnosis, Finding
 from qgjob._enums import (
     FINAL_STATUSES,
     AgentState,
     DeviceHealth,
     DeviceState,
     ErrorClass,
+    FindingLevel,
     JobStatus,
     Outcome,
     PendingCode,
@@ -41,6 +43,7 @@ from qgjob._errors import (
     QuotaError,
     TooLargeError,
     UnavailableError,
+    UnsupportedError,
     WaitTimeoutError,
 )
 from qgjob._fleet import (
@@ -95,8 +98,11 @@ __all__ = [
     "DeviceHealth",
     "DevicePage",
     "DeviceState",
+    "Diagnosis",
     "ErrorClass",
     "Explanation",
+    "Finding",
+    "FindingLevel",
     "ForbiddenError",
     "Group",
     "GroupPage",
@@ -128,6 +134,7 @@ __all__ = [
     "TestResult",
     "TooLargeError",
     "UnavailableError",
+    "UnsupportedError",
     "WaitTimeoutError",
     "WatchEvent",
     "WatchEventKind",

@@ -103,6 +103,18 @@ class AgentState(StrEnum):
     OFFLINE = "offline"
 
 
+class FindingLevel(StrEnum):
+    """How bad a finding is, from the best to the worst."""
+
+    OK = "ok"
+    # Nothing has to be done.
+    NOTE = "note"
+    # It works, and somebody should do something about it.
+    WARNING = "warning"
+    # Calls fail, work stands still, or what was promised is not kept.
+    PROBLEM = "problem"
+
+
 class WatchEventKind(StrEnum):
     """What an event of a watch says."""
 

@@ -12,6 +12,7 @@ QgjobError
 │   └── DeadlineError      a coordinator took the call and did not answer in time
 ├── WaitTimeoutError       the time given to a wait is over; the jobs go on
 ├── ProtocolError          an answer that this client can't make sense of
+│   └── UnsupportedError   the coordinator does not know the call: it is older than this client
 └── ConfigError            a setting of the client is wrong
 """
 
@@ -122,6 +123,12 @@ class ProtocolError(QgjobError):
     """An answer that this client can't make sense of: the coordinator failed, or is of another version."""
 
     short = "internal"
+
+
+class UnsupportedError(ProtocolError):
+    """The coordinator does not know the call: it is older than this client."""
+
+    short = "unsupported"
 
 
 class ConfigError(QgjobError):

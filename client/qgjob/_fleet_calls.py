@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from qgjob import _wire_fleet, _wire_requests
+from qgjob._diagnosis import Diagnosis
 from qgjob._failover import Failover
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage
 
@@ -98,3 +99,7 @@ class FleetCalls:
     async def _device(self, method: str, request: Any, *, repeatable: bool = True) -> Device:
         answer = await self._source.call(method, request, repeatable=repeatable)
         return _wire_fleet.read_device(answer.device)
+
+    async def diagnose(self) -> Diagnosis:
+        """What a coordinator finds when it looks at its store, itself, the agents, the devices and the queue."""
+        return _wire_fleet.read_diagnosis(await self._source.call("Diagnose", _wire_requests.diagnose()))

@@ -20,16 +20,29 @@ async def speaks_http2(address: str) -> bool | None:
         async with asyncio.timeout(PROBE_SECONDS):
             reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
             try:
-                writer.write(_PREFACE)
-                header = await reader.readexactly(_FRAME_HEADER_BYTES)
-            except asyncio.IncompleteReadError as error:
-                header = error.partial
+                heard = await hear(reader, writer)
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
     except (OSError, ValueError):
         return None
-    if not header:
-        return None
-    return len(header) == _FRAME_HEADER_BYTES and header[_TYPE] == _SETTINGS
+    return is_http2(heard) if heard else None
+
+
+async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Begins to speak HTTP/2: the first bytes of the answer, fewer than a frame's header if it ends. Raises OSError."""
+    writer.write(_PREFACE)
+    heard = b""
+    try:
+        while len(heard) < _FRAME_HEADER_BYTES and (more := await reader.read(_FRAME_HEADER_BYTES - len(heard))):
+            heard += more
+    except ConnectionError:
+        if not heard:  # who does not understand may hang up with an error after its answer
+            raise
+    return heard
+
+
+def is_http2(heard: bytes) -> bool:
+    """Whether the first bytes of a peer are the frame with which HTTP/2 begins."""
+    return len(heard) == _FRAME_HEADER_BYTES and heard[_TYPE] == _SETTINGS

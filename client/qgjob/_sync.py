@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from qgjob._client import AsyncClient, View
+from qgjob._diagnosis import Diagnosis
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage, Group, GroupPage, Health, Run, Stats
 from qgjob._job_calls import DEFAULT_PAGE_SIZE
@@ -245,6 +246,10 @@ class Client:
     def agents(self) -> Iterator[Agent]:
         """All agents."""
         return self._each(self._client.agents)
+
+    def diagnose(self) -> Diagnosis:
+        """What a coordinator finds when it looks for what is wrong."""
+        return self._do(self._client.diagnose())
 
     def drain(
         self,

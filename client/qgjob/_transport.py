@@ -26,6 +26,7 @@ from qgjob._errors import (
     QuotaError,
     TooLargeError,
     UnavailableError,
+    UnsupportedError,
 )
 from qgjob._probe import speaks_http2
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2
@@ -67,6 +68,7 @@ ERRORS: dict[grpc.StatusCode, type[QgjobError]] = {
     # What a call gets that outlives the grace of a stopping coordinator.
     grpc.StatusCode.CANCELLED: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineError,
+    grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
 }
 """Every other code is a ProtocolError."""
 
@@ -232,6 +234,8 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
     if kind is UnavailableError and not details.reason:
         # From gRPC itself and not from the coordinator: that peer is not there.
         return UnavailableError(f"no coordinator answers at {address}: {_SHORTEN.sub('', message)}")
+    if kind is UnsupportedError:
+        message = f"the coordinator at {address} does not know {method}: it is older than this client; update it"
     if kind is ProtocolError:
         message = f"{method} at {address} failed ({code.name.lower()}): {message}"
     return kind(message, field=details.field)

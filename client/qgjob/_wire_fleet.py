@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 
 from qgjob import _enums as enums
+from qgjob._diagnosis import Diagnosis, Finding
 from qgjob._fleet import (
     Agent,
     AgentPage,
@@ -25,6 +26,7 @@ from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 DEVICE_STATE = Words(enums.DeviceState, types_pb2.DeviceState)
 DEVICE_HEALTH = Words(enums.DeviceHealth, types_pb2.DeviceHealth)
 AGENT_STATE = Words(enums.AgentState, types_pb2.AgentState)
+FINDING_LEVEL = Words(enums.FindingLevel, types_pb2.FindingLevel)
 
 
 def read_device(message: types_pb2.Device) -> Device:
@@ -135,4 +137,26 @@ def read_stats(message: types_pb2.Stats) -> Stats:
             plan_ms_p50=scheduler.plan_ms_p50,
         ),
         timestamp=optional_time(message, "timestamp"),
+    )
+
+
+def read_diagnosis(message: fleet_pb2.DiagnoseResponse) -> Diagnosis:
+    """What a coordinator found."""
+    return Diagnosis(
+        level=FINDING_LEVEL.read(message.level),
+        coordinator=message.coordinator,
+        version=message.version,
+        store_epoch=message.store_epoch,
+        timestamp=optional_time(message, "timestamp"),
+        findings=tuple(map(_read_finding, message.findings)),
+    )
+
+
+def _read_finding(message: types_pb2.Finding) -> Finding:
+    return Finding(
+        check=message.check,
+        level=FINDING_LEVEL.read(message.level),
+        subject=optional(message, "subject"),
+        found=message.found,
+        advice=optional(message, "advice"),
     )

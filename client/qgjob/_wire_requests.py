@@ -138,6 +138,11 @@ def list_agents(page_size: int, page_token: str | None) -> fleet_pb2.ListAgentsR
     return fleet_pb2.ListAgentsRequest(page_size=page_size, page_token=page_token or "")
 
 
+def diagnose() -> fleet_pb2.DiagnoseRequest:
+    """Everything is looked at."""
+    return fleet_pb2.DiagnoseRequest()
+
+
 @_fits
 def drain(
     agent_id: str | None, device_id: str | None, reason: str | None, until: datetime | None

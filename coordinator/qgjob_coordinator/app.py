@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Coroutine
+from importlib.metadata import version
 from typing import Any
 
 import structlog
@@ -16,7 +17,7 @@ from qgjob_coordinator.config import Settings, without_secret
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
-from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.http.services import DISTRIBUTION, Services
 from qgjob_coordinator.loops import hints
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
@@ -32,6 +33,7 @@ from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
+from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
@@ -41,6 +43,7 @@ from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
+from qgjob_coordinator.service.readiness import Readiness
 from qgjob_coordinator.service.session import Times
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.submission import Defaults
@@ -130,9 +133,12 @@ class Coordinator:
             Watching(self.store, self.hub, self.pending),
             Tailing(self.store, self.hub),
         )
+        self.readiness = Readiness(self.store.check, self._stop.is_set)
+        me = _self(s, name)
+        self.doctor = Doctor(me, self.store, self.readiness, self.fleet, self.overview, self.sessions, self.telemetry)
         self.rpc = RpcServer(
             JobServicer(services, identify),
-            FleetServicer(self.operators, identify),
+            FleetServicer(self.operators, self.doctor, identify),
             AgentServicer(self.sessions),
             self.telemetry,
             shares_port=self._member is not None,
@@ -145,7 +151,8 @@ class Coordinator:
             overview=self.overview,
             store=self.store,
             totals=totals,
-            draining=self._stop.is_set,
+            readiness=self.readiness,
+            doctor=self.doctor,
             allowed_origins=s.allowed_origins,
         )
         inherited = () if self._member is None else self._member.http
@@ -314,4 +321,19 @@ def _times(s: Settings) -> Times:
         kill_grace_ms=round(s.kill_grace_seconds * 1000),
         attempt_timeout_ms=round(s.attempt_timeout_seconds * 1000),
         silence_timeout_ms=round(s.silence_timeout_seconds * 1000),
+    )
+
+
+def _self(s: Settings, name: str) -> Self:
+    """What a coordinator says of itself to people who look for what is wrong."""
+    return Self(
+        name=name,
+        version=version(DISTRIBUTION),
+        host=s.host,
+        exposed=s.host not in LOOPBACK,
+        store=without_secret(s.redis_url),
+        durability=s.durability,
+        heartbeat_seconds=s.heartbeat_seconds,
+        session_timeout_seconds=s.session_timeout_seconds,
+        lease_seconds=s.lease_seconds,
     )

@@ -11,6 +11,10 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 RECENT_PLANS = 512
 
 
+LAGS_KEPT = 240
+"""The last minute: see loops/lag.py."""
+
+
 class Histogram:
     """Cumulative buckets, cheap to feed."""
 
@@ -48,12 +52,23 @@ class Telemetry:
         self.plans = 0
         self.recent_plan_ms: deque[float] = deque(maxlen=RECENT_PLANS)
         self.loop_lag_seconds = 0.0
+        self._lags: deque[float] = deque(maxlen=LAGS_KEPT)
         self.store_seconds: dict[str, Histogram] = {}
         self.rpc_started: Counter[tuple[str, str, str]] = Counter()  # type, service, method
         self.rpc_handled: Counter[tuple[str, str, str, str]] = Counter()  # and code
         self.rpc_seconds: dict[tuple[str, str, str], Histogram] = {}
         self.process_ends: Counter[str] = Counter()  # by how; of the parent of several processes
         self.processes: Mapping[str, int] = {}  # by state; the same
+
+    def observe_lag(self, seconds: float) -> None:
+        """How late the event loop was, each quarter of a second."""
+        self.loop_lag_seconds = seconds
+        self._lags.append(seconds)
+
+    @property
+    def worst_lag_seconds(self) -> float:
+        """How late the event loop was at worst in the last minute."""
+        return max(self._lags, default=0.0)
 
     def observe_store(self, name: str, seconds: float) -> None:
         """One call of the store."""

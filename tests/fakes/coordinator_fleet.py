@@ -36,6 +36,7 @@ class FakeFleet:
 
     devices: dict[str, types_pb2.Device]
     agents: dict[str, types_pb2.Agent]
+    diagnosis: fleet_pb2.DiagnoseResponse
 
     def _device(self, device_id: str) -> types_pb2.Device:
         if device_id not in self.devices:
@@ -54,6 +55,10 @@ class FakeFleet:
     async def list_devices(self, request: fleet_pb2.ListDevicesRequest) -> fleet_pb2.ListDevicesResponse:
         found = [each for each in self.devices.values() if request.agent_id in ("", each.agent_id)]
         return fleet_pb2.ListDevicesResponse(devices=found, count=len(found))
+
+    async def diagnose(self, request: fleet_pb2.DiagnoseRequest) -> fleet_pb2.DiagnoseResponse:
+        del request
+        return self.diagnosis
 
     async def drain(self, request: fleet_pb2.DrainRequest) -> fleet_pb2.DrainResponse:
         for device in self._chosen(request):

@@ -45,6 +45,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     jobs: dict[str, types_pb2.Job] = field(default_factory=dict)
     devices: dict[str, types_pb2.Device] = field(default_factory=dict)
     agents: dict[str, types_pb2.Agent] = field(default_factory=dict)
+    diagnosis: fleet_pb2.DiagnoseResponse = field(default_factory=fleet_pb2.DiagnoseResponse)
     logs: dict[tuple[str, int], bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[tuple[str, Any]] = field(default_factory=list)

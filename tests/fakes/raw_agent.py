@@ -57,6 +57,8 @@ class RawAgent:
         self.heard: list[pb.ConnectResponse] = []
         self.held: dict[str, pb.HeldAttempt] = {}
         self.silent = False
+        self.ahead_ms: int | None = None
+        """How far its clock is ahead of the true time; None: an older agent, which does not tell its clock."""
         self.broken: grpc.aio.AioRpcError | None = None
         """How the stream ended, where that was no good end."""
         self.device_ids = [f"{agent_id}-{n}" for n in range(1, devices + 1)]
@@ -182,7 +184,10 @@ class RawAgent:
                 continue
             self._seq += 1
             try:
-                await self.send(heartbeat=pb.Heartbeat(seq=self._seq, held=list(self.held.values())))
+                beat = pb.Heartbeat(seq=self._seq, held=list(self.held.values()))
+                if self.ahead_ms is not None:
+                    beat.sent_at_ms = now_ms() + self.ahead_ms
+                await self.send(heartbeat=beat)
             except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
                 return
 

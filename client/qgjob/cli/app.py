@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from qgjob._errors import QgjobError
-from qgjob.cli import agents, devices, exit_codes, jobs, overview, programs, submitting, waiting
+from qgjob.cli import agents, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
 from qgjob.cli.runner import discard_output, tell, writing
 
 
@@ -33,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run mobile app tests on a fleet of devices: submit jobs, watch them, look after the devices.",
 )
-for family in (submitting, jobs, waiting, overview, programs):
+for family in (submitting, jobs, waiting, overview, doctor, programs):
     app.add_typer(family.app)
 app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")

@@ -19,7 +19,6 @@ from qgjob_coordinator.http.access import AccessLog, Faults
 from qgjob_coordinator.http.faults import invalid_of
 from qgjob_coordinator.http.guard import Cors, Guard
 from qgjob_coordinator.http.head import Head
-from qgjob_coordinator.http.readiness import Readiness
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import ErrorResponse, MethodError, PathError, error_body, error_response
 from qgjob_coordinator.service.validation import shown
@@ -31,7 +30,7 @@ NOT_FOUND, NOT_ALLOWED = 404, 405
 
 def create_app(services: Services) -> FastAPI:
     """The application over `services`. Every answer that is no page or metric is JSON, errors too."""
-    readiness = Readiness(services.store.check, services.draining)
+    readiness = services.readiness
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

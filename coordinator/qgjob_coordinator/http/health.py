@@ -10,12 +10,12 @@ from starlette.responses import JSONResponse
 
 from qgjob_coordinator.errors import ParentSilentError, StoreUnavailableError
 from qgjob_coordinator.http import render, shapes, times
-from qgjob_coordinator.http.readiness import Readiness, StoreView, Verdict
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import error_body
 from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
+from qgjob_coordinator.service.readiness import Readiness, StoreView, Verdict
 
 OK, NOT_READY = 200, 503
 
@@ -49,12 +49,15 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     async def health_detailed() -> JSONResponse:
         """Always 200: it is for people who look for what is wrong."""
         verdict = await readiness.look()
+        diagnosis = await services.doctor.diagnose(LOCAL_ADMIN)
         content = {
             **head(verdict),
             "uptime_seconds": round(time.monotonic() - begun, 3),
             "reasons": list(verdict.reasons),
             "store": _store(verdict.store),
             **await _stats(services, verdict.store),
+            "level": diagnosis.level.value,
+            "findings": [render.finding(f) for f in diagnosis.findings],
         }
         return JSONResponse(content)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from qgjob_coordinator.http import times
 from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.findings import Finding
 from qgjob_coordinator.model.fleet import Device, QueueStats, SchedulerStats, Stats
 from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Requirements, TestResult
 
@@ -189,6 +190,17 @@ def scheduler(s: SchedulerStats) -> Json:
 def stats(s: Stats) -> Json:
     """Statistics."""
     return {"queue": queue(s.queue), "scheduler": scheduler(s.scheduler), "timestamp": times.text(s.timestamp)}
+
+
+def finding(f: Finding) -> Json:
+    """What a check found."""
+    return {
+        "check": f.check,
+        "level": f.level.value,
+        "subject": f.subject,
+        "found": f.found,
+        "advice": f.advice,
+    }
 
 
 def page(name: str, items: Sequence[Json], next_page_token: str) -> Json:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+from qgjob_coordinator.service.diagnosis import Doctor
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.readiness import Readiness
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Totals
@@ -19,7 +20,7 @@ DISTRIBUTION = "qgjob"
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a route may use. `draining` answers whether the coordinator is stopping."""
+    """Everything that a route may use."""
 
     submitter: Submitter
     jobs: JobService
@@ -28,6 +29,7 @@ class Services:
     overview: Overview
     store: Store
     totals: Totals
-    draining: Callable[[], bool]
+    readiness: Readiness
+    doctor: Doctor
     allowed_origins: tuple[str, ...] = ()
     version: str = field(default_factory=lambda: version(DISTRIBUTION))

@@ -21,6 +21,8 @@ Outcome = Literal[
     "cancelled",
 ]
 
+Level = Literal["ok", "note", "warning", "problem"]
+
 
 class Answer(BaseModel):
     """A shape of CONTRACT: every field is always there."""
@@ -276,14 +278,26 @@ class StoreHealthShape(Answer):
     latency_ms: float | None
 
 
+class FindingShape(Answer):
+    """What a check of the diagnosis found, and what to do about it."""
+
+    check: str
+    level: Level
+    subject: str | None
+    found: str
+    advice: str | None
+
+
 class DetailedHealthShape(HealthShape):
-    """Every part. `queue` and `scheduler` are null while the store is away."""
+    """Every part. `queue` and `scheduler` are null while the store is away; `level` is that of the worst finding."""
 
     uptime_seconds: float
     reasons: list[str]
     store: StoreHealthShape
     queue: QueueShape | None
     scheduler: SchedulerShape | None
+    level: Level
+    findings: list[FindingShape]
 
 
 class ReadyShape(Answer):

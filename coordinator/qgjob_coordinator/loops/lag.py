@@ -15,4 +15,4 @@ async def measure_lag(telemetry: Telemetry) -> None:
     while True:
         due = loop.time() + PERIOD_SECONDS
         await asyncio.sleep(PERIOD_SECONDS)
-        telemetry.loop_lag_seconds = max(0.0, loop.time() - due)
+        telemetry.observe_lag(max(0.0, loop.time() - due))

@@ -13,11 +13,12 @@ import structlog
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
 from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.service.validation import as_one_line, check_id, shown
+from qgjob_coordinator.service.validation import as_one_line, check_id, entry, shown
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
@@ -53,11 +54,14 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             live = await self._sessions.open(hello)
         except RefusedError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.refused.message)
+            self._sessions.attendance.turned_away(entry("", first.hello.agent_id), e.refused, wall_ms())
             await context.write(agent_wire.down(first.epoch, e.refused))
             return
         except InvalidError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.message)
-            await context.write(agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, e.message)))
+            refused = m.Refused(m.RefusedReason.INVALID, e.message)
+            self._sessions.attendance.turned_away(entry("", first.hello.agent_id), refused, wall_ms())
+            await context.write(agent_wire.down(first.epoch, refused))
             raise
         await self._serve(live, context)
 
@@ -187,7 +191,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                 if kind == "heartbeat":
                     seq = agent_wire.within("seq", message.heartbeat.seq)
                     held = agent_wire.held_in(message.heartbeat.held)
-                    await live.heartbeat(seq, held)
+                    await live.heartbeat(seq, held, message.heartbeat.sent_at_ms)
                 elif kind == "inventory":
                     changed = agent_wire.devices_in("changed", message.inventory.changed)
                     await live.inventory(changed, list(message.inventory.gone))

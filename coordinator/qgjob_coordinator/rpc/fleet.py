@@ -5,6 +5,7 @@ from __future__ import annotations
 from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.service import pages
+from qgjob_coordinator.service.diagnosis import Doctor
 from qgjob_coordinator.service.operating import FleetService
 from qgjob_proto.v1 import fleet_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2_grpc
@@ -13,8 +14,9 @@ from qgjob_proto.v1 import fleet_pb2_grpc
 class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     """The methods of qgjob.v1.FleetService."""
 
-    def __init__(self, fleet: FleetService, identify: Identify) -> None:
+    def __init__(self, fleet: FleetService, doctor: Doctor, identify: Identify) -> None:
         self._fleet = fleet
+        self._doctor = doctor
         self._identify = identify
 
     async def ListAgents(self, request: pb.ListAgentsRequest, context: Context) -> pb.ListAgentsResponse:  # noqa: N802
@@ -94,3 +96,8 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         """Replaces the labels that operators set."""
         device = await self._fleet.set_labels(await self._identify(context), request.device_id, dict(request.labels))
         return pb.SetDeviceLabelsResponse(device=shapes.device_out(device))
+
+    async def Diagnose(self, request: pb.DiagnoseRequest, context: Context) -> pb.DiagnoseResponse:  # noqa: N802
+        """What is wrong, and what to do."""
+        del request
+        return shapes.diagnosis_out(await self._doctor.diagnose(await self._identify(context)))

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Agent, Device, Stats
 from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
 from qgjob_coordinator.policy.reasons.considered import Considered
@@ -16,6 +17,7 @@ from qgjob_coordinator.rpc.numbers import (
     DEVICE_STATE,
     ERROR_CLASS,
     HEALTH,
+    LEVEL,
     OUTCOME,
     PENDING,
     STATUS,
@@ -23,7 +25,7 @@ from qgjob_coordinator.rpc.numbers import (
 )
 from qgjob_coordinator.service.pending import Explanation
 from qgjob_coordinator.service.submitting import Accepted
-from qgjob_proto.v1 import jobs_pb2, types_pb2
+from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 
 
 def time_out(ms: int | None) -> Timestamp | None:
@@ -298,4 +300,26 @@ def _considered(c: Considered) -> jobs_pb2.ConsideredDevice:
         unmet=c.unmet,
         code=None if c.code is None else PENDING[c.code],  # type: ignore[arg-type]
         free_at=time_out(c.free_at),
+    )
+
+
+def diagnosis_out(d: Diagnosis) -> fleet_pb2.DiagnoseResponse:
+    """What a coordinator found."""
+    return fleet_pb2.DiagnoseResponse(
+        level=LEVEL[d.level],  # type: ignore[arg-type]
+        coordinator=d.coordinator,
+        version=d.version,
+        store_epoch=d.store_epoch,
+        timestamp=time_out(d.timestamp),
+        findings=[_finding(f) for f in d.findings],
+    )
+
+
+def _finding(f: Finding) -> types_pb2.Finding:
+    return types_pb2.Finding(
+        check=f.check,
+        level=LEVEL[f.level],  # type: ignore[arg-type]
+        subject=f.subject,
+        found=f.found,
+        advice=f.advice,
     )

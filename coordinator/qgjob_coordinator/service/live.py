@@ -60,9 +60,14 @@ class LiveSession:
         self._hub = hub
         self._telemetry = telemetry
 
-    async def heartbeat(self, seq: int, held: Sequence[Held]) -> None:
-        """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError."""
+    async def heartbeat(self, seq: int, held: Sequence[Held], sent_at: int = 0) -> None:
+        """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError.
+
+        `sent_at` is the agent's clock (ms), 0 where it does not tell.
+        """
         session = self.session
+        if sent_at:
+            session.heard_clock(sent_at)
         holds = await self._store.sessions.renew(session.agent_id, session.epoch, wall_ms())
         if holds is None:
             session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session took over, or this one was given up", 0))

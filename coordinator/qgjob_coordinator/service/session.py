@@ -28,6 +28,8 @@ from qgjob_coordinator.service.slots import Lease, Slot
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import DeviceClaim, Grant
 
+CLOCK_BEATS = 12
+"""So many heartbeats say how an agent's clock stands: one may be late, but not all of a minute."""
 OUTBOX_MOST = 10_000
 """Messages that may wait for an agent that does not read; then its session ends and it is to come back."""
 
@@ -68,12 +70,22 @@ class Session:
         self._store = store
         self._admitted: set[str] = set()
         self._last_beat = time.monotonic()
+        self._clock: deque[int] = deque(maxlen=CLOCK_BEATS)
 
     # What the scheduler asks.
 
     def beat(self) -> None:
         """The agent was heard and its session renewed."""
         self._last_beat = time.monotonic()
+
+    def heard_clock(self, sent_at: int) -> None:
+        """A message was made at that time (ms) by the agent's clock."""
+        self._clock.append(sent_at - wall_ms())
+
+    @property
+    def clock_ahead_ms(self) -> int | None:
+        """The agent's clock less this machine's, by the heartbeat that was quickest here of the last ones."""
+        return max(self._clock, default=None)
 
     def silent_ms(self) -> float:
         """How long ago the session was renewed."""

@@ -12,6 +12,7 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Phase
 from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.service.attendance import Attendance
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hello import RefusedError, check, refusal
 from qgjob_coordinator.service.hub import Hub
@@ -63,6 +64,7 @@ class Sessions:
         self._coordinator = coordinator
         self._log_transitions = log_transitions
         self._live: dict[str, LiveSession] = {}
+        self.attendance = Attendance()
         self.on_retry_due: Callable[[str, int], None] = lambda _org, _at: None
         self.settled: Callable[[], Awaitable[None]] = _settled_at_once
 
@@ -81,6 +83,11 @@ class Sessions:
     def get(self, agent_id: str) -> LiveSession | None:
         """The agent's session, if it is here."""
         return self._live.get(agent_id)
+
+    def clocks(self) -> dict[str, float]:
+        """How many ms the clock of each agent with a session here is ahead of this machine's, where that is known."""
+        known = {agent_id: s.session.clock_ahead_ms for agent_id, s in self._live.items()}
+        return {agent_id: ahead for agent_id, ahead in known.items() if ahead is not None}
 
     def revoke(self, agent_id: str, token: str, reason: str) -> bool:
         """Tells the agent to kill an attempt, if its session is here."""
@@ -127,6 +134,7 @@ class Sessions:
         welcome = await self._reconcile(live, hello)
         session.say(welcome)
         self._live[hello.agent_id] = live
+        self.attendance.came(hello.agent_id, wall_ms())
         live.records.follow()  # one that came meanwhile, or that keeps back what the agent still has to begin
         log.info(
             "session_opened",

@@ -9,7 +9,8 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from qgjob_coordinator.errors import ConfigError
-from qgjob_coordinator.store import connection, keys
+from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
+from qgjob_coordinator.store import connection, facts, keys
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.events import EventStore
 from qgjob_coordinator.store.fleet import FleetStore
@@ -77,6 +78,10 @@ class Store:
         if found not in connection.TIERS or connection.TIERS.index(found) >= connection.TIERS.index(wanted):
             return None
         return found
+
+    async def look(self) -> StoreFacts:
+        """What a diagnosis asks the store. Raises StoreUnavailableError."""
+        return await facts.look(self._redis)
 
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""

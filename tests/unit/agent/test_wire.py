@@ -7,6 +7,7 @@ import typing
 import pytest
 
 from qgjob_agent import wire
+from qgjob_agent.clock import wall_ms
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.leases import Lease
 from qgjob_agent.core.outbox import Report
@@ -72,6 +73,13 @@ def test_hello() -> None:
     shown = hello.held[0]
     assert (shown.job_id, shown.token, shown.attempt, shown.device_id) == ("acme~1", "t1", 2, "d1")
     assert shown.phase == pb.ATTEMPT_PHASE_RUNNING  # a dying tree may live
+
+
+def test_a_heartbeat_tells_the_agents_clock() -> None:
+    before = wall_ms()
+    beat = wire.heartbeat(instructions.SendHeartbeat(7, 3, [])).heartbeat
+    assert beat.seq == 3
+    assert before <= beat.sent_at_ms <= wall_ms()
 
 
 def test_reports() -> None:

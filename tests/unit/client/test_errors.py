@@ -26,6 +26,7 @@ from qgjob import (
     QuotaError,
     TooLargeError,
     UnavailableError,
+    UnsupportedError,
 )
 from qgjob._failover import parse_addresses
 from qgjob._probe import speaks_http2
@@ -46,7 +47,7 @@ CODES = [
     (grpc.StatusCode.CANCELLED, UnavailableError),
     (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineError),
     (grpc.StatusCode.INTERNAL, ProtocolError),
-    (grpc.StatusCode.UNIMPLEMENTED, ProtocolError),
+    (grpc.StatusCode.UNIMPLEMENTED, UnsupportedError),
     (grpc.StatusCode.UNKNOWN, ProtocolError),
 ]
 
@@ -192,7 +193,7 @@ def test_the_tree_is_drawn_in_one_docstring() -> None:
     import qgjob._errors as errors  # noqa: PLC0415
 
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, QgjobError)]
-    assert len(kinds) == 13
+    assert len(kinds) == 14
     for kind in kinds:
         assert kind.__name__ in (errors.__doc__ or "")
         assert getattr(qgjob, kind.__name__) is kind

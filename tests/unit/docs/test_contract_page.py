@@ -12,6 +12,7 @@ import pytest
 import qgjob
 from qgjob._shape import JSON_NAME
 from qgjob_coordinator.model import enums
+from qgjob_coordinator.model.findings import Level
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.considered import consider
@@ -46,6 +47,8 @@ def words(text: str) -> list[str]:
         ("agent", qgjob.Agent),
         ("group", qgjob.Group),
         ("run", qgjob.Run),
+        ("finding", qgjob.Finding),
+        ("diagnosis", qgjob.Diagnosis),
     ],
 )
 def test_shapes(shape, model):
@@ -88,6 +91,7 @@ def test_the_fields_of_a_submitted_job():
         ("device state: what it does", enums.DeviceState),
         ("device health: whether it can be trusted", enums.DeviceHealth),
         ("agent state", enums.AgentState),
+        ("level of a finding", Level),
     ],
 )
 def test_closed_sets_of_words(cell: str, values: type[Enum]):

@@ -11,12 +11,14 @@ from fastapi import FastAPI
 
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.readiness import Readiness
 from qgjob_coordinator.service.session import Times
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.submission import Defaults
@@ -26,6 +28,7 @@ from qgjob_coordinator.telemetry import Telemetry, alone
 
 ORIGIN = "https://ci.example"
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
+ME = Self("test:1", "1.2.3", "127.0.0.1", False, "redis://store", "everysec", 5.0, 15.0, 60.0)
 
 
 @dataclass(slots=True)
@@ -43,15 +46,18 @@ def compose(store: Store, switch: Switch) -> Services:
 
     pending = Pending(store, reader, None)
     jobs = JobService(store, hub, telemetry, pending, sessions.revoke, log_transitions=False)
+    overview = Overview(store, reader, telemetry, [])
+    readiness = Readiness(store.check, lambda: switch.draining)
     return Services(
         submitter=Submitter(store, hub, telemetry, pending, Defaults(), log_transitions=False),
         jobs=jobs,
         fleet=FleetService(store, reader, sessions, hub),
         reader=reader,
-        overview=Overview(store, reader, alone(telemetry)),
+        overview=overview,
         store=store,
         totals=alone(telemetry),
-        draining=lambda: switch.draining,
+        readiness=readiness,
+        doctor=Doctor(ME, store, readiness, reader, overview, sessions, telemetry),
         allowed_origins=(ORIGIN,),
     )
 

@@ -545,8 +545,11 @@ class Heartbeat(_message.Message):
 
     SEQ_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    SENT_AT_MS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Number of the heartbeat in its session: from 1, growing by 1."""
+    sent_at_ms: _builtins.int
+    """When it was made. Only shown to people who ask how the clocks of the fleet agree. Unset: not known."""
     @_builtins.property
     def held(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldAttempt]:
         """Everything that the agent holds, as in Hello."""
@@ -556,10 +559,11 @@ class Heartbeat(_message.Message):
         *,
         seq: _builtins.int = ...,
         held: _abc.Iterable[Global___HeldAttempt] | None = ...,
+        sent_at_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["held", b"held", "sent_at_ms", b"sent_at_ms", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

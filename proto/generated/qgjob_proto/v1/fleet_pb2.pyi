@@ -522,3 +522,66 @@ class SetDeviceLabelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetDeviceLabelsResponse: _TypeAlias = SetDeviceLabelsResponse  # noqa: Y015
+
+@_typing.final
+class DiagnoseRequest(_message.Message):
+    """Nothing is to be said: a diagnosis is of everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiagnoseRequest: _TypeAlias = DiagnoseRequest  # noqa: Y015
+
+@_typing.final
+class DiagnoseResponse(_message.Message):
+    """What one coordinator found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEVEL_FIELD_NUMBER: _builtins.int
+    COORDINATOR_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    STORE_EPOCH_FIELD_NUMBER: _builtins.int
+    TIMESTAMP_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    level: _types_pb2.FindingLevel.ValueType
+    """That of the worst finding."""
+    coordinator: _builtins.str
+    """Name of the coordinator's process: `host:pid`."""
+    version: _builtins.str
+    """Version of the coordinator."""
+    store_epoch: _builtins.int
+    """Names the life of the store that the coordinator uses: coordinators that share a store have the same. 0: it has none."""
+    @_builtins.property
+    def timestamp(self) -> _timestamp_pb2.Timestamp:
+        """When it was found, by the coordinator's clock."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]:
+        """In the order of the checks. Each check has at least one, or none where what it looks at can't be read."""
+
+    def __init__(
+        self,
+        *,
+        level: _types_pb2.FindingLevel.ValueType = ...,
+        coordinator: _builtins.str = ...,
+        version: _builtins.str = ...,
+        store_epoch: _builtins.int = ...,
+        timestamp: _timestamp_pb2.Timestamp | None = ...,
+        findings: _abc.Iterable[_types_pb2.Finding] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["timestamp", b"timestamp"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "findings", b"findings", "level", b"level", "store_epoch", b"store_epoch", "timestamp", b"timestamp", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiagnoseResponse: _TypeAlias = DiagnoseResponse  # noqa: Y015

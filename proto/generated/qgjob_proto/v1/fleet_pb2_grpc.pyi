@@ -54,6 +54,10 @@ class FleetServiceStub:
     """Ends a reservation."""
     SetDeviceLabels: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.SetDeviceLabelsRequest, _fleet_pb2.SetDeviceLabelsResponse]
     """Sets labels that requirements can name."""
+    Diagnose: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DiagnoseRequest, _fleet_pb2.DiagnoseResponse]
+    """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
+    Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
+    """
 
 @_typing.type_check_only
 class FleetServiceAsyncStub(FleetServiceStub):
@@ -81,6 +85,10 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """Ends a reservation."""
     SetDeviceLabels: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SetDeviceLabelsRequest, _fleet_pb2.SetDeviceLabelsResponse]  # type: ignore[assignment]
     """Sets labels that requirements can name."""
+    Diagnose: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DiagnoseRequest, _fleet_pb2.DiagnoseResponse]  # type: ignore[assignment]
+    """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
+    Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
+    """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """Agents and devices. Calls that change something need a caller who may act on the fleet.
@@ -153,5 +161,15 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.SetDeviceLabelsResponse, _abc.Awaitable[_fleet_pb2.SetDeviceLabelsResponse]]:
         """Sets labels that requirements can name."""
+
+    @_abc_1.abstractmethod
+    def Diagnose(
+        self,
+        request: _fleet_pb2.DiagnoseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.DiagnoseResponse, _abc.Awaitable[_fleet_pb2.DiagnoseResponse]]:
+        """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
+        Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
+        """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -374,6 +374,38 @@ AGENT_STATE_OFFLINE: AgentState.ValueType  # 3
 """It has no live session."""
 Global___AgentState: _TypeAlias = AgentState  # noqa: Y015
 
+class _FindingLevel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingLevelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingLevel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_LEVEL_UNSPECIFIED: _FindingLevel.ValueType  # 0
+    """Not sent."""
+    FINDING_LEVEL_OK: _FindingLevel.ValueType  # 1
+    """Nothing is wrong."""
+    FINDING_LEVEL_NOTE: _FindingLevel.ValueType  # 2
+    """Good to know; nothing has to be done."""
+    FINDING_LEVEL_WARNING: _FindingLevel.ValueType  # 3
+    """It works, and somebody should do something about it."""
+    FINDING_LEVEL_PROBLEM: _FindingLevel.ValueType  # 4
+    """Calls fail, work stands still, or what was promised is not kept."""
+
+class FindingLevel(_FindingLevel, metaclass=_FindingLevelEnumTypeWrapper):
+    """How bad a finding is. Set by the coordinator."""
+
+FINDING_LEVEL_UNSPECIFIED: FindingLevel.ValueType  # 0
+"""Not sent."""
+FINDING_LEVEL_OK: FindingLevel.ValueType  # 1
+"""Nothing is wrong."""
+FINDING_LEVEL_NOTE: FindingLevel.ValueType  # 2
+"""Good to know; nothing has to be done."""
+FINDING_LEVEL_WARNING: FindingLevel.ValueType  # 3
+"""It works, and somebody should do something about it."""
+FINDING_LEVEL_PROBLEM: FindingLevel.ValueType  # 4
+"""Calls fail, work stands still, or what was promised is not kept."""
+Global___FindingLevel: _TypeAlias = FindingLevel  # noqa: Y015
+
 @_typing.final
 class Requirements(_message.Message):
     """What a device must be to serve a job. An unset field does not restrict. Set by the submitter."""
@@ -1430,3 +1462,48 @@ class Stats(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Stats: _TypeAlias = Stats  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """What a check found. Set by the coordinator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECK_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    ADVICE_FIELD_NUMBER: _builtins.int
+    check: _builtins.str
+    """Name of the check, for programs: `store.eviction`."""
+    level: Global___FindingLevel.ValueType
+    """How bad it is."""
+    subject: _builtins.str
+    """The agent, device or org that it is about. Unset: none of them alone."""
+    found: _builtins.str
+    """What was found, for people. The words may change."""
+    advice: _builtins.str
+    """What to do about it, for people. Unset: nothing."""
+    def __init__(
+        self,
+        *,
+        check: _builtins.str = ...,
+        level: Global___FindingLevel.ValueType = ...,
+        subject: _builtins.str | None = ...,
+        found: _builtins.str = ...,
+        advice: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_advice", b"_advice", "_subject", b"_subject", "advice", b"advice", "subject", b"subject"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_advice", b"_advice", "_subject", b"_subject", "advice", b"advice", "check", b"check", "found", b"found", "level", b"level", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__advice: _TypeAlias = _typing.Literal["advice"]  # noqa: Y015
+    _WhichOneofArgType__advice: _TypeAlias = _typing.Literal["_advice", b"_advice"]  # noqa: Y015
+    _WhichOneofReturnType__subject: _TypeAlias = _typing.Literal["subject"]  # noqa: Y015
+    _WhichOneofArgType__subject: _TypeAlias = _typing.Literal["_subject", b"_subject"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__advice) -> _WhichOneofReturnType__advice | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__subject) -> _WhichOneofReturnType__subject | None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015

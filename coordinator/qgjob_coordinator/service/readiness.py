@@ -29,6 +29,7 @@ class Verdict:
 
     store: StoreView
     reasons: tuple[str, ...]
+    stopping: bool = False
 
     @property
     def ready(self) -> bool:
@@ -48,9 +49,10 @@ class Readiness:
         """The verdict now, after PROBE_SECONDS at most."""
         store = await self._store()
         reasons = [f"store: {store.fault}"] if store.fault else []
-        if self._draining():
+        stopping = self._draining()
+        if stopping:
             reasons.append("the coordinator is stopping; use another one")
-        return Verdict(store, tuple(reasons))
+        return Verdict(store, tuple(reasons), stopping)
 
     async def close(self) -> None:
         """Ends a question that is still open."""

@@ -1,0 +1,155 @@
+"""Looks at everything that people ask about when something is wrong, and lets the policy judge it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
+from qgjob_coordinator.model.findings import Diagnosis, Finding
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import Requirements
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store
+from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
+from qgjob_coordinator.policy.diagnosis.words import problem
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.pending import Reasons
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.readiness import PROBE_SECONDS, Readiness, Verdict
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+ORGS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """What a coordinator knows of itself. `store` is the store's address without its secrets."""
+
+    name: str
+    version: str
+    host: str
+    exposed: bool
+    store: str
+    durability: str
+    heartbeat_seconds: float
+    session_timeout_seconds: float
+    lease_seconds: float
+
+
+class Doctor:
+    """One coordinator's view of the whole. A store that is away is a finding, and no error."""
+
+    def __init__(
+        self,
+        me: Self,
+        store: Store,
+        readiness: Readiness,
+        fleet: FleetReader,
+        overview: Overview,
+        sessions: Sessions,
+        telemetry: Telemetry,
+    ) -> None:
+        self._me = me
+        self._store = store
+        self._readiness = readiness
+        self._fleet = fleet
+        self._overview = overview
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._begun = time.monotonic()
+
+    async def diagnose(self, principal: Principal) -> Diagnosis:
+        """All findings. Raises ForbiddenError for one who may not act on the fleet."""
+        principal.require_operator()
+        verdict, seen = await asyncio.gather(self._readiness.look(), self._seen())
+        findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
+        if isinstance(seen, StoreFacts):
+            findings += keeping.judge(seen, self._me.durability)
+            findings += store.judge(seen)
+        findings += coordinator.judge(self._facts(verdict))
+        if isinstance(seen, StoreFacts):
+            findings += await self._of_fleet(principal)
+        epoch = self._store.epoch if verdict.store.fault is None else 0
+        return Diagnosis(self._me.name, self._me.version, epoch, wall_ms(), tuple(findings))
+
+    async def _seen(self) -> StoreFacts | None:
+        """What the store says of itself; None when it does not, which the verdict tells."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._store.look()
+        except (TimeoutError, StoreUnavailableError):
+            return None
+
+    def _facts(self, verdict: Verdict) -> CoordinatorFacts:
+        me = self._me
+        return CoordinatorFacts(
+            version=me.version,
+            uptime_seconds=time.monotonic() - self._begun,
+            lag_seconds=self._telemetry.worst_lag_seconds,
+            stopping=verdict.stopping,
+            host=me.host,
+            exposed=me.exposed,
+            store=me.store,
+            durability=me.durability,
+            heartbeat_seconds=me.heartbeat_seconds,
+            session_timeout_seconds=me.session_timeout_seconds,
+            lease_seconds=me.lease_seconds,
+        )
+
+    async def _of_fleet(self, principal: Principal) -> list[Finding]:
+        try:
+            fleet = await self._fleet_facts()
+            waiting = await self._queue_facts(principal, fleet.devices)
+        except QgjobError as e:
+            return [problem("store.reads", f"the fleet and the queue could not be read: {e.message}", "ask again")]
+        return [*agents.judge(fleet, self._me.version), *devices.judge(fleet), *queue.judge(waiting, fleet)]
+
+    async def _fleet_facts(self) -> FleetFacts:
+        now = wall_ms()
+        return FleetFacts(
+            now=now,
+            agents=await self._fleet.agents(),
+            devices=await self._fleet.devices(),
+            refusals=self._sessions.attendance.refusals(now),
+            opened=self._sessions.attendance.opened(now),
+            clock_ahead_ms=self._sessions.clocks(),
+        )
+
+    async def _queue_facts(self, principal: Principal, known: Sequence[Device]) -> QueueFacts:
+        counts = (await self._overview.stats(principal, None)).queue
+        unserved: list[Unserved] = []
+        reasons = Reasons(known, wall_ms(), over_quota=False)
+        orgs = sorted(o for o in await self._store.active_orgs() if principal.sees(o))
+        for first in range(0, len(orgs), ORGS_AT_ONCE):
+            some = orgs[first : first + ORGS_AT_ONCE]
+            for found in await asyncio.gather(*(self._unserved(org_id, reasons) for org_id in some)):
+                unserved += found
+        return QueueFacts(counts.queued, counts.retry_wait, counts.oldest_queued_age_seconds, unserved)
+
+    async def _unserved(self, org_id: str, reasons: Reasons) -> list[Unserved]:
+        """What waits in an org for a device that is not known, kind by kind."""
+        snapshot = await self._store.snapshots.org(org_id, 0)
+        return [
+            Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), q.waiting)
+            for g in snapshot.groups
+            for q in g.queues
+            if q.waiting and not reasons.could_serve(g.target, q.requirements)
+        ]
+
+
+def _asked(r: Requirements) -> str:
+    named = {
+        "platform": r.platform,
+        "os_version": r.os_version,
+        "device_model": r.device_model,
+        "device_id": r.device_id,
+        **dict(r.labels),
+    }
+    return ", ".join(f"{name}={value}" for name, value in named.items() if value is not None)

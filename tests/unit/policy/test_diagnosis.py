@@ -1,0 +1,283 @@
+"""What the facts of a diagnosis are judged to be: each check, from fine to bad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, Target
+from qgjob_coordinator.model.findings import Diagnosis, Finding, Level, worst
+from qgjob_coordinator.model.fleet import Agent, Device
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store
+from qgjob_coordinator.policy.diagnosis.facts import (
+    CoordinatorFacts,
+    FleetFacts,
+    QueueFacts,
+    Refusal,
+    Replica,
+    SlowCall,
+    StoreFacts,
+    Unserved,
+)
+from qgjob_coordinator.store import connection
+
+NOW = 1_700_000_000_000
+HOUR_MS = 3_600_000
+GIB = 1 << 30
+FINE = StoreFacts(
+    server="redis", version=(8, 2, 2), compatible=(8, 2, 2), uptime_seconds=86_400, ping_ms=(0.2,) * 20,
+    clock_ahead_ms=0.4, clock_error_ms=0.2, eviction="noeviction", evicted_keys=0, used_bytes=GIB // 4, max_bytes=GIB,
+    machine_bytes=8 * GIB, clients=10, max_clients=10_000, aof=True, fsync="everysec", aof_written=True,
+    aof_rewritten=True, aof_delayed=0, snapshot_saved=True, primary=True, replicas=(), slow=(), coordinators=2,
+)  # fmt: skip
+SELF = CoordinatorFacts(
+    version="1.2.3", uptime_seconds=60.0, lag_seconds=0.01, stopping=False, host="127.0.0.1", exposed=False,
+    store="redis://store", durability="everysec", heartbeat_seconds=5.0, session_timeout_seconds=15.0,
+    lease_seconds=60.0,
+)  # fmt: skip
+AGENT = Agent("a1", AgentState.ONLINE, "1.2.3", "host-1", 1, NOW - HOUR_MS, NOW)
+DEVICE = Device(
+    "d1", "a1", "u", Target.DEVICE, None, None, None, DeviceState.IDLE, DeviceHealth.GOOD, {}, last_seen_at=NOW
+)  # fmt: skip
+FLEET = FleetFacts(NOW, [AGENT], [DEVICE])
+NOTHING_WAITS = QueueFacts(0, 0, 0.0)
+
+
+def judged(check: str, found: Iterable[Finding]) -> list[tuple[Level, str | None]]:
+    """(level, subject) of what one check found; a warning or a problem says what to do."""
+    mine = [f for f in found if f.check == check]
+    assert mine, f"{check} says nothing"
+    for f in mine:
+        assert f.level in (Level.OK, Level.NOTE) or f.advice, f
+        assert f.found
+    return [(f.level, f.subject) for f in mine]
+
+
+def of_store(check: str, durability: str = "everysec", **changes: Any) -> Level:
+    facts = replace(FINE, **changes)
+    ((level, _),) = judged(check, [*store.judge(facts), *keeping.judge(facts, durability)])
+    return level
+
+
+def test_a_sound_system_has_nothing_to_say() -> None:
+    found = [
+        store.usable(None, "redis://store", 4), *keeping.judge(FINE, "everysec"), *store.judge(FINE),
+        *coordinator.judge(SELF), *agents.judge(FLEET, "1.2.3"), *devices.judge(FLEET),
+        *queue.judge(NOTHING_WAITS, FLEET),
+    ]  # fmt: skip
+    assert {f.level for f in found} == {Level.OK}
+    assert all(f.advice is None for f in found)
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "changes"),
+    [
+        ("store.latency", Level.OK, {"ping_ms": (0.3,) * 19 + (49.0,)}),
+        ("store.latency", Level.NOTE, {"ping_ms": (6.0,) * 20}),
+        ("store.latency", Level.WARNING, {"ping_ms": (0.3,) * 19 + (51.0,)}),
+        ("store.version", Level.PROBLEM, {"version": (6, 0, 16), "compatible": (6, 0, 16)}),
+        ("store.version", Level.NOTE, {"version": (7, 0, 15), "compatible": (7, 0, 15)}),
+        ("store.version", Level.OK, {"server": "valkey", "version": (8, 1, 4), "compatible": (7, 2, 4)}),
+        ("store.age", Level.NOTE, {"uptime_seconds": 599}),
+        ("store.clients", Level.WARNING, {"clients": 8_001}),
+        ("store.slow", Level.NOTE, {"slow": None}),
+        ("store.slow", Level.OK, {"slow": (SlowCall("the script plan", 900.0, 3_601.0),)}),
+        ("store.slow", Level.NOTE, {"slow": (SlowCall("the script plan", 20.0, 60.0),)}),
+        ("store.slow", Level.WARNING, {"slow": (SlowCall("KEYS", 251.0, 60.0),)}),
+        ("store.clock", Level.OK, {"clock_ahead_ms": -999.0}),
+        ("store.clock", Level.OK, {"clock_ahead_ms": 2_900.0, "clock_error_ms": 3_000.0}),
+        ("store.clock", Level.NOTE, {"clock_ahead_ms": -1_001.0}),
+        ("store.clock", Level.WARNING, {"clock_ahead_ms": 5_001.0}),
+        ("store.coordinators", Level.WARNING, {"coordinators": 0}),
+        ("store.coordinators", Level.NOTE, {"coordinators": None}),
+        ("store.eviction", Level.PROBLEM, {"eviction": "volatile-ttl"}),
+        ("store.eviction", Level.WARNING, {"evicted_keys": 3}),
+        ("store.memory", Level.OK, {"used_bytes": GIB * 79 // 100}),
+        ("store.memory", Level.WARNING, {"used_bytes": GIB * 81 // 100}),
+        ("store.memory", Level.PROBLEM, {"used_bytes": GIB * 96 // 100}),
+        ("store.memory", Level.WARNING, {"max_bytes": 0, "used_bytes": 7 * GIB}),
+        ("store.memory", Level.OK, {"max_bytes": 0, "machine_bytes": 0}),
+        ("store.durability", Level.WARNING, {"aof": False}),
+        ("store.durability", Level.WARNING, {"fsync": "no"}),
+        ("store.durability", Level.NOTE, {"fsync": None}),
+        ("store.durability", Level.OK, {"fsync": "always"}),
+        ("store.disk", Level.PROBLEM, {"aof_written": False}),
+        ("store.disk", Level.WARNING, {"aof_rewritten": False}),
+        ("store.disk", Level.WARNING, {"snapshot_saved": False}),
+        ("store.disk", Level.NOTE, {"aof_delayed": 1}),
+        ("store.disk", Level.OK, {"aof": False, "aof_written": False, "aof_rewritten": False}),
+        ("store.replication", Level.PROBLEM, {"primary": False}),
+        ("store.replication", Level.OK, {"replicas": (Replica(True, 1), Replica(True, 10))}),
+        ("store.replication", Level.WARNING, {"replicas": (Replica(True, 1), Replica(True, 11))}),
+        ("store.replication", Level.WARNING, {"replicas": (Replica(False, 0),)}),
+    ],
+)  # fmt: skip
+def test_the_store(check: str, level: Level, changes: dict[str, Any]) -> None:
+    assert of_store(check, **changes) is level
+
+
+def test_the_store_is_held_to_the_durability_that_was_asked_for() -> None:
+    assert of_store("store.durability", durability="always") is Level.WARNING
+    assert keeping.TIERS == connection.TIERS
+
+
+@pytest.mark.parametrize(
+    ("server", "before", "mended"),
+    [
+        ("redis", (6, 2, 19), (6, 2, 20)), ("redis", (7, 2, 10), (7, 2, 11)), ("redis", (7, 4, 5), (7, 4, 6)),
+        ("redis", (8, 0, 3), (8, 0, 4)), ("redis", (8, 2, 1), (8, 2, 2)), ("valkey", (7, 2, 10), (7, 2, 11)),
+        ("valkey", (8, 0, 5), (8, 0, 6)), ("valkey", (8, 1, 3), (8, 1, 4)),
+    ],
+)  # fmt: skip
+def test_releases_with_and_without_the_flaw_in_scripts(
+    server: str, before: tuple[int, ...], mended: tuple[int, ...]
+) -> None:
+    assert not store.lua_mended(server, before)
+    assert store.lua_mended(server, mended)
+
+
+def test_lines_that_were_never_mended_and_those_that_came_later() -> None:
+    assert not store.lua_mended("redis", (7, 0, 15))
+    assert not store.lua_mended("redis", (6, 0, 20))
+    assert store.lua_mended("redis", (8, 4, 0))
+    assert store.lua_mended("valkey", (9, 0, 0))
+    assert store.lua_mended("some-other", (1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("fault", "advice"),
+    [
+        ("the store is away (ConnectionError); repeat the call later", "start the store"),
+        ("the store is away (BusyLoadingError); repeat the call later", "wait"),
+        ("the store is away (ReadOnlyError); repeat the call later", "primary"),
+        ("the store refuses writes now (MISCONF Redis is configured ...); repeat the call later", "disk"),
+        ("the store refuses writes now (OOM command not allowed ...); repeat the call later", "maxmemory"),
+        ("did not answer within 2 s", "machine"),
+        ("REDIS_URL: the store's maxmemory-policy is allkeys-lru, which ...", "noeviction"),
+        ("REDIS_URL: the store has schema 3, this coordinator needs 4; ...", "version of qgjob"),
+        ("REDIS_URL: the store is version 6.0.16; qgjob needs 6.2 or newer", "update"),
+    ],
+)
+def test_each_fault_of_the_store_has_its_advice(fault: str, advice: str) -> None:
+    found = store.usable(fault, "redis://store", 4)
+    assert found.level is Level.PROBLEM
+    assert found.advice is not None
+    assert advice in found.advice
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "changes"),
+    [
+        ("coordinator.life", Level.PROBLEM, {"stopping": True}),
+        ("coordinator.loop", Level.NOTE, {"lag_seconds": 0.11}),
+        ("coordinator.loop", Level.WARNING, {"lag_seconds": 1.1}),
+        ("coordinator.exposed", Level.WARNING, {"host": "0.0.0.0", "exposed": True}),  # noqa: S104 - a text
+        ("coordinator.times", Level.NOTE, {"session_timeout_seconds": 14.9}),
+    ],
+)
+def test_a_coordinator(check: str, level: Level, changes: dict[str, Any]) -> None:
+    assert judged(check, coordinator.judge(replace(SELF, **changes))) == [(level, None)]
+
+
+OFFLINE = replace(AGENT, state=AgentState.OFFLINE, last_seen_at=NOW - HOUR_MS)
+GONE = replace(AGENT, agent_id="a0", state=AgentState.OFFLINE, last_seen_at=NOW - 25 * HOUR_MS)
+SECOND = replace(AGENT, agent_id="a2")
+
+
+@pytest.mark.parametrize(
+    ("check", "fleet", "expected"),
+    [
+        ("agents.online", FleetFacts(NOW, [], []), [(Level.WARNING, None)]),
+        ("agents.online", FleetFacts(NOW, [OFFLINE], []), [(Level.PROBLEM, None), (Level.WARNING, "a1")]),
+        (
+            "agents.online",
+            FleetFacts(NOW, [GONE, OFFLINE, SECOND], []),
+            [(Level.OK, None), (Level.NOTE, "a0"), (Level.WARNING, "a1")],
+        ),
+        ("agents.online", FleetFacts(NOW, [replace(AGENT, state=AgentState.DRAINING)], []), [(Level.OK, None)]),
+        ("agents.refused", replace(FLEET, refusals=[Refusal("b1", "too old", NOW)]), [(Level.WARNING, "b1")]),
+        ("agents.sessions", replace(FLEET, opened={"a1": 3}), [(Level.OK, None)]),
+        ("agents.sessions", replace(FLEET, opened={"a1": 4, "a2": 1}), [(Level.WARNING, "a1")]),
+        ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.1.9")], []), [(Level.WARNING, None)]),
+        ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.2.2")], []), [(Level.NOTE, None)]),
+        ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.3.0")], []), [(Level.WARNING, None)]),
+        ("agents.version", FleetFacts(NOW, [replace(AGENT, version="trunk")], []), [(Level.NOTE, None)]),
+        (
+            "agents.version",
+            FleetFacts(NOW, [replace(AGENT, version="1.0"), replace(SECOND, version="0.9")], []),
+            [(Level.WARNING, None), (Level.WARNING, None)],
+        ),
+        ("agents.version", FleetFacts(NOW, [replace(OFFLINE, version="0.1")], []), [(Level.OK, None)]),
+        ("agents.clock", replace(FLEET, clock_ahead_ms={"a1": 1_999.0}), [(Level.OK, None)]),
+        ("agents.clock", replace(FLEET, clock_ahead_ms={"a1": -2_001.0}), [(Level.NOTE, "a1")]),
+        ("agents.clock", replace(FLEET, clock_ahead_ms={"a1": 10_001.0}), [(Level.WARNING, "a1")]),
+    ],
+)  # fmt: skip
+def test_agents(check: str, fleet: FleetFacts, expected: list[tuple[Level, str | None]]) -> None:
+    assert judged(check, agents.judge(fleet, "1.2.3")) == expected
+
+
+LOST = replace(DEVICE, state=DeviceState.OFFLINE, last_seen_at=NOW - HOUR_MS)
+BAD = replace(DEVICE, health=DeviceHealth.BAD, held=HoldKind.BAD, reason="screen is black")
+KEPT = replace(DEVICE, state=DeviceState.RESERVED, held=HoldKind.RESERVED, reason="ann looks", until=NOW + HOUR_MS)
+
+
+@pytest.mark.parametrize(
+    ("check", "device", "expected"),
+    [
+        ("devices.online", LOST, [(Level.OK, None), (Level.WARNING, "d1")]),
+        ("devices.online", replace(LOST, agent_id="away"), [(Level.OK, None)]),
+        ("devices.health", BAD, [(Level.WARNING, "d1")]),
+        ("devices.health", replace(KEPT, health=DeviceHealth.BAD), [(Level.WARNING, "d1")]),
+        ("devices.held", BAD, [(Level.OK, None)]),
+        ("devices.held", KEPT, [(Level.NOTE, "d1")]),
+        ("devices.held", replace(KEPT, held=HoldKind.DRAINING, until=None), [(Level.NOTE, "d1")]),
+    ],
+)
+def test_devices(check: str, device: Device, expected: list[tuple[Level, str | None]]) -> None:
+    assert judged(check, devices.judge(replace(FLEET, devices=[device]))) == expected
+
+
+def test_a_hold_says_who_until_when_and_what_ends_it() -> None:
+    (found,) = [f for f in devices.judge(replace(FLEET, devices=[KEPT])) if f.check == "devices.held"]
+    assert "ann looks" in found.found
+    assert "UTC" in found.found
+    assert found.advice is not None
+    assert "qgjob devices release d1" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("check", "waiting", "fleet", "expected"),
+    [
+        ("queue.age", QueueFacts(1, 0, 3_599.0), FLEET, (Level.OK, None)),
+        ("queue.age", QueueFacts(1, 0, 3_601.0), FLEET, (Level.NOTE, None)),
+        ("queue.age", QueueFacts(2, 1, 5.0), replace(FLEET, devices=[BAD]), (Level.WARNING, None)),
+        ("queue.age", QueueFacts(1, 1, 5.0), replace(FLEET, devices=[BAD]), (Level.OK, None)),
+        (
+            "queue.unserved",
+            QueueFacts(3, 0, 5.0, [Unserved("acme", "v1", Target.DEVICE, "platform=ios", 3)]),
+            FLEET,
+            (Level.WARNING, "acme"),
+        ),
+    ],
+)
+def test_the_queue(check: str, waiting: QueueFacts, fleet: FleetFacts, expected: tuple[Level, str | None]) -> None:
+    assert judged(check, queue.judge(waiting, fleet)) == [expected]
+
+
+def test_a_large_fleet_is_told_in_few_findings() -> None:
+    lost = [replace(LOST, device_id=f"d{n:03}") for n in range(500)]
+    found = [f for f in devices.judge(replace(FLEET, devices=lost)) if f.level is Level.WARNING]
+    assert len(found) == 11
+    assert "490 more" in found[-1].found
+    assert found[-1].advice
+
+
+def test_the_worst_finding_is_the_level_of_a_diagnosis() -> None:
+    levels = [Level.OK, Level.PROBLEM, Level.NOTE]
+    findings = tuple(Finding("a.b", level, "x") for level in levels)
+    assert Diagnosis("c:1", "1", 1, NOW, findings).level is Level.PROBLEM
+    assert worst([]) is Level.OK

@@ -62,6 +62,7 @@ from qgjob._fleet import (
 )
 from qgjob._models import (
     Attempt,
+    Bond,
     ConsideredDevice,
     Explanation,
     Job,
@@ -88,6 +89,7 @@ __all__ = [
     "AgentState",
     "AsyncClient",
     "Attempt",
+    "Bond",
     "Client",
     "ConfigError",
     "ConflictError",

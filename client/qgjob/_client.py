@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
@@ -18,7 +19,8 @@ from qgjob._fleet import Health
 from qgjob._fleet_calls import FleetCalls
 from qgjob._ids import new_job_id
 from qgjob._job_calls import JobCalls
-from qgjob._models import Job, JobRef, JobSpec, LogChunk, WatchEvent
+from qgjob._keeping import kept
+from qgjob._models import Bond, Job, JobRef, JobSpec, LogChunk, WatchEvent
 from qgjob._transport import HEALTH_CHECK, GrpcTransport
 from qgjob._wire_submit import JobMessage, SubmitJobRequest, write_spec, write_submit_jobs
 
@@ -107,20 +109,29 @@ class AsyncClient(JobCalls, FleetCalls):
         return _wire_jobs.read_job(message) if view == "full" else _wire_jobs.read_ref(message)
 
     @overload
-    async def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full") -> tuple[Job, ...]: ...
+    async def submit_many(
+        self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full", bond: Bond | None = None
+    ) -> tuple[Job, ...]: ...
     @overload
-    async def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["ids"]) -> tuple[JobRef, ...]: ...
+    async def submit_many(
+        self, specs: Iterable[JobSpec], *, view: Literal["ids"], bond: Bond | None = None
+    ) -> tuple[JobRef, ...]: ...
     @overload
-    async def submit_many(self, specs: Iterable[JobSpec], *, view: View) -> tuple[Job, ...] | tuple[JobRef, ...]: ...
+    async def submit_many(
+        self, specs: Iterable[JobSpec], *, view: View, bond: Bond | None = None
+    ) -> tuple[Job, ...] | tuple[JobRef, ...]: ...
 
     async def submit_many(
-        self, specs: Iterable[JobSpec], *, view: View = "full"
+        self, specs: Iterable[JobSpec], *, view: View = "full", bond: Bond | None = None
     ) -> tuple[Job, ...] | tuple[JobRef, ...]:
         """Submit many jobs, of any orgs; the answers are in their order.
 
         Up to 1,000 jobs of one org (and 1 MB) are one call: all or nothing. More are several calls; when one is refused
         the others stand. What a run supersedes is cancelled when all of its jobs are accepted. An error's field is
         `jobs[i].…`, `i` counted in `specs`.
+
+        With a `bond` the runs of the jobs, each of which needs one, are cancelled when this client goes away: do it,
+        and all that waits for the jobs, within `kept`.
         """
         requests = [write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
         calls = list(in_calls(requests))
@@ -131,7 +142,7 @@ class AsyncClient(JobCalls, FleetCalls):
             async with limit:
                 try:
                     sent = [requests[index] for index in indexes]
-                    jobs = await self._send_jobs(sent, view, more_follows=more_follows)
+                    jobs = await self._send_jobs(sent, view, more_follows=more_follows, bond=bond)
                 except QgjobError as error:
                     raise for_many(error, indexes) from error
             for index, job in zip(indexes, jobs, strict=True):
@@ -147,6 +158,14 @@ class AsyncClient(JobCalls, FleetCalls):
             return _wire_jobs.read_jobs(answers)
         return tuple([_wire_jobs.read_ref(message) for message in answers])
 
+    def kept(self, org_id: str, run_id: str, bond: Bond) -> AbstractAsyncContextManager[None]:
+        """A block in which the client shows that it lives, for a run that a submission binds to it by the same `bond`.
+
+        When the block ends, the jobs go on by themselves. When it ends with an error, or with its process, what the run
+        has unfinished is cancelled `bond.after_seconds` later. A coordinator that is away cancels nothing.
+        """
+        return kept(self._source, org_id, run_id, bond)
+
     def _open_submissions(self, org_id: str, view: View) -> _Submissions:
         async def send(requests: Sequence[SubmitJobRequest]) -> Sequence[JobMessage]:
             return await self._send_jobs(requests, view)
@@ -155,9 +174,14 @@ class AsyncClient(JobCalls, FleetCalls):
         return queue
 
     async def _send_jobs(
-        self, requests: Sequence[SubmitJobRequest], view: View, *, more_follows: bool = False
+        self,
+        requests: Sequence[SubmitJobRequest],
+        view: View,
+        *,
+        more_follows: bool = False,
+        bond: Bond | None = None,
     ) -> Sequence[JobMessage]:
-        call = write_submit_jobs(requests, view, more_follows=more_follows)
+        call = write_submit_jobs(requests, view, more_follows=more_follows, bond=bond)
         answer = await self._source.call("SubmitJobs", call)
         if len(answer.jobs) != len(requests):
             raise ProtocolError(f"SubmitJobs answered {len(answer.jobs)} jobs to {len(requests)}")

@@ -72,13 +72,21 @@ class Failover:
         """Of the coordinator that is asked next."""
         return self._transports[self._current].address
 
-    async def call(self, method: str, request: Any, *, repeatable: bool = True) -> Any:
+    async def call(
+        self, method: str, request: Any, *, repeatable: bool = True, within_seconds: float | None = None
+    ) -> Any:
         """Ask until answered. A call that is not `repeatable` is sent once, to the first coordinator that connects.
 
+        `within_seconds` takes the place of the timeout; it leaves time to ask another coordinator than one that hangs.
         Raises the last UnavailableError when the patience is over or when no address has a coordinator, and every other
         error at once.
         """
-        end = asyncio.get_running_loop().time() + self.patience.timeout_seconds
+        end = asyncio.get_running_loop().time() + (within_seconds or self.patience.timeout_seconds)
+        if within_seconds is not None:
+            try_seconds = within_seconds / len(self._transports)
+            return await self._try_until(
+                end, lambda to, left: to.call(method, request, timeout_seconds=min(left, try_seconds))
+            )
         if not repeatable:
             await self._try_until(end, lambda transport, left: transport.connect(timeout_seconds=left))
             left = max(end - asyncio.get_running_loop().time(), 0.001)

@@ -8,7 +8,7 @@ from qgjob import _wire_fleet, _wire_jobs, _wire_requests
 from qgjob._failover import Failover
 from qgjob._fleet import Group, GroupPage, Run, Stats
 from qgjob._ids import new_operation_id
-from qgjob._models import Explanation, Job, JobPage, JobSelection
+from qgjob._models import Bond, Explanation, Job, JobPage, JobSelection
 
 DEFAULT_PAGE_SIZE = 100
 
@@ -70,6 +70,14 @@ class JobCalls:
         """Cancel the unfinished jobs of a run, or those in `statuses`, or both. Shared jobs only leave the run."""
         request = _wire_requests.cancel_jobs(org_id, run_id, statuses, new_operation_id(), reason)
         return _wire_jobs.read_selection(await self._source.call("CancelJobs", request))
+
+    async def keep_run(self, org_id: str, run_id: str, bond: Bond, *, release: bool = False) -> None:
+        """Show that this client lives, to which a submission bound the run, or let the run go on by itself (`release`).
+
+        `AsyncClient.kept` does it again and again. Raises NotFoundError where the run is not bound (any more).
+        """
+        request = _wire_requests.keep_run(org_id, run_id, bond.client_id, release=release)
+        await self._source.call("KeepRun", request)
 
     async def retry(self, job_id: str, *, round: int | None = None) -> Job:  # noqa: A002
         """Start a new round of a failed or cancelled job, after the round that it is in, or after `round`."""

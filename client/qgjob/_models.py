@@ -19,6 +19,7 @@ from qgjob._enums import (
     Target,
     WatchEventKind,
 )
+from qgjob._ids import new_operation_id
 from qgjob._shape import JSON_NAME, Lazy, Shape, to_json, unset
 
 if TYPE_CHECKING:
@@ -62,6 +63,14 @@ class JobSpec:
     timeout_seconds: float | None = None
     queue_timeout_seconds: float | None = None
     no_dedup: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """To a client: what is bound to it is cancelled when nothing was heard of it for `after_seconds` (1 to 86,400)."""
+
+    after_seconds: float
+    client_id: str = field(default_factory=new_operation_id)
 
 
 @dataclass(frozen=True, slots=True)

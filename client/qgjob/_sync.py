@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +14,7 @@ from qgjob._diagnosis import Diagnosis
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage, Group, GroupPage, Health, Run, Stats
 from qgjob._job_calls import DEFAULT_PAGE_SIZE
-from qgjob._models import Explanation, Job, JobPage, JobRef, JobSelection, JobSpec, LogChunk, WatchEvent
+from qgjob._models import Bond, Explanation, Job, JobPage, JobRef, JobSelection, JobSpec, LogChunk, WatchEvent
 
 if TYPE_CHECKING:
     from qgjob._errors import UnavailableError
@@ -107,13 +108,35 @@ class Client:
         return self._do(self._client.submit(spec, view=view))
 
     @overload
-    def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full") -> tuple[Job, ...]: ...
+    def submit_many(
+        self, specs: Iterable[JobSpec], *, view: Literal["full"] = "full", bond: Bond | None = None
+    ) -> tuple[Job, ...]: ...
     @overload
-    def submit_many(self, specs: Iterable[JobSpec], *, view: Literal["ids"]) -> tuple[JobRef, ...]: ...
+    def submit_many(
+        self, specs: Iterable[JobSpec], *, view: Literal["ids"], bond: Bond | None = None
+    ) -> tuple[JobRef, ...]: ...
 
-    def submit_many(self, specs: Iterable[JobSpec], *, view: View = "full") -> tuple[Job, ...] | tuple[JobRef, ...]:
+    def submit_many(
+        self, specs: Iterable[JobSpec], *, view: View = "full", bond: Bond | None = None
+    ) -> tuple[Job, ...] | tuple[JobRef, ...]:
         """Submit many jobs, up to 1,000 of one org all or nothing."""
-        return self._do(self._client.submit_many(specs, view=view))
+        return self._do(self._client.submit_many(specs, view=view, bond=bond))
+
+    @contextlib.contextmanager
+    def kept(self, org_id: str, run_id: str, bond: Bond) -> Iterator[None]:
+        """A block in which the client shows that it lives, for a run that is bound to it."""
+        block = self._client.kept(org_id, run_id, bond)
+        self._do(_entered(block))
+        try:
+            yield
+        except BaseException as error:
+            self._do(_left(block, error))
+            raise
+        self._do(_left(block, None))
+
+    def keep_run(self, org_id: str, run_id: str, bond: Bond, *, release: bool = False) -> None:
+        """Show that this client lives, or let the run go on by itself."""
+        self._do(self._client.keep_run(org_id, run_id, bond, release=release))
 
     def get(self, job_id: str) -> Job:
         """One job."""
@@ -287,3 +310,11 @@ class Client:
 
 async def _next(items: AsyncGenerator[T]) -> T:
     return await anext(items)
+
+
+async def _entered(block: contextlib.AbstractAsyncContextManager[None]) -> None:
+    await block.__aenter__()
+
+
+async def _left(block: contextlib.AbstractAsyncContextManager[None], error: BaseException | None) -> None:
+    await block.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)

@@ -79,6 +79,12 @@ def cancel_jobs(
 
 
 @_fits
+def keep_run(org_id: str, run_id: str, client_id: str, *, release: bool) -> jobs_pb2.KeepRunRequest:
+    """A sign of life for a run, or the end of its bond."""
+    return jobs_pb2.KeepRunRequest(org_id=org_id, run_id=run_id, client_id=client_id, release=release)
+
+
+@_fits
 def retry_job(job_id: str, round_number: int, operation_id: str) -> jobs_pb2.RetryJobRequest:
     """A new round after one that has its verdict."""
     return jobs_pb2.RetryJobRequest(job_id=job_id, round=round_number, operation_id=operation_id)

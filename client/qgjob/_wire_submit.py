@@ -15,7 +15,7 @@ from qgjob_proto.v1 import jobs_pb2, types_pb2
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qgjob._models import JobSpec
+    from qgjob._models import Bond, JobSpec
 
 SubmitJobRequest = jobs_pb2.SubmitJobRequest
 JobMessage = types_pb2.Job
@@ -108,8 +108,12 @@ def _unfit_requirement(path: str, value: object, advice: str) -> InvalidError:
 
 
 def write_submit_jobs(
-    requests: Iterable[jobs_pb2.SubmitJobRequest], view: str, *, more_follows: bool = False
+    requests: Iterable[jobs_pb2.SubmitJobRequest], view: str, *, more_follows: bool = False, bond: Bond | None = None
 ) -> jobs_pb2.SubmitJobsRequest:
     """One call for many jobs of one org. `more_follows`: calls with jobs of their runs come after it."""
     wire_view = jobs_pb2.JOB_VIEW_IDS if view == "ids" else jobs_pb2.JOB_VIEW_UNSPECIFIED
-    return jobs_pb2.SubmitJobsRequest(jobs=requests, view=wire_view, more_follows=more_follows)
+    call = jobs_pb2.SubmitJobsRequest(jobs=requests, view=wire_view, more_follows=more_follows)
+    if bond is not None:
+        call.cancel_on_disconnect.client_id = bond.client_id
+        call.cancel_on_disconnect.after_seconds = bond.after_seconds
+    return call

@@ -19,6 +19,7 @@ from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.http.services import DISTRIBUTION, Services
 from qgjob_coordinator.loops import hints
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.reaper import Reaper
@@ -37,6 +38,7 @@ from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.keeping import Keeping
 from qgjob_coordinator.service.looking_ahead import LookAhead
 from qgjob_coordinator.service.messages import RefusedReason
 from qgjob_coordinator.service.operating import FleetService
@@ -99,7 +101,8 @@ class Coordinator:
             s.org_weights,
             log_transitions=log_transitions,
         )
-        self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry)
+        self.bonds = Bonds(self.store)
+        self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds)
         self.sessions.on_retry_due = self.timers.due
         forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
@@ -125,13 +128,15 @@ class Coordinator:
             log_transitions=log_transitions,
         )
         self.ending_runs = EndingRuns(self.store, self.jobs)
-        self.submitter.on_runs_to_cancel = self.timers.on_runs_to_cancel = self.ending_runs.due
+        for part in (self.submitter, self.timers, self.bonds):
+            part.on_runs_to_cancel = self.ending_runs.due
         services = JobServices(
             self.submitter,
             self.jobs,
             self.overview,
             Watching(self.store, self.hub, self.pending),
             Tailing(self.store, self.hub),
+            Keeping(self.store),
         )
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         me = _self(s, name)

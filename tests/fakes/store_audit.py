@@ -44,6 +44,7 @@ _READERS = {
     "su": "pttl",
     "sd": "pttl",
     "rc": "hgetall",
+    "bo": "hgetall",
     "lg": "pttl",
     "ev": "xlen",
 }

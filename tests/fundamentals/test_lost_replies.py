@@ -18,10 +18,10 @@ from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
-from qgjob_coordinator.store.runs import RunToCancel
+from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types import BoundTo, Held, HoldRule, HoldWord, Manner
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 
@@ -46,7 +46,7 @@ class Case:
 async def scene(store: Store) -> None:
     """Jobs 1 to 5: waiting with a deadline, running, scheduled, failed for good, and one that waits for its retry.
 
-    Of two more jobs one is in a run that is to be cancelled.
+    Of two more jobs one is in a run that is to be cancelled, and one in a run that is bound to a client.
     """
     await scenes.open_session(store)
     await store.fleet.inventory("agent-1", 1, [DEVICE], [], NOW, complete=True)
@@ -60,7 +60,8 @@ async def scene(store: Store) -> None:
     ]
     await store.leases.finish("acme", endings, NOW)
     for n, run in ((8, "run-1"), (9, "run-2")):
-        await scenes.submit(store, spec(n, run_id=run, supersede="main"))
+        manner = Manner(bound_to=BoundTo("c1", 60_000) if run == "run-2" else None)
+        await store.jobs.submit("acme", [spec(n, run_id=run, supersede="main")], [True], NOW, manner)
 
 
 def ids(*numbers: int) -> list[str]:
@@ -68,6 +69,7 @@ def ids(*numbers: int) -> list[str]:
 
 
 ONE, TWO, THREE, FOUR, FIVE, NINE = ids(1, 2, 3, 4, 5, 9)
+BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
@@ -87,11 +89,13 @@ CASES = [
     Case("hold", lambda s: s.fleet.set_labels("emulator-1", {"a": "b"}), may_change=("qg:f:{fleet}:store",)),
     Case("holds", lambda s: s.fleet.confirm_holds("agent-1", 1, 3)),
     Case("inventory", lambda s: s.fleet.inventory("agent-1", 1, [], ["emulator-1"], NOW, complete=False)),
+    Case("keep", lambda s: s.runs.keep("acme", "run-2", "c1", release=False), may_change=("qg:o:{acme}:bo",)),
     Case("learned", lambda s: s.estimates.read()),
     Case("log", lambda s: s.logs.append("acme", [(TWO, "t2", 0, b"line")]), again=["REPLAYED"]),
     Case("observe", lambda s: s.sessions.observe("agent-1", 1, 1, "closed"), again=False),
     Case("occupy", lambda s: s.fleet.occupy("agent-1", 1, [OCCUPIED], LATER)),
     Case("open", lambda s: s.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", ["emulator-1"], LATER)),
+    Case("part", lambda s: s.runs.part("acme", BOND, "gone"), again=False),
     Case("positions", lambda s: s.reads.positions("acme", ids(1, 2))),
     Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),
     Case("promote", lambda s: s.jobs.promote("acme", LATER), again=[]),

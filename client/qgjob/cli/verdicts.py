@@ -16,7 +16,7 @@ from qgjob.cli.runner import tell
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
-    from qgjob._models import Job
+    from qgjob._models import Bond, Job
     from qgjob.cli.printer import Printer
 
 # How long the cancellation of what is left may take after Ctrl-C.
@@ -28,7 +28,7 @@ class Goal:
     """What is waited for, and what to do on the way.
 
     `resume` is the command that takes the wait up again. `own` are the jobs that this invocation made; those and, when
-    `run` names one (org, run), what is in that run may be cancelled by it.
+    `run` names one (org, run), what is in that run may be cancelled by it. `bond` binds that run to it.
     """
 
     follow: Callable[[], AsyncGenerator[Job]]
@@ -40,6 +40,7 @@ class Goal:
     fail_fast: bool = False
     fail_on_flaky: bool = False
     cancel_on_interrupt: bool = False
+    bond: Bond | None = None
 
 
 async def await_verdicts(
@@ -109,6 +110,9 @@ async def _interrupted(client: AsyncClient, goal: Goal, jobs: dict[str, Job]) ->
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
             await cancel_rest(client, goal, jobs, "the waiting command was interrupted")
+            if goal.bond is not None and goal.run is not None:
+                # Or who retries the run in the meantime would have it cancelled again.
+                await client.keep_run(*goal.run, goal.bond, release=True)
     except (QgjobError, TimeoutError) as error:
         tell(f"not all jobs could be cancelled: {str(error) or 'no answer in time'}; the others go on")
 

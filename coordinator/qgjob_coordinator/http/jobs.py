@@ -14,6 +14,7 @@ from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.http.submissions import submission, submissions
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.service import pages, validation
+from qgjob_coordinator.store.types import Manner
 
 CREATED, OK = 201, 200
 
@@ -61,9 +62,8 @@ def _submit(router: APIRouter, services: Services) -> None:
     async def submit_jobs(caller: Caller, body: Annotated[schemas.AnySubmitBody, Body()]) -> JSONResponse:
         """The job itself for one job; `{count, jobs}` for `{"jobs": [...]}`, which are accepted all or none."""
         if isinstance(body, schemas.SubmitManyBody):
-            accepted = await services.submitter.submit_many(
-                caller, submissions(body), more_follows=bool(body.more_follows)
-            )
+            manner = Manner(more_follows=bool(body.more_follows))
+            accepted = await services.submitter.submit_many(caller, submissions(body), manner)
             content = {"count": len(accepted), "jobs": [render.submitted(a.job) for a in accepted]}
             return JSONResponse(content, CREATED if any(a.created for a in accepted) else OK)
         one = await services.submitter.submit(caller, submission(body))

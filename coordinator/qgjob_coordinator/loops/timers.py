@@ -1,4 +1,7 @@
-"""What becomes due: waiting retries, queue deadlines, and what the dead left: unannounced work, runs to cancel."""
+"""What becomes due: waiting retries, queue deadlines, and what the dead left: unannounced work, runs to cancel.
+
+Clients that went away are among the dead: see `bonds`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
 from qgjob_coordinator.policy.reasons.considered import Considered, consider, could_be_served
@@ -36,11 +40,12 @@ def _nobody_cancels(org_id: str) -> None:
 class Timers:
     """Looks at every active org each second, and at known due times when they come."""
 
-    def __init__(self, store: Store, hub: Hub, fleet: FleetReader, telemetry: Telemetry) -> None:
+    def __init__(self, store: Store, hub: Hub, fleet: FleetReader, telemetry: Telemetry, bonds: Bonds) -> None:
         self._store = store
         self._hub = hub
         self._fleet = fleet
         self._telemetry = telemetry
+        self._bonds = bonds
         self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._swept = float("-inf")
@@ -60,6 +65,7 @@ class Timers:
             try:
                 await self.look()
             except StoreUnavailableError as e:
+                self._bonds.blind()
                 log.warning("timers_blind", error=e.message)
                 await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
             else:
@@ -113,7 +119,7 @@ class Timers:
             if due.waits:
                 await self._store.mark_active(org_id)
                 self._hub.work(org_id)
-            if due.waits or due.runs_to_cancel:
+            if due.waits or due.runs_to_cancel or due.bonds:
                 found.add(org_id)
 
         await self._each(missing, look)
@@ -125,6 +131,10 @@ class Timers:
             due = await self._store.snapshots.due(org_id)
             if due.runs_to_cancel:
                 self.on_runs_to_cancel(org_id)
+            if due.bonds:
+                await self._bonds.look(org_id, idle=not due.waits)
+            else:
+                self._bonds.none(org_id)
             while await self._serve(org_id, due, now):
                 due = await self._store.snapshots.due(org_id)
         except StoreUnavailableError:

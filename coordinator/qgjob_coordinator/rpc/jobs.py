@@ -12,11 +12,13 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.keeping import Keeping
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching, WatchKind
+from qgjob_coordinator.store.types import Manner
 from qgjob_proto.v1 import jobs_pb2 as pb
 from qgjob_proto.v1 import jobs_pb2_grpc
 
@@ -42,6 +44,7 @@ class JobServices:
     overview: Overview
     watching: Watching
     tailing: Tailing
+    keeping: Keeping
 
 
 class JobServicer(jobs_pb2_grpc.JobServiceServicer):
@@ -66,7 +69,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
                 submissions.append(requests.submission_in(m))
             except InvalidError as e:
                 raise e.under(f"jobs[{i}]") from None
-        accepted = await self._s.submitter.submit_many(principal, submissions, more_follows=request.more_follows)
+        manner = Manner(request.more_follows, requests.bound_to_in(request))
+        accepted = await self._s.submitter.submit_many(principal, submissions, manner)
         answer = pb.SubmitJobsResponse(count=len(accepted), created=sum(a.created for a in accepted))
         if view == pb.JOB_VIEW_IDS:
             shapes.add_ids(answer.jobs, accepted)
@@ -122,6 +126,13 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         )
         jobs = [shapes.job_out(j) for j in done.jobs]
         return pb.CancelJobsResponse(jobs=jobs, count=done.count, detached=done.detached)
+
+    async def KeepRun(self, request: pb.KeepRunRequest, context: Context) -> pb.KeepRunResponse:  # noqa: N802
+        """A client shows that it lives."""
+        await self._s.keeping.keep(
+            await self._identify(context), request.org_id, request.run_id, request.client_id, release=request.release
+        )
+        return pb.KeepRunResponse()
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Context) -> pb.RetryJobResponse:  # noqa: N802
         """A new round."""

@@ -10,7 +10,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Priority, Status, Target
 from qgjob_coordinator.rpc.numbers import HEALTH, STATUS
+from qgjob_coordinator.service.keeping import bound_to
 from qgjob_coordinator.service.submission import Submission
+from qgjob_coordinator.store.types import BoundTo
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 _PRIORITIES = {0: None, 1: Priority.LOW, 2: Priority.MEDIUM, 3: Priority.HIGH}
@@ -74,6 +76,13 @@ def submission_in(m: jobs_pb2.SubmitJobRequest) -> Submission:
         if read is not None:
             setattr(s, field.name, read(value))
     return s
+
+
+def bound_to_in(m: jobs_pb2.SubmitJobsRequest) -> BoundTo | None:
+    """The client that the call's runs are bound to. Raises InvalidError."""
+    if not m.HasField("cancel_on_disconnect"):
+        return None
+    return bound_to(m.cancel_on_disconnect.client_id, m.cancel_on_disconnect.after_seconds)
 
 
 def given(message: Any, field: str) -> Any:

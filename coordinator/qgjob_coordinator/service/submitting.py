@@ -128,11 +128,11 @@ class Submitter:
         return accepted
 
     async def submit_many(
-        self, principal: Principal, submissions: Sequence[Submission], *, more_follows: bool = False
+        self, principal: Principal, submissions: Sequence[Submission], manner: Manner = PLAINLY
     ) -> list[Accepted]:
         """Up to 1,000 jobs of one org, all or none. Raises InvalidError naming `jobs[i].field`, ConflictError.
 
-        `more_follows`: more calls with jobs of their runs come, and what they supersede is cancelled with the last one.
+        Where more calls with jobs of their runs follow, what they supersede is cancelled with the last one.
         """
         if not 1 <= len(submissions) <= MAX_JOBS:
             raise InvalidError("jobs", f"has {len(submissions)} jobs; send 1 to {MAX_JOBS} in one call")
@@ -152,9 +152,13 @@ class Submitter:
                 raise InvalidError(
                     f"jobs[{i}].org_id", f"is {spec.org_id}, but jobs[0] is of {org_id}; send one call for each org"
                 )
+            if manner.bound_to is not None and spec.run_id is None:
+                raise InvalidError(
+                    f"jobs[{i}].run_id", "is required with cancel_on_disconnect: it is the run that is cancelled"
+                )
         principal.require_org(org_id, field="jobs[0].org_id")
         try:
-            return await self._write(org_id, specs, owned, itertools.repeat(copy_context()), Manner(more_follows))
+            return await self._write(org_id, specs, owned, itertools.repeat(copy_context()), manner)
         except SubmitConflictError as e:
             raise _conflict(specs[e.index], e, f"jobs[{e.index}].") from None
 

@@ -91,7 +91,7 @@ class JobStore:
                 _rare(spec, sig, now),
             )
         head: list[Arg] = [now, len(specs), len(groups), keys.ALIAS_TTL_MS, keys.IDEMPOTENCY_TTL_MS]
-        head.append(_of_runs(taken, specs[0].ulid, manner))
+        head.append(_of_runs(specs, taken, manner))
         for gid, spec in groups.items():
             head += (gid, spec.app_version_id, spec.target.value)
         # The org is on the active set before and after its job is: see "active set" in docs/protocol.md.
@@ -198,13 +198,17 @@ def _rare(spec: JobSpec, sig: str, now: int) -> str:
     return codec.dumps(given)
 
 
-def _of_runs(taken: Iterable[tuple[str, str | None]], mark: str, manner: Manner) -> str:
+def _of_runs(specs: Sequence[JobSpec], taken: Iterable[tuple[str, str | None]], manner: Manner) -> str:
     """What a call does to runs, for the script; empty for most. `taken`: keys, and the runs that take them."""
     flat = [text for key, run in taken for text in (codec.digest_key(key), run or "")]
-    if not flat:
+    if not flat and manner.bound_to is None:
         return ""
-    given: dict[str, object] = {"s": flat, "m": manner.more_follows, "w": mark}
-    return codec.dumps(given | {"k": keys.SUPERSEDE_TTL_MS, "l": keys.SUPERSEDED_TTL_MS})
+    given: dict[str, object] = {"s": flat, "b": [], "m": manner.more_follows, "w": specs[0].ulid}
+    given |= {"k": keys.SUPERSEDE_TTL_MS, "l": keys.SUPERSEDED_TTL_MS}
+    if manner.bound_to is not None:
+        runs = dict.fromkeys(spec.run_id for spec in specs if spec.run_id is not None)
+        given |= {"b": list(runs), "c": manner.bound_to.client_id, "a": manner.bound_to.after_ms}
+    return codec.dumps(given)
 
 
 def _known(reply: list[Any]) -> dict[int, Submitted]:

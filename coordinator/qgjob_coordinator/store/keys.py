@@ -24,6 +24,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | su:<digest>       | hash   | key of supersede: `run` that has it, `old` runs to cancel when it is complete | 30 days |
 | sd:<run_id>       | string | run that took a key from it                                   | 24 h |
 | rc                | hash   | run to cancel -> mark and reason                               | its jobs are cancelled |
+| bo                | hash   | `run client` -> `ms counter`: how long it may be silent, renewals | the client is gone |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |

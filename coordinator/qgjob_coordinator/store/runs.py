@@ -1,4 +1,4 @@
-"""Runs that are to be cancelled: marks that outlive the coordinator that set them."""
+"""Runs that are to be cancelled, and those that are bound to the life of a client: both outlive any coordinator."""
 
 from __future__ import annotations
 
@@ -25,6 +25,20 @@ class RunToCancel:
         return self.found.partition(" ")[2]
 
 
+@dataclass(frozen=True, slots=True)
+class Bond:
+    """A run that is to be cancelled when a client goes away. `found` changes with every renewal."""
+
+    run_id: str
+    client_id: str
+    found: str
+
+    @property
+    def after_seconds(self) -> float:
+        """How long the client may be silent."""
+        return int(self.found.partition(" ")[0]) / 1000
+
+
 class RunStore:
     """Runs of one org at a time. All methods raise StoreUnavailableError."""
 
@@ -43,6 +57,22 @@ class RunStore:
         for run in runs:
             args += (run.run_id, run.found)
         await self._runner.run("cancelled", keys.org(org_id), args)
+
+    async def bonds(self, org_id: str) -> list[Bond]:
+        """Every bond of the org's runs."""
+        found = await self._hash(f"{keys.org(org_id)}bo")
+        names = [name.partition(" ") for name in found]
+        return [Bond(run, client, text) for (run, _, client), text in zip(names, found.values(), strict=True)]
+
+    async def keep(self, org_id: str, run_id: str, client_id: str, *, release: bool) -> bool:
+        """Renews the bond of a run with a client, or ends it; False when there is none."""
+        args: list[Arg] = [run_id, client_id, "1" if release else ""]
+        return bool(await self._runner.run("keep", keys.org(org_id), args) == "OK")
+
+    async def part(self, org_id: str, bond: Bond, reason: str) -> bool:
+        """Ends a bond for the client's silence, and marks its run to be cancelled; False when it is not as found."""
+        args: list[Arg] = [bond.run_id, bond.client_id, bond.found, reason]
+        return bool(await self._runner.run("part", keys.org(org_id), args) == "OK")
 
     async def _hash(self, key: str) -> Mapping[str, str]:
         try:

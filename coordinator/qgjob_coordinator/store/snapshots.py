@@ -36,12 +36,13 @@ class OrgSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When an org's next retry and queue deadline are due (ms), whether it has unfinished jobs, and runs to cancel."""
+    """When an org's next retry and deadline are due (ms), whether it has unfinished jobs, runs to cancel and bonds."""
 
     next_retry_at: int | None
     next_deadline_at: int | None
     waits: bool
     runs_to_cancel: int = 0
+    bonds: int = 0
 
     def next_after(self, now: int) -> int | None:
         """The first time after `now`."""
@@ -161,8 +162,8 @@ class SnapshotStore:
 
     async def due(self, org_id: str) -> Due:
         """What time brings next in one org. Raises StoreUnavailableError."""
-        retry, deadline, waits, to_cancel = await self._runner.run("due", keys.org(org_id), [])
-        return Due(_time(retry), _time(deadline), bool(waits), int(to_cancel))
+        retry, deadline, waits, to_cancel, bonds = await self._runner.run("due", keys.org(org_id), [])
+        return Due(_time(retry), _time(deadline), bool(waits), int(to_cancel), int(bonds))
 
     async def tidy(self, org_id: str) -> int:
         """Forgets the empty queues of an org's groups; how many. Raises StoreUnavailableError."""

@@ -47,10 +47,19 @@ class SubmitConflictError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class BoundTo:
+    """The client to whose life the runs of a submission are bound, and how long it may be silent."""
+
+    client_id: str
+    after_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manner:
     """How a call submits, beside its jobs. `more_follows`: more calls with jobs of the same runs come after it."""
 
     more_follows: bool = False
+    bound_to: BoundTo | None = None
 
 
 class OperationReusedError(Exception):

@@ -24,6 +24,11 @@ def command(org_id: str, script: str, **fields: Any) -> JobSpec:
     return JobSpec(org_id=org_id, test_path=f"tests/{next(_paths)}.spec.js", **values)
 
 
+def again(spec: JobSpec, **changes: Any) -> JobSpec:
+    """The same submission once more."""
+    return JobSpec(**{name: getattr(spec, name) for name in spec.__slots__} | changes)
+
+
 def pinned(device_id: str) -> Requirements:
     """Only on this device."""
     return Requirements(device_id=device_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from qgjob import AsyncClient, ErrorClass, InvalidError, JobSpec, JobStatus, Outcome
+from qgjob import AsyncClient, ErrorClass, InvalidError, JobStatus, Outcome
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import JobSpec as StoredSpec
 from qgjob_coordinator.service import ulid
@@ -17,14 +17,9 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
-from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
+from tests.integration.stack.specs import again, command, holding, pids, pinned, reach, running, simulated
 
 CLI = "import sys; from qgjob.cli import main; sys.exit(main())"
-
-
-def later(spec: JobSpec, **changes: object) -> JobSpec:
-    """The same once more."""
-    return JobSpec(**{name: getattr(spec, name) for name in spec.__slots__} | changes)
 
 
 async def test_p5_whatever_the_older_run_has_unfinished_is_cancelled(
@@ -53,7 +48,7 @@ async def test_p5_whatever_the_older_run_has_unfinished_is_cancelled(
 
     await until(waits_for_its_retry, "it does not fail")
     newer = {"run_id": "r2", "supersede": "main"}
-    taken, fresh = await second.submit_many([later(kept, **newer), *simulated(org, **newer)])
+    taken, fresh = await second.submit_many([again(kept, **newer), *simulated(org, **newer)])
     assert (taken.job_id, taken.deduplicated) == (jobs[4].job_id, True)
     for job in jobs[:4]:
         done = await reach(first, job.job_id, JobStatus.CANCELLED)
@@ -102,7 +97,7 @@ async def test_two_runs_at_once_leave_one(stack: Stack, org: str, first: AsyncCl
     device = {"requirements": pinned("cmd-1-1"), "supersede": "main"}
     shared = command(org, "exit 0", run_id="r1", **device)
     one = [command(org, "exit 0", run_id="r1", **device), shared]
-    two = [command(org, "exit 0", run_id="r2", **device), later(shared, run_id="r2")]
+    two = [command(org, "exit 0", run_id="r2", **device), again(shared, run_id="r2")]
     await asyncio.gather(first.submit_many(one), second.submit_many(two))
 
     async def settled() -> bool:
@@ -120,13 +115,13 @@ async def test_more_jobs_than_one_call_takes_are_complete_before_anything_is_can
     """The equal of a running job comes with the last of three calls."""
     await first.drain(device_id="cmd-1-1")
     spec = command(org, "exit 0", requirements=pinned("cmd-1-1"), run_id="r1", supersede="main")
-    held, gone = await first.submit_many([spec, later(spec, test_path="tests/gone.js")])
-    many = [later(spec, run_id="r2", test_path=f"tests/many-{n}.js") for n in range(2100)]
-    *_, taken = await first.submit_many([*many, later(spec, run_id="r2")], view="ids")
+    held, gone = await first.submit_many([spec, again(spec, test_path="tests/gone.js")])
+    many = [again(spec, run_id="r2", test_path=f"tests/many-{n}.js") for n in range(2100)]
+    *_, taken = await first.submit_many([*many, again(spec, run_id="r2")], view="ids")
     assert taken.job_id == held.job_id
     assert (await reach(first, gone.job_id, JobStatus.CANCELLED)).error is not None
     assert (await first.get(held.job_id)).run_ids == ("r2",)
-    await first.submit(later(spec, run_id="r3", test_path="tests/last.js"))
+    await first.submit(again(spec, run_id="r3", test_path="tests/last.js"))
 
     async def cancelled() -> bool:
         return (await first.run(org, "r2")).status_counts["cancelled"] == 2101

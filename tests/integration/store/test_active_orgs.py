@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.policy.snapshot import Limits
@@ -67,7 +68,7 @@ async def test_a_sweep_over_all_orgs_finds_the_work_of_a_submitter_that_died(
 ) -> None:
     await scenes.submit(store, spec())
     await store.mark_idle(["acme"])  # as a pruner did that looked before the job was written
-    timers = Timers(store, hub, FleetReader(store), Telemetry())
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
     timers._registry = float("-inf")
     await timers.look()
     assert await store.active_orgs() == {"acme"}

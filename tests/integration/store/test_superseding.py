@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import ErrorClass, Status
@@ -201,7 +202,7 @@ async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
     store: Store, ending: EndingRuns, raw: Redis
 ) -> None:
     """Also where the org has nothing unfinished, so that it is looked at now and then only."""
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry())
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
     timers.on_runs_to_cancel = (found := []).append
     await submit(store, of("r1", 1))
     await submit(store, of("r2", 2))

@@ -9,6 +9,7 @@ from redis import Redis
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import timers as loop
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Requirements
@@ -24,7 +25,7 @@ from tests.fakes.jobs import spec
 
 @pytest.fixture
 def timers(store: Store) -> Timers:
-    return Timers(store, Hub(), FleetReader(store), Telemetry())
+    return Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
 
 
 async def test_more_than_one_batch_that_is_due_is_served_in_one_look(store: Store, timers: Timers) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Outcome
@@ -92,7 +93,7 @@ async def test_what_expires_and_what_becomes_due_is_counted_and_logged(store: St
     now = wall_ms()
     waited, later = spec(1, queue_timeout_ms=1000), spec(2, not_before=now - 1000)
     await scenes.submit(store, waited, later, now=now - 2000)
-    await Timers(store, Hub(), FleetReader(store), telemetry).look()
+    await Timers(store, Hub(), FleetReader(store), telemetry, Bonds(store)).look()
     assert telemetry.finished == {("expired", "emulator"): 1}
     (line,) = of(lines, waited)
     assert (line["event"], line["outcome"], line["log_level"]) == ("job_failed", "expired", "info")

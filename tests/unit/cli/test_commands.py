@@ -93,6 +93,7 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
         (["cancel", "--run-id=r"], "--org-id"),
         (["cancel", "--org-id=acme", "--status=queued", "--status=completed"], "--status: jobs that are completed"),
         (["submit", *COMMON, "--test=a", "--queue-timeout=abc"], "write 90 (seconds), 90s, 30m, 2h or 1d"),
+        (["run", *COMMON, "--test=a.js", "--disconnect-after=5s"], "--disconnect-after"),
         (["retry", "a~1", "--failed-only"], "--failed-only"),
         (["devices", "quarantine", "d1"], "--reason"),
         (["devices", "reserve", "d1", "--reason=x"], "--for"),

@@ -9,7 +9,17 @@ import pytest
 
 from qgjob_agent import command_result
 from qgjob_coordinator.rpc import agent_wire
-from qgjob_coordinator.service import jobs, operating, pages, showing, submission, submitting, tailing, validation
+from qgjob_coordinator.service import (
+    jobs,
+    keeping,
+    operating,
+    pages,
+    showing,
+    submission,
+    submitting,
+    tailing,
+    validation,
+)
 
 CONTRACT = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
 SECTION = CONTRACT.partition("\n## Limits\n")[2].partition("\n## ")[0]
@@ -22,6 +32,7 @@ LIMITS: dict[str, list[int]] = {
     "`idempotency_key`, `supersede`": [1, submission.MAX_KEY],
     "`reason` of a cancel or a hold": [validation.MAX_TEXT],
     "`max_retries`": [0, submission.MAX_RETRIES],
+    "`after_seconds` of `cancel_on_disconnect`": [1, keeping.MAX_AFTER_SECONDS],
     "`timeout_seconds`": [1, submission.MAX_TIMEOUT_SECONDS],
     "`queue_timeout_seconds`": [1, submission.MAX_QUEUE_TIMEOUT_SECONDS],
     "`not_before`, and `until` of a hold": [submission.MAX_NOT_BEFORE_MS // DAY_MS],

@@ -46,7 +46,7 @@ def compose(store: Store, switch: Switch) -> Services:
 
     pending = Pending(store, reader, None)
     jobs = JobService(store, hub, telemetry, pending, sessions.revoke, log_transitions=False)
-    overview = Overview(store, reader, telemetry, [])
+    overview = Overview(store, reader, alone(telemetry))
     readiness = Readiness(store.check, lambda: switch.draining)
     return Services(
         submitter=Submitter(store, hub, telemetry, pending, Defaults(), log_transitions=False),

@@ -2,9 +2,10 @@
 -- KEYS    1 prefix of the org
 -- ARGV    none
 -- RETURNS {next delayed (ms) or '', next queue deadline (ms) or '', 1 when it has unfinished jobs, else 0, number of runs
---         to cancel}
+--         to cancel, number of bonds}
 local P = KEYS[1]
 local call = redis.call
 local delayed = call('ZRANGE', P .. 'dl', 0, 0, 'WITHSCORES')
 local deadline = call('ZRANGE', P .. 'qx', 0, 0, 'WITHSCORES')
-return { delayed[2] or '', deadline[2] or '', call('EXISTS', P .. 'gs'), call('HLEN', P .. 'rc') }
+return { delayed[2] or '', deadline[2] or '', call('EXISTS', P .. 'gs'), call('HLEN', P .. 'rc'),
+  call('HLEN', P .. 'bo') }

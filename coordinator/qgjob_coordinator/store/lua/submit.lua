@@ -2,7 +2,7 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 jobs 3 groups, 4 alias ttl (ms) 5 idempotency ttl (ms) 6 what it does to runs or '': JSON of the
 --         keys that it takes (s: digest, run, ...), whether more of these runs follows (m), a mark (w), ttl of a key (k)
---         and of what lost one (l); a group: gid, app version, target;
+--         and of what lost one (l), runs that it binds (b), to which client (c), for how long each time (a, ms); a group: gid, app version, target;
 --         a job: ulid, content hash (begins with the fingerprint), flags (d: deduplicate, o: the caller chose the id),
 --         gid, requirement signature, what it has from its submission (see `parts_of`), score if its test did not fail
 --         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), what must
@@ -152,6 +152,9 @@ write_all()
 local function write_runs()
   if not of_runs then return end
   local taken = of_runs.s
+  for _, run in ipairs(of_runs.b) do
+    if fresh[run] then bind(run, of_runs.c, text[of_runs.a], now) end
+  end
   for i = 1, #taken, 2 do
     supersede(taken[i], taken[i + 1], fresh[taken[i + 1]], of_runs.m, of_runs.w, of_runs.k, of_runs.l)
   end

@@ -285,6 +285,32 @@ class SubmitJobResponse(_message.Message):
 Global___SubmitJobResponse: _TypeAlias = SubmitJobResponse  # noqa: Y015
 
 @_typing.final
+class CancelOnDisconnect(_message.Message):
+    """A client that wants its runs cancelled when it goes away. It shows itself by KeepRun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    client_id: _builtins.str
+    """An id that the client makes for its life, of the form of a run_id."""
+    after_seconds: _builtins.float
+    """How long nothing has to be heard of it, in seconds, 1 to 86,400. It should show itself three times in that time."""
+    def __init__(
+        self,
+        *,
+        client_id: _builtins.str = ...,
+        after_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_seconds", b"after_seconds", "client_id", b"client_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelOnDisconnect: _TypeAlias = CancelOnDisconnect  # noqa: Y015
+
+@_typing.final
 class SubmitJobsRequest(_message.Message):
     """Jobs to submit together."""
 
@@ -293,6 +319,7 @@ class SubmitJobsRequest(_message.Message):
     JOBS_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     MORE_FOLLOWS_FIELD_NUMBER: _builtins.int
+    CANCEL_ON_DISCONNECT_FIELD_NUMBER: _builtins.int
     view: Global___JobView.ValueType
     """How much of each job the answer holds."""
     more_follows: _builtins.bool
@@ -301,18 +328,25 @@ class SubmitJobsRequest(_message.Message):
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmitJobRequest]:
         """1 to 1,000, all of one org."""
 
+    @_builtins.property
+    def cancel_on_disconnect(self) -> Global___CancelOnDisconnect:
+        """Binds the runs of these jobs, each of which needs one, to the life of the client. Unset: they are not bound."""
+
     def __init__(
         self,
         *,
         jobs: _abc.Iterable[Global___SubmitJobRequest] | None = ...,
         view: Global___JobView.ValueType = ...,
         more_follows: _builtins.bool = ...,
+        cancel_on_disconnect: Global___CancelOnDisconnect | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cancel_on_disconnect", b"_cancel_on_disconnect", "cancel_on_disconnect", b"cancel_on_disconnect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "more_follows", b"more_follows", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cancel_on_disconnect", b"_cancel_on_disconnect", "cancel_on_disconnect", b"cancel_on_disconnect", "jobs", b"jobs", "more_follows", b"more_follows", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cancel_on_disconnect: _TypeAlias = _typing.Literal["cancel_on_disconnect"]  # noqa: Y015
+    _WhichOneofArgType__cancel_on_disconnect: _TypeAlias = _typing.Literal["_cancel_on_disconnect", b"_cancel_on_disconnect"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cancel_on_disconnect) -> _WhichOneofReturnType__cancel_on_disconnect | None: ...
 
 Global___SubmitJobsRequest: _TypeAlias = SubmitJobsRequest  # noqa: Y015
 
@@ -627,6 +661,57 @@ class CancelJobsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelJobsResponse: _TypeAlias = CancelJobsResponse  # noqa: Y015
+
+@_typing.final
+class KeepRunRequest(_message.Message):
+    """Which bond of a run with a client is meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORG_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    RELEASE_FIELD_NUMBER: _builtins.int
+    org_id: _builtins.str
+    """Org of the run. Required."""
+    run_id: _builtins.str
+    """The run. Required."""
+    client_id: _builtins.str
+    """What the client called itself in CancelOnDisconnect. Required."""
+    release: _builtins.bool
+    """Unbinds the run: its jobs go on without the client."""
+    def __init__(
+        self,
+        *,
+        org_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        release: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "org_id", b"org_id", "release", b"release", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepRunRequest: _TypeAlias = KeepRunRequest  # noqa: Y015
+
+@_typing.final
+class KeepRunResponse(_message.Message):
+    """The run is kept, or unbound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepRunResponse: _TypeAlias = KeepRunResponse  # noqa: Y015
 
 @_typing.final
 class RetryJobRequest(_message.Message):

@@ -65,6 +65,11 @@ class JobServiceStub:
                 request_serializer=qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsRequest.SerializeToString,
                 response_deserializer=qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsResponse.FromString,
                 _registered_method=True)
+        self.KeepRun = channel.unary_unary(
+                '/qgjob.v1.JobService/KeepRun',
+                request_serializer=qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunRequest.SerializeToString,
+                response_deserializer=qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunResponse.FromString,
+                _registered_method=True)
         self.RetryJob = channel.unary_unary(
                 '/qgjob.v1.JobService/RetryJob',
                 request_serializer=qgjob__proto_dot_v1_dot_jobs__pb2.RetryJobRequest.SerializeToString,
@@ -148,6 +153,13 @@ class JobServiceServicer:
 
     def CancelJobs(self, request, context):
         """Cancels by run or filter. Jobs that other runs share only leave the run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepRun(self, request, context):
+        """Shows that the client lives to which a run is bound, or unbinds the run. NOT_FOUND when it is not bound (any more).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +253,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJobs,
                     request_deserializer=qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsRequest.FromString,
                     response_serializer=qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsResponse.SerializeToString,
+            ),
+            'KeepRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepRun,
+                    request_deserializer=qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunRequest.FromString,
+                    response_serializer=qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunResponse.SerializeToString,
             ),
             'RetryJob': grpc.unary_unary_rpc_method_handler(
                     servicer.RetryJob,
@@ -446,6 +463,33 @@ class JobService:
             '/qgjob.v1.JobService/CancelJobs',
             qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsRequest.SerializeToString,
             qgjob__proto_dot_v1_dot_jobs__pb2.CancelJobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qgjob.v1.JobService/KeepRun',
+            qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunRequest.SerializeToString,
+            qgjob__proto_dot_v1_dot_jobs__pb2.KeepRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,8 @@ class JobServiceStub:
     """Gives the verdict `cancelled` at once; the device is free when the process tree is dead."""
     CancelJobs: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobsRequest, _jobs_pb2.CancelJobsResponse]
     """Cancels by run or filter. Jobs that other runs share only leave the run."""
+    KeepRun: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.KeepRunRequest, _jobs_pb2.KeepRunResponse]
+    """Shows that the client lives to which a run is bound, or unbinds the run. NOT_FOUND when it is not bound (any more)."""
     RetryJob: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.RetryJobRequest, _jobs_pb2.RetryJobResponse]
     """Starts a new round of a failed or cancelled job."""
     RetryJobs: _grpc.UnaryUnaryMultiCallable[_jobs_pb2.RetryJobsRequest, _jobs_pb2.RetryJobsResponse]
@@ -82,6 +84,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """Gives the verdict `cancelled` at once; the device is free when the process tree is dead."""
     CancelJobs: _aio.UnaryUnaryMultiCallable[_jobs_pb2.CancelJobsRequest, _jobs_pb2.CancelJobsResponse]  # type: ignore[assignment]
     """Cancels by run or filter. Jobs that other runs share only leave the run."""
+    KeepRun: _aio.UnaryUnaryMultiCallable[_jobs_pb2.KeepRunRequest, _jobs_pb2.KeepRunResponse]  # type: ignore[assignment]
+    """Shows that the client lives to which a run is bound, or unbinds the run. NOT_FOUND when it is not bound (any more)."""
     RetryJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.RetryJobRequest, _jobs_pb2.RetryJobResponse]  # type: ignore[assignment]
     """Starts a new round of a failed or cancelled job."""
     RetryJobs: _aio.UnaryUnaryMultiCallable[_jobs_pb2.RetryJobsRequest, _jobs_pb2.RetryJobsResponse]  # type: ignore[assignment]
@@ -149,6 +153,14 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_jobs_pb2.CancelJobsResponse, _abc.Awaitable[_jobs_pb2.CancelJobsResponse]]:
         """Cancels by run or filter. Jobs that other runs share only leave the run."""
+
+    @_abc_1.abstractmethod
+    def KeepRun(
+        self,
+        request: _jobs_pb2.KeepRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_jobs_pb2.KeepRunResponse, _abc.Awaitable[_jobs_pb2.KeepRunResponse]]:
+        """Shows that the client lives to which a run is bound, or unbinds the run. NOT_FOUND when it is not bound (any more)."""
 
     @_abc_1.abstractmethod
     def RetryJob(

@@ -1,8 +1,18 @@
--- Runs that are to be cancelled, and how a submission takes a key from the run that had it. Needs lib/org.
+-- Runs that are to be cancelled, and what a submission does to runs: it takes a key from the one that had it, and binds
+-- its own to a client. Needs lib/org.
 
 -- Whoever finds the mark cancels what is unfinished in the run, and takes the mark away if it is still the same.
 -- `mark`: what no other mark of the run begins with, without a space.
 local function to_cancel(run, mark, reason) call('HSET', P .. 'rc', run, mark .. ' ' .. reason) end
+
+-- Binds the run to a client that goes away when it is not heard of for so long (ms), or renews the bond. The counter of
+-- a new one begins with the time, so that it goes on from no number that an older one had.
+local function bind(run, client, after, now)
+  local field = run .. ' ' .. client
+  local known = call('HGET', P .. 'bo', field)
+  local counter = num(known and string.match(known, '%S+$') or now)
+  call('HSET', P .. 'bo', field, after .. ' ' .. text[counter + 1])
+end
 
 -- The run gets the key of this digest; the run that had it is to be cancelled once no more follows of this one.
 -- fresh: this call brings the run something new.

@@ -21,6 +21,7 @@ from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
+from qgjob_agent.devices.faults import SimulatedFaults
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
@@ -86,8 +87,12 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     enabled = LEVELS[config.log_level] <= LEVELS["info"]
     driver = Driver(spool, lease_file, Transitions(log, enabled=enabled))
     stack.callback(driver.close)
-    provider = SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds)
-    runner = _runner(config, state_dir, driver, log)
+    simulated = config.simulated
+    faults = SimulatedFaults(
+        simulated.failing_installs, simulated.failing_tests, simulated.broken_builds, simulated.heal_after_probes
+    )
+    provider = SimulatedDevices(driver, config.device_facts, simulated.install_seconds, faults)
+    runner = _runner(config, state_dir, driver, faults, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -117,7 +122,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     log.info("agent_stopped")
 
 
-def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) -> Runner:
+def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: SimulatedFaults, log: Any) -> Runner:
     if config.runner == "command":
         settings = CommandSettings(
             argv=config.command.argv,
@@ -130,7 +135,8 @@ def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) 
         )
         return CommandRunner(driver, settings, driver.lease_time, log)
     low, high = config.simulated.test_seconds
-    return SimulatedRunner(driver, SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed))
+    tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
+    return SimulatedRunner(driver, tests, faults)
 
 
 async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, log: Any) -> None:

@@ -88,6 +88,10 @@ class SimulatedConfig(_Frozen):
     test_seconds: tuple[Seconds, Seconds] = (1.0, 3.0)
     failure_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     seed: int = 1
+    failing_installs: tuple[Id, ...] = ()
+    failing_tests: tuple[Id, ...] = ()
+    heal_after_probes: Annotated[int, Field(ge=0, le=1000)] = 0
+    broken_builds: tuple[Id, ...] = ()
     generate: GenerateConfig = GenerateConfig()
 
 

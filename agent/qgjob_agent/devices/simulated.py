@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
+from qgjob_agent.devices.faults import SimulatedFaults
 
 if TYPE_CHECKING:
     from qgjob_agent.devices.base import DeviceSink
@@ -16,17 +17,25 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class _Installation:
     device_id: str
+    app_version_id: str
     timer: asyncio.TimerHandle
 
 
 class SimulatedDevices:
     """A fixed list of devices. `lose` and `restore` inject the loss of one."""
 
-    def __init__(self, sink: DeviceSink, devices: list[DeviceFacts], install_seconds: float) -> None:
+    def __init__(
+        self,
+        sink: DeviceSink,
+        devices: list[DeviceFacts],
+        install_seconds: float,
+        faults: SimulatedFaults | None = None,
+    ) -> None:
         self._sink = sink
         self._devices = {device.device_id: device for device in devices}
         self._lost: set[str] = set()
         self._install_seconds = install_seconds
+        self._faults = faults or SimulatedFaults()
         self._installing: dict[str, _Installation] = {}
 
     def devices(self) -> list[DeviceFacts]:
@@ -36,18 +45,22 @@ class SimulatedDevices:
     def install(self, assignment: Assignment) -> None:
         """Takes the configured time; with none it is done at once, without a timer."""
         if self._install_seconds <= 0:
-            self._end(assignment.token, assignment.device_id, Outcome.PASSED, None)
+            self._end_as_it_should(assignment.token, assignment.device_id, assignment.app_version_id)
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._install_seconds, self._installed, assignment.token)
-        self._installing[assignment.token] = _Installation(assignment.device_id, timer)
+        self._installing[assignment.token] = _Installation(assignment.device_id, assignment.app_version_id, timer)
 
     def _installed(self, token: str) -> None:
         installation = self._installing.pop(token)
         if installation.device_id in self._lost:
             self._end(token, installation.device_id, Outcome.DEVICE_ERROR, "the device went away")
         else:
-            self._end(token, installation.device_id, Outcome.PASSED, None)
+            self._end_as_it_should(token, installation.device_id, installation.app_version_id)
+
+    def _end_as_it_should(self, token: str, device_id: str, app_version_id: str) -> None:
+        fault = self._faults.of_install(device_id, app_version_id)
+        self._end(token, device_id, Outcome.PASSED if fault is None else Outcome.DEVICE_ERROR, fault)
 
     def _end(self, token: str, device_id: str, outcome: Outcome, error: str | None) -> None:
         install_ms = round(max(self._install_seconds, 0) * 1000)
@@ -63,10 +76,10 @@ class SimulatedDevices:
         self._sink.device(ended)
 
     def probe(self, device_id: str) -> None:
-        """A simulated device is well while it is there."""
+        """A simulated device is well while it is there and no fault shows."""
         there = device_id in self._devices and device_id not in self._lost
-        reason = None if there else "the device is not connected"
-        self._sink.device(DeviceProbed(device_id, Health.GOOD if there else Health.BAD, reason))
+        reason = self._faults.of_probe(device_id) if there else "the device is not connected"
+        self._sink.device(DeviceProbed(device_id, Health.GOOD if reason is None else Health.BAD, reason))
 
     def lose(self, device_id: str) -> None:
         """Injects the loss of a device."""

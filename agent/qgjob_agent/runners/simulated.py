@@ -16,6 +16,7 @@ from qgjob_agent.core.events import (
     AttemptStarted,
 )
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome, TestResult
+from qgjob_agent.devices.faults import SimulatedFaults
 from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
@@ -58,25 +59,27 @@ class _Run:
 class SimulatedRunner:
     """Runs attempts by timers; those that take no time at once, without a timer, a task or a log."""
 
-    def __init__(self, sink: Sink, tests: SimulatedTests) -> None:
+    def __init__(self, sink: Sink, tests: SimulatedTests, faults: SimulatedFaults | None = None) -> None:
         self._sink = sink
         self._tests = tests
+        self._faults = faults or SimulatedFaults()
         self._runs: dict[str, _Run] = {}
         self.attempts_per_execution = _INSTANT_BATCH if tests.instant else 1
 
     def start(self, device: DeviceFacts, assignments: list[Assignment]) -> None:
         """Begins attempts; see Runner."""
         if self._tests.instant:
-            self._sink.report(self._run_at_once(assignments))
+            self._sink.report(self._run_at_once(device, assignments))
             return
         for assignment in assignments:
             self._begin(device, assignment)
 
-    def _run_at_once(self, assignments: list[Assignment]) -> list[AttemptEvent]:
+    def _run_at_once(self, device: DeviceFacts, assignments: list[Assignment]) -> list[AttemptEvent]:
         now, failing = wall_ms(), self._tests.failure_rate > 0
+        broken = self._faults.of_test(device.device_id) is not None
         events: list[AttemptEvent] = []
         for assignment in assignments:
-            failed = failing and self._fails(self._random(assignment))
+            failed = broken or (failing and self._fails(self._random(assignment)))
             result, outcome = (_FAILED, Outcome.TEST_FAILED) if failed else (_PASSED, Outcome.PASSED)
             error = _FAILED.summary if failed else None
             events.append(AttemptFinished(assignment.token, Finished(outcome, now, now, 0, result, error)))
@@ -91,7 +94,8 @@ class SimulatedRunner:
     def _begin(self, device: DeviceFacts, assignment: Assignment) -> None:
         random = self._random(assignment)
         duration = random.uniform(self._tests.lowest_seconds, self._tests.highest_seconds)
-        outcome = Outcome.TEST_FAILED if self._fails(random) else Outcome.PASSED
+        failed = self._fails(random) or self._faults.of_test(device.device_id) is not None
+        outcome = Outcome.TEST_FAILED if failed else Outcome.PASSED
         if 0 < assignment.timeout_ms < duration * 1000:
             duration, outcome = assignment.timeout_ms / 1000, Outcome.TIMED_OUT
         run = self._runs[assignment.token] = _Run(assignment, duration, outcome)

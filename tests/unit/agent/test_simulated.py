@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from qgjob_agent.core.events import (
     InstallEnded,
 )
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Health, Outcome, Target
+from qgjob_agent.devices.faults import SimulatedFaults
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from tests.fakes.agent_core import assignment
@@ -153,3 +155,54 @@ async def test_a_probe_sees_whether_the_device_is_there(*, lost: bool, health: H
         devices.lose("d1")
     devices.probe("d1")
     assert (await sink.last(DeviceProbed)).health is health
+
+
+async def installs_on(devices: SimulatedDevices, sink: Sink, *versions: str) -> list[tuple[Outcome, str | None]]:
+    """What came of installing app versions, one after the other."""
+    found = []
+    for version in versions:
+        sink.events.clear()
+        devices.install(assignment(version, app=version))
+        ended = await sink.last(InstallEnded)
+        found.append((ended.outcome, ended.error))
+    return found
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_a_device_that_refuses_installations_heals_when_probes_have_found_it(seconds: float) -> None:
+    sink = Sink()
+    faults = SimulatedFaults(failing_installs=["d1"], heal_after_probes=2)
+    devices = SimulatedDevices(sink, [DEVICE], seconds, faults)
+    refused = (Outcome.DEVICE_ERROR, "simulated: the device refuses installations")
+    assert await installs_on(devices, sink, "v1") == [refused]
+    found = []
+    for _ in range(3):
+        devices.probe("d1")
+        probed = await sink.last(DeviceProbed)
+        found.append((probed.health, probed.reason))
+    assert found == [(Health.BAD, refused[1])] * 2 + [(Health.GOOD, None)]
+    assert await installs_on(devices, sink, "v2") == [(Outcome.PASSED, None)]
+
+
+async def test_a_broken_build_installs_nowhere_and_probes_find_nothing() -> None:
+    sink = Sink()
+    devices = SimulatedDevices(sink, [DEVICE], 0, SimulatedFaults(broken_builds=["v1"], heal_after_probes=2))
+    assert await installs_on(devices, sink, "v1", "v2") == [
+        (Outcome.DEVICE_ERROR, "simulated: v1 is broken"),
+        (Outcome.PASSED, None),
+    ]
+    devices.probe("d1")
+    assert (await sink.last(DeviceProbed)).health is Health.GOOD
+
+
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_every_test_fails_on_a_faulty_device_and_on_no_other(seconds: float) -> None:
+    sink = Sink()
+    faults = SimulatedFaults(failing_tests=["d2"])
+    runner = SimulatedRunner(sink, SimulatedTests(seconds, seconds, 0, 1), faults)
+    found = []
+    for device in (DEVICE, replace(DEVICE, device_id="d2")):
+        runner.start(device, [assignment(device.device_id)])
+        found.append((await sink.last(AttemptFinished)).finished.outcome)
+    assert found == [Outcome.PASSED, Outcome.TEST_FAILED]
+    assert faults.of_probe("d2") is None, "it never heals, and no probe finds it"

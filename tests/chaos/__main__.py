@@ -10,9 +10,11 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from bench.processes import ROOT
+from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.checker import check
 from tests.chaos.faults.registry import left_out
 from tests.chaos.report import Report
@@ -35,9 +37,10 @@ def main() -> int:
         scale=Scale(options.scale, options.load_seconds),
         jobs_per_second=options.jobs_per_second,
         only=tuple(Kind(word) for word in options.only.split(",") if word),
-        lua=options.lua,
     )
     with tempfile.TemporaryDirectory(prefix="qgjob-chaos-", ignore_cleanup_errors=True) as folder:
+        if options.breaks is not None:
+            plan = replace(plan, lua=broken(options.breaks, Path(folder) / "lua"))
         history = asyncio.run(run(plan, Path(folder) / "lab"))
         violations = check(history)
         if violations and options.keep is not None:
@@ -70,7 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")
     parser.add_argument("--json", type=Path, help="a file for the report")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of a run that broke a promise")
-    parser.add_argument("--lua", type=Path, help="a folder of scripts for the coordinators, in place of their own")
+    parser.add_argument("--break", dest="breaks", choices=BREAKAGES, help="a fence to take away: the run has to fail")
     return parser.parse_args()
 
 

@@ -150,7 +150,7 @@ class History:
         spans = []
         for place, span in ((o.place, o.span) for o in self.outages if o.place in named):
             end = min(span.end, span.begin + s) if place.startswith(MOVABLE) else span.end
-            spans.append(Span(span.begin, end + s))
+            spans.append(Span(span.begin, end if place == MACHINE else end + s))
         return joined(spans)
 
     def done_of(self, *kinds: Kind) -> list[Done]:

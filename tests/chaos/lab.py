@@ -10,6 +10,7 @@ comes back, so that the checker knows what to expect of the rest.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ from tests.chaos.scale import Scale
 from tests.chaos.truth import Truth
 from tests.fakes.program import Program, processes_of
 from tests.fakes.stack import AGENT_KEY, AgentPlan, Stack
+from tests.fakes.waiting import until
 
 COORDINATORS = 3
 FLEET = (
@@ -96,6 +98,9 @@ class Lab(Stack):
 
     async def start(self) -> None:
         """Returns when everything serves."""
+        small = small_disks.missing() is None
+        if small:
+            self._small_disk(self.store_folder, small_disks.STORE_MIB)
         self.start_store()
         self.redis: Any = await self._resources.enter_async_context(
             Redis(port=self.store.port, decode_responses=True, socket_timeout=LOOK_SECONDS, protocol=2)
@@ -110,14 +115,15 @@ class Lab(Stack):
             await self.serving(i)
             for link in (self.client_links[i], *(each[i] for each in self.agent_links.values())):
                 link.to(self.ports[i])
-        small = small_disks.missing() is None
         for agent in self.agents.values():
             if small:
-                state = agent.folder / "state"
-                small_disks.mount(state)
-                self._resources.callback(small_disks.unmount, state)
+                self._small_disk(agent.folder / "state", small_disks.STATE_MIB)
             agent.start(**self.agent_settings(self.plans[agent.name]))
         await self.online(*self.agents)
+
+    def _small_disk(self, folder: Path, mib: int) -> None:
+        small_disks.mount(folder, mib)
+        self._resources.callback(small_disks.unmount, folder)
 
     def agent_settings(self, plan: AgentPlan) -> dict[str, object]:
         """As a stack's, over this agent's links, and with tests that write down the truth."""
@@ -216,8 +222,25 @@ class Lab(Stack):
         return found
 
     async def tell_store(self, *command: object) -> None:
-        """A command to the store that needs it to be there. Raises RedisError."""
-        await self.redis.execute_command(*command)
+        """A command to a store that runs; a busy machine may need several tries. Raises AssertionError."""
+
+        async def told() -> bool:
+            with contextlib.suppress(RedisError, OSError):
+                await self.redis.execute_command(*command)
+                return True
+            return False
+
+        await until(told, f"the store does not take {command}")
+
+    async def store_writes_no_new_file(self) -> None:
+        """Waits until it appends to the file that it will go on appending to. Raises AssertionError."""
+
+        async def look() -> bool:
+            with contextlib.suppress(RedisError, OSError):
+                return not (await self.redis.info("persistence"))["aof_rewrite_in_progress"]
+            return False
+
+        await until(look, "the store does not end rewriting its file")
 
     async def went_back(self) -> None:
         """The store runs with less than it had, and nobody has written to it since."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class Plan:
 
 async def run(plan: Plan, folder: Path) -> History:
     """Carries it out. Everything that was started has ended when it returns, or raises."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that nothing is left running
     unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
     async with Lab(folder, plan.scale, lua=plan.lua) as lab:
         places = lanes([c.name for c in lab.coordinators], list(lab.agents), [*left_out(), *unwanted], plan.scale)

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     STORE_KILL = "store_kill"
     STORE_CUT = "store_cut"
     STORE_FULL = "store_full"
+    STORE_DISK = "store_disk"
     STORE_LINK_EATS = "store_link_eats"
     STORE_LINK_BOTH = "store_link_both"
     STORE_LINK_TWICE = "store_link_twice"
@@ -102,6 +103,7 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
         Kind.STORE_KILL: (0.0, 0.6 * s),
         Kind.STORE_CUT: (0.3 * s, 0.6 * s),
         Kind.STORE_FULL: short,
+        Kind.STORE_DISK: short,
         Kind.STORE_LINK_EATS: (0.1 * s, 0.4 * s),
         Kind.STORE_LINK_BOTH: (0.5 * s, scale.patience),
         Kind.STORE_LINK_TWICE: (s, 3 * s),
@@ -120,7 +122,10 @@ def lanes(coordinators: Sequence[str], agents: Sequence[str], left_out: Sequence
         *(Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.LINK_SLOW, Kind.LINK_CUT, Kind.LINK_EATS),
     )
     of_coordinator = (Kind.COORDINATOR_KILL, Kind.COORDINATOR_STOP, Kind.COORDINATOR_ROLL)
-    of_store = (Kind.STORE_STOP, Kind.STORE_KILL, Kind.STORE_FULL, Kind.STORE_CUT, Kind.STORE_STOP_LONG)
+    of_store = (
+        *(Kind.STORE_STOP, Kind.STORE_STOP_LONG, Kind.STORE_KILL),
+        *(Kind.STORE_CUT, Kind.STORE_FULL, Kind.STORE_DISK),
+    )
     of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE)
     of_clients = (Kind.CLIENT_LINK_EATS, Kind.CLIENT_LINK_CUT)
     found = [

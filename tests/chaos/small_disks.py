@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 STATE_MIB = 24
+STORE_MIB = 512
+_PIECE = bytes(65_536)
 
 
 def missing() -> str | None:
@@ -17,12 +22,28 @@ def missing() -> str | None:
     return None if probe.returncode == 0 else f"no file system can be mounted: {probe.stderr.decode().strip()}"
 
 
-def mount(folder: Path) -> None:
+def mount(folder: Path, mib: int) -> None:
     """Makes the folder a small disk. Raises CalledProcessError."""
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={STATE_MIB}m", "qgjob-lab", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m", "qgjob-lab", str(folder)], check=True)
 
 
 def unmount(folder: Path) -> None:
     """Undoes `mount`; lazily, since a tree that will not die may still be there."""
     subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)
+
+
+@contextmanager
+def filled(folder: Path) -> Iterator[None]:
+    """No byte is left on the folder's disk until the block ends."""
+    filler = folder / "filler"
+    try:
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(_PIECE)
+        with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"\0")
+        yield
+    finally:
+        filler.unlink()

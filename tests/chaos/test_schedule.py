@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.faults.registry import INJECT
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Fault, Kind, lanes, lengths, schedule
@@ -60,12 +62,20 @@ def test_what_a_machine_cannot_have_is_left_out() -> None:
     assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == set(Kind) - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
 
 
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_every_fence_that_can_be_taken_away_is_there(name: str, tmp_path: Path) -> None:
+    breakage = BREAKAGES[name]
+    text = (broken(name, tmp_path / "lua") / breakage.script).read_text()
+    assert breakage.new in text
+    assert breakage.old not in text
+
+
 def test_every_kind_has_its_function() -> None:
     assert set(INJECT) == set(Kind)
 
 
 def test_short_outages_are_shorter_than_what_tests_survive() -> None:
-    for kind in (Kind.STORE_STOP, Kind.AGENT_PAUSE, Kind.STORE_FULL):
+    for kind in (Kind.STORE_STOP, Kind.AGENT_PAUSE, Kind.STORE_FULL, Kind.STORE_DISK):
         assert lengths(kind, SCALE)[1] < SCALE.patience
     assert lengths(Kind.STORE_STOP_LONG, SCALE)[0] > SCALE.times.give_up
 

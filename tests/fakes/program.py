@@ -147,8 +147,9 @@ class Program:
             return found if len(found) >= times else None
 
         silent = f"{self.name} does not say {name} {fields}"
-        words = lambda: f"{silent}:\n{self.said()}"  # noqa: E731 - read only when it is late
-        found: list[dict[str, Any]] = await until(look, words, seconds=self.patience_seconds)
+        found: list[dict[str, Any]] = await until(
+            look, lambda: f"{silent}:\n{self.said()}", seconds=self.patience_seconds
+        )
         return found[times - 1]
 
 

@@ -1,34 +1,37 @@
-"""A full disk under an agent's state: what it has it keeps, and it refuses new work until there is room again."""
+"""Full disks: the one of an agent's state, and the one of the store."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
-from tests.chaos import clock
+from tests.chaos import clock, small_disks
 from tests.chaos.faults.base import Outcome, recovery
-from tests.chaos.lab import Lab
+from tests.chaos.faults.coordinators import clients_served
+from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 
-_FILLER = "filler"
+AFTER_FULL_SECONDS = 5.0
 
 
 async def spool_full(lab: Lab, fault: Fault) -> Outcome:
-    """Fills the disk, then makes room."""
-    state = lab.folder / fault.target / "state"
-    filler = state / _FILLER
-    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(b"\0" * 65_536)
-    try:
+    """What the agent has it keeps, and it refuses new work until there is room again."""
+    with small_disks.filled(lab.folder / fault.target / "state"):
         await asyncio.sleep(fault.seconds)
-    finally:
-        filler.unlink()
 
     async def look() -> bool:
         sessions = await lab.sessions()
         return sessions is not None and fault.target in sessions
 
-    return Outcome(
-        await recovery("it has a session", clock.now(), lab.scale.session, lab.others, look),
-    )
+    return Outcome(await recovery("it has a session", clock.now(), lab.scale.session, lab.others, look))
+
+
+async def store_disk(lab: Lab, fault: Fault) -> Outcome:
+    """The store can't write down what it is told: it refuses writes, and nothing is acknowledged."""
+    async with lab.away(STORE):
+        filling = small_disks.filled(lab.store_folder)
+        await asyncio.to_thread(filling.__enter__)
+        try:
+            await asyncio.sleep(fault.seconds)
+        finally:
+            filling.__exit__(None, None, None)
+    return Outcome(await clients_served(lab, clock.now(), STORE, AFTER_FULL_SECONDS))

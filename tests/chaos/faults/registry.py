@@ -18,4 +18,4 @@ INJECT: dict[Kind, Inject] = {
 def left_out() -> dict[Kind, str]:
     """Kinds that this machine can't have, and why."""
     why = missing()
-    return {} if why is None else {Kind.SPOOL_FULL: why}
+    return {} if why is None else {Kind.SPOOL_FULL: why, Kind.STORE_DISK: why}

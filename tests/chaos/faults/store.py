@@ -50,6 +50,8 @@ async def store_cut(lab: Lab, fault: Fault) -> Outcome:
 
 
 async def _cut(lab: Lab, fault: Fault) -> Outcome:
+    await lab.tell_store("CONFIG", "SET", "auto-aof-rewrite-percentage", 0)  # a restart undoes it
+    await lab.store_writes_no_new_file()
     lab.store.pause()
     log, back_to = _tail(lab.store_folder), clock.now()
     size = log.stat().st_size

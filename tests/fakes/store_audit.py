@@ -65,7 +65,7 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
             org_id, _, suffix = key.removeprefix(ORG_PREFIX).partition("}:")
             kind, _, name = suffix.partition(":")
             wanted.append((org_id, kind, name, key))
-        else:
+        elif not re.fullmatch(r"qg:p:\{\d+\}", key):
             wrong.append(f"{key}: outside of both tags")
     pipe = raw.pipeline(transaction=False)
     for _, kind, _, key in wanted:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from redis import Redis
@@ -19,6 +20,7 @@ BINARY_VARIABLE = "QGJOB_TEST_STORE_BINARY"
 START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 BIND_TRIES = 5
+READY_SECONDS = 20.0
 
 WHAT_TO_INSTALL = (
     "the tests need a store: install redis-server or valkey-server (6.2 or newer) so that it is on PATH, "
@@ -68,11 +70,16 @@ class StoreProcess:
     def start(self) -> None:
         """Starts on a free port, or after a stop on the port that it had."""
         for _ in range(1 if self.port else BIND_TRIES):
-            port = self.port or free_port()
+            port = self.port or self._free_port()
             if self._start_on(port):
                 self.port = port
                 return
         raise RuntimeError(f"{self._binary} did not start; see {self._folder / 'store.log'}")
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not ended by us."""
+        return self._process is not None
 
     def stop(self) -> None:
         """Ends it in order."""
@@ -104,13 +111,19 @@ class StoreProcess:
         shutil.rmtree(self._folder)
         shutil.copytree(copied, self._folder)
 
+    def _free_port(self) -> int:
+        return free_port()
+
+    def _arguments(self, port: int) -> list[str]:
+        basic = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        return [*basic, *self._options]
+
     def _start_on(self, port: int) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "store.log"
-        basic = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [str(self._binary), *basic, *self._options], stdin=subprocess.DEVNULL, stdout=out, stderr=out
+                [str(self._binary), *self._arguments(port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         deadline = time.monotonic() + START_SECONDS
         with Redis(port=port, socket_timeout=1.0) as probe:
@@ -144,3 +157,16 @@ class StoreProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(STOP_SECONDS)
+
+
+def wait_for(true: Callable[[], bool], what: str) -> None:
+    """Returns when servers have come to it. Raises RuntimeError when they do not."""
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if true():
+                return
+        except RedisError:
+            pass  # one of them is about to start
+        time.sleep(0.02)
+    raise RuntimeError(f"no {what} within {READY_SECONDS:g} s")

@@ -17,15 +17,17 @@ from redis.asyncio import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.store.address import FORMS, parse
 from qgjob_coordinator.store.exchange import Exchange
 from qgjob_coordinator.store.scripts import unavailable
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 REPLY_TIMEOUT_SECONDS = 5.0
 POOL_TIMEOUT_SECONDS = 5.0
+RAW_POOL_SIZE = 4
 MIN_VERSION = (6, 2)
 
 
@@ -84,19 +86,35 @@ def exchange(url: str, size: int) -> Exchange:
     return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
 
 
+def connect_raw(url: str) -> Redis:
+    """A client like that of `connect` for what is no text: it decodes nothing."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=RAW_POOL_SIZE,
+        timeout=POOL_TIMEOUT_SECONDS,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=REPLY_TIMEOUT_SECONDS,
+        connection_class=_CLASSES[url.partition(":")[0]],
+        retry=Retry(NoBackoff(), 0),
+    )
+    return Redis(connection_pool=pool)
+
+
 def check_url(url: str) -> None:
     """Raises ValueError, with what to do, for a URL that no connection can be made from. Connects to nothing."""
-    if url.partition("://")[0] not in _CLASSES:
-        raise ValueError("is not the URL of a store; write redis://HOST:PORT, rediss://HOST:PORT or unix:///PATH")
+    address = parse(url)
+    one, example = url, "redis://localhost:6379"
+    if address.hosts:
+        one, example = address.url_of(address.hosts[0]), FORMS
     try:
-        for pool in (connect(url, 1).connection_pool, ConnectionPool.from_url(url)):
+        for pool in (connect(one, 1).connection_pool, ConnectionPool.from_url(one)):
             pool.connection_class(**pool.connection_kwargs)
-        port = urlsplit(url).port
+        port = urlsplit(one).port
     except (ValueError, TypeError, RedisError) as e:
         why = re.sub(r"^.*got an unexpected", "unexpected", str(e))  # the rest is of the library's insides
-        raise ValueError(f"is not a URL that can be used ({why}); write it as in redis://localhost:6379") from None
+        raise ValueError(f"is not a URL that can be used ({why}); write it as in {example}") from None
     if port == 0:
-        raise ValueError("is not a URL that can be used (port 0); write it as in redis://localhost:6379")
+        raise ValueError(f"is not a URL that can be used (port 0); write it as in {example}")
 
 
 def version_of(info: dict[str, Any]) -> tuple[int, ...]:
@@ -145,6 +163,8 @@ async def writable(redis: Redis, probe_key: str) -> None:
     """Raises StoreUnavailableError unless the store accepts a write now."""
     try:
         await redis.set(probe_key, "1", px=60_000)
+    except AskError:
+        return  # the slot moves to another node, which says nothing against this one
     except RedisError as e:
         error = unavailable(e)
         if error is None:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.codec import LETTER_STATUS
-from qgjob_coordinator.store.scripts import unavailable
+from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.types import Transition
 
 START = "0-0"
@@ -40,32 +35,30 @@ def _parse(line: str) -> Transition:
 class EventStore:
     """Reads of event streams. All raise StoreUnavailableError."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, call: Commands) -> None:
+        self._call = call
 
     async def last_id(self, org_id: str) -> str:
         """Id of the newest event, START when there is none."""
-        entries = await self._call("XREVRANGE", org_id, "+", "-", "COUNT", 1)
+        entries = await self._call("XREVRANGE", _key(org_id), "+", "-", "COUNT", 1)
         return str(entries[0][0]) if entries else START
 
     async def first_id(self, org_id: str) -> str:
         """Id of the oldest event that is kept, START when there is none."""
-        entries = await self._call("XRANGE", org_id, "-", "+", "COUNT", 1)
+        entries = await self._call("XRANGE", _key(org_id), "-", "+", "COUNT", 1)
         return str(entries[0][0]) if entries else START
 
     async def after(self, org_id: str, event_id: str, limit: int = 50) -> list[tuple[str, list[Transition]]]:
         """Up to `limit` entries after `event_id`; each has an id and the transitions of one script."""
-        entries = await self._call("XRANGE", org_id, f"({event_id}", "+", "COUNT", limit)
+        entries = await self._call("XRANGE", _key(org_id), f"({event_id}", "+", "COUNT", limit)
         return [(str(id_), [_parse(line) for line in fields["e"].split("\n")]) for id_, fields in entries]
 
     async def trimmed(self, org_id: str, event_id: str) -> bool:
         """Whether entries after `event_id` may be gone: older ones than it are not kept any more."""
         if event_id == START:  # the stream was empty; whether its first entry is still there, only its length tells
-            return int(await self._call("XLEN", org_id)) >= KEPT
+            return int(await self._call("XLEN", _key(org_id))) >= KEPT
         return place_of(event_id) < place_of(await self.first_id(org_id))
 
-    async def _call(self, command: str, org_id: str, *args: str | int) -> Any:
-        try:
-            return await self._redis.execute_command(command, f"{keys.org(org_id)}ev", *args)
-        except RedisError as e:
-            raise unavailable(e) or e from e
+
+def _key(org_id: str) -> str:
+    return f"{keys.org(org_id)}ev"

@@ -29,6 +29,7 @@ class Exchange:
         self._free = asyncio.Semaphore(size)
         self._seconds = seconds
         self._idle: list[AbstractConnection] = []
+        self._closed = False
 
     async def __call__(self, commands: Sequence[Command]) -> list[Reply]:
         """Sends the commands together; a reply each, where an error of the store's is one too.
@@ -42,7 +43,8 @@ class Exchange:
             raise RedisTimeoutError(f"no reply came within {self._seconds:g} s") from None
 
     async def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections; those that are in use with the end of their exchange."""
+        self._closed = True
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.disconnect()
@@ -61,7 +63,7 @@ class Exchange:
             complete = True
         finally:
             # One that was left in the middle may hold replies to what nobody waits for any more.
-            if complete:
+            if complete and not self._closed:
                 self._idle.append(connection)
             else:
                 await connection.disconnect(nowait=True)

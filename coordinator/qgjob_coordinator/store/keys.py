@@ -33,6 +33,8 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ev                | stream | transitions, capped                                           | trimmed |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after its end |
 
+A key of each node of a Cluster, `qg:p:{<number>}`: a string, written to see that the node takes writes; 1 min.
+
 Fleet keys, prefix `qg:f:{fleet}:`
 
 | suffix        | type   | holds                                                             | lives until |
@@ -57,6 +59,7 @@ from __future__ import annotations
 SCHEMA_VERSION = 4
 
 FLEET = "qg:f:{fleet}:"
+PROBE = f"{FLEET}probe"
 
 ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
@@ -73,3 +76,8 @@ WAKE_CHANNEL = "qg:f:{fleet}:wake"
 def org(org_id: str) -> str:
     """Prefix of an org's keys. `org_id` was checked against the contract's alphabet, so it can't forge a key."""
     return f"qg:o:{{{org_id}}}:"
+
+
+def probe(number: int) -> str:
+    """A key to try a write on; some number has a slot of the node in question."""
+    return f"qg:p:{{{number}}}"

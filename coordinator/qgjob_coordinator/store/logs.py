@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from qgjob_coordinator.store import keys
-from qgjob_coordinator.store.scripts import Arg, ScriptRunner, unavailable
+from qgjob_coordinator.store.commands import Commands
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
 OFFSET_DIGITS = 16
 # While an attempt runs its tail is renewed by every piece; a day bounds the silent ones.
@@ -18,10 +16,9 @@ RUNNING_TTL_MS = 24 * 3600 * 1000
 class LogStore:
     """Bounded tails: 64 KB an attempt."""
 
-    def __init__(self, runner: ScriptRunner, raw: Redis) -> None:
-        """`raw` is a client that decodes nothing: logs are bytes."""
+    def __init__(self, runner: ScriptRunner, call: Commands) -> None:
         self._runner = runner
-        self._raw = raw
+        self._call = call
 
     async def append(self, org_id: str, pieces: Sequence[tuple[str, str, int, bytes]]) -> list[str]:
         """(ulid, token, offset, data) pieces; a word each: APPLIED, REPLAYED, LATE."""
@@ -32,10 +29,6 @@ class LogStore:
 
     async def read(self, org_id: str, ulid: str, attempt: int) -> list[tuple[int, bytes]]:
         """What is kept: (offset, data) pieces in order. Raises StoreUnavailableError."""
-        try:
-            items: list[bytes] = await self._raw.execute_command(
-                "LRANGE", f"{keys.org(org_id)}lg:{ulid}:{attempt}", 0, -1
-            )
-        except RedisError as e:
-            raise unavailable(e) or e from e
+        # They are bytes, and need not be text.
+        items: list[bytes] = await self._call("LRANGE", f"{keys.org(org_id)}lg:{ulid}:{attempt}", 0, -1, raw=True)
         return [(int(x[:OFFSET_DIGITS]), x[OFFSET_DIGITS:]) for x in items]

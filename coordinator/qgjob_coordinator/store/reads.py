@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import merge
-from typing import Any
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.store import codec, keys
-from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
+from qgjob_coordinator.store.commands import Commands
+from qgjob_coordinator.store.scripts import ScriptRunner
 
 CHUNK = 500
 OLDEST_FIRST = 20
@@ -39,9 +36,9 @@ class JobReader:
     Waiting and running jobs share one index: what holds a lease is found by the leases, whose number the fleet bounds.
     """
 
-    def __init__(self, runner: ScriptRunner, redis: Redis) -> None:
+    def __init__(self, runner: ScriptRunner, call: Commands) -> None:
         self._runner = runner
-        self._redis = redis
+        self._call = call
 
     async def get(self, org_id: str, ulids: Sequence[str]) -> list[Job | None]:
         """Jobs in the order asked for; None for one that is not there. Aliases are followed."""
@@ -201,9 +198,3 @@ class JobReader:
     async def delayed_count(self, org_id: str) -> int:
         """Jobs that wait for their not_before."""
         return int(await self._call("ZCARD", f"{keys.org(org_id)}dl"))
-
-    async def _call(self, command: str, key: str, *args: str | int) -> Any:
-        try:
-            return await self._redis.execute_command(command, key, *args)
-        except RedisError as e:
-            raise unavailable(e) or e from e

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from qgjob_coordinator.store import keys
-from qgjob_coordinator.store.scripts import Arg, ScriptRunner, unavailable
+from qgjob_coordinator.store.commands import Commands
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,13 @@ class Bond:
 class RunStore:
     """Runs of one org at a time. All methods raise StoreUnavailableError."""
 
-    def __init__(self, runner: ScriptRunner, redis: Redis) -> None:
+    def __init__(self, runner: ScriptRunner, call: Commands) -> None:
         self._runner = runner
-        self._redis = redis
+        self._call = call
 
     async def to_cancel(self, org_id: str) -> list[RunToCancel]:
         """Runs that are to be cancelled."""
-        found = await self._hash(f"{keys.org(org_id)}rc")
+        found: dict[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}rc")
         return [RunToCancel(run, text) for run, text in sorted(found.items())]
 
     async def cancelled(self, org_id: str, runs: Sequence[RunToCancel]) -> None:
@@ -60,7 +58,7 @@ class RunStore:
 
     async def bonds(self, org_id: str) -> list[Bond]:
         """Every bond of the org's runs."""
-        found = await self._hash(f"{keys.org(org_id)}bo")
+        found: dict[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}bo")
         names = [name.partition(" ") for name in found]
         return [Bond(run, client, text) for (run, _, client), text in zip(names, found.values(), strict=True)]
 
@@ -73,10 +71,3 @@ class RunStore:
         """Ends a bond for the client's silence, and marks its run to be cancelled; False when it is not as found."""
         args: list[Arg] = [bond.run_id, bond.client_id, bond.found, reason]
         return bool(await self._runner.run("part", keys.org(org_id), args) == "OK")
-
-    async def _hash(self, key: str) -> Mapping[str, str]:
-        try:
-            found: Mapping[str, str] = await self._redis.execute_command("HGETALL", key)
-        except RedisError as e:
-            raise unavailable(e) or e from e
-        return found

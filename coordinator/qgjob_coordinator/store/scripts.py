@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,7 +28,7 @@ from redis.exceptions import (
 )
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.store.exchange import Exchange
+from qgjob_coordinator.store.exchange import Command
 
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
@@ -39,6 +39,8 @@ _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTE
 _WRAPPED = re.compile(r"^Error running script .*?: -([A-Z]+) ")
 
 Reply = Any
+Send = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
+"""See Topology.exchange."""
 Arg = str | int | float | bytes
 
 
@@ -85,7 +87,7 @@ class ScriptRunner:
     All scripts may be run twice with the same arguments, so a call whose reply was lost is repeated once, at once.
     """
 
-    def __init__(self, exchange: Exchange, observe: Callable[[str, float], None]) -> None:
+    def __init__(self, exchange: Send, observe: Callable[[str, float], None]) -> None:
         self._exchange = exchange
         self._observe = observe
 

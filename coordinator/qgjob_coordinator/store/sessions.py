@@ -15,9 +15,13 @@ class SessionStore:
     def __init__(self, runner: ScriptRunner) -> None:
         self._runner = runner
 
-    async def hello(self, run_id: str) -> tuple[str, int, int]:
-        """Schema version found, the store's epoch, and that of the life before; `run_id` names this one."""
-        schema, epoch, before = await self._runner.run("hello", keys.FLEET, [keys.SCHEMA_VERSION, run_id])
+    async def hello(self, life: str, known_epoch: int = 0) -> tuple[str, int, int]:
+        """Schema version found, the store's epoch, and that of the life before; `life` names this one.
+
+        It was looked for when the epoch was `known_epoch`; 0 when none is known.
+        """
+        args: list[Arg] = [keys.SCHEMA_VERSION, life, known_epoch]
+        schema, epoch, before = await self._runner.run("hello", keys.FLEET, args)
         return str(schema), int(epoch), int(before)
 
     async def open(

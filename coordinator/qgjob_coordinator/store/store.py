@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+import hashlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.store import connection, facts, keys
+from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.events import EventStore
 from qgjob_coordinator.store.fleet import FleetStore
@@ -23,9 +25,9 @@ from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
+from qgjob_coordinator.store.topology.node import Node
+from qgjob_coordinator.store.topology.opening import open_topology
 from qgjob_coordinator.store.types import RetryRules
-
-PROBE_KEY = f"{keys.FLEET}probe"
 
 
 class Store:
@@ -39,10 +41,9 @@ class Store:
         rules: RetryRules | None = None,
         observe: Callable[[str, float], None] = lambda _name, _seconds: None,
     ) -> None:
-        self._redis = connection.connect(url, pool_size)
-        self._exchange = connection.exchange(url, pool_size)
-        self._raw = Redis(connection_pool=_undecoded(url))
-        runner = ScriptRunner(self._exchange, observe)
+        self._topology = open_topology(url, pool_size)
+        self._call = call = Commands(self._topology)
+        runner = ScriptRunner(self._topology.exchange, observe)
         self.epoch = self.epoch_before = 0  # of the store's life, and of the one before, when `check` met it last
         self.estimates = FleetEstimates(runner)
         self.jobs = JobStore(runner, self.estimates)
@@ -50,46 +51,51 @@ class Store:
         self.sessions = SessionStore(runner)
         self.fleet = FleetStore(runner)
         self.health = HealthStore(runner)
-        self.reads = JobReader(runner, self._redis)
-        self.runs = RunStore(runner, self._redis)
+        self.reads = JobReader(runner, call)
+        self.runs = RunStore(runner, call)
         self.snapshots = SnapshotStore(runner, self.estimates)
-        self.events = EventStore(self._redis)
-        self.logs = LogStore(runner, self._raw)
+        self.events = EventStore(call)
+        self.logs = LogStore(runner, call)
 
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch in a new life.
 
         Answers INFO. Raises StoreUnavailableError, ConfigError.
         """
-        info = await connection.inspect(self._redis)
-        await connection.writable(self._redis, PROBE_KEY)
-        schema, epoch, before = await self.sessions.hello(str(info["run_id"]))
+        known = self.epoch
+        masters = await self._masters()
+        infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
+        await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
+        schema, epoch, before = await self.sessions.hello(_life(infos), known)
         if schema != str(keys.SCHEMA_VERSION):
             raise ConfigError(
                 f"REDIS_URL: the store has schema {schema}, this coordinator needs {keys.SCHEMA_VERSION}; "
                 "use the coordinator version that wrote it, or another database"
             )
         self.epoch, self.epoch_before = epoch, before
-        return info
+        return infos[0]
 
     async def weaker_than(self, wanted: str) -> str | None:
         """The store's durability tier if it is weaker than `wanted` (everysec or always); else, or if unknown, None."""
-        found = await connection.tier(self._redis)
-        if found not in connection.TIERS or connection.TIERS.index(found) >= connection.TIERS.index(wanted):
+        found = [await connection.tier(node.redis) for node, _ in await self._masters()]
+        known = [connection.TIERS.index(x) for x in found if x in connection.TIERS]
+        if not known or min(known) >= connection.TIERS.index(wanted):
             return None
-        return found
+        return connection.TIERS[min(known)]
 
     async def look(self) -> StoreFacts:
         """What a diagnosis asks the store. Raises StoreUnavailableError."""
-        return await facts.look(self._redis)
+        (node, _), *_ = await self._masters()
+        return await facts.look(node.redis)
 
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""
-        await self._do(self._redis.sadd(f"{keys.FLEET}act", org_id), self._redis.sadd(f"{keys.FLEET}orgs", org_id))
+        await self._call("SADD", f"{keys.FLEET}act", org_id)
+        await self._call("SADD", f"{keys.FLEET}orgs", org_id)
 
     async def mark_idle(self, org_ids: Sequence[str]) -> None:
         """Takes orgs off the active set. The caller looks again afterwards and adds back those with work."""
-        await self._do(self._redis.srem(f"{keys.FLEET}act", *org_ids))
+        await self._call("SREM", f"{keys.FLEET}act", *org_ids)
 
     async def active_orgs(self) -> set[str]:
         """Orgs that may have waiting work."""
@@ -106,13 +112,17 @@ class Store:
     async def publish(self, message: str) -> int:
         """A hint to all coordinators, this one too; may be lost. How many listened."""
         try:
-            return int(await self._redis.publish(keys.WAKE_CHANNEL, message))
+            speaker = await self._topology.speaker()
+            return int(await speaker.redis.publish(keys.WAKE_CHANNEL, message))
         except RedisError as e:
             raise unavailable(e) or e from e
 
     async def listen(self, heard: Callable[[str], None]) -> None:
         """Calls `heard` with each hint until the connection ends. Raises StoreUnavailableError then."""
-        pubsub = self._redis.pubsub()
+        try:
+            pubsub = (await self._topology.speaker()).redis.pubsub()
+        except RedisError as e:
+            raise unavailable(e) or e from e
         try:
             await pubsub.subscribe(keys.WAKE_CHANNEL)
             async for message in pubsub.listen():
@@ -125,29 +135,20 @@ class Store:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._exchange.close()
-        await self._redis.aclose(close_connection_pool=True)
-        await self._raw.aclose(close_connection_pool=True)
+        await self._topology.close()
 
     async def _members(self, key: str) -> set[str]:
-        try:
-            return {str(x) for x in await self._redis.smembers(key)}
-        except RedisError as e:
-            raise unavailable(e) or e from e
+        return {str(x) for x in await self._call("SMEMBERS", key)}
 
-    async def _do(self, *calls: Awaitable[Any]) -> None:
+    async def _masters(self) -> Sequence[tuple[Node, str]]:
         try:
-            for call in calls:
-                await call
+            return await self._topology.masters()
         except RedisError as e:
             raise unavailable(e) or e from e
 
 
-def _undecoded(url: str) -> BlockingConnectionPool:
-    return BlockingConnectionPool.from_url(
-        url,
-        max_connections=4,
-        timeout=connection.POOL_TIMEOUT_SECONDS,
-        socket_connect_timeout=connection.CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=connection.REPLY_TIMEOUT_SECONDS,
-    )
+def _life(infos: Sequence[dict[str, Any]]) -> str:
+    """What names the life of a store: the run ids of its servers, whatever their order."""
+    ids = sorted(str(info["run_id"]) for info in infos)
+    # A name, as a run id is one; nothing rests on its strength.
+    return ids[0] if len(ids) == 1 else hashlib.sha1(" ".join(ids).encode(), usedforsecurity=False).hexdigest()

@@ -74,6 +74,9 @@ def test_a_wrong_weight_is_told_with_its_pair_and_where_it_was_set(
         "http://:hunter2@localhost",
         "redis:/:hunter2@localhost",
         "redis://:hunter2@localhost:0",
+        "redis+sentinel://:hunter2@localhost:26379",
+        "redis+sentinel://localhost/qg?sentinel_password=hunter2&foo=bar",
+        "redis+cluster://:hunter2@localhost:0",
     ],
 )
 def test_a_url_that_no_connection_can_be_made_from_is_told_without_its_password(
@@ -85,7 +88,16 @@ def test_a_url_that_no_connection_can_be_made_from_is_told_without_its_password(
     assert "hunter2" not in told.value.message
 
 
-@pytest.mark.parametrize("url", ["redis://:a%2Fb@[::1]:6379/2", "unix:///run/redis.sock?db=1", "rediss://store"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:a%2Fb@[::1]:6379/2",
+        "unix:///run/redis.sock?db=1",
+        "rediss://store",
+        "redis+sentinel://:pw@a,b:26380/qg/1",
+        "rediss+cluster://a,b:7000",
+    ],
+)
 def test_urls_of_stores(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("REDIS_URL", url)
     assert Settings.load().redis_url == url

@@ -1,0 +1,24 @@
+"""Plain commands on one key: what needs no script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from qgjob_coordinator.store.scripts import unavailable
+from qgjob_coordinator.store.topology.node import Topology
+
+
+class Commands:
+    """Sends them to whoever has the key."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    async def __call__(self, command: str, key: str, *args: str | int, raw: bool = False) -> Any:
+        """The reply as redis-py parses it, text decoded unless `raw`. Raises StoreUnavailableError."""
+        try:
+            return await self._topology.call(command, key, *args, raw=raw)
+        except RedisError as e:
+            raise unavailable(e) or e from e

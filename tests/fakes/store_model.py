@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
-from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, may_retry
+from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, host_mark, may_retry
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
 from qgjob_coordinator.policy.estimates.durations import Durations
@@ -525,7 +525,8 @@ class OrgModel:
                 self._verdict(job, JobEvent.FAIL, Outcome.AGENT_LOST, now)
             else:
                 budget = Charge.NOBODY if charge is ReleaseCharge.NOBODY else Charge.INFRASTRUCTURE
-                self._fail(job, lease, Outcome.AGENT_LOST, budget, share, now)
+                lost = charge is ReleaseCharge.LOST
+                self._fail(job, lease, Outcome.AGENT_LOST, budget, share, now, host_lost=lost)
         return _settled(job, end, was)
 
     def adopt(
@@ -649,7 +650,17 @@ class OrgModel:
         job.watched = job.deadline is not None
         self._touch(job, now)
 
-    def _fail(self, job: ModelJob, lease: Lease, outcome: Outcome, charge: Charge, share: float, now: int) -> None:
+    def _fail(
+        self,
+        job: ModelJob,
+        lease: Lease,
+        outcome: Outcome,
+        charge: Charge,
+        share: float,
+        now: int,
+        *,
+        host_lost: bool = False,
+    ) -> None:
         """An attempt failed: back to the queue within the budget that its charge uses up."""
         left = may_retry(
             charge,
@@ -667,7 +678,8 @@ class OrgModel:
         elif charge is Charge.INFRASTRUCTURE:
             used = job.infra_used
             job.infra_used += 1
-            job.avoid = ([d for d in job.avoid if d != lease.device_id] + [lease.device_id])[-AVOIDED_DEVICES:]
+            for suspect in (lease.device_id, host_mark(lease.agent_id)) if host_lost else (lease.device_id,):
+                job.avoid = ([d for d in job.avoid if d != suspect] + [suspect])[-AVOIDED_DEVICES:]
         wait = backoff_ms(used, share, base_ms=self.rules.base_ms, cap_ms=self.rules.cap_ms)
         self._requeue(job, None if charge is Charge.NOBODY else now + wait, now)
 

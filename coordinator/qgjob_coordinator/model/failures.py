@@ -24,7 +24,13 @@ POISON_MESSAGE = (
 """The error of such a job; `agents` are ids with a comma and a space between them."""
 
 AVOIDED_DEVICES = 4
-"""A retry keeps away from so many of the devices whose failures came before, the last ones."""
+"""A retry keeps away from so many of the devices whose failures came before, the last ones; a host counts as one."""
+
+
+def host_mark(agent_id: str) -> str:
+    """What stands among the devices to avoid for all devices of a host, which was lost with an attempt."""
+    return f"@{agent_id}"
+
 
 _CLASSES: dict[Charge, ErrorClass] = {
     Charge.TEST: ErrorClass.TEST,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.failures import host_mark
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.snapshot import DeviceView
@@ -51,15 +52,21 @@ def meets(requirements: Requirements, device: DeviceView) -> bool:
     return next(mismatches(requirements, device), None) is None
 
 
+def suspicion(avoid: tuple[str, ...], device: DeviceView) -> int:
+    """How much a retry has against a device: 2 an attempt failed on it, 1 one was lost with its host, 0 nothing."""
+    if device.device_id in avoid:
+        return 2
+    return int(host_mark(device.agent_id) in avoid)
+
+
 def may_serve(
     requirements: Requirements, avoid: tuple[str, ...], device: DeviceView, others: Iterable[DeviceView]
 ) -> bool:
-    """Whether a device may serve a queue: it meets the requirements, and is not one to avoid while another exists."""
+    """Whether a device may serve a queue: it meets the requirements, and nothing less suspect exists that does."""
     if not meets(requirements, device):
         return False
-    if device.device_id not in avoid:
-        return True
-    return not any(d.device_id not in avoid and meets(requirements, d) for d in others)
+    own = suspicion(avoid, device)
+    return own == 0 or not any(suspicion(avoid, d) < own and meets(requirements, d) for d in others)
 
 
 def same_target(target: Target, devices: Iterable[DeviceView]) -> tuple[DeviceView, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.feasible import meets, mismatches, version_matches
+from qgjob_coordinator.policy.feasible import may_serve, meets, mismatches, version_matches
+from qgjob_coordinator.policy.forecast.reach import Reach
 from qgjob_coordinator.policy.snapshot import DeviceView
 from tests.unit.policy.snapshots import device
 
@@ -53,3 +54,27 @@ def test_every_requirement_that_is_not_met_is_named() -> None:
     asked = Requirements("ios", "15", "iPhone", "iphone-1", (("cable", "1"), ("rack", "b")))
     names = [name for name, _ in mismatches(asked, PIXEL)]
     assert names == ["device_id", "platform", "os_version", "device_model", "labels.cable"]
+
+
+def on(agent: str, number: int) -> DeviceView:
+    return device(f"{agent}-{number}", agent_id=agent)
+
+
+@pytest.mark.parametrize(
+    ("avoid", "serve"),
+    [
+        ((), {"a-1", "a-2", "b-1"}),
+        (("a-1",), {"a-2", "b-1"}),
+        (("a-1", "@a"), {"b-1"}),  # its host was lost with it
+        (("a-1", "@a", "b-1", "@b"), {"a-2"}),  # all hosts are suspected: then a device on which nothing failed
+        (("a-1", "@a", "b-1"), {"a-2"}),
+        (("a-1", "a-2", "b-1"), {"a-1", "a-2", "b-1"}),
+        (("@b",), {"a-1", "a-2"}),
+    ],
+)
+def test_a_retry_goes_to_what_is_least_suspected(avoid: tuple[str, ...], serve: set[str]) -> None:
+    fleet = [on("a", 1), on("a", 2), on("b", 1)]
+    assert {d.device_id for d in fleet if may_serve(ANY_DEVICE, avoid, d, fleet)} == serve
+    reach = Reach(fleet, {})
+    assert reach.of(BARE.target, ANY_DEVICE, avoid) == serve
+    assert Reach(fleet[:1], {BARE.target: fleet}).of(BARE.target, ANY_DEVICE, avoid) == serve & {"a-1"}

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
-from qgjob_coordinator.policy.feasible import meets
+from qgjob_coordinator.policy.feasible import meets, suspicion
 from qgjob_coordinator.policy.snapshot import DeviceView
 
 DeviceIds = frozenset[str]
@@ -43,14 +44,10 @@ class Reach:
             able = self._able[key] = self._same(self._meeting(target, requirements))
         if not avoid or len(able) > FEW:
             return able
-        others = able.difference(avoid)
-        if not others and not self._elsewhere(target, requirements, avoid):
-            return able
-        return self._same(others)
-
-    def _elsewhere(self, target: Target, requirements: Requirements, avoid: tuple[str, ...]) -> bool:
-        devices = self._candidates.get(target, ())
-        return any(d.device_id not in avoid and meets(requirements, d) for d in devices)
+        suspected = {device_id: suspicion(avoid, self._devices[device_id]) for device_id in able}
+        elsewhere = (suspicion(avoid, d) for d in self._candidates.get(target, ()) if meets(requirements, d))
+        least = min(chain(suspected.values(), elsewhere), default=0)
+        return self._same(frozenset([device_id for device_id, known in suspected.items() if known == least]))
 
     def apart(self, some: DeviceIds, others: DeviceIds) -> bool:
         """Whether two sets of `of` have no device in common."""

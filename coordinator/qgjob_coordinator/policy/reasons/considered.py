@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from qgjob_coordinator.model.enums import DeviceState, HoldKind, PendingCode, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.feasible import mismatches, view
+from qgjob_coordinator.policy.feasible import mismatches, suspicion, view
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 
 NO_TIMES: Mapping[str, int] = {}
@@ -81,8 +81,9 @@ def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Consid
         return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
     if code is PendingCode.ALL_BUSY:
         until = expected
-    if job.avoid_devices and d.device_id in job.avoid_devices:
-        note += ", and is avoided while another can serve the job: an attempt failed on it"
+    if job.avoid_devices and (known := suspicion(job.avoid_devices, view(d))):
+        why = "failed on it" if known > 1 else "was lost with its host"
+        note += f", and is avoided while another can serve the job: an attempt {why}"
     return Considered(d.device_id, f"is {state}{note}", state=state, code=code, free_at=until)
 
 

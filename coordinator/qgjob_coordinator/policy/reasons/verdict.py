@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.feasible import suspicion
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import enough, worth_joining
 from qgjob_coordinator.policy.planning.places import left_to
@@ -40,6 +41,8 @@ class Verdict:
 TAKES = Verdict("about to take it", job_taken=True)
 TAKES_GROUP = Verdict("about to take jobs of its group that come first")
 AVOIDED = Verdict("avoided", "it is avoided while another can serve the job: an attempt failed on it")
+AVOIDED_HOST = Verdict("avoided", "it is avoided while another can serve the job: an attempt was lost with its host")
+_AVOIDED = (None, AVOIDED_HOST, AVOIDED)
 CALLED = Verdict(
     "called to another group",
     "another group calls it away: its job is more urgent or older, or its org has less than its share",
@@ -78,7 +81,7 @@ class Verdicts:
             return None
         if line not in books.lines(work, device):
             # What else keeps it from the queue is new to the fleet's reading, or old to it.
-            return AVOIDED if device.device_id in job.avoid_devices else None
+            return _AVOIDED[suspicion(job.avoid_devices, device)]
         if not books.has_room(job.org_id):
             return _no_room(job.org_id)
         if not books.may_join(work, device):

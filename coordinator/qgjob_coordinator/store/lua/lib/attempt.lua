@@ -159,14 +159,20 @@ local function listed(list, item, most)
   return table.concat(items, ','), #items
 end
 
--- The next attempt keeps away from the device of this one, if another can serve the job.
-local function avoid_device(j, retry)
+-- What stands for a whole host among the devices to avoid; no device's id can begin so.
+local HOST = '@'
+
+-- The next attempt keeps away from the device of this one, and from its host where that is suspected too, if another can
+-- serve the job.
+local function avoid_device(j, retry, with_host)
   j.av = listed(j.av, j.dv, retry.avoided)
+  if with_host then j.av = listed(j.av, HOST .. j.ag, retry.avoided) end
   call('HSET', P .. 'j:' .. j.ulid, 'av', j.av)
 end
 
--- A failed attempt: uses up the budget of `charge` (T, I, N, F) and either retries or gives the verdict.
-local function fail(j, now, outcome, charge, retry)
+-- A failed attempt: uses up the budget of `charge` (T, I, N, F) and either retries or gives the verdict. `with_host`: its
+-- host is suspected, not its device alone.
+local function fail(j, now, outcome, charge, retry, with_host)
   local key = P .. 'j:' .. j.ulid
   if charge == 'T' and num(j.tr) < num(j.mr) then
     local wait = backoff(num(j.tr), retry.base, retry.cap, retry.share)
@@ -176,7 +182,7 @@ local function fail(j, now, outcome, charge, retry)
   elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
-    avoid_device(j, retry)
+    avoid_device(j, retry, with_host)
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
     requeue(j, now, nil)
@@ -194,7 +200,7 @@ local function lost(j, now, retry)
     keep(j.ulid, line .. ',"r":' .. j.r .. '}')
     verdict(j, now, 'f', 'agent_lost')
   else
-    fail(j, now, 'agent_lost', 'I', retry)
+    fail(j, now, 'agent_lost', 'I', retry, true)
   end
 end
 

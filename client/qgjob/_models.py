@@ -207,16 +207,19 @@ class JobPage(Shape):
 class JobSelection(Shape):
     """What a call on many jobs changed: `count` of them; `jobs` are the first 1,000 as they stand now.
 
-    `detached` counts those that only left the run (cancel).
+    `detached` counts those that only left the run (cancel), `equal` those that were left as they are, since an equal of
+    each is unfinished (retry).
     """
 
     jobs: tuple[Job, ...]
     count: int
     detached: int = 0
+    equal: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """`{count, jobs, detached}`."""
-        return {"count": self.count, "jobs": [job.to_dict() for job in self.jobs], "detached": self.detached}
+        """`{count, jobs, detached, equal}`."""
+        jobs = [job.to_dict() for job in self.jobs]
+        return {"count": self.count, "jobs": jobs, "detached": self.detached, "equal": self.equal}
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,8 +142,9 @@ def read_job_page(message: jobs_pb2.ListJobsResponse) -> JobPage:
 
 def read_selection(message: jobs_pb2.CancelJobsResponse | jobs_pb2.RetryJobsResponse) -> JobSelection:
     """The jobs that a call on many changed."""
-    detached = message.detached if isinstance(message, jobs_pb2.CancelJobsResponse) else 0
-    return JobSelection(read_jobs(message.jobs), message.count, detached)
+    if isinstance(message, jobs_pb2.CancelJobsResponse):
+        return JobSelection(read_jobs(message.jobs), message.count, detached=message.detached)
+    return JobSelection(read_jobs(message.jobs), message.count, equal=message.equal)
 
 
 def read_explanation(message: jobs_pb2.ExplainJobResponse) -> Explanation:

@@ -147,11 +147,23 @@ def retry(
         org = org_of(org_id, settings)
         selection = await client.retry_many(org, run_id, failed_only=failed_only)
         _print_selection(printer, selection)
-        if not selection.count and printer.output != "json":
+        if not selection.count and not selection.equal and printer.output != "json":
             of = "failed" if failed_only else "failed or cancelled"
             tell(f"nothing to retry: no job of org {org} in run {run_id} is {of}")
+        if selection.equal:
+            tell(f"{_jobs(selection.equal)} left as {_it(selection.equal)}: an equal is unfinished")
+        if failed_only and (cancelled := (await client.run(org, run_id)).status_counts.get("cancelled", 0)):
+            tell(f"{_jobs(cancelled)} left as {_it(cancelled)}: cancelled, and only failed ones were asked for")
 
     execute(work, output=output, coordinator=coordinator, patient=True)
+
+
+def _jobs(count: int) -> str:
+    return "1 job is" if count == 1 else f"{count} jobs are"
+
+
+def _it(count: int) -> str:
+    return "it is" if count == 1 else "they are"
 
 
 def _print_selection(printer: "Printer", selection: "JobSelection", **more: int) -> None:

@@ -153,7 +153,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             failed_only=request.failed_only,
             operation_id=requests.given(request, "operation_id"),
         )
-        return pb.RetryJobsResponse(jobs=[shapes.job_out(j) for j in done.jobs], count=done.count)
+        jobs = [shapes.job_out(j) for j in done.jobs]
+        return pb.RetryJobsResponse(jobs=jobs, count=done.count, equal=done.equal)
 
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:  # noqa: N802
         """Why a job waits, device by device."""

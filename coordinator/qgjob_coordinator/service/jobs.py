@@ -162,11 +162,11 @@ class JobService:
 
     async def _selection(self, org: str, run: str | None, changed: Changed, *, known: bool) -> Selection:
         """The answer. A run that is not there has an answer when a call on it is repeated."""
-        if not known and not changed.count and not changed.detached:
+        if not known and not changed.count and not changed.detached and not changed.equal:
             raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
         jobs = [j for j in await self._store.reads.get(org, changed.first) if j is not None]
         await self._pending.explain(jobs)
-        return Selection(jobs, changed.count, changed.detached)
+        return Selection(jobs, changed.count, changed.detached, changed.equal)
 
     def _after_cancel(self, org_id: str, rows: Sequence[Cancelled]) -> None:
         for done in rows:
@@ -223,6 +223,7 @@ class JobService:
         async for done in in_parts(self._store.reads.walk(org, run, wanted), op, retry):
             await self._after_retry(org, done)
             changed.add(d.ulid for d in done if d.word is RetryWord.QUEUED)
+            changed.equal += sum(d.word is RetryWord.EQUAL for d in done)
         return await self._selection(org, run, changed, known=known)
 
     async def _after_retry(self, org_id: str, rows: Sequence[Retried]) -> None:

@@ -15,12 +15,13 @@ MOST_SHOWN = 1000
 class Selection:
     """What a call on many jobs changed: `count` jobs, of which the first MOST_SHOWN stand in `jobs`.
 
-    `detached` jobs only left the run.
+    `detached` jobs only left the run. `equal` ones were not retried, since an equal of each is unfinished.
     """
 
     jobs: list[Job]
     count: int
     detached: int = 0
+    equal: int = 0
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Changed:
     first: list[str] = field(default_factory=list)
     count: int = 0
     detached: int = 0
+    equal: int = 0
 
     def add(self, ulids: Iterable[str]) -> None:
         """More jobs that were changed."""

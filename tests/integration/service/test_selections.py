@@ -152,6 +152,15 @@ async def test_a_whole_run_is_retried_and_counted(
     assert max(most_read) <= CHUNK
 
 
+async def test_jobs_whose_equals_are_unfinished_are_not_retried_and_counted(store: Store, service: JobService) -> None:
+    await submit_run(store, 3)
+    await service.cancel_many(LOCAL_ADMIN, "acme", run_id="r1", statuses=())
+    await scenes.submit(store, spec(9, run_id="r2", test_path=spec(1).test_path))
+    done = await service.retry_many(LOCAL_ADMIN, "acme", "r1", failed_only=False)
+    assert (done.count, done.equal, {j.ulid for j in done.jobs}) == (2, 1, {spec(0).ulid, spec(2).ulid})
+    assert (await scenes.get(store, spec(1))).status is Status.CANCELLED
+
+
 async def test_a_run_is_counted_over_its_pages(store: Store, service: JobService, overview: Overview) -> None:
     await submit_run(store, CHUNK + 1)
     await scenes.open_session(store)

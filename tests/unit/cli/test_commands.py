@@ -355,6 +355,8 @@ def test_cancel_and_retry(fake: FakeCoordinator, qgjob: Command) -> None:
         "count": 0,
         "jobs": [],
     }
+    left = qgjob("retry", "--org-id=acme", "--run-id=r1", "--failed-only")
+    assert "2 jobs are left as they are: cancelled, and only failed ones were asked for" in left.err
     assert qgjob("retry", "--org-id=acme", "--run-id=r1", "-o", "json").json["count"] == 2
     fake.in_loop(lambda: fake.move(job_id, "completed", "passed"))
     for command in ("cancel", "retry"):

@@ -818,8 +818,11 @@ class RetryJobsResponse(_message.Message):
 
     JOBS_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
+    EQUAL_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """All that this call started anew."""
+    equal: _builtins.int
+    """Jobs that it left as they are, since an equal of each is unfinished."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Job]:
         """Jobs that this call started anew: all of them up to 1,000, then the first 1,000."""
@@ -829,10 +832,11 @@ class RetryJobsResponse(_message.Message):
         *,
         jobs: _abc.Iterable[_types_pb2.Job] | None = ...,
         count: _builtins.int = ...,
+        equal: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "jobs", b"jobs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "equal", b"equal", "jobs", b"jobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

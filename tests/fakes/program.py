@@ -16,10 +16,11 @@ from tests.fakes.waiting import DEADLINE_SECONDS, until
 
 STOP_SECONDS = 15.0
 _INHERITED = ("PATH", "HOME", "PYTHONPATH")
+_CLI = "import sys; from qgjob.cli import main; sys.exit(main())"
 
 
 class Program:
-    """`python -m <module>`. Logs JSON lines, of which `events` gives those of the present life.
+    """`python -m <module>`, or `qgjob`. Logs JSON lines, of which `events` gives those of the present life.
 
     `patience_seconds`: how long `says` waits.
     """
@@ -32,7 +33,8 @@ class Program:
         self.name = name
         self.folder = folder
         self.environ = {k: str(v) for k, v in environ.items()}
-        self._command = [sys.executable, "-m", module, *arguments]
+        run = ("-c", _CLI) if module == "qgjob" else ("-m", module)
+        self._command = [sys.executable, *run, *arguments]
         self._log = folder / f"{name}.log"
         self._begins_at = 0
         self._process: subprocess.Popen[bytes] | None = None

@@ -21,10 +21,11 @@ from redis.exceptions import RedisError
 
 from bench.processes import ROOT
 from qgjob import AsyncClient
-from tests.chaos import clock, programs, small_disks
+from tests.chaos import clock, net_space, programs, small_disks
 from tests.chaos.history import MACHINE, Cut, Outage, Span, Trouble
 from tests.chaos.links import Link
 from tests.chaos.machine import Machine
+from tests.chaos.net_space import NetSpace
 from tests.chaos.repeats import RespRepeats
 from tests.chaos.scale import Scale
 from tests.chaos.truth import Truth
@@ -39,6 +40,8 @@ FLEET = (
     AgentPlan("cmd-1", 3, "device", home=2, runner="command"),
     AgentPlan("cmd-2", 3, "device", home=0, runner="command"),
 )
+SPACED = "cmd-2"
+"""The agent with a network of its own, where there can be one."""
 CLIENTS = "clients"
 STORE = "store"
 PROGRAM_SECONDS = 90.0
@@ -47,7 +50,7 @@ LOOK_SECONDS = 0.5
 """Patience of a look into the store, which may be away."""
 
 # What a program says when it failed itself, and not when something else did.
-OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"attempt_not_shown"', '"report_refused"')
+OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"report_refused"')
 
 
 class Lab(Stack):
@@ -62,6 +65,9 @@ class Lab(Stack):
         self.troubles: list[Trouble] = []
         self.store_link = [Link(RespRepeats) for _ in self.coordinators]
         self.agent_links = {a: [Link() for _ in self.coordinators] for a in self.plans}
+        self.space = NetSpace() if net_space.missing() is None else None
+        if self.space is not None:
+            self.agent_links[SPACED] = [Link(host=self.space.host) for _ in self.coordinators]
         self.client_links = [Link() for _ in self.coordinators]
         self.on_went_back: Callable[[], Awaitable[None]] | None = None
         self.store_lock = asyncio.Lock()
@@ -75,6 +81,8 @@ class Lab(Stack):
             for c in self.coordinators
         ]
         self.agents = {a: Program(a, "tests.chaos.programs", p.folder, own, ("agent",)) for a, p in self.agents.items()}
+        if self.space is not None:
+            self.agents[SPACED].prefix = self.space.prefix
         for program in (*self.coordinators, *self.agents.values()):
             program.patience_seconds = PROGRAM_SECONDS
 
@@ -105,6 +113,8 @@ class Lab(Stack):
         self.redis: Any = await self._resources.enter_async_context(
             Redis(port=self.store.port, decode_responses=True, socket_timeout=LOOK_SECONDS, protocol=2)
         )
+        if self.space is not None:
+            self._resources.enter_context(self.space.made())
         links = [*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)]
         for link in links:
             await self._resources.enter_async_context(link)
@@ -129,10 +139,11 @@ class Lab(Stack):
         """As a stack's, over this agent's links, and with tests that write down the truth."""
         ports = [link.port for link in self.agent_links[plan.agent_id]]
         ports = ports[plan.home :] + ports[: plan.home]
+        host = self.space.host if plan.agent_id == SPACED and self.space is not None else "127.0.0.1"
         return super().agent_settings(plan) | {
-            "QGJOB_COORDINATOR": ",".join(f"127.0.0.1:{port}" for port in ports),
+            "QGJOB_COORDINATOR": ",".join(f"{host}:{port}" for port in ports),
             "COMMAND_ARGV": self.truth.argv,
-            "SIMULATED_TEST_SECONDS": "0.05,0.4",
+            "SIMULATED_TEST_SECONDS": "0.2,1.6",
             "SIMULATED_INSTALL_SECONDS": 0.1,
         }
 

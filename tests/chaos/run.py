@@ -15,7 +15,7 @@ from tests.chaos.faults.coordinators import PROBES
 from tests.chaos.faults.registry import left_out
 from tests.chaos.history import History, Span
 from tests.chaos.injector import inject
-from tests.chaos.lab import Lab
+from tests.chaos.lab import SPACED, Lab
 from tests.chaos.recorder import Recorder
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Kind, lanes, schedule
@@ -44,7 +44,9 @@ async def run(plan: Plan, folder: Path) -> History:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that nothing is left running
     unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
     async with Lab(folder, plan.scale, lua=plan.lua) as lab:
-        places = lanes([c.name for c in lab.coordinators], list(lab.agents), [*left_out(), *unwanted], plan.scale)
+        places = lanes(
+            [c.name for c in lab.coordinators], list(lab.agents), SPACED, [*left_out(), *unwanted], plan.scale
+        )
         faults = schedule(plan.seed, plan.seconds, places, plan.scale)
         actions = workload(plan.seed, plan.seconds, plan.jobs_per_second)
         recorder, clients = Recorder(lab), Clients(lab)

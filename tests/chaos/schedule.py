@@ -32,6 +32,7 @@ class Kind(StrEnum):
     LINK_SLOW = "link_slow"
     LINK_CUT = "link_cut"
     LINK_EATS = "link_eats"
+    NET_HOLE = "net_hole"
     COORDINATOR_KILL = "coordinator_kill"
     COORDINATOR_STOP = "coordinator_stop"
     COORDINATOR_ROLL = "coordinator_roll"
@@ -92,6 +93,7 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
         Kind.LINK_BOTH: (0.5 * s, 1.5 * a),
         Kind.LINK_UP: (0.5 * s, 1.5 * a),
         Kind.LINK_DOWN: (0.5 * s, 1.5 * a),
+        Kind.NET_HOLE: (0.5 * s, 1.5 * a),
         Kind.LINK_SLOW: (s, 2 * s),
         Kind.LINK_CUT: (0.0, 0.0),
         Kind.LINK_EATS: (0.1 * s, 0.4 * s),
@@ -114,8 +116,10 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
     }[kind]
 
 
-def lanes(coordinators: Sequence[str], agents: Sequence[str], left_out: Sequence[Kind], scale: Scale) -> list[Lane]:
-    """The lanes of a lab. `left_out`: kinds that this machine can't have."""
+def lanes(
+    coordinators: Sequence[str], agents: Sequence[str], spaced: str, left_out: Sequence[Kind], scale: Scale
+) -> list[Lane]:
+    """The lanes of a lab. `spaced`: the agent with a network of its own; `left_out`: what this machine can't have."""
     s = scale.session
     of_agent = (
         *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM, Kind.SPOOL_FULL),
@@ -129,7 +133,8 @@ def lanes(coordinators: Sequence[str], agents: Sequence[str], left_out: Sequence
     of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE)
     of_clients = (Kind.CLIENT_LINK_EATS, Kind.CLIENT_LINK_CUT)
     found = [
-        *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * s, 7 * s)) for a in agents),
+        *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * s, 7 * s)) for a in agents if a != spaced),
+        Lane(f"agent {spaced}", "spaced", (spaced,), (Kind.NET_HOLE, *of_agent, Kind.NET_HOLE), (2.5 * s, 7 * s)),
         Lane("coordinators", "coordinators", tuple(coordinators), of_coordinator, (2.5 * s, 6.5 * s)),
         Lane("store", "store", ("store",), of_store, (3.5 * s, 8 * s)),
         Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * s, 7 * s)),

@@ -18,7 +18,7 @@ from tests.chaos.workload import Does, Verb, workload
 SCALE = Scale()
 COORDINATORS = ("coordinator-0", "coordinator-1", "coordinator-2")
 AGENTS = ("sim-1", "sim-2", "cmd-1", "cmd-2")
-LANES = lanes(COORDINATORS, AGENTS, [], SCALE)
+LANES = lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE)
 SEEDS = st.integers(0, 10**6)
 
 
@@ -58,7 +58,7 @@ def test_a_short_run_has_most_kinds_and_an_hour_all(seed: int) -> None:
 
 
 def test_what_a_machine_cannot_have_is_left_out() -> None:
-    without = lanes(COORDINATORS, AGENTS, [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
+    without = lanes(COORDINATORS, AGENTS, "cmd-2", [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
     assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == set(Kind) - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
 
 

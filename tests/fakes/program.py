@@ -22,7 +22,7 @@ _CLI = "import sys; from qgjob.cli import main; sys.exit(main())"
 class Program:
     """`python -m <module>`, or `qgjob`. Logs JSON lines, of which `events` gives those of the present life.
 
-    `patience_seconds`: how long `says` waits.
+    `patience_seconds`: how long `says` waits. `prefix`: words before the command line, of a program that becomes it.
     """
 
     patience_seconds = DEADLINE_SECONDS
@@ -35,6 +35,7 @@ class Program:
         self.environ = {k: str(v) for k, v in environ.items()}
         run = ("-c", _CLI) if module == "qgjob" else ("-m", module)
         self._command = [sys.executable, *run, *arguments]
+        self.prefix: Sequence[str] = ()
         self._log = folder / f"{name}.log"
         self._begins_at = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,7 +61,7 @@ class Program:
         with self._log.open("ab") as log:
             self._begins_at = log.tell()
             self._process = subprocess.Popen(
-                self._command,
+                [*self.prefix, *self._command],
                 env=keep | self.environ,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

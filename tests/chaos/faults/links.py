@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 
 from tests.chaos import clock
 from tests.chaos.faults.base import Outcome, recovery
@@ -14,6 +15,12 @@ from tests.chaos.schedule import Fault
 
 DELAY_SHARE = 0.1
 """Of a session's time, that each piece on a slow link is late."""
+
+
+async def net_hole(lab: Lab, fault: Fault) -> Outcome:
+    """The way out of an agent's network namespace is a black hole, both ways."""
+    assert lab.space is not None, "no lab without a network space has this kind"
+    return await _parted(lab, fault, lab.space.closed())
 
 
 async def link_both(lab: Lab, fault: Fault) -> Outcome:
@@ -32,15 +39,26 @@ async def link_down(lab: Lab, fault: Fault) -> Outcome:
 
 
 async def _held(lab: Lab, fault: Fault, *, up: bool = False, down: bool = False) -> Outcome:
-    links = lab.agent_links[fault.target]
+    return await _parted(lab, fault, _holding(lab.agent_links[fault.target], up=up, down=down))
+
+
+@contextmanager
+def _holding(links: Sequence[Link], *, up: bool, down: bool) -> Iterator[None]:
+    for link in links:
+        link.hold(up=up, down=down)
+    try:
+        yield
+    finally:
+        _heal(links)
+
+
+async def _parted(lab: Lab, fault: Fault, parting: AbstractContextManager[None]) -> Outcome:
     connected = fault.target in (await lab.sessions() or {})
     began = clock.now()
     noticed = asyncio.create_task(_noticed(lab, fault.target, began, began + fault.seconds))
     async with lab.away(f"link {fault.target}"):
-        for link in links:
-            link.hold(up=up, down=down)
-        await asyncio.sleep(fault.seconds)
-        _heal(links)
+        with parting:
+            await asyncio.sleep(fault.seconds)
     healed = clock.now()
     recoveries = [await _back(lab, fault.target, healed)]
     seen = await noticed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests.chaos import net_space, small_disks
 from tests.chaos.faults import agents, coordinators, disks, links, store, watchers
 from tests.chaos.faults.base import Inject
 from tests.chaos.schedule import Kind
-from tests.chaos.small_disks import missing
 
 _MODULES = (agents, coordinators, links, store, disks, watchers)
 
@@ -17,5 +17,6 @@ INJECT: dict[Kind, Inject] = {
 
 def left_out() -> dict[Kind, str]:
     """Kinds that this machine can't have, and why."""
-    why = missing()
-    return {} if why is None else {Kind.SPOOL_FULL: why, Kind.STORE_DISK: why}
+    disk, network = small_disks.missing(), net_space.missing()
+    found = {Kind.SPOOL_FULL: disk, Kind.STORE_DISK: disk, Kind.NET_HOLE: network}
+    return {kind: why for kind, why in found.items() if why is not None}

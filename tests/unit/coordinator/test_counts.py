@@ -47,8 +47,8 @@ def values(t: Telemetry) -> dict[str, object]:
 def test_everything_that_is_counted_survives_the_way_through_json() -> None:
     t = counted(3)
     assert values(counts.load(json.loads(json.dumps(counts.dump(t))))) == values(t)
-    # A new counter is part of this too.
-    assert not {name for name, value in vars(t).items() if not value}
+    # A new counter is part of this too. How late a loop was is asked of each process for itself.
+    assert {name for name, value in vars(t).items() if not value} <= {"_lags"}
 
 
 def test_sums_are_what_one_process_would_have_counted() -> None:

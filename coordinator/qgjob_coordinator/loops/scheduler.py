@@ -298,6 +298,10 @@ class Scheduler:
         live, claim, proposed = row
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
+            if answer.word is ClaimWord.STALE:  # and so would every later one of this session be
+                live.session.end(
+                    Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")
+                )
             return
         asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
         jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))

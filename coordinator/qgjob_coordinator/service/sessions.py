@@ -97,6 +97,7 @@ class Sessions:
     async def open(self, hello: Hello) -> LiveSession:
         """Opens a session: epoch first, then every org of the agent. Raises RefusedError, StoreUnavailableError."""
         check(hello)
+        life = self.store.epoch
         now = wall_ms()
         facts = {"version": hello.version, "host": hello.host}
         opened = await self.store.sessions.open(
@@ -131,7 +132,7 @@ class Sessions:
         for info in hello.devices:
             session.show(info)
         await live.records.load()
-        welcome = await self._reconcile(live, hello)
+        welcome = await self._reconcile(live, hello, life)
         session.say(welcome)
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
@@ -148,13 +149,12 @@ class Sessions:
         self.hub.work("", local=False)
         return live
 
-    async def _reconcile(self, live: LiveSession, hello: Hello) -> Welcome:
-        """Adopts what the agent shows, releases what it doesn't.
+    async def _reconcile(self, live: LiveSession, hello: Hello, life: int) -> Welcome:
+        """Adopts what the agent shows, releases what it doesn't; `life` is the store's epoch from before the opening.
 
         Its set of orgs is left with those where it holds something: after a new life of the store all orgs are in it.
         """
         session = live.session
-        life = self.store.epoch
         shown: dict[str, list[Held]] = defaultdict(list)
         for h in hello.held:
             shown[h.org_id].append(h)

@@ -1,0 +1,46 @@
+"""A session below the lowest epoch of an org can never claim there: it ends, and its agent comes again above it."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.loops.scheduler import Scheduler
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello, RefusedReason
+from qgjob_coordinator.service.session import Times
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import spec
+
+TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
+
+
+async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> None:
+    hub, telemetry = Hub(), Telemetry()
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    devices = (DeviceInfo("d1", "u1", Target.EMULATOR),)
+
+    def hello(epoch: int) -> Hello:
+        return Hello(PROTOCOL_VERSION, "agent-1", "h.1", epoch, "v", "host", devices, (), 100)
+
+    live = await sessions.open(hello(1))
+    # What a sweep leaves that was under way while the store went back to a state in which this session is open.
+    await store.leases.sweep("acme", "agent-1", 1, wall_ms(), 0.0)
+    await scenes.submit(store, spec(1))
+    hub.work("acme")
+    await scheduler.round()
+    assert live.session.refused is not None
+    assert live.session.refused.reason is RefusedReason.STALE_EPOCH
+    await sessions.close(live, "refused")
+
+    again = await sessions.open(hello(2))
+    hub.work("acme")
+    await scheduler.round()
+    assert [lease.ulid for lease in again.session.leases.values()] == [spec(1).ulid]
+    await sessions.close(again, "the test ends")

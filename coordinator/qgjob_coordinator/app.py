@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from qgjob_coordinator.config import Settings, without_secret
-from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.http.services import DISTRIBUTION, Services
@@ -213,6 +213,8 @@ class Coordinator:
             try:
                 info = await self.store.check()
                 weaker = await self.store.weaker_than(self._settings.durability)
+            except SchemaOlderError as e:
+                await self._migrate(e.found)
             except StoreUnavailableError as e:
                 log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
                 await self._pause(STORE_PAUSE_SECONDS)
@@ -269,6 +271,9 @@ class Coordinator:
         url = without_secret(self._settings.redis_url)
         try:
             await self.store.check()
+        except SchemaOlderError as e:
+            await self._migrate(e.found)
+            return e.short
         except StoreUnavailableError as e:
             if told != e.short:
                 log.warning("store_away", url=url, error=e.message)
@@ -281,6 +286,17 @@ class Coordinator:
             known, self._life = self._life, self.store.epoch
             self._new_life(known)
         return None
+
+    async def _migrate(self, found: str) -> None:
+        """Brings a store of an older schema along, beside other coordinators. Raises ConfigError."""
+        log.warning("store_migrating", found=found)
+        try:
+            changed = await self.store.migrate(found)
+        except StoreUnavailableError as e:
+            log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
+            await self._pause(STORE_PAUSE_SECONDS)
+        else:
+            log.warning("store_migrated", found=found, changed=changed)
 
     def _new_life(self, known: int) -> None:
         """The store was restarted, or another took its place, maybe with less than it had.

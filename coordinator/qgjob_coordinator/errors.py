@@ -9,6 +9,7 @@ QgjobError
 ├── TooLargeError         the request is over a size limit
 ├── QuotaError            over a quota; try again later
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
+│   └── SchemaOlderError  it has an older schema, and is brought to this version's
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
@@ -95,6 +96,14 @@ class ParentSilentError(QgjobError):
     """The parent of several processes did not answer in time. Nothing is wrong with the work; look at that process."""
 
     short = "unavailable"
+
+
+class SchemaOlderError(StoreUnavailableError):
+    """The store has an older schema, `found`, from which there is a way to this version's."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the store has schema {found} and is brought to this version's; repeat the call later")
+        self.found = found
 
 
 class AgentSilentError(QgjobError):

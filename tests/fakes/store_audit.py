@@ -16,7 +16,7 @@ from qgjob_coordinator.store import keys
 HEAD_STARTS = {"1": 0, "2": 1200 * 10**6, "3": 28_800 * 10**6}
 FAILED_FIRST_SCORE = 600 * 10**6
 ORG_PREFIX = "qg:o:{"
-FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty", "op"}
+FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty", "op", "mg"}
 FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}

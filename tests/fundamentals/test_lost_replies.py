@@ -16,10 +16,11 @@ from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcom
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
-from qgjob_coordinator.store.scripts import LUA
+from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import BoundTo, Held, HoldRule, HoldWord, Manner
 from tests.fakes import scenes
@@ -50,6 +51,7 @@ async def scene(store: Store) -> None:
     """
     await scenes.open_session(store)
     await store.fleet.inventory("agent-1", 1, [DEVICE], [], NOW, complete=True)
+    await store._call("HSET", f"{keys.FLEET}dv:emulator-1", "hold", '{"k":"draining","r":null,"u":null}')  # of schema 4
     jobs = [spec(n, queue_timeout_ms=1000 if n == 1 else None, max_retries=1) for n in range(1, 6)]
     await scenes.submit(store, *jobs)
     await scenes.claim(store, jobs[0], *((j.ulid, f"t{n}") for n, j in enumerate(jobs[1:], start=2)))
@@ -69,6 +71,15 @@ def ids(*numbers: int) -> list[str]:
 
 
 ONE, TWO, THREE, FOUR, FIVE, NINE = ids(1, 2, 3, 4, 5, 9)
+
+
+async def migrating(store: Store, schema: str, script: str, args: list[Arg]) -> Any:
+    """What `me` does in the move from schema 4 to 5."""
+    await store._call("SET", f"{keys.FLEET}schema", schema)
+    await store._call("HSET", f"{keys.FLEET}mg", "who", "me")
+    return await store._migrator._runner.run(script, keys.FLEET, args)
+
+
 BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
@@ -92,6 +103,18 @@ CASES = [
     Case("keep", lambda s: s.runs.keep("acme", "run-2", "c1", release=False), may_change=("qg:o:{acme}:bo",)),
     Case("learned", lambda s: s.estimates.read()),
     Case("log", lambda s: s.logs.append("acme", [(TWO, "t2", 0, b"line")]), again=["REPLAYED"]),
+    Case(
+        "migrate",
+        lambda s: migrating(s, "4", "migrate", [4, 5, "me", "", 0, ""]),
+        again=["MINE", "me", 2],
+        may_change=("qg:f:{fleet}:mg",),
+    ),
+    Case(
+        "migrate_holds",
+        lambda s: migrating(s, "4>5", "migrate_holds", ["4>5", "me", "agent-1"]),
+        again=0,
+        may_change=("qg:f:{fleet}:mg",),
+    ),
     Case("observe", lambda s: s.sessions.observe("agent-1", 1, 1, "closed"), again=False),
     Case("occupy", lambda s: s.fleet.occupy("agent-1", 1, [OCCUPIED], LATER)),
     Case("open", lambda s: s.sessions.open("agent-1", "agent-1-life", 2, {}, "c-2", ["emulator-1"], LATER)),

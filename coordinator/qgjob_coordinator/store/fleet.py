@@ -18,8 +18,6 @@ from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 
 UNCHANGED = "-"
 _FIELDS = {slot: f"hold:{slot}" for slot in HoldSlot}
-_HOLD_FIELDS = (*_FIELDS.values(), "hold")
-"""The last is of the time when there was one hold for all kinds; hold.lua moves it to its own field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +174,7 @@ def _hold(text: str) -> Hold:
 
 
 def _holds(f: Mapping[str, str]) -> tuple[Hold, ...]:
-    found = [_hold(f[name]) for name in _HOLD_FIELDS if name in f]
-    return tuple({h.slot: h for h in found}.values()) if found else ()
+    return tuple(_hold(f[name]) for name in _FIELDS.values() if name in f)
 
 
 def _int(text: str | None) -> int | None:

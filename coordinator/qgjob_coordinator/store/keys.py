@@ -39,7 +39,8 @@ Fleet keys, prefix `qg:f:{fleet}:`
 
 | suffix        | type   | holds                                                             | lives until |
 |---------------|--------|-------------------------------------------------------------------|-------------|
-| schema        | string | schema version                                                     | for ever |
+| schema        | string | schema version; `4>5` while the store is brought from one to the next | for ever |
+| mg            | hash   | who is at that, and the count of its steps                         | its end |
 | store         | hash   | run_id and epoch of the store's present life; number of holds      | for ever |
 | probe         | string | written to see that the store takes writes                         | 1 min |
 | orgs          | set    | registry of orgs                                                   | for ever |
@@ -56,7 +57,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 FLEET = "qg:f:{fleet}:"
 PROBE = f"{FLEET}probe"

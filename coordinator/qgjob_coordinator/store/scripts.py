@@ -81,18 +81,32 @@ def unavailable(error: RedisError) -> StoreUnavailableError | None:
     return None
 
 
+class Door:
+    """Whether anything may be sent; `shut` says why not. A store of another schema must not be guessed at."""
+
+    def __init__(self) -> None:
+        self.shut: str | None = None
+
+    def check(self) -> None:
+        """Raises StoreUnavailableError when it is shut."""
+        if self.shut is not None:
+            raise StoreUnavailableError(self.shut)
+
+
 class ScriptRunner:
     """Runs scripts by hash, loads what a new store does not know, and times every call.
 
     All scripts may be run twice with the same arguments, so a call whose reply was lost is repeated once, at once.
     """
 
-    def __init__(self, exchange: Send, observe: Callable[[str, float], None]) -> None:
+    def __init__(self, exchange: Send, observe: Callable[[str, float], None], door: Door) -> None:
         self._exchange = exchange
+        self._door = door
         self._observe = observe
 
     async def run(self, name: str, prefix: str, args: Sequence[Arg]) -> Reply:
         """One script on one tag. Raises StoreUnavailableError."""
+        self._door.check()
         s = script(name)
         begun = time.perf_counter()
         try:
@@ -106,6 +120,7 @@ class ScriptRunner:
         From the first script that the store does not know, the batch is repeated one by one: all may be run twice, and
         what came before keeps its first answer. Raises StoreUnavailableError.
         """
+        self._door.check()
         begun = time.perf_counter()
         try:
             replies = await self._exchange([_command(step) for step in steps])

@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.errors import SchemaOlderError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.store import connection, facts, keys
 from qgjob_coordinator.store.commands import Commands
@@ -20,9 +20,10 @@ from qgjob_coordinator.store.health import HealthStore
 from qgjob_coordinator.store.jobs import JobStore
 from qgjob_coordinator.store.leases import LeaseStore
 from qgjob_coordinator.store.logs import LogStore
+from qgjob_coordinator.store.migrations.migrator import Migrator, refusal, way
 from qgjob_coordinator.store.reads import JobReader
 from qgjob_coordinator.store.runs import RunStore
-from qgjob_coordinator.store.scripts import ScriptRunner, unavailable
+from qgjob_coordinator.store.scripts import Door, ScriptRunner, unavailable
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
 from qgjob_coordinator.store.topology.node import Node
@@ -42,8 +43,13 @@ class Store:
         observe: Callable[[str, float], None] = lambda _name, _seconds: None,
     ) -> None:
         self._topology = open_topology(url, pool_size)
-        self._call = call = Commands(self._topology)
-        runner = ScriptRunner(self._topology.exchange, observe)
+        self._door = door = Door()
+        self._call = call = Commands(self._topology, door)
+        runner = ScriptRunner(self._topology.exchange, observe, door)
+        # What asks for the schema, and what changes it, passes while the door is shut.
+        outside = ScriptRunner(self._topology.exchange, observe, Door())
+        self._meeting = SessionStore(outside)
+        self._migrator = Migrator(outside, Commands(self._topology, Door()))
         self.epoch = self.epoch_before = 0  # of the store's life, and of the one before, when `check` met it last
         self.estimates = FleetEstimates(runner)
         self.jobs = JobStore(runner, self.estimates)
@@ -60,20 +66,28 @@ class Store:
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch in a new life.
 
-        Answers INFO. Raises StoreUnavailableError, ConfigError.
+        While the store has another schema than this version's, nothing else is sent to it. Answers INFO. Raises
+        StoreUnavailableError, SchemaOlderError when `migrate` is what helps, ConfigError.
         """
         known = self.epoch
         masters = await self._masters()
         infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
         await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
-        schema, epoch, before = await self.sessions.hello(_life(infos), known)
+        schema, epoch, before = await self._meeting.hello(_life(infos), known)
         if schema != str(keys.SCHEMA_VERSION):
-            raise ConfigError(
-                f"REDIS_URL: the store has schema {schema}, this coordinator needs {keys.SCHEMA_VERSION}; "
-                "use the coordinator version that wrote it, or another database"
-            )
+            error = SchemaOlderError(schema) if way(schema) else refusal(schema)
+            self._door.shut = error.message
+            raise error
+        self._door.shut = None
         self.epoch, self.epoch_before = epoch, before
         return infos[0]
+
+    async def migrate(self, found: str) -> int:
+        """Brings the store from the schema `found` to this version's, or waits for another coordinator that does.
+
+        How many things this one changed. Raises StoreUnavailableError, ConfigError.
+        """
+        return await self._migrator.run(found)
 
     async def weaker_than(self, wanted: str) -> str | None:
         """The store's durability tier if it is weaker than `wanted` (everysec or always); else, or if unknown, None."""

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import grpc
+import httpx2
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from redis import Redis
@@ -102,3 +103,29 @@ def test_an_unfit_store_is_refused_at_start(
     assert coordinator.process is not None
     assert coordinator.process.wait(20) == EXIT_USAGE
     assert why in coordinator.said()
+
+
+def test_a_store_of_the_version_before_is_brought_along_at_start(
+    own_store: StoreProcess, coordinator: CoordinatorProcess
+) -> None:
+    with own_store.client() as redis:
+        redis.set(f"{keys.FLEET}schema", "4")
+        coordinator.start()
+        assert redis.get(f"{keys.FLEET}schema") == str(keys.SCHEMA_VERSION)
+    assert coordinator.said().count("store_migrated") == 1
+
+
+async def test_a_coordinator_notices_that_a_newer_one_moved_the_store_on_and_touches_it_no_more(
+    own_store: StoreProcess, coordinator: CoordinatorProcess, health: health_pb2_grpc.HealthStub
+) -> None:
+    """It is not ready within about a second; what is said to it is refused, and its own loops write nothing either."""
+    await asyncio.to_thread(coordinator.start)
+    await until(health, SERVING)
+    with own_store.client() as redis:
+        redis.set(f"{keys.FLEET}schema", f"{keys.SCHEMA_VERSION}>{keys.SCHEMA_VERSION + 1}")
+        await until(health, NOT_SERVING)
+        job = {"org_id": "acme", "app_version_id": "v1", "test_path": "a.spec.ts"}
+        answer = httpx2.post(f"{coordinator.url}/api/jobs", json=job)
+        assert (answer.status_code, answer.json()["error"]) == (503, "unavailable")
+        assert "a newer version wrote it" in answer.json()["message"]
+        assert redis.keys("qg:o:*") == []

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 
 import pytest
-from redis import Redis
 
 from qgjob_coordinator.model.enums import HoldKind, HoldSlot
 from qgjob_coordinator.model.fleet import Hold
@@ -19,7 +17,6 @@ from tests.integration.store.test_sessions import connect
 DRAIN = Hold(HoldKind.DRAINING, "lab move")
 BROKEN = Hold(HoldKind.BAD, "screen is broken")
 DEMO = Hold(HoldKind.RESERVED, "demo", NOW + 2000)
-KEY = "qg:f:{fleet}:dv:d"
 operations = map(str, itertools.count())
 
 
@@ -109,32 +106,6 @@ async def test_a_device_that_is_only_reserved_is_not_resumed(store: Store) -> No
     assert (await resume(store, now=NOW + 1)).word is HoldWord.RESERVED
     assert (await resume(store, now=NOW)).word is HoldWord.OK
     assert await resume(store) == Held(HoldWord.RESERVED, reservation=DEMO)
-
-
-@pytest.mark.parametrize("kind", list(HoldKind))
-async def test_a_hold_of_the_earlier_format_is_understood_and_stays_beside_others(
-    store: Store, raw: Redis, kind: HoldKind
-) -> None:
-    """It was one for all kinds."""
-    raw.hset(KEY, "hold", json.dumps({"k": kind.value, "r": "from before", "u": NOW + 500}))
-    before = Hold(kind, "from before", NOW + 500)
-    assert await holds(store) == told(before)
-    assert (await reserve(store)).word is (HoldWord.RESERVED if kind is HoldKind.RESERVED else HoldWord.OK)
-    others = [h for h in (DRAIN, BROKEN) if h.slot is not before.slot]
-    for hold in others:
-        await tell(store, hold)
-    assert await holds(store) == told(before, *others, *([] if kind is HoldKind.RESERVED else [DEMO]))
-    assert not raw.hexists(KEY, "hold")
-    await resume(store)
-    await tell(store, end=(HoldSlot.RESERVED,))
-    assert await holds(store) == set()
-
-
-async def test_a_drain_of_an_agent_of_the_earlier_format_is_understood(store: Store, raw: Redis) -> None:
-    raw.hset("qg:f:{fleet}:ag:agent-1", "hold", json.dumps({"k": "draining", "r": None, "u": None}))
-    assert (await store.fleet.read(["agent-1"]))[0].holds == (Hold(HoldKind.DRAINING),)
-    await store.fleet.set_holds("ag", "agent-1", {HoldSlot.DRAINING: None}, NOW, "end")
-    assert (await store.fleet.read(["agent-1"]))[0].holds == ()
 
 
 async def test_a_hold_of_what_is_not_there_is_refused(store: Store) -> None:

@@ -14,13 +14,8 @@ local agent = ARGV[1] == 'ag' and ARGV[2] or call('HGET', key, 'agent')
 local done = ARGV[5] ~= '' and call('GET', F .. 'op:' .. ARGV[5])
 if done then return { 'OK', tonumber(done), agent, '' } end
 
--- There was one field for all kinds before each had its own; what stands in it is newer than what stands in those.
-local FIELD = { draining = 'hold:draining', reserved = 'hold:reserved', maintenance = 'hold:health', bad = 'hold:health' }
-local old = call('HGET', key, 'hold')
-local old_field = old and FIELD[cjson.decode(old).k]
-
 local function in_force(field)
-  local text = field == old_field and old or call('HGET', key, field)
+  local text = call('HGET', key, field)
   if not text then return nil end
   local ends = cjson.decode(text).u
   return (ends == cjson.null or ends > now) and text or nil
@@ -39,10 +34,6 @@ if rule ~= '' then
   if reservation and (rule == 'reserve' or alone) then return { 'RESERVED', 0, '', reservation } end
 end
 
-if old then
-  call('HSET', key, old_field, old)
-  call('HDEL', key, 'hold')
-end
 for i = 7, #ARGV, 2 do
   if ARGV[i + 1] == '' then call('HDEL', key, ARGV[i]) else call('HSET', key, ARGV[i], ARGV[i + 1]) end
   if ARGV[i] == 'record' then call('HINCRBY', key, 'record_v', 1) end

@@ -1,0 +1,209 @@
+"""An observer gives up what it has seen stand still, all of the time that it says; and what one begins another ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops import reaper as reaper_module
+from qgjob_coordinator.loops.reaper import Reaper
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import SessionRow
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, spec
+
+SESSION_SECONDS = 15.0
+GIVE_UP_SECONDS = 62.0
+LOOK_SECONDS = 1.5
+
+
+class Watch:
+    """A reaper, and the clock that it looks at."""
+
+    def __init__(self, store: Store, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        patch.setattr(reaper_module, "time", SimpleNamespace(monotonic=lambda: self.now))
+        self.store = store
+        self.reaper = Reaper(store, Hub(), Telemetry(), SESSION_SECONDS, GIVE_UP_SECONDS)
+
+    async def look(self) -> None:
+        """One look, and what follows."""
+        await self.reaper.look(self.now)
+        await self.reaper.settled()
+
+    async def watches(self, seconds: float) -> None:
+        """Looks as often as reapers do."""
+        await self.look()
+        until = self.now + seconds
+        while self.now < until:
+            self.now = min(until, self.now + LOOK_SECONDS)
+            await self.look()
+
+    async def state(self) -> str:
+        """Of the only session."""
+        _, (row,) = await self.store.sessions.watch()
+        return row.state
+
+
+@pytest.fixture
+def watch(store: Store, monkeypatch: pytest.MonkeyPatch) -> Watch:
+    return Watch(store, monkeypatch)
+
+
+def renewed_behind_its_back(store: Store, patch: pytest.MonkeyPatch) -> None:
+    """A heartbeat comes between a reaper's look and what it does about it."""
+    watch = store.sessions.watch
+
+    async def watched() -> tuple[list[tuple[str, int]], list[SessionRow]]:
+        seen = await watch()
+        await store.sessions.renew("agent-1", 1, NOW)
+        return seen
+
+    patch.setattr(store.sessions, "watch", watched)
+
+
+async def test_a_session_times_out_first_and_is_given_up_when_its_lease_is_over(store: Store, watch: Watch) -> None:
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    await watch.watches(14)
+    assert await watch.state() == "open"
+    await watch.watches(2)
+    assert await watch.state() == "timed_out"
+    await watch.watches(45)
+    assert await watch.state() == "timed_out"
+    assert (await scenes.get(store, job)).status is Status.RUNNING
+    await watch.watches(3)
+    assert await watch.state() == "closed"
+    assert (await scenes.get(store, job)).status is Status.QUEUED
+
+
+async def test_a_session_that_is_renewed_is_never_given_up(store: Store, watch: Watch) -> None:
+    await scenes.open_session(store)
+    for _ in range(20):
+        await watch.watches(5)
+        assert await watch.state() == "open"
+        assert await store.sessions.renew("agent-1", 1, NOW) is not None
+
+
+async def test_a_reaper_that_stood_still_times_nothing_out_that_was_renewed(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.open_session(store)
+    await watch.watches(14.5)
+    renewed_behind_its_back(store, monkeypatch)
+    watch.now += 1
+    await watch.look()
+    assert await watch.state() == "open"
+
+
+async def test_a_reaper_that_stood_still_closes_nothing_that_was_renewed(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    await watch.watches(61.5)
+    renewed_behind_its_back(store, monkeypatch)
+    watch.now += 1
+    await watch.look()
+    assert await watch.state() == "open"
+    assert (await scenes.get(store, job)).status is Status.RUNNING
+
+
+async def test_what_a_reaper_saw_before_it_stood_still_proves_nothing(store: Store, watch: Watch) -> None:
+    """It was stopped, and so the agent's heartbeats may have found nobody who wrote them down."""
+    await scenes.open_session(store)
+    await watch.watches(10)
+    watch.now += 70
+    await watch.look()
+    assert await watch.state() == "open"
+
+
+async def test_what_a_reaper_saw_before_a_failed_look_proves_nothing(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks each 5 s, and the third time in vain: at 20 s it has begun anew, at 30 s it has seen 10 s."""
+    await scenes.open_session(store)
+    real, looks, enough = store.sessions.watch, 0, asyncio.Event()
+
+    async def watched() -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise StoreUnavailableError("away")
+        if looks == 7:
+            enough.set()
+            await asyncio.Event().wait()
+        return await real()
+
+    async def pause(_seconds: float) -> None:
+        watch.now += 5
+
+    monkeypatch.setattr(store.sessions, "watch", watched)
+    monkeypatch.setattr(reaper_module, "asyncio", SimpleNamespace(sleep=pause, create_task=asyncio.create_task))
+    running = asyncio.create_task(watch.reaper.run())
+    await asyncio.wait([running, asyncio.create_task(enough.wait())], return_when=asyncio.FIRST_COMPLETED)
+    monkeypatch.setattr(store.sessions, "watch", real)
+    assert await watch.state() == "open"
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_reaper_goes_on_where_another_one_died(store: Store, watch: Watch) -> None:
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+    await watch.look()
+    assert (await scenes.get(store, job)).status is Status.QUEUED
+    assert (await store.sessions.watch())[0] == []
+    assert await store.agent_orgs("agent-1") == set()
+
+
+async def test_a_sweep_that_died_in_between_stays_to_be_done(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.open_session(store, orgs=["acme", "globex"])
+    jobs = [await scenes.running(store, spec(1)), await scenes.running(store, spec(2, "globex"))]
+    real = store.leases.sweep
+
+    async def swept(org_id: str, *rest: Any) -> Any:
+        if org_id == "globex":
+            raise StoreUnavailableError("away")
+        return await real(org_id, *rest)
+
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+    monkeypatch.setattr(store.leases, "sweep", swept)
+    await watch.look()
+    assert (await store.sessions.watch())[0] == [("agent-1", 1)]
+    assert await store.agent_orgs("agent-1") == {"acme", "globex"}
+    monkeypatch.setattr(store.leases, "sweep", real)
+    await watch.look()
+    assert [(await scenes.get(store, job)).status for job in jobs] == [Status.QUEUED] * 2
+    assert (await store.sessions.watch())[0] == []
+
+
+async def test_a_sweep_that_began_in_an_older_life_is_done_again(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, store.epoch, _ = await store.sessions.hello("life-1")
+    await scenes.open_session(store)
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+    real = store.leases.sweep
+
+    async def in_a_new_life(*what: Any) -> Sequence[Any]:
+        answer = await real(*what)
+        _, store.epoch, _ = await store.sessions.hello("life-2")
+        return answer
+
+    monkeypatch.setattr(store.leases, "sweep", in_a_new_life)
+    await watch.look()
+    assert (await store.sessions.watch())[0] == [("agent-1", 1)]

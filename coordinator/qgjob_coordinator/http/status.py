@@ -18,6 +18,7 @@ from qgjob_coordinator.errors import (
     ParentSilentError,
     QgjobError,
     QuotaError,
+    SchemaOlderError,
     StoreUnavailableError,
     TooLargeError,
 )
@@ -49,6 +50,7 @@ STATUS: dict[type[QgjobError], int] = {
     TooLargeError: 413,
     QuotaError: 429,
     StoreUnavailableError: 503,
+    SchemaOlderError: 503,
     AgentSilentError: 503,
     ParentSilentError: 503,
 }

@@ -20,6 +20,7 @@ from qgjob_coordinator.errors import (
     ParentSilentError,
     QgjobError,
     QuotaError,
+    SchemaOlderError,
     StoreUnavailableError,
     TooLargeError,
 )
@@ -35,6 +36,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
+    SchemaOlderError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,
     ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 - redis's own
 
 from qgjob_coordinator.app import Coordinator
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Phase, Status
 from qgjob_coordinator.model.jobs import JobSpec
@@ -94,7 +95,7 @@ async def test_a_submitter_that_dies_after_the_job_has_registered_its_org(store:
     with pytest.raises(DiedError):
         await submit(store, spec(), 3, dies)
     assert (await scenes.get(store, spec())).status is Status.QUEUED
-    await Timers(store, Hub(), FleetReader(store), Telemetry())._repair()
+    await Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))._repair()
     assert await store.active_orgs() == {"acme"}
 
 
@@ -265,6 +266,7 @@ async def test_sessions_of_before_end_in_a_new_life_of_the_store() -> None:
     store.check = check
     app: Any = SimpleNamespace(
         store=store,
+        _life=1,
         sessions=SimpleNamespace(end_all=lambda reason, _why: ended.append(reason)),
         _settings=SimpleNamespace(redis_url="redis://127.0.0.1"),
         _new_life=lambda known: Coordinator._new_life(app, known),

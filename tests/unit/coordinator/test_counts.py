@@ -41,7 +41,8 @@ def values(t: Telemetry) -> dict[str, object]:
             return {key: plain(each) for key, each in value.items()}
         return list(value) if isinstance(value, deque) else value
 
-    return {name: plain(value) for name, value in vars(t).items()}
+    # What has an underscore is for questions about that one process.
+    return {name: plain(value) for name, value in vars(t).items() if not name.startswith("_")}
 
 
 def test_everything_that_is_counted_survives_the_way_through_json() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import structlog
@@ -31,6 +31,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
         self._wrapped: dict[str, Any] = {}
+        self._streams: set[asyncio.Task[Any]] = set()
+        self._cut = False
+
+    def cut_streams(self) -> None:
+        """Ends watches and logs that are followed: they have no end of their own, and their callers go on elsewhere."""
+        self._cut = True
+        for task in self._streams:
+            task.cancel()
 
     async def intercept_service(
         self,
@@ -94,19 +102,25 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
             watch = _Call(self._telemetry, key)
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
+            task = cast("asyncio.Task[Any]", asyncio.current_task())
+            self._streams.add(task)
             try:
                 async for message in call(_readable(request), context):
                     yield message
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
-            except (asyncio.CancelledError, GeneratorExit):
+            except (asyncio.CancelledError, GeneratorExit) as e:
                 watch.code = "CANCELLED"
-                raise
+                if not self._cut or isinstance(e, GeneratorExit):
+                    raise
+                watch.code = "UNAVAILABLE"
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator stops; ask again")
             except Exception:
                 watch.code = "UNKNOWN"
                 raise
             finally:
+                self._streams.discard(task)
                 watch.end()
 
         return answers

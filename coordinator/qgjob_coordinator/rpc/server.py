@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -61,7 +62,8 @@ class RpcServer:
         self._shares_port = shares_port
         # Else two servers would share the port silently.
         options = [("grpc.so_reuseport", int(shares_port)), *OPTIONS]
-        self._server = grpc.aio.server(interceptors=[CallInterceptor(telemetry)], options=options)
+        self._calls = CallInterceptor(telemetry)
+        self._server = grpc.aio.server(interceptors=[self._calls], options=options)
         self._health = health.aio.HealthServicer()
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
@@ -91,6 +93,9 @@ class RpcServer:
             await self._health.set(name, status)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Takes no new calls, lets those that run end within the grace, then cuts them."""
+        """Takes no new calls, ends watches and logs, lets other calls end within the grace, then cuts them."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_seconds)
+        stopping = asyncio.create_task(self._server.stop(grace_seconds))
+        await asyncio.sleep(0)  # nobody is to come back here
+        self._calls.cut_streams()
+        await stopping

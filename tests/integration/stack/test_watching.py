@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qgjob import AsyncClient, InvalidError, Job, JobStatus, WatchEvent, WatchEventKind
+from qgjob_coordinator.app import STOP_GRACE_SECONDS
 from tests.fakes.stack import Stack
 from tests.integration.stack.specs import command, pinned, simulated
 
@@ -138,3 +140,24 @@ async def test_a_followed_log_goes_on_through_the_retry(
     async with asyncio.timeout(20):
         logs = [(c.attempt, c.data) async for c in second.logs(job.job_id, follow=True) if c.data]
     assert logs == [(1, b"try 1\n"), (2, b"try 2\n")]
+
+
+async def test_a_coordinator_that_ends_keeps_no_watcher_waiting(stack: Stack, org: str) -> None:
+    """A watch has no end of its own: its caller goes on at another coordinator, and misses nothing."""
+    seen: list[str] = []
+    async with stack.client(0, 1) as client, aclosing(client.watch(org)) as events, asyncio.timeout(20):
+        async for event in events:
+            if event.event is WatchEventKind.READY:
+                begun = time.monotonic()
+                stack.coordinators[0].terminate()
+                assert await stack.coordinators[0].exit_code() == 0
+                took = time.monotonic() - begun
+                async with stack.client(1) as second:
+                    job = await second.submit(simulated(org)[0])
+            elif event.job is not None:
+                seen.append(event.job.job_id)
+                if event.job.final:
+                    break
+    assert seen
+    assert set(seen) == {job.job_id}
+    assert took < STOP_GRACE_SECONDS

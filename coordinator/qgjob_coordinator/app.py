@@ -28,6 +28,7 @@ from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.parent import until_gone
+from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
@@ -87,7 +88,15 @@ class Coordinator:
         self.store = Store(s.redis_url, pool_size=s.redis_pool_size, rules=rules, observe=self.telemetry.observe_store)
         log_transitions = s.log_level in ("info", "debug")
         name = f"{socket.gethostname()}:{os.getpid()}"
-        self.sessions = Sessions(self.store, self.hub, self.telemetry, _times(s), name, log_transitions=log_transitions)
+        self.sessions = Sessions(
+            self.store,
+            self.hub,
+            self.telemetry,
+            _times(s),
+            name,
+            log_transitions=log_transitions,
+            backoff=Backoff(base_ms=round(s.quarantine_seconds * 1000)),
+        )
         self.fleet = FleetReader(self.store)
         limits = Limits(group_max_devices=s.group_max_devices)
         self.scheduler = Scheduler(

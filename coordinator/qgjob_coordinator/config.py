@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     attempt_timeout_seconds: float = _setting("ATTEMPT_TIMEOUT_SECONDS", 1800.0, gt=0, le=86_400)
     silence_timeout_seconds: float = _setting("SILENCE_TIMEOUT_SECONDS", 300.0, gt=0, le=86_400)
     kill_grace_seconds: float = _setting("KILL_GRACE_SECONDS", 10.0, ge=0, le=600)
+    quarantine_seconds: float = _setting("QUARANTINE_SECONDS", 10.0, ge=0.05, le=3600)
     parent_pid: int | None = _setting("PARENT_PID", None, gt=1, le=2**31 - 1)
 
     @field_validator("allowed_origins", mode="before")

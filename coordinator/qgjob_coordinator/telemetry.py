@@ -10,6 +10,9 @@ SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 RECENT_PLANS = 512
 
+QUARANTINE_EVENTS = ("begun", "extended", "ended")
+PROBE_ANSWERS = ("good", "bad", "unknown", "maintenance", "no_answer")
+
 
 LAGS_KEPT = 240
 """The last minute: see loops/lag.py."""
@@ -45,6 +48,8 @@ class Telemetry:
         self.attempts: Counter[str] = Counter()  # by outcome
         self.installs: Counter[str] = Counter()  # by outcome
         self.leases_lost = 0
+        self.quarantines: Counter[str] = Counter()  # by event
+        self.probes: Counter[str] = Counter()  # by answer
         self.queue_seconds = Histogram()
         self.run_seconds = Histogram()
         self.start_error = Histogram((0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0))

@@ -28,6 +28,8 @@ LABELS: dict[str, set[str]] = {
     "qgjob_devices": {"state", "health", "target"},
     "qgjob_agents": {"state"},
     "qgjob_leases_lost_total": set(),
+    "qgjob_device_quarantines_total": {"event"},
+    "qgjob_device_probes_total": {"health"},
     "qgjob_installs_total": {"outcome"},
     "qgjob_redis_command_seconds": set(),
     "qgjob_event_loop_lag_seconds": set(),

@@ -26,7 +26,7 @@ from qgjob_coordinator.http.gauges import Gauges
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Status, Target
-from qgjob_coordinator.telemetry import SECONDS, Histogram, Telemetry
+from qgjob_coordinator.telemetry import PROBE_ANSWERS, QUARANTINE_EVENTS, SECONDS, Histogram, Telemetry
 
 RPC = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -105,6 +105,11 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     yield _counter("qgjob_jobs_finished", "Verdicts given here.", ("outcome", "target"), t.finished)
     yield _counter("qgjob_attempts", "Attempts that ended here.", ("outcome",), _keyed(t.attempts))
     yield _counter("qgjob_installs", "Installations reported here.", ("outcome",), _keyed(t.installs))
+    events = "Quarantines that failures led to: begun, made longer by a probe, ended."
+    yield _counter("qgjob_device_quarantines", events, ("event",), _all_of(QUARANTINE_EVENTS, t.quarantines))
+    yield _counter(
+        "qgjob_device_probes", "Probes of quarantined devices.", ("health",), _all_of(PROBE_ANSWERS, t.probes)
+    )
     yield CounterMetricFamily("qgjob_leases_lost", "Attempts given up: their agent was not heard.", t.leases_lost)
     yield _histogram("qgjob_job_queue_seconds", "From submission to the first claim.", (), {(): t.queue_seconds})
     yield _histogram("qgjob_job_run_seconds", "Run time of attempts.", (), {(): t.run_seconds})
@@ -128,6 +133,11 @@ def _from_rpc(t: Telemetry) -> Iterator[Metric]:
 
 def _keyed(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
     return {(word,): n for word, n in counts.items()}
+
+
+def _all_of(words: Iterable[str], counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
+    """Of a small closed set also those that are 0: what rises from nothing is seen to rise."""
+    return {(word,): counts.get(word, 0) for word in words}
 
 
 def _counter(name: str, text: str, labels: tuple[str, ...], counts: Mapping[Any, int]) -> Metric:

@@ -13,7 +13,17 @@ from typing import Any
 from qgjob_coordinator.telemetry import Histogram, Telemetry
 
 NUMBERS = ("leases_lost", "plans")
-COUNTERS = ("submitted", "finished", "attempts", "installs", "rpc_started", "rpc_handled", "process_ends")
+COUNTERS = (
+    "submitted",
+    "finished",
+    "attempts",
+    "installs",
+    "quarantines",
+    "probes",
+    "rpc_started",
+    "rpc_handled",
+    "process_ends",
+)
 HISTOGRAMS = ("queue_seconds", "run_seconds", "start_error", "plan_ms")
 TABLES = ("store_seconds", "rpc_seconds")
 """Histograms by a key."""

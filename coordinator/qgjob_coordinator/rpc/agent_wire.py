@@ -31,7 +31,7 @@ MAX_COUNT = 1_000_000
 ACKS_MOST = 1_000
 """Acknowledgements in one message."""
 
-Single = m.HeartbeatAck | m.Revoke | m.Welcome | m.Recall | m.Refused
+Single = m.HeartbeatAck | m.Revoke | m.Welcome | m.Recall | m.Probe | m.Refused
 """Messages that are written one by one."""
 
 _PHASE = {1: Phase.UNSTARTED, 2: Phase.RUNNING, 3: Phase.SPOOLED}
@@ -199,7 +199,7 @@ def installed_in(i: pb.Installed) -> m.Installed:
     device_id = check_id("installed.device_id", i.device_id)
     org_id, version = check_id("installed.org_id", i.org_id), check_id("installed.app_version_id", i.app_version_id)
     install_ms = within("installed.install_ms", i.install_ms, MAX_MS)
-    return m.Installed(device_id, org_id, version, outcome is Outcome.PASSED, outcome, install_ms)
+    return m.Installed(device_id, org_id, version, outcome is Outcome.PASSED, outcome, install_ms, i.token)
 
 
 def piece_in(c: pb.LogChunk) -> Piece:
@@ -229,6 +229,9 @@ def down(epoch: int, message: Single) -> pb.ConnectResponse:
         out.welcome.CopyFrom(_welcome(message))
     elif isinstance(message, m.Recall):
         out.recall.CopyFrom(pb.Recall(recall_id=message.recall_id, tokens=message.tokens))
+    elif isinstance(message, m.Probe):
+        command = pb.DeviceCommand(device_id=message.device_id, kind=pb.DEVICE_COMMAND_KIND_PROBE)
+        out.device_command.CopyFrom(command)
     else:
         out.refused.CopyFrom(refused_out(message))
     return out

@@ -9,6 +9,7 @@ from dataclasses import replace
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import Agent, Device, DeviceInfo, Hold, in_force, over_last
 from qgjob_coordinator.policy.feasible import same_target, view
+from qgjob_coordinator.policy.health.record import Quarantine, Record
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import Principal
@@ -88,9 +89,16 @@ def agent_of(row: AgentRow, now: int) -> Agent:
 
 
 def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
-    """A device as people see it. An operator's word on its health goes before its agent's."""
+    """A device as people see it.
+
+    An operator's word on its health goes before the quarantine that its failures led to, that before its agent's word.
+    It is known to be good when it has done something well.
+    """
     holds = in_force((*row.holds, *agent.holds), now)
-    words = [h for h in holds if h.slot is HoldSlot.HEALTH] or _shown(row.info)
+    record = row.kept.record
+    automatic = hold_of(record.quarantine)
+    operators = [h for h in holds if h.slot is HoldSlot.HEALTH]
+    words = [*operators, automatic] if automatic is not None else operators or _shown(row.info)
     kept = [h for h in holds if h.slot is not HoldSlot.HEALTH]
     told, keeps = over_last((*words, *kept)), over_last(kept)
     if agent.state != "open" or not row.present:
@@ -109,7 +117,7 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
         os_version=row.info.os_version,
         model=row.info.model,
         state=state,
-        health=DeviceHealth(words[0].kind) if words else row.info.health,
+        health=DeviceHealth(words[0].kind) if words else _proven(record),
         labels={**row.info.labels, **row.labels},
         reason=told.reason if told is not None else row.info.reason,
         until=told.until if told is not None else None,
@@ -120,6 +128,15 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
         installs=row.installs,
         last_seen_at=agent.seen_at if online else row.seen_at,
     )
+
+
+def hold_of(quarantine: Quarantine | None) -> Hold | None:
+    """The quarantine that failures led to as what keeps a device from work, with the time of its probe."""
+    return None if quarantine is None else Hold(HoldKind.BAD, quarantine.reason, quarantine.until)
+
+
+def _proven(record: Record) -> DeviceHealth:
+    return DeviceHealth.GOOD if record.proven else DeviceHealth.UNKNOWN
 
 
 def _shown(info: DeviceInfo) -> list[Hold]:

@@ -9,8 +9,11 @@ import structlog
 
 from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.health import HealthWatch
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake, Piece
 from qgjob_coordinator.service.messages import (
@@ -49,11 +52,15 @@ class LiveSession:
         hub: Hub,
         telemetry: Telemetry,
         settled: Callable[[], Awaitable[None]],
+        fleet: FleetReader,
+        backoff: Backoff,
     ) -> None:
         self.session = session
         self.occupants = occupants
         self.recalls = Recalls(session, occupants, store, hub, telemetry)
-        self.records = Records(session, self.recalls, store, hub, settled)
+        self.health = HealthWatch(session, store, fleet, hub, telemetry, backoff, self._follow)
+        self.records = Records(session, self.recalls, store, hub, settled, self.health.know)
+        reporter.health = self.health
         self._reporter = reporter
         self._logs = logs
         self._store = store
@@ -126,6 +133,7 @@ class LiveSession:
         """An installation was done or failed."""
         slot = self.session.slots.get(m.device_id)
         self._telemetry.installs[m.outcome.value] += 1
+        self.health.installed(m)
         if m.ok and slot is not None:
             what = (m.org_id, m.app_version_id)
             slot.install(what, wall_ms(), 1)
@@ -153,13 +161,14 @@ class LiveSession:
 
     def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
         """A device was probed."""
-        slot = self.session.slots.get(device_id)
-        log.info("probed", agent_id=self.session.agent_id, device_id=device_id, health=health.value, reason=reason)
-        if slot is not None:
-            self._hub.work("", local=False)
+        self.health.probed(device_id, health, reason)
+
+    def _follow(self) -> None:
+        self.records.follow()
 
     async def stop(self) -> None:
         """Ends its tasks."""
-        await self.records.stop()
         await asyncio.gather(self._reporter.close(), self._logs.close())
+        await self.health.close()
+        await self.records.stop()
         await self.occupants.close()

@@ -108,7 +108,7 @@ Report = StartedReport | FinishedReport | DeadReport | ProgressReport
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """An installation on a device."""
+    """An installation on a device, for the attempt whose lease the token names."""
 
     device_id: str
     org_id: str
@@ -116,6 +116,7 @@ class Installed:
     ok: bool
     outcome: Outcome
     install_ms: int
+    token: str = ""
 
 
 class Verdict(Enum):
@@ -191,6 +192,13 @@ class Revoke:
     grace_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look whether a device is well."""
+
+    device_id: str
+
+
 class RefusedReason(Enum):
     """Why a session is not, or no longer, accepted."""
 
@@ -211,4 +219,4 @@ class Refused:
     stored_epoch: int = 0
 
 
-Down = Welcome | HeartbeatAck | Assign | ReportAck | Recall | Revoke | Refused
+Down = Welcome | HeartbeatAck | Assign | ReportAck | Recall | Revoke | Probe | Refused

@@ -6,7 +6,7 @@ A session plans by it from its beginning, and by each newer hold as soon as it h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
@@ -16,26 +16,34 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.recalls import Recalls
 from qgjob_coordinator.service.session import Session
-from qgjob_coordinator.store.fleet import AgentRow
+from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.store import Store
 
 log = structlog.get_logger(__name__)
 
 
 class Records:
-    """One session's. `settled` returns when no plan goes on that knew less."""
+    """One session's. `settled` returns when no plan goes on that knew less; `know_health` takes records of failures."""
 
     def __init__(
-        self, session: Session, recalls: Recalls, store: Store, hub: Hub, settled: Callable[[], Awaitable[None]]
+        self,
+        session: Session,
+        recalls: Recalls,
+        store: Store,
+        hub: Hub,
+        settled: Callable[[], Awaitable[None]],
+        know_health: Callable[[Iterable[DeviceRow]], None],
     ) -> None:
         self._session = session
         self._recalls = recalls
         self._store = store
         self._hub = hub
         self._settled = settled
+        self._know_health = know_health
         self._holds_seen = -1
         self._applied = -1
         self._applying: asyncio.Task[None] | None = None
+        self._again = False
 
     async def load(self) -> None:
         """Reads them for the devices that the session has. Raises StoreUnavailableError."""
@@ -52,6 +60,7 @@ class Records:
             return
         self._holds_seen = number
         session.holds = rows[0].holds
+        self._know_health(rows[0].devices)
         for row in rows[0].devices:
             slot = session.slots.get(row.info.device_id)
             if slot is not None:
@@ -82,12 +91,15 @@ class Records:
 
     def follow(self) -> None:
         """Applies them beside the stream: the answer to a recall comes through it."""
+        self._again = True
         if self._applying is None or self._applying.done():
             self._applying = asyncio.create_task(self._follow())
 
     async def _follow(self) -> None:
         try:
-            await self.apply()
+            while self._again:  # what came after it had begun may be new to it
+                self._again = False
+                await self.apply()
         except (AgentSilentError, StoreUnavailableError) as e:
             log.warning("holds_not_confirmed", agent_id=self._session.agent_id, error=e.message)
 

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Outcome, Status, Target
+from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.policy.estimates.measurement import measures
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.health import HealthWatch
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake
 from qgjob_coordinator.service.messages import (
     DeadReport,
+    DeathCause,
     FinishedReport,
     Refused,
     RefusedReason,
@@ -71,6 +73,8 @@ class Reporter:
         self._logs = logs
         self._on_retry_due = on_retry_due
         self._log_transitions = log_transitions
+        self.health: HealthWatch | None = None
+        """Told how attempts end, where somebody judges devices by that."""
         self._inbox = ReportInbox()
         self._over = False
         self._task: asyncio.Task[None] | None = None
@@ -148,7 +152,7 @@ class Reporter:
             done = [(row, dead.cause.value) for row, dead in zip(settled, r.dead, strict=True) if row]
             tell_settled(self._telemetry, org_id, done)
             for dead, word in zip(r.dead, words, strict=True):
-                self._after_death(dead)
+                self._after_death(dead, word)
                 acks.append((dead.report_id, _VERDICT[word]))
         if r.progress:
             rows = [(p.ulid, p.token, p.percent) for p in r.progress]
@@ -190,7 +194,11 @@ class Reporter:
     def _ending(self, x: FinishedReport, now: int) -> Ending:
         lease = self._session.leases.get(x.token)
         has_log = lease is not None and lease.has_log
-        return ending(x, now, random.random(), has_log=has_log)  # noqa: S311 - jitter
+        made = ending(x, now, random.random(), has_log=has_log)  # noqa: S311 - jitter
+        if made.charge is Charge.TEST and lease is not None:
+            slot = self._session.slots.get(lease.device_id)
+            made.elsewhere = slot is not None and slot.suspect
+        return made
 
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
         lease = self._session.began(x.token, wall_ms())
@@ -216,8 +224,8 @@ class Reporter:
                     self._hub.work(org_id)  # a retry that waited for the old tree to die
             if e.word is not ReportWord.APPLIED:
                 continue
-            if lease is not None and measures(x.outcome, x.result):
-                ran = lease.device_id, x.duration_ms
+            if lease is not None:
+                ran = self._judged(lease, x, e) or ran
             attempts[x.outcome] += 1
             self._telemetry.run_seconds.observe(x.duration_ms / 1000)
             if e.status is Status.QUEUED:
@@ -234,6 +242,12 @@ class Reporter:
         tell_settled(self._telemetry, org_id, ((row, "finished") for row in released))
         self._telemetry.attempts.update({outcome.value: n for outcome, n in attempts.items()})
         self._telemetry.finished.update({(outcome.value, target.value): n for (outcome, target), n in finished.items()})
+
+    def _judged(self, lease: Lease, x: FinishedReport, e: Ended) -> tuple[str, int] | None:
+        """An end that counts, of an attempt that this session was given; its device and ms if they measure a test."""
+        if self.health is not None:
+            self.health.ended(lease, x, tried_again=e.status is Status.QUEUED)
+        return (lease.device_id, x.duration_ms) if measures(x.outcome, x.result) else None
 
     def _log_start(self, x: StartedReport | FinishedReport, lease: Lease | None) -> None:
         log.info("job_running", **self._ids(x, lease))
@@ -261,7 +275,10 @@ class Reporter:
             error=sent.error.message if sent.error else None,
         )
 
-    def _after_death(self, x: DeadReport) -> None:
+    def _after_death(self, x: DeadReport, word: ReportWord) -> None:
         lease = self._session.drop(x.token, wall_ms())
         if lease is not None:
             self._occupants.touch(lease.device_id)
+            lost = x.cause is DeathCause.DEVICE_LOST and x.started and word is ReportWord.APPLIED
+            if lost and self.health is not None:
+                self.health.broke(lease)

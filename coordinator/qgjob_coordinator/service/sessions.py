@@ -11,9 +11,11 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Phase
+from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.attendance import Attendance
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hello import RefusedError, check, refusal
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
@@ -56,6 +58,7 @@ class Sessions:
         coordinator: str,
         *,
         log_transitions: bool,
+        backoff: Backoff | None = None,
     ) -> None:
         self.store = store
         self.hub = hub
@@ -63,6 +66,8 @@ class Sessions:
         self.times = times
         self._coordinator = coordinator
         self._log_transitions = log_transitions
+        self._fleet = FleetReader(store)
+        self._backoff = backoff or Backoff()
         self._live: dict[str, LiveSession] = {}
         self.attendance = Attendance()
         self.on_retry_due: Callable[[str, int], None] = lambda _org, _at: None
@@ -127,7 +132,18 @@ class Sessions:
             lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
             log_transitions=self._log_transitions,
         )
-        live = LiveSession(session, reporter, occupants, logs, self.store, self.hub, self.telemetry, self._when_settled)
+        live = LiveSession(
+            session,
+            reporter,
+            occupants,
+            logs,
+            self.store,
+            self.hub,
+            self.telemetry,
+            self._when_settled,
+            self._fleet,
+            self._backoff,
+        )
         await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
         for info in hello.devices:
             session.show(info)
@@ -136,6 +152,7 @@ class Sessions:
         session.say(welcome)
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
+        live.health.start()
         live.records.follow()  # one that came meanwhile, or that keeps back what the agent still has to begin
         log.info(
             "session_opened",

@@ -44,6 +44,10 @@ class Slot:
     labels: dict[str, str] = field(default_factory=dict)
     operator_labels: dict[str, str] = field(default_factory=dict)
     holds: Sequence[Hold] = ()
+    # The one that its own failures led to, which a probe ends.
+    quarantine: Hold | None = None
+    # So much failed on it that another device should try what fails next.
+    suspect: bool = False
     installed: tuple[str, str] | None = None
     leases: dict[str, Lease] = field(default_factory=dict)
     # Tokens that the agent holds and the store does not grant: the device is not free until their end is reported.
@@ -127,7 +131,7 @@ class Slot:
     def takes_work(self, now: int) -> bool:
         """Whether health and holds allow new work."""
         health = self.info.health
-        if self.strays or health is _BAD or health is _MAINTENANCE:
+        if self.strays or self.quarantine is not None or health is _BAD or health is _MAINTENANCE:
             return False
         return not self.holds or not in_force(self.holds, now)
 

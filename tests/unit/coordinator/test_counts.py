@@ -19,6 +19,8 @@ def counted(n: int) -> Telemetry:
         t.attempts["passed"] += 1
         t.installs["installed"] += 1
         t.leases_lost += 1
+        t.quarantines["begun"] += 1
+        t.probes["good"] += 1
         t.plans += 1
         t.rpc_started["unary", "qgjob.v1.JobService", "GetJob"] += 1
         t.rpc_handled["unary", "qgjob.v1.JobService", "GetJob", "OK"] += 1

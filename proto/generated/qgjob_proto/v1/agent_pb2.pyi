@@ -1335,7 +1335,7 @@ Global___Revoke: _TypeAlias = Revoke  # noqa: Y015
 
 @_typing.final
 class DeviceCommand(_message.Message):
-    """Asks for something to be done with a device. Not sent by this version's coordinator, which itself keeps work from
+    """Asks for something to be done with a device. This version's coordinator sends PROBE only: it keeps work itself from
     devices that operators hold.
     """
 

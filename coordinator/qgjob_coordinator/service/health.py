@@ -1,0 +1,306 @@
+"""Judges the devices of one session by what comes of their work: takes bad ones out, probes them, lets them in again.
+
+What happens is noted without waiting and worked off by one task, which lives while there is something to do. Of a
+proven device without failures a test that passes costs a look-up in a set, and nobody is asked for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import Charge, DeviceHealth, Outcome
+from qgjob_coordinator.model.failures import charge_of
+from qgjob_coordinator.policy.health import record as records
+from qgjob_coordinator.policy.health.judging import judge
+from qgjob_coordinator.policy.health.record import Kind, Mark, Record
+from qgjob_coordinator.policy.health.rules import Backoff, at_most, enough
+from qgjob_coordinator.policy.health.words import because, still
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.health_books import HealthBooks, Page
+from qgjob_coordinator.service.health_seen import ask, look_at
+from qgjob_coordinator.service.health_words import HealthWords
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
+from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.fleet import DeviceRow
+from qgjob_coordinator.store.health import KeptWord
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
+
+GATHER_SECONDS = 0.05
+"""What comes within so long is worked off together."""
+PAUSE_SECONDS = 1.0
+"""How long successes wait to be written, open questions to be asked again, and a busy device to be probed."""
+LONGEST_SECONDS = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class HealthWatch:
+    """One session's. `take_back` takes back what held devices have not begun."""
+
+    def __init__(
+        self,
+        session: Session,
+        store: Store,
+        fleet: FleetReader,
+        hub: Hub,
+        telemetry: Telemetry,
+        backoff: Backoff,
+        take_back: Callable[[], None],
+    ) -> None:
+        self._session = session
+        self._store = store
+        self._fleet = fleet
+        self._hub = hub
+        self._backoff = backoff
+        self._take_back = take_back
+        self._words = HealthWords(session.agent_id, telemetry)
+        self._books = HealthBooks(session.slots)
+        self._inbox: list[tuple[str, Mark | Kind]] = []
+        self._answers: list[tuple[str, str | None]] = []  # device, and what its probe found wrong
+        self._probing: dict[str, float] = {}  # until when an answer is in time
+        self._failed_installs: set[str] = set()  # tokens whose end says nothing new
+        self._asked_at = float("-inf")
+        self._started = self._closing = self._over = False
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def idle(self) -> bool:
+        """There is nothing to work off, nor to wait for."""
+        return self._task is None
+
+    def start(self) -> None:
+        """The agent is welcome and what it holds is known: from now on its devices may be judged and probed."""
+        self._started = True
+        self._begin()
+
+    # What happens.
+
+    def know(self, rows: Iterable[DeviceRow]) -> None:
+        """What the store has of the session's devices."""
+        for device_id in self._books.know(rows):
+            self._probing.pop(device_id, None)
+            self._words.readmitted(device_id, "by hand")
+            self._hub.work("", local=False)
+        if any(page.record.marks or page.record.quarantine for page in self._books.notable().values()):
+            self._begin()
+
+    def installed(self, m: Installed) -> None:
+        """An installation was done or failed."""
+        lease = self._session.leases.get(m.token)
+        if m.ok:
+            if m.device_id not in self._books.clean:
+                self._note(m.device_id, Kind.INSTALL)
+        elif lease is not None:
+            build = lease.org_id, lease.gid
+            self._failed_installs.add(m.token)
+            self._words.named(build, m.app_version_id)
+            self._note(lease.device_id, Mark(Kind.INSTALL, build, lease.ulid, wall_ms()))
+
+    def ended(self, lease: Lease, x: FinishedReport, *, tried_again: bool) -> None:
+        """An attempt ended with an outcome; `tried_again`: its job has not got its verdict by it."""
+        if x.outcome is Outcome.PASSED:
+            if lease.device_id not in self._books.clean:
+                self._note(lease.device_id, Kind.TEST)
+            return
+        if x.token in self._failed_installs:
+            self._failed_installs.discard(x.token)
+            return
+        charge = charge_of(x.outcome, unresolvable=x.unresolvable)
+        if charge is Charge.INFRASTRUCTURE:
+            self.broke(lease)
+        elif charge is Charge.TEST and tried_again:
+            build = lease.org_id, lease.gid
+            self._note(lease.device_id, Mark(Kind.TEST, build, lease.ulid, wall_ms(), sure=False))
+
+    def broke(self, lease: Lease) -> None:
+        """An attempt was ended by an error of its device or provider, or by the loss of the device."""
+        self._note(lease.device_id, Mark(Kind.DEVICE, (lease.org_id, lease.gid), lease.ulid, wall_ms()))
+
+    def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
+        """A probe was answered. An answer that is late, or to no question, changes nothing."""
+        asked = self._probing.pop(device_id, None) is not None
+        self._words.probed(device_id, health.value, reason, asked=asked)
+        if asked:
+            well = health is DeviceHealth.GOOD
+            self._answers.append((device_id, None if well else reason or f"its agent calls it {health.value}"))
+            self._begin()
+
+    def _note(self, device_id: str, what: Mark | Kind) -> None:
+        self._inbox.append((device_id, what))
+        if self._task is None or isinstance(what, Mark):
+            self._begin()
+
+    def _begin(self) -> None:
+        self._wake.set()
+        if self._task is None and self._started and not (self._closing or self._over):
+            self._task = asyncio.create_task(self._run())
+
+    # The task.
+
+    async def _run(self) -> None:
+        try:
+            while (pause := await self._look()) is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._wake.wait()
+        finally:
+            self._task = None
+
+    async def _look(self) -> float | None:
+        """Works off what there is; seconds until there is more, None when nothing is to come."""
+        if not self._closing:
+            await asyncio.sleep(GATHER_SECONDS)
+        self._wake.clear()
+        pause: float | None = PAUSE_SECONDS
+        try:
+            await self._round()
+            pause = self._pause()
+        except StoreUnavailableError as e:
+            log.warning("health_blind", agent_id=self._session.agent_id, error=e.message)
+        except Exception:
+            log.exception("health_failed", agent_id=self._session.agent_id)
+        return None if self._closing or self._over else pause
+
+    def _pause(self) -> float | None:
+        dues = [PAUSE_SECONDS] if self._inbox or self._answers else []
+        now, monotonic = wall_ms(), time.monotonic()
+        for device_id, page in self._books.notable().items():
+            quarantine = page.stored.record.quarantine
+            if page.dirty or _may_be_bad(page.record):
+                dues.append(PAUSE_SECONDS)
+            elif device_id in self._probing:
+                dues.append(self._probing[device_id] - monotonic)
+            elif quarantine is not None and device_id in self._session.slots:
+                due = (quarantine.until - now) / 1000
+                dues.append(due if due > 0 else PAUSE_SECONDS)  # over: the device still has something to do
+        return min(LONGEST_SECONDS, max(0.0, min(dues))) if dues else None
+
+    async def _round(self) -> None:
+        self._take_in(wall_ms())
+        await self._ask()
+        await self._judge()
+        await self._write()
+        self._probe()
+
+    def _take_in(self, now: int) -> None:
+        """What was noted, and what probes found, goes into the records."""
+        inbox, self._inbox = self._inbox, []
+        for device_id, what in inbox:
+            self._books.note(device_id, what)
+        self._give_probes_up()
+        answers, self._answers = self._answers, []
+        for device_id, found in answers:
+            self._take_answer(device_id, found, now)
+        for device_id, page in self._books.notable().items():
+            page.record = records.recent(page.record, now)
+            self._books.show(device_id)
+        self._failed_installs &= self._session.leases.keys()
+
+    def _give_probes_up(self) -> None:
+        monotonic = time.monotonic()
+        for device_id in [d for d, at in self._probing.items() if at <= monotonic]:
+            del self._probing[device_id]
+            self._words.probed(device_id, "no answer", None, asked=True)
+            within = self._session.times.session_timeout_ms / 1000
+            self._answers.append((device_id, f"no answer within {within:g} s"))
+
+    def _take_answer(self, device_id: str, found: str | None, now: int) -> None:
+        page = self._books.page(device_id)
+        quarantine = page.record.quarantine if page is not None else None
+        if page is None or quarantine is None:
+            return
+        if found is None:
+            page.record = records.readmitted(page.record)
+        else:
+            self._take_out(page, now, lambda in_a_row: still(quarantine.reason, found, in_a_row))
+
+    def _take_out(self, page: Page, now: int, why: Callable[[int], str]) -> None:
+        in_a_row = self._backoff.next_in_a_row(page.record.in_a_row)
+        until = now + self._backoff.ms(in_a_row)
+        page.record = records.quarantined(page.record, in_a_row, now, until, why(in_a_row))
+
+    async def _ask(self) -> None:
+        """Asks for jobs whose tests failed, where what became of them may make a difference."""
+        if time.monotonic() - self._asked_at < PAUSE_SECONDS:
+            return
+        pages = {d: page for d, page in self._books.notable().items() if _may_be_bad(page.record)}
+        if pages and await ask(self._store, pages):
+            self._asked_at = time.monotonic()
+
+    async def _judge(self) -> None:
+        """Takes out what is bad in comparison with the fleet."""
+        pages = self._books.notable()
+        if not any(_may_be_bad(records.only_sure(page.record)) for page in pages.values()):
+            return
+        fleet, now = await look_at(self._fleet, pages), wall_ms()
+        seen = {device_id: page.record for device_id, page in pages.items()}
+        for device_id, page in self._books.notable().items():
+            slot, record = self._session.slots.get(device_id), seen.get(device_id)
+            if slot is None or record is not page.record or not _may_be_bad(records.only_sure(record)):
+                continue
+            others = fleet.others(slot.info.target, device_id, record)
+            found = judge(record, others)
+            for build in found.builds_at_fault:
+                self._words.at_fault(build, others.fails[build] + 1)
+            if found.bad:
+                self._take_out(page, now, lambda in_a_row, counted=found.counted: because(counted, in_a_row))  # type: ignore[misc]
+
+    async def _write(self) -> None:
+        rows = self._books.sending()
+        if not rows:
+            return
+        words = await self._store.health.write(self._session.agent_id, self._session.epoch, rows)
+        if words is None:
+            self._over = True  # a newer session took over, and judges from now on
+            return
+        for device_id, word in words.items():
+            if word is KeptWord.CHANGED:
+                self._books.forget(device_id)
+            elif (change := self._books.written(device_id)) is not None:
+                self._tell(device_id, *change)
+        if KeptWord.CHANGED in words.values():
+            for agent in await self._store.fleet.read([self._session.agent_id]):
+                self._books.know(agent.devices)
+
+    def _tell(self, device_id: str, before: Record, after: Record) -> None:
+        self._words.changed(device_id, before, after)
+        if after.quarantine is not None and before.quarantine is None:
+            self._take_back()
+        elif after.quarantine is None and before.quarantine is not None:
+            self._hub.work("", local=False)
+
+    def _probe(self) -> None:
+        """Asks for a look at those whose time is over and that have nothing to do."""
+        now = wall_ms()
+        for device_id, page in self._books.notable().items():
+            quarantine, slot = page.stored.record.quarantine, self._session.slots.get(device_id)
+            if quarantine is None or page.dirty or quarantine.until > now or device_id in self._probing:
+                continue
+            if slot is not None and not slot.leases and not slot.strays:
+                self._probing[device_id] = time.monotonic() + self._session.times.session_timeout_ms / 1000
+                self._session.say(Probe(device_id))
+
+    async def close(self) -> None:
+        """Stops when what was noted is written, unless the store is away."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+        elif self._inbox and not self._over:
+            await self._look()
+
+
+def _may_be_bad(record: Record) -> bool:
+    """Whether all failures together would be enough, whosever fault they are."""
+    return record.quarantine is None and at_most(record) >= enough(record)

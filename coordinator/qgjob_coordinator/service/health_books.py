@@ -1,0 +1,107 @@
+"""What a session knows of the health of its devices: each record, with what of it stands in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from qgjob_coordinator.policy.health.record import Kind, Mark, Record, failed, succeeded
+from qgjob_coordinator.policy.health.rules import is_suspect
+from qgjob_coordinator.service.fleet import hold_of
+from qgjob_coordinator.service.slots import Slot
+from qgjob_coordinator.store.fleet import DeviceRow
+from qgjob_coordinator.store.health import Kept
+
+
+@dataclass(slots=True)
+class Page:
+    """One device: what is stored, what came since, and what is being written."""
+
+    stored: Kept
+    record: Record
+    sent: Kept | None = None
+
+    @property
+    def dirty(self) -> bool:
+        """Something is to be written."""
+        return self.record != self.stored.record
+
+    def sent_is(self, there: Kept) -> bool:
+        """What stands in the store is what is being written; its confirmation is on the way."""
+        return self.sent is not None and there == Kept(self.sent.version + 1, self.sent.record)
+
+
+class HealthBooks:
+    """By device. `clean` names those of which nothing but a failure would change anything."""
+
+    def __init__(self, slots: Mapping[str, Slot]) -> None:
+        self._slots = slots
+        self._pages: dict[str, Page] = {}
+        self.clean: set[str] = set()
+
+    def know(self, rows: Iterable[DeviceRow]) -> list[str]:
+        """Takes over what the store has, where that is newer; devices whose quarantine somebody else ended."""
+        ended = []
+        for row in rows:
+            device_id, there = row.info.device_id, row.kept
+            page = self._pages.get(device_id)
+            if page is None:
+                self._pages[device_id] = Page(there, there.record)
+            elif there.version > page.stored.version and not page.sent_is(there):
+                if page.stored.record.quarantine and not there.record.quarantine:
+                    ended.append(device_id)
+                self._pages[device_id] = Page(there, there.record)
+            self.show(device_id)
+        return ended
+
+    def page(self, device_id: str) -> Page | None:
+        """Of a device of this session, as far as it is known."""
+        return self._pages.get(device_id)
+
+    def notable(self) -> dict[str, Page]:
+        """Those of which there is something to remember, to write, or still to prove."""
+        return {d: page for d, page in self._pages.items() if d not in self.clean}
+
+    def note(self, device_id: str, what: Mark | Kind) -> None:
+        """A failure, or a success of a kind."""
+        page = self._pages.get(device_id)
+        if page is not None:
+            page.record = failed(page.record, what) if isinstance(what, Mark) else succeeded(page.record, what)
+
+    def sending(self) -> dict[str, Kept]:
+        """What is to be written, each with the version that it replaces; the same again while it is not confirmed."""
+        rows = {}
+        for device_id, page in self._pages.items():
+            if page.sent is None and page.dirty:
+                page.sent = Kept(page.stored.version, page.record)
+            if page.sent is not None:
+                rows[device_id] = page.sent
+        return rows
+
+    def written(self, device_id: str) -> tuple[Record, Record] | None:
+        """What was sent stands in the store: before and after. None where something newer is known."""
+        page = self._pages[device_id]
+        sent, before = page.sent, page.stored
+        page.sent = None
+        if sent is None or before.version != sent.version:
+            return None
+        page.stored = Kept(sent.version + 1, sent.record)
+        self.show(device_id)
+        return before.record, sent.record
+
+    def forget(self, device_id: str) -> None:
+        """Something else stands in the store than was thought: it is to be read again."""
+        self._pages.pop(device_id, None)
+        self.clean.discard(device_id)
+
+    def show(self, device_id: str) -> None:
+        """Has the device's slot say what is known; a quarantine holds when it is stored."""
+        page = self._pages[device_id]
+        if page.record.clean and page.record.proven and not page.dirty:
+            self.clean.add(device_id)
+        else:
+            self.clean.discard(device_id)
+        slot = self._slots.get(device_id)
+        if slot is not None:
+            slot.quarantine = hold_of(page.stored.record.quarantine)
+            slot.suspect = is_suspect(page.record)

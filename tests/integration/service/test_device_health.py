@@ -1,0 +1,386 @@
+"""Devices judged by one session's coordinator: what it writes, says to the agent, and takes over from another one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.health.record import Record
+from qgjob_coordinator.policy.health.rules import Backoff
+from qgjob_coordinator.service import health
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.health import HealthWatch
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
+from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import HoldRule
+from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes import scenes
+from tests.fakes.jobs import NOW, ending, spec
+from tests.fakes.waiting import until
+
+BASE_MS = 60_000
+DEVICES = [DeviceInfo(f"d{n}", f"u{n}", Target.EMULATOR) for n in (1, 2, 3)]
+
+
+class Watched:
+    """A session of agent-1 and its watch, over a store of its own as in another coordinator."""
+
+    def __init__(self, store: Store, epoch: int = 1, base_ms: int = BASE_MS, answer_ms: int = 60_000) -> None:
+        self.store, self.epoch = store, epoch
+        self.telemetry = Telemetry()
+        self.taken_back = 0
+        self.session = Session("agent-1", epoch, 100, store, Times(1000, answer_ms, 60_000, 1000, 60_000, 0))
+        for info in DEVICES:
+            self.session.show(info)
+        self.watch = HealthWatch(
+            self.session, store, FleetReader(store), Hub(), self.telemetry, Backoff(base_ms), self._take_back
+        )
+
+    def _take_back(self) -> None:
+        self.taken_back += 1
+
+    async def open(self) -> Watched:
+        """As a session begins."""
+        opened = await self.store.sessions.open(
+            "agent-1", "life", self.epoch, {}, "c", [d.device_id for d in DEVICES], NOW
+        )
+        assert opened.word == "OPENED"
+        assert await self.store.fleet.inventory("agent-1", self.epoch, DEVICES, [], NOW, complete=True)
+        await self.load()
+        return self
+
+    def start(self) -> Watched:
+        """As when the agent is welcome."""
+        self.watch.start()
+        return self
+
+    async def load(self) -> None:
+        """As when it hears of an operator's word."""
+        (row,) = await self.store.fleet.read(["agent-1"])
+        self.watch.know(row.devices)
+
+    def lease(self, device_id: str, ulid: str, version: str = "v1") -> Lease:
+        """An attempt that the device holds."""
+        lease = Lease("acme", ulid, f"t-{ulid}", group_id(version, Target.EMULATOR), device_id, 1)
+        self.session.take(lease, wall_ms())
+        return lease
+
+    def installs(self, device_id: str, version: str, ulid: str, *, ok: bool = False) -> None:
+        """An installation on the device; where it failed, the end of its attempt too."""
+        lease = self.lease(device_id, ulid, version)
+        outcome = Outcome.PASSED if ok else Outcome.DEVICE_ERROR
+        self.watch.installed(Installed(device_id, "acme", version, ok, outcome, 5, lease.token))
+        self.ends(lease, outcome)
+
+    def ends(self, lease: Lease, outcome: Outcome = Outcome.PASSED, *, tried_again: bool = True) -> None:
+        """The attempt ends."""
+        self.session.drop(lease.token, wall_ms())
+        report = FinishedReport(1, "acme", lease.ulid, lease.token, outcome, 0, 1, 1, None, None, None, False)
+        self.watch.ended(lease, report, tried_again=tried_again)
+
+    def fail_installs(self, device_id: str = "d1", first: int = 0) -> None:
+        """Three that fail, of builds that nobody else has."""
+        for n in range(first, first + 3):
+            self.installs(device_id, f"v{n}", f"job{n}")
+
+    @property
+    def probes(self) -> list[str]:
+        """Devices that the agent was asked to look at."""
+        return [m.device_id for m in self.session.outbox if isinstance(m, Probe)]
+
+    def takes_work(self, device_id: str = "d1") -> bool:
+        """Whether the planner may use it."""
+        return self.session.slots[device_id].takes_work(wall_ms())
+
+    async def kept(self, device_id: str = "d1") -> Record:
+        """What stands in the store."""
+        (row,) = await self.store.fleet.read(["agent-1"])
+        return next(d.kept.record for d in row.devices if d.info.device_id == device_id)
+
+    async def out(self, in_a_row: int, device_id: str = "d1") -> Record:
+        """The record when the store has the device in its so-manieth quarantine."""
+
+        async def look() -> Record | None:
+            record = await self.kept(device_id)
+            return record if record.quarantine is not None and record.in_a_row == in_a_row else None
+
+        record: Record = await until(look, f"{device_id} is not out for time {in_a_row}")
+        return record
+
+
+Make = Callable[..., Awaitable[Watched]]
+
+
+@pytest.fixture
+async def make(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Make]:
+    """Makes sessions, each with its own store's client."""
+    monkeypatch.setattr(health, "GATHER_SECONDS", 0.001)
+    monkeypatch.setattr(health, "PAUSE_SECONDS", 0.05)
+    made: list[Watched] = []
+
+    async def new(*, started: bool = True, **changes: Any) -> Watched:
+        made.append(Watched(Store(redis_url, observe=calls.append_name), **changes))
+        opened = await made[-1].open()
+        return opened.start() if started else opened
+
+    class Calls(list[str]):
+        def append_name(self, name: str, _seconds: float) -> None:
+            self.append(name)
+
+    calls = Calls()
+    new.calls = calls  # type: ignore[attr-defined]
+    yield new
+    for each in made:
+        await each.watch.close()
+        await each.store.close()
+
+
+async def test_a_device_that_fails_installations_is_out_once_that_is_stored(make: Make) -> None:
+    w = await make()
+    with capture_logs() as lines:
+        w.fail_installs()
+        record = await w.out(1)
+        await until(lambda: w.taken_back, "what it has not begun is not taken back")
+    assert record.quarantine is not None
+    assert record.quarantine.until == record.quarantine.since + BASE_MS
+    assert record.quarantine.reason == "automatic quarantine: 3 installations of 3 builds failed on it"
+    assert (w.takes_work("d1"), w.takes_work("d2")) == (False, True)
+    (line,) = [x for x in lines if x["event"] == "device_quarantined"]
+    assert (line["log_level"], line["device_id"], line["in_a_row"]) == ("warning", "d1", 1)
+    assert w.telemetry.quarantines == {"begun": 1}
+    assert w.probes == []
+
+
+async def test_a_probe_that_finds_it_well_readmits_it_on_probation(make: Make) -> None:
+    w = await make(base_ms=20)
+    w.fail_installs()
+    await w.out(1)
+    await until(lambda: w.probes == ["d1"], "it is not probed")
+    assert not w.takes_work(), "its time is over, but nobody has found it well"
+    w.watch.probed("d1", DeviceHealth.GOOD, None)
+    await until(w.takes_work, "it is not readmitted")
+    record = await w.kept()
+    assert (record.marks, record.in_a_row, record.quarantine, record.proven) == ((), 1, None, True)
+    w.installs("d1", "v8", "job8")
+    w.installs("d1", "v9", "job9")
+    again = await w.out(2)
+    assert again.quarantine is not None
+    assert again.quarantine.until - again.quarantine.since == 40
+    assert w.telemetry.quarantines == {"begun": 2, "ended": 1}
+
+
+async def test_a_probe_that_finds_it_bad_doubles_and_so_does_one_without_an_answer(make: Make) -> None:
+    w = await make(base_ms=20, answer_ms=30)
+    w.fail_installs()
+    await until(lambda: w.probes, "it is not probed")
+    w.watch.probed("d1", DeviceHealth.BAD, "no adb")
+    second = await w.out(2)
+    assert second.quarantine is not None
+    assert second.quarantine.reason.endswith("the 2nd time in a row, since a probe found: no adb")
+    assert second.quarantine.until - second.quarantine.since == 40
+    third = await w.out(3)
+    assert third.quarantine is not None
+    assert third.quarantine.reason.endswith("since a probe found: no answer within 0.03 s")
+    assert w.telemetry.probes["no_answer"] >= 1
+    assert w.telemetry.quarantines["extended"] >= 2
+    assert w.taken_back == 1
+
+
+async def test_an_answer_to_no_question_changes_nothing(make: Make) -> None:
+    w = await make()
+    w.fail_installs()
+    before = await w.out(1)
+    for found in (DeviceHealth.GOOD, DeviceHealth.BAD):
+        w.watch.probed("d1", found, None)
+        w.watch.probed("unknown", found, None)
+    w.fail_installs("d2", first=10)
+    await w.out(1, "d2")
+    assert await w.kept() == before
+
+
+async def test_a_device_that_has_something_to_do_is_probed_after_it(make: Make) -> None:
+    w = await make(base_ms=20)
+    runs = w.lease("d1", "runs")
+    w.fail_installs()
+    record = await w.out(1)
+    assert record.quarantine is not None
+    await until(lambda: wall_ms() > record.quarantine.until + 100, "time stands still")  # type: ignore[union-attr]
+    assert w.probes == []
+    w.ends(runs)
+    await until(lambda: w.probes == ["d1"], "it is not probed")
+
+
+async def test_another_coordinator_goes_on_where_the_first_was(make: Make) -> None:
+    first = await make(base_ms=20)
+    first.fail_installs()
+    await until(lambda: first.probes, "it is not probed")
+    second = await make(epoch=2, base_ms=20, started=False)
+    assert not second.takes_work()
+    assert second.watch.idle, "its agent is not welcome yet, and would not hear a probe"
+    second.start()
+    await until(lambda: second.probes == ["d1"], "it is not probed by the new session")
+    first.watch.probed("d1", DeviceHealth.BAD, "late")
+    second.watch.probed("d1", DeviceHealth.BAD, "no adb")
+    record = await second.out(2)
+    assert record.quarantine is not None
+    assert "no adb" in record.quarantine.reason
+    await first.watch.close()
+    assert not first.takes_work()
+    assert (await second.kept()).in_a_row >= 2
+
+
+async def test_an_operators_resume_ends_it_at_once_and_clears_the_record(make: Make) -> None:
+    w = await make()
+    w.fail_installs()
+    await w.out(1)
+    with capture_logs() as lines:
+        words = {HoldSlot.DRAINING: None, HoldSlot.HEALTH: None}
+        await w.store.fleet.set_holds("dv", "d1", words, wall_ms(), "op", HoldRule.RESUME)
+        await w.load()
+    assert w.takes_work()
+    assert [x["event"] for x in lines] == ["device_readmitted"]
+    w.installs("d1", "v9", "job9")
+    record = await until_marks(w, 1)
+    assert (record.in_a_row, record.quarantine) == (0, None)
+
+
+async def until_marks(w: Watched, count: int) -> Record:
+    """The record when the store has so many failures."""
+
+    async def look() -> Record | None:
+        record = await w.kept()
+        return record if len(record.marks) == count else None
+
+    found: Record = await until(look, f"there are not {count} failures")
+    return found
+
+
+async def test_what_was_judged_before_an_operators_word_is_dropped(make: Make) -> None:
+    w = await make()
+    w.installs("d1", "v1", "job1")
+    await until_marks(w, 1)
+    await w.store.fleet.set_holds("dv", "d1", {HoldSlot.HEALTH: None}, wall_ms(), "op")
+    w.installs("d1", "v2", "job2")  # nobody has told this session yet
+    await until(lambda: w.watch.idle, "it has more to do")
+    assert (await w.kept()).clean
+    w.installs("d1", "v3", "job3")
+    assert [m.ulid for m in (await until_marks(w, 1)).marks] == ["job3"]
+
+
+async def test_a_build_that_others_fail_too_is_told_and_takes_nobody_out(make: Make) -> None:
+    w = await make()
+    with capture_logs() as lines:
+        for n in range(12):
+            w.installs(f"d{n % 3 + 1}", "v1", f"job{n}")
+        await until(lambda: any(x["event"] == "build_fails_everywhere" for x in lines), "the build is not told")
+    (told,) = [x for x in lines if x["event"] == "build_fails_everywhere"]
+    assert (told["org_id"], told["app_version_id"], told["devices"]) == ("acme", "v1", 3)
+    assert [(await w.kept(f"d{n}")).quarantine for n in (1, 2, 3)] == [None] * 3
+
+
+async def test_tests_count_when_their_jobs_passed_on_another_device(make: Make) -> None:
+    w = await make()
+    jobs = [spec(n) for n in range(5)]
+    await w.store.sessions.admit("agent-1", 1, ["acme"])
+    await scenes.submit(w.store, *jobs)
+    for n, job in enumerate(jobs):
+        await scenes.claim(w.store, job, (job.ulid, f"a{n}"), device_id="d1")
+        lease = w.lease("d1", job.ulid)
+        await w.store.leases.finish("acme", [ending(job.ulid, f"a{n}", Outcome.TEST_FAILED)], NOW)
+        w.ends(lease, Outcome.TEST_FAILED)
+    await until_marks(w, 5)
+    assert not any(m.sure for m in (await w.kept()).marks)
+    assert w.session.slots["d1"].suspect
+    for n, job in enumerate(jobs):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"b{n}"), device_id="d2")).grants
+        await w.store.leases.finish("acme", [ending(job.ulid, f"b{n}")], NOW)
+    record = await w.out(1)
+    assert record.quarantine is not None
+    assert record.quarantine.reason == "automatic quarantine: 5 tests failed on it that passed on another device"
+
+
+async def test_a_test_that_fails_for_good_says_nothing_of_its_device(make: Make) -> None:
+    w = await make()
+    jobs = [spec(n, max_retries=0) for n in range(5)]
+    await w.store.sessions.admit("agent-1", 1, ["acme"])
+    await scenes.submit(w.store, *jobs)
+    for n, job in enumerate(jobs):
+        await scenes.claim(w.store, job, (job.ulid, f"a{n}"), device_id="d1")
+        await w.store.leases.finish("acme", [ending(job.ulid, f"a{n}", Outcome.TEST_FAILED)], NOW)
+        w.ends(w.lease("d1", job.ulid), Outcome.TEST_FAILED)
+    await until_marks(w, 0)
+    assert w.takes_work()
+
+
+async def test_a_proven_device_that_passes_costs_the_store_nothing(make: Make) -> None:
+    w = await make()
+    w.ends(w.lease("d1", "first"))
+
+    async def proven() -> bool:
+        return (await w.kept()).proven
+
+    await until(proven, "it is not proven")
+    await until(lambda: w.watch.idle, "it has more to do")
+    calls = make.calls  # type: ignore[attr-defined]
+    calls.clear()
+    for n in range(500):
+        w.installs("d1", "v1", f"job{n}", ok=True)
+    assert w.watch.idle
+    assert calls == []
+
+
+async def test_what_the_store_did_not_take_is_written_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = await make()
+    write, refused = w.store.health.write, []
+
+    async def away(*args: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(args)
+            if len(refused) == 2:
+                await write(*args)  # it was done, and its reply was lost
+            raise StoreUnavailableError("the store is away")
+        return await write(*args)
+
+    monkeypatch.setattr(w.store.health, "write", away)
+    with capture_logs() as lines:
+        w.fail_installs()
+        await w.out(1)
+        await until(lambda: w.taken_back, "nobody has noticed")
+    assert len([x for x in lines if x["event"] == "health_blind"]) == 3
+    assert w.telemetry.quarantines == {"begun": 1}
+
+
+async def test_a_fault_of_ours_is_told_and_the_watch_goes_on(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = await make()
+    monkeypatch.setattr(w.watch, "_judge", _bug)
+    with capture_logs() as lines:
+        w.fail_installs()
+        await until(lambda: any(x["event"] == "health_failed" for x in lines), "nobody is told")
+    monkeypatch.undo()
+    await w.out(1)
+
+
+async def _bug() -> None:
+    raise KeyError("a bug")
+
+
+async def test_what_was_noted_is_written_when_the_session_ends(make: Make) -> None:
+    w = await make()
+    w.installs("d1", "v1", "job1")
+    await w.watch.close()
+    assert len((await w.kept()).marks) == 1
+    w.installs("d1", "v2", "job2")
+    await asyncio.sleep(0)
+    assert w.watch.idle

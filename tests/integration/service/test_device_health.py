@@ -152,7 +152,7 @@ async def test_a_device_that_fails_installations_is_out_once_that_is_stored(make
     with capture_logs() as lines:
         w.fail_installs()
         record = await w.out(1)
-        await until(lambda: w.taken_back, "what it has not begun is not taken back")
+        await until(lambda: w.taken_back, "what it has not begun is not taken back", seconds=5)
     assert record.quarantine is not None
     assert record.quarantine.until == record.quarantine.since + BASE_MS
     assert record.quarantine.reason == "automatic quarantine: 3 installations of 3 builds failed on it"

@@ -77,6 +77,12 @@ def test_no_number_of_builds_that_fail_on_all_devices_takes_one_out(failed_with:
     assert {each.builds_at_fault for each in found} == {frozenset(failed_with)}
 
 
+def test_two_broken_builds_take_no_device_out_that_is_not_alone_with_them() -> None:
+    broken = marks(Kind.INSTALL, B1, B2, B1, B2)
+    assert [found.bad for found in verdicts([(broken, None), (broken, None), (CLEAN, B3)])] == [False] * 3
+    assert verdicts([(broken, None), (CLEAN, B3)])[0].bad
+
+
 def test_a_build_that_nobody_else_has_tried_is_no_proof_and_a_second_one_is() -> None:
     others = fleet((CLEAN, B3), (CLEAN, None))
     assert not judge(marks(Kind.INSTALL, *[B1] * 9), others).bad

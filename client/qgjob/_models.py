@@ -120,6 +120,7 @@ class Attempt(Shape):
     install_ms: int | None = None
     duration_ms: int | None = None
     error: JobError | None = None
+    result: TestResult | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

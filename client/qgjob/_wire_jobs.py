@@ -112,6 +112,7 @@ def _read_attempt(message: types_pb2.Attempt) -> Attempt:
         install_ms=optional_int(message, "install_ms"),
         duration_ms=optional_int(message, "duration_ms"),
         error=_read_error(message.error) if message.HasField("error") else None,
+        result=_read_result(message.result) if message.HasField("result") else None,
     )
 
 

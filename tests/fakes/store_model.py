@@ -468,7 +468,7 @@ class OrgModel:
             self._touch(job, None)
         lease = self._record(job, e.outcome, e.ended_at, e.started_at)
         last = job.tried[-1]
-        last.result = e.result
+        last.result = last.shown.result = e.result
         last.shown.duration_ms, last.shown.install_ms, last.shown.error = e.duration_ms, e.install_ms, e.error
         if e.install_ms is None:
             self.saved += 1

@@ -134,8 +134,9 @@ def _attempt(attempt: Attempt) -> str:
         parts.append(f"in {attempt.duration_ms} ms")
     if attempt.install_ms is not None:
         parts.append(f"after an install of {attempt.install_ms} ms")
-    if attempt.error is not None:
-        parts.append(f"- {attempt.error.message}")
+    why = attempt.error.message if attempt.error else attempt.result.summary if attempt.result else ""
+    if why:
+        parts.append(f"- {why}")
     return " ".join(parts)
 
 

@@ -74,6 +74,7 @@ def attempt(a: Attempt) -> Json:
         "install_ms": a.install_ms,
         "duration_ms": a.duration_ms,
         "error": error(a.error),
+        "result": result(a.result),
     }
 
 

@@ -101,6 +101,7 @@ class AttemptShape(Answer):
     install_ms: int | None
     duration_ms: int | None
     error: JobErrorShape | None
+    result: ResultShape | None
 
 
 class JobShape(Answer):

@@ -109,6 +109,7 @@ class Attempt:
     install_ms: int | None = None
     duration_ms: int | None = None
     error: JobError | None = None
+    result: TestResult | None = None
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Agent, Device, Stats
-from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run
+from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run, TestResult
 from qgjob_coordinator.policy.reasons.considered import Considered
 from qgjob_coordinator.rpc.numbers import (
     AGENT_STATE,
@@ -37,6 +37,12 @@ def _error(e: JobError) -> types_pb2.JobError:
     return types_pb2.JobError(error_class=ERROR_CLASS[e.error_class], message=e.message)  # type: ignore[arg-type]
 
 
+def _result(r: TestResult) -> types_pb2.TestResult:
+    return types_pb2.TestResult(
+        passed=r.passed, failed=r.failed, skipped=r.skipped, duration_ms=r.duration_ms, summary=r.summary
+    )
+
+
 def _attempt(a: Attempt) -> types_pb2.Attempt:
     return types_pb2.Attempt(
         attempt=a.attempt,
@@ -50,6 +56,7 @@ def _attempt(a: Attempt) -> types_pb2.Attempt:
         install_ms=a.install_ms,
         duration_ms=a.duration_ms,
         error=_error(a.error) if a.error else None,
+        result=_result(a.result) if a.result else None,
     )
 
 
@@ -125,12 +132,7 @@ def _history(j: Job, m: types_pb2.Job) -> None:
             getattr(m, name).CopyFrom(_time(ms))
     m.attempts.extend(_attempt(a) for a in j.attempts)
     if j.result is not None:
-        r = j.result
-        m.result.CopyFrom(
-            types_pb2.TestResult(
-                passed=r.passed, failed=r.failed, skipped=r.skipped, duration_ms=r.duration_ms, summary=r.summary
-            )
-        )
+        m.result.CopyFrom(_result(j.result))
     if j.error is not None:
         m.error.MergeFrom(_error(j.error))
 

@@ -188,9 +188,7 @@ def created_at(order: int) -> int:
 
 
 def _record(values: list[Any]) -> Attempt:
-    number, round_, agent, device, _token, scheduled, started, ended, outcome, duration, install, _result, error = (
-        values
-    )
+    number, round_, agent, device, _token, scheduled, started, ended, outcome, duration, install, result, error = values
     return Attempt(
         attempt=number,
         round=round_,
@@ -203,6 +201,7 @@ def _record(values: list[Any]) -> Attempt:
         duration_ms=duration,
         install_ms=install,
         error=_error(error),
+        result=TestResult(*result) if result else None,
     )
 
 

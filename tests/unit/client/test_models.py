@@ -101,6 +101,7 @@ def test_a_job_with_everything_set() -> None:
             "install_ms": 3000,
             "duration_ms": None,
             "error": {"class": "infrastructure", "message": "device went away"},
+            "result": None,
         }
     ]
 

@@ -619,6 +619,7 @@ class Attempt(_message.Message):
     INSTALL_MS_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Numbered from 1 over all rounds of the job."""
     round: _builtins.int
@@ -653,6 +654,10 @@ class Attempt(_message.Message):
     def error(self) -> Global___JobError:
         """Why it did not pass. Unset while it runs, when it passed, and when it was cancelled."""
 
+    @_builtins.property
+    def result(self) -> Global___TestResult:
+        """What its test counted. Unset while it runs, and where its runner told nothing."""
+
     def __init__(
         self,
         *,
@@ -667,10 +672,11 @@ class Attempt(_message.Message):
         install_ms: _builtins.int | None = ...,
         duration_ms: _builtins.int | None = ...,
         error: Global___JobError | None = ...,
+        result: Global___TestResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_install_ms", b"_install_ms", "_outcome", b"_outcome", "_started_at", b"_started_at", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_install_ms", b"_install_ms", "_outcome", b"_outcome", "_result", b"_result", "_started_at", b"_started_at", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_install_ms", b"_install_ms", "_outcome", b"_outcome", "_started_at", b"_started_at", "agent_id", b"agent_id", "attempt", b"attempt", "device_id", b"device_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "round", b"round", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms", "_ended_at", b"_ended_at", "_error", b"_error", "_install_ms", b"_install_ms", "_outcome", b"_outcome", "_result", b"_result", "_started_at", b"_started_at", "agent_id", b"agent_id", "attempt", b"attempt", "device_id", b"device_id", "duration_ms", b"duration_ms", "ended_at", b"ended_at", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "round", b"round", "scheduled_at", b"scheduled_at", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__duration_ms: _TypeAlias = _typing.Literal["duration_ms"]  # noqa: Y015
     _WhichOneofArgType__duration_ms: _TypeAlias = _typing.Literal["_duration_ms", b"_duration_ms"]  # noqa: Y015
@@ -682,6 +688,8 @@ class Attempt(_message.Message):
     _WhichOneofArgType__install_ms: _TypeAlias = _typing.Literal["_install_ms", b"_install_ms"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
+    _WhichOneofArgType__result: _TypeAlias = _typing.Literal["_result", b"_result"]  # noqa: Y015
     _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
     _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
     @_typing.overload
@@ -694,6 +702,8 @@ class Attempt(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__install_ms) -> _WhichOneofReturnType__install_ms | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__result) -> _WhichOneofReturnType__result | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
 

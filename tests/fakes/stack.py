@@ -23,7 +23,9 @@ from pathlib import Path
 
 from qgjob import AgentState, AsyncClient, ConflictError, DeviceHealth, DeviceState
 from tests.fakes.program import Program, end_leftovers
+from tests.fakes.store_cluster import ClusterStore
 from tests.fakes.store_process import StoreProcess
+from tests.fakes.store_sentinel import SentinelStore
 from tests.fakes.waiting import until
 
 AGENT_KEY = "qg:f:{fleet}:ag:"
@@ -82,11 +84,12 @@ class Stack:
         agents: Sequence[AgentPlan] = PAIRS,
         times: Times | None = None,
         processes: int | None = None,
+        store: StoreProcess | SentinelStore | ClusterStore | None = None,
         **settings: object,
     ) -> None:
         self.folder = folder
         self.times = times or Times()
-        self.store = StoreProcess(folder / "store", "--appendonly", "yes", "--appendfsync", "everysec")
+        self.store = store or StoreProcess(folder / "store", "--appendonly", "yes", "--appendfsync", "everysec")
         self.plans = {plan.agent_id: plan for plan in agents}
         self._settings = settings
         self._processes = processes

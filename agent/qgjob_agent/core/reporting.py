@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgjob_agent.core.instructions import FlushAt, Persist, SendInstalled, SendReports, Unspool
-from qgjob_agent.core.values import Installation, Verdict
+from qgjob_agent.core.values import Finished, Installation, Verdict
 
 if TYPE_CHECKING:
     from qgjob_agent.core.events import FlushDue, ReportsAcknowledged
@@ -83,6 +83,13 @@ def acknowledged(state: State, event: ReportsAcknowledged) -> None:
             done.append(report_id)
             tokens.append(what.token)
             if verdict is Verdict.STALE:
-                state.warn("result_not_taken", job_id=what.job_id, attempt=what.attempt, device_id=what.device_id)
+                outcome = found.body.outcome.value if isinstance(found.body, Finished) else None
+                state.warn(
+                    "result_not_taken",
+                    job_id=what.job_id,
+                    attempt=what.attempt,
+                    device_id=what.device_id,
+                    outcome=outcome,
+                )
     if done:
         state.out.append(Unspool(done, tokens))

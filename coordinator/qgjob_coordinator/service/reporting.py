@@ -223,6 +223,7 @@ class Reporter:
                 if e.status is Status.QUEUED:
                     self._hub.work(org_id)  # a retry that waited for the old tree to die
             if e.word is not ReportWord.APPLIED:
+                self._tell_not_taken(x, e, lease)
                 continue
             if lease is not None:
                 ran = self._judged(lease, x, e) or ran
@@ -248,6 +249,13 @@ class Reporter:
         if self.health is not None:
             self.health.ended(lease, x, tried_again=e.status is Status.QUEUED)
         return (lease.device_id, x.duration_ms) if measures(x.outcome, x.result) else None
+
+    def _tell_not_taken(self, x: FinishedReport, e: Ended, lease: Lease | None) -> None:
+        """A result is never passed over silently: its lease was over, or the store went back to before it was given."""
+        if e.word is ReportWord.STALE and e.released is None:
+            status = e.status.value if e.status else "unknown"
+            ids = self._ids(x, lease)
+            log.warning("result_not_taken", **ids, attempt_outcome=x.outcome.value, job_status=status)
 
     def _log_start(self, x: StartedReport | FinishedReport, lease: Lease | None) -> None:
         log.info("job_running", **self._ids(x, lease))

@@ -77,6 +77,13 @@ class StoreProcess:
         raise RuntimeError(f"{self._binary} did not start; see {self._folder / 'store.log'}")
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        if self._process is None:
+            raise RuntimeError("the store was not started")
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         """Whether it was started and not ended by us."""
         return self._process is not None

@@ -46,8 +46,11 @@ class ClusterNode(StoreProcess):
 class ClusterStore:
     """Serves as a StoreProcess does."""
 
-    def __init__(self, folder: Path, *options: str, masters: int = 3) -> None:
+    def __init__(self, folder: Path, *options: str, masters: int = 3, replica_of: int | None = None) -> None:
         self.nodes = [ClusterNode(folder / f"node-{i}", *options) for i in range(masters)]
+        at_once = ("--repl-diskless-sync-delay", "0")
+        self.replica = ClusterNode(folder / "replica", *options, *at_once)
+        self._replica_of = replica_of
 
     @property
     def url(self) -> str:
@@ -73,6 +76,16 @@ class ClusterStore:
             for node in self.nodes[1:]:
                 node.ask("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
         self.until_served()
+        if fresh and self._replica_of is not None:
+            self._follow(self.replica, self.nodes[self._replica_of])
+
+    def _follow(self, replica: ClusterNode, master: ClusterNode) -> None:
+        replica.start()
+        replica.ask("CLUSTER MEET", "127.0.0.1", master.port)
+        name = master.node_id
+        wait_for(lambda: name in str(replica.ask("CLUSTER NODES")), "acquaintance")
+        replica.ask("CLUSTER REPLICATE", name)
+        wait_for(lambda: "link_status:up" in _lines(replica.ask("INFO", "replication")), "replica in step")
 
     def until_served(self) -> None:
         """Returns when every node sees all slots served."""
@@ -80,7 +93,7 @@ class ClusterStore:
 
     def stop(self) -> None:
         """Ends all that run."""
-        for node in self.nodes:
+        for node in (self.replica, *self.nodes):
             node.kill()
 
     kill = stop
@@ -113,6 +126,10 @@ class ClusterStore:
     def _whole(node: ClusterNode) -> bool:
         info = dict(node.ask("CLUSTER INFO"))
         return info["cluster_state"] == "ok" and int(info["cluster_slots_ok"]) == REDIS_CLUSTER_HASH_SLOTS
+
+
+def _lines(info: object) -> str:
+    return "\n".join(f"{k.removeprefix('master_')}:{v}" for k, v in dict(info).items())
 
 
 def _is_free(port: int) -> bool:

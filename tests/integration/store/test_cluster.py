@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from itertools import count
@@ -207,6 +208,36 @@ async def test_a_master_that_was_killed_and_came_back_is_a_new_life(tmp_path: Pa
 
         await until(serves, "it does not serve again")
         assert (store.epoch > first, store.epoch_before) == (True, first)
+        words = {n: (await scenes.submit(store, spec(n, org)))[0].word for n, org in enumerate(orgs)}
+        assert words == dict.fromkeys(range(3), "REPLAYED")
+    finally:
+        await store.close()
+        servers.stop()
+
+
+async def test_the_replica_of_a_master_that_died_takes_its_place_in_a_new_life(tmp_path: Path) -> None:
+    servers = ClusterStore(tmp_path, "--appendonly", "yes", replica_of=1)
+    servers.start()
+    store = Store(servers.url, pool_size=4)
+    try:
+        await store.check()
+        first = store.epoch
+        orgs = orgs_everywhere(servers)
+        for n, org in enumerate(orgs):
+            await scenes.submit(store, spec(n, org))
+        there = servers.nodes[1].ask("DBSIZE")
+        await until(lambda: servers.replica.ask("DBSIZE") == there, "the replica has not all of it")
+        servers.nodes[1].kill()
+
+        async def serves() -> bool:
+            with suppress(StoreUnavailableError):
+                await store.check()
+                return store.epoch > first
+            return False
+
+        begun = time.monotonic()
+        await until(serves, "it does not serve again", seconds=30)
+        print(f"served after {time.monotonic() - begun:.1f} s")
         words = {n: (await scenes.submit(store, spec(n, org)))[0].word for n, org in enumerate(orgs)}
         assert words == dict.fromkeys(range(3), "REPLAYED")
     finally:

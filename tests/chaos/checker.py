@@ -32,4 +32,5 @@ RULES: tuple[Rule, ...] = (
 
 def check(history: History) -> list[Violation]:
     """Everything that is wrong, rule by rule."""
+    history.forget()
     return [violation for rule in RULES for violation in rule(history)]

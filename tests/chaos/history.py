@@ -140,18 +140,26 @@ class History:
     cuts: list[Cut] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     audit: list[str] = field(default_factory=list)
+    _away: dict[frozenset[str], list[Span]] = field(default_factory=dict, repr=False, compare=False)
+
+    def forget(self) -> None:
+        """To be called when the outages have changed: what was worked out from them is kept."""
+        self._away.clear()
 
     def outages_of(self, places: Iterable[str]) -> list[Span]:
         """When these places kept others from their work, with S after each for finding together again; by time.
 
         What needs a coordinator goes to another one: S to notice it, and S to be served there.
         """
-        s, named = self.scale.session, set(places)
+        s, named = self.scale.session, frozenset(places)
+        if named in self._away:
+            return self._away[named]
         spans = []
         for place, span in ((o.place, o.span) for o in self.outages if o.place in named):
             end = min(span.end, span.begin + s) if place.startswith(MOVABLE) else span.end
             spans.append(Span(span.begin, end if place == MACHINE else end + s))
-        return joined(spans)
+        self._away[named] = joined(spans)
+        return self._away[named]
 
     def done_of(self, *kinds: Kind) -> list[Done]:
         """The faults of these kinds."""

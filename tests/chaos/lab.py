@@ -46,6 +46,8 @@ CLIENTS = "clients"
 STORE = "store"
 PROGRAM_SECONDS = 90.0
 """How long a program may take to start on a machine that others use too."""
+MIN_FREE_MB = 2
+"""Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
 LOOK_SECONDS = 0.5
 """Patience of a look into the store, which may be away."""
 
@@ -145,6 +147,7 @@ class Lab(Stack):
             "COMMAND_ARGV": self.truth.argv,
             "SIMULATED_TEST_SECONDS": "0.2,1.6",
             "SIMULATED_INSTALL_SECONDS": 0.1,
+            "MIN_FREE_MB": MIN_FREE_MB,
         }
 
     def client(self, *order: int, timeout_seconds: float = 30.0) -> AsyncClient:

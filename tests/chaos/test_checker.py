@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from qgjob import Attempt, Job, JobStatus, Outcome, Priority, Target
 from tests.chaos.checker import RULES, check
-from tests.chaos.history import Asked, Cut, Done, Event, History, Outage, Recovery, Span, Trouble
+from tests.chaos.history import MACHINE, Asked, Cut, Done, Event, History, Outage, Recovery, Span, Trouble
+from tests.chaos.report import Report
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import taken
 from tests.chaos.scale import Scale
@@ -314,6 +316,28 @@ def test_a_story_has_job_device_and_faults_in_the_order_of_time() -> None:
     assert "globex~02#1 began on cmd-1-1, and something lived there" in said
     assert "acme~01#2 ended with 0" in said
     assert "agent_gone of cmd-2" in said
+
+
+def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() -> None:
+    history = sound()
+    late_recovery(history)
+    history.outages.append(Outage(MACHINE, Span(20.0, 20.5)))
+    report = Report(history, check(history), {"spool_full": "needs root"}, 2.0, {"commit": "abc"})
+    figures = report.figures()
+    assert (figures["seed"], figures["commit"], figures["faults"], figures["jobs"]) == (1, "abc", 1, 2)
+    assert figures["command"] == "python -m tests.chaos --seed 1 --minutes 2 --scale 0.1"
+    assert (figures["attempts"], figures["attempts_lost"], figures["seconds_without_machine"]) == (3, 1, 0.5)
+    assert figures["refused"] == {"unavailable": 1}
+    (row,) = figures["recoveries"]
+    assert (row["after"], row["count"], row["max_seconds"], row["bound_seconds"]) == ("agent_gone", 1, 3.6, 1.5)
+    (violation,) = figures["violations"]
+    assert violation["rule"] == "recoveries_keep_their_bounds"
+    assert json.loads(json.dumps(figures)) == figures
+    text = report.text()
+    assert "1 faults, 2 jobs, 3 attempts (1 lost)" in text
+    assert "left out   spool_full: needs root" in text
+    assert text.endswith("1 violations")
+    assert Report(sound(), [], {}, 2.0).text().endswith("every promise was kept")
 
 
 # A property: whatever order and devices sound jobs have, nobody is blamed, and each kind of damage to any of them is.

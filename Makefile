@@ -29,7 +29,7 @@ test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: $(STAMP)  ## Faults for an hour (ARGS='--seed 7 --minutes 10 --json report.json')
-	$(BIN)/python -m tests.chaos --json docs/reliability/latest.json $(ARGS)
+	$(BIN)/python -m tests.chaos --json .chaos/report.json --keep .chaos $(ARGS)
 
 chaos-ci: $(STAMP)  ## Faults for two minutes, at least 30 of them
 	$(BIN)/python -m tests.chaos --seed 1 --minutes 2 --least-faults 30 --keep .chaos $(ARGS)
@@ -72,4 +72,4 @@ fmt: $(STAMP)  ## Format the code
 	$(BIN)/ruff format --quiet .
 
 clean:  ## Remove what was installed and generated here
-	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/out .qgjob
+	rm -rf $(VENV) .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/out .qgjob .chaos

@@ -54,6 +54,7 @@ def main() -> int:
     if violations:
         print(f"\nrepeat it with: {report.figures()['command']}")
     if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report.figures(), indent=2) + "\n")
     few = len(history.done) < options.least_faults
     if few:

@@ -72,8 +72,12 @@ class Execution:
         """Makes the directory. Raises OSError."""
         path = root / uuid.uuid4().hex
         path.mkdir(mode=0o700, parents=True)
-        (path / names.OUT).mkdir()
-        (path / names.TMP).mkdir()
+        try:
+            (path / names.OUT).mkdir()
+            (path / names.TMP).mkdir()
+        except OSError:
+            remove_tree(path)
+            raise
         return cls(path, assignment)
 
     @classmethod

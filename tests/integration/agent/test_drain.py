@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -97,3 +99,24 @@ async def test_a_result_that_nobody_takes_is_kept_for_the_next_life(tmp_path: Pa
             assert [(h.token, h.phase) for h in again.hello.hello.held] == [("t1", pb.ATTEMPT_PHASE_SPOOLED)]
             assert (await again.report("t1", "finished")).finished.outcome == types.OUTCOME_TEST_FAILED
             await until(lambda: not list(agent.state_dir.glob("executions/*")), "the directory is still there")
+
+
+async def test_a_tree_that_does_not_die_is_left_to_its_supervisor_with_exit_1(tmp_path: Path) -> None:
+    """Its supervisor is stopped, so that nobody kills it; the next daemon finds both."""
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, "echo up; sleep 60", DRAIN_SECONDS="0") as agent:
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.until(lambda: session.log_of("t1"), "t1 is not up")
+        supervisor = int(next(agent.state_dir.glob("executions/*/lock")).read_text())
+        os.kill(supervisor, signal.SIGSTOP)
+        agent.signal(signal.SIGTERM)
+        assert agent.process is not None
+        async with asyncio.timeout(60):
+            assert await agent.process.wait() == 1
+        assert "tree_left" in agent.said()
+        assert "error: 1 process tree would not die in time" in agent.said()
+        await agent.start()
+        again = await stub.session(2)
+        assert [(h.token, h.phase) for h in again.hello.hello.held] == [("t1", pb.ATTEMPT_PHASE_RUNNING)]
+        os.kill(supervisor, signal.SIGCONT)
+        assert (await again.report("t1", "tree_dead")).tree_dead.cause == pb.DEATH_CAUSE_SHUTDOWN

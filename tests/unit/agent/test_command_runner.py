@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import Any
 
+import pytest
 import structlog
 
 from qgjob_agent import execution_dir as names
@@ -62,3 +65,20 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     assert (execution.path / names.OUTPUT).read_bytes() == b"text\n"
     runner.told("t1")
     assert not execution.path.exists()
+
+
+def test_a_folder_that_can_not_be_made_whole_is_not_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = Path.mkdir
+
+    def refuse(self: Path, *values: Any, **named: Any) -> None:
+        if self.name == names.TMP:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        make(self, *values, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            Execution.new(tmp_path / "executions", assignment("t1"))
+    assert list((tmp_path / "executions").iterdir()) == []

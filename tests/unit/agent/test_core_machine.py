@@ -6,9 +6,10 @@ does) and the disk. What must hold at every step:
 P4      at most one tree lives on a device
 FENCE   a living tree's token is a lease in the store
 TIME    nothing is begun when the last confirmed message was sent 48 s ago or more
-SPOOL   a last report is on the disk before it is sent
+SPOOL   a last report is on the disk before it is sent, unless the disk refuses it
 RECALL  what was given back is never begun
 RESULT  a new session releases no lease whose result is spooled
+DISK    nothing is begun while the disk refuses writes, or has little room
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from qgjob_agent.core import events, instructions
+from qgjob_agent.core.disk import READMIT_FACTOR
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import (
     AgentFacts,
@@ -42,6 +44,7 @@ DEVICES = ("d1", "d2")
 LEASE_SECONDS = 60.0
 WINDOW_SECONDS = 48.0
 GIVE_UP_SECONDS = 62.0
+MIN_FREE_BYTES = 100
 
 
 @dataclass
@@ -78,6 +81,10 @@ class World(RuleBasedStateMachine):
         self.results: dict[str, Finished | DeathCause] = {}  # of supervisors, until the spool has them
         self.assigned: dict[str, Assignment] = {}
         self.spool: dict[int, SpooledReport] = {}
+        self.unwritten: dict[int, SpooledReport] = {}  # what the disk refused, in the daemon's memory
+        self.disk_refuses = False
+        self.told_refused = self.told_short = False  # what the daemon knows of it
+        self.free_bytes = 1_000
         self.lease_ends_at = 0.0  # the small file for the supervisors
         self.stream: Stream | None = None
         self.late: list[Any] = []
@@ -87,7 +94,10 @@ class World(RuleBasedStateMachine):
 
     def start_daemon(self) -> None:
         facts = [DeviceFacts(device, device, Target.EMULATOR) for device in DEVICES]
-        self.machine = Machine(AgentFacts("a", "i", "0", "h"), facts, Limits(credit=100))
+        self.machine = Machine(AgentFacts("a", "i", "0", "h"), facts, Limits(credit=100, min_free_bytes=MIN_FREE_BYTES))
+        self.unwritten, self.queued = {}, []
+        self.told_refused = self.told_short = False
+        self.the_disk_is_measured(self.free_bytes)
         for device in self.machine.state.devices.values():
             device.installed = ("acme", "v1")
         known = {report.token for report in self.spool.values()}
@@ -103,6 +113,8 @@ class World(RuleBasedStateMachine):
     def tell(self, event: events.Event) -> None:
         for told in self.machine.handle(event, self.now, int(self.now * 1000)):
             self.carry_out(told)
+        while self.queued:
+            self.tell(self.queued.pop(0))
 
     def carry_out(self, told: instructions.Instruction) -> None:  # noqa: C901, PLR0912 - a table
         match told:
@@ -112,20 +124,20 @@ class World(RuleBasedStateMachine):
             case instructions.Kill(token=token):
                 assert token in self.trees or token in self.results
             case instructions.Persist(reports=reports):
-                for report in reports:
-                    spooled = report.spooled()
-                    self.spool[spooled.report_id] = spooled
-                    self.results.pop(spooled.token, None)
+                self.persist([report.spooled() for report in reports])
             case instructions.Unspool(report_ids=report_ids):
                 for report_id in report_ids:
-                    self.spool.pop(report_id, None)
+                    self.unwritten.pop(report_id, None)
+                    if not self.disk_refuses:  # else it is found again by the next daemon
+                        self.spool.pop(report_id, None)
             case instructions.RenewLease(confirmed_at=at, window_seconds=window):
                 assert at + window >= self.lease_ends_at
                 self.lease_ends_at = at + window
             case instructions.SendReports(reports=reports):
                 for report in reports:
                     if not isinstance(report.body, Started | Progress):
-                        assert report.report_id in self.spool, "SPOOL: sent and not written down"
+                        kept = {**self.spool, **self.unwritten}
+                        assert report.report_id in kept, "SPOOL: sent and not written down"
                 self.send(told)
             case instructions.CloseSession():
                 self.break_stream()
@@ -134,7 +146,23 @@ class World(RuleBasedStateMachine):
             case instructions.SendHello() | instructions.SendHeartbeat() | instructions.SendRecallAnswer():
                 self.send(told)
 
+    def persist(self, reports: list[SpooledReport]) -> None:
+        self.unwritten |= {report.report_id: report for report in reports}
+        if self.disk_refuses:
+            self.told_refused = True
+            self.queued.append(events.SpoolFailed("No space left on device"))
+            return
+        for report in self.unwritten.values():
+            self.spool[report.report_id] = report
+            self.results.pop(report.token, None)
+        self.unwritten = {}
+        if self.told_refused:
+            self.told_refused = False
+            self.queued.append(events.SpoolRecovered())
+
     def start_tree(self, token: str, device: str) -> None:
+        assert not self.told_refused, "DISK"
+        assert not self.told_short, "DISK"
         assert self.now < self.lease_ends_at, "TIME"
         assert token not in self.given_back, "RECALL"
         assert device not in self.trees.values(), "P4"
@@ -191,6 +219,19 @@ class World(RuleBasedStateMachine):
     def tree_ends_by_itself(self, data: st.DataObject, outcome: Outcome) -> None:
         token = data.draw(st.sampled_from(sorted(self.trees)))
         self.end_tree(token, Finished(outcome, 1, 2, 1))
+
+    @rule(refuses=st.booleans())
+    def the_disk_changes_its_mind(self, *, refuses: bool) -> None:
+        self.disk_refuses = refuses
+
+    @rule(free=st.sampled_from([MIN_FREE_BYTES // 2, MIN_FREE_BYTES, 2 * MIN_FREE_BYTES]))
+    def the_disk_is_measured(self, free: int) -> None:
+        self.free_bytes = free
+        if free < MIN_FREE_BYTES:
+            self.told_short = True
+        elif free > MIN_FREE_BYTES * READMIT_FACTOR:
+            self.told_short = False
+        self.tell(events.DiskMeasured(free))
 
     @precondition(lambda self: any(lease.cause for lease in self.machine.state.leases.values()))
     @rule()

@@ -10,7 +10,7 @@ import pytest
 from qgjob_agent.core import attempts, commands, events, instructions, machine, reporting, sessions
 from qgjob_agent.core import values as core_values
 from qgjob_agent.core.lease_clock import LeaseClock
-from qgjob_agent.core.state import State
+from qgjob_agent.core.state import Disk, State
 from qgjob_agent.core.values import Finished, Outcome
 from tests.unit.agent.test_core_machine import World
 
@@ -68,6 +68,10 @@ def no_device_guard(patch: pytest.MonkeyPatch) -> None:
 
 def welcome_takes_nothing_away(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(sessions, "lose", lambda _state, _token: None)
+
+
+def the_disk_is_never_full(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Disk, "problem", None)
 
 
 def sent_without_the_spool(patch: pytest.MonkeyPatch) -> None:
@@ -166,6 +170,24 @@ def an_attempt_ends() -> World:
     return world
 
 
+def an_assignment_comes_while_the_disk_is_full() -> World:
+    world = connected(0)
+    world.the_disk_is_measured(free=1)
+    world.assign(device="d1", count=1)
+    world.everything_is_delivered()
+    return world
+
+
+def an_assignment_comes_while_the_disk_refuses() -> World:
+    world = connected(1)
+    world.the_disk_changes_its_mind(refuses=True)
+    world.end_tree("t1", PASSED)
+    world.everything_is_delivered()
+    world.assign(device="d2", count=1)
+    world.everything_is_delivered()
+    return world
+
+
 PASSED = Finished(Outcome.PASSED, 1, 2, 1)
 CASES: list[tuple[Patch, Callable[[], World], str]] = [
     (no_epoch_check, an_assignment_of_the_old_session_comes_late, "FENCE"),
@@ -177,6 +199,8 @@ CASES: list[tuple[Patch, Callable[[], World], str]] = [
     (no_device_guard, two_attempts_come_for_one_device, "P4"),
     (welcome_takes_nothing_away, the_agent_is_away_for_longer_than_its_lease, "FENCE"),
     (sent_without_the_spool, an_attempt_ends, "SPOOL"),
+    (the_disk_is_never_full, an_assignment_comes_while_the_disk_is_full, "DISK"),
+    (the_disk_is_never_full, an_assignment_comes_while_the_disk_refuses, "DISK"),
 ]
 
 

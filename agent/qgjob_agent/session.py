@@ -84,6 +84,7 @@ class _Stream:
 
     epoch: int
     call: Any
+    address: str
     queue: asyncio.Queue[pb.ConnectRequest | None] = field(default_factory=asyncio.Queue)
     opened_at: float | None = None
     sent_away: bool = False
@@ -105,6 +106,7 @@ class Session:
         self._stream: _Stream | None = None
         self._logs = LogBuffer()
         self._leaving = False
+        self._refused_by: set[str] = set()  # addresses that will not have us, since the last session
 
     # ---- what the driver asks for ----
 
@@ -159,7 +161,7 @@ class Session:
     # ---- the life of the stream ----
 
     async def run(self) -> None:
-        """Connects, and connects again, until `leave`. Raises RefusedError when the coordinator will never have us."""
+        """Connects, and connects again, until `leave`. Raises RefusedError when no coordinator will ever have us."""
         while not self._leaving:
             retrying = AsyncRetrying(
                 wait=wait_exponential_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, jitter=_JITTER_SECONDS),
@@ -212,7 +214,7 @@ class Session:
         except OSError as error:
             raise _NotConnectedError(f"the epoch can't be written down: {error.strerror}") from error
         call = pb_grpc.AgentServiceStub(channel).Connect(metadata=self._coordinators.metadata)
-        stream = self._stream = _Stream(epoch, call)
+        stream = self._stream = _Stream(epoch, call, address)
         self._dispatch(SessionConnecting(epoch))
         writer = asyncio.create_task(self._write(stream), name="session-writer")
         try:
@@ -265,6 +267,7 @@ class Session:
             return
         if isinstance(event, Welcomed) and event.epoch == stream.epoch:
             stream.opened_at = monotonic_seconds()
+            self._refused_by.clear()
         elif isinstance(event, HeartbeatConfirmed) and event.epoch == stream.epoch:
             self._logs.confirm(event.seq)
         self._dispatch(event)
@@ -277,7 +280,9 @@ class Session:
         self._floor = max(self._floor, refused.stored_epoch)
         stream.sent_away = refused.reason == pb.REFUSED_REASON_GOING_AWAY
         if refused.reason in _FATAL and stream.opened_at is None:
-            raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
+            self._refused_by.add(stream.address)
+            if self._refused_by.issuperset(self._coordinators.addresses):  # else one may be of another version
+                raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
         if refused.reason in _IN_USE:
             self._log.warning(
                 reason,

@@ -157,6 +157,23 @@ async def test_a_refused_version_ends_the_agent_with_what_to_do(tmp_path: Path) 
             assert "Traceback" not in agent.said()
 
 
+async def test_an_agent_that_one_coordinator_refuses_for_good_goes_to_the_others(tmp_path: Path) -> None:
+    """As in an upgrade, where they are of two versions for a while. Refused by all of them, it ends."""
+    too_new = pb.Refused(reason=pb.REFUSED_REASON_VERSION, message="upgrade the coordinator")
+    async with CoordinatorStub() as older, CoordinatorStub() as newer:
+        older.refuse = lambda _hello: too_new
+        addresses = f"{older.address},{newer.address}"
+        async with AgentProcess(tmp_path, QGJOB_COORDINATOR=addresses) as agent:
+            session = await newer.session()
+            session.assign(assignment("t1"))
+            await session.report("t1", "finished")
+            assert "refused, version: upgrade the coordinator" in agent.said()
+            newer.refuse = lambda _hello: too_new
+            session.end()
+            assert await agent.exit_code() == 1
+            assert "error: the coordinator refuses this agent (version): upgrade the coordinator" in agent.said()
+
+
 async def test_a_silent_coordinator_is_left(tmp_path: Path) -> None:
     async with CoordinatorStub(session_timeout_ms=700, heartbeat_ms=200) as stub:
         stub.confirm_heartbeats = False

@@ -141,14 +141,18 @@ class Player:
             assert known[field] == recorded[field], field
 
     async def _until(self, recorded: object, wanted: Callable[[pb.ConnectResponse], bool]) -> pb.ConnectResponse:
-        found: pb.ConnectResponse = await until(
-            lambda: next((m for m in self.heard if wanted(m)), None), lambda: f"no {recorded} in {self.heard}"
-        )
+        def look() -> pb.ConnectResponse | None:
+            found = next((m for m in self.heard if wanted(m)), None)
+            assert found or not any(m.HasField("refused") for m in self.heard), self.heard
+            return found
+
+        found: pb.ConnectResponse = await until(look, lambda: f"no {recorded} in {self.heard}")
         return found
 
     async def refused(self) -> pb.Refused:
         """The first Hello, and its refusal."""
         hello = next(line.what for line in self._lines if line.kind == "up")
         await self._say(hello)
-        refused: pb.Refused = (await self._until("refusal", lambda m: m.HasField("refused"))).refused
-        return refused
+        answer = await self._until("answer", lambda m: True)
+        assert answer.HasField("refused"), answer
+        return answer.refused

@@ -186,6 +186,30 @@ async def test_the_disk_is_looked_at_before_work_is_taken_again(agent: Agent, fu
     assert set(told) == {Health.BAD}
 
 
+async def test_a_few_free_bytes_do_not_open_the_agent_again(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last block of the journal takes a few bytes on a disk that is full."""
+    write, refused = Spool._write, asyncio.Event()
+
+    def little(self: Spool, line: bytes) -> None:
+        if len(line) > 4_096:
+            refused.set()
+            no_space()
+        write(self, line)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "_write", little)
+        agent.driver.not_begun("t1", "No space left on device")
+        for _ in range(2):
+            refused.clear()
+            async with asyncio.timeout(5):
+                await refused.wait()
+        assert len(agent.upstream.of(instructions.SendInventory)) == 1
+    async with asyncio.timeout(5):
+        while len(agent.upstream.of(instructions.SendInventory)) < 2:
+            await agent.upstream.heard()
+    assert {view.health for view in agent.upstream.of(instructions.SendInventory)[-1].changed} == {Health.GOOD}
+
+
 async def test_a_fault_of_the_program_ends_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(agent.driver._do, instructions.SendHeartbeat, None)
     agent.driver._machine.state.session.next_heartbeat_at = 0.0

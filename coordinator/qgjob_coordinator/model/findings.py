@@ -20,7 +20,7 @@ class Level(StrEnum):
 class Finding:
     """What a check found. `check` is a stable word, as in `store.eviction`; `advice` is what to do, None: nothing.
 
-    `subject` names the agent, device or org that it is about, where it is about one.
+    `subject` names the agent, device, org or server that it is about, where it is about one.
     """
 
     check: str

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
-from qgjob_coordinator.policy.diagnosis.words import problem
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.overview import Overview
@@ -70,22 +69,21 @@ class Doctor:
         principal.require_operator()
         verdict, seen = await asyncio.gather(self._readiness.look(), self._seen())
         findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
-        if isinstance(seen, StoreFacts):
-            findings += keeping.judge(seen, self._me.durability)
-            findings += store.judge(seen)
+        by_server = {name: [*keeping.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()}
+        findings += words.of_servers(by_server)
         findings += coordinator.judge(self._facts(verdict))
-        if isinstance(seen, StoreFacts):
+        if seen:
             findings += await self._of_fleet(principal)
         epoch = self._store.epoch if verdict.store.fault is None else 0
         return Diagnosis(self._me.name, self._me.version, epoch, wall_ms(), tuple(findings))
 
-    async def _seen(self) -> StoreFacts | None:
-        """What the store says of itself; None when it does not, which the verdict tells."""
+    async def _seen(self) -> Mapping[str, StoreFacts]:
+        """What each server of the store says of itself; none where one does not, which the verdict tells."""
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 return await self._store.look()
         except (TimeoutError, StoreUnavailableError):
-            return None
+            return {}
 
     def _facts(self, verdict: Verdict) -> CoordinatorFacts:
         me = self._me
@@ -108,7 +106,9 @@ class Doctor:
             fleet = await self._fleet_facts()
             waiting = await self._queue_facts(principal, fleet.devices)
         except QgjobError as e:
-            return [problem("store.reads", f"the fleet and the queue could not be read: {e.message}", "ask again")]
+            return [
+                words.problem("store.reads", f"the fleet and the queue could not be read: {e.message}", "ask again")
+            ]
         return [*agents.judge(fleet, self._me.version), *devices.judge(fleet), *queue.judge(waiting, fleet)]
 
     async def _fleet_facts(self) -> FleetFacts:

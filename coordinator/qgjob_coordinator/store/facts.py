@@ -22,20 +22,26 @@ SLOW_CALLS = 32
 T = TypeVar("T")
 
 
-async def look(redis: Redis) -> StoreFacts:
-    """All that one store says of itself. Raises StoreUnavailableError."""
+async def look(redis: Redis, speaker: Redis) -> StoreFacts:
+    """All that one server says of itself; hints go by the `speaker`. Raises StoreUnavailableError."""
     try:
-        return await _look(redis)
+        return await _look(redis, speaker)
     except RedisError as e:
         raise unavailable(e) or e from e
 
 
-async def _look(redis: Redis) -> StoreFacts:
+def address(redis: Redis) -> str:
+    """Where a server is, without secrets."""
+    told = redis.connection_pool.connection_kwargs
+    return str(told.get("path") or f"{told.get('host', 'localhost')}:{told.get('port', 6379)}")
+
+
+async def _look(redis: Redis, speaker: Redis) -> StoreFacts:
     info: dict[str, Any] = await redis.info()
     ahead_ms, error_ms = await _clock(redis)
     fsync = await _if_told(redis.config_get("appendfsync"))
     slow = await _if_told(redis.slowlog_get(SLOW_CALLS))
-    heard = await _if_told(redis.pubsub_numsub(keys.WAKE_CHANNEL))
+    heard = await _if_told(speaker.pubsub_numsub(keys.WAKE_CHANNEL))
     own = info.get("valkey_version")
     return StoreFacts(
         server="valkey" if own else str(info.get("server_name", "redis")),

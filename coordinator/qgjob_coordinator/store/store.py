@@ -97,10 +97,15 @@ class Store:
             return None
         return connection.TIERS[min(known)]
 
-    async def look(self) -> StoreFacts:
-        """What a diagnosis asks the store. Raises StoreUnavailableError."""
-        (node, _), *_ = await self._masters()
-        return await facts.look(node.redis)
+    async def look(self) -> dict[str, StoreFacts]:
+        """What a diagnosis asks each server that takes writes, by its address. Raises StoreUnavailableError."""
+        nodes = [node.redis for node, _ in await self._masters()]
+        try:
+            speaker = (await self._topology.speaker()).redis
+        except RedisError as e:
+            raise unavailable(e) or e from e
+        found = await asyncio.gather(*(facts.look(node, speaker) for node in nodes))
+        return {facts.address(node): seen for node, seen in zip(nodes, found, strict=True)}
 
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""

@@ -259,3 +259,22 @@ def test_the_prefix_of_a_tag_is_no_key() -> None:
     assert key_slot(keys.org("acme").encode()) == key_slot(b"acme")
     assert keys.org("acme").endswith(":")
     assert keys.FLEET.endswith(":")
+
+
+async def test_a_diagnosis_asks_every_master(store: Store, servers: ClusterStore) -> None:
+    hearing = asyncio.create_task(store.listen(lambda _: None))
+    try:
+
+        async def heard() -> bool:
+            return {f.coordinators for f in (await store.look()).values()} == {1}
+
+        await until(heard, "the coordinator is not counted")
+        servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        seen = await store.look()
+        assert set(seen) == {f"127.0.0.1:{node.port}" for node in servers.nodes}
+        evicting = {name for name, f in seen.items() if f.eviction != "noeviction"}
+        assert evicting == {f"127.0.0.1:{servers.nodes[1].port}"}
+    finally:
+        servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)

@@ -43,13 +43,13 @@ async def opened(own: StoreProcess) -> AsyncIterator[Store]:
 
 
 async def finding(opened: Store, check: str, durability: str = "everysec") -> Finding:
-    facts = await opened.look()
+    (facts,) = (await opened.look()).values()
     (found,) = [f for f in (*use.judge(facts), *keeping.judge(facts, durability)) if f.check == check]
     return found
 
 
 async def test_a_sound_store(opened: Store, redis: Redis) -> None:
-    facts = await opened.look()
+    (facts,) = (await opened.look()).values()
     info = redis.info()
     assert facts.compatible == tuple(int(x) for x in info["redis_version"].split("."))
     assert (facts.server == "valkey") == ("valkey_version" in info)
@@ -123,7 +123,7 @@ async def test_a_slow_call_is_named_without_what_it_was_about(opened: Store, red
     redis.get("a-secret-of-somebody")
     await opened.check()
     redis.config_set("slowlog-log-slower-than", "-1")
-    facts = await opened.look()
+    (facts,) = (await opened.look()).values()
     assert facts.slow is not None
     names = {call.name for call in facts.slow}
     assert {"GET", "the script hello"} <= names
@@ -143,7 +143,7 @@ async def test_a_store_that_tells_less(opened: Store, redis: Redis) -> None:
         commands=["+@all", "-@admin", "-config", "-slowlog"],
         reset=True,
     )
-    facts = await opened.look()
+    (facts,) = (await opened.look()).values()
     assert (facts.fsync, facts.slow) == (None, None)
     assert (await finding(opened, "store.durability")).level is Level.NOTE
     assert (await finding(opened, "store.slow")).level is Level.NOTE
@@ -156,7 +156,8 @@ async def test_coordinators_are_counted_by_who_listens(opened: Store, own: Store
     try:
 
         async def two() -> bool:
-            return (await opened.look()).coordinators == 2
+            (facts,) = (await opened.look()).values()
+            return facts.coordinators == 2
 
         await until(two, "not both are counted")
         assert (await finding(opened, "store.coordinators")).found == "2 coordinators share it"

@@ -11,7 +11,7 @@ import pytest
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding, Level, worst
 from qgjob_coordinator.model.fleet import Agent, Device
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import (
     CoordinatorFacts,
     FleetFacts,
@@ -274,6 +274,14 @@ def test_a_large_fleet_is_told_in_few_findings() -> None:
     assert len(found) == 11
     assert "490 more" in found[-1].found
     assert found[-1].advice
+
+
+def test_several_servers_say_which_is_not_fine_and_what_is_fine_once() -> None:
+    full = replace(FINE, used_bytes=GIB)
+    found = words.of_servers({"a:1": store.judge(FINE) + keeping.judge(full, "everysec"),
+                              "b:1": store.judge(FINE) + keeping.judge(FINE, "everysec")})  # fmt: skip
+    assert judged("store.memory", found) == [(Level.PROBLEM, "a:1")]
+    assert judged("store.latency", found) == [(Level.OK, None)]
 
 
 def test_the_worst_finding_is_the_level_of_a_diagnosis() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from qgjob_coordinator.model.findings import Finding, Level, worst
 from qgjob_coordinator.policy.reasons.words import span
@@ -56,6 +57,18 @@ def told(findings: Sequence[Finding]) -> list[Finding]:
     subjects = names([f.subject or "" for f in rest])
     level = worst(f.level for f in rest)
     return [*findings[:TOLD], Finding(first.check, level, f"{len(rest)} more such findings: {subjects}", _AS_ABOVE)]
+
+
+def of_servers(found: Mapping[str, Sequence[Finding]]) -> list[Finding]:
+    """Findings of the store's servers, by address. Those of several say of which; what is fine of all is told once."""
+    if len(found) < 2:
+        return [f for mine in found.values() for f in mine]
+    by_check: dict[str, list[Finding]] = {}
+    for server, mine in found.items():
+        for f in mine:
+            by_check.setdefault(f.check, []).append(replace(f, subject=server))
+    bad = {check: [f for f in mine if f.level is not Level.OK] for check, mine in by_check.items()}
+    return [f for check, mine in by_check.items() for f in bad[check] or [replace(mine[0], subject=None)]]
 
 
 def fine(check: str, found: str) -> Finding:

@@ -1489,7 +1489,7 @@ class Finding(_message.Message):
     level: Global___FindingLevel.ValueType
     """How bad it is."""
     subject: _builtins.str
-    """The agent, device or org that it is about. Unset: none of them alone."""
+    """The agent, device, org or server of the store that it is about. Unset: none of them alone."""
     found: _builtins.str
     """What was found, for people. The words may change."""
     advice: _builtins.str

@@ -77,7 +77,7 @@ def load() -> list[Mutant]:
 
 
 def no_fences() -> dict[tuple[str, str], str]:
-    """(file, clause) -> why it is no fence. Raises CatalogueError."""
+    """(file, clause) -> why it is no fence; the clause `*` is all of a file. Raises CatalogueError."""
     found: dict[tuple[str, str], str] = {}
     for path in sorted(DATA.glob("*.toml")):
         for entry in _entries(path, "no_fence"):
@@ -162,6 +162,11 @@ SHORT = {
     "backoff": "tests/integration/store/test_backoff.py",
     "coordinators": "tests/integration/store/test_fleet_of_two_coordinators.py",
     "core_guards": "tests/unit/agent/test_core_guards.py",
+    "guards": "tests/integration/store/test_guards.py",
+    "jobs": "tests/integration/store/test_guards_of_jobs.py",
+    "bonds": "tests/integration/store/test_bonds.py",
+    "superseding": "tests/integration/store/test_superseding.py",
+    "health": "tests/integration/store/test_health.py",
     "reaping": "tests/integration/store/test_reaping.py",
     "order": "tests/integration/store/test_order_of_effects.py",
     "service_holds": "tests/unit/service/test_holds.py",

@@ -1,4 +1,7 @@
-"""What the operations on agents' sessions do, said plainly. See store_model.py."""
+"""What the operations on the fleet do, said plainly: agents' sessions, orgs with work, lives of the store.
+
+See store_model.py.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,11 @@ class FleetModel:
     sessions: dict[str, ModelSession] = field(default_factory=dict)
     orgs: dict[str, set[str]] = field(default_factory=dict)
     to_sweep: set[tuple[str, int]] = field(default_factory=set)
+    active: set[str] = field(default_factory=set)
+    registry: set[str] = field(default_factory=set)
+    run_id: str | None = None
+    epoch: int = 0
+    epoch_before: int = 0
 
     def open(self, agent_id: str, instance_id: str, epoch: int, coordinator: str, now: int) -> Opened:
         old = self.sessions.get(agent_id)
@@ -45,16 +53,16 @@ class FleetModel:
         return Opened(OpenWord.OPENED, epoch, "")
 
     def renew(self, agent_id: str, epoch: int, now: int) -> int | None:
-        s = self.sessions.get(agent_id)
-        if s is None or s.epoch != epoch or s.state == "closed":
+        s = self._current(agent_id, epoch)
+        if s is None or s.state == "closed":
             return None
         s.counter += 1
         s.state, s.seen_at = "open", now
         return 0  # the machine sets no holds
 
     def observe(self, agent_id: str, epoch: int, counter: int, state: str) -> bool:
-        s = self.sessions.get(agent_id)
-        if s is None or s.epoch != epoch or s.state == "closed" or counter not in (-1, s.counter):
+        s = self._current(agent_id, epoch)
+        if s is None or s.state == "closed" or counter not in (-1, s.counter):
             return False
         s.state = state
         if state == "closed":
@@ -63,19 +71,53 @@ class FleetModel:
         return True
 
     def admit(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
-        s = self.sessions.get(agent_id)
-        if s is None or s.epoch != epoch or s.state != "open":
+        s = self._current(agent_id, epoch)
+        if s is None or s.state != "open":
             return False
         self.orgs.setdefault(agent_id, set()).update(orgs)
         return True
 
-    def swept(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
-        self.to_sweep.discard((agent_id, epoch))
-        s = self.sessions.get(agent_id)
-        if s is None or s.epoch != epoch or s.state != "closed":
+    def spare(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
+        if store_epoch != self.epoch or self._current(agent_id, epoch) is None:
             return False
         self.orgs.setdefault(agent_id, set()).difference_update(orgs)
         return True
+
+    def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
+        if store_epoch != self.epoch:
+            return False
+        self.to_sweep.discard((agent_id, epoch))
+        s = self._current(agent_id, epoch)
+        if s is None or s.state != "closed":
+            return False
+        self.orgs.setdefault(agent_id, set()).difference_update(orgs)
+        return True
+
+    def mark(self, kind: str, org_id: str) -> None:
+        """`act`: the org may have work; `orgs`: it exists."""
+        (self.active if kind == "act" else self.registry).add(org_id)
+
+    def mark_active(self, org_id: str) -> None:
+        self.active.add(org_id)
+        self.registry.add(org_id)
+
+    def mark_idle(self, org_ids: Sequence[str]) -> None:
+        self.active.difference_update(org_ids)
+
+    def hello(self, run_id: str, known_epoch: int, epoch_given: int) -> tuple[int, int]:
+        """Epoch and the one before; `epoch_given` is what the store made of its clock, should the life be new."""
+        if run_id != self.run_id and not 0 < known_epoch < self.epoch:
+            assert epoch_given > self.epoch
+            self.run_id, self.epoch_before, self.epoch = run_id, self.epoch, epoch_given
+            for agent_id, s in self.sessions.items():
+                self.orgs.setdefault(agent_id, set()).update(self.registry)
+                if s.state == "closed":
+                    self.to_sweep.add((agent_id, s.epoch))
+        return self.epoch, self.epoch_before
+
+    def _current(self, agent_id: str, epoch: int) -> ModelSession | None:
+        s = self.sessions.get(agent_id)
+        return s if s is not None and s.epoch == epoch else None
 
 
 def _home(instance_id: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import copy
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,6 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.estimates.typical import typical_seconds
 from qgjob_coordinator.policy.snapshot import Head
 from qgjob_coordinator.store import codec, estimates, keys
-from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OperationReusedError, SessionRow, SubmitConflictError
@@ -24,6 +24,8 @@ from tests.fakes.store_model import ORDER_EPOCH_MS, GroupKey, ModelJob, OrgModel
 
 HEADS = 64
 PAGE = 3
+KEPT_DB = 1
+"""The database in which an older state of the store is kept."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,35 @@ class SideBySide:
         raw.flushall()
         self._runner = runner
         self._raw = raw
+        self._kept_keys = Redis.from_url(url, db=KEPT_DB, decode_responses=True, protocol=2)
         self.store = Store(url, pool_size=4)
         self.orgs = {org_id: OrgModel(org_id) for org_id in orgs}
         self.fleet = FleetModel()
         self.calls: list[Call] = []
         self._last_order = 0
         self._touched: set[str | None] = set()
+        self._kept: tuple[dict[str, OrgModel], FleetModel] | None = None
+        self.went_back = 0
 
     def close(self) -> None:
+        self._kept_keys.close()
         self._runner.run(self.store.close())
 
     def do(self, call: Call) -> Any:
         """Runs an operation on both; their common answer."""
+        return self._runner.run(self.also(call))
+
+    async def also(
+        self, call: Call, on_store: Callable[[], Awaitable[Any]] | None = None, orders: range | None = None
+    ) -> Any:
+        """As `do`, in a task.
+
+        `on_store` is how the operation is done on the store, if another way than usual; `orders` what its jobs get.
+        """
         self.calls.append(call)
         self._touched.add(call.org_id)
-        model = self._on_model(call)
-        real = self._on_store(call)
+        real = await self._on_store(call, on_store)
+        model = self._on_model(call, real, orders)
         assert real == model, f"{call}\nstore: {real}\nmodel: {model}"
         return model
 
@@ -73,12 +88,40 @@ class SideBySide:
             for key in self._raw.keys(f"{keys.org(org_id)}{kind}:*"):
                 self._raw.delete(key)
 
-    def _on_model(self, call: Call) -> Any:
+    # An older state.
+
+    def keep(self) -> None:
+        """Keeps both as they stand, to go back to."""
+        self._kept_keys.flushdb()
+        for key in self._raw.scan_iter():
+            self._raw.copy(key, key, destination_db=KEPT_DB)
+        self._kept = copy.deepcopy((self.orgs, self.fleet))
+
+    def go_back(self) -> bool:
+        """Puts both back to what was kept, as a failover does; False where nothing was."""
+        if self._kept is None:
+            return False
+        self._raw.flushdb()
+        for key in self._kept_keys.scan_iter():
+            self._kept_keys.copy(key, key, destination_db=0)
+        self.orgs, self.fleet = copy.deepcopy(self._kept)
+        self._touched = {None, *self.orgs}
+        self.went_back += 1
+        return True
+
+    # Operations.
+
+    def _on_model(self, call: Call, real: Any, orders: range | None) -> Any:
         target: Any = self.fleet if call.org_id is None else self.orgs[call.org_id]
         args = call.args
         if call.name == "submit":
             specs, own_ids, now = args
-            args = (specs, own_ids, self._orders(now, len(specs)), now)
+            if orders is None:
+                self.fleet.mark_active(str(call.org_id))
+                self._touched.add(None)
+            args = (specs, own_ids, orders or self.orders(now, len(specs)), now)
+        if call.name == "hello":
+            args = (*args, real[0])
         try:
             return getattr(target, call.name)(*args, **dict(call.options))
         except SubmitConflictError as e:
@@ -86,28 +129,33 @@ class SideBySide:
         except OperationReusedError as e:
             return ("REUSED", e.operation_id)
 
-    def _on_store(self, call: Call) -> Any:
-        async def run() -> Any:
-            options = dict(call.options)
-            if call.org_id is not None:
-                home: Any = self.store.jobs if hasattr(self.store.jobs, call.name) else self.store.leases
-                return await getattr(home, call.name)(call.org_id, *call.args, **options)
-            if call.name == "open":
-                agent, instance, epoch, coordinator, now = call.args
-                return await self.store.sessions.open(agent, instance, epoch, {}, coordinator, [], now)
-            if call.name == "swept":
-                agent, epoch, orgs = call.args
-                return await self.store.sessions.swept(agent, epoch, self.store.epoch, orgs)
-            return await getattr(SessionStore, call.name)(self.store.sessions, *call.args)
-
+    async def _on_store(self, call: Call, on_store: Callable[[], Awaitable[Any]] | None) -> Any:
         try:
-            return self._runner.run(run())
+            return await (self._usual(call) if on_store is None else on_store())
         except SubmitConflictError as e:
             return ("CONFLICT", e.index, e.field, e.holder)
         except OperationReusedError as e:
             return ("REUSED", e.operation_id)
 
-    def _orders(self, now: int, count: int) -> range:
+    async def _usual(self, call: Call) -> Any:
+        store, options = self.store, dict(call.options)
+        if call.org_id is not None:
+            home: Any = store.jobs if hasattr(store.jobs, call.name) else store.leases
+            return await getattr(home, call.name)(call.org_id, *call.args, **options)
+        if call.name == "open":
+            agent, instance, epoch, coordinator, now = call.args
+            return await store.sessions.open(agent, instance, epoch, {}, coordinator, [], now)
+        if call.name == "hello":
+            return (await store.sessions.hello(*call.args))[1:]
+        if call.name == "mark":
+            kind, org_id = call.args
+            self._raw.sadd(f"{keys.FLEET}{kind}", org_id)
+            return None
+        if call.name.startswith("mark_"):
+            return await getattr(store, call.name)(*call.args)
+        return await getattr(store.sessions, call.name)(*call.args)
+
+    def orders(self, now: int, count: int) -> range:
         """The orders that the store is to give: by time, and never one twice."""
         first = max(self._last_order + 1, (now - ORDER_EPOCH_MS) * 1000)
         self._last_order = first + count - 1
@@ -174,6 +222,8 @@ class SideBySide:
         expected = {SessionRow(a, s.epoch, s.counter, s.state) for a, s in self.fleet.sessions.items()}
         assert set(rows) == expected
         assert orgs == {agent: self.fleet.orgs.get(agent, set()) for agent in self.fleet.sessions}
+        assert self._raw.smembers(f"{keys.FLEET}act") == self.fleet.active
+        assert self._raw.smembers(f"{keys.FLEET}orgs") == self.fleet.registry
 
     async def _check_pages(self, org: OrgModel) -> None:
         runs = {r for j in org.jobs.values() for r in j.runs if r}

@@ -292,7 +292,8 @@ class StoreMachine(RuleBasedStateMachine):
         named=st.sets(orgs, min_size=1),
     )
     def session(self, agent_id: str, what: str, change: int, named: set[str]) -> None:
-        self._do(None, what, agent_id, self._epoch(agent_id, change), self.now if what == "renew" else sorted(named))
+        more = {"renew": (self.now,), "admit": (sorted(named),), "swept": (0, sorted(named))}[what]
+        self._do(None, what, agent_id, self._epoch(agent_id, change), *more)
 
     @step(
         org_id=orgs,

@@ -89,7 +89,7 @@ class Stack:
     ) -> None:
         self.folder = folder
         self.times = times or Times()
-        self.store = store or StoreProcess(folder / "store", "--appendonly", "yes", "--appendfsync", "everysec")
+        self.store = store or StoreProcess(folder / "store", "--appendonly", "yes", "--appendfsync", "always")
         self.plans = {plan.agent_id: plan for plan in agents}
         self._settings = settings
         self._processes = processes

@@ -177,6 +177,7 @@ async def test_a_script_is_not_run_while_its_slot_moves(
             await scenes.submit(store, spec(50, org))
     for _ in move:
         pass
+    monkeypatch.undo()
     assert [s.word for s in await scenes.submit(store, spec(1, org), spec(50, org))] == ["REPLAYED", "NEW"]
     for _ in servers.move(keys.org(org), servers.nodes[0]):
         pass

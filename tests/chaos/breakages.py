@@ -1,6 +1,7 @@
 """Fences to take away, one at a time: a run against such a system must find it, or it would find no real fault either.
 
-They are those that chance meets within minutes. Each of the others has a test of its own.
+They are those that chance meets within minutes. Others stand behind one another, such as the token of a report behind
+what Connect settles: each has a test of its own that comes to it directly.
 """
 
 from __future__ import annotations
@@ -31,9 +32,6 @@ BREAKAGES = {
         "if v[1] == 'q' and not v[3] and not v[6] and of == gid then",
         "if (v[1] == 'q' or v[1] == 's' or v[1] == 'r') and not v[6] and of == gid then",
         "a job that another coordinator has given out is given out once more",
-    ),
-    "finish_token": Breakage(
-        "finish.lua", "if j and j.l and j.k == token then", "if j and j.l then", "the report of an older lease decides"
     ),
     "finish_revoked": Breakage(
         "finish.lua", "    if j.rv then\n", "    if false then\n", "a cancelled job gets a second verdict"

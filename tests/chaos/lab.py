@@ -35,10 +35,10 @@ from tests.fakes.waiting import until
 
 COORDINATORS = 3
 FLEET = (
-    AgentPlan("sim-1", 3, "emulator", home=0),
-    AgentPlan("sim-2", 3, "emulator", home=1),
-    AgentPlan("cmd-1", 3, "device", home=2, runner="command"),
-    AgentPlan("cmd-2", 3, "device", home=0, runner="command"),
+    AgentPlan("sim-1", 4, "emulator", home=0),
+    AgentPlan("sim-2", 4, "emulator", home=1),
+    AgentPlan("cmd-1", 4, "device", home=2, runner="command"),
+    AgentPlan("cmd-2", 4, "device", home=0, runner="command"),
 )
 SPACED = "cmd-2"
 """The agent with a network of its own, where there can be one."""
@@ -145,7 +145,7 @@ class Lab(Stack):
         return super().agent_settings(plan) | {
             "QGJOB_COORDINATOR": ",".join(f"{host}:{port}" for port in ports),
             "COMMAND_ARGV": self.truth.argv,
-            "SIMULATED_TEST_SECONDS": "0.2,1.6",
+            "SIMULATED_TEST_SECONDS": "0.1,1.0",
             "SIMULATED_INSTALL_SECONDS": 0.1,
             "MIN_FREE_MB": MIN_FREE_MB,
         }

@@ -125,7 +125,7 @@ def _job(rng: random.Random, number: int, org_id: str, run_id: str | None) -> Jo
         path=f"tests/{number}.spec.js",
         version=rng.choice(VERSIONS),
         test=test,
-        seconds=round(min(rng.expovariate(1 / 0.6), 5.0), 2),
+        seconds=round(min(rng.expovariate(1 / 0.4), 5.0), 2),
         max_retries=rng.choice((0, 1, 2)) if test is not Does.FLAKY else 2,
         run_id=run_id,
         dedup=rng.random() < 0.8,

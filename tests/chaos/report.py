@@ -10,6 +10,7 @@ from typing import Any
 from tests.chaos.history import MACHINE, History, Recovery
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import cancelling, taken
+from tests.chaos.schedule import Kind
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
@@ -52,6 +53,7 @@ class Report:
             "asked": dict(sorted(Counter(a.verb.value for a in h.asked).items())),
             "refused": dict(sorted(Counter(a.error for a in h.asked if a.error is not None).items())),
             "lost_to_cuts": len(lost_to_cuts(h)),
+            "slow_watcher_mib_max": self.growth(),
             "recoveries": self.recoveries(),
             "violations": [vars(v) for v in self.violations],
         }
@@ -59,6 +61,11 @@ class Report:
     def slow(self) -> float:
         """Seconds in which others had the machine."""
         return sum(o.span.end - o.span.begin for o in self.history.outages if o.place == MACHINE)
+
+    def growth(self) -> float | None:
+        """MiB by which a coordinator with slow watchers grew at most."""
+        notes = [done.note for done in self.history.done_of(Kind.SLOW_WATCHER)]
+        return max((float(note.split()[0]) for note in notes if note.endswith("MiB")), default=None)
 
     def recoveries(self) -> list[dict[str, Any]]:
         """Each kind of recovery: how many, median and longest seconds, and the bound.

@@ -322,9 +322,14 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     history = sound()
     late_recovery(history)
     history.outages.append(Outage(MACHINE, Span(20.0, 20.5)))
+    history.done += [
+        replace(done(Kind.SLOW_WATCHER, "coordinator-0", 20.0, 30.0), note=note)
+        for note in ("+3.1 MiB", "+12.5 MiB", "the coordinator ended meanwhile")
+    ]
     report = Report(history, check(history), {"spool_full": "needs root"}, 2.0, {"commit": "abc"})
     figures = report.figures()
-    assert (figures["seed"], figures["commit"], figures["faults"], figures["jobs"]) == (1, "abc", 1, 2)
+    assert (figures["seed"], figures["commit"], figures["faults"], figures["jobs"]) == (1, "abc", 4, 2)
+    assert figures["slow_watcher_mib_max"] == 12.5
     assert figures["command"] == "python -m tests.chaos --seed 1 --minutes 2 --scale 0.1"
     assert (figures["attempts"], figures["attempts_lost"], figures["seconds_without_machine"]) == (3, 1, 0.5)
     assert figures["refused"] == {"unavailable": 1}
@@ -334,7 +339,7 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     assert violation["rule"] == "recoveries_keep_their_bounds"
     assert json.loads(json.dumps(figures)) == figures
     text = report.text()
-    assert "1 faults, 2 jobs, 3 attempts (1 lost)" in text
+    assert "4 faults, 2 jobs, 3 attempts (1 lost)" in text
     assert "left out   spool_full: needs root" in text
     assert text.endswith("1 violations")
     assert Report(sound(), [], {}, 2.0).text().endswith("every promise was kept")

@@ -50,6 +50,10 @@ buf: $(BUF)
 $(BUF):
 	npm install --silent --no-audit --no-fund --prefix .tools --no-save @bufbuild/buf@$(BUF_VERSION)
 
+.PHONY: mutants
+mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say which test saw it
+	$(BIN)/python -m tests.mutation $(ARGS)
+
 bench: $(STAMP)  ## Measure, print a table, write bench/out/latest.json
 	$(BIN)/python -m bench $(ARGS)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def _path(file: str) -> Path:
     return ROOT / HOMES[home] / rest
 
 
+@cache
 def load() -> list[Mutant]:
     """All mutants. Raises CatalogueError."""
     found = [_mutant(entry) for path in sorted(DATA.glob("*.toml")) for entry in _entries(path, "mutant")]
@@ -76,6 +78,7 @@ def load() -> list[Mutant]:
     return found
 
 
+@cache
 def no_fences() -> dict[tuple[str, str], str]:
     """(file, clause) -> why it is no fence; the clause `*` is all of a file. Raises CatalogueError."""
     found: dict[tuple[str, str], str] = {}
@@ -121,12 +124,17 @@ def _mutant(entry: dict[str, Any]) -> Mutant:
 
 
 def _clause(file: str, text: str, wanted: str, nth: int) -> Clause:
-    for clause in clauses(text):
-        if (clause.text, clause.nth) == (wanted, nth):
-            return clause
+    found = _clauses(text).get((wanted, nth))
+    if found is not None:
+        return found
     raise CatalogueError(
         f"{file} has no clause {wanted!r} (number {nth}) any more; see `python -m tests.mutation --clauses`"
     )
+
+
+@cache
+def _clauses(text: str) -> dict[tuple[str, int], Clause]:
+    return {(c.text, c.nth): c for c in clauses(text)}
 
 
 def _only(file: str, text: str, old: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Phase, Status
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall, RefusedReason
@@ -164,6 +166,13 @@ async def test_connect_asks_all_orgs_of_the_agent(store: Store, planner: Planner
     assert (await scenes.get(store, job)).status is Status.QUEUED
     await scenes.submit(store, other := spec(2, "globex"))
     assert (await scenes.claim(store, other, epoch=1)).word == "STALE"
+
+
+@pytest.mark.parametrize("version", [0, PROTOCOL_VERSION + 1])
+async def test_an_agent_of_another_version_is_refused(store: Store, planner: Planner, version: int) -> None:
+    with pytest.raises(RefusedError):
+        await planner._sessions.open(replace(hello(1), protocol_version=version))
+    assert (await store.sessions.watch())[1] == []
 
 
 async def test_a_connect_that_was_replaced_is_refused(

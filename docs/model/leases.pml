@@ -28,7 +28,7 @@
 
 mtype = { UNUSED, SENT, HELD, ALIVE, DYING, SPOOLED, OVER };      /* an attempt, seen from the agent */
 mtype = { QUEUED, SCHEDULED, PASSED, FAILED, CANCELLED };         /* a job */
-mtype = { NONE, ASKED, OPENED, READ, SERVING, ENDED };            /* a session's coordinator */
+mtype = { NONE, ASKED, OPENED, READ, ADOPTED, SERVING, ENDED };   /* a session's coordinator */
 mtype = { CLOSED, CONNECTING, OPEN };                             /* the agent's link */
 mtype = { KILLED };
 
@@ -36,7 +36,11 @@ mtype = { KILLED };
 byte stored;            /* the highest epoch that was opened */
 bool open;
 bool toSweep;           /* the stored epoch is on the list of sessions to be swept */
+#ifdef F_BEFORE
+bool inSet = 1;         /* the org is in the agent's set: what is looked at begins after an earlier life of the agent */
+#else
 bool inSet;             /* the org is in the agent's set */
+#endif
 bool still[2];          /* the renewal counter is what reaper r read: all that a compare-and-set can tell */
 /* org keys */
 byte lowest;            /* epoch that may claim */
@@ -190,13 +194,22 @@ end: do
 #endif
 #define claimable(j) (job[j] == QUEUED && free(j))
 /* ------------------------------------------ the coordinator of a session ------------------------------------------ */
+#ifdef F_FAILOVER
+#define lifeStands(e) (lifeOf[e] == noticed)
+#else
+#define lifeStands(e) true
+#endif
+inline serve(e) { welcome[e] = streams(e); coord[e] = SERVING; printf("session %d: serves\n", e) }
 proctype Session(byte e) {
 end: do
   :: d_step { coord[e] == ASKED ->
+#if defined(F_FAILOVER) && !defined(M_LIFE_BEFORE)
+       lifeOf[e] = noticed;
+#endif
        if :: e > stored -> stored = e; open = 1; toSweep = 0; still[0] = 0; still[1] = 0; coord[e] = OPENED
           :: else -> endSession(e) fi }
   :: d_step { coord[e] == OPENED ->        /* reads the agent's set and admits what is in it or shown */
-#ifdef F_FAILOVER
+#if defined(F_FAILOVER) && defined(M_LIFE_BEFORE)
        lifeOf[e] = noticed;
 #endif
        if :: open && stored == e -> admitted[e] = inSet || shown[e] != 0; inSet = admitted[e]; coord[e] = READ
@@ -220,7 +233,21 @@ end: do
                     :: else fi };
              skip
           :: else fi;
-       welcome[e] = streams(e); coord[e] = SERVING; printf("session %d: serves\n", e); i = 0; k = 0 }
+       if :: admitted[e] && shown[e] == 0 -> coord[e] = ADOPTED
+          :: else -> serve(e) fi;
+       i = 0; k = 0 }
+  /* nothing was shown, so nothing is held in the org: it leaves the set, and is admitted again before a claim */
+  :: d_step { coord[e] == ADOPTED ->
+       if ::
+#ifndef M_SPARE_CHECK
+             stored == e &&
+#endif
+             lifeStands(e) -> inSet = 0; printf("session %d: the org leaves the set\n", e)
+          :: else fi;
+#ifndef M_SPARE_ADMITS
+       admitted[e] = 0;
+#endif
+       if :: lifeStands(e) -> serve(e) :: else -> endSession(e) fi }
 #ifdef F_FAILOVER
 #ifndef M_NEW_LIFE
   /* the coordinator finds that the store has a new life: it ends the sessions that it had before */
@@ -275,6 +302,10 @@ end: do
 #endif
 #endif
   :: d_step { coord[e] == SERVING && claiming[e] == 1 && (!mayClaim(e) || token > TOKENS || !(claimable(0) || claimable(1))) -> claiming[e] = 0 }
+#ifndef M_STALE_ENDS
+  /* a claim below the lowest epoch is refused, as every later one would be: the session is over */
+  :: d_step { coord[e] == SERVING && claiming[e] < 2 && !mayClaim(e) && (claimable(0) || (JOBS > 1 && claimable(1))) && e < SESSIONS -> printf("session %d: ends, it may not claim\n", e); endSession(e) }
+#endif
   :: d_step { coord[e] == SERVING && claiming[e] == 2 -> at[granted[e]] = SENT;
 #ifdef M_ADMIT_FIRST
        inSet = 1;
@@ -321,7 +352,7 @@ end: do
   :: d_step { look[r] == 1 && still[r] && WINDOW -> look[r] = 2; printf("reaper %d: epoch %d stood still for A + 2\n", r, seen[r]);
        for (i : 1 .. SESSIONS) {
            oldBeat[i] = oldBeat[i] || beat[i] != 0;
-           oldWelcome[i] = oldWelcome[i] || coord[i] == OPENED || coord[i] == READ || welcome[i] }; i = 0 }
+           oldWelcome[i] = oldWelcome[i] || coord[i] == OPENED || coord[i] == READ || coord[i] == ADOPTED || welcome[i] }; i = 0 }
 #ifdef M_CLOSE_FIRST
   :: d_step { look[r] == 2 -> look[r] = 4 }
 #else
@@ -397,7 +428,12 @@ end: do
  * go on. A reaper starts its time anew, since the counter that it finds is another one. */
 active proctype Failover() {
 end: do
-  :: d_step { !calm && kept == 0 && stored > 0 -> kept = 1; wasStored = stored; wasOpen = open; wasToSweep = toSweep; wasInSet = inSet;
+#ifdef F_UNKNOWN
+#define copied true                  /* maybe before the agent ever came */
+#else
+#define copied (stored > 0)
+#endif
+  :: d_step { !calm && kept == 0 && copied -> kept = 1; wasStored = stored; wasOpen = open; wasToSweep = toSweep; wasInSet = inSet;
        wasLowest = lowest; wasJob = job[0]; wasLease = lease[0]; wasLeaseEpoch = leaseEpoch[0]; wasVerdicts = verdicts[0];
        printf("store: what stands here is copied\n") }
   :: d_step { !calm && epoch < SESSIONS && kept == 1 -> kept = 2; life = 1; stored = wasStored; open = wasOpen; toSweep = wasToSweep; inSet = wasInSet;
@@ -405,7 +441,7 @@ end: do
        still[0] = 0; still[1] = 0; printf("fault: the store goes back to the copy\n") }
   :: d_step { life == 1 && !noticed -> noticed = 1;
 #ifndef M_NEW_LIFE_ORGS
-       inSet = 1;   /* every org that there is joins the set of every agent, and what is closed is swept again */
+       inSet = (stored > 0);   /* every org that there is joins the set of every agent that is known; what is closed is swept again */
        toSweep = !open && stored > 0;
 #endif
        printf("fleet: a new life of the store is noticed\n") }

@@ -95,7 +95,7 @@ class World(RuleBasedStateMachine):
     def start_daemon(self) -> None:
         facts = [DeviceFacts(device, device, Target.EMULATOR) for device in DEVICES]
         self.machine = Machine(AgentFacts("a", "i", "0", "h"), facts, Limits(credit=100, min_free_bytes=MIN_FREE_BYTES))
-        self.unwritten, self.queued = {}, []
+        self.unwritten, self.unremoved, self.queued = {}, [], []
         self.told_refused = self.told_short = False
         self.the_disk_is_measured(self.free_bytes)
         for device in self.machine.state.devices.values():
@@ -116,7 +116,7 @@ class World(RuleBasedStateMachine):
         while self.queued:
             self.tell(self.queued.pop(0))
 
-    def carry_out(self, told: instructions.Instruction) -> None:  # noqa: C901, PLR0912 - a table
+    def carry_out(self, told: instructions.Instruction) -> None:  # noqa: C901 - a table
         match told:
             case instructions.Start(device_id=device, assignments=assignments):
                 for item in assignments:
@@ -126,10 +126,7 @@ class World(RuleBasedStateMachine):
             case instructions.Persist(reports=reports):
                 self.persist([report.spooled() for report in reports])
             case instructions.Unspool(report_ids=report_ids):
-                for report_id in report_ids:
-                    self.unwritten.pop(report_id, None)
-                    if not self.disk_refuses:  # else it is found again by the next daemon
-                        self.spool.pop(report_id, None)
+                self.unspool(report_ids)
             case instructions.RenewLease(confirmed_at=at, window_seconds=window):
                 assert at + window >= self.lease_ends_at
                 self.lease_ends_at = at + window
@@ -146,6 +143,17 @@ class World(RuleBasedStateMachine):
             case instructions.SendHello() | instructions.SendHeartbeat() | instructions.SendRecallAnswer():
                 self.send(told)
 
+    def unspool(self, report_ids: list[int]) -> None:
+        for report_id in report_ids:
+            self.unwritten.pop(report_id, None)
+        if self.disk_refuses and any(report_id in self.spool for report_id in report_ids):
+            self.unremoved += report_ids
+            self.told_refused = True
+            self.queued.append(events.SpoolFailed("No space left on device"))
+            return
+        for report_id in report_ids:
+            self.spool.pop(report_id, None)
+
     def persist(self, reports: list[SpooledReport]) -> None:
         self.unwritten |= {report.report_id: report for report in reports}
         if self.disk_refuses:
@@ -157,6 +165,9 @@ class World(RuleBasedStateMachine):
             self.results.pop(report.token, None)
         self.unwritten = {}
         if self.told_refused:
+            for report_id in self.unremoved:
+                self.spool.pop(report_id, None)
+            self.unremoved = []
             self.told_refused = False
             self.queued.append(events.SpoolRecovered())
 
@@ -416,6 +427,8 @@ class World(RuleBasedStateMachine):
         if not hasattr(self, "trees"):
             return
         self.late.clear()
+        self.disk_refuses = False
+        self.the_disk_is_measured(2 * MIN_FREE_BYTES)
         for _ in range(6 + len(self.machine.state.leases) + len(self.leases)):
             if self.stream is None:
                 self.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.processes import ROOT
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.faults.registry import INJECT
 from tests.chaos.scale import Scale
@@ -55,6 +57,14 @@ def test_two_minutes_have_thirty_faults_and_an_hour_a_thousand(seed: int) -> Non
 def test_a_short_run_has_most_kinds_and_an_hour_all(seed: int) -> None:
     assert len({f.kind for f in made(seed)}) >= len(Kind) - 6
     assert {f.kind for f in made(seed, 3600.0)} == set(Kind)
+
+
+def test_the_run_of_every_change_has_all_kinds() -> None:
+    words = re.search(r"tests.chaos --seed (\d+) --minutes (\d+) --least-faults (\d+)", (ROOT / "Makefile").read_text())
+    assert words is not None
+    faults = made(int(words[1]), 60.0 * int(words[2]))
+    assert {f.kind for f in faults} == set(Kind)
+    assert len(faults) >= int(words[3]) + 10  # some come too late on a busy machine
 
 
 def test_what_a_machine_cannot_have_is_left_out() -> None:

@@ -158,6 +158,7 @@ class Coordinator:
         hello = Hello(
             PROTOCOL_VERSION, agent.agent_id, f"{agent.agent_id}.1", epoch, "v", "h", (), agent.shown(), CREDIT
         )
+        life = self.store.epoch
         opened = await self.store.sessions.open(
             hello.agent_id, hello.instance_id, epoch, {}, self.name, (), self._clocks.wall
         )
@@ -169,7 +170,7 @@ class Coordinator:
             before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
         session = Session(agent.agent_id, epoch, CREDIT, cast(Any, self.store), TIMES)
         live = self._live(session)
-        session.say(await self.sessions._reconcile(live, hello))
+        session.say(await self.sessions._reconcile(live, hello, life))
         self.sessions._live[agent.agent_id] = live
         if agent.epoch == epoch:
             agent.session = session

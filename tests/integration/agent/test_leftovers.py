@@ -73,7 +73,9 @@ async def test_what_a_killed_daemon_left_is_settled_by_the_next(tmp_path: Path, 
             began = time.monotonic()
             await agent.start()
             again = await stub.session(2)
-            assert {h.token: h.phase for h in again.hello.hello.held} == ({"t1": shown} if shown else {})
+            held = {h.token: h.phase for h in again.hello.hello.held}
+            # What is found dead may be settled, and its result spooled, before there is a session to show it in.
+            assert held in (({"t1": shown}, {"t1": SPOOLED}) if shown else ({},))
             if outcome is not None:
                 assert (await _ended(stub, "t1")).outcome == outcome
             await until(lambda: not executions(agent), lambda: f"left: {executions(agent)}")

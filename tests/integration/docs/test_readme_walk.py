@@ -86,11 +86,12 @@ async def test_the_walk_by_command_line(tmp_path):
         for command in walk:
             said[command.split()[1]] = text = await type_in(stack, tmp_path, command, job_id)
             job_id = job_id or job_id_in(text)
-    assert list(said) == ["submit", "status", "list", "devices", "groups", "stats", "cancel", "retry"]
+    assert list(said) == ["submit", "status", "list", "devices", "groups", "stats", "doctor", "cancel", "retry"]
     assert "tests/onboarding.spec.js" in said["status"]
     assert job_id in said["list"]
     assert "emulator-1" in said["devices"]
     assert "xyz123" in said["groups"]
+    assert "store.durability" in said["doctor"]
     assert "cancelled" in said["cancel"]
     # It is queued, unless its device was free again by then.
     assert re.search(r"^status +(queued|scheduled|running)\b", said["retry"], re.MULTILINE)

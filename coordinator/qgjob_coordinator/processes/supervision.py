@@ -203,8 +203,9 @@ class Supervision:
             self._kill(x, "it did not end", self._time - x.asked_at)
         elif x.beats and not x.shown and silent >= self._rules.silent_seconds:
             x.shown = True
-            self._todo.append(ShowStack(x.number))
+            # Said first: the process writes its stacks bit by bit, and a line that came meanwhile would stand amid them.
             self._say("warning", "process_silent", x, seconds=round(silent, 1))
+            self._todo.append(ShowStack(x.number))
 
     def _kill(self, x: _Life, why: str, seconds: float) -> None:
         x.killed = True

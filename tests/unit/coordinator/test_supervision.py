@@ -102,7 +102,7 @@ def test_a_hung_one_is_asked_for_its_stack_then_killed_and_replaced_at_once() ->
         5    beat 1    ->
         5    beat 2    ->
         12.9 beat 1    ->
-        13   look      -> stack 2@2, process_silent 2@2
+        13   look      -> process_silent 2@2, stack 2@2
         14   look      ->
         15   look      -> kill 2@2, process_killed 2@2, start 3@2
         15.1 ended 2 -9 ->
@@ -117,11 +117,11 @@ def test_one_that_is_heard_again_is_left_alone() -> None:
     check(
         f"""{SERVING}
         9.9  beat 1 ->
-        10   look   -> stack 2@2, process_silent 2@2
+        10   look   -> process_silent 2@2, stack 2@2
         11   beat 2 ->
         17.8 beat 1 ->
         18   look   ->
-        19   look   -> stack 2@2, process_silent 2@2
+        19   look   -> process_silent 2@2, stack 2@2
         """
     )
 

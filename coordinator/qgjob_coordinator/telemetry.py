@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
+from math import inf
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
@@ -34,8 +35,9 @@ class Histogram:
         self.sum += value
 
     def add(self, other: Histogram) -> None:
-        """Adds all values of another one, which has the same bounds."""
-        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        """Adds all values of another one. Those of other bounds (another version) count as their upper bound."""
+        for bound, n in zip((*other.bounds, inf), other.counts, strict=True):
+            self.counts[bisect_left(self.bounds, bound)] += n
         self.sum += other.sum
 
 

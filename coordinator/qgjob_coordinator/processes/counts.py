@@ -45,19 +45,23 @@ def dump(t: Telemetry) -> dict[str, Any]:
 
 
 def load(json: Json) -> Telemetry:
-    """What `dump` made."""
+    """What `dump` made, also that of another version: what it does not count is 0, and what only it counts is left out.
+
+    Raises ValueError, TypeError for what no version says.
+    """
     t = Telemetry()
     for name in NUMBERS:
-        setattr(t, name, json[name])
+        setattr(t, name, json.get(name, 0))
     for name in COUNTERS:
-        setattr(t, name, Counter({_key(key): n for key, n in json[name]}))
+        setattr(t, name, Counter({_key(key): n for key, n in json.get(name, ())}))
     for name in HISTOGRAMS:
-        setattr(t, name, _load(json[name]))
+        if name in json:
+            setattr(t, name, _load(json[name]))
     for name in TABLES:
-        setattr(t, name, {_key(key): _load(h) for key, h in json[name]})
-    t.loop_lag_seconds = json["loop_lag_seconds"]
-    t.recent_plan_ms.extend(json["recent_plan_ms"])
-    t.processes = dict(json["processes"])
+        setattr(t, name, {_key(key): _load(h) for key, h in json.get(name, ())})
+    t.loop_lag_seconds = json.get("loop_lag_seconds", 0.0)
+    t.recent_plan_ms.extend(json.get("recent_plan_ms", ()))
+    t.processes = dict(json.get("processes", ()))
     return t
 
 
@@ -85,6 +89,8 @@ def _dump(h: Histogram) -> list[Any]:
 def _load(json: Any) -> Histogram:
     bounds, counts, total = json
     h = Histogram(tuple(bounds))
+    if len(counts) != len(h.counts):
+        raise ValueError(f"{len(counts)} buckets for {len(bounds)} bounds")
     h.counts, h.sum = list(counts), total
     return h
 

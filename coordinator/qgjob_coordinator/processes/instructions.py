@@ -45,6 +45,7 @@ class Say:
     event: str
     life: int | None = None
     fields: tuple[tuple[str, object], ...] = ()
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

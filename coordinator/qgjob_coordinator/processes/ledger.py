@@ -17,12 +17,12 @@ class Ledger:
 
     def __init__(self) -> None:
         self._ended = Telemetry()
-        self._last: dict[int, counts.Json] = {}
+        self._last: dict[int, Telemetry] = {}
         self._times: dict[int, int] = {}
 
     def heard(self, life: int, said: counts.Json) -> None:
-        """A process said what it has counted so far."""
-        self._last[life] = said
+        """A process said what it has counted so far. Raises what `counts.load` does, and then keeps what it had."""
+        self._last[life] = counts.load(said)
         self._times[life] = self._times.get(life, 0) + 1
 
     def times(self, life: int) -> int:
@@ -34,7 +34,7 @@ class Ledger:
         said = self._last.pop(life, None)
         self._times.pop(life, None)
         if said is not None:
-            counts.add(self._ended, counts.load(said))
+            counts.add(self._ended, said)
             self._ended.loop_lag_seconds = 0.0
             self._ended.recent_plan_ms.clear()
 
@@ -43,7 +43,7 @@ class Ledger:
         total = Telemetry()
         counts.add(total, self._ended)
         for said in self._last.values():
-            counts.add(total, counts.load(said))
+            counts.add(total, said)
         total.process_ends.update(ends)
         total.processes = states
         total.loop_lag_seconds = max(total.loop_lag_seconds, lag_seconds)

@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -24,7 +25,7 @@ from qgjob_coordinator.processes.channel import Channel
 from qgjob_coordinator.processes.instructions import End, Instruction, Kill, Say, ShowStack, Start, Terminate
 from qgjob_coordinator.processes.ledger import Ledger
 from qgjob_coordinator.processes.member import Handed
-from qgjob_coordinator.processes.supervision import Rules, Supervision
+from qgjob_coordinator.processes.supervision import EXIT_FAILED, Rules, Supervision
 
 LOOK_SECONDS = 0.1
 FRESH_SECONDS = 0.25
@@ -89,8 +90,8 @@ class Parent:
                 await self._step()
         finally:
             watch.cancel()
-            for child in self._children.values():  # none, but after a fault in this program
-                child.process.kill()
+            for child in self._children.values():  # none, but after a fault in this program: they serve, and drain
+                child.process.terminate()
             self._ports.close()
         log.info("parent_stopped", exit_code=self._code)
         return self._code
@@ -106,7 +107,6 @@ class Parent:
         for child in list(self._children.values()):
             # All that it said was read, its last counts too.
             if child.following.done() and child.process.poll() is not None:
-                child.following.result()
                 self._ended(child)
         self._do(self._supervision.look(time.monotonic()))
 
@@ -137,22 +137,32 @@ class Parent:
             self._stop()
 
     async def _follow(self, start: Start, sock: socket.socket) -> None:
-        """Hears what a child says until it has gone."""
-        channel = await Channel.of(sock)
+        """Hears what a child says until it has gone. One that can't be understood is told to end: nobody watches it."""
         child = self._children[start.life]
-        child.channel = channel
-        async for message in channel.messages():
-            self._ledger.heard(child.life, message["counts"])
-            self._news.set()
-            self._news = asyncio.Event()
-            if message["say"] == "ask":
-                task = asyncio.create_task(self._answer(child, message["id"]), name="answer")
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
+        try:
+            child.channel = await Channel.of(sock)
+            async for message in child.channel.messages():
+                self._heard(child, message)
+        except Exception:
+            log.exception("process_not_understood", process=child.place, pid=child.process.pid)
+            child.process.terminate()
+        finally:
+            if child.channel is None:
+                sock.close()
             else:
-                self._do(self._supervision.beat(child.life, time.monotonic(), ready=message["ready"]))
-        await channel.close(FAREWELL_SECONDS)
-        self._wake.set()
+                await child.channel.close(FAREWELL_SECONDS)
+            self._wake.set()
+
+    def _heard(self, child: _Child, message: Mapping[str, Any]) -> None:
+        self._ledger.heard(child.life, message["counts"])
+        self._news.set()
+        self._news = asyncio.Event()
+        if message["say"] == "ask":
+            task = asyncio.create_task(self._answer(child, message["id"]), name="answer")
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        else:
+            self._do(self._supervision.beat(child.life, time.monotonic(), ready=message["ready"]))
 
     async def _answer(self, child: _Child, number: int) -> None:
         """What all have counted until now: the others are asked first, and waited for if they listen."""
@@ -173,8 +183,12 @@ class Parent:
     def _do(self, todo: Sequence[Instruction]) -> None:
         for each in todo:
             match each:
-                case Start():
-                    self._start(each)
+                case Start(life, place):
+                    try:
+                        self._start(each)
+                    except (OSError, subprocess.SubprocessError) as e:
+                        log.error("process_not_started", process=place, error=str(e))  # noqa: TRY400 - expected
+                        self._do(self._supervision.ended(life, EXIT_FAILED, time.monotonic()))
                 case Terminate(life):
                     self._children[life].process.send_signal(signal.SIGTERM)
                 case ShowStack(life):
@@ -188,8 +202,10 @@ class Parent:
                     self._wake.set()
 
     def _start(self, start: Start) -> None:
+        """Raises OSError, SubprocessError: then there is no such child."""
         ours, theirs = socket.socketpair()
-        with theirs:
+        with contextlib.ExitStack() as undo, theirs:
+            undo.callback(ours.close)
             http = tuple(each.fileno() for each in self._ports.http)
             handed = Handed(
                 place=start.place,
@@ -205,6 +221,7 @@ class Parent:
                 pass_fds=(handed.channel, *http),
                 start_new_session=True,  # Ctrl-C in a terminal is for the parent
             )
+            undo.pop_all()
         following = asyncio.create_task(self._follow(start, ours), name=f"process-{start.place}")
         self._children[start.life] = _Child(start, process, following)
         log.info("process_started", process=start.place, pid=process.pid)
@@ -212,6 +229,8 @@ class Parent:
     def _say(self, what: Say) -> None:
         who: dict[str, object] = self._where
         if what.life is not None:
-            child = self._children[what.life]
-            who = {"process": child.place, "pid": child.process.pid}
+            child = self._children.get(what.life)  # none of what could not be started
+            who = {"process": what.place}
+            if child is not None:
+                who["pid"] = child.process.pid
         getattr(log, what.level)(what.event, **who, **dict(what.fields))

@@ -25,6 +25,7 @@ from qgjob_coordinator.processes.instructions import End, Instruction, Kill, Lev
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+"""Also of a life that could not even be started."""
 EXIT_USAGE = 2
 START_TRIES = 3
 BEATS_UNTIL_HUNG = 10
@@ -275,4 +276,5 @@ class Supervision:
             self._todo.append(Terminate(x.number))
 
     def _say(self, level: Level, event: str, life: _Life | None = None, **fields: object) -> None:
-        self._todo.append(Say(level, event, None if life is None else life.number, tuple(fields.items())))
+        number, place = (None, None) if life is None else (life.number, life.place)
+        self._todo.append(Say(level, event, number, tuple(fields.items()), place))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import deque
 
+import pytest
+
 from qgjob_coordinator.processes import counts
 from qgjob_coordinator.processes.ledger import Ledger
 from qgjob_coordinator.telemetry import Histogram, Telemetry
@@ -85,3 +87,26 @@ def test_a_process_that_said_nothing_leaves_nothing() -> None:
     ledger = Ledger()
     ledger.retire(1)
     assert ledger.total({}, {}, 0.0).plans == 0
+
+
+def test_what_another_version_counted_is_understood() -> None:
+    """As after an update in place: it lacks a counter, has one more, and other buckets."""
+    foreign = dict(said(2)) | {"naps": 7, "queue_seconds": [[0.2, 0.3], [0, 2, 1], 5.5]}
+    del foreign["probes"], foreign["start_error"]
+    ledger = Ledger()
+    ledger.heard(1, said(1))
+    ledger.heard(2, foreign)
+    ledger.retire(2)
+    total = ledger.total({}, {}, 0.0)
+    assert (total.plans, total.probes["good"]) == (3, 1)
+    assert (sum(total.start_error.counts), sum(total.queue_seconds.counts)) == (1, 4)
+    assert (total.queue_seconds.counts[7], total.queue_seconds.counts[8], total.queue_seconds.counts[-1]) == (1, 2, 1)
+    assert total.queue_seconds.sum == 5.75
+
+
+def test_what_no_version_says_is_refused_and_what_was_heard_before_stays() -> None:
+    ledger = Ledger()
+    ledger.heard(1, said(1))
+    with pytest.raises(ValueError, match="1 buckets for 1 bounds"):
+        ledger.heard(1, dict(said(2)) | {"plan_ms": [[1.0], [1], 2.5]})
+    assert ledger.total({}, {}, 0.0).plans == 1

@@ -1,0 +1,136 @@
+"""The parent with children that only say that they serve: what goes wrong at one costs the others nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.config import Settings
+from qgjob_coordinator.processes.parent import Parent
+from tests.fakes.waiting import until
+
+CHILD = """
+import json, os, signal, sys
+channel = json.loads(sys.argv[-1])["channel"]
+os.write(channel, sys.argv[1].encode() + b"\\n")
+signal.pause()
+"""
+SERVES = '{"say":"beat","ready":true,"counts":{}}'
+POPEN = subprocess.Popen
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Children:
+    """What `Popen` is meanwhile. `faults` are what happens at the next starts, `says` what each child says at first."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[bytes]] = []
+        self.faults: list[OSError] = []
+        self.says = SERVES
+
+    def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        if self.faults:
+            raise self.faults.pop()
+        process = POPEN([sys.executable, "-SEc", CHILD, self.says, command[-1]], **options)
+        self.started.append(process)
+        return process
+
+    def alive(self) -> int:
+        return sum(process.poll() is None for process in self.started)
+
+
+@pytest.fixture
+def children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Children:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PORT", "GRPC_PORT"):
+        monkeypatch.setenv(f"QGJOB_{name}", "0")
+    made = Children()
+    monkeypatch.setattr("subprocess.Popen", made.start)
+    return made
+
+
+@asynccontextmanager
+async def running(children: Children) -> AsyncIterator[tuple[Parent, asyncio.Task[int]]]:
+    """A parent of two that serve; it ends with the block, and so do they."""
+    parent = Parent(Settings.load(), 2)
+    run = asyncio.create_task(parent.run())
+    try:
+        await until(lambda: run.done() or parent._supervision.states()["serving"] == 2, "not both serve")
+        yield parent, run
+        if not run.done():
+            parent._stop()
+            assert await asyncio.wait_for(run, 5) == 0
+    finally:
+        run.cancel()
+        for process in children.started:
+            process.kill()
+            process.wait()
+        for number in HANDLED:
+            asyncio.get_running_loop().remove_signal_handler(number)
+
+
+async def test_a_replacement_that_can_not_be_started_is_tried_again_and_the_others_go_on(children: Children) -> None:
+    with capture_logs() as lines:
+        async with running(children) as (parent, run):
+            children.faults = [OSError(errno.ENOMEM, "Cannot allocate memory")]
+            children.started[0].kill()
+            await until(lambda: run.done() or len(children.started) == 3, "it is not tried again")
+            await until(lambda: run.done() or parent._supervision.states()["serving"] == 2, "no replacement serves")
+            assert not run.done()
+            assert children.started[1].poll() is None
+    (line,) = [line for line in lines if line["event"] == "process_not_started"]
+    assert (line["process"], line["error"]) == (1, "[Errno 12] Cannot allocate memory")
+    assert [line["process"] for line in lines if line["event"] == "process_ended" and line["how"] == "crashed"] == [
+        1,
+        1,
+    ]
+
+
+async def test_a_process_that_makes_no_sense_is_told_to_end_alone(children: Children) -> None:
+    with capture_logs() as lines:
+        async with running(children) as (parent, run):
+            children.says = '{"say":"beat","ready":true,"counts":{"plan_ms":[[1.0],[1],2.5]}}'
+            children.started[0].kill()
+            await until(lambda: run.done() or any(x["event"] == "process_not_understood" for x in lines), "not said")
+            children.says = SERVES
+            await until(lambda: run.done() or parent._supervision.states()["serving"] == 2, "no replacement serves")
+            assert not run.done()
+            assert children.started[1].poll() is None
+
+
+async def test_a_fault_of_the_parent_lets_its_children_drain(
+    children: Children, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_now: float) -> None:
+        raise ZeroDivisionError
+
+    async with running(children) as (parent, run):
+        monkeypatch.setattr(parent._supervision, "look", broken)
+        await asyncio.wait([run], timeout=5)
+        await until(lambda: children.alive() == 0, "they live on")
+        assert {process.returncode for process in children.started} == {-signal.SIGTERM}
+        with pytest.raises(ZeroDivisionError):
+            run.result()
+
+
+def test_a_log_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
+    """A full disk, a pipe that nobody reads any more."""
+    script = "from qgjob_coordinator import logs; import structlog; logs.configure('info', json=True); "
+    script += "structlog.get_logger().info('one'); structlog.get_logger().info('two'); print('went on')"
+    environ = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with Path("/dev/full").open("wb") as full:
+        said = subprocess.run(
+            [sys.executable, "-c", script], env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full, check=False
+        )
+    assert said.stdout == b"went on\n"

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"ok: coordinator, {where}, {settings.environment}")
             return EXIT_OK
         if options.processes is not None:
-            return _run_parent(settings, options.processes, arguments)
+            return _run_parent(options.processes, arguments)
         return _run_coordinator(settings, options.child)
     except ConfigError as e:
         print(f"error: {e.message}", file=sys.stderr)
@@ -62,12 +62,13 @@ def _processes(text: str) -> int:
     return int(text)
 
 
-def _run_parent(settings: Settings, processes: int, arguments: Sequence[str]) -> int:
+def _run_parent(processes: int, arguments: Sequence[str]) -> int:
     """Raises ConfigError."""
     if "grpc" in sys.modules:  # as in the CLI's process, which the parent is not to be
         os.execv(sys.executable, [sys.executable, "-m", "qgjob_coordinator", *arguments])  # noqa: S606 - no shell
     from qgjob_coordinator.processes.parent import Parent  # noqa: PLC0415 - nothing else needs it
 
+    settings = Settings.load_to_hand_down()
     logs.configure(settings.log_level, json=settings.production)
     return asyncio.run(Parent(settings, processes).run())
 

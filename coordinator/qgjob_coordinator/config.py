@@ -1,10 +1,12 @@
 """The coordinator's settings: one frozen object, made at start from the environment and `.env`.
 
 Each setting is read from `QGJOB_<NAME>`, then `<NAME>`, then the same in `.env`. Nothing else reads the environment.
+Processes of one parent find `.env` as it was when the parent read it: it hands its lines down in their environment.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -30,6 +32,8 @@ from qgjob_coordinator.setting_words import (
 from qgjob_coordinator.store.connection import check_url
 
 PREFIX = "QGJOB_"
+HANDED_DOWN = "QGJOB_HANDED_DOWN"
+"""The variable with what a parent found in `.env`, as JSON. It may hold secrets, so it is no argument."""
 LEASE_MARGIN_SECONDS = 2.0
 """A coordinator gives an attempt up so long after its lease; the agent has killed it at 0.8 of the lease."""
 
@@ -146,15 +150,32 @@ class Settings(BaseSettings):
     @classmethod
     def load(cls) -> Self:
         """The settings of this process. Raises ConfigError with one line that names setting, value and source."""
-        problem = dotenv_problem(_dotenv())
-        if problem is not None:
-            raise ConfigError(problem)
+        if HANDED_DOWN not in os.environ:
+            _check_file()
         try:
             settings = cls()
         except ValidationError as e:
             raise ConfigError(_one_line(e)) from None
         settings._check_together()
         return settings
+
+    @classmethod
+    def load_to_hand_down(cls) -> Self:
+        """`load`, with `.env` as it is now; from now on it is the same to this process and to those it starts.
+
+        Raises ConfigError: then it stays what it was.
+        """
+        before = os.environ.pop(HANDED_DOWN, None)
+        try:
+            _check_file()
+            known = {name for attribute in cls.model_fields for name in _names(attribute)}
+            os.environ[HANDED_DOWN] = json.dumps({k: v for k, v in _of_file().items() if k in known})
+            return cls.load()
+        except ConfigError:
+            os.environ.pop(HANDED_DOWN, None)
+            if before is not None:
+                os.environ[HANDED_DOWN] = before
+            raise
 
     def wrong(self, name: str, problem: str) -> ConfigError:
         """The error of a setting that turned out wrong while it was put to use; `problem` says what to do."""
@@ -201,18 +222,34 @@ def _lower(value: object) -> object:
 
 def _field(name: str) -> tuple[str, tuple[str, ...]]:
     """(attribute, names that it can be set by) of the setting that a name stands for."""
-    for attribute, field in Settings.model_fields.items():
-        if isinstance(field.validation_alias, AliasChoices) and name in field.validation_alias.choices:
-            return attribute, tuple(str(choice) for choice in field.validation_alias.choices)
+    for attribute in Settings.model_fields:
+        names = _names(attribute)
+        if name in names:
+            return attribute, names
     raise KeyError(name)
+
+
+def _names(attribute: str) -> tuple[str, ...]:
+    """What the setting can be set by."""
+    alias = Settings.model_fields[attribute].validation_alias
+    return tuple(str(choice) for choice in alias.choices) if isinstance(alias, AliasChoices) else ()
 
 
 def _dotenv() -> Path:
     return Path(".env").resolve()
 
 
+def _check_file() -> None:
+    problem = dotenv_problem(_dotenv())
+    if problem is not None:
+        raise ConfigError(problem)
+
+
 def _of_file() -> dict[str, str]:
     """What `.env` sets, as it is written there: nothing is expanded, so that it is the same to every program."""
+    handed_down = os.environ.get(HANDED_DOWN)
+    if handed_down is not None:
+        return {str(name): str(value) for name, value in json.loads(handed_down).items()}
     path = _dotenv()
     return (
         {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}

@@ -119,16 +119,17 @@ class Parent:
         self._do(self._supervision.stop(time.monotonic()))
 
     def _restart(self) -> None:
-        """SIGHUP. With settings that are wrong nothing is restarted."""
+        """SIGHUP. With settings that are wrong nothing is restarted, and what is started later has those of before."""
         try:
-            found = Settings.load()
+            found = Settings.load_to_hand_down()
         except ConfigError as e:
             log.warning("restart_refused", error=e.message, note="what serves goes on with the settings that it has")
             return
         ignored = [name.upper() for name in FIXED if getattr(found, name) != getattr(self._settings, name)]
         if ignored:
             log.warning("restart_ignores", settings=ignored, note="they change when the parent is started again")
-        self._do(self._supervision.restart(time.monotonic()))
+        self._rules = Rules.of(self._rules.processes, found.session_timeout_seconds)
+        self._do(self._supervision.restart(time.monotonic(), self._rules))
 
     async def _watch_parent(self, pid: int | None) -> None:
         if pid is not None:

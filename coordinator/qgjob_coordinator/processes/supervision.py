@@ -79,6 +79,7 @@ class _Life:
     place: int
     generation: int
     heard_at: float
+    rules: Rules
     beats: bool = False
     ready_at: float | None = None
     asked_at: float | None = None
@@ -155,9 +156,13 @@ class Supervision:
         self._failed(x, How.CRASHED, exit_code=exit_code)
         return self._decide()
 
-    def restart(self, now: float) -> list[Instruction]:
-        """All that were started before are to be replaced, one after the other."""
+    def restart(self, now: float, rules: Rules | None = None) -> list[Instruction]:
+        """All that were started before are to be replaced, one after the other.
+
+        `rules`, for as many processes, hold for what is started from now on: the others go on under those they know.
+        """
         self._pass(now)
+        self._rules = rules or self._rules
         self._generation += 1
         self._restarting = True
         self._say("info", "restart_begun")
@@ -174,7 +179,8 @@ class Supervision:
 
     def _pass(self, now: float) -> None:
         if self._called_at is not None:
-            self._time += max(0.0, min(now - self._called_at, self._rules.blind_seconds))
+            blind = min((x.rules.blind_seconds for x in self._lives.values()), default=self._rules.blind_seconds)
+            self._time += max(0.0, min(now - self._called_at, blind))
         self._called_at = now
 
     def _decide(self) -> list[Instruction]:
@@ -197,12 +203,12 @@ class Supervision:
         if x.killed:
             return
         silent = self._time - x.heard_at
-        if silent >= (self._rules.hung_seconds if x.beats else self._rules.start_seconds):
+        if silent >= (x.rules.hung_seconds if x.beats else x.rules.start_seconds):
             why = "its event loop was not heard" if x.beats else "it did not start"
             self._kill(x, why, silent)
-        elif x.asked_at is not None and self._time - x.asked_at >= self._rules.stop_seconds:
+        elif x.asked_at is not None and self._time - x.asked_at >= x.rules.stop_seconds:
             self._kill(x, "it did not end", self._time - x.asked_at)
-        elif x.beats and not x.shown and silent >= self._rules.silent_seconds:
+        elif x.beats and not x.shown and silent >= x.rules.silent_seconds:
             x.shown = True
             # Said first: the process writes its stacks bit by bit, and a line that came meanwhile would stand amid them.
             self._say("warning", "process_silent", x, seconds=round(silent, 1))
@@ -267,7 +273,9 @@ class Supervision:
 
     def _start(self, place: int, *, replaces: bool) -> None:
         self._count += 1
-        self._lives[self._count] = _Life(self._count, place, self._generation, self._time, replaces=replaces)
+        self._lives[self._count] = _Life(
+            self._count, place, self._generation, self._time, self._rules, replaces=replaces
+        )
         self._todo.append(Start(self._count, place))
 
     def _ask(self, x: _Life) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from qgjob_coordinator.config import Settings
+from qgjob_coordinator.config import HANDED_DOWN, Settings
 from qgjob_coordinator.processes.parent import Parent
 from tests.fakes.waiting import until
 
@@ -38,12 +39,16 @@ class Children:
         self.started: list[subprocess.Popen[bytes]] = []
         self.faults: list[OSError] = []
         self.says = SERVES
+        self.commands: list[list[str]] = []
+        self.environs: list[dict[str, str]] = []
 
     def start(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         if self.faults:
             raise self.faults.pop()
         process = POPEN([sys.executable, "-SEc", CHILD, self.says, command[-1]], **options)
         self.started.append(process)
+        self.commands.append(command)
+        self.environs.append(dict(os.environ))  # which a child inherits
         return process
 
     def alive(self) -> int:
@@ -55,6 +60,8 @@ def children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Children:
     monkeypatch.chdir(tmp_path)
     for name in ("PORT", "GRPC_PORT"):
         monkeypatch.setenv(f"QGJOB_{name}", "0")
+    monkeypatch.setenv(HANDED_DOWN, "{}")  # puts back what the test leaves
+    monkeypatch.delenv(HANDED_DOWN)
     made = Children()
     monkeypatch.setattr("subprocess.Popen", made.start)
     return made
@@ -63,7 +70,7 @@ def children(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Children:
 @asynccontextmanager
 async def running(children: Children) -> AsyncIterator[tuple[Parent, asyncio.Task[int]]]:
     """A parent of two that serve; it ends with the block, and so do they."""
-    parent = Parent(Settings.load(), 2)
+    parent = Parent(Settings.load_to_hand_down(), 2)
     run = asyncio.create_task(parent.run())
     try:
         await until(lambda: run.done() or parent._supervision.states()["serving"] == 2, "not both serve")
@@ -122,6 +129,29 @@ async def test_a_fault_of_the_parent_lets_its_children_drain(
         assert {process.returncode for process in children.started} == {-signal.SIGTERM}
         with pytest.raises(ZeroDivisionError):
             run.result()
+
+
+async def test_a_replacement_has_the_settings_of_its_siblings_until_a_restart_is_accepted(
+    children: Children,
+) -> None:
+    url = "redis://:secret@store"
+    dotenv = Path(".env")
+    dotenv.write_text(f"REDIS_URL={url}\nUNKNOWN=1\n")
+    async with running(children) as (parent, _):
+        dotenv.write_text("MAX_RETRIES=lots\n")
+        parent._restart()  # is refused
+        children.started[0].kill()
+        await until(lambda: len(children.started) == 3, "it is not replaced")
+        await until(lambda: parent._supervision.states()["serving"] == 2, "the replacement does not serve")
+        dotenv.write_text("SESSION_TIMEOUT_SECONDS=30\nLEASE_SECONDS=80\n")
+        parent._restart()
+        await until(lambda: len(children.started) == 5 and children.alive() == 2, "they are not restarted")
+        environs = [Path(f"/proc/{pid}/environ").read_bytes() for pid in (x.pid for x in children.started[3:])]
+    handed = [json.loads(environ[HANDED_DOWN]) for environ in children.environs]
+    assert handed == [{"REDIS_URL": url}] * 3 + [{"SESSION_TIMEOUT_SECONDS": "30", "LEASE_SECONDS": "80"}] * 2
+    assert all(HANDED_DOWN.encode() in environ for environ in environs)
+    assert not any("secret" in word for command in children.commands for word in command)
+    assert [json.loads(command[-1])["beat_seconds"] for command in children.commands] == [1.0] * 3 + [2.0] * 2
 
 
 def test_a_log_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:

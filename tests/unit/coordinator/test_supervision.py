@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from qgjob_coordinator.processes.instructions import End, Instruction, Kill, Say, ShowStack, Start, Terminate
@@ -323,3 +325,19 @@ def test_a_hung_one_is_killed_before_its_sessions_time_out(session_timeout_secon
     assert rules.hung_seconds == max(2.0, session_timeout_seconds * 2 / 3)
     assert rules.beat_seconds * 8 == pytest.approx(rules.silent_seconds)
     assert rules.blind_seconds == rules.beat_seconds
+
+
+def test_a_restart_with_other_limits_judges_each_by_those_it_was_started_with() -> None:
+    transcript = Transcript()
+    transcript.of(normal(SERVING))
+    transcript.machine.restart(3, replace(RULES, silent_seconds=2, hung_seconds=3))
+    script = """
+    4   ready 3 -> process_ready 3@1, terminate 1@1
+    4   ended 1 0 -> process_ended 1@1 how=asked, start 4@2
+    6   look    -> stack 3@1, process_silent 3@1
+    7   look    -> kill 3@1, process_killed 3@1, start 5@1
+    9   look    ->
+    10  look    -> stack 2@2, process_silent 2@2
+    """
+    transcript._places[3] = 1
+    assert transcript.of(normal(script)) == normal(script)

@@ -279,10 +279,11 @@ class Coordinator:
         """
         url = without_secret(self._settings.redis_url)
         try:
-            await self.store.check()
-        except SchemaOlderError as e:
-            await self._migrate(e.found)
-            return e.short
+            try:
+                await self.store.check()
+            except SchemaOlderError as e:
+                await self._migrate(e.found)
+                return e.short
         except StoreUnavailableError as e:
             if told != e.short:
                 log.warning("store_away", url=url, error=e.message)
@@ -297,15 +298,24 @@ class Coordinator:
         return None
 
     async def _migrate(self, found: str) -> None:
-        """Brings a store of an older schema along, beside other coordinators. Raises ConfigError."""
+        """Brings a store of an older schema along, beside others, until told to stop. Raises ConfigError."""
         log.warning("store_migrating", found=found)
+        moving = asyncio.create_task(self.store.migrate(found), name="migrate")
+        stopping = asyncio.create_task(self._stop.wait(), name="stopping")
         try:
-            changed = await self.store.migrate(found)
+            await asyncio.wait((moving, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not moving.done():
+                return  # whoever comes next goes on with it, as after a crash
+            changed = moving.result()
         except StoreUnavailableError as e:
             log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
             await self._pause(STORE_PAUSE_SECONDS)
         else:
             log.warning("store_migrated", found=found, changed=changed)
+        finally:
+            for task in (moving, stopping):
+                task.cancel()
+            await asyncio.gather(moving, stopping, return_exceptions=True)
 
     def _new_life(self, known: int) -> None:
         """The store was restarted, or another took its place, maybe with less than it had.

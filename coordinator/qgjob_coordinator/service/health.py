@@ -125,7 +125,8 @@ class HealthWatch:
 
     def broke(self, lease: Lease) -> None:
         """An attempt was ended by an error of its device or provider, or by the loss of the device."""
-        self._note(lease.device_id, Mark(Kind.DEVICE, (lease.org_id, lease.gid), lease.ulid, wall_ms()))
+        build = lease.org_id, lease.gid
+        self._note(lease.device_id, Mark(Kind.DEVICE, build, lease.ulid, wall_ms(), sure=False))
 
     def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
         """A probe was answered. An answer that is late, or to no question, changes nothing."""
@@ -231,7 +232,7 @@ class HealthWatch:
         page.record = records.quarantined(page.record, in_a_row, now, until, why(in_a_row))
 
     async def _ask(self) -> None:
-        """Asks for jobs whose tests failed, where what became of them may make a difference."""
+        """Asks for jobs that failed, where what became of them may make a difference."""
         if time.monotonic() - self._asked_at < PAUSE_SECONDS:
             return
         pages = {d: page for d, page in self._books.notable().items() if _may_be_bad(page.record)}

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.health.asking import passed_elsewhere
+from qgjob_coordinator.policy.health.asking import did_elsewhere
 from qgjob_coordinator.policy.health.judging import Devices, together
-from qgjob_coordinator.policy.health.record import Build, Record, answered, recent
+from qgjob_coordinator.policy.health.record import Build, Mark, Record, answered, recent
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
@@ -20,22 +20,22 @@ MOST_ASKED = 64
 
 
 async def ask(store: Store, pages: Mapping[str, Page]) -> bool:
-    """Asks what became of jobs whose tests failed on these devices, and notes it; False when there was nothing to ask.
+    """Asks what became of jobs that failed on these devices, and notes it; False when there was nothing to ask.
 
     Raises StoreUnavailableError.
     """
-    asked: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    asked: dict[str, dict[str, list[tuple[str, Mark]]]] = defaultdict(lambda: defaultdict(list))
     open_ones = [(device_id, m) for device_id, page in pages.items() for m in page.record.marks if not m.sure]
     for device_id, mark in open_ones[:MOST_ASKED]:
-        asked[mark.build[0]][mark.ulid].append(device_id)
+        asked[mark.build[0]][mark.ulid].append((device_id, mark))
     for org_id, ulids in asked.items():
         jobs = await store.reads.get(org_id, list(ulids))
-        for (ulid, device_ids), job in zip(ulids.items(), jobs, strict=True):
-            for device_id in device_ids:
-                passed = passed_elsewhere(job, device_id)
-                if passed is not None:
+        for failures, job in zip(ulids.values(), jobs, strict=True):
+            for device_id, mark in failures:
+                done = did_elsewhere(mark.kind, job, device_id)
+                if done is not None:
                     page = pages[device_id]
-                    page.record = answered(page.record, {ulid: passed})
+                    page.record = answered(page.record, {(mark.kind, mark.ulid): done})
     return bool(open_ones)
 
 

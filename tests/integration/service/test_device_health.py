@@ -24,7 +24,7 @@ from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import HoldRule
+from qgjob_coordinator.store.types import HoldRule, RetryRules
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
@@ -130,8 +130,9 @@ async def make(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.setattr(health, "PAUSE_SECONDS", 0.05)
     made: list[Watched] = []
 
-    async def new(*, started: bool = True, **changes: Any) -> Watched:
-        made.append(Watched(Store(redis_url, observe=calls.append_name), **changes))
+    async def new(*, started: bool = True, infra_max: int = 5, **changes: Any) -> Watched:
+        rules = RetryRules(infra_max=infra_max)
+        made.append(Watched(Store(redis_url, rules=rules, observe=calls.append_name), **changes))
         opened = await made[-1].open()
         return opened.start() if started else opened
 
@@ -322,6 +323,38 @@ async def test_a_test_that_fails_for_good_says_nothing_of_its_device(make: Make)
         w.ends(w.lease("d1", job.ulid), Outcome.TEST_FAILED)
     await until_marks(w, 0)
     assert w.takes_work()
+
+
+async def test_a_job_that_breaks_wherever_it_is_tried_says_nothing_of_devices(make: Make) -> None:
+    """And one that runs on another device says what it did before: what is said of each is asked of the store."""
+    w = await make(infra_max=1)
+    jobs = [spec(n) for n in range(6)]
+    await w.store.sessions.admit("agent-1", 1, ["acme"])
+    await scenes.submit(w.store, *jobs)
+
+    async def breaks(n: int, device_id: str) -> None:
+        token = f"{device_id}-{n}"
+        assert (await scenes.claim(w.store, jobs[n], (jobs[n].ulid, token), device_id=device_id)).grants
+        lease = w.lease(device_id, jobs[n].ulid)
+        await w.store.leases.finish("acme", [ending(jobs[n].ulid, token, Outcome.DEVICE_ERROR)], NOW)
+        w.ends(lease, Outcome.DEVICE_ERROR)
+
+    for n in range(3):
+        await breaks(n, "d1")
+    assert not any(m.sure for m in (await until_marks(w, 3)).marks)
+    assert w.takes_work()
+    for n in range(3):
+        await breaks(n, "d2")
+    await until_marks(w, 0)
+    assert (await w.kept("d2")).quarantine is None
+    for n in range(3, 6):
+        await breaks(n, "d1")
+    for n in range(3, 6):
+        assert (await scenes.claim(w.store, jobs[n], (jobs[n].ulid, f"b{n}"), device_id="d2")).grants
+        await w.store.leases.finish("acme", [ending(jobs[n].ulid, f"b{n}", Outcome.TEST_FAILED)], NOW)
+    record = await w.out(1)
+    assert record.quarantine is not None
+    assert record.quarantine.reason == "automatic quarantine: 3 attempts ended by an error of the device"
 
 
 async def test_a_proven_device_that_passes_costs_the_store_nothing(make: Make) -> None:

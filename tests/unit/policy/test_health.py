@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import Attempt, Job
-from qgjob_coordinator.policy.health.asking import passed_elsewhere
+from qgjob_coordinator.policy.health.asking import did_elsewhere, passed_elsewhere, ran_elsewhere
 from qgjob_coordinator.policy.health.judging import Devices, Judgement, judge, together
 from qgjob_coordinator.policy.health.record import (
     CLEAN,
@@ -36,7 +36,6 @@ from qgjob_coordinator.policy.health.words import because, still
 B1, B2, B3 = builds = [("acme", f"eB{n}") for n in (1, 2, 3)]
 BACKOFF = Backoff()
 kinds = st.sampled_from(Kind)
-infra = st.sampled_from([Kind.INSTALL, Kind.DEVICE])
 
 
 def marks(kind: Kind, *of: Build, sure: bool = True, first: int = 0) -> Record:
@@ -59,12 +58,12 @@ def verdicts(devices: Sequence[tuple[Record, Build | None]]) -> list[Judgement]:
 # What a build does wrong.
 
 
-@given(infra, st.integers(1, 12), st.lists(st.integers(1, MARKS_MOST), min_size=1, max_size=12), st.integers(0, 3))
+@given(st.integers(1, 12), st.lists(st.integers(1, MARKS_MOST), min_size=1, max_size=12), st.integers(0, 3))
 def test_a_build_that_fails_wherever_it_is_tried_takes_no_device_out(
-    kind: Kind, healthy: int, failures: list[int], in_a_row: int
+    healthy: int, failures: list[int], in_a_row: int
 ) -> None:
     """However often it fails, on however many devices, whether or not they had been out before."""
-    records = [replace(marks(kind, *[B1] * n), in_a_row=in_a_row) for n in failures]
+    records = [replace(marks(Kind.INSTALL, *[B1] * n), in_a_row=in_a_row) for n in failures]
     devices = [(record, None) for record in records] + [(CLEAN, B2)] * healthy
     assert not any(found.bad for found in verdicts(devices))
 
@@ -90,12 +89,11 @@ def test_a_build_that_nobody_else_has_tried_is_no_proof_and_a_second_one_is() ->
     assert not judge(marks(Kind.INSTALL, B1, B2), others).bad
 
 
-@pytest.mark.parametrize("kind", [Kind.INSTALL, Kind.DEVICE])
-def test_a_device_that_fails_what_others_have_installed_is_bad(kind: Kind) -> None:
-    record = marks(kind, B1, B1, B1)
+def test_a_device_that_fails_what_others_have_installed_is_bad() -> None:
+    record = marks(Kind.INSTALL, B1, B1, B1)
     assert judge(record, fleet((CLEAN, B1))).bad
-    assert judge(record, fleet((CLEAN, B1), (marks(kind, B1), None))).bad
-    for_some_devices_only = fleet((CLEAN, B1), (marks(kind, B1), None), (marks(kind, B1), None))
+    assert judge(record, fleet((CLEAN, B1), (marks(Kind.INSTALL, B1), None))).bad
+    for_some_devices_only = fleet((CLEAN, B1), *[(marks(Kind.INSTALL, B1), None)] * 2)
     assert not judge(record, for_some_devices_only).bad
 
 
@@ -113,16 +111,91 @@ def test_one_job_takes_no_device_out_however_often_it_fails() -> None:
     assert not judge(record, fleet((CLEAN, B1))).bad
 
 
+# Attempts that a device ended.
+
+
+def seen_on(device_ids: Sequence[str], status: Status, outcome: Outcome = Outcome.DEVICE_ERROR) -> Job:
+    """A job that was tried on these devices in turn; `outcome` is the last one's, a device error the others'."""
+    attempts = [Attempt(n, 1, "a", d, 0, Outcome.DEVICE_ERROR) for n, d in enumerate(device_ids, 1)]
+    attempts[-1].outcome = outcome
+    return Job("acme", "job", "v1", "t.js", Priority.LOW, Target.EMULATOR, status, 0, 0, 3, attempts=attempts)
+
+
+@given(
+    st.integers(7, 30).flatmap(
+        lambda count: st.tuples(
+            st.just(count),
+            st.lists(st.lists(st.integers(0, count - 1), min_size=1, max_size=6), min_size=1, max_size=20),
+        )
+    ),
+    st.integers(0, 3),
+    st.booleans(),
+)
+def test_jobs_that_break_every_device_they_are_tried_on_take_none_out(
+    tried: tuple[int, list[list[int]]], in_a_row: int, over: bool
+) -> None:
+    """However many there are, of a build that all others serve: a command that can't be started, say."""
+    count, visits = tried
+    status = Status.FAILED if over else Status.QUEUED
+    records = [replace(CLEAN, in_a_row=in_a_row) for _ in range(count)]
+    for n, devices in enumerate(visits):
+        job = seen_on([f"d{d}" for d in devices], status)
+        for d in devices:
+            records[d] = failed(records[d], Mark(Kind.DEVICE, B1, f"job{n}", n, sure=False))
+        for d in devices:
+            done = did_elsewhere(Kind.DEVICE, job, f"d{d}")
+            if done is not None:
+                records[d] = answered(records[d], {(Kind.DEVICE, f"job{n}"): done})
+    found = verdicts([(record, B1) for record in records])
+    assert not any(each.bad for each in found)
+    assert not any(each.builds_at_fault for each in found)
+
+
+def test_a_device_is_bad_when_what_broke_it_ran_elsewhere() -> None:
+    record = marks(Kind.DEVICE, B1, B1, B1, sure=False)
+    others = fleet(*[(CLEAN, B1)] * 3)
+    assert not judge(record, others).bad
+    assert judge(answered(record, {(Kind.DEVICE, f"job{n}"): True for n in range(3)}), others).bad
+    assert answered(record, {(Kind.DEVICE, f"job{n}"): False for n in range(3)}).clean
+
+
+def test_what_breaks_most_devices_and_goes_well_later_is_nobodys_fault() -> None:
+    """Their provider was away for a while."""
+    troubled = marks(Kind.DEVICE, B1, B2, B1)
+    assert not any(found.bad for found in verdicts([(troubled, B1)] * 5 + [(CLEAN, B1)]))
+    assert verdicts([(troubled, B1)] * 2 + [(CLEAN, B1)] * 4)[0].bad
+
+
+@pytest.mark.parametrize(
+    ("status", "devices", "outcome", "wanted"),
+    [
+        (Status.QUEUED, ["here"], Outcome.DEVICE_ERROR, None),
+        (Status.RUNNING, ["here", "there"], Outcome.AGENT_LOST, None),
+        (Status.FAILED, ["here", "there"], Outcome.PROVIDER_ERROR, False),
+        (Status.CANCELLED, ["here"], Outcome.DEVICE_ERROR, False),
+        (Status.COMPLETED, ["here", "here"], Outcome.PASSED, False),
+        (Status.COMPLETED, ["here", "there"], Outcome.PASSED, True),
+        (Status.QUEUED, ["here", "there"], Outcome.TEST_FAILED, True),
+        (Status.FAILED, ["here", "there"], Outcome.TIMED_OUT, True),
+    ],
+)
+def test_whether_a_job_ran_elsewhere(status: Status, devices: list[str], outcome: Outcome, wanted: bool | None) -> None:
+    job = seen_on(devices, status, outcome)
+    assert ran_elsewhere(job, "here") is wanted
+    job.round = 2
+    assert ran_elsewhere(job, "here") in (False, None), "that was another round"
+
+
 # Tests.
 
 
 def test_failed_tests_count_when_they_have_passed_elsewhere() -> None:
     record = marks(Kind.TEST, *[B1] * 6, sure=False)
     assert not judge(record, fleet((CLEAN, B1))).bad
-    known = answered(record, {f"job{n}": n != 5 for n in range(6)})
+    known = answered(record, {(Kind.TEST, f"job{n}"): n != 5 for n in range(6)})
     assert [m.ulid for m in known.marks] == [f"job{n}" for n in range(5)]
     assert judge(known, fleet((CLEAN, B1))).bad
-    assert not judge(answered(record, {"job0": True, "job1": True}), fleet((CLEAN, B1))).bad
+    assert not judge(answered(record, {(Kind.TEST, f"job{n}"): True for n in range(2)}), fleet((CLEAN, B1))).bad
 
 
 def test_tests_that_pass_later_wherever_they_failed_are_nobodys_fault() -> None:
@@ -153,6 +226,14 @@ def test_whether_a_job_passed_elsewhere(status: Status, passed_on: str | None, w
 
 def test_a_job_that_is_gone_says_nothing() -> None:
     assert passed_elsewhere(None, "here") is False
+    assert ran_elsewhere(None, "here") is False
+
+
+def test_the_device_errors_and_the_failed_test_of_one_job_are_answered_apart() -> None:
+    record = failed(marks(Kind.TEST, B1, sure=False), Mark(Kind.DEVICE, B1, "job0", 1, sure=False))
+    job = seen_on(["here", "there"], Status.FAILED, Outcome.TEST_FAILED)
+    known = answered(record, {(kind, "job0"): bool(did_elsewhere(kind, job, "here")) for kind in (*Kind,)})
+    assert [(m.kind, m.sure) for m in known.marks] == [(Kind.DEVICE, True)]
 
 
 # Forgiving.

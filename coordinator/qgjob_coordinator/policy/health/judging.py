@@ -1,13 +1,14 @@
 """The verdict on a device: whether what failed on it is its own fault.
 
 The rule. What counts against a device is what other devices of its target can do:
-- an installation, or an attempt that device or provider ended, whose build others have installed without such a
-  failure, no fewer than have had one;
+- an installation whose build others have installed without such a failure, no fewer than have had one;
 - the same where fewer of them have, or where nobody else has tried, together with such failures of another build: one
   build may be made for some devices only, several that all fail here are not;
 - where others failed with the build and none has it, it is the build's fault, and counts against nobody;
-- a test that passed on another device afterwards. It counts for nothing while most of the others have such tests too:
-  then it is something that all depend on.
+- an attempt that device or provider ended, whose job ran to its end on another device, and a test that passed on
+  another device afterwards (`asking.py`). What a build does says nothing of the attempts of one job: it may be the job
+  that ends so wherever it is tried. They count for nothing while most of the others have such jobs too: then it is
+  something that all depend on.
 A failure counts by its kind (`rules.WEIGHT`) and by what later successes have left of it.
 """
 
@@ -22,50 +23,50 @@ from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import WEIGHT, enough
 
 SAME_TROUBLE_LEAST = 2
-"""Fewer others with tests that passed elsewhere are no sign of something common."""
+"""Fewer others with jobs that went well elsewhere are no sign of something common."""
 
 
 @dataclass(frozen=True, slots=True)
 class Devices:
     """What devices of a target do: how many serve a build, how many failed with it, how many there are.
 
-    `with_tests` counts those with a test that failed there and passed elsewhere.
+    `with_jobs` counts those with a job that failed there and went well elsewhere.
     """
 
     serves: Mapping[Build, int] = field(default_factory=dict)
     fails: Mapping[Build, int] = field(default_factory=dict)
     count: int = 0
-    with_tests: int = 0
+    with_jobs: int = 0
 
     def without(self, record: Record, installed: Build | None) -> Devices:
         """The others, of those builds that matter to the one that is left out."""
         failed = _failed_with(record)
         serves = {b: self.serves.get(b, 0) - (b == installed and b not in failed) for b in failed}
         fails = {b: self.fails.get(b, 0) - 1 for b in failed}
-        return Devices(serves, fails, self.count - 1, self.with_tests - _has_tests(record))
+        return Devices(serves, fails, self.count - 1, self.with_jobs - _has_jobs(record))
 
 
 def together(devices: Iterable[tuple[Record, Build | None]]) -> Devices:
     """Devices of one target: their records, and what is installed on them."""
     serves: Counter[Build] = Counter()
     fails: Counter[Build] = Counter()
-    count = with_tests = 0
+    count = with_jobs = 0
     for record, installed in devices:
         count += 1
         failed = _failed_with(record) if record.marks else frozenset()
         fails.update(failed)
         if installed is not None and installed not in failed:
             serves[installed] += 1
-        with_tests += _has_tests(record)
-    return Devices(serves, fails, count, with_tests)
+        with_jobs += _has_jobs(record)
+    return Devices(serves, fails, count, with_jobs)
 
 
 def _failed_with(record: Record) -> frozenset[Build]:
-    return frozenset(m.build for m in record.marks if m.kind is not Kind.TEST)
+    return frozenset(m.build for m in record.marks if m.kind is Kind.INSTALL)
 
 
-def _has_tests(record: Record) -> bool:
-    return any(m.kind is Kind.TEST and m.sure for m in record.marks)
+def _has_jobs(record: Record) -> bool:
+    return any(m.kind is not Kind.INSTALL and m.sure for m in record.marks)
 
 
 class Fault(Enum):
@@ -79,8 +80,8 @@ class Fault(Enum):
 
 def fault_of(mark: Mark, others: Devices) -> Fault:
     """Whose a failure is, as far as it is known now."""
-    if mark.kind is Kind.TEST:
-        common = others.with_tests >= SAME_TROUBLE_LEAST and 2 * others.with_tests > others.count
+    if mark.kind is not Kind.INSTALL:
+        common = others.with_jobs >= SAME_TROUBLE_LEAST and 2 * others.with_jobs > others.count
         return Fault.DEVICE if mark.sure and not common else Fault.OTHER
     serves, fails = others.serves.get(mark.build, 0), others.fails.get(mark.build, 0)
     if serves and serves >= fails:
@@ -104,9 +105,9 @@ class Judgement:
 def judge(record: Record, others: Devices) -> Judgement:
     """The verdict on a device by its record and by what the others do."""
     faults = [(mark, fault_of(mark, others)) for mark in record.marks]
-    of_device = [(m, fault) for m, fault in faults if m.kind is not Kind.TEST]
-    open_counts = len({m.build for m, fault in of_device if fault is not Fault.OTHER}) > 1
+    installs = [(m, fault) for m, fault in faults if m.kind is Kind.INSTALL]
+    open_counts = len({m.build for m, fault in installs if fault is not Fault.OTHER}) > 1
     counted = tuple(m for m, f in faults if f is Fault.DEVICE or (f is Fault.OPEN and open_counts))
     against = sum(m.left * WEIGHT[m.kind] for m in counted)
-    at_fault = frozenset(m.build for m, fault in of_device if fault is Fault.OTHER)
+    at_fault = frozenset(m.build for m, fault in installs if fault is Fault.OTHER)
     return Judgement(against >= enough(record), against, counted, at_fault)

@@ -26,7 +26,7 @@ class Kind(StrEnum):
 class Mark:
     """A failure, which a job met at a time. `left` (0 to 1) is what later successes have left of it.
 
-    `sure` is False while it is not known whether the job passes elsewhere.
+    `sure` is False while it is not known whether another device can do the job.
     """
 
     kind: Kind
@@ -109,12 +109,12 @@ def succeeded(record: Record, kind: Kind, times: int = 1) -> Record:
     return replace(record, marks=marks, in_a_row=in_a_row, good=good if in_a_row else 0, proven=True)
 
 
-def answered(record: Record, passed_elsewhere: Mapping[str, bool]) -> Record:
-    """By job, whether what failed here passed on another device; False where it never will, or passed here."""
+def answered(record: Record, elsewhere: Mapping[tuple[Kind, str], bool]) -> Record:
+    """By kind and job, whether what failed here went well on another device; False where it never will, or did here."""
     marks = tuple(
-        m if m.sure or m.ulid not in passed_elsewhere else replace(m, sure=True)
+        m if m.sure or (m.kind, m.ulid) not in elsewhere else replace(m, sure=True)
         for m in record.marks
-        if m.sure or passed_elsewhere.get(m.ulid, True)
+        if m.sure or elsewhere.get((m.kind, m.ulid), True)
     )
     return record if marks == record.marks else replace(record, marks=marks)
 
@@ -136,5 +136,5 @@ def readmitted(record: Record) -> Record:
 
 
 def only_sure(record: Record) -> Record:
-    """Without failures of which it is not known whether the job passes elsewhere."""
+    """Without failures of which it is not known whether another device can do the job."""
     return replace(record, marks=tuple(m for m in record.marks if m.sure))

@@ -119,7 +119,8 @@ class LiveSession:
             validation.check_id(f"gone[{i}]", device_id)
         check_count("changed", len((session.slots.keys() | {d.device_id for d in changed}) - set(gone)))
         await self._store.fleet.inventory(session.agent_id, session.epoch, changed, gone, wall_ms(), complete=False)
-        known = await self.records.read() if any(d.device_id not in session.slots for d in changed) else None
+        new = any(d.device_id not in session.slots for d in changed)
+        known = await self.records.read_for_new() if new else None
         for info in changed:
             session.show(info)
         for device_id in gone:

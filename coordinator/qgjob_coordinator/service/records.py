@@ -53,6 +53,17 @@ class Records:
         """The number of the newest hold, and the agent's row. The number is read first: it can't claim too much."""
         return await self._store.fleet.hold_number(), await self._store.fleet.read([self._session.agent_id])
 
+    async def read_for_new(self) -> tuple[int, list[AgentRow]]:
+        """The same for devices that are about to be shown: no older than what the others are planned by.
+
+        A newer hold may have come in while it was read; taken as it is the new devices would have no holds at all.
+        Raises StoreUnavailableError.
+        """
+        known = await self.read()
+        while known[0] < self._holds_seen:
+            known = await self.read()
+        return known
+
     def know(self, number: int, rows: Sequence[AgentRow]) -> None:
         """Takes over what was read, unless something newer is known."""
         session = self._session

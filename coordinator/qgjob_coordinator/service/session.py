@@ -193,6 +193,7 @@ class Session:
             for lease in self.leases.values():
                 if lease.device_id == info.device_id:
                     slot.gain(lease, wall_ms())
+            slot.strays.update(token for token, device_id in self.strays.items() if device_id == info.device_id)
         slot.info = info
         slot.labels = {**info.labels, **slot.operator_labels}
         what = (info.org_id, info.app_version_id) if info.org_id and info.app_version_id else None

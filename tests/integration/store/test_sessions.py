@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.enums import HoldKind, HoldSlot, Target
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.policy.health.record import Record, quarantined
 from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Opened, OpenWord
 from tests.fakes.jobs import NOW
@@ -63,6 +65,18 @@ async def test_a_device_moves_to_the_agent_that_shows_it_when_its_old_agent_is_g
     await close(store, "agent-1")
     await connect(store, "agent-2", devices=("d",))
     assert (await devices_of(store, "agent-1"), await devices_of(store, "agent-2")) == ([], ["d"])
+
+
+async def test_what_was_said_of_a_device_moves_with_it_when_its_new_agent_connects(store: Store) -> None:
+    assert (await connect(store, "agent-1", devices=("d1",))).word == "OPENED"
+    out = quarantined(Record(), 1, NOW, NOW + 10, "why")
+    assert await store.health.write("agent-1", 1, {"d1": Kept(0, out)}) == {"d1": "OK"}
+    await store.fleet.set_holds("dv", "d1", {HoldSlot.RESERVED: Hold(HoldKind.RESERVED, "demo")}, NOW, "op")
+    await close(store, "agent-1")
+    assert (await connect(store, "agent-2", devices=("d1",))).word == "OPENED"
+    (row,) = next(a.devices for a in await store.fleet.read() if a.agent_id == "agent-2")
+    assert (row.kept.record, [h.reason for h in row.holds], row.present) == (out, ["demo"], True)
+    assert await devices_of(store, "agent-1") == []
 
 
 async def test_a_closed_session_says_nothing_of_devices_any_more(store: Store) -> None:

@@ -27,7 +27,10 @@ for i = 7, #ARGV do
 end
 for device, owner in pairs(moved) do
   call('SREM', F .. 'da:' .. owner, device)
-  call('DEL', F .. 'dv:' .. device)
+  -- What operators said of it, its record and its wear go with it: they are the device's.
+  call('HDEL', F .. 'dv:' .. device, 'installed', 'job', 'present')
+  call('HSET', F .. 'dv:' .. device, 'agent', agent)
+  call('SADD', F .. 'da:' .. agent, device)
 end
 call('HSET', key, 'epoch', ARGV[3], 'instance', instance, 'state', 'open', 'facts', ARGV[5], 'at', ARGV[6],
   'connected', now, 'seen', now)

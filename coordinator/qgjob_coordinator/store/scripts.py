@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - redis's own
@@ -29,6 +30,7 @@ from redis.exceptions import (
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.store.exchange import Command
+from qgjob_coordinator.store.faults import NoServerError
 
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
@@ -72,6 +74,10 @@ def script(name: str) -> Script:
 
 def unavailable(error: RedisError) -> StoreUnavailableError | None:
     """The caller's view of a store error that passes by itself; None for one that is a bug of ours."""
+    if isinstance(error, AuthenticationError):
+        return StoreUnavailableError(f"the store refuses the credentials of REDIS_URL ({error}); repeat the call later")
+    if isinstance(error, NoServerError):
+        return StoreUnavailableError(f"the store is away ({error}); repeat the call later")
     if isinstance(error, (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)):
         return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
     text = str(error)

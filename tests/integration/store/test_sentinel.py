@@ -50,9 +50,10 @@ async def served_again(store: Store, epoch: int) -> float:
 
 
 async def test_a_group_that_no_sentinel_knows_is_away(servers: SentinelStore) -> None:
-    for url in (f"{servers.url}-else", f"redis+sentinel://127.0.0.1:{free_port()}/qg"):
+    nowhere = f"redis+sentinel://127.0.0.1:{free_port()}/qg"
+    for url, why in ((f"{servers.url}-else", "-else: No such master"), (nowhere, "qg: ConnectionError")):
         store = Store(url)
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(StoreUnavailableError, match=why):
             await store.check()
         await store.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
@@ -24,6 +25,7 @@ from qgjob_coordinator.policy.estimates import estimate, typical
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.store import codec, events, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
+from qgjob_coordinator.store.faults import NoServerError
 
 SCRIPTS = sorted(scripts.LUA.glob("*.lua"))
 LIBRARIES = sorted(scripts.LUA.glob("lib/*.lua"))
@@ -144,6 +146,8 @@ def test_a_script_touches_no_key_but_those_of_its_tag(path: Path) -> None:
     [
         RedisConnectionError("Connection refused"),
         RedisTimeoutError("Timeout reading"),
+        NoServerError("slot 7 of the Cluster has no master"),
+        AuthenticationError("invalid username-password pair or user is disabled."),
         BusyLoadingError("Redis is loading the dataset in memory"),
         ReadOnlyError("You can't write against a read only replica."),
         ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: 1f, on @user_script:9."),
@@ -166,6 +170,21 @@ def test_what_passes_by_itself_is_unavailable(error: RedisError) -> None:
     found = scripts.unavailable(error)
     assert found is not None
     assert "repeat the call later" in found.message
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (NoServerError("no node of the Cluster answers"), "the store is away (no node of the Cluster answers)"),
+        (AuthenticationError("Authentication required."), "refuses the credentials of REDIS_URL (Authentication"),
+        (RedisConnectionError("Error 111 connecting to 10.0.0.1:6379"), "the store is away (ConnectionError)"),
+    ],
+    ids=str,
+)
+def test_why_the_store_is_away_is_said_where_it_is_known(error: RedisError, words: str) -> None:
+    found = scripts.unavailable(error)
+    assert found is not None
+    assert words in found.message
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,33 @@ _LUA_MENDED = {
     "valkey": ((7, 2, 11), (8, 0, 6), (8, 1, 4)),
 }
 
+_ROOM = "raise the store's maxmemory, or keep finished jobs for a shorter time (RETENTION_DAYS)"
+_CLUSTER = "start the master that is away: redis-cli --cluster check HOST:PORT names what is not served"
 _TO_DO = (
     ("BusyLoadingError", "wait: the store reads its log after a start"),
     ("ReadOnlyError", "it is a replica: point REDIS_URL at the primary"),
     ("MISCONF", "make room on the store's disk; its log says what it could not write"),
-    ("OOM", "raise the store's maxmemory, or keep finished jobs for a shorter time (RETENTION_DAYS)"),
+    ("NOREPLICAS", "start a replica that keeps up: the store's min-replicas-to-write asks for it"),
+    ("slot moves", "wait; if the move was broken off, run redis-cli --cluster fix HOST:PORT"),
+    ("has no master", _CLUSTER),
+    ("luster is down", _CLUSTER),
+    ("lot not served", _CLUSTER),
+    ("node of the Cluster answers", "start the nodes of the Cluster, or mend their addresses in REDIS_URL"),
+    (
+        "no Sentinel answers",
+        "start the Sentinels, or mend addresses, group's name or sentinel_password in REDIS_URL",
+    ),
+    (
+        "named by the Sentinels",
+        "wait for a failover; if none comes, see SENTINEL CKQUORUM of one of them",
+    ),
+    ("credentials", "mend the user and the password in REDIS_URL"),
+    (
+        "is brought to",
+        "wait: a coordinator brings it along; see store_migrating and store_migrated in the logs",
+    ),
+    ("used memory", _ROOM),
+    ("OOM", _ROOM),
     ("maxmemory-policy", "run CONFIG SET maxmemory-policy noeviction, and set the same in its config file"),
     ("schema", "start the version of qgjob that wrote it, or point REDIS_URL at the right store"),
     ("needs 6.2", "update the store"),

@@ -26,6 +26,7 @@ from redis.exceptions import (
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.exchange import Command, Reply
+from qgjob_coordinator.store.faults import NoServerError
 from qgjob_coordinator.store.topology.node import Leavings, Node
 from qgjob_coordinator.store.topology.slots import SlotMap, covered, decode, slot_of, slot_of_command
 
@@ -89,10 +90,10 @@ class ClusterTopology:
         return self._node(_owner(slots, slot_of(keys.FLEET)))
 
     async def masters(self) -> Sequence[tuple[Node, str]]:
-        """See Topology. Raises ConnectionError while a slot has no master."""
+        """See Topology. Raises NoServerError while a slot has no master."""
         slots = await self._learn()
         if not covered(slots):
-            raise ConnectionError("a slot of the Cluster has no master")
+            raise NoServerError("a slot of the Cluster has no master")
         return [(self._node(host), slots.probe_key(host)) for host in slots.masters()]
 
     async def close(self) -> None:
@@ -132,7 +133,7 @@ class ClusterTopology:
         return node
 
     async def _learn(self) -> SlotMap:
-        """The map as it stands, asked for once for all who wait for it. Raises ConnectionError."""
+        """The map as it stands, asked for once for all who wait for it. Raises NoServerError."""
         if self._learning is None or self._learning.done():
             self._learning = asyncio.create_task(self._ask(), name="slots")
         return await asyncio.shield(self._learning)
@@ -149,7 +150,7 @@ class ClusterTopology:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
         if not found:
-            raise ConnectionError("no node of the Cluster answers")
+            raise NoServerError("no node of the Cluster answers")
         self._slots = max(found, key=lambda told: told[:2])[2]
         self._prune(self._slots)
         return self._slots
@@ -175,7 +176,7 @@ async def _told(node: Node, host: Host) -> tuple[bool, int, SlotMap] | None:
 def _owner(slots: SlotMap, slot: int) -> Host:
     host = slots.host(slot)
     if host is None:
-        raise ConnectionError(f"slot {slot} of the Cluster has no master")
+        raise NoServerError(f"slot {slot} of the Cluster has no master")
     return host
 
 

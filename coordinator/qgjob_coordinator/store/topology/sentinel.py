@@ -10,15 +10,18 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     ConnectionError,  # noqa: A004 - redis's own
     ReadOnlyError,
     RedisError,
+    ResponseError,
     TimeoutError,  # noqa: A004 - redis's own
 )
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.exchange import Command, Reply
+from qgjob_coordinator.store.faults import NoServerError
 from qgjob_coordinator.store.topology.node import Leavings, Node
 
 SENTINEL_SECONDS = 1.0
@@ -50,7 +53,7 @@ class SentinelTopology:
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             self._leave(node)
             # As after a connection that broke: the caller may repeat it, and gets the master then.
-            raise ConnectionError("the server is a replica now")
+            raise NoServerError("the server is a replica now")
         return replies
 
     async def call(self, *command: str | int, raw: bool = False) -> Any:
@@ -109,28 +112,35 @@ class SentinelTopology:
         node = Node(self._address.url_of(host), self._pool_size)
         try:
             role = (await node.call("ROLE"))[0]
-        except RedisError:
+        except RedisError as e:
             self._left.leave(node)
+            if isinstance(e, ConnectionError) and not isinstance(e, AuthenticationError):
+                name = type(e).__name__
+                raise NoServerError(f"{host[0]}:{host[1]} is named by the Sentinels and does not serve: {name}") from e
             raise
         if role != "master":
             self._left.leave(node)
-            raise ConnectionError(f"{host[0]}:{host[1]} is named by the Sentinels and is no master yet")
+            raise NoServerError(f"{host[0]}:{host[1]} is named by the Sentinels and is no master yet")
         self._node, self._host = node, host
         return node
 
     async def _master(self) -> Host:
         """Where the master is, as the Sentinel says that knows of the latest failover. Raises ConnectionError."""
-        found = [x for x in await asyncio.gather(*map(self._ask, self._sentinels)) if x is not None]
+        told = await asyncio.gather(*map(self._ask, self._sentinels))
+        found = [x for x in told if not isinstance(x, str)]
         if not found:
-            raise ConnectionError(f"no Sentinel answers that knows {self._address.name}")
+            why = ", ".join(sorted({x for x in told if isinstance(x, str)}))
+            raise NoServerError(f"no Sentinel answers that knows {self._address.name}: {why}")
         return max(found)[1]
 
-    async def _ask(self, sentinel: Redis) -> tuple[int, Host] | None:
-        """(number of its failover, where it is), by one Sentinel; None when it does not say."""
+    async def _ask(self, sentinel: Redis) -> tuple[int, Host] | str:
+        """(number of its failover, where it is), by one Sentinel; or why it does not say."""
         try:
             said = await sentinel.execute_command("SENTINEL MASTER", self._address.name)
-        except (RedisError, OSError):
-            return None
+        except (AuthenticationError, ResponseError) as e:
+            return str(e)
+        except (RedisError, OSError) as e:
+            return type(e).__name__
         return int(said["config-epoch"]), (str(said["ip"]), int(said["port"]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ from qgjob_coordinator.store.snapshots import SnapshotStore
 from qgjob_coordinator.store.topology.node import Node
 from qgjob_coordinator.store.topology.opening import open_topology
 from qgjob_coordinator.store.types import RetryRules
+
+SPEAKER_SECONDS = 1.0
+"""How often who listens looks whether hints still go by that server: a server that gave its slot away says nothing."""
 
 
 class Store:
@@ -137,20 +141,28 @@ class Store:
             raise unavailable(e) or e from e
 
     async def listen(self, heard: Callable[[str], None]) -> None:
-        """Calls `heard` with each hint until the connection ends. Raises StoreUnavailableError then."""
+        """Calls `heard` with each hint, until the connection ends or hints go by another server.
+
+        Raises StoreUnavailableError when the connection ends.
+        """
         try:
-            pubsub = (await self._topology.speaker()).redis.pubsub()
+            speaker = await self._topology.speaker()
+            pubsub = speaker.redis.pubsub()
+            try:
+                await pubsub.subscribe(keys.WAKE_CHANNEL)
+                looked = time.monotonic()
+                while True:
+                    message = await pubsub.get_message(timeout=SPEAKER_SECONDS)
+                    if message is not None and message["type"] == "message":
+                        heard(message["data"])
+                    if time.monotonic() - looked >= SPEAKER_SECONDS:
+                        if await self._topology.speaker() is not speaker:
+                            return
+                        looked = time.monotonic()
+            finally:
+                await pubsub.aclose()
         except RedisError as e:
             raise unavailable(e) or e from e
-        try:
-            await pubsub.subscribe(keys.WAKE_CHANNEL)
-            async for message in pubsub.listen():
-                if message["type"] == "message":
-                    heard(message["data"])
-        except RedisError as e:
-            raise unavailable(e) or e from e
-        finally:
-            await pubsub.aclose()
 
     async def close(self) -> None:
         """Closes all connections."""

@@ -15,6 +15,7 @@ from redis.crc import key_slot
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.store import keys
+from qgjob_coordinator.store import store as store_module
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.topology import cluster as topology
 from tests.fakes import scenes
@@ -277,5 +278,35 @@ async def test_a_diagnosis_asks_every_master(store: Store, servers: ClusterStore
         assert evicting == {f"127.0.0.1:{servers.nodes[1].port}"}
     finally:
         servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+
+
+async def test_who_listens_goes_along_when_the_slot_of_the_hints_moves(
+    store: Store, servers: ClusterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "SPEAKER_SECONDS", 0.05)
+    await store.check()
+    heard: list[str] = []
+
+    async def hear() -> None:
+        while True:
+            await store.listen(heard.append)
+
+    async def reached() -> bool:
+        return await store.publish("work acme") == 1
+
+    hearing = asyncio.create_task(hear())
+    try:
+        await until(reached, "nobody listens")
+        target = next(node for node in servers.nodes if node is not servers.owner(keys.FLEET))
+        for _ in servers.move(keys.FLEET, target):
+            pass
+        await store.active_orgs()  # what asks for a key of the fleet learns of the move
+        await until(reached, "nobody listens where hints go now")
+        before = len(heard)
+        await store.publish("work acme")
+        await until(lambda: len(heard) > before, "the hint is not heard")
+    finally:
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tests.chaos import rules_jobs, rules_places, rules_times
+from tests.chaos import rules_asked, rules_causes, rules_jobs, rules_places, rules_runs, rules_times
 from tests.chaos.history import History
 from tests.chaos.violations import Violation
 
@@ -19,7 +19,12 @@ RULES: tuple[Rule, ...] = (
     rules_jobs.moves_are_legal,
     rules_jobs.the_last_grant_decides,
     rules_jobs.a_verdict_is_what_the_test_did,
-    rules_jobs.an_acknowledged_cancel_is_a_verdict,
+    rules_causes.a_verdict_has_a_cause,
+    rules_asked.an_acknowledged_cancel_is_a_verdict,
+    rules_asked.an_acknowledged_retry_is_a_round,
+    rules_runs.an_attempt_runs_once,
+    rules_runs.a_job_runs_in_one_place,
+    rules_runs.a_run_has_its_record,
     rules_places.devices_run_one_at_a_time,
     rules_places.nothing_crosses_an_org,
     rules_places.losses_have_causes,

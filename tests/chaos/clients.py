@@ -58,7 +58,7 @@ class Clients:
 
     async def _ask(self, action: Action, client: AsyncClient) -> None:
         meant = None if action.mean is None else self._ids.get(action.mean)
-        asked = Asked(action.verb, action.org_id, clock.now(), action.jobs, meant)
+        asked = Asked(action.verb, action.org_id, clock.now(), action.jobs, meant, run_id=action.run_id)
         self.asked.append(asked)
         try:
             asked.job_ids = await self._send(action, client, meant)

@@ -50,6 +50,7 @@ class Asked:
     """What a client asked for. `answered_at` None: it got no answer, or `error`, the stable word of a refusal.
 
     `job_ids`: what the answer named, in the order of `plans`; an equal job may stand for the one that was asked for.
+    `run_id`: whose jobs are meant.
     """
 
     verb: Verb
@@ -61,6 +62,7 @@ class Asked:
     error: str | None = None
     message: str = ""
     job_ids: tuple[str, ...] = ()
+    run_id: str | None = None
 
     @property
     def submits(self) -> bool:

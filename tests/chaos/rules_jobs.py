@@ -7,10 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from qgjob import Attempt, Job, JobStatus, Outcome
+from qgjob import Attempt, Job, Outcome
 from tests.chaos.history import Asked, Event, History
 from tests.chaos.violations import Violation
-from tests.chaos.workload import Verb
 from tests.fakes.history import faults
 
 CUT_MARGIN_SECONDS = 0.1
@@ -111,22 +110,3 @@ def a_verdict_is_what_the_test_did(h: History) -> Iterator[Violation]:
             if (job.job_id, a.attempt, a.device_id, _EXIT_CODE[a.outcome]) not in ended:
                 text = f"P2: attempt {a.attempt} of {job.job_id} is {a.outcome}, and no test on {a.device_id} ended so"
                 yield Violation("a_verdict_is_what_the_test_did", text, job.job_id, a.device_id)
-
-
-def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
-    """P1: a job whose cancel was acknowledged has been cancelled."""
-    cancelled = {event.job_id for event in h.events if event.letter == "x" and event.outcome == Outcome.CANCELLED}
-    for asked in h.asked:
-        bound = asked.verb is Verb.CANCEL and asked.error is None and asked.answered_at is not None
-        if not bound or asked.meant is None or _taken_back(h, asked):
-            continue
-        job = h.jobs.get(asked.meant)
-        known = asked.meant in cancelled or (job is not None and job.status is JobStatus.CANCELLED)
-        if not known:
-            text = f"P1: the cancel of {asked.meant} was acknowledged and had no effect"
-            yield Violation("an_acknowledged_cancel_is_a_verdict", text, asked.meant, at=asked.answered_at)
-
-
-def _taken_back(h: History, asked: Asked) -> bool:
-    at = asked.answered_at or asked.at
-    return any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)

@@ -1,0 +1,69 @@
+"""Rules about what was acknowledged of jobs that there were: cancels, cancels of a run, retries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from tests.chaos.history import Asked, Event, History
+from tests.chaos.rules_jobs import CUT_MARGIN_SECONDS, by_job
+from tests.chaos.violations import Violation
+from tests.chaos.workload import Verb
+
+WRITTEN_SECONDS = 0.1
+"""How far the store's clock of milliseconds and a client's may be apart."""
+
+
+def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
+    """P1: a job whose cancel was acknowledged, by its id or with its run, was cancelled by then, in that round."""
+    events = by_job(h)
+    for asked in h.asked:
+        if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not _binds(h, asked):
+            continue
+        named = asked.job_ids if asked.verb is Verb.CANCEL_RUN else (asked.meant,)
+        for job_id in named:
+            if job_id is not None and not _cancelled(asked, events.get(job_id, [])):
+                text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
+                yield Violation("an_acknowledged_cancel_is_a_verdict", text, job_id, at=asked.answered_at)
+
+
+def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
+    """P1: a job whose retry was acknowledged went back to the queue for it, and has a round for each time it did."""
+    events = by_job(h)
+    for asked in h.asked:
+        if asked.verb is not Verb.RETRY or asked.meant is None or not _binds(h, asked):
+            continue
+        if not any(_during(asked, at) for at in _rounds(events.get(asked.meant, []))):
+            text = f"P1: the retry of {asked.meant} was acknowledged and had no effect"
+            yield Violation("an_acknowledged_retry_is_a_round", text, asked.meant, at=asked.answered_at)
+    for job_id, job in h.jobs.items():
+        begun = 1 + len(_rounds(events.get(job_id, [])))
+        if job.round != begun:
+            text = f"P1: {job_id} is in round {job.round}, and {begun} were begun"
+            yield Violation("an_acknowledged_retry_is_a_round", text, job_id)
+
+
+def _rounds(events: list[Event]) -> list[float]:
+    """When a verdict was taken back for a new round."""
+    return [after.at for before, after in pairwise(events) if before.letter in "fx" and after.letter == "q"]
+
+
+def _cancelled(asked: Asked, events: list[Event]) -> bool:
+    """Whether the job became cancelled while that was asked, or was so already."""
+    before = [event for event in events if event.at <= asked.at]
+    return (bool(before) and before[-1].letter == "x") or any(
+        event.letter == "x" and _during(asked, event.at) for event in events
+    )
+
+
+def _during(asked: Asked, at: float) -> bool:
+    assert asked.answered_at is not None
+    return asked.at - WRITTEN_SECONDS <= at <= asked.answered_at + WRITTEN_SECONDS
+
+
+def _binds(h: History, asked: Asked) -> bool:
+    """Whether it was acknowledged, and not in a time that a cut of the store took back."""
+    at = asked.answered_at
+    if at is None or asked.error is not None:
+        return False
+    return not any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)

@@ -35,6 +35,7 @@ from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
+from qgjob_coordinator.service.clock import STORE_CLOCK
 from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -85,7 +86,13 @@ class Coordinator:
         totals = alone(self.telemetry) if self._member is None else self._member.totals
         self.hub = Hub()
         rules = RetryRules(infra_max=s.infra_max_retries)
-        self.store = Store(s.redis_url, pool_size=s.redis_pool_size, rules=rules, observe=self.telemetry.observe_store)
+        self.store = Store(
+            s.redis_url,
+            pool_size=s.redis_pool_size,
+            rules=rules,
+            observe=self.telemetry.observe_store,
+            clock=STORE_CLOCK,
+        )
         log_transitions = s.log_level in ("info", "debug")
         name = f"{socket.gethostname()}:{os.getpid()}"
         self.sessions = Sessions(

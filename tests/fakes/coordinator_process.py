@@ -45,12 +45,16 @@ class CoordinatorProcess:
         """Where gRPC is served."""
         return f"127.0.0.1:{self.grpc_port}"
 
+    def command(self) -> list[str]:
+        """What the process runs."""
+        return [sys.executable, "-m", "qgjob_coordinator"]
+
     def launch(self) -> None:
         """Starts the process, without waiting until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "qgjob_coordinator"],
+                self.command(),
                 cwd=self.folder,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import FINAL
-from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.store.store import Store
 
 PAUSE_SECONDS = 60.0
@@ -28,7 +28,7 @@ class Retention:
         """Looks for ever."""
         while True:
             try:
-                await self.look(wall_ms())
+                await self.look(wall_ms() - held_ms())
             except StoreUnavailableError as e:
                 log.warning("retention_blind", error=e.message)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -17,7 +17,7 @@ from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
 from qgjob_coordinator.policy.reasons.considered import Considered, consider, could_be_served
 from qgjob_coordinator.policy.reasons.pending import pending_reason
-from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
@@ -155,13 +155,14 @@ class Timers:
                 did = True
                 self._hub.work(org_id)
                 self._hub.changed(org_id)
-        if due.next_deadline_at is not None and due.next_deadline_at <= now:
-            did = await self._expire(org_id, now) or did
+        surely = now - held_ms()
+        if due.next_deadline_at is not None and due.next_deadline_at <= surely:
+            did = await self._expire(org_id, now, surely) or did
         return did
 
-    async def _expire(self, org_id: str, now: int) -> bool:
-        """Ends a batch of jobs whose deadline has come; whether there may be more."""
-        ulids = await self._store.reads.due_deadlines(org_id, now, MOST)
+    async def _expire(self, org_id: str, now: int, surely: int) -> bool:
+        """Ends, at `now`, a batch of jobs whose deadline had come at `surely`; whether there may be more."""
+        ulids = await self._store.reads.due_deadlines(org_id, surely, MOST)
         devices = await self._fleet.devices()
         rows = []
         for ulid, job in zip(ulids, await self._store.reads.get(org_id, ulids), strict=True):

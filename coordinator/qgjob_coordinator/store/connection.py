@@ -159,6 +159,15 @@ async def tier(redis: Redis) -> str | None:
     return config.get("appendfsync")
 
 
+async def time_ms(redis: Redis) -> float:
+    """What the store's clock says, in ms since the Unix epoch. Raises StoreUnavailableError."""
+    try:
+        seconds, microseconds = await redis.time()
+    except RedisError as e:
+        raise unavailable(e) or e from e
+    return float(seconds * 1000 + microseconds / 1000)
+
+
 async def writable(redis: Redis, probe_key: str) -> None:
     """Raises StoreUnavailableError unless the store accepts a write now."""
     try:

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from qgjob_coordinator.errors import SchemaOlderError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.store import connection, facts, keys
+from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.events import EventStore
@@ -45,8 +46,10 @@ class Store:
         pool_size: int = 32,
         rules: RetryRules | None = None,
         observe: Callable[[str, float], None] = lambda _name, _seconds: None,
+        clock: StoreClock | None = None,
     ) -> None:
         self._topology = open_topology(url, pool_size)
+        self._clock = clock or StoreClock()
         self._door = door = Door()
         self._call = call = Commands(self._topology, door)
         runner = ScriptRunner(self._topology.exchange, observe, door)
@@ -70,6 +73,8 @@ class Store:
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch in a new life.
 
+        Sets the clock by the servers' own; of several the slowest counts, so that no time has come too early.
+
         While the store has another schema than this version's, nothing else is sent to it. Answers INFO. Raises
         StoreUnavailableError, SchemaOlderError when `migrate` is what helps, ConfigError.
         """
@@ -77,13 +82,16 @@ class Store:
         masters = await self._masters()
         infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
         await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
-        schema, epoch, before = await self._meeting.hello(_life(infos), known)
+        before = self._clock.ticks()
+        told = await asyncio.gather(*(connection.time_ms(node.redis) for node, _ in masters))
+        self._clock.heard(before, min(told), self._clock.ticks())
+        schema, epoch, last_epoch = await self._meeting.hello(_life(infos), known)
         if schema != str(keys.SCHEMA_VERSION):
             error = SchemaOlderError(schema) if way(schema) else refusal(schema)
             self._door.shut = error.message
             raise error
         self._door.shut = None
-        self.epoch, self.epoch_before = epoch, before
+        self.epoch, self.epoch_before = epoch, last_epoch
         return infos[0]
 
     async def migrate(self, found: str) -> int:

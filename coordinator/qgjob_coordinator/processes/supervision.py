@@ -210,7 +210,7 @@ class Supervision:
             self._kill(x, "it did not end", self._time - x.asked_at)
         elif x.beats and not x.shown and silent >= x.rules.silent_seconds:
             x.shown = True
-            # Said first: the process writes its stacks bit by bit, and a line that came meanwhile would stand amid them.
+            # Said first: the process writes its stacks bit by bit, and a line that came meanwhile would cut them.
             self._say("warning", "process_silent", x, seconds=round(silent, 1))
             self._todo.append(ShowStack(x.number))
 

@@ -6,9 +6,11 @@ import asyncio
 import faulthandler
 import itertools
 import json
+import select
 import signal
 import socket
 import sys
+import threading
 from dataclasses import asdict, dataclass
 
 from qgjob_coordinator.errors import ParentSilentError
@@ -19,7 +21,7 @@ from qgjob_coordinator.telemetry import Telemetry
 ANSWER_SECONDS = 2.0
 FAREWELL_SECONDS = 1.0
 LAST_RESORT_BEATS = 30
-"""Beats that a child may miss before it ends itself: its parent, which would have killed it sooner, is gone too."""
+"""How many beats after its parent a child ends at the latest: one that hangs has nobody left to kill it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Member:
         self._telemetry = telemetry
         self._socket = socket.socket(fileno=handed.channel)
         self._ready = False
+        self._closed = False
+        self._ending = threading.Lock()
         self._asked: dict[int, asyncio.Future[Telemetry]] = {}
         self._ids = itertools.count(1)
 
@@ -65,12 +69,13 @@ class Member:
 
     async def open(self) -> None:
         """Before anything else: takes up the connection to the parent."""
+        watched = self._socket.dup()
+        threading.Thread(target=self._outlive, args=(watched,), name="last-resort", daemon=True).start()
         self._channel = await Channel.of(self._socket)
 
     async def beat(self) -> None:
         """Tells the parent that the event loop runs, for ever."""
         while True:
-            faulthandler.dump_traceback_later(LAST_RESORT_BEATS * self._beat_seconds, exit=True)
             self._tell()
             await asyncio.sleep(self._beat_seconds)
 
@@ -110,7 +115,22 @@ class Member:
         """Tells what was counted to the end."""
         self._tell()
         await self._channel.close(FAREWELL_SECONDS)
-        faulthandler.cancel_dump_traceback_later()
+        with self._ending:
+            self._closed = True
+            faulthandler.cancel_dump_traceback_later()
+
+    def _outlive(self, watched: socket.socket) -> None:
+        """Waits in a thread, which the event loop can't hold up, until the parent is gone: from then on time is short.
+
+        While the parent lives nothing is counted: time that a whole machine or container stood still is nobody's fault.
+        """
+        with watched:
+            gone = select.poll()
+            gone.register(watched, 0)  # only the end of the other side
+            gone.poll()
+        with self._ending:
+            if not self._closed:
+                faulthandler.dump_traceback_later(LAST_RESORT_BEATS * self._beat_seconds, exit=True)
 
     def _tell(self) -> None:
         self._channel.send("beat", ready=self._ready, counts=counts.dump(self._telemetry))

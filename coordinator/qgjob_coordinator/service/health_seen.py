@@ -26,10 +26,13 @@ async def ask(store: Store, pages: Mapping[str, Page]) -> bool:
     """
     asked: dict[str, dict[str, list[tuple[str, Mark]]]] = defaultdict(lambda: defaultdict(list))
     open_ones = [(device_id, m) for device_id, page in pages.items() for m in page.record.marks if not m.sure]
-    for device_id, mark in open_ones[:MOST_ASKED]:
+    for device_id, mark in open_ones:
         asked[mark.build[0]][mark.ulid].append((device_id, mark))
     for org_id, ulids in asked.items():
-        jobs = await store.reads.get(org_id, list(ulids))
+        names = list(ulids)
+        jobs = []
+        for n in range(0, len(names), MOST_ASKED):  # all of them: those that stay open keep none from its answer
+            jobs += await store.reads.get(org_id, names[n : n + MOST_ASKED])
         for failures, job in zip(ulids.values(), jobs, strict=True):
             for device_id, mark in failures:
                 done = did_elsewhere(mark.kind, job, device_id)

@@ -34,7 +34,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
 UNSEEN_BEATS = 2
-"""Heartbeats that may miss an attempt that was sent before them; one more, and the session is to reconcile."""
+"""Heartbeats that may miss an attempt that was sent before them; at one more, the agent is asked whether it has it."""
 
 log = structlog.get_logger(__name__)
 
@@ -100,13 +100,22 @@ class LiveSession:
         self._check_unseen(shown)
 
     def _check_unseen(self, shown: set[str]) -> None:
-        """An attempt that the agent should hold and does not show: only a new session settles it."""
+        """An attempt that the agent should hold and does not show: only a new session settles it.
+
+        Heartbeats may have been held up since before it was assigned, however many come now. So the agent is sent a
+        question, behind the assignment: both ways keep their order, and what follows the answer was made with it known.
+        """
+        asked = 0
         for lease in self.session.leases.values():
             if lease.token in shown:
-                lease.unseen_beats = 0
+                lease.unseen_beats = lease.asked = 0
                 continue
             lease.unseen_beats += 1
-            if lease.unseen_beats > UNSEEN_BEATS:
+            if lease.unseen_beats <= UNSEEN_BEATS:
+                continue
+            if not lease.asked:
+                asked = lease.asked = asked or self.recalls.ask_nothing()
+            elif self.recalls.answer_came(lease.asked):
                 log.error("attempt_not_shown", agent_id=self.session.agent_id, job_id=f"{lease.org_id}~{lease.ulid}")
                 self.session.end(Refused(RefusedReason.STALE_EPOCH, "an assigned attempt is not shown; connect again"))
                 return

@@ -29,7 +29,7 @@ class Recalls:
         self._store = store
         self._hub = hub
         self._telemetry = telemetry
-        self._number = 0
+        self._number = self._answered = 0
         self._awaited: dict[int, asyncio.Future[None]] = {}
 
     def ask(self, device_id: str) -> None:
@@ -57,6 +57,14 @@ class Recalls:
         finally:
             self._awaited.pop(number, None)
 
+    def ask_nothing(self) -> int:
+        """A question whose answer says only that all that was sent before it has reached the agent; its number."""
+        return self._say(())
+
+    def answer_came(self, number: int) -> bool:
+        """Whether that question, or a later one, was answered: what comes now was sent after it."""
+        return self._answered >= number
+
     def _say(self, tokens: Sequence[str]) -> int:
         self._number += 1
         self._session.say(Recall(self._number, tuple(tokens)))
@@ -80,6 +88,7 @@ class Recalls:
                 self._occupants.touch(device_id)
             self._hub.work(org_id)
             self._hub.changed(org_id)
+        self._answered = max(self._answered, number)
         awaited = self._awaited.get(number)
         if awaited is not None and not awaited.done():
             awaited.set_result(None)

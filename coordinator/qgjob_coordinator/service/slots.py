@@ -18,7 +18,8 @@ _AHEAD_MS = 1000 * AHEAD_SECONDS
 class Lease:
     """An attempt that an agent holds, expected to take `seconds`. `asks` is what its job asks of the device, if known.
 
-    `unseen_beats` counts heartbeats that should have shown it.
+    `unseen_beats` counts heartbeats in a row that did not show it, and `asked` is the question that the agent was sent
+    about it then (0: none).
     """
 
     org_id: str
@@ -33,6 +34,7 @@ class Lease:
     started: bool = False
     has_log: bool = False
     unseen_beats: int = 0
+    asked: int = 0
     recalled: bool = False
 
 

@@ -158,13 +158,19 @@ class AsyncClient(JobCalls, FleetCalls):
             return _wire_jobs.read_jobs(answers)
         return tuple([_wire_jobs.read_ref(message) for message in answers])
 
-    def kept(self, org_id: str, run_id: str, bond: Bond) -> AbstractAsyncContextManager[None]:
+    def kept(
+        self, org_id: str, run_id: str, bond: Bond, *, on_trouble: Callable[[QgjobError], None] | None = None
+    ) -> AbstractAsyncContextManager[None]:
         """A block in which the client shows that it lives, for a run that a submission binds to it by the same `bond`.
 
         When the block ends, the jobs go on by themselves. When it ends with an error, or with its process, what the run
         has unfinished is cancelled `bond.after_seconds` later. A coordinator that is away cancels nothing.
+
+        A sign of life that is answered with an error is followed by the next one; `on_trouble` is told once of each
+        such error, without it the log `qgjob` is. What would be answered to each of them ends the block with its error:
+        UnsupportedError, InvalidError, NotAuthenticatedError, ForbiddenError.
         """
-        return kept(self._source, org_id, run_id, bond)
+        return kept(self._source, org_id, run_id, bond, on_trouble)
 
     def _open_submissions(self, org_id: str, view: View) -> _Submissions:
         async def send(requests: Sequence[SubmitJobRequest]) -> Sequence[JobMessage]:

@@ -124,7 +124,10 @@ class Client:
 
     @contextlib.contextmanager
     def kept(self, org_id: str, run_id: str, bond: Bond) -> Iterator[None]:
-        """A block in which the client shows that it lives, for a run that is bound to it."""
+        """A block in which the client shows that it lives, for a run that is bound to it.
+
+        An answer that ends the block of the asynchronous client is raised when this one ends.
+        """
         block = self._client.kept(org_id, run_id, bond)
         self._do(_entered(block))
         try:

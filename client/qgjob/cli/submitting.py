@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qgjob._errors import QgjobError, UnavailableError
+from qgjob._errors import QgjobError
 from qgjob._models import Bond, Job
 from qgjob.cli import options
 from qgjob.cli.blame import in_flags
@@ -205,13 +205,18 @@ async def _life(client: "AsyncClient", org_id: str, run_id: str | None, bond: Bo
         return
     done = False
     try:
-        async with client.kept(org_id, run_id, bond):
+        async with client.kept(org_id, run_id, bond, on_trouble=_tell_of_sign):
             yield
             done = True
-    except UnavailableError as error:
+    except QgjobError as error:
         if not done:
             raise
+        # The verdicts are there, and what they say is the exit code.
         tell(f"{error.message}; what run {run_id} has unfinished is cancelled in {bond.after_seconds:g} s")
+
+
+def _tell_of_sign(error: QgjobError) -> None:
+    tell(f"the coordinator did not take a sign of life of this command, the next one follows: {error.message}")
 
 
 def _goal(

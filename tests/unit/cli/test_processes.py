@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_proto.v1 import types_pb2
+from qgjob_proto.v1 import jobs_pb2, types_pb2
+from tests.fakes.coordinator_fleet import RefusalError
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.fakes.waiting import until
-from tests.unit.cli.conftest import COMMON, autoplay, unserved
+from tests.unit.cli.conftest import COMMON, Command, autoplay, unserved
 
 # A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
 AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
@@ -94,6 +95,24 @@ def test_a_run_that_is_interrupted_while_it_looks_for_hints_cancels_its_jobs(
         process.communicate(timeout=20)
     assert process.returncode == 130
     assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
+
+
+def test_a_command_that_can_not_end_its_bond_still_tells_the_verdicts_by_its_exit_code(
+    fake: FakeCoordinator, qgjob: Command
+) -> None:
+    released: list[bool] = []
+
+    async def keep_run(request: jobs_pb2.KeepRunRequest) -> jobs_pb2.KeepRunResponse:
+        if request.release:
+            released.append(True)
+            raise RefusalError("RESOURCE_EXHAUSTED", "too many calls")
+        return jobs_pb2.KeepRunResponse()
+
+    fake.keep_run = keep_run  # type: ignore[attr-defined]
+    fake.in_loop(lambda: autoplay(fake, {"a": ("failed", "test_failed")}))
+    result = qgjob("run", *COMMON, "--test=a", "--run-id=r1", "--cancel-on-disconnect")
+    assert (result.code, released) == (10, [True])
+    assert "too many calls; what run r1 has unfinished is cancelled in 60 s" in result.err
 
 
 async def _never(_: object) -> None:

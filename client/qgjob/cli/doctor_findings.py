@@ -16,6 +16,8 @@ from qgjob._shape import Shape
 
 OK, NOTE, WARNING, PROBLEM = FindingLevel
 _ORDER = (OK, NOTE, WARNING, PROBLEM)
+_OWN = ("agents.refused", "agents.sessions")
+"""What a coordinator says of itself alone, as all of `coordinator.*`: two that have it are two findings."""
 CLOCK_NOTE_SECONDS = 2.0
 CLOCK_WARNING_SECONDS = 60.0
 
@@ -180,11 +182,12 @@ def _stores(answered: Sequence[Visit]) -> Told:
 
 
 def _merged(answered: Sequence[Visit]) -> list[Told]:
-    """What the coordinators found; what several say alike is told once."""
-    told: dict[tuple[str, str | None, FindingLevel, str | None], Told] = {}
+    """What the coordinators found; what several say alike of what they share is told once."""
+    told: dict[tuple[str, str | None, FindingLevel, str | None, str | None], Told] = {}
     for visit in answered:
         for each in visit.answer.findings if visit.answer is not None else ():
-            key = (each.check, each.subject, each.level, each.advice)
+            own = each.check in _OWN or each.check.startswith("coordinator.")
+            key = (each.check, each.subject, each.level, each.advice, visit.address if own else None)
             if key not in told:
                 told[key] = _of(each, visit.address)
     return list(told.values())

@@ -182,6 +182,13 @@ def test_what_coordinators_say_alike_is_told_once_and_the_rest_of_each() -> None
     assert [(each.check, each.coordinator) for each in found] == [("a.b", "a:1"), ("a.c", "a:2")]
 
 
+def test_what_each_coordinator_has_by_itself_is_told_of_each() -> None:
+    own = tuple(Finding(c, WARNING, None, "x", "y") for c in ("coordinator.loop", "agents.refused", "agents.sessions"))
+    visits = [visit(answer(findings=own), "a:1"), visit(answer(findings=own), "b:1")]
+    found = [t.coordinator for t in judge(visits, "here", "0.1.0") if t.level is WARNING]
+    assert sorted(found, key=str) == ["a:1"] * 3 + ["b:1"] * 3
+
+
 def test_an_older_coordinator_that_serves_is_a_warning() -> None:
     old = Visit("a:1", THERE, NOW, NOW, error=UnsupportedError("older"), health=Health("serving", "a:1"))
     found = judge([old], "default", "1.2.3")

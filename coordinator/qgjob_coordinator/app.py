@@ -95,6 +95,7 @@ class Coordinator:
         )
         log_transitions = s.log_level in ("info", "debug")
         name = f"{socket.gethostname()}:{os.getpid()}"
+        self.fleet = FleetReader(self.store)
         self.sessions = Sessions(
             self.store,
             self.hub,
@@ -103,8 +104,8 @@ class Coordinator:
             name,
             log_transitions=log_transitions,
             backoff=Backoff(base_ms=round(s.quarantine_seconds * 1000)),
+            fleet=self.fleet,
         )
-        self.fleet = FleetReader(self.store)
         limits = Limits(group_max_devices=s.group_max_devices)
         self.scheduler = Scheduler(
             self.store,

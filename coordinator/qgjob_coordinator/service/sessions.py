@@ -59,6 +59,7 @@ class Sessions:
         *,
         log_transitions: bool,
         backoff: Backoff | None = None,
+        fleet: FleetReader | None = None,
     ) -> None:
         self.store = store
         self.hub = hub
@@ -66,7 +67,7 @@ class Sessions:
         self.times = times
         self._coordinator = coordinator
         self._log_transitions = log_transitions
-        self._fleet = FleetReader(store)
+        self._fleet = fleet or FleetReader(store)
         self._backoff = backoff or Backoff()
         self._live: dict[str, LiveSession] = {}
         self.attendance = Attendance()

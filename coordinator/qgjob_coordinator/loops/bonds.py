@@ -18,6 +18,9 @@ from qgjob_coordinator.store.store import Store
 LONGEST_GAP = 0.5
 """Of a bond's time. A client shows itself each third of it, so with such a gap a sixth is left to it."""
 
+SHORTEST_GAP_SECONDS = 2.0
+"""Looks are a second apart: a gap that is no longer than this says nothing, however short the bond is."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -67,7 +70,11 @@ class Bonds:
         for bond in bonds:
             key = bond.run_id, bond.client_id
             seen = known.get(key)
-            if seen is None or seen.found != bond.found or gap > LONGEST_GAP * bond.after_seconds:
+            if (
+                seen is None
+                or seen.found != bond.found
+                or gap > max(LONGEST_GAP * bond.after_seconds, SHORTEST_GAP_SECONDS)
+            ):
                 seen = _Seen(bond.found, after)
             if before - seen.since >= bond.after_seconds:
                 await self._part(org_id, bond)

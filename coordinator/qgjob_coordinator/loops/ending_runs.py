@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
+
+FAULT_PAUSE_SECONDS = 60.0
+"""After a fault of ours at a run it is left alone for so long."""
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +26,7 @@ class EndingRuns:
         self._jobs = jobs
         self._orgs: set[str] = set()
         self._wake = asyncio.Event()
+        self._not_before: dict[tuple[str, str], float] = {}  # runs at which something went wrong, by monotonic time
 
     def due(self, org_id: str) -> None:
         """The org has marks. They are in the store, so a call that is lost with this process is made by another one."""
@@ -42,9 +48,23 @@ class EndingRuns:
     async def finish(self, org_id: str) -> None:
         """Cancels what the marked runs of the org have unfinished. Raises StoreUnavailableError."""
         for run in await self._store.runs.to_cancel(org_id):
+            if time.monotonic() >= self._not_before.get((org_id, run.run_id), 0.0):
+                await self._finish(org_id, run)
+
+    async def _finish(self, org_id: str, run: RunToCancel) -> None:
+        """One run. A fault of ours at one keeps no other from its end, and the mark stays for a later try."""
+        key = org_id, run.run_id
+        try:
             changed = await self._jobs.cancel_run(org_id, run.run_id, run.reason)
             # Only now, and only this mark: jobs that came with a newer one may have come behind the walk.
             await self._store.runs.cancelled(org_id, [run])
+        except StoreUnavailableError:
+            raise
+        except Exception:
+            log.exception("run_not_cancelled", org_id=org_id, run_id=run.run_id, again_in_seconds=FAULT_PAUSE_SECONDS)
+            self._not_before[key] = time.monotonic() + FAULT_PAUSE_SECONDS
+        else:
+            self._not_before.pop(key, None)
             log.info(
                 "run_cancelled",
                 org_id=org_id,

@@ -82,6 +82,14 @@ async def test_a_client_that_is_not_heard_of_is_given_up_with_its_run(store: Sto
     assert await store.runs.bonds("acme") == []
 
 
+async def test_the_shortest_bond_ends_although_looks_are_a_second_apart(store: Store, watch: Watch) -> None:
+    await submit(store, 1, manner=Manner(bound_to=BoundTo("c1", 1000)))
+    await watch(1)
+    assert await marked(store) == {}
+    await watch(1)
+    assert list(await marked(store)) == ["r1"]
+
+
 async def test_a_client_that_shows_itself_is_kept(store: Store, watch: Watch) -> None:
     await submit(store, 1)
     for _ in range(5):

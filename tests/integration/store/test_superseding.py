@@ -14,6 +14,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.pending import Pending
+from qgjob_coordinator.service.selections import Changed
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
@@ -217,6 +218,27 @@ async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
     timers._registry = timers._swept = float("-inf")
     await timers.look()
     assert found == ["acme", "acme"]
+
+
+async def test_a_fault_at_one_run_keeps_no_other_from_its_end(
+    store: Store, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    await submit(store, of("r3", 3))
+    real, asked = ending._jobs.cancel_run, []
+
+    async def cancel_run(org_id: str, run_id: str, reason: str) -> Changed:
+        asked.append(run_id)
+        if run_id == "r1":
+            raise ValueError("what stands there can't be read")
+        return await real(org_id, run_id, reason)
+
+    monkeypatch.setattr(ending._jobs, "cancel_run", cancel_run)
+    await ending.finish("acme")
+    assert [*await marked(store)] == ["r1"]
+    await ending.finish("acme")
+    assert asked == ["r1", "r2"], "it is left alone for a while"
 
 
 async def test_what_is_kept_of_keys_ends_by_itself(store: Store, raw: Redis, ending: EndingRuns) -> None:

@@ -8,6 +8,7 @@ QgjobError
 ├── ConflictError         the thing is not in a state that allows this
 ├── TooLargeError         the request is over a size limit
 ├── QuotaError            over a quota; try again later
+├── SlowReaderError       a stream was cut, since its caller did not read; go on where it ended
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
 │   └── SchemaOlderError  it has an older schema, and is brought to this version's
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
@@ -84,6 +85,12 @@ class QuotaError(QgjobError):
     def __init__(self, message: str, *, retry_after_seconds: float) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class SlowReaderError(QgjobError):
+    """The caller of a stream took nothing for too long and was cut. The message says from where to go on."""
+
+    short = "slow_reader"
 
 
 class StoreUnavailableError(QgjobError):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
+from qgjob_coordinator.errors import InvalidError, QgjobError, SlowReaderError, TooLargeError
 from qgjob_coordinator.rpc.status import abort, code_of
 from qgjob_coordinator.rpc.unknown import has_unknown, unknown_fields
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
@@ -20,6 +21,9 @@ from qgjob_coordinator.telemetry import Histogram, Telemetry
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """Size of one request; messages of streams may be larger, see the server."""
+
+WRITE_SECONDS = 60.0
+"""A stream whose caller takes nothing for so long is cut: else it would hold what it has for ever."""
 
 log = structlog.get_logger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -99,14 +103,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return unary
 
     def _answers(self, call: Callable[[Any, Context], AsyncIterator[Any]], key: tuple[str, str, str]) -> Any:
-        async def answers(request: Any, context: Context) -> AsyncIterator[Any]:
+        async def answers(request: Any, context: Context) -> None:
             watch = _Call(self._telemetry, key)
             structlog.contextvars.bind_contextvars(request_id=_request_id(context))
             task = cast("asyncio.Task[Any]", asyncio.current_task())
             self._streams.add(task)
             try:
-                async for message in call(_readable(request), context):
-                    yield message
+                messages = cast("AsyncGenerator[Any]", call(_readable(request), context))
+                async with aclosing(messages):  # what it holds is free before the caller is told, who may never read
+                    await _write(messages, context)
             except QgjobError as e:
                 watch.code = code_of(e).name
                 await _fail(context, e, key)
@@ -205,6 +210,27 @@ class _Call:
         if histogram is None:
             histogram = self._telemetry.rpc_seconds[self._key] = Histogram()
         histogram.observe(time.perf_counter() - self._begun)
+
+
+async def _write(messages: AsyncIterator[Any], context: Context) -> None:
+    """Sends all. Raises SlowReaderError, which says from where to go on, when one is not taken in time."""
+    last: Any = None
+    async for message in messages:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await context.write(message)
+        except TimeoutError:
+            begun = f"the stream was cut: its reader took nothing for {WRITE_SECONDS:g} s"
+            raise SlowReaderError(f"{begun}; go on {_place(last)}") from None
+        last = message
+
+
+def _place(last: Any) -> str:
+    if getattr(last, "cursor", ""):
+        return f"after cursor {last.cursor}"
+    if hasattr(last, "offset"):
+        return f"from offset {last.offset + len(last.data)} of attempt {last.attempt}"
+    return "from the start"
 
 
 async def _fail(context: Context, error: QgjobError, key: tuple[str, str, str]) -> None:

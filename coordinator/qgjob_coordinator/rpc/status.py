@@ -21,6 +21,7 @@ from qgjob_coordinator.errors import (
     QgjobError,
     QuotaError,
     SchemaOlderError,
+    SlowReaderError,
     StoreUnavailableError,
     TooLargeError,
 )
@@ -35,6 +36,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
     TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     QuotaError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SlowReaderError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     SchemaOlderError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,

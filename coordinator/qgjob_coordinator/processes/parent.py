@@ -37,6 +37,11 @@ FIXED = ("host", "port", "grpc_port")
 log = structlog.get_logger(__name__)
 
 
+def on_terminal() -> bool:
+    """Whether a terminal reads or shows what this program does: its end is told by SIGHUP, too."""
+    return any(file is not None and file.isatty() for file in (sys.stdin, sys.stderr))
+
+
 class _Child:
     """One life of a process. `following` reads what it says, until it says no more."""
 
@@ -80,7 +85,8 @@ class Parent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
-        loop.add_signal_handler(signal.SIGHUP, self._restart)
+        # Asked now: a terminal that is gone is none any more.
+        loop.add_signal_handler(signal.SIGHUP, self._stop if on_terminal() else self._restart)
         loop.add_signal_handler(signal.SIGCHLD, self._wake.set)
         watch = asyncio.create_task(self._watch_parent(s.parent_pid))
         self._where = {"host": s.host, "port": self._ports.http_port, "grpc_port": self._ports.grpc_port}

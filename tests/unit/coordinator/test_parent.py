@@ -154,6 +154,17 @@ async def test_a_replacement_has_the_settings_of_its_siblings_until_a_restart_is
     assert [json.loads(command[-1])["beat_seconds"] for command in children.commands] == [1.0] * 3 + [2.0] * 2
 
 
+@pytest.mark.parametrize("name", ["stdin", "stderr"])
+async def test_a_terminal_that_closes_ends_it(children: Children, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb"), os.fdopen(theirs, "r") as terminal:
+        monkeypatch.setattr(sys, name, terminal)
+        async with running(children) as (_, run):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert await asyncio.wait_for(run, 5) == 0
+    assert len(children.started) == 2
+
+
 def test_a_log_that_takes_nothing_stops_nobody(tmp_path: Path) -> None:
     """A full disk, a pipe that nobody reads any more."""
     script = "from qgjob_coordinator import logs; import structlog; logs.configure('info', json=True); "

@@ -26,7 +26,7 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 	$(BIN)/python -m examples.demo
 
 test: $(STAMP)  ## Run all tests
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(STAMP)  ## Faults for an hour (ARGS='--seed 7 --minutes 10 --json report.json')
 	$(BIN)/python -m tests.chaos --json .chaos/report.json --keep .chaos $(ARGS)

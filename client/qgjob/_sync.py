@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from qgjob._client import AsyncClient, View
 from qgjob._diagnosis import Diagnosis
+from qgjob._errors import QgjobError
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage, Group, GroupPage, Health, Run, Stats
 from qgjob._job_calls import DEFAULT_PAGE_SIZE
@@ -123,12 +124,15 @@ class Client:
         return self._do(self._client.submit_many(specs, view=view, bond=bond))
 
     @contextlib.contextmanager
-    def kept(self, org_id: str, run_id: str, bond: Bond) -> Iterator[None]:
+    def kept(
+        self, org_id: str, run_id: str, bond: Bond, *, on_trouble: Callable[[QgjobError], None] | None = None
+    ) -> Iterator[None]:
         """A block in which the client shows that it lives, for a run that is bound to it.
 
-        An answer that ends the block of the asynchronous client is raised when this one ends.
+        An answer that ends the block of the asynchronous client is raised when this one ends. `on_trouble` is called by
+        the client's own thread.
         """
-        block = self._client.kept(org_id, run_id, bond)
+        block = self._client.kept(org_id, run_id, bond, on_trouble=on_trouble)
         self._do(_entered(block))
         try:
             yield

@@ -167,6 +167,8 @@ class RawAgent:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._take(message)
+                if message.HasField("recall") and not message.recall.tokens:  # asks whether it still listens
+                    await self.send(recall_answer=pb.RecallAnswer(recall_id=message.recall.recall_id))
         except grpc.aio.AioRpcError as e:
             self.broken = e
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.policy.health.record import Record
+from qgjob_coordinator.policy.health.record import Kind, Record
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.service import health
 from qgjob_coordinator.service.clock import wall_ms
@@ -157,6 +157,7 @@ async def test_a_device_that_fails_installations_is_out_once_that_is_stored(make
     assert record.quarantine is not None
     assert record.quarantine.until == record.quarantine.since + BASE_MS
     assert record.quarantine.reason == "automatic quarantine: 3 installations of 3 builds failed on it"
+    assert [m.kind for m in record.marks] == [Kind.INSTALL] * 3, "the attempts that ended by them say nothing more"
     assert (w.takes_work("d1"), w.takes_work("d2")) == (False, True)
     (line,) = [x for x in lines if x["event"] == "device_quarantined"]
     assert (line["log_level"], line["device_id"], line["in_a_row"]) == ("warning", "d1", 1)

@@ -195,9 +195,9 @@ async def test_what_a_device_has_not_begun_is_taken_back_and_an_operator_ends_it
         await agent.send(recall_answer=pb.RecallAnswer(recall_id=recall.recall_id, released=recall.tokens))
         held = await client.set_device_health(device_id, "maintenance", reason="battery")
         assert (held.health, held.reason) == (DeviceHealth.MAINTENANCE, "battery")
+        before = len([a for m in agent.all("assign") for a in m.assignments])
         (free,) = await client.resume(device_id=device_id)
         assert (free.health, free.reason, free.until) == (DeviceHealth.UNKNOWN, None, None)
         line = await stack.coordinators[0].says("device_readmitted", device_id=device_id)
         assert line["reason"] == "by hand"
-        before = len([a for m in agent.all("assign") for a in m.assignments])
         await agent.assigned(before + 1)

@@ -18,7 +18,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
-from tests.fakes import scenes
+from tests.fakes import scenes, shifted_clock
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.jobs import spec
 
@@ -38,7 +38,7 @@ class Shifted(CoordinatorProcess):
         (self.folder / "next").rename(self.folder / "shift")
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "tests.fakes.shifted_clock", str(self.folder / "shift")]
+        return [sys.executable, "-P", shifted_clock.__file__, str(self.folder / "shift")]
 
 
 async def test_a_coordinator_whose_clock_is_wrong_ends_begins_and_removes_nothing_early(

@@ -334,10 +334,10 @@ def test_a_restart_with_other_limits_judges_each_by_those_it_was_started_with() 
     script = """
     4   ready 3 -> process_ready 3@1, terminate 1@1
     4   ended 1 0 -> process_ended 1@1 how=asked, start 4@2
-    6   look    -> stack 3@1, process_silent 3@1
+    6   look    -> process_silent 3@1, stack 3@1
     7   look    -> kill 3@1, process_killed 3@1, start 5@1
     9   look    ->
-    10  look    -> stack 2@2, process_silent 2@2
+    10  look    -> process_silent 2@2, stack 2@2
     """
     transcript._places[3] = 1
     assert transcript.of(normal(script)) == normal(script)

@@ -157,12 +157,21 @@ async def test_a_device_that_fails_installations_is_out_once_that_is_stored(make
     assert record.quarantine is not None
     assert record.quarantine.until == record.quarantine.since + BASE_MS
     assert record.quarantine.reason == "automatic quarantine: 3 installations of 3 builds failed on it"
-    assert [m.kind for m in record.marks] == [Kind.INSTALL] * 3, "the attempts that ended by them say nothing more"
     assert (w.takes_work("d1"), w.takes_work("d2")) == (False, True)
     (line,) = [x for x in lines if x["event"] == "device_quarantined"]
     assert (line["log_level"], line["device_id"], line["in_a_row"]) == ("warning", "d1", 1)
     assert w.telemetry.quarantines == {"begun": 1}
     assert w.probes == []
+
+
+async def test_an_attempt_that_ended_by_its_installation_is_no_second_failure(make: Make) -> None:
+    w = await make()
+    w.installs("d1", "v1", "job1")
+
+    async def marks() -> list[Kind]:
+        return [m.kind for m in (await w.kept()).marks]
+
+    assert await until(marks, "the failure is not stored") == [Kind.INSTALL]
 
 
 async def test_a_probe_that_finds_it_well_readmits_it_on_probation(make: Make) -> None:

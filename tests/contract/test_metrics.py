@@ -81,13 +81,18 @@ async def test_a_job_is_counted_through_its_life(
     before = await scrape(http)
     done = (await rest.submit(scenarios.job("counted", target="device"))).job
     await scenarios.until(rest, done["job_id"], "completed")
+
+    def grew(first: Samples, second: Samples, name: str, **labels: str) -> float:
+        return value(second, name, **labels) - value(first, name, **labels)
+
+    async def counted() -> bool:
+        return grew(before, await scrape(http), "qgjob_attempts_total", outcome="passed") == 1
+
+    await until(counted, "the attempt is not counted")  # which is when its verdict can be read already
     waits = (await rest.submit(scenarios.job("counted"))).job
     between = await scrape(http)
     await rest.cancel(waits["job_id"])
     after = await scrape(http)
-
-    def grew(first: Samples, second: Samples, name: str, **labels: str) -> float:
-        return value(second, name, **labels) - value(first, name, **labels)
 
     assert grew(before, between, "qgjob_jobs_submitted_total", target="device") == 1
     assert grew(before, between, "qgjob_jobs_finished_total", outcome="passed", target="device") == 1

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.policy.diagnosis.keeping import TIERS
 from qgjob_coordinator.store.address import FORMS, parse
 from qgjob_coordinator.store.exchange import Exchange
 from qgjob_coordinator.store.scripts import unavailable
@@ -140,10 +141,6 @@ async def inspect(redis: Redis) -> dict[str, Any]:
             "run CONFIG SET maxmemory-policy noeviction"
         )
     return info
-
-
-TIERS = ("none", "no", "everysec", "always")
-"""What survives a power cut, from nothing to everything acknowledged: no append-only file, then its fsync policies."""
 
 
 async def tier(redis: Redis) -> str | None:

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from qgjob_coordinator.errors import SchemaOlderError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
+from qgjob_coordinator.policy.diagnosis.keeping import TIERS
 from qgjob_coordinator.store import connection, facts, keys
 from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands
@@ -104,10 +105,10 @@ class Store:
     async def weaker_than(self, wanted: str) -> str | None:
         """The store's durability tier if it is weaker than `wanted` (everysec or always); else, or if unknown, None."""
         found = [await connection.tier(node.redis) for node, _ in await self._masters()]
-        known = [connection.TIERS.index(x) for x in found if x in connection.TIERS]
-        if not known or min(known) >= connection.TIERS.index(wanted):
+        known = [TIERS.index(x) for x in found if x in TIERS]
+        if not known or min(known) >= TIERS.index(wanted):
             return None
-        return connection.TIERS[min(known)]
+        return TIERS[min(known)]
 
     async def look(self) -> dict[str, StoreFacts]:
         """What a diagnosis asks each server that takes writes, by its address. Raises StoreUnavailableError."""

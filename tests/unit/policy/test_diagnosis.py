@@ -22,7 +22,6 @@ from qgjob_coordinator.policy.diagnosis.facts import (
     StoreFacts,
     Unserved,
 )
-from qgjob_coordinator.store import connection
 
 NOW = 1_700_000_000_000
 HOUR_MS = 3_600_000
@@ -121,7 +120,6 @@ def test_the_store(check: str, level: Level, changes: dict[str, Any]) -> None:
 
 def test_the_store_is_held_to_the_durability_that_was_asked_for() -> None:
     assert of_store("store.durability", durability="always") is Level.WARNING
-    assert keeping.TIERS == connection.TIERS
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.chaos.faults.registry import left_out
 from tests.chaos.report import Report
 from tests.chaos.run import Plan, run
 from tests.chaos.scale import Scale
-from tests.chaos.schedule import Kind
+from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
 
 STORIES = 5
@@ -37,6 +37,7 @@ def main() -> int:
         scale=Scale(options.scale, options.load_seconds),
         jobs_per_second=options.jobs_per_second,
         only=tuple(Kind(word) for word in options.only.split(",") if word),
+        form=options.store,
     )
     with tempfile.TemporaryDirectory(prefix="qgjob-chaos-", ignore_cleanup_errors=True) as folder:
         if options.breaks is not None:
@@ -70,6 +71,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--load-seconds", type=float, default=2.0, help="what this machine may add to each bound")
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")
     parser.add_argument("--least-faults", type=int, default=0, help="fail when fewer were injected")
+    parser.add_argument(
+        "--store", type=Form, default=Form.ONE, choices=Form, help="one server, three with Sentinels, or a Cluster"
+    )
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")
     parser.add_argument("--json", type=Path, help="a file for the report")

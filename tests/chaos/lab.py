@@ -16,18 +16,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
 from bench.processes import ROOT
 from qgjob import AsyncClient
-from tests.chaos import clock, net_space, programs, small_disks
+from tests.chaos import clock, net_space, programs, small_disks, stores
 from tests.chaos.history import MACHINE, Cut, Outage, Span, Trouble
 from tests.chaos.links import Link
 from tests.chaos.machine import Machine
 from tests.chaos.net_space import NetSpace
 from tests.chaos.repeats import RespRepeats
 from tests.chaos.scale import Scale
+from tests.chaos.schedule import Form
 from tests.chaos.truth import Truth
 from tests.fakes.program import Program, processes_of
 from tests.fakes.stack import AGENT_KEY, AgentPlan, Stack
@@ -48,8 +46,6 @@ PROGRAM_SECONDS = 90.0
 """How long a program may take to start on a machine that others use too."""
 MIN_FREE_MB = 2
 """Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
-LOOK_SECONDS = 0.5
-"""Patience of a look into the store, which may be away."""
 
 # What a program says when it failed itself, and not when something else did.
 OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"report_refused"')
@@ -58,28 +54,39 @@ OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"report_refus
 class Lab(Stack):
     """See the module. `lua`: a folder of scripts that the coordinators take instead of their own."""
 
-    def __init__(self, folder: Path, scale: Scale, *, lua: Path | None = None) -> None:
-        super().__init__(folder, coordinators=COORDINATORS, agents=FLEET, times=scale.times)
+    def __init__(self, folder: Path, scale: Scale, *, lua: Path | None = None, form: Form = Form.ONE) -> None:
+        store = stores.made(form, folder / STORE)
+        super().__init__(folder, coordinators=COORDINATORS, agents=FLEET, times=scale.times, store=store)
+        self.form = form
         self.scale = scale
         self.truth = Truth(folder / "truth")
         self.outages: list[Outage] = []
         self.cuts: list[Cut] = []
         self.troubles: list[Trouble] = []
-        self.store_link = [Link(RespRepeats) for _ in self.coordinators]
+        self.store_link = [Link(RespRepeats) for _ in self.coordinators] if form is Form.ONE else []
         self.agent_links = {a: [Link() for _ in self.coordinators] for a in self.plans}
         self.space = NetSpace() if net_space.missing() is None else None
         if self.space is not None:
             self.agent_links[SPACED] = [Link(host=self.space.host) for _ in self.coordinators]
         self.client_links = [Link() for _ in self.coordinators]
-        self.on_went_back: Callable[[], Awaitable[None]] | None = None
+        self.on_went_back: Callable[[float], Awaitable[None]] | None = None
         self.store_lock = asyncio.Lock()
         self._machine = Machine(self.outages)
         self._meant: set[str] = set()
+        self._master = ("", 0.0)
+        self._told_to_switch: float | None = None
         self._resources = AsyncExitStack()
         own = {programs.SCALE_VARIABLE: scale.factor, "PYTHONPATH": ":".join(_python_path())}
         lua_set = {} if lua is None else {programs.LUA_VARIABLE: lua}
+        self.clocks = {c.name: folder / f"{c.name}.clock" for c in self.coordinators}
         self.coordinators = [
-            Program(c.name, "tests.chaos.programs", c.folder, own | lua_set, ("coordinator",))
+            Program(
+                c.name,
+                "tests.chaos.programs",
+                c.folder,
+                own | lua_set | {programs.CLOCK_VARIABLE: self.clocks[c.name]},
+                ("coordinator",),
+            )
             for c in self.coordinators
         ]
         self.agents = {a: Program(a, "tests.chaos.programs", p.folder, own, ("agent",)) for a, p in self.agents.items()}
@@ -108,21 +115,20 @@ class Lab(Stack):
 
     async def start(self) -> None:
         """Returns when everything serves."""
+        for name in self.clocks:
+            self.set_clock(name, 0)
         small = small_disks.missing() is None
-        if small:
+        if small and self.form is Form.ONE:
             self._small_disk(self.store_folder, small_disks.STORE_MIB)
-        self.start_store()
-        self.redis: Any = await self._resources.enter_async_context(
-            Redis(port=self.store.port, decode_responses=True, socket_timeout=LOOK_SECONDS, protocol=2)
-        )
+        await asyncio.to_thread(self.start_store)
+        self.redis: Any = await self._resources.enter_async_context(stores.looking(self.store))
         if self.space is not None:
             self._resources.enter_context(self.space.made())
         links = [*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)]
         for link in links:
             await self._resources.enter_async_context(link)
-        for coordinator, link in zip(self.coordinators, self.store_link, strict=True):
-            link.to(self.store.port)
-            coordinator.start(**self.coordinator_settings() | {"REDIS_URL": f"redis://127.0.0.1:{link.port}"})
+        for i, coordinator in enumerate(self.coordinators):
+            coordinator.start(**self.coordinator_settings() | self._way_to_store(i))
         for i in range(len(self.coordinators)):
             await self.serving(i)
             for link in (self.client_links[i], *(each[i] for each in self.agent_links.values())):
@@ -132,6 +138,13 @@ class Lab(Stack):
                 self._small_disk(agent.folder / "state", small_disks.STATE_MIB)
             agent.start(**self.agent_settings(self.plans[agent.name]))
         await self.online(*self.agents)
+
+    def _way_to_store(self, i: int) -> dict[str, object]:
+        """What a coordinator's settings say of the store: over its link, where it has one."""
+        if not self.store_link:
+            return {}
+        self.store_link[i].to(self.store.processes[0].port)
+        return {"REDIS_URL": f"redis://127.0.0.1:{self.store_link[i].port}"}
 
     def _small_disk(self, folder: Path, mib: int) -> None:
         small_disks.mount(folder, mib)
@@ -179,21 +192,52 @@ class Lab(Stack):
             self.outages += [Outage(place, Span(begin, clock.now())) for place in places]
 
     @asynccontextmanager
-    async def meant(self, program: Program) -> AsyncIterator[None]:
-        """The program may end in this block: that is no trouble."""
-        self._meant.add(program.name)
+    async def meant(self, place: str) -> AsyncIterator[None]:
+        """This program, or the store, may end in this block: that is no trouble."""
+        self._meant.add(place)
         try:
             yield
         finally:
-            self._meant.discard(program.name)
+            self._meant.discard(place)
 
-    def look_for_ended(self) -> None:
-        """Writes down programs that ended unasked, and starts them again."""
+    async def look_for_ended(self) -> None:
+        """Writes down what ended unasked, the store too, and starts it again."""
+        for server in self.store.processes:
+            if server.ended and STORE not in self._meant:
+                tail = server.said()[-1500:]
+                self.troubles.append(Trouble(STORE, clock.now(), f"ended unasked; it said:\n{tail}"))
+                await asyncio.to_thread(server.start)
         for program in (*self.coordinators, *self.agents.values()):
             if program.name not in self._meant and not program.running:
                 tail = program.said()[-1500:]
                 self.troubles.append(Trouble(program.name, clock.now(), f"ended unasked; it said:\n{tail}"))
                 program.start()
+
+    @asynccontextmanager
+    async def switching(self) -> AsyncIterator[None]:
+        """The master was told to hand over, and may write on for nobody until the block ends."""
+        self._told_to_switch = clock.now()
+        try:
+            yield
+        finally:
+            self._told_to_switch = None
+
+    async def look_for_switch(self) -> bool:
+        """Whether the store answers. That another master does, wanted or not, is written down, and what may be gone."""
+        if self.form is not Form.SENTINEL:
+            return True
+        try:
+            run_id = (await self.redis.info("server"))["run_id"]
+        except stores.AWAY:
+            return False
+        before, seen = self._master
+        self._master = (run_id, clock.now())
+        if before not in ("", run_id):
+            back_to = (seen if self._told_to_switch is None else self._told_to_switch) - stores.NOT_COPIED_SECONDS
+            self.cuts.append(Cut(back_to, clock.now()))
+            self.outages.append(Outage(STORE, Span(seen, clock.now())))
+            await self.went_back(back_to)
+        return True
 
     def read_logs(self) -> None:
         """Writes down what programs said of faults of their own, in all their lives."""
@@ -217,7 +261,7 @@ class Lab(Stack):
                 pid = int(where.rpartition(":")[2]) if where else 0
                 if state == "open" and pid in pids:
                     found[agent_id] = (pids[pid], int(epoch))
-        except (RedisError, OSError):
+        except stores.AWAY:
             return None
         return found
 
@@ -231,7 +275,7 @@ class Lab(Stack):
                     lease, status, revoked = await self.redis.hmget(f"{prefix}j:{ulid}", ["l", "s", "rv"])
                     if lease and status in ("s", "r") and revoked is None and lease.split(" ")[2] == agent_id:
                         found[f"{org_id}~{ulid}"] = (int(lease.split(" ")[0]), status == "r")
-        except (RedisError, OSError):
+        except stores.AWAY:
             return None
         return found
 
@@ -239,7 +283,7 @@ class Lab(Stack):
         """A command to a store that runs; a busy machine may need several tries. Raises AssertionError."""
 
         async def told() -> bool:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*stores.AWAY):
                 await self.redis.execute_command(*command)
                 return True
             return False
@@ -250,16 +294,22 @@ class Lab(Stack):
         """Waits until it appends to the file that it will go on appending to. Raises AssertionError."""
 
         async def look() -> bool:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*stores.AWAY):
                 return not (await self.redis.info("persistence"))["aof_rewrite_in_progress"]
             return False
 
         await until(look, "the store does not end rewriting its file")
 
-    async def went_back(self) -> None:
-        """The store runs with less than it had, and nobody has written to it since."""
+    async def went_back(self, back_to: float) -> None:
+        """The store runs without what it took since then, or without some of it; others may write to it again."""
         if self.on_went_back is not None:
-            await self.on_went_back()
+            await self.on_went_back(back_to)
+
+    def set_clock(self, name: str, seconds: int) -> None:
+        """The wall clock of a coordinator is wrong by so much from now on."""
+        new = self.clocks[name].with_suffix(".new")
+        new.write_text(str(seconds))
+        new.replace(self.clocks[name])  # which is read at any time
 
     # Back to a sound state.
 
@@ -267,10 +317,13 @@ class Lab(Stack):
         """Everything runs and is connected again; whatever a fault left is undone."""
         for link in (*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)):
             link.heal()
-        if self.store_up:
-            self.store.resume()
-        else:
-            self.start_store()
+        for name in self.clocks:
+            self.set_clock(name, 0)
+        for server in self.store.processes:
+            if server.ended or not server.running:
+                await asyncio.to_thread(server.start)
+            else:
+                server.resume()
         for program in (*self.coordinators, *self.agents.values()):
             program.resume()
             if not program.running:

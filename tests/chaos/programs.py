@@ -4,7 +4,8 @@
 
 `QGJOB_LAB_SCALE` is the factor of the constants that bound one try of something and are no settings: a run with a tenth
 of the times would else wait longer for one silent peer than a lease lasts. `QGJOB_LAB_LUA` is a folder whose scripts a
-coordinator takes instead of its own: that is how a fence is taken away. Both are of the lab; the product knows neither.
+coordinator takes instead of its own: that is how a fence is taken away. `QGJOB_LAB_CLOCK` is a file that says by how
+many seconds a program's wall clock is wrong. All are of the lab; the product knows none.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import os
 import sys
 from pathlib import Path
 
+from tests.fakes import shifted_clock
+
 SCALE_VARIABLE = "QGJOB_LAB_SCALE"
 LUA_VARIABLE = "QGJOB_LAB_LUA"
+CLOCK_VARIABLE = "QGJOB_LAB_CLOCK"
 LEAST_SECONDS = 1.0
 """Below that a busy machine, not a fault, would end a try."""
 
@@ -49,6 +53,8 @@ def exchange_scripts(folder: Path) -> None:
 
 def main(program: str) -> int:
     """Runs it; its exit code."""
+    if CLOCK_VARIABLE in os.environ:
+        shifted_clock.install(Path(os.environ[CLOCK_VARIABLE]))
     scale(program, float(os.environ.get(SCALE_VARIABLE, "1")))
     if program == "coordinator" and LUA_VARIABLE in os.environ:
         exchange_scripts(Path(os.environ[LUA_VARIABLE]))

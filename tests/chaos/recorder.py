@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from redis.exceptions import RedisError
-
-from tests.chaos import clock
+from tests.chaos import clock, stores
 from tests.chaos.faults.coordinators import PROBES
 from tests.chaos.history import Done, Event, History, Span, Trouble
 from tests.chaos.lab import Lab
 from tests.chaos.workload import ORGS
 from tests.fakes.store_audit import audit
+from tests.fakes.waiting import until
 
 POLL_SECONDS = 0.25
 BATCH = 500
@@ -40,13 +39,14 @@ class Recorder:
     async def follow(self) -> None:
         """Reads on, whenever the store answers."""
         while True:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*stores.AWAY):
                 await self.read()
-            self._lab.look_for_ended()
+            await self._lab.look_for_ended()
+            await self._lab.look_for_switch()
             await asyncio.sleep(POLL_SECONDS)
 
     async def read(self) -> None:
-        """Takes what is new in all streams. Raises RedisError."""
+        """Takes what is new in all streams. Raises what stores.AWAY names."""
         for org_id in self._cursor:
             while await self._read_some(org_id):
                 pass
@@ -70,14 +70,29 @@ class Recorder:
             text = f"events of {org_id} after {cursor} were trimmed before they were read"
             self._lab.troubles.append(Trouble("recorder", clock.now(), text))
 
-    async def _went_back(self) -> None:
-        """What the store no longer knows did not happen."""
-        for org_id, cursor in self._cursor.items():
-            last = await self._lab.redis.xrevrange(_stream(org_id), "+", "-", 1)
-            end = last[0][0] if last else START
-            if place(end) < place(cursor):
-                self._cursor[org_id] = end
-                self._events = [(i, e) for i, e in self._events if e.org_id != org_id or place(i) <= place(end)]
+    async def _went_back(self, back_to: float) -> None:
+        """What the store no longer knows did not happen: of the events since then those go that are not there."""
+        first = f"{max(0, int(clock.wall(back_to) * 1000))}-0"
+        for org_id in self._cursor:
+            there = [event_id for event_id, _ in await self._since(org_id, first)]
+            known = set(there)
+            self._events = [
+                (i, e) for i, e in self._events if e.org_id != org_id or place(i) < place(first) or i in known
+            ]
+            if place(self._cursor[org_id]) >= place(first):
+                self._cursor[org_id] = max((i for i, e in self._events if e.org_id == org_id), key=place, default=START)
+
+    async def _since(self, org_id: str, first: str) -> list[tuple[str, dict[str, str]]]:
+        """The entries of a stream from an id on, asked for until the store answers. Raises AssertionError."""
+        found: list[list[tuple[str, dict[str, str]]]] = []
+
+        async def look() -> bool:
+            with contextlib.suppress(*stores.AWAY):
+                found.append(await self._lab.redis.xrange(_stream(org_id), first, "+"))
+            return bool(found)
+
+        await until(look, f"the store does not say what it still knows of {org_id}")
+        return found[0]
 
     async def finish(self, history: History) -> None:
         """Adds all that is read at the end. Raises errors of client and store: the lab is healed by then."""

@@ -8,9 +8,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from redis.exceptions import RedisError
-
-from tests.chaos import clock
+from tests.chaos import clock, stores
 from tests.chaos.clients import Clients
 from tests.chaos.faults.coordinators import PROBES
 from tests.chaos.faults.registry import left_out
@@ -19,7 +17,7 @@ from tests.chaos.injector import inject
 from tests.chaos.lab import SPACED, Lab
 from tests.chaos.recorder import Recorder
 from tests.chaos.scale import Scale
-from tests.chaos.schedule import Kind, lanes, schedule
+from tests.chaos.schedule import Form, Kind, lanes, schedule
 from tests.chaos.workload import ORGS, workload
 
 STILL_SECONDS = 60.0
@@ -28,7 +26,7 @@ STILL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made from. `lua`: see Lab. `only`: the kinds of faults, all when empty."""
+    """What a run is made from. `lua`, `form`: see Lab. `only`: the kinds of faults, all when empty."""
 
     seed: int
     seconds: float
@@ -36,6 +34,7 @@ class Plan:
     jobs_per_second: float
     only: tuple[Kind, ...] = ()
     lua: Path | None = None
+    form: Form = Form.ONE
 
 
 async def run(plan: Plan, folder: Path) -> History:
@@ -44,10 +43,9 @@ async def run(plan: Plan, folder: Path) -> History:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that nothing is left running
     unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
-    async with Lab(folder, plan.scale, lua=plan.lua) as lab:
-        places = lanes(
-            [c.name for c in lab.coordinators], list(lab.agents), SPACED, [*left_out(), *unwanted], plan.scale
-        )
+    async with Lab(folder, plan.scale, lua=plan.lua, form=plan.form) as lab:
+        names = [c.name for c in lab.coordinators]
+        places = lanes(names, list(lab.agents), SPACED, [*left_out(), *unwanted], plan.scale, plan.form)
         faults = schedule(plan.seed, plan.seconds, places, plan.scale)
         actions = workload(plan.seed, plan.seconds, plan.jobs_per_second)
         recorder, clients = Recorder(lab), Clients(lab)
@@ -71,7 +69,7 @@ async def _drained(lab: Lab) -> None:
     """Returns when no job is unfinished and no lease is left, or when nothing moves any more: the checker tells."""
     last, since = -1, clock.now()
     while clock.now() - since < STILL_SECONDS:
-        with contextlib.suppress(RedisError, OSError):  # looked at again
+        with contextlib.suppress(*stores.AWAY):  # looked at again
             prefixes = [f"qg:o:{{{org_id}}}:" for org_id in (*ORGS, PROBES)]
             waiting = sum([await lab.redis.zcard(f"{prefix}ix:a") for prefix in prefixes])
             held = [await lab.redis.keys(f"{prefix}la:*") for prefix in prefixes]

@@ -36,12 +36,19 @@ class Kind(StrEnum):
     COORDINATOR_KILL = "coordinator_kill"
     COORDINATOR_STOP = "coordinator_stop"
     COORDINATOR_ROLL = "coordinator_roll"
+    COORDINATOR_CLOCK = "coordinator_clock"
     STORE_STOP = "store_stop"
     STORE_STOP_LONG = "store_stop_long"
     STORE_KILL = "store_kill"
     STORE_CUT = "store_cut"
     STORE_FULL = "store_full"
     STORE_DISK = "store_disk"
+    STORE_FAILOVER = "store_failover"
+    STORE_WAKES_UP = "store_wakes_up"
+    STORE_SWITCH = "store_switch"
+    STORE_SLOTS = "store_slots"
+    STORE_NODE_KILL = "store_node_kill"
+    STORE_NODE_STOP = "store_node_stop"
     STORE_LINK_EATS = "store_link_eats"
     STORE_LINK_BOTH = "store_link_both"
     STORE_LINK_TWICE = "store_link_twice"
@@ -49,6 +56,14 @@ class Kind(StrEnum):
     CLIENT_LINK_CUT = "client_link_cut"
     SPOOL_FULL = "spool_full"
     SLOW_WATCHER = "slow_watcher"
+
+
+class Form(StrEnum):
+    """What the store is made of; see stores.py."""
+
+    ONE = "one"
+    SENTINEL = "sentinel"
+    CLUSTER = "cluster"
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,17 @@ class Lane:
     rest: tuple[float, float]
 
 
+OF_STORE = {
+    Form.ONE: (
+        *(Kind.STORE_STOP, Kind.STORE_STOP_LONG, Kind.STORE_KILL),
+        *(Kind.STORE_CUT, Kind.STORE_FULL, Kind.STORE_DISK),
+    ),
+    Form.SENTINEL: (Kind.STORE_FAILOVER, Kind.STORE_WAKES_UP, Kind.STORE_SWITCH),
+    Form.CLUSTER: (Kind.STORE_SLOTS, Kind.STORE_NODE_KILL, Kind.STORE_SLOTS, Kind.STORE_NODE_STOP),
+}
+"""The kinds of a store, by what it is made of."""
+
+
 def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
     """Least and most seconds of a kind of fault."""
     s, a = scale.session, scale.lease
@@ -100,12 +126,19 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
         Kind.COORDINATOR_KILL: (0.3 * s, 1.5 * s),
         Kind.COORDINATOR_STOP: (0.5 * s, 2.0 * a),
         Kind.COORDINATOR_ROLL: (0.0, 0.0),
+        Kind.COORDINATOR_CLOCK: (s, 3 * s),
         Kind.STORE_STOP: short,
         Kind.STORE_STOP_LONG: (1.05 * a, 1.2 * a),
         Kind.STORE_KILL: (0.0, 0.6 * s),
         Kind.STORE_CUT: (0.3 * s, 0.6 * s),
         Kind.STORE_FULL: short,
         Kind.STORE_DISK: short,
+        Kind.STORE_FAILOVER: (s, 2 * s),
+        Kind.STORE_WAKES_UP: (s, 2 * s),
+        Kind.STORE_SWITCH: (0.0, 0.0),
+        Kind.STORE_SLOTS: (0.0, 0.0),
+        Kind.STORE_NODE_KILL: (0.0, 0.6 * s),
+        Kind.STORE_NODE_STOP: short,
         Kind.STORE_LINK_EATS: (0.1 * s, 0.4 * s),
         Kind.STORE_LINK_BOTH: (0.5 * s, scale.patience),
         Kind.STORE_LINK_TWICE: (s, 3 * s),
@@ -117,26 +150,33 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
 
 
 def lanes(
-    coordinators: Sequence[str], agents: Sequence[str], spaced: str, left_out: Sequence[Kind], scale: Scale
+    coordinators: Sequence[str],
+    agents: Sequence[str],
+    spaced: str,
+    left_out: Sequence[Kind],
+    scale: Scale,
+    form: Form = Form.ONE,
 ) -> list[Lane]:
-    """The lanes of a lab. `spaced`: the agent with a network of its own; `left_out`: what this machine can't have."""
+    """The lanes of a lab. `spaced`: the agent with a network of its own; `left_out`: what this machine can't have.
+
+    `form`: what the store is made of decides over its kinds; only one server has links that can be made bad.
+    """
     s = scale.session
     of_agent = (
         *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM, Kind.SPOOL_FULL),
         *(Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.LINK_SLOW, Kind.LINK_CUT, Kind.LINK_EATS),
     )
-    of_coordinator = (Kind.COORDINATOR_KILL, Kind.COORDINATOR_STOP, Kind.COORDINATOR_ROLL)
-    of_store = (
-        *(Kind.STORE_STOP, Kind.STORE_STOP_LONG, Kind.STORE_KILL),
-        *(Kind.STORE_CUT, Kind.STORE_FULL, Kind.STORE_DISK),
+    of_coordinator = (
+        *(Kind.COORDINATOR_KILL, Kind.COORDINATOR_STOP),
+        *(Kind.COORDINATOR_ROLL, Kind.COORDINATOR_CLOCK),
     )
-    of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE)
+    of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE) if form is Form.ONE else ()
     of_clients = (Kind.CLIENT_LINK_EATS, Kind.CLIENT_LINK_CUT)
     found = [
         *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * s, 7 * s)) for a in agents if a != spaced),
         Lane(f"agent {spaced}", "spaced", (spaced,), (Kind.NET_HOLE, *of_agent, Kind.NET_HOLE), (2.5 * s, 7 * s)),
         Lane("coordinators", "coordinators", tuple(coordinators), of_coordinator, (2.5 * s, 6.5 * s)),
-        Lane("store", "store", ("store",), of_store, (3.5 * s, 8 * s)),
+        Lane("store", "store", ("store",), OF_STORE[form], (3.5 * s, 8 * s)),
         Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * s, 7 * s)),
         Lane("clients", "clients", ("clients",), of_clients, (3 * s, 7 * s)),
         Lane("watchers", "watchers", tuple(coordinators), (Kind.SLOW_WATCHER,), (5 * s, 12 * s)),

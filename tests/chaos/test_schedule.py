@@ -14,7 +14,7 @@ from bench.processes import ROOT
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.faults.registry import INJECT
 from tests.chaos.scale import Scale
-from tests.chaos.schedule import Fault, Kind, lanes, lengths, schedule
+from tests.chaos.schedule import OF_STORE, Fault, Form, Kind, lanes, lengths, schedule
 from tests.chaos.workload import Does, Verb, workload
 
 SCALE = Scale()
@@ -22,6 +22,10 @@ COORDINATORS = ("coordinator-0", "coordinator-1", "coordinator-2")
 AGENTS = ("sim-1", "sim-2", "cmd-1", "cmd-2")
 LANES = lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE)
 SEEDS = st.integers(0, 10**6)
+FORMS = {form: set(kinds) for form, kinds in OF_STORE.items()}
+KINDS = set(Kind) - FORMS[Form.SENTINEL] - FORMS[Form.CLUSTER]
+"""Of a lab with one server."""
+OF_LINKS = {Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE}
 
 
 def made(seed: int, seconds: float = 120.0) -> list[Fault]:
@@ -55,21 +59,28 @@ def test_two_minutes_have_thirty_faults_and_an_hour_a_thousand(seed: int) -> Non
 
 @given(SEEDS)
 def test_a_short_run_has_most_kinds_and_an_hour_all(seed: int) -> None:
-    assert len({f.kind for f in made(seed)}) >= len(Kind) - 6
-    assert {f.kind for f in made(seed, 3600.0)} == set(Kind)
+    assert len({f.kind for f in made(seed)}) >= len(KINDS) - 6
+    assert {f.kind for f in made(seed, 3600.0)} == KINDS
+
+
+@pytest.mark.parametrize("form", [Form.SENTINEL, Form.CLUSTER])
+def test_a_store_of_several_servers_has_kinds_of_its_own(form: Form) -> None:
+    places = lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE, form)
+    kinds = {f.kind for f in schedule(1, 600.0, places, SCALE)}
+    assert kinds == KINDS - FORMS[Form.ONE] - OF_LINKS | FORMS[form]
 
 
 def test_the_run_of_every_change_has_all_kinds() -> None:
     words = re.search(r"tests.chaos --seed (\d+) --minutes (\d+) --least-faults (\d+)", (ROOT / "Makefile").read_text())
     assert words is not None
     faults = made(int(words[1]), 60.0 * int(words[2]))
-    assert {f.kind for f in faults} == set(Kind)
+    assert {f.kind for f in faults} == KINDS
     assert len(faults) >= int(words[3]) + 10  # some come too late on a busy machine
 
 
 def test_what_a_machine_cannot_have_is_left_out() -> None:
     without = lanes(COORDINATORS, AGENTS, "cmd-2", [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
-    assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == set(Kind) - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
+    assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == KINDS - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
 
 
 @pytest.mark.parametrize("name", BREAKAGES)

@@ -53,6 +53,11 @@ class ClusterStore:
         self._replica_of = replica_of
 
     @property
+    def processes(self) -> list[StoreProcess]:
+        """Its nodes, and the replica when there is one."""
+        return [*self.nodes, *([] if self._replica_of is None else [self.replica])]
+
+    @property
     def url(self) -> str:
         """Where the nodes listen."""
         return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"

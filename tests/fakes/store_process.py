@@ -21,6 +21,7 @@ START_SECONDS = 10.0
 STOP_SECONDS = 10.0
 BIND_TRIES = 5
 READY_SECONDS = 20.0
+LOG = "store.log"
 
 WHAT_TO_INSTALL = (
     "the tests need a store: install redis-server or valkey-server (6.2 or newer) so that it is on PATH, "
@@ -74,7 +75,12 @@ class StoreProcess:
             if self._start_on(port):
                 self.port = port
                 return
-        raise RuntimeError(f"{self._binary} did not start; see {self._folder / 'store.log'}")
+        raise RuntimeError(f"{self._binary} did not start; see {self._folder / LOG}")
+
+    @property
+    def processes(self) -> list[StoreProcess]:
+        """Itself; a store of several servers has more."""
+        return [self]
 
     @property
     def pid(self) -> int:
@@ -87,6 +93,15 @@ class StoreProcess:
     def running(self) -> bool:
         """Whether it was started and not ended by us."""
         return self._process is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started, and ended without having been told to."""
+        return self._process is not None and self._process.poll() is not None
+
+    def said(self) -> str:
+        """All that it logged, in all its lives."""
+        return (self._folder / LOG).read_text(errors="replace")
 
     def stop(self) -> None:
         """Ends it in order."""
@@ -127,7 +142,7 @@ class StoreProcess:
 
     def _start_on(self, port: int) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
-        log = self._folder / "store.log"
+        log = self._folder / LOG
         with log.open("ab") as out:
             self._process = subprocess.Popen(
                 [str(self._binary), *self._arguments(port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out

@@ -17,9 +17,10 @@ FAILOVER_TIMEOUT_MS = 2000
 class SentinelProcess(StoreProcess):
     """One Sentinel. It keeps what it knows in its own configuration file."""
 
-    def __init__(self, folder: Path, master_port: int) -> None:
+    def __init__(self, folder: Path, master_port: int, down_after_ms: int) -> None:
         super().__init__(folder)
         self._master_port = master_port
+        self._down_after_ms = down_after_ms
 
     def _arguments(self, port: int) -> list[str]:
         file = self._folder / "sentinel.conf"
@@ -29,7 +30,7 @@ class SentinelProcess(StoreProcess):
                 "bind 127.0.0.1",
                 f"dir {self._folder}",
                 f"sentinel monitor {NAME} 127.0.0.1 {self._master_port} 2",
-                f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}",
+                f"sentinel down-after-milliseconds {NAME} {self._down_after_ms}",
                 f"sentinel failover-timeout {NAME} {FAILOVER_TIMEOUT_MS}",
                 f"sentinel parallel-syncs {NAME} 2",
             )
@@ -40,8 +41,9 @@ class SentinelProcess(StoreProcess):
 class SentinelStore:
     """Serves as a StoreProcess does; what is said to one is said to the master of the moment."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, down_after_ms: int = DOWN_AFTER_MS) -> None:
         self._folder = folder
+        self._down_after_ms = down_after_ms
         self._options = (*options, "--repl-diskless-sync-delay", "0")
         self.servers: list[StoreProcess] = []
         self.sentinels: list[SentinelProcess] = []
@@ -50,6 +52,11 @@ class SentinelStore:
     def url(self) -> str:
         """Where the Sentinels listen, and the group's name."""
         return f"redis+sentinel://{','.join(f'127.0.0.1:{s.port}' for s in self.sentinels)}/{NAME}"
+
+    @property
+    def processes(self) -> list[StoreProcess]:
+        """Servers and Sentinels."""
+        return [*self.servers, *self.sentinels]
 
     @property
     def master(self) -> StoreProcess:
@@ -77,7 +84,9 @@ class SentinelStore:
             self.servers.append(replica)
         with first.client() as client:
             wait_for(lambda: _in_step(client.info("replication")), "replicas in step")
-        self.sentinels = [SentinelProcess(self._folder / f"sentinel-{i}", first.port) for i in range(3)]
+        self.sentinels = [
+            SentinelProcess(self._folder / f"sentinel-{i}", first.port, self._down_after_ms) for i in range(3)
+        ]
         for sentinel in self.sentinels:
             sentinel.start()
         wait_for(lambda: all(map(_knows_all, self.sentinels)), "Sentinels that know each other")

@@ -17,7 +17,7 @@ from tests.chaos.schedule import Fault
 async def agent_kill(lab: Lab, fault: Fault) -> Outcome:
     """SIGKILL of the daemon, whose supervisors go on; it comes back."""
     agent = lab.agents[fault.target]
-    async with lab.meant(agent), lab.away(agent.name):
+    async with lab.meant(agent.name), lab.away(agent.name):
         agent.kill()
         await asyncio.sleep(fault.seconds)
         agent.start()
@@ -28,7 +28,7 @@ async def agent_kill(lab: Lab, fault: Fault) -> Outcome:
 async def agent_term(lab: Lab, fault: Fault) -> Outcome:
     """SIGTERM with nothing to drain; it comes back."""
     agent = lab.agents[fault.target]
-    async with lab.meant(agent), lab.away(agent.name):
+    async with lab.meant(agent.name), lab.away(agent.name):
         await agent.end()
         await asyncio.sleep(fault.seconds)
         agent.start()
@@ -64,7 +64,7 @@ async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
     """The whole host: the daemon, its supervisors and their tests. It comes back, much later."""
     agent = lab.agents[fault.target]
     held = await lab.leases(agent.name) or {}
-    async with lab.meant(agent), lab.away(agent.name):
+    async with lab.meant(agent.name), lab.away(agent.name):
         gone = clock.now()
         agent.kill()
         while processes := lab.processes_of_agent(agent.name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 
 from qgjob import JobSpec, QgjobError
 from tests.chaos import clock
@@ -15,6 +16,7 @@ from tests.chaos.schedule import Fault
 PROBES = "probes"
 """The org of jobs that are submitted to see whether clients are served."""
 TRY_SECONDS = 1.0
+WRONG_SECONDS = (-86_400, -3600, -30, 30, 3600, 86_400)
 
 
 async def coordinator_kill(lab: Lab, fault: Fault) -> Outcome:
@@ -23,7 +25,7 @@ async def coordinator_kill(lab: Lab, fault: Fault) -> Outcome:
     coordinator = lab.coordinators[i]
     sessions = await lab.sessions() or {}
     orphans = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
-    async with lab.meant(coordinator), lab.away(coordinator.name):
+    async with lab.meant(coordinator.name), lab.away(coordinator.name):
         killed = clock.now()
         coordinator.kill()
         served = asyncio.gather(
@@ -52,7 +54,7 @@ async def coordinator_roll(lab: Lab, fault: Fault) -> Outcome:
     """SIGTERM to each in turn, the next when this one serves again: costs no attempt."""
     recoveries = []
     for coordinator in lab.coordinators:
-        async with lab.meant(coordinator):
+        async with lab.meant(coordinator.name):
             told = clock.now()
             served = asyncio.create_task(clients_served(lab, told, coordinator.name))
             async with lab.away(f"rolled {coordinator.name}"):
@@ -61,6 +63,24 @@ async def coordinator_roll(lab: Lab, fault: Fault) -> Outcome:
                 await coordinator.says("coordinator_ready")
             recoveries.append(await served)
     return Outcome(*recoveries)
+
+
+async def coordinator_clock(lab: Lab, fault: Fault) -> Outcome:
+    """Its wall clock jumps by seconds or hours, ahead or back, and later jumps right again: costs nothing."""
+    i = _index(lab, fault.target)
+    coordinator = lab.coordinators[i]
+    wrong = random.Random(f"{fault}").choice(WRONG_SECONDS)  # noqa: S311 - one seed is one schedule
+    sessions = await lab.sessions() or {}
+    served = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    jumped = clock.now()
+    lab.set_clock(coordinator.name, wrong)
+    seen = await clients_served(lab, jumped, coordinator.name)
+    await asyncio.sleep(fault.seconds)
+    right = clock.now()
+    lab.set_clock(coordinator.name, 0)
+    return Outcome(
+        seen, await _agents_served(lab, served, right, coordinator.name), note=f"the clock was wrong by {wrong} s"
+    )
 
 
 async def clients_served(lab: Lab, since: float, own: str, bound: float | None = None) -> Recovery:

@@ -7,10 +7,9 @@ import asyncio
 from tests.chaos import clock, small_disks
 from tests.chaos.faults.base import Outcome, recovery
 from tests.chaos.faults.coordinators import clients_served
+from tests.chaos.faults.store import AFTER_STOP_SECONDS, SERVING_SECONDS
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
-
-AFTER_FULL_SECONDS = 5.0
 
 
 async def spool_full(lab: Lab, fault: Fault) -> Outcome:
@@ -26,12 +25,20 @@ async def spool_full(lab: Lab, fault: Fault) -> Outcome:
 
 
 async def store_disk(lab: Lab, fault: Fault) -> Outcome:
-    """The store can't write down what it is told: it refuses writes, and nothing is acknowledged."""
-    async with lab.away(STORE):
+    """The store can't write down what it is told: nothing is acknowledged.
+
+    A store that syncs each write ends itself then, and is started again when there is room.
+    """
+    note = ""
+    async with lab.meant(STORE), lab.away(STORE):
         filling = small_disks.filled(lab.store_folder)
         await asyncio.to_thread(filling.__enter__)
         try:
             await asyncio.sleep(fault.seconds)
         finally:
             filling.__exit__(None, None, None)
-    return Outcome(await clients_served(lab, clock.now(), STORE, AFTER_FULL_SECONDS))
+        if lab.store.ended:
+            note = "the store ended itself, and was started again"
+            await asyncio.to_thread(lab.start_store)
+    bound = SERVING_SECONDS if note else AFTER_STOP_SECONDS
+    return Outcome(await clients_served(lab, clock.now(), STORE, bound), note=note)

@@ -69,7 +69,7 @@ async def _cut(lab: Lab, fault: Fault) -> Outcome:
             link.cut()
         await asyncio.to_thread(lab.start_store)
         lab.cuts.append(Cut(back_to, at))
-        await lab.went_back()
+        await lab.went_back(back_to)
         for link in lab.store_link:
             link.heal()
     return Outcome(await clients_served(lab, clock.now(), STORE, SERVING_SECONDS), note=f"{gone} bytes were cut")

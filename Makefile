@@ -28,8 +28,8 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: $(STAMP)  ## Faults for an hour (ARGS='--seed 7 --minutes 10 --json report.json')
-	$(BIN)/python -m tests.chaos --json .chaos/report.json --keep .chaos $(ARGS)
+chaos: $(STAMP)  ## Faults for an hour, then each fence switched off (ARGS='--seed 7 --minutes 10')
+	$(BIN)/python -m tests.chaos --stores one:6,sentinel,cluster --mutants --json .chaos/report.json --keep .chaos $(ARGS)
 
 chaos-ci: $(STAMP)  ## Faults for two minutes, at least 30 of them
 	$(BIN)/python -m tests.chaos --seed 13 --minutes 2 --least-faults 30 --keep .chaos $(ARGS)

@@ -1,19 +1,16 @@
-"""`python -m tests.chaos`: one run of faults, and what came of it. Exit code 1 when a promise was broken."""
+"""`python -m tests.chaos`: faults for a while, and what came of it. Exit code 1 when a promise was broken."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import json
-import platform
 import random
-import subprocess
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from bench.processes import ROOT
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.checker import check
 from tests.chaos.faults.registry import left_out
@@ -22,6 +19,7 @@ from tests.chaos.run import Plan, run
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
+from tests.chaos.whole import Whole, made_from, mutants
 
 STORIES = 5
 
@@ -31,13 +29,30 @@ def main() -> int:
     options = _options()
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", flush=True)
+    whole = Whole(seed, made_from())
+    shares = sum(share for _, share in options.stores)
+    for form, share in options.stores:
+        whole.reports.append(_one(options, seed, form, options.minutes * share / shares))
+        _write(whole, options.json)
+    if options.mutants:
+        whole.mutants = mutants()
+        _write(whole, options.json)
+    print(whole.text())
+    few = whole.faults < options.least_faults
+    if few:
+        print(f"\nonly {whole.faults} faults were injected, {options.least_faults} were asked for")
+    return 0 if whole.kept and not few else 1
+
+
+def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> Report:
+    """A run with a store of this form, and its report, which is printed too."""
     plan = Plan(
         seed=seed,
-        seconds=options.minutes * 60,
+        seconds=minutes * 60,
         scale=Scale(options.scale, options.load_seconds),
         jobs_per_second=options.jobs_per_second,
         only=tuple(Kind(word) for word in options.only.split(",") if word),
-        form=options.store,
+        form=form,
     )
     with tempfile.TemporaryDirectory(prefix="qgjob-chaos-", ignore_cleanup_errors=True) as folder:
         if options.breaks is not None:
@@ -45,36 +60,31 @@ def main() -> int:
         history = asyncio.run(run(plan, Path(folder) / "lab"))
         violations = check(history)
         if violations and options.keep is not None:
-            _keep(Path(folder) / "lab", options.keep)
-    report = Report(history, violations, {k.value: why for k, why in left_out().items()}, options.minutes, _made())
+            _keep(Path(folder) / "lab", options.keep / form.value)
+    report = Report(history, violations, {k.value: why for k, why in left_out().items()}, minutes, form)
     if options.each:
         print("\n".join(report.each()))
-    print(report.text())
+    print(report.text(), flush=True)
     for violation in violations[:STORIES]:
         print(f"\n{story(history, violation)}")
     if violations:
-        print(f"\nrepeat it with: {report.figures()['command']}")
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report.figures(), indent=2) + "\n")
-    few = len(history.done) < options.least_faults
-    if few:
-        print(f"\nonly {len(history.done)} faults were injected, {options.least_faults} were asked for")
-    return 1 if violations or few else 0
+        print(f"\nrepeat it with: {report.figures()['command']}", flush=True)
+    return report
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of schedule and workload; any when it is left out")
-    parser.add_argument("--minutes", type=float, default=60.0, help="for which faults come (default: 60)")
+    parser.add_argument("--minutes", type=float, default=60.0, help="for which faults come, with one server")
+    parser.add_argument(
+        "--stores", type=_stores, help="minutes for each form of the store: one:40,sentinel:10,cluster:10"
+    )
     parser.add_argument("--scale", type=float, default=0.2, help="of the product's times, S = 15 s and A = 60 s")
     parser.add_argument("--load-seconds", type=float, default=2.0, help="what this machine may add to each bound")
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")
     parser.add_argument("--least-faults", type=int, default=0, help="fail when fewer were injected")
-    parser.add_argument(
-        "--store", type=Form, default=Form.ONE, choices=Form, help="one server, three with Sentinels, or a Cluster"
-    )
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
+    parser.add_argument("--mutants", action="store_true", help="each fence switched off, too: which tests see it")
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")
     parser.add_argument("--json", type=Path, help="a file for the report")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of a run that broke a promise")
@@ -82,18 +92,25 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _stores(text: str) -> list[tuple[Form, float]]:
+    """`one:5,cluster` as forms with their shares, 1 where none is named. Raises ValueError."""
+    pairs = [part.partition(":") for part in text.split(",")]
+    return [(Form(form), float(share or 1)) for form, _, share in pairs]
+
+
+def _write(whole: Whole, file: Path | None) -> None:
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(whole.figures(), indent=2) + "\n")
+
+
 def _keep(lab: Path, folder: Path) -> None:
     """Copies the programs' logs and what the tests wrote."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file in [*lab.glob("*/*.log"), lab / "truth" / "runs"]:
+    for file in [*lab.glob("*/*.log"), *lab.glob("store/*/*.log"), lab / "truth" / "runs"]:
         if file.exists():
-            (folder / file.name).write_bytes(file.read_bytes())
-
-
-def _made() -> dict[str, str]:
-    """Where and from what."""
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return {"commit": git.stdout.strip() or "unknown", "machine": f"{platform.system()} {platform.machine()}"}
+            name = file.name if file.name != "store.log" else f"{file.parent.name}.log"
+            (folder / name).write_bytes(file.read_bytes())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from tests.chaos import clock
 from tests.chaos.faults.registry import INJECT
-from tests.chaos.history import Done, Span, Trouble
+from tests.chaos.history import Done, Span
 from tests.chaos.lab import Lab
 from tests.chaos.schedule import Fault
 
@@ -36,6 +36,6 @@ async def _lane(lab: Lab, faults: Sequence[Fault], begin: float, end: float, don
         try:
             outcome = await INJECT[fault.kind](lab, fault)
         except Exception:  # noqa: BLE001 - told as what it is, and the other lanes go on
-            lab.troubles.append(Trouble("lab", clock.now(), f"{fault}:\n{traceback.format_exc()}"))
+            lab.trouble("lab", f"{fault}:\n{traceback.format_exc()}")
             continue
         done.append(Done(fault, Span(began, clock.now()), outcome.recoveries, outcome.note))

@@ -19,7 +19,8 @@ from typing import Any, Self
 from bench.processes import ROOT
 from qgjob import AsyncClient
 from tests.chaos import clock, net_space, programs, small_disks, stores
-from tests.chaos.history import MACHINE, Cut, Outage, Span, Trouble
+from tests.chaos.history import MACHINE, Cut, Outage, Span
+from tests.chaos.ledger import Ledger
 from tests.chaos.links import Link
 from tests.chaos.machine import Machine
 from tests.chaos.net_space import NetSpace
@@ -47,22 +48,17 @@ PROGRAM_SECONDS = 90.0
 MIN_FREE_MB = 2
 """Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
 
-# What a program says when it failed itself, and not when something else did.
-OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"report_refused"')
 
-
-class Lab(Stack):
+class Lab(Stack, Ledger):
     """See the module. `lua`: a folder of scripts that the coordinators take instead of their own."""
 
     def __init__(self, folder: Path, scale: Scale, *, lua: Path | None = None, form: Form = Form.ONE) -> None:
         store = stores.made(form, folder / STORE)
-        super().__init__(folder, coordinators=COORDINATORS, agents=FLEET, times=scale.times, store=store)
+        Stack.__init__(self, folder, coordinators=COORDINATORS, agents=FLEET, times=scale.times, store=store)
+        Ledger.__init__(self)
         self.form = form
         self.scale = scale
         self.truth = Truth(folder / "truth")
-        self.outages: list[Outage] = []
-        self.cuts: list[Cut] = []
-        self.troubles: list[Trouble] = []
         self.store_link = [Link(RespRepeats) for _ in self.coordinators] if form is Form.ONE else []
         self.agent_links = {a: [Link() for _ in self.coordinators] for a in self.plans}
         self.space = NetSpace() if net_space.missing() is None else None
@@ -72,7 +68,6 @@ class Lab(Stack):
         self.on_went_back: Callable[[float], Awaitable[None]] | None = None
         self.store_lock = asyncio.Lock()
         self._machine = Machine(self.outages)
-        self._meant: set[str] = set()
         self._master = ("", 0.0)
         self._told_to_switch: float | None = None
         self._resources = AsyncExitStack()
@@ -180,37 +175,17 @@ class Lab(Stack):
         names = [c.name for c in self.coordinators]
         return (MACHINE, STORE, CLIENTS, *names, *(f"store link {name}" for name in names))
 
-    # What is away.
-
-    @asynccontextmanager
-    async def away(self, *places: str) -> AsyncIterator[None]:
-        """The places can't do their part until the block ends."""
-        begin = clock.now()
-        try:
-            yield
-        finally:
-            self.outages += [Outage(place, Span(begin, clock.now())) for place in places]
-
-    @asynccontextmanager
-    async def meant(self, place: str) -> AsyncIterator[None]:
-        """This program, or the store, may end in this block: that is no trouble."""
-        self._meant.add(place)
-        try:
-            yield
-        finally:
-            self._meant.discard(place)
+    # What is not as it was.
 
     async def look_for_ended(self) -> None:
         """Writes down what ended unasked, the store too, and starts it again."""
         for server in self.store.processes:
-            if server.ended and STORE not in self._meant:
-                tail = server.said()[-1500:]
-                self.troubles.append(Trouble(STORE, clock.now(), f"ended unasked; it said:\n{tail}"))
+            if server.ended and not self.is_meant(STORE):
+                self.ended(STORE, server)
                 await asyncio.to_thread(server.start)
         for program in (*self.coordinators, *self.agents.values()):
-            if program.name not in self._meant and not program.running:
-                tail = program.said()[-1500:]
-                self.troubles.append(Trouble(program.name, clock.now(), f"ended unasked; it said:\n{tail}"))
+            if not program.running and not self.is_meant(program.name):
+                self.ended(program.name, program)
                 program.start()
 
     @asynccontextmanager
@@ -240,14 +215,9 @@ class Lab(Stack):
         return True
 
     def read_logs(self) -> None:
-        """Writes down what programs said of faults of their own, in all their lives."""
+        """Writes down what programs said of faults of their own."""
         for program in (*self.coordinators, *self.agents.values()):
-            log = program.folder / f"{program.name}.log"
-            lines = log.read_text(errors="replace").splitlines()
-            for i, line in enumerate(lines):
-                if any(word in line for word in OWN_FAULTS):
-                    text = "\n".join(lines[i : i + (25 if line.startswith("Traceback") else 1)])
-                    self.troubles.append(Trouble(program.name, clock.now(), text))
+            self.read_log(program.name, program.folder / f"{program.name}.log")
 
     # What the store says, which may be away: no answer is None.
 

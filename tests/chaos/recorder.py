@@ -7,7 +7,7 @@ import contextlib
 
 from tests.chaos import clock, stores
 from tests.chaos.faults.coordinators import PROBES
-from tests.chaos.history import Done, Event, History, Span, Trouble
+from tests.chaos.history import Done, Event, History, Span
 from tests.chaos.lab import Lab
 from tests.chaos.workload import ORGS
 from tests.fakes.store_audit import audit
@@ -68,7 +68,7 @@ class Recorder:
         first = await self._lab.redis.xrange(_stream(org_id), "-", "+", 1)
         if first and place(first[0][0]) > place(cursor):
             text = f"events of {org_id} after {cursor} were trimmed before they were read"
-            self._lab.troubles.append(Trouble("recorder", clock.now(), text))
+            self._lab.trouble("recorder", text)
 
     async def _went_back(self, back_to: float) -> None:
         """What the store no longer knows did not happen: of the events since then those go that are not there."""

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from tests.chaos.history import MACHINE, History, Recovery
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import cancelling, taken
-from tests.chaos.schedule import Kind
+from tests.chaos.schedule import Form, Kind
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
-COMMAND = "python -m tests.chaos --seed {seed} --minutes {minutes:g} --scale {scale:g}"
+COMMAND = "python -m tests.chaos --seed {seed} --stores {form} --minutes {minutes:g} --scale {scale:g}"
 
 
 @dataclass
 class Report:
-    """`made`: commit, machine and the like, as words."""
+    """Of one run. `left_out`: the kinds that this machine can't have, and why."""
 
     history: History
     violations: list[Violation]
     left_out: dict[str, str]
     minutes: float
-    made: dict[str, str] = field(default_factory=dict)
+    form: Form = Form.ONE
 
     def figures(self) -> dict[str, Any]:
         """All as JSON."""
@@ -37,8 +37,8 @@ class Report:
             "scale": h.scale.factor,
             "session_seconds": h.scale.session,
             "lease_seconds": h.scale.lease,
-            "command": COMMAND.format(seed=h.seed, minutes=self.minutes, scale=h.scale.factor),
-            **self.made,
+            "store": self.form.value,
+            "command": COMMAND.format(seed=h.seed, form=self.form, minutes=self.minutes, scale=h.scale.factor),
             "seconds": round(h.span.end - h.span.begin, 1),
             "seconds_without_machine": round(self.slow(), 1),
             "faults": len(h.done),
@@ -109,10 +109,11 @@ class Report:
         """For people: figures, then violations."""
         f = self.figures()
         lines = [
-            f"seed {f['seed']}, {f['seconds']:g} s, S = {f['session_seconds']:g} s, A = {f['lease_seconds']:g} s",
+            f"seed {f['seed']}, store: {f['store']}, {f['seconds']:g} s",
+            f"S = {f['session_seconds']:g} s, A = {f['lease_seconds']:g} s",
             f"{f['faults']} faults, {f['jobs']} jobs, {f['attempts']} attempts ({f['attempts_lost']} lost)",
             f"others had the machine for {f['seconds_without_machine']:g} s",
-            f"{f['tests_that_ran']} shell tests ran, {f['lost_to_cuts']} jobs were lost to a cut append-only file",
+            f"{f['tests_that_ran']} shell tests ran, {f['lost_to_cuts']} jobs were lost when the store went back",
             "faults     " + ", ".join(f"{k} {n}" for k, n in f["faults_by_kind"].items()),
             *(f"left out   {kind}: {why}" for kind, why in f["left_out"].items()),
             "outcomes   " + ", ".join(f"{k} {n}" for k, n in f["outcomes"].items()),

@@ -1,7 +1,7 @@
 """Judges a history: a pure function to the list of broken promises, empty for a sound run.
 
 Each rule is a function that is named by what it demands. It knows nothing of how the run was made: a history may as
-well be written by hand (test_checker.py does that, one for each rule).
+well be written by hand (the tests beside it do that, for each rule).
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""What a run says of itself: the story of a violation, and the figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from tests.chaos.checker import check
+from tests.chaos.histories import done, sound
+from tests.chaos.history import MACHINE, Outage, Span
+from tests.chaos.report import Report
+from tests.chaos.schedule import Kind
+from tests.chaos.story import story
+from tests.chaos.test_rules_places import two_trees
+from tests.chaos.test_rules_times import late_recovery
+
+
+def test_a_story_has_job_device_and_faults_in_the_order_of_time() -> None:
+    history = sound()
+    two_trees(history)
+    (violation,) = check(history)
+    lines = story(history, violation).splitlines()
+    assert "while another test lived there" in lines[0]
+    times = [float(line.split()[0]) for line in lines[1:]]
+    assert times == sorted(times)
+    said = "\n".join(lines)
+    assert "globex~02#1 began on cmd-1-1, and something lived there" in said
+    assert "acme~01#2 ended with 0" in said
+    assert "agent_gone of cmd-2" in said
+
+
+def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() -> None:
+    history = sound()
+    late_recovery(history)
+    history.outages.append(Outage(MACHINE, Span(20.0, 20.5)))
+    history.done += [
+        replace(done(Kind.SLOW_WATCHER, "coordinator-0", 20.0, 30.0), note=note)
+        for note in ("+3.1 MiB", "+12.5 MiB", "the coordinator ended meanwhile")
+    ]
+    report = Report(history, check(history), {"spool_full": "needs root"}, 2.0, {"commit": "abc"})
+    figures = report.figures()
+    assert (figures["seed"], figures["commit"], figures["faults"], figures["jobs"]) == (1, "abc", 4, 2)
+    assert figures["slow_watcher_mib_max"] == 12.5
+    assert figures["command"] == "python -m tests.chaos --seed 1 --minutes 2 --scale 0.1"
+    assert (figures["attempts"], figures["attempts_lost"], figures["seconds_without_machine"]) == (3, 1, 0.5)
+    assert figures["refused"] == {"unavailable": 1}
+    (row,) = figures["recoveries"]
+    assert (row["after"], row["count"], row["max_seconds"], row["bound_seconds"]) == ("agent_gone", 1, 3.6, 1.5)
+    (violation,) = figures["violations"]
+    assert violation["rule"] == "recoveries_keep_their_bounds"
+    assert json.loads(json.dumps(figures)) == figures
+    text = report.text()
+    assert "4 faults, 2 jobs, 3 attempts (1 lost)" in text
+    assert "left out   spool_full: needs root" in text
+    assert text.endswith("1 violations")
+    assert Report(sound(), [], {}, 2.0).text().endswith("every promise was kept")

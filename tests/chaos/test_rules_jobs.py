@@ -1,0 +1,82 @@
+"""Rules about jobs and verdicts: each finds the history that breaks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qgjob import JobStatus
+from tests.chaos.checker import check
+from tests.chaos.histories import (
+    ACME,
+    GLOBEX,
+    Case,
+    each,
+    judge,
+    sound,
+)
+from tests.chaos.history import Cut, History
+from tests.chaos.rules_jobs import lost_to_cuts
+
+
+def lost_job(h: History) -> None:
+    del h.jobs[ACME]
+
+
+def no_verdict(h: History) -> None:
+    h.jobs[ACME] = replace(h.jobs[ACME], status=JobStatus.RUNNING, outcome=None)
+
+
+def two_verdicts(h: History) -> None:
+    h.events += [replace(h.events[-1], version=9, letter="f", outcome="test_failed")]
+
+
+def stale_overwrite(h: History) -> None:
+    h.events += [replace(h.events[-1], version=9, letter="r", outcome=None)]
+
+
+def older_token(h: History) -> None:
+    verdict = h.events[6]
+    assert verdict.letter == "c"
+    h.events[6] = replace(verdict, attempt=1, device_id="cmd-2-1", agent_id="cmd-2")
+
+
+def same_attempt_elsewhere(h: History) -> None:
+    h.events[6] = replace(h.events[6], device_id="cmd-1-2")
+
+
+def phantom_verdict(h: History) -> None:
+    h.runs[1] = replace(h.runs[1], code=1)
+
+
+def killed_and_passed(h: History) -> None:
+    h.runs[1] = replace(h.runs[1], ended=None, code=None)
+
+
+BROKEN = [
+    Case(lost_job, "acknowledged_jobs_have_one_verdict_a_round", f"P1: {ACME} was acknowledged and is lost"),
+    Case(no_verdict, "acknowledged_jobs_have_one_verdict_a_round", f"P1: {ACME} has no verdict"),
+    Case(two_verdicts, "acknowledged_jobs_have_one_verdict_a_round", f"P2: {GLOBEX} has 2 verdicts in 1 rounds"),
+    Case(stale_overwrite, "moves_are_legal", f"P3: {GLOBEX} went from c to r in version 9"),
+    Case(older_token, "the_last_grant_decides", f"P3: the verdict of {ACME} is by (1, 'cmd-2-1', 'cmd-2')"),
+    Case(same_attempt_elsewhere, "the_last_grant_decides", "and (2, 'cmd-1-1', 'cmd-1') was granted last"),
+    Case(
+        phantom_verdict, "a_verdict_is_what_the_test_did", f"P2: attempt 2 of {ACME} is passed, and no test on cmd-1-1"
+    ),
+    Case(killed_and_passed, "a_verdict_is_what_the_test_did", f"P2: attempt 2 of {ACME} is passed"),
+]
+
+
+@each(BROKEN)
+def test_each_broken_promise_is_found(case: Case) -> None:
+    judge(case)
+
+
+def test_what_a_cut_of_the_store_took_back_is_no_violation_and_is_told() -> None:
+    history = sound()
+    history.cuts = [Cut(1.05, 1.5)]
+    lost_job(history)
+    history.events = [e for e in history.events if e.job_id != ACME]
+    assert check(history) == []
+    assert lost_to_cuts(history) == [ACME]
+    history.cuts = [Cut(1.3, 1.5)]  # acknowledged before
+    assert [v.text for v in check(history)] == [f"P1: {ACME} was acknowledged and is lost"]

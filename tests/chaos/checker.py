@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tests.chaos import rules_asked, rules_causes, rules_jobs, rules_places, rules_runs, rules_times
+from tests.chaos import rules_asked, rules_causes, rules_grants, rules_jobs, rules_places, rules_runs, rules_times
 from tests.chaos.history import History
 from tests.chaos.violations import Violation
 
@@ -17,7 +17,8 @@ Rule = Callable[[History], Iterable[Violation]]
 RULES: tuple[Rule, ...] = (
     rules_jobs.acknowledged_jobs_have_one_verdict_a_round,
     rules_jobs.moves_are_legal,
-    rules_jobs.the_last_grant_decides,
+    rules_grants.the_last_grant_decides,
+    rules_grants.reports_carry_the_last_token,
     rules_jobs.a_verdict_is_what_the_test_did,
     rules_causes.a_verdict_has_a_cause,
     rules_asked.an_acknowledged_cancel_is_a_verdict,

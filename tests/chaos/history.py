@@ -45,6 +45,21 @@ class Event(Transition):
     agent_id: str | None
 
 
+@dataclass(frozen=True)
+class Write:
+    """A script changed a job's status, as the store carried it out (witness.py).
+
+    `granted`: token of the lease that a claim gave. `said`: what the call named after the job; a report, its token.
+    """
+
+    at: float
+    job_id: str
+    version: int
+    letter: str
+    granted: str | None = None
+    said: tuple[str, ...] = ()
+
+
 @dataclass
 class Asked:
     """What a client asked for. `answered_at` None: it got no answer, or `error`, the stable word of a refusal.
@@ -132,6 +147,7 @@ class History:
     span: Span
     asked: list[Asked] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    writes: list[Write] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     listed: dict[str, list[str]] = field(default_factory=dict)
     boot: float = 0.0

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 
 from tests.chaos import clock, stores
 from tests.chaos.faults.coordinators import PROBES
-from tests.chaos.history import Done, Event, History, Span
+from tests.chaos.history import Done, Event, History, Span, Write
 from tests.chaos.lab import Lab
+from tests.chaos.rules_grants import by_token
+from tests.chaos.witness import watch
 from tests.chaos.workload import ORGS
 from tests.fakes.store_audit import audit
+from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
 POLL_SECONDS = 0.25
+WITNESS_SECONDS = 0.05
 BATCH = 500
 START = "0-0"
 KEPT = 1000
 """Entries of a stream that the store keeps at least."""
+LEAST_BY_TOKEN = 0.5
+"""Share of the verdicts whose tokens were seen, below which the recorder saw too little to judge by."""
 
 
 def place(event_id: str) -> tuple[int, int]:
@@ -33,11 +40,27 @@ class Recorder:
         self._lab = lab
         self._cursor = dict.fromkeys((*ORGS, PROBES), START)
         self._events: list[tuple[str, Event]] = []
+        self._writes: list[Write] = []
         self.done: list[Done] = []
         lab.on_went_back = self._went_back
 
     async def follow(self) -> None:
         """Reads on, whenever the store answers."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._witness())
+            group.create_task(self._poll())
+
+    async def _witness(self) -> None:
+        """Of a store of several servers there is none: its calls are seen at the one that carries them out."""
+        while isinstance(self._lab.store, StoreProcess):
+            with contextlib.suppress(OSError):
+                await watch(self._lab.store.port, self._wrote)
+            await asyncio.sleep(WITNESS_SECONDS)
+
+    def _wrote(self, write: Write) -> None:
+        self._writes.append(replace(write, at=clock.of_wall(write.at)))
+
+    async def _poll(self) -> None:
         while True:
             with contextlib.suppress(*stores.AWAY):
                 await self.read()
@@ -104,6 +127,8 @@ class Recorder:
                 history.listed[org_id] = [job.job_id for job in jobs]
                 history.jobs |= {job.job_id: job for job in jobs}
         history.events = [event for _, event in self._events]
+        history.writes = self._writes
+        self._blind(history)
         history.runs = lab.truth.runs()
         history.done = self.done
         history.outages, history.cuts = lab.outages, lab.cuts
@@ -114,6 +139,13 @@ class Recorder:
         with lab.store.client() as raw:
             history.audit = audit(raw)
         history.span = Span(history.span.begin, clock.now())
+
+    def _blind(self, history: History) -> None:
+        """A recorder that saw few tokens must not vouch for the rest."""
+        judged, verdicts = by_token(history)
+        if judged < LEAST_BY_TOKEN * verdicts:
+            text = f"the tokens of {judged} of {verdicts} verdicts were seen"
+            self._lab.troubles.append(Trouble("recorder", clock.now(), text))
 
 
 def _stream(org_id: str) -> str:

@@ -86,20 +86,6 @@ def moves_are_legal(h: History) -> Iterator[Violation]:
             before = event
 
 
-def the_last_grant_decides(h: History) -> Iterator[Violation]:
-    """P3: attempt, device and agent of a verdict are those of the lease that was granted last."""
-    for job_id, events in by_job(h).items():
-        granted: tuple[int, str | None, str | None] | None = None
-        for event in events:
-            if event.letter == "s" and event.device_id is not None:
-                granted = (event.attempt, event.device_id, event.agent_id)
-            elif event.outcome is not None and event.letter in "cf" and event.device_id is not None:
-                decided = (event.attempt, event.device_id, event.agent_id)
-                if decided != granted:
-                    text = f"P3: the verdict of {job_id} is by {decided}, and {granted} was granted last"
-                    yield Violation("the_last_grant_decides", text, job_id, event.device_id, event.at)
-
-
 def a_verdict_is_what_the_test_did(h: History) -> Iterator[Violation]:
     """P2: where tests write down how they ended, an attempt that passed or failed has such an end on its device."""
     ended = {(run.job_id, run.attempt, run.device_id, run.code) for run in h.runs}

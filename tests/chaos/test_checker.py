@@ -12,6 +12,7 @@ from qgjob import Outcome
 from tests.chaos import (
     test_rules_asked,
     test_rules_causes,
+    test_rules_grants,
     test_rules_jobs,
     test_rules_places,
     test_rules_runs,
@@ -22,7 +23,15 @@ from tests.chaos.histories import BOOT, SCALE, attempt, events, job, run, sound
 from tests.chaos.history import Asked, History, Span
 from tests.chaos.workload import Verb
 
-TESTED = (test_rules_jobs, test_rules_asked, test_rules_causes, test_rules_runs, test_rules_places, test_rules_times)
+TESTED = (
+    test_rules_jobs,
+    test_rules_grants,
+    test_rules_asked,
+    test_rules_causes,
+    test_rules_runs,
+    test_rules_places,
+    test_rules_times,
+)
 
 
 def test_a_sound_history_is_not_blamed() -> None:

@@ -1,0 +1,71 @@
+"""Sees what the store carries out (MONITOR): which lease a claim granted, and by which report a job changed.
+
+The event stream names attempt, device and agent of a verdict, and two leases may have all three in common. The tokens
+tell them apart, and only here is seen both what a call said and what came of it: a job's record has the token that the
+store believed, whoever reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from itertools import pairwise
+
+from tests.chaos.history import Write
+
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_CALLS = ('"EVALSHA"', '"EVAL"')
+_OF_SCRIPT = '[0 lua] "HSET" "qg:o:{'
+_JOB_KEY = re.compile(r"qg:o:\{([^}]+)\}:j:(\w+)")
+LINE_BYTES = 64 * 1024 * 1024
+"""The longest line: a call with a thousand jobs is one."""
+
+
+class Scripts:
+    """Makes of the lines of MONITOR what scripts did to jobs. Pure; `at` is as the store has it (s since 1970)."""
+
+    def __init__(self) -> None:
+        self._call = ""
+        self._said: list[str] | None = None
+
+    def read(self, line: str) -> Write | None:
+        """What this line changed of a job's status; None when nothing."""
+        if line.find(_OF_SCRIPT, 0, 60) < 0:
+            if any(word in line[:80] for word in _CALLS):
+                self._call, self._said = line, None
+            return None
+        _, key, *words = _WORD.findall(line)
+        job = _JOB_KEY.fullmatch(key)
+        fields = dict(zip(words[::2], words[1::2], strict=False))
+        if job is None or not {"s", "v"} <= fields.keys():
+            return None
+        if self._said is None:
+            self._said = _WORD.findall(self._call)
+        said = self._said
+        lease = fields.get("l", "").split(" ")
+        return Write(
+            at=float(line.split(" ", 1)[0]),
+            job_id=f"{job[1]}~{job[2]}",
+            version=int(fields["v"]),
+            letter=fields["s"],
+            granted=lease[1] if fields["s"] == "s" and len(lease) > 1 else None,
+            said=tuple(b for a, b in pairwise(said) if a == job[2]),
+        )
+
+
+async def watch(port: int, write: Callable[[Write], None]) -> None:
+    """Reads on until the store goes away. Raises OSError when it is not there."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
+    try:
+        writer.write(b"MONITOR\r\n")
+        await writer.drain()
+        scripts = Scripts()
+        while line := await reader.readline():
+            if (found := scripts.read(line.decode(errors="replace").lstrip("+"))) is not None:
+                write(found)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

@@ -27,6 +27,7 @@ from tests.chaos.net_space import NetSpace
 from tests.chaos.repeats import RespRepeats
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Form
+from tests.chaos.sessions import Mark, Session
 from tests.chaos.truth import Truth
 from tests.fakes.program import Program, processes_of
 from tests.fakes.stack import AGENT_KEY, AgentPlan, Stack
@@ -47,6 +48,7 @@ PROGRAM_SECONDS = 90.0
 """How long a program may take to start on a machine that others use too."""
 MIN_FREE_MB = 2
 """Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
+SESSION_FIELDS = ("state", "at", "epoch", "counter")
 
 
 class Lab(Stack, Ledger):
@@ -70,6 +72,7 @@ class Lab(Stack, Ledger):
         self._machine = Machine(self.outages)
         self._master = ("", 0.0)
         self._told_to_switch: float | None = None
+        self._records: dict[str, Session] = {}
         self._resources = AsyncExitStack()
         own = {programs.SCALE_VARIABLE: scale.factor, "PYTHONPATH": ":".join(_python_path())}
         lua_set = {} if lua is None else {programs.LUA_VARIABLE: lua}
@@ -221,19 +224,35 @@ class Lab(Stack, Ledger):
 
     # What the store says, which may be away: no answer is None.
 
-    async def sessions(self) -> dict[str, tuple[int, int]] | None:
-        """Agents with an open session at a coordinator that lives: index of the coordinator, epoch."""
+    async def records(self) -> dict[str, Session] | None:
+        """What the store has of each agent's session, open or not."""
         pids = {c.pid: i for i, c in enumerate(self.coordinators) if c.running}
-        found = {}
+        cuts, found = len(self.cuts), {}
         try:
             for agent_id in self.plans:
-                state, where, epoch = await self.redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "epoch"])
-                pid = int(where.rpartition(":")[2]) if where else 0
-                if state == "open" and pid in pids:
-                    found[agent_id] = (pids[pid], int(epoch))
+                state, where, epoch, counter = await self.redis.hmget(f"{AGENT_KEY}{agent_id}", SESSION_FIELDS)
+                if state is not None:
+                    place = pids.get(int(where.rpartition(":")[2]))
+                    found[agent_id] = Session(state, place, int(epoch), int(counter), cuts)
         except stores.AWAY:
             return None
+        self._records = found
         return found
+
+    async def sessions(self) -> dict[str, Session] | None:
+        """Agents with an open session at a coordinator that lives."""
+        records = await self.records()
+        return None if records is None else {a: session for a, session in records.items() if session.serves}
+
+    async def mark(self, agent_id: str) -> Mark:
+        """What the store has of an agent's session now, or had when it was last there: news are measured by it."""
+        await self.records()
+        return Mark(self._records.get(agent_id))
+
+    async def held_by(self, i: int) -> dict[str, Mark]:
+        """The agents whose sessions the coordinator has, or had when the store was last there."""
+        await self.records()
+        return {a: Mark(session) for a, session in self._records.items() if session.serves and session.place == i}
 
     async def leases(self, agent_id: str) -> dict[str, tuple[int, bool]] | None:
         """Jobs with a lease of the agent that counts: epoch, and whether the job is running by it."""

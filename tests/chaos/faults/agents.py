@@ -8,7 +8,7 @@ import os
 import signal
 
 from tests.chaos import clock
-from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
 from tests.chaos.schedule import Fault
@@ -16,24 +16,24 @@ from tests.chaos.schedule import Fault
 
 async def agent_kill(lab: Lab, fault: Fault) -> Outcome:
     """SIGKILL of the daemon, whose supervisors go on; it comes back."""
-    agent = lab.agents[fault.target]
+    agent, before = lab.agents[fault.target], await lab.mark(fault.target)
     async with lab.meant(agent.name), lab.away(agent.name):
         agent.kill()
         await asyncio.sleep(fault.seconds)
         agent.start()
         started = await _at_work(lab, agent.name)
-    return Outcome(await _settled(lab, agent.name, started))
+    return Outcome(await _settled(lab, agent.name, started, before.begun))
 
 
 async def agent_term(lab: Lab, fault: Fault) -> Outcome:
     """SIGTERM with nothing to drain; it comes back."""
-    agent = lab.agents[fault.target]
+    agent, before = lab.agents[fault.target], await lab.mark(fault.target)
     async with lab.meant(agent.name), lab.away(agent.name):
         await agent.end()
         await asyncio.sleep(fault.seconds)
         agent.start()
         started = await _at_work(lab, agent.name)
-    return Outcome(await _settled(lab, agent.name, started))
+    return Outcome(await _settled(lab, agent.name, started, before.begun))
 
 
 async def agent_pause(lab: Lab, fault: Fault) -> Outcome:
@@ -42,8 +42,9 @@ async def agent_pause(lab: Lab, fault: Fault) -> Outcome:
     async with lab.away(agent.name):
         agent.pause()
         await asyncio.sleep(fault.seconds)
+        before = await lab.mark(agent.name)
         agent.resume()
-    return Outcome(await _settled(lab, agent.name, clock.now()))
+    return Outcome(await _settled(lab, agent.name, clock.now(), before.renewed))
 
 
 async def agent_stop(lab: Lab, fault: Fault) -> Outcome:
@@ -56,13 +57,14 @@ async def agent_stop(lab: Lab, fault: Fault) -> Outcome:
         left = asyncio.create_task(_released(lab, agent.name, set(held), stopped))
         await asyncio.sleep(fault.seconds)
         released = await left
+        before = await lab.mark(agent.name)
         agent.resume()
-    return Outcome(released, await _settled(lab, agent.name, clock.now()))
+    return Outcome(released, await _settled(lab, agent.name, clock.now(), before.renewed))
 
 
 async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
     """The whole host: the daemon, its supervisors and their tests. It comes back, much later."""
-    agent = lab.agents[fault.target]
+    agent, before = lab.agents[fault.target], await lab.mark(fault.target)
     held = await lab.leases(agent.name) or {}
     async with lab.meant(agent.name), lab.away(agent.name):
         gone = clock.now()
@@ -77,7 +79,7 @@ async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
         released = await left
         agent.start()
         started = await _at_work(lab, agent.name)
-    return Outcome(released, await _settled(lab, agent.name, started), note=f"held {len(held)}")
+    return Outcome(released, await _settled(lab, agent.name, started, before.begun), note=f"held {len(held)}")
 
 
 async def _at_work(lab: Lab, agent_id: str) -> float:
@@ -86,14 +88,15 @@ async def _at_work(lab: Lab, agent_id: str) -> float:
     return clock.now()
 
 
-async def _settled(lab: Lab, agent_id: str, since: float) -> Recovery:
-    """Its session is open, and every lease of before is adopted or released."""
+async def _settled(lab: Lab, agent_id: str, since: float, news: News) -> Recovery:
+    """It has a session, by a record that is news, and every lease of before is adopted or released."""
 
     async def look() -> bool:
         sessions, leases = await lab.sessions(), await lab.leases(agent_id)
-        if sessions is None or leases is None or agent_id not in sessions:
+        session = None if sessions is None else sessions.get(agent_id)
+        if session is None or leases is None or not news(session):
             return False
-        return all(epoch >= sessions[agent_id][1] for epoch, _ in leases.values())
+        return all(epoch >= session.epoch for epoch, _ in leases.values())
 
     return await recovery("its jobs are adopted or released", since, lab.scale.session, lab.others, look)
 

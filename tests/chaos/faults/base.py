@@ -10,8 +10,11 @@ from tests.chaos import clock
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
 from tests.chaos.schedule import Fault
+from tests.chaos.sessions import Session
 
 Inject = Callable[[Lab, Fault], Awaitable["Outcome"]]
+News = Callable[[Session | None], bool]
+"""Whether a record of a session serves and is of after a fault; see `sessions`."""
 LOOK_EVERY_SECONDS = 0.05
 GIVE_UP_SECONDS = 60.0
 """Beyond every bound: a recovery that is not seen by then is none."""

@@ -8,7 +8,7 @@ import random
 
 from qgjob import JobSpec, QgjobError
 from tests.chaos import clock
-from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
 from tests.chaos.schedule import Fault
@@ -23,13 +23,13 @@ async def coordinator_kill(lab: Lab, fault: Fault) -> Outcome:
     """SIGKILL; it comes back on the same port."""
     i = _index(lab, fault.target)
     coordinator = lab.coordinators[i]
-    sessions = await lab.sessions() or {}
-    orphans = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    orphans = await lab.held_by(i)
     async with lab.meant(coordinator.name), lab.away(coordinator.name):
         killed = clock.now()
         coordinator.kill()
         served = asyncio.gather(
-            clients_served(lab, killed, coordinator.name), _agents_served(lab, orphans, killed, coordinator.name)
+            clients_served(lab, killed, coordinator.name),
+            _agents_served(lab, {a: mark.begun for a, mark in orphans.items()}, killed, coordinator.name),
         )
         await asyncio.sleep(fault.seconds)
         coordinator.start()
@@ -41,13 +41,13 @@ async def coordinator_stop(lab: Lab, fault: Fault) -> Outcome:
     """SIGSTOP for up to two leases, then SIGCONT: what it still wants to write is fenced."""
     i = _index(lab, fault.target)
     coordinator = lab.coordinators[i]
-    sessions = await lab.sessions() or {}
-    orphans = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    orphans = await lab.held_by(i)
     async with lab.away(coordinator.name):
         coordinator.pause()
         await asyncio.sleep(fault.seconds)
+        news = {agent_id: (await lab.mark(agent_id)).renewed for agent_id in orphans}
         coordinator.resume()
-    return Outcome(await _agents_served(lab, orphans, clock.now(), coordinator.name))
+    return Outcome(await _agents_served(lab, news, clock.now(), coordinator.name))
 
 
 async def coordinator_roll(lab: Lab, fault: Fault) -> Outcome:
@@ -70,16 +70,15 @@ async def coordinator_clock(lab: Lab, fault: Fault) -> Outcome:
     i = _index(lab, fault.target)
     coordinator = lab.coordinators[i]
     wrong = random.Random(f"{fault}").choice(WRONG_SECONDS)  # noqa: S311 - one seed is one schedule
-    sessions = await lab.sessions() or {}
-    served = {agent_id for agent_id, (at, _) in sessions.items() if at == i}
+    held = await lab.held_by(i)
     jumped = clock.now()
     lab.set_clock(coordinator.name, wrong)
     seen = await clients_served(lab, jumped, coordinator.name)
     await asyncio.sleep(fault.seconds)
-    right = clock.now()
+    right, news = clock.now(), {agent_id: (await lab.mark(agent_id)).renewed for agent_id in held}
     lab.set_clock(coordinator.name, 0)
     return Outcome(
-        seen, await _agents_served(lab, served, right, coordinator.name), note=f"the clock was wrong by {wrong} s"
+        seen, await _agents_served(lab, news, right, coordinator.name), note=f"the clock was wrong by {wrong} s"
     )
 
 
@@ -97,14 +96,17 @@ async def clients_served(lab: Lab, since: float, own: str, bound: float | None =
         return await recovery("clients are served", since, bound, _needs(lab, own), look)
 
 
-async def _agents_served(lab: Lab, agent_ids: set[str], since: float, own: str) -> Recovery:
-    """The agents have sessions again."""
+async def _agents_served(lab: Lab, news: dict[str, News], since: float, own: str) -> Recovery:
+    """Each of the agents has a session, by a record that is news."""
+    waiting = dict(news)
 
     async def look() -> bool:
-        sessions = await lab.sessions()
-        return sessions is not None and agent_ids <= sessions.keys()
+        sessions = await lab.sessions() or {}
+        for agent_id in [a for a, is_news in waiting.items() if is_news(sessions.get(a))]:
+            del waiting[agent_id]
+        return not waiting
 
-    places = tuple(place for agent_id in agent_ids for place in (agent_id, f"link {agent_id}"))
+    places = tuple(place for agent_id in news for place in (agent_id, f"link {agent_id}"))
     needs = (*_needs(lab, own), *places)
     return await recovery("its agents are served", since, lab.scale.session, needs, look)
 

@@ -16,10 +16,10 @@ async def spool_full(lab: Lab, fault: Fault) -> Outcome:
     """What the agent has it keeps, and it refuses new work until there is room again."""
     with small_disks.filled(lab.folder / fault.target / "state"):
         await asyncio.sleep(fault.seconds)
+        before = await lab.mark(fault.target)
 
     async def look() -> bool:
-        sessions = await lab.sessions()
-        return sessions is not None and fault.target in sessions
+        return before.renewed((await lab.sessions() or {}).get(fault.target))
 
     return Outcome(await recovery("it has a session", clock.now(), lab.scale.session, lab.others, look))
 

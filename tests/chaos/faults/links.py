@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from tests.chaos import clock
-from tests.chaos.faults.base import Outcome, recovery
+from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import CLIENTS, Lab
 from tests.chaos.links import Link
 from tests.chaos.schedule import Fault
+from tests.chaos.sessions import Mark
 
 DELAY_SHARE = 0.1
 """Of a session's time, that each piece on a slow link is late."""
@@ -53,14 +54,16 @@ def _holding(links: Sequence[Link], *, up: bool, down: bool) -> Iterator[None]:
 
 
 async def _parted(lab: Lab, fault: Fault, parting: AbstractContextManager[None]) -> Outcome:
-    connected = fault.target in (await lab.sessions() or {})
+    mark = await lab.mark(fault.target)
+    connected = mark.session is not None and mark.session.serves
     began = clock.now()
-    noticed = asyncio.create_task(_noticed(lab, fault.target, began, began + fault.seconds))
+    noticed = asyncio.create_task(_noticed(lab, fault.target, mark, began, began + fault.seconds))
     async with lab.away(f"link {fault.target}"):
         with parting:
             await asyncio.sleep(fault.seconds)
+            before = await lab.mark(fault.target)
     healed = clock.now()
-    recoveries = [await _back(lab, fault.target, healed)]
+    recoveries = [await _back(lab, fault.target, healed, before.renewed)]
     seen = await noticed
     # A partition that ends before its bound may pass unnoticed, and one that begins without a session can't be seen.
     if seen is not None and connected:
@@ -74,16 +77,18 @@ async def link_slow(lab: Lab, fault: Fault) -> Outcome:
     for link in links:
         link.delay(DELAY_SHARE * lab.scale.session)
     await asyncio.sleep(fault.seconds)
+    before = await lab.mark(fault.target)
     _heal(links)
-    return Outcome(await _back(lab, fault.target, clock.now()))
+    return Outcome(await _back(lab, fault.target, clock.now(), before.renewed))
 
 
 async def link_cut(lab: Lab, fault: Fault) -> Outcome:
     """Its connections break; new ones can be made at once."""
+    before = await lab.mark(fault.target)
     cut = clock.now()
     for link in lab.agent_links[fault.target]:
         link.cut()
-    return Outcome(await _back(lab, fault.target, cut))
+    return Outcome(await _back(lab, fault.target, cut, before.begun))
 
 
 async def link_eats(lab: Lab, fault: Fault) -> Outcome:
@@ -91,7 +96,8 @@ async def link_eats(lab: Lab, fault: Fault) -> Outcome:
     links = lab.agent_links[fault.target]
     async with lab.away(f"link {fault.target}"):
         eaten = await _eat(links, fault.seconds)
-    return Outcome(await _back(lab, fault.target, clock.now()), note=f"{eaten} bytes were eaten")
+        before = await lab.mark(fault.target)
+    return Outcome(await _back(lab, fault.target, clock.now(), before.renewed), note=f"{eaten} bytes were eaten")
 
 
 async def store_link_eats(lab: Lab, fault: Fault) -> Outcome:
@@ -156,24 +162,22 @@ def _store_link(lab: Lab, fault: Fault) -> Link:
     return lab.store_link[[c.name for c in lab.coordinators].index(fault.target)]
 
 
-async def _back(lab: Lab, agent_id: str, since: float) -> Recovery:
-    """The agent has a session again: within what it may wait between two tries, and S to notice."""
+async def _back(lab: Lab, agent_id: str, since: float, news: News) -> Recovery:
+    """The agent has a session, by a record that is news: within what it may wait between two tries, and S to notice."""
 
     async def look() -> bool:
-        sessions = await lab.sessions()
-        return sessions is not None and agent_id in sessions
+        return news((await lab.sessions() or {}).get(agent_id))
 
     bound = 2 * lab.scale.session
     return await recovery("its agent has a session", since, bound, lab.others, look)
 
 
-async def _noticed(lab: Lab, agent_id: str, since: float, until: float) -> Recovery | None:
-    """The fleet knows that the agent is away; None when the partition ended first, and within the bound."""
+async def _noticed(lab: Lab, agent_id: str, mark: Mark, since: float, until: float) -> Recovery | None:
+    """The session of before is known to be over; None when the partition ended first, and within the bound."""
     bound = lab.scale.session + lab.times.heartbeat
 
     async def look() -> bool:
-        sessions = await lab.sessions()
-        return clock.now() >= until or (sessions is not None and agent_id not in sessions)
+        return clock.now() >= until or mark.ended((await lab.records() or {}).get(agent_id))
 
     seen = await recovery("the partition is noticed", since, bound, lab.others, look)
     return seen if seen.at is None or seen.at < until or until - since > bound + lab.scale.load_seconds else None

@@ -1,0 +1,57 @@
+"""What the store says of an agent's session, and whether that is news: a record of before a fault proves nothing. Pure.
+
+The epoch moves with each Connect, the counter with each heartbeat too. A store that goes back takes both back, so that
+records are comparable only between two such faults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OPEN = "open"
+
+
+@dataclass(frozen=True)
+class Session:
+    """`place`: index of the coordinator that has it, None when it is dead. `cuts`: how often the store went back."""
+
+    state: str
+    place: int | None
+    epoch: int
+    counter: int
+    cuts: int = 0
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is open, at a coordinator that lives."""
+        return self.state == OPEN and self.place is not None
+
+
+@dataclass
+class Mark:
+    """What the store had of an agent's session when the fault was there; None: it was away, or did not know the agent.
+
+    The first record that can be compared is the mark then: better too late a mark than news that are none.
+    """
+
+    session: Session | None
+
+    def renewed(self, now: Session | None) -> bool:
+        """Whether the session serves and was opened, or had a heartbeat, after the mark."""
+        before = self._comparable(now)
+        return before is not None and now is not None and now.serves and now.counter > before.counter
+
+    def begun(self, now: Session | None) -> bool:
+        """Whether a session serves that was opened after the mark."""
+        before = self._comparable(now)
+        return before is not None and now is not None and now.serves and now.epoch > before.epoch
+
+    def ended(self, now: Session | None) -> bool:
+        """Whether the session of the mark is known to be over: closed, timed out, left, or followed by another one."""
+        before = self._comparable(now)
+        return before is not None and now is not None and (now.state != OPEN or now.epoch > before.epoch)
+
+    def _comparable(self, now: Session | None) -> Session | None:
+        if now is not None and (self.session is None or self.session.cuts != now.cuts):
+            self.session = now
+        return self.session

@@ -13,7 +13,7 @@ OPEN = "open"
 
 @dataclass(frozen=True)
 class Session:
-    """`place`: index of the coordinator that has it, None when it is dead. `cuts`: how often the store went back."""
+    """`place`: index of its coordinator, None when that does not live. `cuts`: how often the store went back."""
 
     state: str
     place: int | None

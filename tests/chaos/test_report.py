@@ -9,10 +9,11 @@ from tests.chaos.checker import check
 from tests.chaos.histories import done, sound
 from tests.chaos.history import MACHINE, Outage, Span
 from tests.chaos.report import Report
-from tests.chaos.schedule import Kind
+from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
 from tests.chaos.test_rules_places import two_trees
 from tests.chaos.test_rules_times import late_recovery
+from tests.chaos.whole import Whole
 
 
 def test_a_story_has_job_device_and_faults_in_the_order_of_time() -> None:
@@ -37,11 +38,11 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
         replace(done(Kind.SLOW_WATCHER, "coordinator-0", 20.0, 30.0), note=note)
         for note in ("+3.1 MiB", "+12.5 MiB", "the coordinator ended meanwhile")
     ]
-    report = Report(history, check(history), {"spool_full": "needs root"}, 2.0, {"commit": "abc"})
+    report = Report(history, check(history), {"spool_full": "needs root"}, 2.0)
     figures = report.figures()
-    assert (figures["seed"], figures["commit"], figures["faults"], figures["jobs"]) == (1, "abc", 4, 2)
+    assert (figures["seed"], figures["store"], figures["faults"], figures["jobs"]) == (1, "one", 4, 2)
     assert figures["slow_watcher_mib_max"] == 12.5
-    assert figures["command"] == "python -m tests.chaos --seed 1 --minutes 2 --scale 0.1"
+    assert figures["command"] == "python -m tests.chaos --seed 1 --stores one --minutes 2 --scale 0.1"
     assert (figures["attempts"], figures["attempts_lost"], figures["seconds_without_machine"]) == (3, 1, 0.5)
     assert figures["refused"] == {"unavailable": 1}
     (row,) = figures["recoveries"]
@@ -54,3 +55,25 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     assert "left out   spool_full: needs root" in text
     assert text.endswith("1 violations")
     assert Report(sound(), [], {}, 2.0).text().endswith("every promise was kept")
+
+
+def test_a_whole_sums_its_runs_and_lives_by_the_worst_of_them() -> None:
+    bad = sound()
+    late_recovery(bad)
+    whole = Whole(1, {"commit": "abc"}, [Report(sound(), [], {}, 2.0), Report(bad, check(bad), {}, 1.0, Form.CLUSTER)])
+    figures = whole.figures()
+    assert (figures["commit"], figures["jobs"], figures["violations"]) == ("abc", 4, 1)
+    assert [run["store"] for run in figures["runs"]] == ["one", "cluster"]
+    assert json.loads(json.dumps(figures)) == figures
+    assert not whole.kept
+
+    whole.reports.pop()
+    assert whole.kept
+    seen = {"id": "claim: the fence", "caught_by": ["tests/test_claim.py::test_it"], "caught": True}
+    whole.mutants = {"mutants": [seen], "red": []}
+    assert whole.kept
+    assert "1 mutants, all caught" in whole.text()
+    whole.mutants["mutants"].append({"id": "finish: the token", "caught_by": [], "caught": False})
+    assert not whole.kept
+    assert "not caught: finish: the token" in whole.text()
+    assert whole.figures()["mutants"][1] == {"id": "finish: the token", "caught_by": []}

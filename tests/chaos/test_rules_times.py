@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 
 from qgjob import JobStatus, Outcome
+from tests.chaos import bounds
 from tests.chaos.checker import check
 from tests.chaos.histories import (
     GLOBEX,
     SCALE,
     Case,
     attempt,
+    done,
     each,
     job,
     judge,
@@ -21,6 +23,7 @@ from tests.chaos.histories import (
 )
 from tests.chaos.history import History, Outage, Recovery, Span
 from tests.chaos.rules_times import taken
+from tests.chaos.schedule import Kind
 
 
 def late_recovery(h: History) -> None:
@@ -43,7 +46,40 @@ def slow_cancel(h: History) -> None:
     h.events[-1] = replace(h.events[-1], letter="x", outcome="cancelled")
 
 
+def a_bound_of_its_own(h: History) -> None:
+    """A recovery that is looser than the table: it would never be late."""
+    lax = replace(h.done[0].recoveries[0], bound=60.0)
+    h.done[0] = replace(h.done[0], recoveries=(lax,))
+
+
+def a_recovery_without_a_row(h: History) -> None:
+    h.done[0] = replace(h.done[0], recoveries=(replace(h.done[0].recoveries[0], what="it feels better"),))
+
+
+def told_too_late(h: History) -> None:
+    """Its test ended at 12 s, its agent's link was there again at 14 s; the result came 2 S and more after that."""
+    late = 14.0 + bounds.TOLD.seconds(SCALE) + SCALE.load_seconds + 0.1
+    h.events[-1] = replace(h.events[-1], at=late)
+    back = Recovery(bounds.BACK.what, 14.0, 14.2, bounds.BACK.seconds(SCALE))
+    h.done.append(done(Kind.LINK_BOTH, "cmd-1", 11.5, 14.3, back))
+    h.outages.append(Outage("link cmd-1", Span(11.5, 14.0)))
+
+
+def many_slow_cancels(h: History) -> None:
+    """Two of a hundred: each within its own bound, which a heartbeat makes longer."""
+    for n in range(100):
+        job_id = f"globex~1{n:03}"
+        dead = 12.0 + (bounds.CANCELLED_99.seconds(SCALE) + SCALE.load_seconds + 0.1 if n < 2 else 0.1)
+        last = attempt(1, Outcome.CANCELLED, 11.0, dead, f"sim-9-{n}")
+        word = {"status": JobStatus.CANCELLED, "outcome": Outcome.CANCELLED, "completed_at": wall(12.0)}
+        h.jobs[job_id] = job(job_id, last, **word)
+
+
 BROKEN = [
+    Case(a_bound_of_its_own, "recoveries_keep_their_bounds", "within 60.00 s is in no row", alone=True),
+    Case(a_recovery_without_a_row, "recoveries_keep_their_bounds", "it feels better", alone=True),
+    Case(told_too_late, "what_a_partition_held_back_is_told", f"{GLOBEX}#1 was told 5.10 s after its end", alone=True),
+    Case(many_slow_cancels, "cancelled_trees_die_in_time", "P5: 2 of 100 cancelled trees lived longer than grace"),
     Case(late_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released took 3.60 s"),
     Case(no_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released was not seen at all"),
     Case(slow_cancel, "cancelled_trees_die_in_time", f"P5: the tree of {GLOBEX} lived 8.00 s after its cancel"),
@@ -53,6 +89,18 @@ BROKEN = [
 @each(BROKEN)
 def test_each_broken_promise_is_found(case: Case) -> None:
     judge(case)
+
+
+def test_what_was_told_in_time_or_not_by_a_report_is_not_blamed() -> None:
+    history = sound()
+    told_too_late(history)
+    verdict = history.events[-1]
+    history.events[-1] = replace(verdict, at=14.0 + bounds.TOLD.seconds(SCALE))
+    assert check(history) == []
+    given_up = replace(verdict, version=4, letter="q", outcome=None, at=13.9)
+    granted = [replace(verdict, version=5 + n, letter=x, outcome=None, attempt=2, at=20.0) for n, x in enumerate("sr")]
+    history.events[-1:] = [given_up, *granted, replace(verdict, version=7, attempt=2, at=30.0)]
+    assert [v.rule for v in check(history)] == []
 
 
 def test_the_clock_of_a_recovery_stands_still_while_what_it_needs_is_away() -> None:

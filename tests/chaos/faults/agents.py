@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 
-from tests.chaos import clock
+from tests.chaos import bounds, clock
 from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
@@ -98,7 +98,7 @@ async def _settled(lab: Lab, agent_id: str, since: float, news: News) -> Recover
             return False
         return all(epoch >= session.epoch for epoch, _ in leases.values())
 
-    return await recovery("its jobs are adopted or released", since, lab.scale.session, lab.others, look)
+    return await recovery(bounds.SETTLED, lab, since, lab.others, look)
 
 
 async def _released(lab: Lab, agent_id: str, held: set[str], since: float) -> Recovery:
@@ -108,5 +108,4 @@ async def _released(lab: Lab, agent_id: str, held: set[str], since: float) -> Re
         leases = await lab.leases(agent_id)
         return leases is not None and not held & leases.keys()
 
-    bound = lab.times.give_up + lab.scale.session
-    return await recovery("what it held is given to others", since, bound, lab.others, look)
+    return await recovery(bounds.GIVEN, lab, since, lab.others, look)

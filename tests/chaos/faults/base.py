@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.chaos import clock
+from tests.chaos.bounds import Bound
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
 from tests.chaos.schedule import Fault
@@ -29,11 +30,12 @@ class Outcome:
 
 
 async def recovery(
-    what: str, since: float, bound: float, needs: tuple[str, ...], look: Callable[[], Awaitable[Any]]
+    bound: Bound, lab: Lab, since: float, needs: tuple[str, ...], look: Callable[[], Awaitable[Any]]
 ) -> Recovery:
     """Waits until `look` answers something true, and says when that was."""
-    while clock.now() < since + bound + GIVE_UP_SECONDS:
+    seconds = bound.seconds(lab.scale)
+    while clock.now() < since + seconds + GIVE_UP_SECONDS:
         if await look():
-            return Recovery(what, since, clock.now(), bound, needs)
+            return Recovery(bound.what, since, clock.now(), seconds, needs)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-    return Recovery(what, since, None, bound, needs)
+    return Recovery(bound.what, since, None, seconds, needs)

@@ -6,10 +6,9 @@ import asyncio
 import random
 
 from qgjob_coordinator.store import keys
-from tests.chaos import clock
+from tests.chaos import bounds, clock
 from tests.chaos.faults.base import Outcome
 from tests.chaos.faults.coordinators import PROBES, clients_served
-from tests.chaos.faults.store import AFTER_STOP_SECONDS, SERVING_SECONDS
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 from tests.chaos.workload import ORGS
@@ -24,9 +23,7 @@ async def store_slots(lab: Lab, fault: Fault) -> Outcome:
     target = _dice(fault).choice([node for node in store.nodes if node is not owner])
     async with lab.away(STORE):
         moved = await asyncio.to_thread(lambda: list(store.move(key, target))[-1])
-    return Outcome(
-        await clients_served(lab, clock.now(), STORE, AFTER_STOP_SECONDS), note=f"{moved} keys of {key} moved"
-    )
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.RESUMED), note=f"{moved} keys of {key} moved")
 
 
 async def store_node_kill(lab: Lab, fault: Fault) -> Outcome:
@@ -37,7 +34,7 @@ async def store_node_kill(lab: Lab, fault: Fault) -> Outcome:
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(node.start)
         await asyncio.to_thread(store.until_served)
-    return Outcome(await clients_served(lab, clock.now(), STORE, SERVING_SECONDS))
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.LOADED))
 
 
 async def store_node_stop(lab: Lab, fault: Fault) -> Outcome:
@@ -48,7 +45,7 @@ async def store_node_stop(lab: Lab, fault: Fault) -> Outcome:
         await asyncio.sleep(fault.seconds)
         node.resume()
         await asyncio.to_thread(store.until_served)
-    return Outcome(await clients_served(lab, clock.now(), STORE, AFTER_STOP_SECONDS))
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.RESUMED))
 
 
 def _dice(fault: Fault) -> random.Random:

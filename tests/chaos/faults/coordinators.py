@@ -7,7 +7,8 @@ import contextlib
 import random
 
 from qgjob import JobSpec, QgjobError
-from tests.chaos import clock
+from tests.chaos import bounds, clock
+from tests.chaos.bounds import Bound
 from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import Lab
@@ -82,7 +83,7 @@ async def coordinator_clock(lab: Lab, fault: Fault) -> Outcome:
     )
 
 
-async def clients_served(lab: Lab, since: float, own: str, bound: float | None = None) -> Recovery:
+async def clients_served(lab: Lab, since: float, own: str, bound: Bound = bounds.SERVED) -> Recovery:
     """A client gets a job acknowledged, whichever coordinator it asks first."""
     async with lab.client(timeout_seconds=TRY_SECONDS) as client:
 
@@ -92,8 +93,7 @@ async def clients_served(lab: Lab, since: float, own: str, bound: float | None =
                 return True
             return False
 
-        bound = lab.scale.session if bound is None else bound
-        return await recovery("clients are served", since, bound, _needs(lab, own), look)
+        return await recovery(bound, lab, since, _needs(lab, own), look)
 
 
 async def _agents_served(lab: Lab, news: dict[str, News], since: float, own: str) -> Recovery:
@@ -108,7 +108,7 @@ async def _agents_served(lab: Lab, news: dict[str, News], since: float, own: str
 
     places = tuple(place for agent_id in news for place in (agent_id, f"link {agent_id}"))
     needs = (*_needs(lab, own), *places)
-    return await recovery("its agents are served", since, lab.scale.session, needs, look)
+    return await recovery(bounds.AGENTS_SERVED, lab, since, needs, look)
 
 
 def _needs(lab: Lab, own: str) -> tuple[str, ...]:

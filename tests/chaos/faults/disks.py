@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.chaos import clock, small_disks
+from tests.chaos import bounds, clock, small_disks
 from tests.chaos.faults.base import Outcome, recovery
 from tests.chaos.faults.coordinators import clients_served
-from tests.chaos.faults.store import AFTER_STOP_SECONDS, SERVING_SECONDS
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 
@@ -21,7 +20,7 @@ async def spool_full(lab: Lab, fault: Fault) -> Outcome:
     async def look() -> bool:
         return before.renewed((await lab.sessions() or {}).get(fault.target))
 
-    return Outcome(await recovery("it has a session", clock.now(), lab.scale.session, lab.others, look))
+    return Outcome(await recovery(bounds.ROOM, lab, clock.now(), lab.others, look))
 
 
 async def store_disk(lab: Lab, fault: Fault) -> Outcome:
@@ -40,5 +39,4 @@ async def store_disk(lab: Lab, fault: Fault) -> Outcome:
         if lab.store.ended:
             note = "the store ended itself, and was started again"
             await asyncio.to_thread(lab.start_store)
-    bound = SERVING_SECONDS if note else AFTER_STOP_SECONDS
-    return Outcome(await clients_served(lab, clock.now(), STORE, bound), note=note)
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.LOADED), note=note)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from tests.chaos import clock, stores
+from tests.chaos import bounds, clock, stores
 from tests.chaos.faults.base import Outcome
 from tests.chaos.faults.coordinators import clients_served
-from tests.chaos.faults.store import SERVING_SECONDS
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 from tests.fakes.store_process import StoreProcess
@@ -26,7 +25,7 @@ async def store_failover(lab: Lab, fault: Fault) -> Outcome:
         async with lab.away(STORE):
             old.kill()
             await _taken_over(lab, store, old)
-        served = await clients_served(lab, clock.now(), STORE, SERVING_SECONDS)
+        served = await clients_served(lab, clock.now(), STORE, bounds.LOADED)
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(old.start)
         await _follows(old)
@@ -44,7 +43,7 @@ async def store_wakes_up(lab: Lab, fault: Fault) -> Outcome:
         except BaseException:
             old.resume()
             raise
-    served = await clients_served(lab, clock.now(), STORE, SERVING_SECONDS)
+    served = await clients_served(lab, clock.now(), STORE, bounds.LOADED)
     await asyncio.sleep(fault.seconds)
     old.resume()
     await _follows(old)
@@ -61,7 +60,7 @@ async def store_switch(lab: Lab, fault: Fault) -> Outcome:
             sentinel.execute_command("SENTINEL FAILOVER", NAME)
         await _follows(old)
         await _taken_over(lab, store, old)
-    return Outcome(await clients_served(lab, clock.now(), STORE, SERVING_SECONDS))
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.LOADED))
 
 
 async def _taken_over(lab: Lab, store: SentinelStore, old: StoreProcess) -> None:

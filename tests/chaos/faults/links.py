@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from tests.chaos import clock
+from tests.chaos import bounds, clock
 from tests.chaos.faults.base import News, Outcome, recovery
 from tests.chaos.history import Recovery
 from tests.chaos.lab import CLIENTS, Lab
@@ -168,16 +168,14 @@ async def _back(lab: Lab, agent_id: str, since: float, news: News) -> Recovery:
     async def look() -> bool:
         return news((await lab.sessions() or {}).get(agent_id))
 
-    bound = 2 * lab.scale.session
-    return await recovery("its agent has a session", since, bound, lab.others, look)
+    return await recovery(bounds.BACK, lab, since, lab.others, look)
 
 
 async def _noticed(lab: Lab, agent_id: str, mark: Mark, since: float, until: float) -> Recovery | None:
     """The session of before is known to be over; None when the partition ended first, and within the bound."""
-    bound = lab.scale.session + lab.times.heartbeat
 
     async def look() -> bool:
         return clock.now() >= until or mark.ended((await lab.records() or {}).get(agent_id))
 
-    seen = await recovery("the partition is noticed", since, bound, lab.others, look)
-    return seen if seen.at is None or seen.at < until or until - since > bound + lab.scale.load_seconds else None
+    seen = await recovery(bounds.NOTICED, lab, since, lab.others, look)
+    return seen if seen.at is None or seen.at < until or until - since > seen.bound + lab.scale.load_seconds else None

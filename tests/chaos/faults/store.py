@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from tests.chaos import clock
+from tests.chaos import bounds, clock
 from tests.chaos.faults.base import Outcome
 from tests.chaos.faults.coordinators import clients_served
 from tests.chaos.history import Cut
 from tests.chaos.lab import STORE, Lab
 from tests.chaos.schedule import Fault
 
-SERVING_SECONDS = 10.0
-"""After its restart, and the time that loading takes."""
-AFTER_STOP_SECONDS = 5.0
 TIGHT_BYTES = 1_000_000
 
 
@@ -24,7 +21,7 @@ async def store_stop(lab: Lab, fault: Fault) -> Outcome:
         lab.store.pause()
         await asyncio.sleep(fault.seconds)
         lab.store.resume()
-    return Outcome(await clients_served(lab, clock.now(), STORE, AFTER_STOP_SECONDS))
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.RESUMED))
 
 
 store_stop_long = store_stop
@@ -38,9 +35,7 @@ async def store_kill(lab: Lab, fault: Fault) -> Outcome:
         loading = clock.now()
         await asyncio.to_thread(lab.start_store)
     loaded = clock.now()
-    return Outcome(
-        await clients_served(lab, loaded, STORE, SERVING_SECONDS), note=f"loaded in {loaded - loading:.2f} s"
-    )
+    return Outcome(await clients_served(lab, loaded, STORE, bounds.LOADED), note=f"loaded in {loaded - loading:.2f} s")
 
 
 async def store_cut(lab: Lab, fault: Fault) -> Outcome:
@@ -72,7 +67,7 @@ async def _cut(lab: Lab, fault: Fault) -> Outcome:
         await lab.went_back(back_to)
         for link in lab.store_link:
             link.heal()
-    return Outcome(await clients_served(lab, clock.now(), STORE, SERVING_SECONDS), note=f"{gone} bytes were cut")
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.LOADED), note=f"{gone} bytes were cut")
 
 
 async def store_full(lab: Lab, fault: Fault) -> Outcome:
@@ -81,7 +76,7 @@ async def store_full(lab: Lab, fault: Fault) -> Outcome:
         await lab.tell_store("CONFIG", "SET", "maxmemory", TIGHT_BYTES)
         await asyncio.sleep(fault.seconds)
         await lab.tell_store("CONFIG", "SET", "maxmemory", 0)
-    return Outcome(await clients_served(lab, clock.now(), STORE, AFTER_STOP_SECONDS))
+    return Outcome(await clients_served(lab, clock.now(), STORE, bounds.RESUMED))
 
 
 def _tail(folder: Path) -> Path:

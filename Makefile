@@ -50,7 +50,13 @@ buf: $(BUF)
 $(BUF):
 	npm install --silent --no-audit --no-fund --prefix .tools --no-save @bufbuild/buf@$(BUF_VERSION)
 
-.PHONY: mutants
+.PHONY: mutants nightly
+MACHINES = tests/integration/store/test_machine.py tests/integration/store/test_crashes.py
+PROPERTIES = tests/unit/agent tests/unit/policy tests/unit/model tests/unit/bench tests/chaos
+
+nightly: $(STAMP)  ## The store's machines for 100,000 steps each, and properties for more examples, others each time
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(ARGS)
+
 mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say which test saw it
 	$(BIN)/python -m tests.mutation $(ARGS)
 

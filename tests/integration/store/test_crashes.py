@@ -14,7 +14,6 @@ A store that goes back loses what it lost, and what was granted then is excused 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Iterator
 from typing import Any, ClassVar
 
@@ -33,6 +32,7 @@ from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
 from tests.integration.store.side_by_side import Call, SideBySide
 from tests.integration.store.stepped_coordinator import ANNOUNCING, Clocks, Coordinator, phase_of
+from tests.integration.store.steps import LEAST, NIGHTLY, Steps
 
 ORGS = ("acme", "globex")
 AGENTS = ("agent-1", "agent-2")
@@ -72,6 +72,7 @@ class CrashMachine(RuleBasedStateMachine):
     runner: ClassVar[asyncio.Runner]
     raw: ClassVar[Redis]
     clocks: ClassVar[Clocks]
+    steps: ClassVar = Steps()
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,6 +115,7 @@ class CrashMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_as_the_model(self) -> None:
+        self.steps.taken += 1
         self.sound = False
         self.both.check()
         self._fence()
@@ -452,16 +454,18 @@ class CrashMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def crashes_need(store_process: StoreProcess) -> Iterator[None]:
+def crashes_need(store_process: StoreProcess, request: pytest.FixtureRequest) -> Iterator[None]:
     """What all examples share."""
-    with asyncio.Runner() as runner, store_process.client() as raw, pytest.MonkeyPatch.context() as patch:
+    with (
+        asyncio.Runner() as runner,
+        store_process.client() as raw,
+        pytest.MonkeyPatch.context() as patch,
+        CrashMachine.steps.at_least(LEAST if NIGHTLY else LEAST // 2, request),
+    ):
         CrashMachine.clocks = Clocks(NOW)
         CrashMachine.clocks.install(patch)
         CrashMachine.process, CrashMachine.runner, CrashMachine.raw = store_process, runner, raw
         yield
-
-
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 class TestCrashMachine(CrashMachine.TestCase):
@@ -469,7 +473,7 @@ class TestCrashMachine(CrashMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 110)]
     settings = settings(
-        max_examples=1000 if NIGHTLY else 60,
+        max_examples=1500 if NIGHTLY else 60,
         stateful_step_count=100 if NIGHTLY else 60,
         report_multiple_bugs=False,
     )

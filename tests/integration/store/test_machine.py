@@ -1,13 +1,12 @@
 """A machine that does anything at any time to a model and a store, and compares them after each step.
 
-`HYPOTHESIS_PROFILE=nightly` runs it far longer.
+`make nightly` runs it ten times as far.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from tests.fakes.jobs import NOW, ending, ulid
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
 from tests.integration.store.side_by_side import Call, SideBySide
+from tests.integration.store.steps import LEAST, NIGHTLY, Steps
 
 ORGS = ("acme", "globex")
 AGENTS = ("agent-1", "agent-2")
@@ -113,6 +113,7 @@ class StoreMachine(RuleBasedStateMachine):
     process: ClassVar[StoreProcess]
     runner: ClassVar[asyncio.Runner]
     raw: ClassVar[Redis]
+    steps: ClassVar = Steps()
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,6 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_as_the_model(self) -> None:
+        self.steps.taken += 1
         self.both.check()
 
     def _do(self, org_id: str | None, name: str, *args: Any, **options: Any) -> Any:
@@ -548,14 +550,11 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def machine_needs(store_process: StoreProcess) -> Iterator[None]:
+def machine_needs(store_process: StoreProcess, request: pytest.FixtureRequest) -> Iterator[None]:
     """What all examples share."""
-    with asyncio.Runner() as runner, store_process.client() as raw:
+    with asyncio.Runner() as runner, store_process.client() as raw, StoreMachine.steps.at_least(LEAST, request):
         StoreMachine.process, StoreMachine.runner, StoreMachine.raw = store_process, runner, raw
         yield
-
-
-NIGHTLY = os.environ.get("HYPOTHESIS_PROFILE") == "nightly"
 
 
 class TestStoreMachine(StoreMachine.TestCase):
@@ -563,7 +562,7 @@ class TestStoreMachine(StoreMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 110)]
     settings = settings(
-        max_examples=5000 if NIGHTLY else 180,
-        stateful_step_count=200 if NIGHTLY else 90,
+        max_examples=1500 if NIGHTLY else 180,
+        stateful_step_count=100 if NIGHTLY else 90,
         report_multiple_bugs=False,
     )

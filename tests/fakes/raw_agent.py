@@ -57,6 +57,8 @@ class RawAgent:
         self.heard: list[pb.ConnectResponse] = []
         self.held: dict[str, pb.HeldAttempt] = {}
         self.silent = False
+        self.gives_back = False
+        """Whether it answers recalls as an agent does: what it has not begun is released."""
         self.ahead_ms: int | None = None
         """How far its clock is ahead of the true time; None: an older agent, which does not tell its clock."""
         self.broken: grpc.aio.AioRpcError | None = None
@@ -167,10 +169,17 @@ class RawAgent:
         try:
             while (message := await call.read()) is not grpc.aio.EOF:
                 self._take(message)
-                if message.HasField("recall") and not message.recall.tokens:  # asks whether it still listens
-                    await self.send(recall_answer=pb.RecallAnswer(recall_id=message.recall.recall_id))
+                if message.HasField("recall") and (self.gives_back or not message.recall.tokens):
+                    await self._answer(message.recall)
         except grpc.aio.AioRpcError as e:
             self.broken = e
+
+    async def _answer(self, recall: pb.Recall) -> None:
+        """Without tokens it is only asked whether it still listens."""
+        released = [t for t in recall.tokens if t in self.held and self.held[t].phase == UNSTARTED]
+        for token in released:
+            del self.held[token]
+        await self.send(recall_answer=pb.RecallAnswer(recall_id=recall.recall_id, released=released))
 
     def _take(self, message: pb.ConnectResponse) -> None:
         for a in message.assign.assignments:

@@ -133,28 +133,42 @@ async def test_a_build_that_installs_nowhere_takes_no_device_out(tmp_path: Path)
 
 
 async def fails_three_installs(agent: RawAgent, client: AsyncClient, *, keep: int = 0) -> None:
-    """Jobs of three builds for its only device, none of which can be installed; so many wait behind the last one."""
+    """Jobs of three builds for its only device, none of which can be installed; so many wait behind the last one.
+
+    A job that failed comes back at any time: then it fails again, which counts as the same failure.
+    """
     device_id = agent.device_ids[0]
+    tried = 0
     for n in range(3):
         count = 1 + keep if n == 2 else 1
         fields = {"app_version_id": f"b{n}", "requirements": pinned(device_id), "target": "browserstack"}
         await client.submit_many(simulated("acme", count, **fields))
-        assigned = (await agent.assigned(n + 1))[n]
-        failure = pb.Installed(
-            device_id=device_id,
-            org_id="acme",
-            app_version_id=assigned.app_version_id,
-            outcome=types.OUTCOME_DEVICE_ERROR,
-            install_ms=5,
-            job_id=assigned.job_id,
-            token=assigned.token,
-        )
-        await agent.send(installed=failure)
-        await agent.finish(assigned, types.OUTCOME_DEVICE_ERROR, install_ms=5)
+        build = ""
+        while build != f"b{n}":
+            assigned = (await agent.assigned(tried + 1))[tried]
+            tried += 1
+            build = assigned.app_version_id
+            await fails_to_install(agent, assigned)
+
+
+async def fails_to_install(agent: RawAgent, assigned: pb.Assignment) -> None:
+    """An attempt that gets no further."""
+    failure = pb.Installed(
+        device_id=assigned.device_id,
+        org_id="acme",
+        app_version_id=assigned.app_version_id,
+        outcome=types.OUTCOME_DEVICE_ERROR,
+        install_ms=5,
+        job_id=assigned.job_id,
+        token=assigned.token,
+    )
+    await agent.send(installed=failure)
+    await agent.finish(assigned, types.OUTCOME_DEVICE_ERROR, install_ms=5)
 
 
 async def test_a_quarantine_outlives_its_coordinator_and_only_a_good_probe_ends_it(tmp_path: Path) -> None:
     async with farm(tmp_path) as (stack, client), RawAgent(stack.address(0), "raw") as agent:
+        agent.gives_back = True  # one of the jobs may be back on the device by then
         await agent.hello()
         await fails_three_installs(agent, client)
         (device_id,) = agent.device_ids

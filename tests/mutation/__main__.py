@@ -26,7 +26,9 @@ def main() -> int:
     if options.json:
         print(as_json(outcomes, red))
     else:
-        print("\n".join(as_lines(outcomes, red)))
+        told = [o for o in outcomes if not (options.quiet and o.caught)]
+        for line in as_lines(told, red):
+            print(line)
         print(f"{caught} of {len(mutants)} mutants caught")
     return 0 if caught == len(mutants) and not red else 1
 
@@ -35,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="those whose id or file has it")
     parser.add_argument("--json", action="store_true", help="a report for programs")
+    parser.add_argument("--quiet", action="store_true", help="show those only that were not caught")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once")
     parser.add_argument("--no-green", action="store_true", help="don't run the tests without a mutant")
     parser.add_argument("--clauses", action="store_true", help="show the clauses of the scripts, as entries name them")

@@ -1,4 +1,7 @@
-"""A real coordinator with one real agent, over a store of their own, for all tests of the contract."""
+"""A real coordinator with one real agent, over a store of their own, for all tests of the contract.
+
+They end with the last of them, so that later tests have the machine to themselves.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ target = "device"
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorProcess]:
     folder = tmp_path_factory.mktemp("contract")
     store = StoreProcess(folder / "store")
@@ -58,7 +61,7 @@ def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Coordinato
         store.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def fleet(coordinator: CoordinatorProcess) -> Iterator[CoordinatorProcess]:
     """The coordinator, once its agent is online."""
     folder = coordinator.folder.parent / "agent"

@@ -31,7 +31,7 @@ OPERATIONS = [
 """The contract's list, as far as it can be described. The probes and metrics take nothing that could be wrong."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def described(coordinator: CoordinatorProcess) -> schemathesis.BaseSchema:
     return schemathesis.openapi.from_url(f"{coordinator.url}/openapi.json")
 

@@ -1,4 +1,7 @@
-"""One stack for all tests here that can share it. Each begins with a sound one and ends with its history checked."""
+"""One stack for all tests here that can share it. Each begins with a sound one and ends with its history checked.
+
+It ends with the last of them: a stack that waits takes a part of what the tests of other folders run on.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from tests.fakes.store_audit import audit
 _numbers = itertools.count(1)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def shared_stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """Two coordinators, two pairs of agents."""
     stack = Stack(tmp_path_factory.mktemp("stack"))

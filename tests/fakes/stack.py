@@ -38,9 +38,9 @@ NO_TIMES: Mapping[int, float] = {}
 class Times:
     """Seconds; what an agent may do by its lease scales with them."""
 
-    heartbeat: float = 0.2
-    session: float = 0.8
-    lease: float = 3.0
+    heartbeat: float = 0.3
+    session: float = 1.5
+    lease: float = 6.0
 
     @property
     def kill(self) -> float:
@@ -51,6 +51,10 @@ class Times:
     def give_up(self) -> float:
         """After so long without a renewal the coordinators release."""
         return self.lease * (1 + 2 / 60)
+
+
+PATIENT = Times(heartbeat=0.3, session=15.0, lease=60.0)
+"""Where no session and no lease is to end, however busy the machine is."""
 
 
 @dataclass(frozen=True)

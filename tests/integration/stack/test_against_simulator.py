@@ -25,7 +25,7 @@ from bench.scheduling.metrics import report
 from bench.scheduling.trace import TestKey, Trace, TraceDevice, TraceJob
 from qgjob import AsyncClient, Attempt, Job, JobSpec, Outcome, Requirements
 from qgjob_coordinator.model.enums import Priority, Target
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import pinned
 
@@ -91,7 +91,7 @@ _numbers = itertools.count(1)
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    stack = Stack(tmp_path_factory.mktemp("lab"), coordinators=1, agents=AGENTS)
+    stack = Stack(tmp_path_factory.mktemp("lab"), coordinators=1, agents=AGENTS, times=PATIENT)
     try:
         await stack.start()
         yield stack

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from qgjob import AsyncClient, DeviceHealth, Outcome, PendingCode
 from tests.fakes.small_disk import MB, small_disk
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import until
 from tests.integration.stack.conftest import keeps_promises
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running
@@ -31,7 +31,7 @@ async def test_p1_a_full_disk_holds_its_devices_and_loses_nothing(tmp_path: Path
     with small_disk(tmp_path / "small") as disk:
         full = AgentPlan("full", 1, "device", runner="command", settings={"STATE_DIR": disk.path, "MIN_FREE_MB": 4})
         roomy = AgentPlan("roomy", 1, "device", runner="command")
-        stack = Stack(tmp_path / "stack", coordinators=1, agents=(full, roomy))
+        stack = Stack(tmp_path / "stack", coordinators=1, agents=(full, roomy), times=PATIENT)
         await stack.start()
         try:
             async with stack.client() as client:

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from qgjob import AsyncClient, Job, NotFoundError, Outcome, PendingCode
 from tests.fakes.program import Program
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.store_audit import audit, leftovers
 from tests.fakes.waiting import until
 from tests.integration.stack.conftest import keeps_promises
@@ -28,7 +28,12 @@ AGENTS = (
 async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """One device a group, two attempts an org."""
     stack = Stack(
-        tmp_path_factory.mktemp("limited"), coordinators=1, agents=AGENTS, GROUP_MAX_DEVICES=1, MAX_RUNNING_PER_ORG=2
+        tmp_path_factory.mktemp("limited"),
+        coordinators=1,
+        agents=AGENTS,
+        times=PATIENT,
+        GROUP_MAX_DEVICES=1,
+        MAX_RUNNING_PER_ORG=2,
     )
     try:
         await stack.start()

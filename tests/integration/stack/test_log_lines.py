@@ -14,14 +14,16 @@ import pytest_asyncio
 
 from qgjob_proto.v1.jobs_pb2 import GetJobRequest
 from qgjob_proto.v1.jobs_pb2_grpc import JobServiceStub
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def chatty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A coordinator that says everything, and an agent with two devices."""
     plan = AgentPlan("sim-1", 2, "emulator")
-    stack = Stack(tmp_path_factory.mktemp("log-lines"), coordinators=1, agents=(plan,), LOG_LEVEL="debug")
+    stack = Stack(
+        tmp_path_factory.mktemp("log-lines"), coordinators=1, agents=(plan,), times=PATIENT, LOG_LEVEL="debug"
+    )
     try:
         await stack.start()
         yield stack

@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from qgjob import AsyncClient, ErrorClass, JobSpec, JobStatus, Outcome, PendingCode, Requirements
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.integration.stack.specs import reach, simulated
 
 QGJOB = str(Path(sys.executable).parent / "qgjob")
@@ -103,7 +103,7 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lab]:
     folder = tmp_path_factory.mktemp("lab")
     (folder / "agent.toml").write_text(AGENT, encoding="utf-8")
     settings = {"QGJOB_AGENT_CONFIG": folder / "agent.toml"}
-    stack = Stack(folder, agents=[AgentPlan("lab", 0, "emulator", settings=settings)])
+    stack = Stack(folder, agents=[AgentPlan("lab", 0, "emulator", settings=settings)], times=PATIENT)
     try:
         await stack.start()
         yield Lab(stack, folder)

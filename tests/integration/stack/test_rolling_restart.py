@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.fakes.stack import Stack
 from tests.rolling_restart import in_turn
 
@@ -11,7 +9,6 @@ SESSION_SECONDS = 15.0
 """The default: these tests have shorter ones, but that a connection is gone is noticed by none of these times."""
 
 
-@pytest.mark.timeout(180)
 async def test_coordinators_that_end_in_order_cost_no_attempt(stack: Stack, org: str) -> None:
     figures = await in_turn(stack, org, 2)
     assert figures.acknowledged == len(figures.jobs)
@@ -21,7 +18,6 @@ async def test_coordinators_that_end_in_order_cost_no_attempt(stack: Stack, org:
     assert max(figures.served) < SESSION_SECONDS
 
 
-@pytest.mark.timeout(180)
 async def test_clients_and_agents_of_a_killed_coordinator_are_served_within_a_session_timeout(
     stack: Stack, org: str
 ) -> None:

@@ -13,7 +13,7 @@ from qgjob_coordinator.store import keys
 from tests.fakes import history
 from tests.fakes.flow import Flow
 from tests.fakes.program import Program
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.store_audit import audit
 from tests.fakes.store_cluster import ClusterStore
 from tests.fakes.store_sentinel import SentinelStore
@@ -55,7 +55,7 @@ async def judged(stack: Stack, client: AsyncClient, org: str, job_ids: list[str]
 
 
 async def on(folder: Path, store: SentinelStore | ClusterStore, scenario: Callable[[Stack], object]) -> None:
-    stack = Stack(folder, agents=AGENTS, store=store)
+    stack = Stack(folder, agents=AGENTS, times=PATIENT, store=store)
     try:
         await stack.start()
         await scenario(stack)  # type: ignore[misc]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.fakes.stack import AgentPlan, Stack
+from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.integration.stack.specs import command, holding, pids
 
 DEVICES = 4
@@ -19,7 +19,13 @@ AGENT = AgentPlan("cmd-1", DEVICES, "device", runner="command")
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def weighted(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """One coordinator, four devices, three kinds of orgs: rich, poor, and those that are not named."""
-    stack = Stack(tmp_path_factory.mktemp("weighted"), coordinators=1, agents=[AGENT], ORG_WEIGHTS="rich=3.5, poor=0.3")
+    stack = Stack(
+        tmp_path_factory.mktemp("weighted"),
+        coordinators=1,
+        agents=[AGENT],
+        times=PATIENT,
+        ORG_WEIGHTS="rich=3.5, poor=0.3",
+    )
     try:
         await stack.start()
         yield stack

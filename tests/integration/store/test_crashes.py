@@ -471,7 +471,7 @@ def crashes_need(store_process: StoreProcess, request: pytest.FixtureRequest) ->
 class TestCrashMachine(CrashMachine.TestCase):
     """The machine as pytest runs it."""
 
-    pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 110)]
+    pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
         max_examples=1500 if NIGHTLY else 60,
         stateful_step_count=100 if NIGHTLY else 60,

@@ -560,7 +560,7 @@ def machine_needs(store_process: StoreProcess, request: pytest.FixtureRequest) -
 class TestStoreMachine(StoreMachine.TestCase):
     """The machine as pytest runs it."""
 
-    pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 110)]
+    pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
         max_examples=1500 if NIGHTLY else 180,
         stateful_step_count=100 if NIGHTLY else 90,

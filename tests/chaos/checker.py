@@ -23,6 +23,7 @@ RULES: tuple[Rule, ...] = (
     rules_causes.a_verdict_has_a_cause,
     rules_asked.an_acknowledged_cancel_is_a_verdict,
     rules_asked.an_acknowledged_retry_is_a_round,
+    rules_asked.a_cancel_was_asked_for,
     rules_runs.an_attempt_runs_once,
     rules_runs.a_job_runs_in_one_place,
     rules_runs.a_run_has_its_record,

@@ -118,6 +118,14 @@ class Outage:
 
 
 @dataclass(frozen=True)
+class Beat:
+    """A heartbeat, or a Connect, that the store has of an agent by the coordinator `place`."""
+
+    at: float
+    place: str
+
+
+@dataclass(frozen=True)
 class Cut:
     """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone."""
 
@@ -139,7 +147,8 @@ class History:
     """A run from its begin to the end of its last job.
 
     `listed`: the job ids that a list of an org named. `boot`: the wall clock at boot, for the times that jobs carry.
-    `simulated`: the agents whose tests run in the agent itself, and die with it.
+    `simulated`: the agents whose tests run in the agent itself, and die with it. `beats`: by agent; a poll of the store
+    sees the last one only. `silent`: what excuses.py keeps of it.
     """
 
     seed: int
@@ -155,14 +164,17 @@ class History:
     runs: list[Run] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
+    beats: dict[str, list[Beat]] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     audit: list[str] = field(default_factory=list)
+    silent: dict[str, list[Span]] = field(default_factory=dict, repr=False, compare=False)
     _away: dict[frozenset[str], list[Span]] = field(default_factory=dict, repr=False, compare=False)
 
     def forget(self) -> None:
-        """To be called when the outages have changed: what was worked out from them is kept."""
+        """To be called when outages or heartbeats have changed: what was worked out from them is kept."""
         self._away.clear()
+        self.silent.clear()
 
     def outages_of(self, places: Iterable[str]) -> list[Span]:
         """When these places kept others from their work, with S after each for finding together again; by time.

@@ -48,7 +48,7 @@ PROGRAM_SECONDS = 90.0
 """How long a program may take to start on a machine that others use too."""
 MIN_FREE_MB = 2
 """Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
-SESSION_FIELDS = ("state", "at", "epoch", "counter")
+SESSION_FIELDS = ("state", "at", "epoch", "counter", "seen")
 
 
 class Lab(Stack, Ledger):
@@ -230,10 +230,11 @@ class Lab(Stack, Ledger):
         cuts, found = len(self.cuts), {}
         try:
             for agent_id in self.plans:
-                state, where, epoch, counter = await self.redis.hmget(f"{AGENT_KEY}{agent_id}", SESSION_FIELDS)
+                found_now = await self.redis.hmget(f"{AGENT_KEY}{agent_id}", SESSION_FIELDS)
+                state, where, epoch, counter, seen = found_now
                 if state is not None:
                     place = pids.get(int(where.rpartition(":")[2]))
-                    found[agent_id] = Session(state, place, int(epoch), int(counter), cuts)
+                    found[agent_id] = Session(state, place, int(epoch), int(counter), cuts, int(seen) / 1000)
         except stores.AWAY:
             return None
         self._records = found

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from dataclasses import replace
 
 from tests.chaos import clock, stores
 from tests.chaos.faults.coordinators import PROBES
-from tests.chaos.history import Done, Event, History, Span, Write
+from tests.chaos.history import Beat, Done, Event, History, Span, Write
 from tests.chaos.lab import Lab
 from tests.chaos.rules_grants import by_token
+from tests.chaos.sessions import Session
 from tests.chaos.witness import watch
 from tests.chaos.workload import ORGS
 from tests.fakes.store_audit import audit
@@ -41,6 +43,8 @@ class Recorder:
         self._cursor = dict.fromkeys((*ORGS, PROBES), START)
         self._events: list[tuple[str, Event]] = []
         self._writes: list[Write] = []
+        self._beats: dict[str, list[Beat]] = defaultdict(list)
+        self._last: dict[str, Session] = {}
         self.done: list[Done] = []
         lab.on_went_back = self._went_back
 
@@ -64,10 +68,18 @@ class Recorder:
         while True:
             with contextlib.suppress(*stores.AWAY):
                 await self.read()
-            await self._lab.records()  # so that a fault which begins while the store is away has marks to measure by
+            self._heard(await self._lab.records() or {})
             await self._lab.look_for_ended()
             await self._lab.look_for_switch()
             await asyncio.sleep(POLL_SECONDS)
+
+    def _heard(self, records: dict[str, Session]) -> None:
+        """Also for the lab, which knows by it how an agent stood when the store went away."""
+        for agent_id, session in records.items():
+            if session.serves and self._last.get(agent_id) != session:
+                place = self._lab.coordinators[session.place or 0].name
+                self._beats[agent_id].append(Beat(clock.of_wall(session.seen), place))
+                self._last[agent_id] = session
 
     async def read(self) -> None:
         """Takes what is new in all streams. Raises what stores.AWAY names."""
@@ -132,6 +144,7 @@ class Recorder:
         self._blind(history)
         history.runs = lab.truth.runs()
         history.done = self.done
+        history.beats = dict(self._beats)
         history.outages, history.cuts = lab.outages, lab.cuts
         lab.read_logs()
         history.troubles = lab.troubles

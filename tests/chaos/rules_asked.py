@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -41,6 +42,30 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
         if job.round != begun:
             text = f"P1: {job_id} is in round {job.round}, and {begun} were begun"
             yield Violation("an_acknowledged_retry_is_a_round", text, job_id)
+
+
+def a_cancel_was_asked_for(h: History) -> Iterator[Violation]:
+    """P2: a job becomes cancelled while somebody asks for that, and for no other reason."""
+    wishes: dict[str, list[Asked]] = defaultdict(list)
+    for asked in h.asked:
+        if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
+            wishes[asked.meant or f"{asked.org_id} {asked.run_id}"].append(asked)
+    for job_id, events in by_job(h).items():
+        job = h.jobs.get(job_id)
+        names = [job_id] if job is None else [job_id, *(f"{job.org_id} {run_id}" for run_id in job.run_ids)]
+        for event in events:
+            cancels = event.letter == "x" and event.outcome is not None
+            if cancels and not any(_may_cancel(h, asked, event.at) for name in names for asked in wishes[name]):
+                text = f"P2: {job_id} is cancelled, and nobody asked for that"
+                yield Violation("a_cancel_was_asked_for", text, job_id, event.device_id, event.at)
+
+
+def _may_cancel(h: History, asked: Asked, at: float) -> bool:
+    """Whether it may have come to its effect then. What had no answer a coordinator may still do that was stopped."""
+    last = asked.answered_at
+    if last is None or asked.error is not None:
+        last = (asked.at if last is None else last) + 2 * h.scale.lease + h.scale.session
+    return asked.at - WRITTEN_SECONDS <= at <= last + WRITTEN_SECONDS
 
 
 def _rounds(events: list[Event]) -> list[float]:

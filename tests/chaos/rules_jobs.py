@@ -45,7 +45,11 @@ def _with_known_ends(h: History, job: Job) -> Job:
         if a.outcome is not Outcome.AGENT_LOST or a.ended_at is None:
             return a
         end = a.ended_at.timestamp() - h.boot
-        found = any(cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session for cut in h.cuts)
+        begin = (a.started_at or a.scheduled_at or a.ended_at).timestamp() - h.boot
+        found = any(
+            begin <= cut.back_to + CUT_MARGIN_SECONDS and cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session
+            for cut in h.cuts
+        )
         return replace(a, ended_at=a.started_at or a.ended_at) if found else a
 
     return replace(job, attempts=tuple(known(a) for a in job.attempts)) if h.cuts else job

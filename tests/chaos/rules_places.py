@@ -6,15 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from qgjob import Attempt, Outcome
-from tests.chaos.history import MACHINE, MOVABLE, History, Span, joined
-from tests.chaos.schedule import Kind
+from qgjob import Outcome
+from tests.chaos.excuses import may_be_lost
+from tests.chaos.history import History
 from tests.chaos.truth import Run
 from tests.chaos.violations import Violation
-
-END_WHAT_RUNS = (Kind.AGENT_GONE, Kind.AGENT_TERM)
-"""Faults of an agent that end its tests, whatever runs them."""
-END_SIMULATED = (*END_WHAT_RUNS, Kind.AGENT_KILL)
 
 
 def devices_run_one_at_a_time(h: History) -> Iterator[Violation]:
@@ -57,40 +53,13 @@ def nothing_crosses_an_org(h: History) -> Iterator[Violation]:
 
 
 def losses_have_causes(h: History) -> Iterator[Violation]:
-    """P9: an attempt is lost only to a fault that may cost one; see `may_be_lost`."""
+    """P9: an attempt is lost only to a fault that may cost one; see excuses.py."""
     for job in h.jobs.values():
         for a in job.attempts:
-            if a.outcome is Outcome.AGENT_LOST and not may_be_lost(h, a):
+            if a.outcome is Outcome.AGENT_LOST and not may_be_lost(h, job.job_id, a):
                 text = f"P9: attempt {a.attempt} of {job.job_id} was lost on {a.agent_id}, and no fault accounts for it"
                 at = None if a.ended_at is None else a.ended_at.timestamp() - h.boot
                 yield Violation("losses_have_causes", text, job.job_id, a.device_id, at)
-
-
-def may_be_lost(h: History, a: Attempt) -> bool:
-    """Whether the end of an agent, a cut of the store, or a silence that is long enough fell into its time."""
-    begin = a.started_at or a.scheduled_at
-    if begin is None or a.ended_at is None:
-        return False
-    life = Span(begin.timestamp() - h.boot - h.scale.session, a.ended_at.timestamp() - h.boot)
-    kinds = END_SIMULATED if a.agent_id in h.simulated else END_WHAT_RUNS
-    if any(done.fault.target == a.agent_id and done.span.meets(life) for done in h.done_of(*kinds)):
-        return True
-    if any(Span(cut.back_to, cut.at + h.scale.session).meets(life) for cut in h.cuts):
-        return True
-    return any(span.end - span.begin >= h.scale.patience and span.meets(life) for span in silences(h, a.agent_id))
-
-
-def silences(h: History, agent_id: str) -> list[Span]:
-    """When the agent may have had no heartbeat confirmed, as one where no time was left for one in between."""
-    needs = {
-        MACHINE,
-        "store",
-        agent_id,
-        f"link {agent_id}",
-        *(o.place for o in h.outages if o.place.startswith(MOVABLE)),
-    }
-    spans = joined(h.outages_of(needs), gap=h.scale.times.heartbeat)
-    return [Span(span.begin, span.end - h.scale.session) for span in spans]
 
 
 def programs_do_not_fail_by_themselves(h: History) -> Iterator[Violation]:

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tests.chaos.history import History, Span
-from tests.chaos.rules_places import END_WHAT_RUNS, silences
+from tests.chaos.excuses import forgot_the_first, hid_its_start
+from tests.chaos.history import History
 from tests.chaos.truth import Run
 from tests.chaos.violations import Violation
 
@@ -19,7 +19,7 @@ def an_attempt_runs_once(h: History) -> Iterator[Violation]:
         by_attempt[run.job_id, run.attempt].append(run)
     for (job_id, number), runs in by_attempt.items():
         for before, after in pairwise(sorted(runs, key=lambda r: r.began)):
-            if not _hidden(h, before, after.began):
+            if not hid_its_start(h, before):
                 text = f"P3: attempt {number} of {job_id} ran on {before.device_id} and again on {after.device_id}"
                 yield Violation("an_attempt_runs_once", text, job_id, after.device_id, after.began)
 
@@ -32,7 +32,7 @@ def a_job_runs_in_one_place(h: History) -> Iterator[Violation]:
     for job_id, runs in by_job.items():
         whole = sorted((run for run in runs if run.ended is not None), key=lambda r: r.began)
         for before, after in pairwise(whole):
-            if before.ended is not None and after.began < before.ended and not _cut(h, before.began, after.began):
+            if before.ended is not None and after.began < before.ended and not forgot_the_first(h, before, after):
                 text = f"P4: {job_id} began on {after.device_id} before it had ended on {before.device_id}"
                 yield Violation("a_job_runs_in_one_place", text, job_id, after.device_id, after.began)
 
@@ -44,22 +44,6 @@ def a_run_has_its_record(h: History) -> Iterator[Violation]:
         if job is None:
             continue  # a lost job is told of elsewhere
         told = any((a.attempt, a.device_id) == (run.attempt, run.device_id) for a in job.attempts)
-        if not told and not _hidden(h, run, run.ended if run.ended is not None else run.began):
+        if not told and not hid_its_start(h, run):
             text = f"P2: attempt {run.attempt} of {run.job_id} ran on {run.device_id}, and the job does not tell of it"
             yield Violation("a_run_has_its_record", text, run.job_id, run.device_id, run.began)
-
-
-def _hidden(h: History, run: Run, until: float) -> bool:
-    """Whether the coordinators may never have heard of a run that was over by `until`; such a lease ends unstarted."""
-    agent_id = run.device_id.rpartition("-")[0]
-    life = Span(run.began - h.scale.session, until)
-    if any(done.fault.target == agent_id and done.span.meets(life) for done in h.done_of(*END_WHAT_RUNS)):
-        return True
-    if any(s.end - s.begin >= h.scale.patience and s.meets(life) for s in silences(h, agent_id)):
-        return True
-    return _cut(h, life.begin, life.end)
-
-
-def _cut(h: History, begin: float, end: float) -> bool:
-    """Whether the store forgot in this time what it knew of a grant."""
-    return any(Span(cut.back_to, cut.at + h.scale.session).meets(Span(begin, end)) for cut in h.cuts)

@@ -13,13 +13,17 @@ OPEN = "open"
 
 @dataclass(frozen=True)
 class Session:
-    """`place`: index of its coordinator, None when that does not live. `cuts`: how often the store went back."""
+    """`place`: index of its coordinator, None when that does not live. `cuts`: how often the store went back.
+
+    `seen`: when that was said, by the wall clock (s since 1970).
+    """
 
     state: str
     place: int | None
     epoch: int
     counter: int
     cuts: int = 0
+    seen: float = 0.0
 
     @property
     def serves(self) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qgjob import Outcome
+from tests.chaos.checker import check
 from tests.chaos.histories import (
     ACME,
     GLOBEX,
     Case,
     attempt,
     each,
+    ended,
     events,
     job,
     judge,
     run,
+    sound,
 )
 from tests.chaos.history import Asked, History
 from tests.chaos.workload import Verb
@@ -41,7 +46,37 @@ def retry_without_effect(h: History) -> None:
     h.asked.append(Asked(Verb.RETRY, "globex", 5.0, meant=GLOBEX, answered_at=5.1, job_ids=(GLOBEX,)))
 
 
+def nobody_cancelled(h: History) -> None:
+    ended(h, GLOBEX, Outcome.CANCELLED, "x")
+
+
+def another_run_was_cancelled(h: History) -> None:
+    nobody_cancelled(h)
+    h.jobs[GLOBEX] = replace(h.jobs[GLOBEX], run_ids=("run1",))
+    h.asked.append(Asked(Verb.CANCEL_RUN, "globex", 1.0, answered_at=1.1, run_id="run2"))
+
+
+def cancelled_before_it_was_asked_for(h: History) -> None:
+    nobody_cancelled(h)
+    h.asked.append(Asked(Verb.CANCEL, "globex", 1.6, meant=GLOBEX, answered_at=1.7, job_ids=(GLOBEX,)))
+
+
+def cancelled_long_after_that_was_answered(h: History) -> None:
+    """A retry after an acknowledged cancel, and no new one: what the first one did was over with its answer."""
+    steps = ("q", "x0:cancelled", "q0", "s1 cmd-1-1", "x1:cancelled cmd-1-1")
+    nobody_cancelled(h)
+    h.events = [e for e in h.events if e.job_id != GLOBEX] + events(GLOBEX, *steps)
+    h.jobs[GLOBEX] = replace(h.jobs[GLOBEX], round=2)
+    h.asked.append(Asked(Verb.CANCEL, "globex", 1.15, meant=GLOBEX, answered_at=1.25, job_ids=(GLOBEX,)))
+
+
+ASKED = "a_cancel_was_asked_for"
+NOBODY = f"P2: {GLOBEX} is cancelled, and nobody asked for that"
 BROKEN = [
+    Case(nobody_cancelled, ASKED, NOBODY, alone=True),
+    Case(another_run_was_cancelled, ASKED, NOBODY, alone=True),
+    Case(cancelled_before_it_was_asked_for, ASKED, NOBODY),
+    Case(cancelled_long_after_that_was_answered, ASKED, NOBODY, alone=True),
     Case(cancel_without_effect, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel of {ACME} was acknowledged"),
     Case(cancelled_in_a_round_before, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel of {GLOBEX}", alone=True),
     Case(run_cancelled_without_effect, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel_run of {GLOBEX}"),
@@ -52,6 +87,18 @@ BROKEN = [
         alone=True,
     ),
 ]
+
+
+def test_a_cancel_without_an_answer_may_come_later() -> None:
+    """A coordinator that was stopped carries it out when it goes on."""
+    history = sound()
+    nobody_cancelled(history)
+    at = history.events[-1].at
+    refused = Asked(Verb.CANCEL, "globex", at - 9.0, meant=GLOBEX, answered_at=at - 8.0, error="unavailable")
+    history.asked.append(refused)
+    assert check(history) == []
+    history.asked[-1].error = None
+    assert ASKED in {v.rule for v in check(history)}
 
 
 @each(BROKEN)

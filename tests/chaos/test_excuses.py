@@ -1,0 +1,193 @@
+"""A fault excuses what it can have caused: histories with a fault nearby, and a violation all the same."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from qgjob import Outcome
+from tests.chaos import bounds
+from tests.chaos.checker import check
+from tests.chaos.excuses import silences
+from tests.chaos.histories import ACME, GLOBEX, SCALE, Case, attempt, done, each, ended, job, judge, plan, run, sound
+from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span
+from tests.chaos.rules_times import taken
+from tests.chaos.schedule import Kind
+
+LOST = f"P9: attempt 1 of {ACME} was lost on cmd-2, and no fault accounts for it"
+
+
+def lost_between(h: History, begin: float, end: float) -> None:
+    """When the first job's first attempt ran, which was lost."""
+    _, second = h.jobs[ACME].attempts
+    h.jobs[ACME] = job(ACME, attempt(1, Outcome.AGENT_LOST, begin, end, "cmd-2-1"), second)
+    h.runs[0] = run(ACME, 1, begin, None, "cmd-2-1")
+
+
+def gone(h: History, begin: float, end: float, until: float | None = None) -> None:
+    """The host that lost it went then, and its recovery was waited for until then."""
+    h.done = [done(Kind.AGENT_GONE, "cmd-2", begin, until or end)]
+    h.outages = [Outage("cmd-2", Span(begin, end))]
+
+
+def lost_by_a_host_that_was_gone_before(h: History) -> None:
+    gone(h, 1.0, 2.2)
+    lost_between(h, 3.0, 9.0)
+
+
+def lost_while_the_recovery_was_waited_for(h: History) -> None:
+    gone(h, 1.0, 2.2, until=30.0)
+    lost_between(h, 3.0, 9.0)
+
+
+def lost_long_after_its_host_was_gone(h: History) -> None:
+    gone(h, 3.0, 4.0)
+    lost_between(h, 2.0, 30.0)
+    h.jobs[ACME] = replace(
+        h.jobs[ACME], attempts=(h.jobs[ACME].attempts[0], attempt(2, Outcome.PASSED, 31.0, 32.0, "cmd-1-2"))
+    )
+    h.events = [replace(e, device_id="cmd-1-2") if e.attempt == 2 and e.device_id else e for e in h.events]
+    h.runs[1] = run(ACME, 2, 31.0, 32.0, "cmd-1-2")
+
+
+def lost_on_a_drain_that_was_over(h: History) -> None:
+    """It ends within S, and is there again before the test begins."""
+    h.done = [done(Kind.AGENT_TERM, "cmd-2", 1.0, 6.5)]
+    h.outages = [Outage("cmd-2", Span(1.0, 2.9))]
+    lost_between(h, 3.0, 9.0)
+
+
+def lost_after_a_cut_it_did_not_meet(h: History) -> None:
+    """It was granted after the store had come back."""
+    h.done, h.outages, h.cuts = [], [], [Cut(1.5, 2.0)]
+    lost_between(h, 3.0, 9.0)
+
+
+def lost_to_a_cut_that_it_lived_through(h: History) -> None:
+    """Its agent shows what runs, and has it adopted; that it has ended the store has never known."""
+    h.done, h.outages, h.cuts = [], [], [Cut(3.0, 3.5)]
+    lost_between(h, 2.0, 7.0)
+    h.runs[0] = run(ACME, 1, 2.0, 6.9, "cmd-2-1")
+
+
+def lost_to_a_silence_with_a_heartbeat_in_it(h: History) -> None:
+    h.done = []
+    h.outages = [Outage("store", Span(3.0, 5.0)), Outage("link cmd-2", Span(6.5, 8.5))]
+    h.beats = {"cmd-2": [Beat(5.6, "coordinator-0")]}
+    assert [span for span in silences(h, "cmd-2") if span.end - span.begin >= SCALE.patience] == []
+    h.forget()
+
+
+def lost_to_a_silence_that_was_over(h: History) -> None:
+    h.done, h.outages = [], [Outage("store", Span(0.5, 5.5))]
+    lost_between(h, 6.0, 12.0)
+
+
+def lost_before_a_silence_was_long(h: History) -> None:
+    h.done, h.outages = [], [Outage("store", Span(8.0, 14.0))]
+
+
+def no_record_of_what_began_when_its_host_was_back(h: History) -> None:
+    h.runs.append(run(GLOBEX, 2, 11.0, 12.0, "cmd-2-2"))
+
+
+def ran_twice_with_a_cut_in_between(h: History) -> None:
+    """The grants of both are younger than what the store went back to, or older."""
+    h.cuts = [Cut(20.0, 20.5)]
+    h.runs += [run(GLOBEX, 1, 30.0, 31.0)]
+
+
+def ran_in_two_places_long_after_a_cut(h: History) -> None:
+    gone(h, 40.0, 41.0)
+    lost_between(h, 2.1, 2.2)
+    failed = attempt(1, Outcome.TEST_FAILED, 2.0, 18.0, "cmd-2-1")
+    h.jobs[ACME] = job(ACME, failed, attempt(2, Outcome.PASSED, 16.0, 17.0), outcome=Outcome.FLAKY)
+    h.events[6] = replace(h.events[6], outcome="flaky")
+    h.runs[0] = run(ACME, 1, 2.0, 18.0, "cmd-2-1", code=1)
+    h.runs[1] = run(ACME, 2, 16.0, 17.0)
+    h.cuts = [Cut(1.9, 2.5)]
+
+
+def a_device_error_when_there_was_room_again(h: History) -> None:
+    h.asked[1].plans = (plan(GLOBEX),)
+    back = Recovery(bounds.ROOM.what, 6.0, 12.5, bounds.ROOM.seconds(SCALE), ("store",))
+    h.outages.append(Outage("store", Span(6.0, 12.0)))
+    h.done.append(done(Kind.SPOOL_FULL, "cmd-1", 5.0, 12.5, back))
+    device_error(h)
+
+
+def device_error(h: History) -> None:
+    """Six of them, which is one more than the infrastructure's retries."""
+    ended(h, GLOBEX, Outcome.DEVICE_ERROR)
+    last = h.jobs[GLOBEX].attempts[0]
+    early = [replace(last, attempt=n, device_id=f"cmd-9-{n}", agent_id="cmd-9") for n in range(1, 6)]
+    h.done += [done(Kind.SPOOL_FULL, "cmd-9", 10.0, 13.0)]
+    h.jobs[GLOBEX] = replace(h.jobs[GLOBEX], attempts=(*early, replace(last, attempt=6)))
+    h.events = [replace(e, attempt=6) if e.job_id == GLOBEX and e.attempt else e for e in h.events]
+    h.runs[2] = replace(h.runs[2], attempt=6)
+
+
+DEVICE_ERROR = f"P2: attempt 6 of {GLOBEX} is device_error, and no fault accounts for it"
+FORGIVEN = [
+    Case(lost_by_a_host_that_was_gone_before, "losses_have_causes", LOST),
+    Case(lost_while_the_recovery_was_waited_for, "losses_have_causes", LOST),
+    Case(lost_long_after_its_host_was_gone, "losses_have_causes", LOST),
+    Case(lost_on_a_drain_that_was_over, "losses_have_causes", LOST),
+    Case(lost_after_a_cut_it_did_not_meet, "losses_have_causes", LOST),
+    Case(lost_to_a_cut_that_it_lived_through, "losses_have_causes", LOST),
+    Case(lost_to_a_silence_with_a_heartbeat_in_it, "losses_have_causes", LOST),
+    Case(lost_to_a_silence_that_was_over, "losses_have_causes", LOST),
+    Case(lost_before_a_silence_was_long, "losses_have_causes", LOST),
+    Case(
+        no_record_of_what_began_when_its_host_was_back, "a_run_has_its_record", f"attempt 2 of {GLOBEX} ran on cmd-2-2"
+    ),
+    Case(ran_twice_with_a_cut_in_between, "an_attempt_runs_once", f"attempt 1 of {GLOBEX} ran on cmd-1-1 and again"),
+    Case(ran_in_two_places_long_after_a_cut, "a_job_runs_in_one_place", f"{ACME} began on cmd-1-1 before it had ended"),
+    Case(a_device_error_when_there_was_room_again, "a_verdict_has_a_cause", DEVICE_ERROR),
+]
+
+
+@each(FORGIVEN)
+def test_a_fault_nearby_is_no_excuse(case: Case) -> None:
+    judge(case)
+
+
+def test_a_start_that_there_was_time_to_tell_of_has_a_record() -> None:
+    """Its host went 6 s after it began, which is time for many a heartbeat; half a second is for none."""
+    history = sound()
+    history.runs.append(run(GLOBEX, 2, 2.7, None, "cmd-2-2"))
+    assert check(history) == []
+    history.runs[-1] = run(GLOBEX, 2, -3.0, None, "cmd-2-2")
+    assert [v.rule for v in check(history)] == ["a_run_has_its_record"]
+
+
+def test_the_faults_that_can_have_done_it_excuse_it() -> None:
+    """The other side of the same edges."""
+    history = sound()
+    lost_before_a_silence_was_long(history)
+    lost_between(history, 2.0, 9.9)
+    history.outages = [Outage("store", Span(4.0, 9.0))]
+    assert check(history) == []
+    history.outages, history.cuts = [], [Cut(3.0, 3.5)]
+    lost_between(history, 2.0, 7.0)
+    history.runs[0] = run(ACME, 1, 2.0, 3.2, "cmd-2-1")
+    assert check(history) == []
+
+
+@pytest.mark.parametrize("place", ["store", "link cmd-2", "store link coordinator-0", "coordinator-0"])
+def test_a_heartbeat_that_cannot_have_been_confirmed_ends_no_silence(place: str) -> None:
+    """The store has it, and the agent has not heard so: what is held back on its way proves nothing."""
+    history = sound()
+    lost_to_a_silence_with_a_heartbeat_in_it(history)
+    history.outages.append(Outage(place, Span(5.55, 5.7)))
+    assert check(history) == []
+
+
+def test_the_links_of_clients_stop_no_clock_of_agents() -> None:
+    history = sound()
+    history.outages = [Outage("clients", Span(10.0, 20.0))]
+    agents = Recovery(bounds.SETTLED.what, 10.0, 20.0, SCALE.session, ("clients",))
+    assert taken(history, agents) == pytest.approx(10.0)
+    clients = Recovery(bounds.SERVED.what, 10.0, 20.0, SCALE.session, ("clients",))
+    assert taken(history, clients) == pytest.approx(0.0)

@@ -35,27 +35,30 @@ class Session:
 class Mark:
     """What the store had of an agent's session when the fault was there; None: it was away, or did not know the agent.
 
-    The first record that can be compared is the mark then: better too late a mark than news that are none.
+    Epochs the agent makes, and a store that goes back changes nothing of that: a higher one is always news. By counters
+    a record can be compared only with one of the same life of the store; the first that can be is the mark then: better
+    too late a mark than news that are none.
     """
 
     session: Session | None
 
     def renewed(self, now: Session | None) -> bool:
         """Whether the session serves and was opened, or had a heartbeat, after the mark."""
-        before = self._comparable(now)
-        return before is not None and now is not None and now.serves and now.counter > before.counter
+        return now is not None and now.serves and (self._later(now) or now.counter > self._comparable(now).counter)
 
     def begun(self, now: Session | None) -> bool:
         """Whether a session serves that was opened after the mark."""
-        before = self._comparable(now)
-        return before is not None and now is not None and now.serves and now.epoch > before.epoch
+        return now is not None and now.serves and self._later(now)
 
     def ended(self, now: Session | None) -> bool:
         """Whether the session of the mark is known to be over: closed, timed out, left, or followed by another one."""
-        before = self._comparable(now)
-        return before is not None and now is not None and (now.state != OPEN or now.epoch > before.epoch)
+        return now is not None and (self._later(now) or now.state != OPEN)
 
-    def _comparable(self, now: Session | None) -> Session | None:
-        if now is not None and (self.session is None or self.session.cuts != now.cuts):
+    def _later(self, now: Session) -> bool:
+        self.session = self.session or now
+        return now.epoch > self.session.epoch
+
+    def _comparable(self, now: Session) -> Session:
+        if self.session is None or self.session.cuts != now.cuts:
             self.session = now
         return self.session

@@ -52,9 +52,15 @@ def test_after_the_store_went_back_the_mark_is_what_it_went_back_to() -> None:
     back = Session("open", 0, epoch=3, counter=12, cuts=1)
     assert not mark.renewed(back)
     assert mark.renewed(replace(back, counter=13))
-    ahead = Mark(replace(BEFORE, epoch=9))
-    assert not ahead.begun(back)
-    assert ahead.begun(replace(back, epoch=4))
+
+
+def test_an_epoch_is_news_whatever_the_store_went_back_to() -> None:
+    """The agent makes them: the first record after the cut may be of the session that was opened after the fault."""
+    back = Session("open", 0, epoch=4, counter=12, cuts=1)
+    assert Mark(BEFORE).begun(back)
+    assert Mark(BEFORE).renewed(back)
+    assert Mark(BEFORE).ended(back)
+    assert not Mark(replace(BEFORE, epoch=9)).begun(back)
 
 
 def test_without_a_mark_the_first_record_is_it() -> None:

@@ -236,8 +236,9 @@ class AsyncClient(JobCalls, FleetCalls):
         return _following.follow_jobs(self, [job_ids] if isinstance(job_ids, str) else job_ids)
 
     def follow_run(self, org_id: str, run_id: str) -> AsyncGenerator[Job]:
-        """As `follow`, for all jobs of a run."""
-        return _following.follow_run(self, org_id, run_id)
+        """As `follow`, for all jobs of a run; one that leaves the run is followed to its verdict too."""
+        watch = _watching.watch(self._source, org_id, run_id, (), None, anew=True)
+        return _following.follow_run(self, org_id, run_id, watch)
 
     async def wait(
         self,

@@ -14,20 +14,25 @@ from qgjob._ids import org_of
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
-    from qgjob._models import Job
+    from qgjob._models import Job, WatchEvent
 
 MAX_JOBS_PER_WATCH = 1000
+MAX_JOBS_PER_PAGE = 1000
 # A watch tells all; but a wait that could hang for ever on one lost event asks now and then.
 SILENCE_SECONDS = 30.0
 _WATCHED = re.compile(r"job_ids\[(\d+)\]")
 
 
-async def follow_run(client: AsyncClient, org_id: str, run_id: str) -> AsyncGenerator[Job]:
-    """Each job of a run as it stands, then each change, until all that belong to it have their verdicts.
+async def follow_run(
+    client: AsyncClient, org_id: str, run_id: str, watch: AsyncGenerator[WatchEvent]
+) -> AsyncGenerator[Job]:
+    """Each job of a run as it stands, then each change, until all have their verdicts.
 
-    Raises NotFoundError when there is no such run.
+    A job that leaves the run, since the run was cancelled and others share the job, is followed to its verdict too.
+    `watch` is that of the run; after a break it is to begin anew. Raises NotFoundError when there is no such run.
     """
-    async with aclosing(_checked(client, [_follow_run(client, org_id, run_id)], ())) as jobs:
+    stream = _follow_run(client, org_id, run_id, watch)
+    async with aclosing(_checked(client, [stream], run=(org_id, run_id))) as jobs:
         async for job in jobs:
             yield job
 
@@ -52,24 +57,39 @@ async def follow_jobs(client: AsyncClient, job_ids: Iterable[str]) -> AsyncGener
             yield job
 
 
-async def _follow_run(client: AsyncClient, org_id: str, run_id: str) -> AsyncGenerator[Job]:
+async def _follow_run(
+    client: AsyncClient, org_id: str, run_id: str, watch: AsyncGenerator[WatchEvent]
+) -> AsyncGenerator[Job]:
+    """The run's watch; then those of its jobs that left it and have no verdict yet, by their ids."""
     unfinished: set[str] = set()
+    left: set[str] = set()
+    shown: set[str] = set()
     known = ready = False
-    async with aclosing(client.watch(org_id, run_id=run_id)) as events:
+    async with aclosing(watch) as events:
         async for event in events:
             if event.event is WatchEventKind.RESET:
                 ready = False
-                unfinished.clear()
+                shown.clear()
             elif event.event is WatchEventKind.READY:
                 ready = True
                 if not known:
                     await client.run(org_id, run_id)
+                left |= unfinished - shown
+                unfinished &= shown
             if event.job is not None:
                 known = True
-                (unfinished.discard if event.job.final else unfinished.add)(event.job.job_id)
+                job_id = event.job.job_id
+                shown.add(job_id)
+                unfinished.discard(job_id)
+                left.discard(job_id)
+                if not event.job.final:
+                    (unfinished if run_id in event.job.run_ids else left).add(job_id)
                 yield event.job
             if ready and not unfinished:
-                return
+                break
+    async with aclosing(follow_jobs(client, sorted(left))) as jobs:
+        async for job in jobs:
+            yield job
 
 
 async def _follow_part(
@@ -135,29 +155,58 @@ def _settle(job: Job, asked_id: str, pending: dict[str, None]) -> bool:
 
 
 async def _checked(
-    client: AsyncClient, streams: Sequence[AsyncGenerator[Job]], job_ids: Iterable[str]
+    client: AsyncClient,
+    streams: Sequence[AsyncGenerator[Job]],
+    job_ids: Iterable[str] = (),
+    run: tuple[str, str] | None = None,
 ) -> AsyncGenerator[Job]:
-    """The streams' jobs. When all are silent for long, the jobs that lack a verdict are asked for one by one."""
+    """The streams' jobs. When all are silent for long, the run and the jobs that lack a verdict are asked for."""
     unsettled = dict.fromkeys(job_ids)
+    told: set[str] = set()
+
+    def note(job: Job) -> Job:
+        told.add(job.job_id)
+        if job.final:
+            unsettled.pop(job.job_id, None)
+        else:
+            unsettled[job.job_id] = None
+        return job
+
     async with aclosing(_merge(streams)) as jobs:
         async for job in jobs:
             if job is not None:
-                if job.final:
-                    unsettled.pop(job.job_id, None)
-                else:
-                    unsettled[job.job_id] = None
-                yield job
+                yield note(job)
                 continue
-            for job_id in list(unsettled):
-                try:
-                    asked = await client.get(job_id)
-                except UnavailableError:
-                    break  # how long to put up with that is for the stream to say
-                if asked.final:
-                    del unsettled[job_id]
-                yield asked
-            if job_ids and not unsettled:
+            try:
+                async with aclosing(_ask(client, unsettled, told, run)) as asked:
+                    async for each in asked:
+                        yield note(each)
+            except UnavailableError:
+                continue  # how long to put up with that is for the stream to say
+            if told and not unsettled:
                 return
+
+
+async def _ask(
+    client: AsyncClient, unsettled: dict[str, None], told: set[str], run: tuple[str, str] | None
+) -> AsyncGenerator[Job]:
+    """The jobs that lack a verdict or were not told yet: those of the run by its pages, the others one by one."""
+    found: set[str] = set()
+    token: str | None = None
+    while run is not None:
+        page = await client.list_page(run[0], run_id=run[1], page_size=MAX_JOBS_PER_PAGE, page_token=token)
+        for job in page.jobs:
+            found.add(job.job_id)
+            if job.job_id in unsettled or job.job_id not in told or not job.final:
+                yield job
+        token = page.next_page_token
+        if token is None:
+            break
+    for job_id in [each for each in unsettled if each not in found]:
+        asked = await client.get(job_id)
+        if asked.final:
+            unsettled.pop(job_id, None)  # where that is an alias, the job has another id
+        yield asked
 
 
 async def _merge(streams: Sequence[AsyncGenerator[Job]]) -> AsyncGenerator[Job | None]:

@@ -67,9 +67,18 @@ class Persistence:
 
 
 async def watch(
-    source: Failover, org_id: str, run_id: str | None, job_ids: Sequence[str], cursor: str | None
+    source: Failover,
+    org_id: str,
+    run_id: str | None,
+    job_ids: Sequence[str],
+    cursor: str | None,
+    *,
+    anew: bool = False,
 ) -> AsyncGenerator[WatchEvent]:
-    """A snapshot (or what came after `cursor`), then every transition, over any number of connections."""
+    """A snapshot (or what came after `cursor`), then every transition, over any number of connections.
+
+    With `anew` each connection begins with a snapshot, since its cursor would not tell of jobs that left the run.
+    """
     persistence = Persistence(source.patience)
     in_snapshot = cursor is None
     while True:
@@ -92,6 +101,8 @@ async def watch(
                     yield event if event.cursor == cursor else WatchEvent(event.event, cursor, event.job, event.version)
         except _BROKEN as error:
             broken = error
+        if anew and not in_snapshot:
+            cursor, told = None, True
         if told:
             in_snapshot = True
             yield WatchEvent(WatchEventKind.RESET, None)

@@ -268,6 +268,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
             answers = [(jobs_pb2.WATCH_EVENT_RESET, None)] if request.HasField("cursor") else []
             answers += [(jobs_pb2.WATCH_EVENT_SNAPSHOT, job) for job in list(self.jobs.values()) if wanted(job)]
             answers.append((jobs_pb2.WATCH_EVENT_READY, None))
+        shown = {job.job_id for _, job in answers if job is not None}
         while True:
             for event, job in answers:
                 if budget == 0:
@@ -282,7 +283,9 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
                 await changed.wait()
                 continue
             job, position = self.events[position], position + 1
-            if wanted(job):
+            # Of a job that left the run those are told who were shown it.
+            if wanted(job) or job.job_id in shown:
+                shown.add(job.job_id)
                 answers = [(jobs_pb2.WATCH_EVENT_TRANSITION, job)]
 
     async def tail_logs(self, request: jobs_pb2.TailLogsRequest) -> AsyncIterator[jobs_pb2.TailLogsResponse]:

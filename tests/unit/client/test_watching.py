@@ -275,6 +275,80 @@ async def test_wait_for_a_run_until_all_its_jobs_are_done(fake: FakeCoordinator,
         await client.wait_run("acme", "nope", timeout_seconds=10)
 
 
+def leave_run(fake: FakeCoordinator, job_id: str) -> None:
+    """As the cancel of a run does it with a job that others share."""
+    fake.jobs[job_id].run_ids[:] = ["other"]
+    fake.move(job_id, "queued")
+
+
+async def test_a_job_that_left_its_run_while_the_watch_was_cut_is_waited_for(
+    fake: FakeCoordinator, client: AsyncClient
+) -> None:
+    staying, leaving = await client.submit_many([spec(f"t{n}", run_id="r") for n in range(2)])
+    fake.cut_watch_after = [3]  # the snapshot and that it is complete
+
+    def leave(job: Job) -> None:
+        if job.job_id == leaving.job_id and "r" in fake.jobs[leaving.job_id].run_ids:
+            leave_run(fake, leaving.job_id)
+
+    async def go_on() -> None:
+        await fake.reached("WatchJobs", 2)
+        fake.move(leaving.job_id, "completed", "passed")
+        fake.move(staying.job_id, "failed", "test_failed")
+
+    player = asyncio.create_task(go_on())
+    done = await client.wait_run("acme", "r", timeout_seconds=3, on_change=leave)
+    await player
+    assert [(job.job_id, str(job.outcome)) for job in done] == [
+        (staying.job_id, "test_failed"),
+        (leaving.job_id, "passed"),
+    ]
+
+
+async def test_a_run_of_which_the_last_job_left_is_over_with_the_verdict_of_that_job(
+    fake: FakeCoordinator, client: AsyncClient
+) -> None:
+    job = await client.submit(spec("t", run_id="r"))
+
+    async def go_on() -> None:
+        await fake.reached("WatchJobs")
+        leave_run(fake, job.job_id)
+        await fake.reached("WatchJobs", 2)  # by its id
+        fake.move(job.job_id, "completed", "passed")
+
+    player = asyncio.create_task(go_on())
+    [done] = await client.wait_run("acme", "r", timeout_seconds=3)
+    await player
+    assert done.outcome == "passed"
+
+
+async def test_lost_events_of_a_run_are_noticed_by_asking(
+    fake: FakeCoordinator, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_following, "SILENCE_SECONDS", 0.05)
+    inside, gone = await client.submit_many([spec(f"t{n}", run_id="r") for n in range(2)])
+    waiting = asyncio.create_task(client.wait_run("acme", "r", timeout_seconds=3))
+    await fake.reached("ListJobs")
+    fake.jobs[gone.job_id].run_ids[:] = ["other"]
+    for job in (inside, gone):
+        fake.jobs[job.job_id].status = types_pb2.JOB_STATUS_COMPLETED
+        fake.jobs[job.job_id].outcome = types_pb2.OUTCOME_PASSED
+    done = await waiting
+    assert [str(job.outcome) for job in done] == ["passed", "passed"]
+
+
+async def test_a_run_whose_watch_tells_nothing_is_asked_for_by_its_pages(
+    fake: FakeCoordinator, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_following, "SILENCE_SECONDS", 0.05)
+    job = await client.submit(spec("t", run_id="r"))
+    fake.move(job.job_id, "completed", "passed")
+    fake.cut_watch_after = [0] * 100
+    client._source.patience = Patience(backoff_seconds=0.5)
+    [done] = await client.wait_run("acme", "r", timeout_seconds=3)
+    assert done.outcome == "passed"
+
+
 async def test_giving_up_a_wait_ends_its_streams(fake: FakeCoordinator, client: AsyncClient) -> None:
     job: Job = await client.submit(spec("t"))
     waiting = asyncio.create_task(client.wait(job.job_id))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
 from qgjob import _following, _watching, _wire_jobs, _wire_requests
 from qgjob._addresses import DEFAULT_PORT
-from qgjob._batches import Calls, for_many, in_calls
-from qgjob._coalesce import MAX_CALLS_IN_FLIGHT, Coalescer
+from qgjob._coalesce import Coalescer
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS, Failover, Patience, parse_addresses
 from qgjob._fleet import Health
@@ -21,6 +20,7 @@ from qgjob._ids import new_job_id
 from qgjob._job_calls import JobCalls
 from qgjob._keeping import kept
 from qgjob._models import Bond, Job, JobRef, JobSpec, LogChunk, WatchEvent
+from qgjob._submitting import Submitting
 from qgjob._transport import HEALTH_CHECK, GrpcTransport
 from qgjob._wire_submit import JobMessage, SubmitJobRequest, write_spec, write_submit_jobs
 
@@ -32,13 +32,6 @@ DEFAULT_COORDINATOR = f"localhost:{DEFAULT_PORT}"
 REASON_SECONDS = 2.0
 
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
-
-
-async def _all(works: Iterable[Awaitable[None]]) -> None:
-    """Do all, also when one fails; then raise the first error."""
-    for outcome in await asyncio.gather(*works, return_exceptions=True):
-        if outcome is not None:
-            raise outcome
 
 
 class AsyncClient(JobCalls, FleetCalls):
@@ -133,30 +126,16 @@ class AsyncClient(JobCalls, FleetCalls):
         With a `bond` the runs of the jobs, each of which needs one, are cancelled when this client goes away: do it,
         and all that waits for the jobs, within `kept`.
         """
-        requests = [write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs]
-        calls = list(in_calls(requests))
-        answers: list[JobMessage] = [JobMessage()] * len(requests)
-        limit = asyncio.Semaphore(MAX_CALLS_IN_FLIGHT)
-
-        async def send(indexes: Sequence[int], *, more_follows: bool) -> None:
-            async with limit:
-                try:
-                    sent = [requests[index] for index in indexes]
-                    jobs = await self._send_jobs(sent, view, more_follows=more_follows, bond=bond)
-                except QgjobError as error:
-                    raise for_many(error, indexes) from error
-            for index, job in zip(indexes, jobs, strict=True):
-                answers[index] = job
-
-        async def send_all(run: Calls) -> None:
-            """What is superseded goes when the last call is answered, so that one waits for the others."""
-            await _all(send(part, more_follows=True) for part in run.before)
-            await _all(send(part, more_follows=False) for part in run.last)
-
-        await _all(send_all(run) for run in calls)
+        answers = await self._submitting(specs, view, bond).run()
         if view == "full":
             return _wire_jobs.read_jobs(answers)
         return tuple([_wire_jobs.read_ref(message) for message in answers])
+
+    def _submitting(self, specs: Iterable[JobSpec], view: View, bond: Bond | None) -> Submitting:
+        async def send(requests: Sequence[SubmitJobRequest], more_follows: bool) -> Sequence[JobMessage]:
+            return await self._send_jobs(requests, view, more_follows=more_follows, bond=bond)
+
+        return Submitting([write_spec(spec, spec.job_id or new_job_id(spec.org_id)) for spec in specs], send)
 
     def kept(
         self, org_id: str, run_id: str, bond: Bond, *, on_trouble: Callable[[QgjobError], None] | None = None

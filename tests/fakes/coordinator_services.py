@@ -213,6 +213,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
         return jobs_pb2.CancelJobResponse(job=job)
 
     async def cancel_jobs(self, request: jobs_pb2.CancelJobsRequest) -> jobs_pb2.CancelJobsResponse:
+        if request.run_id and not any(request.run_id in job.run_ids for job in self.jobs.values()):
+            raise RefusalError("NOT_FOUND", f"no run {request.run_id}", "run_id")
         chosen = [
             job
             for job in self.jobs.values()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PATIENT_SECONDS = 30.0
 IMPATIENT_SECONDS = 5.0
+CANCELLING_SIGNALS = 2
 
 Work = Callable[["AsyncClient", "Printer", Settings], Awaitable[int | None]]
 
@@ -144,21 +145,42 @@ async def _run(work: Work, settings: Settings, *, patient: bool, streams: bool, 
     from qgjob.cli.blame import in_options  # noqa: PLC0415
     from qgjob.cli.printer import Printer  # noqa: PLC0415
 
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     timeout = settings.timeout_seconds or (PATIENT_SECONDS if patient else IMPATIENT_SECONDS)
     client = AsyncClient(
         settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=_TroubleTeller()
     )
+    with _cancelled_by_signals():
+        try:
+            printer = Printer(settings.output)
+            with _while_read() if streams else contextlib.nullcontext():
+                return await work(client, printer, settings) or exit_codes.OK
+        except QgjobError as error:
+            raise in_options(error, typed) from error
+        finally:
+            await client.close()
+
+
+@contextlib.contextmanager
+def _cancelled_by_signals() -> Iterator[None]:
+    """Ctrl-C and SIGTERM cancel the task of the block, the second one again; a third one ends whatever hangs."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    count = 0
+
+    def interrupt(_number: int, _frame: object) -> None:
+        nonlocal count
+        count += 1
+        if task is None or count > CANCELLING_SIGNALS:
+            raise KeyboardInterrupt
+        loop.call_soon_threadsafe(task.cancel)
+
+    # Who started this may have had it ignored, as shells do for what runs in the background.
+    heard = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = [signal.signal(each, interrupt) for each in heard]
     try:
-        printer = Printer(settings.output)
-        with _while_read() if streams else contextlib.nullcontext():
-            return await work(client, printer, settings) or exit_codes.OK
-    except QgjobError as error:
-        raise in_options(error, typed) from error
+        yield
     finally:
-        await client.close()
+        for each, handler in zip(heard, before, strict=True):
+            signal.signal(each, handler)
 
 
 class _TroubleTeller:

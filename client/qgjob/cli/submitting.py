@@ -16,7 +16,7 @@ from qgjob.cli.runner import execute, tell
 from qgjob.cli.settings import Settings
 from qgjob.cli.submission import Submission
 from qgjob.cli.unserved import hints, unserved, warnings
-from qgjob.cli.waiting import FailOnFlaky, Timeout, resume_command
+from qgjob.cli.waiting import FailOnFlaky, Timeout, command_on
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
@@ -141,7 +141,10 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Cancel the rest after the first failure.")] = False,
     fail_on_flaky: FailOnFlaky = False,
     cancel_on_interrupt: Annotated[
-        bool, typer.Option("--cancel-on-interrupt", help="Cancel the jobs on Ctrl-C or SIGTERM.")
+        bool,
+        typer.Option(
+            "--cancel-on-interrupt", help="Cancel the jobs on Ctrl-C or SIGTERM; a second one leaves at once."
+        ),
     ] = False,
     cancel_on_disconnect: Annotated[
         bool,
@@ -166,22 +169,32 @@ def run(
 
 def _start(given: Submission, waiting: WaitOptions | None, output: str | None, coordinator: str | None) -> None:
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
-        from qgjob.cli.render import job_table  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob.cli.interrupting import submitted  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob.cli.render import job_table  # noqa: PLC0415
         from qgjob.cli.verdicts import await_verdicts  # noqa: PLC0415
 
         timeout_seconds = options.seconds(waiting.timeout, "--timeout") if waiting else None
         bond = waiting.bond() if waiting else None
         submission = given.with_run(bound=bond is not None)
         wanted = submission.wanted(settings)
-        async with _life(client, wanted[0].spec.org_id, submission.run_id, bond):
+        org_id = wanted[0].spec.org_id
+        run = (org_id, submission.run_id) if submission.run_id else None
+
+        def goal_of(jobs: Sequence[Job]) -> "Goal":
+            goal = _goal(client, jobs, waiting or WaitOptions(), run, coordinator)
+            return replace(goal, timeout_seconds=timeout_seconds, bond=bond)
+
+        async with _life(client, org_id, submission.run_id, bond):
             try:
-                jobs = await client.submit_many([each.spec for each in wanted], bond=bond)
+                specs = [each.spec for each in wanted]
+                submitting = client._submitting(specs, "full", bond)  # noqa: SLF001 - of this package
+                jobs = await submitted(client, submitting, goal_of)
             except QgjobError as error:
                 raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
             if waiting is not None:
-                goal = _goal(client, jobs, waiting, submission.run_id, coordinator)
-                goal = replace(goal, timeout_seconds=timeout_seconds, bond=bond)
-                return await await_verdicts(client, printer, goal, jobs, lambda: _tell_hints(client, unserved(jobs)))
+                return await await_verdicts(
+                    client, printer, goal_of(jobs), jobs, lambda: _tell_hints(client, unserved(jobs))
+                )
         never = unserved(jobs)
         printer.many("jobs", jobs, job_table)
         for line in warnings(never):  # whoever waits is told of each job by the progress
@@ -220,19 +233,23 @@ def _tell_of_sign(error: QgjobError) -> None:
 
 
 def _goal(
-    client: "AsyncClient", jobs: Sequence[Job], waiting: WaitOptions, run_id: str | None, coordinator: str | None
+    client: "AsyncClient",
+    jobs: Sequence[Job],
+    waiting: WaitOptions,
+    run: tuple[str, str] | None,
+    coordinator: str | None,
 ) -> "Goal":
     from qgjob.cli.verdicts import Goal  # noqa: PLC0415 - keeps `--help` quick
 
     ids = tuple(dict.fromkeys(job.job_id for job in jobs))
-    run = (jobs[0].org_id, run_id) if run_id else None
     return Goal(
         follow=lambda: client.follow(ids),
-        resume=resume_command(ids, run, coordinator),
+        resume=command_on("wait", ids, run, coordinator),
         total=len(ids),
         run=run,
         own=tuple(job.job_id for job in jobs if not job.deduplicated),
         fail_fast=waiting.fail_fast,
         fail_on_flaky=waiting.fail_on_flaky,
         cancel_on_interrupt=waiting.cancel_on_interrupt or waiting.cancel_on_disconnect,
+        coordinator=coordinator,
     )

@@ -8,8 +8,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from qgjob._errors import ConflictError, QgjobError
 from qgjob.cli import exit_codes
+from qgjob.cli.interrupting import cancel_each, interrupted
 from qgjob.cli.progress import counts_text, open_progress
 from qgjob.cli.render import job_table
 from qgjob.cli.runner import tell
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     from qgjob._models import Bond, Job
     from qgjob.cli.printer import Printer
 
-# How long the cancellation of what is left may take after Ctrl-C.
-CANCEL_SECONDS = 10.0
-
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What is waited for, and what to do on the way.
 
     `resume` is the command that takes the wait up again. `own` are the jobs that this invocation made; those and, when
-    `run` names one (org, run), what is in that run may be cancelled by it. `bond` binds that run to it.
+    `run` names one (org, run), what is in that run may be cancelled by it. `bond` binds that run to it. `coordinator`
+    is what a flag named.
     """
 
     follow: Callable[[], AsyncGenerator[Job]]
@@ -41,6 +39,7 @@ class Goal:
     fail_on_flaky: bool = False
     cancel_on_interrupt: bool = False
     bond: Bond | None = None
+    coordinator: str | None = None
 
 
 async def await_verdicts(
@@ -65,7 +64,7 @@ async def await_verdicts(
         code = exit_codes.TIMEOUT
         tell(f"not all jobs have their verdict after {goal.timeout_seconds:g} s; they go on. To resume: {goal.resume}")
     except asyncio.CancelledError:
-        await _interrupted(client, goal, jobs)
+        await interrupted(client, goal, jobs)
         raise
     found = list(jobs.values())
     if printer.output != "jsonl":
@@ -101,31 +100,12 @@ async def _follow(client: AsyncClient, printer: Printer, goal: Goal, jobs: dict[
                     return
 
 
-async def _interrupted(client: AsyncClient, goal: Goal, jobs: dict[str, Job]) -> None:
-    """Say what becomes of the jobs, and with --cancel-on-interrupt end them."""
-    if not goal.cancel_on_interrupt:
-        tell(f"interrupted; the jobs go on. To resume: {goal.resume}")
-        return
-    tell("interrupted; cancelling the jobs")
-    try:
-        async with asyncio.timeout(CANCEL_SECONDS):
-            await cancel_rest(client, goal, jobs, "the waiting command was interrupted")
-            if goal.bond is not None and goal.run is not None:
-                # Or who retries the run in the meantime would have it cancelled again.
-                await client.keep_run(*goal.run, goal.bond, release=True)
-    except (QgjobError, TimeoutError) as error:
-        tell(f"not all jobs could be cancelled: {str(error) or 'no answer in time'}; the others go on")
-
-
 async def cancel_rest(client: AsyncClient, goal: Goal, jobs: dict[str, Job], reason: str) -> None:
     """Cancel what has no verdict yet. Jobs that others submitted too are left to them."""
     if goal.run is not None:
         org_id, run_id = goal.run
         await client.cancel_many(org_id, run_id=run_id, reason=reason)
         return
-    for job_id in goal.own:
-        if job_id not in jobs or not jobs[job_id].final:
-            try:
-                await client.cancel(job_id, reason=reason)
-            except ConflictError:
-                continue  # it got its verdict in the meantime
+    rest = [job_id for job_id in goal.own if job_id not in jobs or not jobs[job_id].final]
+    rounds = {job_id: jobs[job_id].round for job_id in rest if job_id in jobs}
+    await cancel_each(client, rest, rounds, reason, lambda _: None)

@@ -26,14 +26,14 @@ Timeout = Annotated[str | None, typer.Option(help="Stop waiting after this long,
 FailOnFlaky = Annotated[bool, typer.Option("--fail-on-flaky", help="Exit 10 when a test passed only on a retry.")]
 
 
-def resume_command(job_ids: tuple[str, ...], run: tuple[str, str] | None, coordinator: str | None) -> str:
-    """What takes a wait up again: of a run (org, run) where one is named, with the coordinator if a flag named it."""
+def command_on(verb: str, job_ids: tuple[str, ...], run: tuple[str, str] | None, coordinator: str | None) -> str:
+    """A command on a run (org, run) where one is named, else on jobs; with the coordinator if a flag named it."""
     arguments = job_ids if run is None else (f"--org-id={run[0]}", f"--run-id={run[1]}")
     if coordinator is not None:
         arguments = (f"--coordinator={coordinator}", *arguments)
     # A tilde within a word means nothing to a shell, though shlex would quote it.
     words = [word if _PLAIN.fullmatch(word) else shlex.quote(word) for word in arguments]
-    return " ".join(["qgjob", "wait", *words])
+    return " ".join(["qgjob", verb, *words])
 
 
 @app.command()
@@ -62,7 +62,7 @@ def wait(
         run = (org_of(org_id, settings), run_id) if run_id else None
         goal = Goal(
             follow=lambda: client.follow_run(*run) if run else client.follow(ids),
-            resume=resume_command(ids, run, coordinator),
+            resume=command_on("wait", ids, run, coordinator),
             total=len(ids) or None,
             timeout_seconds=options.seconds(timeout, "--timeout"),
             fail_on_flaky=fail_on_flaky,

@@ -97,6 +97,80 @@ def test_a_run_that_is_interrupted_while_it_looks_for_hints_cancels_its_jobs(
     assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED]
 
 
+def hold_answers(fake: FakeCoordinator) -> asyncio.Event:
+    """Submissions are taken, and not answered until the event is set."""
+    take, free = fake.submit_jobs, asyncio.Event()
+
+    async def submit_jobs(request: jobs_pb2.SubmitJobsRequest) -> jobs_pb2.SubmitJobsResponse:
+        answer = await take(request)
+        await free.wait()
+        return answer
+
+    fake.submit_jobs = submit_jobs  # type: ignore[method-assign]
+    return free
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("run", [(), ("--run-id=r1",)])
+def test_a_run_that_is_interrupted_while_it_submits_cancels_also_what_is_answered_later(
+    fake: FakeCoordinator, number: int, run: tuple[str, ...]
+) -> None:
+    free = hold_answers(fake)
+    with started("run", *COMMON, "--test=a", "--test=b", "--cancel-on-interrupt", *run) as process:
+        fake.in_loop(fake.reached("SubmitJobs"))
+        process.send_signal(number)
+        wait_for_line(process, "interrupted; 0 of 2 jobs are submitted; cancelling them")
+        fake.in_loop(free.set)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (130, f"2 jobs {'of run r1 ' if run else ''}cancelled\n")
+    assert [job.status for job in fake.jobs.values()] == [types_pb2.JOB_STATUS_CANCELLED] * 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_interrupt_leaves_at_once_and_names_what_is_left(fake: FakeCoordinator, number: int) -> None:
+    hold_answers(fake)
+    flag = f"--coordinator={fake.address}"
+    with started("run", *COMMON, "--test=a", "--test=b", "--cancel-on-interrupt", flag) as process:
+        fake.in_loop(fake.reached("SubmitJobs"))
+        process.send_signal(number)
+        wait_for_line(process, "cancelling")
+        process.send_signal(number)
+        _, err = process.communicate(timeout=4)  # sooner than a first interrupt gives up
+    assert process.returncode == 130
+    assert err.splitlines() == [
+        "interrupted again; leaving at once",
+        *[f"job {each} may go on; to cancel it: qgjob cancel {flag} {each}" for each in fake.jobs],
+    ]
+
+
+def test_a_second_interrupt_of_a_wait_names_the_run_that_is_left(fake: FakeCoordinator) -> None:
+    fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
+    fake.cancel_jobs = _never  # type: ignore[method-assign, assignment]
+    with started("run", *COMMON, "--test=a", "--run-id=r1", "--cancel-on-interrupt") as process:
+        wait_for_line(process, "running")
+        process.send_signal(signal.SIGTERM)
+        fake.in_loop(fake.reached("CancelJobs"))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=4)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == (
+        "run r1: it may have unfinished jobs; to cancel: qgjob cancel --org-id=acme --run-id=r1"
+    )
+
+
+def test_a_submission_that_is_interrupted_says_how_far_it_got(fake: FakeCoordinator) -> None:
+    hold_answers(fake)
+    with started("submit", *COMMON, "--test=a", "--test=b", "--run-id=r1") as process:
+        fake.in_loop(fake.reached("SubmitJobs"))
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err == (
+        "interrupted; 0 of 2 jobs are submitted, and 2 more may be; they go on. "
+        "To resume: qgjob wait --org-id=acme --run-id=r1\n"
+    )
+
+
 def test_a_command_that_can_not_end_its_bond_still_tells_the_verdicts_by_its_exit_code(
     fake: FakeCoordinator, qgjob: Command
 ) -> None:

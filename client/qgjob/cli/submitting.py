@@ -60,7 +60,7 @@ Supersede = Annotated[
     typer.Option(
         metavar="KEY",
         help="One run at a time has this name, such as a branch: what the run before has unfinished is cancelled, but "
-        "for what this one submits too. Without --run-id a run is made.",
+        "for what this one submits too. Without --run-id a run is made; one that is begun again needs a new id.",
     ),
 ]
 QueueTimeout = Annotated[str | None, typer.Option(help="Expire a job that waits longer, as in 90s or 30m.")]

@@ -62,7 +62,11 @@ class SubmitBody(Request):
     idempotency_key: Annotated[str | None, says(maxLength=MAX_KEY)] = None
     supersede: Annotated[
         str | None,
-        says(maxLength=MAX_KEY, description="what the run that had this name before has unfinished is cancelled"),
+        says(
+            maxLength=MAX_KEY,
+            description="what the run that had this name before has unfinished is cancelled; "
+            "a superseded run that is begun again needs a run_id of its own",
+        ),
     ] = None
     not_before: Time | None = None
     timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_TIMEOUT_SECONDS)] = None

@@ -22,7 +22,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ik:<digest>       | string | idempotency key -> `ulid status hash`, what was sent; status `-` until retention | 24 h |
 | op:<kind>:<id>    | string | kind cancel or retry: digest of what was asked, first answer  | 10 min |
 | su:<digest>       | hash   | key of supersede: `run` that has it, `old` runs to cancel when it is complete | 30 days |
-| sd:<run_id>       | string | run that took a key from it                                   | 24 h |
+| sd:<run_id>       | string | run that took a key from it                                   | 30 days |
 | rc                | hash   | run to cancel -> mark and reason                               | its jobs are cancelled |
 | bo                | hash   | `run client` -> `ms counter`: how long it may be silent, renewals | the client is gone |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
@@ -66,7 +66,8 @@ ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 OPERATION_TTL_MS = 600 * 1000
 SUPERSEDE_TTL_MS = 30 * 24 * 3600 * 1000
-SUPERSEDED_TTL_MS = 24 * 3600 * 1000
+SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
+"""No shorter: a run that is forgotten while its key is known would take the key back, and cancel the newer run."""
 LOG_TTL_MS = 3600 * 1000
 LOG_TAIL_BYTES = 64 * 1024
 

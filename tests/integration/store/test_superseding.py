@@ -24,6 +24,8 @@ from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
 from tests.fakes.store_audit import audit, leftovers
 
+BEGUN_AGAIN = "superseded by run r2 before; a run that is begun again needs a run id of its own"
+
 
 def of(run_id: str, *numbers: int, key: str | None = "main", **changes: object) -> list[JobSpec]:
     return [spec(n, run_id=run_id, supersede=key, **changes) for n in numbers]
@@ -122,7 +124,7 @@ async def test_what_the_older_run_brings_late_is_cancelled_and_the_newer_run_is_
     await ending.finish("acme")
     late = [*of("r1", 3), *equals_of("r1", 4, original=2)]
     await submit(store, late)
-    assert await marked(store) == {"r1": "superseded by run r2"}
+    assert await marked(store) == {"r1": BEGUN_AGAIN}
     await ending.finish("acme")
     assert await statuses(store, late[0], *new) == [Status.CANCELLED, Status.QUEUED]
     assert (await scenes.get(store, new[0])).run_ids == ["r2"]
@@ -172,7 +174,7 @@ async def test_a_newer_mark_outlives_the_cancel_for_the_older_one(store: Store, 
     (found,) = await store.runs.to_cancel("acme")
     await submit(store, late := of("r1", 3))  # behind the look of whoever cancels for the mark that it found
     await store.runs.cancelled("acme", [found])
-    assert await marked(store) == {"r1": "superseded by run r2"}
+    assert await marked(store) == {"r1": BEGUN_AGAIN}
     await ending.finish("acme")
     assert await statuses(store, *late) == [Status.CANCELLED]
     await store.runs.cancelled("acme", [RunToCancel("r1", "gone")])
@@ -249,6 +251,7 @@ async def test_what_is_kept_of_keys_ends_by_itself(store: Store, raw: Redis, end
     (su,) = raw.keys(f"{prefix}su:*")
     assert 0 < raw.pttl(su) <= keys.SUPERSEDE_TTL_MS
     assert 0 < raw.pttl(f"{prefix}sd:r1") <= keys.SUPERSEDED_TTL_MS
+    assert raw.pttl(f"{prefix}sd:r1") > raw.pttl(su) - 10_000, "or it would take back the key that is still known"
     await store.jobs.cancel("acme", [(spec(2).ulid, 1)], NOW, reason="x")
     for status in (Status.CANCELLED,):
         await store.jobs.retire("acme", status, NOW + 10**9, 0, 100)

@@ -14,6 +14,8 @@ local function bind(run, client, after, now)
   call('HSET', P .. 'bo', field, after .. ' ' .. text[counter + 1])
 end
 
+local AGAIN = ' before; a run that is begun again needs a run id of its own'
+
 -- The run gets the key of this digest; the run that had it is to be cancelled once no more follows of this one.
 -- fresh: this call brings the run something new.
 local function supersede(digest, run, fresh, more_follows, mark, key_ttl, run_ttl)
@@ -29,7 +31,7 @@ local function supersede(digest, run, fresh, more_follows, mark, key_ttl, run_tt
     local by = call('GET', P .. 'sd:' .. run)
     if by then
       -- It has lost a key, so this came late. While the run that took the key is not complete, its marks are still to come.
-      if not old[run] then to_cancel(run, mark, 'superseded by run ' .. by) end
+      if not old[run] then to_cancel(run, mark, 'superseded by run ' .. by .. AGAIN) end
       return
     end
     if v[1] then

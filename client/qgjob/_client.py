@@ -18,7 +18,7 @@ from qgjob._fleet import Health
 from qgjob._fleet_calls import FleetCalls
 from qgjob._ids import new_job_id
 from qgjob._job_calls import JobCalls
-from qgjob._keeping import kept
+from qgjob._keeping_runs import kept
 from qgjob._models import Bond, Job, JobRef, JobSpec, LogChunk, WatchEvent
 from qgjob._submitting import Submitting
 from qgjob._transport import HEALTH_CHECK, GrpcTransport

@@ -40,7 +40,7 @@ from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.keeping import Keeping
+from qgjob_coordinator.service.keeping_runs import Keeping
 from qgjob_coordinator.service.looking_ahead import LookAhead
 from qgjob_coordinator.service.messages import RefusedReason
 from qgjob_coordinator.service.operating import FleetService
@@ -145,8 +145,7 @@ class Coordinator:
             log_transitions=log_transitions,
         )
         self.ending_runs = EndingRuns(self.store, self.jobs)
-        for part in (self.submitter, self.timers, self.bonds):
-            part.on_runs_to_cancel = self.ending_runs.due
+        self.hub.runs_to_cancel = self.ending_runs.due
         services = JobServices(
             self.submitter,
             self.jobs,

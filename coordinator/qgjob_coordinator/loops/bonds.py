@@ -32,10 +32,6 @@ class _Seen:
     since: float
 
 
-def _nobody_cancels(org_id: str) -> None:
-    del org_id
-
-
 class Bonds:
     """One of any number of observers. `clock`: seconds, monotonic."""
 
@@ -44,8 +40,6 @@ class Bonds:
         self._clock = clock
         self._seen: dict[str, dict[tuple[str, str], _Seen]] = {}
         self._looked_at: dict[str, float] = {}
-        self.on_runs_to_cancel: Callable[[str], None] = _nobody_cancels
-        """Called with an org in which a run was marked to be cancelled."""
 
     def blind(self) -> None:
         """The store could not be read."""
@@ -56,10 +50,10 @@ class Bonds:
         if self._seen.pop(org_id, None) is not None:
             del self._looked_at[org_id]
 
-    async def look(self, org_id: str, *, idle: bool) -> None:
-        """One look at an org's bonds. `idle`: it has nothing unfinished, so nothing is lost by a wrong guess.
+    async def look(self, org_id: str, *, idle: bool) -> bool:
+        """One look at an org's bonds; whether runs were marked to be cancelled.
 
-        Raises StoreUnavailableError.
+        `idle`: the org has nothing unfinished, so nothing is lost by a wrong guess. Raises StoreUnavailableError.
         """
         before = self._clock()
         bonds = await self._store.runs.bonds(org_id)
@@ -67,6 +61,7 @@ class Bonds:
         gap = 0.0 if idle else after - self._looked_at.get(org_id, after)
         known = self._seen.get(org_id, {})
         self._seen[org_id], self._looked_at[org_id] = {}, after
+        marked = False
         for bond in bonds:
             key = bond.run_id, bond.client_id
             seen = known.get(key)
@@ -77,13 +72,15 @@ class Bonds:
             ):
                 seen = _Seen(bond.found, after)
             if before - seen.since >= bond.after_seconds:
-                await self._part(org_id, bond)
+                marked = await self._part(org_id, bond) or marked
             else:
                 self._seen[org_id][key] = seen
+        return marked
 
-    async def _part(self, org_id: str, bond: Bond) -> None:
+    async def _part(self, org_id: str, bond: Bond) -> bool:
         silent = bond.after_seconds
         reason = f"the client of run {bond.run_id} has gone: nothing was heard of it for {silent:g} s"
-        if await self._store.runs.part(org_id, bond, reason):
+        marked = await self._store.runs.part(org_id, bond, reason)
+        if marked:
             log.info("client_gone", org_id=org_id, run_id=bond.run_id, client_id=bond.client_id, silent_seconds=silent)
-            self.on_runs_to_cancel(org_id)
+        return marked

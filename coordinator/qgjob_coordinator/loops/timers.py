@@ -33,10 +33,6 @@ ORGS_AT_ONCE = 8
 log = structlog.get_logger(__name__)
 
 
-def _nobody_cancels(org_id: str) -> None:
-    del org_id
-
-
 class Timers:
     """Looks at every active org each second, and at known due times when they come."""
 
@@ -50,8 +46,6 @@ class Timers:
         self._wake = asyncio.Event()
         self._swept = float("-inf")
         self._registry = time.monotonic()
-        self.on_runs_to_cancel: Callable[[str], None] = _nobody_cancels
-        """Called with an org that has marks of runs to cancel, at each look while they are there."""
 
     def due(self, org_id: str, at: int) -> None:
         """A job of the org becomes ready at `at` (ms)."""
@@ -130,9 +124,10 @@ class Timers:
         try:
             due = await self._store.snapshots.due(org_id)
             if due.runs_to_cancel:
-                self.on_runs_to_cancel(org_id)
+                self._hub.runs_to_cancel(org_id)
             if due.bonds:
-                await self._bonds.look(org_id, idle=not due.waits)
+                if await self._bonds.look(org_id, idle=not due.waits):
+                    self._hub.runs_to_cancel(org_id)
             else:
                 self._bonds.none(org_id)
             while await self._serve(org_id, due, now):

@@ -12,7 +12,7 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import requests, shapes
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.keeping import Keeping
+from qgjob_coordinator.service.keeping_runs import Keeping
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.submitting import Submitter

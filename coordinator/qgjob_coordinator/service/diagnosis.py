@@ -11,7 +11,7 @@ from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store, words
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -69,7 +69,9 @@ class Doctor:
         principal.require_operator()
         verdict, seen = await asyncio.gather(self._readiness.look(), self._seen())
         findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
-        by_server = {name: [*keeping.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()}
+        by_server = {
+            name: [*keeping_data.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()
+        }
         findings += words.of_servers(by_server)
         findings += coordinator.judge(self._facts(verdict))
         if seen:

@@ -12,6 +12,10 @@ async def _at_once() -> None:
     pass
 
 
+def _nobody_cancels(org_id: str) -> None:
+    del org_id
+
+
 class Hub:
     """Who waits for what. Nothing here is state: what is missed is found by the next timer."""
 
@@ -21,6 +25,8 @@ class Hub:
         """Set by the scheduler: how many heads it would look at, were there work now; None while it is busy."""
         self.settled: Callable[[], Awaitable[None]] = _at_once
         """Set by the scheduler: returns when the round that is under way, if any, has made its claims."""
+        self.runs_to_cancel: Callable[[str], None] = _nobody_cancels
+        """Called with an org that has, or by a write may have, marks of runs to cancel; at each look while it has."""
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._hints: set[str] = set()
         self.hints_due = asyncio.Event()

@@ -79,10 +79,6 @@ def _nobody_asks(specs: Sequence[JobSpec]) -> None:
     del specs
 
 
-def _nobody_cancels(org_id: str) -> None:
-    del org_id
-
-
 class Submitter:
     """Takes submissions to the store. Its methods raise StoreUnavailableError while that can't acknowledge."""
 
@@ -105,8 +101,6 @@ class Submitter:
         self._flushers: dict[str, Flusher[_Lone, Accepted]] = {}
         self.on_accepted: Callable[[Sequence[JobSpec]], None] = _nobody_asks
         """Called with the jobs of each write to the store; those that were known already are among them."""
-        self.on_runs_to_cancel: Callable[[str], None] = _nobody_cancels
-        """Called with an org in which a write may have marked runs to cancel."""
 
     async def submit(self, principal: Principal, submission: Submission) -> Accepted:
         """One job; goes to the store together with what else is submitted for the org at the moment.
@@ -196,7 +190,7 @@ class Submitter:
         self._hub.work(org_id, seen=seen)
         self._hub.changed(org_id)
         if any(spec.supersede for spec in specs):
-            self.on_runs_to_cancel(org_id)
+            self._hub.runs_to_cancel(org_id)
         await asyncio.sleep(0)  # the scheduler's round begins before the answer is made
         if seen is not None:
             # A job that a device waits for: it is on its way before the answer takes up this process.

@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AskError, RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
-from qgjob_coordinator.policy.diagnosis.keeping import TIERS
+from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.store.address import FORMS, parse
 from qgjob_coordinator.store.exchange import Exchange
 from qgjob_coordinator.store.scripts import unavailable

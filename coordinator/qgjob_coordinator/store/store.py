@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from qgjob_coordinator.errors import SchemaOlderError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
-from qgjob_coordinator.policy.diagnosis.keeping import TIERS
+from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.store import connection, facts, keys
 from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands

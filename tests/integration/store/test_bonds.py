@@ -13,7 +13,7 @@ from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.keeping import Keeping
+from qgjob_coordinator.service.keeping_runs import Keeping
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.runs import Bond
 from qgjob_coordinator.store.store import Store
@@ -72,9 +72,19 @@ async def keep(store: Store, client: str = "c1", *, release: bool = False) -> bo
     return await store.runs.keep("acme", "r1", client, release=release)
 
 
-async def test_a_client_that_is_not_heard_of_is_given_up_with_its_run(store: Store, bonds: Bonds, watch: Watch) -> None:
-    bonds.on_runs_to_cancel = (found := []).append
+async def test_a_client_that_is_not_heard_of_is_given_up_with_its_run(store: Store, bonds: Bonds, clock: Clock) -> None:
+    hub, found = Hub(), []
+    hub.runs_to_cancel = found.append
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), bonds)
+
+    async def watch(seconds: float) -> None:
+        for _ in range(int(seconds)):
+            timers._swept = float("-inf")
+            await timers.look()
+            clock.now += 1
+
     await submit(store, 1, 2)
+    await store.mark_active("acme")
     await watch(AFTER)
     assert (await marked(store), found) == ({}, [])
     await watch(1)

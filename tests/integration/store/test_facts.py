@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from qgjob_coordinator.model.findings import Finding, Level
-from qgjob_coordinator.policy.diagnosis import keeping
+from qgjob_coordinator.policy.diagnosis import keeping_data
 from qgjob_coordinator.policy.diagnosis import store as use
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.facts import PINGS
@@ -44,7 +44,7 @@ async def opened(own: StoreProcess) -> AsyncIterator[Store]:
 
 async def finding(opened: Store, check: str, durability: str = "everysec") -> Finding:
     (facts,) = (await opened.look()).values()
-    (found,) = [f for f in (*use.judge(facts), *keeping.judge(facts, durability)) if f.check == check]
+    (found,) = [f for f in (*use.judge(facts), *keeping_data.judge(facts, durability)) if f.check == check]
     return found
 
 
@@ -60,8 +60,8 @@ async def test_a_sound_store(opened: Store, redis: Redis) -> None:
     assert facts.primary
     assert facts.used_bytes > 0
     assert facts.max_clients == info["maxclients"]
-    assert keeping.tier(facts) == "everysec"
-    bad = [f for f in (*use.judge(facts), *keeping.judge(facts, "everysec")) if f.level is Level.PROBLEM]
+    assert keeping_data.tier(facts) == "everysec"
+    bad = [f for f in (*use.judge(facts), *keeping_data.judge(facts, "everysec")) if f.level is Level.PROBLEM]
     assert bad == []
 
 

@@ -205,8 +205,9 @@ async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
     store: Store, ending: EndingRuns, raw: Redis
 ) -> None:
     """Also where the org has nothing unfinished, so that it is looked at now and then only."""
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
-    timers.on_runs_to_cancel = (found := []).append
+    hub = Hub()
+    hub.runs_to_cancel = (found := []).append
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
     await submit(store, of("r1", 1))
     await submit(store, of("r2", 2))
     await timers.look()

@@ -11,7 +11,7 @@ from qgjob_agent import command_result
 from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import (
     jobs,
-    keeping,
+    keeping_runs,
     operating,
     pages,
     showing,
@@ -32,7 +32,7 @@ LIMITS: dict[str, list[int]] = {
     "`idempotency_key`, `supersede`": [1, submission.MAX_KEY],
     "`reason` of a cancel or a hold": [validation.MAX_TEXT],
     "`max_retries`": [0, submission.MAX_RETRIES],
-    "`after_seconds` of `cancel_on_disconnect`": [1, keeping.MAX_AFTER_SECONDS],
+    "`after_seconds` of `cancel_on_disconnect`": [1, keeping_runs.MAX_AFTER_SECONDS],
     "`timeout_seconds`": [1, submission.MAX_TIMEOUT_SECONDS],
     "`queue_timeout_seconds`": [1, submission.MAX_QUEUE_TIMEOUT_SECONDS],
     "`not_before`, and `until` of a hold": [submission.MAX_NOT_BEFORE_MS // DAY_MS],

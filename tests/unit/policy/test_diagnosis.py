@@ -11,7 +11,7 @@ import pytest
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding, Level, worst
 from qgjob_coordinator.model.fleet import Agent, Device
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping, queue, store, words
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import (
     CoordinatorFacts,
     FleetFacts,
@@ -57,13 +57,13 @@ def judged(check: str, found: Iterable[Finding]) -> list[tuple[Level, str | None
 
 def of_store(check: str, durability: str = "everysec", **changes: Any) -> Level:
     facts = replace(FINE, **changes)
-    ((level, _),) = judged(check, [*store.judge(facts), *keeping.judge(facts, durability)])
+    ((level, _),) = judged(check, [*store.judge(facts), *keeping_data.judge(facts, durability)])
     return level
 
 
 def test_a_sound_system_has_nothing_to_say() -> None:
     found = [
-        store.usable(None, "redis://store", 4), *keeping.judge(FINE, "everysec"), *store.judge(FINE),
+        store.usable(None, "redis://store", 4), *keeping_data.judge(FINE, "everysec"), *store.judge(FINE),
         *coordinator.judge(SELF), *agents.judge(FLEET, "1.2.3"), *devices.judge(FLEET),
         *queue.judge(NOTHING_WAITS, FLEET),
     ]  # fmt: skip
@@ -289,8 +289,8 @@ def test_a_large_fleet_is_told_in_few_findings() -> None:
 
 def test_several_servers_say_which_is_not_fine_and_what_is_fine_once() -> None:
     full = replace(FINE, used_bytes=GIB)
-    found = words.of_servers({"a:1": store.judge(FINE) + keeping.judge(full, "everysec"),
-                              "b:1": store.judge(FINE) + keeping.judge(FINE, "everysec")})  # fmt: skip
+    found = words.of_servers({"a:1": store.judge(FINE) + keeping_data.judge(full, "everysec"),
+                              "b:1": store.judge(FINE) + keeping_data.judge(FINE, "everysec")})  # fmt: skip
     assert judged("store.memory", found) == [(Level.PROBLEM, "a:1")]
     assert judged("store.latency", found) == [(Level.OK, None)]
 

@@ -45,6 +45,7 @@ _READERS = {
     "sd": "pttl",
     "rc": "hgetall",
     "bo": "hgetall",
+    "er": "pttl",
     "lg": "pttl",
     "ev": "xlen",
 }
@@ -225,7 +226,7 @@ class _OrgAudit:
                 self._wrong.append(f"j:{ulid} is expected to take {j['x']}")
 
     def _copies(self) -> None:
-        for kind in ("al", "ik", "op", "su", "sd"):
+        for kind in ("al", "ik", "op", "su", "sd", "er"):
             for name, ttl in self._found[kind].items():
                 if ttl < 0:
                     self._wrong.append(f"{kind}:{name} never ends")

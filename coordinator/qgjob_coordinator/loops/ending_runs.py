@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 
 import structlog
@@ -12,6 +13,7 @@ from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
 
+ORGS_AT_ONCE = 8
 FAULT_PAUSE_SECONDS = 60.0
 """After a fault of ours at a run it is left alone for so long."""
 
@@ -19,37 +21,46 @@ log = structlog.get_logger(__name__)
 
 
 class EndingRuns:
-    """One of any number: two that cancel one run at once do no more than one."""
+    """One of any number: of those that see the marks of an org one cancels its runs, and two would do no harm."""
 
     def __init__(self, store: Store, jobs: JobService) -> None:
         self._store = store
         self._jobs = jobs
-        self._orgs: set[str] = set()
-        self._wake = asyncio.Event()
+        self._orgs: asyncio.Queue[str] = asyncio.Queue()
+        self._waiting: set[str] = set()
         self._not_before: dict[tuple[str, str], float] = {}  # runs at which something went wrong, by monotonic time
 
     def due(self, org_id: str) -> None:
         """The org has marks. They are in the store, so a call that is lost with this process is made by another one."""
-        self._orgs.add(org_id)
-        self._wake.set()
+        if org_id not in self._waiting:
+            self._waiting.add(org_id)
+            self._orgs.put_nowait(org_id)
 
     async def run(self) -> None:
-        """Serves for ever. Marks that the store could not serve stay, and are found again by the timers."""
+        """Serves for ever, some orgs at once. Marks that could not be served stay, and the timers find them again."""
+        await asyncio.gather(*[self._serve() for _ in range(ORGS_AT_ONCE)])
+
+    async def _serve(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            orgs, self._orgs = self._orgs, set()
-            for org_id in sorted(orgs):
-                try:
-                    await self.finish(org_id)
-                except StoreUnavailableError as e:
-                    log.warning("ending_runs_blind", org_id=org_id, error=e.message)
+            org_id = await self._orgs.get()
+            self._waiting.discard(org_id)  # before the look: a mark that comes from now on is looked for again
+            try:
+                await self.finish(org_id)
+            except StoreUnavailableError as e:
+                log.warning("ending_runs_blind", org_id=org_id, error=e.message)
 
     async def finish(self, org_id: str) -> None:
-        """Cancels what the marked runs of the org have unfinished. Raises StoreUnavailableError."""
+        """Cancels what the marked runs of the org have unfinished, unless another one is at it.
+
+        Raises StoreUnavailableError.
+        """
+        token = secrets.token_hex(8)
+        if not await self._store.runs.take_ending(org_id, token):
+            return
         for run in await self._store.runs.to_cancel(org_id):
             if time.monotonic() >= self._not_before.get((org_id, run.run_id), 0.0):
                 await self._finish(org_id, run)
+        await self._store.runs.drop_ending(org_id, token)
 
     async def _finish(self, org_id: str, run: RunToCancel) -> None:
         """One run. A fault of ours at one keeps no other from its end, and the mark stays for a later try."""

@@ -24,6 +24,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | su:<digest>       | hash   | key of supersede: `run` that has it, `old` runs to cancel when it is complete | 30 days |
 | sd:<run_id>       | string | run that took a key from it                                   | 30 days |
 | rc                | hash   | run to cancel -> mark and reason                               | its jobs are cancelled |
+| er                | string | who cancels the runs of rc                                    | its end, 5 s |
 | bo                | hash   | `run client` -> `ms counter`: how long it may be silent, renewals | the client is gone |
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
@@ -68,6 +69,8 @@ OPERATION_TTL_MS = 600 * 1000
 SUPERSEDE_TTL_MS = 30 * 24 * 3600 * 1000
 SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 """No shorter: a run that is forgotten while its key is known would take the key back, and cancel the newer run."""
+ENDING_TTL_MS = 5 * 1000
+"""So long the marked runs of a coordinator that died over them wait; one that takes longer may get company."""
 LOG_TTL_MS = 3600 * 1000
 LOG_TAIL_BYTES = 64 * 1024
 

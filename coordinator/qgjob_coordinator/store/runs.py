@@ -49,6 +49,22 @@ class RunStore:
         found: dict[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}rc")
         return [RunToCancel(run, text) for run, text in sorted(found.items())]
 
+    async def take_ending(self, org_id: str, token: str) -> bool:
+        """Whether who asks is the one that cancels the org's marked runs, for a while or until `drop_ending`.
+
+        A convenience and no fence: nothing goes wrong when two do it. `token` is the asker's alone, so a call whose
+        reply was lost is answered the same.
+        """
+        key = f"{keys.org(org_id)}er"
+        taken = await self._call("SET", key, token, "NX", "PX", keys.ENDING_TTL_MS)
+        return taken is not None or bool(await self._call("GET", key) == token)
+
+    async def drop_ending(self, org_id: str, token: str) -> None:
+        """Lets another one cancel the org's marked runs."""
+        key = f"{keys.org(org_id)}er"
+        if await self._call("GET", key) == token:
+            await self._call("DEL", key)
+
     async def cancelled(self, org_id: str, runs: Sequence[RunToCancel]) -> None:
         """Takes marks away when all was cancelled that was there when they were looked up; a newer mark stays."""
         args: list[Arg] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from redis import Redis
 
@@ -23,6 +25,7 @@ from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
 from tests.fakes.store_audit import audit, leftovers
+from tests.fakes.waiting import until
 
 BEGUN_AGAIN = "superseded by run r2 before; a run that is begun again needs a run id of its own"
 
@@ -221,6 +224,90 @@ async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
     timers._registry = timers._swept = float("-inf")
     await timers.look()
     assert found == ["acme", "acme"]
+
+
+class Walks:
+    """The cancels of runs, which wait at a gate."""
+
+    def __init__(self, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.of: list[str] = []
+        self.open, self.begun = asyncio.Event(), asyncio.Event()
+        real = ending._jobs.cancel_run
+
+        async def cancel_run(org_id: str, run_id: str, reason: str) -> Changed:
+            self.of.append(f"{org_id} {run_id}")
+            self.begun.set()
+            if org_id == "acme":
+                await self.open.wait()
+            return await real(org_id, run_id, reason)
+
+        monkeypatch.setattr(ending._jobs, "cancel_run", cancel_run)
+
+
+async def test_of_several_coordinators_one_cancels_a_marked_run(
+    store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = EndingRuns(store, ending._jobs)
+    walks = Walks(ending, monkeypatch)
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    first = asyncio.create_task(ending.finish("acme"))
+    await walks.begun.wait()
+    await other.finish("acme")
+    assert walks.of == ["acme r1"]
+    walks.open.set()
+    await first
+    assert (await marked(store), raw.exists(f"{keys.org('acme')}er")) == ({}, 0)
+
+
+async def test_a_coordinator_that_dies_over_a_marked_run_leaves_it_to_another_one(
+    store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = Walks(ending, monkeypatch)
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    dying = asyncio.create_task(ending.finish("acme"))
+    await walks.begun.wait()
+    dying.cancel()
+    assert 0 < raw.pttl(f"{keys.org('acme')}er") <= keys.ENDING_TTL_MS
+    raw.delete(f"{keys.org('acme')}er")  # the time is over
+    walks.open.set()
+    await EndingRuns(store, ending._jobs).finish("acme")
+    assert await marked(store) == {}
+
+
+async def test_a_reply_that_was_lost_is_answered_the_same(store: Store) -> None:
+    for _ in range(2):
+        assert await store.runs.take_ending("acme", "one")
+        assert not await store.runs.take_ending("acme", "two")
+    await store.runs.drop_ending("acme", "two")
+    assert not await store.runs.take_ending("acme", "two")
+    for _ in range(2):
+        await store.runs.drop_ending("acme", "one")
+    assert await store.runs.take_ending("acme", "two")
+
+
+async def test_a_long_cancel_in_one_org_keeps_no_other_org_waiting(
+    store: Store, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks = Walks(ending, monkeypatch)
+    for org_id in ("acme", "beta"):
+        for number, run_id in enumerate(("r1", "r2"), 1):
+            one = spec(number, org_id=org_id, run_id=run_id, supersede="main")
+            await store.jobs.submit(org_id, [one], [True], NOW)
+    ending.due("acme")
+    ending.due("beta")
+    serving = asyncio.create_task(ending.run())
+
+    async def beta_is_over() -> bool:
+        return await store.runs.to_cancel("beta") == []
+
+    await until(beta_is_over, "it waits")
+    assert list(await marked(store)) == ["r1"]
+    walks.open.set()
+    while not serving.done():  # a call under way may take a cancel for itself
+        serving.cancel()
+        await asyncio.wait([serving], timeout=0.1)
 
 
 async def test_a_fault_at_one_run_keeps_no_other_from_its_end(

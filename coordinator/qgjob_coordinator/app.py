@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from importlib.metadata import version
 from typing import Any
 
@@ -350,14 +350,22 @@ class Coordinator:
         self.sessions.end_all(RefusedReason.GOING_AWAY, "the coordinator stops; connect again")
         await self.rpc.stop(STOP_GRACE_SECONDS)
         await self.http.stop(STOP_GRACE_SECONDS)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         await self.store.close()
         if self._member is not None:
             await self._member.close()
         if self._bound:
             log.info("coordinator_stopped")
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]], again_seconds: float = 1.0) -> None:
+    """Cancels until all are over: a call under way may take a cancel for itself, and its loop would go on for ever."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_seconds)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _times(s: Settings) -> Times:

@@ -20,6 +20,7 @@ FORMS = (
     "redis://HOST:PORT, rediss://HOST:PORT, unix:///PATH, redis+sentinel://HOST:PORT,HOST:PORT/NAME "
     "or redis+cluster://HOST:PORT,HOST:PORT"
 )
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 STORE_PORT = 6379
 SENTINEL_PORT = 26_379
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?")
@@ -83,7 +84,7 @@ def parse(url: str) -> Address:
     if not _NAME.fullmatch(name) or not (db or "0").isdecimal():
         why = "it names no group of the Sentinels"
         raise ValueError(f"is not a URL that can be used ({why}); write {scheme}://HOST:PORT,HOST:PORT/NAME")
-    user, password = (quote(options.pop(f"sentinel_{word}", ""), safe="") for word in ("username", "password"))
+    user, password = (quote(options.pop(option, ""), safe="") for option in SENTINEL_OPTIONS)
     sentinel_login = f"{user}:{password}@" if user or password else ""
     return Address(kind, f"{plain}://{login}{at}", found, _after(db, options), name, sentinel_login)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from urllib.parse import urlencode
 
+import pytest
 from pydantic import BaseModel
 
 from qgjob.cli import settings as cli_settings
@@ -13,9 +15,12 @@ from qgjob.cli.dotenv import Environment
 from qgjob.cli.up_settings import Options, StackSettings, agent_environment
 from qgjob_agent.config import AgentConfig, DeviceConfig
 from qgjob_coordinator.config import PREFIX, Settings
+from qgjob_coordinator.store import address
+from qgjob_coordinator.store.connection import connect
 
 ROOT = Path(__file__).parents[3]
 ENV_EXAMPLE = (ROOT / "env.example").read_text(encoding="utf-8")
+CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
 AGENT_TOML = (ROOT / "examples" / "agent.toml").read_text(encoding="utf-8")
 
 
@@ -142,3 +147,18 @@ def test_the_client_settings_of_env_example_are_those_of_the_cli_with_their_defa
     assert set(section) == set(defaults)
     for name, listed in section.items():
         assert defaults[name] == listed
+
+
+@pytest.mark.parametrize("scheme", ["rediss://h:6379", "rediss+sentinel://h:26379/main", "rediss+cluster://h:6379"])
+def test_every_option_of_the_stores_url_is_in_the_contract_and_works(scheme: str) -> None:
+    rows = [line for line in CONTRACT.splitlines() if re.match(r"\| `(sentinel|ssl)_", line)]
+    options = [name for line in rows for name in re.findall(r"`((?:sentinel|ssl)_\w+)`", line.split("|")[1])]
+    assert set(address.SENTINEL_OPTIONS) < set(options)
+    given = {name: "false" if "hostname" in name else "none" if "reqs" in name else "x" for name in options}
+    if "sentinel" not in scheme:
+        given = {name: value for name, value in given.items() if name not in address.SENTINEL_OPTIONS}
+    where = address.parse(f"{scheme}?{urlencode(given)}")
+    url = where.url_of(where.hosts[0]) if where.hosts else where.before
+    kept = connect(url, 1).connection_pool.connection_kwargs
+    assert {name for name in given if name.startswith("ssl_")} <= kept.keys()
+    assert where.sentinel_login == ("x:x@" if "sentinel" in scheme else "")

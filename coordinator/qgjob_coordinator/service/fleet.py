@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import Agent, Device, DeviceInfo, Hold, in_force, over_last
@@ -13,6 +13,7 @@ from qgjob_coordinator.policy.health.record import Quarantine, Record
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.shared import Shared
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.store import Store
 
@@ -24,38 +25,43 @@ _ABLE = (DeviceState.IDLE, DeviceState.BUSY)
 _FIT = (DeviceHealth.GOOD, DeviceHealth.UNKNOWN)
 
 
+class _Reading:
+    """The fleet as it was read once, and what is made of that when somebody asks."""
+
+    def __init__(self, rows: list[AgentRow]) -> None:
+        self.rows = rows
+
+    @cached_property
+    def devices(self) -> list[Device]:
+        return _by_id(self.rows)
+
+    @cached_property
+    def able(self) -> Mapping[Target, tuple[DeviceView, ...]]:
+        able = [view(d) for d in self.devices if d.state in _ABLE and d.health in _FIT]
+        return {target: same_target(target, able) for target in Target}
+
+
 class FleetReader:
-    """The fleet as it stands; read anew after CACHE_SECONDS."""
+    """The fleet as it stands; read anew after CACHE_SECONDS, once for all who ask meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._rows: list[AgentRow] = []
-        self._devices: list[Device] | None = None
-        self._able: dict[Target, tuple[DeviceView, ...]] | None = None
-        self._read_at = float("-inf")
+        self._readings = Shared(self._read, "fleet")
+
+    async def _read(self) -> _Reading:
+        return _Reading(await self._store.fleet.read())
 
     async def rows(self, *, max_age_seconds: float = CACHE_SECONDS) -> list[AgentRow]:
         """Agents with devices, by id, as they were at most so long ago. Raises StoreUnavailableError."""
-        if time.monotonic() - self._read_at >= max_age_seconds:
-            self._rows = await self._store.fleet.read()
-            self._devices = self._able = None
-            self._read_at = time.monotonic()
-        return self._rows
+        return (await self._readings.get(max_age_seconds)).rows
 
     async def devices(self, *, max_age_seconds: float = CACHE_SECONDS) -> list[Device]:
         """All devices, by id; shared by all callers, who don't change them."""
-        rows = await self.rows(max_age_seconds=max_age_seconds)
-        if self._devices is None:
-            self._devices = _by_id(rows)
-        return self._devices
+        return (await self._readings.get(max_age_seconds)).devices
 
     async def able(self) -> Mapping[Target, tuple[DeviceView, ...]]:
         """The devices that may take work, now or when they are done, by target."""
-        devices = await self.devices()
-        if self._able is None:
-            able = [view(d) for d in devices if d.state in _ABLE and d.health in _FIT]
-            self._able = {target: same_target(target, able) for target in Target}
-        return self._able
+        return (await self._readings.get(CACHE_SECONDS)).able
 
     async def devices_of(self, agent_id: str) -> list[Device]:
         """The devices of one agent, by id, as they stand. Raises StoreUnavailableError."""

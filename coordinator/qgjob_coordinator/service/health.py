@@ -22,9 +22,8 @@ from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import Backoff, at_most, enough
 from qgjob_coordinator.policy.health.words import because, still
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import HealthBooks, Page
-from qgjob_coordinator.service.health_seen import ask, look_at
+from qgjob_coordinator.service.health_seen import FleetHealth, ask
 from qgjob_coordinator.service.health_words import HealthWords
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
@@ -51,7 +50,7 @@ class HealthWatch:
         self,
         session: Session,
         store: Store,
-        fleet: FleetReader,
+        fleet: FleetHealth,
         hub: Hub,
         telemetry: Telemetry,
         backoff: Backoff,
@@ -244,7 +243,7 @@ class HealthWatch:
         pages = self._books.notable()
         if not any(_may_be_bad(records.only_sure(page.record)) for page in pages.values()):
             return
-        fleet, now = await look_at(self._fleet, pages), wall_ms()
+        fleet, now = await self._fleet.look(pages), wall_ms()
         seen = {device_id: page.record for device_id, page in pages.items()}
         for device_id, page in self._books.notable().items():
             slot, record = self._session.slots.get(device_id), seen.get(device_id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.health.asking import did_elsewhere
@@ -13,6 +14,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
 from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.fleet import AgentRow
 from qgjob_coordinator.store.store import Store
 
 MOST_ASKED = 64
@@ -42,30 +44,65 @@ async def ask(store: Store, pages: Mapping[str, Page]) -> bool:
     return bool(open_ones)
 
 
-class Fleet:
-    """The fleet's devices that are there, with what their coordinators have written of them."""
+@dataclass(frozen=True, slots=True)
+class _Fleet:
+    """Devices that are there, as their coordinators have written of them, with what is installed on each."""
 
-    def __init__(self, known: Mapping[Target, Mapping[str, tuple[Record, Build | None]]]) -> None:
-        self._known = known
-        self._together = {target: together(devices.values()) for target, devices in known.items()}
+    known: Mapping[str, tuple[Target, Record, Build | None]]
+    together: Mapping[Target, Devices]
+
+
+class Seen:
+    """The fleet as one session sees it: its own devices as they are known here, all others as they are in the store.
+
+    Costs what the session has of devices, not what the fleet has.
+    """
+
+    def __init__(self, fleet: _Fleet, own: Mapping[str, Page]) -> None:
+        self._fleet = fleet
+        before: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
+        after: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
+        for device_id, page in own.items():
+            if device_id in fleet.known:
+                target, record, build = fleet.known[device_id]
+                before[target].append((record, build))
+                after[target].append((page.record, build))
+        self._before = {target: together(devices) for target, devices in before.items()}
+        self._after = {target: together(devices) for target, devices in after.items()}
 
     def others(self, target: Target, device_id: str, record: Record) -> Devices:
         """All of the target but this one, whose record is given as it was when the fleet was looked at."""
-        known = self._known[target].get(device_id)
-        devices = self._together[target]
-        return devices if known is None else devices.without(record, known[1])
+        none = Devices()
+        devices = self._fleet.together.get(target, none)
+        devices = devices.instead(self._before.get(target, none), self._after.get(target, none), record)
+        known = self._fleet.known.get(device_id)
+        return devices if known is None or known[0] is not target else devices.without(record, known[2])
 
 
-async def look_at(fleet: FleetReader, own: Mapping[str, Page]) -> Fleet:
-    """The fleet as it is in the store, and these devices as they are known here. Raises StoreUnavailableError."""
-    rows = await fleet.rows()
-    now = wall_ms()
-    known: dict[Target, dict[str, tuple[Record, Build | None]]] = {target: {} for target in Target}
+class FleetHealth:
+    """One a process: every device of the fleet is looked at once for each reading, however many sessions ask."""
+
+    def __init__(self, fleet: FleetReader) -> None:
+        self._reader = fleet
+        self._rows: Sequence[AgentRow] | None = None
+        self._fleet = _Fleet({}, {})
+
+    async def look(self, own: Mapping[str, Page]) -> Seen:
+        """The fleet as it is in the store, and these devices as they are known here. Raises StoreUnavailableError."""
+        rows = await self._reader.rows()
+        if rows is not self._rows:
+            self._rows, self._fleet = rows, _look(rows, wall_ms())
+        return Seen(self._fleet, own)
+
+
+def _look(rows: Sequence[AgentRow], now: int) -> _Fleet:
+    known: dict[str, tuple[Target, Record, Build | None]] = {}
+    devices: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
     for row in (d for a in rows if a.state == "open" for d in a.devices if d.present):
-        info, page = row.info, own.get(row.info.device_id)
-        record = recent(row.kept.record, now) if page is None else page.record
+        info, record = row.info, recent(row.kept.record, now)
         build = None
         if info.org_id is not None and info.app_version_id is not None:
             build = info.org_id, group_id(info.app_version_id, info.target)
-        known[info.target][info.device_id] = record, build
-    return Fleet(known)
+        known[info.device_id] = info.target, record, build
+        devices[info.target].append((record, build))
+    return _Fleet(known, {target: together(some) for target, some in devices.items()})

@@ -12,8 +12,8 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health import HealthWatch
+from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.log_intake import LogIntake, Piece
 from qgjob_coordinator.service.messages import (
@@ -52,7 +52,7 @@ class LiveSession:
         hub: Hub,
         telemetry: Telemetry,
         settled: Callable[[], Awaitable[None]],
-        fleet: FleetReader,
+        fleet: FleetHealth,
         backoff: Backoff,
     ) -> None:
         self.session = session

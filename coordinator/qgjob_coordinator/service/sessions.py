@@ -16,6 +16,7 @@ from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.attendance import Attendance
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.service.hello import RefusedError, check, refusal
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
@@ -67,7 +68,7 @@ class Sessions:
         self.times = times
         self._coordinator = coordinator
         self._log_transitions = log_transitions
-        self._fleet = fleet or FleetReader(store)
+        self._fleet = FleetHealth(fleet or FleetReader(store))
         self._backoff = backoff or Backoff()
         self._live: dict[str, LiveSession] = {}
         self.attendance = Attendance()

@@ -18,6 +18,7 @@ from qgjob_coordinator.service import health
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health import HealthWatch
+from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
 from qgjob_coordinator.service.session import Session, Times
@@ -45,7 +46,13 @@ class Watched:
         for info in DEVICES:
             self.session.show(info)
         self.watch = HealthWatch(
-            self.session, store, FleetReader(store), Hub(), self.telemetry, Backoff(base_ms), self._take_back
+            self.session,
+            store,
+            FleetHealth(FleetReader(store)),
+            Hub(),
+            self.telemetry,
+            Backoff(base_ms),
+            self._take_back,
         )
 
     def _take_back(self) -> None:

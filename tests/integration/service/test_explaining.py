@@ -171,8 +171,8 @@ async def test_a_submission_is_not_told_no_resource_by_an_old_reading(
     pending = Pending(store, reader, None)
     assert not (await pending.reasons([spec()])).could_serve(Target.EMULATOR, ANY_DEVICE)
     await busy_fleet(store)
-    older = reader._read_at - (CACHE_SECONDS + SKETCH_SECONDS) / 2
-    monkeypatch.setattr(reader, "_read_at", older)
+    older = reader._readings._ended - (CACHE_SECONDS + SKETCH_SECONDS) / 2
+    monkeypatch.setattr(reader._readings, "_ended", older)
     reasons = await pending.reasons([spec()])
     assert reasons.could_serve(Target.EMULATOR, ANY_DEVICE)
     assert reasons.of(await waiting(store), None).code is PendingCode.ALL_BUSY

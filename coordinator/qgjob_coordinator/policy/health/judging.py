@@ -38,6 +38,14 @@ class Devices:
     count: int = 0
     with_jobs: int = 0
 
+    def instead(self, before: Devices, after: Devices, record: Record) -> Devices:
+        """With some of them as they are `after` instead of `before`, of those builds that matter to the record."""
+        failed = _failed_with(record)
+        serves = {b: self.serves.get(b, 0) - before.serves.get(b, 0) + after.serves.get(b, 0) for b in failed}
+        fails = {b: self.fails.get(b, 0) - before.fails.get(b, 0) + after.fails.get(b, 0) for b in failed}
+        count = self.count - before.count + after.count
+        return Devices(serves, fails, count, self.with_jobs - before.with_jobs + after.with_jobs)
+
     def without(self, record: Record, installed: Build | None) -> Devices:
         """The others, of those builds that matter to the one that is left out."""
         failed = _failed_with(record)

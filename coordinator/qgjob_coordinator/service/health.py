@@ -22,7 +22,7 @@ from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import Backoff, at_most, enough
 from qgjob_coordinator.policy.health.words import because, still
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.health_books import HealthBooks, Page
+from qgjob_coordinator.service.health_books import EndedBy, HealthBooks, Page
 from qgjob_coordinator.service.health_seen import FleetHealth, ask
 from qgjob_coordinator.service.health_words import HealthWords
 from qgjob_coordinator.service.hub import Hub
@@ -87,11 +87,12 @@ class HealthWatch:
 
     def know(self, rows: Iterable[DeviceRow]) -> None:
         """What the store has of the session's devices."""
-        for device_id in self._books.know(rows):
+        for device_id, who in self._books.know(rows).items():
             self._probing.pop(device_id, None)
-            self._words.readmitted(device_id, "by hand")
+            self._words.readmitted(device_id, who, counted=who is EndedBy.HAND)
             self._hub.work("", local=False)
-        if any(page.record.marks or page.record.quarantine for page in self._books.notable().values()):
+        notable = self._books.notable().values()
+        if len(self._books) > len(self._session.slots) or any(p.record.marks or p.record.quarantine for p in notable):
             self._begin()
 
     def installed(self, m: Installed) -> None:
@@ -192,6 +193,7 @@ class HealthWatch:
         await self._judge()
         await self._write()
         self._probe()
+        self._forget()
 
     def _take_in(self, now: int) -> None:
         """What was noted, and what probes found, goes into the records."""
@@ -266,12 +268,13 @@ class HealthWatch:
             return
         for device_id, word in words.items():
             if word is KeptWord.CHANGED:
-                self._books.forget(device_id)
+                self._books.outdate(device_id)
             elif (change := self._books.written(device_id)) is not None:
                 self._tell(device_id, *change)
         if KeptWord.CHANGED in words.values():
             for agent in await self._store.fleet.read([self._session.agent_id]):
-                self._books.know(agent.devices)
+                self.know(agent.devices)
+            self._books.drop_outdated()
 
     def _tell(self, device_id: str, before: Record, after: Record) -> None:
         self._words.changed(device_id, before, after)
@@ -290,6 +293,12 @@ class HealthWatch:
             if slot is not None and not slot.leases and not slot.strays:
                 self._probing[device_id] = time.monotonic() + self._session.times.session_timeout_ms / 1000
                 self._session.say(Probe(device_id))
+
+    def _forget(self) -> None:
+        """Drops what is known of devices that are gone, once nothing of them is still to come, and of old builds."""
+        self._books.prune({lease.device_id for lease in self._session.leases.values()} | {d for d, _ in self._inbox})
+        noted = {what.build for _, what in self._inbox if isinstance(what, Mark)}
+        self._words.keep(self._books.builds() | noted)
 
     async def close(self) -> None:
         """Stops when what was noted is written, unless the store is away."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from enum import StrEnum
 
-from qgjob_coordinator.policy.health.record import Kind, Mark, Record, failed, succeeded
+from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, failed, succeeded
 from qgjob_coordinator.policy.health.rules import is_suspect
 from qgjob_coordinator.service.fleet import hold_of
 from qgjob_coordinator.service.slots import Slot
@@ -20,6 +21,8 @@ class Page:
     stored: Kept
     record: Record
     sent: Kept | None = None
+    outdated: bool = False
+    """Something else stands in the store than was thought."""
 
     @property
     def dirty(self) -> bool:
@@ -31,6 +34,22 @@ class Page:
         return self.sent is not None and there == Kept(self.sent.version + 1, self.sent.record)
 
 
+class EndedBy(StrEnum):
+    """Who ended a quarantine that this session did not end, in words."""
+
+    HAND = "by hand"
+    PROBE = "a probe of another session found it well"
+    UNKNOWN = "by hand, or a probe of another session found it well"
+    """More was written meanwhile. The coordinator of the other session tells which it was."""
+
+
+def _who_ended(before: Kept, there: Kept) -> EndedBy:
+    """A probe leaves the count of quarantines in a row, an operator's word leaves nothing; later successes may too."""
+    if there.record.in_a_row:
+        return EndedBy.PROBE
+    return EndedBy.HAND if there.version == before.version + 1 else EndedBy.UNKNOWN
+
+
 class HealthBooks:
     """By device. `clean` names those of which nothing but a failure would change anything."""
 
@@ -39,17 +58,17 @@ class HealthBooks:
         self._pages: dict[str, Page] = {}
         self.clean: set[str] = set()
 
-    def know(self, rows: Iterable[DeviceRow]) -> list[str]:
-        """Takes over what the store has, where that is newer; devices whose quarantine somebody else ended."""
-        ended = []
+    def know(self, rows: Iterable[DeviceRow]) -> dict[str, EndedBy]:
+        """Takes over what the store has, where that is newer; who ended a quarantine that stood here, by device."""
+        ended = {}
         for row in rows:
             device_id, there = row.info.device_id, row.kept
             page = self._pages.get(device_id)
             if page is None:
                 self._pages[device_id] = Page(there, there.record)
-            elif there.version > page.stored.version and not page.sent_is(there):
+            elif page.outdated or (there.version > page.stored.version and not page.sent_is(there)):
                 if page.stored.record.quarantine and not there.record.quarantine:
-                    ended.append(device_id)
+                    ended[device_id] = _who_ended(page.stored, there)
                 self._pages[device_id] = Page(there, there.record)
             self.show(device_id)
         return ended
@@ -89,10 +108,31 @@ class HealthBooks:
         self.show(device_id)
         return before.record, sent.record
 
-    def forget(self, device_id: str) -> None:
-        """Something else stands in the store than was thought: it is to be read again."""
-        self._pages.pop(device_id, None)
-        self.clean.discard(device_id)
+    def outdate(self, device_id: str) -> None:
+        """Something else stands in the store than was thought: what stands there is to be made known."""
+        page = self._pages[device_id]
+        page.sent, page.outdated = None, True
+
+    def drop_outdated(self) -> None:
+        """What stands in the store was made known: it has no more of those that still are outdated."""
+        self._drop([d for d, page in self._pages.items() if page.outdated])
+
+    def prune(self, expected: Set[str]) -> None:
+        """Drops devices that are shown no more, but for those of which more is `expected`, or is to be written."""
+        gone = self._pages.keys() - self._slots.keys() - expected
+        self._drop([d for d in gone if not self._pages[d].dirty and self._pages[d].sent is None])
+
+    def _drop(self, device_ids: Iterable[str]) -> None:
+        for device_id in device_ids:
+            del self._pages[device_id]
+            self.clean.discard(device_id)
+
+    def __len__(self) -> int:
+        return len(self._pages)
+
+    def builds(self) -> set[Build]:
+        """Those of which a failure is remembered."""
+        return {m.build for page in self.notable().values() for m in page.record.marks}
 
     def show(self, device_id: str) -> None:
         """Has the device's slot say what is known; a quarantine holds when it is stored."""

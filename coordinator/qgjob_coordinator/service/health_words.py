@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import structlog
 
 from qgjob_coordinator.policy.health.record import Build, Record
@@ -41,19 +43,27 @@ class HealthWords:
             )
             self._telemetry.quarantines["extended" if before.quarantine is not None else "begun"] += 1
         elif quarantine is None and before.quarantine is not None:
-            self.readmitted(device_id, "a probe found it well")
+            self.readmitted(device_id, "a probe found it well", counted=True)
 
-    def readmitted(self, device_id: str, why: str) -> None:
-        """A quarantine ended."""
+    def readmitted(self, device_id: str, why: str, *, counted: bool) -> None:
+        """A quarantine ended; `counted` where no other session may count it."""
         log.info("device_readmitted", agent_id=self._agent_id, device_id=device_id, reason=why)
-        self._telemetry.quarantines["ended"] += 1
+        self._telemetry.quarantines["ended"] += counted
 
     def named(self, build: Build, app_version_id: str) -> None:
         """A build that failed is of this app version."""
         self._versions[build] = app_version_id
 
+    def keep(self, builds: Set[Build]) -> None:
+        """Failures of other builds are no longer remembered."""
+        self._versions = {build: version for build, version in self._versions.items() if build in builds}
+        self._told &= builds
+
     def at_fault(self, build: Build, devices: int) -> None:
-        """A build failed on so many devices and is on no other: it is to blame, not they. Said once a session."""
+        """A build failed on so many devices and is on no other: it is to blame, not they.
+
+        Said once while failures of it are remembered.
+        """
         if build not in self._told:
             self._told.add(build)
             version = self._versions.get(build)

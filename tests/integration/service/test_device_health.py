@@ -103,6 +103,16 @@ class Watched:
             self.installs(device_id, f"v{n}", f"job{n}")
 
     @property
+    def books(self) -> set[str]:
+        """Devices of which something is remembered."""
+        return set(self.watch._books._pages)
+
+    @property
+    def versions(self) -> set[str]:
+        """App versions of which a failure is remembered."""
+        return set(self.watch._words._versions.values())
+
+    @property
     def probes(self) -> list[str]:
         """Devices that the agent was asked to look at."""
         return [m.device_id for m in self.session.outbox if isinstance(m, Probe)]
@@ -434,3 +444,59 @@ async def test_what_was_noted_is_written_when_the_session_ends(make: Make) -> No
     w.installs("d1", "v2", "job2")
     await asyncio.sleep(0)
     assert w.watch.idle
+
+
+async def test_who_ended_a_quarantine_is_told_as_it_was(make: Make) -> None:
+    """By a probe of the next session, or by hand; an older session that is still there hears of both."""
+    first = await make(base_ms=20)
+    first.fail_installs()
+    await until(lambda: first.probes, "it is not probed")
+    second = await make(epoch=2, base_ms=20)
+    await until(lambda: second.probes, "it is not probed by the new session")
+    second.watch.probed("d1", DeviceHealth.GOOD, None)
+    await until(second.takes_work, "it is not readmitted")
+    with capture_logs() as lines:
+        await first.load()
+        second.fail_installs("d2", first=10)
+        await second.out(1, "d2")
+        await second.store.fleet.set_holds("dv", "d2", {HoldSlot.HEALTH: None}, wall_ms(), "op")
+        await until(lambda: not second.takes_work("d2"), "it is not known here yet")
+        await second.load()
+    told = [(x["device_id"], x["reason"]) for x in lines if x["event"] == "device_readmitted"]
+    assert told == [("d1", "a probe of another session found it well"), ("d2", "by hand")]
+    assert first.telemetry.quarantines["ended"] == 0
+    assert second.telemetry.quarantines["ended"] == 2
+
+
+async def test_an_operators_word_that_is_met_in_writing_is_told_too(make: Make) -> None:
+    w = await make()
+    w.fail_installs()
+    await w.out(1)
+    await until(lambda: not w.takes_work(), "it is not known here yet")
+    await w.store.fleet.set_holds("dv", "d1", {HoldSlot.HEALTH: None}, wall_ms(), "op")
+    with capture_logs() as lines:
+        w.installs("d1", "v9", "job9")  # nobody has told this session yet
+        await until(w.takes_work, "it is not readmitted")
+    assert [x["reason"] for x in lines if x["event"] == "device_readmitted"] == ["by hand"]
+
+
+async def test_devices_that_are_gone_and_builds_that_are_forgotten_leave_the_books(make: Make) -> None:
+    w = await make()
+    w.installs("d1", "v1", "job1")
+    ends_late = w.lease("d2", "late")
+    await until_marks(w, 1)
+    await until(lambda: w.books == {"d1", "d2", "d3"}, "all are known")
+    assert w.versions == {"v1"}
+    for device_id in ("d1", "d2", "d3"):
+        w.session.slots.pop(device_id)
+    await w.load()
+    await until(lambda: w.books == {"d2"}, "those that are gone stay in the books")
+    assert w.versions == set()
+    w.ends(ends_late, Outcome.DEVICE_ERROR)
+
+    async def marked() -> bool:
+        return [m.ulid for m in (await w.kept("d2")).marks] == ["late"]
+
+    await until(marked, "what its last attempt said is lost")
+    await until(lambda: w.watch.idle, "it has more to do")
+    assert w.books == set()

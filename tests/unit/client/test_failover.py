@@ -175,6 +175,8 @@ async def test_a_round_that_is_over_is_not_cancelled(fake: FakeCoordinator, clie
 
 
 async def test_operations_are_told_apart(fake: FakeCoordinator, client: AsyncClient) -> None:
+    await client.submit(JobSpec("acme", "v1", "t", run_id="r"))
+    fake.requests.clear()
     for _ in range(2):
         await client.cancel_many("acme", run_id="r")
         await client.retry_many("acme", "r")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from qgjob import AsyncClient, Job, NotFoundError
 from qgjob_coordinator.store import keys
@@ -16,10 +17,11 @@ from tests.fakes.program import Program
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.store_audit import audit
 from tests.fakes.store_cluster import ClusterStore
-from tests.fakes.store_sentinel import SentinelStore
+from tests.fakes.store_sentinel import NAME, SentinelStore
 from tests.fakes.waiting import until
 
 BOUND_SECONDS = 30.0
+PAUSE_MS = 15_000
 AGENTS = (AgentPlan("sim-1", 3, "emulator", home=0), AgentPlan("sim-2", 3, "emulator", home=1))
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always")
 
@@ -96,6 +98,33 @@ async def test_a_failover_under_load_costs_what_was_not_copied_and_nothing_else(
             await judged(stack, client, "acme", kept)
 
     await on(tmp_path / "stack", store, scenario)
+
+
+async def test_a_hand_over_for_which_writes_were_stopped_loses_nothing(tmp_path: Path) -> None:
+    """As docs/operations.md has it."""
+    store = SentinelStore(tmp_path / "stores", *ALWAYS)
+
+    async def scenario(stack: Stack) -> None:
+        async with stack.client() as client:
+            flow = Flow(client, "acme")
+            await flow.reach(20)
+            old = store.master
+            with old.client() as raw, store.sentinels[0].client() as sentinel:
+                raw.execute_command("CLIENT PAUSE", PAUSE_MS, "WRITE")
+                await until(lambda: copied(raw.info("replication")), "the replicas do not have all that the master has")
+                sentinel.execute_command("SENTINEL FAILOVER", NAME)
+            await until(lambda: store.master is not old, "the master is the old one", seconds=PAUSE_MS / 1000)
+            await flow.reach(20)
+            await stack.online(*stack.agents)
+            acknowledged = await flow.end()
+            assert await known(client, acknowledged) == acknowledged
+            await judged(stack, client, "acme", acknowledged)
+
+    await on(tmp_path / "stack", store, scenario)
+
+
+def copied(replication: dict[str, Any]) -> bool:
+    return {replication[f"slave{i}"]["offset"] for i in (0, 1)} == {replication["master_repl_offset"]}
 
 
 async def test_slots_that_move_under_load_cost_no_caller_an_error_and_no_job_an_attempt(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qgjob._enums import WatchEventKind
 from qgjob._errors import NotFoundError, UnavailableError
@@ -15,6 +15,8 @@ from qgjob._ids import org_of
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
     from qgjob._models import Job, WatchEvent
+
+T = TypeVar("T")
 
 MAX_JOBS_PER_WATCH = 1000
 MAX_JOBS_PER_PAGE = 1000
@@ -172,7 +174,7 @@ async def _checked(
             unsettled[job.job_id] = None
         return job
 
-    async with aclosing(_merge(streams)) as jobs:
+    async with aclosing(merged(streams, SILENCE_SECONDS)) as jobs:
         async for job in jobs:
             if job is not None:
                 yield note(job)
@@ -209,18 +211,18 @@ async def _ask(
         yield asked
 
 
-async def _merge(streams: Sequence[AsyncGenerator[Job]]) -> AsyncGenerator[Job | None]:
-    """What comes from any of the streams, and None after each SILENCE_SECONDS in which nothing came.
+async def merged(streams: Sequence[AsyncGenerator[T]], silence_seconds: float) -> AsyncGenerator[T | None]:
+    """What comes from any of the streams, and None after each `silence_seconds` in which nothing came.
 
     The first error of one stream ends all. The queue has no bound: it holds transitions of the jobs asked for, and a
     job has few of them.
     """
-    queue: asyncio.Queue[Job | asyncio.Task[None]] = asyncio.Queue()
+    queue: asyncio.Queue[T | asyncio.Task[None]] = asyncio.Queue()
 
-    async def pump(stream: AsyncGenerator[Job]) -> None:
-        async with aclosing(stream) as jobs:
-            async for job in jobs:
-                queue.put_nowait(job)
+    async def pump(stream: AsyncGenerator[T]) -> None:
+        async with aclosing(stream) as items:
+            async for item in items:
+                queue.put_nowait(item)
 
     pumps = {asyncio.create_task(pump(stream)) for stream in streams}
     for task in pumps:
@@ -229,7 +231,7 @@ async def _merge(streams: Sequence[AsyncGenerator[Job]]) -> AsyncGenerator[Job |
     try:
         while running:
             try:
-                item = await asyncio.wait_for(queue.get(), SILENCE_SECONDS)
+                item = await asyncio.wait_for(queue.get(), silence_seconds)
             except TimeoutError:
                 yield None
                 continue

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,26 +84,30 @@ def watch(
 ) -> None:
     """Print every transition: of the jobs that are named until they have their verdicts, else of a run or an org.
 
-    With -o json or jsonl each line is an event with its cursor. Exits 5 when there is no such job.
+    With -o json or jsonl each line is an event with its cursor. With --cursor a verdict before it is shown too.
+    Exits 5 when there is no such job.
     """
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+        from qgjob._following import merged  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob._models import WatchEvent  # noqa: PLC0415
+        from qgjob.cli import named  # noqa: PLC0415
+
         ids = tuple(dict.fromkeys(jobs or ()))
         org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
-        awaited = set(ids)
-        seen: set[str] = set()
-        over: set[str] = set()
-        async with aclosing(client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)) as events:
+        watched: AsyncGenerator[WatchEvent | None] = client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)
+        if ids and cursor:
+            watched = merged([watched], named.SILENCE_SECONDS)
+        jobs_named = named.Named(ids)
+        async with aclosing(watched) as events:
             async for event in events:
-                printer.event(event)
-                if event.event is WatchEventKind.READY:
-                    # A job that is named and not in its snapshot was named by an alias.
-                    awaited = {each if each in seen else (await client.get(each)).job_id for each in awaited}
-                if event.job is not None:
-                    seen.add(event.job.job_id)
-                    if event.job.final:
-                        over.add(event.job.job_id)
-                if ids and awaited <= over:
+                if event is None:
+                    for job in await jobs_named.ask(client):
+                        printer.event(WatchEvent(WatchEventKind.SNAPSHOT, None, job))
+                else:
+                    printer.event(event)
+                    await jobs_named.note(client, event)
+                if jobs_named.all_over:
                     return
 
     execute(work, output=output, coordinator=coordinator, patient=True, streams=True)

@@ -441,6 +441,24 @@ def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoord
     assert "failed (test_failed)" in qgjob("watch", job_id).out
 
 
+@pytest.mark.parametrize("name", ["its id", "acme~alias"])
+def test_watch_from_a_cursor_after_the_verdict_shows_it_and_ends(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("qgjob.cli.named.SILENCE_SECONDS", 0.05)
+    before, after = submit_one(qgjob, "a.js"), submit_one(qgjob, "b.js")
+    fake.aliases["acme~alias"] = before
+    fake.in_loop(lambda: fake.move(before, "failed", "test_failed"))
+    cursor = f"--cursor={len(fake.events)}"
+    fake.in_loop(lambda: fake.move(after, "completed", "passed"))
+    result = qgjob("watch", before if name == "its id" else name, after, cursor, "-o", "jsonl")
+    assert result.code == 0
+    assert [(line["event"], line["job"]["job_id"], line["job"]["outcome"]) for line in result.lines] == [
+        ("transition", after, "passed"),
+        ("snapshot", before, "test_failed"),
+    ]
+
+
 def test_watch_by_an_alias_ends_with_the_verdict_of_the_job_behind_it(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob)
     fake.aliases["acme~alias"] = job_id

@@ -1,0 +1,54 @@
+"""The jobs that a watch names: which of them have their verdicts, also where no event of it tells so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from qgjob._enums import WatchEventKind
+
+if TYPE_CHECKING:
+    from qgjob._client import AsyncClient
+    from qgjob._models import Job, WatchEvent
+
+# After so much silence a watch from a cursor has told what was there: a verdict that lies before it is read.
+SILENCE_SECONDS = 1.0
+
+
+class Named:
+    """Which of the jobs are waited for."""
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        self._awaited = set(job_ids)
+        self._seen: set[str] = set()
+        self._over: set[str] = set()
+        self._asked = False
+
+    @property
+    def all_over(self) -> bool:
+        """Whether jobs are named, and all have their verdicts."""
+        return bool(self._awaited) and self._awaited <= self._over
+
+    async def note(self, client: AsyncClient, event: WatchEvent) -> None:
+        """An event of the watch came. Raises NotFoundError when a job that is named is not there."""
+        if event.event is WatchEventKind.READY:
+            # A job that is named and not in its snapshot was named by an alias.
+            self._awaited = {each if each in self._seen else (await client.get(each)).job_id for each in self._awaited}
+        if event.job is not None:
+            self._seen.add(event.job.job_id)
+            if event.job.final:
+                self._over.add(event.job.job_id)
+
+    async def ask(self, client: AsyncClient) -> list[Job]:
+        """Nothing came for a while: those with verdicts that no event told. What comes after this, events tell.
+
+        Raises NotFoundError when a job that is named is not there.
+        """
+        if self._asked:
+            return []
+        jobs = [await client.get(each) for each in sorted(self._awaited - self._over)]
+        self._asked = True
+        self._awaited = (self._awaited & self._over) | {job.job_id for job in jobs}
+        told = [job for job in jobs if job.final and job.job_id not in self._over]
+        self._over |= {job.job_id for job in told}
+        return told

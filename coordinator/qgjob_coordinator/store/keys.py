@@ -32,7 +32,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ct                | hash   | counters: `<status><target>`, installs, saved                 | for ever |
 | est               | hash   | target letter, digest of the test path -> duration; `*` (estimates.py) | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
-| lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after its end |
+| lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after the verdict |
 
 A key of each node of a Cluster, `qg:p:{<number>}`: a string, written to see that the node takes writes; 1 min.
 
@@ -72,6 +72,7 @@ SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 ENDING_TTL_MS = 5 * 1000
 """So long the marked runs of a coordinator that died over them wait; one that takes longer may get company."""
 LOG_TTL_MS = 3600 * 1000
+"""After the verdict; LOG_KEPT in lua/lib/attempt.lua is the same."""
 LOG_TAIL_BYTES = 64 * 1024
 
 WAKE_CHANNEL = "qg:f:{fleet}:wake"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+from redis import Redis
+
+from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
-from tests.fakes.jobs import NOW, ending
+from tests.fakes.jobs import NOW, ending, spec
 
 
 async def test_progress_is_shown_and_the_same_again_is_no_news(store: Store) -> None:
@@ -35,6 +41,35 @@ async def test_a_log_keeps_its_tail_and_its_gaps(store: Store) -> None:
     await store.logs.append("acme", pieces)
     kept = await store.logs.read("acme", job.ulid, 1)
     assert [offset // 1024 for offset, _ in kept] == [i for i in range(35, 100) if i != 90]
+
+
+async def ends_in(raw: Redis, *attempts: int) -> list[float]:
+    """Hours until the tails of the attempts are forgotten, rounded up."""
+    return [math.ceil(raw.pttl(f"{keys.org('acme')}lg:{spec(1).ulid}:{n}") / keys.LOG_TTL_MS) for n in attempts]
+
+
+async def failed_with_a_log(store: Store) -> None:
+    await store.logs.append("acme", [(spec(1).ulid, "t1", 0, b"abc")])
+    await store.leases.finish("acme", [ending(spec(1).ulid, "t1", Outcome.TEST_FAILED, has_log=True)], NOW)
+
+
+async def test_the_log_of_each_attempt_is_kept_until_an_hour_after_the_verdict(store: Store, raw: Redis) -> None:
+    await scenes.running(store)
+    await failed_with_a_log(store)
+    assert await ends_in(raw, 1) == [24], "the job waits for its retry"
+    await store.jobs.promote("acme", NOW + 3_600_000)
+    assert (await scenes.claim(store, spec(1), (spec(1).ulid, "t2"))).grants
+    await store.logs.append("acme", [(spec(1).ulid, "t2", 0, b"def")])
+    assert await ends_in(raw, 1, 2) == [24, 24]
+    await store.leases.finish("acme", [ending(spec(1).ulid, "t2", has_log=True)], NOW)
+    assert await ends_in(raw, 1, 2) == [1, 1]
+
+
+async def test_a_cancel_before_the_retry_is_a_verdict_for_the_log_too(store: Store, raw: Redis) -> None:
+    await scenes.running(store)
+    await failed_with_a_log(store)
+    await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
+    assert await ends_in(raw, 1) == [1]
 
 
 async def test_a_log_that_comes_after_the_lease_is_late_and_what_was_kept_ends_by_itself(store: Store) -> None:

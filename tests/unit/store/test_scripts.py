@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.estimates import estimate, typical
 from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.store import codec, events, scripts
+from qgjob_coordinator.store import codec, events, keys, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
 from qgjob_coordinator.store.faults import NoServerError
 
@@ -95,10 +95,12 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
         ("FAILED_FIRST", queue_score(Priority.LOW, 0) - queue_score(Priority.LOW, 0, failed_last=True)),
         ("PRINT", codec.FINGERPRINT),
         ("PATH", codec.PATH),
+        ("LOG_KEPT", keys.LOG_TTL_MS),
     ],
 )
 def test_the_scripts_and_the_code_agree_on_numbers(name: str, value: int) -> None:
-    found = re.findall(rf"^local {name} = (\d+)", (scripts.LUA / "lib/org.lua").read_text(), re.MULTILINE)
+    org, attempt = [(scripts.LUA / f"lib/{lib}.lua").read_text() for lib in ("org", "attempt")]
+    found = re.findall(rf"^local {name} = (\d+)", f"{org}\n{attempt}", re.MULTILINE)
     assert found == [str(value)]
 
 

@@ -21,7 +21,6 @@ for i = RULES_END + 2, #ARGV, WIDTH do
   local j = load(ulid)
   local word, wait = 'STALE', ''
   if j and j.l and j.k == token then
-    if string.find(kind, 'l', 1, true) then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, log_ttl) end
     if j.rv then
       wait = release(j, now, ARGV[i + 4], 'N', '', retry)
     else
@@ -50,6 +49,8 @@ for i = RULES_END + 2, #ARGV, WIDTH do
         wait = j.s == 'q' and (j.nb or '') or outcome
       end
     end
+    -- The tail of an attempt that is retried ends with the verdict, as those before it: see `verdict`.
+    if string.find(kind, 'l', 1, true) and j.s ~= 'q' then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, log_ttl) end
   elseif j and had_token(j, token) then
     word = 'REPLAYED'
   end

@@ -71,6 +71,8 @@ local function clear_lease(j)
   call('HDEL', P .. 'j:' .. j.ulid, unpack(there))
 end
 
+local LOG_KEPT = 3600000   -- ms after the verdict: LOG_TTL_MS in store/keys.py
+
 local owned = {}
 -- The verdict. `letter`: c, f or x. More fields and values that go with it may follow.
 local function verdict(j, now, letter, outcome, ...)
@@ -82,6 +84,9 @@ local function verdict(j, now, letter, outcome, ...)
   moved(j.g, j.s, letter)
   group_grows(j.g, -1)
   event(j.ulid, j.v, letter, j.n, outcome, j.dv, j.ag)
+  local ended = num(j.n)
+  if j.s ~= 'q' then ended = ended - 1 end   -- the report of the attempt that has the lease sees to its own
+  for n = 1, ended do call('PEXPIRE', P .. 'lg:' .. j.ulid .. ':' .. n, LOG_KEPT) end
   j.s, j.oc = letter, outcome
 end
 

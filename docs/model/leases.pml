@@ -206,7 +206,12 @@ end: do
 #if defined(F_FAILOVER) && !defined(M_LIFE_BEFORE)
        lifeOf[e] = noticed;
 #endif
-       if :: e > stored -> stored = e; open = 1; toSweep = 0; still[0] = 0; still[1] = 0; coord[e] = OPENED
+       if :: e > stored ->
+#if defined(F_UNKNOWN) && !defined(M_UNKNOWN_JOINS)
+             /* the fleet knows nothing of the agent, which had sessions: every org joins its set */
+             inSet = inSet || (stored == 0 && e > 1);
+#endif
+             stored = e; open = 1; toSweep = 0; still[0] = 0; still[1] = 0; coord[e] = OPENED
           :: else -> endSession(e) fi }
   :: d_step { coord[e] == OPENED ->        /* reads the agent's set and admits what is in it or shown */
 #if defined(F_FAILOVER) && defined(M_LIFE_BEFORE)
@@ -445,6 +450,12 @@ end: do
        toSweep = !open && stored > 0;
 #endif
        printf("fleet: a new life of the store is noticed\n") }
+#if defined(F_UNKNOWN) && !defined(M_FOUND_LEASE)
+  /* a look over all orgs finds a lease of a later session than the fleet knows: it is watched from here on */
+  :: d_step { kept == 2 && lease[0] != 0 && lowest > stored ->
+       stored = lowest; open = 1; inSet = 1; toSweep = 0; still[0] = 0; still[1] = 0;
+       printf("fleet: session %d is found by its lease\n", stored) }
+#endif
   od
 }
 #endif

@@ -13,6 +13,7 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
 from qgjob_coordinator.policy.reasons.considered import Considered, consider, could_be_served
@@ -42,6 +43,7 @@ class Timers:
         self._fleet = fleet
         self._telemetry = telemetry
         self._bonds = bonds
+        self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._swept = float("-inf")
@@ -87,6 +89,7 @@ class Timers:
         if monotonic - self._registry >= REGISTRY_SECONDS:
             orgs |= await self._repair()
             await self._each(orgs, self._store.snapshots.tidy)
+            await self._overtaken.look()
             self._registry = monotonic
         await self._each(orgs, lambda org_id: self._org(org_id, now))
 

@@ -31,6 +31,9 @@ _REPORT = {w.value: w for w in ReportWord}
 _OUTCOME = {o.value: o for o in Outcome}
 _CHARGE = {None: "P", Charge.TEST: "T", Charge.INFRASTRUCTURE: "I", Charge.NOBODY: "N", Charge.FINAL: "F"}
 
+HOLDERS_AT_ONCE = 256
+"""Of all agents that ever claimed in an org, so many are looked at by one call."""
+
 
 class LeaseStore:
     """The life of leases within one org."""
@@ -47,6 +50,11 @@ class LeaseStore:
             POISON_AGENTS,
             codec.encode_error(JobError(ErrorClass.POISON, POISON_MESSAGE.format(agents="%s"))),
         ]
+
+    async def holders(self, org_id: str, cursor: str) -> tuple[str, dict[str, int]]:
+        """Where to go on ("0": at an end), and for some agents with leases an epoch that none of these is above."""
+        after, *flat = await self._runner.run("holders", keys.org(org_id), [cursor, HOLDERS_AT_ONCE])
+        return str(after), {str(flat[i]): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
     async def claim(
         self, org_id: str, claims: Sequence[DeviceClaim], now: int, quota: int | None, cap: int | None

@@ -51,6 +51,10 @@ class SessionStore:
         """Moves a session to `timed_out`, `detached` or `closed` if its counter stands still. False: it moved."""
         return bool(await self._runner.run("observe", keys.FLEET, [agent_id, epoch, counter, state]) == "OK")
 
+    async def overtaken(self, agent_id: str, epoch: int) -> bool:
+        """An org has leases of this session, which the fleet may not know: it is watched from now on. False: it was."""
+        return bool(await self._runner.run("overtaken", keys.FLEET, [agent_id, epoch]) == "OK")
+
     async def admit(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
         """Notes orgs before the session's first claim in them. False: the session may take no work."""
         return bool(await self._runner.run("admit", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")

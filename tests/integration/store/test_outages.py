@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from bench.processes import free_port
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.loops.overtaken import Overtaken
+from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store import connection
 from qgjob_coordinator.store.scripts import LUA, script
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec
 from tests.fakes.store_process import StoreProcess, find_binary
@@ -161,6 +167,68 @@ async def test_a_session_that_was_swept_is_swept_again_in_a_new_life(
     await goes_back(process, store, tmp_path / "copied")
     assert (await store.sessions.watch())[0] == [("agent-1", 1)]
     assert await store.agent_orgs("agent-1") == {"acme"}
+
+
+async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_lease(
+    written_down: tuple[StoreProcess, Store], tmp_path: Path
+) -> None:
+    """Its agent takes work after the store went back, with an org that it admitted before, and never comes back."""
+    process, store = written_down
+    await scenes.submit(store, spec(1))
+    process.copy(tmp_path / "copied")
+    await scenes.open_session(store, epoch=7)
+    await goes_back(process, store, tmp_path / "copied")
+    assert (await scenes.claim(store, spec(1), epoch=7)).grants
+    assert await store.sessions.watch() == ([], [])
+    reaper, began = Reaper(store, Hub(), Telemetry(), 1.0, 4.0), time.monotonic()
+    with capture_logs() as lines:
+        await Overtaken(store).look()
+    assert [(x["event"], x["agent_id"], x["epoch"]) for x in lines] == [("session_found", "agent-1", 7)]
+    for seconds, status in ((0.0, Status.SCHEDULED), (4.5, Status.QUEUED)):  # its tree may live until its lease is over
+        reaper._looked_at = began + seconds
+        await reaper.look(began + seconds)
+        await reaper.settled()
+        (job,) = await store.reads.get("acme", [spec(1).ulid])
+        assert job is not None
+        assert job.status is status
+    assert await store.agent_orgs("agent-1") == set()
+    assert not (await scenes.claim(store, spec(1), epoch=7)).grants, "a late claim of that session finds the org closed"
+    with capture_logs() as lines:
+        await Overtaken(store).look()
+    assert lines == [], "an agent that holds nothing is left as it is"
+    assert [row.state for row in (await store.sessions.watch())[1]] == ["closed"]
+
+
+async def test_an_agent_that_the_older_state_does_not_know_is_asked_for_all_orgs_when_it_comes(
+    written_down: tuple[StoreProcess, Store], tmp_path: Path
+) -> None:
+    """One whose session is its first, and one that is known, are not."""
+    process, store = written_down
+    await scenes.submit(store, spec(1))
+    await store.mark_active("globex")
+    process.copy(tmp_path / "copied")
+    await scenes.open_session(store, epoch=7)
+    await goes_back(process, store, tmp_path / "copied")
+    assert (await scenes.claim(store, spec(1), epoch=7)).grants
+    opened = await store.sessions.open("agent-1", "agent-1-life", 8, {}, "c-1", [], NOW)
+    assert opened.word == "OPENED"
+    assert await store.agent_orgs("agent-1") == {"acme", "globex"}
+    assert await store.sessions.spare("agent-1", 8, store.epoch, ["acme", "globex"])
+    for agent_id, epoch in (("agent-1", 9), ("agent-2", 1)):
+        await store.sessions.open(agent_id, f"{agent_id}-life", epoch, {}, "c-1", [], NOW)
+        assert await store.agent_orgs(agent_id) == set()
+
+
+async def test_a_session_that_was_found_goes_on_or_is_followed_by_its_agents_next(store: Store) -> None:
+    """Whose home that is the fleet does not know, so nobody is kept out."""
+    await store.mark_active("acme")
+    assert await store.sessions.overtaken("agent-1", 7)
+    assert not await store.sessions.overtaken("agent-1", 7)
+    assert not await store.sessions.overtaken("agent-1", 6)
+    assert await store.agent_orgs("agent-1") == {"acme"}
+    assert await store.sessions.renew("agent-1", 7, NOW) is not None
+    assert (await store.sessions.open("agent-1", "home.life", 8, {}, "c-1", [], NOW)).word == "OPENED"
+    assert not await store.sessions.overtaken("agent-1", 8)
 
 
 async def test_a_script_that_the_store_forgot_is_loaded_again(own: StoreProcess, own_store: Store) -> None:

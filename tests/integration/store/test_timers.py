@@ -99,3 +99,15 @@ async def test_queues_that_are_empty_are_forgotten_while_their_group_lives(
     timers._registry = float("-inf")
     await timers.look()
     assert queues & set(raw.hkeys(group)) == {"q:"}
+
+
+async def test_leases_of_a_session_that_the_fleet_does_not_know_are_looked_for(
+    store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.submit(store, spec())
+    assert (await scenes.claim(store, spec(), epoch=7)).grants
+    await timers.look()
+    assert (await store.sessions.watch())[1] == []
+    monkeypatch.setattr(timers, "_registry", float("-inf"))
+    await timers.look()
+    assert [(row.agent_id, row.epoch) for row in (await store.sessions.watch())[1]] == [("agent-1", 7)]

@@ -14,7 +14,7 @@ if v[1] == ARGV[3] and v[2] == instance and v[3] == 'open' and v[4] == ARGV[6] a
   return { 'OPENED', epoch, '' }   -- the reply was lost
 end
 local function home(x) return string.match(x, '^[^.]*') end
-if (v[3] == 'open' or v[3] == 'detached') and home(v[2]) ~= home(instance) then return { 'IN_USE', stored, v[2] } end
+if (v[3] == 'open' or v[3] == 'detached') and v[2] and home(v[2]) ~= home(instance) then return { 'IN_USE', stored, v[2] } end
 if epoch <= stored then return { 'STALE', stored, '' } end
 local moved = {}
 for i = 7, #ARGV do
@@ -36,6 +36,8 @@ call('HSET', key, 'epoch', ARGV[3], 'instance', instance, 'state', 'open', 'fact
   'connected', now, 'seen', now)
 call('HINCRBY', key, 'counter', 1)
 call('SADD', F .. 'agents', agent)
+-- It had sessions, and the fleet is an older state that knows nothing of them: they may have leases in any org.
+if stored == 0 and epoch > 1 then call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs') end
 -- What an older session left to sweep is done by this one's Connect in every org of the set.
 call('SREM', F .. 'sw', agent .. ' ' .. string.format('%.0f', stored))
 return { 'OPENED', epoch, '' }

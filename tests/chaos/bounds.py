@@ -76,9 +76,15 @@ LOADED = Bound(
 CANCELLED = Bound(("cancel",), "the tree of a cancelled job is dead", "grace + 2 s of work + heartbeat")
 CANCELLED_99 = Bound(("cancel",), "99 of 100 such trees are dead", "grace + 2 s of work")
 
+SUPERSEDED = Bound(("supersede",), "the older run has nothing unfinished", "S")
+BOND_ENDED = Bound(("bond",), "the bond's time over, its run has nothing unfinished", "S")
+HELD = Bound(("reserve", "maintain"), "the device begins no test", "2 heartbeat")
+DEADLINE = Bound(("deadline",), "the job is given to no device", "S")
+
 BOUNDS = (
     *(SETTLED, GIVEN, ROOM, SERVED, AGENTS_SERVED, NOTICED, BACK, TOLD),
     *(RESUMED, LOADED, CANCELLED, CANCELLED_99),
+    *(SUPERSEDED, BOND_ENDED, HELD, DEADLINE),
 )
 
 

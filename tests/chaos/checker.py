@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tests.chaos import rules_asked, rules_causes, rules_grants, rules_jobs, rules_places, rules_runs, rules_times
+from tests.chaos import (
+    rules_asked,
+    rules_cancels,
+    rules_causes,
+    rules_grants,
+    rules_jobs,
+    rules_places,
+    rules_runs,
+    rules_times,
+    rules_wishes,
+)
 from tests.chaos.history import History
 from tests.chaos.violations import Violation
 
@@ -23,7 +33,11 @@ RULES: tuple[Rule, ...] = (
     rules_causes.a_verdict_has_a_cause,
     rules_asked.an_acknowledged_cancel_is_a_verdict,
     rules_asked.an_acknowledged_retry_is_a_round,
-    rules_asked.a_cancel_was_asked_for,
+    rules_cancels.a_cancel_was_asked_for,
+    rules_wishes.a_superseded_run_ends,
+    rules_wishes.a_bond_ends_with_its_client,
+    rules_wishes.a_held_device_starts_nothing,
+    rules_wishes.a_deadline_is_kept,
     rules_runs.an_attempt_runs_once,
     rules_runs.a_job_runs_in_one_place,
     rules_runs.a_run_has_its_record,

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
-from qgjob import AsyncClient, JobSpec, QgjobError
+from qgjob import AsyncClient, Bond, JobSpec, QgjobError
 from qgjob._ids import new_job_id
 from tests.chaos import clock
 from tests.chaos.history import Asked
 from tests.chaos.lab import COORDINATORS, Lab
-from tests.chaos.workload import Action, Does, JobPlan, Verb
+from tests.chaos.workload import BOND_SECONDS, SIGN_SECONDS, Action, Does, JobPlan, Verb
 
 STUBBORN_SECONDS = 6.0
 """Hard limit of a test that does not end by itself."""
 
 
-def spec(plan: JobPlan, job_id: str) -> JobSpec:
-    """The submission of a job."""
+def spec(plan: JobPlan, job_id: str, key: str | None = None) -> JobSpec:
+    """The submission of a job; `key`: under which its run supersedes."""
     stubborn = plan.test is Does.STUBBORN
     env = {"DOES": plan.test.value, "SECONDS_LONG": str(plan.seconds), "KEY": plan.key} if plan.test else None
     return JobSpec(
@@ -32,6 +34,8 @@ def spec(plan: JobPlan, job_id: str) -> JobSpec:
         max_retries=0 if stubborn else plan.max_retries,
         timeout_seconds=STUBBORN_SECONDS if stubborn else None,
         no_dedup=not plan.dedup,
+        supersede=key,
+        queue_timeout_seconds=plan.deadline,
     )
 
 
@@ -41,6 +45,7 @@ class Clients:
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._ids: dict[int, str] = {}
+        self._bonds: dict[str, Bond] = {}
         self._clients: list[AsyncClient] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.asked: list[Asked] = []
@@ -59,17 +64,65 @@ class Clients:
     async def _ask(self, action: Action, client: AsyncClient) -> None:
         meant = None if action.mean is None else self._ids.get(action.mean)
         asked = Asked(action.verb, action.org_id, clock.now(), action.jobs, meant, run_id=action.run_id)
+        asked.key, asked.failed_only, asked.device_id = action.key, action.failed_only, action.device_id
         self.asked.append(asked)
         try:
-            asked.job_ids = await self._send(action, client, meant)
+            asked.job_ids = await self._send(action, client, meant, asked)
         except QgjobError as error:
             asked.error, asked.message = error.short, error.message
         asked.answered_at = clock.now()
+        if asked.error is None and action.verb is Verb.BOND:
+            await self._live(action, client, asked)
+        elif asked.error is None and asked.device_id is not None and not action.leaves:
+            await self._give_back(action, client, asked)
 
-    async def _send(self, action: Action, client: AsyncClient, meant: str | None) -> tuple[str, ...]:
+    async def _live(self, action: Action, client: AsyncClient, asked: Asked) -> None:
+        """Shows that the client is there, as `AsyncClient.kept` does; then it goes, with a word or without."""
+        assert action.run_id is not None
+        bond, end = self._bonds[action.run_id], clock.now() + action.seconds
+        asked.signs.append(asked.at)
+        while clock.now() < end:
+            sent = clock.now()
+            try:
+                async with asyncio.timeout(SIGN_SECONDS):
+                    await client.keep_run(action.org_id, action.run_id, bond)
+                asked.signs.append(sent)
+            except (QgjobError, TimeoutError):  # the next one is sent at its time
+                pass
+            await asyncio.sleep(max(0.0, sent + SIGN_SECONDS - clock.now()))
+        asked.gone_at = clock.now()
+        if not action.leaves:
+            with contextlib.suppress(QgjobError):
+                await client.keep_run(action.org_id, action.run_id, bond, release=True)
+                asked.gone_at, asked.released_at = None, clock.now()
+
+    async def _give_back(self, action: Action, client: AsyncClient, asked: Asked) -> None:
+        """Ends a hold before its time."""
+        assert asked.device_id is not None
+        await asyncio.sleep(action.seconds / 2)
+        asked.released_at = clock.now()
+        with contextlib.suppress(QgjobError):
+            if action.verb is Verb.RESERVE:
+                await client.release(asked.device_id)
+            else:
+                await client.resume(device_id=asked.device_id)
+
+    async def _send(self, action: Action, client: AsyncClient, meant: str | None, asked: Asked) -> tuple[str, ...]:
         match action.verb:
-            case Verb.SUBMIT | Verb.SUBMIT_MANY:
+            case Verb.BOND:
+                assert action.run_id is not None
+                bond = self._bonds[action.run_id] = Bond(BOND_SECONDS)
                 specs = [spec(plan, self._new_id(plan)) for plan in action.jobs]
+                return tuple(job.job_id for job in await client.submit_many(specs, bond=bond))
+            case Verb.RESERVE | Verb.MAINTAIN:
+                await self._hold(action, client, asked)
+                return ()
+            case Verb.RETRY_RUN:
+                assert action.run_id is not None
+                found = await client.retry_many(action.org_id, action.run_id, failed_only=action.failed_only)
+                return tuple(job.job_id for job in found.jobs)
+            case Verb.SUBMIT | Verb.SUBMIT_MANY | Verb.SUPERSEDE:
+                specs = [spec(plan, self._new_id(plan), action.key) for plan in action.jobs]
                 if len(specs) == 1:
                     return ((await client.submit(specs[0])).job_id,)
                 return tuple(job.job_id for job in await client.submit_many(specs))
@@ -88,6 +141,15 @@ class Clients:
                 return tuple(job.job_id for job in found.jobs)
             case _:
                 return ()
+
+    async def _hold(self, action: Action, client: AsyncClient, asked: Asked) -> None:
+        assert action.device_id is not None
+        asked.until = clock.now() + action.seconds
+        until = datetime.fromtimestamp(clock.wall(asked.until), UTC)
+        if action.verb is Verb.RESERVE:
+            await client.reserve(action.device_id, until=until, reason="somebody looks at it")
+        else:
+            await client.set_device_health(action.device_id, "maintenance", reason="a new cable", until=until)
 
     def _new_id(self, plan: JobPlan) -> str:
         self._ids[plan.number] = new_job_id(plan.org_id)

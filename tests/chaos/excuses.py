@@ -46,7 +46,7 @@ def may_be_lost(h: History, job_id: str, a: Attempt) -> bool:
 
 def _soon(h: History, agent_id: str, since: float, at: float) -> bool:
     """Whether what happened at `at` came within A and S of `since`, less what kept everybody from acting."""
-    late = at - since - overlap(Span(since, at), h.outages_of(_places(h, agent_id))) if at > since else 0.0
+    late = at - since - overlap(Span(since, at), h.outages_of(places_of(h, agent_id))) if at > since else 0.0
     return late <= h.scale.times.give_up + h.scale.session + h.scale.load_seconds
 
 
@@ -83,14 +83,14 @@ def silences(h: History, agent_id: str) -> list[Span]:
     A heartbeat that the store had when all was there that it takes ends a silence.
     """
     if agent_id not in h.silent:
-        spans = joined(h.outages_of(_places(h, agent_id)), gap=h.scale.times.heartbeat)
+        spans = joined(h.outages_of(places_of(h, agent_id)), gap=h.scale.times.heartbeat)
         possible = [Span(span.begin, span.end - h.scale.session) for span in spans]
         confirmed = sorted(beat.at for beat in _confirmed(h, agent_id))
         h.silent[agent_id] = [part for span in possible for part in _parts(span, confirmed)]
     return h.silent[agent_id]
 
 
-def _places(h: History, agent_id: str) -> set[str]:
+def places_of(h: History, agent_id: str) -> set[str]:
     """All that a heartbeat of the agent may need."""
     return {
         MACHINE, "store", agent_id, f"link {agent_id}", *(o.place for o in h.outages if o.place.startswith(MOVABLE))
@@ -136,7 +136,7 @@ def _untold(h: History, agent_id: str, began: float, until: float) -> bool:
     """Whether what began could not be told by then: a heartbeat's time is enough where nothing is away."""
     if until <= began:
         return True
-    there = until - began - overlap(Span(began, until), h.outages_of(_places(h, agent_id)))
+    there = until - began - overlap(Span(began, until), h.outages_of(places_of(h, agent_id)))
     return there <= h.scale.times.heartbeat
 
 
@@ -146,7 +146,7 @@ def forgot_the_first(h: History, first: Run, second: Run) -> bool:
     for cut in h.cuts:
         since, at = cut.at, second.began
         granted = cut.back_to - CLOCKS_SECONDS <= first.began <= cut.at + h.scale.session + h.scale.load_seconds
-        net = at - since - overlap(Span(since, at), h.outages_of(_places(h, agent_id))) if at > since else 0.0
+        net = at - since - overlap(Span(since, at), h.outages_of(places_of(h, agent_id))) if at > since else 0.0
         if granted and at >= cut.back_to and net <= 2 * h.scale.session + h.scale.load_seconds:
             return True
     return False

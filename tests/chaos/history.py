@@ -18,6 +18,7 @@ from tests.fakes.history import Transition
 
 MOVABLE = ("coordinator", "store link")
 """Places of which there are several: what needs one goes to another."""
+SUBMISSIONS = (Verb.SUBMIT, Verb.SUBMIT_MANY, Verb.REPEAT, Verb.EQUAL, Verb.SUPERSEDE, Verb.BOND)
 MACHINE = "machine"
 """The place that everything needs; see machine.py."""
 
@@ -65,7 +66,9 @@ class Asked:
     """What a client asked for. `answered_at` None: it got no answer, or `error`, the stable word of a refusal.
 
     `job_ids`: what the answer named, in the order of `plans`; an equal job may stand for the one that was asked for.
-    `run_id`: whose jobs are meant.
+    `run_id`: whose jobs are meant. `key`: under which the run supersedes. `failed_only`: of a retry of a run.
+    `device_id`: what is held until `until`. `signs`: when a bound client sent what was confirmed, the submission the
+    first; `gone_at`: when it went without a word. `released_at`: when a hold or a bond was to end before its time.
     """
 
     verb: Verb
@@ -78,11 +81,18 @@ class Asked:
     message: str = ""
     job_ids: tuple[str, ...] = ()
     run_id: str | None = None
+    key: str | None = None
+    failed_only: bool = False
+    device_id: str | None = None
+    until: float | None = None
+    released_at: float | None = None
+    signs: list[float] = field(default_factory=list)
+    gone_at: float | None = None
 
     @property
     def submits(self) -> bool:
         """Whether it is about new jobs."""
-        return self.verb in (Verb.SUBMIT, Verb.SUBMIT_MANY, Verb.REPEAT, Verb.EQUAL)
+        return self.verb in SUBMISSIONS
 
 
 @dataclass(frozen=True)

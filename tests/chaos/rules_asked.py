@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -19,7 +18,7 @@ def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
     """P1: a job whose cancel was acknowledged, by its id or with its run, was cancelled by then, in that round."""
     events = by_job(h)
     for asked in h.asked:
-        if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not _binds(h, asked):
+        if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not binds(h, asked):
             continue
         named = asked.job_ids if asked.verb is Verb.CANCEL_RUN else (asked.meant,)
         for job_id in named:
@@ -32,11 +31,12 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
     """P1: a job whose retry was acknowledged went back to the queue for it, and has a round for each time it did."""
     events = by_job(h)
     for asked in h.asked:
-        if asked.verb is not Verb.RETRY or asked.meant is None or not _binds(h, asked):
+        if asked.verb not in (Verb.RETRY, Verb.RETRY_RUN) or not binds(h, asked):
             continue
-        if not any(_during(asked, at) for at in _rounds(events.get(asked.meant, []))):
-            text = f"P1: the retry of {asked.meant} was acknowledged and had no effect"
-            yield Violation("an_acknowledged_retry_is_a_round", text, asked.meant, at=asked.answered_at)
+        for job_id in asked.job_ids if asked.verb is Verb.RETRY_RUN else (asked.meant,):
+            if job_id is not None and not any(_during(asked, at) for at in _rounds(events.get(job_id, []), asked)):
+                text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
+                yield Violation("an_acknowledged_retry_is_a_round", text, job_id, at=asked.answered_at)
     for job_id, job in h.jobs.items():
         begun = 1 + len(_rounds(events.get(job_id, [])))
         if job.round != begun:
@@ -44,33 +44,10 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
             yield Violation("an_acknowledged_retry_is_a_round", text, job_id)
 
 
-def a_cancel_was_asked_for(h: History) -> Iterator[Violation]:
-    """P2: a job becomes cancelled while somebody asks for that, and for no other reason."""
-    wishes: dict[str, list[Asked]] = defaultdict(list)
-    for asked in h.asked:
-        if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
-            wishes[asked.meant or f"{asked.org_id} {asked.run_id}"].append(asked)
-    for job_id, events in by_job(h).items():
-        job = h.jobs.get(job_id)
-        names = [job_id] if job is None else [job_id, *(f"{job.org_id} {run_id}" for run_id in job.run_ids)]
-        for event in events:
-            cancels = event.letter == "x" and event.outcome is not None
-            if cancels and not any(_may_cancel(h, asked, event.at) for name in names for asked in wishes[name]):
-                text = f"P2: {job_id} is cancelled, and nobody asked for that"
-                yield Violation("a_cancel_was_asked_for", text, job_id, event.device_id, event.at)
-
-
-def _may_cancel(h: History, asked: Asked, at: float) -> bool:
-    """Whether it may have come to its effect then. What had no answer a coordinator may still do that was stopped."""
-    last = asked.answered_at
-    if last is None or asked.error is not None:
-        last = (asked.at if last is None else last) + 2 * h.scale.lease + h.scale.session
-    return asked.at - WRITTEN_SECONDS <= at <= last + WRITTEN_SECONDS
-
-
-def _rounds(events: list[Event]) -> list[float]:
-    """When a verdict was taken back for a new round."""
-    return [after.at for before, after in pairwise(events) if before.letter in "fx" and after.letter == "q"]
+def _rounds(events: list[Event], asked: Asked | None = None) -> list[float]:
+    """When a verdict was taken back for a new round; of failed jobs only where no other ones were asked for."""
+    taken_back = "f" if asked is not None and asked.failed_only else "fx"
+    return [after.at for before, after in pairwise(events) if before.letter in taken_back and after.letter == "q"]
 
 
 def _cancelled(asked: Asked, events: list[Event]) -> bool:
@@ -86,7 +63,14 @@ def _during(asked: Asked, at: float) -> bool:
     return asked.at - WRITTEN_SECONDS <= at <= asked.answered_at + WRITTEN_SECONDS
 
 
-def _binds(h: History, asked: Asked) -> bool:
+def late_answer(h: History, asked: Asked) -> float:
+    """By when it has come to its effect. What had no answer a coordinator may still do that was stopped."""
+    if asked.answered_at is None or asked.error is not None:
+        return (asked.at if asked.answered_at is None else asked.answered_at) + 2 * h.scale.lease + h.scale.session
+    return asked.answered_at
+
+
+def binds(h: History, asked: Asked) -> bool:
     """Whether it was acknowledged, and not in a time that a cut of the store took back."""
     at = asked.answered_at
     if at is None or asked.error is not None:

@@ -51,7 +51,8 @@ def a_verdict_has_a_cause(h: History) -> Iterator[Violation]:
 def _wrong(h: History, job: Job, plan: JobPlan | None) -> Iterator[str]:
     known = plan is not None or job.target is Target.EMULATOR
     test = None if plan is None else plan.test
-    natural = job.outcome in (*ENDS[test], Outcome.CANCELLED)
+    may_expire = plan is not None and plan.deadline is not None
+    natural = job.outcome in (*ENDS[test], Outcome.CANCELLED) or (may_expire and job.outcome is Outcome.EXPIRED)
     if known and not natural and not (job.attempts and _by_a_fault(h, job.attempts[-1])):
         yield f"P2: {job.job_id}, whose test is {test or 'simulated'}, is {job.outcome}, and no fault accounts for it"
     for round_ in range(1, job.round + 1):

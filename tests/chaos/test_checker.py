@@ -17,6 +17,7 @@ from tests.chaos import (
     test_rules_places,
     test_rules_runs,
     test_rules_times,
+    test_rules_wishes,
 )
 from tests.chaos.checker import RULES, check
 from tests.chaos.histories import BOOT, SCALE, attempt, events, job, run, sound
@@ -31,6 +32,7 @@ TESTED = (
     test_rules_runs,
     test_rules_places,
     test_rules_times,
+    test_rules_wishes,
 )
 
 

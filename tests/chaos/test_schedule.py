@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from bench.processes import ROOT
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.faults.registry import INJECT
+from tests.chaos.history import SUBMISSIONS
+from tests.chaos.lab import FLEET
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import OF_STORE, Fault, Form, Kind, lanes, lengths, schedule
-from tests.chaos.workload import Does, Verb, workload
+from tests.chaos.workload import DEVICES, Does, Verb, workload
 
 SCALE = Scale()
 COORDINATORS = ("coordinator-0", "coordinator-1", "coordinator-2")
@@ -119,7 +121,8 @@ def test_the_product_as_it_ships_has_the_bounds_of_the_documents() -> None:
 def test_one_seed_is_one_workload_of_about_the_size_that_was_asked_for(seed: int) -> None:
     actions = workload(seed, 200.0, 6.0)
     assert actions == workload(seed, 200.0, 6.0)
-    numbers = [job.number for a in actions if a.verb in (Verb.SUBMIT, Verb.SUBMIT_MANY) for job in a.jobs]
+    new = set(SUBMISSIONS) - {Verb.REPEAT, Verb.EQUAL}
+    numbers = [job.number for a in actions if a.verb in new for job in a.jobs]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) == pytest.approx(1200, rel=0.4)
     assert [a.at for a in actions] == sorted(a.at for a in actions)
@@ -129,3 +132,16 @@ def test_one_seed_is_one_workload_of_about_the_size_that_was_asked_for(seed: int
     for action in actions:
         assert action.mean is None or action.mean in numbers[: numbers.index(action.mean) + 1]
         assert all(job.org_id == action.org_id for job in action.jobs)
+
+
+def test_what_is_held_is_a_device_of_the_lab() -> None:
+    assert set(DEVICES) == {f"{plan.agent_id}-{n}" for plan in FLEET for n in range(1, plan.devices + 1)}
+
+
+@given(SEEDS)
+def test_runs_that_supersede_have_a_key_and_bound_ones_a_time(seed: int) -> None:
+    for action in workload(seed, 200.0, 6.0):
+        assert (action.key is not None) == (action.verb is Verb.SUPERSEDE)
+        assert action.run_id is not None or action.verb not in (Verb.SUPERSEDE, Verb.BOND, Verb.RETRY_RUN)
+        assert (action.device_id is not None) == (action.verb in (Verb.RESERVE, Verb.MAINTAIN))
+        assert (action.seconds > 0) == (action.verb in (Verb.BOND, Verb.RESERVE, Verb.MAINTAIN))

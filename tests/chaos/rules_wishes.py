@@ -1,0 +1,155 @@
+"""Rules about what is wanted for later: runs that take the place of others, bonds, holds of devices, deadlines."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from tests.chaos import bounds
+from tests.chaos.excuses import CLOCKS_SECONDS, places_of
+from tests.chaos.history import MACHINE, MOVABLE, Asked, Event, History, Span, joined, overlap
+from tests.chaos.rules_asked import binds, late_answer
+from tests.chaos.rules_jobs import by_job
+from tests.chaos.violations import Violation
+from tests.chaos.workload import BOND_SECONDS, Verb
+
+
+def a_superseded_run_ends(h: History) -> Iterator[Violation]:
+    """P1: when a run that takes a key is acknowledged, what the runs before it have unfinished is cancelled soon."""
+    events = by_job(h)
+    for newer in h.asked:
+        if newer.verb is Verb.SUPERSEDE and binds(h, newer):
+            for older in h.asked:
+                if supersedes(newer, older) and binds(h, older) and (older.answered_at or 0.0) < newer.at:
+                    since, rule = newer.answered_at or 0.0, "a_superseded_run_ends"
+                    yield from _unfinished(h, rule, events, older, since, away(h), bounds.SUPERSEDED.seconds(h.scale))
+
+
+def a_bond_ends_with_its_client(h: History) -> Iterator[Violation]:
+    """P1: when a client goes without a word, what its bound run has unfinished is cancelled soon."""
+    events = by_job(h)
+    for asked in h.asked:
+        if asked.verb is Verb.BOND and asked.gone_at is not None and binds(h, asked):
+            since, bound = asked.gone_at + BOND_SECONDS, bounds.BOND_ENDED.seconds(h.scale)
+            yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, since, silent(h), bound)
+
+
+def _unfinished(
+    h: History,
+    rule: str,
+    events: dict[str, list[Event]],
+    asked: Asked,
+    since: float,
+    spans: Sequence[Span],
+    bound: float,
+) -> Iterator[Violation]:
+    """Jobs of a run, and of no other one, that were unfinished then and had no verdict in time."""
+    for job_id in asked.job_ids:
+        job, mine = h.jobs.get(job_id), events.get(job_id, [])
+        before = [event for event in mine if event.at <= since]
+        if job is None or set(job.run_ids) - {asked.run_id} or not before or before[-1].letter in "cfx":
+            continue
+        verdict = next((event.at for event in mine if event.at > since and event.letter in "cfx"), h.span.end)
+        took = verdict - since - overlap(Span(since, verdict), spans)
+        if took > bound + h.scale.load_seconds:
+            text = f"P1: {job_id} of {asked.run_id}, which was to be cancelled, ended {took:.2f} s later"
+            yield Violation(rule, f"{text}; the bound is {bound:.2f} s", job_id, at=since)
+
+
+def away(h: History) -> list[Span]:
+    """When a coordinator may not have looked at what is to be cancelled."""
+    return h.outages_of({MACHINE, "store", *(o.place for o in h.outages if o.place.startswith(MOVABLE))})
+
+
+def silent(h: History) -> list[Span]:
+    """The same for bonds: who could not look counts the whole time anew."""
+    return joined(Span(span.begin, span.end + BOND_SECONDS) for span in away(h))
+
+
+def supersedes(newer: Asked, older: Asked) -> bool:
+    """Whether the runs of two submissions want the same key."""
+    wanted = older.verb is Verb.SUPERSEDE and (older.org_id, older.key) == (newer.org_id, newer.key)
+    return wanted and older.run_id != newer.run_id
+
+
+def may_cancel_run(h: History, asked: Asked, run: tuple[str, str | None], at: float) -> bool:
+    """Whether a submission may have cancelled a run at that time: by its key, or by the bond of that very run."""
+    slack = bounds.SUPERSEDED.seconds(h.scale) + h.scale.load_seconds
+    if asked.verb is Verb.SUPERSEDE:
+        older = next((a for a in h.asked if supersedes(asked, a) and (a.org_id, a.run_id) == run), None)
+        if older is None or older.at > late_answer(h, asked):
+            return False  # it took the key from the other one
+        last = max(late_answer(h, asked), late_answer(h, older))
+        return asked.at <= at + CLOCKS_SECONDS and _net(last, at, away(h)) <= slack
+    if asked.verb is not Verb.BOND or (asked.org_id, asked.run_id) != run:
+        return False
+    lived = any(at - BOND_SECONDS + CLOCKS_SECONDS < sign < at for sign in asked.signs)
+    if lived or at < asked.at + BOND_SECONDS - CLOCKS_SECONDS:
+        return False
+    last = asked.released_at or (asked.gone_at or late_answer(h, asked)) + BOND_SECONDS
+    return _net(last, at, silent(h)) <= (CLOCKS_SECONDS if asked.released_at is not None else slack)
+
+
+def _net(since: float, at: float, spans: Sequence[Span]) -> float:
+    return at - since - overlap(Span(since, at), spans) if at > since else 0.0
+
+
+def a_held_device_starts_nothing(h: History) -> Iterator[Violation]:
+    """A device that a person has, or that is in maintenance, begins no test until that ends."""
+    begins: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for run in h.runs:
+        begins[run.device_id].append((run.began, run.job_id))
+    for job in h.jobs.values():
+        for a in job.attempts:
+            if a.started_at is not None and a.agent_id in h.simulated:
+                begins[a.device_id].append((a.started_at.timestamp() - h.boot, job.job_id))
+    for asked in h.asked:
+        if asked.device_id is None or not binds(h, asked):
+            continue
+        since, end, agent_id = asked.answered_at or 0.0, _end(h, asked), asked.device_id.rpartition("-")[0]
+        bound, spans = bounds.HELD.seconds(h.scale) + h.scale.load_seconds, h.outages_of(places_of(h, agent_id))
+        for began, job_id in begins[asked.device_id]:
+            if since < began < end - CLOCKS_SECONDS and _net(since, began, spans) > bound:
+                text = f"{job_id} began on {asked.device_id} {began - since:.2f} s after {asked.verb} was acknowledged"
+                yield Violation("a_held_device_starts_nothing", text, job_id, asked.device_id, began)
+
+
+def _end(h: History, asked: Asked) -> float:
+    """When a hold ends: at its time, or as somebody says more of the device."""
+    others = [a for a in h.asked if a.device_id == asked.device_id and a is not asked]
+    said = [at for a in others for at in (a.at, a.released_at) if at is not None and at > asked.at]
+    took_back = [cut.back_to for cut in h.cuts if cut.at > asked.at]
+    return min([asked.until or 0.0, *([asked.released_at] if asked.released_at else []), *said, *took_back])
+
+
+def a_deadline_is_kept(h: History) -> Iterator[Violation]:
+    """P2: a job expires when its deadline has come and not before, and is not given out after it.
+
+    The time begins when a coordinator was asked, which may be long before a store that was away has the job.
+    """
+    asked_of: dict[tuple[str, str | None], list[Asked]] = defaultdict(list)
+    for asked in h.asked:
+        for name in {asked.meant, *asked.job_ids, *(plan.path for plan in asked.plans)}:
+            asked_of[asked.org_id, name].append(asked)
+    deadlines = {(plan.org_id, plan.path): plan.deadline for asked in h.asked for plan in asked.plans}
+    for job_id, events in by_job(h).items():
+        job = h.jobs.get(job_id)
+        if job is None:
+            continue
+        deadline = deadlines.get((job.org_id, job.test_path))
+        asks = [a for name in (job_id, job.test_path) for a in asked_of[job.org_id, name]]
+        earliest, latest, before = float("inf"), float("inf"), ""
+        for event in events:
+            if event.letter == "q" and before in ("", "f", "x") and deadline is not None:
+                asks_for_it = [a.at for a in asks if a.at <= event.at <= late_answer(h, a) + CLOCKS_SECONDS]
+                earliest, latest = min([*asks_for_it, event.at]) + deadline, event.at + deadline
+            before = event.letter
+            early = event.outcome == "expired" and event.at < earliest - CLOCKS_SECONDS
+            if early or (event.letter == "s" and _net(latest, event.at, away(h)) > _granted_late(h)):
+                what = f"expired {earliest - event.at:.2f} s before" if early else "was given out after"
+                text = f"P2: {job_id} {what} its deadline"
+                yield Violation("a_deadline_is_kept", text, job_id, event.device_id, event.at)
+
+
+def _granted_late(h: History) -> float:
+    return bounds.DEADLINE.seconds(h.scale) + h.scale.load_seconds

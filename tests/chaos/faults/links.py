@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 from tests.chaos import bounds, clock
 from tests.chaos.faults.base import News, Outcome, recovery
-from tests.chaos.history import Recovery
-from tests.chaos.lab import CLIENTS, Lab
+from tests.chaos.history import MACHINE, Recovery
+from tests.chaos.lab import CLIENTS, STORE, Lab
 from tests.chaos.links import Link
 from tests.chaos.schedule import Fault
 from tests.chaos.sessions import Mark
@@ -177,5 +177,12 @@ async def _noticed(lab: Lab, agent_id: str, mark: Mark, since: float, until: flo
     async def look() -> bool:
         return clock.now() >= until or mark.ended((await lab.records() or {}).get(agent_id))
 
-    seen = await recovery(bounds.NOTICED, lab, since, lab.others, look)
+    seen = await recovery(bounds.NOTICED, lab, since, _who_notices(lab, mark), look)
     return seen if seen.at is None or seen.at < until or until - since > seen.bound + lab.scale.load_seconds else None
+
+
+def _who_notices(lab: Lab, mark: Mark) -> tuple[str, ...]:
+    """What noticing needs: the coordinator of the session, its way to the store, and no other one's."""
+    place = mark.session.place if mark.session is not None else None
+    own = () if place is None else (lab.coordinators[place].name, f"store link {lab.coordinators[place].name}")
+    return (MACHINE, STORE, *own)

@@ -75,10 +75,9 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="of schedule and workload; any when it is left out")
-    parser.add_argument("--minutes", type=float, default=60.0, help="for which faults come, with one server")
-    parser.add_argument(
-        "--stores", type=_stores, help="minutes for each form of the store: one:40,sentinel:10,cluster:10"
-    )
+    parser.add_argument("--minutes", type=float, default=60.0, help="for which faults come (default: 60)")
+    stores = "forms of the store, one after the other, each with its share of the minutes (default: one)"
+    parser.add_argument("--stores", type=_stores, default="one", metavar="one:5,sentinel:1,cluster:1", help=stores)
     parser.add_argument("--scale", type=float, default=0.2, help="of the product's times, S = 15 s and A = 60 s")
     parser.add_argument("--load-seconds", type=float, default=2.0, help="what this machine may add to each bound")
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")

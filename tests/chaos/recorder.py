@@ -42,6 +42,7 @@ class Recorder:
         self._lab = lab
         self._cursor = dict.fromkeys((*ORGS, PROBES), START)
         self._events: list[tuple[str, Event]] = []
+        self._ended = False
         self._writes: list[Write] = []
         self._beats: dict[str, list[Beat]] = defaultdict(list)
         self._last: dict[str, Session] = {}
@@ -49,14 +50,24 @@ class Recorder:
         lab.on_went_back = self._went_back
 
     async def follow(self) -> None:
-        """Reads on, whenever the store answers."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._witness())
-            group.create_task(self._poll())
+        """Reads on, whenever the store answers, until it is cancelled.
+
+        A look into the store may take a cancel for its own timeout: it ends all the same, when it looks the next time.
+        """
+        tasks = [asyncio.create_task(self._witness()), asyncio.create_task(self._poll())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        finally:
+            self._ended = True
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     async def _witness(self) -> None:
         """Of a store of several servers there is none: its calls are seen at the one that carries them out."""
-        while isinstance(self._lab.store, StoreProcess):
+        while isinstance(self._lab.store, StoreProcess) and not self._ended:
             with contextlib.suppress(OSError):
                 await watch(self._lab.store.port, self._wrote)
             await asyncio.sleep(WITNESS_SECONDS)
@@ -65,7 +76,7 @@ class Recorder:
         self._writes.append(replace(write, at=clock.of_wall(write.at)))
 
     async def _poll(self) -> None:
-        while True:
+        while not self._ended:
             with contextlib.suppress(*stores.AWAY):
                 await self.read()
             self._heard(await self._lab.records() or {})

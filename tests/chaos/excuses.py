@@ -63,13 +63,14 @@ def _took_back(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> boo
 
 def deaths(h: History, agent_id: str, kinds: Sequence[Kind]) -> list[Span]:
     """When faults of these kinds ended an agent's tests. A drain takes its time; a host is gone at once."""
-    found = []
-    for done in h.done_of(*kinds):
-        if done.fault.target == agent_id:
-            for away in (o.span for o in h.outages if o.place == agent_id and o.span.meets(done.span)):
-                longest = h.scale.session if done.fault.kind is Kind.AGENT_TERM else h.scale.times.heartbeat
-                found.append(Span(away.begin, min(away.end, away.begin + longest)))
-    return found
+    if (agent_id, *kinds) not in h.died:
+        spans, found = [o.span for o in h.outages if o.place == agent_id], []
+        for done in (done for done in h.done_of(*kinds) if done.fault.target == agent_id):
+            longest = h.scale.session if done.fault.kind is Kind.AGENT_TERM else h.scale.times.heartbeat
+            away = [span for span in spans if span.meets(done.span)]
+            found += [Span(span.begin, min(span.end, span.begin + longest)) for span in away]
+        h.died[agent_id, *kinds] = found
+    return h.died[agent_id, *kinds]
 
 
 def long_silences(h: History, agent_id: str) -> list[Span]:

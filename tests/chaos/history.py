@@ -6,6 +6,7 @@ be put in one order.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -158,7 +159,7 @@ class History:
 
     `listed`: the job ids that a list of an org named. `boot`: the wall clock at boot, for the times that jobs carry.
     `simulated`: the agents whose tests run in the agent itself, and die with it. `beats`: by agent; a poll of the store
-    sees the last one only. `silent`: what excuses.py keeps of it.
+    sees the last one only. `silent`, `died`: what excuses.py keeps of it.
     """
 
     seed: int
@@ -179,12 +180,14 @@ class History:
     troubles: list[Trouble] = field(default_factory=list)
     audit: list[str] = field(default_factory=list)
     silent: dict[str, list[Span]] = field(default_factory=dict, repr=False, compare=False)
+    died: dict[tuple[object, ...], list[Span]] = field(default_factory=dict, repr=False, compare=False)
     _away: dict[frozenset[str], list[Span]] = field(default_factory=dict, repr=False, compare=False)
 
     def forget(self) -> None:
         """To be called when outages or heartbeats have changed: what was worked out from them is kept."""
         self._away.clear()
         self.silent.clear()
+        self.died.clear()
 
     def outages_of(self, places: Iterable[str]) -> list[Span]:
         """When these places kept others from their work, with S after each for finding together again; by time.
@@ -218,5 +221,9 @@ def joined(spans: Iterable[Span], gap: float = 0.0) -> list[Span]:
 
 
 def overlap(span: Span, others: Sequence[Span]) -> float:
-    """How many seconds of `span` lie in `others`, which do not meet each other."""
-    return sum(max(0.0, min(span.end, o.end) - max(span.begin, o.begin)) for o in others)
+    """How many seconds of `span` lie in `others`, which are in order and do not meet each other."""
+    total, i = 0.0, bisect_left(others, span.begin, key=lambda o: o.end)
+    while i < len(others) and others[i].begin < span.end:
+        total += max(0.0, min(span.end, others[i].end) - max(span.begin, others[i].begin))
+        i += 1
+    return total

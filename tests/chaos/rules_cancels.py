@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.chaos.history import Asked, History
 from tests.chaos.rules_asked import WRITTEN_SECONDS, late_answer
 from tests.chaos.rules_jobs import by_job
-from tests.chaos.rules_wishes import may_cancel_run
+from tests.chaos.rules_wishes import away, may_have_ended_its_bond, may_have_taken_its_key, silent
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
 
 def a_cancel_was_asked_for(h: History) -> Iterator[Violation]:
     """P2: a job becomes cancelled while a client asks for that, for its run's end, or for a run in its place."""
-    cancels: dict[str, list[Asked]] = defaultdict(list)
-    for asked in h.asked:
-        if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
-            cancels[asked.meant or f"{asked.org_id} {asked.run_id}"].append(asked)
-    later = [asked for asked in h.asked if asked.verb in (Verb.SUPERSEDE, Verb.BOND)]
+    wishes = _Wishes(h)
     for job_id, events in by_job(h).items():
         job = h.jobs.get(job_id)
         runs = [] if job is None else [(job.org_id, run_id) for run_id in job.run_ids]
-        mine = [asked for name in (job_id, *map(" ".join, runs)) for asked in cancels[name]]
         for event in events:
-            if event.letter != "x" or event.outcome is None or any(_meant(h, asked, event.at) for asked in mine):
-                continue
-            if not any(may_cancel_run(h, asked, run, event.at) for run in runs for asked in later):
+            if event.letter == "x" and event.outcome is not None and not wishes.explain(job_id, runs, event.at):
                 text = f"P2: {job_id} is cancelled, and nobody asked for that"
                 yield Violation("a_cancel_was_asked_for", text, job_id, event.device_id, event.at)
 
 
-def _meant(h: History, asked: Asked, at: float) -> bool:
-    return asked.at - WRITTEN_SECONDS <= at <= late_answer(h, asked) + WRITTEN_SECONDS
+class _Wishes:
+    """What clients wanted to be cancelled, by job, by run, and by key."""
+
+    def __init__(self, h: History) -> None:
+        self._h, self._away, self._silent = h, away(h), silent(h)
+        self._cancels: dict[object, list[Asked]] = defaultdict(list)
+        self._keys: dict[object, list[Asked]] = defaultdict(list)
+        self._runs: dict[object, Asked] = {}
+        for asked in h.asked:
+            if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
+                self._cancels[asked.meant or (asked.org_id, asked.run_id)].append(asked)
+            elif asked.verb in (Verb.SUPERSEDE, Verb.BOND):
+                self._runs[asked.org_id, asked.run_id] = asked
+                self._keys[asked.org_id, asked.key].append(asked)
+
+    def explain(self, job_id: str, runs: Sequence[tuple[str, str]], at: float) -> bool:
+        """Whether the job of these runs may have been cancelled then."""
+        if any(self._asked_for(asked, at) for name in (job_id, *runs) for asked in self._cancels[name]):
+            return True
+        return any(self._ended(self._runs[run], at) for run in runs if run in self._runs)
+
+    def _asked_for(self, asked: Asked, at: float) -> bool:
+        return asked.at - WRITTEN_SECONDS <= at <= late_answer(self._h, asked) + WRITTEN_SECONDS
+
+    def _ended(self, asked: Asked, at: float) -> bool:
+        if asked.verb is Verb.BOND:
+            return may_have_ended_its_bond(self._h, asked, at, self._silent)
+        others = [other for other in self._keys[asked.org_id, asked.key] if other is not asked]
+        return any(may_have_taken_its_key(self._h, other, asked, at, self._away) for other in reversed(others))

@@ -57,11 +57,12 @@ def what_a_partition_held_back_is_told(h: History) -> Iterator[Violation]:
 
 def _told(h: History, done: Done, back: Recovery, run: Run, events: list[Event]) -> Recovery | None:
     """When the store had the end of a test that ended in the partition; None where that is not due to the report."""
-    if run.ended is None or run.device_id.rpartition("-")[0] != done.fault.target:
+    of_agent = run.device_id.rpartition("-")[0] == done.fault.target
+    if run.ended is None or not of_agent or not done.span.begin < run.ended < back.since:
         return None
     before = [event for event in events if event.at <= run.ended]
     after = [event for event in events if event.at > run.ended and event.letter not in "sr"]
-    if not done.span.begin < run.ended < back.since or not before or not after:
+    if not before or not after:
         return None
     holds = before[-1].letter in "sr" and (before[-1].attempt, before[-1].device_id) == (run.attempt, run.device_id)
     if not holds or after[0].letter == "x" or after[0].at <= back.since:

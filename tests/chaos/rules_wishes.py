@@ -16,22 +16,25 @@ from tests.chaos.workload import BOND_SECONDS, Verb
 
 def a_superseded_run_ends(h: History) -> Iterator[Violation]:
     """P1: when a run that takes a key is acknowledged, what the runs before it have unfinished is cancelled soon."""
-    events = by_job(h)
-    for newer in h.asked:
-        if newer.verb is Verb.SUPERSEDE and binds(h, newer):
-            for older in h.asked:
-                if supersedes(newer, older) and binds(h, older) and (older.answered_at or 0.0) < newer.at:
-                    since, rule = newer.answered_at or 0.0, "a_superseded_run_ends"
-                    yield from _unfinished(h, rule, events, older, since, away(h), bounds.SUPERSEDED.seconds(h.scale))
+    events, spans, bound = by_job(h), away(h), bounds.SUPERSEDED.seconds(h.scale)
+    by_key: dict[tuple[str, str | None], list[Asked]] = defaultdict(list)
+    for asked in h.asked:
+        if asked.verb is Verb.SUPERSEDE and binds(h, asked):
+            by_key[asked.org_id, asked.key].append(asked)
+    for runs in by_key.values():
+        for older in runs:
+            later = [run.answered_at or 0.0 for run in runs if run.at > (older.answered_at or 0.0)]
+            if later:
+                yield from _unfinished(h, "a_superseded_run_ends", events, older, min(later), spans, bound)
 
 
 def a_bond_ends_with_its_client(h: History) -> Iterator[Violation]:
     """P1: when a client goes without a word, what its bound run has unfinished is cancelled soon."""
-    events = by_job(h)
+    events, spans, bound = by_job(h), silent(h), bounds.BOND_ENDED.seconds(h.scale)
     for asked in h.asked:
         if asked.verb is Verb.BOND and asked.gone_at is not None and binds(h, asked):
-            since, bound = asked.gone_at + BOND_SECONDS, bounds.BOND_ENDED.seconds(h.scale)
-            yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, since, silent(h), bound)
+            since = asked.gone_at + BOND_SECONDS
+            yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, since, spans, bound)
 
 
 def _unfinished(
@@ -66,28 +69,26 @@ def silent(h: History) -> list[Span]:
     return joined(Span(span.begin, span.end + BOND_SECONDS) for span in away(h))
 
 
-def supersedes(newer: Asked, older: Asked) -> bool:
-    """Whether the runs of two submissions want the same key."""
-    wanted = older.verb is Verb.SUPERSEDE and (older.org_id, older.key) == (newer.org_id, newer.key)
-    return wanted and older.run_id != newer.run_id
+def may_have_taken_its_key(h: History, newer: Asked, older: Asked, at: float, spans: Sequence[Span]) -> bool:
+    """Whether the older run may have been cancelled then for the newer one. What it brings late is cancelled late."""
+    if older.at > late_answer(h, newer):
+        return False  # it took the key from the other one
+    last = max(late_answer(h, newer), late_answer(h, older))
+    return newer.at <= at + CLOCKS_SECONDS and _net(last, at, spans) <= _slack(h)
 
 
-def may_cancel_run(h: History, asked: Asked, run: tuple[str, str | None], at: float) -> bool:
-    """Whether a submission may have cancelled a run at that time: by its key, or by the bond of that very run."""
-    slack = bounds.SUPERSEDED.seconds(h.scale) + h.scale.load_seconds
-    if asked.verb is Verb.SUPERSEDE:
-        older = next((a for a in h.asked if supersedes(asked, a) and (a.org_id, a.run_id) == run), None)
-        if older is None or older.at > late_answer(h, asked):
-            return False  # it took the key from the other one
-        last = max(late_answer(h, asked), late_answer(h, older))
-        return asked.at <= at + CLOCKS_SECONDS and _net(last, at, away(h)) <= slack
-    if asked.verb is not Verb.BOND or (asked.org_id, asked.run_id) != run:
-        return False
+def may_have_ended_its_bond(h: History, asked: Asked, at: float, spans: Sequence[Span]) -> bool:
+    """Whether the run may have been cancelled then by its bond: no confirmed sign of life was sent in its time."""
     lived = any(at - BOND_SECONDS + CLOCKS_SECONDS < sign < at for sign in asked.signs)
     if lived or at < asked.at + BOND_SECONDS - CLOCKS_SECONDS:
         return False
-    last = asked.released_at or (asked.gone_at or late_answer(h, asked)) + BOND_SECONDS
-    return _net(last, at, silent(h)) <= (CLOCKS_SECONDS if asked.released_at is not None else slack)
+    if asked.released_at is not None:
+        return at <= asked.released_at + CLOCKS_SECONDS
+    return _net((asked.gone_at or late_answer(h, asked)) + BOND_SECONDS, at, spans) <= _slack(h)
+
+
+def _slack(h: History) -> float:
+    return bounds.SUPERSEDED.seconds(h.scale) + h.scale.load_seconds
 
 
 def _net(since: float, at: float, spans: Sequence[Span]) -> float:

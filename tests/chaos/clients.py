@@ -90,11 +90,13 @@ class Clients:
             except (QgjobError, TimeoutError):  # the next one is sent at its time
                 pass
             await asyncio.sleep(max(0.0, sent + SIGN_SECONDS - clock.now()))
-        asked.gone_at = clock.now()
-        if not action.leaves:
-            with contextlib.suppress(QgjobError):
+        asked.silent_at = clock.now()
+        if action.leaves:
+            asked.gone_at = asked.silent_at
+        else:
+            with contextlib.suppress(QgjobError):  # whether the bond is over then, nobody knows
                 await client.keep_run(action.org_id, action.run_id, bond, release=True)
-                asked.gone_at, asked.released_at = None, clock.now()
+                asked.released_at = clock.now()
 
     async def _give_back(self, action: Action, client: AsyncClient, asked: Asked) -> None:
         """Ends a hold before its time."""

@@ -69,7 +69,8 @@ class Asked:
     `job_ids`: what the answer named, in the order of `plans`; an equal job may stand for the one that was asked for.
     `run_id`: whose jobs are meant. `key`: under which the run supersedes. `failed_only`: of a retry of a run.
     `device_id`: what is held until `until`. `signs`: when a bound client sent what was confirmed, the submission the
-    first; `gone_at`: when it went without a word. `released_at`: when a hold or a bond was to end before its time.
+    first; `silent_at`: when it sent the last one, `gone_at`: and went without a word. `released_at`: when a hold was to
+    end before its time, or a bond had ended.
     """
 
     verb: Verb
@@ -88,6 +89,7 @@ class Asked:
     until: float | None = None
     released_at: float | None = None
     signs: list[float] = field(default_factory=list)
+    silent_at: float | None = None
     gone_at: float | None = None
 
     @property

@@ -72,7 +72,9 @@ def late_answer(h: History, asked: Asked) -> float:
 
 def binds(h: History, asked: Asked) -> bool:
     """Whether it was acknowledged, and not in a time that a cut of the store took back."""
-    at = asked.answered_at
-    if at is None or asked.error is not None:
-        return False
-    return not any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)
+    return asked.answered_at is not None and asked.error is None and not taken_back(h, asked.answered_at)
+
+
+def taken_back(h: History, at: float) -> bool:
+    """Whether a store that went back may have forgotten what was acknowledged then."""
+    return any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tests.chaos import bounds
 from tests.chaos.excuses import CLOCKS_SECONDS, places_of
 from tests.chaos.history import MACHINE, MOVABLE, Asked, Event, History, Span, joined, overlap
-from tests.chaos.rules_asked import binds, late_answer
+from tests.chaos.rules_asked import binds, late_answer, taken_back
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.violations import Violation
 from tests.chaos.workload import BOND_SECONDS, Verb
@@ -82,9 +82,9 @@ def may_have_ended_its_bond(h: History, asked: Asked, at: float, spans: Sequence
     lived = any(at - BOND_SECONDS + CLOCKS_SECONDS < sign < at for sign in asked.signs)
     if lived or at < asked.at + BOND_SECONDS - CLOCKS_SECONDS:
         return False
-    if asked.released_at is not None:
+    if asked.released_at is not None and not taken_back(h, asked.released_at):
         return at <= asked.released_at + CLOCKS_SECONDS
-    return _net((asked.gone_at or late_answer(h, asked)) + BOND_SECONDS, at, spans) <= _slack(h)
+    return _net((asked.silent_at or late_answer(h, asked)) + BOND_SECONDS, at, spans) <= _slack(h)
 
 
 def _slack(h: History) -> float:
@@ -130,7 +130,8 @@ def a_deadline_is_kept(h: History) -> Iterator[Violation]:
     """
     asked_of: dict[tuple[str, str | None], list[Asked]] = defaultdict(list)
     for asked in h.asked:
-        for name in {asked.meant, *asked.job_ids, *(plan.path for plan in asked.plans)}:
+        run_id = asked.run_id if asked.verb is Verb.RETRY_RUN else None
+        for name in {asked.meant, run_id, *asked.job_ids, *(plan.path for plan in asked.plans)}:
             asked_of[asked.org_id, name].append(asked)
     deadlines = {(plan.org_id, plan.path): plan.deadline for asked in h.asked for plan in asked.plans}
     for job_id, events in by_job(h).items():
@@ -138,7 +139,7 @@ def a_deadline_is_kept(h: History) -> Iterator[Violation]:
         if job is None:
             continue
         deadline = deadlines.get((job.org_id, job.test_path))
-        asks = [a for name in (job_id, job.test_path) for a in asked_of[job.org_id, name]]
+        asks = [a for name in (job_id, job.test_path, *job.run_ids) for a in asked_of[job.org_id, name]]
         earliest, latest, before = float("inf"), float("inf"), ""
         for event in events:
             if event.letter == "q" and before in ("", "f", "x") and deadline is not None:

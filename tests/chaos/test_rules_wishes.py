@@ -72,7 +72,8 @@ def bound_to_a_client(h: History, gone_at: float | None) -> Asked:
     h.jobs[GLOBEX] = replace(h.jobs[GLOBEX], run_ids=("run1",))
     end = gone_at if gone_at is not None else 20.0
     signs = [1.0 + n * BOND_SECONDS / 3 for n in range(100) if 1.0 + n * BOND_SECONDS / 3 <= end]
-    h.asked[1] = replace(h.asked[1], verb=Verb.BOND, run_id="run1", gone_at=gone_at, signs=signs)
+    bond = {"run_id": "run1", "gone_at": gone_at, "silent_at": gone_at, "signs": signs}
+    h.asked[1] = replace(h.asked[1], verb=Verb.BOND, **bond)
     return h.asked[1]
 
 
@@ -191,6 +192,21 @@ def test_a_bond_ends_when_no_sign_of_life_came_for_its_time() -> None:
     bound_to_a_client(silent, None).signs = [1.0, 2.3, 3.6]  # the links of clients were bad from then on
     cancelled(silent, 8.0)
     assert check(silent) == []
+
+
+def test_a_bond_of_which_nobody_knows_whether_it_was_ended_may_end_and_may_not() -> None:
+    """Its end was asked for and not answered, or was answered by a store that went back."""
+    for at in (8.0, 10.0):
+        history = sound()
+        asked = bound_to_a_client(history, 3.0)
+        asked.gone_at = None
+        assert check(history) == []
+        cancelled(history, at)
+        assert check(history) == []
+    asked.released_at, history.cuts = 3.0, [Cut(2.9, 3.4)]
+    assert check(history) == []
+    history.cuts = []
+    assert [v.rule for v in check(history)] == [CANCEL]
 
 
 def test_who_could_not_look_counts_the_time_of_a_bond_anew() -> None:

@@ -72,17 +72,16 @@ class Store:
         self.logs = LogStore(runner, call)
 
     async def check(self) -> dict[str, Any]:
-        """Whether the store can serve: version, eviction policy, schema, a write. Raises its epoch in a new life.
+        """Whether the store can serve: version, eviction policy, schema, then a write. Raises its epoch in a new life.
 
         Sets the clock by the servers' own; of several the slowest counts, so that no time has come too early.
 
-        While the store has another schema than this version's, nothing else is sent to it. Answers INFO. Raises
+        While the store has another schema than this version's, nothing is written to it. Answers INFO. Raises
         StoreUnavailableError, SchemaOlderError when `migrate` is what helps, ConfigError.
         """
         known = self.epoch
         masters = await self._masters()
         infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
-        await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
         before = self._clock.ticks()
         told = await asyncio.gather(*(connection.time_ms(node.redis) for node, _ in masters))
         self._clock.heard(before, min(told), self._clock.ticks())
@@ -91,6 +90,7 @@ class Store:
             error = SchemaOlderError(schema) if way(schema) else refusal(schema)
             self._door.shut = error.message
             raise error
+        await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
         self._door.shut = None
         self.epoch, self.epoch_before = epoch, last_epoch
         return infos[0]

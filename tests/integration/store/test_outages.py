@@ -13,12 +13,12 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from bench.processes import free_port
-from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
 from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.store import connection
+from qgjob_coordinator.store import connection, keys
 from qgjob_coordinator.store.scripts import LUA, script
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -229,6 +229,18 @@ async def test_a_session_that_was_found_goes_on_or_is_followed_by_its_agents_nex
     assert await store.sessions.renew("agent-1", 7, NOW) is not None
     assert (await store.sessions.open("agent-1", "home.life", 8, {}, "c-1", [], NOW)).word == "OPENED"
     assert not await store.sessions.overtaken("agent-1", 8)
+
+
+@pytest.mark.parametrize(("schema", "error"), [("4", SchemaOlderError), ("99", ConfigError), ("x", ConfigError)])
+async def test_a_store_of_another_schema_is_not_written_to(
+    own: StoreProcess, own_store: Store, schema: str, error: type[Exception]
+) -> None:
+    with own.client() as raw:
+        raw.flushall()
+        raw.set(f"{keys.FLEET}schema", schema)
+        with pytest.raises(error):
+            await own_store.check()
+        assert raw.keys() == [f"{keys.FLEET}schema"], "also not to see whether it takes writes"
 
 
 async def test_a_script_that_the_store_forgot_is_loaded_again(own: StoreProcess, own_store: Store) -> None:

@@ -172,10 +172,14 @@ def _clock(visit: Visit, answer: Diagnosis) -> Told:
     return Told(check, WARNING if off > CLOCK_WARNING_SECONDS else NOTE, None, visit.address, text, advice)
 
 
+def one_store(visits: Sequence[Visit]) -> bool:
+    """Whether no two coordinators name different stores, or different lives of one."""
+    return len({v.answer.store_epoch for v in visits if v.answer is not None and v.answer.store_epoch}) <= 1
+
+
 def _stores(answered: Sequence[Visit]) -> Told:
     check = "client.stores"
-    met = {visit.answer.store_epoch for visit in answered if visit.answer is not None and visit.answer.store_epoch}
-    if len(met) > 1:
+    if not one_store(answered):
         text = "the coordinators use different stores: a job of one is not found at another"
         return Told(check, PROBLEM, None, None, text, "give all of them one REDIS_URL, or name only those of one lab")
     return Told(check, OK, None, None, f"{len(answered)} coordinators answer, and none uses another store", None)

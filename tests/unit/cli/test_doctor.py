@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from datetime import UTC, datetime, timedelta
 
@@ -11,14 +12,17 @@ from rich.console import Console
 
 from qgjob import Diagnosis, Finding, FindingLevel, Health, UnsupportedError
 from qgjob._reach import Peer, Reach
+from qgjob.cli import doctoring
 from qgjob.cli.doctor_findings import Told, Visit, judge, worst
 from qgjob.cli.doctor_view import Report
+from qgjob.cli.settings import Settings
 from qgjob_proto.v1 import fleet_pb2, types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 from tests.unit.cli.conftest import Command
 
 OK, NOTE, WARNING, PROBLEM = FindingLevel
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+SETTINGS = Settings(coordinator="a:1,b:2", token=None, org_id=None, output=None, timeout_seconds=None)
 THERE = Reach(Peer.HTTP2, "10.0.0.5:50051", 0.4)
 
 
@@ -160,6 +164,28 @@ def test_clocks_are_compared_as_far_as_the_answer_took(off: float, level: Findin
 def test_coordinators_that_share_a_store_have_one_epoch(epochs: tuple[int, ...], level: FindingLevel) -> None:
     visits = [visit(answer(store_epoch=epoch), f"a:{n}") for n, epoch in enumerate(epochs)]
     assert levels(judge(visits, "default", "1.2.3"), "client.stores") == [level]
+
+
+@pytest.mark.parametrize(
+    ("rounds", "asked", "level"),
+    [([(7, 8), (8, 8)], 2, OK), ([(7, 8), (7, 9)], 2, PROBLEM), ([(7, 7)], 1, OK), ([(7, 0)], 1, OK)],
+)
+def test_coordinators_that_seem_to_use_different_stores_are_asked_once_more(
+    rounds: list[tuple[int, int]], asked: int, level: FindingLevel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them may not have noticed a failover yet."""
+    calls = []
+
+    async def meet(address: str, _settings: Settings) -> Visit:
+        calls.append(address)
+        epochs = rounds[(len(calls) - 1) // 2]
+        return visit(answer(store_epoch=epochs[int(address.rpartition(":")[2]) - 1]), address)
+
+    monkeypatch.setattr(doctoring, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(doctoring, "_visit", meet)
+    found = judge(asyncio.run(doctoring.visit_all(SETTINGS)), "default", "1.2.3")
+    assert len(calls) == 2 * asked
+    assert levels(found, "client.stores") == [level]
 
 
 @pytest.mark.parametrize("peer", [peer for peer in Peer if peer is not Peer.HTTP2])

@@ -13,9 +13,11 @@ from qgjob_coordinator.http import render, shapes, times
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import error_body
 from qgjob_coordinator.http.strict import StrictRoute
+from qgjob_coordinator.model.fleet import Stats
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.service.readiness import Readiness, StoreView, Verdict
+from qgjob_coordinator.service.shared import Shared
 
 OK, NOT_READY = 200, 503
 
@@ -24,6 +26,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     """The routes; uptime counts from this call."""
     router = APIRouter(prefix="/health", route_class=StrictRoute, tags=["health"])
     begun = time.monotonic()
+    counts = Shared(lambda: services.overview.stats(LOCAL_ADMIN, None), "stats")
 
     def head(verdict: Verdict) -> dict[str, Any]:
         return {
@@ -55,7 +58,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
             "uptime_seconds": round(time.monotonic() - begun, 3),
             "reasons": list(verdict.reasons),
             "store": _store(verdict.store),
-            **await _stats(services, verdict.store),
+            **await _stats(counts, verdict.store),
             "level": diagnosis.level.value,
             "findings": [render.finding(f) for f in diagnosis.findings],
         }
@@ -101,11 +104,11 @@ def _store(view: StoreView) -> dict[str, Any]:
     }
 
 
-async def _stats(services: Services, store: StoreView) -> dict[str, Any]:
+async def _stats(counts: Shared[Stats], store: StoreView) -> dict[str, Any]:
     """Queue and scheduler; null when the store is away, also when it went away this moment, or the parent is silent."""
     if store.fault is None:
         try:
-            stats = await services.overview.stats(LOCAL_ADMIN, None)
+            stats = await counts.get(0)
         except (StoreUnavailableError, ParentSilentError):
             return {"queue": None, "scheduler": None}
         return {"queue": render.queue(stats.queue), "scheduler": render.scheduler(stats.scheduler)}

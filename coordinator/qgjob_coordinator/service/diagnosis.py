@@ -20,11 +20,18 @@ from qgjob_coordinator.service.pending import Reasons
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.readiness import PROBE_SECONDS, Readiness, Verdict
 from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.shared import Shared
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
 ORGS_AT_ONCE = 8
+SHARED_SECONDS = 1.0
+"""Who asks within so long after a diagnosis gets that one."""
+FLEET_SECONDS = 5.0
+"""Fleet and queue that are not read by then are told as such. Clients wait for twice as long."""
+SCOPES_MOST = 64
+"""Of so many scopes the last diagnosis is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,21 @@ class Doctor:
         self._sessions = sessions
         self._telemetry = telemetry
         self._begun = time.monotonic()
+        self._runs: dict[str | None, Shared[Diagnosis]] = {}
 
     async def diagnose(self, principal: Principal) -> Diagnosis:
-        """All findings. Raises ForbiddenError for one who may not act on the fleet."""
+        """All findings, at most SHARED_SECONDS old; those who ask at once, and see the same, share one run.
+
+        Raises ForbiddenError for one who may not act on the fleet.
+        """
         principal.require_operator()
+        run = self._runs.pop(principal.org_id, None) or Shared(lambda: self._diagnose(principal), "diagnosis")
+        self._runs[principal.org_id] = run  # the latest is last
+        if len(self._runs) > SCOPES_MOST:
+            del self._runs[next(iter(self._runs))]
+        return await run.get(SHARED_SECONDS)
+
+    async def _diagnose(self, principal: Principal) -> Diagnosis:
         verdict, seen = await asyncio.gather(self._readiness.look(), self._seen())
         findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
         by_server = {
@@ -104,12 +122,17 @@ class Doctor:
         )
 
     async def _of_fleet(self, principal: Principal) -> list[Finding]:
+        unread = "the fleet and the queue could not be read"
         try:
-            fleet = await self._fleet_facts()
-            waiting = await self._queue_facts(principal, fleet.devices)
+            async with asyncio.timeout(FLEET_SECONDS):
+                fleet = await self._fleet_facts()
+                waiting = await self._queue_facts(principal, fleet.devices)
         except QgjobError as e:
+            return [words.problem("store.reads", f"{unread}: {e.message}", "ask again")]
+        except TimeoutError:
+            slow = f"{unread} within {FLEET_SECONDS:g} s"
             return [
-                words.problem("store.reads", f"the fleet and the queue could not be read: {e.message}", "ask again")
+                words.problem("store.reads", slow, "look at the load of the store and of the coordinator's machine")
             ]
         return [*agents.judge(fleet, self._me.version), *devices.judge(fleet), *queue.judge(waiting, fleet)]
 

@@ -1,0 +1,60 @@
+"""What a diagnosis costs when many ask for one, and when the store is slow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from qgjob_coordinator.errors import ForbiddenError
+from qgjob_coordinator.http.services import Services
+from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
+from qgjob_coordinator.service import diagnosis
+from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+
+
+async def test_those_who_ask_at_once_or_soon_after_share_a_run(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    look = services.store.look
+
+    async def counted() -> dict[str, StoreFacts]:
+        looks.append(1)
+        return await look()
+
+    monkeypatch.setattr(services.store, "look", counted)
+    answers = await asyncio.gather(*(services.doctor.diagnose(LOCAL_ADMIN) for _ in range(50)))
+    answers.append(await services.doctor.diagnose(LOCAL_ADMIN))
+    assert len(looks) == 1
+    assert all(each is answers[0] for each in answers)
+    await services.doctor.diagnose(replace(LOCAL_ADMIN, org_id="acme"))
+    assert len(looks) == 2, "one who sees less gets an answer of his own"
+    with pytest.raises(ForbiddenError):
+        await services.doctor.diagnose(Principal("ann", Role.MEMBER, "acme"))
+    monkeypatch.setattr(diagnosis, "SHARED_SECONDS", 0.0)
+    await services.doctor.diagnose(LOCAL_ADMIN)
+    assert len(looks) == 3
+
+
+async def test_scopes_are_forgotten(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnosis, "SCOPES_MOST", 2)
+    for n in range(4):
+        await services.doctor.diagnose(replace(LOCAL_ADMIN, org_id=f"org-{n}"))
+    assert list(services.doctor._runs) == ["org-2", "org-3"]
+
+
+async def test_a_fleet_that_is_not_read_in_time_is_a_finding(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs() -> list[object]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(services.reader, "agents", hangs)
+    monkeypatch.setattr(diagnosis, "FLEET_SECONDS", 0.05)
+    async with asyncio.timeout(2):
+        found = await services.doctor.diagnose(LOCAL_ADMIN)
+    (told,) = [f for f in found.findings if f.check == "store.reads"]
+    assert told.found == "the fleet and the queue could not be read within 0.05 s"

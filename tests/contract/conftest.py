@@ -19,6 +19,7 @@ import pytest
 from tests.contract.rest import RestApi
 from tests.contract.rpc import RpcApi
 from tests.fakes.coordinator_process import CoordinatorProcess
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.store_process import StoreProcess
 
 ORIGIN = "https://ci.example"
@@ -97,7 +98,7 @@ def _agent(folder: Path, config: Path) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 async def http(coordinator: CoordinatorProcess) -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(base_url=coordinator.url, timeout=20.0) as client:
+    async with httpx2.AsyncClient(base_url=coordinator.url, verify=NO_TLS, timeout=20.0) as client:
         yield client
 
 

@@ -7,18 +7,16 @@ names.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from qgjob_coordinator.service import ulid
 from tests.contract.api import Api, Json, Reply
+from tests.fakes import waiting
 
 Steps = Callable[[Api, str], Awaitable[list[Reply]]]
 
-DEADLINE_SECONDS = 15.0
-POLL_SECONDS = 0.02
 UNKNOWN_ULID = "01JZZZZZZZZZZZZZZZZZZZZZZZ"
 
 SCENARIOS: dict[str, tuple[Steps, list[str]]] = {}
@@ -46,10 +44,13 @@ def own_id(org: str) -> str:
 
 async def until(api: Api, job_id: str, *statuses: str) -> Reply:
     """Reads a job until it has one of the statuses."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (reply := await api.get(job_id)).job["status"] not in statuses:  # noqa: ASYNC110 - a server sets no event
-            await asyncio.sleep(POLL_SECONDS)
-        return reply
+
+    async def look() -> Reply | None:
+        reply = await api.get(job_id)
+        return reply if reply.job["status"] in statuses else None
+
+    reply: Reply = await waiting.until(look, f"{job_id} gets none of {statuses}")
+    return reply
 
 
 # Submit.

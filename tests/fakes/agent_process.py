@@ -6,13 +6,12 @@ import asyncio
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
+
+from tests.fakes import waiting
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
-
-DEADLINE_SECONDS = 15.0
 
 
 class AgentProcess:
@@ -64,25 +63,14 @@ class AgentProcess:
 
     async def exit_code(self) -> int:
         assert self.process is not None
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        async with asyncio.timeout(waiting.DEADLINE_SECONDS):
             return await self.process.wait()
 
     def said(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     async def says(self, text: str, times: int = 1) -> None:
-        await until(lambda: self.said().count(text) >= times, lambda: f"{text!r} is not in:\n{self.said()}")
-
-
-async def until(condition: Callable[[], Any], what: str | Callable[[], str]) -> Any:
-    """Polls what has no event to wait for: files and processes."""
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while not (value := condition()):  # noqa: ASYNC110 - files and processes set no event
-                await asyncio.sleep(0.01)
-            return value
-    except TimeoutError:
-        raise AssertionError(what if isinstance(what, str) else what()) from None
+        await waiting.until(lambda: self.said().count(text) >= times, lambda: f"{text!r} is not in:\n{self.said()}")
 
 
 def alive(pid: int) -> bool:

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx2
 
 from bench.processes import free_port
+from tests.fakes.plain_http import NO_TLS
+from tests.fakes.waiting import DEADLINE_SECONDS, pause_after
 
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
-POLL_SECONDS = 0.02
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
 
 
 class CoordinatorProcess:
@@ -70,22 +71,31 @@ class CoordinatorProcess:
     def wait_for(self, path: str, status: int) -> bytes:
         """Waits until the path answers with the status; the body. Raises AssertionError with the log."""
         assert self.process is not None
-        deadline = time.monotonic() + START_SECONDS
+        begun = time.monotonic()
         last: object = "no answer"
-        while time.monotonic() < deadline and self.process.poll() is None:
-            try:
-                answer = httpx2.get(self.url + path, timeout=5.0)
-                last, body = answer.status_code, answer.content
-            except httpx2.TransportError as e:
-                last, body = e, b""
-            if last == status:
-                return body
-            time.sleep(POLL_SECONDS)
+        with httpx2.Client(verify=NO_TLS, timeout=5.0) as client:
+            while (waited := time.monotonic() - begun) < START_SECONDS and self.process.poll() is None:
+                try:
+                    answer = client.get(self.url + path)
+                    last, body = answer.status_code, answer.content
+                except httpx2.TransportError as e:
+                    last, body = e, b""
+                if last == status:
+                    return body
+                time.sleep(pause_after(waited))
         raise AssertionError(f"{path}: {last}, not {status}; the log says:\n{self.said()}")
 
     def said(self) -> str:
         """What it logged."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def says(self, text: str) -> None:
+        """Waits until it has logged this. Raises AssertionError with the log."""
+        begun = time.monotonic()
+        while text not in self.said():
+            waited = time.monotonic() - begun
+            assert waited < DEADLINE_SECONDS, f"{text!r} is not in:\n{self.said()}"
+            time.sleep(pause_after(waited))
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""

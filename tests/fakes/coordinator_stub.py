@@ -15,11 +15,10 @@ import grpc
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes import waiting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-DEADLINE_SECONDS = 15.0
 
 
 class StubSession:
@@ -118,12 +117,12 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
     async def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Waits until something heard makes the condition true."""
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS), self._changed:
+            async with asyncio.timeout(waiting.DEADLINE_SECONDS), self._changed:
                 while not (value := condition()):
                     await self._changed.wait()
                 return value
         except TimeoutError:
-            raise AssertionError(f"after {DEADLINE_SECONDS:.0f} s: {what}") from None
+            raise AssertionError(f"after {waiting.DEADLINE_SECONDS:g} s: {what}") from None
 
     async def session(self, number: int = 1) -> StubSession:
         """The nth session that said Hello."""

@@ -8,13 +8,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fakes.waiting import DEADLINE_SECONDS, until
+from tests.fakes.waiting import until
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 30.0
 _INHERITED = ("PATH", "HOME", "PYTHONPATH")
 _CLI = "import sys; from qgjob.cli import main; sys.exit(main())"
 
@@ -22,10 +23,11 @@ _CLI = "import sys; from qgjob.cli import main; sys.exit(main())"
 class Program:
     """`python -m <module>`, or `qgjob`. Logs JSON lines, of which `events` gives those of the present life.
 
-    `patience_seconds`: how long `says` waits. `prefix`: words before the command line, of a program that becomes it.
+    `patience_seconds`: how long `says` waits, if not as long as `until`. `prefix`: words before the command line, of a
+    program that becomes it.
     """
 
-    patience_seconds = DEADLINE_SECONDS
+    patience_seconds: float | None = None
 
     def __init__(
         self, name: str, module: str, folder: Path, environ: Mapping[str, object], arguments: Sequence[str] = ()
@@ -38,6 +40,8 @@ class Program:
         self.prefix: Sequence[str] = ()
         self._log = folder / f"{name}.log"
         self._begins_at = 0
+        self.started_at = 0.0
+        """When the present life began, in seconds since 1970."""
         self._process: subprocess.Popen[bytes] | None = None
         self._paused = False
 
@@ -60,6 +64,7 @@ class Program:
         keep = {k: os.environ[k] for k in _INHERITED if k in os.environ}
         with self._log.open("ab") as log:
             self._begins_at = log.tell()
+            self.started_at = time.time()
             self._process = subprocess.Popen(
                 [*self.prefix, *self._command],
                 env=keep | self.environ,

@@ -203,12 +203,16 @@ class Stack:
         return noticed
 
     def at(self, agent_id: str, since: Mapping[int, float] = NO_TIMES) -> int | None:
-        """Which coordinator holds the agent's session; None when none that lives does, or none since then (s)."""
+        """Which coordinator holds the session of the agent's present life; None when none that lives does.
+
+        `since` are times (s) of coordinators: an older session is none.
+        """
         with self.store.client() as redis:
             state, where, connected = redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "connected"])
         pid = int(where.rpartition(":")[2]) if where and state == "open" else -1
         i = next((i for i in range(len(self.coordinators)) if pid in self.pids(i)), None)
-        return i if i is not None and float(connected) / 1000 >= since.get(i, 0) else None
+        began = self.agents[agent_id].started_at if agent_id in self.agents else 0.0
+        return i if i is not None and float(connected) / 1000 >= max(began, since.get(i, 0)) else None
 
     def pids(self, i: int) -> dict[int, int]:
         """The processes of a coordinator that serve: pid, and which of several it is (0 where it is one)."""

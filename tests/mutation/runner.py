@@ -24,10 +24,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import waiting
 from tests.mutation.apply import apply
 from tests.mutation.catalogue import Mutant
 
-HUNG_SECONDS = 90.0
+HUNG_SECONDS = 180.0
+SEEN_SECONDS = 15.0
+"""What a test of a mutant waits for something that the mutant may have taken away."""
 
 
 @dataclass
@@ -164,6 +167,7 @@ class Mutation:
         with tempfile.TemporaryDirectory(prefix="qgjob-mutant-") as folder:
             if work.mutant is not None:
                 apply(work.mutant, Path(folder))
+                waiting.DEADLINE_SECONDS = SEEN_SECONDS
             for n, (name, items) in enumerate(work.tests):
                 following = work.tests[n + 1][1][0] if n + 1 < len(work.tests) else None
                 for item, after in zip(items, [*items[1:], following], strict=True):

@@ -12,8 +12,9 @@ import pytest
 
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
-from tests.fakes.agent_process import AgentProcess, alive, until
+from tests.fakes.agent_process import AgentProcess, alive
 from tests.fakes.coordinator_stub import CoordinatorStub, StubSession, assignment
+from tests.fakes.waiting import until
 
 SECRETS = {"QGJOB_TOKEN": "s3cret", "AWS_SECRET": "s3cret"}
 TOKEN = "t1"  # noqa: S105 - a lease token

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
-from tests.fakes.agent_process import AgentProcess, alive, until
+from tests.fakes.agent_process import AgentProcess, alive
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment
+from tests.fakes.waiting import until
 from tests.integration.agent.test_commands import commanding
 
 

@@ -16,9 +16,10 @@ from qgjob_agent.process_tree import Cgroup
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes import dying_agent
-from tests.fakes.agent_process import AgentProcess, until
+from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_stub import CoordinatorStub, StubSession, assignment
 from tests.fakes.program import processes_of
+from tests.fakes.waiting import until
 from tests.integration.agent.test_commands import commanding
 
 SESSION_TIMEOUT_SECONDS = 15.0  # the default; a restarted agent has adopted or released everything within it

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
-from tests.fakes.agent_process import AgentProcess, until
+from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_stub import CoordinatorStub, StubSession, assignment
+from tests.fakes.waiting import until
 from tests.integration.agent.test_commands import commanding
 
 if TYPE_CHECKING:

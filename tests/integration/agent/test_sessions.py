@@ -12,8 +12,9 @@ from qgjob_agent.core.values import Finished, Outcome, SpooledReport
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import StateDir
 from qgjob_proto.v1 import agent_pb2 as pb
-from tests.fakes.agent_process import AgentProcess, until
+from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment
+from tests.fakes.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,6 +25,7 @@ from bench.scheduling.metrics import report
 from bench.scheduling.trace import TestKey, Trace, TraceDevice, TraceJob
 from qgjob import AsyncClient, Attempt, Job, JobSpec, Outcome, Requirements
 from qgjob_coordinator.model.enums import Priority, Target
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import pinned
@@ -256,7 +257,7 @@ class Compared:
 async def compared(stack: Stack) -> Compared:
     """Since the coordinator began."""
     ready = await stack.coordinators[0].says("coordinator_ready")
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}") as http:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}", verify=NO_TLS) as http:
         text = (await http.get("/metrics")).text
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
     buckets = {s.labels["le"]: int(s.value) for s in samples if s.name == "qgjob_start_estimate_error_ratio_bucket"}

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from qgjob import AsyncClient, ConflictError, ErrorClass, Job, JobSpec, JobStatus, Outcome, Requirements
 from qgjob_proto.v1 import types_pb2 as types
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.raw_agent import RawAgent
 from tests.fakes.reply_eater import ReplyEater
 from tests.fakes.stack import Stack, alive
@@ -186,7 +187,7 @@ async def test_p5_an_attempt_that_was_not_begun_is_taken_back(stack: Stack, org:
 async def attempts_counted(stack: Stack, outcome: Outcome) -> float:
     """How many attempts ended so, as the first coordinator's /metrics say."""
     ready = await stack.coordinators[0].says("coordinator_ready")
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}") as http:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}", verify=NO_TLS) as http:
         text = (await http.get("/metrics")).text
     samples = (s for family in text_string_to_metric_families(text) for s in family.samples)
     return sum(s.value for s in samples if (s.name, s.labels) == ("qgjob_attempts_total", {"outcome": outcome}))

@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from qgjob_proto.v1.jobs_pb2 import GetJobRequest
 from qgjob_proto.v1.jobs_pb2_grpc import JobServiceStub
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 
 
@@ -34,7 +35,7 @@ async def chatty(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stac
 @pytest.fixture
 async def http(chatty: Stack) -> AsyncIterator[httpx2.AsyncClient]:
     ready = await chatty.coordinators[0].says("coordinator_ready")
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}", timeout=20.0) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ready['port']}", verify=NO_TLS, timeout=20.0) as client:
         yield client
 
 

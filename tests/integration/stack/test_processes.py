@@ -16,6 +16,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from qgjob import AsyncClient, DeviceState, Job, JobStatus, Outcome, WatchEventKind, _transport
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.program import Program
 from tests.fakes.stack import Stack, Times, alive
 from tests.fakes.waiting import until
@@ -170,7 +171,7 @@ async def test_a_job_is_watched_and_its_log_followed_at_another_process_than_its
 async def scrape(stack: Stack) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
     """By whichever process takes a new connection."""
     port = (await stack.coordinators[0].says("parent_started"))["port"]
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=NO_TLS) as http:
         answer = await http.get(f"http://127.0.0.1:{port}/metrics", timeout=10.0)
     assert answer.status_code == 200, answer.text
     return {

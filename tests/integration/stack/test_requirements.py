@@ -20,6 +20,7 @@ import pytest
 import pytest_asyncio
 
 from qgjob import AsyncClient, ErrorClass, JobSpec, JobStatus, Outcome, PendingCode, Requirements
+from tests.fakes.plain_http import NO_TLS
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.integration.stack.specs import reach, simulated
 
@@ -94,7 +95,7 @@ class Lab:
     async def rest(self) -> httpx2.AsyncClient:
         """A client of the first coordinator's REST API."""
         port = (await self.stack.coordinators[0].says("coordinator_ready"))["port"]
-        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}")
+        return httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=NO_TLS)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -17,6 +17,7 @@ from qgjob_coordinator import listening
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.service.readiness import Readiness, StoreView
+from tests.fakes.plain_http import NO_TLS
 
 HOST = "127.0.0.1"
 EVERY = ["::", "0.0.0.0"]  # noqa: S104 - what somebody may ask for
@@ -49,7 +50,7 @@ async def test_a_free_port_is_found_and_signals_stay_the_hosts() -> None:
     try:
         assert server.port > 0
         assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=NO_TLS) as http:
             answer = await http.get(f"http://{HOST}:{server.port}/")
         assert answer.text == "done"
         assert "server" not in answer.headers
@@ -57,7 +58,7 @@ async def test_a_free_port_is_found_and_signals_stay_the_hosts() -> None:
         await server.stop(5.0)
         await server.stop(5.0)
     with pytest.raises(httpx2.ConnectError):
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=NO_TLS) as http:
             await http.get(f"http://{HOST}:{server.port}/")
 
 
@@ -67,7 +68,7 @@ async def test_localhost_is_served_on_ipv4_too() -> None:
     server = HttpServer(app, "localhost", 0)
     await server.start()
     try:
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=NO_TLS) as http:
             assert (await http.get(f"http://127.0.0.1:{server.port}/")).text == "done"
     finally:
         await server.stop(1.0)
@@ -81,7 +82,7 @@ async def test_all_addresses_are_those_of_both_families(host: str) -> None:
     server = HttpServer(app, host, 0)
     await server.start()
     try:
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(verify=NO_TLS) as http:
             for reachable in (HOST, "[::1]"):
                 assert (await http.get(f"http://{reachable}:{server.port}/")).text == "done"
     finally:
@@ -136,7 +137,7 @@ async def test_a_request_that_runs_is_let_end() -> None:
     app = Slow()
     server = HttpServer(app, HOST, 0)
     await server.start()
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=NO_TLS) as http:
         asked = asyncio.create_task(http.get(f"http://{HOST}:{server.port}/"))
         await app.asked.wait()
         stopping = asyncio.create_task(server.stop(10.0))
@@ -149,7 +150,7 @@ async def test_a_request_that_hangs_is_cut_after_the_grace() -> None:
     app = Slow()
     server = HttpServer(app, HOST, 0)
     await server.start()
-    async with httpx2.AsyncClient() as http:
+    async with httpx2.AsyncClient(verify=NO_TLS) as http:
         asked = asyncio.create_task(http.get(f"http://{HOST}:{server.port}/"))
         await app.asked.wait()
         await server.stop(0.1)

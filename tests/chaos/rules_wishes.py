@@ -23,9 +23,11 @@ def a_superseded_run_ends(h: History) -> Iterator[Violation]:
             by_key[asked.org_id, asked.key].append(asked)
     for runs in by_key.values():
         for older in runs:
-            later = [run.answered_at or 0.0 for run in runs if run.at > (older.answered_at or 0.0)]
+            later = [(run.answered_at or 0.0, run.at) for run in runs if run.at > (older.answered_at or 0.0)]
             if later:
-                yield from _unfinished(h, "a_superseded_run_ends", events, older, min(later), spans, bound)
+                since, asked_at = min(later)
+                wanted = Span(asked_at, since)
+                yield from _unfinished(h, "a_superseded_run_ends", events, older, wanted, spans, bound)
 
 
 def a_bond_ends_with_its_client(h: History) -> Iterator[Violation]:
@@ -33,8 +35,8 @@ def a_bond_ends_with_its_client(h: History) -> Iterator[Violation]:
     events, spans, bound = by_job(h), silent(h), bounds.BOND_ENDED.seconds(h.scale)
     for asked in h.asked:
         if asked.verb is Verb.BOND and asked.gone_at is not None and binds(h, asked):
-            since = asked.gone_at + BOND_SECONDS
-            yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, since, spans, bound)
+            wanted = Span(asked.gone_at, asked.gone_at + BOND_SECONDS)
+            yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, wanted, spans, bound)
 
 
 def _unfinished(
@@ -42,21 +44,24 @@ def _unfinished(
     rule: str,
     events: dict[str, list[Event]],
     asked: Asked,
-    since: float,
+    wanted: Span,
     spans: Sequence[Span],
     bound: float,
 ) -> Iterator[Violation]:
-    """Jobs of a run, and of no other one, that were unfinished then and had no verdict in time."""
+    """Jobs of a run, and of no other one, that were unfinished when that was wanted and had no verdict in time.
+
+    The bound counts from the end of `wanted`; a verdict in it is one, whatever is asked of the job afterwards.
+    """
     for job_id in asked.job_ids:
         job, mine = h.jobs.get(job_id), events.get(job_id, [])
-        before = [event for event in mine if event.at <= since]
+        before = [event for event in mine if event.at <= wanted.begin]
         if job is None or set(job.run_ids) - {asked.run_id} or not before or before[-1].letter in "cfx":
             continue
-        verdict = next((event.at for event in mine if event.at > since and event.letter in "cfx"), h.span.end)
-        took = verdict - since - overlap(Span(since, verdict), spans)
+        verdict = next((event.at for event in mine if event.at > wanted.begin and event.letter in "cfx"), h.span.end)
+        took = _net(wanted.end, verdict, spans)
         if took > bound + h.scale.load_seconds:
             text = f"P1: {job_id} of {asked.run_id}, which was to be cancelled, ended {took:.2f} s later"
-            yield Violation(rule, f"{text}; the bound is {bound:.2f} s", job_id, at=since)
+            yield Violation(rule, f"{text}; the bound is {bound:.2f} s", job_id, at=wanted.end)
 
 
 def away(h: History) -> list[Span]:

@@ -48,14 +48,15 @@ def _unfinished(
     spans: Sequence[Span],
     bound: float,
 ) -> Iterator[Violation]:
-    """Jobs of a run, and of no other one, that were unfinished when that was wanted and had no verdict in time.
+    """Jobs of a run, and of no other one, that had no verdict yet when that was wanted, and none in time.
 
-    The bound counts from the end of `wanted`; a verdict in it is one, whatever is asked of the job afterwards.
+    The bound counts from the end of `wanted`; a verdict in it is one. A job that was begun again is not judged: its run
+    may have lost the key, or its client, before.
     """
     for job_id in asked.job_ids:
         job, mine = h.jobs.get(job_id), events.get(job_id, [])
         before = [event for event in mine if event.at <= wanted.begin]
-        if job is None or set(job.run_ids) - {asked.run_id} or not before or before[-1].letter in "cfx":
+        if job is None or set(job.run_ids) - {asked.run_id} or not before or any(e.letter in "cfx" for e in before):
             continue
         verdict = next((event.at for event in mine if event.at > wanted.begin and event.letter in "cfx"), h.span.end)
         took = _net(wanted.end, verdict, spans)

@@ -187,6 +187,21 @@ def test_what_was_cancelled_and_begun_again_before_the_newer_run_had_its_answer_
     assert check(history) == []
 
 
+def test_what_was_begun_again_in_a_run_that_had_lost_its_key_before_goes_on() -> None:
+    """The newer run that took the key was not answered; a third one takes it from that one."""
+    history = sound()
+    newer = superseded(history, 2.0)
+    newer.error = "unavailable"
+    steps = ("q", "x0:cancelled", "q0", "s1 cmd-1-1", "r1 cmd-1-1", "c1:passed cmd-1-1")
+    times = (1.1, 2.1, 3.0, 10.9, 11.0, 22.0)
+    mine = [replace(e, at=at) for e, at in zip(events(GLOBEX, *steps), times, strict=True)]
+    history.events = [e for e in history.events if e.job_id != GLOBEX] + mine
+    again = attempt(1, Outcome.PASSED, 11.0, 12.0, round=2)
+    history.jobs[GLOBEX] = job(GLOBEX, again, round=2, run_ids=("run1",))
+    history.asked.append(replace(newer, at=11.5, answered_at=11.6, run_id="run3", error=None))
+    assert check(history) == []
+
+
 def test_what_a_superseded_run_brings_late_is_cancelled_too() -> None:
     """Its submission was not answered: it came when the newer run had the key for a while."""
     history = sound()

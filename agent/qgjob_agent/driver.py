@@ -187,6 +187,7 @@ class Driver:
                 self._spool.remove(self._unremoved)
                 self._unremoved = []
                 self._spool.prove_room()
+                self._runner.prove_room()
         except OSError as error:
             self._spool_failed(error)
             return

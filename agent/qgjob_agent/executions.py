@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
 _PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
+_ROOM_BYTES = 65_536  # what an attempt writes before its test prints anything fits in it many times
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 
 
@@ -79,6 +80,19 @@ class Execution:
             remove_tree(path)
             raise
         return cls(path, assignment)
+
+    @staticmethod
+    def prove_room(root: Path) -> None:
+        """Makes what an attempt needs to begin, and takes it away. Raises OSError."""
+        path = root / uuid.uuid4().hex
+        path.mkdir(mode=0o700, parents=True)
+        try:
+            (path / names.OUT).mkdir()
+            (path / names.TMP).mkdir()
+            ResultDraft(str(path / names.RESULT_DRAFT)).close()
+            (path / names.LOCK).write_bytes(b"\0" * _ROOM_BYTES)
+        finally:
+            remove_tree(path)
 
     @classmethod
     def found(cls, path: Path) -> Execution | None:

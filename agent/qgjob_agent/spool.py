@@ -147,7 +147,9 @@ def _item_of(report: SpooledReport) -> list[Any]:
     body = report.body
     head = [report.report_id, report.job_id, report.token, report.attempt, report.device_id]
     if isinstance(body, TreeDead):
-        return [*head, "dead", body.cause.value, body.ended_at_ms, body.started]
+        # Earlier versions, which may read this, know no other word for a full disk than that of the end.
+        cause = DeathCause.SHUTDOWN if body.cause is DeathCause.DISK_FULL else body.cause
+        return [*head, "dead", cause.value, body.ended_at_ms, body.started]
     result = body.result
     return [
         *head,

@@ -111,7 +111,7 @@ def _finished(state: State, lease: Lease, body: Finished) -> None:
 
 def not_begun(state: State, lease: Lease) -> None:
     """The agent had no room to run it; nothing of it lives, and another one may."""
-    _ended(state, lease, TreeDead(lease.cause or DeathCause.SHUTDOWN, state.wall_ms, started=False))
+    _ended(state, lease, TreeDead(lease.cause or DeathCause.DISK_FULL, state.wall_ms, started=False))
 
 
 def _dead(state: State, lease: Lease, cause: DeathCause, ended_at_ms: int) -> None:

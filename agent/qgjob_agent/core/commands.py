@@ -51,9 +51,9 @@ def assigned(state: State, event: Assigned) -> None:
 def _refusal(state: State, device: Device | None, room: int) -> DeathCause | None:
     if device is None or device.gone:
         return DeathCause.DEVICE_LOST
-    if device.draining or state.shutdown.requested or state.disk.problem is not None or room <= 0:
+    if device.draining or state.shutdown.requested or room <= 0:
         return DeathCause.SHUTDOWN
-    return None
+    return None if state.disk.problem is None else DeathCause.DISK_FULL
 
 
 def _refuse(state: State, lease: Lease, cause: DeathCause) -> None:

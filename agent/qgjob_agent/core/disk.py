@@ -2,7 +2,8 @@
 
 Two things close the agent: a look that finds less than `Limits.min_free_bytes` free (or hardly an inode), and a write
 that was refused. The first ends when READMIT_FACTOR times as much is free, so that one test's files can't close and
-open the agent in turn; the second when the spool takes writes again. What runs goes on, and what is known is kept.
+open the agent in turn; the second when the shell has proved that writes are taken again. What runs goes on, and what is
+known is kept. Where a proof is followed by the next refusal all the same, the next one waits twice as long each time.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 READMIT_FACTOR = 1.5
 MIN_FREE_INODES = 1_000
+LONGEST_RETRY_SECONDS = 60.0
+SOON_SECONDS = 60.0
+"""An attempt that is refused so soon after the disk was found well says that the proof proved too little."""
 
 
 def measured(state: State, event: DiskMeasured) -> None:
@@ -60,6 +64,10 @@ def spool_failed(state: State, event: SpoolFailed) -> None:
 def launch_refused(state: State, event: LaunchRefused) -> None:
     """The disk has no room for an attempt's files: it is given back, and so is all that has not begun."""
     state.warn("launch_refused", token=event.token, error=event.error)
+    disk = state.disk
+    if disk.refused is None:
+        soon = state.now - disk.well_at < SOON_SECONDS
+        disk.launches_refused = disk.launches_refused + 1 if soon else 1
     _refused(state, event.error)
     lease = state.leases.get(event.token)
     if lease is not None and lease.alive:
@@ -70,10 +78,16 @@ def _refused(state: State, error: str) -> None:
     disk = state.disk
     first = disk.refused is None
     disk.refused = error
-    disk.retry_at = state.now + state.limits.spool_retry_seconds
+    disk.retry_at = state.now + _pause(state)
     state.timers_changed = True
     if first:
         _close(state)
+
+
+def _pause(state: State) -> float:
+    """Seconds until writes are tried again."""
+    first, longer = state.limits.spool_retry_seconds, float(1 << min(max(0, state.disk.launches_refused - 1), 16))
+    return max(first, min(LONGEST_RETRY_SECONDS, first * longer))
 
 
 def spool_recovered(state: State, _event: SpoolRecovered) -> None:
@@ -81,6 +95,7 @@ def spool_recovered(state: State, _event: SpoolRecovered) -> None:
     if state.disk.refused is None:
         return
     state.disk.refused = None
+    state.disk.well_at = state.now
     state.note("spool_recovered")
     _open(state)
 
@@ -89,13 +104,13 @@ def retry(state: State) -> None:
     """Tries to write again, when it is time; the shell answers with SpoolRecovered or SpoolFailed."""
     disk = state.disk
     if disk.refused is not None and state.now >= disk.retry_at:
-        disk.retry_at = state.now + state.limits.spool_retry_seconds
+        disk.retry_at = state.now + _pause(state)
         state.out.append(Persist(state.outbox.take_to_persist()))
 
 
 def _close(state: State) -> None:
     for device in state.devices.values():
-        give_back_unstarted(state, device, DeathCause.SHUTDOWN)
+        give_back_unstarted(state, device, DeathCause.DISK_FULL)
     for lease in state.leases.values():
         if lease.phase is Phase.RUNNING:
             lease.disk_was_full = True

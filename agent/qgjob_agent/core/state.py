@@ -150,14 +150,20 @@ class Shutdown:
 
 
 class Disk:
-    """What ails the disk: `refused`, a write was refused and why; `short`, too little is free, in words."""
+    """What ails the disk: `refused`, a write was refused and why; `short`, too little is free, in words.
 
-    __slots__ = ("refused", "retry_at", "short")
+    `launches_refused` counts the times in a row that it refused an attempt soon after it was found well, which was last
+    at `well_at` (s).
+    """
+
+    __slots__ = ("launches_refused", "refused", "retry_at", "short", "well_at")
 
     def __init__(self) -> None:
         self.refused: str | None = None
         self.short: str | None = None
         self.retry_at = 0.0
+        self.launches_refused = 0
+        self.well_at = float("-inf")
 
     @property
     def problem(self) -> str | None:

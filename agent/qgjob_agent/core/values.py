@@ -45,6 +45,7 @@ class DeathCause(Enum):
     LEASE_LOST = "lease_lost"
     SHUTDOWN = "shutdown"
     DEVICE_LOST = "device_lost"
+    DISK_FULL = "disk_full"  # the agent's
 
 
 class Phase(Enum):

@@ -53,6 +53,9 @@ class Runner(Protocol):
     def told(self, token: str) -> None:
         """The coordinator has the attempt's last report: its log may go too."""
 
+    def prove_room(self) -> None:
+        """Makes what an attempt needs to begin and takes it away. Raises OSError where the disk refuses that."""
+
     async def recover(self, settled: set[str]) -> Recovery:
         """Finds what an earlier daemon began and is not in `settled` yet; of what is, it tells the log again."""
 

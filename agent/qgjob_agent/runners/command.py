@@ -206,6 +206,10 @@ class CommandRunner:
         if execution is not None:
             self._remove(execution.path)
 
+    def prove_room(self) -> None:
+        """See Runner."""
+        Execution.prove_room(self._root)
+
     def _remove(self, path: Path) -> None:
         if not remove_tree(path):
             self._log.warning("execution_not_removed", path=str(path))

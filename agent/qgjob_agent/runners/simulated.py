@@ -145,6 +145,9 @@ class SimulatedRunner:
     def told(self, token: str) -> None:
         """Nothing is kept of a simulated attempt."""
 
+    def prove_room(self) -> None:
+        """A simulated attempt has no files."""
+
     async def recover(self, settled: set[str]) -> Recovery:
         """A simulated attempt does not outlive its daemon."""
         del settled

@@ -40,6 +40,7 @@ _CAUSE = {
     2: m.DeathCause.LEASE_LOST,
     3: m.DeathCause.SHUTDOWN,
     4: m.DeathCause.DEVICE_LOST,
+    5: m.DeathCause.DISK_FULL,
 }
 _OUTCOME = {n: Outcome(w) for w, n in OUTCOME.items()}
 _TARGET = {n: Target(w) for w, n in TARGET.items()}

@@ -47,6 +47,7 @@ class DeathCause(Enum):
     LEASE_LOST = "lease_lost"
     SHUTDOWN = "shutdown"
     DEVICE_LOST = "device_lost"
+    DISK_FULL = "disk_full"
 
 
 @dataclass(slots=True)

@@ -24,12 +24,14 @@ _CAUSE_CHARGE = {
     DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, not of the test
     DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
     DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
+    DeathCause.DISK_FULL: ReleaseCharge.NOBODY,
 }
 _CAUSE_TEXT = {
     DeathCause.REVOKED: "the lease was revoked",
     DeathCause.LEASE_LOST: "no heartbeat was confirmed in time, so the agent ended the attempt",
     DeathCause.SHUTDOWN: "the agent was shut down, or took no more work",
     DeathCause.DEVICE_LOST: "the device went away",
+    DeathCause.DISK_FULL: "the agent's disk is full, or refuses writes",
 }
 
 

@@ -51,7 +51,7 @@ async def test_with_too_little_room_it_gives_back_keeps_what_runs_and_comes_back
             "the agent's disk is full: 1 MB are free, and it takes work again from 6 MB",
         )
         given_back = (await session.report("t2", "tree_dead")).tree_dead
-        assert (given_back.cause, given_back.started) == (pb.DEATH_CAUSE_SHUTDOWN, False)
+        assert (given_back.cause, given_back.started) == (pb.DEATH_CAUSE_DISK_FULL, False)
         session.assign(assignment("t3"))
         assert not (await session.report("t3", "tree_dead")).tree_dead.started
         (tmp_path / "go.t1").touch()
@@ -74,7 +74,7 @@ async def test_what_there_is_no_room_to_begin_is_given_back(tmp_path: Path, disk
         session.assign(assignment("t1"), assignment("t2"))
         for token in ("t1", "t2"):
             dead = (await session.report(token, "tree_dead")).tree_dead
-            assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_SHUTDOWN, False)
+            assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_DISK_FULL, False)
         assert await health(session, 1) == (
             types.DEVICE_HEALTH_BAD,
             "the agent's disk refuses writes: No space left on device",

@@ -67,6 +67,25 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     assert not execution.path.exists()
 
 
+def test_what_an_attempt_needs_to_begin_is_proved_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal may take writes where no new folder can be made: of its quota, or without an inode left."""
+    root = tmp_path / "executions"
+    Execution.prove_room(root)
+    assert list(root.iterdir()) == []
+    for refused in ("mkdir", "write_bytes"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, refused, _no_inode)
+            with pytest.raises(OSError, match="No space left"):
+                Execution.prove_room(root)
+        assert list(root.iterdir()) == []
+
+
+def _no_inode(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_folder_that_can_not_be_made_whole_is_not_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,8 +43,8 @@ def test_with_too_little_room_nothing_new_is_taken_and_what_runs_goes_on() -> No
     sent = only(core.flush(), instructions.SendReports).reports
     dead = {report.lease.token: report.body for report in sent if isinstance(report.body, TreeDead)}
     assert {token: (body.cause, body.started) for token, body in dead.items()} == {
-        "t2": (DeathCause.SHUTDOWN, False),
-        "t3": (DeathCause.SHUTDOWN, False),
+        "t2": (DeathCause.DISK_FULL, False),
+        "t3": (DeathCause.DISK_FULL, False),
     }
     core.finish("t1")
     assert lines(core.flush())[-1].endswith("t1 passed")
@@ -95,7 +95,7 @@ def test_an_installation_that_ends_without_room_starts_no_test_and_charges_nobod
     assert started(given) == []
     (report,) = [r for r in only(core.flush(), instructions.SendReports).reports if r.final]
     assert isinstance(report.body, TreeDead)
-    assert (report.body.cause, report.body.started) == (DeathCause.SHUTDOWN, False)
+    assert (report.body.cause, report.body.started) == (DeathCause.DISK_FULL, False)
 
 
 @pytest.mark.parametrize(
@@ -124,12 +124,32 @@ def test_what_the_disk_has_no_room_to_begin_is_given_back_and_nothing_else_begin
     assert {view.reason for view in inventory.changed} == {"the agent's disk refuses writes: No space left on device"}
     dead = {r.lease.token: r.body for r in only(core.flush(), instructions.SendReports).reports}
     assert {token: (body.cause, body.started) for token, body in dead.items()} == {
-        "t1": (DeathCause.SHUTDOWN, False),
-        "t2": (DeathCause.SHUTDOWN, False),
+        "t1": (DeathCause.DISK_FULL, False),
+        "t2": (DeathCause.DISK_FULL, False),
     }
     assert len(every(core.after(1).tell(events.Woken()), instructions.Persist)) == 1
     core.tell(events.SpoolRecovered())
     assert started(core.assign("t3")) == ["t3"]
+
+
+def test_refusals_that_no_look_at_the_disk_explains_are_tried_again_ever_more_rarely() -> None:
+    """Else the agent would take work, give it back and take it again, each second."""
+    core = Core()
+    refused = events.LaunchRefused("t1", "Input/output error")
+    for seconds in (1, 2, 4, 8, 16, 32, 60, 60):
+        core.tell(refused)
+        assert every(core.after(seconds - 0.1).tell(events.Woken()), instructions.Persist) == []
+        assert len(every(core.after(0.1).tell(events.Woken()), instructions.Persist)) == 1
+        core.tell(events.SpoolRecovered())
+    core.after(60).tell(refused)
+    assert every(core.after(1).tell(events.Woken()), instructions.Persist), "that was another trouble"
+
+
+def test_attempts_that_are_refused_together_are_one_refusal() -> None:
+    core = Core()
+    for n in (1, 2, 3):
+        core.tell(events.LaunchRefused(f"t{n}", "No space left on device"))
+    assert every(core.after(1).tell(events.Woken()), instructions.Persist)
 
 
 def test_a_refused_start_of_what_is_being_killed_is_the_end_of_it() -> None:

@@ -210,6 +210,28 @@ async def test_a_few_free_bytes_do_not_open_the_agent_again(agent: Agent, monkey
     assert {view.health for view in agent.upstream.of(instructions.SendInventory)[-1].changed} == {Health.GOOD}
 
 
+async def test_what_the_runner_has_no_room_for_keeps_the_agent_closed(
+    agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the journal takes writes."""
+    tried = asyncio.Event()
+
+    def no_inode() -> None:
+        tried.set()
+        no_space()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(agent.driver._runner, "prove_room", no_inode)
+        agent.driver.not_begun("t1", "No space left on device")
+        async with asyncio.timeout(5):
+            await tried.wait()
+        assert len(agent.upstream.of(instructions.SendInventory)) == 1
+    async with asyncio.timeout(5):
+        while len(agent.upstream.of(instructions.SendInventory)) < 2:
+            await agent.upstream.heard()
+    assert {view.health for view in agent.upstream.of(instructions.SendInventory)[-1].changed} == {Health.GOOD}
+
+
 async def test_a_fault_of_the_program_ends_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(agent.driver._do, instructions.SendHeartbeat, None)
     agent.driver._machine.state.session.next_heartbeat_at = 0.0

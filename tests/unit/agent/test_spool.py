@@ -34,6 +34,18 @@ def ids(path: Path) -> list[int]:
     return list(opened.pending)
 
 
+def test_a_cause_that_earlier_versions_do_not_know_is_written_as_one_that_they_know(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    spool = Spool(path)
+    spool.append([SpooledReport(1, "acme~1", "t1", 1, "d1", TreeDead(DeathCause.DISK_FULL, 7, started=False))])
+    spool.close()
+    again = Spool(path)
+    again.close()
+    body = again.pending[1].body
+    assert isinstance(body, TreeDead)
+    assert (body.cause, body.ended_at_ms, body.started) == (DeathCause.SHUTDOWN, 7, False)
+
+
 def test_every_field_survives(tmp_path: Path) -> None:
     path = tmp_path / "spool"
     first = Spool(path)

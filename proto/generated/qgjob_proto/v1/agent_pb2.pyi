@@ -65,11 +65,13 @@ class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause
     DEATH_CAUSE_LEASE_LOST: _DeathCause.ValueType  # 2
     """No heartbeat was confirmed in time."""
     DEATH_CAUSE_SHUTDOWN: _DeathCause.ValueType  # 3
-    """The agent shut down, or takes no work: it can't write its spool, its device drains, or it was given far more
-    than its credit.
-    """
+    """The agent shut down, or takes no work: its device drains, or it was given far more than its credit."""
     DEATH_CAUSE_DEVICE_LOST: _DeathCause.ValueType  # 4
     """The device went away."""
+    DEATH_CAUSE_DISK_FULL: _DeathCause.ValueType  # 5
+    """The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
+    coordinators of before take it for REVOKED, which charges nobody either.
+    """
 
 class DeathCause(_DeathCause, metaclass=_DeathCauseEnumTypeWrapper):
     """Why an attempt ended without a verdict of its own. Set by the agent."""
@@ -81,11 +83,13 @@ DEATH_CAUSE_REVOKED: DeathCause.ValueType  # 1
 DEATH_CAUSE_LEASE_LOST: DeathCause.ValueType  # 2
 """No heartbeat was confirmed in time."""
 DEATH_CAUSE_SHUTDOWN: DeathCause.ValueType  # 3
-"""The agent shut down, or takes no work: it can't write its spool, its device drains, or it was given far more
-than its credit.
-"""
+"""The agent shut down, or takes no work: its device drains, or it was given far more than its credit."""
 DEATH_CAUSE_DEVICE_LOST: DeathCause.ValueType  # 4
 """The device went away."""
+DEATH_CAUSE_DISK_FULL: DeathCause.ValueType  # 5
+"""The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
+coordinators of before take it for REVOKED, which charges nobody either.
+"""
 Global___DeathCause: _TypeAlias = DeathCause  # noqa: Y015
 
 class _ReportVerdict:

@@ -1,0 +1,23 @@
+"""Why attempts ended, from the wire to the words that people read."""
+
+from __future__ import annotations
+
+from qgjob_coordinator.rpc.agent_wire import _CAUSE
+from qgjob_coordinator.service.messages import DeadReport, DeathCause
+from qgjob_coordinator.service.report_rows import release
+from qgjob_coordinator.store.types import ReleaseCharge
+from qgjob_proto.v1 import agent_pb2 as pb
+
+
+def test_every_cause_of_a_death_has_its_words_and_its_charge() -> None:
+    """What an agent gives back for its full disk is not told as the end of the agent."""
+    for number, cause in _CAUSE.items():
+        report = DeadReport(1, "acme", "j1", "t1", cause, 1, started=False)
+        assert pb.DeathCause.Name(number) == f"DEATH_CAUSE_{cause.name}"
+        assert release(report, "a1", 5, 0.0).message.endswith(" (agent a1)")
+    assert set(_CAUSE) == set(pb.DeathCause.values()) - {pb.DEATH_CAUSE_UNSPECIFIED}
+    full = release(DeadReport(1, "acme", "j1", "t1", DeathCause.DISK_FULL, 1, started=False), "a1", 5, 0.0)
+    assert (full.message, full.charge) == (
+        "the agent's disk is full, or refuses writes (agent a1)",
+        ReleaseCharge.NOBODY,
+    )

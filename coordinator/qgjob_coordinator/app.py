@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -14,7 +13,7 @@ from typing import Any
 import structlog
 
 from qgjob_coordinator.config import Settings, without_secret
-from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
+from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.server import HttpServer
 from qgjob_coordinator.http.services import DISTRIBUTION, Services
@@ -26,6 +25,7 @@ from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.start_check import StartCheck
+from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
@@ -58,7 +58,6 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import RetryRules
 from qgjob_coordinator.telemetry import Telemetry, alone
 
-STORE_PAUSE_SECONDS = 1.0
 STOP_GRACE_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -78,7 +77,6 @@ class Coordinator:
         self._settings = settings
         self._stop = asyncio.Event()
         self._bound = False
-        self._life = 0  # epoch of the store's life that agents were last told to connect in
         self._tasks: list[asyncio.Task[None]] = []
         s = settings
         self.telemetry = Telemetry()
@@ -154,6 +152,7 @@ class Coordinator:
             Tailing(self.store, self.hub),
             Keeping(self.store),
         )
+        self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         me = _self(s, name)
         self.doctor = Doctor(me, self.store, self.readiness, self.fleet, self.overview, self.sessions, self.telemetry)
@@ -199,14 +198,15 @@ class Coordinator:
             self._bound = True
             if host not in LOOPBACK:
                 log.warning("not_loopback", host=host, note="whoever reaches this address may use it")
-            if not await self._store_ready():
+            await self.rpc.set_serving(False)
+            if not await self.store_watch.ready():
                 return
             self._start_loops()
             await self.rpc.set_serving(True)
             log.info("coordinator_ready", host=host, port=self.http.port, grpc_port=self.rpc.port)
             if member is not None:
                 member.serves()
-            await self._watch_store()
+            await self.store_watch.run(self.rpc.set_serving)
         finally:
             await self._shut_down()
 
@@ -221,26 +221,6 @@ class Coordinator:
             return
         log.warning("parent_gone", parent_pid=pid)
         self._stop.set()
-
-    async def _store_ready(self) -> bool:
-        """Waits for the store, saying so; False when told to stop meanwhile. Raises ConfigError."""
-        await self.rpc.set_serving(False)
-        while not self._stop.is_set():
-            try:
-                info = await self.store.check()
-                weaker = await self.store.weaker_than(self._settings.durability)
-            except SchemaOlderError as e:
-                await self._migrate(e.found)
-            except StoreUnavailableError as e:
-                log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
-                await self._pause(STORE_PAUSE_SECONDS)
-            else:
-                self._life = self.store.epoch
-                log.info("store_ready", version=info["redis_version"], store_epoch=self.store.epoch)
-                if weaker is not None:
-                    log.warning("durability_weaker", wanted=self._settings.durability, found=weaker)
-                return True
-        return False
 
     def _start_loops(self) -> None:
         s = self._settings
@@ -267,79 +247,6 @@ class Coordinator:
         if not task.cancelled():
             log.error("loop_died", loop=task.get_name(), exc_info=task.exception())
             self._stop.set()
-
-    async def _watch_store(self) -> None:
-        """Serving while the store can acknowledge, not serving while it can't; until told to stop."""
-        fault: str | None = None
-        while not self._stop.is_set():
-            await self._pause(STORE_PAUSE_SECONDS)
-            found = await self._store_fault(fault)
-            if (found is None) != (fault is None):
-                await self.rpc.set_serving(found is None)
-                log.info("serving", serving=found is None)
-            fault = found
-
-    async def _store_fault(self, told: str | None) -> str | None:
-        """Why the store can't be used now, said once: not when it was `told` the last time. None: it can.
-
-        A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
-        """
-        url = without_secret(self._settings.redis_url)
-        try:
-            try:
-                await self.store.check()
-            except SchemaOlderError as e:
-                await self._migrate(e.found)
-                return e.short
-        except StoreUnavailableError as e:
-            if told != e.short:
-                log.warning("store_away", url=url, error=e.message)
-            return e.short
-        except ConfigError as e:
-            if told != e.message:
-                log.warning("store_unfit", url=url, error=e.message, note="not serving until that is mended")
-            return e.message
-        if self.store.epoch != self._life:  # a probe may have met it first
-            known, self._life = self._life, self.store.epoch
-            self._new_life(known)
-        return None
-
-    async def _migrate(self, found: str) -> None:
-        """Brings a store of an older schema along, beside others, until told to stop. Raises ConfigError."""
-        log.warning("store_migrating", found=found)
-        moving = asyncio.create_task(self.store.migrate(found), name="migrate")
-        stopping = asyncio.create_task(self._stop.wait(), name="stopping")
-        try:
-            await asyncio.wait((moving, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if not moving.done():
-                return  # whoever comes next goes on with it, as after a crash
-            changed = moving.result()
-        except StoreUnavailableError as e:
-            log.warning("store_away", url=without_secret(self._settings.redis_url), error=e.message)
-            await self._pause(STORE_PAUSE_SECONDS)
-        else:
-            log.warning("store_migrated", found=found, changed=changed)
-        finally:
-            for task in (moving, stopping):
-                task.cancel()
-            await asyncio.gather(moving, stopping, return_exceptions=True)
-
-    def _new_life(self, known: int) -> None:
-        """The store was restarted, or another took its place, maybe with less than it had.
-
-        Then leases may be back that an agent was told to be rid of. Only a new session compares all that it holds.
-        """
-        found = self.store.epoch_before
-        if found < known:
-            log.error("store_went_back", known_epoch=known, found_epoch=found, store_epoch=self.store.epoch)
-        else:
-            log.warning("store_new_life", store_epoch=self.store.epoch)
-        self.sessions.end_all(RefusedReason.STALE_EPOCH, "the store has a new life; connect again")
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop.wait()
 
     async def _shut_down(self) -> None:
         """Not serving first, then agents are sent elsewhere, then calls drain, then loops end.

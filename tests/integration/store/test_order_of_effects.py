@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.exceptions import ConnectionError  # noqa: A004 - redis's own
 
-from qgjob_coordinator.app import Coordinator
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Phase, Status
 from qgjob_coordinator.model.jobs import JobSpec
@@ -273,14 +274,10 @@ async def test_sessions_of_before_end_in_a_new_life_of_the_store() -> None:
         store.epoch = 2
 
     store.check = check
-    app: Any = SimpleNamespace(
-        store=store,
-        _life=1,
-        sessions=SimpleNamespace(end_all=lambda reason, _why: ended.append(reason)),
-        _settings=SimpleNamespace(redis_url="redis://127.0.0.1"),
-        _new_life=lambda known: Coordinator._new_life(app, known),
-    )
-    assert await Coordinator._store_fault(app, None) is None
+    sessions: Any = SimpleNamespace(end_all=lambda reason, _why: ended.append(reason))
+    watch = StoreWatch(cast(Any, store), sessions, "redis://127.0.0.1", "everysec", asyncio.Event())
+    watch._life = 1
+    assert await watch.look(None) is None
     assert ended == [RefusedReason.STALE_EPOCH]
-    assert await Coordinator._store_fault(app, None) is None
+    assert await watch.look(None) is None
     assert len(ended) == 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from qgjob_coordinator.app import Coordinator
-from qgjob_coordinator.config import Settings
 from qgjob_coordinator.errors import ConfigError, SchemaOlderError
+from qgjob_coordinator.loops.store_watch import StoreWatch
 
 
 class OlderStore:
@@ -31,32 +31,28 @@ class OlderStore:
             self.ended = True
 
 
-def coordinator(store: OlderStore) -> Coordinator:
-    app = Coordinator.__new__(Coordinator)
-    app._settings = Settings()
-    app._stop = asyncio.Event()
-    app.store = store  # type: ignore[assignment]
-    return app
+def watch_of(store: OlderStore) -> StoreWatch:
+    return StoreWatch(cast(Any, store), cast(Any, None), "redis://127.0.0.1", "everysec", asyncio.Event())
 
 
 async def test_one_that_can_not_be_brought_along_is_unfit_and_ends_nothing() -> None:
-    app = coordinator(OlderStore(ConfigError("REDIS_URL: the store has schema 2; do this")))
+    watch = watch_of(OlderStore(ConfigError("REDIS_URL: the store has schema 2; do this")))
     with capture_logs() as lines:
-        told = await app._store_fault(None)
-        assert await app._store_fault(told) == told == "REDIS_URL: the store has schema 2; do this"
+        told = await watch.look(None)
+        assert await watch.look(told) == told == "REDIS_URL: the store has schema 2; do this"
     assert [line["event"] for line in lines].count("store_unfit") == 1
 
 
 async def test_a_stop_does_not_wait_for_it() -> None:
     store = OlderStore(None)
-    app = coordinator(store)
-    asyncio.get_running_loop().call_later(0.01, app._stop.set)
+    watch = watch_of(store)
+    asyncio.get_running_loop().call_later(0.01, watch._stop.set)
     async with asyncio.timeout(2):
-        assert await app._store_fault(None) is not None
+        assert await watch.look(None) is not None
     assert store.ended
 
 
 @pytest.mark.parametrize("fault", [ValueError("a bug")])
 async def test_a_bug_in_it_is_not_hidden(fault: Exception) -> None:
     with pytest.raises(ValueError, match="a bug"):
-        await coordinator(OlderStore(fault))._store_fault(None)
+        await watch_of(OlderStore(fault)).look(None)

@@ -42,7 +42,7 @@ class Board:
 
     def name(self, job: Job) -> str:
         """A job as people call it: org, build and test."""
-        return f"{job.org_id} {job.app_version_id} {job.test_path.removeprefix('tests/').removesuffix('_test.py')}"
+        return f"{job.org_id} {job.app_version_id} {short_path(job)}"
 
     def of(self, submission: Submission) -> list[Job]:
         """The jobs of a submission, in the order in which they became known."""
@@ -66,6 +66,11 @@ class Board:
     def with_outcome(self, outcome: str) -> list[Job]:
         """The finished jobs with this outcome."""
         return [job for job in self.jobs.values() if job.outcome == outcome]
+
+
+def short_path(job: Job) -> str:
+    """The test file without what all of the suite have: `cart/add_item`."""
+    return job.test_path.removeprefix("tests/").removesuffix("_test.py")
 
 
 def ended(job: Job) -> list[Attempt]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from examples.demo.board import ACTIVE, QUEUED, RETRYING, count_standings
+from examples.demo.board import ACTIVE, QUEUED, RETRYING, count_standings, short_path
 from examples.demo.plan import SUBMISSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from qgjob import Device
 
 REFRESHES_PER_SECOND = 8
+GAP = 2  # between columns
 COLUMNS = {
     QUEUED: "dim",
     ACTIVE: "cyan",
@@ -61,39 +65,88 @@ class View:
     def refresh(self) -> None:
         """Draws the live view anew."""
         if self._live is not None:
-            self._live.update(Group(runs_table(self._board), Text(), devices_table(self._board)))
+            width = self._console.width
+            self._live.update(Group(runs_table(self._board, width), Text(), devices_table(self._board, width)))
 
 
-def runs_table(board: Board) -> Table:
-    """One row a run, with how many of its jobs stand where."""
-    table = Table(title="runs", title_justify="left", expand=False)
-    for heading in ("org", "run", "app version", "target", "priority"):
-        table.add_column(heading, no_wrap=True)
-    for heading, style in COLUMNS.items():
-        table.add_column(heading.replace("_", " "), justify="right", style=style)
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of a table here. Widths are in cells of the terminal.
+
+    Where there is no room for all, those of the highest `spare` are left out first, those with 0 never. The cells of
+    one with a `least` width are cut down to that before; a figure is never cut.
+    """
+
+    heading: str
+    spare: int = 0
+    least: int | None = None
+    style: str = ""
+    is_figure: bool = False
+
+
+def runs_table(board: Board, width: int) -> Table:
+    """One row a run, with how many of its jobs stand where; no wider than `width`, if only the figures have room."""
+    columns = [
+        _Column("org", spare=1),
+        _Column("run"),
+        _Column("app version", spare=2),
+        _Column("target", spare=3),
+        _Column("priority", spare=4),
+        *(_Column(standing.removeprefix("test_"), style=style, is_figure=True) for standing, style in COLUMNS.items()),
+    ]
+    rows = []
     for run in SUBMISSIONS:
         counts = count_standings(board.of(run))
-        numbers = [str(counts[heading] or "") for heading in COLUMNS]
-        table.add_row(run.org_id, run.run_id, run.app_version_id, run.target, run.priority, *numbers)
-    return table
+        figures = [str(counts[standing] or "") for standing in COLUMNS]
+        rows.append((run.org_id, run.run_id, run.app_version_id, run.target, run.priority, *figures))
+    return _fitted("runs", columns, rows, width)
 
 
-def devices_table(board: Board) -> Table:
+def devices_table(board: Board, width: int) -> Table:
     """One row a device: what is installed on it, how often something was, and what it runs."""
-    table = Table(title="devices", title_justify="left", expand=False)
-    for heading in ("device", "agent", "state", "installed"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("installs", justify="right")
-    table.add_column("runs", no_wrap=True, min_width=40)
-    for cells in _device_rows(board):
-        table.add_row(*cells)
+    columns = [
+        _Column("device"),
+        _Column("agent", spare=2),
+        _Column("state"),
+        _Column("installed", spare=1),
+        _Column("installs", is_figure=True),
+        _Column("runs", least=16),
+    ]
+    return _fitted("devices", columns, list(_device_rows(board)), width)
+
+
+def _fitted(title: str, columns: Sequence[_Column], rows: Sequence[Sequence[str]], width: int) -> Table:
+    natural = [
+        max(map(cell_len, [column.heading, *(row[index] for row in rows)])) for index, column in enumerate(columns)
+    ]
+    shown = list(range(len(columns)))
+    while sum(columns[i].least or natural[i] for i in shown) + GAP * (len(shown) - 1) > width:
+        sparest = max(shown, key=lambda i: columns[i].spare)
+        if not columns[sparest].spare:
+            break
+        shown.remove(sparest)
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
+    )
+    for i in shown:
+        column = columns[i]
+        table.add_column(
+            column.heading,
+            justify="right" if column.is_figure else "left",
+            style=column.style,
+            no_wrap=column.least is None,
+            overflow="ellipsis",
+            min_width=natural[i] if column.least is None else column.least,
+        )
+    for row in rows:
+        table.add_row(*(row[i] for i in shown))
     return table
 
 
 def _device_rows(board: Board) -> Iterator[tuple[str, ...]]:
     for device in board.devices:
         job = board.jobs.get(device.current_job_id or "")
-        runs = "" if job is None else job.test_path
+        runs = "" if job is None else short_path(job)
         state = str(device.state)
         yield device.device_id, device.agent_id, state, _installed(device), str(device.installs), runs
 

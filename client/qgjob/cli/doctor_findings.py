@@ -185,16 +185,34 @@ def _stores(answered: Sequence[Visit]) -> Told:
     return Told(check, OK, None, None, f"{len(answered)} coordinators answer, and none uses another store", None)
 
 
+_Kinds = dict[tuple[str, str | None, FindingLevel, str | None, str | None], list[Told]]
+
+
 def _merged(answered: Sequence[Visit]) -> list[Told]:
-    """What the coordinators found; what several say alike of what they share is told once."""
-    told: dict[tuple[str, str | None, FindingLevel, str | None, str | None], Told] = {}
+    """What the coordinators found; what several say alike of what they share is told once.
+
+    Numbers move between two answers, so as many as one coordinator has of one kind stand for those of the others; none
+    stands for another of the same coordinator.
+    """
+    told: _Kinds = {}
     for visit in answered:
-        for each in visit.answer.findings if visit.answer is not None else ():
-            own = each.check in _OWN or each.check.startswith("coordinator.")
-            key = (each.check, each.subject, each.level, each.advice, visit.address if own else None)
-            if key not in told:
-                told[key] = _of(each, visit.address)
-    return list(told.values())
+        for key, found in _kinds(visit).items():
+            known = told.setdefault(key, [])
+            texts = {each.found for each in known}
+            new = [each for each in found if each.found not in texts]
+            stood_for = max(len(known) - (len(found) - len(new)), 0)
+            known += new[stood_for:]
+    return [each for found in told.values() for each in found]
+
+
+def _kinds(visit: Visit) -> _Kinds:
+    """The findings of one coordinator by all that is the same in each coordinator's."""
+    kinds: _Kinds = {}
+    for each in visit.answer.findings if visit.answer is not None else ():
+        own = each.check in _OWN or each.check.startswith("coordinator.")
+        key = (each.check, each.subject, each.level, each.advice, visit.address if own else None)
+        kinds.setdefault(key, []).append(_of(each, visit.address))
+    return kinds
 
 
 def _of(each: Finding, address: str) -> Told:

@@ -208,6 +208,33 @@ def test_what_coordinators_say_alike_is_told_once_and_the_rest_of_each() -> None
     assert [(each.check, each.coordinator) for each in found] == [("a.b", "a:1"), ("a.c", "a:2")]
 
 
+ONE_OF_EACH = ("1 job of app-1", "2 jobs of app-2")
+BOTH = [*ONE_OF_EACH]
+
+
+def kinds(*texts: str) -> Diagnosis:
+    """What says so of one org, with one advice."""
+    return answer(findings=tuple(Finding("queue.unserved", WARNING, "org-a", text, "look") for text in texts))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ([ONE_OF_EACH], BOTH),
+        ([ONE_OF_EACH] * 2, BOTH),
+        ([ONE_OF_EACH, ("3 jobs of app-2", "1 job of app-1")], BOTH),
+        ([("1 job of app-1",), ("2 jobs of app-2", "1 job of app-1")], BOTH),
+        ([("x", "x")], ["x", "x"]),
+    ],
+    ids=["of one", "of two alike", "a number that moved", "one that only the second has", "alike of one"],
+)  # fmt: skip
+def test_no_finding_of_a_coordinator_is_taken_for_another_of_its_own(
+    said: list[tuple[str, ...]], told: list[str]
+) -> None:
+    found = judge([visit(kinds(*texts), f"a:{n}") for n, texts in enumerate(said)], "here", "1.2.3")
+    assert [each.found for each in found if each.check == "queue.unserved"] == told
+
+
 def test_what_each_coordinator_has_by_itself_is_told_of_each() -> None:
     own = tuple(Finding(c, WARNING, None, "x", "y") for c in ("coordinator.loop", "agents.refused", "agents.sessions"))
     visits = [visit(answer(findings=own), "a:1"), visit(answer(findings=own), "b:1")]

@@ -94,13 +94,14 @@ class UnavailableError(QgjobError):
 
     `retrying_seconds` is how long the client itself still repeats it: set in what `on_trouble` is told of, else None.
     `wrong_peer`: what listens at the address is no coordinator. `in_vain`: so it is at all addresses, and the call is
-    not repeated.
+    not repeated. `unreached`: gRPC says so, which got to no coordinator at the address.
     """
 
     short = "unavailable"
     retrying_seconds: float | None = None
     wrong_peer: bool = False
     in_vain: bool = False
+    unreached: bool = False
 
 
 class DeadlineError(UnavailableError):

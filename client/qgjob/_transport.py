@@ -132,7 +132,7 @@ class GrpcTransport:
             async with asyncio.timeout(timeout_seconds):
                 if await self._connected(self._open()):
                     return
-        raise await self._no_one(UnavailableError(f"no coordinator answers at {self.address}"))
+        raise await self._no_one(_unreached(f"no coordinator answers at {self.address}"))
 
     async def _connected(self, channel: grpc.aio.Channel) -> bool:
         """False as soon as it failed; `channel_ready` would go on."""
@@ -233,7 +233,7 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
         return DeadlineError(f"{method} at {address} was not answered in time")
     if kind is UnavailableError and not details.reason:
         # From gRPC itself and not from the coordinator: that peer is not there.
-        return UnavailableError(f"no coordinator answers at {address}: {_SHORTEN.sub('', message)}")
+        return _unreached(f"no coordinator answers at {address}: {_why(message, address)}")
     if kind is UnsupportedError:
         message = f"the coordinator at {address} does not know {method}: it is older than this client; update it"
     if kind is ProtocolError:
@@ -241,7 +241,21 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
     return kind(message, field=details.field)
 
 
+def _unreached(message: str) -> UnavailableError:
+    error = UnavailableError(message)
+    error.unreached = True
+    return error
+
+
+def _why(message: str, address: str) -> str:
+    """What happened, without what gRPC tells of its own tries."""
+    if _UNRESOLVED.search(message):
+        return f"the name {address.rpartition(':')[0]} does not resolve ({message.rpartition(': ')[2].rstrip(']')})"
+    return _SHORTEN.sub("", message)
+
+
 _TOO_LARGE = re.compile(r"larger than max")
+_UNRESOLVED = re.compile(r"errors resolving|resolution failed|lookup failed")
 # gRPC's text repeats the address and tells of its own tries; what follows these words is what happened.
 _SHORTEN = re.compile(r"^.*(?:remote host: |error: )", re.DOTALL)
 

@@ -112,7 +112,7 @@ def _unreached(reach: Reach, address: str, origin: str) -> tuple[str, str] | Non
         case Peer.REFUSED:
             return (
                 f"nothing listens at {reach.where}: the connection is refused",
-                f"start the coordinator there, and see its log if it ends; or {port}",
+                f"start one there (`qgjob up`; `qgjob coordinator` for one alone), its log says why it ends; or {port}",
             )
         case Peer.TIMEOUT:
             return (

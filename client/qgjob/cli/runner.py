@@ -67,7 +67,7 @@ def reporting() -> Any:
     try:
         yield
     except QgjobError as error:
-        tell(f"error: {error.message}")
+        tell(f"error: {error.message}{_advice(error)}")
         raise typer.Exit(exit_codes.for_error(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(exit_codes.INTERRUPTED) from None
@@ -75,6 +75,13 @@ def reporting() -> Any:
         # Whoever read our output has left; there is nobody to tell.
         discard_output()
         raise typer.Exit(exit_codes.FAILURE) from None
+
+
+def _advice(error: QgjobError) -> str:
+    """What to do where nobody is there to ask, behind the message; else the message says it."""
+    if not isinstance(error, UnavailableError) or not error.unreached:
+        return ""
+    return "; start one (`qgjob up` on this machine), or name another in QGJOB_COORDINATOR; `qgjob doctor` says more"
 
 
 def discard_output() -> None:

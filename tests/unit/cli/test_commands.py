@@ -583,6 +583,8 @@ def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monke
     assert first.startswith("no coordinator answers at 127.0.0.1:1: ")
     assert first.endswith("; trying again for up to 1 s")
     assert last.startswith("error: ")
+    for way in ("`qgjob up`", "QGJOB_COORDINATOR", "`qgjob doctor`"):
+        assert way in last
 
 
 def test_tables_obey_nothing_that_comes_from_afar(fake: FakeCoordinator, qgjob: Command) -> None:

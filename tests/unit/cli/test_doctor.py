@@ -198,6 +198,12 @@ def test_each_kind_of_peer_has_its_words_and_advice(peer: Peer) -> None:
     assert worst(beside) is WARNING
 
 
+def test_where_nothing_listens_it_says_how_a_coordinator_is_started() -> None:
+    (told,) = [each for each in judge([visit(reach=Reach(Peer.REFUSED, "10.0.0.5:1"))], "here", "1") if each.advice]
+    assert "`qgjob up`" in str(told.advice)
+    assert "`qgjob coordinator`" in str(told.advice)
+
+
 def test_what_coordinators_say_alike_is_told_once_and_the_rest_of_each() -> None:
     alike, slow = Finding("a.b", WARNING, None, "x 1", "y"), Finding("a.c", WARNING, None, "z", "y")
     visits = [

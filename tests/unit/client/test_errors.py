@@ -103,6 +103,8 @@ def test_a_message_that_is_too_large_is_no_quota(message: str, details: list[obj
 def test_a_store_that_is_away_is_told_in_the_coordinators_words() -> None:
     error = raised(grpc.StatusCode.UNAVAILABLE, "the store is away; try again", info("UNAVAILABLE"))
     assert error.message == "the store is away; try again"
+    assert isinstance(error, UnavailableError)
+    assert not error.unreached
 
 
 def test_details_that_are_garbage_do_not_hide_the_error() -> None:
@@ -122,6 +124,36 @@ async def test_a_coordinator_that_is_not_there_is_named() -> None:
     async with AsyncClient("127.0.0.1:1", timeout_seconds=0.3) as client:
         with pytest.raises(UnavailableError, match=r"no coordinator answers at 127\.0\.0\.1:1: .*refused"):
             await client.get("acme~1")
+
+
+GRPC_SAYS = {
+    "refused": (
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.5:1: Failed to connect to remote host: "
+        "Connection refused"
+    ),
+    "no name": (
+        "errors resolving host:1: [field:hostname lookup error:address lookup failed for host:1: Domain name not found]"
+    ),
+    "no resolver": (
+        "DNS resolution failed for host:1: C-ares status is not ARES_SUCCESS qtype=A name=host is_balancer=0: "
+        "Timeout while contacting DNS servers"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ("refused", "Connection refused"),
+        ("no name", "the name host does not resolve (Domain name not found)"),
+        ("no resolver", "the name host does not resolve (Timeout while contacting DNS servers)"),
+    ],
+)
+def test_what_grpc_says_of_its_own_tries_is_told_in_plain_words(says: str, why: str) -> None:
+    error = raised(grpc.StatusCode.UNAVAILABLE, GRPC_SAYS[says])
+    assert error.message == f"no coordinator answers at host:1: {why}"
+    assert isinstance(error, UnavailableError)
+    assert error.unreached
 
 
 async def http1(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -243,9 +243,9 @@ class ConsideredDevice(Shape):
 class Explanation(Shape):
     """Why a job waits: the job with its `pending_reason`, and every device of the fleet.
 
-    `summary` says in a few words what the devices are to the job; None unless it is queued. `earliest_start_at` and
-    `latest_start_at` are the error band of the reason's `estimated_start_at`. `expires_at` is the end of its queue
-    timeout.
+    `summary` says in a few words what the devices are to the job, or where it has one what it does there; None when it
+    has its verdict. `earliest_start_at` and `latest_start_at` are the error band of the reason's `estimated_start_at`.
+    `expires_at` is the end of its queue timeout.
     """
 
     job: Job

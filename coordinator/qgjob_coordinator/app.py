@@ -120,7 +120,7 @@ class Coordinator:
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds)
         self.sessions.on_retry_due = self.timers.due
         forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
-        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast)
+        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds)
         self.overview = Overview(self.store, self.fleet, totals, forecast)
         self.sessions.settled = self.scheduler.settled
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)

@@ -53,7 +53,9 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
         ("asks for", f"target={job.target}" + (f", {requires}" if requires else "")),
     ]
     if reason is None:
-        waits = "it has its verdict" if job.final else "it has a device"
+        if item.summary and not job.final:
+            return [*rows, ("pending", item.summary)]
+        waits = "it has its verdict" if job.final else "it has a device"  # of an older coordinator, or a device is gone
         return [*rows, ("pending", f"{waits}, and waits for nothing")]
     rows.append(("pending", f"{reason.code}: {reason.message}"))
     if reason.position is not None:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qgjob_coordinator.model.enums import PendingCode, Status, Target
+from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, JobSpec, PendingReason, Requirements
 from qgjob_coordinator.policy.feasible import meets, view
 from qgjob_coordinator.policy.reasons.considered import Considered, Judge, consider, free_ones, unjudged
+from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, pending_reason, placed
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
@@ -19,6 +20,8 @@ from qgjob_coordinator.service.forecast import Forecast, NoForecast
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.store import Store
 
+GIVE_UP_SECONDS = 62.0
+"""After so long an agent that is not heard is given up, where no other time is set."""
 SKETCH_SECONDS = 2.0
 """Reading a large fleet takes milliseconds: what submissions are told may be a little older than what readers are."""
 MOST_JUDGED = 16
@@ -65,7 +68,10 @@ class Reasons:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A job with its reason, every device's verdict, the devices in words, and what is expected (ms)."""
+    """A job with its reason, every device's verdict, the devices in words, and what is expected (ms).
+
+    The `summary` of a job that has a device is what it does there.
+    """
 
     job: Job
     devices: Sequence[Considered]
@@ -77,11 +83,19 @@ class Explanation:
 class Pending:
     """Fills in pending reasons for the jobs of a page."""
 
-    def __init__(self, store: Store, fleet: FleetReader, quota: int | None, forecast: Forecast | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fleet: FleetReader,
+        quota: int | None,
+        forecast: Forecast | None = None,
+        give_up_seconds: float = GIVE_UP_SECONDS,
+    ) -> None:
         self._store = store
         self._fleet = fleet
         self._quota = quota
         self._forecast = forecast or NoForecast()
+        self._give_up_ms = round(give_up_seconds * 1000)
         self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
@@ -122,9 +136,9 @@ class Pending:
         """All that is known of why a job waits, from one fresh reading of the fleet; sets its `pending_reason`."""
         devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
         free_at = await self._forecast.free_at()
-        if job.status is not Status.QUEUED:
-            return Explanation(job, consider(job, devices, free_at))
         now = wall_ms()
+        if job.status is not Status.QUEUED:
+            return Explanation(job, consider(job, devices, free_at), await self._held(job, devices, now))
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
         considered = consider(job, devices, free_at, await self._forecast.judge(job))
@@ -134,6 +148,18 @@ class Pending:
         )
         expected = start if job.pending_reason.estimated_start_at is not None else None
         return Explanation(job, considered, summary(job, considered, now), expected, job.queue_deadline)
+
+    async def _held(self, job: Job, devices: Sequence[Device], now: int) -> str:
+        """What a job does that has a device; empty where it has none, or one that is no longer known."""
+        device = next((d for d in devices if d.device_id == job.device_id), None)
+        if job.status.final or device is None:
+            return ""
+        agent = next((a for a in await self._fleet.rows() if a.agent_id == device.agent_id), None)
+        if agent is None:
+            return ""
+        online = device.state is not DeviceState.OFFLINE
+        holder = Holder(agent.agent_id, agent.state == "open", agent.seen_at, online, device.current_job_id)
+        return held(job, holder, now, self._give_up_ms)
 
     async def _over_quota(self, org_id: str) -> bool:
         if self._quota is None:

@@ -123,6 +123,22 @@ async def test_what_another_org_runs_is_not_told(store: Store, pending: Pending)
     assert told == {"local": f"is busy with {OTHERS_JOB}", "dev": "is busy with another job"}
 
 
+async def test_a_job_whose_agent_is_not_heard_is_told_by_when_that_is_given_up(store: Store, pending: Pending) -> None:
+    device = DeviceInfo(scenes.DEVICE, "u1", Target.EMULATOR)
+    await scenes.open_session(store)
+    await store.fleet.inventory(scenes.AGENT, 1, [device], [], wall_ms(), complete=True)
+    job = await scenes.running(store)
+    assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy(scenes.DEVICE, f"acme~{job.ulid}")], wall_ms())
+    lives = await pending.explanation(LOCAL_ADMIN, await scenes.get(store, job))
+    assert (lives.summary, lives.devices[0].message) == (f"it runs on {scenes.DEVICE}", "runs this job")
+    (row,) = (await store.sessions.watch())[1]
+    assert await store.sessions.observe(scenes.AGENT, row.epoch, row.counter, "timed_out")
+    silent = await pending.explanation(LOCAL_ADMIN, await scenes.get(store, job))
+    assert silent.summary.startswith(f"its agent {scenes.AGENT} was last heard ")
+    assert silent.devices[0].message == "is offline, and has this job"
+    assert shapes.explanation_out(silent).summary == silent.summary
+
+
 async def test_a_free_device_that_the_plan_gives_nothing_is_not_about_to_take_the_job(
     store: Store, pending: Pending, forecast: Expecting
 ) -> None:

@@ -125,6 +125,8 @@ def test_a_job_that_does_not_wait_says_what_it_does() -> None:
     runs = shown(Explanation(a_job(status=JobStatus.RUNNING, device_id="e1"), ()))
     assert "status running on e1" in runs
     assert "pending it has a device, and waits for nothing" in runs
+    told = shown(Explanation(a_job(status=JobStatus.SCHEDULED, device_id="e1"), (), "its agent was last heard"))
+    assert "pending its agent was last heard" in told
     done = shown(Explanation(a_job(status=JobStatus.COMPLETED, outcome=Outcome.PASSED), ()))
     assert "pending it has its verdict, and waits for nothing" in done
 

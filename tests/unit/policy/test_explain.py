@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +12,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, HoldKind, P
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
 from qgjob_coordinator.policy.reasons.considered import consider
+from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, pending_reason
 from tests.fakes.jobs import NOW
 
@@ -187,3 +189,52 @@ def test_where_each_device_is_told_it_is_not_said_where_to_see_them() -> None:
     alone = pending_reason(waiting, consider(waiting, devices), **common).message
     beside = pending_reason(waiting, consider(waiting, devices), explained=True, **common).message
     assert alone == f"{beside}; see `qgjob explain` for each device"
+
+
+# A job that has a device.
+
+GIVE_UP_MS = 62_000
+HEARD = Holder("agent-1", heard=True, seen_at=NOW - 1_000, device_online=True, current_job_id="acme~01J")
+SILENT = Holder("agent-1", heard=False, seen_at=NOW - 30_000, device_online=False, current_job_id=None)
+
+
+@pytest.mark.parametrize(
+    ("status", "holder", "words"),
+    [
+        (Status.RUNNING, HEARD, "it runs on d1"),
+        (Status.SCHEDULED, HEARD, "it is in hand at d1, which is about to start it"),
+        (Status.SCHEDULED, replace(HEARD, current_job_id="acme~2"), "it is in hand at d1, which runs acme~2 before"),
+        (Status.RUNNING, replace(HEARD, device_online=False),
+         "d1 is offline; its agent agent-1 is online, and tells what becomes of the job"),
+        (Status.SCHEDULED, SILENT, "the job is queued again"),
+        (Status.RUNNING, SILENT, "the attempt is lost, and tried again as its retries allow"),
+        (Status.RUNNING, replace(SILENT, seen_at=NOW - 63_000), "it is given up any moment"),
+        (Status.SCHEDULED, replace(SILENT, seen_at=None), "agent-1 is not heard"),
+    ],
+)  # fmt: skip
+def test_a_job_that_has_a_device_is_told_what_it_does_there(status: Status, holder: Holder, words: str) -> None:
+    assert words in held(job(status=status, device_id="d1"), holder, NOW, GIVE_UP_MS)
+
+
+def test_where_the_agent_is_not_heard_it_is_told_since_when_and_by_when_it_is_given_up() -> None:
+    words = held(job(status=Status.SCHEDULED, device_id="d1"), SILENT, NOW, GIVE_UP_MS)
+    assert words.startswith("its agent agent-1 was last heard 30 s ago; unless it is heard before, it is given up at ")
+    assert ", in about 32 s, and then " in words
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "words"),
+    [
+        (Status.RUNNING, {"state": DeviceState.BUSY, "current_job_id": "acme~01J"}, "runs this job"),
+        (Status.SCHEDULED, {"state": DeviceState.BUSY, "current_job_id": "acme~01J"}, "is about to start this job"),
+        (Status.SCHEDULED, {"state": DeviceState.BUSY, "current_job_id": "acme~2"},
+         "is busy with acme~2, and has this job"),
+        (Status.SCHEDULED, {"state": DeviceState.OFFLINE}, "is offline, and has this job"),
+    ],
+)  # fmt: skip
+def test_the_device_that_has_the_job_says_so(status: Status, changes: dict[str, Any], words: str) -> None:
+    mine, other = consider(
+        job(status=status, device_id="d1"),
+        [device(**changes), device("d2", state=DeviceState.BUSY, current_job_id="x")],
+    )
+    assert (mine.message, other.message) == (words, "is busy with x")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from qgjob_coordinator.model.enums import DeviceState, HoldKind, PendingCode, Target
+from qgjob_coordinator.model.enums import DeviceState, HoldKind, PendingCode, Status, Target
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.feasible import mismatches, suspicion, view
@@ -84,7 +84,17 @@ def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Consid
     if job.avoid_devices and (known := suspicion(job.avoid_devices, view(d))):
         why = "failed on it" if known > 1 else "was lost with its host"
         note += f", and is avoided while another can serve the job: an attempt {why}"
-    return Considered(d.device_id, f"is {state}{note}", state=state, code=code, free_at=until)
+    words = f"is {state}{note}"
+    if job.device_id == d.device_id and not job.status.final:
+        words = _having(job, d, words)
+    return Considered(d.device_id, words, state=state, code=code, free_at=until)
+
+
+def _having(job: Job, d: Device, words: str) -> str:
+    """What a device says to the job that it has."""
+    if d.state is not DeviceState.BUSY or d.current_job_id != job.job_id:
+        return f"{words}, and has this job"
+    return "runs this job" if job.status is Status.RUNNING else "is about to start this job"
 
 
 def _freely(verdict: Verdict) -> str:

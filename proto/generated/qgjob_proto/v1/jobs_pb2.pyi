@@ -932,7 +932,9 @@ class ExplainJobResponse(_message.Message):
     LATEST_START_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     summary: _builtins.str
-    """The devices in a few words for people. Empty unless the job is queued."""
+    """The devices in a few words for people; of a job that has one, what it does there, or by when its agent is given up
+    that is not heard. Empty when the job has its verdict.
+    """
     @_builtins.property
     def job(self) -> _types_pb2.Job:
         """As it stands."""

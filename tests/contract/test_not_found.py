@@ -62,6 +62,8 @@ async def test_every_call_names_the_field_of_what_is_not_there(client: AsyncClie
             await ask(client)
     assert caught.value.to_dict() == {"error": "not_found", "message": caught.value.message, "field": field}
     assert "not found" in caught.value.message
+    if field != "run_id":
+        assert "`qgjob " in caught.value.message  # what lists those that are there
 
 
 async def test_an_attempt_that_was_never_made(client: AsyncClient, rest: RestApi) -> None:
@@ -75,7 +77,9 @@ async def test_the_body_over_rest(http: httpx2.AsyncClient) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry")):
         answer = await http.request(method, f"/api/jobs/{UNKNOWN}{path}")
         assert answer.status_code == 404
-        assert answer.json() == {"error": "not_found", "message": f"job {UNKNOWN} not found", "field": "job_id"}
+        body = answer.json()
+        assert body == {"error": "not_found", "message": body["message"], "field": "job_id"}
+        assert body["message"].startswith(f"job {UNKNOWN} not found: ")
 
 
 async def test_a_path_that_is_none_blames_no_field(http: httpx2.AsyncClient) -> None:

@@ -99,7 +99,9 @@ def cancel(
         from qgjob.cli.render import job_facts  # noqa: PLC0415
 
         if run_id is None and not status:
-            printer.one(await client.cancel(options.one_job(job, job_id), reason=reason), job_facts)
+            printer.one(
+                await client.cancel(options.one_job(job, job_id, "--run-id or --status"), reason=reason), job_facts
+            )
             return
         if job or job_id:
             raise options.usage("--run-id", "give one job, or --run-id and --status, not both")
@@ -140,7 +142,7 @@ def retry(
         if run_id is None:
             if failed_only:
                 raise options.usage("--failed-only", "goes with --run-id")
-            printer.one(await client.retry(options.one_job(job, job_id)), job_facts)
+            printer.one(await client.retry(options.one_job(job, job_id, "--run-id")), job_facts)
             return
         if job or job_id:
             raise options.usage("--run-id", "give one job, or a run, not both")

@@ -64,12 +64,17 @@ def required(value: str | None, option: str, hint: str = "") -> str:
     return value
 
 
-def one_job(argument: str | None, option: str | None) -> str:
-    """The job, named as argument or as option. Raises InvalidError unless exactly one is."""
+def one_job(argument: str | None, option: str | None, or_many: str = "") -> str:
+    """The job, named as argument or as option. Raises InvalidError unless exactly one is.
+
+    `or_many` are the options by which the command takes several.
+    """
     if argument and option:
         raise usage("--job-id", "the job is given twice, as JOB and with --job-id; give one")
     if not argument and not option:
-        raise usage("JOB", "is missing; name the job, as JOB or with --job-id")
+        raise usage(
+            "JOB", f"is missing; name the job, as JOB or with --job-id{f', or jobs with {or_many}' if or_many else ''}"
+        )
     return argument or option or ""
 
 

@@ -35,11 +35,13 @@ class Submission:
     supersede: str | None
     queue_timeout: str | None
     attempt_timeout: str | None
+    without_option: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, context: typer.Context) -> "Submission":
         """The options of the command that is run."""
-        return cls(**{each.name: context.params[each.name] for each in fields(cls)})
+        given = {each.name: context.params[each.name] for each in fields(cls) if each.name in context.params}
+        return cls(**given, without_option=tuple(context.args))
 
     def with_run(self, *, bound: bool) -> "Submission":
         """With a run where it names none and needs one: to be `bound`, or to supersede another. That is told."""
@@ -54,6 +56,9 @@ class Submission:
 
         Raises InvalidError naming the option.
         """
+        if self.without_option:
+            path = self.without_option[0]
+            raise options.usage("--test", f"{path!r} has no option before it; write --test={path}, once for each test")
         if not self.test:
             raise options.usage("--test", "is required; name at least one test file")
         template = JobSpec(

@@ -67,6 +67,10 @@ QueueTimeout = Annotated[str | None, typer.Option(help="Expire a job that waits 
 AttemptTimeout = Annotated[str | None, typer.Option(help="Hard limit of one attempt, as in 90s or 30m.")]
 
 
+# Neither command has any; what stands there is told to be a test that lacks its option.
+_TAKES_ARGUMENTS = {"allow_extra_args": True}
+
+
 @dataclass(frozen=True)
 class WaitOptions:
     """How the jobs are waited for."""
@@ -87,7 +91,7 @@ class WaitOptions:
         return Bond(options.seconds(self.disconnect_after, "--disconnect-after") or DISCONNECT_SECONDS)
 
 
-@app.command()
+@app.command(context_settings=_TAKES_ARGUMENTS)
 def submit(
     context: typer.Context,
     org_id: OrgId = None,
@@ -116,7 +120,7 @@ def submit(
     _start(Submission.of(context), WaitOptions() if wait else None, output, coordinator)
 
 
-@app.command()
+@app.command(context_settings=_TAKES_ARGUMENTS)
 def run(
     context: typer.Context,
     org_id: OrgId = None,

@@ -15,7 +15,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Explanation, Pending
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.refusals import raise_for_cancel, raise_for_retry
+from qgjob_coordinator.service.refusals import job_not_found, raise_for_cancel, raise_for_retry
 from qgjob_coordinator.service.selections import Changed, Selection, in_parts
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Cancelled, CancelWord, OperationReusedError, Retried, RetryWord
@@ -66,7 +66,7 @@ class JobService:
         org_id, ulid = validation.split_job_id(job_id)
         job = (await self._store.reads.get(org_id, [ulid]))[0] if principal.sees(org_id) else None
         if job is None:
-            raise NotFoundError(f"job {job_id} not found", field="job_id")
+            raise job_not_found(job_id)
         return job
 
     async def list_jobs(

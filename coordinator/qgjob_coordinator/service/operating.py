@@ -120,7 +120,7 @@ class FleetService:
         checked = validation.check_device_labels("labels", labels)
         await self._find(device_id)
         if not await self._store.fleet.set_labels(device_id, checked):
-            raise NotFoundError(f"device {device_id} not found", field="device_id")
+            raise _unknown("device_id", device_id)
         await self._in_force((await self._find(device_id)).agent_id)
         return await self._find(device_id)
 
@@ -170,7 +170,7 @@ class FleetService:
         for d in await self._reader.devices(max_age_seconds=0):
             if d.device_id == checked:
                 return d
-        raise NotFoundError(f"device {checked} not found", field="device_id")
+        raise _unknown("device_id", checked)
 
     @staticmethod
     def _reason(reason: str | None) -> str | None:
@@ -186,10 +186,16 @@ class FleetService:
         return until
 
 
+def _unknown(field: str, id_: str) -> NotFoundError:
+    """The error of a device or an agent that is not there."""
+    what = field.removesuffix("_id")
+    return NotFoundError(f"{what} {id_} not found; `qgjob {what}s ls` lists them", field=field)
+
+
 def _refusal(answer: Held, rule: HoldRule, field: str, id_: str, now: int) -> NotFoundError | ConflictError:
     """Why a word on a device or an agent changed nothing."""
     if answer.word is HoldWord.UNKNOWN:
-        return NotFoundError(f"{field.removesuffix('_id')} {id_} not found", field=field)
+        return _unknown(field, id_)
     held = answer.reservation
     if held is None or held.until is None:
         return ConflictError(f"device {id_} is not reserved", field=field)

@@ -11,6 +11,7 @@ from qgjob_coordinator.model.jobs import Attempt, Job
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.refusals import job_not_found
 from qgjob_coordinator.store.store import Store
 
 POLL_SECONDS = 0.25
@@ -54,7 +55,7 @@ class Tailing:
             validation.check_int("attempt", attempt, 1, MAX_ATTEMPT)
         validation.check_int("offset", offset, 0, validation.MAX_INT)
         if not principal.sees(org_id):
-            raise NotFoundError(f"job {job_id} not found", field="job_id")
+            raise job_not_found(job_id)
         changed = self._hub.subscribe(org_id)
         at = offset
         number = attempt
@@ -90,7 +91,7 @@ class Tailing:
     async def _job(self, org_id: str, ulid: str, job_id: str) -> Job:
         job = (await self._store.reads.get(org_id, [ulid]))[0]
         if job is None:
-            raise NotFoundError(f"job {job_id} not found", field="job_id")
+            raise job_not_found(job_id)
         return job
 
     @staticmethod

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from qgjob_coordinator.errors import InvalidError, NotFoundError
+from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.refusals import job_not_found
 from qgjob_coordinator.store.events import place_of
 from qgjob_coordinator.store.store import Store
 
@@ -90,7 +91,7 @@ class Watching:
         ulids = frozenset(ulid for ulid in found if ulid is not None)
         if None in found and not (resumed and ulids):
             missing = found.index(None)
-            raise NotFoundError(f"job {job_ids[missing]} not found", field=f"job_ids[{missing}]")
+            raise job_not_found(job_ids[missing], f"job_ids[{missing}]")
         return Filter(org, run, ulids)
 
     async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:

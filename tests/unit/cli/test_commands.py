@@ -296,6 +296,19 @@ def test_that_there_is_nothing_is_told_beside_the_empty_table(
         (["wait", "a~1", "--run-id=r"], "error: --run-id: give jobs, or a run with --run-id, not both\n"),
         (["status"], "error: JOB: is missing; name the job, as JOB or with --job-id\n"),
         (
+            ["cancel", "--org-id=acme"],
+            "error: JOB: is missing; name the job, as JOB or with --job-id, or jobs with --run-id or --status\n",
+        ),
+        (["retry"], "error: JOB: is missing; name the job, as JOB or with --job-id, or jobs with --run-id\n"),
+        (
+            ["submit", *COMMON, "tests/a.js"],
+            "error: --test: 'tests/a.js' has no option before it; write --test=tests/a.js, once for each test\n",
+        ),
+        (
+            ["run", *COMMON, "--test=b.js", "a.js", "c.js"],
+            "error: --test: 'a.js' has no option before it; write --test=a.js, once for each test\n",
+        ),
+        (
             ["status", "a~1", "--job-id=a~2"],
             "error: --job-id: the job is given twice, as JOB and with --job-id; give one\n",
         ),

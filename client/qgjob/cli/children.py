@@ -37,6 +37,12 @@ def ended_with_this_process() -> Callable[[], None] | None:
     return before
 
 
+def keep_last_logs(logs: Path) -> None:
+    """Make room for the logs of a new run: those of the last one are `<name>.log.1` from here on. Raises OSError."""
+    for log in logs.glob("*.log"):
+        log.replace(log.with_name(f"{log.name}.1"))
+
+
 class Child:
     """A program under this one's care. `name` is how people know it."""
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from qgjob._errors import ConfigError
 from qgjob.cli import exit_codes
-from qgjob.cli.children import Child
+from qgjob.cli.children import Child, keep_last_logs
 from qgjob.cli.dotenv import read_environment
 from qgjob.cli.parent import until_gone
 from qgjob.cli.programs import load_main
@@ -181,7 +181,9 @@ class _Stack:
     async def _start_and_watch(self) -> None:
         """Returns never; raises StackError when a part dies."""
         logs = self._settings.data / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        with _writing(self._settings.data):
+            logs.mkdir(parents=True, exist_ok=True)
+            keep_last_logs(logs)
         tell(f"logs: {logs}")
         starting = asyncio.create_task(self._start(logs))
         try:

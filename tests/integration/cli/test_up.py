@@ -174,6 +174,7 @@ def test_of_a_stack_that_was_killed_nothing_is_left(tmp_path: Path, stacks: list
     again = Stack(stack.folder)
     stacks.append(again)
     again.wait_ready()
+    assert "parent_gone" in (stack.folder / ".qgjob" / "logs" / "coordinator.log.1").read_text()
     again.process.send_signal(signal.SIGTERM)
     again.end()
     assert again.process.returncode == 0

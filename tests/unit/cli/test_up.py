@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from qgjob import ConfigError
-from qgjob.cli.children import Child
+from qgjob.cli.children import Child, keep_last_logs
 from qgjob.cli.dotenv import Environment
 from qgjob.cli.programs import load_main
 from qgjob.cli.store_choice import NoStoreError, StoreChoice, Writer, choose, embedded_program, program_version
@@ -300,6 +300,17 @@ async def test_a_child_that_ends_tells_how_and_shows_its_last_words(tmp_path: Pa
     assert child.ended
     assert child.obituary() == f"worker exited with 3; {tmp_path / 'worker.log'} ends with:\n    last words"
     await child.stop(1)
+
+
+async def test_a_new_run_keeps_the_logs_of_the_last_one(tmp_path: Path) -> None:
+    for run in ("first", "second", "third"):
+        keep_last_logs(tmp_path)
+        child = Child("worker", ["echo", run], environment={}, logs=tmp_path)
+        child._process.wait(20)
+    assert {each.name: each.read_text() for each in tmp_path.glob("worker*")} == {
+        "worker.log": "third\n",
+        "worker.log.1": "second\n",
+    }
 
 
 async def test_a_child_that_ignores_term_is_killed(tmp_path: Path) -> None:

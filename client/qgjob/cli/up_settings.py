@@ -91,9 +91,10 @@ def stack_settings(environment: Environment, cwd: Path) -> StackSettings:
 def check_ports(settings: StackSettings, environment: Environment) -> StackSettings:
     """The settings with a free port for each that is 0.
 
-    Raises ConfigError for a host that is not this machine, PortTakenError naming the first port that can't be had.
+    Raises ConfigError for a host that is not this machine, PortTakenError naming the ports that can't be had.
     """
     found: list[int] = []
+    taken: list[str] = []
     with contextlib.ExitStack() as held:  # so that two free ports differ
         for name, port in (("PORT", settings.port), ("GRPC_PORT", settings.grpc_port)):
             family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -109,11 +110,11 @@ def check_ports(settings: StackSettings, environment: Environment) -> StackSetti
                         "set one that is, or 127.0.0.1"
                     ) from error
                 said, _, source = _lookup(environment, name, "")
-                raise PortTakenError(
-                    f"{said}: {port} (from {source}) can't be used on {settings.host} ({error.strerror}); "
-                    "stop what uses it, or set another port"
-                ) from error
+                taken.append(f"{said}: {port} (from {source}) can't be used on {settings.host} ({error.strerror})")
             found.append(int(probe.getsockname()[1]))
+    if taken:
+        what = "what uses it, or set another port" if len(taken) == 1 else "what uses them, or set other ports"
+        raise PortTakenError(f"{'; '.join(taken)}; stop {what}")
     return replace(settings, port=found[0], grpc_port=found[1])
 
 

@@ -242,6 +242,22 @@ def test_a_port_in_use_exits_1_naming_it(
     assert not Path(".qgjob").exists()
 
 
+def test_both_ports_in_use_are_named_at_once(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, taken_port: int
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        other = listener.getsockname()[1]
+        monkeypatch.setenv("PORT", str(taken_port))
+        monkeypatch.setenv("GRPC_PORT", str(other))
+        result = qgjob("up")
+    assert result.code == 1
+    for name, port in (("PORT", taken_port), ("GRPC_PORT", other)):
+        assert f"{name}: {port} (from the environment) can't be used on 127.0.0.1" in result.err
+    assert result.err.count("set other ports") == 1
+
+
 def test_a_second_stack_in_one_folder_is_refused(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PORT", "GRPC_PORT"):
         with socket.socket() as free:

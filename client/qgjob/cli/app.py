@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from qgjob._errors import QgjobError
-from qgjob.cli import agents, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
+from qgjob.cli import BEFORE, agents, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
 from qgjob.cli.runner import discard_output, tell, writing
 
 
@@ -22,6 +22,9 @@ class _Root(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")
+            raise
+        except KeyboardInterrupt:  # what came later the commands tell
+            tell(BEFORE)
             raise
 
 

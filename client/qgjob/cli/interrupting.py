@@ -62,6 +62,9 @@ async def _interrupted_in_submission(
     sending: asyncio.Future[list[JobMessage]],
     goal_of: Callable[[Sequence[Job]], Goal],
 ) -> None:
+    if not submitting.answered and not submitting.unanswered:
+        tell("interrupted; nothing was submitted")
+        return
     goal = goal_of(read_jobs(submitting.answered))
     sent = f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted"
     if goal.cancel_on_interrupt:

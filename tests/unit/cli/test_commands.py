@@ -11,6 +11,7 @@ import threading
 import grpc
 import pytest
 
+from qgjob.cli import main
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 from tests.unit.cli.conftest import COMMON, Command, autoplay
@@ -586,6 +587,22 @@ def test_a_port_of_something_else_is_told_once_and_at_once(qgjob: Command, monke
     assert result.code == 1
     assert [("does not speak gRPC" in line) for line in result.err.splitlines() if "error: " in line] == [True]
     assert "trying again" not in result.err
+
+
+def test_an_interrupt_before_the_command_began_is_told(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    told = "interrupted before the command began; nothing was done\n"
+    with monkeypatch.context() as patched:
+        patched.setattr("qgjob.cli.submission.Submission.of", interrupted)  # options are read
+        result = qgjob("submit", *COMMON, "--test=a")
+    assert (result.code, result.out, result.err) == (130, "", told)
+    monkeypatch.setattr("qgjob.cli.app.run", interrupted)  # as while the command is loaded
+    assert main() == 130
+    assert capfd.readouterr() == ("", told)
 
 
 def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:

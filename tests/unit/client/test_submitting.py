@@ -42,6 +42,21 @@ async def test_after_a_stop_no_call_is_sent_and_those_on_their_way_are_answered(
     assert (submitting.total, submitting.unanswered) == (6, [])
 
 
+async def test_an_interrupt_before_the_first_call_says_that_nothing_was_submitted(
+    client: AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def send(requests: Sequence[jobs_pb2.SubmitJobRequest], more_follows: bool) -> list[types_pb2.Job]:
+        raise AssertionError("sent after the interrupt")
+
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await submitted(client, Submitting([request(1)], send), lambda jobs: pytest.fail(f"there are {jobs}"))
+    task.uncancel()
+    assert capsys.readouterr().err == "interrupted; nothing was submitted\n"
+
+
 @pytest.mark.parametrize(("error", "there_may_be"), [(UnavailableError("away"), True), (ConflictError("no"), False)])
 async def test_of_a_call_that_failed_there_may_be_jobs_unless_it_was_refused(
     error: Exception, there_may_be: bool

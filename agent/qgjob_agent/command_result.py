@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,10 @@ _SUMMARY_CHARS = 500
 _LAST_LINE_BYTES = 4_096
 _LAST_LINE_CHARS = 300
 HIGHEST_COUNT = 1_000_000
+
+
+class _NotTakenError(Exception):
+    """What is wrong with the test's own account."""
 
 
 def event_of_result(token: str, result: ExecutionResult, execution: Execution) -> AttemptFinished | AttemptKilled:
@@ -91,31 +96,67 @@ def _clean(text: str, most: int) -> str:
 
 
 def _counts(outcome: Outcome, result: ExecutionResult, output_dir: Path) -> TestResult | None:
-    """What the test counted, if it left `result.json` {passed, failed, skipped, summary}; else one test."""
+    """What the test counted, if it left `result.json` {passed, failed, skipped, summary}; else one test.
+
+    The summary then says why a file that is there was not taken.
+    """
     if result.ended_by == names.NOT_STARTED:
         return None
-    passed = outcome is Outcome.PASSED
-    fallback = TestResult(int(passed), int(not passed), 0, result.duration_ms, outcome.value)
-    told = _told(output_dir / _COUNTS_FILE)
-    if told is None:
-        return fallback
-    counts = [told.get(name, 0) for name in ("passed", "failed", "skipped")]
-    if any(type(count) is not int or not 0 <= count <= HIGHEST_COUNT for count in counts):
-        return fallback
-    summary = told.get("summary")
-    text = _clean(summary, _SUMMARY_CHARS) if isinstance(summary, str) else outcome.value
-    return TestResult(counts[0], counts[1], counts[2], result.duration_ms, text)
-
-
-def _told(path: Path) -> dict[str, Any] | None:
-    """The test's own account. It is the test's file, so it is read with care: no links, no devices, nothing large."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with os.fdopen(fd, "rb") as file:
-        try:
-            parsed = json.loads(file.read(_COUNTS_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return None
-    return parsed if isinstance(parsed, dict) else None
+        told = _told(output_dir / _COUNTS_FILE)
+        passed, failed, skipped = (_count(told, name) for name in ("passed", "failed", "skipped"))
+        summary = _summary(told)
+    except FileNotFoundError:
+        passed, failed, skipped = _one_test(outcome)
+        summary = ""
+    except _NotTakenError as e:
+        passed, failed, skipped = _one_test(outcome)
+        summary = f"{_COUNTS_FILE} was not taken: {e}"
+    return TestResult(passed, failed, skipped, result.duration_ms, _clean(summary, _SUMMARY_CHARS))
+
+
+def _one_test(outcome: Outcome) -> tuple[int, int, int]:
+    passed = outcome is Outcome.PASSED
+    return int(passed), int(not passed), 0
+
+
+def _count(told: dict[str, Any], name: str) -> int:
+    count = told.get(name, 0)
+    if type(count) is not int or not 0 <= count <= HIGHEST_COUNT:
+        found = repr(count)[:50] if isinstance(count, int | float | str) else type(count).__name__
+        raise _NotTakenError(f"{name} is no whole number from 0 to {HIGHEST_COUNT:,}: {found}")
+    return count
+
+
+def _summary(told: dict[str, Any]) -> str:
+    summary = told.get("summary", "")
+    if not isinstance(summary, str):
+        raise _NotTakenError(f"summary is no string: {type(summary).__name__}")
+    return summary
+
+
+def _open_with_care(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """The test's own account. Raises FileNotFoundError, _NotTakenError.
+
+    It is the test's file, so it is read with care: no links, no devices, nothing large.
+    """
+    try:
+        with open(path, "rb", opener=_open_with_care) as file:
+            text = file.read(_COUNTS_BYTES + 1) or b""  # of a pipe into which nothing was written it is None
+    except FileNotFoundError:
+        raise
+    except OSError as e:
+        raise _NotTakenError("a link" if e.errno == errno.ELOOP else f"{e.strerror}") from e
+    if len(text) > _COUNTS_BYTES:
+        raise _NotTakenError(f"it has more than {_COUNTS_BYTES:,} bytes")
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise _NotTakenError(f"no JSON: {e}") from e
+    if not isinstance(parsed, dict):
+        raise _NotTakenError("no JSON object")
+    return parsed

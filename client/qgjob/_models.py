@@ -75,7 +75,10 @@ class Bond:
 
 @dataclass(frozen=True, slots=True)
 class TestResult(Shape):
-    """What a finished attempt counted. `duration_ms` is the run time of the test without the install."""
+    """What a finished attempt counted. `duration_ms` is the run time of the test without the install.
+
+    `summary` is one line for people; None when the test left none.
+    """
 
     __test__ = False  # not a pytest class
 
@@ -83,7 +86,7 @@ class TestResult(Shape):
     failed: int
     skipped: int
     duration_ms: int
-    summary: str
+    summary: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def _read_attempt(message: types_pb2.Attempt) -> Attempt:
 
 
 def _read_result(message: types_pb2.TestResult) -> TestResult:
-    return TestResult(message.passed, message.failed, message.skipped, message.duration_ms, message.summary)
+    return TestResult(message.passed, message.failed, message.skipped, message.duration_ms, message.summary or None)
 
 
 def _read_error(message: types_pb2.JobError) -> JobError:

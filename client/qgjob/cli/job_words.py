@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from qgjob._enums import JobStatus, PendingCode
-from qgjob._models import Job
+from qgjob._models import Job, TestResult
 from qgjob.cli.clean import clean
 from qgjob.cli.moments import clock, distance, span
 from qgjob.cli.tables import cut
@@ -61,6 +61,14 @@ def advance_words(job: Job, now: datetime) -> str | None:
     if job.progress or job.started_at is None:
         return f"{job.progress} %" if job.progress else None
     return f"{span(now - job.started_at)} so far"
+
+
+def result_words(result: TestResult, outcome: str | None) -> str:
+    """`4 passed, 1 failed, 2 skipped: the total is 0`; empty when it says no more than the outcome."""
+    counts = {"passed": result.passed, "failed": result.failed, "skipped": result.skipped}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items()) if sum(counts.values()) != 1 else None
+    summary = clean(result.summary) if result.summary and result.summary != outcome else None
+    return ": ".join(filter(None, [told, summary]))
 
 
 def _last_attempt(job: Job) -> str | None:

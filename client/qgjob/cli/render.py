@@ -13,7 +13,15 @@ from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob.cli.clean import clean
-from qgjob.cli.job_words import advance_words, note_words, pairs, progress_words, requirement_words, test_words
+from qgjob.cli.job_words import (
+    advance_words,
+    note_words,
+    pairs,
+    progress_words,
+    requirement_words,
+    result_words,
+    test_words,
+)
 from qgjob.cli.moments import clock, dated, when
 from qgjob.cli.settings import Setting
 from qgjob.cli.tables import Column, Facts, Grid
@@ -105,7 +113,7 @@ def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
         ("progress", advance),
         ("pending", _pending(job)),
         ("error", f"{job.error.error_class}: {job.error.message}" if job.error else None),
-        ("result", job.result.summary if job.result else None),
+        ("result", result_words(job.result, job.outcome) if job.result else None),
         ("org_id", job.org_id),
         ("app_version_id", job.app_version_id),
         ("target", job.target),
@@ -134,7 +142,9 @@ def _attempt(attempt: Attempt) -> str:
         parts.append(f"in {attempt.duration_ms} ms")
     if attempt.install_ms is not None:
         parts.append(f"after an install of {attempt.install_ms} ms")
-    why = attempt.error.message if attempt.error else attempt.result.summary if attempt.result else ""
+    why = attempt.error.message if attempt.error else None
+    if why is None and attempt.result:
+        why = result_words(attempt.result, attempt.outcome)
     if why:
         parts.append(f"- {why}")
     return " ".join(parts)

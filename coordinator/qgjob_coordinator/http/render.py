@@ -43,7 +43,7 @@ def result(r: TestResult | None) -> Json | None:
         "failed": r.failed,
         "skipped": r.skipped,
         "duration_ms": r.duration_ms,
-        "summary": r.summary,
+        "summary": r.summary or None,
     }
 
 

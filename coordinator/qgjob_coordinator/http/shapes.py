@@ -55,7 +55,7 @@ class ResultShape(Answer):
     failed: int
     skipped: int
     duration_ms: int
-    summary: str
+    summary: str | None
 
 
 class JobErrorShape(Answer):

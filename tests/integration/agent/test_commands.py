@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,19 @@ async def test_a_test_sees_its_facts_and_no_secret(tmp_path: Path) -> None:
         assert "s3cret" not in log
 
 
-async def test_a_test_may_leave_its_own_counts(tmp_path: Path) -> None:
-    script = """echo '{"passed": 4, "failed": 0, "skipped": 2, "summary": "4 of 6"}' > $QGJOB_OUTPUT_DIR/result.json"""
-    async with CoordinatorStub() as stub, commanding(tmp_path, stub, script):
-        result = (await run_one(await stub.session())).result
-        assert (result.passed, result.failed, result.skipped, result.summary) == (4, 0, 2, "4 of 6")
+def documented_counts() -> str:
+    """The example of docs/contract.md, a shell script."""
+    page = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
+    part = page.partition("\n## Test commands\n")[2].partition("\n## ")[0]
+    return "\n".join(re.findall(r"^    (.+)$", part, re.MULTILINE))
+
+
+async def test_a_test_may_leave_its_own_counts_as_it_is_documented(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, documented_counts()):
+        finished = await run_one(await stub.session())
+    result = finished.result
+    assert finished.outcome == types.OUTCOME_TEST_FAILED
+    assert (result.passed, result.failed, result.skipped, result.summary) == (4, 1, 2, "cart: the total is 0")
 
 
 async def test_output_is_followed_while_the_test_runs(tmp_path: Path) -> None:

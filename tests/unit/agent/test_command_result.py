@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +33,13 @@ def finished(execution: Execution, how: ExecutionResult) -> Finished:
     event = event_of_result("t1", how, execution)
     assert isinstance(event, AttemptFinished)
     return event.finished
+
+
+def counted(execution: Execution, how: ExecutionResult) -> tuple[object, ...]:
+    """Passed, failed, skipped, duration and summary."""
+    told = finished(execution, how).result
+    assert told is not None
+    return astuple(told)
 
 
 @pytest.mark.parametrize(
@@ -87,42 +94,64 @@ def test_own_counts_are_taken(execution: Execution) -> None:
     assert counts.summary == "3 of6 [0m"
 
 
+def test_without_own_counts_an_attempt_is_one_test_with_nothing_to_say(execution: Execution) -> None:
+    assert counted(execution, result()) == (1, 0, 0, 250, "")
+    assert counted(execution, result(code=1)) == (0, 1, 0, 250, "")
+
+
+COUNT = "passed is no whole number from 0 to 1,000,000"
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("content", "why"),
     [
-        b"",
-        b"nonsense",
-        b"[1, 2]",
-        b'{"passed": "3"}',
-        b'{"passed": -1}',
-        b'{"passed": true}',
-        b'{"passed": 1e9}',
-        b'{"passed": 99999999999999999999}',
-        b"[" * 60_000,
-        b'{"passed": 3, "summary": "' + b"x" * 70_000 + b'"}',
+        (b"", "no JSON: Expecting value"),
+        (b"nonsense", "no JSON: Expecting value"),
+        (b"\xff", "no JSON: "),
+        (b"[1, 2]", "no JSON object"),
+        (b'{"passed": "3"}', f"{COUNT}: '3'"),
+        (b'{"passed": -1}', f"{COUNT}: -1"),
+        (b'{"passed": true}', f"{COUNT}: True"),
+        (b'{"passed": 1e9}', f"{COUNT}: 1000000000.0"),
+        (b'{"passed": 99999999999999999999}', f"{COUNT}: 99999999999999999999"),
+        (b'{"passed": ' + b"[" * 500 + b"]" * 500 + b"}", f"{COUNT}: list"),
+        (b'{"passed": 1, "summary": 3}', "summary is no string: int"),
+        (b"[" * 60_000, "no JSON: "),
+        (b'{"passed": 3, "summary": "' + b"x" * 70_000 + b'"}', "it has more than 65,536 bytes"),
     ],
-    ids=lambda content: repr(content[:20]),
+    ids=lambda given: repr(given[:20]),
 )
-def test_strange_counts_are_left_alone(execution: Execution, content: bytes) -> None:
+def test_strange_counts_are_left_alone_and_it_is_said_why(execution: Execution, content: bytes, why: str) -> None:
     (execution.output_dir / "result.json").write_bytes(content)
     counts = finished(execution, result()).result
     assert counts is not None
-    assert (counts.passed, counts.failed, counts.summary) == (1, 0, "passed")
+    assert (counts.passed, counts.failed) == (1, 0)
+    assert counts.summary.startswith(f"result.json was not taken: {why}")
 
 
 def test_counts_are_not_read_through_a_link(execution: Execution, tmp_path: Path) -> None:
     (tmp_path / "secret.json").write_text('{"passed": 7}')
     (execution.output_dir / "result.json").symlink_to(tmp_path / "secret.json")
-    counts = finished(execution, result()).result
-    assert counts is not None
-    assert counts.passed == 1
+    assert counted(execution, result()) == (1, 0, 0, 250, "result.json was not taken: a link")
 
 
 def test_a_pipe_in_place_of_counts_blocks_nobody(execution: Execution) -> None:
-    os.mkfifo(execution.output_dir / "result.json")
-    counts = finished(execution, result()).result
-    assert counts is not None
-    assert counts.passed == 1
+    pipe = execution.output_dir / "result.json"
+    os.mkfifo(pipe)
+    nobody = counted(execution, result())
+    writer = os.open(pipe, os.O_RDWR)
+    try:
+        somebody = counted(execution, result())
+    finally:
+        os.close(writer)
+    assert nobody == somebody
+    assert somebody[0] == 1
+    assert str(somebody[-1]).startswith("result.json was not taken: no JSON")
+
+
+def test_a_folder_in_place_of_counts_is_told(execution: Execution) -> None:
+    (execution.output_dir / "result.json").mkdir()
+    assert counted(execution, result()) == (1, 0, 0, 250, "result.json was not taken: Is a directory")
 
 
 def test_what_is_missing_of_an_output_is_said() -> None:

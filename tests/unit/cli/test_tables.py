@@ -30,7 +30,9 @@ from qgjob import (
 )
 from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
 from qgjob._fleet import Device
+from qgjob._models import TestResult
 from qgjob.cli.explaining import explanation
+from qgjob.cli.job_words import result_words
 from qgjob.cli.moments import dated
 from qgjob.cli.render import device_table, grid, job_facts, job_table
 from qgjob.cli.tables import Column, arrange, cut
@@ -239,3 +241,18 @@ def test_on_a_terminal_an_id_is_on_one_line(fake: FakeCoordinator, qgjob: Comman
     os.close(controller)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in shown.splitlines()] == ["JOB", job_id]
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (TestResult(1, 0, 0, 250, None), ""),
+        (TestResult(0, 1, 0, 250, "test_failed"), ""),  # said by an agent of an earlier version
+        (TestResult(1, 0, 0, 250, "cart works"), "cart works"),
+        (TestResult(4, 1, 2, 250, None), "4 passed, 1 failed, 2 skipped"),
+        (TestResult(4, 1, 2, 250, "total is 0"), "4 passed, 1 failed, 2 skipped: total is 0"),
+        (TestResult(0, 0, 0, 250, None), "0 passed, 0 failed, 0 skipped"),
+    ],
+)
+def test_a_result_is_shown_where_it_says_more_than_the_outcome(result: TestResult, words: str) -> None:
+    assert result_words(result, "test_failed") == words

@@ -503,7 +503,7 @@ class TestResult(_message.Message):
     duration_ms: _builtins.int
     """Run time of the test, without the install, in milliseconds."""
     summary: _builtins.str
-    """One line for people, at most 500 characters."""
+    """One line for people, at most 500 characters. Empty when the test left none."""
     def __init__(
         self,
         *,

@@ -16,7 +16,23 @@ from qgjob_coordinator.store import keys
 HEAD_STARTS = {"1": 0, "2": 1200 * 10**6, "3": 28_800 * 10**6}
 FAILED_FIRST_SCORE = 600 * 10**6
 ORG_PREFIX = "qg:o:{"
-FLEET_KINDS = {"schema", "store", "orgs", "act", "agents", "ag", "ao", "da", "dv", "sw", "probe", "ty", "op", "mg"}
+FLEET_KINDS = {
+    "schema",
+    "store",
+    "orgs",
+    "act",
+    "agents",
+    "ag",
+    "ao",
+    "da",
+    "dv",
+    "sw",
+    "probe",
+    "ty",
+    "op",
+    "mg",
+    "in",
+}
 FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
@@ -68,6 +84,8 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
             wanted.append((org_id, kind, name, key))
         elif not re.fullmatch(r"qg:p:\{\d+\}", key):
             wrong.append(f"{key}: outside of both tags")
+    if only_org is None:
+        wrong += _installs(raw)
     pipe = raw.pipeline(transaction=False)
     for _, kind, _, key in wanted:
         if kind in _ZSETS:
@@ -82,6 +100,13 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
     for org_id, found in by_org.items():
         wrong += [f"org {org_id}: {w}" for w in _OrgAudit(found).run()]
     return wrong
+
+
+def _installs(raw: Redis) -> list[str]:
+    """What the orgs count is what the devices count, and what those did that are gone."""
+    of_devices = sum(int(raw.hget(key, "installs") or 0) for key in raw.keys(f"{keys.FLEET}dv:*"))
+    of_orgs = sum(map(int, raw.hgetall(f"{keys.FLEET}in").values()))
+    return [f"installs: {of_devices} of devices, {of_orgs} of orgs"] if of_devices > of_orgs else []
 
 
 def leftovers(raw: Redis, org_id: str) -> list[str]:

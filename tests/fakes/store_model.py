@@ -199,7 +199,6 @@ class OrgModel:
     operations: dict[tuple[str, str], tuple[str, Any]] = field(default_factory=dict)  # what was asked, first answer
     floors: dict[str, int] = field(default_factory=dict)
     group_installs: Counter[GroupKey] = field(default_factory=Counter)
-    installs: int = 0
     saved: int = 0
     durations: Durations = field(default_factory=Durations)
     failed_last: dict[tuple[str, Target], bool] = field(default_factory=dict)  # by test
@@ -473,7 +472,6 @@ class OrgModel:
         if e.install_ms is None:
             self.saved += 1
         else:
-            self.installs += 1
             self.group_installs[job.group] += 1
         self._learn(job, e)
         if e.charge is None:

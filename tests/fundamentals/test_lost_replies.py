@@ -81,7 +81,7 @@ async def migrating(store: Store, schema: str, script: str, args: list[Arg]) -> 
 
 
 BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
-OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), 1, install_ms=40_000, ran_ms=9000)
+OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), {"acme": 1}, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 

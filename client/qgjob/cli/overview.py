@@ -21,7 +21,11 @@ config_app = typer.Typer(no_args_is_help=True, help="Look at the settings of thi
 
 @app.command()
 def stats(org_id: OrgId = None, output: Output = None, coordinator: Coordinator = None) -> None:
-    """Show counts of jobs, devices and installs."""
+    """Show counts of jobs, devices and installs.
+
+    `installs` are those that devices did for the orgs shown: without --org-id the sum of what `devices ls` shows and of
+    devices that are gone. `installs saved` are ended attempts that found their build installed.
+    """
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from qgjob.cli.render import stats_facts  # noqa: PLC0415 - Rich, which `--help` can do without

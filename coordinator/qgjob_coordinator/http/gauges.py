@@ -54,6 +54,6 @@ async def _orgs(
 
 async def _org(store: Store, org_id: str) -> tuple[Mapping[tuple[Status, Target], int], int | None]:
     """Jobs of an org by status and target, and since when the oldest waits (ms)."""
-    counts, _, _ = await store.reads.counters(org_id)
+    counts, _ = await store.reads.counters(org_id)
     waits = any(n > 0 for (status, _), n in counts.items() if status is Status.QUEUED)
     return counts, await store.reads.oldest_waiting_at(org_id) if waits else None

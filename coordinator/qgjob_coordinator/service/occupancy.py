@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 
 import structlog
 
@@ -25,8 +26,8 @@ class Occupants:
         self._session = session
         self._store = store
         self._touched: set[str] = set()
-        # By device: what lies there, installations, ms of the last one.
-        self._installed: dict[str, tuple[tuple[str, str], int, int]] = {}
+        # By device: what lies there, installations by org, ms of the last one.
+        self._installed: dict[str, tuple[tuple[str, str], Counter[str], int]] = {}
         self._ran: tuple[str, int] | None = None  # the last test that ran: on which device, ms
         # What was sent and not confirmed. By its time the store knows it again and counts installs once.
         self._sent: list[Occupancy] | None = None
@@ -47,8 +48,9 @@ class Occupants:
 
     def installed(self, device_id: str, what: tuple[str, str], ms: int) -> None:
         """An installation was done in `ms`; `what` is (org, app version) that lies there now."""
-        before = self._installed[device_id][1] if device_id in self._installed else 0
-        self._installed[device_id] = (what, before + 1, ms)
+        done = self._installed[device_id][1] if device_id in self._installed else Counter()
+        done[what[0]] += 1
+        self._installed[device_id] = (what, done, ms)
         self.touch(device_id)
 
     def ran(self, device_id: str, ms: int) -> None:
@@ -92,12 +94,12 @@ class Occupants:
         return True
 
     def _row(
-        self, device_id: str, installed: tuple[tuple[str, str], int, int] | None, ran: tuple[str, int] | None
+        self, device_id: str, installed: tuple[tuple[str, str], Counter[str], int] | None, ran: tuple[str, int] | None
     ) -> Occupancy:
         slot = self._session.slots.get(device_id)
         first = next(iter(slot.leases.values()), None) if slot else None
         job_id = f"{first.org_id}~{first.ulid}" if first else None
-        what, done, install_ms = installed or (None, 0, None)
+        what, done, install_ms = installed or (None, Counter(), None)
         ran_ms = ran[1] if ran is not None and ran[0] == device_id else None
         worked = 0
         if slot is not None:

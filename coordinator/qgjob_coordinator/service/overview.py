@@ -82,19 +82,20 @@ class Overview:
         """Queue and fleet in numbers. Raises ParentSilentError."""
         now = wall_ms()
         counts: Counter[Status] = Counter()
-        waiting = installs = saved = groups = 0
+        waiting = saved = groups = 0
         oldest: int | None = None
-        for org in await self.orgs(principal, org_id):
-            by, done, spared = await self._store.reads.counters(org)
+        orgs = await self.orgs(principal, org_id)
+        for org in orgs:
+            by, spared = await self._store.reads.counters(org)
             for (status, _), n in by.items():
                 counts[status] += n
-            installs += done
             saved += spared
             if by and any(n for (s, _), n in by.items() if not s.final):
                 waiting += await self._store.reads.delayed_count(org)
                 groups += len((await self._store.snapshots.org(org, 0)).groups)
                 first = await self._store.reads.oldest_waiting_at(org)
                 oldest = min((t for t in (oldest, first) if t is not None), default=None)
+        installs = await self._store.reads.installs(orgs)
         agents = await self._fleet.agents()
         age = 0.0 if oldest is None else max(0, now - oldest) / 1000
         by_status = {s.value: max(0, counts[s]) for s in Status}

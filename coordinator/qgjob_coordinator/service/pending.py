@@ -164,6 +164,6 @@ class Pending:
     async def _over_quota(self, org_id: str) -> bool:
         if self._quota is None:
             return False
-        counts, _, _ = await self._store.reads.counters(org_id)
+        counts, _ = await self._store.reads.counters(org_id)
         held = sum(n for (status, _), n in counts.items() if status in (Status.SCHEDULED, Status.RUNNING))
         return held >= self._quota

@@ -59,14 +59,14 @@ class AgentRow:
 class Occupancy:
     """What a device does now. `installed` is (org, app version), None for no change.
 
-    `installs` and `busy_ms` are what came to its wear since the last time. `install_ms` is what one of its
+    `installs` (by org) and `busy_ms` are what came to its wear since the last time. `install_ms` is what one of its
     installations took, `ran_ms` what a test took on it; the fleet learns from them.
     """
 
     device_id: str
     job_id: str | None
     installed: tuple[str, str] | None = None
-    installs: int = 0
+    installs: Mapping[str, int] = field(default_factory=dict)
     busy_ms: int = 0
     install_ms: int | None = None
     ran_ms: int | None = None
@@ -101,7 +101,8 @@ class FleetStore:
         args: list[Arg] = [agent_id, epoch, now]
         for r in rows:
             installed = UNCHANGED if r.installed is None else " ".join(r.installed)
-            args += (r.device_id, r.job_id or "", installed, r.installs, r.busy_ms)
+            done = "".join(f"{org_id} {n} " for org_id, n in r.installs.items())
+            args += (r.device_id, r.job_id or "", installed, done, r.busy_ms)
             args += (_measured(r.install_ms), _measured(r.ran_ms))
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 

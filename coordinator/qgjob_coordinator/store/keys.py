@@ -29,7 +29,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | la:<agent_id>     | set    | ulids with a lease of that agent, revoked ones too            | lease ends |
 | rv:<agent_id>     | set    | `ulid token` of its revoked leases                            | lease ends |
 | fl                | hash   | agent -> lowest epoch that may claim                          | for ever |
-| ct                | hash   | counters: `<status><target>`, installs, saved                 | for ever |
+| ct                | hash   | counters: `<status><target>`, saved                           | for ever |
 | est               | hash   | target letter, digest of the test path -> duration; `*` (estimates.py) | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after the verdict |
@@ -52,6 +52,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | da:<agent_id> | set    | its device ids                                                     | device removed |
 | dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven     | device removed |
 | op:<id>       | string | operation on holds -> number of its hold, so that it is done once  | 10 min |
+| in            | hash   | org -> installations that devices did for it                       | for ever |
 | ty            | hash   | `*` -> typical duration of a test, target letter -> of an install | for ever |
 | sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |
 """

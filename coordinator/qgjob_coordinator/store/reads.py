@@ -174,14 +174,19 @@ class JobReader:
         reply = await self._runner.run("positions", keys.org(org_id), list(ulids))
         return [int(x) or None for x in reply]
 
-    async def counters(self, org_id: str) -> tuple[dict[tuple[Status, Target], int], int, int]:
-        """Jobs by (status, target); installs; attempts that found their build installed."""
+    async def counters(self, org_id: str) -> tuple[dict[tuple[Status, Target], int], int]:
+        """Jobs by (status, target); attempts that found their build installed."""
         flat: Mapping[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}ct")
         jobs: dict[tuple[Status, Target], int] = {}
         for field, n in flat.items():
             if len(field) == 2:
                 jobs[codec.LETTER_STATUS[field[0]], codec.LETTER_TARGET[field[1]]] = int(n)
-        return jobs, int(flat.get("installs", "0")), int(flat.get("saved", "0"))
+        return jobs, int(flat.get("saved", "0"))
+
+    async def installs(self, orgs: Sequence[str]) -> int:
+        """Installations that devices did for these orgs, by the counts of the fleet."""
+        counts: Sequence[str | None] = await self._call("HMGET", f"{keys.FLEET}in", *orgs) if orgs else ()
+        return sum(int(n or 0) for n in counts)
 
     async def oldest_waiting_at(self, org_id: str) -> int | None:
         """When the oldest queued job was accepted. What holds a lease is older as a rule, so it looks on behind it."""

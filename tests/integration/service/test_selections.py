@@ -57,7 +57,7 @@ async def submit_run(store: Store, count: int, run_id: str = "r1") -> None:
 
 
 async def statuses(store: Store) -> dict[Status, int]:
-    counts, _, _ = await store.reads.counters("acme")
+    counts, _ = await store.reads.counters("acme")
     return {status: n for (status, _), n in counts.items() if n}
 
 

@@ -197,12 +197,12 @@ async def test_the_fleet_learns_what_installations_take_by_target_and_once(store
     await scenes.open_session(store)
     await shown(store)
     rows = [
-        Occupancy("d1", None, ("acme", "v1"), 1, install_ms=30_000),
-        Occupancy("d2", None, ("acme", "v1"), 1, install_ms=90_000),
+        Occupancy("d1", None, ("acme", "v1"), {"acme": 1}, install_ms=30_000),
+        Occupancy("d2", None, ("acme", "v1"), {"acme": 1}, install_ms=90_000),
     ]
     for _ in range(2):
         assert await store.fleet.occupy("agent-1", 1, rows, NOW + 1)
-    absurd = [Occupancy("d1", None, ("acme", "v1"), 1, install_ms=ms) for ms in (-1, 10**12)]
+    absurd = [Occupancy("d1", None, ("acme", "v1"), {"acme": 1}, install_ms=ms) for ms in (-1, 10**12)]
     for i, row in enumerate(absurd):
         assert await store.fleet.occupy("agent-1", 1, [row], NOW + 2 + i)
     await store.estimates.read()
@@ -218,7 +218,7 @@ async def test_the_scripts_compute_what_the_policy_computes(store: Store) -> Non
     for i in range(300):
         usual = 1000 * 20 ** (i // 60 % 3)  # it changes now and then
         ms = rng.choice((usual, usual, int(usual * rng.uniform(0.9, 1.2)), int(10 ** rng.uniform(0, 7.9))))
-        row = Occupancy("d1", None, ("acme", "v1"), 1, install_ms=ms, ran_ms=ms)
+        row = Occupancy("d1", None, ("acme", "v1"), {"acme": 1}, install_ms=ms, ran_ms=ms)
         assert await store.fleet.occupy("agent-1", 1, [row], NOW + 1 + i)
         install = observe(install, ms / 1000)
         known.observe("acme", "g", "t", Target.EMULATOR, ms / 1000)

@@ -94,7 +94,7 @@ async def test_a_report_of_a_device_that_is_not_the_agents_changes_nothing(store
     await connect(store, "agent-2", devices=("yours",))
     rows = [
         Occupancy("unknown", "acme~x"),
-        Occupancy("yours", "acme~x", ("acme", "v1"), 1),
+        Occupancy("yours", "acme~x", ("acme", "v1"), {"acme": 1}),
         Occupancy("mine", "acme~x"),
     ]
     assert await store.fleet.occupy("agent-1", 1, rows, NOW)

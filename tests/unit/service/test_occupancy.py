@@ -15,11 +15,15 @@ from qgjob_coordinator.service import occupancy
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.occupancy import Occupants
+from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import scenes
+from tests.fakes.jobs import spec
 
 LEASE = Lease("acme", "01JZZZZZZZZZZZZZZZZZZZZZZZ", "t1", "g", scenes.DEVICE, 1)
 INSTALLED = ("acme", "v1")
@@ -104,6 +108,29 @@ async def test_what_came_during_a_failure_follows_it(
     occupants.installed(scenes.DEVICE, INSTALLED, 5000)
     await written(occupants)
     assert await device(store) == ("acme~01JZZZZZZZZZZZZZZZZZZZZZZZ", 3, DeviceState.BUSY)
+
+
+async def test_installations_are_counted_alike_for_the_device_and_for_the_orgs_that_they_were_for(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever becomes of the attempts that waited for them: here no attempt ends at all."""
+    overview = Overview(store, FleetReader(store), alone(Telemetry()))
+    for org_id in ("acme", "globex"):
+        await scenes.submit(store, spec(org_id=org_id))
+
+    async def counted(org_id: str | None) -> int:
+        return (await overview.stats(LOCAL_ADMIN, org_id)).scheduler.installs
+
+    assert await counted(None) == 0
+    occupants = Occupants(session, store)
+    failing = Failing(store, 1, written=False)
+    monkeypatch.setattr(store.fleet, "occupy", failing)
+    for org_id in ("acme", "globex", "acme"):  # the last two are written together
+        occupants.installed(scenes.DEVICE, (org_id, "v1"), 3000)
+        await failing.tried.wait()
+    await written(occupants)
+    assert (await device(store))[1] == 3
+    assert [await counted(org_id) for org_id in (None, "acme", "globex", "initech")] == [3, 2, 1, 0]
 
 
 async def test_closing_writes_what_is_left(store: Store, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

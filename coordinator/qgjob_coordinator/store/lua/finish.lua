@@ -31,7 +31,6 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       end
       if ARGV[i + 5] ~= '' then lessons[#lessons + 1] = { j, ARGV[i + 5] } end
       if string.find(kind, 'i', 1, true) then
-        count('installs', 1)
         call('HINCRBY', P .. 'g:' .. j.g, 'i', 1)
       else
         count('saved', 1)

@@ -1,7 +1,7 @@
 -- What devices do now, and what was installed on them.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
---         change), installs to add, ms of work to add, ms that one installation took or '', ms that a test took or ''
+--         change), `org n ` of installations to add, ms of work to add, ms that one installation took or '', ms that a test took or ''
 -- RETURNS OK, or STALE (another epoch stands there, or it is closed). Devices that are not the agent's are left alone.
 --!include lib/average
 local F = KEYS[1]
@@ -33,7 +33,10 @@ for i = 4, #ARGV, 7 do
       call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
     end
     if not repeated then
-      if ARGV[i + 3] ~= '0' then call('HINCRBY', key, 'installs', ARGV[i + 3]) end
+      for org, n in string.gmatch(ARGV[i + 3], '(%S+) (%d+) ') do
+        call('HINCRBY', key, 'installs', n)
+        call('HINCRBY', F .. 'in', org, n)
+      end
       if ARGV[i + 4] ~= '0' then call('HINCRBY', key, 'busy_ms', ARGV[i + 4]) end
       if ARGV[i + 5] ~= '' then learn(string.sub(cjson.decode(d[4]).target, 1, 1), ARGV[i + 5]) end
       if ARGV[i + 6] ~= '' then learn('*', ARGV[i + 6]) end

@@ -1007,7 +1007,7 @@ class Device(_message.Message):
     app_version_id: _builtins.str
     """See org_id."""
     installs: _builtins.int
-    """Installations done since the device was first seen."""
+    """Installations done on it for any org since it was first seen; those that failed do not count."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
         """When the last of what operators set ends by itself. Unset: not by itself."""
@@ -1172,7 +1172,7 @@ class Group(_message.Message):
     running: _builtins.int
     """Jobs whose test runs."""
     installs: _builtins.int
-    """Attempts that waited for an installation since the group last became non-empty."""
+    """Attempts that waited for an installation and ended with an outcome of their own, since the group last became non-empty."""
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Devices that hold attempts of the group now."""
@@ -1263,7 +1263,7 @@ class Run(_message.Message):
     org_id: _builtins.str
     """Org of its jobs."""
     installs: _builtins.int
-    """Attempts of its jobs that waited for an installation."""
+    """Attempts of its jobs that waited for an installation and ended with an outcome of their own."""
     @_builtins.property
     def status_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Jobs by status, lower case without prefix; every status is present."""
@@ -1407,9 +1407,11 @@ class SchedulerStats(_message.Message):
     groups: _builtins.int
     """Groups with unfinished jobs, of the orgs that were asked for."""
     installs: _builtins.int
-    """Ended attempts of these orgs that waited for an installation, since each org's first job."""
+    """Installations that were done on devices for these orgs, whatever became of the attempts that waited for them: the sum
+    of what the devices count, those included that are gone.
+    """
     installs_saved: _builtins.int
-    """Ended attempts of these orgs that did not have to wait for one."""
+    """Attempts of these orgs that ended with an outcome of their own, and did not have to wait for an installation."""
     plans: _builtins.int
     """Planning rounds of the answering coordinator since it was started."""
     plan_ms_p50: _builtins.float

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bench.scheduling.durations import Durations
+from bench.scheduling.learning import rounded
 from bench.scheduling.trace import TestKey, Trace, TraceJob
-from qgjob_coordinator.policy.estimates.durations import Durations
-from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, reported_ms, rounded
+from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, reported_ms
 
 _BEFORE = ""
 """The group of what ran before the trace begins, since a history names none."""

@@ -29,6 +29,7 @@ from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
@@ -55,7 +56,6 @@ from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import RetryRules
 from qgjob_coordinator.telemetry import Telemetry, alone
 
 STOP_GRACE_SECONDS = 5.0

@@ -13,14 +13,14 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from bench.scheduling.durations import Durations
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
-from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, host_mark, may_retry
+from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, host_mark
 from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
-from qgjob_coordinator.policy.estimates.durations import Durations
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.policy.retry import backoff_ms
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
@@ -37,7 +37,6 @@ from qgjob_coordinator.store.types import (
     ReleaseCharge,
     ReportWord,
     Retried,
-    RetryRules,
     RetryWord,
     Settled,
     ShownWord,
@@ -45,6 +44,7 @@ from qgjob_coordinator.store.types import (
     Submitted,
     SubmitWord,
 )
+from tests.fakes.retrying import backoff_ms, may_retry
 
 DIRECT = ""
 """Stands among the runs of a job for a submission without a run."""
@@ -678,7 +678,7 @@ class OrgModel:
             job.infra_used += 1
             for suspect in (lease.device_id, host_mark(lease.agent_id)) if host_lost else (lease.device_id,):
                 job.avoid = ([d for d in job.avoid if d != suspect] + [suspect])[-AVOIDED_DEVICES:]
-        wait = backoff_ms(used, share, base_ms=self.rules.base_ms, cap_ms=self.rules.cap_ms)
+        wait = backoff_ms(used, share, self.rules)
         self._requeue(job, None if charge is Charge.NOBODY else now + wait, now)
 
 

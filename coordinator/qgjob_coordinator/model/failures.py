@@ -1,4 +1,4 @@
-"""Failure classes and the two retry budgets."""
+"""Failure classes, and which of the two retry budgets each uses up."""
 
 from __future__ import annotations
 
@@ -48,15 +48,3 @@ def charge_of(outcome: Outcome, *, unresolvable: bool = False) -> Charge:
 def error_class_of(charge: Charge) -> ErrorClass:
     """The error class that readers see for a failure charged so."""
     return _CLASSES[charge]
-
-
-def may_retry(charge: Charge, *, retries_used: int, max_retries: int, infra_used: int, infra_max: int) -> bool:
-    """Whether the budget that `charge` uses up has something left.
-
-    `retries_used` and `infra_used` count this round's retries of each class; a budget of n allows n + 1 attempts.
-    """
-    if charge is Charge.TEST:
-        return retries_used < max_retries
-    if charge is Charge.INFRASTRUCTURE:
-        return infra_used < infra_max
-    return charge is Charge.NOBODY

@@ -1,20 +1,20 @@
-"""When a failed attempt is tried again: the limits, and the formula as the specification of the store's script.
-
-Nothing that runs calls the formula: what a failure leads to is decided where it is written down, in one step. The tests
-hold the script against it.
-"""
+"""The limits of automatic retries. The store's scripts apply them where a failure is written down, in one step."""
 
 from __future__ import annotations
 
-BASE_MS = 2_000
-CAP_MS = 300_000
+from dataclasses import dataclass
 
 
-def backoff_ms(used: int, share: float, *, base_ms: int = BASE_MS, cap_ms: int = CAP_MS) -> int:
-    """Full jitter: `share` (0..1, random) of an exponential step that starts at `base_ms` and ends at `cap_ms`.
+@dataclass(frozen=True, slots=True)
+class RetryRules:
+    """How long a failed attempt's job waits, and how often the infrastructure may fail it.
 
-    `used` counts the retries made before. Formula "full jitter" of M. Brooker, Exponential Backoff And Jitter (AWS
-    Architecture Blog, 2015).
+    The wait before retry n (counted from 0 in its class and round) is a random share, from 0 to all, of
+    min(`cap_ms`, `base_ms` * 2^n): formula "full jitter" of M. Brooker, Exponential Backoff And Jitter (AWS
+    Architecture Blog, 2015). `infra_max` retries follow failures of the infrastructure; those of a test have the limit
+    that their job brings.
     """
-    step = min(float(cap_ms), base_ms * 2.0 ** min(used, 64))
-    return int(step * share)
+
+    base_ms: int = 2_000
+    cap_ms: int = 300_000
+    infra_max: int = 5

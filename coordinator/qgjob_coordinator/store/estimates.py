@@ -1,4 +1,4 @@
-"""Estimates as the store keeps them, and those of the whole fleet. The arithmetic is in policy/estimates.
+"""Estimates as the store keeps them, and those of the whole fleet. What they mean is said in policy/estimates.
 
 Texts: an `Estimate` is `mean spread count`, where the mean carries a `!` when the test's last run failed, and is 0
 while no run of it was measured; a `Typical` is `log count`. A queue shows a job's mean, with the mark, beside its ulid.

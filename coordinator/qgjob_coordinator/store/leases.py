@@ -10,6 +10,7 @@ from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store import codec, keys
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
@@ -22,7 +23,6 @@ from qgjob_coordinator.store.types import (
     Grant,
     Release,
     ReportWord,
-    RetryRules,
     Settled,
     ShownWord,
 )

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from qgjob_coordinator.errors import SchemaOlderError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store import connection, facts, keys
 from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands
@@ -31,7 +32,6 @@ from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
 from qgjob_coordinator.store.topology.node import Node
 from qgjob_coordinator.store.topology.opening import open_topology
-from qgjob_coordinator.store.types import RetryRules
 
 SPEAKER_SECONDS = 1.0
 """How often who listens looks whether hints still go by that server: a server that gave its slot away says nothing."""

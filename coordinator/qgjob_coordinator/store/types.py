@@ -11,7 +11,6 @@ from enum import StrEnum
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.model.jobs import JobError, TestResult
-from qgjob_coordinator.policy.retry import BASE_MS, CAP_MS
 
 
 class SubmitWord(StrEnum):
@@ -300,15 +299,6 @@ class Retried:
     status: Status | None
     round: int | None
     equal: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RetryRules:
-    """Numbers of the automatic retries."""
-
-    base_ms: int = BASE_MS
-    cap_ms: int = CAP_MS
-    infra_max: int = 5
 
 
 class OpenWord(StrEnum):

@@ -14,6 +14,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Targe
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.record import Kind, Record
 from qgjob_coordinator.policy.health.rules import Backoff
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.service import health
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -25,7 +26,7 @@ from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import HoldRule, RetryRules
+from qgjob_coordinator.store.types import HoldRule
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec

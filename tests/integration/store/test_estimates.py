@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from bench.scheduling.durations import Durations
+from bench.scheduling.learning import observe
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import JobError, JobSpec, TestResult
-from qgjob_coordinator.policy.estimates.durations import Durations
-from qgjob_coordinator.policy.estimates.estimate import observe
 from qgjob_coordinator.policy.estimates.typical import ENOUGH
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Head

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome
-from qgjob_coordinator.model.failures import charge_of, error_class_of, may_retry
+from qgjob_coordinator.model.failures import charge_of, error_class_of
 
 TEST = (Outcome.TEST_FAILED, Outcome.TIMED_OUT, Outcome.APP_CRASHED)
 INFRASTRUCTURE = (Outcome.DEVICE_ERROR, Outcome.AGENT_LOST, Outcome.PROVIDER_ERROR)
@@ -33,21 +33,3 @@ def test_what_is_no_failure_of_an_attempt_has_no_charge(outcome: Outcome) -> Non
 def test_what_cannot_be_resolved_is_final_whatever_the_outcome() -> None:
     assert charge_of(Outcome.DEVICE_ERROR, unresolvable=True) is Charge.FINAL
     assert error_class_of(Charge.FINAL) is ErrorClass.BUILD
-
-
-@pytest.mark.parametrize(
-    ("charge", "retries_used", "infra_used", "expected"),
-    [
-        (Charge.TEST, 2, 5, True),
-        (Charge.TEST, 3, 0, False),
-        (Charge.INFRASTRUCTURE, 3, 4, True),
-        (Charge.INFRASTRUCTURE, 0, 5, False),
-        (Charge.NOBODY, 3, 5, True),
-        (Charge.FINAL, 0, 0, False),
-    ],
-)
-def test_a_budget_of_n_allows_n_retries_and_touches_no_other(
-    charge: Charge, retries_used: int, infra_used: int, expected: bool
-) -> None:
-    left = may_retry(charge, retries_used=retries_used, max_retries=3, infra_used=infra_used, infra_max=5)
-    assert left is expected

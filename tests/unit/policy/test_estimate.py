@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.scheduling.durations import Durations
+from bench.scheduling.learning import measured_ms, observe, observe_typical
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimates.durations import Durations
-from qgjob_coordinator.policy.estimates.estimate import Estimate, observe
-from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS, measured_ms
-from qgjob_coordinator.policy.estimates.typical import ENOUGH, Typical, observe_typical, typical_seconds
+from qgjob_coordinator.policy.estimates.estimate import Estimate
+from qgjob_coordinator.policy.estimates.measurement import LONGEST_MS
+from qgjob_coordinator.policy.estimates.typical import ENOUGH, Typical, typical_seconds
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS
 
 ABSURD = (0.0, -0.0, -1.0, math.nan, math.inf, -math.inf, 1e9, 1e300, -1e300, 86_400.001, 0.0001)

@@ -20,8 +20,8 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from bench.scheduling import learning
 from qgjob_coordinator.model.enums import Priority
-from qgjob_coordinator.policy.estimates import estimate, typical
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.store import codec, events, keys, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
@@ -110,11 +110,11 @@ def test_the_scripts_and_the_policy_agree_on_head_starts() -> None:
     assert found == {priority.value: -queue_score(priority, 0) for priority in Priority}
 
 
-def test_the_scripts_compute_estimates_with_the_numbers_of_the_policy() -> None:
+def test_the_scripts_compute_estimates_with_the_numbers_of_the_simulator() -> None:
     text = (scripts.LUA / "lib/average.lua").read_text()
     numbers = re.findall(r"^local ([A-Z_, ]+) = ([\d., ]+)$", text, re.MULTILINE)
     found = {k: float(v) for ks, vs in numbers for k, v in zip(ks.split(", "), vs.split(", "), strict=True)}
-    assert found.items() <= {**vars(estimate), **vars(typical)}.items()
+    assert found.items() <= vars(learning).items()
     assert len(found) == 10
     assert "local FAR = math.exp(LOG_REACH / LOG_UNIT)" in text
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.model.jobs import TestResult
 
@@ -11,15 +9,6 @@ LONGEST_MS = 24 * 3600 * 1000
 """What is said to have taken longer was not measured."""
 
 _MEASURING = frozenset({Outcome.PASSED, Outcome.TEST_FAILED})
-_MS = 1000
-
-
-def measured_ms(seconds: float) -> int | None:
-    """A measurement as whole ms; None for what can't be one: not finite, below 1 ms, above a day."""
-    if not math.isfinite(seconds):
-        return None
-    ms = rounded(seconds * _MS) if abs(seconds) <= LONGEST_MS else -1
-    return ms if 1 <= ms <= LONGEST_MS else None
 
 
 def skipped(result: TestResult | None) -> bool:
@@ -33,10 +22,8 @@ def measures(outcome: Outcome, result: TestResult | None) -> bool:
 
 
 def reported_ms(ms: int) -> int | None:
-    """As `measured_ms`, of what an agent reports in whole ms: a test that ran took some time, also when that says 0."""
+    """What an agent reports in whole ms, as a measurement; None for what can't be one: below 0, above a day.
+
+    A test that ran took some time, also when that says 0.
+    """
     return max(ms, 1) if 0 <= ms <= LONGEST_MS else None
-
-
-def rounded(x: float) -> int:
-    """To the nearest whole number, halves up: as scripts do."""
-    return math.floor(x + 0.5)

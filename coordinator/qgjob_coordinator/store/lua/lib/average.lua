@@ -1,4 +1,4 @@
--- The arithmetic of estimates: that of policy/estimates, which says why.
+-- The arithmetic of estimates; policy/estimates says what they mean, and why they move so.
 local MEAN_GAIN, SPREAD_GAIN, REACH_SPREADS, REACH_SHARE, REACH_MS = 0.125, 0.25, 4, 0.5, 1000
 local TYPICAL_GAIN, LOG_UNIT, LOG_REACH, FEW, ENOUGH = 0.015625, 1000000, 2000000, 3, 5
 local floor, match, format = math.floor, string.match, string.format

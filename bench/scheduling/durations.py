@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from bench.scheduling.learning import observe, observe_typical
 from qgjob_coordinator.model.enums import Target
-from qgjob_coordinator.policy.estimates.estimate import Estimate, observe
-from qgjob_coordinator.policy.estimates.typical import Typical, known_whole, observe_typical, typical_seconds
+from qgjob_coordinator.policy.estimates.estimate import Estimate
+from qgjob_coordinator.policy.estimates.typical import Typical, known_whole, typical_seconds
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -15,10 +16,7 @@ _V = TypeVar("_V")
 
 @dataclass
 class Durations:
-    """What the store keeps, learned as its scripts learn it.
-
-    For simulations, and for the tests that hold the scripts against it; the coordinator reads the store's.
-    """
+    """What the store keeps, learned as its scripts learn it."""
 
     _tests: dict[tuple[str, str, Target], Estimate] = field(default_factory=dict)
     _groups: dict[tuple[str, str], Typical] = field(default_factory=dict)

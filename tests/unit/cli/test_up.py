@@ -242,9 +242,7 @@ def test_a_port_in_use_exits_1_naming_it(
     assert not Path(".qgjob").exists()
 
 
-def test_both_ports_in_use_are_named_at_once(
-    qgjob: Command, monkeypatch: pytest.MonkeyPatch, taken_port: int
-) -> None:
+def test_both_ports_in_use_are_named_at_once(qgjob: Command, monkeypatch: pytest.MonkeyPatch, taken_port: int) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()

@@ -130,8 +130,9 @@ def _end(h: History, asked: Asked) -> float:
 
 
 def a_deadline_is_kept(h: History) -> Iterator[Violation]:
-    """P2: a job expires when its deadline has come and not before, and is not given out after it.
+    """P2: a job expires when its deadline has come and not before, and is not given out when it waited on after it.
 
+    One that comes back from an agent after its deadline may find a device at once.
     The time begins when a coordinator was asked, which may be long before a store that was away has the job.
     """
     asked_of: dict[tuple[str, str | None], list[Asked]] = defaultdict(list)
@@ -146,14 +147,16 @@ def a_deadline_is_kept(h: History) -> Iterator[Violation]:
             continue
         deadline = deadlines.get((job.org_id, job.test_path))
         asks = [a for name in (job_id, job.test_path, *job.run_ids) for a in asked_of[job.org_id, name]]
-        earliest, latest, before = float("inf"), float("inf"), ""
+        earliest, latest, queued, before = float("inf"), float("inf"), 0.0, ""
         for event in events:
             if event.letter == "q" and before in ("", "f", "x") and deadline is not None:
                 asks_for_it = [a.at for a in asks if a.at <= event.at <= late_answer(h, a) + CLOCKS_SECONDS]
                 earliest, latest = min([*asks_for_it, event.at]) + deadline, event.at + deadline
+            if event.letter == "q":
+                queued = event.at
             before = event.letter
             early = event.outcome == "expired" and event.at < earliest - CLOCKS_SECONDS
-            if early or (event.letter == "s" and _net(latest, event.at, away(h)) > _granted_late(h)):
+            if early or (event.letter == "s" and _net(max(latest, queued), event.at, away(h)) > _granted_late(h)):
                 what = f"expired {earliest - event.at:.2f} s before" if early else "was given out after"
                 text = f"P2: {job_id} {what} its deadline"
                 yield Violation("a_deadline_is_kept", text, job_id, event.device_id, event.at)

@@ -291,3 +291,14 @@ def test_a_job_may_expire_when_its_deadline_has_come_and_with_each_round_anew() 
     again.events = [e for e in again.events if e.job_id != GLOBEX] + mine
     again.jobs[GLOBEX] = job(GLOBEX, attempt(1, Outcome.PASSED, 11.0, 12.0, round=2), round=2)
     assert check(again) == []
+
+
+def test_a_job_that_comes_back_after_its_deadline_may_find_a_device_at_once_but_not_wait_on() -> None:
+    steps = ("q", "s1 sim-1-1", "q0", "s1 cmd-1-1", "r1 cmd-1-1", "c1:passed cmd-1-1")
+    for back_at, rules in ((10.8, []), (4.2, [DEADLINE])):
+        history = sound()
+        due(history, 3.0)
+        times = (1.1, 1.2, back_at, 10.9, 11.0, 12.0)
+        mine = [replace(e, at=at) for e, at in zip(events(GLOBEX, *steps), times, strict=True)]
+        history.events = [e for e in history.events if e.job_id != GLOBEX] + mine
+        assert [v.rule for v in check(history)] == rules

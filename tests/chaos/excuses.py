@@ -122,7 +122,8 @@ def _parts(span: Span, times: Sequence[float]) -> list[Span]:
 def hid_its_start(h: History, run: Run) -> bool:
     """Whether nobody may have been told that this test began: such a lease ends unstarted, and its number comes again.
 
-    Its agent's host ended, or a silence began, before a start could have been told; or the store forgot the grant.
+    Its agent's host ended, or a silence began, before a start could have been told; or the store forgot the grant. A
+    start that could not be written down, since the agent's disk was full, is told when there is room.
     """
     agent_id = run.device_id.rpartition("-")[0]
     ends = [*deaths(h, agent_id, END_WHAT_RUNS), *long_silences(h, agent_id)]
@@ -137,7 +138,9 @@ def _untold(h: History, agent_id: str, began: float, until: float) -> bool:
     """Whether what began could not be told by then: a heartbeat's time is enough where nothing is away."""
     if until <= began:
         return True
-    there = until - began - overlap(Span(began, until), h.outages_of(places_of(h, agent_id)))
+    full = [done.span for done in h.done_of(Kind.SPOOL_FULL) if done.fault.target == agent_id]
+    untold = joined([*h.outages_of(places_of(h, agent_id)), *full])
+    there = until - began - overlap(Span(began, until), untold)
     return there <= h.scale.times.heartbeat
 
 

@@ -160,6 +160,9 @@ def test_a_start_that_there_was_time_to_tell_of_has_a_record() -> None:
     assert check(history) == []
     history.runs[-1] = run(GLOBEX, 2, -3.0, None, "cmd-2-2")
     assert [v.rule for v in check(history)] == ["a_run_has_its_record"]
+    for agent_id, rules in (("cmd-2", []), ("cmd-1", ["a_run_has_its_record"])):
+        history.done[1:] = [done(Kind.SPOOL_FULL, agent_id, -3.2, 2.8)]  # what could not be written down was not told
+        assert [v.rule for v in check(history)] == rules
 
 
 def test_the_faults_that_can_have_done_it_excuse_it() -> None:

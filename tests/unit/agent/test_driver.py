@@ -223,7 +223,7 @@ async def test_what_the_runner_has_no_room_for_keeps_the_agent_closed(
     with monkeypatch.context() as patch:
         patch.setattr(agent.driver._runner, "prove_room", no_inode)
         agent.driver.not_begun("t1", "No space left on device")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(3):
             await tried.wait()
         assert len(agent.upstream.of(instructions.SendInventory)) == 1
     async with asyncio.timeout(5):

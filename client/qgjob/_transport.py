@@ -148,7 +148,8 @@ class GrpcTransport:
         try:
             answer = await call(request, timeout=timeout_seconds, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise await self._error(error, method) from error
+            found = await self._error(error, method)
+            raise found from _cause(error, found)
         self._answered = True
         return answer
 
@@ -160,7 +161,8 @@ class GrpcTransport:
                 self._answered = True
                 yield answer
         except grpc.aio.AioRpcError as error:
-            raise await self._error(error, method) from error
+            found = await self._error(error, method)
+            raise found from _cause(error, found)
         finally:
             # grpc.aio never cancels an abandoned call.
             call.cancel()
@@ -206,6 +208,11 @@ class GrpcTransport:
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def _cause(raised: grpc.aio.AioRpcError, found: QgjobError) -> grpc.aio.AioRpcError | None:
+    """What a traceback shows before the error: gRPC's own only where the error may not say all that there is to it."""
+    return raised if type(found) is ProtocolError else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -118,6 +119,16 @@ async def test_over_the_wire_with_the_field_of_the_request(fake: FakeCoordinator
         await client.submit_many([qgjob.JobSpec("acme", "v1", "ok"), qgjob.JobSpec("acme", "v1", "../x")])
     assert caught.value.field == "jobs[1].test_path"
     assert fake.jobs == {}
+
+
+@pytest.mark.parametrize(("code", "shows_grpc"), [(grpc.StatusCode.NOT_FOUND, False), (grpc.StatusCode.INTERNAL, True)])
+async def test_a_traceback_shows_what_grpc_said_only_where_the_error_may_not_say_all(
+    fake: FakeCoordinator, client: AsyncClient, code: grpc.StatusCode, shows_grpc: bool
+) -> None:
+    fake.faults.append(Fault("GetJob", code))
+    with pytest.raises(QgjobError) as caught:
+        await client.get("acme~1")
+    assert ("AioRpcError" in "".join(traceback.format_exception(caught.value))) is shows_grpc
 
 
 async def test_a_coordinator_that_is_not_there_is_named() -> None:

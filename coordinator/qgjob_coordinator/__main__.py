@@ -1,4 +1,4 @@
-"""`python -m qgjob_coordinator`: a coordinator, configured by the environment."""
+"""`qgjob coordinator`, or `python -m qgjob_coordinator`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qgjob_coordinator.errors import ConfigError
 
 GC_THRESHOLD = 50_000
 PROCESSES_MOST = 64
+_WHAT = "Run a coordinator until SIGTERM or SIGINT. Settings: the environment and .env; env.example has all."
 EXIT_OK = 0
 EXIT_USAGE = 2
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="qgjob coordinator", description=__doc__)
+    parser = argparse.ArgumentParser(prog="qgjob coordinator", description=_WHAT)
     parser.add_argument("--check", action="store_true", help="check the settings and exit")
     parser.add_argument(
         "--processes",

@@ -23,7 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Look at devices, and take them out
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's id.")]
 Labels = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="All the labels that it shall have.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="All the labels that it shall have.", show_default=False),
 ]
 AgentFilter = Annotated[str | None, typer.Option(help="Only devices of this agent.")]
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _WHOLE_FROM = 10
 """From so many on a unit's fractions do not matter; below them half of one is half a minute in one and a half."""
+_TENTHS_BELOW_MS = 120_000
 
 
 def when(moment: datetime, now: datetime) -> str:
@@ -33,6 +34,11 @@ def clock(moment: datetime, now: datetime) -> str:
 def dated(moment: datetime) -> str:
     """The time by this machine's clock with date and offset, for what may be read on another day or elsewhere."""
     return moment.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def brief(length_ms: int) -> str:
+    """How long something took, with the tenths of the second while it is short: `25.8 s`, `3 min`."""
+    return f"{length_ms / 1000:.1f} s" if length_ms < _TENTHS_BELOW_MS else span(timedelta(milliseconds=length_ms))
 
 
 def span(length: timedelta) -> str:

@@ -22,7 +22,7 @@ from qgjob.cli.job_words import (
     result_words,
     test_words,
 )
-from qgjob.cli.moments import clock, dated, when
+from qgjob.cli.moments import brief, clock, dated, when
 from qgjob.cli.settings import Setting
 from qgjob.cli.tables import Column, Facts, Grid
 
@@ -139,12 +139,14 @@ def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
 def _attempt(attempt: Attempt) -> str:
     parts = [attempt.outcome or "unfinished", f"on {attempt.device_id}"]
     if attempt.duration_ms is not None:
-        parts.append(f"in {attempt.duration_ms} ms")
+        parts.append(f"in {brief(attempt.duration_ms)}")
     if attempt.install_ms is not None:
-        parts.append(f"after an install of {attempt.install_ms} ms")
+        parts.append(f"after an install of {brief(attempt.install_ms)}")
     why = attempt.error.message if attempt.error else None
     if why is None and attempt.result:
         why = result_words(attempt.result, attempt.outcome)
+        if why.startswith(f"{attempt.outcome} after "):
+            why = None  # that is said already
     if why:
         parts.append(f"- {why}")
     return " ".join(parts)

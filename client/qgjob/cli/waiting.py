@@ -22,7 +22,7 @@ app = typer.Typer()
 
 _PLAIN = re.compile(r"[\w.=-][\w.=~:,-]*", re.ASCII)
 
-Jobs = Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Ids of jobs.", show_default=False)]
+Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Ids of jobs.", show_default=False)]
 Timeout = Annotated[str | None, typer.Option(help="Stop waiting after this long, as in 90s or 30m; the jobs go on.")]
 FailOnFlaky = Annotated[bool, typer.Option("--fail-on-flaky", help="Exit 10 when a test passed only on a retry.")]
 

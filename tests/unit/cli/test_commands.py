@@ -645,6 +645,15 @@ def test_help_and_version(qgjob: Command) -> None:
     assert qgjob("--version").out.startswith("qgjob ")
 
 
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [("wait", "[OPTIONS] [JOB]..."), ("watch", "[OPTIONS] [JOB]..."), ("devices label", "{DEVICE} [KEY=VALUE]...")],
+)
+def test_usage_names_several_once(qgjob: Command, command: str, usage: str) -> None:
+    first = next(line for line in qgjob(*command.split(), "--help").out.splitlines() if "Usage" in line)
+    assert first.strip().endswith(usage)
+
+
 @pytest.mark.parametrize("arguments", [(), ("devices",), ("config",)])
 def test_usage_that_nobody_asked_for_is_no_data(qgjob: Command, arguments: tuple[str, ...]) -> None:
     result = qgjob(*arguments)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
@@ -27,6 +28,7 @@ from qgjob import (
     PendingCode,
     PendingReason,
     Requirements,
+    TestResult,
 )
 from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
 from qgjob._fleet import Device
@@ -185,6 +187,23 @@ def test_facts_wrap_beside_their_names_and_keep_ids_whole(width: int) -> None:
     others = [line for line in lines if long_id not in line]
     assert max(map(len, others)) <= width
     assert " ".join(" ".join(others).split()).count(LONG_ERROR.strip()) == 2
+
+
+def test_an_attempt_says_nothing_twice() -> None:
+    def told(**values: Any) -> str:
+        attempt = Attempt(1, 1, "agent-1", "emulator-1", Outcome.PASSED, **values)
+        return next(
+            line for line in drawn(job_facts(replace(JOBS[1], attempts=(attempt,))), 200) if "attempt 1" in line
+        )
+
+    def result(summary: str) -> TestResult:
+        return TestResult(1, 0, 0, 25_827, summary)
+
+    took: dict[str, Any] = {"duration_ms": 25_827, "install_ms": 2_040}
+    once = "attempt 1 passed on emulator-1 in 25.8 s after an install of 2.0 s"
+    assert " ".join(told(**took, result=result("passed after 25.8 s")).split()) == once
+    assert " ".join(told(**took, result=result("checked 3 screens")).split()) == f"{once} - checked 3 screens"
+    assert "in 30 min" in told(duration_ms=1_800_000)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -23,3 +23,12 @@ def test_several_processes_are_refused_where_the_kernel_spreads_no_connections(
         program.main(["--processes", "4"])
     assert end.value.code == 2
     assert "--processes: 4 processes on one port need Linux; run coordinators on ports" in capsys.readouterr().err
+
+
+def test_the_help_speaks_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        program.main(["--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith("usage: qgjob coordinator ")
+    assert "python -m" not in said

@@ -231,6 +231,11 @@ def test_agents(check: str, fleet: FleetFacts, expected: list[tuple[Level, str |
     assert judged(check, agents.judge(fleet, "1.2.3")) == expected
 
 
+def test_where_no_clock_is_known_none_is_said_to_agree() -> None:
+    (clock,) = [f for f in agents.judge(FLEET, "1.2.3") if f.check == "agents.clock"]
+    assert (clock.level, clock.found) == (Level.OK, "no agent that is connected to this coordinator tells its clock")
+
+
 LOST = replace(DEVICE, state=DeviceState.OFFLINE, last_seen_at=NOW - HOUR_MS)
 BAD = replace(DEVICE, health=DeviceHealth.BAD, held=HoldKind.BAD, reason="screen is black")
 KEPT = replace(DEVICE, state=DeviceState.RESERVED, held=HoldKind.RESERVED, reason="ann looks", until=NOW + HOUR_MS)

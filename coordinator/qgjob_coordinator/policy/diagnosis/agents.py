@@ -126,5 +126,7 @@ def _clocks(facts: FleetFacts) -> list[Finding]:
         found.append((warning if abs(ahead) > CLOCK_WARNING_MS else note)(check, words, advice, agent_id))
     if found:
         return told(found)
+    if not facts.clock_ahead_ms:
+        return [fine(check, "no agent that is connected to this coordinator tells its clock")]
     known = count(len(facts.clock_ahead_ms), "agent")
     return [fine(check, f"the clocks of {known} at this coordinator agree with it within {ms(CLOCK_NOTE_MS)}")]

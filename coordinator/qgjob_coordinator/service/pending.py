@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
@@ -31,21 +31,23 @@ MOST_JUDGED = 16
 class Reasons:
     """Considers the fleet once for all jobs that ask for the same."""
 
-    def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
+    def __init__(self, devices: Sequence[Device], free_at: Mapping[str, int], now: int, *, over_quota: bool) -> None:
         self.devices = devices
+        self._free_at = free_at
         self._now = now
         self._over_quota = over_quota
-        self._known: dict[tuple[Target, Requirements], tuple[PendingReason, Sequence[str]]] = {}
+        self._known: dict[tuple[Target, Requirements, bool], tuple[PendingReason, Sequence[str]]] = {}
         self._servable: dict[tuple[Target, Requirements], bool] = {}
 
     def of(
         self, job: Job, position: int | None, estimate: StartEstimate | None = None, judge: Judge = unjudged
     ) -> PendingReason:
-        """Why the job waits."""
-        key = (job.target, job.requirements)
-        found = self._known.get(key) if job.not_before is None else self._made(job)
+        """Why the job waits. One that is on no queue was taken since it was read, and no quota keeps it."""
+        over_quota = self._over_quota and position is not None
+        key = (job.target, job.requirements, over_quota)
+        found = self._known.get(key) if job.not_before is None else self._made(job, over_quota)
         if found is None:
-            found = self._known[key] = self._made(job)
+            found = self._known[key] = self._made(job, over_quota)
         reason, free = found
         if free:
             reason = PendingReason(reason.code, free_words([judge(i) for i in free[:MOST_JUDGED]], len(free)))
@@ -58,10 +60,10 @@ class Reasons:
             self._servable[key] = any(d.target is target and meets(requirements, view(d)) for d in self.devices)
         return self._servable[key]
 
-    def _made(self, job: Job) -> tuple[PendingReason, Sequence[str]]:
+    def _made(self, job: Job, over_quota: bool) -> tuple[PendingReason, Sequence[str]]:
         """The reason, and the free devices of which the plan has to be asked."""
-        considered = consider(job, self.devices)
-        reason = pending_reason(job, considered, now=self._now, position=None, over_quota=self._over_quota)
+        considered = consider(job, self.devices, self._free_at)
+        reason = pending_reason(job, considered, now=self._now, position=None, over_quota=over_quota)
         free = [c.device_id for c in free_ones(considered)] if reason.code is PendingCode.ALL_BUSY else []
         return reason, free
 
@@ -107,11 +109,13 @@ class Pending:
         if not by_org:
             return
         devices = await self._fleet.devices()
+        free_at = await self._forecast.free_at()
         now = wall_ms()
         for org_id, waiting in by_org.items():
+            over_quota = await self._over_quota(org_id)
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
             starts = await self._forecast.starts(org_id, waiting, places)
-            reasons = Reasons(devices, now, over_quota=await self._over_quota(org_id))
+            reasons = Reasons(devices, free_at, now, over_quota=over_quota)
             for job, place, start in zip(waiting, places, starts, strict=True):
                 job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
 
@@ -121,15 +125,15 @@ class Pending:
         Kept for as long as the reading of the fleet. Before a submitter is told that nothing could ever serve a job,
         the fleet is read again: the device may have come, or got its label, a second ago.
         """
-        sketch = self._sketch(await self._fleet.devices(max_age_seconds=SKETCH_SECONDS))
+        sketch = await self._sketch(await self._fleet.devices(max_age_seconds=SKETCH_SECONDS))
         kinds = {(s.target, id(s.requirements)): s for s in specs}  # few, and no hash of each
         if not all(sketch.could_serve(s.target, s.requirements) for s in kinds.values()):
-            sketch = self._sketch(await self._fleet.devices())
+            sketch = await self._sketch(await self._fleet.devices())
         return sketch
 
-    def _sketch(self, devices: Sequence[Device]) -> Reasons:
+    async def _sketch(self, devices: Sequence[Device]) -> Reasons:
         if self._sketches is None or self._sketches.devices is not devices:
-            self._sketches = Reasons(devices, wall_ms(), over_quota=False)
+            self._sketches = Reasons(devices, await self._forecast.free_at(), wall_ms(), over_quota=False)
         return self._sketches
 
     async def explanation(self, principal: Principal, job: Job) -> Explanation:
@@ -139,10 +143,11 @@ class Pending:
         now = wall_ms()
         if job.status is not Status.QUEUED:
             return Explanation(job, consider(job, devices, free_at), await self._held(job, devices, now))
+        over_quota = await self._over_quota(job.org_id)
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
         considered = consider(job, devices, free_at, await self._forecast.judge(job))
-        over_quota = await self._over_quota(job.org_id)
+        over_quota = over_quota and place is not None
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True
         )
@@ -162,6 +167,7 @@ class Pending:
         return held(job, holder, now, self._give_up_ms)
 
     async def _over_quota(self, org_id: str) -> bool:
+        """To be asked before the places of jobs: what has one then is none of those that fill the quota."""
         if self._quota is None:
             return False
         counts, _ = await self._store.reads.counters(org_id)

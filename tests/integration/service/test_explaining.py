@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from qgjob_coordinator.model.enums import PendingCode, Target
-from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.model.enums import HoldKind, PendingCode, Target
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import ANY_DEVICE, Job, JobSpec, Requirements
 from qgjob_coordinator.policy.reasons.considered import Judge
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
@@ -104,6 +104,45 @@ async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
     await pending.explain([job])
     assert job.pending_reason.estimated_start_at == forecast.start.at
     assert forecast.asked_fresh == [True, False]  # who asks about one job gets the latest, a list what is at hand
+
+
+async def test_a_list_an_explanation_and_a_submission_tell_of_the_device_that_is_free_soonest(
+    store: Store, pending: Pending, forecast: Expecting
+) -> None:
+    """A busy one, and one that is reserved: which of them ends first is for the forecast to say."""
+    await busy_fleet(store)
+    device = DeviceInfo("e2", "u2", Target.EMULATOR, platform="android")
+    await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=False)
+    until = wall_ms() + 600_000
+    reserved = Hold(HoldKind.RESERVED, "demo", until)
+    await store.fleet.set_holds("dv", "e2", {reserved.slot: reserved}, NOW, "op-1")
+    job = await waiting(store)
+    for free, code in ((until - 1000, PendingCode.ALL_BUSY), (until + 1000, PendingCode.RESERVED)):
+        forecast.free = free
+        await pending.explain([job])
+        assert job.pending_reason is not None
+        assert job.pending_reason.code is code
+        await pending.explanation(LOCAL_ADMIN, job)
+        assert job.pending_reason.code is code
+        fresh = Pending(store, FleetReader(store), None, forecast)
+        assert (await fresh.reasons([spec()])).of(job, None).code is code
+
+
+async def test_a_job_that_was_taken_while_it_was_read_is_not_kept_by_a_quota_that_it_fills_itself(
+    store: Store,
+) -> None:
+    """As the answer to a retry, whose job a device takes at once."""
+    await busy_fleet(store)
+    first, second = spec(1), spec(2)
+    await scenes.submit(store, first, second)
+    jobs = [await scenes.get(store, s) for s in (first, second)]
+    assert (await scenes.claim(store, first)).grants
+    pending = Pending(store, FleetReader(store), 1)
+    await pending.explain(jobs)
+    assert [j.pending_reason and j.pending_reason.code for j in jobs] == [PendingCode.ALL_BUSY, PendingCode.QUOTA]
+    for job in jobs:
+        await pending.explanation(LOCAL_ADMIN, job)
+    assert [j.pending_reason and j.pending_reason.code for j in jobs] == [PendingCode.ALL_BUSY, PendingCode.QUOTA]
 
 
 async def test_what_nothing_could_serve_is_expected_never(store: Store, pending: Pending) -> None:

@@ -111,6 +111,38 @@ def test_of_two_the_one_that_will_be_free_sooner_is_told(sooner: Device, later: 
     assert reason(job(), later, sooner).code is reason(job(), sooner).code is not reason(job(), later).code
 
 
+MINUTE = 60_000
+
+
+SHORTLY, LONG = NOW + MINUTE // 6, NOW + 10 * MINUTE
+RESERVED_LONG = device("r", state=DeviceState.RESERVED, until=LONG)
+RESERVED_SHORTLY = device("r", state=DeviceState.RESERVED, until=SHORTLY)
+BAD_SHORTLY = device("q", health=DeviceHealth.BAD, until=SHORTLY)
+BUSY_LONG = device("long", state=DeviceState.BUSY)
+
+
+@pytest.mark.parametrize(
+    ("sooner", "later"),
+    [
+        pytest.param(RESERVED_LONG, DRAINING, id="some end before none"),
+        pytest.param(BAD_SHORTLY, RESERVED_LONG, id="bad before reserved"),
+        pytest.param(RESERVED_SHORTLY, BUSY_LONG, id="reserved before busy"),
+        pytest.param(BUSY, RESERVED_LONG, id="a busy one of which nothing is known before a long hold"),
+        pytest.param(BAD_SHORTLY, BUSY, id="and after a short one"),
+    ],
+)
+def test_of_two_whose_ends_are_known_the_time_decides_and_not_the_kind(sooner: Device, later: Device) -> None:
+    def told(*devices: Device) -> PendingCode:
+        considered = consider(job(), devices, {"long": NOW + 60 * MINUTE})
+        return pending_reason(job(), considered, now=NOW, position=4, over_quota=False).code
+
+    assert told(sooner, later) is told(later, sooner) is told(sooner) is not told(later)
+
+
+def test_a_free_device_comes_before_one_whose_end_has_passed() -> None:
+    assert reason(job(), device("q", health=DeviceHealth.BAD, until=NOW - 1), FREE).code is PendingCode.ALL_BUSY
+
+
 def test_an_offline_device_in_bad_health_is_offline() -> None:
     assert (
         reason(job(), device(state=DeviceState.OFFLINE, health=DeviceHealth.BAD)).code is PendingCode.NO_DEVICE_ONLINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -55,7 +56,17 @@ SOONEST = (
     PendingCode.QUARANTINED,
     PendingCode.NO_DEVICE_ONLINE,
 )
-"""The cause that will pass soonest is what a waiting job is told; None is a free device."""
+"""Of causes whose end is not known, the one that is likely to pass soonest comes first; None is a free device."""
+BUSY_MS = 60_000
+"""So long a busy device is taken to be busy of which nothing is known: what it runs ends by itself, a hold may not."""
+
+
+def soonest(c: Considered, now: int) -> tuple[float, int]:
+    """Sorts feasible devices by when they will be free; `now` in ms."""
+    if c.code is None:
+        return -math.inf, 0
+    known = now + BUSY_MS if c.free_at is None and c.code is PendingCode.ALL_BUSY else c.free_at
+    return math.inf if known is None else max(known, now), SOONEST.index(c.code)
 
 
 def consider(

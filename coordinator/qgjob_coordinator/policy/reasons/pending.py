@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import PendingCode
 from qgjob_coordinator.model.jobs import Job, PendingReason
-from qgjob_coordinator.policy.reasons.considered import SOONEST, Considered, could_be_served, free_ones, pinned
+from qgjob_coordinator.policy.reasons.considered import Considered, could_be_served, free_ones, pinned, soonest
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 
 _TEXT = {
@@ -77,7 +77,7 @@ def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: 
         return PendingCode.NO_RESOURCE, _nothing_serves(job, considered)
     if over_quota:
         return PendingCode.QUOTA, f"org {job.org_id} runs as many attempts as it may"
-    code = min((c.code for c in feasible), key=SOONEST.index)
+    code = min(feasible, key=lambda c: soonest(c, now)).code
     if code is None:
         return PendingCode.ALL_BUSY, free_words([c.verdict for c in free_ones(considered)])
     return code, _TEXT[code]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.reasons.considered import SOONEST, Considered, pinned
+from qgjob_coordinator.policy.reasons.considered import Considered, pinned, soonest
 from qgjob_coordinator.policy.reasons.words import clock, span
 
 MOST_GROUPS = 4
@@ -32,7 +32,7 @@ def summary(job: Job, considered: Sequence[Considered], now: int) -> str:
 
 def _serving(feasible: Sequence[Considered], now: int) -> str:
     by_state: dict[str, list[Considered]] = {}
-    for c in sorted(feasible, key=lambda c: SOONEST.index(c.code)):
+    for c in sorted(feasible, key=lambda c: soonest(c, now)):
         by_state.setdefault(c.state, []).append(c)
     return ", ".join(_count(len(same), state + _until(same, now)) for state, same in by_state.items())
 

@@ -191,7 +191,7 @@ class AsyncClient(JobCalls, FleetCalls):
 
     def watch(
         self,
-        org_id: str,
+        org_id: str | None = None,
         *,
         run_id: str | None = None,
         job_ids: Sequence[str] = (),
@@ -199,6 +199,7 @@ class AsyncClient(JobCalls, FleetCalls):
     ) -> AsyncGenerator[WatchEvent]:
         """A snapshot of an org's jobs (of a run, or of at most 1,000 jobs), then every transition, without end.
 
+        With `job_ids` the org may be left out: all are of one org.
         Broken connections are mended with the cursor. Where that would miss something, a `reset` event comes and then a
         new snapshot. Given `cursor`, goes on after it in place of a first snapshot.
 

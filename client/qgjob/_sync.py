@@ -191,7 +191,12 @@ class Client:
         return self._do(self._client.retry_many(org_id, run_id, failed_only=failed_only))
 
     def watch(
-        self, org_id: str, *, run_id: str | None = None, job_ids: Sequence[str] = (), cursor: str | None = None
+        self,
+        org_id: str | None = None,
+        *,
+        run_id: str | None = None,
+        job_ids: Sequence[str] = (),
+        cursor: str | None = None,
     ) -> Iterator[WatchEvent]:
         """A snapshot, then every transition."""
         return self._each(lambda: self._client.watch(org_id, run_id=run_id, job_ids=job_ids, cursor=cursor))

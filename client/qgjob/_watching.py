@@ -68,7 +68,7 @@ class Persistence:
 
 async def watch(
     source: Failover,
-    org_id: str,
+    org_id: str | None,
     run_id: str | None,
     job_ids: Sequence[str],
     cursor: str | None,

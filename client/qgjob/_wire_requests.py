@@ -98,7 +98,7 @@ def retry_jobs(org_id: str, run_id: str, operation_id: str, *, failed_only: bool
 
 @_fits
 def watch_jobs(
-    org_id: str, run_id: str | None, job_ids: Sequence[str], cursor: str | None
+    org_id: str | None, run_id: str | None, job_ids: Sequence[str], cursor: str | None
 ) -> jobs_pb2.WatchJobsRequest:
     """A watch."""
     return jobs_pb2.WatchJobsRequest(org_id=org_id, run_id=run_id, job_ids=job_ids, cursor=cursor)

@@ -71,13 +71,12 @@ class Watching:
     async def filter(
         self, principal: Principal, org_id: object, run_id: object, job_ids: Sequence[str], *, resumed: bool
     ) -> Filter:
-        """A checked filter; an alias is watched as the job that it stands for.
+        """A checked filter; an alias is watched as the job that it stands for. An org left out is the first id's.
 
         Raises InvalidError, StoreUnavailableError, and NotFoundError naming the first of `job_ids` that is not there. A
         watch that is `resumed` goes on with those that are left, since retention may have removed some meanwhile.
         """
-        org = validation.check_id("org_id", org_id)
-        principal.require_org(org)
+        org = self._org(principal, org_id, job_ids)
         run = None if run_id is None else validation.check_id("run_id", run_id)
         if len(job_ids) > MAX_IDS:
             raise InvalidError("job_ids", f"has {len(job_ids)} entries; watch at most {MAX_IDS}")
@@ -93,6 +92,16 @@ class Watching:
             missing = found.index(None)
             raise job_not_found(job_ids[missing], f"job_ids[{missing}]")
         return Filter(org, run, ulids)
+
+    def _org(self, principal: Principal, org_id: object, job_ids: Sequence[str]) -> str:
+        if org_id or not job_ids:
+            org = validation.check_id("org_id", org_id)
+            principal.require_org(org)
+            return org
+        org, _ = validation.split_job_id(job_ids[0], "job_ids[0]")
+        if not principal.sees(org):
+            raise NotFoundError(f"job {job_ids[0]} not found", field="job_ids[0]")
+        return org
 
     async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:
         """Events while the caller is `alive`: an abandoned call is not always cancelled.

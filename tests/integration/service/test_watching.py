@@ -126,6 +126,21 @@ async def test_a_foreign_org_is_not_there(store: Store, watching: Watching) -> N
     assert caught.value.field == "org_id"
 
 
+async def test_jobs_tell_their_org_themselves(store: Store, watching: Watching) -> None:
+    await scenes.submit(store, spec(1), spec(2))
+    wanted = await watching.filter(LOCAL_ADMIN, "", None, [id_of(1), id_of(2)], resumed=False)
+    assert wanted == await watching.filter(LOCAL_ADMIN, "acme", None, [id_of(1), id_of(2)], resumed=False)
+    with pytest.raises(InvalidError, match="globex") as mixed:
+        await watching.filter(LOCAL_ADMIN, "", None, [id_of(1), f"globex~{spec(1).ulid}"], resumed=False)
+    assert mixed.value.field == "job_ids[1]"
+    with pytest.raises(NotFoundError, match=id_of(1)) as foreign:
+        await watching.filter(Principal("ci", Role.MEMBER, "globex"), "", None, [id_of(1)], resumed=False)
+    assert foreign.value.field == "job_ids[0]"
+    with pytest.raises(InvalidError) as neither:
+        await watching.filter(LOCAL_ADMIN, "", None, [], resumed=False)
+    assert neither.value.field == "org_id"
+
+
 async def test_all_ids_of_a_watch_are_looked_up_in_one_call(store: Store, watching: Watching, raw: Redis) -> None:
     await scenes.submit(store, *(spec(n) for n in range(700)))
     await store.reads.resolve("acme", [spec(0).ulid])  # the script is loaded

@@ -93,6 +93,13 @@ async def test_a_broken_watch_goes_on_after_its_cursor() -> None:
     assert [request.cursor for _, request in mock.calls] == ["", "2"]
 
 
+async def test_jobs_are_watched_without_a_word_of_their_org() -> None:
+    client, mock = scripted([event(READY, "1")])
+    assert [kind for kind, _, _ in await take(client.watch(job_ids=["acme~a", "acme~b"]), 1)] == ["ready"]
+    ((_, request),) = mock.calls
+    assert (request.org_id, list(request.job_ids)) == ("", ["acme~a", "acme~b"])
+
+
 async def test_a_stream_that_the_coordinator_ends_is_taken_up_again() -> None:
     client, mock = scripted([event(READY, "1")], [event(TRANSITION, "2", "running")])
     assert [kind for kind, _, _ in await take(client.watch("acme"), 2)] == ["ready", "transition"]

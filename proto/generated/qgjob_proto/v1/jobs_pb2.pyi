@@ -997,14 +997,14 @@ class WatchJobsRequest(_message.Message):
     JOB_IDS_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     org_id: _builtins.str
-    """Org of the jobs. Required."""
+    """Org of the jobs. Required without job_ids; empty with them: the org of the first."""
     run_id: _builtins.str
     """Restricts to one run."""
     cursor: _builtins.str
     """Goes on after this event. Unset: starts with a snapshot."""
     @_builtins.property
     def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Restricts to these jobs, at most 1,000. NOT_FOUND names the first that is not there as the watch starts; with a
+        """Restricts to these jobs of one org, at most 1,000. NOT_FOUND names the first that is not there as the watch starts; with a
         cursor, when none is left. A deduplicated submission's id is watched as the job that was returned.
         """
 

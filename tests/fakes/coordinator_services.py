@@ -59,6 +59,8 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
     address: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     serving: bool = True
+    left_runs: set[str] = field(default_factory=set)
+    """Runs that a cancel left no job in."""
     loop: asyncio.AbstractEventLoop | None = None
 
     def __post_init__(self) -> None:
@@ -313,7 +315,7 @@ class FakeCoordinator(FakeFleet, jobs_pb2_grpc.JobServiceServicer, fleet_pb2_grp
 
     async def get_run(self, request: jobs_pb2.GetRunRequest) -> jobs_pb2.GetRunResponse:
         jobs = [job for job in self.jobs.values() if request.run_id in job.run_ids]
-        if not jobs:
+        if not jobs and request.run_id not in self.left_runs:
             raise RefusalError("NOT_FOUND", f"no run {request.run_id}", "run_id")
         counts = Counter(_STATUS_WORDS[job.status] for job in jobs)
         return jobs_pb2.GetRunResponse(

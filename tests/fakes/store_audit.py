@@ -59,6 +59,7 @@ _READERS = {
     "op": "pttl",
     "su": "pttl",
     "sd": "pttl",
+    "rl": "pttl",
     "rc": "hgetall",
     "bo": "hgetall",
     "er": "pttl",
@@ -251,7 +252,7 @@ class _OrgAudit:
                 self._wrong.append(f"j:{ulid} is expected to take {j['x']}")
 
     def _copies(self) -> None:
-        for kind in ("al", "ik", "op", "su", "sd", "er"):
+        for kind in ("al", "ik", "op", "su", "sd", "rl", "er"):
             for name, ttl in self._found[kind].items():
                 if ttl < 0:
                     self._wrong.append(f"{kind}:{name} never ends")

@@ -72,6 +72,9 @@ async def await_verdicts(
     tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
     if code is not None:
         return code
+    if not found:
+        tell("the run was cancelled before: others want its jobs, which go on without it")
+        return exit_codes.CANCELLED
     return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky)
 
 

@@ -160,14 +160,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The jobs of one CI invocation, counted."""
+    """The jobs of one CI invocation, counted. `started_at` is None when it has none any more."""
 
     run_id: str
     org_id: str
     status_counts: Mapping[str, int]
     outcome_counts: Mapping[str, int]
     installs: int
-    started_at: int
+    started_at: int | None
     completed_at: int | None
 
 

@@ -67,7 +67,7 @@ class Overview:
         return found
 
     async def run(self, principal: Principal, org_id: object, run_id: object) -> Run:
-        """A run, counted. Raises NotFoundError."""
+        """A run, counted; one that a cancel left no job in is over with that. Raises NotFoundError."""
         org = validation.check_id("org_id", org_id)
         run = validation.check_id("run_id", run_id)
         count = _RunCount()
@@ -75,8 +75,11 @@ class Overview:
             async for jobs in self._store.reads.walk(org, run, set(Status)):
                 count.add(jobs)
         if count.started_at is None:
-            raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
-        return count.run(org, run, count.started_at)
+            left_at = await self._store.reads.left_at(org, run) if principal.sees(org) else None
+            if left_at is None:
+                raise NotFoundError(f"run {run} not found in org {org}", field="run_id")
+            count.completed_at = left_at
+        return count.run(org, run)
 
     async def stats(self, principal: Principal, org_id: object) -> Stats:
         """Queue and fleet in numbers. Raises ParentSilentError."""
@@ -149,7 +152,7 @@ class _RunCount:
             self.installs += sum(a.install_ms is not None for a in j.attempts)
             self.started_at = j.created_at if self.started_at is None else min(self.started_at, j.created_at)
 
-    def run(self, org_id: str, run_id: str, started_at: int) -> Run:
+    def run(self, org_id: str, run_id: str) -> Run:
         """The run as it was counted."""
         return Run(
             run_id=run_id,
@@ -157,6 +160,6 @@ class _RunCount:
             status_counts={s.value: self.statuses[s] for s in Status},
             outcome_counts={o.value: self.outcomes[o] for o in Outcome if self.outcomes[o]},
             installs=self.installs,
-            started_at=started_at,
+            started_at=self.started_at,
             completed_at=self.completed_at if self.finished == self.statuses.total() else None,
         )

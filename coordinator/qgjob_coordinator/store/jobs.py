@@ -121,7 +121,7 @@ class JobStore:
         `asked` says what it is for. Raises OperationReusedError when its id was used with another `asked`.
         """
         error = codec.encode_error(JobError(ErrorClass.CANCELLED, reason))
-        args: list[Arg] = [now, *_operation(operation_id, asked), run_id or "", error]
+        args: list[Arg] = [now, *_operation(operation_id, asked), run_id or "", error, keys.LEFT_RUN_TTL_MS]
         for ulid, round_ in jobs:
             args += (ulid, "" if round_ is None else round_)
         reply = _first(await self._runner.run("cancel", keys.org(org_id), args), operation_id)

@@ -11,6 +11,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | d:<ulid>          | string | what was submitted; lines of ended attempts (see codec.py)    | retention |
 | ix:{a,c,f,x}      | zset   | ulids by order: unfinished, completed, failed, cancelled      | retention |
 | rj:<run_id>       | zset   | ulids of a run by order                                       | retention |
+| rl:<run_id>       | string | when a job left it (ms), wanted by others as it was cancelled | 7 days |
 | gs                | set    | groups with unfinished jobs                                   | last job ends |
 | g:<gid>           | hash   | app version, target, jobs, installs, duration, `q:<sig>` queues | last job ends |
 | gd:<gid>          | hash   | device -> attempts of the group that it holds                 | last lease ends |
@@ -70,6 +71,8 @@ OPERATION_TTL_MS = 600 * 1000
 SUPERSEDE_TTL_MS = 30 * 24 * 3600 * 1000
 SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 """No shorter: a run that is forgotten while its key is known would take the key back, and cancel the newer run."""
+LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
+"""So long a run is known that a cancel left no job in, since others want them."""
 ENDING_TTL_MS = 5 * 1000
 """So long the marked runs of a coordinator that died over them wait; one that takes longer may get company."""
 LOG_TTL_MS = 3600 * 1000

@@ -156,8 +156,14 @@ class JobReader:
         return [m.split(" ")[1] for m in members]
 
     async def has_run(self, org_id: str, run_id: str) -> bool:
-        """Whether the run has a job."""
-        return bool(await self._call("EXISTS", f"{keys.org(org_id)}rj:{run_id}"))
+        """Whether the run has a job, or had some until a cancel left them to others who want them."""
+        org = keys.org(org_id)
+        return bool(await self._call("EXISTS", f"{org}rj:{run_id}", f"{org}rl:{run_id}"))
+
+    async def left_at(self, org_id: str, run_id: str) -> int | None:
+        """When a cancel last took a job off the run that others want (ms); None where it did not, or long ago."""
+        found: str | None = await self._call("GET", f"{keys.org(org_id)}rl:{run_id}")
+        return None if found is None else int(found)
 
     async def run_ulids(self, org_id: str, run_id: str) -> list[str]:
         """All jobs of a run, oldest first."""

@@ -10,12 +10,13 @@ import pytest
 from qgjob_coordinator.errors import NotFoundError, StoreUnavailableError
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.rpc.shapes import run_out, time_out
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.jobs import JobService
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import Pending
-from qgjob_coordinator.service.principal import LOCAL_ADMIN
+from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.selections import MOST_SHOWN
 from qgjob_coordinator.store.reads import CHUNK
 from qgjob_coordinator.store.store import Store
@@ -173,6 +174,26 @@ async def test_a_run_is_counted_over_its_pages(store: Store, service: JobService
     assert run.outcome_counts == {Outcome.PASSED.value: 2, Outcome.CANCELLED.value: CHUNK - 1}
     assert run.started_at == NOW
     assert run.completed_at is not None
+
+
+async def test_a_run_that_was_cancelled_and_has_nothing_left_is_still_known(
+    store: Store, service: JobService, overview: Overview
+) -> None:
+    """A direct submission wants its job too: so a repeated cancel finds nothing to do, and who waits learns of it."""
+    await scenes.submit(store, spec(1))
+    await scenes.submit(store, spec(2, run_id="r1", test_path=spec(1).test_path))
+    counts = []
+    for _ in range(2):
+        done = await service.cancel_many(LOCAL_ADMIN, "acme", run_id="r1", statuses=())
+        counts.append((done.count, done.detached))
+    assert counts == [(0, 1), (0, 0)]
+    run = await overview.run(LOCAL_ADMIN, "acme", "r1")
+    assert (sum(run.status_counts.values()), run.started_at) == (0, None)
+    assert run.completed_at is not None
+    assert (await service.retry_many(LOCAL_ADMIN, "acme", "r1", failed_only=False)).count == 0
+    with pytest.raises(NotFoundError, match="run r1 not found"):
+        await overview.run(Principal("ci", Role.MEMBER, "globex"), "acme", "r1")
+    assert run_out(run).completed_at == time_out(run.completed_at)
 
 
 async def test_a_run_that_is_not_there(service: JobService, overview: Overview) -> None:

@@ -232,6 +232,13 @@ def test_wait_for_jobs_and_for_a_run(fake: FakeCoordinator, qgjob: Command) -> N
     assert qgjob("wait", "acme~nope").code == 5
 
 
+def test_a_run_that_a_cancel_left_no_job_in_has_passed_nothing(fake: FakeCoordinator, qgjob: Command) -> None:
+    fake.left_runs.add("r1")
+    waited = qgjob("wait", "--org-id=acme", "--run-id=r1", "-o", "json")
+    assert (waited.code, waited.json) == (19, {"count": 0, "jobs": []})
+    assert "the run was cancelled" in waited.err
+
+
 def test_status_shows_the_job_itself_and_exits_0_whatever_the_verdict(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob)
     fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))

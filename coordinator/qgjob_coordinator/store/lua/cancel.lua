@@ -1,7 +1,8 @@
 -- Cancels jobs, or takes them off a run.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 operation id or '' 3 digest of what was asked for 4 operation ttl (ms) 5 run to leave or ''
---         6 error line (JSON) without the round and brace; then for each job: ulid, round meant or ''
+--         6 error line (JSON) without the round and brace 7 ttl of the run's name when jobs only left it (ms); then for
+--         each job: ulid, round meant or ''
 -- RETURNS for each: ulid, word (CANCELLED, ALREADY, ILLEGAL, ROUND, MISSING, DETACHED, OUTSIDE), status letter, round,
 --         agent and token to revoke or '', letter of the target; {REUSED} when the operation id was used for another
 --!include lib/org
@@ -11,7 +12,7 @@ local now, run = ARGV[1], ARGV[5]
 local first = first_answer('cancel', ARGV[2], ARGV[3])
 if first then return first end
 local answer = {}
-for i = 7, #ARGV, 2 do
+for i = 8, #ARGV, 2 do
   local ulid, meant = ARGV[i], ARGV[i + 1]
   local j = load(ulid)
   local word, agent, token = 'MISSING', '', ''
@@ -33,6 +34,7 @@ for i = 7, #ARGV, 2 do
       elseif #left > 0 then
         call('HSET', P .. 'j:' .. ulid, 'rn', table.concat(left, ','), 'v', j.v, 'u', now)
         call('ZREM', P .. 'rj:' .. run, ulid)
+        call('SET', P .. 'rl:' .. run, now, 'PX', ARGV[7])
         event(ulid, j.v, j.s, j.n, nil, nil, nil)
         word = 'DETACHED'
       end

@@ -1274,11 +1274,11 @@ class Run(_message.Message):
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When the first of its jobs was accepted."""
+        """When the first of its jobs was accepted; unset when it was cancelled and others kept all that it had."""
 
     @_builtins.property
     def completed_at(self) -> _timestamp_pb2.Timestamp:
-        """When the last verdict was given; unset while a job is unfinished."""
+        """When the last verdict was given, or the last job left a run that has none; unset while a job is unfinished."""
 
     def __init__(
         self,

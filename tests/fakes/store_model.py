@@ -103,6 +103,7 @@ class ModelJob:
     watched: bool = False  # its deadline is looked at
     outcome: Outcome | None = None
     own_error: JobError | None = None
+    ended_waiting: bool = False  # its verdict came while it had no attempt of its round under way
     completed_at: int | None = None
     touched_at: int = 0
     expected: float | None = None  # seconds, as it was known when it was submitted
@@ -171,9 +172,9 @@ class ModelJob:
             shown.outcome = Outcome.CANCELLED if lease.revoked else None
             job.attempts.append(shown)
             job.progress = lease.progress
-            if self.status is Status.QUEUED:
+            if self.status is Status.QUEUED or self.ended_waiting:
                 shown = None
-        elif self.status.final and self.tried and self.tried[-1].shown.round == self.round:
+        elif self.status.final and not self.ended_waiting and self.tried and self.tried[-1].shown.round == self.round:
             shown = self.tried[-1].shown
             job.result = self.tried[-1].result
         if shown is not None:
@@ -350,6 +351,7 @@ class OrgModel:
                 job.lease.revoked = True
                 revoke = job.lease
             job.own_error = JobError(ErrorClass.CANCELLED, reason)
+            job.ended_waiting = job.status is Status.QUEUED
             self._verdict(job, JobEvent.CANCEL, Outcome.CANCELLED, now)
         agent, token = (revoke.agent_id, revoke.token) if revoke else (None, None)
         return Cancelled(ulid, word, job.status, job.round, agent, token, job.spec.target)
@@ -389,6 +391,7 @@ class OrgModel:
         job.retries_used = job.infra_used = 0
         job.lost_agents, job.avoid = [], []
         job.outcome = job.own_error = job.completed_at = None
+        job.ended_waiting = False
         job.deadline, job.watched = deadline, deadline is not None
         self._touch(job, now)
         return Retried(ulid, RetryWord.QUEUED, job.status, job.round, None)
@@ -585,7 +588,7 @@ class OrgModel:
             return None
         if job.deadline is None or job.deadline > now:
             return None
-        job.own_error = error
+        job.own_error, job.ended_waiting = error, True
         self._verdict(job, JobEvent.EXPIRE, Outcome.EXPIRED, now)
         return _settled(job, LeaseEnd.NONE, None)
 

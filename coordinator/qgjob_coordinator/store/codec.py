@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import json
 from binascii import b2a_base64
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -235,19 +235,28 @@ def _int(fields: Mapping[str, str], name: str) -> int | None:
     return int(value) if value is not None else None
 
 
-def decode_text(text: str) -> tuple[dict[str, Any], list[Attempt], list[Any] | None, tuple[int, JobError] | None]:
-    """Spec, ended attempts, the last record, and the last error (with its round) that no attempt had."""
+@dataclass(frozen=True, slots=True)
+class _OwnError:
+    """An error that no attempt had, the round that it ended, and how many attempts had ended before."""
+
+    round: int
+    error: JobError
+    attempts: int
+
+
+def decode_text(text: str) -> tuple[dict[str, Any], list[Attempt], list[Any] | None, _OwnError | None]:
+    """Spec, ended attempts, the last record, and the last error that no attempt had."""
     first, *lines = text.split("\n")
     attempts: list[Attempt] = []
     last: list[Any] | None = None
-    own: tuple[int, JobError] | None = None
+    own: _OwnError | None = None
     for line in lines:
         value = _loads(line)
         if isinstance(value, list):
             last = value
             attempts.append(_record(value))
         else:
-            own = (value["r"], JobError(ErrorClass(value["e"][0]), value["e"][1]))
+            own = _OwnError(value["r"], JobError(ErrorClass(value["e"][0]), value["e"][1]), len(attempts))
     return decode_spec(first), attempts, last, own
 
 
@@ -293,16 +302,29 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         _add_last_attempt(job, last)
     elif "l" in fields:
         _add_held_attempt(job, fields)
-    elif attempts and status.final and attempts[-1].round == round_:
+    elif attempts and status.final and _ended_with_attempt(own, attempts, round_):
         _add_last_attempt(job, last)
     if status in (Status.FAILED, Status.CANCELLED):
-        if own is not None and own[0] == round_:
-            job.error = own[1]
+        if own is not None and own.round == round_:
+            job.error = own.error
         elif attempts:
             job.error = attempts[-1].error
     if status is Status.COMPLETED:
         job.progress = 100
     return job
+
+
+def _ended_with_attempt(own: _OwnError | None, attempts: Sequence[Attempt], round_: int) -> bool:
+    """Whether the last attempt was under way as the round ended, and the job was not waiting for another one.
+
+    An error of the job's own is written before the end of an attempt that it cancelled, and after that of the last
+    attempt of a poison job.
+    """
+    if attempts[-1].round != round_:
+        return False
+    if own is None or own.round != round_ or own.error.error_class is ErrorClass.POISON:
+        return True
+    return own.attempts < len(attempts)
 
 
 def _verdict(fields: Mapping[str, str]) -> tuple[Outcome | None, int | None]:
@@ -343,7 +365,7 @@ def _add_held_attempt(job: Job, fields: Mapping[str, str]) -> None:
     )
     job.attempts.append(attempt)
     job.progress = int(fields.get("pr", "0"))
-    if job.status is not Status.QUEUED:
+    if job.status is not Status.QUEUED and attempt.round == job.round:
         _show(job, attempt)
 
 

@@ -128,6 +128,44 @@ def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:
     assert codec.decode_job("acme", "01J", failed | {"r": "2"}, text).error is None
 
 
+ATTEMPT_1 = f'[1,1,"agent-1","d1","t1",{NOW},{NOW + 1},{NOW + 9},"{{}}",8,null,[0,1,0,5,""],["test","it failed"]]'
+FAILED_LINE = ATTEMPT_1.replace("{}", "test_failed")
+CANCELLED_LINE = ATTEMPT_1.replace("{}", "cancelled")
+POISON_LINE, CANCEL_LINE, EXPIRE_LINE, OLD_LINE = (
+    f'{{"e":["{word}","why"],"r":{round_}}}'
+    for word, round_ in (("poison", 1), ("cancelled", 1), ("queue_timeout", 1), ("cancelled", 0))
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome", "lines", "device"),
+    [
+        pytest.param("x", "cancelled", [FAILED_LINE, CANCEL_LINE], None, id="cancelled while it waited for a retry"),
+        pytest.param("f", "expired", [FAILED_LINE, EXPIRE_LINE], None, id="expired while it waited for a retry"),
+        pytest.param("x", "cancelled", [CANCEL_LINE, CANCELLED_LINE], "d1", id="cancelled while it ran"),
+        pytest.param("f", "agent_lost", [FAILED_LINE, POISON_LINE], "d1", id="poison"),
+        pytest.param("f", "test_failed", [OLD_LINE, FAILED_LINE], "d1", id="cancelled in an earlier round"),
+    ],
+)
+def test_a_job_shows_the_attempt_that_its_round_ended_with(
+    status: str, outcome: str, lines: list[str], device: str | None
+) -> None:
+    text = "\n".join([codec.encode_spec(spec()), *lines])
+    job = codec.decode_job("acme", "01J", fields(spec(), s=status, oc=f"{outcome} {NOW}", n="1"), text)
+    assert job.device_id == device
+    shown = [job.agent_id, job.scheduled_at, job.started_at, job.result]
+    assert [x is None for x in shown] == [device is None] * 4
+    assert job.error is not None
+    assert len(job.attempts) == 1
+
+
+def test_a_job_cancelled_beside_the_dying_tree_of_its_round_before_shows_no_device() -> None:
+    lease = {"l": f"1 t1 agent-1 d1 {NOW}", "n": "1", "rv": "1", "ar": "1"}
+    cancelled = fields(spec(), r="2", s="x", oc=f"cancelled {NOW}", **lease)
+    job = codec.decode_job("acme", "01J", cancelled, codec.encode_spec(spec()))
+    assert (job.agent_id, job.device_id, job.scheduled_at, job.started_at) == (None,) * 4
+
+
 def test_a_requeued_job_shows_no_device_while_a_revoked_lease_of_its_round_before_ends() -> None:
     lease = {"l": f"1 t1 agent-1 d1 {NOW}", "n": "1", "rv": "1", "ar": "1"}
     job = codec.decode_job("acme", "01J", fields(spec(), r="2", **lease), codec.encode_spec(spec()))

@@ -78,7 +78,7 @@ class FleetCalls:
     async def set_device_health(
         self, device_id: str, health: str, *, reason: str | None = None, until: datetime | None = None
     ) -> Device:
-        """An operator's word on a device: `good`, `bad` (quarantine) or `maintenance`; the last two need a reason."""
+        """An operator's word on a device: `good`, `bad` (quarantine) or `maintenance`."""
         return await self._device("SetDeviceHealth", _wire_requests.set_device_health(device_id, health, reason, until))
 
     async def reserve(self, device_id: str, *, until: datetime, reason: str | None = None) -> Device:

@@ -25,6 +25,12 @@ Labels = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="All the labels that it shall have.", show_default=False),
 ]
+ReserveUntil = Annotated[
+    str | None, typer.Option("--until", help="When it ends by itself, as in 2026-01-31T18:00Z. Required, or --for.")
+]
+ReserveFor = Annotated[
+    str | None, typer.Option("--for", help="How long it lasts, as in 90s, 30m, 2h, 1d. Required, or --until.")
+]
 AgentFilter = Annotated[str | None, typer.Option(help="Only devices of this agent.")]
 
 
@@ -143,8 +149,7 @@ def _set_health(
     coordinator: str | None,
 ) -> None:
     async def change(client: "AsyncClient") -> Device:
-        why = options.required(reason, "--reason")
-        return await client.set_device_health(device, health, reason=why, until=_end(until, duration))
+        return await client.set_device_health(device, health, reason=reason, until=_end(until, duration))
 
     _change(change, output, coordinator, options.typed_end(until, duration))
 
@@ -153,8 +158,8 @@ def _set_health(
 def reserve(
     device: DeviceArgument,
     reason: Reason = None,
-    until: Until = None,
-    for_: For = None,
+    until: ReserveUntil = None,
+    for_: ReserveFor = None,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:

@@ -21,6 +21,8 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 
 CONFIRM_POLL_SECONDS = 0.02
+BY_AN_OPERATOR = "by an operator"
+"""Why a device is out of service whose operator did not say: it is not for its failures."""
 MAX_HOLD_DAYS = 366
 MAX_HOLD_MS = MAX_HOLD_DAYS * 86_400 * 1000
 
@@ -93,14 +95,12 @@ class FleetService:
     async def set_health(
         self, principal: Principal, device_id: str, health: DeviceHealth | None, reason: str | None, until: int | None
     ) -> Device:
-        """An operator's word: good ends a maintenance or a quarantine; bad and maintenance need a reason."""
+        """An operator's word: good ends a maintenance or a quarantine. Raises InvalidError for `unknown`."""
         if health is None or health is DeviceHealth.UNKNOWN:
             raise InvalidError("health", "use good, bad or maintenance")
         hold = None
         if health is not DeviceHealth.GOOD:
-            if not reason:
-                raise InvalidError("reason", f"is required to set a device to {health.value}")
-            hold = Hold(HoldKind(health), self._reason(reason), self._until(until))
+            hold = Hold(HoldKind(health), self._reason(reason) or BY_AN_OPERATOR, self._until(until))
         return (await self._hold(principal, None, device_id, {HoldSlot.HEALTH: hold}))[0]
 
     async def reserve(self, principal: Principal, device_id: str, until: int | None, reason: str | None) -> Device:

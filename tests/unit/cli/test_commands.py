@@ -96,8 +96,7 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
         (["submit", *COMMON, "--test=a", "--queue-timeout=abc"], "write 90 (seconds), 90s, 30m, 2h or 1d"),
         (["run", *COMMON, "--test=a.js", "--disconnect-after=5s"], "--disconnect-after"),
         (["retry", "a~1", "--failed-only"], "--failed-only"),
-        (["devices", "quarantine", "d1"], "--reason"),
-        (["devices", "reserve", "d1", "--reason=x"], "--for"),
+        (["devices", "reserve", "d1"], "--for"),
         (["devices", "reserve", "d1", "--reason=x", "--for=2w"], "--for"),
         (["devices", "label", "d1"], "KEY=VALUE"),
         (["devices", "label", "d1", "x"], "KEY=VALUE"),
@@ -530,6 +529,7 @@ def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:
     assert device("resume", "d1")[0] == "idle"
     assert device("maintenance", "d1", "--reason=battery") == ("idle", "maintenance", "battery")
     assert device("quarantine", "d1", "--reason=hangs") == ("idle", "bad", "hangs")
+    assert (device("quarantine", "d1")[1], device("maintenance", "d1")[1]) == ("bad", "maintenance")
     assert device("reserve", "d2", "--reason=me", "--until=2100-01-01T00:00Z") == ("reserved", "good", "me")
     assert qgjob("devices", "show", "d2", "-o", "json").json["until"] == "2100-01-01T00:00:00.000Z"
     assert qgjob("devices", "reserve", "d2", "--reason=me", "--for=1h").code == 1

@@ -295,7 +295,7 @@ class SetDeviceHealthRequest(_message.Message):
     health: _types_pb2.DeviceHealth.ValueType
     """GOOD ends a quarantine or a maintenance; BAD (a quarantine) and MAINTENANCE keep work from it. No other is taken."""
     reason: _builtins.str
-    """One line for people, at most 500 characters. Required for bad and maintenance."""
+    """One line for people, at most 500 characters. Default for bad and maintenance: `by an operator`."""
     @_builtins.property
     def until(self) -> _timestamp_pb2.Timestamp:
         """When bad or maintenance ends by itself, within 366 days. Default: only by Resume or GOOD."""

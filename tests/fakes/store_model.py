@@ -155,7 +155,7 @@ class ModelJob:
             labels=s.labels,
             requirements=s.requirements,
             env=s.env,
-            not_before=self.not_before,
+            not_before=s.not_before if self.not_before is None and self.round == 1 else self.not_before,
             completed_at=self.completed_at,
             attempts=[t.shown for t in self.tried],
             retry_count=self.retries_used,

@@ -134,6 +134,7 @@ class Job:
     requirements: Requirements = ANY_DEVICE
     env: Mapping[str, str] = field(default_factory=dict)
     not_before: int | None = None
+    """What a retry waits for; else what the submission asked for, in the first round, also when it has passed."""
     scheduled_at: int | None = None
     started_at: int | None = None
     completed_at: int | None = None

@@ -45,7 +45,8 @@ class Reasons:
         """Why the job waits. One that is on no queue was taken since it was read, and no quota keeps it."""
         over_quota = self._over_quota and position is not None
         key = (job.target, job.requirements, over_quota)
-        found = self._known.get(key) if job.not_before is None else self._made(job, over_quota)
+        waits = job.not_before is not None and job.not_before > self._now
+        found = self._made(job, over_quota) if waits else self._known.get(key)
         if found is None:
             found = self._known[key] = self._made(job, over_quota)
         reason, free = found

@@ -1,14 +1,14 @@
 """How a job lies in the store.
 
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
-content_hash), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!` if
-its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature, qd
-queue deadline, rn runs, ik idempotency digests, nb not_before, n attempts, r round (1 when absent), v version (1 when
-absent), tr and ir retries used, av devices to avoid (`@agent`: all of a host), pz agents lost, u updated (or a later
-time below), oc "outcome completed"; while there is a lease: l "epoch token agent device scheduled", st started, pr
-progress, rv revoked, ar round of the attempt. A completed job keeps l of the attempt that passed, with en (JSON: ended,
-ms from start to end, duration, install, result), unless that is too long for a compact hash: nothing follows it, so it
-needs no record in the text.
+content_hash), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!`
+if its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature,
+qd queue deadline, rn runs, ik idempotency digests, nb the time it waits for, n attempts, r round (1 when absent), v
+version (1 when absent), tr and ir retries used, av devices to avoid (`@agent`: all of a host), pz agents lost, u
+updated (or a later time below), oc "outcome completed"; while there is a lease: l "epoch token agent device
+scheduled", st started, pr progress, rv revoked, ar round of the attempt. A completed job keeps l of the attempt that
+passed, with en (JSON: ended, ms from start to end, duration, install, result), unless that is too long for a compact
+hash: nothing follows it, so it needs no record in the text.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
 error that no attempt had (an object).
@@ -120,6 +120,8 @@ def encode_spec(spec: JobSpec) -> str:
         d["t"] = spec.timeout_ms
     if spec.queue_timeout_ms is not None:
         d["w"] = spec.queue_timeout_ms
+    if spec.not_before is not None:
+        d["b"] = spec.not_before
     rest = "," + _dumps(d)[1:] if d else "}"
     return f"{_spec_head(spec.app_version_id, spec.target)}{_quote(spec.test_path)}{rest}"
 
@@ -287,7 +289,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         labels=spec.get("l", {}),
         requirements=parse_signature(base)[0],
         env=spec.get("e", {}),
-        not_before=_int(fields, "nb"),
+        not_before=_int(fields, "nb") if round_ > 1 or "nb" in fields else spec.get("b"),
         completed_at=completed_at,
         attempts=attempts,
         retry_count=int(fields.get("tr", "0")),

@@ -72,6 +72,7 @@ def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
     assert (job.app_version_id, job.test_path, job.target) == (s.app_version_id, s.test_path, s.target)
     assert (job.labels, job.env, job.requirements) == (s.labels, s.env, s.requirements)
     assert (job.timeout_ms, job.queue_timeout_ms) == (s.timeout_ms, s.queue_timeout_ms)
+    assert job.not_before == s.not_before
     assert (job.status, job.round, job.version, job.attempts) == (Status.QUEUED, 1, 1, [])
 
 
@@ -126,6 +127,15 @@ def test_an_error_that_no_attempt_had_counts_for_its_round_only() -> None:
     failed = fields(spec(), s="f", oc=f"agent_lost {NOW}")
     assert codec.decode_job("acme", "01J", failed, text).error == JobError(ErrorClass.POISON, "cost two agents")
     assert codec.decode_job("acme", "01J", failed | {"r": "2"}, text).error is None
+
+
+def test_what_a_retry_waits_for_comes_before_what_the_submission_asked_for_and_a_new_round_asks_for_nothing() -> None:
+    s = spec(not_before=NOW)
+    shown = [
+        codec.decode_job("acme", "01J", fields(s, **more), codec.encode_spec(s)).not_before
+        for more in ({}, {"nb": str(NOW + 5)}, {"r": "2"}, {"r": "2", "nb": str(NOW + 5)})
+    ]
+    assert shown == [NOW, NOW + 5, None, NOW + 5]
 
 
 ATTEMPT_1 = f'[1,1,"agent-1","d1","t1",{NOW},{NOW + 1},{NOW + 9},"{{}}",8,null,[0,1,0,5,""],["test","it failed"]]'

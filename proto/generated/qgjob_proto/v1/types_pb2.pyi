@@ -819,7 +819,9 @@ class Job(_message.Message):
 
     @_builtins.property
     def not_before(self) -> _timestamp_pb2.Timestamp:
-        """Not started before this time: set by the submitter, or by a retry's backoff."""
+        """Not started before this time: that of a retry while it waits for it, else the submitter's, also when it has passed. A
+        retry by hand does without.
+        """
 
     @_builtins.property
     def scheduled_at(self) -> _timestamp_pb2.Timestamp:

@@ -103,6 +103,7 @@ class SentinelTopology:
         """The master, found for all who wait for it. Raises ConnectionError."""
         if self._finding is None or self._finding.done():
             self._finding = asyncio.create_task(self._look(), name="master")
+            self._finding.add_done_callback(_heard)
         return await asyncio.shield(self._finding)
 
     async def _look(self) -> Node:
@@ -152,3 +153,9 @@ def _sentinel(url: str) -> Redis:
         decode_responses=True,
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def _heard(finding: asyncio.Task[Node]) -> None:
+    """Those who waited may all be gone: their calls had less time than the look took. Its error is then nobody's."""
+    if not finding.cancelled():
+        finding.exception()

@@ -128,7 +128,7 @@ def _actions(rng: random.Random, seconds: float, rate: float) -> Iterator[Action
         yield from _others(rng, at, made, runs)
         if rng.random() < 0.06:
             verb = rng.choice((Verb.RESERVE, Verb.MAINTAIN))
-            held = {"device_id": rng.choice(DEVICES), "seconds": rng.uniform(2.0, 8.0), "leaves": rng.random() < 0.6}
+            held = {"device_id": rng.choice(DEVICES), "seconds": rng.uniform(6.0, 14.0), "leaves": rng.random() < 0.6}
             yield Action(at, verb, org_id, **held)
 
 

@@ -100,7 +100,7 @@ class Watching:
             return org
         org, _ = validation.split_job_id(job_ids[0], "job_ids[0]")
         if not principal.sees(org):
-            raise NotFoundError(f"job {job_ids[0]} not found", field="job_ids[0]")
+            raise job_not_found(job_ids[0], "job_ids[0]")
         return org
 
     async def watch(self, wanted: Filter, cursor: str | None, alive: Callable[[], bool]) -> AsyncIterator[WatchEvent]:

@@ -32,7 +32,6 @@ from qgjob import (
 )
 from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
 from qgjob._fleet import Device
-from qgjob._models import TestResult
 from qgjob.cli.explaining import explanation
 from qgjob.cli.job_words import result_words
 from qgjob.cli.moments import dated

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -76,6 +77,10 @@ MESSAGES_SECONDS = 0.01
 """What the simulator leaves out: between two tests some messages go to and fro. A trace of so many jobs comes to other
 decisions when one of them comes some milliseconds later, so what is foretold is the mean of some simulations, in each
 of which each test takes up to so much longer."""
+
+LATE_SECONDS = 0.02
+"""How late jobs may start on devices that are free, on average. On a quiet machine it is 0.001."""
+MOST_RUNS = 4
 
 NEAR = 0.3
 """Of its wait: how far off a start may have been told, in the middle of all."""
@@ -188,6 +193,26 @@ def install_ms(done: Sequence[Job]) -> list[int]:
     return [ms for job in done if (ms := attempt_of(job).install_ms) is not None]
 
 
+def late_seconds(done: Sequence[Job]) -> float:
+    """How long after their devices were free jobs started, on average, where the policy had no other choice.
+
+    Those are jobs of the build that the device had, and those that came when it had nothing to do.
+    """
+    late = []
+    by_device: dict[str | None, list[Job]] = defaultdict(list)
+    for job in sorted(done, key=lambda job: spans(job)[0] + came(job).timestamp()):
+        by_device[job.device_id].append(job)
+    for jobs in by_device.values():
+        for before, job in zip([None, *jobs], jobs, strict=False):
+            freed = None if before is None else attempt_of(before).ended_at
+            waited, _ = spans(job)
+            if before is None or freed is None or freed <= came(job):
+                late.append(waited - (attempt_of(job).install_ms or 0) / 1000)
+            elif (before.org_id, before.app_version_id) == (job.org_id, job.app_version_id):
+                late.append(waited - (freed - came(job)).total_seconds())
+    return fmean(late)
+
+
 def trace_of(done: Sequence[Job], history: Mapping[TestKey, tuple[float, ...]]) -> Trace:
     """What was run, with what was known of it before."""
     begun = min(came(job) for job in done)
@@ -265,16 +290,24 @@ async def compared(stack: Stack) -> Compared:
 
 
 async def test_installs_and_waits_are_those_of_the_simulator(lab: Stack) -> None:
-    """A second run is for a machine that was busy with something else: then the means of both are to agree."""
+    """A second run is for decisions that hung on a few milliseconds: then the means of both are to agree.
+
+    A run in which the machine did other things tells nothing of the policy: it is not compared, and another one made.
+    """
     ran: list[Figures] = []
     told: list[Figures] = []
+    late: list[float] = []
     async with lab.client(0) as client:
         history = await taught(client)
-        while len(ran) < 2 and not (ran and not far(mean(ran), mean(told))):
-            done = await live(client, f"run-{len(ran)}")
-            ran.append(seen(done))
-            told.append(foretold(trace_of(done, history)))
-    assert not far(mean(ran), mean(told)), f"live: {ran}, foretold: {told}"
+        while len(late) < MOST_RUNS and len(ran) < 2 and not (ran and not far(mean(ran), mean(told))):
+            done = await live(client, f"run-{len(late)}")
+            late.append(late_seconds(done))
+            if late[-1] <= LATE_SECONDS:
+                ran.append(seen(done))
+                told.append(foretold(trace_of(done, history)))
+    if not ran:
+        pytest.skip(f"this machine is busy: jobs start {min(late):.3f} s late on devices that are free")
+    assert not far(mean(ran), mean(told)), f"live: {ran}, foretold: {told}, late: {late}"
 
 
 async def run_matrix(client: AsyncClient, version: str, devices: Sequence[Requirements | None]) -> None:

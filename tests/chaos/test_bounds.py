@@ -6,6 +6,7 @@ import pytest
 
 from bench.processes import ROOT
 from tests.chaos.bounds import BOUNDS, Bound, bound_of
+from tests.chaos.breakages import BREAKAGES
 from tests.chaos.checker import RULES
 from tests.chaos.faults.watchers import MOST_MIB
 from tests.chaos.scale import Scale
@@ -29,6 +30,12 @@ def test_the_table_of_bounds_is_what_the_checker_judges_by() -> None:
 
 def test_the_table_of_rules_is_what_the_checker_does() -> None:
     assert [row[0] for row in rows("| rule | promise |")] == [f"`{rule.__name__}`" for rule in RULES]
+
+
+def test_the_table_of_breakages_is_what_can_be_taken_away() -> None:
+    expected = [[f"`{name}`", breakage.breaks, f"`{breakage.seen_by}`"] for name, breakage in BREAKAGES.items()]
+    assert rows("| taken away | what happens then | seen by |") == expected
+    assert {breakage.seen_by for breakage in BREAKAGES.values()} <= {rule.__name__ for rule in RULES}
 
 
 def test_every_row_of_the_numbers_names_a_rule() -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
 from qgjob_coordinator.rpc import agent_wire
+from qgjob_coordinator.rpc.status import abort_plainly
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hello import RefusedError
@@ -70,7 +71,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             async with asyncio.timeout(HELLO_SECONDS):
                 first: Any = await context.read()
         except TimeoutError:
-            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
+            await abort_plainly(context, grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
         if first is grpc.aio.EOF:
             return None
         if first.WhichOneof("body") != "hello":

@@ -14,7 +14,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from qgjob_coordinator.errors import InvalidError, QgjobError, SlowReaderError, TooLargeError
-from qgjob_coordinator.rpc.status import abort, code_of
+from qgjob_coordinator.rpc.status import abort, abort_plainly, code_of
 from qgjob_coordinator.rpc.unknown import has_unknown, unknown_fields
 from qgjob_coordinator.service.request_id import REQUEST_ID, request_id
 from qgjob_coordinator.telemetry import Histogram, Telemetry
@@ -90,7 +90,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 await _fail(context, e, key)
             except TimeoutError:
                 watch.code = "DEADLINE_EXCEEDED"
-                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{key[2]} took longer than the caller allowed")
+                message = f"{key[2]} took longer than the caller allowed"
+                await abort_plainly(context, grpc.StatusCode.DEADLINE_EXCEEDED, message)
             except asyncio.CancelledError:
                 watch.code = "CANCELLED"
                 raise
@@ -120,7 +121,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 if not self._cut or isinstance(e, GeneratorExit):
                     raise
                 watch.code = "UNAVAILABLE"
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "the coordinator stops; ask again")
+                await abort_plainly(context, grpc.StatusCode.UNAVAILABLE, "the coordinator stops; ask again")
             except Exception:
                 watch.code = "UNKNOWN"
                 raise

@@ -98,7 +98,7 @@ def _answer(verdict: Verdict, content: dict[str, Any]) -> JSONResponse:
 def _store(view: StoreView) -> dict[str, Any]:
     return {
         "status": "down" if view.fault else "up",
-        "message": view.fault,
+        "message": view.told,
         "version": view.version,
         "latency_ms": view.latency_ms,
     }

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
+from qgjob_coordinator.loops.store_news import StoreNews
 from qgjob_coordinator.service.messages import RefusedReason
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
@@ -25,6 +26,7 @@ class StoreWatch:
         self._store = store
         self._sessions = sessions
         self._url = url
+        self._news = StoreNews(url)
         self._durability = durability
         self._stop = stop
         self._life = 0  # epoch of the store's life that agents were last told to connect in
@@ -38,9 +40,10 @@ class StoreWatch:
             except SchemaOlderError as e:
                 await self._migrate(e.found)
             except StoreUnavailableError as e:
-                log.warning("store_away", url=self._url, error=e.message)
+                self._news.away(e.message)
                 await self._pause()
             else:
+                self._news.back()
                 self._life = self._store.epoch
                 log.info("store_ready", version=info["redis_version"], store_epoch=self._store.epoch)
                 if weaker is not None:
@@ -60,7 +63,7 @@ class StoreWatch:
             fault = found
 
     async def look(self, told: str | None) -> str | None:
-        """Why the store can't be used now, said once: not when it was `told` the last time. None: it can.
+        """Why the store can't be used now; that it is unfit is not said when it was `told` the last time. None: it can.
 
         A store that turns out unfit at start ends the program; one that becomes so is mended while it runs.
         """
@@ -71,8 +74,7 @@ class StoreWatch:
                 await self._migrate(e.found)
                 return e.short
         except StoreUnavailableError as e:
-            if told != e.short:
-                log.warning("store_away", url=self._url, error=e.message)
+            self._news.away(e.message)
             return e.short
         except ConfigError as e:
             if told != e.message:
@@ -81,6 +83,7 @@ class StoreWatch:
         if self._store.epoch != self._life:  # a probe may have met it first
             known, self._life = self._life, self._store.epoch
             self._new_life(known)
+        self._news.back()
         return None
 
     async def _migrate(self, found: str) -> None:
@@ -94,7 +97,7 @@ class StoreWatch:
                 return  # whoever comes next goes on with it, as after a crash
             changed = moving.result()
         except StoreUnavailableError as e:
-            log.warning("store_away", url=self._url, error=e.message)
+            self._news.away(e.message)
             await self._pause()
         else:
             log.warning("store_migrated", found=found, changed=changed)

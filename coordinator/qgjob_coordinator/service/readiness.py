@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.policy.diagnosis.store import to_do
 
 PROBE_SECONDS = 2.0
 """A store that has not answered by then is away, as far as a probe can wait."""
@@ -21,6 +22,11 @@ class StoreView:
     fault: str | None
     version: str | None = None
     latency_ms: float | None = None
+
+    @property
+    def told(self) -> str | None:
+        """The fault, and what whoever runs the coordinator can do about it."""
+        return None if self.fault is None else "; ".join(to_do(self.fault))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class Readiness:
     async def look(self) -> Verdict:
         """The verdict now, after PROBE_SECONDS at most."""
         store = await self._store()
-        reasons = [f"store: {store.fault}"] if store.fault else []
+        reasons = [f"store: {store.told}"] if store.fault else []
         stopping = self._draining()
         if stopping:
             reasons.append("the coordinator is stopping; use another one")

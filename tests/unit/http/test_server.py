@@ -190,5 +190,8 @@ async def test_a_store_that_hangs_does_not_hang_the_probe(monkeypatch: pytest.Mo
     readiness = Readiness(check, lambda: False)
     verdict = await readiness.look()
     assert verdict.store == StoreView("did not answer within 0.01 s")
+    assert verdict.reasons == (
+        "store: did not answer within 0.01 s; look at the store's machine: it hangs or is overloaded",
+    )
     assert not verdict.ready
     await readiness.close()

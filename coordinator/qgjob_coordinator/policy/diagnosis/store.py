@@ -67,9 +67,14 @@ def usable(fault: str | None, address: str, schema: int) -> Finding:
     check = "store.usable"
     if fault is None:
         return fine(check, f"{address} answers, takes writes, and has schema {schema}")
-    to_do = next((advice for word, advice in _TO_DO if word in fault), _START)
-    what = fault.removeprefix("REDIS_URL: ").partition("; ")[0]  # what follows is advice
-    return problem(check, f"{address}: {what}", to_do)
+    what, advice = to_do(fault)
+    return problem(check, f"{address}: {what}", advice)
+
+
+def to_do(fault: str) -> tuple[str, str]:
+    """What is wrong with the store, and what whoever runs it can do; `fault` has advice for callers behind it."""
+    advice = next((advice for word, advice in _TO_DO if word in fault), _START)
+    return fault.removeprefix("REDIS_URL: ").partition("; ")[0], advice
 
 
 def judge(facts: StoreFacts) -> list[Finding]:

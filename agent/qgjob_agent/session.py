@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from qgjob_agent import wire
 from qgjob_agent.clock import monotonic_seconds
@@ -22,6 +23,7 @@ from qgjob_agent.core.instructions import SendHeartbeat, SendReports
 from qgjob_agent.errors import RefusedError
 from qgjob_agent.log_buffer import LogBuffer, Piece
 from qgjob_agent.peer_probe import speaks_http2
+from qgjob_agent.retry_pace import RetryPace
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
 
@@ -53,11 +55,23 @@ _LOG_MESSAGES = 1_024  # logs give way long before anything else does
 
 
 _FATAL = (pb.REFUSED_REASON_VERSION, pb.REFUSED_REASON_INVALID)
-_IN_USE = (pb.REFUSED_REASON_AGENT_ID_IN_USE, pb.REFUSED_REASON_DEVICE_ID_IN_USE)
+_IN_USE = {
+    pb.REFUSED_REASON_AGENT_ID_IN_USE: "another agent_id in agent.toml, or QGJOB_AGENT_ID",
+    pb.REFUSED_REASON_DEVICE_ID_IN_USE: "another device_id for that device, in its [[devices]] table of agent.toml",
+}
 
 
 class _NotConnectedError(Exception):
     """A try that led to no lasting session. The message says why."""
+
+
+class _InUseError(_NotConnectedError):
+    """A name is another agent's. `word` says which, `what_to_do` is for whoever runs the agent."""
+
+    def __init__(self, word: str, message: str, what_to_do: str) -> None:
+        super().__init__(message)
+        self.word = word
+        self.what_to_do = what_to_do
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,7 @@ class Session:
         self._logs = LogBuffer()
         self._leaving = False
         self._refused_by: set[str] = set()  # addresses that will not have us, since the last session
+        self._pace = RetryPace()
 
     # ---- what the driver asks for ----
 
@@ -164,7 +179,7 @@ class Session:
         """Connects, and connects again, until `leave`. Raises RefusedError when no coordinator will ever have us."""
         while not self._leaving:
             retrying = AsyncRetrying(
-                wait=wait_exponential_jitter(_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS, jitter=_JITTER_SECONDS),
+                wait=self._pause,
                 retry=retry_if_exception_type(_NotConnectedError),
                 before_sleep=self._say_retry,
             )
@@ -172,12 +187,19 @@ class Session:
                 with attempt:
                     await self._one_session()
 
+    def _pause(self, state: RetryCallState) -> float:
+        usual = min(_FIRST_WAIT_SECONDS * 2 ** min(state.attempt_number - 1, 10), _LONGEST_WAIT_SECONDS)
+        return self._pace.pause_seconds(usual + random.uniform(0, _JITTER_SECONDS))  # noqa: S311 - jitter
+
     def _say_retry(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
+        if not self._pace.is_news(str(error)):
+            return
         wait = state.next_action.sleep if state.next_action is not None else 0.0
-        self._log.warning(
-            "not_connected", reason=str(error), tries=state.attempt_number, next_try_seconds=round(wait, 2)
-        )
+        word, more = "not_connected", {}
+        if isinstance(error, _InUseError):
+            word, more = error.word, {"what_to_do": error.what_to_do}
+        self._log.warning(word, reason=str(error), tries=state.attempt_number, next_try_seconds=round(wait, 2), **more)
 
     async def _one_session(self) -> None:
         """One try. Raises _NotConnectedError when it led to no lasting session."""
@@ -268,6 +290,7 @@ class Session:
         if isinstance(event, Welcomed) and event.epoch == stream.epoch:
             stream.opened_at = monotonic_seconds()
             self._refused_by.clear()
+            self._pace.connected()
         elif isinstance(event, HeartbeatConfirmed) and event.epoch == stream.epoch:
             self._logs.confirm(event.seq)
         self._dispatch(event)
@@ -283,12 +306,9 @@ class Session:
             self._refused_by.add(stream.address)
             if self._refused_by.issuperset(self._coordinators.addresses):  # else one may be of another version
                 raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
-        if refused.reason in _IN_USE:
-            self._log.warning(
-                reason,
-                message=refused.message,
-                what_to_do="stop the other agent, or give this one a name of its own; it keeps trying",
-            )
+        if stream.opened_at is None and (setting := _IN_USE.get(refused.reason)) is not None:
+            self._pace.in_use()
+            raise _InUseError(reason, refused.message, f"stop the other agent, or set {setting}; this one keeps trying")
         return f"refused, {reason}: {refused.message}"
 
     async def _write(self, stream: _Stream) -> None:

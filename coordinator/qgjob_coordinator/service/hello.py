@@ -51,5 +51,5 @@ def refusal(hello: Hello, opened: Opened) -> Refused:
         text = f"another instance with agent_id {hello.agent_id} is alive; give this host an agent_id of its own"
         return Refused(RefusedReason.AGENT_ID_IN_USE, text, stored)
     device, _, owner = other.partition(" ")
-    text = f"device_id {device} belongs to agent {owner}, which is not given up yet; name the device differently"
+    text = f"device_id {device} belongs to agent {owner}, which is not given up yet; set another device_id for it"
     return Refused(RefusedReason.DEVICE_ID_IN_USE, text, stored)

@@ -7,6 +7,8 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+import pytest
+
 from qgjob_agent import wire
 from qgjob_agent.core.values import Finished, Outcome, SpooledReport
 from qgjob_agent.spool import Spool
@@ -133,18 +135,25 @@ async def test_a_stale_epoch_is_jumped_over(tmp_path: Path) -> None:
             assert (await stub.session(3)).epoch == 43
 
 
-async def test_an_agent_id_in_use_is_said_and_tried_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("refused", "setting"),
+    [
+        (pb.REFUSED_REASON_AGENT_ID_IN_USE, "set another agent_id in agent.toml"),
+        (pb.REFUSED_REASON_DEVICE_ID_IN_USE, "set another device_id for that device"),
+    ],
+)
+async def test_a_name_in_use_is_said_once_and_tried_again(tmp_path: Path, refused: int, setting: str) -> None:
     async with CoordinatorStub() as stub:
         stub.refuse = lambda _hello: (
-            pb.Refused(reason=pb.REFUSED_REASON_AGENT_ID_IN_USE, message="agent-1 lives on host b")
-            if len(stub.sessions) <= 2
-            else None
+            pb.Refused(reason=refused, message="phone-7 is on host b") if len(stub.sessions) <= 3 else None
         )
         async with AgentProcess(tmp_path, QGJOB_COORDINATOR=stub.address) as agent:
-            await stub.session(3)
+            await stub.session(4)
             await agent.says("session_opened")
-            assert agent.said().count("agent_id_in_use") >= 2
-            assert "agent-1 lives on host b" in agent.said()
+            said = [line for line in agent.said().splitlines() if "phone-7 is on host b" in line]
+            assert len(said) == 1
+            assert "_id_in_use" in said[0]
+            assert setting in said[0]
 
 
 async def test_a_refused_version_ends_the_agent_with_what_to_do(tmp_path: Path) -> None:

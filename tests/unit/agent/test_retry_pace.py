@@ -1,0 +1,80 @@
+"""An agent that nobody will have tries again ever more slowly, and says so ever more rarely."""
+
+from __future__ import annotations
+
+import pytest
+
+from qgjob_agent import retry_pace
+from qgjob_agent.retry_pace import (
+    FIRST_SILENCE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    LONGEST_SILENCE_SECONDS,
+    RetryPace,
+)
+
+USUAL = 1.5
+
+
+class Clock:
+    """Seconds, as they are set."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    own = Clock()
+    monkeypatch.setattr(retry_pace, "monotonic_seconds", own)
+    return own
+
+
+def test_a_name_in_use_is_asked_for_ever_more_slowly(clock: Clock) -> None:
+    pace = RetryPace()
+    assert pace.pause_seconds(USUAL) == USUAL
+    pauses = []
+    begun = clock.now
+    while clock.now < begun + 300:
+        pace.in_use()
+        pauses.append(pace.pause_seconds(USUAL))
+        clock.now += pauses[-1]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (USUAL, LONGEST_PAUSE_SECONDS)
+    pace.connected()
+    assert pace.pause_seconds(USUAL) == USUAL
+
+
+def test_a_name_that_comes_free_is_had_a_quarter_later_at_most(clock: Clock) -> None:
+    """What a device that moves to another host waits for: that its old agent is given up, after 75 s."""
+    pace = RetryPace()
+    begun = clock.now
+    while clock.now < begun + 75:
+        pace.in_use()
+        clock.now += pace.pause_seconds(USUAL)
+    assert clock.now - begun < 75 * 1.25
+
+
+def test_a_reason_is_said_once_then_rarely(clock: Clock) -> None:
+    pace = RetryPace()
+    begun, said = clock.now, []
+    while clock.now < begun + 8 * 3600:
+        if pace.is_news("away"):
+            said.append(clock.now - begun)
+        clock.now += 1.0
+    assert said[:4] == [0, FIRST_SILENCE_SECONDS, 3 * FIRST_SILENCE_SECONDS, 7 * FIRST_SILENCE_SECONDS]
+    assert said[-1] - said[-2] == LONGEST_SILENCE_SECONDS
+
+
+def test_another_reason_is_news_and_so_is_what_comes_after_a_session(clock: Clock) -> None:
+    pace = RetryPace()
+    assert [pace.is_news(reason) for reason in ("a", "b", "a", "b")] == [True, True, False, False]
+    pace.connected()
+    assert pace.is_news("a")
+
+
+def test_reasons_that_are_never_the_same_take_no_room(clock: Clock) -> None:
+    pace = RetryPace()
+    assert all(pace.is_news(f"epoch {n} is too low") for n in range(1000))
+    assert len(pace._said) <= 50

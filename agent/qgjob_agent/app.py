@@ -17,7 +17,7 @@ import structlog
 
 from qgjob_agent import __version__
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.config import AgentConfig, load_config
+from qgjob_agent.config import AgentConfig, load_config, unread_settings
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
@@ -56,8 +56,12 @@ def main(argv: list[str] | None = None) -> int:
             count = len(config.device_facts)
             devices = "1 device" if count == 1 else f"{count} devices"
             print(f"ok: agent {config.agent_id}, {devices}, runner {config.runner}")
+            for each in unread_settings():
+                print(f"warning: {each.line}", file=sys.stderr)
             return 0
         configure_logging(config.log_level, as_json=config.environment == "production")
+        for each in unread_settings():
+            structlog.get_logger().warning("unknown_setting", name=each.name, source=each.source, advice=each.advice)
         asyncio.run(run(config))
     except AgentError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)

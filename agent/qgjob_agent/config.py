@@ -27,6 +27,7 @@ from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
 from qgjob_agent.places import Place, look
+from qgjob_agent.setting_names import Stray, strays
 from qgjob_agent.setting_words import DEFAULTS, NODE_ENV, of_node_env, problem_of
 from qgjob_agent.startable import problems
 
@@ -215,6 +216,12 @@ def load_config(
     if wrong:
         raise _together(wrong)
     return config
+
+
+def unread_settings() -> list[Stray]:
+    """What this process has in its environment or in `.env` that looks like a setting, and is none."""
+    file = Path.cwd() / ".env"
+    return strays(os.environ, read_dotenv(file), file)
 
 
 def _together(errors: Sequence[ConfigError]) -> ConfigError | ConfigErrors:

@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.check:
             where = f"REST {settings.host}:{settings.port}, gRPC {settings.host}:{settings.grpc_port}"
             print(f"ok: coordinator, {where}, {settings.environment}")
+            for each in Settings.strays():
+                print(f"warning: {each.line}", file=sys.stderr)
             return EXIT_OK
         if options.processes is not None:
             return _run_parent(options.processes, arguments)
@@ -69,8 +71,10 @@ def _run_parent(processes: int, arguments: Sequence[str]) -> int:
         os.execv(sys.executable, [sys.executable, "-m", "qgjob_coordinator", *arguments])  # noqa: S606 - no shell
     from qgjob_coordinator.processes.parent import Parent  # noqa: PLC0415 - nothing else needs it
 
+    found = Settings.strays()  # what is handed down has known names only
     settings = Settings.load_to_hand_down()
     logs.configure(settings.log_level, json=settings.production)
+    logs.tell_strays(found)
     return asyncio.run(Parent(settings, processes).run())
 
 
@@ -83,6 +87,8 @@ def _run_coordinator(settings: Settings, handed_down: str | None) -> int:
     if handed is not None:
         Member.explain_itself()
     logs.configure(settings.log_level, json=settings.production, process=None if handed is None else handed.place)
+    if handed is None:
+        logs.tell_strays(Settings.strays())
 
     async def run() -> None:
         coordinator = Coordinator(settings, handed)

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, Pydant
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.org_weights import parse
+from qgjob_coordinator.setting_names import Stray, strays
 from qgjob_coordinator.setting_words import (
     DEFAULTS,
     ENVIRONMENT,
@@ -176,6 +177,11 @@ class Settings(BaseSettings):
             if before is not None:
                 os.environ[HANDED_DOWN] = before
             raise
+
+    @staticmethod
+    def strays() -> list[Stray]:
+        """What is set and looks like a setting, and is none."""
+        return strays(os.environ, _of_file(), _dotenv())
 
     def wrong(self, name: str, problem: str) -> ConfigError:
         """The error of a setting that turned out wrong while it was put to use; `problem` says what to do."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Iterable
 from typing import TextIO, cast
 
 import structlog
+
+from qgjob_coordinator.setting_names import Stray
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
@@ -48,3 +51,9 @@ def configure(level: str, *, json: bool, process: int | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(LEVELS[level], logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def tell_strays(found: Iterable[Stray]) -> None:
+    """Warns of what looks like a setting and is none."""
+    for each in found:
+        structlog.get_logger().warning("unknown_setting", name=each.name, source=each.source, advice=each.advice)

@@ -8,7 +8,7 @@ import typer
 from qgjob._errors import UnavailableError
 from qgjob.cli import exit_codes
 from qgjob.cli.options import Coordinator, OrgId, Output
-from qgjob.cli.runner import execute, reporting, resolve_settings
+from qgjob.cli.runner import execute, reporting, resolve_settings, tell_strays
 from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def view(
         from qgjob.cli.render import settings_table  # noqa: PLC0415
 
         settings = resolve_settings(output=output, coordinator=coordinator)
+        tell_strays(bare=False)
         chosen = next(str(setting.value) for setting in settings if setting.name == "output")
         shown = [
             replace(each, value="(hidden)") if each.name == "token" and each.value is not None else each

@@ -18,6 +18,7 @@ import typer
 from qgjob._errors import InvalidError, QgjobError, UnavailableError
 from qgjob.cli import exit_codes
 from qgjob.cli.dotenv import read_environment
+from qgjob.cli.setting_names import strays
 from qgjob.cli.settings import Setting, Settings, resolve, to_settings, user_file
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ def resolve_settings(**flags: Any) -> list[Setting]:
     cwd = Path.cwd()
     environment = read_environment(os.environ, cwd)
     return resolve(flags, environment, cwd, user_file(environment))
+
+
+def tell_strays(*, bare: bool) -> None:
+    """Tell names that look like settings and are none; without the prefix QGJOB_ only if `bare`. Raises ConfigError."""
+    environment = read_environment(os.environ, Path.cwd())
+    for each in strays(environment.process, environment.file, environment.path, bare=bare):
+        tell(f"warning: {each.line}")
 
 
 def execute(
@@ -57,6 +65,7 @@ def execute(
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
+        tell_strays(bare=False)
         work_done = _run(work, settings, patient=patient, streams=streams, typed=typed or {})
         raise typer.Exit(asyncio.run(work_done))
 

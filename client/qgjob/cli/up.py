@@ -21,7 +21,7 @@ from qgjob.cli.dotenv import read_environment
 from qgjob.cli.parent import until_gone
 from qgjob.cli.programs import load_main
 from qgjob.cli.roll import Roll
-from qgjob.cli.runner import tell
+from qgjob.cli.runner import tell, tell_strays
 from qgjob.cli.store_choice import StoreChoice, choose
 from qgjob.cli.store_data import read_writer
 from qgjob.cli.up_ready import wait_ready
@@ -49,6 +49,7 @@ def run_stack(options: Options) -> int:
     """Run until a signal (0 for TERM, 130 for INT) or until a part dies (1). Raises QgjobError when it can't start."""
     cwd = Path.cwd()
     environment = read_environment(os.environ, cwd)
+    tell_strays(bare=True)
     settings = stack_settings(environment, cwd)
     if options.agent_config is not None and not options.agent_config.is_file():
         raise ConfigError(f"--agent-config: {options.agent_config} is no file")

@@ -10,10 +10,13 @@ import pytest
 
 import qgjob._addresses
 import qgjob.cli.parent
+import qgjob.cli.setting_names
 import qgjob_agent.addresses
 import qgjob_agent.parent
+import qgjob_agent.setting_names
 import qgjob_agent.setting_words
 import qgjob_coordinator.parent
+import qgjob_coordinator.setting_names
 import qgjob_coordinator.setting_words
 from qgjob import QgjobError
 from qgjob._failover import parse_addresses
@@ -255,6 +258,11 @@ def test_the_environment_wins_over_the_file_by_either_name(monkeypatch: pytest.M
 def test_the_two_copies_of_the_words_are_one() -> None:
     copies = [Path(str(each.__file__)) for each in (qgjob_agent.setting_words, qgjob_coordinator.setting_words)]
     assert copies[0].read_text() == copies[1].read_text()
+
+
+def test_the_three_copies_of_the_names_are_one() -> None:
+    modules = (qgjob_agent.setting_names, qgjob_coordinator.setting_names, qgjob.cli.setting_names)
+    assert len({Path(str(each.__file__)).read_text() for each in modules}) == 1
 
 
 def test_the_two_copies_of_the_rule_of_addresses_are_one() -> None:

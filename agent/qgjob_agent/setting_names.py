@@ -1,0 +1,89 @@
+"""Names in the environment and in `.env` that look like settings and are none.
+
+Coordinator, agent and command line have each a copy of this module, since they share no code; a test holds them equal,
+and NAMES to what the three read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+PREFIX = "QGJOB_"
+WITH_PREFIX_ONLY = ("AGENT_CONFIG", "ORG_ID", "OUTPUT", "TIMEOUT_SECONDS", "TOKEN")
+"""Read as QGJOB_<NAME> alone."""
+NAMES = (
+    "AGENT_ID", "ALLOWED_ORIGINS", "ATTEMPT_TIMEOUT_SECONDS", "COMMAND_ARGV", "COMMAND_CWD", "COMMAND_ENV_ALLOW",
+    "COMMAND_OUTPUT_BYTES", "COORDINATOR", "CREDIT", "DEFAULT_PRIORITY", "DEFAULT_TARGET", "DRAIN_SECONDS",
+    "DURABILITY", "ENVIRONMENT", "GROUP_MAX_DEVICES", "GRPC_PORT", "HEARTBEAT_SECONDS", "HOST", "INFRA_MAX_RETRIES",
+    "KILL_GRACE_SECONDS", "LEASE_SECONDS", "LOG_LEVEL", "MAX_RETRIES", "MAX_RUNNING_PER_ORG", "MIN_FREE_MB",
+    "ORG_WEIGHTS", "PARENT_PID", "PORT", "QUARANTINE_SECONDS", "REDIS_POOL_SIZE", "REDIS_URL", "RETENTION_DAYS",
+    "RUNNER", "SESSION_TIMEOUT_SECONDS", "SILENCE_TIMEOUT_SECONDS", "SIMULATED_BROKEN_BUILDS",
+    "SIMULATED_FAILING_INSTALLS",
+    "SIMULATED_FAILING_TESTS", "SIMULATED_FAILURE_RATE", "SIMULATED_GENERATE_COUNT", "SIMULATED_GENERATE_PREFIX",
+    "SIMULATED_GENERATE_TARGET", "SIMULATED_HEAL_AFTER_PROBES", "SIMULATED_INSTALL_SECONDS", "SIMULATED_SEED",
+    "SIMULATED_TEST_SECONDS", "STATE_DIR",
+)  # fmt: skip
+"""Read with the prefix and without it."""
+# What a test's command is told, and what the programs hand down to each other.
+_TOLD = (
+    "APP_VERSION_ID", "ATTEMPT", "DEVICE_ID", "EXECUTION", "HANDED_DOWN", "JOB_ID", "OUTPUT_DIR", "PLATFORM", "TARGET",
+    "TEST_PATH", "UDID",
+)  # fmt: skip
+_OF_OWN_TESTS = ("QGJOB_LAB_", "QGJOB_TEST_")
+_ALIKE = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A name that nothing reads, where it is set, and what to do. Its value may be a secret, so it is not told."""
+
+    name: str
+    source: str
+    advice: str
+
+    @property
+    def line(self) -> str:
+        """All in one line."""
+        return f"{self.name} (from {self.source}) is not a setting; {self.advice}"
+
+
+def strays(environment: Iterable[str], file: Iterable[str], path: object, *, bare: bool = True) -> list[Stray]:
+    """The strays of the environment and of the `.env` at `path`.
+
+    Other programs have names there too: without the prefix only a name in the file counts, which is one slip off a
+    setting's; none does if not `bare`.
+    """
+    found = [Stray(name, "the environment", advice) for name, advice in _prefixed(environment)]
+    names = list(file)
+    found += [Stray(name, str(path), advice) for name, advice in _prefixed(names)]
+    for name in names if bare else ():
+        near = None if name.startswith(PREFIX) or name in NAMES else _meant(name)
+        if near is not None:
+            found.append(Stray(name, str(path), f"did you mean {near}?"))
+    return found
+
+
+def _prefixed(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    known = [PREFIX + name for name in (*NAMES, *WITH_PREFIX_ONLY)]
+    passed = {*known, *(PREFIX + name for name in _TOLD)}
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in passed and not name.startswith(_OF_OWN_TESTS):
+            near = get_close_matches(name, known, n=1, cutoff=_ALIKE)
+            close = near and get_close_matches(name.removeprefix(PREFIX), [near[0].removeprefix(PREFIX)], cutoff=_ALIKE)
+            yield name, f"did you mean {near[0]}?" if close else "env.example lists them all"
+
+
+def _meant(name: str) -> str | None:
+    return next((known for known in NAMES if name.upper() == known or _one_slip(name.upper(), known)), None)
+
+
+def _one_slip(one: str, other: str) -> bool:
+    """Whether a character was left out, put in, replaced, or swapped with the next one."""
+    short, long = sorted((one, other), key=len)
+    at = next((i for i, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    swapped = short[at : at + 2][::-1] == long[at : at + 2] and short[at + 2 :] == long[at + 2 :]
+    return short != long and (swapped or short[at + 1 :] == long[at + 1 :])

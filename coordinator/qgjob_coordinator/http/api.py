@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,7 @@ from starlette.routing import Match, Route
 from qgjob_coordinator.errors import QgjobError
 from qgjob_coordinator.http import docs, health, jobs, metrics
 from qgjob_coordinator.http.access import AccessLog, Faults
+from qgjob_coordinator.http.described import describe
 from qgjob_coordinator.http.faults import invalid_of
 from qgjob_coordinator.http.guard import Cors, Guard
 from qgjob_coordinator.http.head import Head
@@ -24,8 +26,21 @@ from qgjob_coordinator.http.status import ErrorResponse, MethodError, PathError,
 from qgjob_coordinator.service.validation import shown
 
 TITLE = "qgjob"
-DESCRIPTION = "Jobs, devices and groups of qgjob. The same calls, and more, are served over gRPC."
+DESCRIPTION = (
+    "Jobs, devices and groups of qgjob. The same calls, and more, are served over gRPC. "
+    "Of an answer every field is there: what is unset or empty by its description is `null`."
+)
 NOT_FOUND, NOT_ALLOWED = 404, 405
+
+
+class _App(FastAPI):
+    """Its page says what each field means."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The page, made once."""
+        if self.openapi_schema is None:
+            describe(super().openapi())
+        return super().openapi()
 
 
 def create_app(services: Services) -> FastAPI:
@@ -37,7 +52,7 @@ def create_app(services: Services) -> FastAPI:
         yield
         await readiness.close()
 
-    app = FastAPI(
+    app = _App(
         title=TITLE,
         description=DESCRIPTION,
         version=services.version,

@@ -48,6 +48,8 @@ class FleetModel:
             if epoch <= old.epoch:
                 return Opened(OpenWord.STALE, old.epoch, "")
             self.to_sweep.discard((agent_id, old.epoch))
+        elif epoch > 1:  # the fleet forgot its sessions, which may have leases in any org
+            self.orgs.setdefault(agent_id, set()).update(self.registry)
         counter = (old.counter if old else 0) + 1
         self.sessions[agent_id] = ModelSession(instance_id, epoch, "open", coordinator, now, now, counter)
         return Opened(OpenWord.OPENED, epoch, "")

@@ -24,7 +24,7 @@ MOST_LINES = 20
 MOST_NAMED = 3
 """So many devices of a group are named."""
 _WHY = Column("WHY", least=24, wraps=True)
-# What passes soonest comes first, causes that no device has by itself last.
+# Without a known end what is likely to pass soonest comes first, and last the causes that no device has by itself.
 _SOONEST: dict[PendingCode | None, int] = {
     None: 0,
     PendingCode.ALL_BUSY: 1,
@@ -103,7 +103,8 @@ def _usefulness(device: ConsideredDevice) -> tuple[object, ...]:
     """Free ones first, then what will be free soonest, then those that lack least."""
     free_at = device.free_at.timestamp() if device.free_at is not None else math.inf
     lacks = ("target" in device.unmet, len(device.unmet))
-    return (not device.feasible, *lacks, _SOONEST.get(device.code, len(_SOONEST)), free_at, device.device_id)
+    kind = _SOONEST.get(device.code, len(_SOONEST))
+    return (not device.feasible, *lacks, device.code is not None, free_at, kind, device.device_id)
 
 
 def _kind(device: ConsideredDevice) -> tuple[str, ...]:

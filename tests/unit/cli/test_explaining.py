@@ -99,6 +99,24 @@ def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
     ]
 
 
+def test_devices_come_by_when_they_are_free_and_by_their_kind_where_that_is_not_known() -> None:
+    reason = PendingReason(PendingCode.QUARANTINED, "not in good health")
+    lines = shown(
+        Explanation(
+            a_job(pending_reason=reason),
+            (
+                ConsideredDevice("drained", True, "is draining", (), PendingCode.DRAINING),
+                busy("busy", LATER),
+                busy("unknown"),
+                ConsideredDevice("bad", True, "is in bad health", (), PendingCode.QUARANTINED, SOON),
+                ConsideredDevice("free", True, "is free", ()),
+            ),
+        )
+    )
+    table = lines[lines.index("DEVICE MAY SERVE WHY") + 1 :]
+    assert [line.split()[0] for line in table] == ["free", "bad", "busy", "unknown", "drained"]
+
+
 def test_what_was_expected_by_now_is_due_any_moment() -> None:
     reason = PendingReason(PendingCode.ALL_BUSY, "all are busy", estimated_start_at=NOW - timedelta(seconds=1))
     late = (busy("e1", NOW - timedelta(seconds=1)),)

@@ -231,7 +231,8 @@ async def merged(streams: Sequence[AsyncGenerator[T]], silence_seconds: float) -
     try:
         while running:
             try:
-                item = await asyncio.wait_for(queue.get(), silence_seconds)
+                async with asyncio.timeout(silence_seconds):  # wait_for of Python 3.11 may swallow a cancel
+                    item = await queue.get()
             except TimeoutError:
                 yield None
                 continue

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
 
@@ -56,6 +56,7 @@ from qgjob_coordinator.service.submitting import Submitter
 from qgjob_coordinator.service.tailing import Tailing
 from qgjob_coordinator.service.watching import Watching
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry, alone
 
 STOP_GRACE_SECONDS = 5.0
@@ -263,16 +264,6 @@ class Coordinator:
             await self._member.close()
         if self._bound:
             log.info("coordinator_stopped")
-
-
-async def end_tasks(tasks: Collection[asyncio.Task[None]], again_seconds: float = 1.0) -> None:
-    """Cancels until all are over: a call under way may take a cancel for itself, and its loop would go on for ever."""
-    left = {task for task in tasks if not task.done()}
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=again_seconds)
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _times(s: Settings) -> Times:

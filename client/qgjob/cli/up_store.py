@@ -117,7 +117,8 @@ async def _answers(child: Child, port: int) -> bool:
             continue
         try:
             writer.write(b"PING\r\n")
-            answer = await asyncio.wait_for(reader.readline(), START_SECONDS)
+            async with asyncio.timeout(START_SECONDS):  # wait_for of Python 3.11 may swallow a cancel
+                answer = await reader.readline()
         except (OSError, TimeoutError):
             answer = b""
         finally:

@@ -13,6 +13,7 @@ from qgjob_coordinator.loops.store_news import StoreNews
 from qgjob_coordinator.service.messages import RefusedReason
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import end_tasks
 
 PAUSE_SECONDS = 1.0
 
@@ -102,9 +103,7 @@ class StoreWatch:
         else:
             log.warning("store_migrated", found=found, changed=changed)
         finally:
-            for task in (moving, stopping):
-                task.cancel()
-            await asyncio.gather(moving, stopping, return_exceptions=True)
+            await end_tasks((moving, stopping))
 
     def _new_life(self, known: int) -> None:
         """The store was restarted, or another took its place, maybe with less than it had.

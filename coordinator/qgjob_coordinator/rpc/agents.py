@@ -20,6 +20,7 @@ from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.validation import as_one_line, check_id, entry, shown
+from qgjob_coordinator.tasks import end_tasks
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc
 
@@ -99,9 +100,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             await asyncio.wait({writer}, timeout=FAREWELL_SECONDS)
             raise
         finally:
-            for task in (reader, writer):
-                task.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await end_tasks((reader, writer))
             await self._sessions.close(live, why)
 
     async def _until_over(self, session: Session, reader: asyncio.Task[None], writer: asyncio.Task[None]) -> str:

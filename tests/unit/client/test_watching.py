@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import pytest
@@ -389,3 +389,27 @@ async def test_a_log_of_which_no_byte_is_lost_or_comes_twice(fake: FakeCoordinat
         assert fake.faults == []
     with pytest.raises(NotFoundError):
         await read_log(client, "acme~nope")
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_cancel_that_comes_with_an_item_ends_who_takes_them(turns: int) -> None:
+    items: asyncio.Queue[int] = asyncio.Queue()
+
+    async def stream() -> AsyncGenerator[int]:
+        while True:
+            yield await items.get()
+
+    async def take_all() -> None:
+        async for _ in _following.merged([stream()], silence_seconds=60):
+            pass
+
+    taking = asyncio.create_task(take_all())
+    await asyncio.sleep(0.01)
+    items.put_nowait(1)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    taking.cancel()
+    done, _ = await asyncio.wait([taking], timeout=0.2)
+    taking.cancel()
+    await asyncio.gather(taking, return_exceptions=True)
+    assert done == {taking}

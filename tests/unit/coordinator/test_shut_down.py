@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from qgjob_coordinator.app import end_tasks
+from qgjob_coordinator.tasks import end_tasks
 
 
 async def test_a_loop_whose_cancel_was_taken_by_a_call_under_way_is_cancelled_again() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,15 @@ class Stuck:
         if len(self.said) == self._takes:
             await asyncio.Event().wait()
         self.said.append(message)
+
+
+class Taking(Stuck):
+    """One whose first read takes a cancel for itself, as a call to the store may that has just ended."""
+
+    async def read(self) -> pb.ConnectRequest:
+        with contextlib.suppress(asyncio.CancelledError):
+            return await self.heard.get()
+        return await self.heard.get()
 
 
 class Closed:
@@ -69,6 +79,12 @@ async def test_a_session_that_was_ended_ends_also_when_its_agent_does_not_read()
     session.say(Recall(1, ("t",)))
     asyncio.get_running_loop().call_later(0.02, session.end, Refused(RefusedReason.STALE_EPOCH, "a newer one"))
     assert await _serve(session, Stuck()) == "the session was ended, and the agent does not read"
+
+
+async def test_a_session_ends_also_when_what_it_does_takes_the_cancel() -> None:
+    session = _session()
+    session.end(Refused(RefusedReason.GOING_AWAY, "stops"))
+    assert await _serve(session, Taking(takes=1)) == "the session was ended"
 
 
 async def test_an_agent_that_reads_is_told_why() -> None:

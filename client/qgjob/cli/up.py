@@ -61,7 +61,8 @@ def run_stack(options: Options) -> int:
         settings = check_ports(settings, environment)
     except PortTakenError as error:
         raise PortTakenError(f"{error.message}{_of_this_folder(roll)}") from None
-    check_programs(agent_environment(os.environ, settings, options, AGENTS[0], os.getpid()))
+    with _ended_by_term():
+        check_programs(agent_environment(os.environ, settings, options, AGENTS[0], os.getpid()))
     stores = choose(settings.redis_url, read_writer(settings.store))
     with _sole_user(settings.data, roll) as lock:
         with _writing(settings.data):
@@ -81,24 +82,47 @@ def check_programs(agent: Mapping[str, str]) -> None:
     Raises ConfigError with their line, QgjobError where packages are missing that they need.
     """
     checks = [("qgjob_agent", agent), ("qgjob_coordinator", os.environ)]
-    running = [
-        subprocess.Popen(  # noqa: S603 - programs of ours
-            [sys.executable, "-m", module, "--check"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for module, environment in checks
-    ]
-    said = [program.communicate()[1] for program in running]
+    running: list[subprocess.Popen[str]] = []
+    try:
+        for module, environment in checks:
+            running.append(_check(module, environment))
+        said = [program.communicate()[1] for program in running]
+    finally:  # an interrupt may come in between
+        for program in running:
+            program.kill()  # nothing where it has ended
+            with program:
+                pass
     for (module, _), program, text in zip(checks, running, said, strict=True):
         if program.returncode == exit_codes.USAGE:
             raise ConfigError(text.strip().removeprefix("error: "))
         if program.returncode != exit_codes.OK:
             load_main(module, "`qgjob up`", "all")
             # Any other failure ends the program when it is started, and its log is shown.
+
+
+def _check(module: str, environment: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603 - programs of ours
+        [sys.executable, "-m", module, "--check"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextmanager
+def _ended_by_term() -> Iterator[None]:
+    """SIGTERM leaves the block as Ctrl-C does, so that nothing it started stays; with the exit code that TERM has."""
+
+    def leave(_number: int, _frame: object) -> None:
+        raise SystemExit(exit_codes.OK)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

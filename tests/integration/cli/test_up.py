@@ -22,6 +22,7 @@ from bench.processes import free_port
 from qgjob.cli.store_choice import embedded_program
 from qgjob.cli.store_data import RECORD
 from tests.fakes.store_process import StoreProcess
+from tests.fakes.waiting import until
 
 QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
@@ -155,6 +156,25 @@ def killed(stack: Stack) -> list[psutil.Process]:
     left = stack.children()
     stack.process.send_signal(signal.SIGKILL)
     return left
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+async def test_an_interrupt_of_what_looks_at_the_settings_leaves_no_process(
+    tmp_path: Path, stacks: list[Stack], number: signal.Signals, code: int
+) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+
+    def checks() -> list[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [each for each in stack.children() if "--check" in each.cmdline()]
+        return []
+
+    looking = await until(checks, "no program was asked for its settings")
+    stack.process.send_signal(number)
+    stack.end()
+    assert stack.process.returncode == code
+    assert not [each for each in looking if each.is_running()]
 
 
 def test_of_a_stack_that_was_killed_nothing_is_left(tmp_path: Path, stacks: list[Stack]) -> None:

@@ -65,6 +65,11 @@ class Printer:
             for item in items:
                 self.json(item.to_dict())
 
+    def cut_short(self, name: str, items: Sequence[HasShape]) -> None:
+        """What is known of `many` when it ends early: in JSON alone, whose reader gets one value however it ends."""
+        if self.output == "json":
+            self.json({"count": len(items), name: [item.to_dict() for item in items]})
+
     def event(self, event: WatchEvent) -> None:
         """One event of a stream, a line in every format; for people, only if it says something new."""
         if self.output == "table":

@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from qgjob.cli.printer import Printer
 
 PATIENT_SECONDS = 30.0
-IMPATIENT_SECONDS = 5.0
+# A second more than a coordinator waits for its store, so that it can say that the store does not answer.
+IMPATIENT_SECONDS = 6.0
+# With less left nobody is told that it is tried again; with next to nothing the command ends with that error.
+TOLD_RETRY_SECONDS = 1.0
+NO_RETRY_SECONDS = 0.1
 CANCELLING_SIGNALS = 2
 
 Work = Callable[["AsyncClient", "Printer", Settings], Awaitable[int | None]]
@@ -206,10 +210,16 @@ class _TroubleTeller:
         self._told: set[str] = set()
 
     def __call__(self, error: UnavailableError) -> None:
-        if error.message not in self._told:
-            self._told.add(error.message)
-            left = error.retrying_seconds
-            tell(f"{error.message}; trying again" + (f" for up to {left:.0f} s" if left is not None else ""))
+        left = error.retrying_seconds
+        if error.message in self._told or (left is not None and left < NO_RETRY_SECONDS):
+            return
+        self._told.add(error.message)
+        if left is None:
+            tell(f"{error.message}; trying again")
+        elif left >= TOLD_RETRY_SECONDS:
+            tell(f"{error.message}; trying again for up to {left:.0f} s")
+        else:
+            tell(error.message)
 
 
 def org_of(flag: str | None, settings: Settings) -> str:

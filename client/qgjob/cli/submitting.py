@@ -1,5 +1,6 @@
 """`submit` and `run`."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -173,7 +174,8 @@ def run(
 
 def _start(given: Submission, waiting: WaitOptions | None, output: str | None, coordinator: str | None) -> None:
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
-        from qgjob.cli.interrupting import submitted  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob._wire_jobs import read_jobs  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob.cli.interrupting import submitted  # noqa: PLC0415
         from qgjob.cli.render import job_table  # noqa: PLC0415
         from qgjob.cli.verdicts import await_verdicts  # noqa: PLC0415
 
@@ -192,7 +194,11 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
             try:
                 specs = [each.spec for each in wanted]
                 submitting = client._submitting(specs, "full", bond)  # noqa: SLF001 - of this package
-                jobs = await submitted(client, submitting, goal_of)
+                try:
+                    jobs = await submitted(client, submitting, goal_of)
+                except asyncio.CancelledError:
+                    printer.cut_short("jobs", read_jobs(submitting.answered))
+                    raise
             except QgjobError as error:
                 raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
             if waiting is not None:

@@ -64,7 +64,10 @@ async def await_verdicts(
         code = exit_codes.TIMEOUT
         tell(f"not all jobs have their verdict after {goal.timeout_seconds:g} s; they go on. To resume: {goal.resume}")
     except asyncio.CancelledError:
-        await interrupted(client, goal, jobs)
+        try:
+            await interrupted(client, goal, jobs)
+        finally:  # a second interrupt cuts that short
+            printer.cut_short("jobs", list(jobs.values()))
         raise
     found = list(jobs.values())
     if printer.output != "jsonl":

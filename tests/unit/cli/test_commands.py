@@ -11,7 +11,8 @@ import threading
 import grpc
 import pytest
 
-from qgjob.cli import main
+from qgjob.cli import main, runner
+from qgjob_coordinator.store import connection
 from qgjob_proto.v1 import types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 from tests.unit.cli.conftest import COMMON, Command, autoplay
@@ -574,7 +575,7 @@ def test_an_outage_is_told_once_and_outlived(fake: FakeCoordinator, qgjob: Comma
     fake.faults += [Fault("GetStats"), Fault("GetStats")]
     result = qgjob("stats", "-o", "json")
     assert result.code == 0
-    assert result.err == "a fault that the test asked for; trying again for up to 5 s\n"
+    assert result.err == "a fault that the test asked for; trying again for up to 6 s\n"
     json.loads(result.out)
 
 
@@ -613,7 +614,7 @@ def test_an_interrupt_before_the_command_began_is_told(
 
 
 def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "1")
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "1.4")
     result = qgjob("submit", *COMMON, "--test=a", "--coordinator=127.0.0.1:1")
     assert result.code == 1
     first, last = result.err.splitlines()
@@ -622,6 +623,31 @@ def test_how_long_it_will_try_is_told_at_the_first_failure(qgjob: Command, monke
     assert last.startswith("error: ")
     for way in ("`qgjob up`", "QGJOB_COORDINATOR", "`qgjob doctor`"):
         assert way in last
+
+
+def test_of_a_moment_that_is_left_nothing_is_told(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.5")
+    result = qgjob("submit", *COMMON, "--test=a", "--coordinator=127.0.0.1:1")
+    assert result.code == 1
+    assert "trying again" not in result.err
+    assert result.err.startswith("no coordinator answers at 127.0.0.1:1: ")
+
+
+def test_what_is_not_answered_in_time_is_told_once(
+    fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(_request: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setenv("QGJOB_TIMEOUT_SECONDS", "0.3")
+    monkeypatch.setattr(fake, "get_stats", never)
+    result = qgjob("stats")
+    assert result.code == 1
+    assert result.err == f"error: GetStats at {fake.address} was not answered in time\n"
+
+
+def test_a_command_that_only_looks_waits_for_longer_than_a_coordinator_does_for_its_store() -> None:
+    assert runner.IMPATIENT_SECONDS >= connection.REPLY_TIMEOUT_SECONDS + 1
 
 
 def test_tables_obey_nothing_that_comes_from_afar(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -57,7 +57,9 @@ def test_an_interrupted_run_leaves_its_jobs_going_and_says_so(fake: FakeCoordina
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert out == ""
+    told = json.loads(out)
+    assert [job["status"] for job in told["jobs"]] == ["running"]
+    assert told["count"] == 1
     assert "the jobs go on" in err
     assert "qgjob wait acme~" in err
     assert "Traceback" not in err
@@ -160,11 +162,12 @@ def test_a_second_interrupt_of_a_wait_names_the_run_that_is_left(fake: FakeCoord
 
 def test_a_submission_that_is_interrupted_says_how_far_it_got(fake: FakeCoordinator) -> None:
     hold_answers(fake)
-    with started("submit", *COMMON, "--test=a", "--test=b", "--run-id=r1") as process:
+    with started("submit", *COMMON, "--test=a", "--test=b", "--run-id=r1", "-o", "json") as process:
         fake.in_loop(fake.reached("SubmitJobs"))
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=20)
     assert process.returncode == 130
+    assert json.loads(out) == {"count": 0, "jobs": []}
     assert err == (
         "interrupted; 0 of 2 jobs are submitted, and 2 more may be; they go on. "
         "To resume: qgjob wait --org-id=acme --run-id=r1\n"

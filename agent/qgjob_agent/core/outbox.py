@@ -1,4 +1,7 @@
-"""Reports on their way: first to the spool, then to the coordinator, gone when acknowledged."""
+"""Reports on their way: results first to the spool, then all to the coordinator, gone when acknowledged.
+
+The outbox is this list, in memory. The spool is the folder on the disk that keeps the results of it over a restart.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job, JobSpec
-from qgjob_coordinator.store import codec
+from qgjob_coordinator.store import names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Claimed, DeviceClaim, Submitted, SubmitWord
 from tests.fakes.jobs import NOW, spec
@@ -34,7 +34,7 @@ def device_claim(job: JobSpec, *tokens: tuple[str, str], **changes: object) -> D
         "agent_id": AGENT,
         "epoch": 1,
         "device_id": DEVICE,
-        "gid": codec.group_id(job.app_version_id, job.target),
+        "gid": names.group_id(job.app_version_id, job.target),
         "serving_seen": None,
         "jobs": list(tokens) or [(job.ulid, "t1")],
     }

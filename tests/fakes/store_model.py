@@ -687,7 +687,7 @@ class OrgModel:
 
 def gid_of(group: GroupKey) -> str:
     """The store's name of a group, which callers pass on and never read."""
-    from qgjob_coordinator.store.codec import group_id  # noqa: PLC0415 - the only thing of the codec that is used
+    from qgjob_coordinator.store.names import group_id  # noqa: PLC0415 - the only thing of the codec that is used
 
     return group_id(*group)
 

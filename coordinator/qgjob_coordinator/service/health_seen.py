@@ -13,8 +13,8 @@ from qgjob_coordinator.policy.health.record import Build, Mark, Record, answered
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
-from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import AgentRow
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 
 MOST_ASKED = 64

@@ -23,7 +23,7 @@ from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 2.0

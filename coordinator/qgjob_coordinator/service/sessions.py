@@ -33,7 +33,7 @@ from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
-from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord, ShownWord
 from qgjob_coordinator.telemetry import Telemetry

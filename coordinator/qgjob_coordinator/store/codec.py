@@ -1,7 +1,7 @@
 """How a job lies in the store.
 
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
-content_hash), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!`
+store/names), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!`
 if its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature,
 qd queue deadline, rn runs, ik idempotency digests, nb the time it waits for, n attempts, r round (1 when absent), v
 version (1 when absent), tr and ir retries used, av devices to avoid (`@agent`: all of a host), pz agents lost, u
@@ -10,28 +10,22 @@ scheduled", st started, pr progress, rv revoked, ar round of the attempt. A comp
 passed, with en (JSON: ended, ms from start to end, duration, install, result), unless that is too long for a compact
 hash: nothing follows it, so it needs no record in the text.
 
-`d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_RECORD`) or for an
+`d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_record`) or for an
 error that no attempt had (an object).
 """
 
 from __future__ import annotations
 
 import json
-from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
-from qgjob_coordinator.model.jobs import ANY_DEVICE, Attempt, Job, JobError, JobSpec, Pairs, Requirements, TestResult
+from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
-
-PATH = 12
-"""Characters of a content hash that are a digest of the test's path; by them the store knows its duration."""
-FINGERPRINT = 8 + PATH
-"""Characters of a content hash that equal jobs share: a digest of all but the path, then that of the path."""
+from qgjob_coordinator.store.names import dumps, parse_signature
 
 STATUS_LETTER: dict[Status, str] = {
     Status.QUEUED: "q",
@@ -42,66 +36,13 @@ STATUS_LETTER: dict[Status, str] = {
     Status.CANCELLED: "x",
 }
 LETTER_STATUS = {letter: status for status, letter in STATUS_LETTER.items()}
-TARGET_LETTER = {Target.EMULATOR: "e", Target.DEVICE: "d", Target.BROWSERSTACK: "b"}
-LETTER_TARGET = {letter: target for target, letter in TARGET_LETTER.items()}
-
-_URL_SAFE = str.maketrans("+/", "-_")
 _quote = json.encoder.encode_basestring
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 _loads = json.loads
-
-
-def dumps(value: object) -> str:
-    """Compact JSON on one line."""
-    return _dumps(value)
-
-
-def _digest(text: str, size: int) -> str:
-    return b2a_base64(blake2b(text.encode(), digest_size=size).digest(), newline=False).decode().translate(_URL_SAFE)
-
-
-def path_digest(path: str) -> str:
-    """What stands for a test's path in a content hash, and names it among the durations of an org."""
-    return b2a_base64(blake2b(path.encode(), digest_size=PATH * 3 // 4).digest(), newline=False).decode()
-
-
-@lru_cache(maxsize=65536)
-def group_id(app_version_id: str, target: Target) -> str:
-    """The gid: the target's letter, then a digest of the app version."""
-    return TARGET_LETTER[target] + _digest(app_version_id, 9)
-
-
-@lru_cache(maxsize=65536)
-def signature(requirements: Requirements) -> str:
-    """Canonical text of requirements; empty when any device of the target will do."""
-    if requirements == ANY_DEVICE:
-        return ""
-    r = requirements
-    fields = {"p": r.platform, "o": r.os_version, "m": r.device_model, "d": r.device_id, "l": dict(r.labels) or None}
-    return _dumps({k: v for k, v in fields.items() if v is not None})
-
-
-@lru_cache(maxsize=65536)
-def parse_signature(text: str) -> tuple[Requirements, tuple[str, ...]]:
-    """Requirements, and the devices that a retry is to avoid."""
-    end = text.rfind("}") + 1
-    base, avoid = text[:end], text[end:].lstrip("!")
-    requirements = ANY_DEVICE
-    if base:
-        d = _loads(base)
-        labels: Pairs = tuple(sorted(d.get("l", {}).items()))
-        requirements = Requirements(d.get("p"), d.get("o"), d.get("m"), d.get("d"), labels)
-    return requirements, tuple(avoid.split(",")) if avoid else ()
-
-
-def digest_key(idempotency_key: str) -> str:
-    """An idempotency key as a key part: any text becomes 24 characters."""
-    return _digest(idempotency_key, 18)
 
 
 @lru_cache(maxsize=65536)
 def _spec_head(app_version_id: str, target: Target) -> str:
-    return _dumps({"a": app_version_id, "g": target.value})[:-1] + ',"p":'
+    return dumps({"a": app_version_id, "g": target.value})[:-1] + ',"p":'
 
 
 def encode_submitted(gid: str, order: int, priority: Priority, retries: int) -> str:
@@ -122,7 +63,7 @@ def encode_spec(spec: JobSpec) -> str:
         d["w"] = spec.queue_timeout_ms
     if spec.not_before is not None:
         d["b"] = spec.not_before
-    rest = "," + _dumps(d)[1:] if d else "}"
+    rest = "," + dumps(d)[1:] if d else "}"
     return f"{_spec_head(spec.app_version_id, spec.target)}{_quote(spec.test_path)}{rest}"
 
 
@@ -144,44 +85,6 @@ def decode_spec(line: str) -> dict[str, Any]:
         return {**_decoded_head(head), "p": path}
     found: dict[str, Any] = _loads(line)
     return found
-
-
-def content_hash(spec: JobSpec, sig: str) -> str:
-    """Equal for a repeated submission of the same job, also when the coordinator's defaults changed in between.
-
-    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements and
-    environment; the org is the key's).
-    """
-    env = _dumps(dict(spec.env)) if spec.env else ""
-    labels = _dumps(dict(spec.labels)) if spec.labels else ""
-    alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env)
-    rest = _digest_of_rest(
-        spec.priority if spec.own_priority else None,
-        spec.max_retries if spec.own_max_retries else None,
-        spec.run_id,
-        spec.idempotency_key,
-        spec.not_before,
-        spec.timeout_ms,
-        spec.queue_timeout_ms,
-        spec.no_dedup,
-        labels,
-    )
-    return alike + path_digest(spec.test_path) + rest
-
-
-def keyed_hash(spec: JobSpec, sig: str) -> str:
-    """Equal for submissions that may share an idempotency key: all but run and labels is the same."""
-    return content_hash(replace(spec, run_id=None, labels={}, idempotency_key=None), sig)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of_alike(app_version_id: str, target: Target, sig: str, env: str) -> str:
-    return _digest("\x1f".join((app_version_id, target.value, sig, env)), 6)
-
-
-@lru_cache(maxsize=4096)
-def _digest_of_rest(*values: object) -> str:
-    return _digest("\x1f".join(map(repr, values)), 6)
 
 
 def created_at(order: int) -> int:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.estimate import Estimate
 from qgjob_coordinator.policy.estimates.typical import Typical
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, keys, names
 from qgjob_coordinator.store.scripts import ScriptRunner
 
 FAILED_MARK = "!"
@@ -56,5 +56,5 @@ class FleetEstimates:
         """Reads what all coordinators have learned by now. Raises StoreUnavailableError."""
         fields = codec.pairs(await self._runner.run("learned", keys.FLEET, []))
         self.typical = typical(fields.pop(TESTS, ""))
-        known = {codec.LETTER_TARGET[letter]: estimate(text) for letter, text in fields.items()}
+        known = {names.LETTER_TARGET[letter]: estimate(text) for letter, text in fields.items()}
         self.install_seconds = {target: e.mean for target, e in known.items() if e is not None}

@@ -11,7 +11,7 @@ from typing import Any
 from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.estimates.measurement import reported_ms
-from qgjob_coordinator.store import codec, health, keys
+from qgjob_coordinator.store import codec, health, keys, names
 from qgjob_coordinator.store.health import RECORD, Kept
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
@@ -122,7 +122,7 @@ class FleetStore:
         """
         args: list[Arg] = [kind, id_, now, rule.value, operation_id, keys.OPERATION_TTL_MS]
         for slot, hold in holds.items():
-            value = "" if hold is None else codec.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
+            value = "" if hold is None else names.dumps({"k": hold.kind, "r": hold.reason, "u": hold.until})
             args += (_FIELDS[slot], value)
             if slot is HoldSlot.HEALTH and hold is None and kind == "dv":
                 args += (RECORD, "")
@@ -139,7 +139,7 @@ class FleetStore:
 
     async def set_labels(self, device_id: str, labels: Mapping[str, str]) -> bool:
         """Replaces an operator's labels of a device. False when there is no such device."""
-        value = codec.dumps(dict(labels)) if labels else ""
+        value = names.dumps(dict(labels)) if labels else ""
         args: list[Arg] = ["dv", device_id, 0, HoldRule.NONE.value, "", 0, "labels", value]
         return bool((await self._runner.run("hold", keys.FLEET, args))[0] == HoldWord.OK)
 
@@ -166,7 +166,7 @@ def _facts(d: DeviceInfo) -> str:
         "health": d.health.value,
         "reason": d.reason,
     }
-    return codec.dumps(facts)
+    return names.dumps(facts)
 
 
 def _hold(text: str) -> Hold:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from qgjob_coordinator.policy.health.record import CLEAN, Kind, Mark, Quarantine, Record
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
 RECORD = "record"
@@ -58,7 +58,7 @@ def encode(record: Record) -> str:
     if record.quarantine is not None:
         q = record.quarantine
         kept["q"] = [q.since, q.until, q.reason]
-    return codec.dumps(kept)
+    return names.dumps(kept)
 
 
 def kept(fields: Mapping[str, str]) -> Kept:

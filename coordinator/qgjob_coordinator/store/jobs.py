@@ -8,7 +8,7 @@ from typing import Any
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, keys, names
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
@@ -71,15 +71,15 @@ class JobStore:
         rows: list[Arg] = []
         orders = self._orders(now, len(specs))
         for spec, own, order in zip(specs, own_ids, orders, strict=True):
-            sig = codec.signature(spec.requirements)
-            gid = codec.group_id(spec.app_version_id, spec.target)
+            sig = names.signature(spec.requirements)
+            gid = names.group_id(spec.app_version_id, spec.target)
             if gid not in groups:
                 groups[gid] = spec
             if spec.supersede is not None:
                 taken[spec.supersede, spec.run_id] = None
             rows += (
                 spec.ulid,
-                codec.content_hash(spec, sig),
+                names.content_hash(spec, sig),
                 ("" if spec.no_dedup else "d") + ("o" if own else ""),
                 gid,
                 sig,
@@ -133,7 +133,7 @@ class JobStore:
                 int(round_) if round_ else None,
                 agent or None,
                 token or None,
-                codec.LETTER_TARGET.get(target),
+                names.LETTER_TARGET.get(target),
             )
             for ulid, word, letter, round_, agent, token, target in _rows(reply, 7)
         ]
@@ -189,18 +189,18 @@ def _rare(spec: JobSpec, sig: str, now: int) -> str:
         return ""
     given: dict[str, Arg] = {}
     if spec.idempotency_key is not None:
-        given["k"] = codec.digest_key(spec.idempotency_key)
-        given["c"] = codec.keyed_hash(spec, sig)
+        given["k"] = names.digest_key(spec.idempotency_key)
+        given["c"] = names.keyed_hash(spec, sig)
     if spec.not_before is not None:
         given["b"] = spec.not_before
     if spec.queue_timeout_ms is not None:
         given["q"] = max(now, spec.not_before or 0) + spec.queue_timeout_ms
-    return codec.dumps(given)
+    return names.dumps(given)
 
 
 def _of_runs(specs: Sequence[JobSpec], taken: Iterable[tuple[str, str | None]], manner: Manner) -> str:
     """What a call does to runs, for the script; empty for most. `taken`: keys, and the runs that take them."""
-    flat = [text for key, run in taken for text in (codec.digest_key(key), run or "")]
+    flat = [text for key, run in taken for text in (names.digest_key(key), run or "")]
     if not flat and manner.bound_to is None:
         return ""
     given: dict[str, object] = {"s": flat, "b": [], "m": manner.more_follows, "w": specs[0].ulid}
@@ -208,7 +208,7 @@ def _of_runs(specs: Sequence[JobSpec], taken: Iterable[tuple[str, str | None]], 
     if manner.bound_to is not None:
         runs = dict.fromkeys(spec.run_id for spec in specs if spec.run_id is not None)
         given |= {"b": list(runs), "c": manner.bound_to.client_id, "a": manner.bound_to.after_ms}
-    return codec.dumps(given)
+    return names.dumps(given)
 
 
 def _known(reply: list[Any]) -> dict[int, Submitted]:
@@ -224,7 +224,7 @@ def _known(reply: list[Any]) -> dict[int, Submitted]:
 
 
 def _operation(operation_id: str | None, asked: str) -> tuple[Arg, ...]:
-    return operation_id or "", codec.digest_key(asked), keys.OPERATION_TTL_MS
+    return operation_id or "", names.digest_key(asked), keys.OPERATION_TTL_MS
 
 
 def _first(reply: Sequence[str], operation_id: str | None) -> Sequence[str]:

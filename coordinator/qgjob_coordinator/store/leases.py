@@ -11,7 +11,7 @@ from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POI
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.retry import RetryRules
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.types import (
@@ -206,7 +206,7 @@ def _ended(word: str, state: str, did: str) -> Ended:
         codec.LETTER_STATUS.get(state[:1]),
         int(did) if did.isdigit() else None,
         _OUTCOME.get(did),
-        codec.LETTER_TARGET.get(state[1:]),
+        names.LETTER_TARGET.get(state[1:]),
         parse(did) if did and word == ReportWord.STALE else None,
     )
 

@@ -9,7 +9,7 @@ from heapq import merge
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import codec, keys, names
 from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import ScriptRunner
 
@@ -186,7 +186,7 @@ class JobReader:
         jobs: dict[tuple[Status, Target], int] = {}
         for field, n in flat.items():
             if len(field) == 2:
-                jobs[codec.LETTER_STATUS[field[0]], codec.LETTER_TARGET[field[1]]] = int(n)
+                jobs[codec.LETTER_STATUS[field[0]], names.LETTER_TARGET[field[1]]] = int(n)
         return jobs, int(flat.get("saved", "0"))
 
     async def installs(self, orgs: Sequence[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Opened, OpenWord, SessionRow
 
@@ -38,7 +38,7 @@ class SessionStore:
 
         `instance_id` is `home.life`, or a life alone: see the script.
         """
-        args: list[Arg] = [agent_id, instance_id, epoch, now, codec.dumps(dict(facts)), coordinator, *devices]
+        args: list[Arg] = [agent_id, instance_id, epoch, now, names.dumps(dict(facts)), coordinator, *devices]
         word, stored, other = await self._runner.run("open", keys.FLEET, args)
         return Opened(OpenWord(word), int(stored), other)
 

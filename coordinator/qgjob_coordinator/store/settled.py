@@ -6,7 +6,8 @@ A line is "ulid status-and-target outcome attempt lease-end agent device not_bef
 from __future__ import annotations
 
 from qgjob_coordinator.model.enums import Outcome
-from qgjob_coordinator.store.codec import LETTER_STATUS, LETTER_TARGET
+from qgjob_coordinator.store.codec import LETTER_STATUS
+from qgjob_coordinator.store.names import LETTER_TARGET
 from qgjob_coordinator.store.types import LeaseEnd, Settled
 
 

@@ -11,7 +11,7 @@ from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.typical import Typical, typical_seconds
 from qgjob_coordinator.policy.planning.batch import NEAR_JOBS
 from qgjob_coordinator.policy.snapshot import HEADS, GroupView, Head, LazyHeads, Queue
-from qgjob_coordinator.store import codec, estimates, keys
+from qgjob_coordinator.store import estimates, keys, names
 from qgjob_coordinator.store.estimates import FleetEstimates
 from qgjob_coordinator.store.scripts import ScriptRunner
 
@@ -106,7 +106,7 @@ def _head(member: str, score: str) -> Head:
 
 
 def _queue(row: list[Any]) -> Queue:
-    requirements, avoid = codec.parse_signature(row[0])
+    requirements, avoid = names.parse_signature(row[0])
     return Queue(requirements, avoid, row[1], Heads(row[2:]), int(row[3]) if len(row) > 3 else None)
 
 

@@ -24,7 +24,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
-from qgjob_coordinator.store.codec import group_id
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import HoldRule
 from qgjob_coordinator.telemetry import Telemetry

@@ -18,8 +18,8 @@ from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
 from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.pending import MOST_JUDGED, SKETCH_SECONDS, Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
-from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone
 from tests.fakes import scenes

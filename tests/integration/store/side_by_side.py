@@ -14,7 +14,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.estimates.typical import typical_seconds
 from qgjob_coordinator.policy.snapshot import Head
-from qgjob_coordinator.store import codec, estimates, keys
+from qgjob_coordinator.store import estimates, keys, names
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OperationReusedError, SessionRow, SubmitConflictError
@@ -208,8 +208,8 @@ class SideBySide:
         prefix = f"{keys.org(org.org_id)}ik:"
         expected = {}
         for key, (answered, sent) in org.keyed.items():
-            content = codec.keyed_hash(sent, codec.signature(sent.requirements))
-            expected[prefix + codec.digest_key(key)] = f"{answered} {org.tombstones.get(key, '-')} {content}"
+            content = names.keyed_hash(sent, names.signature(sent.requirements))
+            expected[prefix + names.digest_key(key)] = f"{answered} {org.tombstones.get(key, '-')} {content}"
         assert {key: self._raw.get(key) for key in self._raw.keys(f"{prefix}*")} == expected
 
     def _check_fleet(self) -> None:
@@ -269,7 +269,7 @@ class SideBySide:
         """What is known of every test."""
         kept = self._raw.hgetall(f"{keys.org(org.org_id)}est")
         kept.pop("*", None)
-        tests = {codec.TARGET_LETTER[t] + codec.path_digest(path): (path, t) for path, t in org.failed_last}
+        tests = {names.TARGET_LETTER[t] + names.path_digest(path): (path, t) for path, t in org.failed_last}
         assert set(kept) == set(tests)
         for field, test in tests.items():
             assert estimates.estimate(kept[field]) == org.durations.estimate(org.org_id, *test)

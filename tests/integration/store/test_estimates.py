@@ -17,7 +17,7 @@ from qgjob_coordinator.model.jobs import JobError, JobSpec, TestResult
 from qgjob_coordinator.policy.estimates.typical import ENOUGH
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.policy.snapshot import TYPICAL_SECONDS, GroupView, Head
-from qgjob_coordinator.store import codec, estimates, keys
+from qgjob_coordinator.store import estimates, keys, names
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -98,7 +98,7 @@ async def test_what_measures_no_duration_changes_no_estimate(
     await ran(store, spec(1), 9000)
     await scenes.running(store, again(spec(1), 2))
     await store.leases.finish("acme", [ending(ulid(2), "t1", outcome, **{"duration_ms": 1} | changes)], NOW)
-    text = raw.hget(EST, f"e{codec.path_digest(spec(1).test_path)}")
+    text = raw.hget(EST, f"e{names.path_digest(spec(1).test_path)}")
     assert text is not None
     assert estimates.estimate(text) == observe(None, 9.0)
 
@@ -108,7 +108,7 @@ async def test_a_report_that_comes_again_is_learned_from_once(store: Store, raw:
     done = ending(ulid(1), "t1", duration_ms=5000)
     for _ in range(2):
         await store.leases.finish("acme", [done, done], NOW)
-    assert raw.hget(EST, f"e{codec.path_digest(spec(1).test_path)}") == "5000 2500 1"
+    assert raw.hget(EST, f"e{names.path_digest(spec(1).test_path)}") == "5000 2500 1"
 
 
 async def test_an_attempt_that_was_cancelled_teaches_nothing(store: Store, raw: Redis) -> None:
@@ -241,7 +241,7 @@ async def test_the_scripts_judge_first_values_as_the_policy_does(store: Store, r
                 runs += 1
                 await ran(store, spec(runs, test_path=path, app_version_id=f"v{group}", max_retries=0), ms)
                 known.observe("acme", f"v{group}", path, Target.EMULATOR, ms / 1000)
-                text = raw.hget(EST, f"e{codec.path_digest(path)}")
+                text = raw.hget(EST, f"e{names.path_digest(path)}")
                 assert text is not None
                 assert estimates.estimate(text) == known.estimate("acme", path, Target.EMULATOR)
 
@@ -263,7 +263,7 @@ async def test_a_large_batch_is_learned_from_as_a_whole(store: Store, raw: Redis
     done = [ending(j.ulid, f"t{j.ulid}", duration_ms=1000 + n) for n, j in enumerate(jobs)]
     assert {e.word for e in await store.leases.finish("acme", done, NOW)} == {"APPLIED"}
     known = {test: text.split()[0] for test, text in raw.hgetall(EST).items() if test != "*"}
-    assert known == {f"e{codec.path_digest(j.test_path)}": str(1000 + n) for n, j in enumerate(jobs)}
+    assert known == {f"e{names.path_digest(j.test_path)}": str(1000 + n) for n, j in enumerate(jobs)}
 
 
 @pytest.mark.parametrize("how", ["cancelled", "expired", "raised"])

@@ -8,7 +8,7 @@ from redis import Redis
 from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
@@ -168,7 +168,7 @@ async def test_a_job_that_waits_for_its_time_is_not_claimed(store: Store) -> Non
 
 async def test_a_job_of_another_group_is_not_claimed(store: Store) -> None:
     await scenes.submit(store, job := spec(1), spec(2, app_version_id="v2"))
-    other = codec.group_id("v2", Target.EMULATOR)
+    other = names.group_id("v2", Target.EMULATOR)
     assert (await scenes.claim(store, job, gid=other)).grants == ()
     assert (await scenes.get(store, job)).status is Status.QUEUED
 

@@ -9,7 +9,7 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.store import codec
+from qgjob_coordinator.store import names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import SubmitConflictError
 from tests.fakes import scenes
@@ -110,7 +110,7 @@ async def test_a_direct_submission_holds_a_job_that_its_run_leaves(store: Store)
 
 def entry_of(key: str) -> str:
     """Where the store keeps what a key stands for."""
-    return f"qg:o:{{acme}}:ik:{codec.digest_key(key)}"
+    return f"qg:o:{{acme}}:ik:{names.digest_key(key)}"
 
 
 async def pass_(store: Store, ulid: str) -> None:

@@ -16,7 +16,7 @@ from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.store import codec, keys
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -93,8 +93,8 @@ async def test_queues_that_are_empty_are_forgotten_while_their_group_lives(
     pinned = spec(1, requirements=Requirements(device_id="d1"))
     await scenes.submit(store, pinned, spec(2))
     await store.jobs.cancel("acme", [(pinned.ulid, 1)], wall_ms(), reason="x")
-    group = f"{keys.org('acme')}g:{codec.group_id(pinned.app_version_id, pinned.target)}"
-    queues = {"q:", f"q:{codec.signature(pinned.requirements)}"}
+    group = f"{keys.org('acme')}g:{names.group_id(pinned.app_version_id, pinned.target)}"
+    queues = {"q:", f"q:{names.signature(pinned.requirements)}"}
     assert queues <= set(raw.hkeys(group))
     timers._registry = float("-inf")
     await timers.look()

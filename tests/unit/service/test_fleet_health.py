@@ -18,9 +18,9 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
 from qgjob_coordinator.service.health_seen import FleetHealth
-from qgjob_coordinator.store.codec import group_id
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.health import Kept
+from qgjob_coordinator.store.names import group_id
 
 VERSIONS = ("v1", "v2", "v3")
 

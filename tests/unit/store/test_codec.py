@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
-from qgjob_coordinator.store import codec
+from qgjob_coordinator.store import codec, names
 from qgjob_coordinator.store.keys import org
 from tests.fakes.jobs import NOW, spec
 
@@ -53,8 +53,8 @@ specs = st.builds(
 
 def fields(s: JobSpec, /, **changes: str) -> dict[str, str]:
     """A new job's hash."""
-    sig = codec.signature(s.requirements)
-    new = {"s": "q", "h": codec.content_hash(s, sig), "i": f"e1 1000 {int(s.priority)} 3"}
+    sig = names.signature(s.requirements)
+    new = {"s": "q", "h": names.content_hash(s, sig), "i": f"e1 1000 {int(s.priority)} 3"}
     return new | ({"sb": sig} if sig else {}) | changes
 
 
@@ -78,12 +78,12 @@ def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
 
 @given(requirement_sets, st.lists(ids, max_size=4, unique=True))
 def test_a_signature_tells_requirements_and_what_to_avoid(requirements: Requirements, avoid: list[str]) -> None:
-    text = codec.signature(requirements) + (f"!{','.join(avoid)}" if avoid else "")
-    assert codec.parse_signature(text) == (requirements, tuple(avoid))
+    text = names.signature(requirements) + (f"!{','.join(avoid)}" if avoid else "")
+    assert names.parse_signature(text) == (requirements, tuple(avoid))
 
 
 def test_the_signature_of_any_device_is_empty() -> None:
-    assert codec.signature(ANY_DEVICE) == ""
+    assert names.signature(ANY_DEVICE) == ""
 
 
 @given(
@@ -206,7 +206,7 @@ CONTENT: list[dict[str, Any]] = [
 
 
 def hash_of(s: JobSpec) -> str:
-    return codec.content_hash(s, codec.signature(s.requirements))
+    return names.content_hash(s, names.signature(s.requirements))
 
 
 @pytest.mark.parametrize("change", IDENTITY, ids=str)
@@ -228,7 +228,7 @@ def test_what_the_caller_left_to_the_defaults_is_no_content() -> None:
 
 @pytest.mark.parametrize("change", [*IDENTITY, *CONTENT], ids=str)
 def test_all_but_run_and_labels_is_what_a_key_stands_for(change: dict[str, Any]) -> None:
-    first, again = (codec.keyed_hash(s, codec.signature(s.requirements)) for s in (spec(), spec(**change)))
+    first, again = (names.keyed_hash(s, names.signature(s.requirements)) for s in (spec(), spec(**change)))
     assert (first == again) is (not {"run_id", "labels", "idempotency_key"}.isdisjoint(change))
 
 
@@ -245,15 +245,15 @@ def test_the_order_of_labels_and_variables_does_not_matter(s: JobSpec) -> None:
 
 @given(ids, st.sampled_from(Target))
 def test_a_group_id_begins_with_its_target_and_is_a_key_part(version: str, target: Target) -> None:
-    gid = codec.group_id(version, target)
-    assert codec.LETTER_TARGET[gid[0]] is target
+    gid = names.group_id(version, target)
+    assert names.LETTER_TARGET[gid[0]] is target
     assert set(gid) & set(":{}+/ ") == set()
-    assert gid != codec.group_id(version + "x", target)
+    assert gid != names.group_id(version + "x", target)
 
 
 @given(words)
 def test_any_idempotency_key_becomes_a_key_part(key: str) -> None:
-    digest = codec.digest_key(key)
+    digest = names.digest_key(key)
     assert len(digest) == 24
     assert set(digest) & set(":{}+/ ") == set()
 
@@ -268,8 +268,8 @@ def test_scores_stay_within_what_lua_and_redis_count_exactly() -> None:
 def test_status_and_target_letters_are_all_different() -> None:
     assert set(codec.STATUS_LETTER) == set(Status)
     assert len(set(codec.STATUS_LETTER.values())) == len(Status)
-    assert set(codec.TARGET_LETTER) == set(Target)
-    assert len(set(codec.TARGET_LETTER.values())) == len(Target)
+    assert set(names.TARGET_LETTER) == set(Target)
+    assert len(set(names.TARGET_LETTER.values())) == len(Target)
 
 
 def test_the_prefix_of_an_org_has_its_id_as_hash_tag() -> None:
@@ -277,5 +277,5 @@ def test_the_prefix_of_an_org_has_its_id_as_hash_tag() -> None:
 
 
 def test_compact_json_is_one_line_whatever_it_says() -> None:
-    assert codec.dumps({"b": "ü\n", "a": 1}) == '{"a":1,"b":"ü\\n"}'
-    assert json.loads(codec.dumps({"x": "\u2028"})) == {"x": "\u2028"}
+    assert names.dumps({"b": "ü\n", "a": 1}) == '{"a":1,"b":"ü\\n"}'
+    assert json.loads(names.dumps({"x": "\u2028"})) == {"x": "\u2028"}

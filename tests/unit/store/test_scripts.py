@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from bench.scheduling import learning
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.rank import queue_score
-from qgjob_coordinator.store import codec, events, keys, scripts
+from qgjob_coordinator.store import events, keys, names, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
 from qgjob_coordinator.store.faults import NoServerError
 
@@ -93,8 +93,8 @@ def test_includes_are_resolved_once_and_in_order(path: Path) -> None:
     [
         ("EVENTS_KEPT", events.KEPT),
         ("FAILED_FIRST", queue_score(Priority.LOW, 0) - queue_score(Priority.LOW, 0, failed_last=True)),
-        ("PRINT", codec.FINGERPRINT),
-        ("PATH", codec.PATH),
+        ("PRINT", names.FINGERPRINT),
+        ("PATH", names.PATH),
         ("LOG_KEPT", keys.LOG_TTL_MS),
     ],
 )

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import JSONResponse
 
 from qgjob_coordinator.errors import ParentSilentError, StoreUnavailableError
-from qgjob_coordinator.http import render, shapes, times
+from qgjob_coordinator.http import health_shapes, render, times
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.status import error_body
 from qgjob_coordinator.http.strict import StrictRoute
@@ -38,7 +38,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     @router.get(
         "",
         response_model=None,
-        responses={OK: {"model": shapes.HealthShape}, NOT_READY: {"model": shapes.UnhealthyShape}},
+        responses={OK: {"model": health_shapes.HealthShape}, NOT_READY: {"model": health_shapes.UnhealthyShape}},
         summary="In short",
     )
     async def health() -> JSONResponse:
@@ -47,7 +47,10 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
         return _answer(verdict, head(verdict))
 
     @router.get(
-        "/detailed", response_model=None, responses={OK: {"model": shapes.DetailedHealthShape}}, summary="Every part"
+        "/detailed",
+        response_model=None,
+        responses={OK: {"model": health_shapes.DetailedHealthShape}},
+        summary="Every part",
     )
     async def health_detailed() -> JSONResponse:
         """Always 200: it is for people who look for what is wrong."""
@@ -67,7 +70,7 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     @router.get(
         "/ready",
         response_model=None,
-        responses={OK: {"model": shapes.ReadyShape}, NOT_READY: {"model": shapes.NotReadyShape}},
+        responses={OK: {"model": health_shapes.ReadyShape}, NOT_READY: {"model": health_shapes.NotReadyShape}},
         summary="For load balancers",
     )
     async def health_ready() -> JSONResponse:
@@ -80,7 +83,9 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
         }
         return _answer(verdict, content)
 
-    @router.get("/live", response_model=None, responses={OK: {"model": shapes.LiveShape}}, summary="For restarts")
+    @router.get(
+        "/live", response_model=None, responses={OK: {"model": health_shapes.LiveShape}}, summary="For restarts"
+    )
     async def health_live() -> JSONResponse:
         """200 while the process turns, whatever the store does."""
         return JSONResponse({"status": "alive", "timestamp": times.text(wall_ms())})

@@ -21,8 +21,6 @@ Outcome = Literal[
     "cancelled",
 ]
 
-Level = Literal["ok", "note", "warning", "problem"]
-
 
 class Answer(BaseModel):
     """A shape of CONTRACT: every field is always there."""
@@ -252,72 +250,4 @@ class StatsShape(Answer):
 
     queue: QueueShape
     scheduler: SchedulerShape
-    timestamp: Time
-
-
-class HealthShape(Answer):
-    """Whether the coordinator can serve."""
-
-    status: Literal["healthy", "unhealthy"]
-    timestamp: Time
-    version: str
-
-
-class UnhealthyShape(HealthShape):
-    """Health's answer and the error body in one."""
-
-    error: str
-    message: str
-
-
-class StoreHealthShape(Answer):
-    """The store as the coordinator sees it."""
-
-    status: Literal["up", "down"]
-    message: str | None
-    version: str | None
-    latency_ms: float | None
-
-
-class FindingShape(Answer):
-    """What a check of the diagnosis found, and what to do about it."""
-
-    check: str
-    level: Level
-    subject: str | None
-    found: str
-    advice: str | None
-
-
-class DetailedHealthShape(HealthShape):
-    """Every part. `queue` and `scheduler` are null while the store is away; `level` is that of the worst finding."""
-
-    uptime_seconds: float
-    reasons: list[str]
-    store: StoreHealthShape
-    queue: QueueShape | None
-    scheduler: SchedulerShape | None
-    level: Level
-    findings: list[FindingShape]
-
-
-class ReadyShape(Answer):
-    """Whether calls should be sent here; if not, why."""
-
-    status: Literal["ready", "not_ready"]
-    timestamp: Time
-    reasons: list[str]
-
-
-class NotReadyShape(ReadyShape):
-    """Ready's answer and the error body in one."""
-
-    error: str
-    message: str
-
-
-class LiveShape(Answer):
-    """The process turns."""
-
-    status: Literal["alive"]
     timestamp: Time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.rpc import requests, shapes
+from qgjob_coordinator.rpc import fleet_shapes, requests
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.diagnosis import Doctor
@@ -25,7 +25,9 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         page, token = pages.cut(
             agents, [a.agent_id for a in agents], request.page_size, request.page_token, pages.scope("agents")
         )
-        return pb.ListAgentsResponse(agents=[shapes.agent_out(a) for a in page], count=len(page), next_page_token=token)
+        return pb.ListAgentsResponse(
+            agents=[fleet_shapes.agent_out(a) for a in page], count=len(page), next_page_token=token
+        )
 
     async def ListDevices(  # noqa: N802
         self, request: pb.ListDevicesRequest, context: Context
@@ -36,7 +38,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         principal = await self._identify(context)
         page, token = await self._fleet.devices(principal, agent_id, target, request.page_size, request.page_token)
         return pb.ListDevicesResponse(
-            devices=[shapes.device_out(d) for d in page], count=len(page), next_page_token=token
+            devices=[fleet_shapes.device_out(d) for d in page], count=len(page), next_page_token=token
         )
 
     async def Drain(self, request: pb.DrainRequest, context: Context) -> pb.DrainResponse:  # noqa: N802
@@ -48,7 +50,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             reason=request.reason or None,
             until=requests.time_in("until", request.until) if request.HasField("until") else None,
         )
-        return pb.DrainResponse(devices=[shapes.device_out(d) for d in devices])
+        return pb.DrainResponse(devices=[fleet_shapes.device_out(d) for d in devices])
 
     async def Resume(self, request: pb.ResumeRequest, context: Context) -> pb.ResumeResponse:  # noqa: N802
         """Ends a drain, a maintenance or a quarantine."""
@@ -57,7 +59,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             agent_id=requests.given(request, "agent_id"),
             device_id=requests.given(request, "device_id"),
         )
-        return pb.ResumeResponse(devices=[shapes.device_out(d) for d in devices])
+        return pb.ResumeResponse(devices=[fleet_shapes.device_out(d) for d in devices])
 
     async def SetDeviceHealth(  # noqa: N802
         self, request: pb.SetDeviceHealthRequest, context: Context
@@ -71,7 +73,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             request.reason or None,
             until,
         )
-        return pb.SetDeviceHealthResponse(device=shapes.device_out(device))
+        return pb.SetDeviceHealthResponse(device=fleet_shapes.device_out(device))
 
     async def ReserveDevice(  # noqa: N802
         self, request: pb.ReserveDeviceRequest, context: Context
@@ -81,23 +83,23 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         device = await self._fleet.reserve(
             await self._identify(context), request.device_id, until, request.reason or None
         )
-        return pb.ReserveDeviceResponse(device=shapes.device_out(device))
+        return pb.ReserveDeviceResponse(device=fleet_shapes.device_out(device))
 
     async def ReleaseDevice(  # noqa: N802
         self, request: pb.ReleaseDeviceRequest, context: Context
     ) -> pb.ReleaseDeviceResponse:
         """Ends a reservation."""
         device = await self._fleet.release(await self._identify(context), request.device_id)
-        return pb.ReleaseDeviceResponse(device=shapes.device_out(device))
+        return pb.ReleaseDeviceResponse(device=fleet_shapes.device_out(device))
 
     async def SetDeviceLabels(  # noqa: N802
         self, request: pb.SetDeviceLabelsRequest, context: Context
     ) -> pb.SetDeviceLabelsResponse:
         """Replaces the labels that operators set."""
         device = await self._fleet.set_labels(await self._identify(context), request.device_id, dict(request.labels))
-        return pb.SetDeviceLabelsResponse(device=shapes.device_out(device))
+        return pb.SetDeviceLabelsResponse(device=fleet_shapes.device_out(device))
 
     async def Diagnose(self, request: pb.DiagnoseRequest, context: Context) -> pb.DiagnoseResponse:  # noqa: N802
         """What is wrong, and what to do."""
         del request
-        return shapes.diagnosis_out(await self._doctor.diagnose(await self._identify(context)))
+        return fleet_shapes.diagnosis_out(await self._doctor.diagnose(await self._identify(context)))

@@ -67,6 +67,11 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
         }
         return JSONResponse(content)
 
+    _probes(router, readiness)
+    return router
+
+
+def _probes(router: APIRouter, readiness: Readiness) -> None:
     @router.get(
         "/ready",
         response_model=None,
@@ -89,8 +94,6 @@ def routes(services: Services, readiness: Readiness) -> APIRouter:
     async def health_live() -> JSONResponse:
         """200 while the process turns, whatever the store does."""
         return JSONResponse({"status": "alive", "timestamp": times.text(wall_ms())})
-
-    return router
 
 
 def _answer(verdict: Verdict, content: dict[str, Any]) -> JSONResponse:

@@ -121,31 +121,8 @@ class Sessions:
         before = self._live.pop(hello.agent_id, None)
         if before is not None:
             before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
-        session = Session(hello.agent_id, hello.epoch, hello.credit, self.store, self.times)
-        occupants = Occupants(session, self.store)
-        logs = LogIntake(session.agent_id, self.store.logs, self.hub)
-        reporter = Reporter(
-            session,
-            self.store,
-            self.hub,
-            self.telemetry,
-            occupants,
-            logs,
-            lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
-            log_transitions=self._log_transitions,
-        )
-        live = LiveSession(
-            session,
-            reporter,
-            occupants,
-            logs,
-            self.store,
-            self.hub,
-            self.telemetry,
-            self._when_settled,
-            self._fleet,
-            self._backoff,
-        )
+        live = self._made(hello)
+        session = live.session
         await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
         for info in hello.devices:
             session.show(info)
@@ -167,6 +144,34 @@ class Sessions:
         )
         self.hub.work("", local=False)
         return live
+
+    def _made(self, hello: Hello) -> LiveSession:
+        """A session with the parts that serve it. Nothing is read or written yet."""
+        session = Session(hello.agent_id, hello.epoch, hello.credit, self.store, self.times)
+        occupants = Occupants(session, self.store)
+        logs = LogIntake(session.agent_id, self.store.logs, self.hub)
+        reporter = Reporter(
+            session,
+            self.store,
+            self.hub,
+            self.telemetry,
+            occupants,
+            logs,
+            lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
+            log_transitions=self._log_transitions,
+        )
+        return LiveSession(
+            session,
+            reporter,
+            occupants,
+            logs,
+            self.store,
+            self.hub,
+            self.telemetry,
+            self._when_settled,
+            self._fleet,
+            self._backoff,
+        )
 
     async def _reconcile(self, live: LiveSession, hello: Hello, life: int) -> Welcome:
         """Adopts what the agent shows, releases what it doesn't; `life` is the store's epoch from before the opening.

@@ -732,5 +732,6 @@ def _sent(spec: JobSpec) -> dict[str, object]:
         "e": dict(spec.env),
         "t": spec.timeout_ms,
         "w": spec.queue_timeout_ms,
+        "b": spec.not_before,
     }
     return sent | {k: v for k, v in optional.items() if v}

@@ -44,7 +44,7 @@ def routes(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api/jobs", route_class=StrictRoute, tags=["jobs"])
     _submit(router, services)
     _lists(router, services)
-    _fleet(router, services)
+    _overview(router, services)
     _one(router, services)
     return router
 
@@ -92,23 +92,8 @@ def _lists(router: APIRouter, services: Services) -> None:
         jobs, token = await services.jobs.list_jobs(caller, org, wanted, run_id, page_size, page_token)
         return JSONResponse(render.job_list(jobs, token, org, wanted))
 
-    @router.get(
-        "/groups", response_model=None, responses={OK: {"model": shapes.GroupListShape}, **_COMMON}, summary="Groups"
-    )
-    async def list_groups(
-        caller: Caller,
-        org_id: params.OrgFilter = None,
-        page_size: params.PageSize = None,
-        page_token: params.PageToken = None,
-    ) -> JSONResponse:
-        """Groups with unfinished jobs, by id."""
-        groups = await services.overview.groups(caller, org_id)
-        scope = pages.scope("groups", org_id or "")
-        page, token = pages.cut(groups, [g.group_id for g in groups], page_size, page_token, scope)
-        return JSONResponse(render.page("groups", [render.group(g) for g in page], token))
 
-
-def _fleet(router: APIRouter, services: Services) -> None:
+def _overview(router: APIRouter, services: Services) -> None:
     @router.get(
         "/stats", response_model=None, responses={OK: {"model": shapes.StatsShape}, **_COMMON}, summary="Statistics"
     )
@@ -133,6 +118,21 @@ def _fleet(router: APIRouter, services: Services) -> None:
         wanted = Target(target) if target else None
         page, token = await services.fleet.devices(caller, agent_id, wanted, page_size, page_token)
         return JSONResponse(render.page("devices", [render.device(d) for d in page], token))
+
+    @router.get(
+        "/groups", response_model=None, responses={OK: {"model": shapes.GroupListShape}, **_COMMON}, summary="Groups"
+    )
+    async def list_groups(
+        caller: Caller,
+        org_id: params.OrgFilter = None,
+        page_size: params.PageSize = None,
+        page_token: params.PageToken = None,
+    ) -> JSONResponse:
+        """Groups with unfinished jobs, by id."""
+        groups = await services.overview.groups(caller, org_id)
+        scope = pages.scope("groups", org_id or "")
+        page, token = pages.cut(groups, [g.group_id for g in groups], page_size, page_token, scope)
+        return JSONResponse(render.page("groups", [render.group(g) for g in page], token))
 
 
 def _one(router: APIRouter, services: Services) -> None:

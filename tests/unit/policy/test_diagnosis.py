@@ -257,6 +257,25 @@ def test_devices(check: str, device: Device, expected: list[tuple[Level, str | N
     assert judged(check, devices.judge(replace(FLEET, devices=[device]))) == expected
 
 
+def held(agents: list[Agent], shown: list[Device]) -> list[tuple[str | None, str, str | None]]:
+    found = devices.judge(FleetFacts(NOW, agents, shown))
+    return [(f.subject, f.found, f.advice) for f in found if f.check == "devices.held"]
+
+
+def test_an_agent_that_drains_is_told_once_and_not_with_each_of_its_devices() -> None:
+    drained = replace(DEVICE, state=DeviceState.DRAINING, held=HoldKind.DRAINING, reason="update")
+    shown = [replace(drained, device_id=f"d{n}") for n in range(4)]
+    agent = replace(AGENT, state=AgentState.DRAINING)
+    whole = "the agent drains with 4 devices until somebody ends it: update"
+    assert held([agent], shown) == [("a1", whole, "`qgjob agents resume a1` ends it")]
+    own = [("d0", "drains until somebody ends it: update", "`qgjob devices resume d0` ends it")]
+    assert held([AGENT], shown[:1]) == own
+    other = replace(shown[0], reason="cable")
+    told = held([agent], [*shown[1:], other, KEPT])
+    assert [subject for subject, _, _ in told] == ["d1", "a1", "a1"]
+    assert all("device's own" in str(end) for _, _, end in told[1:])
+
+
 def test_a_hold_says_who_until_when_and_what_ends_it() -> None:
     (found,) = [f for f in devices.judge(replace(FLEET, devices=[KEPT])) if f.check == "devices.held"]
     assert "ann looks" in found.found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind
 from qgjob_coordinator.model.findings import Finding
@@ -26,7 +26,8 @@ def judge(facts: FleetFacts) -> list[Finding]:
     """All about devices. Those of an agent that is away are told with the agent."""
     there = {a.agent_id for a in facts.agents if a.state is not AgentState.OFFLINE}
     present = [d for d in facts.devices if d.agent_id in there]
-    return [*_presence(facts, present), *_health(present), *_holds(present, facts.now)]
+    draining = {a.agent_id for a in facts.agents if a.state is AgentState.DRAINING}
+    return [*_presence(facts, present), *_health(present), *_holds(present, draining, facts.now)]
 
 
 def _presence(facts: FleetFacts, present: Sequence[Device]) -> list[Finding]:
@@ -59,16 +60,25 @@ def _health(present: Sequence[Device]) -> list[Finding]:
     return told(found) or [fine(check, "no device that is online is bad")]
 
 
-def _holds(present: Sequence[Device], now: int) -> list[Finding]:
+def _holds(present: Sequence[Device], draining: Set[str], now: int) -> list[Finding]:
+    """Devices that drain alike, since their agent does, are told together."""
     check = "devices.held"
     found = []
+    alike: dict[tuple[str, str], int] = {}
     for d in present:
         if d.held is None or d.held is HoldKind.BAD:
             continue
         until = "until somebody ends it" if d.until is None else f"until {clock(d.until, now)}"
         why = f": {d.reason}" if d.reason else ""
+        if d.held is HoldKind.DRAINING and d.agent_id in draining:
+            together = d.agent_id, f"{until}{why}"
+            alike[together] = alike.get(together, 0) + 1
+            continue
         end = f"`qgjob devices {_ENDS.get(d.held, 'resume')} {d.device_id}` ends it"
-        if d.held is HoldKind.DRAINING:
-            end = f"`qgjob devices resume {d.device_id}` or `qgjob agents resume {d.agent_id}` ends it"
         found.append(note(check, f"{_HELD[d.held]} {until}{why}", end, d.device_id))
+    for (agent_id, words), number in alike.items():
+        end = f"`qgjob agents resume {agent_id}` ends it"
+        if sum(agent == agent_id for agent, _ in alike) > 1:
+            end += ", or `qgjob devices resume DEVICE` where it is the device's own"
+        found.append(note(check, f"the agent drains with {count(number, 'device')} {words}", end, agent_id))
     return told(found) or [fine(check, "nobody keeps a device from work")]

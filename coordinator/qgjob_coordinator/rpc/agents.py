@@ -11,7 +11,7 @@ import grpc
 import structlog
 
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
-from qgjob_coordinator.rpc import agent_wire
+from qgjob_coordinator.rpc import agent_wire, agent_wire_out
 from qgjob_coordinator.rpc.status import abort_plainly
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.clock import wall_ms
@@ -57,13 +57,13 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         except RefusedError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.refused.message)
             self._sessions.attendance.turned_away(entry("", first.hello.agent_id), e.refused, wall_ms())
-            await context.write(agent_wire.down(first.epoch, e.refused))
+            await context.write(agent_wire_out.down(first.epoch, e.refused))
             return
         except InvalidError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.message)
             refused = m.Refused(m.RefusedReason.INVALID, e.message)
             self._sessions.attendance.turned_away(entry("", first.hello.agent_id), refused, wall_ms())
-            await context.write(agent_wire.down(first.epoch, refused))
+            await context.write(agent_wire_out.down(first.epoch, refused))
             raise
         await self._serve(live, context)
 
@@ -77,7 +77,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             return None
         if first.WhichOneof("body") != "hello":
             error = InvalidError("hello", "must be the first message")
-            await context.write(agent_wire.down(first.epoch, m.Refused(m.RefusedReason.INVALID, error.message)))
+            await context.write(agent_wire_out.down(first.epoch, m.Refused(m.RefusedReason.INVALID, error.message)))
             raise error
         message: pb.ConnectRequest = first
         return message
@@ -129,10 +129,10 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             while session.outbox:
                 batch = list(session.outbox)
                 session.outbox.clear()
-                for message in agent_wire.packed(session.epoch, batch):
+                for message in agent_wire_out.packed(session.epoch, batch):
                     await context.write(message)
             if session.refused is not None:
-                await context.write(agent_wire.down(session.epoch, session.refused))
+                await context.write(agent_wire_out.down(session.epoch, session.refused))
                 return
 
     async def _read(self, live: LiveSession, context: Context) -> None:

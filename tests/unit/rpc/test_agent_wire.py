@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qgjob_coordinator.rpc import agent_wire
+from qgjob_coordinator.rpc import agent_wire_out
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.store.types import Grant
 from qgjob_proto.v1 import agent_pb2 as pb
@@ -21,7 +21,7 @@ def _assign(device_id: str, *ulids: str, **spec: Any) -> m.Assign:
 
 
 def _packed(*messages: m.Down) -> list[pb.ConnectResponse]:
-    out = list(agent_wire.packed(EPOCH, messages))
+    out = list(agent_wire_out.packed(EPOCH, messages))
     assert {message.epoch for message in out} == {EPOCH}
     return out
 
@@ -57,8 +57,8 @@ def test_many_small_envs_share_a_message_up_to_its_size() -> None:
     ulids = [str(n) for n in range(60)]
     out = _packed(_assign("d1", *ulids, e={"TEXT": "ä" * 16_000}))
     assert len(out) > 1
-    assert max(message.ByteSize() for message in out) <= agent_wire.ASSIGN_BYTES
-    assert min(message.ByteSize() for message in out[:-1]) > agent_wire.ASSIGN_BYTES / 2
+    assert max(message.ByteSize() for message in out) <= agent_wire_out.ASSIGN_BYTES
+    assert min(message.ByteSize() for message in out[:-1]) > agent_wire_out.ASSIGN_BYTES / 2
 
 
 def test_acknowledgements_are_cut_by_count() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from qgjob_agent import wire
+from qgjob_agent import wire, wire_down
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import Event, HeartbeatConfirmed, SessionConnecting, SessionLost, Welcomed
 from qgjob_agent.core.instructions import SendHeartbeat, SendReports
@@ -279,7 +279,7 @@ class Session:
             raise
 
     def _take(self, stream: _Stream, message: pb.ConnectResponse) -> None:
-        event = wire.event_of(message)
+        event = wire_down.event_of(message)
         if event is None:
             kind = message.WhichOneof("body")
             if kind not in stream.passed_over:

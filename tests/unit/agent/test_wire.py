@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from qgjob_agent import wire
+from qgjob_agent import wire, wire_down
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.leases import Lease
@@ -45,7 +45,7 @@ def test_every_message_up_has_a_writer() -> None:
 
 def test_every_message_down_is_read() -> None:
     bodies = {field.name for field in pb.ConnectResponse.DESCRIPTOR.oneofs_by_name["body"].fields}
-    assert set(wire._DOWN) == bodies - {"refused"}  # the session itself reads refusals
+    assert set(wire_down._DOWN) == bodies - {"refused"}  # the session itself reads refusals
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_assignments() -> None:
         silence_timeout_ms=20,
         expected_ms=30,
     )
-    event = wire.event_of(pb.ConnectResponse(epoch=4, assign=pb.Assign(assignments=[sent])))
+    event = wire_down.event_of(pb.ConnectResponse(epoch=4, assign=pb.Assign(assignments=[sent])))
     assert isinstance(event, events.Assigned)
     read = event.assignments[0]
     assert event.epoch == 4
@@ -220,4 +220,4 @@ def test_assignments() -> None:
     ],
 )
 def test_what_the_coordinator_says(body: dict[str, object], expected: events.Event | None) -> None:
-    assert wire.event_of(pb.ConnectResponse(epoch=9, **body)) == expected
+    assert wire_down.event_of(pb.ConnectResponse(epoch=9, **body)) == expected

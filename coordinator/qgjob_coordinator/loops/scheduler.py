@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
-from collections.abc import Coroutine, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from itertools import chain
-from typing import Any, TypeVar
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
-from qgjob_coordinator.policy.proposals import Assignment
-from qgjob_coordinator.policy.snapshot import HEADS, Asked, DeviceView, GroupView, Limits, Snapshot
+from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, GroupView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import Refused, RefusedReason
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim
+from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 TIMER_SECONDS = 1.0
@@ -37,17 +33,7 @@ FRUITLESS_MOST = 3
 SPARE = 2
 """Heads read of each queue, over what an even spread of the wanted jobs would take."""
 
-T = TypeVar("T")
-
 log = structlog.get_logger(__name__)
-_Row = tuple[LiveSession, DeviceClaim, Assignment]
-
-
-async def together(work: list[Coroutine[Any, Any, T]]) -> list[T]:
-    """All at once; a lone one without a task of its own, which a lone job would wait for."""
-    if len(work) == 1:
-        return [await work[0]]
-    return list(await asyncio.gather(*work))
 
 
 class Scheduler:
@@ -73,8 +59,7 @@ class Scheduler:
         self._limits = limits
         self._quota = quota
         self._weights = weights or {}
-        self._log_transitions = log_transitions
-        self._tokens = Tokens()
+        self._claims = Claims(store, sessions, telemetry, limits, quota, log_transitions=log_transitions)
         self._groups_seen = 0
         self._wake = asyncio.Event()
         # Orgs that may have ready work: heard of since a round left them without any.
@@ -212,7 +197,7 @@ class Scheduler:
             )
         )
         self._timed((time.perf_counter() - begun) * 1000)
-        return await self._commit(proposal.assignments) if proposal.assignments else {}
+        return await self._claims.commit(proposal.assignments) if proposal.assignments else {}
 
     def _busy(self, free: list[DeviceView]) -> tuple[DeviceView, ...]:
         """Devices that hold attempts and take none now."""
@@ -256,65 +241,3 @@ class Scheduler:
             if again.waits:
                 await self._store.mark_active(again.org_id)
                 self._heard(again.org_id)
-
-    async def _commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
-        """Claims what was planned and sends what was granted; jobs granted by org."""
-        by_org: dict[str, list[_Row]] = defaultdict(list)
-        for a in assignments:
-            live = self._sessions.get(a.agent_id)
-            if live is None:
-                continue
-            jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
-            claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
-            by_org[a.org_id].append((live, claim, a))
-        counts = await together([self._claim(o, rows) for o, rows in by_org.items()])
-        return {o: n for o, n in zip(by_org, counts, strict=True) if n}
-
-    async def _claim(self, org_id: str, rows: list[_Row]) -> int:
-        lives = {live.session.agent_id: live for live, _, _ in rows}
-        admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
-        rows = [r for r in rows if r[0].session.agent_id in admitted]
-        if not rows:
-            return 0
-        now = wall_ms()
-        claims = [claim for _, claim, _ in rows]
-        limits = self._quota, self._limits.group_max_devices
-        try:
-            answers = await self._store.leases.claim(org_id, claims, now, *limits)
-        except StoreUnavailableError:
-            # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
-            # sessions settle it.
-            try:
-                answers = await self._store.leases.claim(org_id, claims, now, *limits)
-            except StoreUnavailableError:
-                for live, _, _ in rows:
-                    live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
-                raise
-        for row, answer in zip(rows, answers, strict=True):
-            self._granted(org_id, row, answer, now)
-        return sum(len(a.grants) for a in answers)
-
-    def _granted(self, org_id: str, row: _Row, answer: Claimed, now: int) -> None:
-        live, claim, proposed = row
-        if answer.word is not ClaimWord.OK or not answer.grants:
-            log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
-            if answer.word is ClaimWord.STALE:  # and so would every later one of this session be
-                live.session.end(
-                    Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")
-                )
-            return
-        asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
-        jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
-        live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
-        live.occupants.touch(claim.device_id)
-        for g in answer.grants:
-            if g.attempt == 1:
-                self._telemetry.queue_seconds.observe(max(0, now - g.created_at) / 1000)
-            if self._log_transitions:
-                log.info(
-                    "job_scheduled",
-                    job_id=f"{org_id}~{g.ulid}",
-                    attempt=g.attempt,
-                    agent_id=claim.agent_id,
-                    device_id=claim.device_id,
-                )

@@ -50,7 +50,15 @@ class Clocks:
     def install(self, patch: Any) -> None:
         """Has the coordinators' code look at these clocks, and throw no dice."""
         home = "qgjob_coordinator"
-        for module in ("loops.scheduler", "loops.reaper", "service.sessions", "service.session", "service.live"):
+        homes = (
+            "loops.scheduler",
+            "loops.claims",
+            "loops.reaper",
+            "service.sessions",
+            "service.session",
+            "service.live",
+        )
+        for module in homes:
             patch.setattr(f"{home}.{module}.wall_ms", lambda: self.wall)
         patch.setattr(f"{home}.loops.reaper.time", SimpleNamespace(monotonic=lambda: self.monotonic))
         for module in ("loops.reaper", "service.sessions"):
@@ -151,7 +159,7 @@ class Coordinator:
             seconds=(1.0,) * len(ulids),
             scores=(0,) * len(ulids),
         )
-        await self._scheduler._claim(org_id, [(live, claim, row)])
+        await self._scheduler._claims.claim(org_id, [(live, claim, row)])
 
     async def connect(self, agent: LabAgent, epoch: int) -> None:
         """An agent's Hello; the order is that of Sessions.open."""

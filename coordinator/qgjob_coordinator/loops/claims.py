@@ -1,0 +1,110 @@
+"""Commits a plan: each device's part is claimed, and what was granted is sent to its agent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.policy.proposals import Assignment
+from qgjob_coordinator.policy.snapshot import Asked, Limits
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.messages import Refused, RefusedReason
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.tokens import Tokens
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim
+from qgjob_coordinator.tasks import together
+from qgjob_coordinator.telemetry import Telemetry
+
+log = structlog.get_logger(__name__)
+
+Row = tuple[LiveSession, DeviceClaim, Assignment]
+
+
+class Claims:
+    """For the devices whose sessions this coordinator holds. Quota and cap are checked by the script."""
+
+    def __init__(
+        self,
+        store: Store,
+        sessions: Sessions,
+        telemetry: Telemetry,
+        limits: Limits,
+        quota: int | None,
+        *,
+        log_transitions: bool,
+    ) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._telemetry = telemetry
+        self._quota = quota
+        self._cap = limits.group_max_devices
+        self._log_transitions = log_transitions
+        self._tokens = Tokens()
+
+    async def commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
+        """Claims what was planned and sends what was granted; jobs granted by org."""
+        by_org: dict[str, list[Row]] = defaultdict(list)
+        for a in assignments:
+            live = self._sessions.get(a.agent_id)
+            if live is None:
+                continue
+            jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
+            claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
+            by_org[a.org_id].append((live, claim, a))
+        counts = await together([self.claim(o, rows) for o, rows in by_org.items()])
+        return {o: n for o, n in zip(by_org, counts, strict=True) if n}
+
+    async def claim(self, org_id: str, rows: list[Row]) -> int:
+        """Claims in one org; how many jobs were granted. Raises StoreUnavailableError when it is not known."""
+        lives = {live.session.agent_id: live for live, _, _ in rows}
+        admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
+        rows = [r for r in rows if r[0].session.agent_id in admitted]
+        if not rows:
+            return 0
+        now = wall_ms()
+        claims = [claim for _, claim, _ in rows]
+        limits = self._quota, self._cap
+        try:
+            answers = await self._store.leases.claim(org_id, claims, now, *limits)
+        except StoreUnavailableError:
+            # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
+            # sessions settle it.
+            try:
+                answers = await self._store.leases.claim(org_id, claims, now, *limits)
+            except StoreUnavailableError:
+                for live, _, _ in rows:
+                    live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
+                raise
+        for row, answer in zip(rows, answers, strict=True):
+            self._granted(org_id, row, answer, now)
+        return sum(len(a.grants) for a in answers)
+
+    def _granted(self, org_id: str, row: Row, answer: Claimed, now: int) -> None:
+        live, claim, proposed = row
+        if answer.word is not ClaimWord.OK or not answer.grants:
+            log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
+            if answer.word is ClaimWord.STALE:  # and so would every later one of this session be
+                live.session.end(
+                    Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")
+                )
+            return
+        asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
+        jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
+        live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
+        live.occupants.touch(claim.device_id)
+        for g in answer.grants:
+            if g.attempt == 1:
+                self._telemetry.queue_seconds.observe(max(0, now - g.created_at) / 1000)
+            if self._log_transitions:
+                log.info(
+                    "job_scheduled",
+                    job_id=f"{org_id}~{g.ulid}",
+                    attempt=g.attempt,
+                    agent_id=claim.agent_id,
+                    device_id=claim.device_id,
+                )

@@ -12,12 +12,17 @@ an installation for it, until the job is taken: G is served, and the device that
 younger than a class, or it is not, and then no device idles, and whichever is free takes a good job by rank or stays
 with good ones. So the job waits no longer than what runs at its submission has left, and all good jobs take that a
 device may serve which may serve it, with an installation before each.
+
+**Under limits**, of an org's attempts and of a group's devices, a device may idle although the job waits: while others
+of its org have the places, wherever they run, or while the last place is left to an older one of them, which waits for
+a device of its own. So there all good jobs count that a device may serve which may serve any job of the org; and one
+after another, as under a limit of 1, though a larger one serves some at a time.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
@@ -182,15 +187,30 @@ def test_a_device_does_one_thing_at_a_time_and_has_what_it_runs_installed(lab: L
     event(f"{min(9, needed)} installs")
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(labs())
 def test_no_job_waits_longer_than_all_that_may_come_before_it_takes(lab: Lab) -> None:
-    """Whatever jobs ask of devices, and orgs weigh. (What limits leave to whom is told in `test_places`.)"""
+    """Whatever jobs ask of devices, and orgs weigh."""
     lab = replace(lab, cap=None, quota=None)
+    assert_bounded(lab, lambda job: fit(lab.trace, job))
+
+
+@settings(max_examples=100)
+@given(labs().filter(lambda lab: lab.cap is not None or lab.quota is not None))
+def test_under_limits_a_job_waits_no_longer_than_all_that_comes_before_any_of_its_org_takes(lab: Lab) -> None:
+    """To whom limits leave the last place is told in `test_places`."""
+    of_org: dict[str, set[str]] = defaultdict(set)
+    for job in lab.trace.jobs:
+        of_org[job.org_id] |= fit(lab.trace, job)
+    assert_bounded(lab, lambda job: of_org[job.org_id])
+
+
+def assert_bounded(lab: Lab, devices: Callable[[TraceJob], set[str]]) -> None:
+    """Each job waits for good jobs (see above) of its `devices` at most."""
     trace, outcome = lab.trace, simulated(lab)
     for index, run in outcome.runs.items():
         job = trace.jobs[index]
-        mates = [(i, j) for i, j in enumerate(trace.jobs) if i != index and fit(trace, j) & fit(trace, job)]
+        mates = [(i, j) for i, j in enumerate(trace.jobs) if i != index and fit(trace, j) & devices(job)]
         limit = max(job.at, head_start(job) + URGENT_SECONDS) + OLDER_SECONDS
         early = given_out_by(outcome, limit)
         before = [

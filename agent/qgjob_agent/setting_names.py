@@ -31,7 +31,7 @@ _TOLD = (
     "APP_VERSION_ID", "ATTEMPT", "DEVICE_ID", "EXECUTION", "HANDED_DOWN", "JOB_ID", "OUTPUT_DIR", "PLATFORM", "TARGET",
     "TEST_PATH", "UDID",
 )  # fmt: skip
-_OF_OWN_TESTS = ("QGJOB_LAB_", "QGJOB_TEST_")
+_OF_DEMO_AND_TESTS = ("QGJOB_DEMO_", "QGJOB_LAB_", "QGJOB_TEST_")
 _ALIKE = 0.75
 
 
@@ -69,7 +69,7 @@ def _prefixed(names: Iterable[str]) -> Iterator[tuple[str, str]]:
     known = [PREFIX + name for name in (*NAMES, *WITH_PREFIX_ONLY)]
     passed = {*known, *(PREFIX + name for name in _TOLD)}
     for name in sorted(names):
-        if name.startswith(PREFIX) and name not in passed and not name.startswith(_OF_OWN_TESTS):
+        if name.startswith(PREFIX) and name not in passed and not name.startswith(_OF_DEMO_AND_TESTS):
             near = get_close_matches(name, known, n=1, cutoff=_ALIKE)
             close = near and get_close_matches(name.removeprefix(PREFIX), [near[0].removeprefix(PREFIX)], cutoff=_ALIKE)
             yield name, f"did you mean {near[0]}?" if close else "env.example lists them all"

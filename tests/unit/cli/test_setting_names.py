@@ -71,7 +71,13 @@ def test_a_name_of_the_file_that_is_one_slip_off_is_told(name: str, meant: str) 
 
 def test_what_is_read_or_handed_down_or_another_programs_is_left_alone() -> None:
     names = [*NAMES, *(PREFIX + name for name in (*NAMES, *WITH_PREFIX_ONLY))]
-    names += [*variables(dict.fromkeys(PLACEHOLDERS, "")), "QGJOB_HANDED_DOWN", "QGJOB_EXECUTION", "NODE_ENV"]
+    names += [
+        *variables(dict.fromkeys(PLACEHOLDERS, "")),
+        "QGJOB_HANDED_DOWN",
+        "QGJOB_EXECUTION",
+        "QGJOB_DEMO_MARK",
+        "NODE_ENV",
+    ]
     names += ["PATH", "DATABASE_URL", "GRPC_HOST", "DB_PORT", "REDIS_PASSWORD", "DEBUG", "TOKENS", ""]
     assert told(dict.fromkeys(names, "1"), dict.fromkeys(names, "1")) == []
 

@@ -460,7 +460,7 @@ def crashes_need(store_process: StoreProcess, request: pytest.FixtureRequest) ->
         asyncio.Runner() as runner,
         store_process.client() as raw,
         pytest.MonkeyPatch.context() as patch,
-        CrashMachine.steps.at_least(LEAST if NIGHTLY else LEAST // 2, request),
+        CrashMachine.steps.at_least(LEAST if NIGHTLY else LEAST // 4, request),
     ):
         CrashMachine.clocks = Clocks(NOW)
         CrashMachine.clocks.install(patch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Any, NoReturn
 
@@ -82,9 +83,9 @@ async def abort_plainly(context: grpc.aio.ServicerContext[Any, Any], code: grpc.
 
 
 async def _end(aborted: Awaitable[object]) -> NoReturn:
-    """A call that is over by now, since its caller's time is, can be told nothing: that is no fault."""
+    """A call that is over by now, since its caller went or has no more time, can be told nothing: that is no fault."""
     try:
         await aborted
     except grpc.aio.InternalError as e:
-        raise grpc.aio.AbortError("the call was over before it could be refused") from e
+        raise asyncio.CancelledError("the call was over before it could be refused") from e
     raise AssertionError("abort returns by raising")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,9 @@ async def run(plan: Plan, folder: Path) -> History:
             await _drained(lab)
         finally:
             following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            (end,) = await asyncio.gather(following, return_exceptions=True)
+        if isinstance(end, Exception):
+            lab.trouble("recorder", "".join(traceback.format_exception(end)))
         await recorder.finish(history)
     return history
 

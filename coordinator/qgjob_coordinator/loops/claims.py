@@ -62,7 +62,7 @@ class Claims:
     async def claim(self, org_id: str, rows: list[Row]) -> int:
         """Claims in one org; how many jobs were granted. Raises StoreUnavailableError when it is not known."""
         lives = {live.session.agent_id: live for live, _, _ in rows}
-        admitted = {agent_id for agent_id, live in lives.items() if await live.session.admit([org_id])}
+        admitted = {agent_id for agent_id, live in lives.items() if await self._admitted(live, org_id)}
         rows = [r for r in rows if r[0].session.agent_id in admitted]
         if not rows:
             return 0
@@ -84,14 +84,19 @@ class Claims:
             self._granted(org_id, row, answer, now)
         return sum(len(a.grants) for a in answers)
 
+    async def _admitted(self, live: LiveSession, org_id: str) -> bool:
+        """Whether the session may claim in the org; one that is over ends, since it would be planned for again."""
+        admitted = await live.session.admit([org_id])
+        if not admitted:
+            live.session.end(_stale())
+        return admitted
+
     def _granted(self, org_id: str, row: Row, answer: Claimed, now: int) -> None:
         live, claim, proposed = row
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             if answer.word is ClaimWord.STALE:  # and so would every later one of this session be
-                live.session.end(
-                    Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")
-                )
+                live.session.end(_stale())
             return
         asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
         jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
@@ -108,3 +113,7 @@ class Claims:
                     agent_id=claim.agent_id,
                     device_id=claim.device_id,
                 )
+
+
+def _stale() -> Refused:
+    return Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")

@@ -47,6 +47,10 @@ async def _settled_at_once() -> None:
     """There is no scheduler to wait for."""
 
 
+def _replaced() -> StoreUnavailableError:
+    return StoreUnavailableError("the session was replaced while it was opened; connect again")
+
+
 class Sessions:
     """All sessions of this coordinator, by agent."""
 
@@ -123,12 +127,16 @@ class Sessions:
             before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
         live = self._made(hello)
         session = live.session
-        await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True)
+        if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
+            raise _replaced()
         for info in hello.devices:
             session.show(info)
         await live.records.load()
         welcome = await self._reconcile(live, hello, life)
         session.say(welcome)
+        newer = self._live.get(hello.agent_id)
+        if newer is not None and newer.session.epoch > hello.epoch:
+            raise _replaced()
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
         live.health.start()
@@ -184,7 +192,7 @@ class Sessions:
             shown[h.org_id].append(h)
         orgs = sorted(await self.store.agent_orgs(session.agent_id) | set(shown))
         if not await session.admit(list(shown)):
-            raise StoreUnavailableError("the session was replaced while it was opened; connect again")
+            raise _replaced()
         adopted: list[str] = []
         gone: list[str] = []
         revoked: list[str] = []

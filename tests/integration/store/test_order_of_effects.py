@@ -179,6 +179,21 @@ async def test_an_agent_of_another_version_is_refused(store: Store, planner: Pla
 async def test_a_connect_that_was_replaced_is_refused(
     store: Store, planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = planner.store.agent_orgs
+
+    async def replaced(agent_id: str) -> Any:
+        await store.sessions.open(AGENT, f"{AGENT}-life", 9, {}, "c2", [], NOW)
+        return await real(agent_id)
+
+    monkeypatch.setattr(planner.store, "agent_orgs", replaced)
+    job = await scenes.running(store)
+    with pytest.raises(StoreUnavailableError, match="was replaced"):
+        await planner._sessions.open(hello(2, Held("acme", job.ulid, "t1", 1, Phase.RUNNING, DEVICE)))
+
+
+async def test_a_connect_that_was_replaced_elsewhere_is_refused_also_when_nothing_is_shown(
+    store: Store, planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = planner.store.fleet.inventory
 
     async def replaced(*what: Any, **options: Any) -> Any:
@@ -186,9 +201,29 @@ async def test_a_connect_that_was_replaced_is_refused(
         return await real(*what, **options)
 
     monkeypatch.setattr(planner.store.fleet, "inventory", replaced)
-    job = await scenes.running(store)
     with pytest.raises(StoreUnavailableError, match="was replaced"):
-        await planner._sessions.open(hello(2, Held("acme", job.ulid, "t1", 1, Phase.RUNNING, DEVICE)))
+        await planner._sessions.open(hello(2))
+
+
+async def test_an_older_connect_that_ends_later_takes_the_place_of_no_newer_session(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be planned for, and the session that the agent listens to would not."""
+    real = planner.store.fleet.inventory
+
+    async def overtaken(agent_id: str, epoch: int, *what: Any, **options: Any) -> Any:
+        answer = await real(agent_id, epoch, *what, **options)
+        if epoch == 2:
+            await planner._sessions.open(hello(3))
+        return answer
+
+    monkeypatch.setattr(planner.store.fleet, "inventory", overtaken)
+    with pytest.raises(StoreUnavailableError, match="was replaced"):
+        await planner._sessions.open(hello(2))
+    live = planner._sessions.get(AGENT)
+    assert live is not None
+    assert live.session.epoch == 3
+    await live.stop()
 
 
 async def test_a_connect_that_met_two_lives_of_the_store_is_refused(

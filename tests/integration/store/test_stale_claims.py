@@ -20,15 +20,15 @@ from tests.fakes.jobs import spec
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
 
 
+def hello(epoch: int) -> Hello:
+    devices = (DeviceInfo("d1", "u1", Target.EMULATOR),)
+    return Hello(PROTOCOL_VERSION, "agent-1", "h.1", epoch, "v", "host", devices, (), 100)
+
+
 async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> None:
     hub, telemetry = Hub(), Telemetry()
     sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
     scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
-    devices = (DeviceInfo("d1", "u1", Target.EMULATOR),)
-
-    def hello(epoch: int) -> Hello:
-        return Hello(PROTOCOL_VERSION, "agent-1", "h.1", epoch, "v", "host", devices, (), 100)
-
     live = await sessions.open(hello(1))
     # What a sweep leaves that was under way while the store went back to a state in which this session is open.
     await store.leases.sweep("acme", "agent-1", 1, wall_ms(), 0.0)
@@ -44,3 +44,18 @@ async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> N
     await scheduler.round()
     assert [lease.ulid for lease in again.session.leases.values()] == [spec(1).ulid]
     await sessions.close(again, "the test ends")
+
+
+async def test_a_session_that_is_over_ends_when_it_is_planned_for_and_not_a_session_s_time_later(store: Store) -> None:
+    """A newer one was opened elsewhere, and this coordinator plans for the old one until somebody tells it."""
+    hub, telemetry = Hub(), Telemetry()
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    live = await sessions.open(hello(1))
+    await store.sessions.open("agent-1", "h.1", 2, {}, "elsewhere", ["d1"], wall_ms())
+    await scenes.submit(store, spec(1))
+    hub.work("acme")
+    await scheduler.round()
+    assert live.session.refused is not None
+    assert live.session.refused.reason is RefusedReason.STALE_EPOCH
+    await sessions.close(live, "refused")

@@ -25,6 +25,8 @@ for i = 5, #ARGV, 3 do
       word, equal = 'EQUAL', holder
     else
       word = 'QUEUED'
+      -- The group may have gone with its last job: its name comes from the spec, read before anything is written.
+      local spec = cjson.decode(string.match(call('GET', P .. 'd:' .. ulid), '^[^\n]*'))
       local key = P .. 'j:' .. ulid
       local from = j.s
       j.r = text[num(j.r) + 1]
@@ -37,8 +39,6 @@ for i = 5, #ARGV, 3 do
         call('HSET', key, 'qd', deadline)
         later('ZADD', P .. 'qx', deadline, ulid)
       end
-      -- The group may have gone with its last job: its name comes from the spec.
-      local spec = cjson.decode(string.match(call('GET', P .. 'd:' .. ulid), '^[^\n]*'))
       later('HSET', P .. 'g:' .. j.g, 'a', spec.a)
       later('HSET', P .. 'g:' .. j.g, 't', spec.g)
       later('SADD', P .. 'gs', j.g)

@@ -38,9 +38,11 @@ def main() -> int:
         whole.mutants = mutants()
         _write(whole, options.json)
     print(whole.text())
-    few = whole.faults < options.least_faults
+    few = whole.faults < options.least_faults or whole.jobs < options.least_jobs
     if few:
-        print(f"\nonly {whole.faults} faults were injected, {options.least_faults} were asked for")
+        print(
+            f"\nonly {whole.faults} faults and {whole.jobs} jobs; asked for {options.least_faults}, {options.least_jobs}"
+        )
     return 0 if whole.kept and not few else 1
 
 
@@ -82,6 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--load-seconds", type=float, default=2.0, help="what this machine may add to each bound")
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")
     parser.add_argument("--least-faults", type=int, default=0, help="fail when fewer were injected")
+    parser.add_argument("--least-jobs", type=int, default=0, help="fail when fewer were submitted")
     parser.add_argument("--only", default="", help="kinds of faults, separated by commas")
     parser.add_argument("--mutants", action="store_true", help="each fence switched off, too: which tests see it")
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")

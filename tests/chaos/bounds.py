@@ -51,7 +51,7 @@ _AGENT = (Kind.AGENT_KILL, Kind.AGENT_TERM, Kind.AGENT_GONE, Kind.AGENT_STOP, Ki
 _PARTED = (Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.NET_HOLE)
 
 SETTLED = Bound(_AGENT, "its jobs are adopted or released", "S")
-GIVEN = Bound((Kind.AGENT_GONE, Kind.AGENT_STOP), "what it held is given to others", "A + S")
+GIVEN = Bound((Kind.AGENT_GONE, Kind.AGENT_STOP), "what it held is free for others", "A + S")
 ROOM = Bound((Kind.SPOOL_FULL,), "it has a session", "S")
 SERVED = Bound((Kind.COORDINATOR_KILL, Kind.COORDINATOR_ROLL, Kind.COORDINATOR_CLOCK), "clients are served", "S")
 AGENTS_SERVED = Bound(

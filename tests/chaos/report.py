@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from tests.chaos.history import MACHINE, History, Recovery
+from tests.chaos.rules_grants import by_token
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import cancelling, taken
 from tests.chaos.schedule import Form, Kind
@@ -53,6 +54,7 @@ class Report:
             "asked": dict(sorted(Counter(a.verb.value for a in h.asked).items())),
             "refused": dict(sorted(Counter(a.error for a in h.asked if a.error is not None).items())),
             "lost_to_cuts": len(lost_to_cuts(h)),
+            "verdicts_by_token": dict(zip(("judged", "of"), by_token(h), strict=True)),
             "slow_watcher_mib_max": self.growth(),
             "recoveries": self.recoveries(),
             "violations": [vars(v) for v in self.violations],
@@ -71,6 +73,8 @@ class Report:
         """Each kind of recovery: how many, median and longest seconds, and the bound.
 
         Seconds are less the outages of what it needs, as the bound is checked; `max_by_the_clock` is with them.
+        `over_the_bound`: how many needed some of what a busy machine may add; `without_a_second_counted`: of how many
+        the whole time was taken off, which then proved nothing.
         """
         h = self.history
         found: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
@@ -92,6 +96,8 @@ class Report:
                 "max_seconds": round(max(net for net, _ in seconds), 2),
                 "max_by_the_clock": round(max(gross for _, gross in seconds), 2),
                 "bound_seconds": round(bounds[kind, what], 2),
+                "over_the_bound": sum(net > bounds[kind, what] for net, _ in seconds),
+                "without_a_second_counted": sum(net == 0.0 < gross for net, gross in seconds),
             }
             for (kind, what), seconds in sorted(found.items())
         ]
@@ -119,11 +125,12 @@ class Report:
             "outcomes   " + ", ".join(f"{k} {n}" for k, n in f["outcomes"].items()),
             "refused    " + (", ".join(f"{k} {n}" for k, n in f["refused"].items()) or "nothing"),
             "",
-            f"{'after':<18} {'what':<48} {'count':>5} {'p50 s':>6} {'max s':>6} {'bound s':>7} {'by the clock':>12}",
+            f"{'after':<18} {'what':<48} {'count':>5} {'p50 s':>6} {'max s':>6} "
+            f"{'bound s':>7} {'over':>4} {'by the clock':>12}",
         ]
         lines += [
             f"{r['after']:<18} {r['what']:<48} {r['count']:>5} {r['p50_seconds']:>6.2f} {r['max_seconds']:>6.2f} "
-            f"{r['bound_seconds']:>7.2f} {r['max_by_the_clock']:>12.2f}"
+            f"{r['bound_seconds']:>7.2f} {r['over_the_bound']:>4} {r['max_by_the_clock']:>12.2f}"
             for r in f["recoveries"]
         ]
         count = len(self.violations)

@@ -31,6 +31,11 @@ class Whole:
         return sum(len(report.history.done) for report in self.reports)
 
     @property
+    def jobs(self) -> int:
+        """Submitted in all runs."""
+        return sum(len(report.history.jobs) for report in self.reports)
+
+    @property
     def kept(self) -> bool:
         """Whether no promise was broken, and no mutant lived."""
         return not any(report.violations for report in self.reports) and not self._alive()

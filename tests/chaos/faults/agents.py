@@ -59,7 +59,7 @@ async def agent_stop(lab: Lab, fault: Fault) -> Outcome:
         released = await left
         before = await lab.mark(agent.name)
         agent.resume()
-    return Outcome(released, await _settled(lab, agent.name, clock.now(), before.renewed))
+    return Outcome(*released, await _settled(lab, agent.name, clock.now(), before.renewed), note=f"held {len(held)}")
 
 
 async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
@@ -79,7 +79,7 @@ async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
         released = await left
         agent.start()
         started = await _at_work(lab, agent.name)
-    return Outcome(released, await _settled(lab, agent.name, started, before.begun), note=f"held {len(held)}")
+    return Outcome(*released, await _settled(lab, agent.name, started, before.begun), note=f"held {len(held)}")
 
 
 async def _at_work(lab: Lab, agent_id: str) -> float:
@@ -101,11 +101,13 @@ async def _settled(lab: Lab, agent_id: str, since: float, news: News) -> Recover
     return await recovery(bounds.SETTLED, lab, since, lab.others, look)
 
 
-async def _released(lab: Lab, agent_id: str, held: set[str], since: float) -> Recovery:
-    """What it held is no longer its own."""
+async def _released(lab: Lab, agent_id: str, held: set[str], since: float) -> list[Recovery]:
+    """What it held is no longer its own; none when it was not known to hold anything."""
+    if not held:
+        return []
 
     async def look() -> bool:
         leases = await lab.leases(agent_id)
         return leases is not None and not held & leases.keys()
 
-    return await recovery(bounds.GIVEN, lab, since, lab.others, look)
+    return [await recovery(bounds.GIVEN, lab, since, lab.others, look)]

@@ -40,9 +40,8 @@ def main() -> int:
     print(whole.text())
     few = whole.faults < options.least_faults or whole.jobs < options.least_jobs
     if few:
-        print(
-            f"\nonly {whole.faults} faults and {whole.jobs} jobs; asked for {options.least_faults}, {options.least_jobs}"
-        )
+        wanted = f"{options.least_faults} faults and {options.least_jobs} jobs"
+        print(f"\nonly {whole.faults} faults and {whole.jobs} jobs; {wanted} were asked for")
     return 0 if whole.kept and not few else 1
 
 

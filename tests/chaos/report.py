@@ -15,6 +15,9 @@ from tests.chaos.schedule import Form, Kind
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
+HEAD = (
+    f"{'after':<18} {'what':<48} {'count':>5} {'p50 s':>6} {'max s':>6} {'bound s':>7} {'over':>4} {'by the clock':>12}"
+)
 COMMAND = "python -m tests.chaos --seed {seed} --stores {form} --minutes {minutes:g} --scale {scale:g}"
 
 
@@ -125,8 +128,7 @@ class Report:
             "outcomes   " + ", ".join(f"{k} {n}" for k, n in f["outcomes"].items()),
             "refused    " + (", ".join(f"{k} {n}" for k, n in f["refused"].items()) or "nothing"),
             "",
-            f"{'after':<18} {'what':<48} {'count':>5} {'p50 s':>6} {'max s':>6} "
-            f"{'bound s':>7} {'over':>4} {'by the clock':>12}",
+            HEAD,
         ]
         lines += [
             f"{r['after']:<18} {r['what']:<48} {r['count']:>5} {r['p50_seconds']:>6.2f} {r['max_seconds']:>6.2f} "

@@ -25,16 +25,22 @@ def an_attempt_runs_once(h: History) -> Iterator[Violation]:
 
 
 def a_job_runs_in_one_place(h: History) -> Iterator[Violation]:
-    """P4 for jobs: the next run of a job begins when the one before has ended."""
+    """P4 for jobs: the next run of a job begins when nothing of the one before lives, however that ended."""
     by_job: dict[str, list[Run]] = defaultdict(list)
     for run in h.runs:
         by_job[run.job_id].append(run)
     for job_id, runs in by_job.items():
-        whole = sorted((run for run in runs if run.ended is not None), key=lambda r: r.began)
-        for before, after in pairwise(whole):
-            if before.ended is not None and after.began < before.ended and not forgot_the_first(h, before, after):
-                text = f"P4: {job_id} began on {after.device_id} before it had ended on {before.device_id}"
+        ordered = sorted(runs, key=lambda r: r.began)
+        for i, after in enumerate(ordered):
+            lived = [before for before in ordered[:i] if _lived(before, after)]
+            if lived and not any(forgot_the_first(h, before, after) for before in lived):
+                text = f"P4: {job_id} began on {after.device_id} before it had ended on {lived[-1].device_id}"
                 yield Violation("a_job_runs_in_one_place", text, job_id, after.device_id, after.began)
+
+
+def _lived(before: Run, after: Run) -> bool:
+    """Whether the earlier run may have lived on: the later one found something alive, or the times say so."""
+    return not after.only or (before.ended is not None and after.began < before.ended)
 
 
 def a_run_has_its_record(h: History) -> Iterator[Violation]:

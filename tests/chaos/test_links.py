@@ -128,7 +128,7 @@ async def test_a_store_runs_each_script_of_such_a_link_twice(store_process: Stor
         assert raw.get("n") == "2"
 
 
-async def test_a_test_that_finds_another_one_alive_on_its_device_says_so(tmp_path: Path) -> None:
+async def test_a_test_that_finds_another_one_alive_on_its_device_or_of_its_job_says_so(tmp_path: Path) -> None:
     truth = Truth(tmp_path / "truth")
     environ = {
         "PATH": "/usr/bin:/bin",
@@ -155,11 +155,11 @@ async def test_a_test_that_finds_another_one_alive_on_its_device_says_so(tmp_pat
         pass
     assert start(4, "pass").wait(10) == 0
     runs = truth.runs()
-    assert [(run.attempt, run.alone, run.code) for run in runs] == [
-        (1, True, 1),
-        (2, True, 0),
-        (3, False, 0),
-        (4, True, 0),
+    assert [(run.attempt, run.alone, run.only, run.code) for run in runs] == [
+        (1, True, True, 1),
+        (2, True, True, 0),
+        (3, False, False, 0),
+        (4, True, True, 0),
     ]
     with pytest.raises(ValueError, match="a line that no test writes"):
         parse("B x")

@@ -32,6 +32,11 @@ def ran_in_two_places(h: History) -> None:
     h.runs[0] = replace(h.runs[0], ended=10.5, code=1)
 
 
+def ran_beside_a_dying_tree(h: History) -> None:
+    """The first run was killed, and so has no end of its own; but something of it lived when the second one began."""
+    h.runs[1] = replace(h.runs[1], only=False)
+
+
 def ran_without_a_record(h: History) -> None:
     h.runs.append(run(GLOBEX, 2, 13.0, 14.0))
 
@@ -46,6 +51,12 @@ BROKEN = [
     ),
     Case(
         ran_in_two_places,
+        "a_job_runs_in_one_place",
+        f"P4: {ACME} began on cmd-1-1 before it had ended on cmd-2-1",
+        alone=True,
+    ),
+    Case(
+        ran_beside_a_dying_tree,
         "a_job_runs_in_one_place",
         f"P4: {ACME} began on cmd-1-1 before it had ended on cmd-2-1",
         alone=True,

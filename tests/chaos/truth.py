@@ -1,7 +1,8 @@
 """What really ran where: written by the tests themselves, on the machine's own clock, and read back afterwards.
 
-A shell test takes a lock on its device that its whole process tree holds for as long as any process of it lives. So a
-second execution on the device shows at once, whatever agents and coordinators believe, and however the first one ended.
+A shell test takes a lock on its device, and one on its job, that its whole process tree holds for as long as any process
+of it lives. So a second execution on the device, or of the job, shows at once, whatever agents and coordinators believe,
+and however the first one ended.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ SCRIPT = """\
 dir=$1
 exec 9>>"$dir/$QGJOB_DEVICE_ID.lock"
 if flock -n 9; then alone=1; else alone=0; fi
+exec 8>>"$dir/$QGJOB_JOB_ID.lock"
+if flock -n 8; then only=1; else only=0; fi
 read -r now _ </proc/uptime
-echo "B $QGJOB_EXECUTION $now $QGJOB_DEVICE_ID $QGJOB_JOB_ID $QGJOB_ATTEMPT $alone $QGJOB_ORG_ID $KEY" >>"$dir/runs"
+echo "B $QGJOB_EXECUTION $now $QGJOB_DEVICE_ID $QGJOB_JOB_ID $QGJOB_ATTEMPT $alone $only $QGJOB_ORG_ID $KEY" >>"$dir/runs"
 code=0
 case $DOES in
   fail) sleep "$SECONDS_LONG"; code=1 ;;
@@ -35,7 +38,8 @@ exit $code
 class Run:
     """One execution. Times in seconds since boot; `ended` and `code` are None where it was killed.
 
-    `alone`: nothing else lived on the device when it began. `key`: what it found in its environment.
+    `alone`: nothing else lived on the device when it began. `only`: nothing of its job lived anywhere then. `key`: what
+    it found in its environment.
     """
 
     execution: str
@@ -46,6 +50,7 @@ class Run:
     alone: bool
     org_id: str
     key: str
+    only: bool = True
     ended: float | None = None
     code: int | None = None
 
@@ -75,9 +80,9 @@ def parse(text: str) -> list[Run]:
     found: dict[str, Run] = {}
     for line in text.splitlines():
         match line.split(" "):
-            case ["B", execution, now, device_id, job_id, attempt, alone, org_id, key]:
+            case ["B", execution, now, device_id, job_id, attempt, alone, only, org_id, key]:
                 found[execution] = Run(
-                    execution, device_id, job_id, int(attempt), float(now), alone == "1", org_id, key
+                    execution, device_id, job_id, int(attempt), float(now), alone == "1", org_id, key, only == "1"
                 )
             case ["E", execution, now, code] if execution in found:
                 found[execution] = _ended(found[execution], float(now), int(code))

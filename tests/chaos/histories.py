@@ -122,7 +122,7 @@ def sound() -> History:
     h.asked = [
         Asked(Verb.SUBMIT, "acme", 1.0, answered_at=1.1, job_ids=(ACME,)),
         Asked(Verb.SUBMIT, "globex", 1.0, answered_at=1.1, job_ids=(GLOBEX,)),
-        Asked(Verb.SUBMIT, "globex", 30.0, answered_at=40.0, error="unavailable"),
+        Asked(Verb.SUBMIT, "globex", 30.0, answered_at=40.0, error="conflict"),
     ]
     lost = attempt(1, Outcome.AGENT_LOST, 2.0, 9.0, "cmd-2-1")
     h.jobs = {

@@ -15,6 +15,7 @@ from tests.chaos import (
     test_rules_grants,
     test_rules_jobs,
     test_rules_places,
+    test_rules_refusals,
     test_rules_runs,
     test_rules_times,
     test_rules_wishes,
@@ -31,6 +32,7 @@ TESTED = (
     test_rules_causes,
     test_rules_runs,
     test_rules_places,
+    test_rules_refusals,
     test_rules_times,
     test_rules_wishes,
 )

@@ -94,7 +94,7 @@ def test_a_cancel_without_an_answer_may_come_later() -> None:
     history = sound()
     nobody_cancelled(history)
     at = history.events[-1].at
-    refused = Asked(Verb.CANCEL, "globex", at - 9.0, meant=GLOBEX, answered_at=at - 8.0, error="unavailable")
+    refused = Asked(Verb.CANCEL, "globex", at - 9.0, meant=GLOBEX, answered_at=at - 8.0, error="deadline")
     history.asked.append(refused)
     assert check(history) == []
     history.asked[-1].error = None

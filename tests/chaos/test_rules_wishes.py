@@ -191,7 +191,7 @@ def test_what_was_begun_again_in_a_run_that_had_lost_its_key_before_goes_on() ->
     """The newer run that took the key was not answered; a third one takes it from that one."""
     history = sound()
     newer = superseded(history, 2.0)
-    newer.error = "unavailable"
+    newer.error = "deadline"
     steps = ("q", "x0:cancelled", "q0", "s1 cmd-1-1", "r1 cmd-1-1", "c1:passed cmd-1-1")
     times = (1.1, 2.1, 3.0, 10.9, 11.0, 22.0)
     mine = [replace(e, at=at) for e, at in zip(events(GLOBEX, *steps), times, strict=True)]
@@ -206,7 +206,7 @@ def test_what_a_superseded_run_brings_late_is_cancelled_too() -> None:
     """Its submission was not answered: it came when the newer run had the key for a while."""
     history = sound()
     superseded(history, 2.0)
-    history.asked[1].answered_at, history.asked[1].error = 9.0, "unavailable"
+    history.asked[1].answered_at, history.asked[1].error = 9.0, "deadline"
     cancelled(history, 11.7)
     assert check(history) == []
 

@@ -1,8 +1,8 @@
 """What really ran where: written by the tests themselves, on the machine's own clock, and read back afterwards.
 
-A shell test takes a lock on its device, and one on its job, that its whole process tree holds for as long as any process
-of it lives. So a second execution on the device, or of the job, shows at once, whatever agents and coordinators believe,
-and however the first one ended.
+A shell test takes a lock on its device, and one on its job, that its whole process tree holds for as long as any of it
+lives. So a second execution on the device, or of the job, shows at once, whatever agents and coordinators believe, and
+however the first one ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if flock -n 9; then alone=1; else alone=0; fi
 exec 8>>"$dir/$QGJOB_JOB_ID.lock"
 if flock -n 8; then only=1; else only=0; fi
 read -r now _ </proc/uptime
-echo "B $QGJOB_EXECUTION $now $QGJOB_DEVICE_ID $QGJOB_JOB_ID $QGJOB_ATTEMPT $alone $only $QGJOB_ORG_ID $KEY" >>"$dir/runs"
+where="$QGJOB_DEVICE_ID $QGJOB_JOB_ID $QGJOB_ATTEMPT"
+echo "B $QGJOB_EXECUTION $now $where $alone $only $QGJOB_ORG_ID $KEY" >>"$dir/runs"
 code=0
 case $DOES in
   fail) sleep "$SECONDS_LONG"; code=1 ;;

@@ -23,17 +23,19 @@ class RetryPace:
         self._said.clear()
         self._in_use_since = None
 
-    def in_use(self) -> None:
-        """A name is another agent's, and stays so until a person does something, or that agent is given up."""
-        if self._in_use_since is None:
-            self._in_use_since = monotonic_seconds()
+    def pause_seconds(self, usual: float, *, in_use: bool) -> float:
+        """How long to wait after a try that failed: as usual, and longer and longer while a name is `in_use`.
 
-    def pause_seconds(self, usual: float) -> float:
-        """How long to wait: as usual, and longer and longer for a name that is in use."""
-        if self._in_use_since is None:
+        Such a name is another agent's, and stays so until a person does something, or that agent is given up. Any other
+        trouble may be over at any moment, and tells nothing of the name: the next refusal of it is a first one again.
+        """
+        if not in_use:
+            self._in_use_since = None
             return usual
-        refused_for = monotonic_seconds() - self._in_use_since
-        return max(usual, min(refused_for / _PATIENCE, LONGEST_PAUSE_SECONDS))
+        now = monotonic_seconds()
+        if self._in_use_since is None:
+            self._in_use_since = now
+        return max(usual, min((now - self._in_use_since) / _PATIENCE, LONGEST_PAUSE_SECONDS))
 
     def is_news(self, reason: str) -> bool:
         """Whether to say why a try failed: another reason is news, and the same one after a growing silence."""

@@ -189,10 +189,11 @@ class Session:
 
     def _pause(self, state: RetryCallState) -> float:
         usual = min(_FIRST_WAIT_SECONDS * 2 ** min(state.attempt_number - 1, 10), _LONGEST_WAIT_SECONDS)
-        return self._pace.pause_seconds(usual + random.uniform(0, _JITTER_SECONDS))  # noqa: S311 - jitter
+        usual += random.uniform(0, _JITTER_SECONDS)  # noqa: S311 - jitter
+        return self._pace.pause_seconds(usual, in_use=isinstance(_error_of(state), _InUseError))
 
     def _say_retry(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome is not None else None
+        error = _error_of(state)
         if not self._pace.is_news(str(error)):
             return
         wait = state.next_action.sleep if state.next_action is not None else 0.0
@@ -307,7 +308,6 @@ class Session:
             if self._refused_by.issuperset(self._coordinators.addresses):  # else one may be of another version
                 raise RefusedError(f"the coordinator refuses this agent ({reason}): {refused.message}")
         if stream.opened_at is None and (setting := _IN_USE.get(refused.reason)) is not None:
-            self._pace.in_use()
             raise _InUseError(reason, refused.message, f"stop the other agent, or set {setting}; this one keeps trying")
         return f"refused, {reason}: {refused.message}"
 
@@ -324,6 +324,11 @@ class Session:
                 await stream.call.write(message)
                 if self._logs:
                     self._send_logs()
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    """Why the last try failed."""
+    return state.outcome.exception() if state.outcome is not None else None
 
 
 async def _why_unreachable(address: str) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tenacity import AsyncRetrying, RetryCallState
 
 from qgjob_agent import retry_pace
 from qgjob_agent.retry_pace import (
@@ -11,8 +14,10 @@ from qgjob_agent.retry_pace import (
     LONGEST_SILENCE_SECONDS,
     RetryPace,
 )
+from qgjob_agent.session import Coordinators, Session, _InUseError, _NotConnectedError
 
 USUAL = 1.5
+LONGEST_USUAL = 2.0
 
 
 class Clock:
@@ -33,17 +38,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_name_in_use_is_asked_for_ever_more_slowly(clock: Clock) -> None:
     pace = RetryPace()
-    assert pace.pause_seconds(USUAL) == USUAL
+    assert pace.pause_seconds(USUAL, in_use=False) == USUAL
     pauses = []
     begun = clock.now
     while clock.now < begun + 300:
-        pace.in_use()
-        pauses.append(pace.pause_seconds(USUAL))
+        pauses.append(pace.pause_seconds(USUAL, in_use=True))
         clock.now += pauses[-1]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (USUAL, LONGEST_PAUSE_SECONDS)
     pace.connected()
-    assert pace.pause_seconds(USUAL) == USUAL
+    assert pace.pause_seconds(USUAL, in_use=True) == USUAL
 
 
 def test_a_name_that_comes_free_is_had_a_quarter_later_at_most(clock: Clock) -> None:
@@ -51,9 +55,27 @@ def test_a_name_that_comes_free_is_had_a_quarter_later_at_most(clock: Clock) -> 
     pace = RetryPace()
     begun = clock.now
     while clock.now < begun + 75:
-        pace.in_use()
-        clock.now += pace.pause_seconds(USUAL)
+        clock.now += pace.pause_seconds(USUAL, in_use=True)
     assert clock.now - begun < 75 * 1.25
+
+
+def test_another_trouble_is_tried_again_as_usual_after_a_name_was_in_use(clock: Clock) -> None:
+    """A coordinator that is back would else wait for up to half a minute for an agent that nothing keeps away."""
+    session = Session(Coordinators(("127.0.0.1:1",), "a"), epochs=Any, dispatch=lambda _: None, log=Any)
+    in_use = _InUseError("agent_id_in_use", "it is another agent's", "wait")
+    trouble = _NotConnectedError("127.0.0.1:1 can't be reached")
+    assert _pause_after(session, in_use) <= LONGEST_USUAL
+    clock.now += 300
+    assert _pause_after(session, in_use) == LONGEST_PAUSE_SECONDS
+    assert _pause_after(session, trouble) <= LONGEST_USUAL
+    assert _pause_after(session, in_use) <= LONGEST_USUAL
+
+
+def _pause_after(session: Session, error: Exception) -> float:
+    state = RetryCallState(retry_object=AsyncRetrying(), fn=None, args=(), kwargs={})
+    state.attempt_number = 100
+    state.set_exception((type(error), error, None))
+    return session._pause(state)
 
 
 def test_a_reason_is_said_once_then_rarely(clock: Clock) -> None:

@@ -56,8 +56,11 @@ def _mb(size: int) -> int:
 
 def spool_failed(state: State, event: SpoolFailed) -> None:
     """The disk refused a result, which stays in memory and is told all the same."""
-    if state.disk.refused is None:
+    disk = state.disk
+    if disk.refused is None:
         state.warn("spool_failed", error=event.error)
+        if not _soon(state):
+            disk.launches_refused = 0
     _refused(state, event.error)
 
 
@@ -66,12 +69,16 @@ def launch_refused(state: State, event: LaunchRefused) -> None:
     state.warn("launch_refused", token=event.token, error=event.error)
     disk = state.disk
     if disk.refused is None:
-        soon = state.now - disk.well_at < SOON_SECONDS
-        disk.launches_refused = disk.launches_refused + 1 if soon else 1
+        disk.launches_refused = disk.launches_refused + 1 if _soon(state) else 1
     _refused(state, event.error)
     lease = state.leases.get(event.token)
     if lease is not None and lease.alive:
         not_begun(state, lease)
+
+
+def _soon(state: State) -> bool:
+    """Whether the disk was found well so short a time ago that the proof proved too little."""
+    return state.now - state.disk.well_at < SOON_SECONDS
 
 
 def _refused(state: State, error: str) -> None:

@@ -153,7 +153,7 @@ class Disk:
     """What ails the disk: `refused`, a write was refused and why; `short`, too little is free, in words.
 
     `launches_refused` counts the times in a row that it refused an attempt soon after it was found well, which was last
-    at `well_at` (s).
+    at `well_at` (s); a write of results that is refused later than that begins anew.
     """
 
     __slots__ = ("launches_refused", "refused", "retry_at", "short", "well_at")

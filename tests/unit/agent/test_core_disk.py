@@ -145,6 +145,19 @@ def test_refusals_that_no_look_at_the_disk_explains_are_tried_again_ever_more_ra
     assert every(core.after(1).tell(events.Woken()), instructions.Persist), "that was another trouble"
 
 
+def test_a_result_that_is_refused_long_after_attempts_were_is_tried_again_each_second() -> None:
+    core = Core()
+    for seconds in (1, 2, 4, 8):
+        core.tell(events.LaunchRefused("t1", "Input/output error"))
+        core.after(seconds).tell(events.SpoolRecovered())
+    core.after(59).tell(events.SpoolFailed("Input/output error"))
+    assert every(core.after(1).tell(events.Woken()), instructions.Persist) == [], "that is the same trouble still"
+    core.after(7).tell(events.SpoolRecovered())
+    core.after(60).tell(events.SpoolFailed("No space left on device"))
+    for _ in range(3):
+        assert every(core.after(1).tell(events.Woken()), instructions.Persist), "that is another trouble"
+
+
 def test_attempts_that_are_refused_together_are_one_refusal() -> None:
     core = Core()
     for n in (1, 2, 3):

@@ -100,7 +100,7 @@ class _Ending:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await self._cancel()
         except (QgjobError, TimeoutError) as error:
-            tell(f"not all jobs could be cancelled: {str(error) or 'no answer in time'}")
+            tell(f"{self._missing()}: {str(error) or 'no answer in time'}")
         except asyncio.CancelledError:
             tell("interrupted again; leaving at once")
             raise
@@ -141,6 +141,14 @@ class _Ending:
 
     def _unanswered(self) -> list[str]:
         return self._submitting.unanswered if self._submitting is not None else []
+
+    def _missing(self) -> str:
+        """What could not be done."""
+        goal = self._goal()
+        if goal.run is None or goal.bond is None or not self._run_is_over or self._unanswered():
+            return "not all jobs could be cancelled"
+        bound = f"run {goal.run[1]} stays bound to this command for {goal.bond.after_seconds:g} s"
+        return f"{bound}, and is cancelled again then"
 
     def _left(self) -> list[str]:
         """What may go on, and how to end it."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from qgjob import AsyncClient, ConflictError, JobSpec, JobStatus, UnavailableError
+from qgjob import AsyncClient, Bond, ConflictError, ForbiddenError, JobSpec, JobStatus, UnavailableError
 from qgjob._submitting import Submitting
 from qgjob.cli import interrupting
 from qgjob.cli.interrupting import cancel_each, submitted
 from qgjob.cli.verdicts import Goal
+from qgjob.testing import MockTransport
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
 
@@ -105,4 +107,30 @@ async def test_a_run_of_which_nothing_is_there_yet_is_named_since_its_jobs_may_s
         "interrupted; 0 of 1 jobs are submitted; cancelling them",
         "no job of run r1 is there to cancel",
         "run r1: 1 job of it sent and not answered; to cancel: qgjob cancel --org-id=acme --run-id=r1",
+    ]
+
+
+@pytest.mark.parametrize("error", [ForbiddenError("not in this org"), None])
+async def test_a_run_of_which_all_is_cancelled_is_told_so_though_it_could_not_be_let_go(
+    error: Exception | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(interrupting, "CANCEL_SECONDS", 0.05)
+
+    async def answer(method: str, request: Any) -> Any:
+        if method == "CancelJobs":
+            return jobs_pb2.CancelJobsResponse(count=2)
+        assert (method, request.release) == ("KeepRun", True)
+        if error is not None:
+            raise error
+        return await asyncio.Event().wait()
+
+    bound = AsyncClient(transports=[MockTransport(answer)])
+    goal = Goal(
+        follow=lambda: bound.follow(()), resume="", run=("acme", "r1"), cancel_on_interrupt=True, bond=Bond(20.0)
+    )
+    await interrupting.interrupted(bound, goal, {})
+    assert capsys.readouterr().err.splitlines() == [
+        "interrupted; cancelling the jobs",
+        "2 jobs of run r1 cancelled",
+        f"run r1 stays bound to this command for 20 s, and is cancelled again then: {error or 'no answer in time'}",
     ]

@@ -26,11 +26,17 @@ if TYPE_CHECKING:
 SIGNS = 3
 """Of life in the time after which a client counts as gone: one may be lost, and the next come late."""
 
-
 _LASTING = (UnsupportedError, InvalidError, ForbiddenError, NotAuthenticatedError)
 """The same call is answered so again. Of all else the next call may be spared."""
 
+_REFUSED = "the signs of life of this block are refused"
+
 _log = logging.getLogger("qgjob")
+
+
+def ends_refused(error: asyncio.CancelledError) -> bool:
+    """Whether this is how `kept` ends its block, and nobody's interrupt: what comes out of `kept` says more."""
+    return error.args == (_REFUSED,)
 
 
 @contextlib.asynccontextmanager
@@ -54,7 +60,7 @@ async def kept(
     def end_block(done: asyncio.Task[None]) -> None:
         nonlocal ended
         if inside and block is not None and not done.cancelled():
-            ended = block.cancel()
+            ended = block.cancel(_REFUSED)
 
     renewing.add_done_callback(end_block)
     try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from qgjob._errors import ConflictError, NotFoundError, QgjobError
+from qgjob._keeping_runs import ends_refused
 from qgjob._wire_jobs import read_jobs
 from qgjob.cli.runner import tell
 from qgjob.cli.waiting import command_on
@@ -47,8 +48,10 @@ async def submitted(
     sending = asyncio.ensure_future(submitting.run())
     try:
         return read_jobs(await asyncio.shield(sending))
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         submitting.stop()
+        if ends_refused(error):
+            raise
         await _interrupted_in_submission(client, submitting, sending, goal_of)
         raise
     finally:
@@ -101,8 +104,9 @@ class _Ending:
                 await self._cancel()
         except (QgjobError, TimeoutError) as error:
             tell(f"{self._missing()}: {str(error) or 'no answer in time'}")
-        except asyncio.CancelledError:
-            tell("interrupted again; leaving at once")
+        except asyncio.CancelledError as error:
+            if not ends_refused(error):
+                tell("interrupted again; leaving at once")
             raise
         finally:
             for line in self._left():

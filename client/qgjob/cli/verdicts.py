@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
 from qgjob.cli.interrupting import cancel_each, interrupted
 from qgjob.cli.progress import counts_text, open_progress
@@ -63,9 +64,10 @@ async def await_verdicts(
     except TimeoutError:
         code = exit_codes.TIMEOUT
         tell(f"not all jobs have their verdict after {goal.timeout_seconds:g} s; they go on. To resume: {goal.resume}")
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as error:
         try:
-            await interrupted(client, goal, jobs)
+            if not ends_refused(error):
+                await interrupted(client, goal, jobs)
         finally:  # a second interrupt cuts that short
             printer.cut_short("jobs", list(jobs.values()))
         raise

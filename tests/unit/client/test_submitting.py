@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import pytest
 
-from qgjob import AsyncClient, Bond, ConflictError, ForbiddenError, JobSpec, JobStatus, UnavailableError
+from qgjob import AsyncClient, Bond, ConflictError, ForbiddenError, Job, JobSpec, JobStatus, UnavailableError
 from qgjob._submitting import Submitting
 from qgjob.cli import interrupting
 from qgjob.cli.interrupting import cancel_each, submitted
-from qgjob.cli.verdicts import Goal
+from qgjob.cli.printer import Printer
+from qgjob.cli.verdicts import Goal, await_verdicts
 from qgjob.testing import MockTransport
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator
@@ -134,3 +135,48 @@ async def test_a_run_of_which_all_is_cancelled_is_told_so_though_it_could_not_be
         "2 jobs of run r1 cancelled",
         f"run r1 stays bound to this command for 20 s, and is cancelled again then: {error or 'no answer in time'}",
     ]
+
+
+def refused_for_good(waiting: asyncio.Event) -> AsyncClient:
+    """A client whose signs of life are refused as soon as it waits."""
+
+    async def answer(method: str, _request: Any) -> Any:
+        assert method == "KeepRun"
+        await waiting.wait()
+        raise ForbiddenError("not in this org")
+
+    return AsyncClient(transports=[MockTransport(answer)])
+
+
+async def test_a_submission_that_a_refused_sign_of_life_ends_was_not_interrupted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun = asyncio.Event()
+    bound = refused_for_good(begun)
+
+    async def send(requests: Sequence[jobs_pb2.SubmitJobRequest], more_follows: bool) -> list[types_pb2.Job]:
+        begun.set()
+        await asyncio.Event().wait()
+        return []
+
+    submitting = Submitting([request(1)], send)
+    with pytest.raises(ForbiddenError, match="not in this org"):
+        async with asyncio.timeout(5), bound.kept("acme", "r1", Bond(20.0)):
+            await submitted(bound, submitting, lambda jobs: pytest.fail(f"it ends {jobs}"))
+    assert capsys.readouterr().err == ""
+
+
+async def test_a_wait_that_a_refused_sign_of_life_ends_was_not_interrupted(capsys: pytest.CaptureFixture[str]) -> None:
+    waiting = asyncio.Event()
+    bound = refused_for_good(waiting)
+
+    async def follow() -> AsyncGenerator[Job]:
+        waiting.set()
+        await asyncio.Event().wait()
+        yield pytest.fail("there is no job")
+
+    goal = Goal(follow=follow, resume="", run=("acme", "r1"), cancel_on_interrupt=True, bond=Bond(20.0))
+    with pytest.raises(ForbiddenError, match="not in this org"):
+        async with asyncio.timeout(5), bound.kept("acme", "r1", Bond(20.0)):
+            await await_verdicts(bound, Printer("json"), goal)
+    assert "interrupted" not in capsys.readouterr().err

@@ -23,6 +23,8 @@ MOST_LINES = 20
 """More devices than these are shown in groups."""
 MOST_NAMED = 3
 """So many devices of a group are named."""
+BUSY_SECONDS = 60.0
+"""So soon a busy device is taken to be free of which nothing is known, as a coordinator takes it."""
 _WHY = Column("WHY", least=24, wraps=True)
 # Without a known end what is likely to pass soonest comes first, and last the causes that no device has by itself.
 _SOONEST: dict[PendingCode | None, int] = {
@@ -86,7 +88,7 @@ def _band(item: Explanation, now: datetime) -> str:
 
 def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableType:
     """A line each, or a group, in the order in which they are of use to the job."""
-    ordered = sorted(devices, key=_usefulness)
+    ordered = sorted(devices, key=lambda each: _usefulness(each, now))
     if len(ordered) <= MOST_LINES:
         rows: list[list[object]] = [[each.device_id, _may(each), each.message + _until(each, now)] for each in ordered]
         return grid([Column("DEVICE"), Column("MAY SERVE", spare=1), _WHY], rows, now)
@@ -99,12 +101,18 @@ def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableTy
     return Group(grid(columns, rows, now), counted)
 
 
-def _usefulness(device: ConsideredDevice) -> tuple[object, ...]:
+def _usefulness(device: ConsideredDevice, now: datetime) -> tuple[object, ...]:
     """Free ones first, then what will be free soonest, then those that lack least."""
-    free_at = device.free_at.timestamp() if device.free_at is not None else math.inf
+    free_in = _free_in_seconds(device, now)
     lacks = ("target" in device.unmet, len(device.unmet))
     kind = _SOONEST.get(device.code, len(_SOONEST))
-    return (not device.feasible, *lacks, device.code is not None, free_at, kind, device.device_id)
+    return (not device.feasible, *lacks, device.code is not None, free_in, kind, device.device_id)
+
+
+def _free_in_seconds(device: ConsideredDevice, now: datetime) -> float:
+    if device.free_at is not None:
+        return max(0.0, (device.free_at - now).total_seconds())
+    return BUSY_SECONDS if device.code is PendingCode.ALL_BUSY else math.inf
 
 
 def _kind(device: ConsideredDevice) -> tuple[str, ...]:

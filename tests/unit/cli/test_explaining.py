@@ -14,9 +14,10 @@ from rich.console import Console
 from qgjob import ConsideredDevice, Explanation, Job, JobStatus, Outcome, PendingCode, PendingReason, Requirements
 from qgjob._enums import Priority, Target
 from qgjob._fleet import Group
-from qgjob.cli.explaining import MOST_LINES, explanation
+from qgjob.cli.explaining import MOST_LINES, _usefulness, explanation
 from qgjob.cli.moments import clock, span
 from qgjob.cli.render import group_table
+from qgjob_coordinator.policy.reasons import considered
 
 NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)
 SOON, LATER = NOW + timedelta(seconds=70), NOW + timedelta(hours=3)
@@ -114,7 +115,27 @@ def test_devices_come_by_when_they_are_free_and_by_their_kind_where_that_is_not_
         )
     )
     table = lines[lines.index("DEVICE MAY SERVE WHY") + 1 :]
-    assert [line.split()[0] for line in table] == ["free", "bad", "busy", "unknown", "drained"]
+    assert [line.split()[0] for line in table] == ["free", "unknown", "bad", "busy", "drained"]
+
+
+def test_devices_come_in_the_order_in_which_a_coordinator_counts_on_them() -> None:
+    """What says when the job is to start, and the list beneath it, name the same device."""
+    held = [PendingCode.DRAINING, PendingCode.RESERVED, PendingCode.QUARANTINED, PendingCode.NO_DEVICE_ONLINE]
+    devices = [ConsideredDevice("free", True, "is free", ())]
+    for code in (PendingCode.ALL_BUSY, *held):
+        for after in (None, -600, -5, 30, 59, 61, 3600):
+            free_at = None if after is None else NOW + timedelta(seconds=after)
+            devices.append(ConsideredDevice(f"{code}:{after}", True, "is away", (), code, free_at))
+    now = int(NOW.timestamp() * 1000)
+
+    def counted_on(each: ConsideredDevice) -> tuple[object, ...]:
+        free_at = None if each.free_at is None else int(each.free_at.timestamp() * 1000)
+        code = None if each.code is None else considered.PendingCode(str(each.code))
+        return considered.soonest(considered.Considered(each.device_id, "", code=code, free_at=free_at), now)
+
+    ranked = sorted(devices, key=lambda each: (*counted_on(each), each.device_id))
+    mixed = sorted(devices, key=lambda each: each.device_id[::-1])
+    assert sorted(mixed, key=lambda each: _usefulness(each, NOW)) == ranked
 
 
 def test_what_was_expected_by_now_is_due_any_moment() -> None:
@@ -170,7 +191,7 @@ def test_many_devices_are_shown_in_groups() -> None:
     lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
     table = lines[lines.index("DEVICES MAY SERVE WHY WHICH") + 1 :]
     assert table == [
-        "20 yes all_busy; the first is busy with acme~b07 (free about 02:04:10 (in 1 min)) b07, b00, b01 and 17 more",
+        "20 yes all_busy; the first is busy with acme~b07 (free about 02:04:10 (in 1 min)) b00, b01, b02 and 17 more",
         "1 yes is draining (until 05:03:00 (in 3 h)) held",
         "2 no platform is ios, not android i0, i1",
         "5 no other os_version; o0: os_version is 0, not 14 o0, o1, o2 and 2 more",

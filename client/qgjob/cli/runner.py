@@ -18,7 +18,6 @@ import typer
 from qgjob._errors import InvalidError, QgjobError, UnavailableError
 from qgjob.cli import exit_codes
 from qgjob.cli.dotenv import read_environment
-from qgjob.cli.setting_names import strays
 from qgjob.cli.settings import Setting, Settings, resolve, to_settings, user_file
 
 if TYPE_CHECKING:
@@ -45,6 +44,8 @@ def resolve_settings(**flags: Any) -> list[Setting]:
 
 def tell_strays(*, bare: bool) -> None:
     """Tell names that look like settings and are none; without the prefix QGJOB_ only if `bare`. Raises ConfigError."""
+    from qgjob.cli.setting_names import strays  # noqa: PLC0415 - keeps `--help` quick
+
     environment = read_environment(os.environ, Path.cwd())
     for each in strays(environment.process, environment.file, environment.path, bare=bare):
         tell(f"warning: {each.line}")

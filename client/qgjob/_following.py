@@ -22,6 +22,8 @@ MAX_JOBS_PER_WATCH = 1000
 MAX_JOBS_PER_PAGE = 1000
 # A watch tells all; but a wait that could hang for ever on one lost event asks now and then.
 SILENCE_SECONDS = 30.0
+JOBS_WORTH_A_CALL = 50
+"""Of a run that is read whole, so many jobs take about what it takes to ask for one by its id."""
 _WATCHED = re.compile(r"job_ids\[(\d+)\]")
 
 
@@ -192,10 +194,37 @@ async def _checked(
 async def _ask(
     client: AsyncClient, unsettled: dict[str, None], told: set[str], run: tuple[str, str] | None
 ) -> AsyncGenerator[Job]:
-    """The jobs that lack a verdict or were not told yet: those of the run by its pages, the others one by one."""
+    """The jobs that lack a verdict or were not told yet: those of the run by its pages, the others one by one.
+
+    While few of a large run lack one these are asked for alone; then its pages tell whether the run has more. What is
+    yielded is settled by the caller.
+    """
+    few_left = 0 < len(unsettled) * JOBS_WORTH_A_CALL <= len(told)
     found: set[str] = set()
+    if run is not None and not few_left:
+        async with aclosing(_ask_run(client, unsettled, told, run, found)) as jobs:
+            async for job in jobs:
+                yield job
+    for job_id in [each for each in unsettled if each not in found]:
+        asked = await client.get(job_id)
+        if asked.final:
+            unsettled.pop(job_id, None)  # where that is an alias, the job has another id
+        yield asked
+    if run is not None and few_left and not unsettled:
+        async with aclosing(_ask_run(client, unsettled, told, run, found)) as jobs:
+            async for job in jobs:
+                yield job
+
+
+async def _ask_run(
+    client: AsyncClient, unsettled: dict[str, None], told: set[str], run: tuple[str, str], found: set[str]
+) -> AsyncGenerator[Job]:
+    """All jobs of a run but those whose verdicts were told; the ids of all are added to `found`.
+
+    By its statuses a run would be read whole once for each.
+    """
     token: str | None = None
-    while run is not None:
+    while True:
         page = await client.list_page(run[0], run_id=run[1], page_size=MAX_JOBS_PER_PAGE, page_token=token)
         for job in page.jobs:
             found.add(job.job_id)
@@ -203,12 +232,7 @@ async def _ask(
                 yield job
         token = page.next_page_token
         if token is None:
-            break
-    for job_id in [each for each in unsettled if each not in found]:
-        asked = await client.get(job_id)
-        if asked.final:
-            unsettled.pop(job_id, None)  # where that is an alias, the job has another id
-        yield asked
+            return
 
 
 async def merged(streams: Sequence[AsyncGenerator[T]], silence_seconds: float) -> AsyncGenerator[T | None]:

@@ -344,6 +344,28 @@ async def test_lost_events_of_a_run_are_noticed_by_asking(
     assert [str(job.outcome) for job in done] == ["passed", "passed"]
 
 
+async def test_a_large_run_of_which_little_is_left_is_not_read_whole_at_each_silence(
+    fake: FakeCoordinator, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_following, "SILENCE_SECONDS", 0.05)
+    jobs = await client.submit_many([spec(f"t{n}", run_id="r") for n in range(_following.JOBS_WORTH_A_CALL)])
+    for job in jobs[1:]:
+        fake.move(job.job_id, "completed", "passed")
+    waiting = asyncio.create_task(client.wait_run("acme", "r", timeout_seconds=3))
+    await fake.reached("GetJob", 3)
+    assert fake.calls["ListJobs"] == 0
+    # Nothing is told of the last verdict, nor of a job that joined the run meanwhile.
+    fake.jobs["acme~late"] = types_pb2.Job()
+    fake.jobs["acme~late"].CopyFrom(fake.jobs[jobs[1].job_id])
+    fake.jobs["acme~late"].job_id = "acme~late"
+    fake.jobs[jobs[0].job_id].status = types_pb2.JOB_STATUS_COMPLETED
+    fake.jobs[jobs[0].job_id].outcome = types_pb2.OUTCOME_PASSED
+    done = await waiting
+    assert {job.job_id for job in done} == {*(job.job_id for job in jobs), "acme~late"}
+    assert {str(job.outcome) for job in done} == {"passed"}
+    assert fake.calls["ListJobs"] == 1
+
+
 async def test_a_run_whose_watch_tells_nothing_is_asked_for_by_its_pages(
     fake: FakeCoordinator, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,7 +257,9 @@ class Sessions:
                 continue
             gid = group_id(job.app_version_id, job.target)
             started = h.phase is not Phase.UNSTARTED
-            live.session.take(Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started), now)
+            lease = Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started)
+            lease.has_log = started  # it may have one in the store, from the session before
+            live.session.take(lease, now)
             live.occupants.touch(h.device_id)
 
     async def close(self, live: LiveSession, why: str) -> None:

@@ -76,7 +76,7 @@ LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
 ENDING_TTL_MS = 5 * 1000
 """So long the marked runs of a coordinator that died over them wait; one that takes longer may get company."""
 LOG_TTL_MS = 3600 * 1000
-"""After the verdict; LOG_KEPT in lua/lib/attempt.lua is the same."""
+"""After the verdict; the scripts have it as LOG_KEPT in lua/lib/attempt.lua."""
 LOG_TAIL_BYTES = 64 * 1024
 
 WAKE_CHANNEL = "qg:f:{fleet}:wake"

@@ -125,7 +125,7 @@ class LeaseStore:
         return (await self.report(org_id, (), endings, now))[1]
 
     def _finish_args(self, endings: Sequence[Ending], now: int) -> list[Arg]:
-        args: list[Arg] = [now, *self._retry, keys.LOG_TTL_MS]
+        args: list[Arg] = [now, *self._retry]
         for e in endings:
             args += (
                 e.ulid,

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 
+import pytest
 from redis import Redis
 
-from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.model.enums import Outcome, Phase, Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Held, Hello
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Release, ReleaseCharge
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec
+from tests.fakes.planner import Planner
+from tests.fakes.scenes import AGENT, DEVICE
 
 
 async def test_progress_is_shown_and_the_same_again_is_no_news(store: Store) -> None:
@@ -69,6 +76,58 @@ async def test_a_cancel_before_the_retry_is_a_verdict_for_the_log_too(store: Sto
     await scenes.running(store)
     await failed_with_a_log(store)
     await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
+    assert await ends_in(raw, 1) == [1]
+
+
+async def cancelled_and_dead(store: Store) -> None:
+    await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
+    await store.logs.append("acme", [(spec(1).ulid, "t1", 3, b"killed")])
+    dead = Release(spec(1).ulid, "t1", NOW, ReleaseCharge.NOBODY, "", 0.0)
+    assert (await store.leases.release("acme", [dead], NOW))[0] == ["APPLIED"]
+
+
+async def lost_with_its_session(store: Store) -> None:
+    await store.leases.sweep("acme", AGENT, 1, NOW, 0.0)
+
+
+async def not_shown_again(store: Store) -> None:
+    await store.leases.adopt("acme", AGENT, 2, [], NOW, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("end", "hours"), [(cancelled_and_dead, 1), (lost_with_its_session, 24), (not_shown_again, 24)]
+)
+async def test_the_log_of_an_attempt_without_an_outcome_ends_after_the_verdict_too(
+    store: Store, raw: Redis, end: Callable[[Store], Awaitable[None]], hours: int
+) -> None:
+    await scenes.running(store)
+    await store.logs.append("acme", [(spec(1).ulid, "t1", 0, b"abc")])
+    await end(store)
+    assert await ends_in(raw, 1) == [hours], "a job that is to be retried has no verdict"
+
+
+@pytest.mark.parametrize("end", [lost_with_its_session, not_shown_again])
+async def test_the_log_of_the_attempt_with_which_a_job_is_given_up_ends_after_the_verdict(
+    store: Store, raw: Redis, end: Callable[[Store], Awaitable[None]]
+) -> None:
+    await scenes.running(store)
+    raw.hset(f"{keys.org('acme')}j:{spec(1).ulid}", "pz", "another-agent")
+    await store.logs.append("acme", [(spec(1).ulid, "t1", 0, b"abc")])
+    await end(store)
+    assert (await scenes.get(store, spec(1))).status is Status.FAILED
+    assert await ends_in(raw, 1) == [1]
+
+
+async def test_a_session_that_takes_an_attempt_over_ends_its_log_too(store: Store, raw: Redis, redis_url: str) -> None:
+    await scenes.running(store)
+    await store.logs.append("acme", [(spec(1).ulid, "t1", 0, b"abc")])
+    held = Held("acme", spec(1).ulid, "t1", 1, Phase.RUNNING, DEVICE)
+    infos = (DeviceInfo(DEVICE, DEVICE, Target.EMULATOR),)
+    async with Planner(Store(redis_url), "c1") as planner:
+        live = await planner._sessions.open(Hello(PROTOCOL_VERSION, AGENT, "h.1", 2, "v", "host", infos, (held,), 100))
+        planner._lives.append(live)
+        await planner.finish_one(DEVICE)
+    assert (await scenes.get(store, spec(1))).status is Status.COMPLETED
     assert await ends_in(raw, 1) == [1]
 
 

@@ -1,10 +1,10 @@
 -- Attempts ended with an outcome of their own; their trees are dead.
 -- KEYS    1 prefix of the org
--- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 log ttl (ms); then for each attempt: ulid, token, a
---         letter for its charge (P passed, T, I, N, F) and those that hold (l: it has a log, i: it waited for an
---         installation, s: its start is reported with it, a: a retry avoids its device), started (ms), ended (ms), what it tells of its test (see
---         `learn`) or '', what was measured (JSON: duration, install, result), and if it did not pass: outcome, share of
---         the backoff (0..1) and error (JSON), with spaces between
+-- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore); then for each attempt: ulid, token, a letter for its
+--         charge (P passed, T, I, N, F) and those that hold (l: it has a log, i: it waited for an installation, s: its
+--         start is reported with it, a: a retry avoids its device), started (ms), ended (ms), what it tells of its test
+--         (see `learn`) or '', what was measured (JSON: duration, install, result), and if it did not pass: outcome,
+--         share of the backoff (0..1) and error (JSON), with spaces between
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and what it
 --         did: APPLIED, the job's outcome, or not_before of its retry, or ''; STALE, what ending a revoked lease did
 --         (see `told`), or ''
@@ -14,9 +14,9 @@
 --!include lib/learn
 local WIDTH = 8
 local now, answer = ARGV[1], {}
-local retry, log_ttl = rules(), ARGV[RULES_END + 1]
+local retry = rules()
 local lessons = {}
-for i = RULES_END + 2, #ARGV, WIDTH do
+for i = RULES_END + 1, #ARGV, WIDTH do
   local ulid, token, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)
   local word, wait = 'STALE', ''
@@ -49,7 +49,7 @@ for i = RULES_END + 2, #ARGV, WIDTH do
       end
     end
     -- The tail of an attempt that is retried ends with the verdict, as those before it: see `verdict`.
-    if string.find(kind, 'l', 1, true) and j.s ~= 'q' then call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. j.n, log_ttl) end
+    if string.find(kind, 'l', 1, true) and j.s ~= 'q' then log_ends(ulid, j.n) end
   elseif j and had_token(j, token) then
     word = 'REPLAYED'
   end

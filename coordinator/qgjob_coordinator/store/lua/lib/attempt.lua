@@ -72,6 +72,8 @@ local function clear_lease(j)
 end
 
 local LOG_KEPT = 3600000   -- ms after the verdict: LOG_TTL_MS in store/keys.py
+-- The tail of an attempt that is over is kept for so long from now on: the job has its verdict.
+local function log_ends(ulid, attempt) call('PEXPIRE', P .. 'lg:' .. ulid .. ':' .. attempt, LOG_KEPT) end
 
 local owned = {}
 -- The verdict. `letter`: c, f or x. More fields and values that go with it may follow.
@@ -85,8 +87,8 @@ local function verdict(j, now, letter, outcome, ...)
   group_grows(j.g, -1)
   event(j.ulid, j.v, letter, j.n, outcome, j.dv, j.ag)
   local ended = num(j.n)
-  if j.s ~= 'q' then ended = ended - 1 end   -- the report of the attempt that has the lease sees to its own
-  for n = 1, ended do call('PEXPIRE', P .. 'lg:' .. j.ulid .. ':' .. n, LOG_KEPT) end
+  if j.s ~= 'q' then ended = ended - 1 end   -- the end of the attempt that has the lease sees to its own
+  for n = 1, ended do log_ends(j.ulid, n) end
   j.s, j.oc = letter, outcome
 end
 
@@ -242,6 +244,7 @@ local function release(j, now, ended, charge, rest, retry)
     if charge == 'L' then lost(j, now, retry) else fail(j, now, 'agent_lost', charge, retry) end
   end
   clear_lease(j)
+  if j.s ~= 'q' then log_ends(j.ulid, attempt) end
   return told(j, lease, attempt)
 end
 

@@ -28,11 +28,14 @@ class EndingRuns:
         self._jobs = jobs
         self._orgs: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: set[str] = set()
+        self._busy: dict[str, bool] = {}  # orgs that are served now, and whether to look at them again
         self._not_before: dict[tuple[str, str], float] = {}  # runs at which something went wrong, by monotonic time
 
     def due(self, org_id: str) -> None:
         """The org has marks. They are in the store, so a call that is lost with this process is made by another one."""
-        if org_id not in self._waiting:
+        if org_id in self._busy:  # no second worker of this process: others would wait for both
+            self._busy[org_id] = True
+        elif org_id not in self._waiting:
             self._waiting.add(org_id)
             self._orgs.put_nowait(org_id)
 
@@ -43,11 +46,14 @@ class EndingRuns:
     async def _serve(self) -> None:
         while True:
             org_id = await self._orgs.get()
-            self._waiting.discard(org_id)  # before the look: a mark that comes from now on is looked for again
+            self._waiting.discard(org_id)
+            self._busy[org_id] = False  # before the look: a mark that comes from now on is looked for again
             try:
                 await self.finish(org_id)
             except StoreUnavailableError as e:
                 log.warning("ending_runs_blind", org_id=org_id, error=e.message)
+            if self._busy.pop(org_id):
+                self.due(org_id)
 
     async def finish(self, org_id: str) -> None:
         """Cancels what the marked runs of the org have unfinished, unless another one is at it.

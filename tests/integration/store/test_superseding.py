@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from qgjob_coordinator.loops.bonds import Bonds
-from qgjob_coordinator.loops.ending_runs import EndingRuns
+from qgjob_coordinator.loops.ending_runs import ORGS_AT_ONCE, EndingRuns
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
@@ -308,6 +308,37 @@ async def test_a_long_cancel_in_one_org_keeps_no_other_org_waiting(
     while not serving.done():  # a call under way may take a cancel for itself
         serving.cancel()
         await asyncio.wait([serving], timeout=0.1)
+
+
+async def test_a_long_cancel_takes_one_worker_however_often_its_org_is_due(
+    store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its claim is over meanwhile, so each more would walk the same run, while other orgs wait."""
+    walks = Walks(ending, monkeypatch)
+    for org_id in ("acme", "beta"):
+        for number, run_id in enumerate(("r1", "r2"), 1):
+            one = spec(number, org_id=org_id, run_id=run_id, supersede="main")
+            await store.jobs.submit(org_id, [one], [True], NOW)
+    serving = asyncio.create_task(ending.run())
+    ending.due("acme")
+    await walks.begun.wait()
+    raw.delete(f"{keys.org('acme')}er")  # its time is over
+    for _ in range(2 * ORGS_AT_ONCE):
+        ending.due("acme")
+    ending.due("beta")
+
+    async def over(org_id: str) -> bool:
+        return await store.runs.to_cancel(org_id) == []
+
+    await until(lambda: over("beta"), "it waits")
+    assert walks.of.count("acme r1") == 1
+    await submit(store, of("r3", 3))
+    walks.open.set()
+    await until(lambda: over("acme"), "what came during the walk is not looked for")
+    while not serving.done():
+        serving.cancel()
+        await asyncio.wait([serving], timeout=0.1)
+    assert walks.of.count("acme r2") == 1
 
 
 async def test_a_fault_at_one_run_keeps_no_other_from_its_end(

@@ -11,12 +11,13 @@ from qgjob_coordinator.policy.diagnosis.store import to_do
 
 FIRST_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 3600.0
+MOST_REASONS = 50
 
 log = structlog.get_logger(__name__)
 
 
 class StoreNews:
-    """Remembers what was said since the store could last be used. `url` is without secrets."""
+    """Remembers what was said since the store could last be used, MOST_REASONS of it. `url` is without secrets."""
 
     def __init__(self, url: str, now: Callable[[], float] = time.monotonic) -> None:
         self._url = url
@@ -30,6 +31,8 @@ class StoreNews:
         now = self._now()
         if error in self._said and now < due:
             return
+        if error not in self._said and len(self._said) >= MOST_REASONS:
+            del self._said[min(self._said, key=lambda known: self._said[known][0])]
         self._said[error] = (now + pause, min(2 * pause, LONGEST_PAUSE_SECONDS))
         log.warning("store_away", url=self._url, error=error, what_to_do=what_to_do)
 

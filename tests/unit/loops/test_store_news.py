@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from qgjob_coordinator.loops.store_news import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, StoreNews
+from qgjob_coordinator.loops.store_news import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MOST_REASONS, StoreNews
 
 AWAY = "the store is away (ConnectionError); repeat the call later"
 LOADING = "the store is away (BusyLoadingError); repeat the call later"
@@ -50,3 +50,17 @@ def test_another_reason_is_news_and_so_is_the_next_time() -> None:
     assert [line["error"].rpartition(" ")[2] for line in lines] == [
         *("(ConnectionError)", "(BusyLoadingError)", "(ConnectionError)"),
     ]
+
+
+def test_reasons_that_are_never_the_same_are_not_all_remembered() -> None:
+    """Those that are to be told again the soonest go first, so one that lasts stays known."""
+    clock = Clock()
+    news = StoreNews("redis://h:1", clock)
+    for clock.now in (0.0, FIRST_PAUSE_SECONDS, 3 * FIRST_PAUSE_SECONDS):
+        news.away(AWAY)
+    for port in range(3 * MOST_REASONS):
+        news.away(f"the store is away (refused to port {port})")
+    assert len(news._said) == MOST_REASONS
+    with capture_logs() as lines:
+        news.away(AWAY)
+    assert lines == []

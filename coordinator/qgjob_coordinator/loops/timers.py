@@ -86,12 +86,13 @@ class Timers:
         if monotonic - self._swept >= SWEEP_SECONDS:
             orgs |= await self._store.active_orgs()
             self._swept = monotonic
-        if monotonic - self._registry >= REGISTRY_SECONDS:
-            orgs |= await self._repair()
-            await self._each(orgs, self._store.snapshots.tidy)
+        await self._each(orgs, lambda org_id: self._org(org_id, now))
+        if monotonic - self._registry >= REGISTRY_SECONDS:  # behind what is due: it may take long
+            found = await self._repair()
+            await self._each(found, lambda org_id: self._org(org_id, now))
+            await self._each(orgs | found, self._store.snapshots.tidy)
             await self._overtaken.look()
             self._registry = monotonic
-        await self._each(orgs, lambda org_id: self._org(org_id, now))
 
     @staticmethod
     async def _each(orgs: set[str], serve: Callable[[str], Awaitable[object]]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from redis import Redis
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops import overtaken
 from qgjob_coordinator.loops import timers as loop
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.timers import Timers
@@ -17,6 +18,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store import keys, names
+from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -111,3 +113,93 @@ async def test_leases_of_a_session_that_the_fleet_does_not_know_are_looked_for(
     monkeypatch.setattr(timers, "_registry", float("-inf"))
     await timers.look()
     assert [(row.agent_id, row.epoch) for row in (await store.sessions.watch())[1]] == [("agent-1", 7)]
+
+
+async def test_what_is_due_is_served_before_the_looks_that_take_long(
+    store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = wall_ms()
+    await scenes.submit(store, spec(1, not_before=now - 1000), now=now - 2000)
+    await scenes.submit(store, spec(1, "globex"))
+    await store.mark_idle(["globex"])
+    waiting = []
+    due = store.snapshots.due
+
+    async def slow() -> None:
+        waiting.append(await store.reads.delayed_count("acme"))
+
+    async def seen(org_id: str) -> Due:
+        if org_id == "globex":  # the repair's
+            await slow()
+        return await due(org_id)
+
+    monkeypatch.setattr(store.snapshots, "due", seen)
+    monkeypatch.setattr(timers._overtaken, "look", slow)
+    monkeypatch.setattr(timers, "_registry", float("-inf"))
+    await timers.look()
+    assert len(waiting) >= 2
+    assert set(waiting) == {0}
+
+
+class Looks:
+    """What a store is asked for of the leases of unknown sessions, by org; it is `now` ms since its life began."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0
+        self.store = store
+        self.asked: list[tuple[str, str]] = []
+        self.answers: dict[str, str] = {}
+        self._overtaken = overtaken.Overtaken(store)
+        monkeypatch.setattr(store, "epoch", 10**12)
+        monkeypatch.setattr(store.leases, "holders", self._holders)
+        monkeypatch.setattr(overtaken, "wall_ms", lambda: 10**12 + self.now)
+
+    async def _holders(self, org_id: str, cursor: str) -> tuple[str, dict[str, int]]:
+        self.asked.append((org_id, cursor))
+        answer = self.answers.get(cursor, "0") if org_id == "acme" else "0"
+        if answer == "away":
+            raise StoreUnavailableError("away")
+        return answer, {}
+
+    async def look(self, now: int) -> list[tuple[str, str]]:
+        self.now = now
+        self.asked = []
+        await self._overtaken.look()
+        return sorted(self.asked)
+
+
+@pytest.fixture
+async def looks(store: Store, monkeypatch: pytest.MonkeyPatch) -> Looks:
+    await scenes.submit(store, spec(1))
+    await scenes.submit(store, spec(1, "globex"))
+    return Looks(store, monkeypatch)
+
+
+ALL = [("acme", "0"), ("globex", "0")]
+
+
+async def test_unknown_sessions_are_looked_for_while_the_store_s_life_is_young(looks: Looks) -> None:
+    assert await looks.look(0) == ALL
+    assert await looks.look(overtaken.YOUNG_MS - 1) == ALL
+    assert await looks.look(overtaken.YOUNG_MS) == []
+
+
+async def test_unknown_sessions_are_looked_for_once_in_a_life_that_was_met_late(looks: Looks) -> None:
+    assert await looks.look(overtaken.YOUNG_MS) == ALL
+    assert await looks.look(overtaken.YOUNG_MS) == []
+    looks.store.epoch += 1  # another life
+    assert await looks.look(2 * overtaken.YOUNG_MS) == ALL
+    assert await looks.look(2 * overtaken.YOUNG_MS) == []
+
+
+async def test_an_org_is_looked_through_whatever_comes_between(looks: Looks) -> None:
+    late = overtaken.YOUNG_MS
+    looks.answers = {"0": "5", "5": "away"}
+    assert await looks.look(late) == ALL
+    with pytest.raises(StoreUnavailableError):
+        await looks.look(late)
+    looks.answers = {"5": "9"}
+    assert await looks.look(late) == [("acme", "5")]
+    looks.store.epoch += 1  # a new life begins at the beginning
+    assert await looks.look(2 * late) == ALL
+    assert await looks.look(2 * late) == []

@@ -402,8 +402,9 @@ class OrgModel:
         return [self._claim(c, now, quota, cap) for c in claims]
 
     def _claim(self, claim: DeviceClaim, now: int, quota: int | None, cap: int | None) -> Claimed:
-        if claim.epoch < self.floors.get(claim.agent_id, 0):
-            return Claimed(ClaimWord.STALE)
+        floor = self.floors.get(claim.agent_id, 0)
+        if claim.epoch < floor:
+            return Claimed(ClaimWord.STALE, floor=floor)
         group = self._group_named(claim.gid)
         serving = self.serving(group) if group else Counter()
         joins = claim.device_id not in serving

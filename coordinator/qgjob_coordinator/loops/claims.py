@@ -96,7 +96,7 @@ class Claims:
         if answer.word is not ClaimWord.OK or not answer.grants:
             log.debug("claim_refused", org_id=org_id, device_id=claim.device_id, word=answer.word.value)
             if answer.word is ClaimWord.STALE:  # and so would every later one of this session be
-                live.session.end(_stale())
+                live.session.end(_stale(answer.floor))
             return
         asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
         jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
@@ -115,5 +115,6 @@ class Claims:
                 )
 
 
-def _stale() -> Refused:
-    return Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again")
+def _stale(floor: int = 0) -> Refused:
+    """`floor` is an epoch that may claim, where one is known: the agent connects with a higher one."""
+    return Refused(RefusedReason.STALE_EPOCH, "a newer session may claim, this one not; connect again", floor)

@@ -83,6 +83,10 @@ class LeaseStore:
         for c in claims:
             word = ClaimWord(reply[at])
             at += 1
+            floor = 0
+            if word is ClaimWord.STALE:
+                floor = reply[at]
+                at += 1
             grants = []
             over = 0
             for (ulid, token), text in zip(c.jobs, islice(texts, len(c.jobs)), strict=True):
@@ -97,7 +101,7 @@ class LeaseStore:
                 elif attempt < 0:
                     over += 1
                 at += 3
-            answers.append(Claimed(word, tuple(grants), over))
+            answers.append(Claimed(word, tuple(grants), over, floor))
         return answers
 
     async def report(

@@ -138,11 +138,15 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What became of one DeviceClaim; jobs that are in neither list had changed since the plan."""
+    """What became of one DeviceClaim; jobs that are in neither list had changed since the plan.
+
+    `floor` is the lowest epoch that may claim, after STALE.
+    """
 
     word: ClaimWord
     grants: tuple[Grant, ...] = ()
     over_quota: int = 0
+    floor: int = 0
 
 
 class ReportWord(StrEnum):

@@ -31,15 +31,16 @@ async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> N
     scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
     live = await sessions.open(hello(1))
     # What a sweep leaves that was under way while the store went back to a state in which this session is open.
-    await store.leases.sweep("acme", "agent-1", 1, wall_ms(), 0.0)
+    await store.leases.sweep("acme", "agent-1", 6, wall_ms(), 0.0)
     await scenes.submit(store, spec(1))
     hub.work("acme")
     await scheduler.round()
     assert live.session.refused is not None
     assert live.session.refused.reason is RefusedReason.STALE_EPOCH
+    assert live.session.refused.stored_epoch == 7, "the agent need not try one after the other"
     await sessions.close(live, "refused")
 
-    again = await sessions.open(hello(2))
+    again = await sessions.open(hello(8))
     hub.work("acme")
     await scheduler.round()
     assert [lease.ulid for lease in again.session.leases.values()] == [spec(1).ulid]
@@ -59,3 +60,12 @@ async def test_a_session_that_is_over_ends_when_it_is_planned_for_and_not_a_sess
     assert live.session.refused is not None
     assert live.session.refused.reason is RefusedReason.STALE_EPOCH
     await sessions.close(live, "refused")
+
+
+async def test_a_claim_behind_one_that_is_refused_as_stale_is_answered_for_itself(store: Store) -> None:
+    await scenes.submit(store, spec(1), spec(2))
+    await store.leases.sweep("acme", "old", 4, wall_ms(), 0.0)
+    old, new = (scenes.device_claim(spec(n), (spec(n).ulid, f"t{n}")) for n in (1, 2))
+    old.agent_id = "old"
+    answers = await store.leases.claim("acme", [old, new, old], wall_ms(), None, None)
+    assert [(a.word, len(a.grants), a.floor) for a in answers] == [("STALE", 0, 5), ("OK", 1, 0), ("STALE", 0, 5)]

@@ -4,7 +4,8 @@
 --         agent, epoch, device, gid, devices that the plan saw serving the group (-1 if this one did), jobs, and for
 --         each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK, for each job: attempt (0 refused,
---         -1 over the quota), round, order. The same token again is granted again.
+--         -1 over the quota), round, order; after STALE the lowest epoch that may claim. The same token again is granted
+--         again.
 --!include lib/org
 local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
@@ -31,6 +32,7 @@ while at <= #ARGV do
   local serving = fresh and (expect >= 0 or cap >= 0) and call('HLEN', P .. 'gd:' .. gid) + joined
   if epoch < floor then
     answer[#answer + 1] = 'STALE'
+    answer[#answer + 1] = floor
   elseif serving and ((expect >= 0 and serving ~= expect) or (cap >= 0 and serving >= cap)) then
     answer[#answer + 1] = 'MOVED'
   else

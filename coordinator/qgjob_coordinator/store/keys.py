@@ -23,7 +23,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ik:<digest>       | string | idempotency key -> `ulid status hash`, what was sent; status `-` until retention | 24 h |
 | op:<kind>:<id>    | string | kind cancel or retry: digest of what was asked, first answer  | 10 min |
 | su:<digest>       | hash   | key of supersede: `run` that has it, `old` runs to cancel when it is complete | 30 days |
-| sd:<run_id>       | string | run that took a key from it                                   | 30 days |
+| sd:<run_id>       | string | run that took a key from it                                   | 30 days after that |
 | rc                | hash   | run to cancel -> mark and reason                               | its jobs are cancelled |
 | er                | string | who cancels the runs of rc                                    | its end, 5 s |
 | bo                | hash   | `run client` -> `ms counter`: how long it may be silent, renewals | the client is gone |
@@ -69,8 +69,9 @@ ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000
 OPERATION_TTL_MS = 600 * 1000
 SUPERSEDE_TTL_MS = 30 * 24 * 3600 * 1000
+"""After a run took the key last."""
 SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
-"""No shorter: a run that is forgotten while its key is known would take the key back, and cancel the newer run."""
+"""After the run lost the key. A key that newer runs took lives longer: what the run brings then takes it back."""
 LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
 """So long a run is known that a cancel left no job in, since others want them."""
 ENDING_TTL_MS = 5 * 1000

@@ -10,10 +10,13 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import end_tasks
 
 ORGS_AT_ONCE = 8
+RENEW_SECONDS = keys.ENDING_TTL_MS / 3000
 FAULT_PAUSE_SECONDS = 60.0
 """After a fault of ours at a run it is left alone for so long."""
 
@@ -63,10 +66,23 @@ class EndingRuns:
         token = secrets.token_hex(8)
         if not await self._store.runs.take_ending(org_id, token):
             return
-        for run in await self._store.runs.to_cancel(org_id):
-            if time.monotonic() >= self._not_before.get((org_id, run.run_id), 0.0):
-                await self._finish(org_id, run)
+        renewing = asyncio.create_task(self._renew(org_id, token), name="ending_runs_renew")
+        try:
+            for run in await self._store.runs.to_cancel(org_id):
+                if time.monotonic() >= self._not_before.get((org_id, run.run_id), 0.0):
+                    await self._finish(org_id, run)
+        finally:
+            await end_tasks([renewing])
         await self._store.runs.drop_ending(org_id, token)
+
+    async def _renew(self, org_id: str, token: str) -> None:
+        """Keeps the claim while the runs are walked. One that is lost costs work twice, and nothing else."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._store.runs.renew_ending(org_id, token)
+            except StoreUnavailableError as e:
+                log.debug("ending_not_renewed", org_id=org_id, error=e.message)
 
     async def _finish(self, org_id: str, run: RunToCancel) -> None:
         """One run. A fault of ours at one keeps no other from its end, and the mark stays for a later try."""

@@ -75,7 +75,7 @@ SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
 """So long a run is known that a cancel left no job in, since others want them."""
 ENDING_TTL_MS = 5 * 1000
-"""So long the marked runs of a coordinator that died over them wait; one that takes longer gets another's company."""
+"""So long the marked runs of a coordinator that died over them wait; one that is at them says so again and again."""
 LOG_TTL_MS = 3600 * 1000
 """After the verdict; the scripts have it as LOG_KEPT in lua/lib/attempt.lua."""
 LOG_TAIL_BYTES = 64 * 1024

@@ -50,7 +50,7 @@ class RunStore:
         return [RunToCancel(run, text) for run, text in sorted(found.items())]
 
     async def take_ending(self, org_id: str, token: str) -> bool:
-        """Whether who asks is the one that cancels the org's marked runs, for a while or until `drop_ending`.
+        """Whether who asks is the one that cancels the org's marked runs, until `drop_ending` or for a while unrenewed.
 
         A convenience and no fence: nothing goes wrong when two do it. `token` is the asker's alone, so a call whose
         reply was lost is answered the same.
@@ -58,6 +58,12 @@ class RunStore:
         key = f"{keys.org(org_id)}er"
         taken = await self._call("SET", key, token, "NX", "PX", keys.ENDING_TTL_MS)
         return taken is not None or bool(await self._call("GET", key) == token)
+
+    async def renew_ending(self, org_id: str, token: str) -> None:
+        """Goes on being the one that cancels the org's marked runs."""
+        key = f"{keys.org(org_id)}er"
+        if await self._call("GET", key) == token:
+            await self._call("PEXPIRE", key, keys.ENDING_TTL_MS)
 
     async def drop_ending(self, org_id: str, token: str) -> None:
         """Lets another one cancel the org's marked runs."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from redis import Redis
 
+from qgjob_coordinator.loops import ending_runs
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import ORGS_AT_ONCE, EndingRuns
 from qgjob_coordinator.loops.timers import Timers
@@ -258,6 +259,26 @@ async def test_of_several_coordinators_one_cancels_a_marked_run(
     walks.open.set()
     await first
     assert (await marked(store), raw.exists(f"{keys.org('acme')}er")) == ({}, 0)
+
+
+async def test_a_claim_lasts_as_long_as_the_walk(
+    store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending_runs, "RENEW_SECONDS", 0.01)
+    walks = Walks(ending, monkeypatch)
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    walking = asyncio.create_task(ending.finish("acme"))
+    await walks.begun.wait()
+    er = f"{keys.org('acme')}er"
+    raw.pexpire(er, keys.ENDING_TTL_MS // 2)
+    await until(lambda: raw.pttl(er) > keys.ENDING_TTL_MS // 2, "the claim is not renewed")
+    raw.set(er, "another", px=keys.ENDING_TTL_MS // 2)
+    await store.runs.renew_ending("acme", "one")
+    assert raw.pttl(er) <= keys.ENDING_TTL_MS // 2, "it is another's"
+    walks.open.set()
+    await walking
+    assert raw.get(er) == "another"
 
 
 async def test_a_coordinator_that_dies_over_a_marked_run_leaves_it_to_another_one(

@@ -11,8 +11,10 @@ from tests.chaos.history import Cut, Outage, Span, Trouble
 from tests.fakes.program import Program
 from tests.fakes.store_process import StoreProcess
 
-OWN_FAULTS = ("Traceback (most recent call last)", '"loop_died"', '"report_refused"')
+OWN_FAULTS = ("Traceback (most recent call last)", '"level": "error"', '"level": "critical"')
 """What a program says when it failed itself, and not when something else did."""
+EXPECTED = ('"event": "store_went_back"',)
+"""Errors that are the store's."""
 TRACEBACK_LINES = 25
 TAIL = 1500
 """Characters of a log that are kept of a program that ended."""
@@ -65,5 +67,5 @@ class Ledger:
 
 def _own_faults(lines: list[str]) -> Iterator[str]:
     for i, line in enumerate(lines):
-        if any(word in line for word in OWN_FAULTS):
+        if any(word in line for word in OWN_FAULTS) and not any(word in line for word in EXPECTED):
             yield "\n".join(lines[i : i + (TRACEBACK_LINES if line.startswith("Traceback") else 1)])

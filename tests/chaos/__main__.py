@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import pickle
 import random
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.checker import check
 from tests.chaos.faults.registry import left_out
+from tests.chaos.history import History
 from tests.chaos.report import Report
 from tests.chaos.run import Plan, run
 from tests.chaos.scale import Scale
@@ -22,11 +24,14 @@ from tests.chaos.story import story
 from tests.chaos.whole import Whole, made_from, mutants
 
 STORIES = 5
+HISTORY = "history.pickle"
 
 
 def main() -> int:
     """The exit code: 0 when every promise was kept."""
     options = _options()
+    if options.check is not None:
+        return _again(options.check)
     seed = options.seed if options.seed is not None else random.SystemRandom().randrange(10**6)
     print(f"seed {seed}", flush=True)
     whole = Whole(seed, made_from())
@@ -62,6 +67,7 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
         violations = check(history)
         if violations and options.keep is not None:
             _keep(Path(folder) / "lab", options.keep / form.value)
+            (options.keep / form.value / HISTORY).write_bytes(pickle.dumps(history))
     report = Report(history, violations, {k.value: why for k, why in left_out().items()}, minutes, form)
     if options.each:
         print("\n".join(report.each()))
@@ -71,6 +77,16 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
     if violations:
         print(f"\nrepeat it with: {report.figures()['command']}", flush=True)
     return report
+
+
+def _again(file: Path) -> int:
+    """Judges a history that was kept once more, by the rules as they are now."""
+    history: History = pickle.loads(file.read_bytes())  # noqa: S301 - written by this very program
+    violations = check(history)
+    for violation in violations:
+        print(f"{story(history, violation)}\n")
+    print(f"{len(violations)} violations")
+    return 1 if violations else 0
 
 
 def _options() -> argparse.Namespace:
@@ -89,6 +105,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")
     parser.add_argument("--json", type=Path, help="a file for the report")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of a run that broke a promise")
+    parser.add_argument("--check", type=Path, metavar="FILE", help=f"judge a kept {HISTORY} again, and run nothing")
     parser.add_argument("--break", dest="breaks", choices=BREAKAGES, help="a fence to take away: the run has to fail")
     return parser.parse_args()
 

@@ -139,7 +139,11 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         """Takes what comes until the stream ends."""
         epoch = live.session.epoch
         while True:
-            message: Any = await context.read()
+            try:
+                message: Any = await context.read()
+            except grpc.aio.BaseError as e:  # the server has stopped, and every stream with it
+                log.debug("stream_broke", agent_id=live.session.agent_id, error=str(e))
+                return
             if message is grpc.aio.EOF:
                 return
             if message.epoch != epoch:

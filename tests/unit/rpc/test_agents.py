@@ -7,6 +7,7 @@ import contextlib
 from types import SimpleNamespace
 from typing import Any
 
+import grpc
 import pytest
 
 from qgjob_coordinator.errors import InvalidError
@@ -44,6 +45,13 @@ class Taking(Stuck):
         with contextlib.suppress(asyncio.CancelledError):
             return await self.heard.get()
         return await self.heard.get()
+
+
+class Stopped(Stuck):
+    """One whose server has stopped."""
+
+    async def read(self) -> pb.ConnectRequest:
+        raise grpc.aio.BaseError("Server already stopped.")
 
 
 class Closed:
@@ -85,6 +93,10 @@ async def test_a_session_ends_also_when_what_it_does_takes_the_cancel() -> None:
     session = _session()
     session.end(Refused(RefusedReason.GOING_AWAY, "stops"))
     assert await _serve(session, Taking(takes=1)) == "the session was ended"
+
+
+async def test_a_stream_whose_server_has_stopped_ends_as_any_other() -> None:
+    assert await _serve(_session(), Stopped()) == "the stream ended"
 
 
 async def test_an_agent_that_reads_is_told_why() -> None:

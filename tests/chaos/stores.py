@@ -16,8 +16,8 @@ from tests.fakes.store_cluster import ClusterStore
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.store_sentinel import SentinelStore
 
-AWAY = (RedisError, RedisClusterException, OSError)
-"""What a look into a store raises that is away."""
+AWAY = (RedisError, RedisClusterException, OSError, AttributeError)
+"""What a look into a store raises that is away; the last is of the library's Cluster client, when it lost a connection."""
 LOOK_SECONDS = 0.5
 """Patience of such a look."""
 NOT_COPIED_SECONDS = 1.0

@@ -54,11 +54,13 @@ async def agent_stop(lab: Lab, fault: Fault) -> Outcome:
     async with lab.away(agent.name):
         stopped = clock.now()
         agent.pause()
-        left = asyncio.create_task(_released(lab, agent.name, set(held), stopped))
-        await asyncio.sleep(fault.seconds)
-        released = await left
-        before = await lab.mark(agent.name)
-        agent.resume()
+        try:
+            left = asyncio.create_task(_released(lab, agent.name, set(held), stopped))
+            await asyncio.sleep(fault.seconds)
+            released = await left
+            before = await lab.mark(agent.name)
+        finally:
+            agent.resume()
     return Outcome(*released, await _settled(lab, agent.name, clock.now(), before.renewed), note=f"held {len(held)}")
 
 

@@ -17,7 +17,7 @@ from tests.fakes.store_process import StoreProcess
 from tests.fakes.store_sentinel import SentinelStore
 
 AWAY = (RedisError, RedisClusterException, OSError, AttributeError)
-"""What a look into a store raises that is away; the last is of the library's Cluster client, when it lost a connection."""
+"""What a look into a store raises that is away; the last is the library's own, of a lost connection."""
 LOOK_SECONDS = 0.5
 """Patience of such a look."""
 NOT_COPIED_SECONDS = 1.0

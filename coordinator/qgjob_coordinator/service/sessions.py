@@ -122,6 +122,7 @@ class Sessions:
         )
         if opened.word is not OpenWord.OPENED:
             raise RefusedError(refusal(hello, opened))
+        self._refuse_overtaken(hello)
         before = self._live.pop(hello.agent_id, None)
         if before is not None:
             before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
@@ -134,9 +135,7 @@ class Sessions:
         await live.records.load()
         welcome = await self._reconcile(live, hello, life)
         session.say(welcome)
-        newer = self._live.get(hello.agent_id)
-        if newer is not None and newer.session.epoch > hello.epoch:
-            raise _replaced()
+        self._refuse_overtaken(hello)
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
         live.health.start()
@@ -152,6 +151,12 @@ class Sessions:
         )
         self.hub.work("", local=False)
         return live
+
+    def _refuse_overtaken(self, hello: Hello) -> None:
+        """Answers of the store may come in any order: a newer session that is here by now is left alone."""
+        newer = self._live.get(hello.agent_id)
+        if newer is not None and newer.session.epoch > hello.epoch:
+            raise _replaced()
 
     def _made(self, hello: Hello) -> LiveSession:
         """A session with the parts that serve it. Nothing is read or written yet."""

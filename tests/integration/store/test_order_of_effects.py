@@ -205,24 +205,31 @@ async def test_a_connect_that_was_replaced_elsewhere_is_refused_also_when_nothin
         await planner._sessions.open(hello(2))
 
 
+@pytest.mark.parametrize("call", ["sessions.open", "fleet.inventory"])
 async def test_an_older_connect_that_ends_later_takes_the_place_of_no_newer_session(
-    planner: Planner, monkeypatch: pytest.MonkeyPatch
+    planner: Planner, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     """It would be planned for, and the session that the agent listens to would not."""
-    real = planner.store.fleet.inventory
+    part, name = call.split(".")
+    owner = getattr(planner.store, part)
+    real = getattr(owner, name)
+    overtaken = False
 
-    async def overtaken(agent_id: str, epoch: int, *what: Any, **options: Any) -> Any:
-        answer = await real(agent_id, epoch, *what, **options)
-        if epoch == 2:
+    async def late(*what: Any, **options: Any) -> Any:
+        nonlocal overtaken
+        answer = await real(*what, **options)
+        if not overtaken:
+            overtaken = True
             await planner._sessions.open(hello(3))
         return answer
 
-    monkeypatch.setattr(planner.store.fleet, "inventory", overtaken)
+    monkeypatch.setattr(owner, name, late)
     with pytest.raises(StoreUnavailableError, match="was replaced"):
         await planner._sessions.open(hello(2))
     live = planner._sessions.get(AGENT)
     assert live is not None
     assert live.session.epoch == 3
+    assert live.session.refused is None
     await live.stop()
 
 

@@ -52,6 +52,7 @@ class Write:
     """A script changed a job's status, as the store carried it out (witness.py).
 
     `granted`: token of the lease that a claim gave. `said`: what the call named after the job; a report, its token.
+    `script`: the name of the script, None of one that is not as the product has it.
     """
 
     at: float
@@ -60,6 +61,7 @@ class Write:
     letter: str
     granted: str | None = None
     said: tuple[str, ...] = ()
+    script: str | None = None
 
 
 @dataclass

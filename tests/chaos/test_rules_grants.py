@@ -52,6 +52,12 @@ def a_retry_by_an_older_token(h: History) -> None:
     h.writes[4] = replace(h.writes[4], letter="q", said=("t1",))
 
 
+def given_up_as_only_the_older_token_was_shown(h: History) -> None:
+    """An agent comes back with the lease that was lost, and never knew of the newer one."""
+    a_retry_by_an_older_token(h)
+    h.writes[4] = replace(h.writes[4], script="adopt")
+
+
 def a_verdict_by_no_report(h: History) -> None:
     witnessed(h)
     h.writes[5] = replace(h.writes[5], said=("1",))
@@ -78,6 +84,12 @@ def test_reports_of_the_last_lease_are_not_blamed_and_are_counted() -> None:
     witnessed(history)
     assert check(history) == []
     assert by_token(history) == (1, 2)  # the second job's were not seen
+
+
+def test_leases_that_an_agent_shows_are_no_reports() -> None:
+    history = sound()
+    given_up_as_only_the_older_token_was_shown(history)
+    assert RULE not in {violation.rule for violation in check(history)}
 
 
 @pytest.mark.parametrize("unseen", [3, 5])

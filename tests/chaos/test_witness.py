@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ redis.call('HMGET', KEYS[1] .. 'j:' .. ARGV[2], 's')
 redis.call('HSET', KEYS[1] .. 'j:' .. ARGV[2], 's', 's', 'l', '3 ' .. ARGV[3] .. ' cmd-1 cmd-1-1 9', 'v', '2')
 redis.call('HSET', KEYS[1] .. 'ct', 's', '1', 'v', '1')
 """
-FINISH = "redis.call('HSET', KEYS[1] .. 'j:' .. ARGV[1], 's', 'c', 'oc', 'passed 9', 'v', '3')"
+FINISH = """-- "Ü"\tä
+redis.call('HSET', KEYS[1] .. 'j:' .. ARGV[1], 's', 'c', 'oc', 'passed 9', 'v', '3')
+"""
 PATIENCE_SECONDS = 10.0
 
 
@@ -26,7 +29,11 @@ async def test_a_witness_sees_the_scripts_of_a_real_store_until_it_goes(tmp_path
     store = StoreProcess(tmp_path / "store")
     store.start()
     seen: asyncio.Queue[Write] = asyncio.Queue()
-    watching = asyncio.create_task(watch(store.port, seen.put_nowait))
+    names = {
+        hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): name
+        for text, name in ((CLAIM, "claim"), (FINISH, "finish"))
+    }
+    watching = asyncio.create_task(watch(store.port, seen.put_nowait, names))
     try:
         with store.client() as redis:
             await until(lambda: "monitor" in {client["cmd"] for client in redis.client_list()}, "nobody watches")
@@ -40,5 +47,6 @@ async def test_a_witness_sees_the_scripts_of_a_real_store_until_it_goes(tmp_path
         await watching
     assert (granted.job_id, granted.version, granted.letter, granted.granted) == ("acme~01", 2, "s", "t1")
     assert (verdict.job_id, verdict.version, verdict.letter, verdict.said) == ("acme~01", 3, "c", ("t0",))
+    assert (granted.script, verdict.script) == ("claim", "finish")
     assert granted.at <= verdict.at
     assert seen.empty()

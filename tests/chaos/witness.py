@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import pairwise
 
+from qgjob_coordinator.store.scripts import LUA, script
 from tests.chaos.history import Write
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
@@ -24,11 +27,15 @@ LINE_BYTES = 64 * 1024 * 1024
 
 
 class Scripts:
-    """Makes of the lines of MONITOR what scripts did to jobs. Pure; `at` is as the store has it (s since 1970)."""
+    """Makes of the lines of MONITOR what scripts did to jobs. Pure; `at` is as the store has it (s since 1970).
 
-    def __init__(self) -> None:
+    `names`: of scripts, by their SHA-1; the product's when left out.
+    """
+
+    def __init__(self, names: Mapping[str, str] | None = None) -> None:
         self._call = ""
         self._said: list[str] | None = None
+        self._names = _product() if names is None else names
 
     def read(self, line: str) -> Write | None:
         """What this line changed of a job's status; None when nothing."""
@@ -52,16 +59,31 @@ class Scripts:
             letter=fields["s"],
             granted=lease[1] if fields["s"] == "s" and len(lease) > 1 else None,
             said=tuple(b for a, b in pairwise(said) if a == job[2]),
+            script=self._names.get(_sha(*said[:2])),
         )
 
 
-async def watch(port: int, write: Callable[[Write], None]) -> None:
-    """Reads on until the store goes away. Raises OSError when it is not there."""
+@cache
+def _product() -> Mapping[str, str]:
+    return {script(file.stem).sha: file.stem for file in LUA.glob("*.lua")}
+
+
+@cache
+def _sha(command: str, called: str) -> str:
+    """By which the store knows the script: EVALSHA names it, EVAL brings the text."""
+    if command == "EVALSHA":
+        return called
+    text = called.encode("latin-1").decode("unicode_escape").encode("latin-1")
+    return hashlib.sha1(text, usedforsecurity=False).hexdigest()
+
+
+async def watch(port: int, write: Callable[[Write], None], names: Mapping[str, str] | None = None) -> None:
+    """Reads on until the store goes away; `names` as for Scripts. Raises OSError when it is not there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
     try:
         writer.write(b"MONITOR\r\n")
         await writer.drain()
-        scripts = Scripts()
+        scripts = Scripts(names)
         while line := await reader.readline():
             if (found := scripts.read(line.decode(errors="replace").lstrip("+"))) is not None:
                 write(found)

@@ -27,6 +27,7 @@ from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.retry import RetryRules
@@ -231,6 +232,7 @@ class Coordinator:
         self._spawn("scheduler", self.scheduler.run())
         self._spawn("reaper", reaper.run())
         self._spawn("timers", self.timers.run())
+        self._spawn("unbooked", Unbooked(self.store, self.sessions).run())
         self._spawn("ending_runs", self.ending_runs.run())
         self._spawn("retention", retention.run())
         self._spawn("start_check", self.start_check.run())

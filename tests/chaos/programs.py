@@ -31,6 +31,7 @@ CONSTANTS = {
         "POOL_TIMEOUT_SECONDS",
     ),
     "qgjob_coordinator.rpc.agents": ("HELLO_SECONDS",),
+    "qgjob_coordinator.loops.unbooked": ("LOOK_SECONDS",),
 }
 
 

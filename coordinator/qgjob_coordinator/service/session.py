@@ -122,6 +122,11 @@ class Session:
         """All its devices."""
         return [slot.view(self.agent_id) for slot in self.slots.values()]
 
+    @property
+    def orgs(self) -> frozenset[str]:
+        """The orgs in which it may have leases."""
+        return frozenset(self._admitted)
+
     async def admit(self, org_ids: Sequence[str]) -> bool:
         """Makes sure that the reaper finds this session's leases in the orgs. False: the session is over.
 

@@ -95,6 +95,10 @@ class Sessions:
         """The agent's session, if it is here."""
         return self._live.get(agent_id)
 
+    def here(self) -> list[LiveSession]:
+        """All of them."""
+        return list(self._live.values())
+
     def clocks(self) -> dict[str, float]:
         """How many ms the clock of each agent with a session here is ahead of this machine's, where that is known."""
         known = {agent_id: s.session.clock_ahead_ms for agent_id, s in self._live.items()}
@@ -285,5 +289,5 @@ class Sessions:
 
     def end_all(self, reason: RefusedReason, why: str) -> None:
         """Asks all agents to connect again; elsewhere, when this coordinator is GOING_AWAY."""
-        for live in list(self._live.values()):
+        for live in self.here():
             live.session.end(Refused(reason, why))

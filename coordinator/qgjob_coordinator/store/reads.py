@@ -143,12 +143,15 @@ class JobReader:
 
     async def held(self, org_id: str) -> list[Job]:
         """All jobs of the org that have a lease."""
-        prefix = keys.org(org_id)
-        agents: list[str] = await self._call("HKEYS", f"{prefix}fl")
+        agents: list[str] = await self._call("HKEYS", f"{keys.org(org_id)}fl")
         ulids: set[str] = set()
         for agent in agents:
-            ulids |= set(await self._call("SMEMBERS", f"{prefix}la:{agent}"))
+            ulids |= set(await self.leased(org_id, agent))
         return [j for j in await self.get(org_id, sorted(ulids)) if j is not None]
+
+    async def leased(self, org_id: str, agent_id: str) -> list[str]:
+        """ULIDs of the jobs of the org that the agent has a lease of."""
+        return list(await self._call("SMEMBERS", f"{keys.org(org_id)}la:{agent_id}"))
 
     async def revoked(self, org_id: str, agent_id: str) -> list[str]:
         """Tokens of the agent's revoked leases."""

@@ -1,0 +1,68 @@
+"""Finds leases of the sessions here that stand in none of their books: nobody runs them, and no reaper looks for them.
+
+A claim that reaches the store late, after its attempt has ended, leaves one: no agent is told of it, and the session
+lives on. Only a new session settles it, by what its agent shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.messages import Refused, RefusedReason
+from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.store.store import Store
+
+LOOK_SECONDS = 30.0
+
+log = structlog.get_logger(__name__)
+
+Place = tuple[str, str]
+"""Org and ULID of a job."""
+
+
+class Unbooked:
+    """Compares the store with the books of the sessions here, again and again.
+
+    What is in one of them only may be on its way into the other. So it takes two looks, and a session that lasted.
+    """
+
+    def __init__(self, store: Store, sessions: Sessions) -> None:
+        self._store = store
+        self._sessions = sessions
+        self._suspects: dict[LiveSession, frozenset[Place]] = {}
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.look()
+            except StoreUnavailableError as e:
+                log.warning("unbooked_blind", error=e.message)
+
+    async def look(self) -> None:
+        """One look; ends sessions with a lease that two looks in a row missed. Raises StoreUnavailableError."""
+        before, self._suspects = self._suspects, {}
+        for live in self._sessions.here():
+            found = await self._unbooked(live)
+            lasting = found & before.get(live, frozenset())
+            if lasting:
+                self._end(live, sorted(lasting))
+            elif found:
+                self._suspects[live] = found
+
+    async def _unbooked(self, live: LiveSession) -> frozenset[Place]:
+        session = live.session
+        leased = [(o, u) for o in sorted(session.orgs) for u in await self._store.reads.leased(o, session.agent_id)]
+        booked = {(lease.org_id, lease.ulid) for lease in session.leases.values()}
+        return frozenset(leased) - booked
+
+    @staticmethod
+    def _end(live: LiveSession, places: list[Place]) -> None:
+        jobs = [f"{org_id}~{ulid}" for org_id, ulid in places]
+        log.warning("lease_not_booked", agent_id=live.session.agent_id, job_ids=jobs)
+        live.session.end(Refused(RefusedReason.STALE_EPOCH, "a lease of this session was never sent; connect again"))

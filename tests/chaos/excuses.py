@@ -57,7 +57,7 @@ def _took_back(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> boo
         and run.ended is not None and run.ended > cut.at + h.scale.times.heartbeat
         for run in h.runs
     )  # fmt: skip
-    known = life.begin <= cut.back_to + h.scale.times.heartbeat and life.end >= cut.back_to
+    known = life.begin <= cut.latest + h.scale.times.heartbeat and life.end >= cut.back_to
     return known and not lived_on and _soon(h, a.agent_id, cut.at, life.end)
 
 

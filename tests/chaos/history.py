@@ -142,10 +142,19 @@ class Beat:
 
 @dataclass(frozen=True)
 class Cut:
-    """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone."""
+    """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone.
+
+    `until` is given where it is not known what it held: some moment of `back_to` to `until`.
+    """
 
     back_to: float
     at: float
+    until: float | None = None
+
+    @property
+    def latest(self) -> float:
+        """What came after that it does not know, until `at`."""
+        return self.back_to if self.until is None else self.until
 
 
 @dataclass(frozen=True)

@@ -205,14 +205,18 @@ class Lab(Stack, Ledger):
         if self.form is not Form.SENTINEL:
             return True
         try:
-            run_id = (await self.redis.info("server"))["run_id"]
+            found = await self.redis.info("server", "replication")
         except stores.AWAY:
             return False
+        if found["role"] != "master":  # it answers what is only read, and is not what anybody else asks
+            await self.redis.connection_pool.disconnect()
+            return False
+        run_id = found["run_id"]
         before, seen = self._master
         self._master = (run_id, clock.now())
         if before not in ("", run_id):
             back_to = (seen if self._told_to_switch is None else self._told_to_switch) - stores.NOT_COPIED_SECONDS
-            self.cuts.append(Cut(back_to, clock.now()))
+            self.cuts.append(Cut(back_to, clock.now(), until=clock.now()))
             self.outages.append(Outage(STORE, Span(seen, clock.now())))
             await self.went_back(back_to)
         return True

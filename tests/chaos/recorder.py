@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.chaos import clock, stores
@@ -25,6 +26,8 @@ BATCH = 500
 START = "0-0"
 KEPT = 1000
 """Entries of a stream that the store keeps at least."""
+Entry = tuple[str, dict[str, str]]
+"""Of a stream: its id and its fields."""
 LEAST_BY_TOKEN = 0.5
 """Share of the verdicts whose tokens were seen, below which the recorder saw too little to judge by."""
 
@@ -105,8 +108,7 @@ class Recorder:
             await self._missed(org_id, cursor)
         if not entries or cursor != self._cursor[org_id]:  # the store went back meanwhile
             return False
-        for event_id, fields in entries:
-            self._events += [(event_id, e) for e in _parse(org_id, event_id, fields["e"])]
+        self._take(org_id, entries)
         self._cursor[org_id] = entries[-1][0]
         return True
 
@@ -118,20 +120,24 @@ class Recorder:
             self._lab.trouble("recorder", text)
 
     async def _went_back(self, back_to: float) -> None:
-        """What the store no longer knows did not happen: of the events since then those go that are not there."""
+        """What the store no longer knows did not happen: the events since then are those that it has now.
+
+        Two servers number their events by their clocks: one that took over may have had some before the last of the
+        old one's that were read, and they come only now.
+        """
         first = f"{max(0, int(clock.wall(back_to) * 1000))}-0"
         for org_id in self._cursor:
-            there = [event_id for event_id, _ in await self._since(org_id, first)]
-            known = set(there)
-            self._events = [
-                (i, e) for i, e in self._events if e.org_id != org_id or place(i) < place(first) or i in known
-            ]
-            if place(self._cursor[org_id]) >= place(first):
-                self._cursor[org_id] = max((i for i, e in self._events if e.org_id == org_id), key=place, default=START)
+            there = await self._since(org_id, first)
+            self._events = [(i, e) for i, e in self._events if e.org_id != org_id or place(i) < place(first)]
+            self._take(org_id, there)
+            self._cursor[org_id] = max((i for i, e in self._events if e.org_id == org_id), key=place, default=START)
 
-    async def _since(self, org_id: str, first: str) -> list[tuple[str, dict[str, str]]]:
+    def _take(self, org_id: str, entries: Sequence[Entry]) -> None:
+        self._events += [(event_id, e) for event_id, fields in entries for e in _parse(org_id, event_id, fields["e"])]
+
+    async def _since(self, org_id: str, first: str) -> list[Entry]:
         """The entries of a stream from an id on, asked for until the store answers. Raises AssertionError."""
-        found: list[list[tuple[str, dict[str, str]]]] = []
+        found: list[list[Entry]] = []
 
         async def look() -> bool:
             with contextlib.suppress(*stores.AWAY):

@@ -42,12 +42,12 @@ def _with_known_ends(h: History, job: Job) -> Job:
     """The job without the ends of attempts that a store which went back found as leases: they had ended long before."""
 
     def known(a: Attempt) -> Attempt:
-        if a.outcome is not Outcome.AGENT_LOST or a.ended_at is None:
+        if a.outcome not in (Outcome.AGENT_LOST, Outcome.CANCELLED) or a.ended_at is None:
             return a
         end = a.ended_at.timestamp() - h.boot
         begin = (a.started_at or a.scheduled_at or a.ended_at).timestamp() - h.boot
         found = any(
-            begin <= cut.back_to + CUT_MARGIN_SECONDS and cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session
+            begin <= cut.latest + CUT_MARGIN_SECONDS and cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session
             for cut in h.cuts
         )
         return replace(a, ended_at=a.started_at or a.ended_at) if found else a

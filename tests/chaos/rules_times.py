@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from qgjob import Job, JobStatus, Outcome
 from tests.chaos import bounds
-from tests.chaos.history import MACHINE, MOVABLE, Done, Event, History, Recovery, Span, overlap
+from tests.chaos.history import MACHINE, MOVABLE, Done, Event, History, Recovery, Span, joined, overlap
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.schedule import Kind
 from tests.chaos.truth import Run
@@ -37,7 +38,29 @@ def taken(h: History, r: Recovery) -> float:
     if r.at is None:
         return float("inf")
     needs = [place for place in r.needs if place != CLIENTS or r.what == bounds.SERVED.what]
-    return r.at - r.since - overlap(Span(r.since, r.at), h.outages_of(needs))
+    seconds = r.at - r.since - overlap(Span(r.since, r.at), h.outages_of(needs))
+    return min(seconds, watched(h, r)) if r.what == bounds.GIVEN.what else seconds
+
+
+def watched(h: History, r: Recovery) -> float:
+    """The longest time of a recovery in which one coordinator could look at the sessions all along, in seconds.
+
+    Each counts for itself how long a session is silent, and begins anew when it was stopped, started or did not reach
+    the store: no deadline is stored.
+    """
+    assert r.at is not None
+    machine, longest = h.outages_of([MACHINE]), 0.0
+    for name in (place for place in r.needs if place.startswith("coordinator")):
+        blind = ("store", name, f"store link {name}", f"rolled {name}")
+        spans = joined(o.span for o in h.outages if o.place in blind)
+        ends = [r.since, *(x for span in spans for x in (span.begin, span.end) if r.since < x < r.at), r.at]
+        windows = (Span(begin, end) for begin, end in pairwise(ends) if not _within(begin, end, spans))
+        longest = max([longest, *(w.end - w.begin - overlap(w, machine) for w in windows)])
+    return longest
+
+
+def _within(begin: float, end: float, spans: Iterable[Span]) -> bool:
+    return any(span.begin <= begin and end <= span.end for span in spans)
 
 
 def what_a_partition_held_back_is_told(h: History) -> Iterator[Violation]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.recorder import Recorder
+from tests.chaos import clock
+from tests.chaos.recorder import Recorder, place
 
 
 class _Redis:
@@ -47,3 +48,31 @@ async def test_a_cancel_that_a_look_into_the_store_took_for_its_own_ends_the_rec
     async with asyncio.timeout(5.0):
         await asyncio.wait([following])
     assert following.cancelled()
+
+
+class _Streams:
+    """What a store has of one org's events, by id."""
+
+    def __init__(self, *entries: tuple[int, str]) -> None:
+        self.entries = entries
+
+    async def xrange(self, name: str, first: str, *_: object) -> list[tuple[str, dict[str, str]]]:
+        if ":{acme}:" not in name:
+            return []
+        least, after = place("0-0" if first == "-" else first.lstrip("(")), first.startswith("(")
+        found = [(f"{ms}-0", {"e": f"01 {line} 1 - - -"}) for ms, line in self.entries]
+        return [(i, fields) for i, fields in found if (place(i) > least if after else place(i) >= least)]
+
+
+@pytest.mark.asyncio
+async def test_events_that_another_server_numbered_before_the_last_one_read_are_not_missed() -> None:
+    now = int(clock.wall(clock.now()) * 1000)
+    lab: Any = _Lab()
+    lab.redis = _Streams((now, "1 q"), (now + 5000, "2 s"), (now + 5001, "3 r"))
+    recorder = Recorder(lab)
+    await recorder.read()
+    lab.redis = _Streams((now, "1 q"), (now + 3000, "2 x"), (now + 6000, "3 q"))
+    await recorder.read()
+    await lab.on_went_back(clock.of_wall((now + 1000) / 1000))
+    await recorder.read()
+    assert [(e.version, e.letter) for _, e in recorder._events] == [(1, "q"), (2, "x"), (3, "q")]

@@ -113,6 +113,23 @@ def test_the_clock_of_a_recovery_stands_still_while_what_it_needs_is_away() -> N
     assert check(history) == []
 
 
+def given_up(seconds: float) -> Recovery:
+    bound = bounds.GIVEN
+    return Recovery(bound.what, 10.0, 10.0 + seconds, bound.seconds(SCALE), ("store", "coordinator-0", "coordinator-1"))
+
+
+def test_what_no_coordinator_could_watch_for_so_long_is_given_up_later() -> None:
+    """Each begins to count anew when it was started again, however soon the other one was found."""
+    history, recovery = sound(), given_up(14.0)
+    history.done.append(done(Kind.AGENT_GONE, "cmd-1", 10.0, 25.0, recovery))
+    assert [v.rule for v in check(history)] == ["recoveries_keep_their_bounds"]
+    history.outages += [Outage(f"rolled coordinator-{i}", Span(16.0 + i, 16.5 + i)) for i in (0, 1)]
+    assert check(history) == []
+    assert taken(history, recovery) == pytest.approx(7.5)
+    del history.outages[-1]
+    assert [v.rule for v in check(history)] == ["recoveries_keep_their_bounds"]
+
+
 def test_one_coordinator_of_several_stops_the_clock_only_until_another_one_is_found() -> None:
     history = sound()
     history.outages = [Outage("coordinator-0", Span(10.0, 30.0))]

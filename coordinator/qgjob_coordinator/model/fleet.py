@@ -69,7 +69,10 @@ def over_last(holds: Iterable[Hold]) -> Hold | None:
 
 @dataclass(slots=True)
 class Device:
-    """A device as its readers see it. `held` is what keeps it from work longest; `reason` and `until` are of that."""
+    """A device as its readers see it. `held` is what keeps it from work longest; `reason` and `until` are of that.
+
+    `free_at` (ms) is when it is expected to have done what it holds.
+    """
 
     device_id: str
     agent_id: str
@@ -85,6 +88,7 @@ class Device:
     until: int | None = None
     held: HoldKind | None = None
     current_job_id: str | None = None
+    free_at: int | None = None
     org_id: str | None = None
     app_version_id: str | None = None
     installs: int = 0

@@ -13,7 +13,6 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
-from qgjob_coordinator.policy.reasons.considered import NO_TIMES
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.overview import Overview
@@ -151,7 +150,7 @@ class Doctor:
     async def _queue_facts(self, principal: Principal, known: Sequence[Device]) -> QueueFacts:
         counts = (await self._overview.stats(principal, None)).queue
         unserved: list[Unserved] = []
-        reasons = Reasons(known, NO_TIMES, wall_ms(), over_quota=False)
+        reasons = Reasons(known, wall_ms(), over_quota=False)
         orgs = sorted(o for o in await self._store.active_orgs() if principal.sees(o))
         for first in range(0, len(orgs), ORGS_AT_ONCE):
             some = orgs[first : first + ORGS_AT_ONCE]

@@ -129,6 +129,7 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
         until=told.until if told is not None else None,
         held=told.kind if told is not None else None,
         current_job_id=row.job_id if online else None,
+        free_at=row.free_at if online else None,
         org_id=row.info.org_id,
         app_version_id=row.info.app_version_id,
         installs=row.installs,

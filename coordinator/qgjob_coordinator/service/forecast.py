@@ -1,4 +1,4 @@
-"""What is expected to happen: starts of waiting jobs, ends of what devices hold, ends of groups, the next plan."""
+"""What is expected to happen: starts of waiting jobs, ends of groups, the next plan."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.policy.reasons.considered import NO_TIMES, Judge, unjudged
+from qgjob_coordinator.policy.reasons.considered import Judge, unjudged
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
 
 
@@ -20,9 +20,6 @@ class Forecast(Protocol):
 
         `fresh`: as it is now, and not as it was a moment ago.
         """
-
-    async def free_at(self) -> Mapping[str, int]:
-        """When busy devices are expected to have done what they hold, by device id."""
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """When an org's groups are expected to have no unfinished job, by the org's id of the group.
@@ -44,14 +41,10 @@ class NoForecast:
         del org_id, places, fresh
         return [None] * len(jobs)
 
-    async def free_at(self) -> Mapping[str, int]:
-        """Nothing."""
-        return NO_TIMES
-
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """Nothing."""
         del org_id
-        return NO_TIMES
+        return {}
 
     async def judge(self, job: Job) -> Judge:
         """Says nothing."""

@@ -73,10 +73,6 @@ class LookAhead:
         look = await self._look()
         return partial(look.verdicts.of, job, (job.org_id, group_id(job.app_version_id, job.target)))
 
-    async def free_at(self) -> Mapping[str, int]:
-        """When devices of this coordinator's sessions are expected to have done what they hold."""
-        return {d.device_id: d.free_at for d in self._sessions.serving()}
-
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         """When the waiting work of an org's groups is expected to be done, or, where nothing waits, what devices hold
         of them; of those that end as things are."""

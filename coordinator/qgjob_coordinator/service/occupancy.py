@@ -101,10 +101,11 @@ class Occupants:
         job_id = f"{first.org_id}~{first.ulid}" if first else None
         what, done, install_ms = installed or (None, Counter(), None)
         ran_ms = ran[1] if ran is not None and ran[0] == device_id else None
-        worked = 0
+        worked, free_at = 0, None
         if slot is not None:
             worked, slot.untold_ms = slot.untold_ms, 0
-        return Occupancy(device_id, job_id, what, done, worked, install_ms, ran_ms)
+            free_at = slot.free_at if first is not None else None
+        return Occupancy(device_id, job_id, what, done, worked, install_ms, ran_ms, free_at)
 
     async def close(self) -> None:
         """Writes what is left, unless the store is away, and stops."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
@@ -31,9 +31,8 @@ MOST_JUDGED = 16
 class Reasons:
     """Considers the fleet once for all jobs that ask for the same."""
 
-    def __init__(self, devices: Sequence[Device], free_at: Mapping[str, int], now: int, *, over_quota: bool) -> None:
+    def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
         self.devices = devices
-        self._free_at = free_at
         self._now = now
         self._over_quota = over_quota
         self._known: dict[tuple[Target, Requirements, bool], tuple[PendingReason, Sequence[str]]] = {}
@@ -63,7 +62,7 @@ class Reasons:
 
     def _made(self, job: Job, over_quota: bool) -> tuple[PendingReason, Sequence[str]]:
         """The reason, and the free devices of which the plan has to be asked."""
-        considered = consider(job, self.devices, self._free_at)
+        considered = consider(job, self.devices)
         reason = pending_reason(job, considered, now=self._now, position=None, over_quota=over_quota)
         free = [c.device_id for c in free_ones(considered)] if reason.code is PendingCode.ALL_BUSY else []
         return reason, free
@@ -110,13 +109,12 @@ class Pending:
         if not by_org:
             return
         devices = await self._fleet.devices()
-        free_at = await self._forecast.free_at()
         now = wall_ms()
         for org_id, waiting in by_org.items():
             over_quota = await self._over_quota(org_id)
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
             starts = await self._forecast.starts(org_id, waiting, places)
-            reasons = Reasons(devices, free_at, now, over_quota=over_quota)
+            reasons = Reasons(devices, now, over_quota=over_quota)
             for job, place, start in zip(waiting, places, starts, strict=True):
                 job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
 
@@ -134,20 +132,19 @@ class Pending:
 
     async def _sketch(self, devices: Sequence[Device]) -> Reasons:
         if self._sketches is None or self._sketches.devices is not devices:
-            self._sketches = Reasons(devices, await self._forecast.free_at(), wall_ms(), over_quota=False)
+            self._sketches = Reasons(devices, wall_ms(), over_quota=False)
         return self._sketches
 
     async def explanation(self, principal: Principal, job: Job) -> Explanation:
         """All that is known of why a job waits, from one fresh reading of the fleet; sets its `pending_reason`."""
         devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
-        free_at = await self._forecast.free_at()
         now = wall_ms()
         if job.status is not Status.QUEUED:
-            return Explanation(job, consider(job, devices, free_at), await self._held(job, devices, now))
+            return Explanation(job, consider(job, devices), await self._held(job, devices, now))
         over_quota = await self._over_quota(job.org_id)
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
-        considered = consider(job, devices, free_at, await self._forecast.judge(job))
+        considered = consider(job, devices, await self._forecast.judge(job))
         over_quota = over_quota and place is not None
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True

@@ -202,6 +202,8 @@ class Reporter:
 
     def _after_start(self, x: StartedReport, word: ReportWord) -> None:
         lease = self._session.began(x.token, wall_ms())
+        if lease is not None:
+            self._occupants.touch(lease.device_id)
         if word is ReportWord.APPLIED and self._log_transitions:
             self._log_start(x, lease)
 

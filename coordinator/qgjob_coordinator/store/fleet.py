@@ -24,6 +24,7 @@ _FIELDS = {slot: f"hold:{slot}" for slot in HoldSlot}
 class DeviceRow:
     """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set.
 
+    `free_at` (ms) is when it is expected to have done what it holds; None where it holds nothing.
     `holds` are the words of operators; the quarantine that its failures led to stands in its record.
     """
 
@@ -37,6 +38,7 @@ class DeviceRow:
     holds: tuple[Hold, ...]
     labels: Mapping[str, str]
     kept: Kept = field(default_factory=Kept)
+    free_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,8 @@ class Occupancy:
     """What a device does now. `installed` is (org, app version), None for no change.
 
     `installs` (by org) and `busy_ms` are what came to its wear since the last time. `install_ms` is what one of its
-    installations took, `ran_ms` what a test took on it; the fleet learns from them.
+    installations took, `ran_ms` what a test took on it; the fleet learns from them. `free_at` (ms) is when it is
+    expected to have done what it holds.
     """
 
     device_id: str
@@ -70,6 +73,7 @@ class Occupancy:
     busy_ms: int = 0
     install_ms: int | None = None
     ran_ms: int | None = None
+    free_at: int | None = None
 
 
 class FleetStore:
@@ -103,7 +107,7 @@ class FleetStore:
             installed = UNCHANGED if r.installed is None else " ".join(r.installed)
             done = "".join(f"{org_id} {n} " for org_id, n in r.installs.items())
             args += (r.device_id, r.job_id or "", installed, done, r.busy_ms)
-            args += (_measured(r.install_ms), _measured(r.ran_ms))
+            args += (_measured(r.install_ms), _measured(r.ran_ms), "" if r.free_at is None else r.free_at)
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 
     async def set_holds(
@@ -216,6 +220,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         holds=_holds(f),
         labels=json.loads(f["labels"]) if f.get("labels") else {},
         kept=health.kept(f),
+        free_at=_int(f.get("free")),
     )
 
 

@@ -34,7 +34,6 @@ class Expecting:
 
     def __init__(self, now: int) -> None:
         self.start = StartEstimate(now + 60_000, now + 40_000, now + 120_000)
-        self.free = now + 30_000
         self.end = now + 600_000
         self.asked_fresh: list[bool] = []
         self.verdict: Verdict | None = None
@@ -44,9 +43,6 @@ class Expecting:
     ) -> Sequence[StartEstimate | None]:
         self.asked_fresh.append(fresh)
         return [self.start for _ in jobs]
-
-    async def free_at(self) -> Mapping[str, int]:
-        return {"e1": self.free}
 
     async def group_ends(self, org_id: str) -> Mapping[str, int]:
         return {GROUP: self.end}
@@ -65,12 +61,13 @@ def pending(store: Store, forecast: Expecting) -> Pending:
     return Pending(store, FleetReader(store), None, forecast)
 
 
-async def busy_fleet(store: Store) -> None:
-    """One emulator, busy with another org's job."""
+async def busy_fleet(store: Store, free_at: int | None = None) -> None:
+    """One emulator, busy with another org's job until `free_at`, if that is known."""
     device = DeviceInfo("e1", "u1", Target.EMULATOR, platform="android")
     await scenes.open_session(store)
     await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=True)
-    assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy("e1", OTHERS_JOB)], NOW)
+    row = Occupancy("e1", OTHERS_JOB, free_at=free_at)
+    assert await store.fleet.occupy(scenes.AGENT, 1, [row], NOW)
 
 
 async def idle_fleet(store: Store, *device_ids: str) -> None:
@@ -89,13 +86,14 @@ async def waiting(store: Store, job: JobSpec | None = None) -> Job:
 async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
     store: Store, pending: Pending, forecast: Expecting
 ) -> None:
-    await busy_fleet(store)
+    free_at = wall_ms() + 30_000
+    await busy_fleet(store, free_at)
     job = await waiting(store)
     found = await pending.explanation(LOCAL_ADMIN, job)
     assert found.estimate == forecast.start
     assert job.pending_reason is not None
     assert job.pending_reason.estimated_start_at == forecast.start.at
-    assert [c.free_at for c in found.devices] == [forecast.free]
+    assert [c.free_at for c in found.devices] == [free_at]
     assert "1 is busy (free in about 30 s)" in found.summary
     message = shapes.explanation_out(found)
     assert message.earliest_start_at == shapes.time_out(forecast.start.earliest_at)
@@ -107,9 +105,9 @@ async def test_a_forecast_gives_the_start_its_band_and_when_devices_are_free(
 
 
 async def test_a_list_an_explanation_and_a_submission_tell_of_the_device_that_is_free_soonest(
-    store: Store, pending: Pending, forecast: Expecting
+    store: Store, forecast: Expecting
 ) -> None:
-    """A busy one, and one that is reserved: which of them ends first is for the forecast to say."""
+    """A busy one, and one that is reserved: whichever ends first, by what the store knows, so at any coordinator."""
     await busy_fleet(store)
     device = DeviceInfo("e2", "u2", Target.EMULATOR, platform="android")
     await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=False)
@@ -118,14 +116,14 @@ async def test_a_list_an_explanation_and_a_submission_tell_of_the_device_that_is
     await store.fleet.set_holds("dv", "e2", {reserved.slot: reserved}, NOW, "op-1")
     job = await waiting(store)
     for free, code in ((until - 1000, PendingCode.ALL_BUSY), (until + 1000, PendingCode.RESERVED)):
-        forecast.free = free
+        assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy("e1", OTHERS_JOB, free_at=free)], wall_ms())
+        pending = Pending(store, FleetReader(store), None, forecast)  # which have read nothing yet
         await pending.explain([job])
         assert job.pending_reason is not None
         assert job.pending_reason.code is code
         await pending.explanation(LOCAL_ADMIN, job)
         assert job.pending_reason.code is code
-        fresh = Pending(store, FleetReader(store), None, forecast)
-        assert (await fresh.reasons([spec()])).of(job, None).code is code
+        assert (await pending.reasons([spec()])).of(job, None).code is code
 
 
 async def test_a_job_that_was_taken_while_it_was_read_is_not_kept_by_a_quota_that_it_fills_itself(

@@ -118,7 +118,7 @@ SHORTLY, LONG = NOW + MINUTE // 6, NOW + 10 * MINUTE
 RESERVED_LONG = device("r", state=DeviceState.RESERVED, until=LONG)
 RESERVED_SHORTLY = device("r", state=DeviceState.RESERVED, until=SHORTLY)
 BAD_SHORTLY = device("q", health=DeviceHealth.BAD, until=SHORTLY)
-BUSY_LONG = device("long", state=DeviceState.BUSY)
+BUSY_LONG = device("long", state=DeviceState.BUSY, free_at=NOW + 60 * MINUTE)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,7 @@ BUSY_LONG = device("long", state=DeviceState.BUSY)
 )
 def test_of_two_whose_ends_are_known_the_time_decides_and_not_the_kind(sooner: Device, later: Device) -> None:
     def told(*devices: Device) -> PendingCode:
-        considered = consider(job(), devices, {"long": NOW + 60 * MINUTE})
-        return pending_reason(job(), considered, now=NOW, position=4, over_quota=False).code
+        return pending_reason(job(), consider(job(), devices), now=NOW, position=4, over_quota=False).code
 
     assert told(sooner, later) is told(later, sooner) is told(sooner) is not told(later)
 
@@ -184,8 +183,8 @@ def test_a_device_says_all_that_keeps_it_from_the_job() -> None:
 
 
 def test_a_device_says_when_what_keeps_it_ends() -> None:
-    held = device("d1", state=DeviceState.RESERVED, until=NOW + 5)
-    assert [c.free_at for c in consider(job(), [held, BUSY, FREE], {"busy": NOW + 7, "d1": NOW + 9})] == [
+    held = device("d1", state=DeviceState.RESERVED, until=NOW + 5, free_at=NOW + 9)
+    assert [c.free_at for c in consider(job(), [held, replace(BUSY, free_at=NOW + 7), FREE])] == [
         NOW + 7, NOW + 5, None,
     ]  # fmt: skip
 

@@ -19,26 +19,25 @@ MINUTE, DAY = 60_000, 86_400_000
 # NOW is 2027-01-15 08:00 UTC.
 
 
-def busy(device_id: str) -> Device:
-    return device(device_id, state=DeviceState.BUSY, current_job_id="acme~x", os_version="14")
+def busy(device_id: str, free_at: int | None = None) -> Device:
+    return device(device_id, state=DeviceState.BUSY, current_job_id="acme~x", os_version="14", free_at=free_at)
 
 
-def said(devices: list[Device], free_at: dict[str, int] | None = None, **requirements: Any) -> str:
+def said(devices: list[Device], **requirements: Any) -> str:
     waiting = job(requirements=Requirements(**requirements))
-    return summary(waiting, consider(waiting, devices, free_at or {}), NOW)
+    return summary(waiting, consider(waiting, devices), NOW)
 
 
 def test_what_a_person_wants_to_know_at_night() -> None:
     fleet = [
-        busy("e1"),
-        busy("e2"),
+        busy("e1", NOW + 70_000),
+        busy("e2", NOW + 20 * MINUTE),
         device("e3", os_version="14", health=DeviceHealth.MAINTENANCE, until=NOW + 90 * MINUTE, reason="battery"),
         *[device(f"i{n}", platform="ios", os_version="17") for n in range(2)],
         *[device(f"o{n}", os_version="13") for n in range(6)],
         device("p1", target=Target.DEVICE, os_version="13"),
     ]
-    free_at = {"e1": NOW + 70_000, "e2": NOW + 20 * MINUTE}
-    assert said(fleet, free_at, platform="android", os_version="14") == (
+    assert said(fleet, platform="android", os_version="14") == (
         f"3 of 12 devices could serve it: 2 are busy (the first is free in about 1 min), "
         f"1 is in maintenance until {clock(NOW + 90 * MINUTE, NOW)}; "
         "6 are not of os_version 14, 1 is not of target emulator, 2 are not android and not of os_version 14"
@@ -46,26 +45,24 @@ def test_what_a_person_wants_to_know_at_night() -> None:
 
 
 @pytest.mark.parametrize(
-    ("devices", "free_at", "words"),
+    ("devices", "words"),
     [
-        ([], {}, "the fleet has no devices; start an agent"),
-        ([busy("e1")], {}, "1 of 1 device could serve it: 1 is busy"),
-        ([busy("e1")], {"e1": NOW + 5000}, "1 of 1 device could serve it: 1 is busy (free in about 5 s)"),
-        ([busy("e1")], {"e1": NOW - 5000}, "1 of 1 device could serve it: 1 is busy (free any moment)"),
+        ([], "the fleet has no devices; start an agent"),
+        ([busy("e1")], "1 of 1 device could serve it: 1 is busy"),
+        ([busy("e1", NOW + 5000)], "1 of 1 device could serve it: 1 is busy (free in about 5 s)"),
+        ([busy("e1", NOW - 5000)], "1 of 1 device could serve it: 1 is busy (free any moment)"),
         (
             [device("off", state=DeviceState.OFFLINE), device("free"), busy("e1")],
-            {},
             "3 of 3 devices could serve it: 1 is free, 1 is busy, 1 is offline",
         ),
         (
             [device("r1", state=DeviceState.RESERVED), device("r2", state=DeviceState.RESERVED, until=NOW + 2 * DAY)],
-            {},
             f"2 of 2 devices could serve it: 2 are reserved (the first until {clock(NOW + 2 * DAY, NOW)})",
         ),
     ],
 )
-def test_what_those_do_that_could_serve_it(devices: list[Device], free_at: dict[str, int], words: str) -> None:
-    assert said(devices, free_at) == words
+def test_what_those_do_that_could_serve_it(devices: list[Device], words: str) -> None:
+    assert said(devices) == words
 
 
 def test_when_none_could_ever_serve_it_the_nearest_is_named() -> None:

@@ -24,7 +24,7 @@ SPECS = (
 
 
 def test_accepted_jobs_are_answered_as_any_reader_sees_them() -> None:
-    reasons = Reasons([], {}, NOW, over_quota=False)
+    reasons = Reasons([], NOW, over_quota=False)
     later = Accepted(spec(8), NOW + 5, reasons)
     known = Accepted(spec(9), NOW, reasons, replace(fresh_job(spec(10), NOW - 9), deduplicated=True))
     accepted = [*(Accepted(s, NOW, reasons) for s in SPECS), later, known]

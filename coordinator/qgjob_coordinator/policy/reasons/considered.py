@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceState, HoldKind, PendingCode, Status, Target
@@ -12,7 +12,6 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.feasible import mismatches, suspicion, view
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 
-NO_TIMES: Mapping[str, int] = {}
 Judge = Callable[[str], Verdict | None]
 """What the plan says of an idle device and the job in question; None where it says nothing."""
 
@@ -69,17 +68,12 @@ def soonest(c: Considered, now: int) -> tuple[float, int]:
     return math.inf if known is None else max(known, now), SOONEST.index(c.code)
 
 
-def consider(
-    job: Job, devices: Iterable[Device], free_at: Mapping[str, int] = NO_TIMES, judge: Judge = unjudged
-) -> list[Considered]:
-    """Every device of the fleet with its verdict on the job, by id.
-
-    `free_at` is when busy devices are expected to have done what they hold, in ms, as far as that is known.
-    """
-    return [_consider(job, d, free_at.get(d.device_id), judge) for d in sorted(devices, key=lambda d: d.device_id)]
+def consider(job: Job, devices: Iterable[Device], judge: Judge = unjudged) -> list[Considered]:
+    """Every device of the fleet with its verdict on the job, by id."""
+    return [_consider(job, d, judge) for d in sorted(devices, key=lambda d: d.device_id)]
 
 
-def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Considered:
+def _consider(job: Job, d: Device, judge: Judge) -> Considered:
     lacks = list(mismatches(job.requirements, view(d)))
     other = d.target if d.target is not job.target else None
     if other is not None:
@@ -91,7 +85,7 @@ def _consider(job: Job, d: Device, expected: int | None, judge: Judge) -> Consid
     if code is None and (verdict := judge(d.device_id)) is not None:
         return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
     if code is PendingCode.ALL_BUSY:
-        until = expected
+        until = d.free_at
     if job.avoid_devices and (known := suspicion(job.avoid_devices, view(d))):
         why = "failed on it" if known > 1 else "was lost with its host"
         note += f", and is avoided while another can serve the job: an attempt {why}"

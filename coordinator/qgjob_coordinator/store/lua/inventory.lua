@@ -24,7 +24,7 @@ end
 if ARGV[4] == '1' then
   for _, device in ipairs(call('SMEMBERS', F .. 'da:' .. agent)) do
     if not shown[device] then call('HSET', F .. 'dv:' .. device, 'present', '0') end
-    call('HDEL', F .. 'dv:' .. device, 'job')
+    call('HDEL', F .. 'dv:' .. device, 'job', 'free')
   end
 end
 for i = 6 + changed * 3, #ARGV do

@@ -1,7 +1,8 @@
 -- What devices do now, and what was installed on them.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 epoch 3 now (ms); then for each: device, job or '', installed ('org app_version', '-' for no
---         change), `org n ` of installations to add, ms of work to add, ms that one installation took or '', ms that a test took or ''
+--         change), `org n ` of installations to add, ms of work to add, ms that one installation took or '', ms that a test took or '',
+--         when it is expected to have done what it holds (ms) or ''
 -- RETURNS OK, or STALE (another epoch stands there, or it is closed). Devices that are not the agent's are left alone.
 --!include lib/average
 local F = KEYS[1]
@@ -22,16 +23,13 @@ end
 
 local v = call('HMGET', F .. 'ag:' .. ARGV[1], 'epoch', 'state')
 if v[1] ~= ARGV[2] or v[2] == 'closed' then return 'STALE' end
-for i = 4, #ARGV, 7 do
+for i = 4, #ARGV, 8 do
   local key = F .. 'dv:' .. ARGV[i]
   local d = call('HMGET', key, 'agent', 'seen', 'job', 'facts')
   local repeated = d[2] == ARGV[3] and d[3] == ARGV[i + 1]   -- the reply was lost: all was counted
   if d[1] == ARGV[1] then
-    if ARGV[i + 2] ~= '-' then
-      call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'installed', ARGV[i + 2])
-    else
-      call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3])
-    end
+    call('HSET', key, 'job', ARGV[i + 1], 'seen', ARGV[3], 'free', ARGV[i + 7])
+    if ARGV[i + 2] ~= '-' then call('HSET', key, 'installed', ARGV[i + 2]) end
     if not repeated then
       for org, n in string.gmatch(ARGV[i + 3], '(%S+) (%d+) ') do
         call('HINCRBY', key, 'installs', n)

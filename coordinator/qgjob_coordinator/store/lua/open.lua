@@ -28,7 +28,7 @@ end
 for device, owner in pairs(moved) do
   call('SREM', F .. 'da:' .. owner, device)
   -- What operators said of it, its record and its wear go with it: they are the device's.
-  call('HDEL', F .. 'dv:' .. device, 'installed', 'job', 'present')
+  call('HDEL', F .. 'dv:' .. device, 'installed', 'job', 'free', 'present')
   call('HSET', F .. 'dv:' .. device, 'agent', agent)
   call('SADD', F .. 'da:' .. agent, device)
 end

@@ -21,7 +21,7 @@ from pathlib import Path
 from qgjob import AsyncClient, Job, Outcome
 from tests.fakes.stack import AgentPlan, Stack, Times, alive
 from tests.fakes.store_process import StoreProcess
-from tests.integration.stack.specs import command, holding, pids, running
+from tests.integration.stack.specs import command, holding, pids, pinned, running
 
 ORG = "outages"
 TIMES = Times(heartbeat=5.0, session=15.0, lease=60.0)
@@ -64,7 +64,8 @@ async def outage(
 ) -> None:
     """One, at any moment between two heartbeats, while every device has a test."""
     folder.mkdir()
-    jobs = await client.submit_many([command(ORG, holding(folder)) for _ in range(TESTS * len(AGENTS))])
+    devices = [f"{plan.agent_id}-{n + 1}" for plan in AGENTS for n in range(plan.devices)]
+    jobs = await client.submit_many([command(ORG, holding(folder), requirements=pinned(d)) for d in devices])
     for job in jobs:
         await running(client, job.job_id)
     tests = await pids(folder, len(jobs))

@@ -9,8 +9,8 @@ from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
 OFFSET_DIGITS = 16
-# While an attempt runs its tail is renewed by every piece; a day bounds the silent ones.
-RUNNING_TTL_MS = 24 * 3600 * 1000
+# It goes with its job, or an hour after the verdict; this bounds what nobody ends, and no job waits so long for a retry.
+UNENDED_TTL_MS = 30 * 24 * 3600 * 1000
 
 
 class LogStore:
@@ -22,7 +22,7 @@ class LogStore:
 
     async def append(self, org_id: str, pieces: Sequence[tuple[str, str, int, bytes]]) -> list[str]:
         """(ulid, token, offset, data) pieces; a word each: APPLIED, REPLAYED, LATE."""
-        args: list[Arg] = [keys.LOG_TAIL_BYTES, RUNNING_TTL_MS]
+        args: list[Arg] = [keys.LOG_TAIL_BYTES, UNENDED_TTL_MS]
         for piece in pieces:
             args += piece
         return list(await self._runner.run("log", keys.org(org_id), args))

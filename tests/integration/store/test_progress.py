@@ -63,11 +63,11 @@ async def failed_with_a_log(store: Store) -> None:
 async def test_the_log_of_each_attempt_is_kept_until_an_hour_after_the_verdict(store: Store, raw: Redis) -> None:
     await scenes.running(store)
     await failed_with_a_log(store)
-    assert await ends_in(raw, 1) == [24], "the job waits for its retry"
+    assert await ends_in(raw, 1) == [720], "the job waits for its retry"
     await store.jobs.promote("acme", NOW + 3_600_000)
     assert (await scenes.claim(store, spec(1), (spec(1).ulid, "t2"))).grants
     await store.logs.append("acme", [(spec(1).ulid, "t2", 0, b"def")])
-    assert await ends_in(raw, 1, 2) == [24, 24]
+    assert await ends_in(raw, 1, 2) == [720, 720]
     await store.leases.finish("acme", [ending(spec(1).ulid, "t2", has_log=True)], NOW)
     assert await ends_in(raw, 1, 2) == [1, 1]
 
@@ -95,7 +95,7 @@ async def not_shown_again(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "hours"), [(cancelled_and_dead, 1), (lost_with_its_session, 24), (not_shown_again, 24)]
+    ("end", "hours"), [(cancelled_and_dead, 1), (lost_with_its_session, 720), (not_shown_again, 720)]
 )
 async def test_the_log_of_an_attempt_without_an_outcome_ends_after_the_verdict_too(
     store: Store, raw: Redis, end: Callable[[Store], Awaitable[None]], hours: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +25,8 @@ POLL_SECONDS = 0.25
 """How late a change of another coordinator is seen whose hint was lost."""
 MAX_IDS = 1000
 PAGE = 500
+FINISHED_KEPT = 10_000
+"""Of so many jobs that ended a watch knows which version was sent; the events behind a verdict follow soon."""
 _CURSOR = re.compile(r"\d{1,20}\.\d{1,20}-\d{1,20}\Z", re.ASCII)
 
 
@@ -58,6 +61,34 @@ class Filter:
         if self.ulids and job.ulid not in self.ulids:
             return False
         return self.run_id is None or self.run_id in job.run_ids
+
+
+class Sent:
+    """The version of each job that a watch has sent last; of those that ended, the latest."""
+
+    def __init__(self) -> None:
+        self._unfinished: dict[str, int] = {}
+        self._finished: OrderedDict[str, int] = OrderedDict()
+
+    def __contains__(self, ulid: str) -> bool:
+        """Whether the job was sent and has not ended since."""
+        return ulid in self._unfinished
+
+    def older_than(self, job: Job) -> bool:
+        """Whether this version of the job is news."""
+        sent = self._unfinished.get(job.ulid) or self._finished.get(job.ulid, 0)
+        return job.version > sent
+
+    def add(self, job: Job) -> None:
+        """The job is sent."""
+        self._unfinished.pop(job.ulid, None)
+        self._finished.pop(job.ulid, None)
+        if not job.status.final:
+            self._unfinished[job.ulid] = job.version
+            return
+        self._finished[job.ulid] = job.version
+        if len(self._finished) > FINISHED_KEPT:
+            self._finished.popitem(last=False)
 
 
 class Watching:
@@ -113,19 +144,19 @@ class Watching:
             position = await self._resume(wanted.org_id, cursor) if cursor else None
             lost = position is None and cursor is not None
             while alive():
-                versions: dict[str, int] = {}
+                sent = Sent()
                 if position is None:
                     epoch = self._store.epoch
                     position = await self._store.events.last_id(wanted.org_id)
                     if lost:
                         yield WatchEvent(WatchKind.RESET, self._cursor(position))
                     async for job in self._snapshot(wanted):
-                        versions[job.ulid] = job.version
+                        sent.add(job)
                         yield WatchEvent(WatchKind.SNAPSHOT, self._cursor(position), job)
                     yield WatchEvent(WatchKind.READY, self._cursor(position))
                 else:
                     epoch = self._store.epoch
-                async for event in self._follow(wanted, position, epoch, versions, changed, alive):
+                async for event in self._follow(wanted, position, epoch, sent, changed, alive):
                     yield event
                 position, lost = None, True
         finally:
@@ -136,7 +167,7 @@ class Watching:
         wanted: Filter,
         position: str,
         epoch: int,
-        versions: dict[str, int],
+        sent: Sent,
         changed: asyncio.Event,
         alive: Callable[[], bool],
     ) -> AsyncIterator[WatchEvent]:
@@ -150,7 +181,7 @@ class Watching:
                 return
             for id_, transitions in entries:
                 ulids = list(dict.fromkeys(t.ulid for t in transitions))
-                for job in await self._read(wanted, ulids, versions):
+                for job in await self._read(wanted, ulids, sent):
                     yield WatchEvent(WatchKind.TRANSITION, self._cursor(id_), job)
                 position = id_
             if not entries:
@@ -158,20 +189,17 @@ class Watching:
                     async with asyncio.timeout(POLL_SECONDS):
                         await changed.wait()
 
-    async def _read(self, wanted: Filter, ulids: list[str], versions: dict[str, int]) -> list[Job]:
+    async def _read(self, wanted: Filter, ulids: list[str], sent: Sent) -> list[Job]:
         """Jobs that are wanted and newer than what was sent of them."""
         if wanted.ulids:
             ulids = [u for u in ulids if u in wanted.ulids]
         news = []
         for job in await self._store.reads.get(wanted.org_id, ulids):
-            if job is None or job.version <= versions.get(job.ulid, 0):
+            if job is None or not sent.older_than(job):
                 continue
-            if not wanted.wants(job) and job.ulid not in versions:
+            if not wanted.wants(job) and job.ulid not in sent:
                 continue
-            if job.status.final:
-                versions.pop(job.ulid, None)
-            else:
-                versions[job.ulid] = job.version
+            sent.add(job)
             news.append(job)
         return news
 

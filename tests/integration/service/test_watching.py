@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from redis import Redis
 
 from qgjob_coordinator.errors import InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.service import watching as watching_module
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
-from qgjob_coordinator.service.watching import Filter, WatchEvent, Watching, WatchKind
+from qgjob_coordinator.service.watching import Filter, Sent, WatchEvent, Watching, WatchKind
 from qgjob_coordinator.store.events import KEPT
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
-from tests.fakes.jobs import NOW, spec
+from tests.fakes.jobs import NOW, release, spec
 
 EVENTS = "qg:o:{acme}:ev"
 
@@ -74,6 +76,33 @@ async def test_a_watch_that_keeps_up_is_never_reset(store: Store, watching: Watc
             await scenes.submit(store, spec(n))
             event = await anext(events)
             assert (event.kind, event.job.ulid if event.job else None) == (WatchKind.TRANSITION, spec(n).ulid)
+
+
+async def test_a_verdict_is_sent_once_also_when_more_came_before_it_was_read(store: Store, watching: Watching) -> None:
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    async with aclosing(watching.watch(Filter("acme", None, frozenset()), None, lambda: True)) as events:
+        await until(events, WatchKind.READY)
+        await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+        await store.leases.release("acme", [release(job.ulid, scenes.TOKEN)], NOW)  # its tree is dead: one version more
+        await scenes.submit(store, spec(2))
+        first, second = [(await until(events, WatchKind.TRANSITION)).job for _ in range(2)]
+    assert first == await scenes.get(store, job)
+    assert second == await scenes.get(store, spec(2))
+
+
+async def test_a_watch_knows_of_so_many_verdicts_that_they_were_sent(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching_module, "FINISHED_KEPT", 2)
+    await scenes.submit(store, *(spec(n) for n in range(3)))
+    await store.jobs.cancel("acme", [(spec(n).ulid, 1) for n in range(3)], NOW, reason="x")
+    sent, jobs = Sent(), [await scenes.get(store, spec(n)) for n in range(3)]
+    for job in jobs:
+        sent.add(job)
+    assert [sent.older_than(job) for job in jobs] == [True, False, False]
+    again = replace(jobs[2], version=jobs[2].version + 1)
+    assert sent.older_than(again)
 
 
 async def test_a_watch_that_outlives_its_store_is_reset(store: Store, watching: Watching) -> None:

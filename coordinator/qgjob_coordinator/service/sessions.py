@@ -127,9 +127,7 @@ class Sessions:
         if opened.word is not OpenWord.OPENED:
             raise RefusedError(refusal(hello, opened))
         self._refuse_overtaken(hello)
-        before = self._live.pop(hello.agent_id, None)
-        if before is not None:
-            before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
+        self._end_older(hello.agent_id)
         live = self._made(hello)
         session = live.session
         if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
@@ -140,6 +138,7 @@ class Sessions:
         welcome = await self._reconcile(live, hello, life)
         session.say(welcome)
         self._refuse_overtaken(hello)
+        self._end_older(hello.agent_id)  # one that was overtaken may have got here before
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
         live.health.start()
@@ -161,6 +160,11 @@ class Sessions:
         newer = self._live.get(hello.agent_id)
         if newer is not None and newer.session.epoch > hello.epoch:
             raise _replaced()
+
+    def _end_older(self, agent_id: str) -> None:
+        before = self._live.pop(agent_id, None)
+        if before is not None:
+            before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
 
     def _made(self, hello: Hello) -> LiveSession:
         """A session with the parts that serve it. Nothing is read or written yet."""

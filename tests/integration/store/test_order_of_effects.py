@@ -233,6 +233,38 @@ async def test_an_older_connect_that_ends_later_takes_the_place_of_no_newer_sess
     await live.stop()
 
 
+async def test_an_overtaken_connect_that_ends_first_is_ended_by_the_newer_one(
+    planner: Planner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have looked for one to end before either was there to be found."""
+    real = planner.store.fleet.inventory
+    written = {epoch: asyncio.Event() for epoch in (2, 3)}
+    goes_on = {epoch: asyncio.Event() for epoch in (2, 3)}
+
+    async def late(agent_id: str, epoch: int, *what: Any, **options: Any) -> bool:
+        answer = await real(agent_id, epoch, *what, **options)
+        written[epoch].set()
+        await goes_on[epoch].wait()
+        return answer
+
+    monkeypatch.setattr(planner.store.fleet, "inventory", late)
+    opening = {}
+    for epoch in (2, 3):
+        opening[epoch] = asyncio.create_task(planner._sessions.open(hello(epoch)))
+        await written[epoch].wait()
+    lives = []
+    for epoch in (2, 3):
+        goes_on[epoch].set()
+        lives.append(await opening[epoch])
+    older, newer = lives
+    assert planner._sessions.get(AGENT) is newer
+    assert older.session.refused is not None
+    assert older.session.refused.reason is RefusedReason.STALE_EPOCH
+    assert newer.session.refused is None
+    for live in lives:
+        await live.stop()
+
+
 async def test_a_connect_that_met_two_lives_of_the_store_is_refused(
     store: Store, planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:

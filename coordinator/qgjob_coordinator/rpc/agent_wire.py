@@ -12,7 +12,15 @@ from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.service import messages as m
 from qgjob_coordinator.service.log_intake import Piece
-from qgjob_coordinator.service.validation import MAX_EXACT, MAX_MS, as_one_line, check_id, check_int, split_job_id
+from qgjob_coordinator.service.validation import (
+    MAX_EXACT,
+    MAX_MS,
+    as_one_line,
+    check_id,
+    check_int,
+    shown,
+    split_job_id,
+)
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 
@@ -178,6 +186,19 @@ def piece_in(c: pb.LogChunk) -> Piece:
     """A piece of a log. Raises InvalidError."""
     org_id, ulid = split_job_id(c.job_id, "log.job_id")
     return Piece(org_id, ulid, c.token, within("log.offset", c.offset), c.data)
+
+
+def recall_answer_in(a: pb.RecallAnswer) -> tuple[int, list[str]]:
+    """A question's number and the tokens given back. Raises InvalidError naming the first that is empty or repeated."""
+    number = within("recall_answer.recall_id", a.recall_id)
+    released: dict[str, None] = {}
+    for i, token in enumerate(a.released):
+        if not token:
+            raise InvalidError(f"recall_answer.released[{i}]", "is empty; name the token of an attempt")
+        if token in released:
+            raise InvalidError(f"recall_answer.released[{i}]", f"is there twice: {shown(token)}; name it once")
+        released[token] = None
+    return number, list(released)
 
 
 def health_in(number: int) -> DeviceHealth:

@@ -206,7 +206,8 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
                     check_id("probe_result.device_id", p.device_id)
                     live.probed(p.device_id, agent_wire.health_in(p.health), as_one_line(p.reason) or None)
                 elif kind == "recall_answer":
-                    await live.recalls.answered(message.recall_answer.recall_id, list(message.recall_answer.released))
+                    number, released = agent_wire.recall_answer_in(message.recall_answer)
+                    await live.recalls.answered(number, released)
                 else:
                     self._pass_over(live, kind)
             except StoreUnavailableError as e:

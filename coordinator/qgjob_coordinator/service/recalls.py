@@ -74,7 +74,7 @@ class Recalls:
         """The agent gave attempts back that it had not begun. Raises StoreUnavailableError."""
         by_org: dict[str, list[Release]] = defaultdict(list)
         now = wall_ms()
-        for token in released:
+        for token in dict.fromkeys(released):
             lease = self._session.leases.get(token)
             if lease is not None:
                 row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
@@ -83,9 +83,9 @@ class Recalls:
             _, settled = await self._store.leases.release(org_id, rows, now)
             tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
             for row in rows:
-                device_id = self._session.leases[row.token].device_id
-                self._session.drop(row.token, wall_ms())
-                self._occupants.touch(device_id)
+                lease = self._session.drop(row.token, wall_ms())
+                if lease is not None:  # else it was settled otherwise while the store wrote
+                    self._occupants.touch(lease.device_id)
             self._hub.work(org_id)
             self._hub.changed(org_id)
         self._answered = max(self._answered, number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -122,3 +123,22 @@ async def test_nonsense_ends_the_session_also_when_its_agent_does_not_read() -> 
     context.heard.put_nowait(pb.ConnectRequest(epoch=1, heartbeat=pb.Heartbeat(held=[pb.HeldAttempt(job_id="none")])))
     with pytest.raises(InvalidError, match=r"held\[0\]\.job_id: 'none' is not a job id"):
         await _serve(session, context)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (pb.RecallAnswer(recall_id=2**53), "recall_answer.recall_id: "),
+        (pb.RecallAnswer(recall_id=1, released=["t1", ""]), "recall_answer.released[1]: is empty"),
+        (pb.RecallAnswer(recall_id=1, released=["t1", "t2", "t1"]), "recall_answer.released[2]: is there twice: 't1'"),
+    ],
+    ids=("number", "empty", "repeated"),
+)
+async def test_an_answer_to_a_recall_that_is_none_ends_the_session_before_anything_is_released(
+    answer: pb.RecallAnswer, why: str
+) -> None:
+    session, context = _session(), Stuck(takes=1)
+    context.heard.put_nowait(pb.ConnectRequest(epoch=1, recall_answer=answer))
+    with pytest.raises(InvalidError, match=re.escape(why)):
+        await _serve(session, context)
+    assert context.said[0].refused.reason == pb.REFUSED_REASON_INVALID

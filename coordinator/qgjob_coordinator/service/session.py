@@ -210,7 +210,7 @@ class Session:
     def say(self, message: Down) -> None:
         """Queues a message; an agent that does not read loses its session instead of our memory."""
         if len(self.outbox) >= OUTBOX_MOST:
-            self.end(Refused(RefusedReason.INVALID, f"{OUTBOX_MOST} messages wait for this agent; connect again"))
+            self.end(Refused(RefusedReason.STALE_EPOCH, f"{OUTBOX_MOST} messages wait for this agent; connect again"))
             return
         self.outbox.append(message)
         self.outbox_ready.set()

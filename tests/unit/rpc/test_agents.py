@@ -14,6 +14,7 @@ import pytest
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import agents
 from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.service import session as session_module
 from qgjob_coordinator.service.messages import Recall, Refused, RefusedReason
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_proto.v1 import agent_pb2 as pb
@@ -88,6 +89,28 @@ async def test_a_session_that_was_ended_ends_also_when_its_agent_does_not_read()
     session.say(Recall(1, ("t",)))
     asyncio.get_running_loop().call_later(0.02, session.end, Refused(RefusedReason.STALE_EPOCH, "a newer one"))
     assert await _serve(session, Stuck()) == "the session was ended, and the agent does not read"
+
+
+async def test_an_agent_that_does_not_read_loses_its_session_when_too_much_waits_and_is_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(session_module, "OUTBOX_MOST", 3)
+    waiting = _session()
+    for number in range(4):
+        waiting.say(Recall(number, ("t",)))
+        assert (waiting.refused is None) is (number < 3)
+    assert len(waiting.outbox) == 3, "what is said after that is not kept"
+    context = Stuck(takes=4)
+    assert await _serve(waiting, context) == "the session was ended"
+    assert [message.WhichOneof("body") for message in context.said] == [*["recall"] * 3, "refused"]
+    assert context.said[-1].refused.reason == pb.REFUSED_REASON_STALE_EPOCH, "no reason for an agent to give up"
+
+    stuck = _session()
+    serving = asyncio.create_task(_serve(stuck, Stuck()))
+    while stuck.refused is None:
+        stuck.say(Recall(1, ("t",)))
+        await asyncio.sleep(0)  # the writer takes what it can
+    assert await serving == "the session was ended, and the agent does not read"
 
 
 async def test_a_session_ends_also_when_what_it_does_takes_the_cancel() -> None:

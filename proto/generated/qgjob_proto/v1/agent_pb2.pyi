@@ -157,13 +157,15 @@ class _RefusedReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refused
     REFUSED_REASON_UNSPECIFIED: _RefusedReason.ValueType  # 0
     """Not sent."""
     REFUSED_REASON_STALE_EPOCH: _RefusedReason.ValueType  # 1
-    """The epoch is not above the stored one, or the session was replaced or given up: come back with a higher one."""
+    """The epoch is not above the stored one, or the session was replaced or given up, as that of an agent that does not read
+    what it is sent: come back with a higher one.
+    """
     REFUSED_REASON_AGENT_ID_IN_USE: _RefusedReason.ValueType  # 2
     """Another instance with this agent_id is alive."""
     REFUSED_REASON_VERSION: _RefusedReason.ValueType  # 3
     """The coordinator does not accept Hello.protocol_version: upgrade the older side."""
     REFUSED_REASON_INVALID: _RefusedReason.ValueType  # 4
-    """A message, other than a report, breaks a rule, which the text names; or the agent does not read what it is sent."""
+    """A message, other than a report, breaks a rule, which the text names."""
     REFUSED_REASON_DEVICE_ID_IN_USE: _RefusedReason.ValueType  # 5
     """A device_id of this agent belongs to another agent."""
     REFUSED_REASON_GOING_AWAY: _RefusedReason.ValueType  # 6
@@ -175,13 +177,15 @@ class RefusedReason(_RefusedReason, metaclass=_RefusedReasonEnumTypeWrapper):
 REFUSED_REASON_UNSPECIFIED: RefusedReason.ValueType  # 0
 """Not sent."""
 REFUSED_REASON_STALE_EPOCH: RefusedReason.ValueType  # 1
-"""The epoch is not above the stored one, or the session was replaced or given up: come back with a higher one."""
+"""The epoch is not above the stored one, or the session was replaced or given up, as that of an agent that does not read
+what it is sent: come back with a higher one.
+"""
 REFUSED_REASON_AGENT_ID_IN_USE: RefusedReason.ValueType  # 2
 """Another instance with this agent_id is alive."""
 REFUSED_REASON_VERSION: RefusedReason.ValueType  # 3
 """The coordinator does not accept Hello.protocol_version: upgrade the older side."""
 REFUSED_REASON_INVALID: RefusedReason.ValueType  # 4
-"""A message, other than a report, breaks a rule, which the text names; or the agent does not read what it is sent."""
+"""A message, other than a report, breaks a rule, which the text names."""
 REFUSED_REASON_DEVICE_ID_IN_USE: RefusedReason.ValueType  # 5
 """A device_id of this agent belongs to another agent."""
 REFUSED_REASON_GOING_AWAY: RefusedReason.ValueType  # 6

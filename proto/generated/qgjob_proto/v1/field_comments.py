@@ -153,7 +153,7 @@ FIELD_COMMENTS: dict[str, str] = {
     'GetStatsResponse.stats': 'As it is now.',
     'Group.app_version_id': 'App version of its jobs.',
     'Group.device_ids': 'Devices that hold attempts of the group now.',
-    'Group.estimated_end_at': 'When its waiting work is expected to be done. Unset when nothing waits, or that is not known.',
+    'Group.estimated_end_at': 'When its waiting work is expected to be done; when none waits, what its devices hold. Unset when that is not known.',
     'Group.group_id': 'Name of the group. Opaque: not to be parsed.',
     'Group.installs': 'Attempts that waited for an installation and ended with an outcome of their own, since the group last became non-empty.',
     'Group.org_id': 'Org of its jobs.',

@@ -1181,7 +1181,7 @@ class Group(_message.Message):
 
     @_builtins.property
     def estimated_end_at(self) -> _timestamp_pb2.Timestamp:
-        """When its waiting work is expected to be done. Unset when nothing waits, or that is not known."""
+        """When its waiting work is expected to be done; when none waits, what its devices hold. Unset when that is not known."""
 
     def __init__(
         self,

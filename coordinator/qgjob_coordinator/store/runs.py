@@ -55,21 +55,19 @@ class RunStore:
         A convenience and no fence: nothing goes wrong when two do it. `token` is the asker's alone, so a call whose
         reply was lost is answered the same.
         """
-        key = f"{keys.org(org_id)}er"
-        taken = await self._call("SET", key, token, "NX", "PX", keys.ENDING_TTL_MS)
-        return taken is not None or bool(await self._call("GET", key) == token)
+        return await self._ending(org_id, token, keys.ENDING_TTL_MS, take=True)
 
     async def renew_ending(self, org_id: str, token: str) -> None:
         """Goes on being the one that cancels the org's marked runs."""
-        key = f"{keys.org(org_id)}er"
-        if await self._call("GET", key) == token:
-            await self._call("PEXPIRE", key, keys.ENDING_TTL_MS)
+        await self._ending(org_id, token, keys.ENDING_TTL_MS)
 
     async def drop_ending(self, org_id: str, token: str) -> None:
         """Lets another one cancel the org's marked runs."""
-        key = f"{keys.org(org_id)}er"
-        if await self._call("GET", key) == token:
-            await self._call("DEL", key)
+        await self._ending(org_id, token, 0)
+
+    async def _ending(self, org_id: str, token: str, ttl_ms: int, *, take: bool = False) -> bool:
+        args: list[Arg] = [token, ttl_ms, "1" if take else ""]
+        return bool(await self._runner.run("ending", keys.org(org_id), args) == "MINE")
 
     async def cancelled(self, org_id: str, runs: Sequence[RunToCancel]) -> None:
         """Takes marks away when all was cancelled that was there when they were looked up; a newer mark stays."""

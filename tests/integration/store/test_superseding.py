@@ -308,6 +308,17 @@ async def test_a_reply_that_was_lost_is_answered_the_same(store: Store) -> None:
     assert await store.runs.take_ending("acme", "two")
 
 
+async def test_a_claim_that_ran_out_is_taken_anew_and_not_renewed(store: Store, raw: Redis) -> None:
+    """A renewal that comes late, behind the end of the walk, would keep others away."""
+    er = f"{keys.org('acme')}er"
+    assert await store.runs.take_ending("acme", "one")
+    raw.delete(er)  # the time is over
+    await store.runs.renew_ending("acme", "one")
+    assert raw.exists(er) == 0
+    assert await store.runs.take_ending("acme", "two")
+    assert 0 < raw.pttl(er) <= keys.ENDING_TTL_MS
+
+
 async def test_a_long_cancel_in_one_org_keeps_no_other_org_waiting(
     store: Store, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
 OFFSET_DIGITS = 16
-# It goes with its job, or an hour after the verdict; this bounds what nobody ends, and no job waits so long for a retry.
+# It goes with its job, or an hour after the verdict; this bounds what nobody ends, no job waits so long for a retry.
 UNENDED_TTL_MS = 30 * 24 * 3600 * 1000
 
 

@@ -25,7 +25,14 @@ async def end_tasks(tasks: Collection[asyncio.Task[Any]], again_seconds: float =
 
 
 async def together(work: list[Coroutine[Any, Any, T]]) -> list[T]:
-    """All at once; a lone one without a task of its own, which a lone job would wait for."""
+    """All at once, and none goes on when it returns; a lone one without a task of its own, which a lone job waits for.
+
+    Raises the first error, when all are over: who waits for the end of the work waits for the last of it.
+    """
     if len(work) == 1:
         return [await work[0]]
-    return list(await asyncio.gather(*work))
+    results = await asyncio.gather(*work, return_exceptions=True)
+    done = [result for result in results if not isinstance(result, BaseException)]
+    if len(done) < len(results):
+        raise next(result for result in results if isinstance(result, BaseException))
+    return done

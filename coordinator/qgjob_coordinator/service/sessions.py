@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +35,7 @@ from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord, ShownWord
+from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 ORGS_AT_ONCE = 32
@@ -211,7 +211,7 @@ class Sessions:
         revoked: list[str] = []
         for first in range(0, len(orgs), ORGS_AT_ONCE):
             some = orgs[first : first + ORGS_AT_ONCE]
-            answers = await asyncio.gather(*(self._adopt(live, org_id, shown.get(org_id, [])) for org_id in some))
+            answers = await together([self._adopt(live, org_id, shown.get(org_id, [])) for org_id in some])
             for org_id, words in zip(some, answers, strict=True):
                 for h, word in zip(shown.get(org_id, []), words, strict=True):
                     if word is ShownWord.GONE:

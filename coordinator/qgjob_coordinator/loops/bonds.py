@@ -45,8 +45,8 @@ class Bonds:
         """The store could not be read."""
         self._seen.clear()
 
-    def none(self, org_id: str) -> None:
-        """The org has no bonds."""
+    def forget(self, org_id: str) -> None:
+        """The org has no bonds, or could not be read."""
         if self._seen.pop(org_id, None) is not None:
             del self._looked_at[org_id]
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import structlog
 
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
 
-ORGS_AT_ONCE = 8
 YOUNG_MS = 600_000
 """So long after a store's new life a session that its older state does not know may still take a lease, by far."""
 
@@ -27,27 +25,21 @@ class Overtaken:
         self._life: int | None = None  # epoch of the store's life in which it looked last
         self._cursors: dict[str, str] = {}  # orgs that are not looked through, and where to go on
 
-    async def look(self) -> None:
-        """One look. A session that is found is watched by the reapers from now on. Raises StoreUnavailableError."""
+    async def look(self, orgs: EachOrg) -> None:
+        """One look. A session that is found is watched by the reapers from now on.
+
+        An org that can't be reached is looked through later. Raises StoreUnavailableError when the fleet can't be.
+        """
         life = self._store.epoch
         if life != self._life or wall_ms() - life < YOUNG_MS:
-            orgs = await self._store.all_orgs()
             begun = self._cursors if life == self._life else {}
-            self._cursors = {org_id: begun.get(org_id, "0") for org_id in orgs}
+            self._cursors = {org_id: begun.get(org_id, "0") for org_id in await self._store.all_orgs()}
             self._life = life
         if not self._cursors:
             return
         _, rows = await self._store.sessions.watch()
         known = {row.agent_id: row.epoch for row in rows}
-        gate = asyncio.Semaphore(ORGS_AT_ONCE)
-
-        async def one(org_id: str) -> None:
-            async with gate:
-                await self._org(org_id, known)
-
-        for result in await asyncio.gather(*map(one, sorted(self._cursors)), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        await orgs.serve(self._cursors, lambda org_id: self._org(org_id, known))
 
     async def _org(self, org_id: str, known: dict[str, int]) -> None:
         cursor, holders = await self._store.leases.holders(org_id, self._cursors[org_id])

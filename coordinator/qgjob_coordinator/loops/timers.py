@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import Job, JobError
@@ -29,7 +30,8 @@ from qgjob_coordinator.telemetry import Telemetry
 SWEEP_SECONDS = 1.0
 REGISTRY_SECONDS = 30.0
 MOST = 500
-ORGS_AT_ONCE = 8
+AWAY_SECONDS = 15.0
+"""So long an org that can't be reached is left alone while others can: each try may take seconds, and all wait."""
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +47,7 @@ class Timers:
         self._bonds = bonds
         self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}  # orgs that can't be reached, and when to try again (monotonic, s)
         self._wake = asyncio.Event()
         self._swept = float("-inf")
         self._registry = time.monotonic()
@@ -61,7 +64,8 @@ class Timers:
             try:
                 await self.look()
             except StoreUnavailableError as e:
-                self._bonds.blind()
+                if not isinstance(e, OrgsAwayError):
+                    self._bonds.blind()
                 log.warning("timers_blind", error=e.message)
                 await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
             else:
@@ -69,8 +73,9 @@ class Timers:
 
     async def _wait(self) -> None:
         pause = SWEEP_SECONDS
-        if self._due:
-            pause = min(pause, max(0.0, (min(self._due.values()) - wall_ms()) / 1000))
+        coming = [at for org_id, at in self._due.items() if org_id not in self._not_before]
+        if coming:
+            pause = min(pause, max(0.0, (min(coming) - wall_ms()) / 1000))
         self._wake.clear()
         try:
             async with asyncio.timeout(pause):
@@ -79,35 +84,31 @@ class Timers:
             return
 
     async def look(self) -> None:
-        """Serves what is due now. Raises StoreUnavailableError."""
+        """Serves what is due now, whatever orgs can't be reached.
+
+        Raises StoreUnavailableError: OrgsAwayError, when all others were served.
+        """
         now = wall_ms()
-        orgs = {org for org, at in self._due.items() if at <= now}
+        wanted = {org for org, at in self._due.items() if at <= now}
         monotonic = time.monotonic()
         if monotonic - self._swept >= SWEEP_SECONDS:
-            orgs |= await self._store.active_orgs()
+            wanted |= await self._store.active_orgs()
             self._swept = monotonic
-        await self._each(orgs, lambda org_id: self._org(org_id, now))
+        self._not_before = {org: at for org, at in self._not_before.items() if at > monotonic}
+        wanted -= self._not_before.keys()
+        orgs = EachOrg()
+        await orgs.serve(wanted, lambda org_id: self._org(org_id, now))
+        if len(orgs.failed) < len(wanted):
+            self._not_before |= dict.fromkeys(orgs.failed, time.monotonic() + AWAY_SECONDS)
         if monotonic - self._registry >= REGISTRY_SECONDS:  # behind what is due: it may take long
-            found = await self._repair()
-            await self._each(found, lambda org_id: self._org(org_id, now))
-            await self._each(orgs | found, self._store.snapshots.tidy)
-            await self._overtaken.look()
+            found = await self._repair(orgs)
+            await orgs.serve(found, lambda org_id: self._org(org_id, now))
+            await orgs.serve(wanted | found, self._store.snapshots.tidy)
+            await self._overtaken.look(orgs)
             self._registry = monotonic
+        orgs.tell()
 
-    @staticmethod
-    async def _each(orgs: set[str], serve: Callable[[str], Awaitable[object]]) -> None:
-        """Serves orgs, some at once. Raises StoreUnavailableError when it could not serve all."""
-        gate = asyncio.Semaphore(ORGS_AT_ONCE)
-
-        async def one(org_id: str) -> None:
-            async with gate:
-                await serve(org_id)
-
-        for result in await asyncio.gather(*map(one, sorted(orgs)), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
-
-    async def _repair(self) -> set[str]:
+    async def _repair(self, orgs: EachOrg) -> set[str]:
         """Finds work of orgs that are not on the active set: a submitter may have died between its steps."""
         missing = await self._store.all_orgs() - await self._store.active_orgs()
         found = set()
@@ -120,7 +121,7 @@ class Timers:
             if due.waits or due.runs_to_cancel or due.bonds:
                 found.add(org_id)
 
-        await self._each(missing, look)
+        await orgs.serve(missing, look)
         return found
 
     async def _org(self, org_id: str, now: int) -> None:
@@ -133,10 +134,11 @@ class Timers:
                 if await self._bonds.look(org_id, idle=not due.waits):
                     self._hub.runs_to_cancel(org_id)
             else:
-                self._bonds.none(org_id)
+                self._bonds.forget(org_id)
             while await self._serve(org_id, due, now):
                 due = await self._store.snapshots.due(org_id)
         except StoreUnavailableError:
+            self._bonds.forget(org_id)
             if known is not None:
                 self.due(org_id, known)
             raise

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import Timers
@@ -216,7 +217,9 @@ class Coordinator:
         await self._scheduler._prune(idle)
 
     async def repair(self) -> None:
-        await self._timers._repair()
+        orgs = EachOrg()
+        await self._timers._repair(orgs)
+        orgs.tell()
 
     async def check(self, run_id: str) -> None:
         """Meets the store; in a new life of it, its agents are to connect again."""

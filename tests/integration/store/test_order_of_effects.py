@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 - redis's own
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Phase, Status
@@ -98,7 +99,7 @@ async def test_a_submitter_that_dies_after_the_job_has_registered_its_org(store:
     with pytest.raises(DiedError):
         await submit(store, spec(), 3, dies)
     assert (await scenes.get(store, spec())).status is Status.QUEUED
-    await Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))._repair()
+    await Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))._repair(EachOrg())
     assert await store.active_orgs() == {"acme"}
 
 

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from bench.processes import free_port
 from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.model.enums import Status
@@ -182,7 +183,7 @@ async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_leas
     assert await store.sessions.watch() == ([], [])
     reaper, began = Reaper(store, Hub(), Telemetry(), 1.0, 4.0), time.monotonic()
     with capture_logs() as lines:
-        await Overtaken(store).look()
+        await Overtaken(store).look(EachOrg())
     assert [(x["event"], x["agent_id"], x["epoch"]) for x in lines] == [("session_found", "agent-1", 7)]
     for seconds, status in ((0.0, Status.SCHEDULED), (4.5, Status.QUEUED)):  # its tree may live until its lease is over
         reaper._looked_at = began + seconds
@@ -194,7 +195,7 @@ async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_leas
     assert await store.agent_orgs("agent-1") == set()
     assert not (await scenes.claim(store, spec(1), epoch=7)).grants, "a late claim of that session finds the org closed"
     with capture_logs() as lines:
-        await Overtaken(store).look()
+        await Overtaken(store).look(EachOrg())
     assert lines == [], "an agent that holds nothing is left as it is"
     assert [row.state for row in (await store.sessions.watch())[1]] == ["closed"]
 

@@ -11,6 +11,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import overtaken
 from qgjob_coordinator.loops import timers as loop
 from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.each_org import ORGS_AT_ONCE, EachOrg
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Requirements
@@ -45,7 +46,7 @@ async def test_more_than_one_batch_that_is_due_is_served_in_one_look(store: Stor
 
 async def test_every_active_org_is_looked_at(store: Store, timers: Timers) -> None:
     now = wall_ms()
-    orgs = [f"org-{n}" for n in range(3 * loop.ORGS_AT_ONCE)]
+    orgs = [f"org-{n}" for n in range(3 * ORGS_AT_ONCE)]
     for org_id in orgs:
         await scenes.submit(store, spec(1, org_id, not_before=now - 1000), now=now - 2000)
     await timers.look()
@@ -125,7 +126,7 @@ async def test_what_is_due_is_served_before_the_looks_that_take_long(
     waiting = []
     due = store.snapshots.due
 
-    async def slow() -> None:
+    async def slow(_orgs: object = None) -> None:
         waiting.append(await store.reads.delayed_count("acme"))
 
     async def seen(org_id: str) -> Due:
@@ -164,7 +165,9 @@ class Looks:
     async def look(self, now: int) -> list[tuple[str, str]]:
         self.now = now
         self.asked = []
-        await self._overtaken.look()
+        orgs = EachOrg()
+        await self._overtaken.look(orgs)
+        orgs.tell()
         return sorted(self.asked)
 
 

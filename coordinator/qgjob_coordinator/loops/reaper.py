@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_settled
@@ -85,11 +86,16 @@ class Reaper:
             await self._sweeping
 
     async def _sweep_all(self) -> None:
-        """Beside the looks: an agent of many orgs keeps no other one from being noticed."""
+        """Beside the looks: an agent of many orgs keeps no other one from being noticed.
+
+        An org that can't be reached keeps nothing from being released in another one; a later sweep releases there.
+        """
+        orgs = EachOrg(ORGS_AT_ONCE)
         try:
             while self._to_sweep:
                 agent_id, epoch = self._to_sweep.pop(0)
-                await self._sweep(agent_id, epoch)
+                await self._sweep(agent_id, epoch, orgs)
+            orgs.tell()
         except StoreUnavailableError as e:
             log.warning("reaper_blind", error=e.message)
 
@@ -115,14 +121,13 @@ class Reaper:
             log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
         return False
 
-    async def _sweep(self, agent_id: str, epoch: int) -> None:
+    async def _sweep(self, agent_id: str, epoch: int, orgs: EachOrg) -> None:
         """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""
         life = self._store.epoch
-        orgs = sorted(await self._store.agent_orgs(agent_id))
-        for first in range(0, len(orgs), ORGS_AT_ONCE):
-            some = orgs[first : first + ORGS_AT_ONCE]
-            await asyncio.gather(*(self._release(org_id, agent_id, epoch) for org_id in some))
-        await self._store.sessions.swept(agent_id, epoch, life, orgs)
+        held = await self._store.agent_orgs(agent_id)
+        await orgs.serve(held, lambda org_id: self._release(org_id, agent_id, epoch))
+        if held.isdisjoint(orgs.failed):
+            await self._store.sessions.swept(agent_id, epoch, life, sorted(held))
 
     async def _release(self, org_id: str, agent_id: str, epoch: int) -> None:
         share = random.random()  # noqa: S311 - jitter

@@ -7,6 +7,7 @@ import asyncio
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import FINAL
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.store.store import Store
@@ -34,19 +35,31 @@ class Retention:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, now: int) -> int:
-        """Removes what is due at `now` (ms); how many jobs. Raises StoreUnavailableError."""
+        """Removes what is due at `now` (ms), whatever orgs can't be reached; how many jobs.
+
+        Raises StoreUnavailableError: OrgsAwayError, when all others were served.
+        """
+        orgs = EachOrg(at_once=1)  # it has time, and calls that matter more go between
         removed = 0
-        for org_id in sorted(await self._store.all_orgs()):
-            gone = 0
-            for status in sorted(FINAL):
-                skip = 0
-                while True:
-                    looked, dropped = await self._store.jobs.retire(org_id, status, now - self._keep_ms, skip, BATCH)
-                    gone += dropped
-                    skip += looked - dropped
-                    if looked < BATCH:
-                        break
-            if gone:
-                log.info("jobs_retired", org_id=org_id, count=gone)
-            removed += gone
+
+        async def retire(org_id: str) -> None:
+            nonlocal removed
+            removed += await self._retire(org_id, now)
+
+        await orgs.serve(await self._store.all_orgs(), retire)
+        orgs.tell()
         return removed
+
+    async def _retire(self, org_id: str, now: int) -> int:
+        gone = 0
+        for status in sorted(FINAL):
+            skip = 0
+            while True:
+                looked, dropped = await self._store.jobs.retire(org_id, status, now - self._keep_ms, skip, BATCH)
+                gone += dropped
+                skip += looked - dropped
+                if looked < BATCH:
+                    break
+        if gone:
+            log.info("jobs_retired", org_id=org_id, count=gone)
+        return gone

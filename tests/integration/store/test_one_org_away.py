@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
+from qgjob_coordinator.loops.reaper import Reaper
+from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import AWAY_SECONDS, Timers
-from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.service.clock import wall_ms
@@ -26,7 +29,7 @@ from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
-from tests.fakes.jobs import spec
+from tests.fakes.jobs import NOW, spec
 
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
 AWAY, OTHER = "acme", "globex"
@@ -213,3 +216,56 @@ async def test_clients_of_an_org_are_given_up_though_another_org_can_not_be_reac
         await timers.run()
     assert AWAY in forgotten
     assert "all" not in forgotten
+
+
+# ---- the reaper and retention ----
+
+
+async def test_sessions_are_swept_in_the_orgs_that_can_be_reached_and_later_in_the_others(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sessions are over, and each holds something in both orgs."""
+    agents = ("agent-1", "agent-2")
+    for n, agent_id in enumerate(agents, 1):
+        await scenes.open_session(store, agent_id, orgs=(AWAY, OTHER))
+        for org_id in (AWAY, OTHER):
+            await scenes.running(store, spec(n, org_id), f"t{n}", agent_id=agent_id, device_id=f"d{n}")
+        _, rows = await store.sessions.watch()
+        counter = next(row.counter for row in rows if row.agent_id == agent_id)
+        assert await store.sessions.observe(agent_id, 1, counter, "closed")
+
+    async def statuses(org_id: str) -> set[Status]:
+        return {(await scenes.get(store, spec(n, org_id))).status for n in (1, 2)}
+
+    reaper, asked = Reaper(store, Hub(), Telemetry(), 15.0, 62.0), []
+    sweep = store.leases.sweep
+
+    async def noted(org_id: str, *args: Any) -> Any:
+        asked.append(org_id)
+        return await away(sweep)(org_id, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.leases, "sweep", noted)
+        await reaper.look(time.monotonic())
+        await reaper.settled()
+    assert asked.count(AWAY) == 1, "each try may take seconds, and the other sessions wait"
+    assert await statuses(OTHER) == {Status.QUEUED}
+    assert await statuses(AWAY) == {Status.RUNNING}
+    assert sorted((await store.sessions.watch())[0]) == [(agent_id, 1) for agent_id in agents]
+    await reaper.look(time.monotonic())
+    await reaper.settled()
+    assert await statuses(AWAY) == {Status.QUEUED}
+    assert (await store.sessions.watch())[0] == []
+
+
+async def test_jobs_are_retired_though_another_org_can_not_be_reached(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for org_id in (AWAY, OTHER):
+        await scenes.submit(store, spec(1, org_id))
+        await store.jobs.cancel(org_id, [(spec(1).ulid, 1)], NOW, reason="x")
+    with monkeypatch.context() as patch:
+        patch.setattr(store.jobs, "retire", away(store.jobs.retire))
+        with pytest.raises(OrgsAwayError):
+            await Retention(store, 0).look(NOW + 1)
+    assert [await store.reads.get(o, [spec(1).ulid]) == [None] for o in (AWAY, OTHER)] == [False, True]

@@ -11,6 +11,7 @@ from itertools import chain
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.away import OrgsAway
 from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
@@ -22,7 +23,6 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 TIMER_SECONDS = 1.0
@@ -73,12 +73,14 @@ class Scheduler:
         self._round_done = asyncio.Event()
         self._round_done.set()
         self._seen: dict[str, OrgSnapshot] = {}
+        self._shown: dict[str, OrgSnapshot] = {}  # what the last round was planned from
+        self._away = OrgsAway(store.snapshots, limits.batch, self._wake.set)
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
         hub.settled = self.settled
 
     def _heard(self, org_id: str, seen: OrgSnapshot | None = None) -> None:
-        if org_id:
+        if org_id and org_id not in self._away.orgs:
             if seen is not None and org_id not in self._look:
                 self._seen[org_id] = seen
             else:
@@ -99,19 +101,24 @@ class Scheduler:
 
     async def run(self) -> None:
         """Plans for ever."""
-        while True:
-            await self._wait()
-            self._round_done.clear()
-            try:
-                more = await self.round()
-            except StoreUnavailableError as e:
-                log.warning("round_failed", error=e.message)
-                more = False
-                await asyncio.sleep(STORE_PAUSE_SECONDS)
-            finally:
-                self._round_done.set()
-            if more:
-                self._wake.set()
+        try:
+            while True:
+                await self._wait()
+                if await self._whole_round():
+                    self._wake.set()
+        finally:
+            await self._away.close()
+
+    async def _whole_round(self) -> bool:
+        self._round_done.clear()
+        try:
+            return await self.round()
+        except StoreUnavailableError as e:
+            log.warning("round_failed", error=e.message)
+            await asyncio.sleep(STORE_PAUSE_SECONDS)
+            return False
+        finally:
+            self._round_done.set()
 
     async def _wait(self) -> None:
         if not self._wake.is_set():
@@ -131,10 +138,14 @@ class Scheduler:
         behind = tuple(d for d in self._sessions.serving() if late(d, now))
         if not behind:
             return
-        orgs = sorted({d.holds_for[0] for d in behind if d.holds_for is not None})
-        seen = await together([self._store.snapshots.org(o, self._limits.batch) for o in orgs])
+        orgs = {d.holds_for[0] for d in behind if d.holds_for is not None} - self._away.orgs
+        seen, _ = await self._away.ask(sorted(orgs), self._limits.batch)
         groups = tuple(g for o in seen for g in o.groups)
         idle = tuple(self._sessions.wanting(0, now))
+        told = {o.org_id for o in seen}
+        behind = tuple(d for d in behind if d.holds_for is not None and d.holds_for[0] in told)
+        if not behind:
+            return
         for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=behind)):
             live = self._sessions.get(recall.agent_id)
             if live is not None:
@@ -144,6 +155,8 @@ class Scheduler:
         """One round. True: there may be more to assign at once."""
         await self._recall()
         devices = self._sessions.wanting(self._limits.batch // 2, wall_ms())
+        for org_id, seen in self._away.answered():
+            self._heard(org_id, seen if devices else None)
         if not devices:
             return False
         self._heard_since.clear()
@@ -163,7 +176,7 @@ class Scheduler:
         for org in served:
             if org.org_id not in self._heard_since:
                 self._look.discard(org.org_id)
-                self._unready[org.org_id] = tuple([group._replace(queues=()) for group in org.groups])
+                self._unready[org.org_id] = _without_queues(org)
 
     def _worth_another(self, waiting: dict[str, int], granted: dict[str, int]) -> bool:
         """Whether some org has work left that was not refused everything a few times in a row."""
@@ -177,7 +190,7 @@ class Scheduler:
 
     async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
         """Plans and commits; jobs granted by org."""
-        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values()))
+        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values(), *self._away.groups.values()))
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)
@@ -215,8 +228,9 @@ class Scheduler:
         if now - self._refreshed < TIMER_SECONDS:
             return False
         active, _ = await asyncio.gather(self._store.active_orgs(), self._store.estimates.read())
-        self._look |= active
-        self._unready.clear()
+        self._look |= active - self._away.orgs
+        for org_id in self._unready.keys() - active:
+            del self._unready[org_id]
         self._refreshed = now
         return True
 
@@ -224,12 +238,19 @@ class Scheduler:
         wanted = sum(self._limits.batch - d.held for d in devices)
         heads = min(HEADS, max(self._limits.batch, SPARE * wanted // max(1, self._groups_seen)))
         seen, self._seen = self._seen, {}
-        for org_id in self._look:
-            self._unready.pop(org_id, None)
+        before = {org_id: self._unready.pop(org_id, ()) for org_id in self._look}
         orgs = [seen[o] for o in sorted(self._look) if o in seen]
         unseen = [o for o in sorted(self._look) if o not in seen]
-        orgs += await together([self._store.snapshots.org(o, heads) for o in unseen])
+        answered, failed = await self._away.ask(unseen, heads)
+        orgs += answered
+        if failed and not orgs:
+            raise next(iter(failed.values()))
+        for org_id, error in failed.items():
+            self._look.discard(org_id)
+            shown = self._shown.get(org_id)
+            self._away.add(org_id, before[org_id] or (_without_queues(shown) if shown else ()), error)
         self._groups_seen = sum(len(o.groups) for o in orgs)
+        self._shown = {o.org_id: o for o in orgs}
         return orgs
 
     async def _prune(self, idle: list[str]) -> None:
@@ -237,7 +258,13 @@ class Scheduler:
         if not idle:
             return
         await self._store.mark_idle(idle)
-        for again in await asyncio.gather(*(self._store.snapshots.org(o, 0) for o in idle)):
-            if again.waits:
-                await self._store.mark_active(again.org_id)
-                self._heard(again.org_id)
+        seen, failed = await self._away.ask(idle, 0)
+        # One that can't be looked at again may have work by now.
+        for org_id in [*(again.org_id for again in seen if again.waits), *failed]:
+            await self._store.mark_active(org_id)
+            self._heard(org_id)
+
+
+def _without_queues(org: OrgSnapshot) -> tuple[GroupView, ...]:
+    """That its groups go on, and nothing of theirs to assign."""
+    return tuple([group._replace(queues=()) for group in org.groups])

@@ -1,23 +1,20 @@
-"""Snapshots for the scheduler, of orgs that answer; others are looked at beside its rounds, which wait for none."""
+"""Orgs that did not answer a round of the scheduler: looked at beside the rounds, so that no round waits for them."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.snapshot import GroupView
 from qgjob_coordinator.store.snapshots import OrgSnapshot, SnapshotStore
-from qgjob_coordinator.tasks import end_tasks, together
+from qgjob_coordinator.tasks import end_tasks
 
-PATIENCE_SECONDS = 1.0
-"""So long a round waits for an org."""
 PAUSE_SECONDS = 0.5
 AT_ONCE = 32
-"""More would wait for a connection, and seem to be away."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,7 +29,7 @@ class OrgsAway:
         self._snapshots = snapshots
         self._heads = heads
         self._wake = wake
-        self._asking, self._looking = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(AT_ONCE)
+        self._gate = asyncio.Semaphore(AT_ONCE)
         self._looks: dict[str, asyncio.Task[OrgSnapshot]] = {}
         self.groups: dict[str, tuple[GroupView, ...]] = {}
 
@@ -40,25 +37,6 @@ class OrgsAway:
     def orgs(self) -> Set[str]:
         """Those that no round is to ask."""
         return self._looks.keys()
-
-    async def ask(
-        self, org_ids: Iterable[str], heads: int
-    ) -> tuple[list[OrgSnapshot], dict[str, StoreUnavailableError]]:
-        """Snapshots of those that answer in time, in their order, and why the others don't."""
-        failed: dict[str, StoreUnavailableError] = {}
-
-        async def one(org_id: str) -> OrgSnapshot | None:
-            try:
-                async with self._asking, asyncio.timeout(PATIENCE_SECONDS):
-                    return await self._snapshots.org(org_id, heads)
-            except TimeoutError:
-                failed[org_id] = StoreUnavailableError(f"no answer came within {PATIENCE_SECONDS:g} s")
-            except StoreUnavailableError as e:
-                failed[org_id] = e
-            return None
-
-        answers = await together([one(org_id) for org_id in org_ids])
-        return [seen for seen in answers if seen is not None], failed
 
     def add(self, org_id: str, groups: tuple[GroupView, ...], error: StoreUnavailableError) -> None:
         """The org did not answer."""
@@ -84,7 +62,7 @@ class OrgsAway:
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             try:
-                async with self._looking:
+                async with self._gate:
                     seen = await self._snapshots.org(org_id, self._heads)
             except StoreUnavailableError:
                 continue

@@ -20,6 +20,7 @@ from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_looks import OrgLooks
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store
@@ -74,6 +75,7 @@ class Scheduler:
         self._round_done.set()
         self._seen: dict[str, OrgSnapshot] = {}
         self._shown: dict[str, OrgSnapshot] = {}  # what the last round was planned from
+        self._looks = OrgLooks(store.snapshots)
         self._away = OrgsAway(store.snapshots, limits.batch, self._wake.set)
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
@@ -139,7 +141,7 @@ class Scheduler:
         if not behind:
             return
         orgs = {d.holds_for[0] for d in behind if d.holds_for is not None} - self._away.orgs
-        seen, _ = await self._away.ask(sorted(orgs), self._limits.batch)
+        seen, _ = await self._looks.ask(sorted(orgs), self._limits.batch)
         groups = tuple(g for o in seen for g in o.groups)
         idle = tuple(self._sessions.wanting(0, now))
         told = {o.org_id for o in seen}
@@ -241,7 +243,7 @@ class Scheduler:
         before = {org_id: self._unready.pop(org_id, ()) for org_id in self._look}
         orgs = [seen[o] for o in sorted(self._look) if o in seen]
         unseen = [o for o in sorted(self._look) if o not in seen]
-        answered, failed = await self._away.ask(unseen, heads)
+        answered, failed = await self._looks.ask(unseen, heads)
         orgs += answered
         if failed and not orgs:
             raise next(iter(failed.values()))
@@ -258,7 +260,7 @@ class Scheduler:
         if not idle:
             return
         await self._store.mark_idle(idle)
-        seen, failed = await self._away.ask(idle, 0)
+        seen, failed = await self._looks.ask(idle, 0)
         # One that can't be looked at again may have work by now.
         for org_id in [*(again.org_id for again in seen if again.waits), *failed]:
             await self._store.mark_active(org_id)

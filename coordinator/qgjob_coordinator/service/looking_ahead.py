@@ -2,7 +2,8 @@
 
 Devices of other coordinators count for what the store shows of them: which groups they serve, and not until when, what
 they are, or that they idle. So with several coordinators an estimate errs on the late side, and what only such a device
-may serve has none.
+may serve has none. An org that can't be reached is left out: its own jobs have no estimate then, and those of
+others are estimated as they are planned, without its waiting ones.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, Limits, Snapsho
 from qgjob_coordinator.service.alternatives import alternatives
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_looks import OrgLooks
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 2.0
 """So long a look serves all who ask, but for those who want a fresh one: it reads every active org."""
+AWAY_SECONDS = 10.0
+"""So long an org that did not answer is left out, and nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,8 @@ class LookAhead:
         self._limits = limits
         self._weights = weights
         self._quota = quota
+        self._orgs = OrgLooks(store.snapshots)
+        self._left_out: dict[str, float] = {}  # orgs that did not answer, and until when (monotonic, s)
         self._last: _Look | None = None
         self._looking = asyncio.Lock()
 
@@ -106,9 +112,11 @@ class LookAhead:
 
     async def _look_now(self, begun: float) -> _Look:
         """Of a snapshot as the scheduler makes it."""
-        orgs = sorted(await self._store.active_orgs())
+        self._left_out = {org_id: until for org_id, until in self._left_out.items() if until > begun}
+        orgs = sorted(await self._store.active_orgs() - self._left_out.keys())
         await self._store.estimates.read()
-        seen = [await self._store.snapshots.org(o, HEADS) for o in orgs]
+        seen, failed = await self._orgs.ask(orgs, HEADS)
+        self._left_out |= dict.fromkeys(failed, time.monotonic() + AWAY_SECONDS)
         groups = tuple(g for o in seen for g in o.groups)
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)

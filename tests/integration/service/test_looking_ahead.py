@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
@@ -15,7 +16,7 @@ from qgjob_coordinator.policy.reasons.verdict import TAKES
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.looking_ahead import LookAhead
+from qgjob_coordinator.service.looking_ahead import AWAY_SECONDS, LookAhead
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
@@ -91,6 +92,54 @@ async def test_all_who_ask_while_a_look_is_under_way_share_the_next_one(
     assert len(looks) == 2
     assert None not in found
     assert len(set(found)) <= 2
+
+
+async def test_an_org_that_can_not_be_reached_is_left_out_for_a_while(
+    store: Store, ahead: LookAhead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for org_id in ("aaa", "zzz"):
+        await scenes.submit(store, spec(9, org_id))
+    await submitted(store, 1)
+    asked, read = [], store.snapshots.org
+
+    async def two_away(org_id: str, heads: int) -> Any:
+        asked.append(org_id)
+        if org_id == "aaa":
+            raise StoreUnavailableError("its slot moves")
+        if org_id == "zzz":
+            await asyncio.Event().wait()
+        return await read(org_id, heads)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.snapshots, "org", two_away)
+        patch.setattr("qgjob_coordinator.service.org_looks.PATIENCE_SECONDS", 0.05)
+        for _ in range(2):
+            assert await start_of(store, ahead, 1, fresh=True) is not None
+        assert await ahead.starts("aaa", [await scenes.get(store, spec(9, "aaa"))], [1]) == [None]
+        assert await ahead.group_ends("aaa") == {}
+        assert sorted(asked) == ["aaa", "acme", "acme", "zzz"]
+    ahead._left_out = {org_id: until - AWAY_SECONDS for org_id, until in ahead._left_out.items()}
+    await start_of(store, ahead, 1, fresh=True)
+    assert ahead._last is not None
+    assert "aaa" in {org_id for org_id, _ in ahead._last.forecast.groups()}
+
+
+async def test_all_orgs_are_read_at_once(store: Store, ahead: LookAhead, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everyone who asks meanwhile waits: a round trip for each org would be theirs."""
+    await submitted(store, 1)
+    await scenes.submit(store, spec(9, "globex"))
+    asked, all_, read = set(), asyncio.Event(), store.snapshots.org
+
+    async def when_all_ask(org_id: str, heads: int) -> Any:
+        asked.add(org_id)
+        if len(asked) == 2:
+            all_.set()
+        async with asyncio.timeout(10):
+            await all_.wait()
+        return await read(org_id, heads)
+
+    monkeypatch.setattr(store.snapshots, "org", when_all_ask)
+    assert await start_of(store, ahead, 1) is not None
 
 
 async def test_the_plan_is_asked_as_the_scheduler_makes_it(store: Store) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Refused, RefusedReason
 from qgjob_coordinator.service.sessions import Sessions
@@ -45,19 +46,29 @@ class Unbooked:
                 log.warning("unbooked_blind", error=e.message)
 
     async def look(self) -> None:
-        """One look; ends sessions with a lease that two looks in a row missed. Raises StoreUnavailableError."""
+        """One look; ends sessions with a lease that two looks in a row missed.
+
+        Raises StoreUnavailableError, at the end: what can't be reached keeps no other session from its look.
+        """
         before, self._suspects = self._suspects, {}
+        orgs = EachOrg()
         for live in self._sessions.here():
-            found = await self._unbooked(live)
+            found = await self._unbooked(live, orgs)
             lasting = found & before.get(live, frozenset())
             if lasting:
                 self._end(live, sorted(lasting))
             elif found:
                 self._suspects[live] = found
+        orgs.tell()
 
-    async def _unbooked(self, live: LiveSession) -> frozenset[Place]:
+    async def _unbooked(self, live: LiveSession, orgs: EachOrg) -> frozenset[Place]:
         session = live.session
-        leased = [(o, u) for o in sorted(session.orgs) for u in await self._store.reads.leased(o, session.agent_id)]
+        leased: set[Place] = set()
+
+        async def look(org_id: str) -> None:
+            leased.update((org_id, ulid) for ulid in await self._store.reads.leased(org_id, session.agent_id))
+
+        await orgs.serve(session.orgs, look)
         booked = {(lease.org_id, lease.ulid) for lease in session.leases.values()}
         return frozenset(leased) - booked
 

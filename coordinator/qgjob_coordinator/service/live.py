@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.rules import Backoff
@@ -31,8 +32,11 @@ from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.showing import check_count, check_devices
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
+REVOKED_SECONDS = 1.0
+"""So long a heartbeat waits for what an org has revoked: the stream waits with it, and the agent for its lease."""
 UNSEEN_BEATS = 2
 """Heartbeats that may miss an attempt that was sent before them; at one more, the agent is asked whether it has it."""
 
@@ -83,7 +87,7 @@ class LiveSession:
         self.records.heard(holds)
         # Only what the agent holds can be revoked for it: a few orgs, however many it served before.
         orgs = {h.org_id for h in held}
-        tokens = await asyncio.gather(*(self._store.reads.revoked(o, session.agent_id) for o in sorted(orgs)))
+        tokens = await together([self._revoked(o) for o in sorted(orgs)])
         revoked = [t for per_org in tokens for t in per_org]
         shown = {h.token for h in held}
         unknown = [h for h in held if h.token not in session.leases and h.phase is not Phase.SPOOLED]
@@ -98,6 +102,19 @@ class LiveSession:
             self._hub.work("", local=False)
         session.say(HeartbeatAck(seq, tuple(t for t in revoked if t in shown), released))
         self._check_unseen(shown)
+
+    async def _revoked(self, org_id: str) -> list[str]:
+        """Tokens that were revoked in the org. Where it can't be reached none is told until a later heartbeat.
+
+        Nothing is lost by it but time, while no answer at all would cost the agent what it runs for all other orgs.
+        """
+        agent_id = self.session.agent_id
+        try:
+            async with asyncio.timeout(REVOKED_SECONDS):
+                return await self._store.reads.revoked(org_id, agent_id)
+        except (TimeoutError, StoreUnavailableError) as e:
+            log.warning("revoked_not_read", agent_id=agent_id, org_id=org_id, error=str(e) or "no answer came in time")
+            return []
 
     def _check_unseen(self, shown: set[str]) -> None:
         """An attempt that the agent should hold and does not show: only a new session settles it.

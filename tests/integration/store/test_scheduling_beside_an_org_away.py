@@ -29,11 +29,11 @@ from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
+from tests.fakes.one_org_away import AWAY, OTHER, away
 from tests.fakes.store_cluster import ClusterStore
 from tests.fakes.waiting import until
 
 TIMES = Times(5_000, 600_000, 60_000, 10_000, 1_800_000, 300_000)
-AWAY, OTHER = "acme", "globex"
 
 
 class Running:
@@ -176,11 +176,11 @@ async def test_a_round_in_which_no_org_answers_has_failed(
     for org_id in (AWAY, OTHER):
         await running.submit(1, org_id)
 
-    async def away(*_: object) -> object:
+    async def all_away(*_: object) -> object:
         raise StoreUnavailableError("away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.snapshots, "org", away)
+        patch.setattr(store.snapshots, "org", all_away)
         with pytest.raises(StoreUnavailableError, match="away"):
             await running.scheduler.round()
     assert not running.scheduler._away.orgs
@@ -196,18 +196,13 @@ async def test_groups_of_an_org_that_can_not_be_reached_are_still_planned_with(
     await running.submit(1, AWAY)
     await running.scheduler.round()
     assert running.has(1, AWAY)
-    read, seen = store.snapshots.org, []
-
-    async def one_away(org_id: str, heads: int) -> Any:
-        if org_id == AWAY:
-            raise StoreUnavailableError("its slot moves")
-        return await read(org_id, heads)
+    seen: list[tuple[GroupView, ...]] = []
 
     async def planned(devices: list[DeviceView], orgs: Any) -> dict[str, int]:
         seen.extend(running.scheduler._away.groups.values())
         return {}
 
-    monkeypatch.setattr(store.snapshots, "org", one_away)
+    monkeypatch.setattr(store.snapshots, "org", away(store.snapshots.org))
     monkeypatch.setattr(running.scheduler, "_assign", planned)
     await running.submit(2, OTHER)
     running.scheduler._refreshed = float("-inf")
@@ -221,15 +216,23 @@ async def test_groups_of_an_org_that_can_not_be_reached_are_still_planned_with(
 async def test_a_pruner_that_can_not_look_again_takes_no_org_off(
     running: Running, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = store.snapshots.org
-
-    async def one_away(org_id: str, heads: int) -> Any:
-        if org_id == AWAY:
-            raise StoreUnavailableError("its slot moves")
-        return await read(org_id, heads)
-
-    monkeypatch.setattr(store.snapshots, "org", one_away)
+    monkeypatch.setattr(store.snapshots, "org", away(store.snapshots.org))
     for org_id in (AWAY, OTHER):
         await store.mark_active(org_id)
     await running.scheduler._prune([AWAY, OTHER])
     assert await store.active_orgs() == {AWAY}
+
+
+async def test_late_attempts_of_an_org_that_can_not_be_reached_are_left_where_they_are(
+    running: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look for them each second, which would fail the round that it begins."""
+    await running.connect(2)
+    late = DeviceView("d9", "agent-1", Target.EMULATOR, held=2, holds_for=(AWAY, "g"))
+
+    monkeypatch.setattr(store.snapshots, "org", away(store.snapshots.org))
+    monkeypatch.setattr("qgjob_coordinator.loops.scheduler.late", lambda device, now: device is late)
+    monkeypatch.setattr(running.sessions, "serving", lambda: [late])
+    await running.submit(1, OTHER)
+    await running.scheduler.round()
+    assert running.has(1, OTHER)

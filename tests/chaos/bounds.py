@@ -12,6 +12,8 @@ from tests.chaos.scale import Scale
 from tests.chaos.schedule import Kind
 from tests.fakes.stack import GRACE_SECONDS
 
+MOST_MIB = 50.0
+"""What watchers that read nothing may cost a coordinator, at any time."""
 _TERM = re.compile(r"(?:(?P<times>[\d.]+) )?(?P<unit>S|A|heartbeat|grace|s of work|s)")
 
 

@@ -116,12 +116,16 @@ class Recovery:
 
 @dataclass(frozen=True)
 class Done:
-    """A fault as it was carried out. `note`: a figure or a circumstance worth a line in the report."""
+    """A fault as it was carried out. `note`: a figure or a circumstance worth a line in the report.
+
+    `grown_mib`: by how much the memory of its target grew at most, where that was looked at.
+    """
 
     fault: Fault
     span: Span
     recoveries: tuple[Recovery, ...] = ()
     note: str = ""
+    grown_mib: float | None = None
 
 
 @dataclass(frozen=True)

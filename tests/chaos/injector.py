@@ -38,4 +38,5 @@ async def _lane(lab: Lab, faults: Sequence[Fault], begin: float, end: float, don
         except Exception:  # noqa: BLE001 - told as what it is, and the other lanes go on
             lab.trouble("lab", f"{fault}:\n{traceback.format_exc()}")
             continue
-        done.append(Done(fault, Span(began, clock.now()), outcome.recoveries, outcome.note))
+        span = Span(began, clock.now())
+        done.append(Done(fault, span, outcome.recoveries, outcome.note, outcome.grown_mib))

@@ -69,8 +69,8 @@ class Report:
 
     def growth(self) -> float | None:
         """MiB by which a coordinator with slow watchers grew at most."""
-        notes = [done.note for done in self.history.done_of(Kind.SLOW_WATCHER)]
-        return max((float(note.split()[0]) for note in notes if note.endswith("MiB")), default=None)
+        grown = [done.grown_mib for done in self.history.done if done.grown_mib is not None]
+        return max((round(mib, 1) for mib in grown), default=None)
 
     def recoveries(self) -> list[dict[str, Any]]:
         """Each kind of recovery: how many, median and longest seconds, and the bound.

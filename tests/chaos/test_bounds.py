@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.processes import ROOT
-from tests.chaos.bounds import BOUNDS, Bound, bound_of
+from tests.chaos.bounds import BOUNDS, MOST_MIB, Bound, bound_of
 from tests.chaos.breakages import BREAKAGES
 from tests.chaos.checker import RULES
-from tests.chaos.faults.watchers import MOST_MIB
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Kind
 

@@ -35,8 +35,7 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     late_recovery(history)
     history.outages.append(Outage(MACHINE, Span(20.0, 20.5)))
     history.done += [
-        replace(done(Kind.SLOW_WATCHER, "coordinator-0", 20.0, 30.0), note=note)
-        for note in ("+3.1 MiB", "+12.5 MiB", "the coordinator ended meanwhile")
+        replace(done(Kind.SLOW_WATCHER, "coordinator-0", 20.0, 30.0), grown_mib=mib) for mib in (3.1, 12.48, None)
     ]
     report = Report(history, check(history), {"spool_full": "needs root"}, 2.0)
     figures = report.figures()

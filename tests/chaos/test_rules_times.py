@@ -75,6 +75,11 @@ def many_slow_cancels(h: History) -> None:
         h.jobs[job_id] = job(job_id, last, **word)
 
 
+def a_watcher_that_costs_memory(h: History) -> None:
+    watched = done(Kind.SLOW_WATCHER, "coordinator-1", 11.0, 14.0)
+    h.done.append(replace(watched, grown_mib=bounds.MOST_MIB + 0.1))
+
+
 BROKEN = [
     Case(a_bound_of_its_own, "recoveries_keep_their_bounds", "within 60.00 s is in no row", alone=True),
     Case(a_recovery_without_a_row, "recoveries_keep_their_bounds", "it feels better", alone=True),
@@ -82,6 +87,7 @@ BROKEN = [
     Case(many_slow_cancels, "cancelled_trees_die_in_time", "P5: 2 of 100 cancelled trees lived longer than grace"),
     Case(late_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released took 3.60 s"),
     Case(no_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released was not seen at all"),
+    Case(a_watcher_that_costs_memory, "recoveries_keep_their_bounds", "coordinator-1 grew by 50.1 MiB", alone=True),
     Case(slow_cancel, "cancelled_trees_die_in_time", f"P5: the tree of {GLOBEX} lived 8.00 s after its cancel"),
 ]
 

@@ -22,11 +22,12 @@ GIVE_UP_SECONDS = 60.0
 
 
 class Outcome:
-    """What a fault's function tells: recoveries that it saw or missed, and a figure in words."""
+    """What a fault's function tells: recoveries that it saw or missed, a figure in words, and what a program grew."""
 
-    def __init__(self, *recoveries: Recovery, note: str = "") -> None:
+    def __init__(self, *recoveries: Recovery, note: str = "", grown_mib: float | None = None) -> None:
         self.recoveries = recoveries
         self.note = note
+        self.grown_mib = grown_mib
 
 
 async def recovery(

@@ -17,6 +17,7 @@ from tests.chaos import (
     rules_places,
     rules_refusals,
     rules_runs,
+    rules_sessions,
     rules_times,
     rules_wishes,
 )
@@ -30,6 +31,7 @@ RULES: tuple[Rule, ...] = (
     rules_jobs.moves_are_legal,
     rules_grants.the_last_grant_decides,
     rules_grants.reports_carry_the_last_token,
+    rules_sessions.an_old_session_is_shut_out,
     rules_jobs.a_verdict_is_what_the_test_did,
     rules_causes.a_verdict_has_a_cause,
     rules_asked.an_acknowledged_cancel_is_a_verdict,

@@ -51,8 +51,9 @@ class Event(Transition):
 class Write:
     """A script changed a job's status, as the store carried it out (witness.py).
 
-    `granted`: token of the lease that a claim gave. `said`: what the call named after the job; a report, its token.
-    `script`: the name of the script, None of one that is not as the product has it.
+    `granted`: token of the lease that a claim gave, `epoch` and `agent_id`: the session that it was given to. `said`:
+    what the call named after the job; a report, its token. `script`: the name of the script, None of one that is not as
+    the product has it.
     """
 
     at: float
@@ -62,6 +63,17 @@ class Write:
     granted: str | None = None
     said: tuple[str, ...] = ()
     script: str | None = None
+    epoch: int | None = None
+    agent_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session of an agent was opened, as the store carried it out (witness.py)."""
+
+    at: float
+    agent_id: str
+    epoch: int
 
 
 @dataclass
@@ -145,6 +157,25 @@ class Beat:
 
 
 @dataclass(frozen=True)
+class Master:
+    """Of a store with Sentinels: the server of this port was seen to be it, from `since` until the next one was."""
+
+    since: float
+    port: int
+
+
+@dataclass(frozen=True)
+class Quarantine:
+    """A device was out of service by what had failed on it, for a `reason`; `seen`: from the first look to the last."""
+
+    device_id: str
+    since: float
+    until: float
+    reason: str
+    seen: Span
+
+
+@dataclass(frozen=True)
 class Cut:
     """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone.
 
@@ -185,6 +216,7 @@ class History:
     asked: list[Asked] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     writes: list[Write] = field(default_factory=list)
+    opened: list[Opened] = field(default_factory=list)
     jobs: dict[str, Job] = field(default_factory=dict)
     listed: dict[str, list[str]] = field(default_factory=dict)
     boot: float = 0.0

@@ -19,7 +19,7 @@ from typing import Any, Self
 from bench.processes import ROOT
 from qgjob import AsyncClient
 from tests.chaos import clock, net_space, programs, small_disks, stores
-from tests.chaos.history import MACHINE, Cut, Outage, Span
+from tests.chaos.history import MACHINE, Cut, Master, Outage, Span
 from tests.chaos.ledger import Ledger
 from tests.chaos.links import Link
 from tests.chaos.machine import Machine
@@ -71,6 +71,8 @@ class Lab(Stack, Ledger):
         self.store_lock = asyncio.Lock()
         self._machine = Machine(self.outages)
         self._master = ("", 0.0)
+        self.masters: list[Master] = []
+        """With Sentinels: those that the lab saw, by time."""
         self._told_to_switch: float | None = None
         self._records: dict[str, Session] = {}
         self._resources = AsyncExitStack()
@@ -211,9 +213,10 @@ class Lab(Stack, Ledger):
         if found["role"] != "master":  # it answers what is only read, and is not what anybody else asks
             await self.redis.connection_pool.disconnect()
             return False
-        run_id = found["run_id"]
-        before, seen = self._master
+        run_id, (before, seen) = found["run_id"], self._master
         self._master = (run_id, clock.now())
+        if before != run_id:
+            self.masters.append(Master(clock.now(), int(found["tcp_port"])))
         if before not in ("", run_id):
             back_to = (seen if self._told_to_switch is None else self._told_to_switch) - stores.NOT_COPIED_SECONDS
             self.cuts.append(Cut(back_to, clock.now(), until=clock.now()))

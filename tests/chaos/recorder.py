@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from tests.chaos import clock, stores
 from tests.chaos.faults.coordinators import PROBES
-from tests.chaos.history import Beat, Done, Event, History, Span, Write
+from tests.chaos.history import Beat, Done, Event, History, Master, Opened, Span, Write
 from tests.chaos.lab import Lab
 from tests.chaos.rules_grants import by_token
 from tests.chaos.sessions import Session
@@ -46,7 +48,7 @@ class Recorder:
         self._cursor = dict.fromkeys((*ORGS, PROBES), START)
         self._events: list[tuple[str, Event]] = []
         self._ended = False
-        self._writes: list[Write] = []
+        self._witnessed: list[tuple[int, Write | Opened]] = []
         self._beats: dict[str, list[Beat]] = defaultdict(list)
         self._last: dict[str, Session] = {}
         self.done: list[Done] = []
@@ -57,7 +59,8 @@ class Recorder:
 
         A look into the store may take a cancel for its own timeout: it ends all the same, when it looks the next time.
         """
-        tasks = [asyncio.create_task(self._witness()), asyncio.create_task(self._poll())]
+        witnesses = [self._witness(server) for server in stores.that_run_scripts(self._lab.store)]
+        tasks = [asyncio.create_task(work) for work in (self._poll(), *witnesses)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
@@ -68,15 +71,15 @@ class Recorder:
                 task.cancel()
             await asyncio.wait(tasks)
 
-    async def _witness(self) -> None:
-        """Of a store of several servers there is none: its calls are seen at the one that carries them out."""
-        while isinstance(self._lab.store, StoreProcess) and not self._ended:
+    async def _witness(self, server: StoreProcess) -> None:
+        """Also of a server that carries out nothing yet: one that becomes the master is seen from its first call on."""
+        while not self._ended:
             with contextlib.suppress(OSError):
-                await watch(self._lab.store.port, self._wrote)
+                await watch(server.port, partial(self._wrote, server.port))
             await asyncio.sleep(WITNESS_SECONDS)
 
-    def _wrote(self, write: Write) -> None:
-        self._writes.append(replace(write, at=clock.of_wall(write.at)))
+    def _wrote(self, port: int, seen: Write | Opened) -> None:
+        self._witnessed.append((port, replace(seen, at=clock.of_wall(seen.at))))
 
     async def _poll(self) -> None:
         while not self._ended:
@@ -157,7 +160,9 @@ class Recorder:
                 history.listed[org_id] = [job.job_id for job in jobs]
                 history.jobs |= {job.job_id: job for job in jobs}
         history.events = [event for _, event in self._events]
-        history.writes = self._writes
+        seen = by_masters(self._witnessed, lab.masters)
+        history.writes = [each for each in seen if isinstance(each, Write)]
+        history.opened = [each for each in seen if isinstance(each, Opened)]
         self._blind(history)
         history.runs = lab.truth.runs()
         history.done = self.done
@@ -174,9 +179,22 @@ class Recorder:
     def _blind(self, history: History) -> None:
         """A recorder that saw few tokens must not vouch for the rest."""
         judged, verdicts = by_token(history)
-        if isinstance(self._lab.store, StoreProcess) and judged < LEAST_BY_TOKEN * verdicts:
+        if judged < LEAST_BY_TOKEN * verdicts:
             text = f"the tokens of {judged} of {verdicts} verdicts were seen"
             self._lab.trouble("recorder", text)
+
+
+def by_masters(seen: Sequence[tuple[int, Write | Opened]], masters: Sequence[Master]) -> list[Write | Opened]:
+    """What was seen at the server that was the master then; all, where no Sentinels say which one is.
+
+    One that wakes up, or is told to hand over, takes itself for the master a while longer: that is gone with it.
+    """
+    found = []
+    for port, each in seen:
+        i = bisect_right(masters, each.at, key=lambda master: master.since)
+        if not masters or masters[max(0, i - 1)].port == port:
+            found.append(each)
+    return found
 
 
 def _stream(org_id: str) -> str:

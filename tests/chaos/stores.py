@@ -40,6 +40,13 @@ def made(form: Form, folder: Path) -> AnyStore:
             return ClusterStore(folder, *EVERY_WRITE)
 
 
+def that_run_scripts(store: AnyStore) -> list[StoreProcess]:
+    """The servers that may carry out what the product asks. With Sentinels any may become the master."""
+    if isinstance(store, StoreProcess):
+        return [store]
+    return [*store.servers] if isinstance(store, SentinelStore) else [*store.nodes]
+
+
 def looking(store: AnyStore) -> Any:
     """A client that follows the master, or the slots, as the product does. Its calls raise what AWAY names."""
     if isinstance(store, StoreProcess):

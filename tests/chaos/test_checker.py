@@ -17,6 +17,7 @@ from tests.chaos import (
     test_rules_places,
     test_rules_refusals,
     test_rules_runs,
+    test_rules_sessions,
     test_rules_times,
     test_rules_wishes,
 )
@@ -35,6 +36,7 @@ TESTED = (
     test_rules_refusals,
     test_rules_times,
     test_rules_wishes,
+    test_rules_sessions,
 )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chaos import clock
-from tests.chaos.recorder import Recorder, place
+from tests.chaos.history import Master, Opened
+from tests.chaos.recorder import Recorder, by_masters, place
+from tests.fakes.store_sentinel import SentinelStore
 
 
 class _Redis:
@@ -20,7 +23,7 @@ class _Redis:
 class _Lab:
     """One whose first look takes a cancel for a timeout of its own, as clients of stores do now and then."""
 
-    store = None
+    store = SentinelStore(Path("unused"))  # has no servers yet
     redis = _Redis()
 
     def __init__(self) -> None:
@@ -76,3 +79,12 @@ async def test_events_that_another_server_numbered_before_the_last_one_read_are_
     await lab.on_went_back(clock.of_wall((now + 1000) / 1000))
     await recorder.read()
     assert [(e.version, e.letter) for _, e in recorder._events] == [(1, "q"), (2, "x"), (3, "q")]
+
+
+def test_what_a_server_does_counts_while_it_is_the_master() -> None:
+    at_first, late = Opened(1.0, "cmd-1", 1), Opened(9.0, "cmd-1", 2)
+    promoted, early = Opened(9.5, "cmd-1", 3), Opened(7.0, "cmd-1", 4)
+    seen = [(1, at_first), (1, late), (2, promoted), (2, early)]
+    masters = [Master(2.0, 1), Master(8.0, 2)]
+    assert by_masters(seen, masters) == [at_first, promoted]
+    assert by_masters(seen, []) == [at_first, late, promoted, early]

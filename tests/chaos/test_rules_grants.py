@@ -120,7 +120,7 @@ def test_a_witness_reads_which_lease_was_granted_and_what_a_report_said() -> Non
     lines = [CLAIM, '1.5 [0 lua] "HMGET" "qg:o:{acme}:j:01" "s"', GRANT, FINISH, VERDICT]
     found = [write for line in lines if (write := scripts.read(line)) is not None]
     assert found == [
-        Write(1.5, ACME, 2, "s", "t1", ("t1",)),
+        Write(1.5, ACME, 2, "s", "t1", ("t1",), epoch=3, agent_id="cmd-1"),
         Write(2.5, ACME, 4, "c", None, ("t1",)),
     ]
 

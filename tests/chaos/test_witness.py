@@ -46,6 +46,7 @@ async def test_a_witness_sees_the_scripts_of_a_real_store_until_it_goes(tmp_path
     async with asyncio.timeout(PATIENCE_SECONDS):
         await watching
     assert (granted.job_id, granted.version, granted.letter, granted.granted) == ("acme~01", 2, "s", "t1")
+    assert (granted.epoch, granted.agent_id, verdict.epoch) == (3, "cmd-1", None)
     assert (verdict.job_id, verdict.version, verdict.letter, verdict.said) == ("acme~01", 3, "c", ("t0",))
     assert (granted.script, verdict.script) == ("claim", "finish")
     assert granted.at <= verdict.at

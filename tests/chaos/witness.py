@@ -1,4 +1,4 @@
-"""Sees what the store carries out (MONITOR): which lease a claim granted, and by which report a job changed.
+"""Sees what the store carries out (MONITOR): which lease a claim granted, by which report a job changed, and sessions.
 
 The event stream names attempt, device and agent of a verdict, and two leases may have all three in common. The tokens
 tell them apart, and only here is seen both what a call said and what came of it: a job's record has the token that the
@@ -16,20 +16,22 @@ from functools import cache
 from itertools import pairwise
 
 from qgjob_coordinator.store.scripts import LUA, script
-from tests.chaos.history import Write
+from tests.chaos.history import Opened, Write
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _CALLS = ('"EVALSHA"', '"EVAL"')
-_OF_SCRIPT = '[0 lua] "HSET" "qg:o:{'
+_OF_SCRIPT = '[0 lua] "HSET" "qg:'
+_OF_JOB = f"{_OF_SCRIPT}o:{{"
+_OF_AGENT = f"{_OF_SCRIPT}f:{{fleet}}:ag:"
 _JOB_KEY = re.compile(r"qg:o:\{([^}]+)\}:j:(\w+)")
 LINE_BYTES = 64 * 1024 * 1024
 """The longest line: a call with a thousand jobs is one."""
 
 
 class Scripts:
-    """Makes of the lines of MONITOR what scripts did to jobs. Pure; `at` is as the store has it (s since 1970).
+    """Makes of the lines of MONITOR what scripts did to jobs and sessions. Pure.
 
-    `names`: of scripts, by their SHA-1; the product's when left out.
+    `at` is as the store has it (s since 1970). `names`: of scripts, by their SHA-1; the product's when left out.
     """
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
@@ -37,9 +39,11 @@ class Scripts:
         self._said: list[str] | None = None
         self._names = _product() if names is None else names
 
-    def read(self, line: str) -> Write | None:
-        """What this line changed of a job's status; None when nothing."""
-        if line.find(_OF_SCRIPT, 0, 60) < 0:
+    def read(self, line: str) -> Write | Opened | None:
+        """What this line changed of a job's status, or which session it opened; None when nothing."""
+        if line.find(_OF_AGENT, 0, 70) >= 0:
+            return _opened(line)
+        if line.find(_OF_JOB, 0, 60) < 0:
             if any(word in line[:80] for word in _CALLS):
                 self._call, self._said = line, None
             return None
@@ -51,16 +55,28 @@ class Scripts:
         if self._said is None:
             self._said = _WORD.findall(self._call)
         said = self._said
-        lease = fields.get("l", "").split(" ")
+        lease = fields.get("l", "").split(" ")  # epoch, token, agent, device, time
+        granted = fields["s"] == "s" and len(lease) > 2
         return Write(
             at=float(line.split(" ", 1)[0]),
             job_id=f"{job[1]}~{job[2]}",
             version=int(fields["v"]),
             letter=fields["s"],
-            granted=lease[1] if fields["s"] == "s" and len(lease) > 1 else None,
+            granted=lease[1] if granted else None,
             said=tuple(b for a, b in pairwise(said) if a == job[2]),
             script=self._names.get(_sha(*said[:2])),
+            epoch=int(lease[0]) if granted else None,
+            agent_id=lease[2] if granted else None,
         )
+
+
+def _opened(line: str) -> Opened | None:
+    """Of all that is written of an agent only a Connect names its epoch."""
+    _, key, *words = _WORD.findall(line)
+    fields = dict(zip(words[::2], words[1::2], strict=False))
+    if "epoch" not in fields:
+        return None
+    return Opened(float(line.split(" ", 1)[0]), key.rpartition(":")[2], int(fields["epoch"]))
 
 
 @cache
@@ -77,7 +93,7 @@ def _sha(command: str, called: str) -> str:
     return hashlib.sha1(text, usedforsecurity=False).hexdigest()
 
 
-async def watch(port: int, write: Callable[[Write], None], names: Mapping[str, str] | None = None) -> None:
+async def watch(port: int, write: Callable[[Write | Opened], None], names: Mapping[str, str] | None = None) -> None:
     """Reads on until the store goes away; `names` as for Scripts. Raises OSError when it is not there."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=LINE_BYTES)
     try:

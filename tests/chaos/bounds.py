@@ -78,6 +78,10 @@ LOADED = Bound(
 CANCELLED = Bound(("cancel",), "the tree of a cancelled job is dead", "grace + 2 s of work + heartbeat")
 CANCELLED_99 = Bound(("cancel",), "99 of 100 such trees are dead", "grace + 2 s of work")
 
+TAKEN_OUT = Bound((Kind.DEVICE_BREAKS,), "enough has failed on the device, it is quarantined", "S")
+READMITTED = Bound((Kind.DEVICE_BREAKS,), "its quarantine over, the device is in service", "S")
+GETS_NOTHING = Bound((Kind.DEVICE_BREAKS,), "quarantined, the device gets no job", "heartbeat")
+
 SUPERSEDED = Bound(("supersede",), "the older run has nothing unfinished", "S")
 BOND_ENDED = Bound(("bond",), "the bond's time over, its run has nothing unfinished", "S")
 HELD = Bound(("reserve", "maintain"), "the device begins no test", "2 heartbeat")
@@ -85,7 +89,7 @@ DEADLINE = Bound(("deadline",), "the job is given to no device", "S")
 
 BOUNDS = (
     *(SETTLED, GIVEN, ROOM, SERVED, AGENTS_SERVED, NOTICED, BACK, TOLD),
-    *(RESUMED, LOADED, CANCELLED, CANCELLED_99),
+    *(RESUMED, LOADED, TAKEN_OUT, READMITTED, GETS_NOTHING, CANCELLED, CANCELLED_99),
     *(SUPERSEDED, BOND_ENDED, HELD, DEADLINE),
 )
 

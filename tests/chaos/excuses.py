@@ -18,6 +18,8 @@ from tests.chaos.truth import Run
 END_WHAT_RUNS = (Kind.AGENT_GONE, Kind.AGENT_TERM)
 """Faults of an agent that end its tests, whatever runs them."""
 END_SIMULATED = (*END_WHAT_RUNS, Kind.AGENT_KILL)
+START_SECONDS = 1.0
+"""From the record of a begin, or of a grant, to the start of the test's shell."""
 CLOCKS_SECONDS = 0.1
 """How far times of several programs may be apart that are in fact the same."""
 
@@ -157,7 +159,9 @@ def forgot_the_first(h: History, first: Run, second: Run) -> bool:
 
 
 def broke_the_device(h: History, a: Attempt) -> bool:
-    """Whether a device error is a fault's: its agent had no room as the test was to begin, or its host went with it."""
+    """Whether a device error is a fault's: the device was broken as the test was to begin, its agent had no room then,
+    or its host went with it.
+    """
     begin = a.started_at or a.scheduled_at
     if begin is None or a.ended_at is None:
         return False
@@ -167,8 +171,19 @@ def broke_the_device(h: History, a: Attempt) -> bool:
         for done in h.done_of(Kind.SPOOL_FULL)
     ):
         return True
+    if any(
+        done.fault.target == a.device_id and broken(done).meets(Span(life.begin, life.begin))
+        for done in h.done_of(Kind.DEVICE_BREAKS)
+    ):
+        return True
     gone = deaths(h, a.agent_id, (Kind.AGENT_GONE,))
     return any(death.meets(life) and _soon(h, a.agent_id, death.end, life.end) for death in gone)
+
+
+def broken(done: Done) -> Span:
+    """When a device could not begin a test: of what was begun just before, the shell may not have been started yet."""
+    begin = done.span.begin - START_SECONDS
+    return Span(begin, done.span.begin + done.fault.seconds + CLOCKS_SECONDS)
 
 
 def full(done: Done) -> Span:

@@ -225,6 +225,7 @@ class History:
     done: list[Done] = field(default_factory=list)
     outages: list[Outage] = field(default_factory=list)
     beats: dict[str, list[Beat]] = field(default_factory=dict)
+    quarantines: list[Quarantine] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     troubles: list[Trouble] = field(default_factory=list)
     audit: list[str] = field(default_factory=list)

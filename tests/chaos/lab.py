@@ -42,12 +42,16 @@ FLEET = (
 )
 SPACED = "cmd-2"
 """The agent with a network of its own, where there can be one."""
+BREAKABLE = tuple(f"{p.agent_id}-{n}" for p in FLEET if p.runner == "command" for n in range(1, p.devices + 1))
+"""Devices whose tests need a shell, which can be taken away."""
 CLIENTS = "clients"
 STORE = "store"
 PROGRAM_SECONDS = 90.0
 """How long a program may take to start on a machine that others use too."""
 MIN_FREE_MB = 2
 """Of an agent's disk, below which it takes no new work; its disk here is small_disks.STATE_MIB."""
+QUARANTINE_SECONDS = 10.0
+"""The first quarantine of a device, as shipped."""
 SESSION_FIELDS = ("state", "at", "epoch", "counter", "seen")
 
 
@@ -60,7 +64,7 @@ class Lab(Stack, Ledger):
         Ledger.__init__(self)
         self.form = form
         self.scale = scale
-        self.truth = Truth(folder / "truth")
+        self.truth = Truth(folder / "truth", BREAKABLE)
         self.store_link = [Link(RespRepeats) for _ in self.coordinators] if form is Form.ONE else []
         self.agent_links = {a: [Link() for _ in self.coordinators] for a in self.plans}
         self.space = NetSpace() if net_space.missing() is None else None
@@ -138,6 +142,10 @@ class Lab(Stack, Ledger):
                 self._small_disk(agent.folder / "state", small_disks.STATE_MIB)
             agent.start(**self.agent_settings(self.plans[agent.name]))
         await self.online(*self.agents)
+
+    def coordinator_settings(self) -> dict[str, object]:
+        """As a stack's, with quarantines scaled as all times are."""
+        return super().coordinator_settings() | {"QUARANTINE_SECONDS": QUARANTINE_SECONDS * self.scale.factor}
 
     def _way_to_store(self, i: int) -> dict[str, object]:
         """What a coordinator's settings say of the store: over its link, where it has one."""
@@ -314,6 +322,8 @@ class Lab(Stack, Ledger):
         """Everything runs and is connected again; whatever a fault left is undone."""
         for link in (*self.store_link, *self.client_links, *(x for each in self.agent_links.values() for x in each)):
             link.heal()
+        for device_id in BREAKABLE:
+            self.truth.mend(device_id)
         for name in self.clocks:
             self.set_clock(name, 0)
         for server in self.store.processes:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from tests.chaos import clock, stores
+from tests.chaos import clock, quarantines, stores
 from tests.chaos.faults.coordinators import PROBES
-from tests.chaos.history import Beat, Done, Event, History, Master, Opened, Span, Write
+from tests.chaos.history import Beat, Done, Event, History, Master, Opened, Quarantine, Span, Write
 from tests.chaos.lab import Lab
 from tests.chaos.rules_grants import by_token
 from tests.chaos.sessions import Session
@@ -51,6 +51,7 @@ class Recorder:
         self._witnessed: list[tuple[int, Write | Opened]] = []
         self._beats: dict[str, list[Beat]] = defaultdict(list)
         self._last: dict[str, Session] = {}
+        self._quarantines: dict[tuple[str, int], Quarantine] = {}
         self.done: list[Done] = []
         lab.on_went_back = self._went_back
 
@@ -86,6 +87,7 @@ class Recorder:
             with contextlib.suppress(*stores.AWAY):
                 await self.read()
             self._heard(await self._lab.records() or {})
+            self._saw(await quarantines.read(self._lab.redis) or {})
             await self._lab.look_for_ended()
             await self._lab.look_for_switch()
             await asyncio.sleep(POLL_SECONDS)
@@ -97,6 +99,14 @@ class Recorder:
                 place = self._lab.coordinators[session.place or 0].name
                 self._beats[agent_id].append(Beat(clock.of_wall(session.seen), place))
                 self._last[agent_id] = session
+
+    def _saw(self, found: quarantines.Found) -> None:
+        now = clock.now()
+        for device_id, (since, over, reason) in found.items():
+            before = self._quarantines.get((device_id, since))
+            begin, ends = clock.of_wall(since / 1000), clock.of_wall(over / 1000)
+            seen = Span(now if before is None else before.seen.begin, now)
+            self._quarantines[device_id, since] = Quarantine(device_id, begin, ends, reason, seen)
 
     async def read(self) -> None:
         """Takes what is new in all streams. Raises what stores.AWAY names."""
@@ -167,6 +177,7 @@ class Recorder:
         history.runs = lab.truth.runs()
         history.done = self.done
         history.beats = dict(self._beats)
+        history.quarantines = list(self._quarantines.values())
         history.outages, history.cuts = lab.outages, lab.cuts
         lab.read_logs()
         history.troubles = lab.troubles

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.chaos.history import MACHINE, History, Recovery
 from tests.chaos.rules_grants import by_token
+from tests.chaos.rules_health import came_back, taken_out
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import cancelling, taken
 from tests.chaos.schedule import Form, Kind
@@ -86,6 +87,11 @@ class Report:
             for r in done.recoveries:
                 found[done.fault.kind.value, r.what].append((taken(h, r), _gross(r)))
                 bounds[done.fault.kind.value, r.what] = r.bound
+        broken = [taken_out(h, done) for done in h.done_of(Kind.DEVICE_BREAKS)]
+        for r in (*broken, *(came_back(h, q) for q in h.quarantines)):
+            if r is not None:
+                found[Kind.DEVICE_BREAKS.value, r.what].append((taken(h, r), _gross(r)))
+                bounds[Kind.DEVICE_BREAKS.value, r.what] = r.bound
         for job in h.jobs.values():
             if (cancel := cancelling(h, job)) is not None:
                 found[Verb.CANCEL.value, cancel.what].append((taken(h, cancel), _gross(cancel)))

@@ -15,7 +15,7 @@ from tests.chaos.faults.coordinators import PROBES
 from tests.chaos.faults.registry import left_out
 from tests.chaos.history import History, Span
 from tests.chaos.injector import inject
-from tests.chaos.lab import SPACED, Lab
+from tests.chaos.lab import BREAKABLE, SPACED, Lab
 from tests.chaos.recorder import Recorder
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Form, Kind, lanes, schedule
@@ -46,7 +46,7 @@ async def run(plan: Plan, folder: Path) -> History:
     unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
     async with Lab(folder, plan.scale, lua=plan.lua, form=plan.form) as lab:
         names = [c.name for c in lab.coordinators]
-        places = lanes(names, list(lab.agents), SPACED, [*left_out(), *unwanted], plan.scale, plan.form)
+        places = lanes(names, list(lab.agents), BREAKABLE, SPACED, [*left_out(), *unwanted], plan.scale, plan.form)
         faults = schedule(plan.seed, plan.seconds, places, plan.scale)
         actions = workload(plan.seed, plan.seconds, plan.jobs_per_second)
         recorder, clients = Recorder(lab), Clients(lab)

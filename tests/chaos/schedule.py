@@ -1,9 +1,9 @@
 """Which fault comes when. Pure: one seed is one schedule.
 
 A schedule has lanes that run beside each other: one for each agent, one for the coordinators, one for the store, one
-for the links between them, one for watchers. In a lane one fault ends before the next one begins, so that a target
-never has two at once and one coordinator of several is always left; between lanes they meet as they like. A lane takes
-its kinds from a shuffled bag, which is filled anew when it is empty: even a short run has every kind.
+for the links between them, one for watchers, one for devices. In a lane one fault ends before the next one begins, so
+that a target never has two at once and one coordinator of several is always left; between lanes they meet as they like.
+A lane takes its kinds from a shuffled bag, which is filled anew when it is empty: even a short run has every kind.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Kind(StrEnum):
     CLIENT_LINK_CUT = "client_link_cut"
     SPOOL_FULL = "spool_full"
     SLOW_WATCHER = "slow_watcher"
+    DEVICE_BREAKS = "device_breaks"
 
 
 class Form(StrEnum):
@@ -146,18 +147,21 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
         Kind.CLIENT_LINK_CUT: (0.0, 0.0),
         Kind.SPOOL_FULL: (s, 2 * s),
         Kind.SLOW_WATCHER: (2 * s, 4 * s),
+        Kind.DEVICE_BREAKS: (5 * s, 9 * s),
     }[kind]
 
 
 def lanes(
     coordinators: Sequence[str],
     agents: Sequence[str],
+    devices: Sequence[str],
     spaced: str,
     left_out: Sequence[Kind],
     scale: Scale,
     form: Form = Form.ONE,
 ) -> list[Lane]:
-    """The lanes of a lab. `spaced`: the agent with a network of its own; `left_out`: what this machine can't have.
+    """The lanes of a lab. `devices`: those that can break; `spaced`: the agent with a network of its own; `left_out`:
+    what this machine can't have.
 
     `form`: what the store is made of decides over its kinds; only one server has links that can be made bad.
     """
@@ -179,6 +183,7 @@ def lanes(
         Lane("store", "store", ("store",), OF_STORE[form], (3.5 * s, 8 * s)),
         Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * s, 7 * s)),
         Lane("clients", "clients", ("clients",), of_clients, (3 * s, 7 * s)),
+        Lane("devices", "devices", tuple(devices), (Kind.DEVICE_BREAKS,), (3 * s, 8 * s)),
         Lane("watchers", "watchers", tuple(coordinators), (Kind.SLOW_WATCHER,), (5 * s, 12 * s)),
     ]
     kept = [replace(lane, kinds=tuple(k for k in lane.kinds if k not in left_out)) for lane in found]

@@ -13,6 +13,7 @@ from tests.chaos import (
     test_rules_asked,
     test_rules_causes,
     test_rules_grants,
+    test_rules_health,
     test_rules_jobs,
     test_rules_places,
     test_rules_refusals,
@@ -36,6 +37,7 @@ TESTED = (
     test_rules_refusals,
     test_rules_times,
     test_rules_wishes,
+    test_rules_health,
     test_rules_sessions,
 )
 

@@ -19,6 +19,9 @@ class _Redis:
     async def xrange(self, *_: object) -> list[object]:
         return []
 
+    async def hget(self, *_: object) -> None:
+        """There is no such field."""
+
 
 class _Lab:
     """One whose first look takes a cancel for a timeout of its own, as clients of stores do now and then."""

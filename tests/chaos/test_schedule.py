@@ -14,7 +14,7 @@ from bench.processes import ROOT
 from tests.chaos.breakages import BREAKAGES, broken
 from tests.chaos.faults.registry import INJECT
 from tests.chaos.history import SUBMISSIONS
-from tests.chaos.lab import FLEET
+from tests.chaos.lab import BREAKABLE, FLEET
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import OF_STORE, Fault, Form, Kind, lanes, lengths, schedule
 from tests.chaos.workload import DEVICES, Does, Verb, workload
@@ -22,7 +22,7 @@ from tests.chaos.workload import DEVICES, Does, Verb, workload
 SCALE = Scale()
 COORDINATORS = ("coordinator-0", "coordinator-1", "coordinator-2")
 AGENTS = ("sim-1", "sim-2", "cmd-1", "cmd-2")
-LANES = lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE)
+LANES = lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE)
 SEEDS = st.integers(0, 10**6)
 FORMS = {form: set(kinds) for form, kinds in OF_STORE.items()}
 KINDS = set(Kind) - FORMS[Form.SENTINEL] - FORMS[Form.CLUSTER]
@@ -67,7 +67,7 @@ def test_a_short_run_has_most_kinds_and_an_hour_all(seed: int) -> None:
 
 @pytest.mark.parametrize("form", [Form.SENTINEL, Form.CLUSTER])
 def test_a_store_of_several_servers_has_kinds_of_its_own(form: Form) -> None:
-    places = lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE, form)
+    places = lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE, form)
     kinds = {f.kind for f in schedule(1, 600.0, places, SCALE)}
     assert kinds == KINDS - FORMS[Form.ONE] - OF_LINKS | FORMS[form]
 
@@ -75,7 +75,7 @@ def test_a_store_of_several_servers_has_kinds_of_its_own(form: Form) -> None:
 def of_the_run_of_every_change(seed: int, minutes: float, stores: str) -> list[Fault]:
     shares = [(Form(form), float(share)) for form, share in (part.split(":") for part in stores.split(","))]
     seconds = 60.0 * minutes / sum(share for _, share in shares)
-    places = [(share, lanes(COORDINATORS, AGENTS, "cmd-2", [], SCALE, form)) for form, share in shares]
+    places = [(share, lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE, form)) for form, share in shares]
     return [fault for share, each in places for fault in schedule(seed, seconds * share, each, SCALE)]
 
 
@@ -89,7 +89,7 @@ def test_the_run_of_every_change_has_all_kinds() -> None:
 
 
 def test_what_a_machine_cannot_have_is_left_out() -> None:
-    without = lanes(COORDINATORS, AGENTS, "cmd-2", [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
+    without = lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [Kind.SPOOL_FULL, Kind.SLOW_WATCHER], SCALE)
     assert {f.kind for f in schedule(1, 3600.0, without, SCALE)} == KINDS - {Kind.SPOOL_FULL, Kind.SLOW_WATCHER}
 
 

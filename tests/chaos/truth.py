@@ -8,6 +8,8 @@ however the first one ended.
 from __future__ import annotations
 
 import shlex
+import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +59,31 @@ class Run:
 
 
 class Truth:
-    """The folder where tests write."""
+    """The folder where tests write. Each device has a shell of its own there: without it no test can be started."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, devices: Iterable[str] = ()) -> None:
         self._folder = folder
-        folder.mkdir(parents=True)
+        self._shells = folder / "shells"
+        self._shells.mkdir(parents=True)
         self._script = folder / "test.sh"
         self._script.write_text(SCRIPT)
+        for device_id in devices:
+            self.mend(device_id)
 
     @property
     def argv(self) -> str:
         """What the agents' `command` runner starts, in shell words."""
-        return shlex.join(["sh", str(self._script), str(self._folder)])
+        return shlex.join([str(self._shells / "{device_id}"), str(self._script), str(self._folder)])
+
+    def break_device(self, device_id: str) -> None:
+        """No test can be started on the device from now on; those that run go on."""
+        (self._shells / device_id).unlink(missing_ok=True)
+
+    def mend(self, device_id: str) -> None:
+        """The device can run tests (again)."""
+        shell = self._shells / device_id
+        if not shell.is_symlink():
+            shell.symlink_to(shutil.which("sh") or "/bin/sh")
 
     def runs(self) -> list[Run]:
         """All executions so far, by their begin."""

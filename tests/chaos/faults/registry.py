@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tests.chaos import net_space, small_disks
-from tests.chaos.faults import agents, cluster, coordinators, disks, failover, links, store, watchers
+from tests.chaos.faults import agents, cluster, coordinators, devices, disks, failover, links, store, watchers
 from tests.chaos.faults.base import Inject
 from tests.chaos.schedule import Kind
 
-_MODULES = (agents, coordinators, links, store, disks, failover, cluster, watchers)
+_MODULES = (agents, coordinators, links, store, disks, failover, cluster, watchers, devices)
 
 INJECT: dict[Kind, Inject] = {
     kind: getattr(module, kind.value) for kind in Kind for module in _MODULES if hasattr(module, kind.value)

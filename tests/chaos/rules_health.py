@@ -1,0 +1,164 @@
+"""Rules about devices that fail what they are given: soon out of service, then given nothing, and others spared."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from qgjob import Attempt, Job, Outcome
+from tests.chaos import bounds
+from tests.chaos.excuses import broken, places_of
+from tests.chaos.history import Done, History, Quarantine, Recovery, Span, overlap
+from tests.chaos.rules_causes import TEST_CLASS
+from tests.chaos.rules_times import taken
+from tests.chaos.schedule import Kind
+from tests.chaos.violations import Violation
+
+ENOUGH = 3
+"""So many jobs that a device failed, and that others could do, take it out of service."""
+AUTOMATIC = "automatic quarantine"
+"""How the written reason begins."""
+LOOKS_SECONDS = 0.5
+"""Between two looks of the recorder, at most."""
+UNWRITTEN_SECONDS = 1.0
+"""A failure counts for sure when nothing was away for so long after it: it is written down then."""
+
+
+def a_broken_device_is_taken_out(h: History) -> Iterator[Violation]:
+    """P9: when three jobs have failed on a broken device, and ended properly on others, it is quarantined soon."""
+    for done in h.done_of(Kind.DEVICE_BREAKS):
+        r = taken_out(h, done)
+        if r is not None and taken(h, r) > r.bound + h.scale.load_seconds:
+            how = "was not quarantined" if r.at is None else f"was quarantined after {taken(h, r):.2f} s"
+            text = f"P9: after {done.fault}: {ENOUGH} jobs had failed there, and it {how}; the bound is {r.bound:.2f} s"
+            yield Violation("a_broken_device_is_taken_out", text, None, done.fault.target, r.since)
+    for q in h.quarantines:
+        if not q.reason.startswith(AUTOMATIC):
+            text = f"P9: {q.device_id} is quarantined, and the reason is {q.reason!r}"
+            yield Violation("a_broken_device_is_taken_out", text, None, q.device_id, q.since)
+
+
+def taken_out(h: History, done: Done) -> Recovery | None:
+    """From the last failure that it took to the quarantine; None where not enough failed in time, or people had it."""
+    device_id, span, bound = done.fault.target, broken(done), bounds.TAKEN_OUT
+    needs = tuple(places_of(h, device_id.rpartition("-")[0]))
+    since_passed = Span(_last_pass(h, device_id, span), span.end)
+    failed = [_failed_there(h, job, device_id, since_passed, needs) for job in h.jobs.values()]
+    known = sorted(at for at in failed if at is not None)
+    if len(known) < ENOUGH or _somebody_had_it(h, device_id, span):
+        return None
+    since, seconds = known[ENOUGH - 1], bound.seconds(h.scale)
+    out = [q.since for q in h.quarantines if q.device_id == device_id and span.begin <= q.since <= done.span.end]
+    if out:
+        return Recovery(bound.what, since, max(since, min(out)), seconds, needs)
+    until = Recovery(bound.what, since, span.end, seconds, needs)
+    missed = since < span.end and taken(h, until) > seconds + h.scale.load_seconds
+    return Recovery(bound.what, since, None, seconds, needs) if missed else None
+
+
+def _failed_there(h: History, job: Job, device_id: str, span: Span, needs: tuple[str, ...]) -> float | None:
+    """When it was known that the broken device was to blame for a failure of the job; None where it never was."""
+    failed = [a for a in job.attempts if a.device_id == device_id and a.outcome is Outcome.DEVICE_ERROR]
+    ends = [(a.round, end) for a in failed if (end := _end(h, a)) is not None and span.begin <= end <= span.end]
+    for round_, end in ends:
+        written = Span(end, end + UNWRITTEN_SECONDS)
+        properly = [
+            at
+            for a in job.attempts
+            if a.device_id != device_id and a.round == round_ and a.outcome in (Outcome.PASSED, *TEST_CLASS)
+            if (at := _end(h, a)) is not None
+        ]
+        if properly and not overlap(written, h.outages_of(needs)):
+            return max(end, min(properly))
+    return None
+
+
+def _begin(h: History, a: Attempt) -> float:
+    at = a.started_at or a.scheduled_at
+    return 0.0 if at is None else at.timestamp() - h.boot
+
+
+def _end(h: History, a: Attempt) -> float | None:
+    return None if a.ended_at is None else a.ended_at.timestamp() - h.boot
+
+
+def _last_pass(h: History, device_id: str, span: Span) -> float:
+    """When the last test that had begun before passed there: it takes from what failed before it."""
+    here = [a for job in h.jobs.values() for a in job.attempts if a.device_id == device_id]
+    ends = [_end(h, a) or 0.0 for a in here if a.outcome is Outcome.PASSED]
+    return max([span.begin, *(end for end in ends if end <= span.end)])
+
+
+def _somebody_had_it(h: History, device_id: str, span: Span) -> bool:
+    """Whether a word of people, which may end with all failures forgotten, met the time; or the store went back."""
+    held = any(a.device_id == device_id and a.at <= span.end and (a.until or span.end) >= span.begin for a in h.asked)
+    return held or any(cut.at >= span.begin and cut.back_to <= span.end for cut in h.cuts)
+
+
+def a_quarantined_device_comes_back(h: History) -> Iterator[Violation]:
+    """P9: its quarantine over, a device is looked at and is in service: no probe finds anything here."""
+    for q in h.quarantines:
+        r = came_back(h, q)
+        if r is not None and taken(h, r) > r.bound + h.scale.load_seconds:
+            text = f"P9: the quarantine of {q.device_id} ended {taken(h, r):.2f} s late, the bound is {r.bound:.2f} s"
+            yield Violation("a_quarantined_device_comes_back", text, None, q.device_id, r.since)
+
+
+def came_back(h: History, q: Quarantine) -> Recovery | None:
+    """From the end of a quarantine's time, and of what still ran there, to its end; None where nobody can say.
+
+    One that follows at once is the same, made longer by a probe that had no answer: that is late too, where nothing was
+    away.
+    """
+    agent_id, bound = q.device_id.rpartition("-")[0], bounds.READMITTED
+    needs = tuple(places_of(h, agent_id))
+    if any(cut.at >= q.since and cut.back_to <= q.seen.end for cut in h.cuts):
+        return None
+    longer = [
+        other.seen.end
+        for other in h.quarantines
+        if other.device_id == q.device_id and 0.0 <= other.seen.begin - q.seen.end <= LOOKS_SECONDS and other is not q
+    ]
+    if longer and overlap(Span(q.until, q.until + h.scale.session), h.outages_of(needs)):
+        return None
+    runs = [
+        end
+        for job in h.jobs.values()
+        for a in job.attempts
+        if a.device_id == q.device_id and (end := _end(h, a)) is not None and _begin(h, a) < q.seen.end
+    ]
+    since = max([q.until, *runs])
+    return Recovery(bound.what, since, max([since, q.seen.end, *longer]), bound.seconds(h.scale), needs)
+
+
+def a_quarantined_device_starts_nothing(h: History) -> Iterator[Violation]:
+    """P9: while a device is quarantined it is given no job: at the end of that it is looked at, and not tried out."""
+    given: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for event in h.events:
+        if event.letter == "s" and event.device_id is not None:
+            given[event.device_id].append((event.at, event.job_id))
+    bound = bounds.GETS_NOTHING.seconds(h.scale)
+    for q in h.quarantines:
+        spans = h.outages_of(places_of(h, q.device_id.rpartition("-")[0]))
+        for at, job_id in given[q.device_id]:
+            late = at - q.seen.begin - overlap(Span(q.seen.begin, max(q.seen.begin, at)), spans)
+            if late > bound and at < q.seen.end:
+                text = f"P9: {job_id} was given to {q.device_id} {late:.2f} s after that was quarantined"
+                yield Violation("a_quarantined_device_starts_nothing", text, job_id, q.device_id, at)
+
+
+def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:
+    """P9: only a device that was broken, or that failed what others then could do, is quarantined."""
+    for q in h.quarantines:
+        if not any(_broke_it(h, done, q) for done in h.done_of(Kind.DEVICE_BREAKS)):
+            text = f"P9: {q.device_id} was in order, and is quarantined: {q.reason}"
+            yield Violation("a_device_in_order_stays_in_service", text, None, q.device_id, q.since)
+
+
+def _broke_it(h: History, done: Done, q: Quarantine) -> bool:
+    """Whether the quarantine began while the device was broken, or by what was known soon after that."""
+    span, agent_id = broken(done), q.device_id.rpartition("-")[0]
+    if q.device_id != done.fault.target or q.since < span.begin:
+        return False
+    late = q.since - span.end - overlap(Span(span.end, max(span.end, q.since)), h.outages_of(places_of(h, agent_id)))
+    return late <= h.scale.session + h.scale.load_seconds

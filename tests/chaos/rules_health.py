@@ -16,6 +16,13 @@ from tests.chaos.violations import Violation
 
 ENOUGH = 3
 """So many jobs that a device failed, and that others could do, take it out of service."""
+ENOUGH_AGAIN = 1
+"""The same of a device that came back from a quarantine."""
+WEIGHT = {Outcome.DEVICE_ERROR: 1.0, **dict.fromkeys(TEST_CLASS, 0.6)}
+"""Of an attempt that failed on a device, against it."""
+FORGIVES = 0.75
+"""What a test that passes leaves of each failure before it."""
+ROUNDED = 0.01
 AUTOMATIC = "automatic quarantine"
 """How the written reason begins."""
 LOOKS_SECONDS = 0.5
@@ -148,11 +155,37 @@ def a_quarantined_device_starts_nothing(h: History) -> Iterator[Violation]:
 
 
 def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:
-    """P9: only a device that was broken, or that failed what others then could do, is quarantined."""
+    """P9: only a device that broke, or that failed enough of what others could do, is quarantined."""
     for q in h.quarantines:
-        if not any(_broke_it(h, done, q) for done in h.done_of(Kind.DEVICE_BREAKS)):
+        deserved = against(h, q) >= (ENOUGH_AGAIN if _before(h, q) else ENOUGH)
+        if not deserved and not any(_broke_it(h, done, q) for done in h.done_of(Kind.DEVICE_BREAKS)):
             text = f"P9: {q.device_id} was in order, and is quarantined: {q.reason}"
             yield Violation("a_device_in_order_stays_in_service", text, None, q.device_id, q.since)
+
+
+def against(h: History, q: Quarantine) -> float:
+    """What had failed on the device and went well elsewhere, by its weight; what passed there since took from it."""
+    since = max([other.seen.end for other in _before(h, q)], default=0.0)
+    here = [(job, a, _end(h, a) or 0.0) for job in h.jobs.values() for a in job.attempts if a.device_id == q.device_id]
+    passes = [end for _, a, end in here if a.outcome is Outcome.PASSED and end < q.since - UNWRITTEN_SECONDS]
+    marks: dict[tuple[str, bool], float] = {}
+    for job, a, end in here:
+        weight = WEIGHT.get(a.outcome) if a.outcome is not None else None
+        if weight is not None and since <= end <= q.since and _others_could(job, a):
+            left = weight * FORGIVES ** sum(end < at for at in passes)
+            key = job.job_id, a.outcome is Outcome.DEVICE_ERROR
+            marks[key] = max(left, marks.get(key, 0.0))
+    return sum(marks.values()) + ROUNDED
+
+
+def _before(h: History, q: Quarantine) -> list[Quarantine]:
+    return [other for other in h.quarantines if other.device_id == q.device_id and other.since < q.since]
+
+
+def _others_could(job: Job, failed: Attempt) -> bool:
+    """Whether the job passed on another device in that round; after a device error its own failure says so too."""
+    good = (Outcome.PASSED, *(TEST_CLASS if failed.outcome is Outcome.DEVICE_ERROR else ()))
+    return any(a.device_id != failed.device_id and a.round == failed.round and a.outcome in good for a in job.attempts)
 
 
 def _broke_it(h: History, done: Done, q: Quarantine) -> bool:

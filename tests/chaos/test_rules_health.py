@@ -9,7 +9,7 @@ from tests.chaos import bounds
 from tests.chaos.checker import check
 from tests.chaos.histories import SCALE, Case, attempt, done, each, events, job, judge, plan, run, sound
 from tests.chaos.history import Asked, History, Outage, Quarantine, Span
-from tests.chaos.rules_health import came_back, taken_out
+from tests.chaos.rules_health import a_device_in_order_stays_in_service, came_back, taken_out
 from tests.chaos.schedule import Kind
 from tests.chaos.workload import Verb
 
@@ -147,6 +147,33 @@ def test_a_probe_of_an_agent_that_is_away_makes_it_longer() -> None:
     made_longer(history)
     history.outages.append(Outage("cmd-3", Span(KNOWN + 2, KNOWN + 2.3)))
     assert check(history) == []
+
+
+def flaky_here(h: History, number: int) -> None:
+    """So many tests failed on a device that did not break, and passed on another one; then it is taken out."""
+    for n in range(number):
+        job_id, begin = f"acme~{13 + n}", BROKE + n
+        failed = attempt(1, Outcome.TEST_FAILED, begin, begin + 0.5, DEVICE)
+        h.jobs[job_id] = job(job_id, failed, attempt(2, Outcome.PASSED, begin + 2, begin + 2.5, f"cmd-4-{n}"))
+    out(h, BROKE + number, BROKE + number + 2)
+
+
+def test_a_device_that_failed_what_others_could_do_is_not_in_order() -> None:
+    for number, passed_at, deserved in ((5, None, True), (4, None, False), (5, 22.0, False), (5, 19.0, True)):
+        history = sound()
+        flaky_here(history, number)
+        if passed_at is not None:
+            history.jobs["acme~99"] = job("acme~99", attempt(1, Outcome.PASSED, 18.0, passed_at, DEVICE))
+        blamed = list(a_device_in_order_stays_in_service(history))
+        assert bool(blamed) != deserved, (number, passed_at)
+
+
+def test_on_probation_two_tests_are_enough() -> None:
+    history = sound()
+    flaky_here(history, 2)
+    out(history, 10.0, 12.0)
+    (first,) = a_device_in_order_stays_in_service(history)
+    assert first.at == 10.0
 
 
 def test_a_device_is_looked_at_when_it_has_nothing_to_do() -> None:

@@ -32,7 +32,7 @@ def may_be_lost(h: History, job_id: str, a: Attempt) -> bool:
     begin = a.started_at or a.scheduled_at
     if begin is None or a.ended_at is None:
         return False
-    life = Span(begin.timestamp() - h.boot, a.ended_at.timestamp() - h.boot)
+    life = Span(begin.timestamp() - h.boot, a.ended_at.timestamp() - h.boot + CLOCKS_SECONDS)
     kinds = END_SIMULATED if a.agent_id in h.simulated else END_WHAT_RUNS
     if any(death.meets(life) and _soon(h, a.agent_id, death.end, life.end) for death in deaths(h, a.agent_id, kinds)):
         return True

@@ -20,9 +20,8 @@ def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
     for asked in h.asked:
         if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not binds(h, asked):
             continue
-        named = asked.job_ids if asked.verb is Verb.CANCEL_RUN else (asked.meant,)
-        for job_id in named:
-            if job_id is not None and not _cancelled(asked, events.get(job_id, [])):
+        for job_id in named(asked, Verb.CANCEL):
+            if not _cancelled(asked, events.get(job_id, [])):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_cancel_is_a_verdict", text, job_id, at=asked.answered_at)
 
@@ -33,8 +32,8 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
     for asked in h.asked:
         if asked.verb not in (Verb.RETRY, Verb.RETRY_RUN) or not binds(h, asked):
             continue
-        for job_id in asked.job_ids if asked.verb is Verb.RETRY_RUN else (asked.meant,):
-            if job_id is not None and not any(_during(asked, at) for at in _rounds(events.get(job_id, []), asked)):
+        for job_id in named(asked, Verb.RETRY):
+            if not any(_during(asked, at) for at in _rounds(events.get(job_id, []), asked)):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_retry_is_a_round", text, job_id, at=asked.answered_at)
     for job_id, job in h.jobs.items():
@@ -42,6 +41,13 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
         if job.round != begun:
             text = f"P1: {job_id} is in round {job.round}, and {begun} were begun"
             yield Violation("an_acknowledged_retry_is_a_round", text, job_id)
+
+
+def named(asked: Asked, of_one: Verb) -> tuple[str, ...]:
+    """The jobs that an answer names: for `of_one`, the one that was meant or an equal one that came before it."""
+    if asked.verb is of_one and not asked.job_ids:
+        return () if asked.meant is None else (asked.meant,)
+    return asked.job_ids
 
 
 def _rounds(events: list[Event], asked: Asked | None = None) -> list[float]:

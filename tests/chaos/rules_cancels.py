@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.chaos.history import Asked, History
-from tests.chaos.rules_asked import WRITTEN_SECONDS, late_answer
+from tests.chaos.rules_asked import WRITTEN_SECONDS, late_answer, named
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.rules_wishes import away, may_have_ended_its_bond, may_have_taken_its_key, silent
 from tests.chaos.violations import Violation
@@ -35,7 +35,8 @@ class _Wishes:
         self._runs: dict[object, Asked] = {}
         for asked in h.asked:
             if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
-                self._cancels[asked.meant or (asked.org_id, asked.run_id)].append(asked)
+                for name in {asked.meant or (asked.org_id, asked.run_id), *named(asked, Verb.CANCEL)}:
+                    self._cancels[name].append(asked)
             elif asked.verb in (Verb.SUPERSEDE, Verb.BOND):
                 self._runs[asked.org_id, asked.run_id] = asked
                 self._keys[asked.org_id, asked.key].append(asked)

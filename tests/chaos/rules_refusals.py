@@ -20,7 +20,7 @@ def a_refusal_has_a_cause(h: History) -> Iterator[Violation]:
         if asked.error == "not_found" and asked.meant is not None and _is_there(h, known, asked, end):
             text = f"P1: {asked.verb} of {asked.meant} was answered not_found, and it was acknowledged before"
             yield Violation("a_refusal_has_a_cause", text, asked.meant, at=end)
-        if asked.error == "unavailable" and not _something_is_away(h, Span(asked.at, end)):
+        if asked.error == "unavailable" and not _something_is_away(h, asked, Span(asked.at, end)):
             text = f"P9: {asked.verb} was answered unavailable, and nothing was away: {asked.message}"
             yield Violation("a_refusal_has_a_cause", text, asked.meant, at=end)
 
@@ -40,7 +40,9 @@ def _is_there(h: History, known: dict[str, float], asked: Asked, end: float) -> 
     return since < asked.at and not any(Span(cut.back_to, cut.at).meets(Span(since, end)) for cut in h.cuts)
 
 
-def _something_is_away(h: History, asked: Span) -> bool:
-    """Then, or so shortly before that it was still being found out."""
-    asked = Span(asked.begin - h.scale.session - h.scale.load_seconds, asked.end)
-    return any(o.place.startswith(SERVES) and o.span.meets(asked) for o in h.outages)
+def _something_is_away(h: History, asked: Asked, span: Span) -> bool:
+    """Then, or so shortly before that it was still being found out. A hold is confirmed by the agent of its device."""
+    span = Span(span.begin - h.scale.session - h.scale.load_seconds, span.end)
+    agent_id = (asked.device_id or "").rpartition("-")[0]
+    agents = (agent_id, f"link {agent_id}") if agent_id else ()
+    return any((o.place.startswith(SERVES) or o.place in agents) and o.span.meets(span) for o in h.outages)

@@ -9,7 +9,7 @@ import pytest
 from qgjob import Outcome
 from tests.chaos import bounds
 from tests.chaos.checker import check
-from tests.chaos.excuses import silences
+from tests.chaos.excuses import may_be_lost, silences
 from tests.chaos.histories import ACME, GLOBEX, SCALE, Case, attempt, done, each, ended, job, judge, plan, run, sound
 from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span
 from tests.chaos.rules_times import taken
@@ -194,3 +194,12 @@ def test_the_links_of_clients_stop_no_clock_of_agents() -> None:
     assert taken(history, agents) == pytest.approx(10.0)
     clients = Recovery(bounds.SERVED.what, 10.0, 20.0, SCALE.session, ("clients",))
     assert taken(history, clients) == pytest.approx(0.0)
+
+
+def test_what_ended_in_the_millisecond_before_its_agent_did_was_lost_with_it() -> None:
+    """Times in the store are whole milliseconds, those of faults are not."""
+    history = sound()
+    history.outages = [Outage("cmd-1", Span(12.0005, 15.0))]
+    history.done = [done(Kind.AGENT_TERM, "cmd-1", 12.0, 15.0)]
+    assert may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 11.0, 12.0))
+    assert not may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 11.0, 11.8))

@@ -104,3 +104,15 @@ def test_a_cancel_without_an_answer_may_come_later() -> None:
 @each(BROKEN)
 def test_each_broken_promise_is_found(case: Case) -> None:
     judge(case)
+
+
+def test_a_cancel_may_mean_the_equal_job_that_came_first_and_that_its_answer_names() -> None:
+    """The client's own job was found equal to it: its id stands for the other one."""
+    history = sound()
+    nobody_cancelled(history)
+    cancelled = next(e for e in history.events if (e.job_id, e.letter) == (GLOBEX, "x"))
+    asked = Asked(Verb.CANCEL, "globex", cancelled.at, meant="globex~03", answered_at=cancelled.at, job_ids=(GLOBEX,))
+    history.asked.append(asked)
+    assert check(history) == []
+    asked.job_ids = ("globex~03",)
+    assert {v.rule for v in check(history)} >= {ASKED, "an_acknowledged_cancel_is_a_verdict"}

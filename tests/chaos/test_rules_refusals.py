@@ -48,3 +48,12 @@ def test_a_caller_may_be_told_to_come_again_while_what_serves_it_is_away(place: 
     assert check(history) == []
     history.outages[-1] = Outage(place, Span(12.0, 15.0))  # long before
     assert [v.rule for v in check(history)] == [REFUSED]
+
+
+def test_a_hold_is_refused_while_the_agent_of_its_device_is_away() -> None:
+    history = sound()
+    history.asked.append(Asked(Verb.RESERVE, "acme", 20.0, answered_at=50.0, error="unavailable", device_id="cmd-1-2"))
+    for place, found in (("link cmd-2", [REFUSED]), ("link cmd-1", []), ("cmd-1", [])):
+        history.outages.append(Outage(place, Span(45.0, 46.0)))
+        assert [v.rule for v in check(history)] == found
+        history.outages.pop()

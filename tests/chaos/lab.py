@@ -202,13 +202,18 @@ class Lab(Stack, Ledger):
                 program.start()
 
     @asynccontextmanager
-    async def switching(self) -> AsyncIterator[None]:
-        """The master was told to hand over, and may write on for nobody until the block ends."""
-        self._told_to_switch = clock.now()
+    async def two_masters(self, *, told: bool = False) -> AsyncIterator[None]:
+        """Another server takes itself for the master, and may write for nobody until the block ends: for who asks it.
+
+        `told`: the master was told to hand over, and has its copies until it does.
+        """
+        begin = clock.now()
+        self._told_to_switch = begin if told else None
         try:
             yield
         finally:
             self._told_to_switch = None
+            self.cuts.append(Cut(begin - stores.NOT_COPIED_SECONDS, clock.now(), until=clock.now()))
 
     async def look_for_switch(self) -> bool:
         """Whether the store answers. That another master does, wanted or not, is written down, and what may be gone."""

@@ -45,8 +45,9 @@ async def store_wakes_up(lab: Lab, fault: Fault) -> Outcome:
             raise
     served = await clients_served(lab, clock.now(), STORE, bounds.LOADED)
     await asyncio.sleep(fault.seconds)
-    old.resume()
-    await _follows(old)
+    async with lab.two_masters():
+        old.resume()
+        await _follows(old)
     return Outcome(served)
 
 
@@ -55,7 +56,7 @@ async def store_switch(lab: Lab, fault: Fault) -> Outcome:
     del fault
     store = _store(lab)
     old = await asyncio.to_thread(lambda: store.master)
-    async with lab.away(STORE), lab.switching():
+    async with lab.away(STORE), lab.two_masters(told=True):
         with store.sentinels[0].client() as sentinel:
             sentinel.execute_command("SENTINEL FAILOVER", NAME)
         await _follows(old)

@@ -10,6 +10,9 @@ from string import Formatter
 
 from qgjob_agent.places import Place, look
 
+_HEAD_BYTES = 256
+"""As far as Linux looks for what runs a script."""
+
 
 def problems(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """Each setting that keeps the command from being started: its name, its value, and why.
@@ -43,10 +46,7 @@ def _why_no_folder(cwd: Path) -> str | None:
 
 def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
     if "/" not in program:
-        path = os.pathsep.join(os.get_exec_path(dict(environ)))
-        if shutil.which(program, path=path) is not None:
-            return None
-        return f"is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
+        return _why_not_on_path(program, os.get_exec_path(dict(environ)), cwd)
     if not Path(program).is_absolute() and _why_no_folder(cwd) is not None:
         return None
     where = cwd / program
@@ -58,4 +58,34 @@ def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
         return f"is no program that is there{beside}; name one"
     if place is Place.FOLDER or not os.access(where, os.X_OK):
         return "can't be executed; is it a file with the right to be (chmod +x)?"
-    return None
+    return _why_not_run(where, cwd)
+
+
+def _why_not_on_path(program: str, folders: Sequence[str], cwd: Path) -> str | None:
+    """As it is started: what one folder has and can't be run, the next one may have."""
+    found = [Path(each) for folder in folders if (each := shutil.which(program, path=folder)) is not None]
+    if not found:
+        path = os.pathsep.join(folders)
+        return f"is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
+    (_, why), *others = [(each, _why_not_run(each, cwd)) for each in found]
+    return why if all(other is not None for _, other in others) else None
+
+
+def _why_not_run(file: Path, cwd: Path) -> str | None:
+    """Why the system can't run a file that may be executed, by how it begins; None where that is not known."""
+    try:
+        with file.open("rb") as opened:
+            head = opened.read(_HEAD_BYTES)
+    except OSError:  # to execute it the agent's user need not be one who may read it
+        return None
+    if head.startswith(b"#!"):
+        words = head.partition(b"\n")[0][2:].replace(b"\t", b" ").split(b" ")
+        interpreter = next((os.fsdecode(word) for word in words if word), "")
+        place = cwd / interpreter
+        if interpreter and look(place) is Place.FILE and os.access(place, os.X_OK):
+            return None
+        shown = ascii(interpreter)  # the end of a line as Windows writes it is a part of the name
+        return f"is to be run by {shown}, by its first line (#!), and that is no program here; name one there"
+    if b"\0" in head:  # ELF, or another format that this system may know
+        return None
+    return "is a text without a first line that names what runs it; is the #! line missing (#!/bin/sh)?"

@@ -13,6 +13,7 @@ Between the daemon and its supervisors there is the execution's directory, see e
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -54,6 +55,8 @@ def _why_not(program: str, env: dict[str, str], error: OSError) -> str:
         return f"{program}: {'is not' if missing else f'{error.strerror}, for what is'} on PATH ({path})"
     if isinstance(error, FileNotFoundError) and os.path.exists(program):
         return f"{program}: is there, but what its first line (#!) names to run it is not"
+    if error.errno == errno.ENOEXEC:
+        return f"{program}: {error.strerror}; is the #! line missing?"
     return f"{program}: {error.strerror}"
 
 

@@ -276,11 +276,17 @@ cwd = "suite"
 """
 
 
+def script(path: Path, text: str) -> None:
+    """A file that may be executed."""
+    path.write_bytes(text.encode())
+    path.chmod(0o700)
+
+
 def checked(tmp_path: Path, toml: str, **environ: str) -> list[str]:
     """What `--check` finds wrong with a file; the suite has a script that can be executed, and one that can't."""
     suite = tmp_path / "etc" / "suite"
     suite.mkdir(parents=True, exist_ok=True)
-    (suite / "run.sh").touch(0o700)
+    script(suite / "run.sh", "#!/bin/sh\n")
     (suite / "plain.sh").touch(0o600)
     (tmp_path / "etc" / "agent.toml").write_text(toml)
     environ = {"AGENT_ID": "agent-1", "PATH": "/usr/bin:/bin"} | environ
@@ -311,6 +317,47 @@ def test_a_command_that_is_not_there_fails_the_check(tmp_path: Path, program: st
     assert re.match(rf"command\.argv: '{re.escape(program)}' \(from .*agent\.toml\) {why}", line)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "is the #! line missing"),
+        ("echo ok\n", "is the #! line missing"),
+        ("\ufeff#!/bin/sh\n", "is the #! line missing"),
+        ("#!/nope/sh\n", "is to be run by '/nope/sh', by its first line (#!)"),
+        ("#!/bin/sh\r\n", r"is to be run by '/bin/sh\r'"),
+        ("#!/bin -x\n", "is to be run by '/bin'"),
+        ("#!\n", "is to be run by ''"),
+    ],
+)
+def test_a_script_that_nothing_can_run_fails_the_check(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "bin").mkdir()
+    for path in (tmp_path / "etc" / "suite" / "begun.sh", tmp_path / "bin" / "begun-from-path"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        script(path, text)
+    (line,) = checked(tmp_path, SUITE.replace("./run.sh", "./begun.sh"))
+    assert why in line
+    (line,) = checked(tmp_path, SUITE.replace("./run.sh", "begun-from-path"), PATH=f"{tmp_path / 'bin'}")
+    assert why in line
+
+
+@pytest.mark.parametrize("text", ["#! /bin/sh -e\n", "#!\t/bin/sh\t-e\n", "#!interpreter\n", "\x7fELF\2\1\1\0", "MZ\0"])
+def test_what_the_system_may_run_passes_the_check(tmp_path: Path, text: str) -> None:
+    suite = tmp_path / "etc" / "suite"
+    suite.mkdir(parents=True)
+    script(suite / "begun.sh", text)
+    script(suite / "interpreter", "#!/bin/sh\n")  # found from the folder that the command is started in
+    assert checked(tmp_path, SUITE.replace("./run.sh", "./begun.sh")) == []
+
+
+def test_of_several_on_the_path_one_that_can_be_run_is_enough(tmp_path: Path) -> None:
+    for folder, text in (("a", "echo ok\n"), ("b", "#!/bin/sh\n")):
+        (tmp_path / folder).mkdir()
+        script(tmp_path / folder / "twice", text)
+    toml = SUITE.replace("./run.sh", "twice")
+    assert checked(tmp_path, toml, PATH=f"{tmp_path / 'a'}:{tmp_path / 'b'}") == []
+    assert checked(tmp_path, toml, PATH=f"{tmp_path / 'a'}") != []
+
+
 def test_a_missing_working_folder_fails_the_check(tmp_path: Path) -> None:
     (line,) = checked(tmp_path, SUITE.replace('"suite"', '"elsewhere"'))
     assert re.match(r"command\.cwd: .* \(from .*agent\.toml\) is not there;", line)
@@ -319,12 +366,12 @@ def test_a_missing_working_folder_fails_the_check(tmp_path: Path) -> None:
 
 
 def test_where_tests_get_no_path_the_systems_counts(tmp_path: Path) -> None:
-    script = tmp_path / "bin" / "only-here"
-    script.parent.mkdir()
-    script.touch(0o700)
+    program = tmp_path / "bin" / "only-here"
+    program.parent.mkdir()
+    script(program, "#!/bin/sh\n")
     toml = SUITE.replace("./run.sh", "only-here")
-    assert checked(tmp_path, toml, PATH=str(script.parent)) == []
-    assert checked(tmp_path, toml + 'env_allow = ["HOME"]', PATH=str(script.parent)) != []
+    assert checked(tmp_path, toml, PATH=str(program.parent)) == []
+    assert checked(tmp_path, toml + 'env_allow = ["HOME"]', PATH=str(program.parent)) != []
 
 
 def test_the_simulated_runner_starts_no_command(tmp_path: Path) -> None:

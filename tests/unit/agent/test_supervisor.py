@@ -142,6 +142,7 @@ def test_a_missing_working_folder_is_not_blamed_on_the_program(bench: Bench) -> 
     ("text", "mode", "why"),
     [
         ("#!/no/such/interpreter\n", 0o700, "is there, but what its first line (#!) names to run it is not"),
+        ("echo ok\n", 0o700, "Exec format error; is the #! line missing?"),
         ("#!/bin/sh\n", 0o600, "Permission denied"),
     ],
 )

@@ -90,13 +90,15 @@ def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableTy
     """A line each, or a group, in the order in which they are of use to the job."""
     ordered = sorted(devices, key=lambda each: _usefulness(each, now))
     if len(ordered) <= MOST_LINES:
-        rows: list[list[object]] = [[each.device_id, _may(each), each.message + _until(each, now)] for each in ordered]
-        return grid([Column("DEVICE"), Column("MAY SERVE", spare=1), _WHY], rows, now)
+        rows: list[list[object]] = [
+            [each.device_id, _could(each), each.message + _until(each, now)] for each in ordered
+        ]
+        return grid([Column("DEVICE"), Column("COULD SERVE", spare=1), _WHY], rows, now)
     groups: dict[tuple[str, ...], list[ConsideredDevice]] = {}
     for each in ordered:
         groups.setdefault(_kind(each), []).append(each)
-    rows = [[len(same), _may(same[0]), _why(same, now), _names(same)] for same in groups.values()]
-    columns = [Column("DEVICES", spare=1), Column("MAY SERVE", spare=2), _WHY, Column("WHICH", least=16, wraps=True)]
+    rows = [[len(same), _could(same[0]), _why(same, now), _names(same)] for same in groups.values()]
+    columns = [Column("DEVICES", spare=1), Column("COULD SERVE", spare=2), _WHY, Column("WHICH", least=16, wraps=True)]
     counted = Text(f"{len(devices)} devices in {len(groups)} groups; -o json shows each", style="dim")
     return Group(grid(columns, rows, now), counted)
 
@@ -123,7 +125,7 @@ def _kind(device: ConsideredDevice) -> tuple[str, ...]:
     return ("target",) if "target" in device.unmet else device.unmet
 
 
-def _may(device: ConsideredDevice) -> str:
+def _could(device: ConsideredDevice) -> str:
     return "yes" if device.feasible else "no"
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
 
 import structlog
 
@@ -16,9 +15,9 @@ from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.model.enums import ErrorClass
-from qgjob_coordinator.model.jobs import Job, JobError
-from qgjob_coordinator.policy.reasons.considered import Considered, consider, could_be_served
-from qgjob_coordinator.policy.reasons.pending import pending_reason
+from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.policy.reasons.considered import consider
+from qgjob_coordinator.policy.reasons.expired import expired
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -170,17 +169,9 @@ class Timers:
             if job is None:
                 rows.append((ulid, JobError(ErrorClass.QUEUE_TIMEOUT, "")))
                 continue
-            rows.append((ulid, _error(job, consider(job, devices), now)))
+            rows.append((ulid, expired(job, consider(job, devices), now)))
         done = await self._store.jobs.expire(org_id, rows, now)
         ended = [(row, error.message) for row, (_, error) in zip(done, rows, strict=True) if row]
         tell_settled(self._telemetry, org_id, ended)
         self._hub.changed(org_id)
         return bool(ended) or len(ulids) == MOST
-
-
-def _error(job: Job, considered: Sequence[Considered], now: int) -> JobError:
-    """What ended a job that waited too long: nothing that could ever serve it, or none of what could in time."""
-    kind = ErrorClass.QUEUE_TIMEOUT if could_be_served(considered) else ErrorClass.NO_RESOURCE
-    why = pending_reason(job, considered, now=now, position=None, over_quota=False).message
-    seconds = (job.queue_timeout_ms or 0) / 1000
-    return JobError(kind, f"not started within {seconds:g} s: {why}")

@@ -91,7 +91,7 @@ def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
         "expires 05:03:00 (in 3 h), unless it is started before",
         "devices 3 of 5 devices could serve it",
         "",
-        "DEVICE MAY SERVE WHY",
+        "DEVICE COULD SERVE WHY",
         "b-soon yes is busy with acme~b-soon (free about 02:04:10 (in 1 min))",
         "b-later yes is busy with acme~b-later (free about 05:03:00 (in 3 h))",
         "a-offline yes is offline",
@@ -114,7 +114,7 @@ def test_devices_come_by_when_they_are_free_and_by_their_kind_where_that_is_not_
             ),
         )
     )
-    table = lines[lines.index("DEVICE MAY SERVE WHY") + 1 :]
+    table = lines[lines.index("DEVICE COULD SERVE WHY") + 1 :]
     assert [line.split()[0] for line in table] == ["free", "unknown", "bad", "busy", "drained"]
 
 
@@ -189,7 +189,7 @@ def test_many_devices_are_shown_in_groups() -> None:
         ConsideredDevice("t2", False, "target is device, not emulator", ("target",)),
     ]
     lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
-    table = lines[lines.index("DEVICES MAY SERVE WHY WHICH") + 1 :]
+    table = lines[lines.index("DEVICES COULD SERVE WHY WHICH") + 1 :]
     assert table == [
         "20 yes all_busy; the first is busy with acme~b07 (free about 02:04:10 (in 1 min)) b00, b01, b02 and 17 more",
         "1 yes is draining (until 05:03:00 (in 3 h)) held",
@@ -206,7 +206,7 @@ def test_free_devices_of_a_large_fleet_are_grouped_by_what_keeps_them_from_the_j
         *[ConsideredDevice(f"g{n}", True, "is free, but it is avoided", ()) for n in range(2)],
     ]
     lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
-    assert lines[lines.index("DEVICES MAY SERVE WHY WHICH") + 1 :] == [
+    assert lines[lines.index("DEVICES COULD SERVE WHY WHICH") + 1 :] == [
         "20 yes is free, but it would not pay f00, f01, f02 and 17 more",
         "2 yes is free, but it is avoided g0, g1",
         "22 devices in 2 groups; -o json shows each",

@@ -138,6 +138,23 @@ def test_of_two_whose_ends_are_known_the_time_decides_and_not_the_kind(sooner: D
     assert told(sooner, later) is told(later, sooner) is told(sooner) is not told(later)
 
 
+@pytest.mark.parametrize(
+    ("devices", "code", "words"),
+    [
+        ([BAD, DRAINING], PendingCode.DRAINING, "1 is draining, 1 is in bad health"),
+        ([BAD_SHORTLY, DRAINING], PendingCode.QUARANTINED, "1 is in bad health, 1 is draining"),
+        ([OFFLINE, BUSY, device("b2", state=DeviceState.BUSY)], PendingCode.ALL_BUSY, "2 are busy, 1 is offline"),
+    ],
+)
+def test_what_keeps_one_device_is_not_said_of_all(devices: list[Device], code: PendingCode, words: str) -> None:
+    told = reason(job(), *devices, OTHER_TARGET)
+    assert (told.code, told.message) == (code, f"no device that can serve it takes it now: {words}")
+
+
+def test_what_keeps_all_devices_is_said_of_all() -> None:
+    assert reason(job(), BAD, MAINTAINED).message == "the devices that can serve it are not in good health"
+
+
 def test_a_free_device_comes_before_one_whose_end_has_passed() -> None:
     assert reason(job(), device("q", health=DeviceHealth.BAD, until=NOW - 1), FREE).code is PendingCode.ALL_BUSY
 

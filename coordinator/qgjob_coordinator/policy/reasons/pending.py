@@ -10,6 +10,7 @@ from qgjob_coordinator.model.enums import PendingCode
 from qgjob_coordinator.model.jobs import Job, PendingReason
 from qgjob_coordinator.policy.reasons.considered import Considered, could_be_served, free_ones, pinned, soonest
 from qgjob_coordinator.policy.reasons.verdict import Verdict
+from qgjob_coordinator.policy.reasons.words import counted
 
 _TEXT = {
     PendingCode.ALL_BUSY: "all devices that can serve it are busy",
@@ -80,7 +81,15 @@ def _cause(job: Job, considered: Sequence[Considered], now: int, *, over_quota: 
     code = min(feasible, key=lambda c: soonest(c, now)).code
     if code is None:
         return PendingCode.ALL_BUSY, free_words([c.verdict for c in free_ones(considered)])
+    if any(c.code is not code for c in feasible):
+        return code, f"no device that can serve it takes it now: {_in_states(feasible, now)}"
     return code, _TEXT[code]
+
+
+def _in_states(feasible: Sequence[Considered], now: int) -> str:
+    """`1 is in bad health, 2 are draining`: what devices are that could serve a job, the soonest free first."""
+    states = Counter(c.state for c in sorted(feasible, key=lambda c: soonest(c, now)))
+    return ", ".join(counted(number, state) for state, number in states.items())
 
 
 def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.considered import Considered, pinned, soonest
-from qgjob_coordinator.policy.reasons.words import clock, span
+from qgjob_coordinator.policy.reasons.words import clock, counted, span
 
 MOST_GROUPS = 4
 """So many groups of refused devices are told apart."""
@@ -34,7 +34,7 @@ def _serving(feasible: Sequence[Considered], now: int) -> str:
     by_state: dict[str, list[Considered]] = {}
     for c in sorted(feasible, key=lambda c: soonest(c, now)):
         by_state.setdefault(c.state, []).append(c)
-    return ", ".join(_count(len(same), state + _until(same, now)) for state, same in by_state.items())
+    return ", ".join(counted(len(same), state + _until(same, now)) for state, same in by_state.items())
 
 
 def _until(same: Sequence[Considered], now: int) -> str:
@@ -53,7 +53,7 @@ def _refused(job: Job, refused: Sequence[Considered]) -> str:
     """The devices by what they lack: those that lack least first, then the largest group."""
     groups = Counter(("target",) if c.unmet[0] == "target" else c.unmet for c in refused)
     ranked = sorted(groups.items(), key=lambda item: (len(item[0]), -item[1], item[0]))
-    told = [_count(count, " and ".join(_lack(job, name) for name in unmet)) for unmet, count in ranked[:MOST_GROUPS]]
+    told = [counted(count, " and ".join(_lack(job, name) for name in unmet)) for unmet, count in ranked[:MOST_GROUPS]]
     rest = sum(count for _, count in ranked[MOST_GROUPS:])
     if rest:
         told.append(f"{rest} more lack other things")
@@ -86,10 +86,6 @@ def _nearest(job: Job, refused: Sequence[Considered]) -> str:
     others = any(len(c.unmet) != len(nearest.unmet) for c in refused)
     named = f"{nearest.device_id}{' (offline)' if nearest.offline else ''}"
     return f"; nearest is {named}: {nearest.message}" if others or len(refused) == 1 else ""
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count} {'is' if count == 1 else 'are'} {what}"
 
 
 def _devices(count: int) -> str:

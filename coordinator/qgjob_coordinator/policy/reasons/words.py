@@ -1,4 +1,4 @@
-"""Lengths of time and times by the clock, in the words of explanations."""
+"""Lengths of time, times by the clock and numbers of devices, in the words of explanations."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def clock(at: int, now: int) -> str:
     """A time by the clock, with its date unless it is within a day. Both in ms."""
     moment = datetime.fromtimestamp(at / _MS, UTC)
     return f"{moment:%H:%M} UTC" if abs(at - now) < _DAY * _MS else f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def counted(count: int, what: str) -> str:
+    """`1 is idle`, `2 are idle`."""
+    return f"{count} {'is' if count == 1 else 'are'} {what}"

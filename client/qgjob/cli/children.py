@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -55,16 +56,19 @@ class Child:
         logs: Path,
         inherits: Sequence[int] = (),
         before: Callable[[], None] | None = None,
+        goes_on: bool = False,
     ) -> None:
-        """Start it with its output in `<logs>/<name>.log`. `inherits` are files that it holds open too; `before` is
-        called in the new process before it becomes the program.
+        """Start it with its output in `<logs>/<name>.log`; behind what is there when it `goes_on` with another's work.
+
+        `inherits` are files that it holds open too; `before` is called in the new process before it is the program.
 
         In a session of its own: Ctrl-C in a terminal goes to the whole foreground, and would end the programs in any
         order.
         """
         self.name = name
         self.log = logs / f"{name}.log"
-        with self.log.open("wb") as output:
+        self.started_at = time.monotonic()
+        with self.log.open("ab" if goes_on else "wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - programs of ours, and the store that was chosen
                 command,
                 env=environment,

@@ -65,11 +65,14 @@ def up(
     sim_test_seconds: Annotated[
         str | None, typer.Option(help="Time of a simulated test: shortest and longest, as in 1,3, or one number.")
     ] = None,
-    agent_config: Annotated[Path | None, typer.Option(help="An agent.toml for both agents.")] = None,
+    agent_config: Annotated[
+        Path | None, typer.Option(help="An agent.toml. It is for both agents, so its devices have no device_id.")
+    ] = None,
 ) -> None:
     """Run the whole stack on this machine, for development: store, coordinator and two simulated agents.
 
-    It listens on PORT (3000) and GRPC_PORT (50051), keeps its data under ./.qgjob/, and ends with Ctrl-C.
+    It listens on PORT (3000) and GRPC_PORT (50051), keeps its data under ./.qgjob/, and ends with Ctrl-C; started again
+    there it goes on with what it had accepted. An agent that dies is started again; when another part dies all ends.
     """
     from qgjob.cli.up import run_stack  # noqa: PLC0415 - nothing else needs it
     from qgjob.cli.up_settings import Options  # noqa: PLC0415

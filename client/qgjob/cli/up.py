@@ -24,13 +24,15 @@ from qgjob.cli.roll import Roll
 from qgjob.cli.runner import tell, tell_strays
 from qgjob.cli.store_choice import StoreChoice, choose
 from qgjob.cli.store_data import read_writer
-from qgjob.cli.up_ready import wait_ready
+from qgjob.cli.up_agents import Agents
+from qgjob.cli.up_ready import wait_ready, welcome
 from qgjob.cli.up_settings import (
     AGENTS,
     Options,
     PortTakenError,
     StackSettings,
     agent_environment,
+    check_agent_config,
     check_ports,
     coordinator_environment,
     stack_settings,
@@ -38,7 +40,6 @@ from qgjob.cli.up_settings import (
 from qgjob.cli.up_store import StackError, start_store
 
 POLL_SECONDS = 0.1
-DEFAULT_GRPC_PORT = 50051
 # An agent kills what it runs within KILL_GRACE_SECONDS (10); a coordinator lets calls under way end.
 AGENT_GRACE_SECONDS = 20.0
 COORDINATOR_GRACE_SECONDS = 15.0
@@ -46,13 +47,17 @@ STORE_GRACE_SECONDS = 10.0
 
 
 def run_stack(options: Options) -> int:
-    """Run until a signal (0 for TERM, 130 for INT) or until a part dies (1). Raises QgjobError when it can't start."""
+    """Run until a signal (0 for TERM, 130 for INT).
+
+    Raises QgjobError (1) when it can't start, and when a part dies that is not started again.
+    """
     cwd = Path.cwd()
     environment = read_environment(os.environ, cwd)
     tell_strays(bare=True)
     settings = stack_settings(environment, cwd)
     if options.agent_config is not None and not options.agent_config.is_file():
         raise ConfigError(f"--agent-config: {options.agent_config} is no file")
+    check_agent_config(options, environment)
     agent_environment({}, settings, options, AGENTS[0], os.getpid())  # a wrong option is told before anything starts
     if settings.data.exists() and not settings.data.is_dir():
         raise _no_data(settings.data, "it is a file")
@@ -174,6 +179,12 @@ class _Stack:
         self._settings = settings
         self._stores = stores
         self._children: list[Child] = []
+        self._agents = Agents(lambda agent_id: self._start_agent(agent_id, goes_on=True))
+        self._ready = False
+
+    @property
+    def _logs(self) -> Path:
+        return self._settings.data / "logs"
 
     async def run(self) -> int:
         """See run_stack."""
@@ -204,27 +215,43 @@ class _Stack:
             _set_once(told, signal.SIGTERM)
 
     async def _start_and_watch(self) -> None:
-        """Returns never; raises StackError when a part dies."""
-        logs = self._settings.data / "logs"
+        """Returns never; raises StackError when a part dies, but for an agent of a stack that was ready."""
+        logs = self._logs
         with _writing(self._settings.data):
             logs.mkdir(parents=True, exist_ok=True)
             keep_last_logs(logs)
         tell(f"logs: {logs}")
-        starting = asyncio.create_task(self._start(logs))
+        starting = asyncio.create_task(self._start())
         try:
             while True:
                 if starting.done():
                     starting.result()
-                for child in self._children:
-                    if child.ended:
-                        raise StackError(child.obituary())
+                for child in [each for each in self._children if each.ended]:
+                    self._mourn(child)
                 await asyncio.sleep(POLL_SECONDS)
         finally:
             starting.cancel()
             await asyncio.gather(starting, return_exceptions=True)
 
-    async def _start(self, logs: Path) -> None:
-        settings = self._settings
+    def _mourn(self, child: Child) -> None:
+        """One has ended: an agent gets its next life when that is due. Raises StackError."""
+        if not self._ready:
+            raise StackError(child.obituary())
+        if child.name not in AGENTS:
+            raise StackError(self._lasting(child.obituary()))
+        try:
+            again = self._agents.revive(child)
+        except StackError as error:
+            raise StackError(self._lasting(error.message)) from None
+        if again is not None:
+            self._children.remove(child)
+            self._enter(again)
+
+    def _lasting(self, said: str) -> str:
+        return f"{said}\nwhat was accepted is kept; `qgjob up` in {self._settings.data.parent} goes on with it"
+
+    async def _start(self) -> None:
+        settings, logs = self._settings, self._logs
         store = self._stores[0]
         redis_url = store.url
         if redis_url is None:
@@ -235,11 +262,15 @@ class _Stack:
         environment = coordinator_environment(os.environ, settings, redis_url, os.getpid())
         self._enter(Child("coordinator", command, environment=environment, logs=logs))
         for agent_id in AGENTS:
-            command = [sys.executable, "-m", "qgjob_agent"]
-            environment = agent_environment(os.environ, settings, self._options, agent_id, os.getpid())
-            self._enter(Child(agent_id, command, environment=environment, logs=logs))
+            self._enter(self._start_agent(agent_id))
         await wait_ready(settings, [child for child in self._children if child.name in AGENTS])
+        self._ready = True
         tell(welcome(settings))
+
+    def _start_agent(self, agent_id: str, *, goes_on: bool = False) -> Child:
+        command = [sys.executable, "-m", "qgjob_agent"]
+        environment = agent_environment(os.environ, self._settings, self._options, agent_id, os.getpid())
+        return Child(agent_id, command, environment=environment, logs=self._logs, goes_on=goes_on)
 
     def _enter(self, child: Child) -> None:
         self._children.append(child)
@@ -270,18 +301,3 @@ def _without_password(url: str) -> str:
     """The url as it may be shown."""
     parts = urlsplit(url)
     return url.replace(f":{parts.password}@", ":***@") if parts.password else url
-
-
-def welcome(settings: StackSettings) -> str:
-    """What to try next."""
-    export = f"export QGJOB_COORDINATOR={settings.grpc_address}"
-    return "\n".join(
-        [
-            f"ready: http://{settings.reachable_host}:{settings.port} (REST), {settings.grpc_address} (gRPC)",
-            "try, in another terminal:",
-            *([f"    {export}"] if settings.grpc_port != DEFAULT_GRPC_PORT else []),
-            "    qgjob run --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js",
-            "    qgjob devices ls",
-            "Ctrl-C ends it.",
-        ]
-    )

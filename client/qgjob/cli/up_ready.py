@@ -1,4 +1,4 @@
-"""When the stack of `qgjob up` can be used."""
+"""When the stack of `qgjob up` can be used, and how."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ _POLL_SECONDS = 0.1
 _PROBE_SECONDS = 5.0
 _IMPATIENT_SECONDS = 8.0
 _OK = 200
+DEFAULT_GRPC_PORT = 50051
 
 
 async def wait_ready(settings: StackSettings, agents: Sequence[Child]) -> None:
-    """Return when the coordinator is ready and the agents have come. Says now and then what is missing, and what agents
-    complain of."""
+    """Return when the coordinator is ready and the agents have come.
+
+    When that takes long it says what is missing, and what agents complain of; then again whenever that has changed.
+    """
     loop = asyncio.get_running_loop()
-    last_told = loop.time()
+    last_told, said = loop.time(), ""
     while (missing := await asyncio.to_thread(what_is_missing, settings)) is not None:
         if loop.time() - last_told > _IMPATIENT_SECONDS:
-            last_told = loop.time()
-            tell("\n".join([f"still waiting: {missing}", *_complaints(agents)]))
+            text = "\n".join([f"still waiting: {missing}", *_complaints(agents)])
+            if text != said:
+                tell(text)
+            last_told, said = loop.time(), text
         await asyncio.sleep(_POLL_SECONDS)
 
 
@@ -42,14 +47,24 @@ def _complaints(agents: Sequence[Child]) -> list[str]:
 def what_is_missing(settings: StackSettings) -> str | None:
     """Why the stack is not ready; None when it is."""
     status, body = _get(settings, "/health/ready")
+    if status is None:
+        return f"the coordinator does not answer ({body})"
     if status != _OK:
-        return f"the coordinator is not ready ({body if status is None else f'{status}: {body}'})"
+        return f"the coordinator is not ready: {_reasons(body)}"
     status, body = _get(settings, "/api/jobs/stats")
     try:
         online = json.loads(body)["scheduler"]["agents_online"] if status == _OK else 0
     except (ValueError, KeyError, TypeError):
         return f"the coordinator's statistics can't be read ({body})"
     return None if online >= len(AGENTS) else f"{online} of {len(AGENTS)} agents are online"
+
+
+def _reasons(body: str) -> str:
+    """What an answer of /health/ready says to people; all of it where it is none."""
+    try:
+        return "; ".join(map(str, json.loads(body)["reasons"]))
+    except (ValueError, KeyError, TypeError):
+        return body
 
 
 def _get(settings: StackSettings, path: str) -> tuple[Any, str]:
@@ -63,3 +78,18 @@ def _get(settings: StackSettings, path: str) -> tuple[Any, str]:
         return None, str(error) or type(error).__name__
     finally:
         connection.close()
+
+
+def welcome(settings: StackSettings) -> str:
+    """What to try next."""
+    export = f"export QGJOB_COORDINATOR={settings.grpc_address}"
+    return "\n".join(
+        [
+            f"ready: http://{settings.reachable_host}:{settings.port} (REST), {settings.grpc_address} (gRPC)",
+            "try, in another terminal:",
+            *([f"    {export}"] if settings.grpc_port != DEFAULT_GRPC_PORT else []),
+            "    qgjob run --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js",
+            "    qgjob devices ls",
+            "Ctrl-C ends it; what was accepted is kept, and `qgjob up` in this folder goes on with it.",
+        ]
+    )

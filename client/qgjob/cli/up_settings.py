@@ -159,15 +159,35 @@ def agent_environment(
     }
 
 
+def check_agent_config(options: Options, environment: Environment) -> None:
+    """Raises ConfigError for a file that can't be both agents'. What else is wrong with it the agents tell."""
+    name, path = "--agent-config", options.agent_config
+    if path is None and (found := environment.first_set("QGJOB_AGENT_CONFIG")) is not None:
+        name, path = found[0], Path(found[1])
+    devices = _parsed(path).get("devices")
+    for index, device in enumerate(devices if isinstance(devices, list) else ()):
+        if isinstance(device, dict) and "device_id" in device:
+            raise ConfigError(
+                f"{name}: devices[{index}].device_id: {device['device_id']!r} (from {path}) would be the id of two "
+                "devices; leave device_id out: the file is for both agents, and each makes ids of its own "
+                f"({AGENTS[0]}.UDID)"
+            )
+
+
+def _parsed(agent_config: Path | None) -> dict[str, object]:
+    """What a file holds; nothing where it makes no sense: the agent tells that, as in any other place."""
+    try:
+        return tomllib.loads(agent_config.read_text("utf-8")) if agent_config is not None else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}
+
+
 def _generate_prefix(agent_config: Path | None) -> str | None:
     """What the file calls generated devices; both agents read it, and their devices need different ids.
 
-    None where it says nothing that makes sense: the agent tells what is wrong with a file, as in any other place.
+    None where it says nothing of them.
     """
-    try:
-        value: object = tomllib.loads(agent_config.read_text("utf-8")) if agent_config is not None else None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        return None
+    value: object = _parsed(agent_config)
     for name in ("simulated", "generate", "prefix"):
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, str) else None

@@ -138,8 +138,10 @@ def test_from_nothing_to_a_verdict_and_back_to_nothing(tmp_path: Path, stacks: l
     assert again.process.returncode == 0
 
 
-@pytest.mark.parametrize("module", ["qgjob_coordinator", "qgjob_agent"])
-def test_a_part_that_dies_is_named_and_ends_the_rest(tmp_path: Path, stacks: list[Stack], module: str) -> None:
+@pytest.mark.parametrize(("module", "name"), [("qgjob_coordinator", "coordinator"), ("-server ", "store")])
+def test_a_part_that_dies_is_named_and_ends_the_rest(
+    tmp_path: Path, stacks: list[Stack], module: str, name: str
+) -> None:
     stack = Stack(tmp_path / "stack")
     stacks.append(stack)
     stack.wait_ready()
@@ -147,7 +149,33 @@ def test_a_part_that_dies_is_named_and_ends_the_rest(tmp_path: Path, stacks: lis
     stack.child(module).kill()
     said = stack.end()
     assert stack.process.returncode == 1
-    assert f"{module.removeprefix('qgjob_').replace('agent', 'agent-1')} was ended by SIGKILL" in said
+    assert f"{name} was ended by SIGKILL" in said
+    assert f"what was accepted is kept; `qgjob up` in {stack.folder} goes on with it" in said
+    assert gone(left)
+
+
+async def test_an_agent_that_dies_is_started_again_and_the_stack_goes_on(tmp_path: Path, stacks: list[Stack]) -> None:
+    stack = Stack(tmp_path / "stack")
+    stacks.append(stack)
+    stack.wait_ready()
+    killed = stack.child("qgjob_agent")
+    killed.kill()
+
+    def again() -> bool:
+        with contextlib.suppress(psutil.Error):  # one that has just ended
+            modules = [" ".join(each.cmdline()) for each in stack.children() if each.pid != killed.pid]
+            return sum("qgjob_agent" in each for each in modules) == 2
+        return False
+
+    await until(again, "the agent was not started again")
+    run = stack.command("run", "--org-id=acme", "--app-version-id=v1", "--test=a.spec.js", "--device-id=emulator-1")
+    assert run.returncode == 0, run.stderr
+    left = stack.children()
+    stack.process.send_signal(signal.SIGTERM)
+    said = stack.end()
+    assert stack.process.returncode == 0
+    assert "agent-1 was ended by SIGKILL; it is started again in 1 s" in said
+    assert "session_opened" in (stack.folder / ".qgjob" / "logs" / "agent-1.log").read_text().partition("\n")[2]
     assert gone(left)
 
 

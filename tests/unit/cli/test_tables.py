@@ -213,7 +213,7 @@ def test_an_explanation_is_not_deeper_than_it_must_be(width: int) -> None:
     lines = drawn(explanation(Explanation(waits, devices, "1 is busy"), NOW), width)
     assert max(map(len, lines)) <= width
     table = lines[lines.index("") + 1 :]
-    assert table[0].split() == ["DEVICE", "MAY", "SERVE", "WHY"]
+    assert table[0].split() == ["DEVICE", "COULD", "SERVE", "WHY"]
     assert len(table) <= 4
     assert OTHER_ID in " ".join(table).split(",")[0]
 

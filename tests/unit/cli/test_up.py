@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from qgjob import ConfigError
+from qgjob.cli import up_ready
 from qgjob.cli.children import Child, keep_last_logs
 from qgjob.cli.dotenv import Environment
 from qgjob.cli.programs import load_main
 from qgjob.cli.store_choice import NoStoreError, StoreChoice, Writer, choose, embedded_program, program_version
 from qgjob.cli.store_data import read_writer, write_writer
-from qgjob.cli.up import welcome
+from qgjob.cli.up_agents import MOST_QUICK, QUICK_SECONDS, Agents, Deaths
+from qgjob.cli.up_ready import wait_ready, welcome
 from qgjob.cli.up_settings import Options, agent_environment, coordinator_environment, stack_settings
 from qgjob.cli.up_store import StackError, start_store, store_command
 from tests.unit.cli.conftest import Command
@@ -275,6 +277,22 @@ def test_a_missing_agent_config_is_wrong_use(qgjob: Command) -> None:
     assert "--agent-config: nope.toml" in result.err
 
 
+@pytest.mark.parametrize("way", ["--agent-config", "QGJOB_AGENT_CONFIG"])
+def test_a_file_for_both_agents_can_not_name_one_device(
+    qgjob: Command, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    Path("agent.toml").write_text('[[devices]]\nudid = "u1"\n[[devices]]\nudid = "u2"\ndevice_id = "mine"\n')
+    arguments = ["--agent-config=agent.toml"]
+    if way == "QGJOB_AGENT_CONFIG":
+        monkeypatch.setenv(way, "agent.toml")
+        arguments = []
+    result = qgjob("up", *arguments)
+    assert result.code == 2
+    assert f"{way}: devices[1].device_id: 'mine' (from agent.toml) would be the id of two devices" in result.err
+    assert "leave device_id out: the file is for both agents" in result.err
+    assert not Path(".qgjob").exists()
+
+
 def test_a_program_whose_packages_are_missing_names_the_extra(qgjob: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in [name for name in sys.modules if name.split(".")[0] in ("qgjob_coordinator", "redis")]:
         monkeypatch.delitem(sys.modules, module)
@@ -368,3 +386,80 @@ async def test_what_an_agent_complains_of_last(tmp_path: Path, line: str, compla
     await child.stop(5)
     child.log.write_text(f"2026-01-31T02:03:03Z [warning  ] not_connected reason='earlier'\n{line}\n" if line else "")
     assert child.complaint() == complaint
+
+
+async def test_the_log_of_one_that_goes_on_with_anothers_work_goes_on_too(tmp_path: Path) -> None:
+    for word, goes_on in (("a", False), ("b", False), ("c", True)):
+        await _ended(Child("worker", ["echo", word], environment={}, logs=tmp_path, goes_on=goes_on))
+    assert (tmp_path / "worker.log").read_text() == "b\nc\n"
+
+
+async def _ended(child: Child) -> Child:
+    child._process.wait(20)
+    return child
+
+
+def test_the_pause_before_an_agent_is_started_again_doubles_until_it_is_given_up() -> None:
+    deaths = Deaths()
+    assert [deaths.pause(QUICK_SECONDS - 1) for _ in range(MOST_QUICK)] == [1, 2, 4, 8, None]
+
+
+def test_an_agent_that_has_lived_for_long_begins_anew() -> None:
+    deaths = Deaths()
+    assert [deaths.pause(lived) for lived in (1, 1, QUICK_SECONDS, 1)] == [1, 2, 1, 2]
+
+
+async def test_an_agent_that_died_is_started_again_when_it_is_due(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def start(name: str) -> Child:
+        return Child(name, ["false"], environment={}, logs=tmp_path, goes_on=True)
+
+    child = await _ended(start("agent-1"))
+    time = child.started_at
+    agents = Agents(start, lambda: time)
+    for pause in (1, 2, 4, 8):
+        assert agents.revive(child) is None
+        said = capsys.readouterr().err
+        assert said == f"agent-1 exited with 1; it is started again in {pause} s (its log: {child.log})\n"
+        time += pause - 0.1
+        assert agents.revive(child) is None
+        assert capsys.readouterr().err == ""
+        time += 0.1
+        again = agents.revive(child)
+        assert again is not None
+        child = await _ended(again)
+        child.started_at = time
+    with pytest.raises(StackError, match=r"^agent-1 died 5 times in a row, .*; agent-1 exited with 1; "):
+        agents.revive(child)
+
+
+async def test_what_a_stack_waits_for_is_said_again_only_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = iter(["no store", "no store", "0 of 2 agents", "0 of 2 agents", "no store", None])
+    monkeypatch.setattr(up_ready, "what_is_missing", lambda _: next(answers))
+    monkeypatch.setattr(up_ready, "_IMPATIENT_SECONDS", -1)
+    monkeypatch.setattr(up_ready, "_POLL_SECONDS", 0)
+    await wait_ready(stack_settings(Environment({}), tmp_path), [])
+    assert capsys.readouterr().err.splitlines() == [
+        f"still waiting: {what}" for what in ("no store", "0 of 2 agents", "no store")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "missing"),
+    [
+        ((None, "[Errno 111] Connection refused"), "the coordinator does not answer ([Errno 111] Connection refused)"),
+        (
+            (503, '{"status": "not_ready", "reasons": ["the store is away"], "message": "the store is away"}'),
+            "the coordinator is not ready: the store is away",
+        ),
+        ((502, "<html>"), "the coordinator is not ready: <html>"),
+    ],
+)
+def test_what_is_missing_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[int | None, str], missing: str
+) -> None:
+    monkeypatch.setattr(up_ready, "_get", lambda *_: answer)
+    assert up_ready.what_is_missing(stack_settings(Environment({}), tmp_path)) == missing

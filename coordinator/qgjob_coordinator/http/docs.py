@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.staticfiles import StaticFiles
 
 STATIC = Path(__file__).parent / "static"
@@ -14,8 +14,13 @@ ASSETS = "/docs/assets"
 
 
 def routes(title: str) -> APIRouter:
-    """The page."""
+    """The page, and the way to it."""
     router = APIRouter()
+
+    @router.get("/", include_in_schema=False)
+    async def root() -> RedirectResponse:
+        """Who only knows the port finds out what is there."""
+        return RedirectResponse("/docs")
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

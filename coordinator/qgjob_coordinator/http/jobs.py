@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from starlette.responses import JSONResponse
 
-from qgjob_coordinator.http import params, render, schemas, shapes
+from qgjob_coordinator.http import examples, params, render, schemas, shapes
 from qgjob_coordinator.http.caller import Caller
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
@@ -60,7 +60,9 @@ def _submit(router: APIRouter, services: Services) -> None:
     }
 
     @router.post("", response_model=None, status_code=CREATED, responses=responses, summary="Submit one job, or many")
-    async def submit_jobs(caller: Caller, body: Annotated[schemas.AnySubmitBody, Body()]) -> JSONResponse:
+    async def submit_jobs(
+        caller: Caller, body: Annotated[schemas.AnySubmitBody, Body(openapi_examples=examples.SUBMISSIONS)]
+    ) -> JSONResponse:
         """The job itself for one job; `{count, jobs}` for `{"jobs": [...]}`, which are accepted all or none."""
         if isinstance(body, schemas.SubmitManyBody):
             manner = Manner(more_follows=bool(body.more_follows))
@@ -80,13 +82,13 @@ def _lists(router: APIRouter, services: Services) -> None:
     )
     async def list_jobs(
         caller: Caller,
-        org_id: str | None = None,
+        org_id: params.Org,
         status: params.StatusFilter = None,
         run_id: params.RunFilter = None,
         page_size: params.PageSize = None,
         page_token: params.PageToken = None,
     ) -> JSONResponse:
-        """Newest first. `org_id` is required."""
+        """Newest first."""
         wanted = Status(status) if status else None
         org = validation.check_id("org_id", org_id)
         jobs, token = await services.jobs.list_jobs(caller, org, wanted, run_id, page_size, page_token)
@@ -151,7 +153,7 @@ def _one(router: APIRouter, services: Services) -> None:
         job_id: params.JobId,
         round: params.Round = None,  # noqa: A002 - the parameter's public name
         operation_id: params.OperationId = None,
-        reason: str | None = None,
+        reason: params.Reason = None,
     ) -> JSONResponse:
         """The verdict `cancelled`, at once. A job that is cancelled already stays so."""
         job = await services.jobs.cancel(caller, job_id, round_=round, operation_id=operation_id, reason=reason)
@@ -161,7 +163,9 @@ def _one(router: APIRouter, services: Services) -> None:
         "/{job_id}/retry", response_model=None, responses={**found, **_CONFLICT, **_MUTATING}, summary="Retry a job"
     )
     async def retry_job(
-        caller: Caller, job_id: params.JobId, body: Annotated[schemas.RetryBody | None, Body()] = None
+        caller: Caller,
+        job_id: params.JobId,
+        body: Annotated[schemas.RetryBody | None, Body(openapi_examples=examples.RETRIES)] = None,
     ) -> JSONResponse:
         """A new round of a failed or cancelled job. The body may be left out."""
         meant = body or schemas.RetryBody()

@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from qgjob_coordinator.http import schemas
+from qgjob_coordinator.http import examples, schemas
 from qgjob_coordinator.service import pages
 from qgjob_coordinator.service.jobs import MAX_ROUND
 
@@ -31,10 +31,27 @@ JobId = Annotated[str, Path(description="`<org_id>~<ULID>`", json_schema_extra={
 OrgFilter = Annotated[
     str | None, BeforeValidator(_blank), Query(description="Absent: all orgs that the caller may see")
 ]
-RunFilter = Annotated[str | None, BeforeValidator(_blank), Query(description="Absent: all")]
-AgentFilter = Annotated[str | None, BeforeValidator(_blank), Query(description="Absent: all")]
-StatusFilter = Annotated[schemas.Status | None, BeforeValidator(_blank), Query(description="Absent: all")]
-TargetFilter = Annotated[schemas.Target | None, BeforeValidator(_blank), Query(description="Absent: all")]
+Org = Annotated[
+    str,
+    Query(
+        description="Whose jobs",
+        json_schema_extra={"pattern": schemas.ID_PATTERN},
+        openapi_examples={"readme": {"value": examples.SUBMIT["org_id"]}},
+    ),
+]
+RunFilter = Annotated[str | None, BeforeValidator(_blank), Query(description="Only jobs of this run; absent: all")]
+AgentFilter = Annotated[
+    str | None, BeforeValidator(_blank), Query(description="Only devices of this agent; absent: all")
+]
+StatusFilter = Annotated[
+    schemas.Status | None, BeforeValidator(_blank), Query(description="Only jobs in this status; absent: all")
+]
+TargetFilter = Annotated[
+    schemas.Target | None, BeforeValidator(_blank), Query(description="Only devices of this target; absent: all")
+]
+Reason = Annotated[
+    str | None, Query(description="Why, for people; it stands in the `error` of what is cancelled. Absent: none given")
+]
 PageSize = Annotated[
     Annotated[int, Field(ge=1, le=pages.MOST)] | None,
     BeforeValidator(_whole),

@@ -49,20 +49,20 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
         first = await self._hello(context)
         if first is None:
             return
-        agent_id = shown(first.hello.agent_id)
+        agent_id = entry("", first.hello.agent_id)
         try:
             _check_identity(first.hello.agent_id, context)
             hello = agent_wire.hello_in(first.epoch, first.hello)
             live = await self._sessions.open(hello)
         except RefusedError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.refused.message)
-            self._sessions.attendance.turned_away(entry("", first.hello.agent_id), e.refused, wall_ms())
+            self._sessions.attendance.turned_away(agent_id, e.refused, wall_ms())
             await context.write(agent_wire_out.down(first.epoch, e.refused))
             return
         except InvalidError as e:
             log.warning("session_refused", agent_id=agent_id, epoch=first.epoch, why=e.message)
             refused = m.Refused(m.RefusedReason.INVALID, e.message)
-            self._sessions.attendance.turned_away(entry("", first.hello.agent_id), refused, wall_ms())
+            self._sessions.attendance.turned_away(agent_id, refused, wall_ms())
             await context.write(agent_wire_out.down(first.epoch, refused))
             raise
         await self._serve(live, context)
@@ -158,7 +158,7 @@ class AgentServicer(agent_pb2_grpc.AgentServiceServicer):
             elif kind is None:
                 self._pass_over(live, "message")
             elif kind == "bye":
-                log.info("agent_leaves", agent_id=live.session.agent_id, reason=shown(message.bye.reason))
+                log.info("agent_leaves", agent_id=live.session.agent_id, reason=as_one_line(message.bye.reason))
                 return
             else:
                 await self._other(live, kind, message)
@@ -226,7 +226,7 @@ def _refuse(session: Session, refused: Iterable[tuple[pb.Report, InvalidError]])
     attempt whose last report this was is soon one that the agent does not show, and settled as such.
     """
     for r, e in refused:
-        log.error("report_refused", agent_id=session.agent_id, job_id=shown(r.job_id), field=e.field, why=e.reason)
+        log.error("report_refused", agent_id=session.agent_id, job_id=entry("", r.job_id), field=e.field, why=e.reason)
     session.say(m.ReportAck(tuple((r.report_id, m.Verdict.STALE) for r, _ in refused)))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -41,6 +44,7 @@ from qgjob_coordinator.model.jobs import (
 from tests.unit.http.conftest import ORIGIN, Switch
 
 NOW = 1_800_000_000_123
+README = Path(__file__).parents[3] / "README.md"
 GOOD = {"org_id": "acme", "app_version_id": "v1", "test_path": "a.js"}
 
 
@@ -248,3 +252,32 @@ def test_what_is_vendored_has_its_licence() -> None:
         "swagger-ui-bundle.js.LICENSE.txt",
         "swagger-ui.css",
     }
+
+
+def _examples(app: FastAPI, path: str) -> list[Any]:
+    content = app.openapi()["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+    return [example["value"] for example in content["examples"].values()]
+
+
+async def test_what_the_page_sends_as_an_example_is_taken(app: FastAPI, http: httpx2.AsyncClient) -> None:
+    submissions = _examples(app, "/api/jobs")
+    assert len(submissions) > 1
+    for body in submissions:
+        answer = await http.post("/api/jobs", json=body)
+        assert answer.status_code == 201, answer.text
+    for body in _examples(app, "/api/jobs/{job_id}/retry"):
+        job = (await http.post("/api/jobs", json={**submissions[0], "no_dedup": True})).json()
+        await http.delete(f"/api/jobs/{job['job_id']}")
+        answer = await http.post(f"/api/jobs/{job['job_id']}/retry", json=body)
+        assert answer.status_code == 200, answer.text
+        await http.delete(f"/api/jobs/{job['job_id']}")
+
+
+def test_the_first_example_is_what_the_readme_sends(app: FastAPI) -> None:
+    (sent,) = re.findall(r"curl -s localhost:3000/api/jobs -H .* -d '(.*?)'", README.read_text("utf-8"), re.DOTALL)
+    assert _examples(app, "/api/jobs")[0] == json.loads(sent)
+
+
+async def test_the_root_leads_to_the_page(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/docs")

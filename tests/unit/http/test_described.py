@@ -38,6 +38,22 @@ def test_a_description_is_the_comment_of_the_wire_contract(schemas: dict[str, An
     assert all(text and text in words for text in FIELD_COMMENTS.values())
 
 
+def _parameters(app: FastAPI) -> list[tuple[str, dict[str, Any]]]:
+    paths = app.openapi()["paths"]
+    return [(path, p) for path, calls in paths.items() for call in calls.values() for p in call.get("parameters", ())]
+
+
+def test_every_parameter_is_described(app: FastAPI) -> None:
+    parameters = _parameters(app)
+    assert [(path, p["name"]) for path, p in parameters if len(p.get("description", "")) < len("Whose jobs")] == []
+    assert len(parameters) > 15
+
+
+def test_a_list_of_jobs_needs_its_org_and_no_other_query_is_required(app: FastAPI) -> None:
+    required = [(path, p["name"]) for path, p in _parameters(app) if p["in"] == "query" and p["required"]]
+    assert required == [("/api/jobs", "org_id")]
+
+
 def test_nothing_is_described_that_is_not_there(schemas: dict[str, Any]) -> None:
     assert set(MESSAGES) <= set(schemas)
     assert {(schema, name) for schema, of in OWN.items() for name in of if schema not in _PROBES} <= {

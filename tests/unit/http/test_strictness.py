@@ -134,8 +134,8 @@ async def test_empty_query_parameters_are_as_good_as_none(http: httpx2.AsyncClie
 @pytest.mark.parametrize(
     ("method", "path", "status", "error"),
     [
-        ("GET", "/", 404, "not_found"),
         ("GET", "/api", 404, "not_found"),
+        ("POST", "/", 405, "method_not_allowed"),
         ("GET", "/api/jobs/", 404, "not_found"),
         ("GET", "/docs/assets/../services.py", 404, "not_found"),
         ("GET", "/docs/assets/%2e%2e/services.py", 404, "not_found"),

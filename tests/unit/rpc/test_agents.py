@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import agents
@@ -17,6 +18,7 @@ from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.service import session as session_module
 from qgjob_coordinator.service.messages import Recall, Refused, RefusedReason
 from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.validation import MAX_SHOWN
 from qgjob_proto.v1 import agent_pb2 as pb
 
 HOUR_MS = 3_600_000
@@ -165,3 +167,25 @@ async def test_an_answer_to_a_recall_that_is_none_ends_the_session_before_anythi
     with pytest.raises(InvalidError, match=re.escape(why)):
         await _serve(session, context)
     assert context.said[0].refused.reason == pb.REFUSED_REASON_INVALID
+
+
+@pytest.mark.parametrize(("said", "logged"), [("the agent shuts down", None), ("a\x1b[2J\nb 'c'", "a [2J b 'c'")])
+async def test_why_an_agent_leaves_is_logged_as_one_line_and_not_quoted(said: str, logged: str | None) -> None:
+    context = Stuck()
+    context.heard.put_nowait(pb.ConnectRequest(epoch=1, bye=pb.Bye(reason=said)))
+    with structlog.testing.capture_logs() as lines:
+        assert await _serve(_session(), context) == "the stream ended"
+    assert [line["reason"] for line in lines if line["event"] == "agent_leaves"] == [logged or said]
+
+
+@pytest.mark.parametrize(("agent_id", "logged"), [("agent-2", "agent-2"), ("a\x1b[2J", "a\\x1b[2J"), ("x" * 999, None)])
+async def test_who_is_turned_away_is_logged_without_quotes_of_our_own(agent_id: str, logged: str | None) -> None:
+    context: Any = Stuck(takes=1)
+    context.heard.put_nowait(pb.ConnectRequest(epoch=1, hello=pb.Hello(agent_id=agent_id)))
+    context.invocation_metadata = lambda: ()
+    away = SimpleNamespace(turned_away=lambda *_: None)
+    servicer = AgentServicer(SimpleNamespace(attendance=away))  # type: ignore[arg-type]
+    with structlog.testing.capture_logs() as lines, pytest.raises(InvalidError):
+        await servicer.Connect(None, context)  # type: ignore[arg-type]
+    (told,) = [line["agent_id"] for line in lines if line["event"] == "session_refused"]
+    assert told == logged if logged else len(told) <= MAX_SHOWN

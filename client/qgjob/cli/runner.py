@@ -93,8 +93,10 @@ def reporting() -> Any:
 
 def _advice(error: QgjobError) -> str:
     """What to do where nobody is there to ask, behind the message; else the message says it."""
-    if not isinstance(error, UnavailableError) or not error.unreached:
+    if not isinstance(error, UnavailableError):
         return ""
+    if not error.unreached:
+        return "; `qgjob doctor` says more" if "the store" in error.message else ""
     return "; start one (`qgjob up` on this machine), or name another in QGJOB_COORDINATOR; `qgjob doctor` says more"
 
 

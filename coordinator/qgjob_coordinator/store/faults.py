@@ -1,9 +1,72 @@
-"""Why there is no server to send to, in words that callers and operators are told."""
+"""Why the store can't be asked, in short words that callers and operators are told: no address, no secret."""
 
 from __future__ import annotations
 
-from redis.exceptions import ConnectionError  # noqa: A004 - redis's own
+import errno
+import ssl
+from collections.abc import Iterator
+from socket import gaierror
+
+from redis.exceptions import (
+    AuthenticationError,
+    ConnectionError,  # noqa: A004 - redis's own
+    RedisError,
+    TimeoutError,  # noqa: A004 - redis's own
+)
+
+_UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 class NoServerError(ConnectionError):
     """The servers that were asked name none that serves. Nothing was sent; the text has no secret."""
+
+
+def why_away(error: RedisError) -> str:
+    """What keeps a connection from being made or from answering. What redis-py says of it names the host."""
+    if isinstance(error, NoServerError):
+        return str(error)
+    for cause in _causes(error):
+        words = _words(cause)
+        if words is not None:
+            return words
+    text = str(error)
+    if isinstance(error, TimeoutError):
+        return "no connection in time" if "connecting" in text else "no answer in time"
+    return "connection closed" if "closed" in text else type(error).__name__
+
+
+def why_refused(error: AuthenticationError) -> str:
+    """What the store has against who asks. It says of a login that is missing what its protocol lacks."""
+    text = str(error)
+    if "Authentication required" in text or "already authenticated" in text:
+        return "the store needs a password, and REDIS_URL has none"
+    return f"the store refuses the credentials of REDIS_URL ({text})"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What led to an error, the nearest first."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _words(cause: BaseException) -> str | None:
+    """What the system says, where it says what to look at."""
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return "its certificate is not trusted"
+    if isinstance(cause, ssl.SSLError):
+        return "no TLS connection"
+    if isinstance(cause, gaierror):
+        return "name not known"
+    if isinstance(cause, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(cause, (ConnectionResetError, BrokenPipeError)):
+        return "connection closed"
+    if isinstance(cause, FileNotFoundError):
+        return "no such socket"
+    if isinstance(cause, PermissionError):
+        return "its socket may not be used"
+    if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
+        return "host unreachable"
+    return None

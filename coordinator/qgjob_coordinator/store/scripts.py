@@ -30,7 +30,7 @@ from redis.exceptions import (
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.store.exchange import Command
-from qgjob_coordinator.store.faults import NoServerError
+from qgjob_coordinator.store.faults import why_away, why_refused
 
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
@@ -75,11 +75,11 @@ def script(name: str) -> Script:
 def unavailable(error: RedisError) -> StoreUnavailableError | None:
     """The caller's view of a store error that passes by itself; None for one that is a bug of ours."""
     if isinstance(error, AuthenticationError):
-        return StoreUnavailableError(f"the store refuses the credentials of REDIS_URL ({error}); repeat the call later")
-    if isinstance(error, NoServerError):
-        return StoreUnavailableError(f"the store is away ({error}); repeat the call later")
-    if isinstance(error, (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)):
+        return StoreUnavailableError(f"{why_refused(error)}; repeat the call later")
+    if isinstance(error, (BusyLoadingError, ReadOnlyError)):
         return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return StoreUnavailableError(f"the store is away ({why_away(error)}); repeat the call later")
     text = str(error)
     inner = _WRAPPED.search(text)
     if isinstance(error, _REFUSED) or (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:

@@ -40,7 +40,7 @@ async def test_without_a_store_it_says_so_keeps_trying_and_becomes_ready(start: 
     coordinator = start(REDIS_URL=f"redis://:secret@127.0.0.1:{store.port}", GRPC_PORT=(port := free_port()))
     away = await coordinator.says("store_away")
     assert away["url"] == f"redis://127.0.0.1:{store.port}"
-    assert away["error"] == "the store is away (ConnectionError)"
+    assert away["error"] == "the store is away (connection refused)"
     assert away["what_to_do"] == "start the store, or mend REDIS_URL; the coordinator keeps trying by itself"
     async with AsyncClient(f"127.0.0.1:{port}") as client:
         assert not (await client.health()).serving

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
+import typer
 
 import qgjob
 from qgjob import ErrorClass, Job, JobError, JobStatus, Outcome, Priority, QgjobError, Target
+from qgjob._errors import UnavailableError
 from qgjob.cli import exit_codes
+from qgjob.cli.runner import reporting
 
 
 def job(outcome: Outcome | None, error_class: ErrorClass | None = None) -> Job:
@@ -85,3 +88,12 @@ def test_each_error(kind: str, code: int) -> None:
     error: QgjobError = getattr(qgjob, kind)("why")
     assert exit_codes.for_error(error) == code
     assert exit_codes.for_error(qgjob.WaitTimeoutError("why", jobs=[])) == 124
+
+
+def test_a_store_that_is_away_sends_people_to_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, reporting():
+        raise UnavailableError("the store is away (connection refused); repeat the call later")
+    assert left.value.exit_code == 1
+    assert capsys.readouterr().err == (
+        "error: the store is away (connection refused); repeat the call later; `qgjob doctor` says more\n"
+    )

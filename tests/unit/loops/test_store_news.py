@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from qgjob_coordinator.loops.store_news import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, MOST_REASONS, StoreNews
 
-AWAY = "the store is away (ConnectionError); repeat the call later"
+AWAY = "the store is away (connection refused); repeat the call later"
 LOADING = "the store is away (BusyLoadingError); repeat the call later"
 
 
@@ -35,7 +35,7 @@ def test_a_store_that_stays_away_is_told_rarely_and_with_what_to_do() -> None:
         "event": "store_away",
         "log_level": "warning",
         "url": "redis://h:1",
-        "error": "the store is away (ConnectionError)",
+        "error": "the store is away (connection refused)",
         "what_to_do": "start the store, or mend REDIS_URL; the coordinator keeps trying by itself",
     }
 
@@ -48,7 +48,7 @@ def test_another_reason_is_news_and_so_is_the_next_time() -> None:
         news.back()
         news.away(AWAY)
     assert [line["error"].rpartition(" ")[2] for line in lines] == [
-        *("(ConnectionError)", "(BusyLoadingError)", "(ConnectionError)"),
+        *("refused)", "(BusyLoadingError)", "refused)"),
     ]
 
 

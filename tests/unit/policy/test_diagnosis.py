@@ -148,7 +148,13 @@ def test_lines_that_were_never_mended_and_those_that_came_later() -> None:
 @pytest.mark.parametrize(
     ("fault", "advice"),
     [
-        ("the store is away (ConnectionError); repeat the call later", "start the store"),
+        ("the store is away (connection refused); repeat the call later", "start the store"),
+        ("the store is away (name not known); repeat the call later", "mend the host"),
+        ("the store is away (no connection in time); repeat the call later", "rediss://"),
+        ("the store is away (no TLS connection); repeat the call later", "redis://"),
+        ("the store is away (its certificate is not trusted); repeat the call later", "ssl_ca_certs"),
+        ("the store is away (no answer in time); repeat the call later", "hangs"),
+        ("the store needs a password, and REDIS_URL has none; repeat the call later", "redis://:PASSWORD@"),
         ("the store is away (BusyLoadingError); repeat the call later", "wait"),
         ("the store is away (ReadOnlyError); repeat the call later", "primary"),
         ("the store refuses writes now (MISCONF Redis is configured ...); repeat the call later", "disk"),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from pathlib import Path
+from socket import gaierror
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
@@ -190,8 +194,21 @@ def test_what_passes_by_itself_is_unavailable(error: RedisError) -> None:
     ("error", "words"),
     [
         (NoServerError("no node of the Cluster answers"), "the store is away (no node of the Cluster answers)"),
-        (AuthenticationError("Authentication required."), "refuses the credentials of REDIS_URL (Authentication"),
-        (RedisConnectionError("Error 111 connecting to 10.0.0.1:6379"), "the store is away (ConnectionError)"),
+        (
+            AuthenticationError("invalid username-password pair"),
+            "refuses the credentials of REDIS_URL (invalid username",
+        ),
+        (AuthenticationError("Authentication required."), "the store needs a password, and REDIS_URL has none"),
+        (
+            AuthenticationError("HELLO must be called with the client already authenticated, otherwise ..."),
+            "the store needs a password, and REDIS_URL has none",
+        ),
+        (RedisConnectionError("Connection closed by server."), "the store is away (connection closed)"),
+        (RedisConnectionError("odd, at 10.0.0.1:6379"), "the store is away (ConnectionError)"),
+        (RedisTimeoutError("Timeout connecting to server"), "the store is away (no connection in time)"),
+        (RedisTimeoutError("no reply came within 5 s"), "the store is away (no answer in time)"),
+        (BusyLoadingError("Redis is loading the dataset in memory"), "the store is away (BusyLoadingError)"),
+        (ReadOnlyError("You can't write against a read only replica."), "the store is away (ReadOnlyError)"),
     ],
     ids=str,
 )
@@ -199,6 +216,48 @@ def test_why_the_store_is_away_is_said_where_it_is_known(error: RedisError, word
     found = scripts.unavailable(error)
     assert found is not None
     assert words in found.message
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ConnectionRefusedError(111, "Connect call failed ('10.0.0.1', 6379)"), "connection refused"),
+        (gaierror(-2, "Name or service not known"), "name not known"),
+        (ssl.SSLError(1, "wrong version number"), "no TLS connection"),
+        (ssl.SSLCertVerificationError(1, "self-signed certificate"), "its certificate is not trusted"),
+        (ConnectionResetError(104, "reset"), "connection closed"),
+        (FileNotFoundError(2, "/run/redis.sock"), "no such socket"),
+        (PermissionError(13, "/run/redis.sock"), "its socket may not be used"),
+        (OSError(113, "No route to host"), "host unreachable"),
+        (OSError(5, "odd"), "ConnectionError"),
+    ],
+    ids=str,
+)
+def test_why_no_connection_came_about_is_said_in_words_without_the_address(cause: OSError, words: str) -> None:
+    error = RedisConnectionError("Error connecting to 10.0.0.1:6379.")
+    error.__cause__ = cause
+    found = scripts.unavailable(error)
+    assert found is not None
+    assert found.message == f"the store is away ({words}); repeat the call later"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://127.0.0.1:{port}", "connection refused"),
+        ("unix:///no/such/socket", "no such socket"),
+    ],
+)
+async def test_so_it_is_with_what_the_client_of_the_store_really_raises(url: str, words: str) -> None:
+    with socket.socket() as listener:  # bound and not listening: nobody else gets the port
+        listener.bind(("127.0.0.1", 0))
+        client = Redis.from_url(url.format(port=listener.getsockname()[1]))
+        with pytest.raises(RedisError) as raised:
+            await client.ping()
+        await client.aclose()
+    found = scripts.unavailable(raised.value)
+    assert found is not None
+    assert f"({words})" in found.message
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ _TO_DO = (
         "named by the Sentinels",
         "wait for a failover; if none comes, see SENTINEL CKQUORUM of one of them",
     ),
+    ("name not known", "mend the host in REDIS_URL, or the name service of the coordinator's machine"),
+    ("no connection in time", "look at the store's machine and the way to it; rediss:// needs a store that speaks TLS"),
+    ("no TLS connection", "with rediss:// the store has to speak TLS; without TLS it is redis://"),
+    (
+        "certificate is not trusted",
+        "name its authority by ssl_ca_certs in REDIS_URL, and the host as the certificate does",
+    ),
+    ("no answer in time", "look at the store's machine: it hangs or is overloaded"),
+    ("needs a password", "put it into REDIS_URL, as in redis://:PASSWORD@HOST:PORT"),
     ("credentials", "mend the user and the password in REDIS_URL"),
     (
         "is brought to",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ async def wait_ready(settings: StackSettings, agents: Sequence[Child]) -> None:
     last_told, said = loop.time(), ""
     while (missing := await asyncio.to_thread(what_is_missing, settings)) is not None:
         if loop.time() - last_told > _IMPATIENT_SECONDS:
-            text = "\n".join([f"still waiting: {missing}", *_complaints(agents)])
+            text = "\n".join([f"still waiting: {missing.what}", *(_complaints(agents) if missing.of_agents else ())])
             if text != said:
                 tell(text)
             last_told, said = loop.time(), text
@@ -44,19 +45,29 @@ def _complaints(agents: Sequence[Child]) -> list[str]:
     return [f"    {agent.name}: {complaint} (see {agent.log})" for agent, complaint in found if complaint is not None]
 
 
-def what_is_missing(settings: StackSettings) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`what` keeps the stack from being used; `of_agents` where they may know more of it than the coordinator says."""
+
+    what: str
+    of_agents: bool = False
+
+
+def what_is_missing(settings: StackSettings) -> Missing | None:
     """Why the stack is not ready; None when it is."""
     status, body = _get(settings, "/health/ready")
     if status is None:
-        return f"the coordinator does not answer ({body})"
+        return Missing(f"the coordinator does not answer ({body})")
     if status != _OK:
-        return f"the coordinator is not ready: {_reasons(body)}"
+        return Missing(f"the coordinator is not ready: {_reasons(body)}")
     status, body = _get(settings, "/api/jobs/stats")
     try:
         online = json.loads(body)["scheduler"]["agents_online"] if status == _OK else 0
     except (ValueError, KeyError, TypeError):
-        return f"the coordinator's statistics can't be read ({body})"
-    return None if online >= len(AGENTS) else f"{online} of {len(AGENTS)} agents are online"
+        return Missing(f"the coordinator's statistics can't be read ({body})")
+    if online >= len(AGENTS):
+        return None
+    return Missing(f"{online} of {len(AGENTS)} agents are online", of_agents=True)
 
 
 def _reasons(body: str) -> str:

@@ -21,7 +21,7 @@ from qgjob.cli.programs import load_main
 from qgjob.cli.store_choice import NoStoreError, StoreChoice, Writer, choose, embedded_program, program_version
 from qgjob.cli.store_data import read_writer, write_writer
 from qgjob.cli.up_agents import MOST_QUICK, QUICK_SECONDS, Agents, Deaths
-from qgjob.cli.up_ready import wait_ready, welcome
+from qgjob.cli.up_ready import Missing, wait_ready, welcome
 from qgjob.cli.up_settings import Options, agent_environment, coordinator_environment, stack_settings
 from qgjob.cli.up_store import StackError, start_store, store_command
 from tests.unit.cli.conftest import Command
@@ -437,13 +437,19 @@ async def test_an_agent_that_died_is_started_again_when_it_is_due(
 async def test_what_a_stack_waits_for_is_said_again_only_when_it_has_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answers = iter(["no store", "no store", "0 of 2 agents", "0 of 2 agents", "no store", None])
+    store, agents = Missing("no store"), Missing("0 of 2 agents", of_agents=True)
+    answers = iter([store, store, agents, agents, store, None])
+    agent = await _ended(Child("agent-1", ["true"], environment={}, logs=tmp_path))
+    agent.log.write_text("2026-01-31T02:03:04Z [warning  ] spool_full bytes=3\n")
     monkeypatch.setattr(up_ready, "what_is_missing", lambda _: next(answers))
     monkeypatch.setattr(up_ready, "_IMPATIENT_SECONDS", -1)
     monkeypatch.setattr(up_ready, "_POLL_SECONDS", 0)
-    await wait_ready(stack_settings(Environment({}), tmp_path), [])
+    await wait_ready(stack_settings(Environment({}), tmp_path), [agent])
     assert capsys.readouterr().err.splitlines() == [
-        f"still waiting: {what}" for what in ("no store", "0 of 2 agents", "no store")
+        "still waiting: no store",
+        "still waiting: 0 of 2 agents",
+        f"    agent-1: spool_full bytes=3 (see {agent.log})",
+        "still waiting: no store",
     ]
 
 
@@ -462,4 +468,4 @@ def test_what_is_missing_is_said_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: tuple[int | None, str], missing: str
 ) -> None:
     monkeypatch.setattr(up_ready, "_get", lambda *_: answer)
-    assert up_ready.what_is_missing(stack_settings(Environment({}), tmp_path)) == missing
+    assert up_ready.what_is_missing(stack_settings(Environment({}), tmp_path)) == Missing(missing)

@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class _Seen:
-    """A counter, and since when it stands still."""
+    """A counter, and since when it stands still for sure."""
 
     epoch: int
     counter: int
@@ -106,7 +106,7 @@ class Reaper:
             return False
         seen = self._seen.get(row.agent_id)
         if seen is None or (seen.epoch, seen.counter) != (row.epoch, row.counter):
-            self._seen[row.agent_id] = _Seen(row.epoch, row.counter, now)
+            self._seen[row.agent_id] = _Seen(row.epoch, row.counter, self._looked_at)  # it may be as new as the answer
             return False
         still = now - seen.since
         if still >= self._give_up:

@@ -127,6 +127,25 @@ async def test_what_a_reaper_saw_before_it_stood_still_proves_nothing(store: Sto
     assert await watch.state() == "open"
 
 
+async def test_a_look_that_took_long_saw_what_it_saw_at_its_end(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reaper was stopped between its clock and the store, and a heartbeat came meanwhile."""
+    await scenes.open_session(store)
+    real = store.sessions.watch
+
+    async def watched() -> tuple[list[tuple[str, int]], list[SessionRow]]:
+        watch.now += 60
+        await store.sessions.renew("agent-1", 1, NOW)
+        return await real()
+
+    monkeypatch.setattr(store.sessions, "watch", watched)
+    await watch.look()
+    monkeypatch.setattr(store.sessions, "watch", real)
+    await watch.watches(14)
+    assert await watch.state() == "open"
+
+
 async def test_what_a_reaper_saw_before_a_failed_look_proves_nothing(
     store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

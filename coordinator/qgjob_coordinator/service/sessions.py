@@ -39,6 +39,8 @@ from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 ORGS_AT_ONCE = 32
+OVERTAKEN = "a newer session of this agent was opened"
+"""Why a session ends whose agent has connected again."""
 
 log = structlog.get_logger(__name__)
 
@@ -126,8 +128,7 @@ class Sessions:
         )
         if opened.word is not OpenWord.OPENED:
             raise RefusedError(refusal(hello, opened))
-        self._refuse_overtaken(hello)
-        self._end_older(hello.agent_id)
+        self._overtake(hello)
         live = self._made(hello)
         session = live.session
         if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
@@ -137,8 +138,7 @@ class Sessions:
         await live.records.load()
         welcome = await self._reconcile(live, hello, life)
         session.say(welcome)
-        self._refuse_overtaken(hello)
-        self._end_older(hello.agent_id)  # one that was overtaken may have got here before
+        self._overtake(hello)
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
         live.health.start()
@@ -155,16 +155,15 @@ class Sessions:
         self.hub.work("", local=False)
         return live
 
-    def _refuse_overtaken(self, hello: Hello) -> None:
-        """Answers of the store may come in any order: a newer session that is here by now is left alone."""
-        newer = self._live.get(hello.agent_id)
-        if newer is not None and newer.session.epoch > hello.epoch:
+    def _overtake(self, hello: Hello) -> None:
+        """Ends an older session of the agent. A newer one is left alone: answers of the store may come in any order."""
+        other = self._live.get(hello.agent_id)
+        if other is None:
+            return
+        if other.session.epoch > hello.epoch:
             raise _replaced()
-
-    def _end_older(self, agent_id: str) -> None:
-        before = self._live.pop(agent_id, None)
-        if before is not None:
-            before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
+        del self._live[hello.agent_id]
+        other.session.end(Refused(RefusedReason.STALE_EPOCH, OVERTAKEN))
 
     def _made(self, hello: Hello) -> LiveSession:
         """A session with the parts that serve it. Nothing is read or written yet."""

@@ -234,36 +234,32 @@ async def test_an_older_connect_that_ends_later_takes_the_place_of_no_newer_sess
     await live.stop()
 
 
-async def test_an_overtaken_connect_that_ends_first_is_ended_by_the_newer_one(
+async def test_a_session_that_was_opened_while_a_newer_one_was_opened_ends(
     planner: Planner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both have looked for one to end before either was there to be found."""
-    real = planner.store.fleet.inventory
-    written = {epoch: asyncio.Event() for epoch in (2, 3)}
-    goes_on = {epoch: asyncio.Event() for epoch in (2, 3)}
+    """It would go on beside the newer one, where nobody finds it."""
+    real, reached, newer_comes = planner.store.fleet.inventory, asyncio.Event(), asyncio.Event()
 
-    async def late(agent_id: str, epoch: int, *what: Any, **options: Any) -> bool:
-        answer = await real(agent_id, epoch, *what, **options)
-        written[epoch].set()
-        await goes_on[epoch].wait()
-        return answer
+    async def inventory(agent_id: str, epoch: int, *rest: Any, **options: Any) -> Any:
+        if epoch == 2:
+            answer = await real(agent_id, epoch, *rest, **options)
+            reached.set()
+            await newer_comes.wait()
+            return answer
+        newer_comes.set()
+        await asyncio.wait([older])
+        return await real(agent_id, epoch, *rest, **options)
 
-    monkeypatch.setattr(planner.store.fleet, "inventory", late)
-    opening = {}
-    for epoch in (2, 3):
-        opening[epoch] = asyncio.create_task(planner._sessions.open(hello(epoch)))
-        await written[epoch].wait()
-    lives = []
-    for epoch in (2, 3):
-        goes_on[epoch].set()
-        lives.append(await opening[epoch])
-    older, newer = lives
-    assert planner._sessions.get(AGENT) is newer
-    assert older.session.refused is not None
-    assert older.session.refused.reason is RefusedReason.STALE_EPOCH
+    monkeypatch.setattr(planner.store.fleet, "inventory", inventory)
+    older = asyncio.create_task(planner._sessions.open(hello(2)))
+    await reached.wait()
+    newer = await planner._sessions.open(hello(3))
+    overtaken = await older
+    assert overtaken.session.refused is not None
     assert newer.session.refused is None
-    for live in lives:
-        await live.stop()
+    assert planner._sessions.get(AGENT) is newer
+    await overtaken.stop()
+    await newer.stop()
 
 
 async def test_a_connect_that_met_two_lives_of_the_store_is_refused(

@@ -5,10 +5,12 @@ See store_model.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from qgjob_coordinator.store.types import Opened, OpenWord
+from qgjob_coordinator.model.enums import HoldSlot
+from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.store.types import Held, HoldWord, Opened, OpenWord
 
 
 @dataclass
@@ -33,6 +35,9 @@ class FleetModel:
     to_sweep: set[tuple[str, int]] = field(default_factory=set)
     active: set[str] = field(default_factory=set)
     registry: set[str] = field(default_factory=set)
+    devices: dict[str, str] = field(default_factory=dict)  # whose each device is
+    holds: int = 0  # words of operators, counted
+    holds_seen: dict[str, int] = field(default_factory=dict)  # up to which one an agent's coordinator plans by them
     run_id: str | None = None
     epoch: int = 0
     epoch_before: int = 0
@@ -60,7 +65,7 @@ class FleetModel:
             return None
         s.counter += 1
         s.state, s.seen_at = "open", now
-        return 0  # the machine sets no holds
+        return self.holds
 
     def observe(self, agent_id: str, epoch: int, counter: int, state: str) -> bool:
         s = self._current(agent_id, epoch)
@@ -94,6 +99,35 @@ class FleetModel:
             return False
         self.orgs.setdefault(agent_id, set()).difference_update(orgs)
         return True
+
+    def inventory(
+        self,
+        agent_id: str,
+        epoch: int,
+        changed: Sequence[DeviceInfo],
+        _gone: Sequence[str],
+        _now: int,
+        *,
+        complete: bool,
+    ) -> bool:
+        """Of devices that no other agent has, and that stay."""
+        assert complete
+        s = self._current(agent_id, epoch)
+        if s is None or s.state == "closed":
+            return False
+        self.devices |= {d.device_id: agent_id for d in changed}
+        return True
+
+    def set_holds(self, _kind: str, id_: str, _holds: Mapping[HoldSlot, Hold | None], _now: int, _op: str) -> Held:
+        """A word on a device."""
+        if id_ not in self.devices:
+            return Held(HoldWord.UNKNOWN)
+        self.holds += 1
+        return Held(HoldWord.OK, self.holds, self.devices[id_])
+
+    def confirm_holds(self, agent_id: str, epoch: int, number: int) -> None:
+        if self._current(agent_id, epoch) is not None:
+            self.holds_seen[agent_id] = number
 
     def mark(self, kind: str, org_id: str) -> None:
         """`act`: the org may have work; `orgs`: it exists."""

@@ -39,6 +39,8 @@ REVOKED_SECONDS = 1.0
 """So long a heartbeat waits for what an org has revoked: the stream waits with it, and the agent for its lease."""
 UNSEEN_BEATS = 2
 """Heartbeats that may miss an attempt that was sent before them; at one more, the agent is asked whether it has it."""
+NOT_SHOWN = "an assigned attempt is not shown; connect again"
+"""Why a session ends whose agent lost an attempt."""
 
 log = structlog.get_logger(__name__)
 
@@ -134,7 +136,7 @@ class LiveSession:
                 asked = lease.asked = asked or self.recalls.ask_nothing()
             elif self.recalls.answer_came(lease.asked):
                 log.error("attempt_not_shown", agent_id=self.session.agent_id, job_id=f"{lease.org_id}~{lease.ulid}")
-                self.session.end(Refused(RefusedReason.STALE_EPOCH, "an assigned attempt is not shown; connect again"))
+                self.session.end(Refused(RefusedReason.STALE_EPOCH, NOT_SHOWN))
                 return
 
     async def inventory(self, changed: Sequence[DeviceInfo], gone: Sequence[str]) -> None:

@@ -40,6 +40,8 @@ from qgjob_coordinator.telemetry import Telemetry
 MOST = 1000
 """Reports in one round; bounds how long a script may hold the store."""
 STORE_PAUSE_SECONDS = 0.2
+NOT_WRITTEN = "its reports could not be written, by a fault of the coordinator; connect again"
+"""Why a session ends whose reports are in doubt."""
 
 _VERDICT = {
     ReportWord.APPLIED: Verdict.APPLIED,
@@ -107,8 +109,7 @@ class Reporter:
             log.exception("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch)
             self._over = True
             self._inbox.clear()
-            why = "its reports could not be written, by a fault of the coordinator; connect again"
-            self._session.end(Refused(RefusedReason.STALE_EPOCH, why))
+            self._session.end(Refused(RefusedReason.STALE_EPOCH, NOT_WRITTEN))
         finally:
             self._task = None
 

@@ -153,7 +153,8 @@ class SideBySide:
             return None
         if call.name.startswith("mark_"):
             return await getattr(store, call.name)(*call.args)
-        return await getattr(store.sessions, call.name)(*call.args)
+        home = store.sessions if hasattr(store.sessions, call.name) else store.fleet
+        return await getattr(home, call.name)(*call.args, **options)
 
     def orders(self, now: int, count: int) -> range:
         """The orders that the store is to give: by time, and never one twice."""
@@ -213,15 +214,19 @@ class SideBySide:
         assert {key: self._raw.get(key) for key in self._raw.keys(f"{prefix}*")} == expected
 
     def _check_fleet(self) -> None:
-        async def read() -> tuple[Any, Any]:
+        async def read() -> tuple[Any, Any, Any]:
             orgs = {agent: await self.store.agent_orgs(agent) for agent in self.fleet.sessions}
-            return await self.store.sessions.watch(), orgs
+            return await self.store.sessions.watch(), orgs, await self.store.fleet.read()
 
-        (closed, rows), orgs = self._runner.run(read())
+        (closed, rows), orgs, agents = self._runner.run(read())
         assert set(closed) == self.fleet.to_sweep
         expected = {SessionRow(a, s.epoch, s.counter, s.state) for a, s in self.fleet.sessions.items()}
         assert set(rows) == expected
         assert orgs == {agent: self.fleet.orgs.get(agent, set()) for agent in self.fleet.sessions}
+        assert {d.info.device_id: a.agent_id for a in agents for d in a.devices if d.present} == self.fleet.devices
+        assert {a.agent_id: a.holds_seen for a in agents if a.holds_seen} == {
+            a: n for a, n in self.fleet.holds_seen.items() if n
+        }
         assert self._raw.smembers(f"{keys.FLEET}act") == self.fleet.active
         assert self._raw.smembers(f"{keys.FLEET}orgs") == self.fleet.registry
 

@@ -1,15 +1,20 @@
 """A coordinator that goes from call to call, as a machine lets it: its real code on a store whose calls wait.
 
-Everything that takes more than one call of the store is a task here: a submission, a claim, a Connect, a heartbeat, a
-reaper's look, a pruner, the sweep over all orgs. Any of them stands still for as long as the machine likes, with what
-it knew, and `die` ends all of them between two calls.
+Everything that takes more than one call of the store is a task here: a submission, a claim, a Connect, what a stream
+brings, a round of reports, holds that are followed, a reaper's look, a pruner, the sweep over all orgs. Any of them
+stands still for as long as the machine likes, with what it knew, and `die` ends all of them between two calls.
+
+Left out, since no lease rests on them and their pauses go by the real clock: what is judged of devices' health, what is
+written of devices for people to see, and logs, of which no piece comes.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,25 +23,23 @@ from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import Timers
-from qgjob_coordinator.model.enums import Charge, Outcome, Phase
-from qgjob_coordinator.model.failures import charge_of
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service.health import HealthWatch
+from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello, Refused, RefusedReason
+from qgjob_coordinator.service.messages import Hello, Refused, RefusedReason
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.store.types import DeviceClaim, OpenWord, Release, ReleaseCharge
+from qgjob_coordinator.store.types import DeviceClaim
 from qgjob_coordinator.telemetry import Telemetry
-from tests.fakes.jobs import ending
-from tests.fakes.lab_agent import Attempt, LabAgent
+from tests.fakes.lab_agent import Answer, Beat, LabAgent, Up
 from tests.integration.store.side_by_side import SideBySide
 from tests.integration.store.stepped_store import SteppedStore
 
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
-CREDIT = 1000
 ANNOUNCING = ("submit", "retry", "prune")
 """What leaves an org with work off the active set for a while, until its last call."""
 
@@ -49,21 +52,40 @@ class Clocks:
         self.monotonic = 1000.0
 
     def install(self, patch: Any) -> None:
-        """Has the coordinators' code look at these clocks, and throw no dice."""
+        """Has the coordinators' code look at these clocks, throw no dice, and judge no device."""
         home = "qgjob_coordinator"
-        homes = (
-            "loops.scheduler",
-            "loops.claims",
-            "loops.reaper",
-            "service.sessions",
-            "service.session",
-            "service.live",
-        )
-        for module in homes:
-            patch.setattr(f"{home}.{module}.wall_ms", lambda: self.wall)
+        patch.setattr(f"{home}.service.clock.STORE_CLOCK", _StoreClock(self))
         patch.setattr(f"{home}.loops.reaper.time", SimpleNamespace(monotonic=lambda: self.monotonic))
-        for module in ("loops.reaper", "service.sessions"):
+        patch.setattr(f"{home}.service.recalls.ANSWER_SECONDS", 1e6)  # see Coordinator.gives_up_waiting
+        patch.setattr(f"{home}.service.live.HealthWatch", _JudgesNobody)
+        for module in ("loops.reaper", "service.sessions", "service.reporting"):
             patch.setattr(f"{home}.{module}.random", SimpleNamespace(random=lambda: 0.25))
+
+
+class _StoreClock:
+    held_ms = 0
+
+    def __init__(self, clocks: Clocks) -> None:
+        self.now_ms = lambda: clocks.wall
+
+
+class _JudgesNobody(HealthWatch):
+    """Keeps its books and never looks at them."""
+
+    def _begin(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass(eq=False)
+class Stream:
+    """Of an agent, as its coordinator has it: the session, what came and is not read, and who reads."""
+
+    live: LiveSession
+    up: deque[Up]
+    reader: asyncio.Task[None] | None = None
 
 
 class Coordinator:
@@ -75,6 +97,7 @@ class Coordinator:
         self._clocks = clocks
         self._acknowledged = acknowledged
         self._work: list[tuple[str, asyncio.Task[None]]] = []
+        self.streams: dict[Session, Stream] = {}  # that were opened and are not closed
         store, hub, telemetry = cast(Any, self.store), Hub(), Telemetry()
         self.sessions = Sessions(store, hub, telemetry, TIMES, name, log_transitions=False)
         self._hub = hub
@@ -116,13 +139,21 @@ class Coordinator:
     async def die(self) -> None:
         """At once, whatever it was doing; its callers hear nothing."""
         tasks = [task for _, task in self._work]
-        if self._reaper._sweeping is not None:
-            tasks.append(self._reaper._sweeping)
         for task in tasks:
             task.cancel()
+        self.store.gates.shut()
+        for stream in self.streams.values():
+            await stream.live.records.stop()  # waits for an agent, and not at a gate
+            stream.live.session.end(Refused(RefusedReason.GOING_AWAY, "it died"))
         await asyncio.gather(*tasks, return_exceptions=True)
-        for live in self.sessions._live.values():
-            live.session.end(Refused(RefusedReason.GOING_AWAY, "it died"))
+
+    async def gives_up_waiting(self) -> None:
+        """The time is over in which agents were to answer recalls."""
+        for stream in self.streams.values():
+            for answered in stream.live.recalls._awaited.values():
+                if not answered.done():
+                    answered.set_exception(TimeoutError())
+        await self.store.gates.quiet()
 
     async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
         with suppress(StoreUnavailableError):
@@ -162,51 +193,46 @@ class Coordinator:
         )
         await self._scheduler._claims.claim(org_id, [(live, claim, row)])
 
-    async def connect(self, agent: LabAgent, epoch: int) -> None:
-        """An agent's Hello; the order is that of Sessions.open."""
-        hello = Hello(
-            PROTOCOL_VERSION, agent.agent_id, f"{agent.agent_id}.1", epoch, "v", "h", (), agent.shown(), CREDIT
-        )
-        life = self.store.epoch
-        opened = await self.store.sessions.open(
-            hello.agent_id, hello.instance_id, epoch, {}, self.name, (), self._clocks.wall
-        )
-        if opened.word is not OpenWord.OPENED:
-            agent.epoch = max(agent.epoch, opened.stored_epoch)
+    async def connect(self, agent: LabAgent, hello: Hello) -> None:
+        """An agent's Hello."""
+        up, life = agent.up, self.store.epoch
+        try:
+            live = await self.sessions.open(hello)
+        except RefusedError as e:
+            agent.epoch = max(agent.epoch, e.refused.stored_epoch)
             return
-        before = self.sessions._live.pop(agent.agent_id, None)
-        if before is not None:
-            before.session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session of this agent was opened"))
-        session = Session(agent.agent_id, epoch, CREDIT, cast(Any, self.store), TIMES)
-        live = self._live(session)
-        session.say(await self.sessions._reconcile(live, hello, life))
-        self.sessions._live[agent.agent_id] = live
-        if agent.epoch == epoch:
-            agent.session = session
+        assert life == self.store.epoch, "LIFE: a session is served that was opened in two lives of the store"
+        self.streams[live.session] = Stream(live, up)
+        if agent.epoch == hello.epoch:
+            agent.session = live.session
 
-    async def heartbeat(self, live: LiveSession, agent: LabAgent, seq: int) -> None:
-        await LiveSession.heartbeat(live, seq, agent.shown())
-
-    async def detach(self, live: LiveSession) -> None:
-        """Its stream broke."""
-        await self.sessions.close(live, "it broke")
-
-    async def report(self, live: LiveSession, agent: LabAgent, a: Attempt, way: tuple[Outcome | None, bool]) -> None:
-        """Of one attempt, as it stands: it runs, or it ended; acknowledged when it is written."""
-        outcome, running = way
-        now, leases = self._clocks.wall, self.store.leases
-        if running:
-            await leases.start(a.org_id, [(a.ulid, a.token, now)], now)
+    async def read(self, stream: Stream) -> None:
+        """Takes in what came, one message after another, unless it is at it already."""
+        if stream.reader is not None and not stream.reader.done():
             return
-        if outcome is None:
-            charge = ReleaseCharge.LOST if a.began else ReleaseCharge.NOBODY
-            await leases.release(a.org_id, [Release(a.ulid, a.token, now, charge, "killed", 0.25)], now)
+        stream.reader = asyncio.current_task()
+        while stream.up:
+            await self._hears(stream.live, stream.up)
+
+    async def _hears(self, live: LiveSession, up: deque[Up]) -> None:
+        message = up.popleft()
+        if isinstance(message, Beat):
+            await live.heartbeat(message.seq, message.held)
+        elif isinstance(message, Answer):
+            await live.recalls.answered(message.recall_id, message.released)
         else:
-            charged: Charge | None = None if outcome is Outcome.PASSED else charge_of(outcome)
-            await leases.finish(a.org_id, [ending(a.ulid, a.token, outcome, now, charge=charged)], now)
-        live.session.drop(a.token, now)
-        if agent.session is live.session:
-            agent.acknowledged(a.token)
+            reports = [message]
+            while up and not isinstance(up[0], Beat | Answer):
+                reports.append(cast(Any, up.popleft()))
+            await live.reports(reports)
+
+    async def detach(self, stream: Stream) -> None:
+        """The stream broke, or its session was ended."""
+        self.streams.pop(stream.live.session, None)
+        if stream.reader is not None:
+            stream.reader.cancel()
+            await asyncio.gather(stream.reader, return_exceptions=True)
+        await self.sessions.close(stream.live, "it broke")
 
     async def reap(self) -> None:
         await self._reaper.look(self._clocks.monotonic)
@@ -225,27 +251,3 @@ class Coordinator:
         """Meets the store; in a new life of it, its agents are to connect again."""
         if await self.store.check(run_id):
             self.sessions.end_all(RefusedReason.STALE_EPOCH, "the store has a new life; connect again")
-
-    def _live(self, session: Session) -> LiveSession:
-        """What a session needs of all that stands around one."""
-
-        async def nothing() -> None:
-            return None
-
-        return cast(
-            LiveSession,
-            SimpleNamespace(
-                session=session,
-                occupants=SimpleNamespace(touch=lambda _device: None),
-                records=SimpleNamespace(heard=lambda _holds: None),
-                stop=nothing,
-                _store=self.store,
-                _hub=self._hub,
-                _check_unseen=lambda _shown: None,
-            ),
-        )
-
-
-def phase_of(a: Attempt) -> tuple[Outcome | None, bool]:
-    """What is to be reported of an attempt now."""
-    return a.outcome, a.phase is Phase.RUNNING

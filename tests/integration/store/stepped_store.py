@@ -14,11 +14,12 @@ from typing import Any
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.jobs import _known
+from qgjob_coordinator.store.leases import _endings
 from qgjob_coordinator.store.scripts import Step
-from qgjob_coordinator.store.types import SubmitConflictError, Submitted
+from qgjob_coordinator.store.types import Ending, ReportWord, SubmitConflictError
 from tests.integration.store.side_by_side import Call, SideBySide
 
-IDLE_TURNS = 4
+IDLE_TURNS = 12
 """Turns of the loop in which nothing went on, after which nothing goes on by itself."""
 
 
@@ -28,6 +29,7 @@ class Gates:
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[bool]] = []
         self._busy = 0
+        self._shut = False
         self.failure: BaseException | None = None
 
     @property
@@ -38,6 +40,12 @@ class Gates:
     def open(self, n: int, *, twice: bool) -> None:
         """Lets one of those that wait through."""
         self._waiting.pop(n % len(self._waiting)).set_result(twice)
+
+    def shut(self) -> None:
+        """Lets nothing through any more: what waits ends, and so does what comes here from now on."""
+        self._shut = True
+        for gate in self._waiting[:]:
+            gate.cancel()
 
     async def quiet(self) -> None:
         """Returns when all that goes on waits at a gate."""
@@ -50,6 +58,8 @@ class Gates:
 
     async def through(self, call: Callable[[], Awaitable[Any]]) -> Any:
         """Waits, then does the call, or does it again as for a reply that was lost; its last answer."""
+        if self._shut:
+            raise asyncio.CancelledError
         gate: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(gate)
         try:
@@ -78,10 +88,12 @@ class SteppedStore:
         self.both = both
         self.epoch, self.epoch_before = both.fleet.epoch, both.fleet.epoch_before
         self.sessions = _Sessions(self)
-        self.leases = _OrgCalls(self)
+        self.leases = _Leases(self)
         self.jobs = _Jobs(self)
         self.snapshots = _Reads(self, both.store.snapshots)
         self.reads = _Reads(self, both.store.reads)
+        self.fleet = _Fleet(self, both.store.fleet)
+        self.logs = None  # no piece of a log ever comes
 
     async def call(self, org_id: str | None, name: str, *args: Any, **options: Any) -> Any:
         """One operation on both, when it is let through."""
@@ -149,8 +161,32 @@ class _Sessions:
         return await self._store.gates.through(self._store.both.store.sessions.watch)
 
 
+class _Fleet(_Reads):
+    """Devices and holds. What devices do is for people to see: no lease rests on it, so the machine spends no step."""
+
+    async def occupy(self, *_args: Any) -> bool:
+        return True
+
+    async def inventory(self, *args: Any, **options: Any) -> Any:
+        return await self._store.call(None, "inventory", *args, **options)
+
+    async def confirm_holds(self, *args: Any) -> None:
+        await self._store.call(None, "confirm_holds", *args)
+
+
+class _Leases(_OrgCalls):
+    """Leases. A round of reports goes step by step, as a submission does."""
+
+    async def report(
+        self, org_id: str, started: Sequence[tuple[str, str, int]], endings: Sequence[Ending], now: int
+    ) -> Any:
+        real = copy(self._store.both.store.leases)
+        real._runner = _Reports(self._store, org_id, started, endings, now)  # type: ignore[assignment]
+        return await real.report(org_id, started, endings, now)
+
+
 class _Jobs(_OrgCalls):
-    """Writes that callers ask for. A submission goes step by step: its coordinator may die between any two."""
+    """Writes that callers ask for."""
 
     async def submit(self, org_id: str, specs: Sequence[JobSpec], own: Sequence[bool], now: int) -> Any:
         """The answer, or nothing for a conflict."""
@@ -167,17 +203,41 @@ class _Jobs(_OrgCalls):
             return None
 
 
-class _Submission:
-    """Stands in the place of the runner of scripts, for one submission."""
+class _StepByStep:
+    """Stands in the place of the runner of scripts, for one batch: its coordinator may die between any two steps."""
 
-    def __init__(self, store: SteppedStore, call: Call, orders: range) -> None:
+    def __init__(self, store: SteppedStore) -> None:
         self._store = store
-        self._call = call
-        self._orders = orders
 
     async def batch(self, steps: Sequence[Step]) -> list[Any]:
         """The steps, one by one."""
         return [await self._step(step) for step in steps]
+
+    async def _step(self, step: Step) -> Any:
+        raise NotImplementedError
+
+    async def _on_both(
+        self, step: Step, call: Call, answer: Callable[[list[Any]], Any], orders: range | None = None
+    ) -> Any:
+        """The store's reply to a step, when it is let through; `answer` is what it says, as the model says it."""
+        both = self._store.both
+        reply: list[Any] = []
+
+        async def on_store() -> Any:
+            reply[:] = await both.store.jobs._runner._step(step)
+            return answer(reply)
+
+        await self._store.gates.through(lambda: both.also(call, on_store, orders))
+        return reply
+
+
+class _Submission(_StepByStep):
+    """Adds the org, submits, adds the org."""
+
+    def __init__(self, store: SteppedStore, call: Call, orders: range) -> None:
+        super().__init__(store)
+        self._call = call
+        self._orders = orders
 
     async def _step(self, step: Step) -> Any:
         if step.script is None:
@@ -185,14 +245,26 @@ class _Submission:
             assert command == "SADD"
             return await self._store.call(None, "mark", str(key).removeprefix(keys.FLEET), org_id)
         assert step.script == "submit"
-        return await self._store.gates.through(lambda: self._submit(step))
+        return await self._on_both(step, self._call, _known, self._orders)
 
-    async def _submit(self, step: Step) -> Any:
-        reply: list[Any] = []
 
-        async def on_store() -> dict[int, Submitted]:
-            reply[:] = await self._store.both.store.jobs._runner._step(step)
-            return _known(reply)
+class _Reports(_StepByStep):
+    """Starts, then ends."""
 
-        await self._store.both.also(self._call, on_store, self._orders)
-        return reply
+    def __init__(
+        self,
+        store: SteppedStore,
+        org_id: str,
+        started: Sequence[tuple[str, str, int]],
+        endings: Sequence[Ending],
+        now: int,
+    ) -> None:
+        super().__init__(store)
+        self._start = Call(org_id, "start", (started, now))
+        self._finish = Call(org_id, "finish", (endings, now))
+
+    async def _step(self, step: Step) -> Any:
+        if step.script == "start":
+            return await self._on_both(step, self._start, lambda words: [ReportWord(w) for w in words])
+        assert step.script == "finish"
+        return await self._on_both(step, self._finish, _endings)

@@ -3,12 +3,15 @@
 The other machine (test_machine.py) calls single operations, careless of order. Here the coordinators' own code calls
 them, and the machine decides when each call happens. So more can be asked than that model and store agree:
 
-- FENCE: while a tree lives, its token is the lease of its job;
+- FENCE: while a tree lives, its token is the lease of its job; WRITTEN: not any more when its end is acknowledged;
 - VERDICT: a round's verdict never changes; ACKNOWLEDGED: what a caller was told is there;
 - ANNOUNCED: an org with unfinished jobs is on the active set, unless somebody died who was about to put it there;
+- LIFE: no session is served that was opened in two lives of the store; REACHED: one that goes on is found by claims;
+  ENDED: none ends for an attempt that its agent shows, a newer session that is none, or a fault in a round of reports;
+- SETTLED: when all goes on and nothing is on its way, an agent holds what the store says that it holds;
 - ENDING: when all is over, one coordinator that goes on finds every lease and every org with work.
 
-A store that goes back loses what it lost, and what was granted then is excused from FENCE.
+A store that goes back loses what it lost, and what was granted then is excused from FENCE and WRITTEN.
 """
 
 from __future__ import annotations
@@ -23,15 +26,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from redis import Redis
 
-from qgjob_coordinator.model.enums import Outcome, Phase
-from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.model.enums import HoldKind, HoldSlot, Outcome
+from qgjob_coordinator.model.fleet import Hold
+from qgjob_coordinator.service.live import UNSEEN_BEATS
+from qgjob_coordinator.service.messages import ReportAck
+from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.store.types import DeviceClaim
 from tests.fakes.jobs import NOW, spec, ulid
 from tests.fakes.lab_agent import LabAgent
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
+from tests.integration.store import promises
 from tests.integration.store.side_by_side import Call, SideBySide
-from tests.integration.store.stepped_coordinator import ANNOUNCING, Clocks, Coordinator, phase_of
+from tests.integration.store.stepped_coordinator import ANNOUNCING, Clocks, Coordinator, Stream
 from tests.integration.store.steps import LEAST, NIGHTLY, Steps
 
 ORGS = ("acme", "globex")
@@ -39,10 +46,14 @@ AGENTS = ("agent-1", "agent-2")
 NAMES = ("c-1", "c-2")
 JOBS = 30
 GIVE_UP_SECONDS = 63.0
+ANSWER_SECONDS = 2.0
+"""So long a coordinator waits for what a recall asks for."""
 LATE = {
     "start",
     "finish",
     "release",
+    "inventory",
+    "confirm_holds",
     "cancel",
     "retry",
     "submit",
@@ -91,6 +102,7 @@ class CrashMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if self.sound:
+                self.it_settles()
                 self.it_ends()
                 self.both.check_all()
         finally:
@@ -118,33 +130,27 @@ class CrashMachine(RuleBasedStateMachine):
         self.steps.taken += 1
         self.sound = False
         self.both.check()
-        self._fence()
-        self._verdict()
-        self._announced()
+        agents, coordinators = self.agents, self.coordinators.values()
+        promises.check_fence(self.both, agents.values(), self.excused)
+        promises.check_verdicts(self.both, self.verdicts)
+        promises.check_sessions(agents, coordinators)
+        if not self.unannounced:
+            promises.check_announced(self.both, coordinators)
         self.sound = True
 
-    def _fence(self) -> None:
-        for agent in self.agents.values():
-            for a in agent.living():
-                job = self.both.orgs[a.org_id].jobs.get(a.ulid)
-                lease = job.lease if job is not None else None
-                held = lease is not None and lease.token == a.token
-                assert held or a.token in self.excused, f"FENCE: {a} lives on {agent.agent_id}, and its job has {lease}"
-
-    def _verdict(self) -> None:
-        for org_id, org in self.both.orgs.items():
-            for job in org.jobs.values():
-                if job.status.final:
-                    verdict = (job.status, job.outcome)
-                    first = self.verdicts.setdefault((org_id, job.spec.ulid, job.round), verdict)
-                    assert first == verdict, f"VERDICT: round {job.round} of {job.spec.ulid} had {first}, has {verdict}"
-
-    def _announced(self) -> None:
-        under_way = {what for c in self.coordinators.values() for what in c.doing()}
-        if self.unannounced or under_way & set(ANNOUNCING):
-            return
-        waiting = {org_id for org_id, org in self.both.orgs.items() if org.unfinished()}
-        assert waiting <= self.both.fleet.active, f"ANNOUNCED: {waiting} have work, {self.both.fleet.active} are active"
+    def it_settles(self) -> None:
+        """Nobody dies, and whoever does something does it to the end."""
+        for c in self.coordinators.values():
+            self._to_the_end(c, c.check(f"life-{self.lives}"))
+        for _ in range(3):
+            for agent_id in self.agents:
+                self.deliver(agent_id)
+                self._beat(agent_id)
+            for c in self.coordinators.values():
+                self._run(c.finish())
+        for agent_id in self.agents:
+            self.deliver(agent_id)
+        promises.check_settled(self.both, self.agents.values())
 
     def it_ends(self) -> None:
         """Everybody dies; the agents connect once more and are lost; one coordinator looks for as long as it takes."""
@@ -162,13 +168,7 @@ class CrashMachine(RuleBasedStateMachine):
                 self.clocks.monotonic += GIVE_UP_SECONDS / 20
                 self._to_the_end(last, last.reap())
         self._to_the_end(last, last.repair())
-        leases = [j.lease for org in self.both.orgs.values() for j in org.jobs.values() if j.lease is not None]
-        assert leases == [], "ENDING: these are left, and nobody looks for them"
-        assert self.both.fleet.to_sweep == set(), "ENDING: closed and never swept"
-        waiting = {org_id for org_id, org in self.both.orgs.items() if org.unfinished()}
-        assert waiting <= self.both.fleet.active, f"ENDING: {waiting} have work and are not served"
-        there = {(org_id, u) for org_id, org in self.both.orgs.items() for u in org.jobs}
-        assert self.acknowledged <= there, f"ACKNOWLEDGED: {self.acknowledged - there} are lost"
+        promises.check_ended(self.both, self.acknowledged)
 
     def _to_the_end(self, c: Coordinator, work: Coroutine[Any, Any, None]) -> None:
         self._run(c.begin("ending", work))
@@ -176,14 +176,16 @@ class CrashMachine(RuleBasedStateMachine):
 
     # Who is there.
 
-    def _live(self, agent_id: str) -> tuple[Coordinator, LiveSession] | None:
-        """Where the agent's stream goes."""
-        session = self.agents[agent_id].session
+    def _stream(self, session: Session | None) -> tuple[Coordinator, Stream] | None:
+        """Who has the other end of a session's stream."""
         for c in self.coordinators.values():
-            live = c.sessions.get(agent_id)
-            if live is not None and live.session is session:
-                return c, live
+            if session in c.streams:
+                return c, c.streams[session]
         return None
+
+    def _live(self, agent_id: str) -> tuple[Coordinator, Stream] | None:
+        """Where what the agent says goes."""
+        return self._stream(self.agents[agent_id].session)
 
     def _job(self, org_id: str, n: int) -> ModelJob | None:
         jobs = list(self.both.orgs[org_id].jobs.values())
@@ -319,11 +321,11 @@ class CrashMachine(RuleBasedStateMachine):
                 self.the_store_is_as_the_model()
 
     @precondition(lambda self: any(c.waits for c in self.coordinators.values()))
-    @rule(name=names)
-    def finish(self, name: str) -> None:
+    @rule(name=names, newest_first=st.booleans())
+    def finish(self, name: str, newest_first: bool = False) -> None:
         """Not by one more step: what must hold must hold in between, too."""
         while self.coordinators[name].waits:
-            self._run(self.coordinators[name].go_on())
+            self._run(self.coordinators[name].go_on(-1 if newest_first else 0))
             self.the_store_is_as_the_model()
 
     @rule(name=names)
@@ -346,19 +348,44 @@ class CrashMachine(RuleBasedStateMachine):
         self.finish(name=name)
         self.deliver(agent_id)
 
+    @rule(agent_id=agents, name=names, steps=st.integers(1, 8))
+    def connect_and_again(self, agent_id: str, name: str, steps: int) -> None:
+        """The stream breaks while its session is opened."""
+        self.connect(agent_id=agent_id, name=name)
+        self.go_on(name=name, n=-1, steps=steps, twice=False)
+        self.connect(agent_id=agent_id, name=name)
+
     @rule(agent_id=agents)
     def beat_and_hear(self, agent_id: str) -> None:
         if found := self._live(agent_id):
-            self.beat(agent_id=agent_id)
+            self._beat(agent_id)
             self.finish(name=found[0].name)
             self.deliver(agent_id)
 
-    @rule(agent_id=agents)
-    def beat(self, agent_id: str) -> None:
+    @rule(agent_id=agents, held_up=st.sampled_from((False, False, True)))
+    def beat(self, agent_id: str, held_up: bool) -> None:
+        self._beat(agent_id, held_up=held_up)
+
+    def _beat(self, agent_id: str, *, held_up: bool = False) -> None:
+        if self._live(agent_id):
+            self.agents[agent_id].beats(self.clocks.monotonic)
+            if not held_up:
+                self._read(agent_id)
+
+    def _read(self, agent_id: str) -> None:
+        """What the agent has said arrives."""
         if found := self._live(agent_id):
-            c, live = found
-            agent = self.agents[agent_id]
-            self._begin(c.name, "beat", c.heartbeat(live, agent, agent.beats(self.clocks.monotonic)))
+            c, stream = found
+            self._begin(c.name, "read", c.read(stream))
+
+    @rule(name=names, n=pick, breaks=st.booleans())
+    def an_old_stream_is_read_or_breaks(self, name: str, n: int, breaks: bool) -> None:
+        """One that its agent has left: its coordinator does not know that yet."""
+        c = self.coordinators[name]
+        old = [s for s in c.streams.values() if all(s.live.session is not a.session for a in self.agents.values())]
+        if old:
+            stream = old[n % len(old)]
+            self._begin(name, "detach" if breaks else "read", c.detach(stream) if breaks else c.read(stream))
 
     @precondition(lambda self: any(a.session for a in self.agents.values()))
     @rule(agent_id=agents)
@@ -372,9 +399,12 @@ class CrashMachine(RuleBasedStateMachine):
         if session is None:
             return
         while session.outbox:
-            agent.hears(session.outbox.popleft(), self.clocks.monotonic)
+            message = session.outbox.popleft()
+            if isinstance(message, ReportAck):
+                promises.check_written(self.both, agent, message, self.excused)
+            agent.hears(message, self.clocks.monotonic)
         if session.refused is not None:
-            agent.leaves()
+            self.stream_breaks(agent_id=agent_id)
 
     @precondition(lambda self: any(a.held for a in self.agents.values()))
     @rule(agent_id=agents, n=pick)
@@ -388,21 +418,51 @@ class CrashMachine(RuleBasedStateMachine):
         self.agents[agent_id].ends(n, outcome)
 
     @precondition(lambda self: any(a.held for a in self.agents.values()))
-    @rule(agent_id=agents, n=pick)
-    def report(self, agent_id: str, n: int) -> None:
-        agent = self.agents[agent_id]
-        known = [a for a in agent.held.values() if a.phase is not Phase.UNSTARTED]
-        found = self._live(agent_id)
-        if known and found and agent.open:
-            a = known[n % len(known)]
-            self._begin(found[0].name, "report", found[0].report(found[1], agent, a, phase_of(a)))
+    @rule(agent_id=agents, n=pick, held_up=st.sampled_from((False, False, True)))
+    def report(self, agent_id: str, n: int, held_up: bool) -> None:
+        if self._live(agent_id):
+            self.agents[agent_id].reports(n, self.clocks.wall)
+            if not held_up:
+                self._read(agent_id)
 
     @precondition(lambda self: any(a.held for a in self.agents.values()))
     @rule(agent_id=agents, n=pick, outcome=outcomes)
     def end_and_report(self, agent_id: str, n: int, outcome: Outcome) -> None:
         self.tree_ends(agent_id=agent_id, n=n, outcome=outcome)
-        self.report(agent_id=agent_id, n=n)
+        self.report(agent_id=agent_id, n=n, held_up=False)
         if found := self._live(agent_id):
+            self.finish(name=found[0].name)
+        self.deliver(agent_id)
+
+    @rule(agent_id=agents, device=st.integers(1, 2), ends=st.booleans())
+    def hold(self, agent_id: str, device: int, ends: bool) -> None:
+        """An operator drains a device, or lets it work again; who holds its session hears of it by a heartbeat."""
+        hold = {HoldSlot.DRAINING: None if ends else Hold(HoldKind.DRAINING)}
+        self.both.do(Call(None, "set_holds", ("dv", f"{agent_id}.d{device}", hold, self.clocks.wall, "")))
+
+    @rule(org_id=orgs, n=pick, agent_id=agents, name=names, device=st.integers(1, 2), begins=st.booleans())
+    def drain(self, org_id: str, n: int, agent_id: str, name: str, device: int, begins: bool) -> None:
+        """As it goes when nobody dies; what has not begun is asked back, and may begin before the question comes."""
+        self.work(org_id=org_id, n=n, agent_id=agent_id, name=name, device=device, how=False)
+        self.hold(agent_id=agent_id, device=device, ends=False)
+        if found := self._live(agent_id):
+            self._beat(agent_id)
+            self.finish(name=found[0].name)
+            if begins:
+                self.agents[agent_id].begins(n, self.clocks.monotonic)
+            self.beat_and_hear(agent_id=agent_id)
+            self._read(agent_id)
+        self.hold(agent_id=agent_id, device=device, ends=True)
+
+    @rule(org_id=orgs, n=pick, agent_id=agents, device=st.integers(1, 2))
+    def beats_are_held_up(self, org_id: str, n: int, agent_id: str, device: int) -> None:
+        """They come together, behind an assignment that the agent had not heard of when it sent them."""
+        for _ in range(2 * UNSEEN_BEATS):
+            self._beat(agent_id, held_up=True)
+        if claimer := self._claim(org_id, n, agent_id, device, 1):
+            self.finish(name=claimer)
+        if found := self._live(agent_id):
+            self._read(agent_id)
             self.finish(name=found[0].name)
 
     @rule(agent_id=agents)
@@ -424,6 +484,9 @@ class CrashMachine(RuleBasedStateMachine):
         self.clocks.wall += round(1000 * seconds)
         for agent in self.agents.values():
             agent.time_passed(self.clocks.monotonic)
+        if seconds > ANSWER_SECONDS:
+            for c in self.coordinators.values():
+                self._run(c.gives_up_waiting())
 
     @rule(org_id=orgs)
     def promote(self, org_id: str) -> None:
@@ -432,6 +495,11 @@ class CrashMachine(RuleBasedStateMachine):
     @rule()
     def keep(self) -> None:
         self.both.keep()
+
+    @rule()
+    def restart(self) -> None:
+        """A store that comes back with all it had; who notices, and when, is another step."""
+        self.lives += 1
 
     @rule()
     def go_back(self) -> None:
@@ -460,7 +528,7 @@ def crashes_need(store_process: StoreProcess, request: pytest.FixtureRequest) ->
         asyncio.Runner() as runner,
         store_process.client() as raw,
         pytest.MonkeyPatch.context() as patch,
-        CrashMachine.steps.at_least(LEAST if NIGHTLY else LEAST // 4, request),
+        CrashMachine.steps.at_least(LEAST, request),
     ):
         CrashMachine.clocks = Clocks(NOW)
         CrashMachine.clocks.install(patch)
@@ -473,7 +541,7 @@ class TestCrashMachine(CrashMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
-        max_examples=1500 if NIGHTLY else 60,
+        max_examples=1500 if NIGHTLY else 80,
         stateful_step_count=100 if NIGHTLY else 60,
         report_multiple_bugs=False,
     )

@@ -185,7 +185,8 @@ async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_leas
     with capture_logs() as lines:
         await Overtaken(store).look(EachOrg())
     assert [(x["event"], x["agent_id"], x["epoch"]) for x in lines] == [("session_found", "agent-1", 7)]
-    for seconds, status in ((0.0, Status.SCHEDULED), (60.0, Status.QUEUED)):  # its tree may live until its lease is over
+    # Its tree may live until its lease is over.
+    for seconds, status in ((0.0, Status.SCHEDULED), (60.0, Status.QUEUED)):
         reaper._looked_at = began + seconds
         await reaper.look(began + seconds)
         await reaper.settled()

@@ -1,0 +1,94 @@
+"""What must hold beside coordinators that die, stand still and come late; see test_crashes.py."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from qgjob_coordinator.service.live import NOT_SHOWN
+from qgjob_coordinator.service.messages import ReportAck
+from qgjob_coordinator.service.reporting import NOT_WRITTEN
+from qgjob_coordinator.service.sessions import OVERTAKEN
+from tests.fakes.lab_agent import LabAgent
+from tests.fakes.store_model import Lease
+from tests.integration.store.side_by_side import SideBySide
+from tests.integration.store.stepped_coordinator import ANNOUNCING, Coordinator
+
+Verdicts = dict[tuple[str, str, int], Any]
+
+
+def check_fence(both: SideBySide, agents: Iterable[LabAgent], excused: Collection[str]) -> None:
+    """FENCE: while a tree lives, its token is the lease of its job."""
+    for agent in agents:
+        for a in agent.living():
+            lease = _lease(both, a.org_id, a.ulid)
+            held = lease is not None and lease.token == a.token
+            assert held or a.token in excused, f"FENCE: {a} lives on {agent.agent_id}, and its job has {lease}"
+
+
+def check_verdicts(both: SideBySide, verdicts: Verdicts) -> None:
+    """VERDICT: a round's verdict never changes."""
+    for org_id, org in both.orgs.items():
+        for job in org.jobs.values():
+            if job.status.final:
+                verdict = (job.status, job.outcome)
+                first = verdicts.setdefault((org_id, job.spec.ulid, job.round), verdict)
+                assert first == verdict, f"VERDICT: round {job.round} of {job.spec.ulid} had {first}, has {verdict}"
+
+
+def check_announced(both: SideBySide, coordinators: Iterable[Coordinator]) -> None:
+    """ANNOUNCED: an org with unfinished jobs is on the active set, unless somebody is about to put it there."""
+    if {what for c in coordinators for what in c.doing()} & set(ANNOUNCING):
+        return
+    waiting = {org_id for org_id, org in both.orgs.items() if org.unfinished()}
+    assert waiting <= both.fleet.active, f"ANNOUNCED: {waiting} have work, {both.fleet.active} are active"
+
+
+def check_sessions(agents: Mapping[str, LabAgent], coordinators: Iterable[Coordinator]) -> None:
+    """REACHED: claims and revocations find every session that goes on. ENDED: none ends for what did not happen."""
+    for c in coordinators:
+        for session, stream in c.streams.items():
+            where = f"epoch {session.epoch} of {session.agent_id} at {c.name}"
+            if session.refused is None:
+                assert c.sessions.get(session.agent_id) is stream.live, f"REACHED: {where} goes on, and is not found"
+                continue
+            wrong = {NOT_SHOWN, NOT_WRITTEN}
+            if session.epoch == agents[session.agent_id].epoch:
+                wrong.add(OVERTAKEN)
+            assert session.refused.message not in wrong, f"ENDED: {where}, since {session.refused.message}"
+
+
+def check_written(both: SideBySide, agent: LabAgent, ack: ReportAck, excused: Collection[str]) -> None:
+    """WRITTEN: the lease of an attempt whose end is acknowledged is over."""
+    for report_id, _ in ack.entries:
+        a = agent.held.get(agent.last_reports.get(report_id, ""))
+        if a is not None and a.token not in excused:
+            lease = _lease(both, a.org_id, a.ulid)
+            assert lease is None or lease.token != a.token, f"WRITTEN: {a} was acknowledged, and its job has {lease}"
+
+
+def check_settled(both: SideBySide, agents: Iterable[LabAgent]) -> None:
+    """SETTLED: what the store says that an agent holds, it holds, when it is connected and nothing is on its way."""
+    for agent in agents:
+        if agent.session is None or not agent.open:
+            continue
+        for org in both.orgs.values():
+            for job in org.jobs.values():
+                mine = job.lease is not None and job.lease.agent_id == agent.agent_id
+                assert not mine or job.lease.token in agent.held, f"SETTLED: {agent.agent_id} knows nothing of {job}"
+
+
+def check_ended(both: SideBySide, acknowledged: Collection[tuple[str, str]]) -> None:
+    """ENDING, when all is over: no lease is left, and whoever has work is served. ACKNOWLEDGED: nothing is lost."""
+    leases = [j.lease for org in both.orgs.values() for j in org.jobs.values() if j.lease is not None]
+    assert leases == [], "ENDING: these are left, and nobody looks for them"
+    assert both.fleet.to_sweep == set(), "ENDING: closed and never swept"
+    waiting = {org_id for org_id, org in both.orgs.items() if org.unfinished()}
+    assert waiting <= both.fleet.active, f"ENDING: {waiting} have work and are not served"
+    lost = set(acknowledged) - {(org_id, u) for org_id, org in both.orgs.items() for u in org.jobs}
+    assert lost == set(), f"ACKNOWLEDGED: {lost} are lost"
+
+
+def _lease(both: SideBySide, org_id: str, ulid: str) -> Lease | None:
+    job = both.orgs[org_id].jobs.get(ulid)
+    return job.lease if job is not None else None

@@ -29,7 +29,7 @@ from redis import Redis
 from qgjob_coordinator.model.enums import HoldKind, HoldSlot, Outcome
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.service.live import UNSEEN_BEATS
-from qgjob_coordinator.service.messages import ReportAck
+from qgjob_coordinator.service.messages import Hello, ReportAck
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.store.types import DeviceClaim
 from tests.fakes.jobs import NOW, spec, ulid
@@ -139,12 +139,14 @@ class CrashMachine(RuleBasedStateMachine):
         self.sound = True
 
     def it_settles(self) -> None:
-        """Nobody dies, and whoever does something does it to the end."""
+        """Nobody dies, whoever does something does it to the end, and agents that are not connected connect."""
         for c in self.coordinators.values():
             self._to_the_end(c, c.check(f"life-{self.lives}"))
-        for _ in range(3):
-            for agent_id in self.agents:
+        for _ in range(4):
+            for agent_id, agent in self.agents.items():
                 self.deliver(agent_id)
+                if self._live(agent_id) is None:
+                    self._begin("c-1", "connect", self.coordinators["c-1"].connect(agent, self._hello(agent)))
                 self._beat(agent_id)
             for c in self.coordinators.values():
                 self._run(c.finish())
@@ -160,7 +162,7 @@ class CrashMachine(RuleBasedStateMachine):
         for agent in self.agents.values():
             for _ in range(2):  # the first may be told of a higher epoch
                 if agent.session is None or agent.session.refused is not None:
-                    self._to_the_end(last, last.connect(agent, agent.says_hello(self.clocks.monotonic)))
+                    self._to_the_end(last, last.connect(agent, self._hello(agent)))
             agent.host_dies()
         for _ in range(3):
             self._to_the_end(last, last.reap())
@@ -187,6 +189,9 @@ class CrashMachine(RuleBasedStateMachine):
         """Where what the agent says goes."""
         return self._stream(self.agents[agent_id].session)
 
+    def _hello(self, agent: LabAgent) -> Hello:
+        return agent.says_hello(self.clocks.monotonic)
+
     def _job(self, org_id: str, n: int) -> ModelJob | None:
         jobs = list(self.both.orgs[org_id].jobs.values())
         return jobs[n % len(jobs)] if jobs else None
@@ -204,7 +209,7 @@ class CrashMachine(RuleBasedStateMachine):
         for org_id in ORGS:
             self._to_the_end(c, c.submit(org_id, self._specs(org_id, [0, 1, 2])))
         for agent in self.agents.values():
-            self._to_the_end(c, c.connect(agent, agent.says_hello(self.clocks.monotonic)))
+            self._to_the_end(c, c.connect(agent, self._hello(agent)))
             self.deliver(agent.agent_id)
 
     def _specs(self, org_id: str, tests: list[int]) -> list[Any]:
@@ -340,7 +345,7 @@ class CrashMachine(RuleBasedStateMachine):
     @rule(agent_id=agents, name=names)
     def connect(self, agent_id: str, name: str) -> None:
         agent, c = self.agents[agent_id], self.coordinators[name]
-        self._begin(name, "connect", c.connect(agent, agent.says_hello(self.clocks.monotonic)))
+        self._begin(name, "connect", c.connect(agent, self._hello(agent)))
 
     @rule(agent_id=agents, name=names)
     def connect_and_hear(self, agent_id: str, name: str) -> None:
@@ -426,10 +431,13 @@ class CrashMachine(RuleBasedStateMachine):
                 self._read(agent_id)
 
     @precondition(lambda self: any(a.held for a in self.agents.values()))
-    @rule(agent_id=agents, n=pick, outcome=outcomes)
-    def end_and_report(self, agent_id: str, n: int, outcome: Outcome) -> None:
+    @rule(agent_id=agents, n=pick, outcome=outcomes, hears=st.booleans())
+    def end_and_report(self, agent_id: str, n: int, outcome: Outcome, hears: bool = False) -> None:
+        """It may hear what there is to hear before its report is written."""
         self.tree_ends(agent_id=agent_id, n=n, outcome=outcome)
         self.report(agent_id=agent_id, n=n, held_up=False)
+        if hears:
+            self.deliver(agent_id)
         if found := self._live(agent_id):
             self.finish(name=found[0].name)
         self.deliver(agent_id)
@@ -541,7 +549,7 @@ class TestCrashMachine(CrashMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
-        max_examples=1500 if NIGHTLY else 80,
+        max_examples=1500 if NIGHTLY else 110,
         stateful_step_count=100 if NIGHTLY else 60,
         report_multiple_bugs=False,
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _RANDOM_BITS = 80
 _COUNTING_BITS = 40
 _PAIR_BITS = 10
@@ -51,6 +53,11 @@ make_ulid = UlidMaker()
 def new_job_id(org_id: str) -> str:
     """A new id `<org_id>~<ULID>`."""
     return f"{org_id}~{make_ulid()}"
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a coordinator would look for such a job; it refuses all others as invalid."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def org_of(job_id: str) -> str:

@@ -39,6 +39,8 @@ FLAGS = {
 
 # These differ from test to test. A wrong value of the others is wrong for all tests, so naming one would mislead.
 _OF_ONE_TEST = ("test_path", "idempotency_key")
+THE_JOB = {"job_id": "JOB", "job_ids": "JOB"}
+"""What is typed for the fields of a call that name jobs; see `in_options`."""
 ORG_SETTING = "org_id of the settings (`qgjob config view --show-origin` tells where it is set)"
 
 
@@ -77,9 +79,10 @@ def in_flags(error: E, wanted: Sequence[Wanted], *, org_is_flag: bool = True) ->
 def in_options(error: E, typed: Mapping[str, str]) -> E:
     """The error with what was typed, where it names a field of the call for which that is known.
 
-    `typed` has by field an option or an argument, and behind `: ` its value where the call has it in another form.
+    `typed` has by field an option or an argument, and behind `: ` its value where the call has it in another form. An
+    index is nothing that was typed: `job_ids[2]` is found as `job_ids`.
     """
-    place, field = typed.get(error.field or ""), f"{error.field}: "
+    place, field = typed.get((error.field or "").partition("[")[0]), f"{error.field}: "
     if place is None or not error.message.startswith(field):
         return error
     return _about(copy.copy(error), place.partition(":")[0], place, error.message.removeprefix(field))

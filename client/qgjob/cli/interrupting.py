@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qgjob._models import Job
     from qgjob._submitting import Submitting
     from qgjob._wire_submit import JobMessage
+    from qgjob.cli.limit import Limit
     from qgjob.cli.verdicts import Goal
 
 # How long the cancellation of what is left may take after Ctrl-C, and of that what is waited for calls on their way.
@@ -38,16 +39,22 @@ async def interrupted(client: AsyncClient, goal: Goal, jobs: dict[str, Job]) -> 
 
 
 async def submitted(
-    client: AsyncClient, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal]
+    client: AsyncClient, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal], limit: Limit
 ) -> tuple[Job, ...]:
     """The jobs, when all are submitted. `goal_of`: what those that are answered so far are waited for.
 
     An interrupt sends no more of them. With --cancel-on-interrupt it ends those that the coordinators have: calls on
-    their way are waited for, since they may be taken without an answer.
+    their way are waited for, since they may be taken without an answer. Raises TimeoutError at the `limit`, when what
+    is known of them has been told.
     """
     sending = asyncio.ensure_future(submitting.run())
     try:
-        return read_jobs(await asyncio.shield(sending))
+        async with limit.block():
+            return read_jobs(await asyncio.shield(sending))
+    except TimeoutError:
+        submitting.stop()
+        _tell_how_far(f"{limit.seconds:g} s are over", submitting, goal_of(read_jobs(submitting.answered)))
+        raise
     except asyncio.CancelledError as error:
         submitting.stop()
         if ends_refused(error):
@@ -65,17 +72,25 @@ async def _interrupted_in_submission(
     sending: asyncio.Future[list[JobMessage]],
     goal_of: Callable[[Sequence[Job]], Goal],
 ) -> None:
-    if not submitting.answered and not submitting.unanswered:
-        tell("interrupted; nothing was submitted")
-        return
     goal = goal_of(read_jobs(submitting.answered))
-    sent = f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted"
-    if goal.cancel_on_interrupt:
-        tell(f"{sent}; cancelling them")
+    if goal.cancel_on_interrupt and (submitting.answered or submitting.unanswered):
+        tell(f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted; cancelling them")
         await _Ending(client, lambda: goal_of(read_jobs(submitting.answered)), {}, submitting, sending).run()
         return
-    more = f", and {len(submitting.unanswered)} more may be" if submitting.unanswered else ""
-    tell(f"{sent}{more}; they go on" + (f". To resume: {goal.resume}" if submitting.answered or goal.run else ""))
+    _tell_how_far("interrupted", submitting, goal)
+
+
+def _tell_how_far(why: str, submitting: Submitting, goal: Goal) -> None:
+    """What is submitted, what may be, and the command that waits for both: their ids were made here."""
+    answered, late = [job.job_id for job in submitting.answered], submitting.unanswered
+    if not answered and not late:
+        tell(f"{why}; nothing was submitted")
+        return
+    more = f", and {len(late)} more may be" if late else ""
+    resume = command_on("wait", tuple(dict.fromkeys([*answered, *late])), goal.run, goal.coordinator)
+    tell(f"{why}; {len(answered)} of {submitting.total} jobs are submitted{more}; they go on. To resume: {resume}")
+    if late:
+        tell("what did not get there is not found then; the command that was given submits it")
 
 
 class _Ending:

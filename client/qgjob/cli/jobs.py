@@ -8,7 +8,7 @@ import typer
 
 from qgjob._enums import FINAL_STATUSES, JobStatus
 from qgjob.cli import options
-from qgjob.cli.blame import ORG_SETTING
+from qgjob.cli.blame import ORG_SETTING, THE_JOB
 from qgjob.cli.options import Coordinator, JobArgument, JobIdOption, OrgId, Output, Reason, RunId, StatusFilter
 from qgjob.cli.runner import execute, org_of, tell
 from qgjob.cli.settings import Settings
@@ -34,7 +34,7 @@ def status(
 
         printer.one(await client.get(options.one_job(job, job_id)), job_facts)
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, typed=THE_JOB)
 
 
 @app.command("list")
@@ -79,7 +79,7 @@ def explain(
         now = datetime.now(UTC)
         printer.one(await client.explain(options.one_job(job, job_id)), lambda found: explanation(found, now))
 
-    execute(work, output=output, coordinator=coordinator)
+    execute(work, output=output, coordinator=coordinator, typed=THE_JOB)
 
 
 @app.command()
@@ -121,7 +121,7 @@ def cancel(
             )
             tell(f"{jobs} left this run and {verb} on, kept by other runs or {own}")
 
-    execute(work, output=output, coordinator=coordinator, patient=True)
+    execute(work, output=output, coordinator=coordinator, patient=True, typed=THE_JOB)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def retry(
         if failed_only and (cancelled := (await client.run(org, run_id)).status_counts.get("cancelled", 0)):
             tell(f"{_jobs(cancelled)} left as {_it(cancelled)}: cancelled, and only failed ones were asked for")
 
-    execute(work, output=output, coordinator=coordinator, patient=True)
+    execute(work, output=output, coordinator=coordinator, patient=True, typed=THE_JOB)
 
 
 def _jobs(count: int) -> str:
@@ -208,7 +208,7 @@ def logs(
         if silent:
             tell(f"--- no output is kept; `qgjob status {wanted}` tells whether it ran, and when")
 
-    execute(work, output=output, coordinator=coordinator, patient=follow, streams=True)
+    execute(work, output=output, coordinator=coordinator, patient=follow, streams=True, typed=THE_JOB)
 
 
 @app.command()

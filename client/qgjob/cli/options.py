@@ -10,6 +10,7 @@ import typer
 
 from qgjob._enums import JobStatus, Priority, Target
 from qgjob._errors import InvalidError
+from qgjob._ids import is_job_id
 
 
 class OutputFormat(StrEnum):
@@ -75,7 +76,18 @@ def one_job(argument: str | None, option: str | None, or_many: str = "") -> str:
         raise usage(
             "JOB", f"is missing; name the job, as JOB or with --job-id{f', or jobs with {or_many}' if or_many else ''}"
         )
-    return argument or option or ""
+    return _job_id(argument, "JOB") if argument else _job_id(option or "", "--job-id")
+
+
+def job_ids(arguments: Iterable[str] | None) -> tuple[str, ...]:
+    """The jobs that are named, each once. Raises InvalidError for what is no job id, as a coordinator would."""
+    return tuple(dict.fromkeys(_job_id(each, "JOB") for each in arguments or ()))
+
+
+def _job_id(text: str, place: str) -> str:
+    if not is_job_id(text):
+        raise usage(place, f"{text!r} is not a job id; it looks like <org_id>~<ULID>")
+    return text
 
 
 def pairs(values: Iterable[str], option: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ import os
 import signal
 import stat
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from qgjob._errors import InvalidError, QgjobError, UnavailableError
-from qgjob.cli import exit_codes
+from qgjob.cli import exit_codes, options
 from qgjob.cli.dotenv import read_environment
 from qgjob.cli.settings import Setting, Settings, resolve, to_settings, user_file
 
@@ -58,6 +59,7 @@ def execute(
     coordinator: str | None,
     patient: bool = False,
     streams: bool = False,
+    timeout: str | None = None,
     typed: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Run `work` with a client and leave with its exit code (None: 0).
@@ -66,12 +68,14 @@ def execute(
 
     A `patient` command changes something or waits for something: it outlives the restart of a coordinator. The others
     only look, and soon say so when there is none. The setting timeout_seconds overrules both. What one that `streams`
-    is for is its output, so it ends with the reader of that.
+    is for is its output, so it ends with the reader of that. `timeout` is the option of that name: no
+    longer than that is said to be tried.
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
         tell_strays(bare=False)
-        work_done = _run(work, settings, patient=patient, streams=streams, typed=typed or {})
+        trouble = _TroubleTeller(options.seconds(timeout, "--timeout"))
+        work_done = _run(work, settings, trouble, patient=patient, streams=streams, typed=typed or {})
         raise typer.Exit(asyncio.run(work_done))
 
 
@@ -162,16 +166,22 @@ def tell(line: str) -> None:
     print("\n".join(map(clean, line.splitlines())), file=sys.stderr, flush=True)
 
 
-async def _run(work: Work, settings: Settings, *, patient: bool, streams: bool, typed: Mapping[str, str]) -> int:
+async def _run(
+    work: Work,
+    settings: Settings,
+    trouble: Callable[[UnavailableError], None],
+    *,
+    patient: bool,
+    streams: bool,
+    typed: Mapping[str, str],
+) -> int:
     # Here, so that `--help` and usage errors pay neither for gRPC nor for Rich.
     from qgjob._client import AsyncClient  # noqa: PLC0415
     from qgjob.cli.blame import in_options  # noqa: PLC0415
     from qgjob.cli.printer import Printer  # noqa: PLC0415
 
     timeout = settings.timeout_seconds or (PATIENT_SECONDS if patient else IMPATIENT_SECONDS)
-    client = AsyncClient(
-        settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=_TroubleTeller()
-    )
+    client = AsyncClient(settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=trouble)
     with _cancelled_by_signals():
         try:
             printer = Printer(settings.output)
@@ -207,13 +217,20 @@ def _cancelled_by_signals() -> Iterator[None]:
 
 
 class _TroubleTeller:
-    """Says once that a coordinator is away, and for how long it is asked again, since that takes a while."""
+    """Says once that a coordinator is away, and for how long it is asked again, since that takes a while.
 
-    def __init__(self) -> None:
+    The command itself ends within so many seconds, where that is given.
+    """
+
+    def __init__(self, within_seconds: float | None = None) -> None:
         self._told: set[str] = set()
+        self._ends_at = None if within_seconds is None else time.monotonic() + within_seconds
 
     def __call__(self, error: UnavailableError) -> None:
         left = error.retrying_seconds
+        if self._ends_at is not None:
+            own = max(self._ends_at - time.monotonic(), 0.0)
+            left = own if left is None else min(left, own)
         if error.message in self._told or (left is not None and left < NO_RETRY_SECONDS):
             return
         self._told.add(error.message)

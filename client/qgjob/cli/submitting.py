@@ -10,7 +10,7 @@ import typer
 
 from qgjob._errors import QgjobError
 from qgjob._models import Bond, Job
-from qgjob.cli import options
+from qgjob.cli import exit_codes, options
 from qgjob.cli.blame import in_flags
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
 from qgjob.cli.runner import execute, tell
@@ -21,6 +21,7 @@ from qgjob.cli.waiting import FailOnFlaky, Timeout, command_on
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
+    from qgjob.cli.limit import Limit
     from qgjob.cli.printer import Printer
     from qgjob.cli.verdicts import Goal
 
@@ -28,6 +29,8 @@ app = typer.Typer()
 
 MAX_REPEAT = 10_000
 DISCONNECT_SECONDS = 60.0
+RELEASE_SECONDS = 2.0
+"""How long a command whose time is over tries to leave its run to itself."""
 
 AppVersionId = Annotated[str | None, typer.Option(help="The app build.")]
 Tests = Annotated[list[str] | None, typer.Option("--test", help="Path of a test file in the suite; repeatable.")]
@@ -176,10 +179,11 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
         from qgjob._wire_jobs import read_jobs  # noqa: PLC0415 - keeps `--help` quick
         from qgjob.cli.interrupting import submitted  # noqa: PLC0415
+        from qgjob.cli.limit import Limit  # noqa: PLC0415
         from qgjob.cli.render import job_table  # noqa: PLC0415
-        from qgjob.cli.verdicts import await_verdicts  # noqa: PLC0415
+        from qgjob.cli.verdicts import await_verdicts, print_jobs  # noqa: PLC0415
 
-        timeout_seconds = options.seconds(waiting.timeout, "--timeout") if waiting else None
+        limit = Limit.from_now(waiting.timeout if waiting else None)
         bond = waiting.bond() if waiting else None
         submission = given.with_run(bound=bond is not None)
         wanted = submission.wanted(settings)
@@ -188,17 +192,20 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
 
         def goal_of(jobs: Sequence[Job]) -> "Goal":
             goal = _goal(client, jobs, waiting or WaitOptions(), run, coordinator)
-            return replace(goal, timeout_seconds=timeout_seconds, bond=bond)
+            return replace(goal, limit=limit, bond=bond)
 
-        async with _life(client, org_id, submission.run_id, bond):
+        async with _life(client, org_id, submission.run_id, bond, limit):
             try:
                 specs = [each.spec for each in wanted]
                 submitting = client._submitting(specs, "full", bond)  # noqa: SLF001 - of this package
                 try:
-                    jobs = await submitted(client, submitting, goal_of)
+                    jobs = await submitted(client, submitting, goal_of, limit)
                 except asyncio.CancelledError:
                     printer.cut_short("jobs", read_jobs(submitting.answered))
                     raise
+                except TimeoutError:
+                    print_jobs(printer, read_jobs(submitting.answered))
+                    return exit_codes.TIMEOUT
             except QgjobError as error:
                 raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
             if waiting is not None:
@@ -212,7 +219,8 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
         await _tell_hints(client, never)
         return None
 
-    execute(work, output=output, coordinator=coordinator, patient=True)
+    timeout = waiting.timeout if waiting else None
+    execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout)
 
 
 async def _tell_hints(client: "AsyncClient", jobs: Sequence[Job]) -> None:
@@ -221,16 +229,24 @@ async def _tell_hints(client: "AsyncClient", jobs: Sequence[Job]) -> None:
 
 
 @asynccontextmanager
-async def _life(client: "AsyncClient", org_id: str, run_id: str | None, bond: Bond | None) -> AsyncGenerator[None]:
+async def _life(
+    client: "AsyncClient", org_id: str, run_id: str | None, bond: Bond | None, limit: "Limit"
+) -> AsyncGenerator[None]:
     """A block in which this command shows that it lives, if the run is bound to it."""
     if bond is None or run_id is None:
         yield
         return
     done = False
     try:
-        async with client.kept(org_id, run_id, bond, on_trouble=_tell_of_sign):
+        async with asyncio.timeout(None) as ending, client.kept(org_id, run_id, bond, on_trouble=_tell_of_sign):
             yield
             done = True
+            if limit.over:  # who set a limit waits no longer than that for a coordinator that is away
+                ending.reschedule(asyncio.get_running_loop().time() + RELEASE_SECONDS)
+    except TimeoutError:
+        tell(
+            f"run {run_id} stays bound to this command: what it has unfinished is cancelled in {bond.after_seconds:g} s"
+        )
     except QgjobError as error:
         if not done:
             raise

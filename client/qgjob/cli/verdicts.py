@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
 from qgjob.cli.interrupting import cancel_each, interrupted
+from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.progress import counts_text, open_progress
 from qgjob.cli.render import job_table
 from qgjob.cli.runner import tell
@@ -35,7 +36,7 @@ class Goal:
     total: int | None = None
     own: tuple[str, ...] = ()
     run: tuple[str, str] | None = None
-    timeout_seconds: float | None = None
+    limit: Limit = NONE
     fail_fast: bool = False
     fail_on_flaky: bool = False
     cancel_on_interrupt: bool = False
@@ -52,18 +53,18 @@ async def await_verdicts(
 ) -> int:
     """Show progress until all jobs have their verdicts, print them, return the exit code. `known`: the jobs so far.
 
-    `first` is done before; an interrupt in it is one of the wait.
+    `first` is done before, as a part of the wait.
     """
     jobs = {job.job_id: job for job in known}
     code: int | None = None
     try:
-        if first is not None:
-            await first()
-        async with asyncio.timeout(goal.timeout_seconds):
+        async with goal.limit.block():
+            if first is not None:
+                await first()
             await _follow(client, printer, goal, jobs)
     except TimeoutError:
         code = exit_codes.TIMEOUT
-        tell(f"not all jobs have their verdict after {goal.timeout_seconds:g} s; they go on. To resume: {goal.resume}")
+        tell(f"{_state_at_the_end(goal, jobs)}. To resume: {goal.resume}")
     except asyncio.CancelledError as error:
         try:
             if not ends_refused(error):
@@ -72,15 +73,29 @@ async def await_verdicts(
             printer.cut_short("jobs", list(jobs.values()))
         raise
     found = list(jobs.values())
-    if printer.output != "jsonl":
-        printer.many("jobs", found, job_table)
-    tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
+    print_jobs(printer, found)
+    if found:
+        tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
     if code is not None:
         return code
     if not found:
         tell("the run was cancelled before: others want its jobs, which go on without it")
         return exit_codes.CANCELLED
     return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky)
+
+
+def print_jobs(printer: Printer, jobs: Sequence[Job]) -> None:
+    """The jobs as they are at the end. Lines of JSON came with the verdicts, and a table of none says nothing."""
+    if printer.output == "json" or (printer.output == "table" and jobs):
+        printer.many("jobs", jobs, job_table)
+
+
+def _state_at_the_end(goal: Goal, jobs: dict[str, Job]) -> str:
+    """What is known when the time is over."""
+    after = f"{goal.limit.seconds:g} s"
+    if not jobs:
+        return f"no coordinator answered within {after}; nothing is known of them"
+    return f"not all jobs have their verdict after {after}; they go on"
 
 
 async def _follow(client: AsyncClient, printer: Printer, goal: Goal, jobs: dict[str, Job]) -> None:

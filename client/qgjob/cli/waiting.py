@@ -10,6 +10,7 @@ import typer
 
 from qgjob._enums import WatchEventKind
 from qgjob.cli import options
+from qgjob.cli.blame import THE_JOB
 from qgjob.cli.options import Coordinator, OrgId, Output, RunId
 from qgjob.cli.runner import execute, org_of
 from qgjob.cli.settings import Settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
+_TYPED = {**THE_JOB, "run_id": "--run-id", "org_id": "--org-id"}
 _PLAIN = re.compile(r"[\w.=-][\w.=~:,-]*", re.ASCII)
 
 Jobs = Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Ids of jobs.", show_default=False)]
@@ -53,24 +55,25 @@ def wait(
     """
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int:
-        from qgjob.cli.verdicts import Goal, await_verdicts  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob.cli.limit import Limit  # noqa: PLC0415 - keeps `--help` quick
+        from qgjob.cli.verdicts import Goal, await_verdicts  # noqa: PLC0415
 
-        ids = tuple(dict.fromkeys(jobs or ()))
-        if ids and run_id:
+        if jobs and run_id:
             raise options.usage("--run-id", "give jobs, or a run with --run-id, not both")
-        if not ids and not run_id:
+        if not jobs and not run_id:
             raise options.usage("JOB", "is missing; name the jobs to wait for, or their run with --run-id")
+        ids = options.job_ids(jobs)
         run = (org_of(org_id, settings), run_id) if run_id else None
         goal = Goal(
             follow=lambda: client.follow_run(*run) if run else client.follow(ids),
             resume=command_on("wait", ids, run, coordinator),
             total=len(ids) or None,
-            timeout_seconds=options.seconds(timeout, "--timeout"),
+            limit=Limit.from_now(timeout),
             fail_on_flaky=fail_on_flaky,
         )
         return await await_verdicts(client, printer, goal)
 
-    execute(work, output=output, coordinator=coordinator, patient=True)
+    execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout, typed=_TYPED)
 
 
 @app.command()
@@ -93,7 +96,7 @@ def watch(
         from qgjob._models import WatchEvent  # noqa: PLC0415
         from qgjob.cli import named  # noqa: PLC0415
 
-        ids = tuple(dict.fromkeys(jobs or ()))
+        ids = options.job_ids(jobs)
         org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
         watched: AsyncGenerator[WatchEvent | None] = client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)
         if ids and cursor:
@@ -110,4 +113,4 @@ def watch(
                 if jobs_named.all_over:
                     return
 
-    execute(work, output=output, coordinator=coordinator, patient=True, streams=True)
+    execute(work, output=output, coordinator=coordinator, patient=True, streams=True, typed=_TYPED)

@@ -18,6 +18,7 @@ from tests.unit.cli.conftest import COMMON, Command
 from tests.unit.cli.test_matrix import matrix_file
 
 SPEC = JobSpec(org_id="acme", app_version_id="v1", test_path="a.js")
+JOB_ID = "acme~01J00000000000000000000000"
 LONG = "x" * 1100
 RTL = "\u202e"
 
@@ -173,6 +174,11 @@ def test_the_commands_tell_it_in_one_line_and_submit_nothing(
         ("ListDevices agent_id", ["devices", "ls", "--agent-id=a/b"], "--agent-id: no"),
         ("ListJobs page_token", ["list", "--org-id=acme", "--page-token=xx"], "--page-token: no"),
         ("ListJobs org_id", ["list", "--org-id=a/b"], "--org-id: no"),
+        ("GetJob job_id", ["status", JOB_ID], "JOB: no"),
+        ("ExplainJob job_id", ["explain", JOB_ID], "JOB: no"),
+        ("WatchJobs job_ids[0]", ["wait", JOB_ID], "JOB: no"),
+        ("WatchJobs job_ids[1]", ["watch", JOB_ID, f"{JOB_ID[:-1]}1"], "JOB: no"),
+        ("WatchJobs run_id", ["watch", "--org-id=acme", "--run-id=a/b"], "--run-id: no"),
         ("ListJobs run_id", ["list", "--org-id=acme", "--run-id=a/b"], "--run-id: no"),
     ],
 )

@@ -169,21 +169,21 @@ def test_a_flaky_job_fails_only_on_demand(fake: FakeCoordinator, qgjob: Command)
 
 def test_a_timeout_leaves_the_job_going_and_says_how_to_resume(fake: FakeCoordinator, qgjob: Command) -> None:
     fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
-    result = qgjob("run", *COMMON, "--test=a", "--timeout=0.3", "-o", "json")
+    result = qgjob("run", *COMMON, "--test=a", "--timeout=1.5", "-o", "json")
     assert result.code == 124
     job = result.json["jobs"][0]
     assert job["outcome"] is None
     assert f"qgjob wait {job['job_id']}" in result.err
     assert fake.calls["CancelJob"] == 0
 
-    waited = qgjob("wait", job["job_id"], "--timeout=0.1s")
+    waited = qgjob("wait", job["job_id"], "--timeout=1s")
     assert waited.code == 124
 
 
 def test_the_command_to_resume_a_run_names_the_run(fake: FakeCoordinator, qgjob: Command) -> None:
     fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
     submit_one(qgjob, "a", "--run-id=r1")
-    result = qgjob("wait", "--org-id=acme", "--run-id=r1", "--timeout=0.2")
+    result = qgjob("wait", "--org-id=acme", "--run-id=r1", "--timeout=1.5")
     assert result.code == 124
     assert "qgjob wait --org-id=acme --run-id=r1" in result.err
 
@@ -194,11 +194,11 @@ def test_the_command_to_resume_goes_to_the_same_coordinator_and_the_same_run(
     monkeypatch.delenv("QGJOB_COORDINATOR")
     fake.in_loop(lambda: autoplay(fake, {"a": ("", "")}))
     flag = f"--coordinator={fake.address}"
-    started = qgjob("run", *COMMON, "--test=a", "--run-id=r1", "--timeout=0.2", flag)
+    started = qgjob("run", *COMMON, "--test=a", "--run-id=r1", "--timeout=1.5", flag)
     assert started.code == 124
     assert f"To resume: qgjob wait {flag} --org-id=acme --run-id=r1\n" in started.err
     resumed = started.err.splitlines()[-2].partition("To resume: qgjob ")[2].split()
-    waited = qgjob(*resumed, "--timeout=0.2")
+    waited = qgjob(*resumed, "--timeout=1")
     assert waited.code == 124
     assert waited.err.splitlines()[-2].endswith(f"To resume: qgjob {' '.join(resumed)}")
 
@@ -229,7 +229,7 @@ def test_wait_for_jobs_and_for_a_run(fake: FakeCoordinator, qgjob: Command) -> N
     run = qgjob("wait", "--org-id=acme", "--run-id=r1", "-o", "json")
     assert (run.code, run.json["count"]) == (10, 2)
     assert qgjob("wait", "--org-id=acme", "--run-id=nope").code == 5
-    assert qgjob("wait", "acme~nope").code == 5
+    assert qgjob("wait", "acme~01J00000000000000000000000").code == 5
 
 
 def test_a_run_that_a_cancel_left_no_job_in_has_passed_nothing(fake: FakeCoordinator, qgjob: Command) -> None:
@@ -248,9 +248,9 @@ def test_status_shows_the_job_itself_and_exits_0_whatever_the_verdict(fake: Fake
         assert "deduplicated" not in result.json
     assert len(qgjob("status", job_id, "-o", "jsonl").out.splitlines()) == 1
     assert "test_failed" in qgjob("status", job_id).out
-    missing = qgjob("status", "acme~nope")
+    missing = qgjob("status", "acme~01J00000000000000000000000")
     assert (missing.code, missing.out) == (5, "")
-    assert "acme~nope" in missing.err
+    assert "acme~01J00000000000000000000000" in missing.err
 
 
 def test_list_prints_a_page(fake: FakeCoordinator, qgjob: Command) -> None:
@@ -408,7 +408,7 @@ def test_logs_are_the_bytes_themselves(fake: FakeCoordinator, qgjob: Command) ->
     assert qgjob("logs", job_id, "--attempt=1").out == "first\n"
     pieces = qgjob("logs", job_id, "-f", "-o", "jsonl").lines
     assert [(piece["attempt"], piece["offset"]) for piece in pieces][:2] == [(2, 0), (2, 8)]
-    assert qgjob("logs", "acme~nope").code == 5
+    assert qgjob("logs", "acme~01J00000000000000000000000").code == 5
 
 
 @pytest.mark.parametrize("more", [(), ("--follow",), ("-o", "json")])
@@ -462,13 +462,13 @@ def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoord
     assert "failed (test_failed)" in qgjob("watch", job_id).out
 
 
-@pytest.mark.parametrize("name", ["its id", "acme~alias"])
+@pytest.mark.parametrize("name", ["its id", "acme~01J11111111111111111111111"])
 def test_watch_from_a_cursor_after_the_verdict_shows_it_and_ends(
     fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr("qgjob.cli.named.SILENCE_SECONDS", 0.05)
     before, after = submit_one(qgjob, "a.js"), submit_one(qgjob, "b.js")
-    fake.aliases["acme~alias"] = before
+    fake.aliases["acme~01J11111111111111111111111"] = before
     fake.in_loop(lambda: fake.move(before, "failed", "test_failed"))
     cursor = f"--cursor={len(fake.events)}"
     fake.in_loop(lambda: fake.move(after, "completed", "passed"))
@@ -482,18 +482,18 @@ def test_watch_from_a_cursor_after_the_verdict_shows_it_and_ends(
 
 def test_watch_by_an_alias_ends_with_the_verdict_of_the_job_behind_it(fake: FakeCoordinator, qgjob: Command) -> None:
     job_id = submit_one(qgjob)
-    fake.aliases["acme~alias"] = job_id
+    fake.aliases["acme~01J11111111111111111111111"] = job_id
     fake.in_loop(lambda: fake.move(job_id, "failed", "test_failed"))
-    result = qgjob("watch", "acme~alias", "-o", "jsonl")
+    result = qgjob("watch", "acme~01J11111111111111111111111", "-o", "jsonl")
     assert result.code == 0
     assert [line["event"] for line in result.lines] == ["snapshot", "ready"]
 
 
 @pytest.mark.parametrize("command", ["watch", "wait", "status"])
 def test_a_job_that_is_not_there_is_named(fake: FakeCoordinator, qgjob: Command, command: str) -> None:
-    result = qgjob(command, "acme~nope")
+    result = qgjob(command, "acme~01J00000000000000000000000")
     assert (result.code, result.out) == (5, "")
-    assert result.err == "error: no job acme~nope\n"
+    assert result.err == "error: no job acme~01J00000000000000000000000\n"
 
 
 def test_groups_stats_and_health(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -18,12 +18,14 @@ from pathlib import Path
 
 import pytest
 
+from qgjob._ids import is_job_id
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 from tests.fakes.coordinator_fleet import RefusalError
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.fakes.waiting import until
 from tests.unit.cli.conftest import COMMON, Command, autoplay, unserved
 
+JOB_ID = "acme~01J00000000000000000000000"
 # A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
 AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cli import main; sys.exit(main())"]
@@ -171,7 +173,26 @@ def test_a_submission_that_is_interrupted_says_how_far_it_got(fake: FakeCoordina
     assert err == (
         "interrupted; 0 of 2 jobs are submitted, and 2 more may be; they go on. "
         "To resume: qgjob wait --org-id=acme --run-id=r1\n"
+        "what did not get there is not found then; the command that was given submits it\n"
     )
+
+
+@pytest.mark.parametrize("command", ["submit", "run"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_search_for_a_coordinator_names_the_jobs_that_may_be_there(command: str, number: int) -> None:
+    flag = "--coordinator=127.0.0.1:1"
+    with started(command, *COMMON, "--test=a", flag) as process:
+        wait_for_line(process, "trying again")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    said, hint = err.splitlines()
+    job_id = said.split()[-1]
+    assert is_job_id(job_id)
+    assert said == (
+        f"interrupted; 0 of 1 jobs are submitted, and 1 more may be; they go on. To resume: qgjob wait {flag} {job_id}"
+    )
+    assert hint.endswith("the command that was given submits it")
 
 
 def test_a_command_that_can_not_end_its_bond_still_tells_the_verdicts_by_its_exit_code(
@@ -246,7 +267,7 @@ def test_a_watch_whose_output_may_also_be_read_goes_on(fake: FakeCoordinator, tm
             asyncio.run(until(held, "it does not say that it is ready"))
             first = held()
             fake.in_loop(lambda: fake._create(_submission()))
-            fake.in_loop(lambda: fake.move("acme~1", "running", device_id="d1"))
+            fake.in_loop(lambda: fake.move(JOB_ID, "running", device_id="d1"))
             asyncio.run(until(lambda: held() > first, "it tells nothing more"))
         finally:
             process.kill()
@@ -256,7 +277,7 @@ def test_a_watch_whose_output_may_also_be_read_goes_on(fake: FakeCoordinator, tm
 def test_a_log_that_is_followed_ends_with_its_reader(fake: FakeCoordinator) -> None:
     fake.in_loop(lambda: fake._create(_submission()))
     fake.hold = asyncio.Event()
-    with started("logs", "acme~1", "--follow") as process:
+    with started("logs", JOB_ID, "--follow") as process:
         fake.in_loop(fake.reached("GetJob"))
         assert process.poll() is None
         assert process.stdout is not None
@@ -307,7 +328,7 @@ def test_a_reader_that_is_gone_is_told_of_nothing(fake: FakeCoordinator, command
 def _submission() -> object:
     from qgjob_proto.v1 import jobs_pb2  # noqa: PLC0415
 
-    return jobs_pb2.SubmitJobRequest(org_id="acme", app_version_id="v1", test_path="t", job_id="acme~1")
+    return jobs_pb2.SubmitJobRequest(org_id="acme", app_version_id="v1", test_path="t", job_id=JOB_ID)
 
 
 def test_help_loads_nothing_heavy() -> None:

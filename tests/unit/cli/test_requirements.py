@@ -90,7 +90,7 @@ def test_what_no_device_has_is_told_with_what_was_meant(fake: FakeCoordinator, q
         "hint: no device has a label 'os'; did you mean os_version?",
         "hint: no device has a label 'plattform'; did you mean platform?",
     ]
-    waited = qgjob("run", *COMMON, "--test=c", "--device-id=zzz", "--timeout=0.1")
+    waited = qgjob("run", *COMMON, "--test=c", "--device-id=zzz", "--timeout=1.5")
     assert "hint: no device with the id 'zzz' is known; `qgjob devices ls` lists those that are" in waited.err
     assert "warning" not in waited.err
 

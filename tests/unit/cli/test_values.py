@@ -8,8 +8,9 @@ import pytest
 
 from qgjob import InvalidError
 from qgjob.cli.clean import clean, clean_log
-from qgjob.cli.options import moment, one_job, pairs, seconds
+from qgjob.cli.options import job_ids, moment, one_job, pairs, seconds
 
+JOB_ID = "acme~01J00000000000000000000000"
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 
@@ -61,10 +62,23 @@ def test_an_end_that_utc_does_not_know(time: str) -> None:
 
 
 def test_one_job_by_argument_or_option() -> None:
-    assert one_job("a~1", None) == one_job(None, "a~1") == "a~1"
+    assert one_job(JOB_ID, None) == one_job(None, JOB_ID) == JOB_ID
     for both in (("a~1", "a~2"), (None, None), ("", None)):
         with pytest.raises(InvalidError, match="--job-id"):
             one_job(*both)
+
+
+@pytest.mark.parametrize("wrong", ["nope", "acme~nope", f"{JOB_ID}0", f"/{JOB_ID}", JOB_ID.lower(), f"{JOB_ID}\n"])
+def test_what_is_no_job_id_is_refused_as_what_was_typed(wrong: str) -> None:
+    assert job_ids([JOB_ID, JOB_ID]) == (JOB_ID,)
+    told = f"{wrong!r} is not a job id; it looks like <org_id>~<ULID>"
+    with pytest.raises(InvalidError) as caught:
+        one_job(None, wrong)
+    assert (caught.value.message, caught.value.field) == (f"--job-id: {told}", "--job-id")
+    for read in (lambda: one_job(wrong, None), lambda: job_ids([JOB_ID, wrong])):
+        with pytest.raises(InvalidError) as caught:
+            read()
+        assert (caught.value.message, caught.value.field) == (f"JOB: {told}", "JOB")
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,12 @@ _LEAVE_SECONDS = 3.0
 def main(argv: list[str] | None = None) -> int:
     """Runs the agent until it is told to end. Gives the exit code: 2 for a wrong setting, 1 for another failure."""
     parser = argparse.ArgumentParser(prog="qgjob agent start", description="The daemon on a device host.")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="agent.toml (default: QGJOB_AGENT_CONFIG)")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="agent.toml, as examples/agent.toml explains it (default: QGJOB_AGENT_CONFIG)",
+    )
     parser.add_argument(
         "--check", action="store_true", help="check the settings, and that what they name is here, and exit"
     )

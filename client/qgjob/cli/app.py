@@ -11,18 +11,22 @@ from typer.core import TyperGroup
 from qgjob._errors import QgjobError
 from qgjob.cli import BEFORE, agents, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
 from qgjob.cli.runner import discard_output, tell, writing
+from qgjob.cli.wrong_use import one_line
 
 
 class _Root(TyperGroup):
-    """The root command, which takes from wrong use what a library of Typer's says before the reason."""
+    """The root command, which tells wrong use as all other errors are told."""
+
+    def make_context(self, *given: Any, **more: Any) -> Any:
+        """Read the options before the command."""
+        with one_line():
+            return super().make_context(*given, **more)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that is named. Raises typer.BadParameter."""
+        """Run the command that is named."""
         try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = error.message.removeprefix("Value error, ")
-            raise
+            with one_line():
+                return super().invoke(ctx)
         except KeyboardInterrupt:  # what came later the commands tell
             tell(BEFORE)
             raise

@@ -15,7 +15,7 @@ from rich.text import Text
 from qgjob._enums import JobStatus, PendingCode
 from qgjob._models import ConsideredDevice, Explanation, Job
 from qgjob.cli.job_words import requirement_words, state_words
-from qgjob.cli.moments import clock, span, when
+from qgjob.cli.moments import clock, in_local_time, span, when
 from qgjob.cli.render import facts, grid
 from qgjob.cli.tables import Column
 
@@ -56,10 +56,10 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
     ]
     if reason is None:
         if item.summary and not job.final:
-            return [*rows, ("pending", item.summary)]
+            return [*rows, ("now", in_local_time(item.summary, now))]
         waits = "it has its verdict" if job.final else "it has a device"  # of an older coordinator, or a device is gone
-        return [*rows, ("pending", f"{waits}, and waits for nothing")]
-    rows.append(("pending", f"{reason.code}: {reason.message}"))
+        return [*rows, ("now", f"{waits}, and waits for nothing")]
+    rows.append(("pending", f"{reason.code}: {in_local_time(reason.message, now)}"))
     if reason.position is not None:
         rows.append(("place", f"{reason.position} in its group; work of other groups may be served before"))
     if reason.retry_at is not None:
@@ -71,7 +71,7 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
         )
     if item.expires_at is not None:
         rows.append(("expires", f"{when(item.expires_at, now)}, unless it is started before"))
-    return [*rows, ("devices", item.summary)]
+    return [*rows, ("devices", in_local_time(item.summary or "", now))]
 
 
 def _status(job: Job, now: datetime) -> str:
@@ -91,7 +91,7 @@ def _devices(devices: Sequence[ConsideredDevice], now: datetime) -> RenderableTy
     ordered = sorted(devices, key=lambda each: _usefulness(each, now))
     if len(ordered) <= MOST_LINES:
         rows: list[list[object]] = [
-            [each.device_id, _could(each), each.message + _until(each, now)] for each in ordered
+            [each.device_id, _could(each), in_local_time(each.message, now) + _until(each, now)] for each in ordered
         ]
         return grid([Column("DEVICE"), Column("COULD SERVE", spare=1), _WHY], rows, now)
     groups: dict[tuple[str, ...], list[ConsideredDevice]] = {}
@@ -131,12 +131,12 @@ def _could(device: ConsideredDevice) -> str:
 
 def _why(same: Sequence[ConsideredDevice], now: datetime) -> str:
     if len({each.message for each in same}) == 1:
-        return same[0].message + _until(same[0], now)
+        return in_local_time(same[0].message, now) + _until(same[0], now)
     if not same[0].feasible:
         unmet = " and ".join(_kind(same[0]))
-        return f"other {unmet}; {same[0].device_id}: {same[0].message}"
+        return f"other {unmet}; {same[0].device_id}: {in_local_time(same[0].message, now)}"
     first = next((each for each in same if each.free_at is not None), None)
-    until = "" if first is None else f"; the first {first.message}{_until(first, now)}"
+    until = "" if first is None else f"; the first {in_local_time(first.message, now)}{_until(first, now)}"
     return f"{same[0].code}{until}"
 
 
@@ -144,8 +144,8 @@ def _until(device: ConsideredDevice, now: datetime) -> str:
     if device.free_at is None:
         return ""
     if device.code != PendingCode.ALL_BUSY:
-        return f" (until {when(device.free_at, now)})"
-    return f" (free about {when(device.free_at, now)})" if device.free_at > now else " (free any moment)"
+        return f", until {when(device.free_at, now)}"
+    return f", free about {when(device.free_at, now)}" if device.free_at > now else ", free any moment"
 
 
 def _names(same: Sequence[ConsideredDevice]) -> str:

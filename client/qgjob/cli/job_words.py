@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from qgjob._enums import JobStatus, PendingCode
+from qgjob._enums import JobStatus, Outcome, PendingCode
 from qgjob._models import Job, TestResult
 from qgjob.cli.clean import clean
 from qgjob.cli.moments import clock, distance, span
 from qgjob.cli.tables import cut
 
 _MOST_OF_AN_ERROR = 120
+_OF_THE_INFRASTRUCTURE = (Outcome.DEVICE_ERROR, Outcome.AGENT_LOST, Outcome.PROVIDER_ERROR)
 
 
 def requirement_words(job: Job) -> str:
@@ -69,6 +70,18 @@ def result_words(result: TestResult, outcome: str | None) -> str:
     told = ", ".join(f"{count} {name}" for name, count in counts.items()) if sum(counts.values()) != 1 else None
     summary = clean(result.summary) if result.summary and result.summary != outcome else None
     return ": ".join(filter(None, [told, summary]))
+
+
+def retry_words(job: Job) -> str:
+    """`1 of 3`; with `0 of 0 (tests), 4 (infrastructure)` those are told too that have a budget of their own.
+
+    They follow attempts of this round that failed by a device or an agent; nothing follows the last one of a verdict.
+    """
+    ended = [each for each in job.attempts if each.round == job.round]
+    followed = ended[:-1] if job.final else ended
+    others = sum(each.outcome in _OF_THE_INFRASTRUCTURE for each in followed)
+    tests = f"{job.retry_count} of {job.max_retries}"
+    return f"{tests} (tests), {others} (infrastructure)" if others else tests
 
 
 def _last_attempt(job: Job) -> str | None:

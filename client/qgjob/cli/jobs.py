@@ -1,12 +1,13 @@
 """Commands on jobs that exist: status, list, explain, cancel, retry, logs, groups."""
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qgjob._enums import FINAL_STATUSES, JobStatus
+from qgjob._errors import QgjobError
 from qgjob.cli import options
 from qgjob.cli.blame import ORG_SETTING, THE_JOB
 from qgjob.cli.options import Coordinator, JobArgument, JobIdOption, OrgId, Output, Reason, RunId, StatusFilter
@@ -15,7 +16,7 @@ from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
-    from qgjob._models import JobSelection
+    from qgjob._models import Job, JobSelection
     from qgjob.cli.printer import Printer
 
 app = typer.Typer()
@@ -32,9 +33,24 @@ def status(
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
         from qgjob.cli.render import job_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
-        printer.one(await client.get(options.one_job(job, job_id)), job_facts)
+        found, held, now = await client.get(options.one_job(job, job_id)), None, datetime.now(UTC)
+        if printer.output == "table" and found.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
+            held = await _held(client, found, now)
+        printer.one(found, lambda job: job_facts(job, now, held))
 
     execute(work, output=output, coordinator=coordinator, typed=THE_JOB)
+
+
+async def _held(client: "AsyncClient", job: "Job", now: datetime) -> str | None:
+    """What there is to say of the agent that has the job: that it is gone, for one. None if that is nothing new."""
+    from qgjob.cli.moments import in_local_time  # noqa: PLC0415
+
+    with suppress(QgjobError):  # the job is there to be shown
+        found = await client.explain(job.job_id)
+        if found.job.status is job.status and found.job.pending_reason is None and found.summary:
+            told = in_local_time(found.summary, now)
+            return None if told == f"it runs on {job.device_id}" else told
+    return None
 
 
 @app.command("list")
@@ -42,7 +58,10 @@ def list_jobs(
     org_id: OrgId = None,
     status: StatusFilter = None,
     run_id: RunId = None,
-    page_size: Annotated[int, typer.Option(min=1, max=MAX_PAGE_SIZE, help="Jobs of one page.")] = 100,
+    page_size: Annotated[
+        int,
+        typer.Option(parser=options.number(1, MAX_PAGE_SIZE), metavar=f"1..{MAX_PAGE_SIZE}", help="Jobs of one page."),
+    ] = 100,
     page_token: Annotated[str | None, typer.Option(help="next_page_token of the page before.")] = None,
     output: Output = None,
     coordinator: Coordinator = None,
@@ -181,7 +200,10 @@ def logs(
     job: JobArgument = None,
     job_id: JobIdOption = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the verdict.")] = False,
-    attempt: Annotated[int | None, typer.Option(min=1, help="Default: the latest, and with -f those after it.")] = None,
+    attempt: Annotated[
+        int | None,
+        typer.Option(parser=options.number(1), metavar="N", help="Default: the latest, and with -f those after it."),
+    ] = None,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:

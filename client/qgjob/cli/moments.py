@@ -1,16 +1,18 @@
 """Times as people read them: by this machine's clock, and as a distance from now.
 
-All that the command itself says to people is in local time. JSON has UTC, and so have texts of a coordinator, marked
-UTC.
+All that the command itself says to people is in local time, and what a coordinator says of where a job stands. JSON has
+UTC, and so have other texts of a coordinator, marked UTC.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta
 
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 _WHOLE_FROM = 10
 """From so many on a unit's fractions do not matter; below them half of one is half a minute in one and a half."""
+_UTC_TIME = re.compile(r"(?:(?P<day>\d{4}-\d\d-\d\d) )?\b(?P<time>(?:[01]\d|2[0-3]):[0-5]\d) UTC\b")
 _TENTHS_BELOW_MS = 120_000
 
 
@@ -29,6 +31,17 @@ def clock(moment: datetime, now: datetime) -> str:
     """The time by this machine's clock, with its date unless that is today's."""
     local, today = moment.astimezone(), now.astimezone().date()
     return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
+
+
+def in_local_time(text: str, now: datetime) -> str:
+    """A text of a coordinator, which tells times by UTC, with the times of this machine's clock in their place."""
+
+    def local(found: re.Match[str]) -> str:
+        day = found["day"] or f"{now.astimezone(UTC):%Y-%m-%d}"
+        moment = datetime.fromisoformat(f"{day} {found['time']}+00:00").astimezone()
+        return f"{moment:%Y-%m-%d %H:%M}" if found["day"] else f"{moment:%H:%M}"
+
+    return _UTC_TIME.sub(local, text)
 
 
 def dated(moment: datetime) -> str:

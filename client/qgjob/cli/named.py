@@ -1,4 +1,4 @@
-"""The jobs that a watch names: which of them have their verdicts, also where no event of it tells so."""
+"""What a watch is of: jobs that are named, until they have their verdicts, or a run or an org, without end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SILENCE_SECONDS = 1.0
 
 
 class Named:
-    """Which of the jobs are waited for."""
+    """Which of the jobs are waited for: those without a verdict, also where no event of the watch tells of it."""
 
     def __init__(self, job_ids: Sequence[str]) -> None:
         self._awaited = set(job_ids)
@@ -52,3 +52,26 @@ class Named:
         told = [job for job in jobs if job.final and job.job_id not in self._over]
         self._over |= {job.job_id for job in told}
         return told
+
+
+class Endless:
+    """What is said once of a watch that ends by Ctrl-C alone: that it does, and what is there so far."""
+
+    def __init__(self, of: str) -> None:
+        self._of = of
+        self._unfinished: dict[str, bool] = {}
+        self._told = False
+
+    def line(self, event: WatchEvent) -> str | None:
+        """To be told after an event: when all that was there is shown."""
+        if self._told:
+            return None
+        if event.job is not None:
+            self._unfinished[event.job.job_id] = not event.job.final
+        if event.event is not WatchEventKind.READY:
+            return None
+        self._told = True
+        if not self._unfinished:
+            return f"{self._of} has no job yet; watching on, Ctrl-C ends it"
+        over = not any(self._unfinished.values())
+        return (f"all jobs of {self._of} have their verdicts; " if over else "") + "watching on, Ctrl-C ends it"

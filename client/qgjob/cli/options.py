@@ -1,7 +1,7 @@
 """Options that commands share, and the reading of their values. A wrong value names the option."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -111,6 +111,25 @@ def seconds(text: str | None, option: str) -> float | None:
     if match is None:
         raise usage(option, f"{text!r} is not a duration; write 90 (seconds), 90s, 30m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
+
+
+def number(
+    least: float | None = None, most: float | None = None, *, whole: bool = True
+) -> Callable[[str | float], float]:
+    """A reader of numbers for an option. Raises BadParameter, with the value and what to use."""
+    span = f"{least:g} to {most:g}" if least is not None and most is not None else None
+    advice = f"use {span}" if span else f"use at least {least:g}" if least is not None else "use one such as 3"
+
+    def read(text: str | float) -> float:
+        try:
+            value = int(str(text)) if whole else float(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not a {'whole ' if whole else ''}number; {advice}") from None
+        if not (least is None or value >= least) or not (most is None or value <= most):
+            raise typer.BadParameter(f"{text} is out of range; {advice}")
+        return value
+
+    return read
 
 
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)

@@ -60,11 +60,17 @@ def health(output: Output = None, coordinator: Coordinator = None) -> None:
 
 @config_app.command()
 def view(
-    show_origin: Annotated[bool, typer.Option("--show-origin", help="Say where each value was set.")] = False,
+    show_origin: Annotated[
+        bool, typer.Option("--show-origin", help="As without it: where each value was set is shown.", hidden=True)
+    ] = False,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:
-    """Show the settings: flag, then QGJOB_*, then ./qgjob.toml, then the user's file, then the default."""
+    """Show the settings, and where each was set.
+
+    The first of these counts: flag, QGJOB_*, ./qgjob.toml, the user's file, default.
+    """
+    del show_origin
     with reporting():
         from qgjob.cli.printer import Printer  # noqa: PLC0415
         from qgjob.cli.render import settings_table  # noqa: PLC0415
@@ -76,4 +82,4 @@ def view(
             replace(each, value="(hidden)") if each.name == "token" and each.value is not None else each
             for each in settings
         ]
-        Printer(chosen).many("settings", shown, lambda items: settings_table(items, origins=show_origin))
+        Printer(chosen).many("settings", shown, settings_table)

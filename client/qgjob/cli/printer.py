@@ -16,7 +16,8 @@ from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
 from qgjob.cli.job_words import News
 from qgjob.cli.render import transition_text
-from qgjob.cli.runner import writing
+from qgjob.cli.runner import tell, writing
+from qgjob.cli.tables import Grid
 
 # A table that goes to a file or a pipe is as wide as its content: cut ids are of no use.
 _UNBOUNDED_WIDTH = 100_000
@@ -98,6 +99,8 @@ class Printer:
         with writing():
             self._console.print(table, soft_wrap=isinstance(table, Text), crop=False)
             sys.stdout.flush()
+        if isinstance(table, Grid) and table.missed:
+            tell(f"{', '.join(table.missed)} does not fit; a wider terminal or -o json shows it")
 
     def _write(self, line: str, end: str = "\n") -> None:
         with writing():

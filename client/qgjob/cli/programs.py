@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from qgjob._errors import QgjobError
+from qgjob.cli.options import number
 from qgjob.cli.runner import reporting
 
 app = typer.Typer()
@@ -51,17 +52,23 @@ def coordinator(context: typer.Context) -> None:
 
 @agent_app.command(context_settings=_PASS_ON)
 def start(context: typer.Context) -> None:
-    """Run the agent: --config FILE names its agent.toml; settings in the environment win."""
+    """Run the agent: --config FILE names its agent.toml (examples/agent.toml explains it); the environment wins."""
     _run("qgjob_agent", "agent", context.args)
 
 
 @app.command()
 def up(
-    sim_seed: Annotated[int | None, typer.Option(help="Seed of the simulated devices.")] = None,
-    sim_failure_rate: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Share of the simulated tests that fail.")
+    sim_seed: Annotated[
+        int | None, typer.Option(parser=number(), metavar="N", help="Seed of the simulated devices.")
     ] = None,
-    sim_install_seconds: Annotated[float | None, typer.Option(min=0, help="Time of a simulated install.")] = None,
+    sim_failure_rate: Annotated[
+        float | None,
+        typer.Option(parser=number(0, 1, whole=False), metavar="0..1", help="Share of the simulated tests that fail."),
+    ] = None,
+    sim_install_seconds: Annotated[
+        float | None,
+        typer.Option(parser=number(0, whole=False), metavar="SECONDS", help="Time of a simulated install."),
+    ] = None,
     sim_test_seconds: Annotated[
         str | None, typer.Option(help="Time of a simulated test: shortest and longest, as in 1,3, or one number.")
     ] = None,

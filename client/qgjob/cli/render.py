@@ -20,6 +20,7 @@ from qgjob.cli.job_words import (
     progress_words,
     requirement_words,
     result_words,
+    retry_words,
     test_words,
 )
 from qgjob.cli.moments import brief, clock, dated, when
@@ -73,7 +74,7 @@ def job_table(jobs: Sequence[Job], now: datetime | None = None) -> RenderableTyp
         Column("DEVICE", spare=5),
         Column("TRIES", spare=10),
         Column("CREATED", spare=7),
-        Column("NOTE", spare=6, least=16),
+        Column("NOTE", spare=6, least=16, missed=True),
     ]
     rows = [_job_row(job, now) for job in jobs]
     required = [requirement_words(job) for job in jobs]
@@ -102,8 +103,8 @@ def _job_row(job: Job, now: datetime) -> list[object]:
     ]
 
 
-def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
-    """One job in full."""
+def job_facts(job: Job, now: datetime | None = None, held: str | None = None) -> RenderableType:
+    """One job in full. `held` is what its coordinator says of the agent that has it."""
     advance = advance_words(job, now or datetime.now(UTC)) if job.status is JobStatus.RUNNING else None
     rows: list[tuple[str, object]] = [
         ("job_id", job.job_id),
@@ -111,6 +112,7 @@ def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
         ("status", job.status),
         ("outcome", job.outcome),
         ("progress", advance),
+        ("now", held),
         ("pending", _pending(job)),
         ("error", f"{job.error.error_class}: {job.error.message}" if job.error else None),
         ("result", result_words(job.result, job.outcome) if job.result else None),
@@ -124,7 +126,7 @@ def job_facts(job: Job, now: datetime | None = None) -> RenderableType:
         ("agent_id", job.agent_id),
         ("device_id", job.device_id),
         ("round", job.round),
-        ("retries", f"{job.retry_count} of {job.max_retries}"),
+        ("retries", retry_words(job)),
         ("created_at", job.created_at),
         ("not_before", job.not_before),
         ("scheduled_at", job.scheduled_at),
@@ -163,9 +165,18 @@ def _pending(job: Job) -> str | None:
 
 
 def transition_text(job: Job, now: datetime) -> Text:
-    """One line that says what became of a job."""
-    parts = [clock(now, now), clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
+    """One line that says what became of a job, and when."""
+    parts = [clock(_since(job) or now, now), clean(job.job_id), clean(test_words(job)), clean(progress_words(job))]
     return Text(" ".join(parts), style=_STYLES.get(job.status, ""))
+
+
+def _since(job: Job) -> datetime | None:
+    """Since when the job is in its state; progress within a state is none of it."""
+    if job.final:
+        return job.completed_at or job.updated_at
+    if job.status is JobStatus.QUEUED:
+        return job.updated_at if job.attempts else job.created_at
+    return (job.started_at if job.status is JobStatus.RUNNING else job.scheduled_at) or job.updated_at
 
 
 def device_table(devices: Sequence[Device]) -> RenderableType:
@@ -265,10 +276,10 @@ def stats_facts(stats: Stats) -> RenderableType:
     return facts((name.replace("_", " "), value) for name, value in (queue | agents | devices | scheduler).items())
 
 
-def settings_table(settings: Sequence[Setting], *, origins: bool) -> RenderableType:
-    """Settings, a line each."""
-    rows = [[setting.name, setting.value, setting.origin][: 3 if origins else 2] for setting in settings]
-    return grid([Column("SETTING"), Column("VALUE"), Column("ORIGIN")][: 3 if origins else 2], rows)
+def settings_table(settings: Sequence[Setting]) -> RenderableType:
+    """Settings, a line each, with where they were set."""
+    rows = [[setting.name, setting.value, setting.origin] for setting in settings]
+    return grid([Column("SETTING"), Column("VALUE"), Column("ORIGIN")], rows)
 
 
 def health_facts(health: Health, stats: Stats | None) -> RenderableType:

@@ -47,7 +47,15 @@ Matrix = Annotated[
 DeviceId = Annotated[str | None, typer.Option(help="The one device to run on.")]
 Label = Annotated[list[str] | None, typer.Option(help="key=value to annotate with; restricts nothing; repeatable.")]
 Env = Annotated[list[str] | None, typer.Option(help="NAME=value for the test's environment; repeatable.")]
-MaxRetries = Annotated[int | None, typer.Option(help="Retries after failures of the test. Default: the coordinator's.")]
+MaxRetries = Annotated[
+    int | None,
+    typer.Option(
+        parser=options.number(),
+        metavar="N",
+        help="Retries after failures of the test. Default: the coordinator's. Those after failures of a device or "
+        "an agent are counted apart, up to INFRA_MAX_RETRIES of the coordinator.",
+    ),
+]
 IdempotencyKey = Annotated[
     str | None,
     typer.Option(
@@ -57,7 +65,12 @@ IdempotencyKey = Annotated[
 ]
 NoDedup = Annotated[bool, typer.Option("--no-dedup", help="Make new jobs although equal ones are unfinished.")]
 Repeat = Annotated[
-    int | None, typer.Option(min=1, max=MAX_REPEAT, help="Run each test so many times; implies --no-dedup.")
+    int | None,
+    typer.Option(
+        parser=options.number(1, MAX_REPEAT),
+        metavar=f"1..{MAX_REPEAT}",
+        help="Run each test so many times; implies --no-dedup.",
+    ),
 ]
 Supersede = Annotated[
     str | None,
@@ -209,11 +222,13 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
             except QgjobError as error:
                 raise in_flags(error, wanted, org_is_flag=bool(submission.org_id)) from error
             if waiting is not None:
+                _tell_known(printer, jobs)
                 return await await_verdicts(
                     client, printer, goal_of(jobs), jobs, lambda: _tell_hints(client, unserved(jobs))
                 )
         never = unserved(jobs)
         printer.many("jobs", jobs, job_table)
+        _tell_known(printer, jobs)
         for line in warnings(never):  # whoever waits is told of each job by the progress
             tell(line)
         await _tell_hints(client, never)
@@ -221,6 +236,13 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
 
     timeout = waiting.timeout if waiting else None
     execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout)
+
+
+def _tell_known(printer: "Printer", jobs: Sequence[Job]) -> None:
+    """How many jobs are not new: the table may lack the room to say so, JSON has it."""
+    known = sum(bool(job.deduplicated) for job in jobs)
+    if known and printer.output == "table":
+        tell(f"{known} of {len(jobs)} {'was' if known == 1 else 'were'} there already: an equal job is unfinished")
 
 
 async def _tell_hints(client: "AsyncClient", jobs: Sequence[Job]) -> None:

@@ -28,7 +28,7 @@ class Column:
 
     The columns of the highest `spare` are left out first; those with 0 stay. A column with a `least` width may be made
     as narrow as that: its cells are cut with an ellipsis, at their start when it `keeps_end`, or when it `wraps` go
-    over several lines.
+    over several lines. Of one that is `missed` it is to be said that it is left out.
     """
 
     header: str
@@ -36,6 +36,7 @@ class Column:
     least: int | None = None
     wraps: bool = False
     keeps_end: bool = False
+    missed: bool = False
 
 
 def arrange(
@@ -97,6 +98,8 @@ class Grid:
         self._rows = list(rows)
         self._now = now or datetime.now(UTC)
         self._styles = styles or {}
+        self.missed: list[str] = []
+        """Headers of what was left out of the last drawing and says something, where that is to be said."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """A header and at least a line for each row."""
@@ -104,6 +107,11 @@ class Grid:
         short = [[cell(_shortened(value, self._now), self._styles) for value in row] for row in self._rows]
         empty = [all(row[index] in (None, "") for row in self._rows) for index in range(len(self._columns))]
         widths, is_short = arrange(self._columns, self._needed(full), self._needed(short), empty, options.max_width)
+        self.missed = [
+            column.header
+            for index, column in enumerate(self._columns)
+            if column.missed and index not in widths and not empty[index]
+        ]
         yield _line([(Text(self._columns[index].header, style="bold"), widths[index]) for index in widths])
         for row in short if is_short else full:
             parts = {index: self._fitted(console, index, row[index], widths[index]) for index in widths}

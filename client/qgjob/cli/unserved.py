@@ -41,7 +41,7 @@ def warnings(jobs: Sequence[Job]) -> list[str]:
     reasons = Counter(job.pending_reason.message for job in jobs if job.pending_reason)
     code = PendingCode.NO_RESOURCE
     waiting = {reason: "1 job waits" if count == 1 else f"{count} jobs wait" for reason, count in reasons.items()}
-    return [f"warning: {who} for a device that is not there, {code}: {reason}" for reason, who in waiting.items()]
+    return [f"warning: {who}, since no device could serve this, {code}: {reason}" for reason, who in waiting.items()]
 
 
 async def hints(client: AsyncClient, jobs: Sequence[Job]) -> list[str]:

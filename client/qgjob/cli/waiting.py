@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qgjob._enums import WatchEventKind
-from qgjob.cli import options
+from qgjob.cli import exit_codes, options
 from qgjob.cli.blame import THE_JOB
 from qgjob.cli.options import Coordinator, OrgId, Output, RunId
-from qgjob.cli.runner import execute, org_of
+from qgjob.cli.runner import execute, org_of, tell
 from qgjob.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,35 +82,55 @@ def watch(
     org_id: OrgId = None,
     run_id: RunId = None,
     cursor: Annotated[str | None, typer.Option(help="Go on after this event of an earlier watch.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Stop watching after this long, as in 90s or 30m.")] = None,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:
     """Print every transition: of the jobs that are named until they have their verdicts, else of a run or an org.
 
     With -o json or jsonl each line is an event with its cursor. With --cursor a verdict before it is shown too.
-    Exits 5 when there is no such job.
+    Exits 5 when there is no such job, 124 when --timeout ends it.
     """
 
-    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
+    async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int | None:
         from qgjob._following import merged  # noqa: PLC0415 - keeps `--help` quick
         from qgjob._models import WatchEvent  # noqa: PLC0415
         from qgjob.cli import named  # noqa: PLC0415
+        from qgjob.cli.limit import Limit  # noqa: PLC0415
 
+        limit = Limit.from_now(timeout)
         ids = options.job_ids(jobs)
         org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
         watched: AsyncGenerator[WatchEvent | None] = client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)
         if ids and cursor:
             watched = merged([watched], named.SILENCE_SECONDS)
         jobs_named = named.Named(ids)
-        async with aclosing(watched) as events:
-            async for event in events:
-                if event is None:
-                    for job in await jobs_named.ask(client):
-                        printer.event(WatchEvent(WatchEventKind.SNAPSHOT, None, job))
-                else:
-                    printer.event(event)
-                    await jobs_named.note(client, event)
-                if jobs_named.all_over:
-                    return
+        endless = None if ids else named.Endless(f"run {run_id}" if run_id else f"org {org}")
+        try:
+            async with limit.block(), aclosing(watched) as events:
+                async for event in events:
+                    if event is None:
+                        for job in await jobs_named.ask(client):
+                            printer.event(WatchEvent(WatchEventKind.SNAPSHOT, None, job))
+                    else:
+                        printer.event(event)
+                        await jobs_named.note(client, event)
+                    if jobs_named.all_over:
+                        return None
+                    if endless is not None and event is not None and (line := endless.line(event)):
+                        tell(line)
+        except TimeoutError:
+            what = ids or (f"--org-id={org}", *([f"--run-id={run_id}"] if run_id else []))
+            tell(f"{limit.seconds:g} s are over. To resume: {command_on('watch', what, None, coordinator)}")
+            return exit_codes.TIMEOUT
+        return None
 
-    execute(work, output=output, coordinator=coordinator, patient=True, streams=True, typed=_TYPED)
+    execute(
+        work,
+        output=output,
+        coordinator=coordinator,
+        patient=True,
+        streams=True,
+        timeout=timeout,
+        typed=_TYPED,
+    )

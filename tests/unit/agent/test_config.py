@@ -184,9 +184,9 @@ WRONG: list[tuple[dict[str, str], str]] = [
     ({"toml": 'token = ["s3cret"]'}, r"^token: (?!.*s3cret)"),
     (
         {"QGJOB_COORDINATOR": "local host"},
-        r"^QGJOB_COORDINATOR: .* has 'local host', which is no address; give HOST:PORT",
+        r"^QGJOB_COORDINATOR: 'local host' .* is no address; give HOST:PORT",
     ),
-    ({"QGJOB_COORDINATOR": "a:70000"}, r"^QGJOB_COORDINATOR: .* has 'a:70000', which"),
+    ({"QGJOB_COORDINATOR": "a:70000"}, r"^QGJOB_COORDINATOR: 'a:70000' .* is no address"),
     ({"STATE_DIR": __file__}, r"^STATE_DIR: '.*' \(from the environment\) is a file; choose another folder$"),
     ({"STATE_DIR": f"{__file__}/deeper"}, r"^STATE_DIR: .* is under .*\.py, a file; choose another folder$"),
     ({"toml": f'state_dir = "{__file__}"'}, r"^state_dir: '.*' \(from .*agent\.toml\) is a file; "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from qgjob import ConsideredDevice, Explanation, Job, JobStatus, Outcome, Pendin
 from qgjob._enums import Priority, Target
 from qgjob._fleet import Group
 from qgjob.cli.explaining import MOST_LINES, _usefulness, explanation
-from qgjob.cli.moments import clock, span
+from qgjob.cli.moments import clock, in_local_time, span
 from qgjob.cli.render import group_table
 from qgjob_coordinator.policy.reasons import considered
 
@@ -92,8 +93,8 @@ def test_a_waiting_job_says_all_that_is_known_of_it() -> None:
         "devices 3 of 5 devices could serve it",
         "",
         "DEVICE COULD SERVE WHY",
-        "b-soon yes is busy with acme~b-soon (free about 02:04:10 (in 1 min))",
-        "b-later yes is busy with acme~b-later (free about 05:03:00 (in 3 h))",
+        "b-soon yes is busy with acme~b-soon, free about 02:04:10 (in 1 min)",
+        "b-later yes is busy with acme~b-later, free about 05:03:00 (in 3 h)",
         "a-offline yes is offline",
         "an-ios no platform is ios, not android",
         "a-phone no target is device, not emulator",
@@ -143,7 +144,7 @@ def test_what_was_expected_by_now_is_due_any_moment() -> None:
     late = (busy("e1", NOW - timedelta(seconds=1)),)
     lines = shown(Explanation(a_job(pending_reason=reason), late, "1 is busy", NOW, NOW))
     assert "starts any moment" in lines
-    assert "e1 yes is busy with acme~e1 (free any moment)" in lines
+    assert "e1 yes is busy with acme~e1, free any moment" in lines
     group = Group("acme~1", "acme", "v1", Target.EMULATOR, 0, 0, 1, ("e1",), 1, NOW - timedelta(seconds=1))
     out = io.StringIO()
     Console(file=out, width=400).print(group_table([group], NOW))
@@ -163,11 +164,11 @@ def test_a_retry_says_when_it_comes() -> None:
 def test_a_job_that_does_not_wait_says_what_it_does() -> None:
     runs = shown(Explanation(a_job(status=JobStatus.RUNNING, device_id="e1"), ()))
     assert "status running on e1" in runs
-    assert "pending it has a device, and waits for nothing" in runs
+    assert "now it has a device, and waits for nothing" in runs
     told = shown(Explanation(a_job(status=JobStatus.SCHEDULED, device_id="e1"), (), "its agent was last heard"))
-    assert "pending its agent was last heard" in told
+    assert "now its agent was last heard" in told
     done = shown(Explanation(a_job(status=JobStatus.COMPLETED, outcome=Outcome.PASSED), ()))
-    assert "pending it has its verdict, and waits for nothing" in done
+    assert "now it has its verdict, and waits for nothing" in done
 
 
 def test_what_has_its_verdict_is_told_no_devices() -> None:
@@ -191,8 +192,8 @@ def test_many_devices_are_shown_in_groups() -> None:
     lines = shown(Explanation(a_job(pending_reason=PendingReason(PendingCode.ALL_BUSY, "busy")), tuple(devices)))
     table = lines[lines.index("DEVICES COULD SERVE WHY WHICH") + 1 :]
     assert table == [
-        "20 yes all_busy; the first is busy with acme~b07 (free about 02:04:10 (in 1 min)) b00, b01, b02 and 17 more",
-        "1 yes is draining (until 05:03:00 (in 3 h)) held",
+        "20 yes all_busy; the first is busy with acme~b07, free about 02:04:10 (in 1 min) b00, b01, b02 and 17 more",
+        "1 yes is draining, until 05:03:00 (in 3 h) held",
         "2 no platform is ios, not android i0, i1",
         "5 no other os_version; o0: os_version is 0, not 14 o0, o1, o2 and 2 more",
         "2 no other target; t2: target is device, not emulator t2, t1",
@@ -211,6 +212,22 @@ def test_free_devices_of_a_large_fleet_are_grouped_by_what_keeps_them_from_the_j
         "2 yes is free, but it is avoided g0, g1",
         "22 devices in 2 groups; -o json shows each",
     ]
+
+
+def test_a_text_of_the_coordinator_is_told_by_this_machines_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX-9:30")
+    time.tzset()
+    try:
+        held = Explanation(a_job(status=JobStatus.RUNNING), (), "given up at 16:45 UTC, or at 2026-02-02 16:45 UTC")
+        assert "now given up at 02:15, or at 2026-02-03 02:15" in shown(held)
+        reason = PendingReason(PendingCode.RESERVED, "until 00:06 UTC")
+        waits = shown(Explanation(a_job(pending_reason=reason), (busy("b1"),), "1 is reserved until 00:06 UTC"))
+        assert "pending reserved: until 09:36" in waits
+        assert "devices 1 is reserved until 09:36" in waits
+        assert in_local_time("build 99:99 UTC of 12:00", NOW) == "build 99:99 UTC of 12:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_times_of_other_days_have_their_date() -> None:

@@ -107,18 +107,14 @@ Reader = Callable[[], str | None]
             for value in ("2147483648", "9" * 30, "1", "-1")
         ],
         *[
-            ((agent, client), "QGJOB_COORDINATOR", value, f"has {part!r}, which is no address; give HOST:PORT, or HOST")
-            for value, part in [
-                ("local host", "local host"),
-                ("lab:0", "lab:0"),
-                ("lab, lab:70000", "lab:70000"),
-                ("lab:grpc", "lab:grpc"),
-                (":50051", ":50051"),
-                ("lab:", "lab:"),
-                ("::1", "::1"),
-                ("http://lab:3000", "http://lab:3000"),
-                ("dns:///lab:50051", "dns:///lab:50051"),
-                ("unix:/run/qgjob", "unix:/run/qgjob"),
+            ((agent, client), "QGJOB_COORDINATOR", value, f"{problem}give HOST:PORT, or HOST")
+            for value, problem in [
+                *((each, "is no address; ") for each in ("local host", "lab:0", "lab:grpc", ":50051", "lab:", "::1")),
+                ("lab, lab:70000", "has 'lab:70000', which is no address; "),
+                ("http://lab:3000", "is no address; leave out 'http://' and "),
+                ("lab,http://lab:3000", "has 'http://lab:3000', which is no address; leave out 'http://' and "),
+                ("dns:///lab:50051", "is no address; leave out 'dns:///' and "),
+                ("unix:/run/qgjob", "is no address; leave out 'unix:/' and "),
             ]
         ],
         ((agent, client), "QGJOB_COORDINATOR", ",", "names no coordinator; give HOST:PORT"),

@@ -136,7 +136,7 @@ def test_the_same_test_on_several_devices_is_told_apart(stderr: Capture) -> None
         each = replace(job(number, test_path="a.js"), requirements=Requirements(os_version=version))
         progress.update(each)
         live.update(each)
-    assert [line.split(" ", 2)[2] for line in stderr().splitlines()] == [
+    assert [line[line.index("a.js") :] for line in stderr().splitlines()] == [
         "a.js [os_version=13] queued", "a.js [os_version=14] queued",
     ]  # fmt: skip
     assert "a.js [os_version=14]" in drawn(live)

@@ -33,9 +33,9 @@ from qgjob import (
 from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
 from qgjob._fleet import Device
 from qgjob.cli.explaining import explanation
-from qgjob.cli.job_words import result_words
-from qgjob.cli.moments import dated
-from qgjob.cli.render import device_table, grid, job_facts, job_table
+from qgjob.cli.job_words import result_words, retry_words
+from qgjob.cli.moments import clock, dated
+from qgjob.cli.render import device_table, grid, job_facts, job_table, transition_text
 from qgjob.cli.tables import Column, arrange, cut
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command
@@ -57,6 +57,7 @@ def a_job(**values: object) -> Job:
     return replace(made, **values)  # type: ignore[arg-type]
 
 
+ATTEMPT = Attempt(attempt=1, round=1, agent_id="agent-1", device_id="emulator-1")
 JOBS = (
     a_job(deduplicated=True, pending_reason=PendingReason(PendingCode.ALL_BUSY, "all are busy")),
     a_job(
@@ -101,6 +102,53 @@ def test_what_is_of_lesser_worth_goes_first() -> None:
         assert set(shown[narrow]) <= set(shown[wide])
     assert "DEVICE" in shown[120]
     assert "TRIES" not in shown[120]
+
+
+def test_that_a_note_is_left_out_is_known() -> None:
+    for jobs, width, missed in ((JOBS, 80, ["NOTE"]), (JOBS, 200, []), (JOBS[:1], 80, []), ((a_job(),), 50, [])):
+        table = job_table(jobs)
+        drawn(table, width)
+        assert getattr(table, "missed", None) == missed
+
+
+@pytest.mark.parametrize(
+    ("state", "since"),
+    [
+        ({}, 1),
+        ({"attempts": (ATTEMPT,)}, 9),
+        ({"status": JobStatus.SCHEDULED}, 2),
+        ({"status": JobStatus.RUNNING}, 3),
+        ({"status": JobStatus.FAILED, "outcome": Outcome.EXPIRED}, 4),
+        ({"status": JobStatus.FAILED, "outcome": Outcome.EXPIRED, "completed_at": None}, 9),
+    ],
+)
+def test_a_transition_is_told_with_its_own_time(state: dict[str, object], since: int) -> None:
+    names = ("created_at", "scheduled_at", "started_at", "completed_at")
+    times = {name: NOW + timedelta(minutes=n) for n, name in enumerate(names, 1)}
+    job = a_job(**{**times, "updated_at": NOW + timedelta(minutes=9), **state})
+    told = transition_text(job, NOW + timedelta(minutes=30)).plain
+    assert told.startswith(clock(NOW + timedelta(minutes=since), NOW + timedelta(minutes=30)))
+    assert transition_text(replace(job, created_at=None, updated_at=None, attempts=()), NOW)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "final", "told"),
+    [
+        ([], False, "0 of 0"),
+        ([Outcome.TEST_FAILED], True, "0 of 0"),
+        ([Outcome.DEVICE_ERROR] * 2, False, "0 of 0 (tests), 2 (infrastructure)"),
+        ([Outcome.DEVICE_ERROR, Outcome.AGENT_LOST, None], False, "0 of 0 (tests), 2 (infrastructure)"),
+        ([Outcome.PROVIDER_ERROR] * 5, True, "0 of 0 (tests), 4 (infrastructure)"),
+        ([Outcome.DEVICE_ERROR], True, "0 of 0"),
+    ],
+)
+def test_retries_of_the_infrastructure_have_a_count_of_their_own(
+    outcomes: list[Outcome | None], final: bool, told: str
+) -> None:
+    before = replace(ATTEMPT, outcome=Outcome.DEVICE_ERROR)
+    attempts = [replace(ATTEMPT, round=2, attempt=2 + n, outcome=each) for n, each in enumerate(outcomes)]
+    status = JobStatus.FAILED if final else JobStatus.QUEUED
+    assert retry_words(a_job(round=2, max_retries=0, status=status, attempts=(before, *attempts))) == told
 
 
 def test_there_is_nothing_left_out_where_there_is_room() -> None:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from qgjob._models import Job
 
 
+_ADVICE = "; start one (`qgjob up` on this machine), or name another in QGJOB_COORDINATOR; `qgjob doctor` says more"
+_STORE_ADVICE = "; `qgjob doctor` says more"
+
+
 class QgjobError(Exception):
     """The root of the tree. `short` is a stable word for programs, `message` tells people what to do.
 
@@ -102,6 +106,16 @@ class UnavailableError(QgjobError):
     wrong_peer: bool = False
     in_vain: bool = False
     unreached: bool = False
+
+    @property
+    def advice(self) -> str:
+        """What to do, to be said behind the message once it is given up; empty where the message says it."""
+        if self.unreached:
+            return _ADVICE
+        return _STORE_ADVICE if "the store" in self.message else ""
+
+    def __str__(self) -> str:
+        return self.message + self.advice
 
 
 class DeadlineError(UnavailableError):

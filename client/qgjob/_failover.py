@@ -108,12 +108,16 @@ class Failover:
             wait=self._wait,
             reraise=True,
         )
-        async for attempt in retrying:
-            with attempt:
-                if failed is not None:
-                    first, failed = failed, None
-                    raise first
-                return await self._try(end, work)
+        try:
+            async for attempt in retrying:
+                with attempt:
+                    if failed is not None:
+                        first, failed = failed, None
+                        raise first
+                    return await self._try(end, work)
+        except UnavailableError as error:
+            # It says all; what the tries and the machinery went through would only hide it in a traceback.
+            raise error.with_traceback(None) from None
         raise AssertionError("unreachable")
 
     async def _try(self, end: float, work: Callable[[Transport, float], Awaitable[T]]) -> T:

@@ -43,7 +43,7 @@ class Words(Generic[EnumT]):
             return 0
         number = self._numbers.get(word)
         if number is None:
-            raise InvalidError(f"{field}: {word!r} is none of {', '.join(self._numbers)}", field=field)
+            raise InvalidError(f"{field}: {word!r} is unknown; use one of {', '.join(self._numbers)}", field=field)
         return number
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qgjob._errors import ConflictError, NotFoundError, QgjobError
 from qgjob._keeping_runs import ends_refused
 from qgjob._wire_jobs import read_jobs
+from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.runner import tell
 from qgjob.cli.waiting import command_on
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from qgjob._models import Job
     from qgjob._submitting import Submitting
     from qgjob._wire_submit import JobMessage
-    from qgjob.cli.limit import Limit
     from qgjob.cli.verdicts import Goal
 
 # How long the cancellation of what is left may take after Ctrl-C, and of that what is waited for calls on their way.
@@ -39,7 +39,7 @@ async def interrupted(client: AsyncClient, goal: Goal, jobs: dict[str, Job]) -> 
 
 
 async def submitted(
-    client: AsyncClient, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal], limit: Limit
+    client: AsyncClient, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal], limit: Limit = NONE
 ) -> tuple[Job, ...]:
     """The jobs, when all are submitted. `goal_of`: what those that are answered so far are waited for.
 
@@ -53,7 +53,7 @@ async def submitted(
             return read_jobs(await asyncio.shield(sending))
     except TimeoutError:
         submitting.stop()
-        _tell_how_far(f"{limit.seconds:g} s are over", submitting, goal_of(read_jobs(submitting.answered)))
+        _tell_how_far(f"{limit.seconds:g} s are over", submitting, goal_of)
         raise
     except asyncio.CancelledError as error:
         submitting.stop()
@@ -72,20 +72,22 @@ async def _interrupted_in_submission(
     sending: asyncio.Future[list[JobMessage]],
     goal_of: Callable[[Sequence[Job]], Goal],
 ) -> None:
-    goal = goal_of(read_jobs(submitting.answered))
-    if goal.cancel_on_interrupt and (submitting.answered or submitting.unanswered):
-        tell(f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted; cancelling them")
-        await _Ending(client, lambda: goal_of(read_jobs(submitting.answered)), {}, submitting, sending).run()
-        return
-    _tell_how_far("interrupted", submitting, goal)
+    if submitting.answered or submitting.unanswered:
+        goal = goal_of(read_jobs(submitting.answered))
+        if goal.cancel_on_interrupt:
+            tell(f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted; cancelling them")
+            await _Ending(client, lambda: goal_of(read_jobs(submitting.answered)), {}, submitting, sending).run()
+            return
+    _tell_how_far("interrupted", submitting, goal_of)
 
 
-def _tell_how_far(why: str, submitting: Submitting, goal: Goal) -> None:
+def _tell_how_far(why: str, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal]) -> None:
     """What is submitted, what may be, and the command that waits for both: their ids were made here."""
     answered, late = [job.job_id for job in submitting.answered], submitting.unanswered
     if not answered and not late:
         tell(f"{why}; nothing was submitted")
         return
+    goal = goal_of(read_jobs(submitting.answered))
     more = f", and {len(late)} more may be" if late else ""
     resume = command_on("wait", tuple(dict.fromkeys([*answered, *late])), goal.run, goal.coordinator)
     tell(f"{why}; {len(answered)} of {submitting.total} jobs are submitted{more}; they go on. To resume: {resume}")

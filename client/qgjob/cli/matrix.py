@@ -143,7 +143,7 @@ def _labels(path: str, value: Any) -> Mapping[str, str]:
 def _target(path: str, value: Any) -> Target:
     text = _text(path, value)
     if text not in list(Target):
-        raise wrong(path, f"{text!r} is unknown; use {', '.join(Target)}")
+        raise wrong(path, f"{text!r} is unknown; use one of {', '.join(Target)}")
     return Target(text)
 
 

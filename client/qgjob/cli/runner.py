@@ -85,7 +85,7 @@ def reporting() -> Any:
     try:
         yield
     except QgjobError as error:
-        tell(f"error: {error.message}{_advice(error)}")
+        tell(f"error: {error.message}{error.advice if isinstance(error, UnavailableError) else ''}")
         raise typer.Exit(exit_codes.for_error(error)) from None
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(exit_codes.INTERRUPTED) from None
@@ -93,15 +93,6 @@ def reporting() -> Any:
         # Whoever read our output has left; there is nobody to tell.
         discard_output()
         raise typer.Exit(exit_codes.FAILURE) from None
-
-
-def _advice(error: QgjobError) -> str:
-    """What to do where nobody is there to ask, behind the message; else the message says it."""
-    if not isinstance(error, UnavailableError):
-        return ""
-    if not error.unreached:
-        return "; `qgjob doctor` says more" if "the store" in error.message else ""
-    return "; start one (`qgjob up` on this machine), or name another in QGJOB_COORDINATOR; `qgjob doctor` says more"
 
 
 def discard_output() -> None:

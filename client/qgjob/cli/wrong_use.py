@@ -53,7 +53,9 @@ def words(error: Any) -> str:
 def _reason(message: str) -> str:
     choice = _CHOICE.fullmatch(message)
     return (
-        message if choice is None else f"{choice['given']} is unknown; use {', '.join(_WORD.findall(choice['words']))}"
+        message
+        if choice is None
+        else f"{choice['given']} is unknown; use one of {', '.join(_WORD.findall(choice['words']))}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from qgjob_coordinator.http import body
 from qgjob_coordinator.http.schemas import TAGS
 from qgjob_coordinator.service.validation import shown
 
+_WORD = re.compile(r"'([^']*)'")
 _KINDS = {
     "string_type": "is not a text",
     "string_unicode": "is not a text",
@@ -57,7 +59,7 @@ def _fault(error: Mapping[str, Any]) -> str:
         return f"{shown(given)} {_KINDS[kind]}"
     context = error.get("ctx", {})
     if kind == "literal_error":
-        return f"{shown(given)} is unknown; use {context['expected']}"
+        return f"{shown(given)} is unknown; use one of {', '.join(_WORD.findall(context['expected']))}"
     if kind == "greater_than_equal":
         return f"{shown(given)} is out of range; use at least {context['ge']}"
     if kind == "less_than_equal":

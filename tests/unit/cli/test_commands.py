@@ -366,7 +366,7 @@ def test_what_is_missing_is_told_from_what_is_too_much(
 
 def test_a_wrong_word_is_told_without_the_words_of_a_library(fake: FakeCoordinator, qgjob: Command) -> None:
     said = qgjob("submit", *COMMON, "--test=a", "--priority=urgent").err
-    assert said == "error: --priority: 'urgent' is unknown; use low, medium, high\n"
+    assert said == "error: --priority: 'urgent' is unknown; use one of low, medium, high\n"
 
 
 def test_a_watch_repeats_no_line_that_says_the_same(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -52,7 +52,7 @@ WRONG: list[tuple[Any, str]] = [
     ([{"device_model": ["Pixel 8"]}], 'matrix[0].device_model: ["Pixel 8"] is not a text'),
     ([{"device_id": "a b"}], "matrix[0].device_id: 'a b' is not an id"),
     ([{"platform": "windows"}], "matrix[0].platform: 'windows' is unknown; use android or ios"),
-    ([{"target": "fridge"}], "matrix[0].target: 'fridge' is unknown; use emulator, device, browserstack"),
+    ([{"target": "fridge"}], "matrix[0].target: 'fridge' is unknown; use one of emulator, device, browserstack"),
     ([{"target": 1}], "matrix[0].target: 1 is not a text"),
     ([{"rack": "2"}], "matrix[0].rack: is unknown; use target, platform,"),
     ([{"labels": ["rack"]}], 'matrix[0].labels: ["rack"] is not an object of labels'),

@@ -26,6 +26,7 @@ from tests.fakes.waiting import until
 from tests.unit.cli.conftest import COMMON, Command, autoplay, unserved
 
 JOB_ID = "acme~01J00000000000000000000000"
+WATCHING_ON = "org acme has no job yet; watching on, Ctrl-C ends it\n"
 # A shell that starts the tests in the background leaves SIGINT ignored, which children inherit: a terminal does not.
 AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
 QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cli import main; sys.exit(main())"]
@@ -241,7 +242,7 @@ def test_an_endless_watch_is_ended_by_ctrl_c(fake: FakeCoordinator) -> None:
         assert '"ready"' in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (130, WATCHING_ON)
 
 
 def test_a_watch_ends_with_its_reader_although_nothing_happens(fake: FakeCoordinator) -> None:
@@ -251,7 +252,7 @@ def test_a_watch_ends_with_its_reader_although_nothing_happens(fake: FakeCoordin
         process.stdout.close()
         assert process.wait(20) == 1
         assert process.stderr is not None
-        assert process.stderr.read() == ""
+        assert process.stderr.read() == WATCHING_ON
 
 
 def test_a_watch_whose_output_may_also_be_read_goes_on(fake: FakeCoordinator, tmp_path: Path) -> None:

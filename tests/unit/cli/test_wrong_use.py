@@ -13,9 +13,9 @@ from tests.unit.cli.conftest import COMMON, Command
         (["submit", "--repeat=0"], "--repeat: 0 is out of range; use 1 to 10000"),
         (["submit", "--repeat=1.5"], "--repeat: '1.5' is not a whole number; use 1 to 10000"),
         (["submit", "--max-retries=x"], "--max-retries: 'x' is not a whole number; use one such as 3"),
-        (["submit", "--priority=urgent"], "--priority: 'urgent' is unknown; use low, medium, high"),
+        (["submit", "--priority=urgent"], "--priority: 'urgent' is unknown; use one of low, medium, high"),
         (["list", "--page-size=1001"], "--page-size: 1001 is out of range; use 1 to 1000"),
-        (["list", "-o", "xml"], "--output: 'xml' is unknown; use table, json, jsonl"),
+        (["list", "-o", "xml"], "--output: 'xml' is unknown; use one of table, json, jsonl"),
         (
             ["list", "--page-siz=1"],
             "--page-siz: is no option of `qgjob list`; did you mean --page-size or --page-token?",

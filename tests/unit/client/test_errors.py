@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
+from pydantic import TypeAdapter, ValidationError
 
 import qgjob
 from qgjob import (
@@ -32,6 +33,8 @@ from qgjob import (
 from qgjob._failover import parse_addresses
 from qgjob._probe import speaks_http2
 from qgjob._transport import to_error
+from qgjob_coordinator.http.faults import invalid_of
+from qgjob_coordinator.http.schemas import Target
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 
 CODES = [
@@ -135,6 +138,31 @@ async def test_a_coordinator_that_is_not_there_is_named() -> None:
     async with AsyncClient("127.0.0.1:1", timeout_seconds=0.3) as client:
         with pytest.raises(UnavailableError, match=r"no coordinator answers at 127\.0\.0\.1:1: .*refused"):
             await client.get("acme~1")
+
+
+async def test_who_calls_the_library_is_told_what_to_do_and_shown_no_machinery() -> None:
+    async with AsyncClient("127.0.0.1:1", timeout_seconds=0.3) as client:
+        with pytest.raises(UnavailableError) as caught:
+            await client.get("acme~1")
+    error = caught.value
+    for way in ("`qgjob up`", "QGJOB_COORDINATOR", "`qgjob doctor`"):
+        assert way in str(error)
+        assert way not in error.message
+    shown = "".join(traceback.format_exception(error))
+    assert "tenacity" not in shown
+    assert shown.count("Traceback") == 1
+    assert shown.count("UnavailableError") <= 3
+
+
+async def test_an_unknown_word_is_told_as_rest_tells_it(client: AsyncClient) -> None:
+    with pytest.raises(InvalidError) as caught:
+        await client.submit(qgjob.JobSpec("acme", "v1", "a.js", target="emu"))  # type: ignore[arg-type]
+    told = "target: 'emu' is unknown; use one of emulator, device, browserstack"
+    assert caught.value.message == told
+    with pytest.raises(ValidationError) as refused:
+        TypeAdapter(Target).validate_python("emu")
+    (error,) = refused.value.errors()
+    assert invalid_of([{**error, "loc": ("body", "target")}]).message == told
 
 
 GRPC_SAYS = {

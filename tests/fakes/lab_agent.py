@@ -81,7 +81,7 @@ class LabAgent:
     open: bool = False  # it was welcomed
     held: dict[str, Attempt] = field(default_factory=dict)
     up: deque[Up] = field(default_factory=deque)  # of its newest stream
-    last_reports: dict[int, str] = field(default_factory=dict)  # by id: of which attempt it is the last one
+    last_reports: dict[int, str] = field(default_factory=dict)  # of its newest stream, by id: of which attempt
     confirmed_at: float | None = None
     hello_sent_at: float = 0.0
     sent_at: dict[int, float] = field(default_factory=dict)
@@ -110,7 +110,7 @@ class LabAgent:
         self.epoch += 1
         self.hello_sent_at, self.sent_at = now, {}
         self.leaves()
-        self.up = deque()
+        self.up, self.last_reports = deque(), {}
         instance = f"{self.agent_id}.1"
         return Hello(
             PROTOCOL_VERSION, self.agent_id, instance, self.epoch, "v", "h", self.devices, self.shown(), CREDIT

@@ -68,10 +68,15 @@ def check_written(both: SideBySide, agent: LabAgent, ack: ReportAck, excused: Co
 
 
 def check_settled(both: SideBySide, agents: Iterable[LabAgent]) -> None:
-    """SETTLED: what the store says that an agent holds, it holds, when it is connected and nothing is on its way."""
+    """SETTLED: what the store says that an agent holds, it holds, when it is connected and nothing is on its way.
+
+    And each end that it reported is acknowledged.
+    """
     for agent in agents:
         if agent.session is None or not agent.open:
             continue
+        unheard = [token for token in agent.last_reports.values() if token in agent.held]
+        assert unheard == [], f"SETTLED: {agent.agent_id} reported the ends of {unheard} and hears nothing"
         for org in both.orgs.values():
             for job in org.jobs.values():
                 mine = job.lease is not None and job.lease.agent_id == agent.agent_id

@@ -8,7 +8,7 @@ them, and the machine decides when each call happens. So more can be asked than 
 - ANNOUNCED: an org with unfinished jobs is on the active set, unless somebody died who was about to put it there;
 - LIFE: no session is served that was opened in two lives of the store; REACHED: one that goes on is found by claims;
   ENDED: none ends for an attempt that its agent shows, a newer session that is none, or a fault in a round of reports;
-- SETTLED: when all goes on and nothing is on its way, an agent holds what the store says that it holds;
+- SETTLED: when all goes on and nothing is on its way, an agent holds what the store says, and its reports are answered;
 - ENDING: when all is over, one coordinator that goes on finds every lease and every org with work.
 
 A store that goes back loses what it lost, and what was granted then is excused from FENCE and WRITTEN.

@@ -51,9 +51,12 @@ buf: $(BUF)
 $(BUF):
 	npm install --silent --no-audit --no-fund --prefix .tools --no-save @bufbuild/buf@$(BUF_VERSION)
 
-.PHONY: mutants nightly
+.PHONY: mutants machines nightly
 MACHINES = tests/integration/store/test_machine.py tests/integration/store/test_crashes.py
 PROPERTIES = tests/unit/agent tests/unit/policy tests/unit/model tests/unit/bench tests/chaos
+
+machines: $(STAMP)  ## The store's machines for 10,000 steps each
+	HYPOTHESIS_PROFILE=machines $(BIN)/python -m pytest -n 2 --dist loadfile $(MACHINES) $(ARGS)
 
 nightly: $(STAMP)  ## The store's machines for 100,000 steps each, and properties for more examples, others each time
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(ARGS)

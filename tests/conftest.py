@@ -17,6 +17,7 @@ from tests.fakes.store_process import StoreProcess
 # `HYPOTHESIS_PROFILE=nightly` looks at others each time, and for much longer.
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("default", derandomize=True, deadline=None, suppress_health_check=_QUIET, max_examples=50)
+settings.register_profile("machines", derandomize=True, deadline=None, suppress_health_check=_QUIET)
 settings.register_profile("nightly", deadline=None, suppress_health_check=_QUIET, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 

@@ -104,7 +104,11 @@ async def test_a_job_is_counted_through_its_life(
     assert grew(between, after, "qgjob_jobs", status="queued", target="emulator") == -1
     assert grew(between, after, "qgjob_jobs", status="cancelled", target="emulator") == 1
     assert value(after, "qgjob_agents", state="online") == 1
-    assert value(after, "qgjob_devices", state="idle", health="good", target="device") == 2
+
+    async def all_idle() -> bool:
+        return value(await scrape(http), "qgjob_devices", state="idle", health="good", target="device") == 2
+
+    await until(all_idle, "a device is not seen to be done")  # which the store is told a moment later
 
 
 async def test_a_cancelled_job_is_counted_under_its_target(http: httpx2.AsyncClient, rest: RestApi) -> None:

@@ -349,7 +349,7 @@ async def test_jobs_of_a_matrix_start_about_when_they_are_told_to(lab: Stack) ->
         for n in range(MOST_MATRICES):
             await run_matrix(client, f"matrix-{n}", PINNED)
             since = await grown(lab, before)
-            if since.jobs >= FEWEST:
-                break
+            if since.jobs >= FEWEST and 2 * since.near >= since.jobs:
+                break  # else others had the machine, or it is so: more of them tell
     assert since.jobs >= FEWEST
     assert 2 * since.near >= since.jobs, since

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from qgjob import AsyncClient, FindingLevel, JobSpec
@@ -149,7 +150,9 @@ async def test_a_coordinator_that_stood_still_tells_of_its_loop(own: Coordinator
     assert (await found("coordinator.loop", own.target)).level is not WARNING
     assert own.process is not None
     own.process.send_signal(19)  # SIGSTOP
+    stopped = psutil.Process(own.process.pid)
     try:
+        await until(lambda: stopped.status() == psutil.STATUS_STOPPED, "it does not stop")
         silent = await found("client.address", own.target)
         assert (silent.level, "says nothing" in silent.found) == (PROBLEM, True)
         await asyncio.sleep(0.5)  # with what the look took it has stood still for more than a second

@@ -39,7 +39,7 @@ from tests.fakes.store_process import StoreProcess
 from tests.integration.store import promises
 from tests.integration.store.side_by_side import Call, SideBySide
 from tests.integration.store.stepped_coordinator import ANNOUNCING, Clocks, Coordinator, Stream
-from tests.integration.store.steps import LEAST, NIGHTLY, Steps
+from tests.integration.store.steps import LEAST, NIGHTLY, Steps, examples
 
 ORGS = ("acme", "globex")
 AGENTS = ("agent-1", "agent-2")
@@ -549,7 +549,7 @@ class TestCrashMachine(CrashMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
-        max_examples=1500 if NIGHTLY else 110,
+        max_examples=examples(15, 110, 1500),
         stateful_step_count=100 if NIGHTLY else 60,
         report_multiple_bugs=False,
     )

@@ -27,7 +27,7 @@ from tests.fakes.jobs import NOW, ending, ulid
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
 from tests.integration.store.side_by_side import Call, SideBySide
-from tests.integration.store.steps import LEAST, NIGHTLY, Steps
+from tests.integration.store.steps import LEAST, NIGHTLY, Steps, examples
 
 ORGS = ("acme", "globex")
 AGENTS = ("agent-1", "agent-2")
@@ -562,7 +562,7 @@ class TestStoreMachine(StoreMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("machine_needs"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
-        max_examples=1500 if NIGHTLY else 180,
+        max_examples=examples(30, 180, 1500),
         stateful_step_count=100 if NIGHTLY else 90,
         report_multiple_bugs=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import psutil
@@ -16,6 +17,11 @@ _MIB = 1024 * 1024
 def resident(pid: int) -> int:
     """Bytes that the process has in memory. Raises psutil.NoSuchProcess."""
     return int(psutil.Process(pid).memory_info().rss)
+
+
+def age(pid: int) -> float:
+    """Seconds since the process was started. Raises psutil.NoSuchProcess."""
+    return time.time() - float(psutil.Process(pid).create_time())
 
 
 class Growth:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,13 @@ import psutil
 from qgjob_proto.v1 import jobs_pb2, jobs_pb2_grpc
 from tests.chaos.faults.base import Outcome
 from tests.chaos.lab import Lab
-from tests.chaos.memory import Growth, resident
+from tests.chaos.memory import Growth, age, resident
 from tests.chaos.schedule import Fault
 from tests.chaos.workload import ORGS
 
 WATCHERS = 20
+YOUNG_SECONDS = 5.0
+"""A program that has just been started grows by what it loads: its memory is looked at from then on."""
 ENDED = "the coordinator ended meanwhile"
 
 
@@ -24,6 +27,7 @@ async def slow_watcher(lab: Lab, fault: Fault) -> Outcome:
     """Twenty watchers of each org read nothing for a while."""
     i = [c.name for c in lab.coordinators].index(fault.target)
     try:
+        await asyncio.sleep(max(0.0, YOUNG_SECONDS - age(lab.coordinators[i].pid)))
         growth = Growth(partial(resident, lab.coordinators[i].pid))
     except psutil.NoSuchProcess:
         return Outcome(note=ENDED)

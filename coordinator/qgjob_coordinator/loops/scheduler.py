@@ -141,7 +141,9 @@ class Scheduler:
         if not behind:
             return
         orgs = {d.holds_for[0] for d in behind if d.holds_for is not None} - self._away.orgs
-        seen, _ = await self._looks.ask(sorted(orgs), self._limits.batch)
+        seen, failed = await self._looks.ask(sorted(orgs), self._limits.batch)
+        for org_id, error in failed.items():
+            self._set_aside(org_id, error, self._unready.pop(org_id, ()))
         groups = tuple(g for o in seen for g in o.groups)
         idle = tuple(self._sessions.wanting(0, now))
         told = {o.org_id for o in seen}
@@ -248,12 +250,16 @@ class Scheduler:
         if failed and not orgs:
             raise next(iter(failed.values()))
         for org_id, error in failed.items():
-            self._look.discard(org_id)
-            shown = self._shown.get(org_id)
-            self._away.add(org_id, before[org_id] or (_without_queues(shown) if shown else ()), error)
+            self._set_aside(org_id, error, before[org_id])
         self._groups_seen = sum(len(o.groups) for o in orgs)
         self._shown = {o.org_id: o for o in orgs}
         return orgs
+
+    def _set_aside(self, org_id: str, error: StoreUnavailableError, groups: tuple[GroupView, ...]) -> None:
+        """No round waits for the org again until it answered; `groups` is what the last ones had of it, if anything."""
+        self._look.discard(org_id)
+        shown = self._shown.get(org_id)
+        self._away.add(org_id, groups or (_without_queues(shown) if shown else ()), error)
 
     async def _prune(self, idle: list[str]) -> None:
         """Takes orgs without work off the active set, looks again, and adds back those that have some now."""

@@ -11,6 +11,7 @@ import time
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.beside import Beside
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
@@ -29,8 +30,6 @@ from qgjob_coordinator.telemetry import Telemetry
 SWEEP_SECONDS = 1.0
 REGISTRY_SECONDS = 30.0
 MOST = 500
-AWAY_SECONDS = 15.0
-"""So long an org that can't be reached is left alone while others can: each try may take seconds, and all wait."""
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +45,7 @@ class Timers:
         self._bonds = bonds
         self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
-        self._not_before: dict[str, float] = {}  # orgs that can't be reached, and when to try again (monotonic, s)
+        self._away = Beside(lambda org_id: self._org(org_id, wall_ms()))
         self._wake = asyncio.Event()
         self._swept = float("-inf")
         self._registry = time.monotonic()
@@ -59,20 +58,26 @@ class Timers:
 
     async def run(self) -> None:
         """Looks for ever."""
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailableError as e:
-                if not isinstance(e, OrgsAwayError):
-                    self._bonds.blind()
-                log.warning("timers_blind", error=e.message)
-                await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
-            else:
-                await self._wait()
+        try:
+            while True:
+                await self._look_and_wait()
+        finally:
+            await self._away.close()
+
+    async def _look_and_wait(self) -> None:
+        try:
+            await self.look()
+        except StoreUnavailableError as e:
+            if not isinstance(e, OrgsAwayError):
+                self._bonds.blind()
+            log.warning("timers_blind", error=e.message)
+            await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
+        else:
+            await self._wait()
 
     async def _wait(self) -> None:
         pause = SWEEP_SECONDS
-        coming = [at for org_id, at in self._due.items() if org_id not in self._not_before]
+        coming = [at for org_id, at in self._due.items() if org_id not in self._away.orgs]
         if coming:
             pause = min(pause, max(0.0, (min(coming) - wall_ms()) / 1000))
         self._wake.clear()
@@ -93,12 +98,12 @@ class Timers:
         if monotonic - self._swept >= SWEEP_SECONDS:
             wanted |= await self._store.active_orgs()
             self._swept = monotonic
-        self._not_before = {org: at for org, at in self._not_before.items() if at > monotonic}
-        wanted -= self._not_before.keys()
+        wanted -= self._away.orgs
         orgs = EachOrg()
         await orgs.serve(wanted, lambda org_id: self._org(org_id, now))
-        if len(orgs.failed) < len(wanted):
-            self._not_before |= dict.fromkeys(orgs.failed, time.monotonic() + AWAY_SECONDS)
+        if len(orgs.failed) < len(wanted):  # else it is the store, and the next look finds that out
+            for org_id in orgs.failed:
+                self._away.add(org_id)
         if monotonic - self._registry >= REGISTRY_SECONDS:  # behind what is due: it may take long
             found = await self._repair(orgs)
             await orgs.serve(found, lambda org_id: self._org(org_id, now))

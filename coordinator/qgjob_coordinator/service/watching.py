@@ -25,7 +25,7 @@ POLL_SECONDS = 0.25
 """How late a change of another coordinator is seen whose hint was lost."""
 MAX_IDS = 1000
 PAGE = 500
-FINISHED_KEPT = 10_000
+FINISHED_KEPT = 1_000
 """Of so many jobs that ended a watch knows which version was sent; the events behind a verdict follow soon."""
 _CURSOR = re.compile(r"\d{1,20}\.\d{1,20}-\d{1,20}\Z", re.ASCII)
 

@@ -236,3 +236,4 @@ async def test_late_attempts_of_an_org_that_can_not_be_reached_are_left_where_th
     await running.submit(1, OTHER)
     await running.scheduler.round()
     assert running.has(1, OTHER)
+    assert running.scheduler._away.orgs == {AWAY}, "the next look waits for it no more"

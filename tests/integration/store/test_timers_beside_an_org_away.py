@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,15 +12,17 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
-from qgjob_coordinator.loops.timers import AWAY_SECONDS, Timers
+from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
 from tests.fakes.one_org_away import AWAY, OTHER, away
+from tests.fakes.waiting import until
 
 
 @pytest.fixture
@@ -28,8 +31,10 @@ def hub() -> Hub:
 
 
 @pytest.fixture
-def timers(store: Store, hub: Hub) -> Timers:
-    return Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
+async def timers(store: Store, hub: Hub) -> AsyncIterator[Timers]:
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
+    yield timers
+    await timers._away.close()
 
 
 async def test_the_work_of_a_submitter_that_died_is_found_though_another_org_can_not_be_reached(
@@ -81,17 +86,21 @@ async def test_an_org_that_could_not_be_reached_is_looked_through_for_sessions_a
     assert [row.epoch for row in (await store.sessions.watch())[1]] == [7]
 
 
-async def test_timers_try_an_org_that_can_not_be_reached_rarely_and_serve_it_when_it_can_be(
+async def test_timers_try_an_org_that_can_not_be_reached_beside_the_others_and_serve_it_as_soon_as_it_can_be(
     store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = wall_ms()
     for org_id in (AWAY, OTHER):
         await scenes.submit(store, spec(1, org_id, not_before=now - 1000), now=now - 2000)
     asked, due = [], store.snapshots.due
+    monkeypatch.setattr("qgjob_coordinator.loops.beside.PAUSE_SECONDS", 0.05)
 
     async def noted(org_id: str) -> Any:
         asked.append(org_id)
         return await away(due)(org_id)
+
+    async def served() -> bool:
+        return await store.reads.delayed_count(AWAY) == 0 and not timers._away.orgs
 
     with monkeypatch.context() as patch:
         patch.setattr(store.snapshots, "due", noted)
@@ -99,12 +108,26 @@ async def test_timers_try_an_org_that_can_not_be_reached_rarely_and_serve_it_whe
         with pytest.raises(OrgsAwayError):
             await timers.look()
         assert await store.reads.delayed_count(OTHER) == 0
+        assert timers._away.orgs == {AWAY}
+        await until(lambda: asked.count(AWAY) > 3, "it is not tried again")
+        before = asked.count(OTHER)
         timers._swept = float("-inf")
         await timers.look()
-        assert asked.count(AWAY) == 1
-    timers._not_before[AWAY] -= AWAY_SECONDS
-    await timers.look()
-    assert await store.reads.delayed_count(AWAY) == 0
+        assert asked.count(OTHER) > before
+    await until(served, "it is not served")
+
+
+async def test_timers_end_with_the_orgs_that_they_try(
+    store: Store, timers: Timers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for org_id in (AWAY, OTHER):
+        await scenes.submit(store, spec(1, org_id))
+    monkeypatch.setattr(store.snapshots, "due", away(store.snapshots.due))
+    running = asyncio.create_task(timers.run())
+    await until(lambda: timers._away.orgs == {AWAY}, "nothing is away")
+    (trying,) = timers._away._tasks.values()
+    await end_tasks([running])
+    assert trying.cancelled()
 
 
 async def test_timers_wait_though_something_is_due_in_an_org_that_can_not_be_reached(

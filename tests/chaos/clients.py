@@ -114,7 +114,7 @@ class Clients:
             case Verb.BOND:
                 assert action.run_id is not None
                 bond = self._bonds[action.run_id] = Bond(BOND_SECONDS)
-                specs = [spec(plan, self._new_id(plan)) for plan in action.jobs]
+                specs = self._propose(action, meant, asked)
                 return tuple(job.job_id for job in await client.submit_many(specs, bond=bond))
             case Verb.RESERVE | Verb.MAINTAIN:
                 await self._hold(action, client, asked)
@@ -123,17 +123,11 @@ class Clients:
                 assert action.run_id is not None
                 found = await client.retry_many(action.org_id, action.run_id, failed_only=action.failed_only)
                 return tuple(job.job_id for job in found.jobs)
-            case Verb.SUBMIT | Verb.SUBMIT_MANY | Verb.SUPERSEDE:
-                specs = [spec(plan, self._new_id(plan), action.key) for plan in action.jobs]
+            case Verb.SUBMIT | Verb.SUBMIT_MANY | Verb.SUPERSEDE | Verb.REPEAT | Verb.EQUAL:
+                specs = self._propose(action, meant, asked)
                 if len(specs) == 1:
                     return ((await client.submit(specs[0])).job_id,)
                 return tuple(job.job_id for job in await client.submit_many(specs))
-            case Verb.REPEAT:
-                (plan,) = action.jobs
-                return ((await client.submit(spec(plan, meant or self._new_id(plan)))).job_id,)
-            case Verb.EQUAL:
-                (plan,) = action.jobs
-                return ((await client.submit(spec(plan, new_job_id(plan.org_id)))).job_id,)
             case Verb.CANCEL if meant is not None:
                 return ((await client.cancel(meant)).job_id,)
             case Verb.RETRY if meant is not None:
@@ -153,6 +147,12 @@ class Clients:
         else:
             await client.set_device_health(action.device_id, "maintenance", reason="a new cable", until=until)
 
-    def _new_id(self, plan: JobPlan) -> str:
-        self._ids[plan.number] = new_job_id(plan.org_id)
-        return self._ids[plan.number]
+    def _propose(self, action: Action, meant: str | None, asked: Asked) -> list[JobSpec]:
+        """The submissions of the jobs. Their ids are written down first: they may count though nobody hears so."""
+        if action.verb is Verb.REPEAT and meant is not None:
+            asked.proposed = (meant,)
+        else:
+            asked.proposed = tuple(new_job_id(plan.org_id) for plan in action.jobs)
+        if action.verb is not Verb.EQUAL:  # what is asked of the job later means the first one
+            self._ids.update((plan.number, job_id) for plan, job_id in zip(action.jobs, asked.proposed, strict=True))
+        return [spec(plan, job_id, action.key) for plan, job_id in zip(action.jobs, asked.proposed, strict=True)]

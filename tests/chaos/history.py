@@ -80,7 +80,8 @@ class Opened:
 class Asked:
     """What a client asked for. `answered_at` None: it got no answer, or `error`, the stable word of a refusal.
 
-    `job_ids`: what the answer named, in the order of `plans`; an equal job may stand for the one that was asked for.
+    `proposed`: the ids that the client made for new jobs, `job_ids`: what the answer named, both in the order of
+    `plans`; an equal job may stand for the one that was proposed.
     `run_id`: whose jobs are meant. `key`: under which the run supersedes. `failed_only`: of a retry of a run.
     `device_id`: what is held until `until`. `signs`: when a bound client sent what was confirmed, the submission the
     first; `silent_at`: when it sent the last one, `gone_at`: and went without a word. `released_at`: when a hold was to
@@ -95,6 +96,7 @@ class Asked:
     answered_at: float | None = None
     error: str | None = None
     message: str = ""
+    proposed: tuple[str, ...] = ()
     job_ids: tuple[str, ...] = ()
     run_id: str | None = None
     key: str | None = None
@@ -110,6 +112,10 @@ class Asked:
     def submits(self) -> bool:
         """Whether it is about new jobs."""
         return self.verb in SUBMISSIONS
+
+    def run_of(self, i: int) -> str | None:
+        """Of a submission: the run that its job of this index was for."""
+        return self.plans[i].run_id if i < len(self.plans) else self.run_id
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from tests.chaos.history import Asked, Event, History
@@ -16,11 +17,11 @@ WRITTEN_SECONDS = 0.1
 
 def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
     """P1: a job whose cancel was acknowledged, by its id or with its run, was cancelled by then, in that round."""
-    events = by_job(h)
+    events, equals = by_job(h), equal_jobs(h)
     for asked in h.asked:
         if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not binds(h, asked):
             continue
-        for job_id in named(asked, Verb.CANCEL):
+        for job_id in named(asked, Verb.CANCEL, equals):
             if not _cancelled(asked, events.get(job_id, [])):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_cancel_is_a_verdict", text, job_id, at=asked.answered_at)
@@ -28,11 +29,11 @@ def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
 
 def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
     """P1: a job whose retry was acknowledged went back to the queue for it, and has a round for each time it did."""
-    events = by_job(h)
+    events, equals = by_job(h), equal_jobs(h)
     for asked in h.asked:
         if asked.verb not in (Verb.RETRY, Verb.RETRY_RUN) or not binds(h, asked):
             continue
-        for job_id in named(asked, Verb.RETRY):
+        for job_id in named(asked, Verb.RETRY, equals):
             if not any(_during(asked, at) for at in _rounds(events.get(job_id, []), asked)):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_retry_is_a_round", text, job_id, at=asked.answered_at)
@@ -43,11 +44,36 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
             yield Violation("an_acknowledged_retry_is_a_round", text, job_id)
 
 
-def named(asked: Asked, of_one: Verb) -> tuple[str, ...]:
-    """The jobs that an answer names: for `of_one`, the one that was meant or an equal one that came before it."""
-    if asked.verb is of_one and not asked.job_ids:
-        return () if asked.meant is None else (asked.meant,)
-    return asked.job_ids
+def named(asked: Asked, of_one: Verb, equals: Mapping[str, set[str]]) -> tuple[str, ...]:
+    """The jobs that an answer binds: for `of_one`, the one that was meant, or that it names an equal one for.
+
+    An answer that names any other job is none about that one: the job that was meant is still to be so.
+    """
+    if asked.verb is not of_one:
+        return asked.job_ids
+    if asked.meant is None:
+        return ()
+    may_be = {asked.meant, *equals.get(asked.meant, ())}
+    return tuple(job_id for job_id in asked.job_ids if job_id in may_be) or (asked.meant,)
+
+
+def equal_jobs(h: History) -> dict[str, set[str]]:
+    """By an id that a client made: the jobs that it may stand for, which were found equal to the submitted one.
+
+    A submission shows that by its answer; where there was none, any job of the same test may be it.
+    """
+    by_test: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for job_id, job in h.jobs.items():
+        by_test[job.org_id, job.test_path].add(job_id)
+    found: dict[str, set[str]] = defaultdict(set)
+    for asked in h.asked:
+        for i, proposed in enumerate(asked.proposed):
+            same = by_test[asked.org_id, asked.plans[i].path] if asked.plans else set()
+            if asked.answered_at is None or asked.error is not None:
+                found[proposed] |= same
+            else:
+                found[proposed] |= {j for j in asked.job_ids[i : i + 1] if not asked.plans or j in same}
+    return found
 
 
 def _rounds(events: list[Event], asked: Asked | None = None) -> list[float]:

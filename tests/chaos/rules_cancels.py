@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.chaos.history import Asked, History
-from tests.chaos.rules_asked import WRITTEN_SECONDS, late_answer, named
+from tests.chaos.rules_asked import WRITTEN_SECONDS, equal_jobs, late_answer, named
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.rules_wishes import away, may_have_ended_its_bond, may_have_taken_its_key, silent
 from tests.chaos.violations import Violation
@@ -33,9 +33,10 @@ class _Wishes:
         self._cancels: dict[object, list[Asked]] = defaultdict(list)
         self._keys: dict[object, list[Asked]] = defaultdict(list)
         self._runs: dict[object, Asked] = {}
+        equals, members = equal_jobs(h), _members(h)
         for asked in h.asked:
             if asked.verb in (Verb.CANCEL, Verb.CANCEL_RUN):
-                for name in {asked.meant or (asked.org_id, asked.run_id), *named(asked, Verb.CANCEL)}:
+                for name in _means(asked, equals, members):
                     self._cancels[name].append(asked)
             elif asked.verb in (Verb.SUPERSEDE, Verb.BOND):
                 self._runs[asked.org_id, asked.run_id] = asked
@@ -55,3 +56,24 @@ class _Wishes:
             return may_have_ended_its_bond(self._h, asked, at, self._silent)
         others = [other for other in self._keys[asked.org_id, asked.key] if other is not asked]
         return any(may_have_taken_its_key(self._h, other, asked, at, self._away) for other in reversed(others))
+
+
+def _means(asked: Asked, equals: Mapping[str, set[str]], members: Mapping[object, set[str]]) -> set[object]:
+    """What a cancel is about: without an answer, any job that the id may stand for; a run, and jobs that are in it."""
+    run = (asked.org_id, asked.run_id)
+    if asked.meant is None:
+        return {run, *(set(asked.job_ids) & members.get(run, set()))}
+    if asked.answered_at is None or asked.error is not None:
+        return {asked.meant, *equals.get(asked.meant, ())}
+    return {asked.meant, *named(asked, Verb.CANCEL, equals)}
+
+
+def _members(h: History) -> dict[object, set[str]]:
+    """The jobs of each run by what clients submitted: a record tells of those that the store has at the end."""
+    found: dict[object, set[str]] = defaultdict(set)
+    for asked in h.asked:
+        if asked.submits:
+            for job_ids in (asked.proposed, asked.job_ids):
+                for i, job_id in enumerate(job_ids):
+                    found[asked.org_id, asked.run_of(i)].add(job_id)
+    return found

@@ -16,6 +16,7 @@ from tests.chaos.histories import (
     events,
     job,
     judge,
+    plan,
     run,
     sound,
 )
@@ -70,6 +71,33 @@ def cancelled_long_after_that_was_answered(h: History) -> None:
     h.asked.append(Asked(Verb.CANCEL, "globex", 1.15, meant=GLOBEX, answered_at=1.25, job_ids=(GLOBEX,)))
 
 
+def another_job_was_meant(h: History) -> None:
+    """The one that was meant has a record of its own, and passed: its id stands for no other."""
+    h.jobs[OTHER] = job(OTHER, attempt(1, Outcome.PASSED, 13.0, 14.0, "cmd-1-2"))
+    h.events += events(OTHER, "q", "s1 cmd-1-2", "r1 cmd-1-2", "c1:passed cmd-1-2")
+    h.runs.append(run(OTHER, 1, 13.0, 14.0, "cmd-1-2"))
+    h.asked.append(Asked(Verb.SUBMIT, "globex", 1.0, answered_at=1.1, proposed=(OTHER,), job_ids=(OTHER,)))
+    nobody_cancelled(h)
+    h.asked.append(Asked(Verb.CANCEL, "globex", 1.35, meant=OTHER, answered_at=1.45, job_ids=(GLOBEX,)))
+
+
+def the_cancel_of_another_run_names_it(h: History) -> None:
+    nobody_cancelled(h)
+    h.jobs[GLOBEX] = replace(h.jobs[GLOBEX], run_ids=("mine",))
+    h.asked.append(Asked(Verb.CANCEL_RUN, "globex", 1.35, answered_at=1.45, run_id="r-other", job_ids=(GLOBEX,)))
+
+
+def the_retry_of_another_job_names_it(h: History) -> None:
+    """It was retried by itself then: that makes no round of the one that was meant."""
+    steps = ("q", "s1 cmd-1-1", "f1:test_failed cmd-1-1", "q1", "s2 cmd-1-1", "c2:passed cmd-1-1")
+    h.events = [e for e in h.events if e.job_id != GLOBEX] + events(GLOBEX, *steps)
+    first = attempt(1, Outcome.TEST_FAILED, 11.0, 12.0)
+    h.jobs[GLOBEX] = job(GLOBEX, first, attempt(2, Outcome.PASSED, 12.0, 13.0, round=2), round=2)
+    h.runs[2:] = [run(GLOBEX, 1, 11.0, 12.0, code=1), run(GLOBEX, 2, 12.0, 13.0)]
+    h.asked.append(Asked(Verb.RETRY, "globex", 1.35, meant=OTHER, answered_at=1.45, job_ids=(GLOBEX,)))
+
+
+OTHER = "globex~03"
 ASKED = "a_cancel_was_asked_for"
 NOBODY = f"P2: {GLOBEX} is cancelled, and nobody asked for that"
 BROKEN = [
@@ -77,6 +105,15 @@ BROKEN = [
     Case(another_run_was_cancelled, ASKED, NOBODY, alone=True),
     Case(cancelled_before_it_was_asked_for, ASKED, NOBODY),
     Case(cancelled_long_after_that_was_answered, ASKED, NOBODY, alone=True),
+    Case(another_job_was_meant, ASKED, NOBODY),
+    Case(another_job_was_meant, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel of {OTHER} was acknowledged"),
+    Case(the_cancel_of_another_run_names_it, ASKED, NOBODY, alone=True),
+    Case(
+        the_retry_of_another_job_names_it,
+        "an_acknowledged_retry_is_a_round",
+        f"P1: the retry of {OTHER} was acknowledged",
+        alone=True,
+    ),
     Case(cancel_without_effect, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel of {ACME} was acknowledged"),
     Case(cancelled_in_a_round_before, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel of {GLOBEX}", alone=True),
     Case(run_cancelled_without_effect, "an_acknowledged_cancel_is_a_verdict", f"P1: the cancel_run of {GLOBEX}"),
@@ -106,13 +143,49 @@ def test_each_broken_promise_is_found(case: Case) -> None:
     judge(case)
 
 
-def test_a_cancel_may_mean_the_equal_job_that_came_first_and_that_its_answer_names() -> None:
-    """The client's own job was found equal to it: its id stands for the other one."""
+def cancelled_as_an_equal(*, error: str | None = None) -> tuple[History, Asked, Asked]:
+    """The client's own job was found equal to another one, or it never heard what became of it; and its cancel."""
     history = sound()
     nobody_cancelled(history)
-    cancelled = next(e for e in history.events if (e.job_id, e.letter) == (GLOBEX, "x"))
-    asked = Asked(Verb.CANCEL, "globex", cancelled.at, meant="globex~03", answered_at=cancelled.at, job_ids=(GLOBEX,))
-    history.asked.append(asked)
+    at = next(e.at for e in history.events if (e.job_id, e.letter) == (GLOBEX, "x"))
+    submission = Asked(Verb.EQUAL, "globex", 1.1, answered_at=1.2, proposed=(OTHER,), job_ids=(GLOBEX,), error=error)
+    submission.plans = (plan(GLOBEX),)
+    asked = Asked(Verb.CANCEL, "globex", at, meant=OTHER, answered_at=at, job_ids=(GLOBEX,))
+    history.asked += [submission, asked]
+    return history, submission, asked
+
+
+def test_a_cancel_may_mean_the_equal_job_that_came_first_and_that_its_answer_names() -> None:
+    """By the answer to its submission, the id that the client had made stands for the other one."""
+    history, submission, asked = cancelled_as_an_equal()
     assert check(history) == []
-    asked.job_ids = ("globex~03",)
+    asked.job_ids = (OTHER,)
     assert {v.rule for v in check(history)} >= {ASKED, "an_acknowledged_cancel_is_a_verdict"}
+    asked.job_ids, submission.job_ids = (GLOBEX,), (OTHER,)
+    assert {v.rule for v in check(history)} >= {ASKED, "an_acknowledged_cancel_is_a_verdict"}
+
+
+def test_what_became_of_a_submission_without_an_answer_its_test_tells() -> None:
+    history, submission, _ = cancelled_as_an_equal(error="deadline")
+    submission.job_ids = ()
+    assert check(history) == []
+    submission.plans = (plan(ACME),)
+    assert {v.rule for v in check(history)} >= {ASKED, "an_acknowledged_cancel_is_a_verdict"}
+
+
+def test_a_cancel_without_an_answer_may_have_met_the_equal_job() -> None:
+    history, submission, asked = cancelled_as_an_equal()
+    asked.job_ids, asked.error = (), "deadline"
+    assert check(history) == []
+    submission.job_ids = (OTHER,)
+    assert ASKED in {v.rule for v in check(history)}
+
+
+def test_the_cancel_of_a_run_may_name_what_a_client_submitted_for_it() -> None:
+    """Also where a store that went back has no record of that."""
+    history = sound()
+    the_cancel_of_another_run_names_it(history)
+    history.asked.append(Asked(Verb.SUBMIT_MANY, "globex", 1.0, answered_at=1.1, run_id="r-other", job_ids=(GLOBEX,)))
+    assert check(history) == []
+    history.asked[-1].plans = (plan(GLOBEX, run_id="mine"),)
+    assert ASKED in {v.rule for v in check(history)}

@@ -20,6 +20,10 @@ END_WHAT_RUNS = (Kind.AGENT_GONE, Kind.AGENT_TERM)
 END_SIMULATED = (*END_WHAT_RUNS, Kind.AGENT_KILL)
 START_SECONDS = 1.0
 """From the record of a begin, or of a grant, to the start of the test's shell."""
+SIMULATED_SECONDS = 1.1
+"""The longest simulated test, with its install."""
+ENDS = "cfxq"
+"""What becomes of a job when its lease ends."""
 CLOCKS_SECONDS = 0.1
 """How far times of several programs may be apart that are in fact the same."""
 
@@ -54,13 +58,26 @@ def _soon(h: History, agent_id: str, since: float, at: float) -> bool:
 
 def _took_back(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> bool:
     """Whether a store that went back had the lease, and no longer its end. What lives on is shown and adopted."""
-    lived_on = any(
-        (run.job_id, run.attempt, run.device_id) == (job_id, a.attempt, a.device_id)
-        and run.ended is not None and run.ended > cut.at + h.scale.times.heartbeat
-        for run in h.runs
-    )  # fmt: skip
     known = life.begin <= cut.latest + h.scale.times.heartbeat and life.end >= cut.back_to
-    return known and not lived_on and _soon(h, a.agent_id, cut.at, life.end)
+    return known and _soon(h, a.agent_id, cut.at, life.end) and _was_over(h, cut, job_id, a, life)
+
+
+def _was_over(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> bool:
+    """Whether the agent had nothing to show when the store was back: what had ended, or not yet begun.
+
+    That a test has no end says nothing: it may have been killed because it was given up. One that was killed for its
+    cancel or its hard limit had an end that the store was seen to take.
+    """
+    if a.agent_id in h.simulated:
+        return _untold(h, a.agent_id, life.begin + SIMULATED_SECONDS, cut.back_to)
+    runs = [r for r in h.runs if (r.job_id, r.attempt, r.device_id) == (job_id, a.attempt, a.device_id)]
+    if not runs:
+        return _untold(h, a.agent_id, life.begin, cut.back_to)
+    by_itself = [run.ended for run in runs if run.ended is not None]
+    if any(at <= cut.at + h.scale.times.heartbeat and _untold(h, a.agent_id, at, cut.back_to) for at in by_itself):
+        return True
+    forgotten = Span(max(life.begin, cut.back_to) - CLOCKS_SECONDS, cut.at + CLOCKS_SECONDS)
+    return any(w.job_id == job_id and w.letter in ENDS and forgotten.begin <= w.at <= forgotten.end for w in h.writes)
 
 
 def deaths(h: History, agent_id: str, kinds: Sequence[Kind]) -> list[Span]:
@@ -136,13 +153,13 @@ def hid_its_start(h: History, run: Run) -> bool:
     )
 
 
-def _untold(h: History, agent_id: str, began: float, until: float) -> bool:
-    """Whether what began could not be told by then: a heartbeat's time is enough where nothing is away."""
-    if until <= began:
+def _untold(h: History, agent_id: str, since: float, until: float) -> bool:
+    """Whether what was so since then could not be told until: a heartbeat's time is enough where nothing is away."""
+    if until <= since:
         return True
     full = [done.span for done in h.done_of(Kind.SPOOL_FULL) if done.fault.target == agent_id]
     untold = joined([*h.outages_of(places_of(h, agent_id)), *full])
-    there = until - began - overlap(Span(began, until), untold)
+    there = until - since - overlap(Span(since, until), untold)
     return there <= h.scale.times.heartbeat
 
 

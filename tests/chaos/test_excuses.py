@@ -11,7 +11,7 @@ from tests.chaos import bounds
 from tests.chaos.checker import check
 from tests.chaos.excuses import may_be_lost, silences
 from tests.chaos.histories import ACME, GLOBEX, SCALE, Case, attempt, done, each, ended, job, judge, plan, run, sound
-from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span
+from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span, Write
 from tests.chaos.rules_times import taken
 from tests.chaos.schedule import Kind
 
@@ -69,6 +69,24 @@ def lost_to_a_cut_that_it_lived_through(h: History) -> None:
     h.done, h.outages, h.cuts = [], [], [Cut(3.0, 3.5)]
     lost_between(h, 2.0, 7.0)
     h.runs[0] = run(ACME, 1, 2.0, 6.9, "cmd-2-1")
+
+
+def killed_while_the_store_went_back(h: History) -> None:
+    """That its test has no end is what giving it up does: a store that is away for a second is no reason for it."""
+    h.done, h.outages, h.cuts = [], [Outage("store", Span(4.5, 5.5))], [Cut(4.0, 5.5, until=5.5)]
+    lost_between(h, 2.0, 7.0)
+
+
+def lost_though_its_end_was_known_long_before_the_cut(h: History) -> None:
+    h.done, h.outages, h.cuts = [], [], [Cut(5.0, 5.5)]
+    lost_between(h, 2.0, 7.0)
+    h.runs[0] = run(ACME, 1, 2.0, 3.2, "cmd-2-1")
+
+
+def lost_without_a_begin_long_before_the_cut(h: History) -> None:
+    h.done, h.outages, h.cuts = [], [], [Cut(5.0, 5.5)]
+    lost_between(h, 2.0, 7.0)
+    del h.runs[0]
 
 
 def lost_to_a_silence_with_a_heartbeat_in_it(h: History) -> None:
@@ -136,6 +154,9 @@ FORGIVEN = [
     Case(lost_on_a_drain_that_was_over, "losses_have_causes", LOST),
     Case(lost_after_a_cut_it_did_not_meet, "losses_have_causes", LOST),
     Case(lost_to_a_cut_that_it_lived_through, "losses_have_causes", LOST),
+    Case(killed_while_the_store_went_back, "losses_have_causes", LOST, alone=True),
+    Case(lost_though_its_end_was_known_long_before_the_cut, "losses_have_causes", LOST, alone=True),
+    Case(lost_without_a_begin_long_before_the_cut, "losses_have_causes", LOST, alone=True),
     Case(lost_to_a_silence_with_a_heartbeat_in_it, "losses_have_causes", LOST),
     Case(lost_to_a_silence_that_was_over, "losses_have_causes", LOST),
     Case(lost_before_a_silence_was_long, "losses_have_causes", LOST),
@@ -176,6 +197,32 @@ def test_the_faults_that_can_have_done_it_excuse_it() -> None:
     lost_between(history, 2.0, 7.0)
     history.runs[0] = run(ACME, 1, 2.0, 3.2, "cmd-2-1")
     assert check(history) == []
+
+
+def test_a_store_that_went_back_excuses_what_was_over_or_had_not_begun() -> None:
+    """Its end was taken and forgotten, of a test that was killed too; or nobody had told its agent to begin."""
+    history = sound()
+    killed_while_the_store_went_back(history)
+    history.writes = [Write(4.6, ACME, 9, "x")]
+    assert check(history) == []
+    history.writes = [Write(3.6, ACME, 9, "x")]  # that the store knows
+    assert [v.rule for v in check(history)] == ["losses_have_causes"]
+    history.writes = [Write(4.6, GLOBEX, 9, "x")]
+    assert [v.rule for v in check(history)] == ["losses_have_causes"]
+    lost_without_a_begin_long_before_the_cut(history)
+    history.runs.insert(0, run(ACME, 1, 2.0, None, "cmd-2-1"))
+    lost_between(history, 4.8, 7.0)
+    del history.runs[0]
+    assert check(history) == []
+
+
+def test_a_store_that_went_back_excuses_a_simulated_test_that_may_have_ended_in_that_time() -> None:
+    """What it did is written down nowhere; it takes a second and a tenth at most."""
+    history = sound()
+    history.cuts = [Cut(5.0, 5.5)]
+    for begin, excused in ((3.6, True), (3.2, False), (5.4, True), (5.6, False)):
+        lost = attempt(1, Outcome.AGENT_LOST, begin, 7.0, "sim-1-1")
+        assert may_be_lost(history, ACME, lost) is excused, begin
 
 
 @pytest.mark.parametrize("place", ["store", "link cmd-2", "store link coordinator-0", "coordinator-0"])

@@ -76,8 +76,9 @@ def _was_over(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> bool
     by_itself = [run.ended for run in runs if run.ended is not None]
     if any(at <= cut.at + h.scale.times.heartbeat and _untold(h, a.agent_id, at, cut.back_to) for at in by_itself):
         return True
-    forgotten = Span(max(life.begin, cut.back_to) - CLOCKS_SECONDS, cut.at + CLOCKS_SECONDS)
-    return any(w.job_id == job_id and w.letter in ENDS and forgotten.begin <= w.at <= forgotten.end for w in h.writes)
+    gone = Span(max(life.begin, cut.back_to) - CLOCKS_SECONDS, cut.at + CLOCKS_SECONDS)
+    seen = any(w.job_id == job_id and w.letter in ENDS and gone.begin <= w.at <= gone.end for w in h.writes)
+    return seen and not cut.by_another
 
 
 def deaths(h: History, agent_id: str, kinds: Sequence[Kind]) -> list[Span]:
@@ -148,9 +149,17 @@ def hid_its_start(h: History, run: Run) -> bool:
     ends = [*deaths(h, agent_id, END_WHAT_RUNS), *long_silences(h, agent_id)]
     if any(run.began <= end.end and _untold(h, agent_id, run.began, end.begin) for end in ends):
         return True
-    return any(
-        cut.back_to - CLOCKS_SECONDS <= run.began <= cut.at + h.scale.session + h.scale.load_seconds for cut in h.cuts
+    return any(_forgot_its_grant(h, cut, run) for cut in h.cuts)
+
+
+def _forgot_its_grant(h: History, cut: Cut, run: Run) -> bool:
+    """Whether a store that went back may not know it: given just before, and not seen where nothing of it is gone."""
+    seen = cut.by_another and any(
+        (w.job_id, w.agent_id) == (run.job_id, run.device_id.rpartition("-")[0]) and cut.back_to <= w.at <= run.began
+        for w in h.writes
     )
+    latest = cut.at + h.scale.session + h.scale.load_seconds
+    return cut.back_to - CLOCKS_SECONDS <= run.began <= latest and not seen
 
 
 def _untold(h: History, agent_id: str, since: float, until: float) -> bool:
@@ -168,9 +177,8 @@ def forgot_the_first(h: History, first: Run, second: Run) -> bool:
     agent_id = first.device_id.rpartition("-")[0]
     for cut in h.cuts:
         since, at = cut.at, second.began
-        granted = cut.back_to - CLOCKS_SECONDS <= first.began <= cut.at + h.scale.session + h.scale.load_seconds
         net = at - since - overlap(Span(since, at), h.outages_of(places_of(h, agent_id))) if at > since else 0.0
-        if granted and at >= cut.back_to and net <= 2 * h.scale.session + h.scale.load_seconds:
+        if _forgot_its_grant(h, cut, first) and at >= cut.back_to and net <= 2 * h.scale.session + h.scale.load_seconds:
             return True
     return False
 

@@ -185,12 +185,14 @@ class Quarantine:
 class Cut:
     """The store went back to what it held at `back_to`: what was acknowledged from then to `at` may be gone.
 
-    `until` is given where it is not known what it held: some moment of `back_to` to `until`.
+    `until` is given where it is not known what it held: some moment of `back_to` to `until`. `by_another`: only what
+    another server than the master took is gone.
     """
 
     back_to: float
     at: float
     until: float | None = None
+    by_another: bool = False
 
     @property
     def latest(self) -> float:

@@ -205,7 +205,8 @@ class Lab(Stack, Ledger):
     async def two_masters(self, *, told: bool = False) -> AsyncIterator[None]:
         """Another server takes itself for the master, and may write for nobody until the block ends: for who asks it.
 
-        `told`: the master was told to hand over, and has its copies until it does.
+        `told`: the master was told to hand over, and has its copies until it does. What it took before is gone, if at
+        all, with the switch that look_for_switch finds.
         """
         begin = clock.now()
         self._told_to_switch = begin if told else None
@@ -213,7 +214,7 @@ class Lab(Stack, Ledger):
             yield
         finally:
             self._told_to_switch = None
-            self.cuts.append(Cut(begin - stores.NOT_COPIED_SECONDS, clock.now(), until=clock.now()))
+            self.cuts.append(Cut(begin, clock.now(), until=clock.now(), by_another=True))
 
     async def look_for_switch(self) -> bool:
         """Whether the store answers. That another master does, wanted or not, is written down, and what may be gone."""

@@ -6,23 +6,26 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
-from tests.chaos.history import Asked, Event, History
-from tests.chaos.rules_jobs import CUT_MARGIN_SECONDS, by_job
+from tests.chaos.cuts import master_took, taken_back, taken_from_master
+from tests.chaos.history import Asked, Event, History, Span
+from tests.chaos.rules_jobs import MOVES, by_job
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
 WRITTEN_SECONDS = 0.1
 """How far the store's clock of milliseconds and a client's may be apart."""
+BECOMES = {Verb.CANCEL: "x", Verb.CANCEL_RUN: "x", Verb.RETRY: "q", Verb.RETRY_RUN: "q"}
+"""What a job is then of which that is asked."""
 
 
 def an_acknowledged_cancel_is_a_verdict(h: History) -> Iterator[Violation]:
     """P1: a job whose cancel was acknowledged, by its id or with its run, was cancelled by then, in that round."""
     events, equals = by_job(h), equal_jobs(h)
     for asked in h.asked:
-        if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN) or not binds(h, asked):
+        if asked.verb not in (Verb.CANCEL, Verb.CANCEL_RUN):
             continue
         for job_id in named(asked, Verb.CANCEL, equals):
-            if not _cancelled(asked, events.get(job_id, [])):
+            if binds(h, asked, job_id) and not _cancelled(asked, events.get(job_id, [])):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_cancel_is_a_verdict", text, job_id, at=asked.answered_at)
 
@@ -31,10 +34,11 @@ def an_acknowledged_retry_is_a_round(h: History) -> Iterator[Violation]:
     """P1: a job whose retry was acknowledged went back to the queue for it, and has a round for each time it did."""
     events, equals = by_job(h), equal_jobs(h)
     for asked in h.asked:
-        if asked.verb not in (Verb.RETRY, Verb.RETRY_RUN) or not binds(h, asked):
+        if asked.verb not in (Verb.RETRY, Verb.RETRY_RUN):
             continue
         for job_id in named(asked, Verb.RETRY, equals):
-            if not any(_during(asked, at) for at in _rounds(events.get(job_id, []), asked)):
+            rounds = _rounds(events.get(job_id, []), asked)
+            if binds(h, asked, job_id) and not any(_during(asked, at) for at in rounds):
                 text = f"P1: the {asked.verb} of {job_id} was acknowledged and had no effect"
                 yield Violation("an_acknowledged_retry_is_a_round", text, job_id, at=asked.answered_at)
     for job_id, job in h.jobs.items():
@@ -102,11 +106,16 @@ def late_answer(h: History, asked: Asked) -> float:
     return asked.answered_at
 
 
-def binds(h: History, asked: Asked) -> bool:
-    """Whether it was acknowledged, and not in a time that a cut of the store took back."""
-    return asked.answered_at is not None and asked.error is None and not taken_back(h, asked.answered_at)
+def binds(h: History, asked: Asked, *job_ids: str) -> bool:
+    """Whether it was acknowledged, and not in a time that a cut of the store took back.
 
-
-def taken_back(h: History, at: float) -> bool:
-    """Whether a store that went back may have forgotten what was acknowledged then."""
-    return any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)
+    Where that took only what another server had: whether the master was seen to do so to all of these jobs.
+    """
+    at = asked.answered_at
+    if at is None or asked.error is not None or taken_from_master(h, at):
+        return False
+    while_asked = Span(asked.at - WRITTEN_SECONDS, at + WRITTEN_SECONDS)
+    letters = BECOMES.get(asked.verb, "".join(MOVES))
+    return not taken_back(h, at) or (
+        bool(job_ids) and all(master_took(h, job_id, while_asked, letters) for job_id in job_ids)
+    )

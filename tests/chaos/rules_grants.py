@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.chaos.cuts import forgotten
 from tests.chaos.history import Event, History, Write
-from tests.chaos.rules_jobs import CUT_MARGIN_SECONDS, by_job
+from tests.chaos.rules_jobs import by_job
 from tests.chaos.violations import Violation
 
 UNREPORTED = ("agent_lost", "expired", "cancelled")
@@ -64,7 +65,7 @@ def _writes(h: History) -> dict[tuple[str, int], Write]:
     """By job and version; without those that the store forgot when it went back, whose versions came again."""
     return {
         (write.job_id, write.version): write for write in sorted(h.writes, key=lambda w: w.at)
-        if not any(cut.back_to - CUT_MARGIN_SECONDS <= write.at <= cut.at for cut in h.cuts)
+        if not forgotten(h, write.at)
     }  # fmt: skip
 
 

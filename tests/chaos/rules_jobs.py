@@ -8,12 +8,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from qgjob import Attempt, Job, Outcome
-from tests.chaos.history import Asked, Event, History
+from tests.chaos.cuts import CUT_MARGIN_SECONDS, master_took, taken_back, taken_from_master
+from tests.chaos.history import Asked, Event, History, Span
 from tests.chaos.violations import Violation
 from tests.fakes.history import faults
-
-CUT_MARGIN_SECONDS = 0.1
-"""Around the time to which a store went back."""
 
 MOVES = {
     "q": "qsfx",
@@ -31,7 +29,7 @@ _EXIT_CODE = {Outcome.PASSED: 0, Outcome.TEST_FAILED: 1}
 
 def acknowledged_jobs_have_one_verdict_a_round(h: History) -> Iterator[Violation]:
     """P1 to P3, as any test of the stack has them checked; what a cut of the store took back is told elsewhere."""
-    kept = [job_id for asked in h.asked if _kept(h, asked) for job_id in asked.job_ids]
+    kept = [job_id for asked in h.asked for job_id in asked.job_ids if _kept(h, asked, job_id)]
     jobs = {job_id: _with_known_ends(h, job) for job_id, job in h.jobs.items()}
     for text in faults(jobs, h.events, list(dict.fromkeys(kept))):
         found = _JOB_ID.search(text)
@@ -57,16 +55,22 @@ def _with_known_ends(h: History, job: Job) -> Job:
 
 def lost_to_cuts(h: History) -> list[str]:
     """Jobs that were acknowledged right before the store went back, and are gone: no violation, and said."""
-    risked = {job_id for asked in h.asked if asked.submits and not _kept(h, asked) for job_id in asked.job_ids}
+    risked = {j for asked in h.asked if asked.submits for j in asked.job_ids if not _kept(h, asked, j)}
     return sorted(risked - set(h.jobs))
 
 
-def _kept(h: History, asked: Asked) -> bool:
-    """Whether an answer binds: a submission's, and not given in a time that a cut of the store took back."""
+def _kept(h: History, asked: Asked, job_id: str) -> bool:
+    """Whether an answer binds: a submission's, and not given in a time that a cut of the store took back.
+
+    Where that took only what another server had, it binds for the job that the master was seen to take by then.
+    """
     at = asked.answered_at
     if at is None or asked.error is not None or not asked.submits:
         return False
-    return not any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at + CUT_MARGIN_SECONDS for cut in h.cuts)
+    if taken_from_master(h, at):
+        return False
+    by_then = Span(h.span.begin, at + CUT_MARGIN_SECONDS)
+    return not taken_back(h, at) or master_took(h, job_id, by_then, "".join(MOVES))
 
 
 def by_job(h: History) -> dict[str, list[Event]]:

@@ -29,15 +29,18 @@ def _acknowledged(h: History) -> dict[str, float]:
     """When each job was first acknowledged."""
     known: dict[str, float] = {}
     for asked in h.asked:
-        if asked.submits and binds(h, asked) and asked.answered_at is not None:
-            for job_id in asked.job_ids:
+        for job_id in asked.job_ids:
+            if asked.submits and binds(h, asked, job_id) and asked.answered_at is not None:
                 known[job_id] = min(known.get(job_id, asked.answered_at), asked.answered_at)
     return known
 
 
 def _is_there(h: History, known: dict[str, float], asked: Asked, end: float) -> bool:
+    """Whether it was acknowledged, and no store went back since then. Another server is asked, if at all, at once."""
     since = known.get(asked.meant or "", end)
-    return since < asked.at and not any(Span(cut.back_to, cut.at).meets(Span(since, end)) for cut in h.cuts)
+    return since < asked.at and not any(
+        Span(cut.back_to, cut.at).meets(Span(asked.at if cut.by_another else since, end)) for cut in h.cuts
+    )
 
 
 def _something_is_away(h: History, asked: Asked, span: Span) -> bool:

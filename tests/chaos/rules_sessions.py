@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.chaos.cuts import forgotten
 from tests.chaos.history import History
-from tests.chaos.rules_jobs import CUT_MARGIN_SECONDS
 from tests.chaos.violations import Violation
 
 
@@ -25,7 +25,7 @@ def an_old_session_is_shut_out(h: History) -> Iterator[Violation]:
     ]
     highest: dict[tuple[str | None, str], int] = {}
     for at, what, of, epoch, above, job_id in sorted(known, key=lambda each: each[0]):
-        if any(cut.back_to - CUT_MARGIN_SECONDS <= at <= cut.at for cut in h.cuts):
+        if forgotten(h, at):
             continue
         if epoch < highest.get(of, 0) + above and of in highest:
             text = f"P3: session {epoch} of {of[0]} {what} after session {highest[of]}"

@@ -6,9 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from tests.chaos import bounds
+from tests.chaos.cuts import taken_back
 from tests.chaos.excuses import CLOCKS_SECONDS, places_of
 from tests.chaos.history import MACHINE, MOVABLE, Asked, Event, History, Span, joined, overlap
-from tests.chaos.rules_asked import binds, late_answer, taken_back
+from tests.chaos.rules_asked import binds, late_answer
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.violations import Violation
 from tests.chaos.workload import BOND_SECONDS, Verb
@@ -19,7 +20,7 @@ def a_superseded_run_ends(h: History) -> Iterator[Violation]:
     events, spans, bound = by_job(h), away(h), bounds.SUPERSEDED.seconds(h.scale)
     by_key: dict[tuple[str, str | None], list[Asked]] = defaultdict(list)
     for asked in h.asked:
-        if asked.verb is Verb.SUPERSEDE and binds(h, asked):
+        if asked.verb is Verb.SUPERSEDE and binds(h, asked, *asked.job_ids):
             by_key[asked.org_id, asked.key].append(asked)
     for runs in by_key.values():
         for older in runs:
@@ -34,7 +35,7 @@ def a_bond_ends_with_its_client(h: History) -> Iterator[Violation]:
     """P1: when a client goes without a word, what its bound run has unfinished is cancelled soon."""
     events, spans, bound = by_job(h), silent(h), bounds.BOND_ENDED.seconds(h.scale)
     for asked in h.asked:
-        if asked.verb is Verb.BOND and asked.gone_at is not None and binds(h, asked):
+        if asked.verb is Verb.BOND and asked.gone_at is not None and binds(h, asked, *asked.job_ids):
             wanted = Span(asked.gone_at, asked.gone_at + BOND_SECONDS)
             yield from _unfinished(h, "a_bond_ends_with_its_client", events, asked, wanted, spans, bound)
 

@@ -205,6 +205,9 @@ def test_a_store_that_went_back_excuses_what_was_over_or_had_not_begun() -> None
     killed_while_the_store_went_back(history)
     history.writes = [Write(4.6, ACME, 9, "x")]
     assert check(history) == []
+    history.cuts[0] = replace(history.cuts[0], by_another=True)  # what the master did, it has
+    assert [v.rule for v in check(history)] == ["losses_have_causes"]
+    history.cuts[0] = replace(history.cuts[0], by_another=False)
     history.writes = [Write(3.6, ACME, 9, "x")]  # that the store knows
     assert [v.rule for v in check(history)] == ["losses_have_causes"]
     history.writes = [Write(4.6, GLOBEX, 9, "x")]
@@ -214,6 +217,17 @@ def test_a_store_that_went_back_excuses_what_was_over_or_had_not_begun() -> None
     lost_between(history, 4.8, 7.0)
     del history.runs[0]
     assert check(history) == []
+
+
+def test_a_grant_by_another_server_than_the_master_may_be_forgotten() -> None:
+    """One that the master was seen to give may not: there is a record of that test."""
+    history = sound()
+    history.runs.append(run(GLOBEX, 2, 30.0, 31.0, "cmd-2-2"))
+    history.cuts = [Cut(29.0, 35.0, until=35.0, by_another=True)]
+    assert check(history) == []
+    for agent_id, found in (("cmd-1", []), ("cmd-2", ["a_run_has_its_record"])):
+        history.writes = [Write(29.9, GLOBEX, 9, "s", "t9", epoch=1, agent_id=agent_id)]
+        assert [v.rule for v in check(history)] == found
 
 
 def test_a_store_that_went_back_excuses_a_simulated_test_that_may_have_ended_in_that_time() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.chaos import clock
 from tests.chaos.history import Master, Opened
+from tests.chaos.lab import Lab
 from tests.chaos.recorder import Recorder, by_masters, place
 from tests.fakes.store_sentinel import SentinelStore
 
@@ -91,3 +93,16 @@ def test_what_a_server_does_counts_while_it_is_the_master() -> None:
     masters = [Master(2.0, 1), Master(8.0, 2)]
     assert by_masters(seen, masters) == [at_first, promoted]
     assert by_masters(seen, []) == [at_first, late, promoted, early]
+
+
+@pytest.mark.asyncio
+async def test_of_two_masters_only_what_the_other_one_took_is_gone() -> None:
+    """Since the other one was there; what the master itself may lose by a switch is written down with that."""
+    lab: Any = SimpleNamespace(cuts=[])
+    for told in (True, False):
+        begin = clock.now()
+        async with Lab.two_masters(lab, told=told):
+            assert (lab._told_to_switch is not None) is told
+        cut = lab.cuts.pop()
+        assert cut.by_another
+        assert begin <= cut.back_to <= cut.at <= cut.latest

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from qgjob import Outcome
 from tests.chaos.checker import check
 from tests.chaos.histories import (
@@ -20,7 +22,7 @@ from tests.chaos.histories import (
     run,
     sound,
 )
-from tests.chaos.history import Asked, History
+from tests.chaos.history import Asked, Cut, History, Write
 from tests.chaos.workload import Verb
 
 
@@ -189,3 +191,20 @@ def test_the_cancel_of_a_run_may_name_what_a_client_submitted_for_it() -> None:
     assert check(history) == []
     history.asked[-1].plans = (plan(GLOBEX, run_id="mine"),)
     assert ASKED in {v.rule for v in check(history)}
+
+
+@pytest.mark.parametrize(
+    ("verb", "letter", "rule"),
+    [
+        (Verb.CANCEL, "x", "an_acknowledged_cancel_is_a_verdict"),
+        (Verb.RETRY, "q", "an_acknowledged_retry_is_a_round"),
+    ],
+)
+def test_what_only_another_server_than_the_master_was_told_has_no_effect(verb: Verb, letter: str, rule: str) -> None:
+    """What the master was seen to do while that was asked has one."""
+    history = sound()
+    history.asked.append(Asked(verb, "globex", 29.0, meant=GLOBEX, answered_at=29.2, job_ids=(GLOBEX,)))
+    history.cuts = [Cut(25.0, 35.0, until=35.0, by_another=True)]
+    for at, became, found in ((29.1, letter, [rule]), (29.1, "s", []), (26.0, letter, [])):
+        history.writes = [Write(at, GLOBEX, 9, became)]
+        assert [v.rule for v in check(history)] == found

@@ -109,6 +109,15 @@ def test_what_the_store_forgot_does_not_count_as_granted() -> None:
     assert check(history) == []
 
 
+def test_what_the_master_did_beside_another_one_is_judged() -> None:
+    history = sound()
+    a_finish_by_an_older_token(history)
+    history.cuts = [Cut(1.0, 3.0, until=3.0, by_another=True)]
+    assert [v.rule for v in check(history)] == [RULE]
+    history.cuts = [Cut(1.0, 3.0, until=3.0)]
+    assert check(history) == []
+
+
 CLAIM = '1.5 [0 127.0.0.1:5] "EVALSHA" "ab" "1" "qg:o:{acme}:" "9" "-1" "-1" "cmd-1" "3" "cmd-1-1" "dg" "1" "01" "t1"'
 GRANT = '1.5 [0 lua] "HSET" "qg:o:{acme}:j:01" "s" "s" "l" "3 t1 cmd-1 cmd-1-1 9" "n" "1" "v" "2"'
 FINISH = '2.5 [0 127.0.0.1:5] "EVALSHA" "cd" "1" "qg:o:{acme}:" "9" "01" "t1" "Pl" "say \\"hi\\"" "02" "t7" "P"'

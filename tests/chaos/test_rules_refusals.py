@@ -38,6 +38,9 @@ def test_a_job_may_be_unknown_before_it_is_acknowledged_and_after_the_store_went
     not_there_for_another_client(history)
     history.cuts = [Cut(15.0, 16.0)]
     assert check(history) == []
+    for end, found in ((16.0, [REFUSED]), (20.5, [])):  # another server than the master may have been asked, or not
+        history.cuts = [Cut(15.0, end, until=end, by_another=True)]
+        assert [v.rule for v in check(history)] == found
 
 
 @pytest.mark.parametrize("place", ["store", "clients", MACHINE, "coordinator-1", "store link coordinator-1"])

@@ -59,3 +59,5 @@ def test_what_a_store_that_went_back_has_forgotten_shuts_nobody_out() -> None:
     history.opened[1] = Opened(1.2, "cmd-2", 8)
     history.cuts = [Cut(0.9, 1.5)]
     assert check(history) == []
+    history.cuts = [Cut(0.9, 1.5, until=1.5, by_another=True)]
+    assert {v.rule for v in check(history)} == {"an_old_session_is_shut_out"}

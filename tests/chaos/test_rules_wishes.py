@@ -10,7 +10,7 @@ from qgjob import JobStatus, Outcome
 from tests.chaos import bounds
 from tests.chaos.checker import check
 from tests.chaos.histories import GLOBEX, SCALE, Case, attempt, each, ended, events, job, judge, plan, sound
-from tests.chaos.history import Asked, Cut, Event, History, Outage, Span
+from tests.chaos.history import Asked, Cut, Event, History, Outage, Span, Write
 from tests.chaos.workload import BOND_SECONDS, Verb
 
 SUPERSEDED = "a_superseded_run_ends"
@@ -302,3 +302,16 @@ def test_a_job_that_comes_back_after_its_deadline_may_find_a_device_at_once_but_
         mine = [replace(e, at=at) for e, at in zip(events(GLOBEX, *steps), times, strict=True)]
         history.events = [e for e in history.events if e.job_id != GLOBEX] + mine
         assert [v.rule for v in check(history)] == rules
+
+
+def test_a_run_that_only_another_server_than_the_master_took_takes_no_key() -> None:
+    """One whose jobs the master was seen to take has it."""
+    history = sound()
+    went_on_after_its_run_was_superseded(history)
+    newer = history.asked[-1]
+    newer.job_ids = ("globex~03", "globex~04")
+    history.cuts = [Cut(newer.at - 0.5, newer.at + 1.0, until=newer.at + 1.0, by_another=True)]
+    history.writes = [Write(newer.at, "globex~03", 1, "q")]
+    assert SUPERSEDED not in {v.rule for v in check(history)}
+    history.writes.append(Write(newer.at, "globex~04", 1, "q"))
+    assert SUPERSEDED in {v.rule for v in check(history)}

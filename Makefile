@@ -8,6 +8,9 @@ PROTOS := $(wildcard proto/qgjob_proto/v1/*.proto)
 BUF_VERSION := 1.75.0
 BUF := .tools/node_modules/.bin/buf
 
+# What one process has compiled the others read: without that each of the suite's workers compiles all tests again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help setup demo test chaos chaos-ci check check-model bench proto lock fmt clean
 
 help:  ## Show the targets

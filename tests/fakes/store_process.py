@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from redis import Redis
+from redis import DriverInfo, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
@@ -22,6 +22,8 @@ STOP_SECONDS = 10.0
 BIND_TRIES = 5
 READY_SECONDS = 20.0
 LOG = "store.log"
+DRIVER = DriverInfo()
+"""One for all clients: each would read it anew from the files of the installed package, as tests do at every look."""
 
 WHAT_TO_INSTALL = (
     "the tests need a store: install redis-server or valkey-server (6.2 or newer) so that it is on PATH, "
@@ -66,7 +68,7 @@ class StoreProcess:
 
     def client(self) -> Redis:
         """A blocking client of its own for looking inside."""
-        return Redis(port=self.port, decode_responses=True, protocol=2)
+        return Redis(port=self.port, decode_responses=True, protocol=2, driver_info=DRIVER)
 
     def start(self) -> None:
         """Starts on a free port, or after a stop on the port that it had."""
@@ -148,7 +150,7 @@ class StoreProcess:
                 [str(self._binary), *self._arguments(port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
         deadline = time.monotonic() + START_SECONDS
-        with Redis(port=port, socket_timeout=1.0) as probe:
+        with Redis(port=port, socket_timeout=1.0, driver_info=DRIVER) as probe:
             while time.monotonic() < deadline:
                 if self._process.poll() is not None:
                     return False

@@ -17,6 +17,7 @@ from redis.asyncio import (
 )
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import AskError, RedisError, ResponseError
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
@@ -30,6 +31,8 @@ REPLY_TIMEOUT_SECONDS = 5.0
 POOL_TIMEOUT_SECONDS = 5.0
 RAW_POOL_SIZE = 4
 MIN_VERSION = (6, 2)
+DRIVER = DriverInfo()
+"""How a connection names itself. One for all: each would read it anew from the files of the installed package."""
 
 
 class _Packing:
@@ -70,6 +73,7 @@ def connect(url: str, pool_size: int) -> Redis:
         socket_timeout=REPLY_TIMEOUT_SECONDS,
         decode_responses=True,
         connection_class=_CLASSES[url.partition(":")[0]],
+        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
     )
     return Redis(connection_pool=pool)
@@ -82,6 +86,7 @@ def exchange(url: str, size: int) -> Exchange:
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         decode_responses=True,
         connection_class=_CLASSES[url.partition(":")[0]],
+        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
     )
     return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
@@ -96,6 +101,7 @@ def connect_raw(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         socket_timeout=REPLY_TIMEOUT_SECONDS,
         connection_class=_CLASSES[url.partition(":")[0]],
+        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
     )
     return Redis(connection_pool=pool)

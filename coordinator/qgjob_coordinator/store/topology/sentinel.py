@@ -20,6 +20,7 @@ from redis.exceptions import (
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
+from qgjob_coordinator.store.connection import DRIVER
 from qgjob_coordinator.store.exchange import Command, Reply
 from qgjob_coordinator.store.faults import NoServerError
 from qgjob_coordinator.store.topology.node import Leavings, Node
@@ -151,6 +152,7 @@ def _sentinel(url: str) -> Redis:
         socket_timeout=SENTINEL_SECONDS,
         socket_connect_timeout=SENTINEL_SECONDS,
         decode_responses=True,
+        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
     )
 

@@ -255,8 +255,9 @@ class Stack:
             lambda: f"agents are not at home: { {a: self.at(a, since) for a in self.plans} }",
         )
         async with self.client() as client:
-            async for device in client.devices():
-                await self._free(client, device.device_id, device.agent_id, device.state, device.health)
+            for agent_id in self.plans:  # agents of tests leave devices behind, by the thousand
+                async for device in client.devices(agent_id=agent_id):
+                    await self._free(client, device.device_id, agent_id, device.state, device.health)
 
     async def _send_home(self, since: Mapping[int, float]) -> bool:
         """Starts agents again that do not run, or have settled elsewhere; whether all are at home."""
@@ -271,8 +272,6 @@ class Stack:
     async def _free(
         self, client: AsyncClient, device_id: str, agent_id: str, state: DeviceState, health: DeviceHealth
     ) -> None:
-        if agent_id not in self.plans:
-            return
         held = state in (DeviceState.RESERVED, DeviceState.DRAINING)
         if held or health in (DeviceHealth.BAD, DeviceHealth.MAINTENANCE):
             with contextlib.suppress(ConflictError):  # not reserved

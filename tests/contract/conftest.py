@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.contract.rpc import RpcApi
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.plain_http import NO_TLS
 from tests.fakes.store_process import StoreProcess
+from tests.fakes.waiting import POLL_SECONDS
 
 ORIGIN = "https://ci.example"
 STOP_SECONDS = 10.0
@@ -73,6 +75,7 @@ def fleet(coordinator: CoordinatorProcess) -> Iterator[CoordinatorProcess]:
     try:
         while b'"device-2"' not in coordinator.wait_for("/api/jobs/devices", 200):
             assert agent.poll() is None, (folder / "agent.log").read_text()
+            time.sleep(POLL_SECONDS)
         yield coordinator
     finally:
         agent.send_signal(signal.SIGTERM)

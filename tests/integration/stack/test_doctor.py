@@ -161,24 +161,6 @@ async def test_a_coordinator_that_stood_still_tells_of_its_loop(own: Coordinator
     await becomes(WARNING, "coordinator.loop", own.target)
 
 
-async def test_what_else_listens_and_what_does_not(own: CoordinatorProcess) -> None:
-    rest = await found("client.address", f"127.0.0.1:{own.port}")
-    assert (rest.level, "HTTP/1" in rest.found) == (PROBLEM, True)
-    assert rest.advice is not None
-    assert "the test" in rest.advice  # where the address was set
-
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
-        assert "refused" in (await found("client.address", closed)).found
-
-    assert "does not resolve" in (await found("client.address", "no-such-host.invalid:50051")).found
-
-    both = await examine(own.target, closed)  # one of two is away: the other one serves
-    assert worst(both) is not PROBLEM
-    assert (await found("client.address", own.target, closed)).level is WARNING
-
-
 @pytest.mark.parametrize(
     ("says", "kind"), [(b"\x15\x03\x01\x00\x02\x02\x0a", "TLS"), (b"220 mail\r\n", "does not speak gRPC")]
 )
@@ -227,7 +209,7 @@ async def test_settings_that_let_others_in_or_fit_badly(own_store: StoreProcess,
         loose.kill()
 
 
-# The fleet. These share a coordinator; agents of one test are away in the next.
+# These share a coordinator; agents of one test are away in the next.
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +224,24 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorProcess
     finally:
         process.kill()
         store.stop()
+
+
+async def test_what_else_listens_and_what_does_not(lab: CoordinatorProcess) -> None:
+    rest = await found("client.address", f"127.0.0.1:{lab.port}")
+    assert (rest.level, "HTTP/1" in rest.found) == (PROBLEM, True)
+    assert rest.advice is not None
+    assert "the test" in rest.advice  # where the address was set
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
+        assert "refused" in (await found("client.address", closed)).found
+
+    assert "does not resolve" in (await found("client.address", "no-such-host.invalid:50051")).found
+
+    both = await examine(lab.target, closed)  # one of two is away: the other one serves
+    assert worst(both) is not PROBLEM
+    assert (await found("client.address", lab.target, closed)).level is WARNING
 
 
 async def test_agents_of_other_versions(lab: CoordinatorProcess) -> None:

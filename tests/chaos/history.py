@@ -22,6 +22,8 @@ MOVABLE = ("coordinator", "store link")
 SUBMISSIONS = (Verb.SUBMIT, Verb.SUBMIT_MANY, Verb.REPEAT, Verb.EQUAL, Verb.SUPERSEDE, Verb.BOND)
 MACHINE = "machine"
 """The place that everything needs; see machine.py."""
+SHOWS = "adopt"
+"""The script to which an agent that is back shows its leases."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Write:
 
     `granted`: token of the lease that a claim gave, `epoch` and `agent_id`: the session that it was given to. `said`:
     what the call named after the job; a report, its token. `script`: the name of the script, None of one that is not as
-    the product has it.
+    the product has it. `agent_id` is also the agent that shows its leases, where the script is the one for that.
     """
 
     at: float

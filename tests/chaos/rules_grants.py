@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.chaos.cuts import forgotten
-from tests.chaos.history import Event, History, Write
+from tests.chaos.history import SHOWS, Event, History, Write
 from tests.chaos.rules_jobs import by_job
 from tests.chaos.violations import Violation
 
 UNREPORTED = ("agent_lost", "expired", "cancelled")
 """Outcomes that a job may get without a report of its lease."""
-SHOWS = "adopt"
-"""The script to which an agent shows all the leases that it has, older ones too: what is not shown is given up."""
 
 
 def the_last_grant_decides(h: History) -> Iterator[Violation]:
@@ -30,15 +28,20 @@ def the_last_grant_decides(h: History) -> Iterator[Violation]:
 
 
 def reports_carry_the_last_token(h: History) -> Iterator[Violation]:
-    """P3: no report of an older lease changes a job, and a verdict by a test is by a report of the last one."""
+    """P3: no report of an older lease changes a job, and a verdict by a test is by a report of the last one.
+
+    An agent that is back shows all the leases that it has, older ones too: what it holds and does not show is given up.
+    """
     writes = _writes(h)
     for job_id, events in by_job(h).items():
         tokens: list[str | None] = []
+        holder: str | None = None
         for event in events:
             write = writes.get((job_id, event.version))
             if event.letter == "s":
                 tokens.append(_granted(write))
-            elif write is not None and tokens and tokens[-1] is not None and _is_stale(event, write, tokens):
+                holder = None if write is None else write.agent_id
+            elif write is not None and tokens and tokens[-1] is not None and _is_stale(event, write, tokens, holder):
                 by = ", ".join(token for token in write.said if token in tokens) or "no lease"
                 text = (
                     f"P3: {job_id} became {event.letter} in version {event.version} by {by}, {tokens[-1]} was the last"
@@ -74,10 +77,12 @@ def _granted(write: Write | None) -> str | None:
     return None if write is None else write.granted
 
 
-def _is_stale(event: Event, write: Write, tokens: list[str | None]) -> bool:
+def _is_stale(event: Event, write: Write, tokens: list[str | None], holder: str | None) -> bool:
+    """`holder`: the agent that has the last lease; only its own showing may end that without a word of it."""
     if tokens[-1] in write.said:
         return False
-    return _by_a_test(event) or (write.script != SHOWS and any(token in write.said for token in tokens))
+    shown = write.script == SHOWS and write.agent_id == holder
+    return _by_a_test(event) or (not shown and any(token in write.said for token in tokens))
 
 
 def _by_a_test(event: Event) -> bool:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from qgjob_coordinator.store.scripts import LUA
 from tests.chaos.checker import check
 from tests.chaos.histories import ACME, Case, each, judge, sound
-from tests.chaos.history import Cut, History, Write
+from tests.chaos.history import SHOWS, Cut, History, Write
 from tests.chaos.rules_grants import by_token
-from tests.chaos.witness import Scripts
+from tests.chaos.witness import SHOWN_BY, Scripts
 
 
 def older_token(h: History) -> None:
@@ -29,7 +30,8 @@ def witnessed(h: History) -> None:
     assert letters == dict(enumerate("qsrqsrc", 1))
     said = {2: (), 3: ("t1",), 4: (), 5: (), 6: ("t2",), 7: ("t2",)}
     granted = {2: "t1", 5: "t2"}
-    h.writes = [Write(1.0 + v / 10, ACME, v, letters[v], granted.get(v), said[v]) for v in said]
+    agents = {2: "cmd-2", 5: "cmd-1"}
+    h.writes = [Write(1.0 + v / 10, ACME, v, letters[v], granted.get(v), said[v], agent_id=agents.get(v)) for v in said]
 
 
 def a_finish_by_an_older_token(h: History) -> None:
@@ -52,10 +54,14 @@ def a_retry_by_an_older_token(h: History) -> None:
     h.writes[4] = replace(h.writes[4], letter="q", said=("t1",))
 
 
-def given_up_as_only_the_older_token_was_shown(h: History) -> None:
+def given_up_as_only_the_older_token_was_shown(h: History, by: str = "cmd-1") -> None:
     """An agent comes back with the lease that was lost, and never knew of the newer one."""
     a_retry_by_an_older_token(h)
-    h.writes[4] = replace(h.writes[4], script="adopt")
+    h.writes[4] = replace(h.writes[4], script=SHOWS, agent_id=by)
+
+
+def given_up_as_another_agent_showed_its_lost_lease(h: History) -> None:
+    given_up_as_only_the_older_token_was_shown(h, "cmd-2")
 
 
 def a_verdict_by_no_report(h: History) -> None:
@@ -70,6 +76,7 @@ BROKEN = [
     Case(a_finish_by_an_older_token, RULE, f"{ACME} became c in version 7 by t1, t2 was the last", alone=True),
     Case(a_start_by_an_older_token, RULE, f"{ACME} became r in version 6 by t1, t2 was the last", alone=True),
     Case(a_retry_by_an_older_token, RULE, f"{ACME} became q in version 6 by t1, t2 was the last"),
+    Case(given_up_as_another_agent_showed_its_lost_lease, RULE, f"{ACME} became q in version 6 by t1, t2 was the last"),
     Case(a_verdict_by_no_report, RULE, f"{ACME} became c in version 7 by no lease, t2 was the last", alone=True),
 ]
 
@@ -132,6 +139,20 @@ def test_a_witness_reads_which_lease_was_granted_and_what_a_report_said() -> Non
         Write(1.5, ACME, 2, "s", "t1", ("t1",), epoch=3, agent_id="cmd-1"),
         Write(2.5, ACME, 4, "c", None, ("t1",)),
     ]
+
+
+ADOPT = (
+    '2.5 [0 127.0.0.1:5] "EVALSHA" "ef" "1" "qg:o:{acme}:" "9" "8" "8" "3" "1000" "60000" "2" "cmd-1" "4" "0.5" "{}" '
+    '"01" "t1"'
+)
+GIVEN_UP = '2.5 [0 lua] "HSET" "qg:o:{acme}:j:01" "s" "q" "v" "4"'
+
+
+def test_a_witness_reads_which_agent_shows_its_leases() -> None:
+    scripts = Scripts({"ef": SHOWS})
+    found = [write for line in (ADOPT, GIVEN_UP) if (write := scripts.read(line)) is not None]
+    assert found == [Write(2.5, ACME, 4, "q", None, ("t1",), SHOWS, agent_id="cmd-1")]
+    assert f" {SHOWN_BY} agent " in (LUA / f"{SHOWS}.lua").read_text()
 
 
 def test_a_witness_passes_over_what_changes_no_status() -> None:

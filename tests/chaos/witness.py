@@ -11,12 +11,12 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
 from qgjob_coordinator.store.scripts import LUA, script
-from tests.chaos.history import Opened, Write
+from tests.chaos.history import SHOWS, Opened, Write
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _CALLS = ('"EVALSHA"', '"EVAL"')
@@ -24,6 +24,8 @@ _OF_SCRIPT = '[0 lua] "HSET" "qg:'
 _OF_JOB = f"{_OF_SCRIPT}o:{{"
 _OF_AGENT = f"{_OF_SCRIPT}f:{{fleet}}:ag:"
 _JOB_KEY = re.compile(r"qg:o:\{([^}]+)\}:j:(\w+)")
+SHOWN_BY = 8
+"""Which of its arguments is the agent."""
 LINE_BYTES = 64 * 1024 * 1024
 """The longest line: a call with a thousand jobs is one."""
 
@@ -57,6 +59,7 @@ class Scripts:
         said = self._said
         lease = fields.get("l", "").split(" ")  # epoch, token, agent, device, time
         granted = fields["s"] == "s" and len(lease) > 2
+        name = self._names.get(_sha(*said[:2]))
         return Write(
             at=float(line.split(" ", 1)[0]),
             job_id=f"{job[1]}~{job[2]}",
@@ -64,10 +67,15 @@ class Scripts:
             letter=fields["s"],
             granted=lease[1] if granted else None,
             said=tuple(b for a, b in pairwise(said) if a == job[2]),
-            script=self._names.get(_sha(*said[:2])),
+            script=name,
             epoch=int(lease[0]) if granted else None,
-            agent_id=lease[2] if granted else None,
+            agent_id=lease[2] if granted else _argument(said, SHOWN_BY) if name == SHOWS else None,
         )
+
+
+def _argument(said: Sequence[str], number: int) -> str:
+    """ARGV of a call: behind command, script, the number of its keys, and these."""
+    return said[2 + int(said[2]) + number]
 
 
 def _opened(line: str) -> Opened | None:

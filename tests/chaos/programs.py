@@ -2,7 +2,7 @@
 
     python -m tests.chaos.programs coordinator | agent
 
-`QGJOB_LAB_SCALE` is the factor of the constants that bound one try of something and are no settings: a run with a tenth
+`QGJOB_LAB_SCALE` is the factor of the constants that bound a try or a pause and are no settings: a run with a tenth
 of the times would else wait longer for one silent peer than a lease lasts. `QGJOB_LAB_LUA` is a folder whose scripts a
 coordinator takes instead of its own: that is how a fence is taken away. `QGJOB_LAB_CLOCK` is a file that says by how
 many seconds a program's wall clock is wrong. All are of the lab; the product knows none.
@@ -31,7 +31,11 @@ CONSTANTS = {
         "POOL_TIMEOUT_SECONDS",
     ),
     "qgjob_coordinator.rpc.agents": ("HELLO_SECONDS",),
+    "qgjob_coordinator.loops.ending_runs": ("FAULT_PAUSE_SECONDS",),
+    "qgjob_coordinator.loops.timers": ("REGISTRY_SECONDS",),
     "qgjob_coordinator.loops.unbooked": ("LOOK_SECONDS",),
+    "qgjob_coordinator.service.health": ("LONGEST_SECONDS",),
+    "qgjob_coordinator.service.looking_ahead": ("AWAY_SECONDS",),
 }
 
 

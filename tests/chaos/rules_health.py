@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import pairwise
 
 from qgjob import Attempt, Job, Outcome
 from tests.chaos import bounds
@@ -17,7 +18,9 @@ from tests.chaos.violations import Violation
 ENOUGH = 3
 """So many jobs that a device failed, and that others could do, take it out of service."""
 ENOUGH_AGAIN = 1
-"""The same of a device that came back from a quarantine."""
+"""The same of a device that came back from a quarantine, and has not made up for it."""
+GOOD_FOR_A_STEP = 10
+"""So many tests that pass after a quarantine make up for one."""
 WEIGHT = {Outcome.DEVICE_ERROR: 1.0, **dict.fromkeys(TEST_CLASS, 0.6)}
 """Of an attempt that failed on a device, against it."""
 FORGIVES = 0.75
@@ -29,6 +32,8 @@ LOOKS_SECONDS = 0.5
 """Between two looks of the recorder, at most."""
 UNWRITTEN_SECONDS = 1.0
 """A failure counts for sure when nothing was away for so long after it: it is written down then."""
+PASS_UNWRITTEN_SECONDS = 2.0
+"""The same of a test that passed, which waits a second to be written down."""
 
 
 def a_broken_device_is_taken_out(h: History) -> Iterator[Violation]:
@@ -155,9 +160,12 @@ def a_quarantined_device_starts_nothing(h: History) -> Iterator[Violation]:
 
 
 def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:
-    """P9: only a device that broke, or that failed enough of what others could do, is quarantined."""
+    """P9: only a device that broke, or that failed enough of what others could do, is quarantined.
+
+    After a quarantine less is enough, until tests that passed have made up for it.
+    """
     for q in h.quarantines:
-        deserved = against(h, q) >= (ENOUGH_AGAIN if _before(h, q) else ENOUGH)
+        deserved = against(h, q) >= (ENOUGH_AGAIN if on_probation(h, q) else ENOUGH)
         if not deserved and not any(_broke_it(h, done, q) for done in h.done_of(Kind.DEVICE_BREAKS)):
             text = f"P9: {q.device_id} was in order, and is quarantined: {q.reason}"
             yield Violation("a_device_in_order_stays_in_service", text, None, q.device_id, q.since)
@@ -176,6 +184,29 @@ def against(h: History, q: Quarantine) -> float:
             key = job.job_id, a.outcome is Outcome.DEVICE_ERROR
             marks[key] = max(left, marks.get(key, 0.0))
     return sum(marks.values()) + ROUNDED
+
+
+def on_probation(h: History, q: Quarantine) -> bool:
+    """Whether, as this one began, the device had not made up for all of those before."""
+    good = _passes_for_sure(h, q.device_id)
+    steps, earlier = 0, sorted(_before(h, q), key=lambda other: other.since)
+    for last, following in pairwise([*earlier, q]):
+        passed = sum(last.seen.end < begin and end < following.since - PASS_UNWRITTEN_SECONDS for begin, end in good)
+        steps = max(0, steps + 1 - passed // GOOD_FOR_A_STEP)
+    return steps > 0
+
+
+def _passes_for_sure(h: History, device_id: str) -> list[tuple[float, float]]:
+    """Begin and end of tests that passed there, but for those that the store may not know, or may have forgotten."""
+    away = h.outages_of(places_of(h, device_id.rpartition("-")[0]))
+    here = [a for job in h.jobs.values() for a in job.attempts if a.device_id == device_id]
+    ends = [(_begin(h, a), _end(h, a) or 0.0) for a in here if a.outcome is Outcome.PASSED]
+    return [
+        (begin, end)
+        for begin, end in ends
+        if not overlap(written := Span(end, end + PASS_UNWRITTEN_SECONDS), away)
+        and not any(written.meets(Span(cut.back_to, cut.at)) for cut in h.cuts)
+    ]
 
 
 def _before(h: History, q: Quarantine) -> list[Quarantine]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from qgjob import Outcome
 from tests.chaos import bounds
 from tests.chaos.checker import check
 from tests.chaos.histories import SCALE, Case, attempt, done, each, events, job, judge, plan, run, sound
-from tests.chaos.history import Asked, History, Outage, Quarantine, Span
+from tests.chaos.history import Asked, Cut, History, Outage, Quarantine, Span
 from tests.chaos.rules_health import a_device_in_order_stays_in_service, came_back, taken_out
 from tests.chaos.schedule import Kind
 from tests.chaos.workload import Verb
@@ -174,6 +176,45 @@ def test_on_probation_two_tests_are_enough() -> None:
     out(history, 10.0, 12.0)
     (first,) = a_device_in_order_stays_in_service(history)
     assert first.at == 10.0
+
+
+def out_again(h: History, passed: int, quarantines: int = 1) -> None:
+    """It was whole again, so many tests passed on it, one device error was its own, and it is taken out."""
+    broke(h)
+    for n in range(quarantines):
+        out(h, KNOWN + n, KNOWN + n + 0.5)
+    for n in range(passed):
+        begin = MENDED + n / 3
+        h.jobs[f"acme~{100 + n}"] = job(f"acme~{100 + n}", attempt(1, Outcome.PASSED, begin, begin + 0.2, DEVICE))
+    failed = attempt(1, Outcome.DEVICE_ERROR, 53.0, 53.1, DEVICE)
+    h.jobs["acme~99"] = job("acme~99", failed, attempt(2, Outcome.PASSED, 53.5, 54.0, "cmd-4-1"))
+    out(h, 55.0, 57.0)
+
+
+def test_ten_tests_that_pass_give_one_quarantine_back() -> None:
+    for passed, quarantines, deserved in ((9, 1, True), (10, 1, False), (30, 1, False), (10, 2, True), (20, 2, False)):
+        history = sound()
+        out_again(history, passed, quarantines)
+        blamed = [v.at for v in a_device_in_order_stays_in_service(history)]
+        assert blamed == ([] if deserved else [55.0]), (passed, quarantines)
+
+
+def test_passes_of_before_the_quarantine_give_nothing_back() -> None:
+    history = sound()
+    out_again(history, 30)
+    history.quarantines[0] = replace(history.quarantines[0], since=50.5, until=51.0, seen=Span(50.5, 51.0))
+    assert [v.at for v in a_device_in_order_stays_in_service(history)] == [50.5]
+
+
+@pytest.mark.parametrize("lost", [Outage("store", Span(40.0, 49.0)), Cut(41.0, 50.0)])
+def test_passes_that_may_not_have_been_written_down_give_nothing_back(lost: Outage | Cut) -> None:
+    history = sound()
+    out_again(history, 30)
+    if isinstance(lost, Outage):
+        history.outages.append(lost)
+    else:
+        history.cuts.append(lost)
+    assert list(a_device_in_order_stays_in_service(history)) == []
 
 
 def test_a_device_is_looked_at_when_it_has_nothing_to_do() -> None:

@@ -56,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     rules_places.programs_do_not_fail_by_themselves,
     rules_places.the_store_is_sound,
     rules_times.recoveries_keep_their_bounds,
+    rules_times.a_long_run_judges_what_silent_agents_held,
     rules_times.what_a_partition_held_back_is_told,
     rules_times.cancelled_trees_die_in_time,
 )

@@ -14,6 +14,9 @@ from tests.chaos.violations import Violation
 
 CLIENTS = "clients"
 """The place of the clients' links, which nothing needs but clients."""
+LONG_RUN = 25.0
+"""So many leases: five minutes of a run by a fifth of the product's times."""
+ROUNDED = 0.001
 FEW = 100
 """Cancels, below which one is more than one of a hundred."""
 
@@ -63,6 +66,25 @@ def watched(h: History, r: Recovery) -> float:
         windows = (Span(begin, end) for begin, end in pairwise(ends) if not _within(begin, end, spans))
         longest = max([longest, *(w.end - w.begin - overlap(w, machine) for w in windows)])
     return longest
+
+
+def judged(h: History, r: Recovery) -> bool:
+    """Whether all of its time counted, or as much as its bound: else nobody knows that a longer one had been blamed.
+
+    A slow machine makes nobody begin anew, and is no reason.
+    """
+    if r.at is None:
+        return True
+    seconds = r.at - r.since - overlap(Span(r.since, r.at), h.outages_of([MACHINE]))
+    return taken(h, r) >= min(r.bound, seconds) - ROUNDED
+
+
+def a_long_run_judges_what_silent_agents_held(h: History) -> Iterator[Violation]:
+    """P9: where agents were silent for so long, a run of some minutes has one of which it was judged."""
+    found = [r for done in h.done for r in done.recoveries if r.what == bounds.GIVEN.what]
+    if h.span.end - h.span.begin >= LONG_RUN * h.scale.lease and found and not any(judged(h, r) for r in found):
+        text = f"P9: {len(found)} silent agents held something, and when that was free for others was judged of none"
+        yield Violation("a_long_run_judges_what_silent_agents_held", text)
 
 
 def _within(begin: float, end: float, spans: Iterable[Span]) -> bool:

@@ -4,6 +4,10 @@ A schedule has lanes that run beside each other: one for each agent, one for the
 for the links between them, one for watchers, one for devices. In a lane one fault ends before the next one begins, so
 that a target never has two at once and one coordinator of several is always left; between lanes they meet as they like.
 A lane takes its kinds from a shuffled bag, which is filled anew when it is empty: even a short run has every kind.
+
+What a silent agent held is given up by whoever has watched it all along, so faults of stores and coordinators would
+forgive nearly every lateness of that. Each third agent that is silent for so long meets none: its fault begins when
+those are over, and they wait until what it held has to be free.
 """
 
 from __future__ import annotations
@@ -107,6 +111,14 @@ OF_STORE = {
 """The kinds of a store, by what it is made of."""
 
 
+SILENT = (Kind.AGENT_GONE, Kind.AGENT_STOP)
+"""After these others get what the agent held."""
+WATCHED_EACH = 3
+"""One of so many of them is left alone by faults of what watches it."""
+WATCHERS = ("store", "store links", "coordinators")
+"""The lanes of what a silent agent is watched by."""
+
+
 def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
     """Least and most seconds of a kind of fault."""
     s, a = scale.session, scale.lease
@@ -193,19 +205,60 @@ def lanes(
 def schedule(seed: int, seconds: float, lanes_: Sequence[Lane], scale: Scale) -> list[Fault]:
     """All faults of a run, by time. None begins, nor lasts, beyond `seconds`."""
     rng = random.Random(f"{seed} schedule")  # noqa: S311 - no secret
+    quiet = _Quiet(scale)
     bags: dict[str, list[Kind]] = defaultdict(list)
     due = [(rng.uniform(0.0, lane.rest[1]), n) for n, lane in enumerate(lanes_)]
     heapq.heapify(due)
     found: list[Fault] = []
+    put_off: dict[int, Kind] = {}
     while due:
         at, n = heapq.heappop(due)
         lane = lanes_[n]
-        bag = bags[lane.bag]
-        if not bag:
-            bag += rng.sample(lane.kinds, len(lane.kinds))
-        kind = bag.pop()
+        if lane.name in WATCHERS and at < quiet.until:
+            heapq.heappush(due, (quiet.until + rng.uniform(0.0, lane.rest[0]), n))
+            continue
+        kind = put_off.pop(n, None)
+        if kind is None:
+            bag = bags[lane.bag]
+            if not bag:
+                bag += rng.sample(lane.kinds, len(lane.kinds))
+            kind = bag.pop()
+            if kind in SILENT and (begin := quiet.begin(at)) > at:
+                put_off[n] = kind
+                heapq.heappush(due, (begin, n))
+                continue
         length = rng.uniform(*lengths(kind, scale))
         if at + length <= seconds:
             found.append(Fault(len(found) + 1, kind, at, length, rng.choice(lane.targets), lane.name))
+            quiet.met(found[-1])
             heapq.heappush(due, (at + length + rng.uniform(*lane.rest), n))
     return found
+
+
+@dataclass
+class _Quiet:
+    """`until`: so long what watches agents has no new fault; `over`: when all have recovered from those that it had."""
+
+    scale: Scale
+    until: float = 0.0
+    over: float = 0.0
+    silent: int = 0
+
+    def begin(self, at: float) -> float:
+        """When the next silence, which is due at `at`, begins; one that is to be left alone keeps the others off."""
+        self.silent += 1
+        if self.silent % WATCHED_EACH:
+            return at
+        begin = max(at, self.over)
+        self.until = max(self.until, begin + watched_seconds(self.scale))
+        return begin
+
+    def met(self, fault: Fault) -> None:
+        """A fault was placed; S after it all have found together again, and S is for what it takes itself."""
+        if fault.lane in WATCHERS:
+            self.over = max(self.over, fault.at + fault.seconds + 2 * self.scale.session)
+
+
+def watched_seconds(scale: Scale) -> float:
+    """So long a silent agent is watched until it is late that others have not got what it held."""
+    return scale.lease + scale.session + scale.load_seconds

@@ -12,7 +12,7 @@ from tests.chaos.report import Report
 from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
 from tests.chaos.test_rules_places import two_trees
-from tests.chaos.test_rules_times import late_recovery
+from tests.chaos.test_rules_times import late_recovery, never_watched
 from tests.chaos.whole import Whole
 
 
@@ -46,6 +46,7 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     assert figures["refused"] == {"conflict": 1}
     (row,) = figures["recoveries"]
     assert (row["after"], row["count"], row["max_seconds"], row["bound_seconds"]) == ("agent_gone", 1, 3.6, 1.5)
+    assert row["judged"] == 1
     (violation,) = figures["violations"]
     assert violation["rule"] == "recoveries_keep_their_bounds"
     assert json.loads(json.dumps(figures)) == figures
@@ -54,6 +55,16 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     assert "left out   spool_full: needs root" in text
     assert text.endswith("1 violations")
     assert Report(sound(), [], {}, 2.0).text().endswith("every promise was kept")
+
+
+def test_a_report_says_how_many_recoveries_were_judged() -> None:
+    history = sound()
+    never_watched(history)
+    rows = {row["what"]: row for row in Report(history, [], {}, 2.0).figures()["recoveries"]}
+    assert [(row["count"], row["judged"]) for row in rows.values()] == [(1, 1), (1, 0)]
+    assert rows["what it held is free for others"]["judged"] == 0
+    line = next(line for line in Report(history, [], {}, 2.0).text().splitlines() if "is free for others" in line)
+    assert line.split("for others")[1].split()[:2] == ["1", "0"]
 
 
 def test_a_whole_sums_its_runs_and_lives_by_the_worst_of_them() -> None:

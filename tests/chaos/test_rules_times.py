@@ -21,8 +21,8 @@ from tests.chaos.histories import (
     sound,
     wall,
 )
-from tests.chaos.history import History, Outage, Recovery, Span
-from tests.chaos.rules_times import taken
+from tests.chaos.history import MACHINE, History, Outage, Recovery, Span
+from tests.chaos.rules_times import judged, taken
 from tests.chaos.schedule import Kind
 
 
@@ -80,6 +80,18 @@ def a_watcher_that_costs_memory(h: History) -> None:
     h.done.append(replace(watched, grown_mib=bounds.MOST_MIB + 0.1))
 
 
+def given_up(seconds: float) -> Recovery:
+    bound = bounds.GIVEN
+    return Recovery(bound.what, 10.0, 10.0 + seconds, bound.seconds(SCALE), ("store", "coordinator-0", "coordinator-1"))
+
+
+def never_watched(h: History) -> None:
+    """A long run, and whenever an agent was silent, each coordinator was started again meanwhile."""
+    h.span = Span(0.0, 25 * SCALE.lease)
+    h.done.append(done(Kind.AGENT_GONE, "cmd-1", 10.0, 25.0, given_up(10.0)))
+    h.outages += [Outage(f"rolled coordinator-{i}", Span(14.0 + i, 14.5 + i)) for i in (0, 1)]
+
+
 BROKEN = [
     Case(a_bound_of_its_own, "recoveries_keep_their_bounds", "within 60.00 s is in no row", alone=True),
     Case(a_recovery_without_a_row, "recoveries_keep_their_bounds", "it feels better", alone=True),
@@ -88,6 +100,7 @@ BROKEN = [
     Case(late_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released took 3.60 s"),
     Case(no_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released was not seen at all"),
     Case(a_watcher_that_costs_memory, "recoveries_keep_their_bounds", "coordinator-1 grew by 50.1 MiB", alone=True),
+    Case(never_watched, "a_long_run_judges_what_silent_agents_held", "P9: 1 silent agents held something", alone=True),
     Case(slow_cancel, "cancelled_trees_die_in_time", f"P5: the tree of {GLOBEX} lived 8.00 s after its cancel"),
 ]
 
@@ -119,11 +132,6 @@ def test_the_clock_of_a_recovery_stands_still_while_what_it_needs_is_away() -> N
     assert check(history) == []
 
 
-def given_up(seconds: float) -> Recovery:
-    bound = bounds.GIVEN
-    return Recovery(bound.what, 10.0, 10.0 + seconds, bound.seconds(SCALE), ("store", "coordinator-0", "coordinator-1"))
-
-
 def test_what_no_coordinator_could_watch_for_so_long_is_given_up_later() -> None:
     """Each begins to count anew when it was started again, however soon the other one was found."""
     history, recovery = sound(), given_up(14.0)
@@ -134,6 +142,30 @@ def test_what_no_coordinator_could_watch_for_so_long_is_given_up_later() -> None
     assert taken(history, recovery) == pytest.approx(7.5)
     del history.outages[-1]
     assert [v.rule for v in check(history)] == ["recoveries_keep_their_bounds"]
+
+
+def test_a_recovery_is_judged_when_its_time_counted_or_the_bound_s_worth_of_it() -> None:
+    history = sound()
+    never_watched(history)
+    assert not judged(history, given_up(10.0))  # 5.5 s of it, and nobody knows what 30 s would have been
+    assert judged(history, given_up(5.0 + bounds.GIVEN.seconds(SCALE) + 0.5))
+    assert judged(history, replace(given_up(10.0), at=None))
+    history.outages[-2:] = [Outage(MACHINE, Span(14.0, 16.0))]
+    history.forget()
+    assert judged(history, given_up(10.0))
+    history.outages.append(Outage("rolled coordinator-0", Span(14.0, 14.5)))
+    history.forget()
+    assert judged(history, given_up(10.0))  # by the other one
+
+
+def test_a_run_that_judged_no_silent_agent_is_long_before_that_is_wrong() -> None:
+    history = sound()
+    never_watched(history)
+    history.span = Span(0.0, 25 * SCALE.lease - 1)
+    assert check(history) == []
+    never_watched(history)
+    history.done.append(done(Kind.AGENT_STOP, "cmd-1", 30.0, 35.0, replace(given_up(5.0), since=30.0, at=35.0)))
+    assert check(history) == []
 
 
 def test_one_coordinator_of_several_stops_the_clock_only_until_another_one_is_found() -> None:

@@ -16,7 +16,19 @@ from tests.chaos.faults.registry import INJECT
 from tests.chaos.history import SUBMISSIONS
 from tests.chaos.lab import BREAKABLE, FLEET
 from tests.chaos.scale import Scale
-from tests.chaos.schedule import OF_STORE, Fault, Form, Kind, lanes, lengths, schedule
+from tests.chaos.schedule import (
+    OF_STORE,
+    SILENT,
+    WATCHED_EACH,
+    WATCHERS,
+    Fault,
+    Form,
+    Kind,
+    lanes,
+    lengths,
+    schedule,
+    watched_seconds,
+)
 from tests.chaos.workload import DEVICES, Does, Verb, workload
 
 SCALE = Scale()
@@ -51,6 +63,20 @@ def test_in_a_lane_one_fault_ends_before_the_next_begins(seed: int) -> None:
         assert all(before.at + before.seconds + lane.rest[0] <= after.at for before, after in pairwise(mine))
     assert all(f.at + f.seconds <= 120.0 for f in faults)
     assert all(lengths(f.kind, SCALE)[0] <= f.seconds <= lengths(f.kind, SCALE)[1] for f in faults)
+
+
+@given(SEEDS)
+def test_a_third_of_the_silent_agents_is_watched_until_it_is_late(seed: int) -> None:
+    """No fault of a store or a coordinator begins meanwhile, and those of before are over for S."""
+    faults = made(seed, 3600.0)
+    silent = [f for f in faults if f.kind in SILENT]
+    others = [f for f in faults if f.lane in WATCHERS]
+    alone = [
+        f
+        for f in silent
+        if not any(g.at < f.at + watched_seconds(SCALE) and f.at < g.at + g.seconds + SCALE.session for g in others)
+    ]
+    assert len(alone) >= len(silent) // WATCHED_EACH - 1
 
 
 @given(SEEDS)

@@ -149,7 +149,20 @@ def hid_its_start(h: History, run: Run) -> bool:
     ends = [*deaths(h, agent_id, END_WHAT_RUNS), *long_silences(h, agent_id)]
     if any(run.began <= end.end and _untold(h, agent_id, run.began, end.begin) for end in ends):
         return True
-    return any(_forgot_its_grant(h, cut, run) for cut in h.cuts)
+    return any(_forgot_its_grant(h, cut, run) or _forgot_its_start(h, cut, run) for cut in h.cuts)
+
+
+def _forgot_its_start(h: History, cut: Cut, run: Run) -> bool:
+    """Whether a store that went back has the grant, and not the first that it was told of the test."""
+    told = min(
+        (
+            w.at
+            for w in h.writes
+            if w.job_id == run.job_id and w.at >= run.began - CLOCKS_SECONDS and w.script != "adopt"
+        ),
+        default=None,
+    )
+    return told is not None and not cut.by_another and cut.back_to - CLOCKS_SECONDS <= told <= cut.at
 
 
 def _forgot_its_grant(h: History, cut: Cut, run: Run) -> bool:
@@ -202,6 +215,8 @@ def broke_the_device(h: History, a: Attempt) -> bool:
     ):
         return True
     gone = deaths(h, a.agent_id, (Kind.AGENT_GONE,))
+    if a.scheduled_at is not None:  # a start that could not be told is told with the end: the host was long gone
+        life = Span(a.scheduled_at.timestamp() - h.boot, life.end)
     return any(death.meets(life) and _soon(h, a.agent_id, death.end, life.end) for death in gone)
 
 

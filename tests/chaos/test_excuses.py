@@ -9,8 +9,23 @@ import pytest
 from qgjob import Outcome
 from tests.chaos import bounds
 from tests.chaos.checker import check
-from tests.chaos.excuses import may_be_lost, silences
-from tests.chaos.histories import ACME, GLOBEX, SCALE, Case, attempt, done, each, ended, job, judge, plan, run, sound
+from tests.chaos.excuses import broke_the_device, hid_its_start, may_be_lost, silences
+from tests.chaos.histories import (
+    ACME,
+    GLOBEX,
+    SCALE,
+    Case,
+    attempt,
+    done,
+    each,
+    ended,
+    job,
+    judge,
+    plan,
+    run,
+    sound,
+    wall,
+)
 from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span, Write
 from tests.chaos.rules_times import taken
 from tests.chaos.schedule import Kind
@@ -264,3 +279,22 @@ def test_what_ended_in_the_millisecond_before_its_agent_did_was_lost_with_it() -
     history.done = [done(Kind.AGENT_TERM, "cmd-1", 12.0, 15.0)]
     assert may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 11.0, 12.0))
     assert not may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 11.0, 11.8))
+
+
+def test_what_a_host_took_with_it_is_told_when_it_is_back_and_is_its_fault_all_the_same() -> None:
+    history = sound()
+    gone(history, 5.0, 9.0)
+    late = replace(attempt(1, Outcome.DEVICE_ERROR, 9.1, 9.1, "cmd-2-1"), scheduled_at=wall(4.0))
+    assert broke_the_device(history, late)
+    assert not broke_the_device(history, replace(late, scheduled_at=wall(9.05)))
+
+
+def test_a_test_whose_start_the_store_forgot_may_get_its_number_again() -> None:
+    history = sound()
+    first = history.runs[0]
+    history.outages, history.cuts = [], [Cut(first.began + 1.0, first.began + 2.0)]
+    assert not hid_its_start(history, first)
+    history.writes = [Write(first.began + 1.5, first.job_id, 3, "r", said=("t1",), script="start")]
+    assert hid_its_start(history, first)
+    history.writes.insert(0, Write(first.began + 0.5, first.job_id, 3, "r", said=("t1",), script="start"))
+    assert not hid_its_start(history, first)

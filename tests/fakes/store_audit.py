@@ -39,6 +39,8 @@ INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
 FINGERPRINT = 20
 PARTS = {"l", "st", "pr", "rv", "ar", "en"}
 """Characters of a content hash that equal jobs share."""
+NEVER = -1
+"""What PTTL answers of a key without an end; of one that has ended since it was found it is -2."""
 ESTIMATE = re.compile(r"\d+!? \d+ \d+")
 TYPICAL = re.compile(r"\d+ [1-9]\d*")
 EXPECTED = re.compile(r"[1-9]\d*!?|0!")
@@ -257,9 +259,9 @@ class _OrgAudit:
     def _copies(self) -> None:
         for kind in ("al", "ik", "op", "su", "sd", "rl", "er"):
             for name, ttl in self._found[kind].items():
-                if ttl < 0:
+                if ttl == NEVER:
                     self._wrong.append(f"{kind}:{name} never ends")
         for name, ttl in self._found["lg"].items():
             ulid = name.partition(":")[0]
-            if ulid not in self._jobs or ttl < 0:
+            if ttl == NEVER or (ulid not in self._jobs and ttl >= 0):
                 self._wrong.append(f"lg:{name} has no job, or never ends")

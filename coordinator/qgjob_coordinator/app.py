@@ -122,6 +122,7 @@ class Coordinator:
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds)
         self.sessions.on_retry_due = self.timers.due
         forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
+        self._forecast = forecast
         self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds)
         self.overview = Overview(self.store, self.fleet, totals, forecast)
         self.sessions.settled = self.scheduler.settled
@@ -261,6 +262,7 @@ class Coordinator:
         await self.rpc.stop(STOP_GRACE_SECONDS)
         await self.http.stop(STOP_GRACE_SECONDS)
         await end_tasks(self._tasks)
+        await self._forecast.close()
         await self.store.close()
         if self._member is not None:
             await self._member.close()

@@ -17,33 +17,40 @@ ORGS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """Counts of what the store holds now."""
+class FleetGauges:
+    """The fleet in numbers, as the store shows it now."""
 
-    jobs: Mapping[tuple[Status, Target], int]
     devices: Mapping[tuple[DeviceState, DeviceHealth, Target], int]
     agents: Mapping[AgentState, int]
+
+
+@dataclass(frozen=True, slots=True)
+class JobGauges:
+    """Jobs of all orgs in numbers, as the store holds them now."""
+
+    jobs: Mapping[tuple[Status, Target], int]
     oldest_queued_age_seconds: float
 
 
-async def read(store: Store, fleet: FleetReader) -> Gauges:
-    """All gauges. Raises StoreUnavailableError."""
-    agents = await fleet.agents()
-    devices = await fleet.devices()
-    jobs: Counter[tuple[Status, Target]] = Counter()
+async def fleet(reader: FleetReader) -> FleetGauges:
+    """Raises StoreUnavailableError."""
+    agents = await reader.agents()
+    devices = await reader.devices()
+    return FleetGauges(Counter((d.state, d.health, d.target) for d in devices), Counter(a.state for a in agents))
+
+
+async def jobs(store: Store) -> JobGauges:
+    """Raises StoreUnavailableError when some org can't be read: a sum without it would look like jobs that are gone."""
+    counted: Counter[tuple[Status, Target]] = Counter()
     oldest: list[int] = []
     orgs = sorted(await store.all_orgs())
     for i in range(0, len(orgs), ORGS_AT_ONCE):
         for counts, since in await _orgs(store, orgs[i : i + ORGS_AT_ONCE]):
-            jobs.update(counts)
+            counted.update(counts)
             if since is not None:
                 oldest.append(since)
-    return Gauges(
-        jobs=jobs,
-        devices=Counter((d.state, d.health, d.target) for d in devices),
-        agents=Counter(a.state for a in agents),
-        oldest_queued_age_seconds=max(0, wall_ms() - min(oldest)) / 1000 if oldest else 0.0,
-    )
+    age = max(0, wall_ms() - min(oldest)) / 1000 if oldest else 0.0
+    return JobGauges(counted, age)
 
 
 async def _orgs(

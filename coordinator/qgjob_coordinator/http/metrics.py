@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from fastapi import APIRouter
@@ -22,13 +22,15 @@ from starlette.responses import Response
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.http import gauges
-from qgjob_coordinator.http.gauges import Gauges
+from qgjob_coordinator.http.gauges import FleetGauges, JobGauges
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Status, Target
 from qgjob_coordinator.telemetry import PROBE_ANSWERS, QUARANTINE_EVENTS, SECONDS, Histogram, Telemetry
 
 RPC = ("grpc_type", "grpc_service", "grpc_method")
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -44,41 +46,49 @@ def routes(services: Services) -> APIRouter:
         summary="Metrics",
     )
     async def metrics(request: Request) -> Response:
-        """While the store is away, only what the coordinator counted itself."""
+        """While the store is away, only what the coordinator counted itself; while a part of it is, also the rest."""
         counted = await services.totals()
-        try:
-            held = await gauges.read(services.store, services.reader)
-        except StoreUnavailableError as e:
-            log.warning("scrape_without_store", error=e.message)
-            held = None
+        fleet = await _unless_away("fleet", gauges.fleet(services.reader))
+        jobs = None if fleet is None else await _unless_away("jobs", gauges.jobs(services.store))
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Scrape(services.version, counted, held))
+        registry.register(_Scrape(services.version, counted, fleet, jobs))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         return Response(encode(registry), media_type=content_type)
 
     return router
 
 
-class _Scrape(Collector):
-    """One scrape's worth of metrics."""
+async def _unless_away(what: str, read: Coroutine[Any, Any, T]) -> T | None:
+    try:
+        return await read
+    except StoreUnavailableError as e:
+        log.warning("scrape_without_store", what=what, error=e.message)
+        return None
 
-    def __init__(self, version: str, counted: Telemetry, held: Gauges | None) -> None:
+
+class _Scrape(Collector):
+    """One scrape's worth of metrics; without the gauges that could not be read."""
+
+    def __init__(self, version: str, counted: Telemetry, fleet: FleetGauges | None, jobs: JobGauges | None) -> None:
         self._version = version
         self._counted = counted
-        self._held = held
+        self._fleet = fleet
+        self._jobs = jobs
 
     def collect(self) -> Iterator[Metric]:
         """All families."""
         info = GaugeMetricFamily("qgjob_build_info", "Which version runs.", labels=("version",))
         info.add_metric((self._version,), 1)
         yield info
-        if self._held is not None:
-            yield from _from_store(self._held)
+        if self._jobs is not None:
+            yield from _of_jobs(self._jobs)
+        if self._fleet is not None:
+            yield from _of_fleet(self._fleet)
         yield from _from_process(self._counted)
         yield from _from_rpc(self._counted)
 
 
-def _from_store(held: Gauges) -> Iterator[Metric]:
+def _of_jobs(held: JobGauges) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("qgjob_jobs", "Jobs that the store holds.", labels=("status", "target"))
     for status in Status:
         for target in Target:
@@ -87,6 +97,9 @@ def _from_store(held: Gauges) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "qgjob_oldest_queued_age_seconds", "Age of the oldest queued job.", value=held.oldest_queued_age_seconds
     )
+
+
+def _of_fleet(held: FleetGauges) -> Iterator[Metric]:
     devices = GaugeMetricFamily("qgjob_devices", "Devices ever seen.", labels=("state", "health", "target"))
     for state in DeviceState:
         for health in DeviceHealth:

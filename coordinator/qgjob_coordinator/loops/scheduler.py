@@ -11,12 +11,12 @@ from itertools import chain
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.loops.away import OrgsAway
 from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
 from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, GroupView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -76,7 +76,9 @@ class Scheduler:
         self._seen: dict[str, OrgSnapshot] = {}
         self._shown: dict[str, OrgSnapshot] = {}  # what the last round was planned from
         self._looks = OrgLooks(store.snapshots)
-        self._away = OrgsAway(store.snapshots, limits.batch, self._wake.set)
+        # Orgs that did not answer a round, and the groups of them that were seen last: their builds are in use.
+        self._away = Beside("rounds", lambda org_id: store.snapshots.org(org_id, limits.batch), self._wake.set)
+        self._away_groups: dict[str, tuple[GroupView, ...]] = {}
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
         hub.settled = self.settled
@@ -160,6 +162,7 @@ class Scheduler:
         await self._recall()
         devices = self._sessions.wanting(self._limits.batch // 2, wall_ms())
         for org_id, seen in self._away.answered():
+            del self._away_groups[org_id]
             self._heard(org_id, seen if devices else None)
         if not devices:
             return False
@@ -194,7 +197,7 @@ class Scheduler:
 
     async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
         """Plans and commits; jobs granted by org."""
-        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values(), *self._away.groups.values()))
+        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values(), *self._away_groups.values()))
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)
@@ -259,7 +262,8 @@ class Scheduler:
         """No round waits for the org again until it answered; `groups` is what the last ones had of it, if anything."""
         self._look.discard(org_id)
         shown = self._shown.get(org_id)
-        self._away.add(org_id, groups or (_without_queues(shown) if shown else ()), error)
+        self._away_groups[org_id] = groups or (_without_queues(shown) if shown else ())
+        self._away.add(org_id, error)
 
     async def _prune(self, idle: list[str]) -> None:
         """Takes orgs without work off the active set, looks again, and adds back those that have some now."""

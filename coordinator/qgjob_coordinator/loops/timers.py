@@ -11,7 +11,6 @@ import time
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.loops.beside import Beside
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
@@ -19,6 +18,7 @@ from qgjob_coordinator.model.enums import ErrorClass
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.expired import expired
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
@@ -45,8 +45,8 @@ class Timers:
         self._bonds = bonds
         self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
-        self._away = Beside(lambda org_id: self._org(org_id, wall_ms()))
         self._wake = asyncio.Event()
+        self._away = Beside("timers", lambda org_id: self._org(org_id, wall_ms()), self._wake.set)
         self._swept = float("-inf")
         self._registry = time.monotonic()
 
@@ -98,12 +98,13 @@ class Timers:
         if monotonic - self._swept >= SWEEP_SECONDS:
             wanted |= await self._store.active_orgs()
             self._swept = monotonic
+        self._away.answered()
         wanted -= self._away.orgs
         orgs = EachOrg()
         await orgs.serve(wanted, lambda org_id: self._org(org_id, now))
         if len(orgs.failed) < len(wanted):  # else it is the store, and the next look finds that out
-            for org_id in orgs.failed:
-                self._away.add(org_id)
+            for org_id, error in orgs.failed.items():
+                self._away.add(org_id, error)
         if monotonic - self._registry >= REGISTRY_SECONDS:  # behind what is due: it may take long
             found = await self._repair(orgs)
             await orgs.serve(found, lambda org_id: self._org(org_id, now))

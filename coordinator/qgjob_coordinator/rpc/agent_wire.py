@@ -11,7 +11,7 @@ from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.service import messages as m
-from qgjob_coordinator.service.log_intake import Piece
+from qgjob_coordinator.service.log_lane import Piece
 from qgjob_coordinator.service.validation import (
     MAX_EXACT,
     MAX_MS,

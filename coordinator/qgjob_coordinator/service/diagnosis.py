@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
@@ -32,6 +33,9 @@ FLEET_SECONDS = 5.0
 """Fleet and queue that are not read by then are told as such. Clients wait for twice as long."""
 SCOPES_MOST = 64
 """Of so many scopes the last diagnosis is remembered."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +126,14 @@ class Doctor:
         )
 
     async def _of_fleet(self, principal: Principal) -> list[Finding]:
-        unread = "the fleet and the queue could not be read"
-        try:
-            async with asyncio.timeout(FLEET_SECONDS):
-                fleet = await self._fleet_facts()
-                waiting = await self._queue_facts(principal, fleet.devices)
-        except QgjobError as e:
-            return [words.problem("store.reads", f"{unread}: {e.message}", "ask again")]
-        except TimeoutError:
-            slow = f"{unread} within {FLEET_SECONDS:g} s"
-            return [
-                words.problem("store.reads", slow, "look at the load of the store and of the coordinator's machine")
-            ]
-        return [*agents.judge(fleet, self._me.version), *devices.judge(fleet), *queue.judge(waiting, fleet)]
+        """Of the fleet and the queue, or of the fleet alone where some org can't be read."""
+        deadline = asyncio.get_running_loop().time() + FLEET_SECONDS
+        fleet = await _read("the fleet and the queue", deadline, self._fleet_facts())
+        if isinstance(fleet, Finding):
+            return [fleet]
+        waiting = await _read("the queue", deadline, self._queue_facts(principal, fleet.devices))
+        of_queue = [waiting] if isinstance(waiting, Finding) else queue.judge(waiting, fleet)
+        return [*agents.judge(fleet, self._me.version), *devices.judge(fleet), *of_queue]
 
     async def _fleet_facts(self) -> FleetFacts:
         now = wall_ms()
@@ -167,6 +166,18 @@ class Doctor:
             for q in g.queues
             if q.waiting and not reasons.could_serve(g.target, q.requirements)
         ]
+
+
+async def _read(what: str, deadline: float, reading: Coroutine[Any, Any, T]) -> T | Finding:
+    """What is read until the deadline (loop time, s), or a finding that it could not be."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await reading
+    except QgjobError as e:
+        return words.problem("store.reads", f"{what} could not be read: {e.message}", "ask again")
+    except TimeoutError:
+        slow = f"{what} could not be read within {FLEET_SECONDS:g} s"
+        return words.problem("store.reads", slow, "look at the load of the store and of the coordinator's machine")
 
 
 def _asked(r: Requirements) -> str:

@@ -16,7 +16,8 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.health import HealthWatch
 from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake, Piece
+from qgjob_coordinator.service.log_intake import LogIntake
+from qgjob_coordinator.service.log_lane import Piece
 from qgjob_coordinator.service.messages import (
     HeartbeatAck,
     Held,
@@ -200,4 +201,5 @@ class LiveSession:
         await asyncio.gather(self._reporter.close(), self._logs.close())
         await self.health.close()
         await self.records.stop()
+        await self.recalls.close()
         await self.occupants.close()

@@ -21,6 +21,7 @@ from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdicts
 from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, Limits, Snapshot
 from qgjob_coordinator.service.alternatives import alternatives
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.org_looks import OrgLooks
@@ -30,8 +31,6 @@ from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 2.0
 """So long a look serves all who ask, but for those who want a fresh one: it reads every active org."""
-AWAY_SECONDS = 10.0
-"""So long an org that did not answer is left out, and nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class LookAhead:
         self._weights = weights
         self._quota = quota
         self._orgs = OrgLooks(store.snapshots)
-        self._left_out: dict[str, float] = {}  # orgs that did not answer, and until when (monotonic, s)
+        self._away = Beside("estimates", lambda org_id: store.snapshots.org(org_id, 0))  # left out, nobody waits
         self._last: _Look | None = None
         self._looking = asyncio.Lock()
 
@@ -99,6 +98,10 @@ class LookAhead:
             return None
         return StartEstimate(*(look.at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
 
+    async def close(self) -> None:
+        """Ends its tasks."""
+        await self._away.close()
+
     async def _look(self, *, fresh: bool = False) -> _Look:
         """A look that began a moment ago, or, if `fresh`, after this call.
 
@@ -112,11 +115,13 @@ class LookAhead:
 
     async def _look_now(self, begun: float) -> _Look:
         """Of a snapshot as the scheduler makes it."""
-        self._left_out = {org_id: until for org_id, until in self._left_out.items() if until > begun}
-        orgs = sorted(await self._store.active_orgs() - self._left_out.keys())
+        self._away.answered()
+        orgs = sorted(await self._store.active_orgs() - self._away.orgs)
         await self._store.estimates.read()
         seen, failed = await self._orgs.ask(orgs, HEADS)
-        self._left_out |= dict.fromkeys(failed, time.monotonic() + AWAY_SECONDS)
+        if seen:  # else it is the store
+            for org_id, error in failed.items():
+                self._away.add(org_id, error)
         groups = tuple(g for o in seen for g in o.groups)
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)

@@ -6,7 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from qgjob_coordinator.errors import AgentSilentError
+from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import Recall
@@ -15,6 +16,7 @@ from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge
+from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 ANSWER_SECONDS = 2.0
@@ -31,6 +33,8 @@ class Recalls:
         self._telemetry = telemetry
         self._number = self._answered = 0
         self._awaited: dict[int, asyncio.Future[None]] = {}
+        self._owed: dict[str, list[Release]] = defaultdict(list)  # by org, what the store is still to be told
+        self._behind = Beside("attempts given back", self._release)
 
     def ask(self, device_id: str) -> None:
         """Asks for what the device has not begun, each attempt once; the answer releases it, whenever it comes."""
@@ -71,24 +75,43 @@ class Recalls:
         return self._number
 
     async def answered(self, number: int, released: Sequence[str]) -> None:
-        """The agent gave attempts back that it had not begun. Raises StoreUnavailableError."""
-        by_org: dict[str, list[Release]] = defaultdict(list)
+        """The agent gave attempts back that it had not begun: they are out of the books, and the store is told.
+
+        An org that can't be reached is told later: neither the agent's stream nor the other orgs wait for it.
+        """
         now = wall_ms()
+        given: set[str] = set()
         for token in dict.fromkeys(released):
-            lease = self._session.leases.get(token)
+            lease = self._session.drop(token, now)
             if lease is not None:
+                self._occupants.touch(lease.device_id)
                 row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
-                by_org[lease.org_id].append(row)
-        for org_id, rows in by_org.items():
-            _, settled = await self._store.leases.release(org_id, rows, now)
-            tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
-            for row in rows:
-                lease = self._session.drop(row.token, wall_ms())
-                if lease is not None:  # else it was settled otherwise while the store wrote
-                    self._occupants.touch(lease.device_id)
-            self._hub.work(org_id)
-            self._hub.changed(org_id)
+                self._owed[lease.org_id].append(row)
+                given.add(lease.org_id)
+        self._behind.answered()
+        await together([self._tell(org_id) for org_id in sorted(given - self._behind.orgs)])
         self._answered = max(self._answered, number)
         awaited = self._awaited.get(number)
         if awaited is not None and not awaited.done():
             awaited.set_result(None)
+
+    async def close(self) -> None:
+        """Tells no more: what the store was not told, the next session does not show."""
+        await self._behind.close()
+
+    async def _tell(self, org_id: str) -> None:
+        try:
+            await self._release(org_id)
+        except StoreUnavailableError as e:
+            self._behind.add(org_id, e)
+
+    async def _release(self, org_id: str) -> None:
+        """Tells the store what the org is owed. Raises StoreUnavailableError."""
+        owed = self._owed[org_id]
+        while owed:
+            rows = owed[:]
+            _, settled = await self._store.leases.release(org_id, rows, wall_ms())
+            del owed[: len(rows)]
+            tell_settled(self._telemetry, org_id, ((row, "recalled") for row in settled if row))
+        self._hub.work(org_id)
+        self._hub.changed(org_id)

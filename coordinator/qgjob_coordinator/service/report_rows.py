@@ -1,4 +1,4 @@
-"""An agent's reports as the store takes them: by org and kind, with what their ends are charged to."""
+"""An agent's reports as the store takes them: by kind, with what their ends are charged to."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CAUSE_TEXT = {
 
 
 @dataclass(slots=True)
-class OrgReports:
+class ByKind:
     """One round's reports of one org, by kind."""
 
     started: list[StartedReport] = field(default_factory=list)
@@ -49,21 +49,18 @@ class OrgReports:
         return [x.token for x in self.finished] + [x.token for x in self.dead]
 
 
-def by_org(batch: Iterable[Report]) -> dict[str, OrgReports]:
-    """A round's reports by org and kind."""
-    found: dict[str, OrgReports] = {}
+def by_kind(batch: Iterable[Report]) -> ByKind:
+    """A round's reports by kind."""
+    found = ByKind()
     for report in batch:
-        org = found.get(report.org_id)
-        if org is None:
-            org = found[report.org_id] = OrgReports()
         if isinstance(report, FinishedReport):
-            org.finished.append(report)
+            found.finished.append(report)
         elif isinstance(report, StartedReport):
-            org.started.append(report)
+            found.started.append(report)
         elif isinstance(report, DeadReport):
-            org.dead.append(report)
+            found.dead.append(report)
         else:
-            org.progress.append(report)
+            found.progress.append(report)
     return found
 
 

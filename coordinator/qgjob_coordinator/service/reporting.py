@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,8 +27,8 @@ from qgjob_coordinator.service.messages import (
     Verdict,
 )
 from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.report_inbox import ReportInbox
-from qgjob_coordinator.service.report_rows import OrgReports, by_org, ending, release
+from qgjob_coordinator.service.report_lanes import ReportLanes
+from qgjob_coordinator.service.report_rows import ByKind, by_kind, ending, release
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
@@ -37,9 +36,6 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, ReportWord, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
-MOST = 1000
-"""Reports in one round; bounds how long a script may hold the store."""
-STORE_PAUSE_SECONDS = 0.2
 NOT_WRITTEN = "its reports could not be written, by a fault of the coordinator; connect again"
 """Why a session ends whose reports are in doubt."""
 
@@ -77,72 +73,45 @@ class Reporter:
         self._log_transitions = log_transitions
         self.health: HealthWatch | None = None
         """Told how attempts end, where somebody judges devices by that."""
-        self._inbox = ReportInbox()
-        self._over = False
-        self._task: asyncio.Task[None] | None = None
+        self._lanes = ReportLanes(self._round, self._replaced, self._failed)
 
     def put(self, reports: Sequence[Report]) -> None:
         """Reports came in; they are written with whatever else has come by the time the store is free."""
-        if self._over:
-            return
-        self._replaced(self._inbox.put(reports))
-        if self._task is None:
-            self._task = asyncio.create_task(self._run())
+        self._lanes.put(reports)
 
     async def room(self) -> None:
         """Returns when more reports may be put."""
-        await self._inbox.room()
+        await self._lanes.room()
 
     async def close(self) -> None:
-        """Waits for the round that is under way; what is left stays in the agent's spool."""
-        self._over = True
-        self._inbox.clear()
-        if self._task is not None:
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _run(self) -> None:
-        try:
-            while self._inbox and not self._over:
-                await self._round(self._inbox.take(MOST))
-        except Exception:
-            # Nobody knows what was written: the next session shows what the agent still has.
-            log.exception("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch)
-            self._over = True
-            self._inbox.clear()
-            self._session.end(Refused(RefusedReason.STALE_EPOCH, NOT_WRITTEN))
-        finally:
-            self._task = None
+        """Waits for the rounds that are under way; what is left stays in the agent's spool."""
+        await self._lanes.close()
 
     def _replaced(self, report_ids: Sequence[int]) -> None:
         """Progress that a newer one replaced has done its work."""
-        if report_ids:
-            self._session.say(ReportAck(tuple((i, Verdict.REPLAYED) for i in report_ids)))
+        self._session.say(ReportAck(tuple((i, Verdict.REPLAYED) for i in report_ids)))
 
-    async def _round(self, batch: list[Report]) -> None:
-        reports = by_org(batch)
-        if self._logs.busy and not await self._logs.settle([token for r in reports.values() for token in r.ends()]):
-            return
-        now = wall_ms()
-        results = await asyncio.gather(*(self._org(o, r, now) for o, r in reports.items()), return_exceptions=True)
-        freed = False
-        again: set[str] = set()
-        for org_id, result in zip(reports, results, strict=True):
-            if isinstance(result, StoreUnavailableError):
-                log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=result.message)
-                again.add(org_id)
-            elif isinstance(result, BaseException):
-                raise result
-            else:
-                freed = freed or result
-        if again:
-            # Not acknowledged, so the agent keeps them; scripts may run twice, so they are simply written again.
-            self._replaced(self._inbox.give_back([r for r in batch if r.org_id in again]))
-            await asyncio.sleep(STORE_PAUSE_SECONDS)
-        if freed:
+    def _failed(self, error: Exception) -> None:
+        """Nobody knows what was written: the next session shows what the agent still has."""
+        log.error("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch, exc_info=error)
+        self._session.end(Refused(RefusedReason.STALE_EPOCH, NOT_WRITTEN))
+
+    async def _round(self, org_id: str, batch: Sequence[Report]) -> bool:
+        """One org's reports; False when the store did not take them."""
+        r = by_kind(batch)
+        if self._logs.busy(org_id) and not await self._logs.settle(org_id, r.ends()):
+            return True  # the session is over, and the agent has them still
+        try:
+            await self._org(org_id, r, wall_ms())
+        except StoreUnavailableError as e:
+            log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=e.message)
+            return False
+        if r.finished or r.dead:
             self._hub.work("", local=False)
+        return True
 
-    async def _org(self, org_id: str, r: OrgReports, now: int) -> bool:
-        """Writes one org's reports and acknowledges them; whether a device was freed."""
+    async def _org(self, org_id: str, r: ByKind, now: int) -> None:
+        """Writes one org's reports and acknowledges them."""
         acks: list[tuple[int, Verdict]] = []
         if r.started or r.finished:
             acks += await self._results(org_id, r, now)
@@ -163,9 +132,8 @@ class Reporter:
         self._hub.changed(org_id)
         if r.dead:
             self._hub.work(org_id)
-        return bool(r.finished or r.dead)
 
-    async def _results(self, org_id: str, r: OrgReports, now: int) -> list[tuple[int, Verdict]]:
+    async def _results(self, org_id: str, r: ByKind, now: int) -> list[tuple[int, Verdict]]:
         """Writes starts and results, a start with the result that came with it; their acknowledgements."""
         once: dict[str, FinishedReport] = {}  # a spool may be sent twice: the first one counts
         for x in r.finished:

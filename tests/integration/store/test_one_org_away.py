@@ -20,7 +20,7 @@ from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello
+from qgjob_coordinator.service.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall
 from qgjob_coordinator.service.session import Times
 from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
@@ -28,6 +28,7 @@ from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
 from tests.fakes.one_org_away import AWAY, OTHER, away
+from tests.fakes.waiting import until
 
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
 
@@ -132,6 +133,34 @@ async def test_leases_that_no_session_knows_of_are_found_though_another_org_can_
         with pytest.raises(OrgsAwayError):
             await unbooked.look()
     assert live.session.refused is not None
+    await sessions.close(live, "the test ends")
+
+
+async def test_what_an_agent_gave_back_is_told_to_the_orgs_that_can_be_reached_and_later_to_the_others(
+    store: Store, hub: Hub, sessions: Sessions, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream reads on: with an org away for long, all that the agent runs for others would be given up."""
+    live = await sessions.open(hello("d1", "d2"))
+    for org_id in (AWAY, OTHER):
+        await scenes.submit(store, spec(1, org_id))
+        hub.work(org_id)
+    await scheduler.round()
+    monkeypatch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.leases, "release", away(store.leases.release))
+        asking = asyncio.create_task(live.recalls.ask_and_wait(tokens := list(live.session.leases)))
+        await until(lambda: any(isinstance(m, Recall) for m in live.session.outbox), "nobody is asked")
+        number = next(m.recall_id for m in live.session.outbox if isinstance(m, Recall))
+        await live.recalls.answered(number, tokens)
+        await asking
+        assert not live.session.leases
+        assert (await scenes.get(store, spec(1, OTHER))).status is Status.QUEUED
+        assert (await scenes.get(store, spec(1, AWAY))).status is Status.SCHEDULED
+
+    async def told() -> bool:
+        return (await scenes.get(store, spec(1, AWAY))).status is Status.QUEUED
+
+    await until(told, "the org is never told")
     await sessions.close(live, "the test ends")
 
 

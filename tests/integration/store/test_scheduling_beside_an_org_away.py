@@ -129,7 +129,7 @@ async def test_an_org_whose_slot_is_left_half_moved_waits_alone_and_goes_on_when
         for _ in move:
             pass
         await until(lambda: any(x["event"] == "org_back" for x in lines), "it is not looked at again")
-    assert [x["org_id"] for x in lines if x["event"] == "org_away"] == [stuck]
+    assert [x["org_id"] for x in lines if x["event"] == "org_away" and x["what"] == "rounds"] == [stuck]
     assert min(waits) < PATIENCE_SECONDS
     await on_cluster.submit(8, stuck)
     await until(lambda: on_cluster.has(8, stuck), "it is not served again")
@@ -151,7 +151,7 @@ async def test_no_round_waits_for_an_org_that_hangs_but_the_first(
 
     monkeypatch.setattr(store.snapshots, "org", hangs)
     monkeypatch.setattr("qgjob_coordinator.service.org_looks.PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr("qgjob_coordinator.loops.away.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0)
     await scenes.submit(store, spec(1, AWAY))
     for number in range(1, 4):
         await running.submit(number, OTHER)
@@ -199,7 +199,7 @@ async def test_groups_of_an_org_that_can_not_be_reached_are_still_planned_with(
     seen: list[tuple[GroupView, ...]] = []
 
     async def planned(devices: list[DeviceView], orgs: Any) -> dict[str, int]:
-        seen.extend(running.scheduler._away.groups.values())
+        seen.extend(running.scheduler._away_groups.values())
         return {}
 
     monkeypatch.setattr(store.snapshots, "org", away(store.snapshots.org))

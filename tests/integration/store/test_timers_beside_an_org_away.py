@@ -93,13 +93,14 @@ async def test_timers_try_an_org_that_can_not_be_reached_beside_the_others_and_s
     for org_id in (AWAY, OTHER):
         await scenes.submit(store, spec(1, org_id, not_before=now - 1000), now=now - 2000)
     asked, due = [], store.snapshots.due
-    monkeypatch.setattr("qgjob_coordinator.loops.beside.PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0.05)
 
     async def noted(org_id: str) -> Any:
         asked.append(org_id)
         return await away(due)(org_id)
 
     async def served() -> bool:
+        await timers.look()
         return await store.reads.delayed_count(AWAY) == 0 and not timers._away.orgs
 
     with monkeypatch.context() as patch:

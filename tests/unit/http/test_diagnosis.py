@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import httpx2
 import pytest
 
 from qgjob_coordinator.errors import ForbiddenError
@@ -12,6 +13,9 @@ from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.service import diagnosis
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from tests.fakes import scenes
+from tests.fakes.jobs import spec
+from tests.fakes.one_org_away import AWAY, OTHER, away
 
 
 async def test_those_who_ask_at_once_or_soon_after_share_a_run(
@@ -58,3 +62,23 @@ async def test_a_fleet_that_is_not_read_in_time_is_a_finding(
         found = await services.doctor.diagnose(LOCAL_ADMIN)
     (told,) = [f for f in found.findings if f.check == "store.reads"]
     assert told.found == "the fleet and the queue could not be read within 0.05 s"
+
+
+async def test_an_org_that_can_not_be_read_keeps_nobody_from_judging_the_fleet(
+    services: Services, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the queue nothing is said then: without that org its figures would be wrong."""
+    for org_id in (AWAY, OTHER):
+        await scenes.submit(services.store, spec(1, org_id))
+    await scenes.open_session(services.store)
+    monkeypatch.setattr(services.store.reads, "counters", away(services.store.reads.counters))
+    found = await services.doctor.diagnose(LOCAL_ADMIN)
+    (told,) = [f for f in found.findings if f.check == "store.reads"]
+    assert told.found == "the queue could not be read: its slot moves"
+    checks = {f.check for f in found.findings}
+    assert any(check.startswith("agents.") for check in checks)
+    assert not any(check.startswith("queue.") for check in checks)
+    scraped = (await http.get("/metrics")).text
+    assert 'qgjob_agents{state="online"} 1.0' in scraped
+    assert "qgjob_jobs{" not in scraped
+    assert "qgjob_oldest_queued_age_seconds" not in scraped

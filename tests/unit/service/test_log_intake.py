@@ -10,9 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.service import log_intake
+from qgjob_coordinator.service import log_lane
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake, Piece
+from qgjob_coordinator.service.log_intake import LogIntake
+from qgjob_coordinator.service.log_lane import Piece
 
 DEADLINE_SECONDS = 5.0
 
@@ -38,7 +39,7 @@ class Logs:
 
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_intake, "STORE_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(log_lane, "STORE_PAUSE_SECONDS", 0.001)
 
 
 def _intake(logs: Logs, **limits: Any) -> LogIntake:
@@ -64,9 +65,10 @@ async def test_what_comes_while_the_store_is_busy_is_one_call_an_org() -> None:
         intake.put(_piece(n, org_id="acme" if n % 2 else "beta"))
     logs.open.set()
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await intake.settle(["t1"])
-    assert [(org, len(pieces)) for org, pieces in logs.calls] == [("acme", 1), ("acme", 20), ("beta", 20)]
-    assert not intake.busy
+        await intake.settle("acme", ["t1"])
+        await intake.settle("beta", ["t1"])
+    assert sorted((org, len(pieces)) for org, pieces in logs.calls) == [("acme", 1), ("acme", 20), ("beta", 20)]
+    assert not intake.busy("acme")
 
 
 async def test_a_round_is_bounded() -> None:
@@ -86,7 +88,7 @@ async def test_pieces_wait_for_a_store_that_is_away_and_keep_their_order() -> No
     for n in range(3):
         intake.put(_piece(n))
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await intake.settle(["t1"])
+        await intake.settle("acme", ["t1"])
     assert _written(logs) == [0, 1, 2]
 
 
@@ -108,8 +110,8 @@ async def test_settling_waits_only_for_the_attempts_that_are_named() -> None:
     logs.open.clear()
     intake = _intake(logs)
     intake.put(_piece(0, token="t1"))  # noqa: S106 - a lease's
-    await intake.settle(["t2"])
-    waiting = asyncio.create_task(intake.settle(["t1"]))
+    await intake.settle("acme", ["t2"])
+    waiting = asyncio.create_task(intake.settle("acme", ["t1"]))
     await logs.called.wait()
     assert not waiting.done()
     logs.open.set()
@@ -124,10 +126,10 @@ async def test_settling_waits_also_after_the_store_was_idle() -> None:
     for n in range(3):
         intake.put(_piece(n))
         async with asyncio.timeout(DEADLINE_SECONDS):
-            await intake.settle(["t1"])
+            await intake.settle("acme", ["t1"])
         assert _written(logs) == list(range(n + 1))
         await asyncio.sleep(0)
-        assert not intake.busy
+        assert not intake.busy("acme")
 
 
 async def test_a_session_that_is_over_does_not_wait_for_the_store() -> None:
@@ -136,7 +138,7 @@ async def test_a_session_that_is_over_does_not_wait_for_the_store() -> None:
     logs.errors = [StoreUnavailableError("away")] * 100
     intake = _intake(logs)
     intake.put(_piece(0))
-    settling = asyncio.create_task(intake.settle(["t1"]))
+    settling = asyncio.create_task(intake.settle("acme", ["t1"]))
     await logs.called.wait()
     closing = asyncio.create_task(intake.close())
     await asyncio.sleep(0)
@@ -152,7 +154,7 @@ async def test_a_fault_of_ours_is_said_and_costs_its_pieces_only() -> None:
     intake = _intake(logs)
     with capture_logs() as said:
         intake.put(_piece(0))
-        await intake.settle(["t1"])
+        await intake.settle("acme", ["t1"])
         intake.put(_piece(1))
         await intake.close()
     assert _written(logs) == [1]

@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.recalls import Recalls
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.types import Release
+from tests.fakes.waiting import until
 
 NOTHING = cast(Any, None)
 
 
 class Leases:
-    """A store that takes every release; while it writes, something happens."""
+    """A store that takes every release unless it is away; while it writes, something may happen, once."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self) -> None:
         self.released: list[str] = []
-        self.meanwhile = ""
-        """The token whose attempt the session loses."""
-        self._session = session
+        self.away = False
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
 
-    async def release(self, _org_id: str, rows: Sequence[Release], now: int) -> tuple[list[str], list[None]]:
+    async def release(self, _org_id: str, rows: Sequence[Release], _now: int) -> tuple[list[str], list[None]]:
+        if self.away:
+            raise StoreUnavailableError("its slot moves")
         self.released += [row.token for row in rows]
-        self._session.drop(self.meanwhile, now)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
         return ["APPLIED"] * len(rows), [None] * len(rows)
 
 
@@ -37,19 +42,30 @@ class Scene:
         self.session = Session("agent-1", 1, 8, NOTHING, Times(5000, 15000, 60000, 5000, 0, 0))
         for n in (1, 2):
             self.session.take(Lease("acme", f"u{n}", f"t{n}", "g", f"d{n}", 1), 0)
-        self.leases = Leases(self.session)
+        self.leases = Leases()
         self.touched: list[str] = []
         store, occupants = SimpleNamespace(leases=self.leases), SimpleNamespace(touch=self.touched.append)
         self.recalls = Recalls(self.session, cast(Any, occupants), cast(Any, store), Hub(), NOTHING)
 
 
-async def test_an_attempt_that_was_settled_while_the_store_wrote_is_no_fault() -> None:
+async def test_an_attempt_that_was_settled_otherwise_is_no_fault() -> None:
     scene = Scene()
-    scene.leases.meanwhile = "t1"
+    scene.session.drop("t1", 0)
     number = scene.recalls.ask_nothing()
     await scene.recalls.answered(number, ["t1", "t2"])
     assert scene.recalls.answer_came(number)
-    assert (scene.session.leases, scene.touched) == ({}, ["d2"])
+    assert (scene.leases.released, scene.session.leases, scene.touched) == (["t2"], {}, ["d2"])
+
+
+async def test_what_is_given_back_while_the_store_writes_is_told_it_too() -> None:
+    scene = Scene()
+    scene.leases.away = True
+    await scene.recalls.answered(scene.recalls.ask_nothing(), ["t1"])
+    assert (scene.leases.released, scene.touched) == ([], ["d1"])
+    scene.leases.meanwhile = lambda: scene.recalls.answered(scene.recalls.ask_nothing(), ["t2"])
+    scene.leases.away = False
+    await until(lambda: scene.leases.released == ["t1", "t2"], "the store is not told")
+    await scene.recalls.close()
 
 
 async def test_an_attempt_that_is_named_twice_is_released_once() -> None:

@@ -13,9 +13,10 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
-from qgjob_coordinator.service import reporting
+from qgjob_coordinator.service import report_lanes, reporting
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake, Piece
+from qgjob_coordinator.service.log_intake import LogIntake
+from qgjob_coordinator.service.log_lane import Piece
 from qgjob_coordinator.service.messages import (
     DeadReport,
     DeathCause,
@@ -26,6 +27,7 @@ from qgjob_coordinator.service.messages import (
     Verdict,
 )
 from qgjob_coordinator.service.report_inbox import ReportInbox
+from qgjob_coordinator.service.report_lanes import ReportLanes
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
@@ -35,8 +37,8 @@ from qgjob_coordinator.telemetry import Telemetry
 DEADLINE_SECONDS = 5.0
 
 
-def _started(n: int) -> StartedReport:
-    return StartedReport(n, "acme", f"j{n}", f"t{n}", 1)
+def _started(n: int, org_id: str = "acme") -> StartedReport:
+    return StartedReport(n, org_id, f"j{n}", f"t{n}", 1)
 
 
 def _progress(n: int, token: str, percent: int) -> ProgressReport:
@@ -113,7 +115,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
-    monkeypatch.setattr(reporting, "STORE_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(report_lanes, "STORE_PAUSE_SECONDS", 0.001)
     return Scene()
 
 
@@ -177,18 +179,60 @@ async def test_an_attempt_whose_log_was_lost_with_the_session_does_not_end_in_it
     assert (scene.leases.wrote, scene.acks()) == ([], [])
 
 
-async def test_an_inbox_has_room_again_when_half_of_it_is_taken() -> None:
-    inbox = ReportInbox(most=100)
-    inbox.put(_started(n) for n in range(100))
-    await inbox.room()
-    inbox.put([_started(100)])
-    waiting = asyncio.create_task(inbox.room())
-    assert [r.report_id for r in inbox.take(50)] == list(range(50))
+async def test_there_is_room_again_when_half_of_what_may_wait_is_written() -> None:
+    """Of all orgs together, though each is written by itself."""
+    waiting: dict[str, asyncio.Event] = {"acme": asyncio.Event(), "beta": asyncio.Event()}
+
+    async def write(org_id: str, _reports: object) -> bool:
+        await waiting[org_id].wait()
+        return True
+
+    lanes = ReportLanes(write, lambda _ids: None, lambda _error: None, most=100)
+    lanes.put([_started(1), _started(2, "beta")])
+    await asyncio.sleep(0)  # each has its first round
+    lanes.put([_started(n, "acme" if n % 2 else "beta") for n in range(100)])
+    await lanes.room()
+    lanes.put([_started(100)])
+    room = asyncio.create_task(lanes.room())
     await asyncio.sleep(0)
-    assert not waiting.done()
-    inbox.take(1)
+    assert not room.done()
+    waiting["beta"].set()
     async with asyncio.timeout(DEADLINE_SECONDS):
-        await waiting
+        await asyncio.sleep(0)
+        assert not room.done()
+        waiting["acme"].set()
+        await room
+        await lanes.close()
+
+
+async def test_the_reports_of_an_org_wait_for_no_other_one(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    report, go, tried = scene.leases.report, asyncio.Event(), 0
+
+    async def one_hangs(org: str, starts: list[Any], endings: list[Any], now: int) -> Any:
+        nonlocal tried
+        if org == "beta" and not go.is_set():
+            tried += 1
+            if tried > 1:
+                await go.wait()
+            raise StoreUnavailableError("its slot moves")
+        return await report(org, starts, endings, now)
+
+    monkeypatch.setattr(scene.leases, "report", one_hangs)
+    scene.reporter.put([_started(1, "beta"), _started(2)])
+    assert await scene.acked(1) == [(2, Verdict.APPLIED)]
+    scene.reporter.put([_started(3, "beta"), _started(4)])
+    assert await scene.acked(2) == [(2, Verdict.APPLIED), (4, Verdict.APPLIED)]
+    go.set()
+    assert sorted(await scene.acked(4)) == [(n, Verdict.APPLIED) for n in range(1, 5)]
+    assert scene.leases.wrote[-1] == ["t1", "t3"], "what came meanwhile goes with what waited"
+
+
+async def test_the_end_of_an_attempt_waits_for_no_log_of_another_org(scene: Scene) -> None:
+    scene.logs.put(Piece("beta", "j1", "t1", 7, b"words"))
+    scene.reporter.put([DeadReport(2, "acme", "j2", "t2", DeathCause.SHUTDOWN, 1, started=True)])
+    assert await scene.acked(1) == [(2, Verdict.STALE)]
+    scene.log_gate.set()
+    await scene.logs.close()
 
 
 def test_what_is_given_back_is_the_next_and_old_progress_gives_way() -> None:

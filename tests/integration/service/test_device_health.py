@@ -385,6 +385,23 @@ async def test_a_job_that_breaks_wherever_it_is_tried_says_nothing_of_devices(ma
     assert record.quarantine.reason == "automatic quarantine: 3 attempts ended by an error of the device"
 
 
+async def test_a_device_that_fails_all_it_gets_is_out_when_others_have_done_its_first_jobs(make: Make) -> None:
+    """It fails a job in a moment, and has failed many by then: others take minutes for one."""
+    w = await make()
+    jobs = [spec(n) for n in range(40)]
+    await w.store.sessions.admit("agent-1", 1, ["acme"])
+    await scenes.submit(w.store, *jobs)
+    for n, job in enumerate(jobs):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"a{n}"), device_id="d1")).grants
+        lease = w.lease("d1", job.ulid)
+        await w.store.leases.finish("acme", [ending(job.ulid, f"a{n}", Outcome.DEVICE_ERROR)], NOW)
+        w.ends(lease, Outcome.DEVICE_ERROR)
+    for n, job in enumerate(jobs[:3]):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"b{n}"), device_id="d2")).grants
+        await w.store.leases.finish("acme", [ending(job.ulid, f"b{n}")], NOW)
+    assert (await w.out(1)).quarantine is not None
+
+
 async def test_a_proven_device_that_passes_costs_the_store_nothing(make: Make) -> None:
     w = await make()
     w.ends(w.lease("d1", "first"))

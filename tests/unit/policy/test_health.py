@@ -277,6 +277,26 @@ def test_a_device_that_fails_about_two_of_five_is_bad(cycle: str, bad: bool) -> 
     assert seen is bad
 
 
+@pytest.mark.parametrize("kind", [Kind.DEVICE, Kind.TEST])
+def test_what_is_asked_of_others_is_not_forgotten_while_the_device_fails_on(kind: Kind) -> None:
+    """It fails all that it is given at once, and others do its first jobs long after."""
+    record = CLEAN
+    for n in range(100):
+        record = failed(record, Mark(kind, B1, f"job{n}", n, sure=False))
+    done = {(kind, f"job{n}"): True for n in range(5)}
+    assert judge(answered(record, done), fleet((CLEAN, None))).bad
+    for n in range(100, 200):
+        record = failed(record, Mark(kind, B1, f"job{n}", n))
+    assert [m.ulid for m in record.marks] == [f"job{n}" for n in range(200 - MARKS_MOST, 200)], "what is known is newer"
+
+
+def test_questions_about_jobs_push_no_failed_installation_out() -> None:
+    record = marks(Kind.INSTALL, B1, B2, B3)
+    for n in range(100):
+        record = failed(record, Mark(Kind.TEST, B1, f"job{n}", n, sure=False))
+    assert sum(m.kind is Kind.INSTALL for m in record.marks) == 3
+
+
 def test_what_was_long_ago_is_dropped() -> None:
     record = marks(Kind.INSTALL, B1, B2, B1)
     assert recent(record, WINDOW_MS - 1) is record

@@ -5,7 +5,7 @@ All functions here give a new record. Times are in ms since the epoch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -70,8 +70,8 @@ CLEAN = Record()
 WINDOW_MS = 3_600_000
 """A failure of so long ago says nothing any more."""
 
-MARKS_MOST = 16
-"""So many of the last failures are kept."""
+MARKS_MOST = 8
+"""So many failures of a kind are kept."""
 
 FORGIVES = 0.75
 """What a success leaves of each failure that it speaks for."""
@@ -92,7 +92,17 @@ _SPEAKS_FOR = {
 def failed(record: Record, mark: Mark) -> Record:
     """One more failure. Of one job a kind counts once, so that no job takes a device out by itself."""
     others = tuple(m for m in record.marks if (m.kind, m.ulid) != (mark.kind, mark.ulid))
-    return replace(record, marks=(*others, mark)[-MARKS_MOST:])
+    same = [m for m in (*others, mark) if m.kind is mark.kind]
+    spare = _spare(same) if len(same) > MARKS_MOST else None
+    return replace(record, marks=tuple(m for m in (*others, mark) if m is not spare))
+
+
+def _spare(marks: Sequence[Mark]) -> Mark:
+    """Which one of a kind, oldest first, is not remembered: the newest that is still a question, else the oldest.
+
+    A device that fails all that it is given at once would push each question out before others have done the job.
+    """
+    return next((m for m in reversed(marks) if not m.sure), marks[0])
 
 
 def succeeded(record: Record, kind: Kind, times: int = 1) -> Record:

@@ -46,6 +46,7 @@ _CHANNEL_OPTIONS = [
 _FIRST_WAIT_SECONDS = 0.1
 _LONGEST_WAIT_SECONDS = 1.5  # with the jitter at most 2 s
 _JITTER_SECONDS = 0.5
+_TURN_JITTER_SECONDS = 0.1
 _CONNECT_SECONDS = 5.0
 _WELCOME_SECONDS = 10.0
 _FAREWELL_SECONDS = 2.0
@@ -188,8 +189,13 @@ class Session:
                     await self._one_session()
 
     def _pause(self, state: RetryCallState) -> float:
-        usual = min(_FIRST_WAIT_SECONDS * 2 ** min(state.attempt_number - 1, 10), _LONGEST_WAIT_SECONDS)
-        usual += random.uniform(0, _JITTER_SECONDS)  # noqa: S311 - jitter
+        """Hardly any before the next address, which may well be there; longer ones when all of them were tried."""
+        rounds, others_tried = divmod(state.attempt_number, len(self._coordinators.addresses))
+        if others_tried:
+            usual = random.uniform(0, _TURN_JITTER_SECONDS)  # noqa: S311 - jitter
+        else:
+            usual = min(_FIRST_WAIT_SECONDS * 2 ** min(rounds - 1, 10), _LONGEST_WAIT_SECONDS)
+            usual += random.uniform(0, _JITTER_SECONDS)  # noqa: S311 - jitter
         return self._pace.pause_seconds(usual, in_use=isinstance(_error_of(state), _InUseError))
 
     def _say_retry(self, state: RetryCallState) -> None:

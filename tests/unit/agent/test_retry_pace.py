@@ -18,6 +18,7 @@ from qgjob_agent.session import Coordinators, Session, _InUseError, _NotConnecte
 
 USUAL = 1.5
 LONGEST_USUAL = 2.0
+LONGEST_TURN = 0.1
 
 
 class Clock:
@@ -71,9 +72,21 @@ def test_another_trouble_is_tried_again_as_usual_after_a_name_was_in_use(clock: 
     assert _pause_after(session, in_use) <= LONGEST_USUAL
 
 
-def _pause_after(session: Session, error: Exception) -> float:
+def test_the_pauses_grow_when_all_coordinators_were_tried_and_not_between_them() -> None:
+    """Another one may well be there, and what runs has a lease that goes on: one partition and two restarts took it."""
+    addresses = tuple(f"127.0.0.1:{n}" for n in (1, 2, 3))
+    session = Session(Coordinators(addresses, "a"), epochs=Any, dispatch=lambda _: None, log=Any)
+    trouble = _NotConnectedError("127.0.0.1:1 can't be reached")
+    pauses = [_pause_after(session, trouble, tries) for tries in range(1, 31)]
+    assert all(pause <= LONGEST_TURN for n, pause in enumerate(pauses, 1) if n % 3)
+    rounds = pauses[2::3]
+    assert all(least <= pause <= least + 0.5 for least, pause in zip((0.1, 0.2, 0.4, 0.8), rounds, strict=False))
+    assert all(USUAL <= pause <= LONGEST_USUAL for pause in rounds[4:])
+
+
+def _pause_after(session: Session, error: Exception, tries: int = 100) -> float:
     state = RetryCallState(retry_object=AsyncRetrying(), fn=None, args=(), kwargs={})
-    state.attempt_number = 100
+    state.attempt_number = tries
     state.set_exception((type(error), error, None))
     return session._pause(state)
 

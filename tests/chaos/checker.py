@@ -12,6 +12,7 @@ from tests.chaos import (
     rules_asked,
     rules_cancels,
     rules_causes,
+    rules_evidence,
     rules_grants,
     rules_health,
     rules_jobs,
@@ -57,6 +58,7 @@ RULES: tuple[Rule, ...] = (
     rules_places.the_store_is_sound,
     rules_times.recoveries_keep_their_bounds,
     rules_times.a_long_run_judges_what_silent_agents_held,
+    rules_evidence.a_long_run_shows_each_bound,
     rules_times.what_a_partition_held_back_is_told,
     rules_times.cancelled_trees_die_in_time,
 )

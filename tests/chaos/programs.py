@@ -35,7 +35,6 @@ CONSTANTS = {
     "qgjob_coordinator.loops.timers": ("REGISTRY_SECONDS",),
     "qgjob_coordinator.loops.unbooked": ("LOOK_SECONDS",),
     "qgjob_coordinator.service.health": ("LONGEST_SECONDS",),
-    "qgjob_coordinator.service.looking_ahead": ("AWAY_SECONDS",),
 }
 
 

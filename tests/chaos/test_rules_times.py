@@ -80,6 +80,16 @@ def a_watcher_that_costs_memory(h: History) -> None:
     h.done.append(replace(watched, grown_mib=bounds.MOST_MIB + 0.1))
 
 
+def served_but_nobody_can_say_when(h: History) -> None:
+    """A long run, in which the store was away whenever a coordinator was killed."""
+    h.span = Span(0.0, 25 * SCALE.lease)
+    h.outages.append(Outage("store", Span(0.0, h.span.end)))
+    bound = bounds.SERVED
+    for n in range(8):
+        served = Recovery(bound.what, 10.0 + n, 20.0 + n if n < 5 else 10.1 + n, bound.seconds(SCALE), ("store",))
+        h.done.append(done(Kind.COORDINATOR_KILL, "coordinator-0", 10.0 + n, 20.0 + n, served))
+
+
 def given_up(seconds: float) -> Recovery:
     bound = bounds.GIVEN
     return Recovery(bound.what, 10.0, 10.0 + seconds, bound.seconds(SCALE), ("store", "coordinator-0", "coordinator-1"))
@@ -101,6 +111,11 @@ BROKEN = [
     Case(no_recovery, "recoveries_keep_their_bounds", "its jobs are adopted or released was not seen at all"),
     Case(a_watcher_that_costs_memory, "recoveries_keep_their_bounds", "coordinator-1 grew by 50.1 MiB", alone=True),
     Case(never_watched, "a_long_run_judges_what_silent_agents_held", "P9: 1 silent agents held something", alone=True),
+    Case(
+        served_but_nobody_can_say_when,
+        "a_long_run_shows_each_bound",
+        "P9: after coordinator_kill: clients are served: 3 of 8 recoveries show that the bound holds",
+    ),
     Case(slow_cancel, "cancelled_trees_die_in_time", f"P5: the tree of {GLOBEX} lived 8.00 s after its cancel"),
 ]
 

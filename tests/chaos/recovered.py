@@ -1,0 +1,40 @@
+"""All recoveries of a run, by the fault or the wish that they came after, and what each of them shows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.chaos.history import History, Recovery
+from tests.chaos.rules_health import came_back, taken_out
+from tests.chaos.rules_times import cancelling, judged
+from tests.chaos.schedule import Kind
+from tests.chaos.workload import Verb
+
+Row = tuple[str, str]
+"""The kind of fault or wish, and what was to be so after it."""
+
+
+def rows(h: History) -> dict[Row, list[Recovery]]:
+    """Each kind of recovery."""
+    found: dict[Row, list[Recovery]] = defaultdict(list)
+    for done in h.done:
+        for r in done.recoveries:
+            found[done.fault.kind.value, r.what].append(r)
+    broken = [taken_out(h, done) for done in h.done_of(Kind.DEVICE_BREAKS)]
+    for r in (*broken, *(came_back(h, q) for q in h.quarantines)):
+        if r is not None:
+            found[Kind.DEVICE_BREAKS.value, r.what].append(r)
+    for job in h.jobs.values():
+        if (cancel := cancelling(h, job)) is not None:
+            found[Verb.CANCEL.value, cancel.what].append(cancel)
+    return dict(sorted(found.items()))
+
+
+def by_the_clock(r: Recovery) -> float:
+    """Seconds that passed, whatever was away meanwhile."""
+    return float("inf") if r.at is None else r.at - r.since
+
+
+def shows(h: History, r: Recovery) -> bool:
+    """Whether the bound was seen to hold: by the clock, or by as much counted time as it takes to break it."""
+    return r.at is not None and (by_the_clock(r) <= r.bound or judged(h, r))

@@ -12,6 +12,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.health import HealthWatch
 from qgjob_coordinator.service.health_seen import FleetHealth
@@ -33,6 +34,7 @@ from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.showing import check_count, check_devices
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import ShownWord
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -61,8 +63,11 @@ class LiveSession:
         settled: Callable[[], Awaitable[None]],
         fleet: FleetHealth,
         backoff: Backoff,
+        unadopted: Beside[Sequence[ShownWord]],
     ) -> None:
         self.session = session
+        self.unadopted = unadopted
+        """Orgs in which what older sessions of the agent left is still to be released."""
         self.occupants = occupants
         self.recalls = Recalls(session, occupants, store, hub, telemetry)
         self.health = HealthWatch(session, store, fleet, hub, telemetry, backoff, self._follow)
@@ -202,4 +207,5 @@ class LiveSession:
         await self.health.close()
         await self.records.stop()
         await self.recalls.close()
+        await self.unadopted.close()
         await self.occupants.close()

@@ -13,6 +13,7 @@ from qgjob_coordinator.model.enums import Phase
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.snapshot import DeviceView
 from qgjob_coordinator.service.attendance import Attendance
+from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_seen import FleetHealth
@@ -180,7 +181,7 @@ class Sessions:
             lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
             log_transitions=self._log_transitions,
         )
-        return LiveSession(
+        live = LiveSession(
             session,
             reporter,
             occupants,
@@ -191,7 +192,9 @@ class Sessions:
             self._when_settled,
             self._fleet,
             self._backoff,
+            Beside("leases of older sessions", lambda org_id: self._adopt(live, org_id, ())),
         )
+        return live
 
     async def _reconcile(self, live: LiveSession, hello: Hello, life: int) -> Welcome:
         """Adopts what the agent shows, releases what it doesn't; `life` is the store's epoch from before the opening.
@@ -210,7 +213,7 @@ class Sessions:
         revoked: list[str] = []
         for first in range(0, len(orgs), ORGS_AT_ONCE):
             some = orgs[first : first + ORGS_AT_ONCE]
-            answers = await together([self._adopt(live, org_id, shown.get(org_id, [])) for org_id in some])
+            answers = await together([self._adopt_or_later(live, org_id, shown.get(org_id, [])) for org_id in some])
             for org_id, words in zip(some, answers, strict=True):
                 for h, word in zip(shown.get(org_id, []), words, strict=True):
                     if word is ShownWord.GONE:
@@ -219,7 +222,7 @@ class Sessions:
                         adopted.append(h.token)
                     if word is ShownWord.REVOKED:
                         revoked.append(h.token)
-        spare = [org_id for org_id in orgs if org_id not in shown]
+        spare = [org_id for org_id in orgs if org_id not in shown and org_id not in live.unadopted.orgs]
         if spare:
             await self.store.sessions.spare(session.agent_id, session.epoch, life, spare)
         if self.store.epoch != life:
@@ -235,6 +238,20 @@ class Sessions:
             tuple(gone),
             tuple(revoked),
         )
+
+    async def _adopt_or_later(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
+        """One org; if it can't be reached and nothing is shown of it, what older sessions have there is released later.
+
+        The agent runs none of that, and the fence of the org keeps older sessions out from then on: what they claim
+        before is released with it. Raises StoreUnavailableError where something is shown: nobody knows whose it is.
+        """
+        try:
+            return await self._adopt(live, org_id, rows)
+        except StoreUnavailableError as e:
+            if rows:
+                raise
+            live.unadopted.add(org_id, e)
+            return ()
 
     async def _adopt(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
         """One org: what became of each attempt that is shown."""

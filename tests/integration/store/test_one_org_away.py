@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,43 @@ async def test_leases_that_no_session_knows_of_are_found_though_another_org_can_
             await unbooked.look()
     assert live.session.refused is not None
     await sessions.close(live, "the test ends")
+
+
+async def test_an_agent_connects_though_an_org_can_not_be_reached_in_which_it_shows_nothing(
+    store: Store, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What older sessions left there is released when the org can be reached again, as if by the opening itself."""
+    await scenes.open_session(store, "agent-1", epoch=1, orgs=(AWAY, OTHER))
+    for org_id in (AWAY, OTHER):
+        await scenes.submit(store, spec(1, org_id), spec(2, org_id))
+        assert (await scenes.claim(store, spec(1, org_id), epoch=1)).grants
+    monkeypatch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0.01)
+
+    async def waits(org_id: str, number: int) -> bool:
+        return (await scenes.get(store, spec(number, org_id))).status is Status.QUEUED
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.leases, "adopt", away(store.leases.adopt))
+        live = await sessions.open(replace(hello("d1"), instance_id="agent-1-life", epoch=2))
+        assert await waits(OTHER, 1)
+        assert not await waits(AWAY, 1)
+        assert (await scenes.claim(store, spec(2, AWAY), epoch=1)).grants, "its fence is where it was"
+    assert AWAY in await store.agent_orgs("agent-1"), "or no reaper would look there"
+    await until(lambda: waits(AWAY, 1), "what the older session had is not released")
+    await until(lambda: waits(AWAY, 2), "what the older session claimed meanwhile is not released")
+    assert not (await scenes.claim(store, spec(2, AWAY), epoch=1)).grants
+    await sessions.close(live, "the test ends")
+
+
+async def test_an_agent_that_shows_an_attempt_of_an_org_that_can_not_be_reached_gets_no_session(
+    store: Store, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether it is still the job's."""
+    await scenes.submit(store, spec(1, AWAY))
+    monkeypatch.setattr(store.leases, "adopt", away(store.leases.adopt))
+    shown = Held(AWAY, spec(1, AWAY).ulid, "t1", 1, Phase.RUNNING, "d1")
+    with pytest.raises(StoreUnavailableError):
+        await sessions.open(replace(hello("d1"), held=(shown,)))
 
 
 async def test_what_an_agent_gave_back_is_told_to_the_orgs_that_can_be_reached_and_later_to_the_others(

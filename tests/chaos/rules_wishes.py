@@ -123,9 +123,10 @@ def a_held_device_starts_nothing(h: History) -> Iterator[Violation]:
 
 
 def _end(h: History, asked: Asked) -> float:
-    """When a hold ends: at its time, or as somebody says more of the device."""
+    """When a hold ends: at its time, or as somebody says more of the device, or may do so with a word from before."""
     others = [a for a in h.asked if a.device_id == asked.device_id and a is not asked]
     said = [at for a in others for at in (a.at, a.released_at) if at is not None and at > asked.at]
+    said += [asked.at for a in others if a.at <= asked.at < late_answer(h, a)]
     took_back = [cut.back_to for cut in h.cuts if cut.at > asked.at]
     return min([asked.until or 0.0, *([asked.released_at] if asked.released_at else []), *said, *took_back])
 

@@ -252,10 +252,13 @@ def test_who_could_not_look_counts_the_time_of_a_bond_anew() -> None:
         lambda h, hold: h.asked.append(
             Asked(Verb.MAINTAIN, "acme", 10.0, answered_at=10.2, device_id="cmd-1-1", until=10.9)
         ),
+        lambda h, hold: h.asked.append(
+            Asked(Verb.MAINTAIN, "acme", 7.0, answered_at=7.6, device_id="cmd-1-1", until=10.9)
+        ),
         lambda h, hold: h.cuts.append(Cut(8.9, 9.0)),
         lambda h, hold: h.outages.append(Outage("link cmd-1", Span(9.0, 10.9))),
     ],
-    ids=["its time", "release", "refused", "another word", "forgotten", "not heard"],
+    ids=["its time", "release", "refused", "another word", "a late word", "forgotten", "not heard"],
 )
 def test_a_hold_that_is_over_or_not_heard_of_yet_is_none(end) -> None:  # type: ignore[no-untyped-def]
     history = sound()

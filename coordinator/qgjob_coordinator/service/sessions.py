@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import random
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Phase
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.snapshot import DeviceView
+from qgjob_coordinator.service.adoption import Adoption, replaced
 from qgjob_coordinator.service.attendance import Attendance
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
@@ -22,24 +20,17 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.log_intake import LogIntake
 from qgjob_coordinator.service.messages import (
-    Held,
     Hello,
     Refused,
     RefusedReason,
-    Welcome,
 )
 from qgjob_coordinator.service.occupancy import Occupants
 from qgjob_coordinator.service.reporting import Reporter
 from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
-from qgjob_coordinator.service.transitions import tell_settled
-from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import OpenWord, ShownWord
-from qgjob_coordinator.tasks import together
+from qgjob_coordinator.store.types import OpenWord
 from qgjob_coordinator.telemetry import Telemetry
 
-ORGS_AT_ONCE = 32
 OVERTAKEN = "a newer session of this agent was opened"
 """Why a session ends whose agent has connected again."""
 
@@ -48,10 +39,6 @@ log = structlog.get_logger(__name__)
 
 async def _settled_at_once() -> None:
     """There is no scheduler to wait for."""
-
-
-def _replaced() -> StoreUnavailableError:
-    return StoreUnavailableError("the session was replaced while it was opened; connect again")
 
 
 class Sessions:
@@ -73,6 +60,7 @@ class Sessions:
         self.hub = hub
         self.telemetry = telemetry
         self.times = times
+        self._adoption = Adoption(store, hub, telemetry, times)
         self._coordinator = coordinator
         self._log_transitions = log_transitions
         self._fleet = FleetHealth(fleet or FleetReader(store))
@@ -133,11 +121,11 @@ class Sessions:
         live = self._made(hello)
         session = live.session
         if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
-            raise _replaced()
+            raise replaced()
         for info in hello.devices:
             session.show(info)
         await live.records.load()
-        welcome = await self._reconcile(live, hello, life)
+        welcome = await self._adoption.reconcile(live, hello, life)
         session.say(welcome)
         self._overtake(hello)
         self._live[hello.agent_id] = live
@@ -162,7 +150,7 @@ class Sessions:
         if other is None:
             return
         if other.session.epoch > hello.epoch:
-            raise _replaced()
+            raise replaced()
         del self._live[hello.agent_id]
         other.session.end(Refused(RefusedReason.STALE_EPOCH, OVERTAKEN))
 
@@ -192,104 +180,9 @@ class Sessions:
             self._when_settled,
             self._fleet,
             self._backoff,
-            Beside("leases of older sessions", lambda org_id: self._adopt(live, org_id, ())),
+            Beside("leases of older sessions", lambda org_id: self._adoption.adopt(live, org_id, ())),
         )
         return live
-
-    async def _reconcile(self, live: LiveSession, hello: Hello, life: int) -> Welcome:
-        """Adopts what the agent shows, releases what it doesn't; `life` is the store's epoch from before the opening.
-
-        Its set of orgs is left with those where it holds something: after a new life of the store all orgs are in it.
-        """
-        session = live.session
-        shown: dict[str, list[Held]] = defaultdict(list)
-        for h in hello.held:
-            shown[h.org_id].append(h)
-        orgs = sorted(await self.store.agent_orgs(session.agent_id) | set(shown))
-        if not await session.admit(list(shown)):
-            raise _replaced()
-        adopted: list[str] = []
-        gone: list[str] = []
-        revoked: list[str] = []
-        for first in range(0, len(orgs), ORGS_AT_ONCE):
-            some = orgs[first : first + ORGS_AT_ONCE]
-            answers = await together([self._adopt_or_later(live, org_id, shown.get(org_id, [])) for org_id in some])
-            for org_id, words in zip(some, answers, strict=True):
-                for h, word in zip(shown.get(org_id, []), words, strict=True):
-                    if word is ShownWord.GONE:
-                        gone.append(h.token)
-                    else:
-                        adopted.append(h.token)
-                    if word is ShownWord.REVOKED:
-                        revoked.append(h.token)
-        spare = [org_id for org_id in orgs if org_id not in shown and org_id not in live.unadopted.orgs]
-        if spare:
-            await self.store.sessions.spare(session.agent_id, session.epoch, life, spare)
-        if self.store.epoch != life:
-            raise StoreUnavailableError("the store has a new life; connect again")
-        t = self.times
-        return Welcome(
-            self.store.epoch,
-            t.heartbeat_ms,
-            t.session_timeout_ms,
-            t.lease_ms,
-            t.kill_grace_ms,
-            tuple(adopted),
-            tuple(gone),
-            tuple(revoked),
-        )
-
-    async def _adopt_or_later(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
-        """One org; if it can't be reached and nothing is shown of it, what older sessions have there is released later.
-
-        The agent runs none of that, and the fence of the org keeps older sessions out from then on: what they claim
-        before is released with it. Raises StoreUnavailableError where something is shown: nobody knows whose it is.
-        """
-        try:
-            return await self._adopt(live, org_id, rows)
-        except StoreUnavailableError as e:
-            if rows:
-                raise
-            live.unadopted.add(org_id, e)
-            return ()
-
-    async def _adopt(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
-        """One org: what became of each attempt that is shown."""
-        session = live.session
-        released, words = await self.store.leases.adopt(
-            org_id,
-            session.agent_id,
-            session.epoch,
-            [(h.ulid, h.token) for h in rows],
-            wall_ms(),
-            random.random(),  # noqa: S311 - jitter
-        )
-        for h, word in zip(rows, words, strict=True):
-            if word is ShownWord.GONE and h.phase is Phase.RUNNING:
-                session.stray(h.token, h.device_id)
-        await self._take_over(
-            live, org_id, [h for h, word in zip(rows, words, strict=True) if word is not ShownWord.GONE]
-        )
-        if released:
-            tell_settled(self.telemetry, org_id, ((row, "not_shown") for row in released))
-            log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=len(released))
-        if released or rows:
-            self.hub.work(org_id)
-            self.hub.changed(org_id)
-        return words
-
-    async def _take_over(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> None:
-        jobs = await self.store.reads.get(org_id, [h.ulid for h in rows])
-        now = wall_ms()
-        for h, job in zip(rows, jobs, strict=True):
-            if job is None:
-                continue
-            gid = group_id(job.app_version_id, job.target)
-            started = h.phase is not Phase.UNSTARTED
-            lease = Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started)
-            lease.has_log = started  # it may have one in the store, from the session before
-            live.session.take(lease, now)
-            live.occupants.touch(h.device_id)
 
     async def close(self, live: LiveSession, why: str) -> None:
         """A stream ended."""

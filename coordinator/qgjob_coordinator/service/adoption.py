@@ -1,0 +1,139 @@
+"""What a session that opens takes over: leases that its agent shows are adopted, others of older sessions released."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.enums import Phase
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.live import LiveSession
+from qgjob_coordinator.service.messages import Held, Hello, Welcome
+from qgjob_coordinator.service.session import Times
+from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.transitions import tell_settled
+from qgjob_coordinator.store.names import group_id
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import ShownWord
+from qgjob_coordinator.tasks import together
+from qgjob_coordinator.telemetry import Telemetry
+
+ORGS_AT_ONCE = 32
+
+log = structlog.get_logger(__name__)
+
+
+def replaced() -> StoreUnavailableError:
+    """What an agent is told whose session is no longer its newest one before it was opened."""
+    return StoreUnavailableError("the session was replaced while it was opened; connect again")
+
+
+class Adoption:
+    """Of all sessions of this coordinator."""
+
+    def __init__(self, store: Store, hub: Hub, telemetry: Telemetry, times: Times) -> None:
+        self._store = store
+        self._hub = hub
+        self._telemetry = telemetry
+        self._times = times
+
+    async def reconcile(self, live: LiveSession, hello: Hello, life: int) -> Welcome:
+        """Adopts what the agent shows, releases what it doesn't; `life` is the store's epoch from before the opening.
+
+        Its set of orgs is left with those where it holds something: after a new life of the store all orgs are in it.
+        Raises StoreUnavailableError.
+        """
+        session = live.session
+        shown: dict[str, list[Held]] = defaultdict(list)
+        for h in hello.held:
+            shown[h.org_id].append(h)
+        orgs = sorted(await self._store.agent_orgs(session.agent_id) | set(shown))
+        if not await session.admit(list(shown)):
+            raise replaced()
+        adopted: list[str] = []
+        gone: list[str] = []
+        revoked: list[str] = []
+        for first in range(0, len(orgs), ORGS_AT_ONCE):
+            some = orgs[first : first + ORGS_AT_ONCE]
+            answers = await together([self._adopt_or_later(live, org_id, shown.get(org_id, [])) for org_id in some])
+            for org_id, words in zip(some, answers, strict=True):
+                for h, word in zip(shown.get(org_id, []), words, strict=True):
+                    if word is ShownWord.GONE:
+                        gone.append(h.token)
+                    else:
+                        adopted.append(h.token)
+                    if word is ShownWord.REVOKED:
+                        revoked.append(h.token)
+        spare = [org_id for org_id in orgs if org_id not in shown and org_id not in live.unadopted.orgs]
+        if spare:
+            await self._store.sessions.spare(session.agent_id, session.epoch, life, spare)
+        if self._store.epoch != life:
+            raise StoreUnavailableError("the store has a new life; connect again")
+        t = self._times
+        return Welcome(
+            self._store.epoch,
+            t.heartbeat_ms,
+            t.session_timeout_ms,
+            t.lease_ms,
+            t.kill_grace_ms,
+            tuple(adopted),
+            tuple(gone),
+            tuple(revoked),
+        )
+
+    async def _adopt_or_later(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
+        """One org; if it can't be reached and nothing is shown of it, what older sessions have there is released later.
+
+        The agent runs none of that, and the fence of the org keeps older sessions out from then on: what they claim
+        before is released with it. Raises StoreUnavailableError where something is shown: nobody knows whose it is.
+        """
+        try:
+            return await self.adopt(live, org_id, rows)
+        except StoreUnavailableError as e:
+            if rows:
+                raise
+            live.unadopted.add(org_id, e)
+            return ()
+
+    async def adopt(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
+        """One org: what became of each attempt that is shown. Raises StoreUnavailableError."""
+        session = live.session
+        released, words = await self._store.leases.adopt(
+            org_id,
+            session.agent_id,
+            session.epoch,
+            [(h.ulid, h.token) for h in rows],
+            wall_ms(),
+            random.random(),  # noqa: S311 - jitter
+        )
+        for h, word in zip(rows, words, strict=True):
+            if word is ShownWord.GONE and h.phase is Phase.RUNNING:
+                session.stray(h.token, h.device_id)
+        await self._take_over(
+            live, org_id, [h for h, word in zip(rows, words, strict=True) if word is not ShownWord.GONE]
+        )
+        if released:
+            tell_settled(self._telemetry, org_id, ((row, "not_shown") for row in released))
+            log.warning("leases_released", agent_id=session.agent_id, org_id=org_id, count=len(released))
+        if released or rows:
+            self._hub.work(org_id)
+            self._hub.changed(org_id)
+        return words
+
+    async def _take_over(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> None:
+        jobs = await self._store.reads.get(org_id, [h.ulid for h in rows])
+        now = wall_ms()
+        for h, job in zip(rows, jobs, strict=True):
+            if job is None:
+                continue
+            gid = group_id(job.app_version_id, job.target)
+            started = h.phase is not Phase.UNSTARTED
+            lease = Lease(org_id, h.ulid, h.token, gid, h.device_id, h.attempt, started=started)
+            lease.has_log = started  # it may have one in the store, from the session before
+            live.session.take(lease, now)
+            live.occupants.touch(h.device_id)

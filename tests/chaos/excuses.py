@@ -101,10 +101,12 @@ def long_silences(h: History, agent_id: str) -> list[Span]:
 def silences(h: History, agent_id: str) -> list[Span]:
     """When the agent may have had no heartbeat confirmed, as one where no time was left for one in between.
 
-    A heartbeat that the store had when all was there that it takes ends a silence.
+    A heartbeat that the store had when all was there that it takes ends a silence. One lasts through a slow machine
+    that comes before the agent has found together again.
     """
     if agent_id not in h.silent:
-        spans = joined(h.outages_of(places_of(h, agent_id)), gap=h.scale.times.heartbeat)
+        slow = [Span(span.begin, span.end + h.scale.session) for span in h.outages_of([MACHINE])]
+        spans = joined([*h.outages_of(places_of(h, agent_id)), *slow], gap=h.scale.times.heartbeat)
         possible = [Span(span.begin, span.end - h.scale.session) for span in spans]
         confirmed = sorted(beat.at for beat in _confirmed(h, agent_id))
         h.silent[agent_id] = [part for span in possible for part in _parts(span, confirmed)]

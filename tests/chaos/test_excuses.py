@@ -26,7 +26,7 @@ from tests.chaos.histories import (
     sound,
     wall,
 )
-from tests.chaos.history import Beat, Cut, History, Outage, Recovery, Span, Write
+from tests.chaos.history import MACHINE, Beat, Cut, History, Outage, Recovery, Span, Write
 from tests.chaos.rules_times import taken
 from tests.chaos.schedule import Kind
 
@@ -252,6 +252,16 @@ def test_a_store_that_went_back_excuses_a_simulated_test_that_may_have_ended_in_
     for begin, excused in ((3.6, True), (3.2, False), (5.4, True), (5.6, False)):
         lost = attempt(1, Outcome.AGENT_LOST, begin, 7.0, "sim-1-1")
         assert may_be_lost(history, ACME, lost) is excused, begin
+
+
+def test_a_silence_lasts_through_a_slow_machine_before_its_agent_is_back() -> None:
+    """The attempt began when the link was there again, and ended with the lease, which nothing had renewed."""
+    history = sound()
+    history.outages = [Outage("link cmd-2", Span(3.0, 6.0))]
+    lost_between(history, 6.5, 6.9)
+    assert [v.rule for v in check(history)] == ["losses_have_causes"]
+    history.outages.append(Outage(MACHINE, Span(6.1, 7.0)))
+    assert check(history) == []
 
 
 @pytest.mark.parametrize("place", ["store", "link cmd-2", "store link coordinator-0", "coordinator-0"])

@@ -10,14 +10,14 @@ _CHUNK = 65_536
 
 
 class ReplyEater:
-    """`async with ReplyEater(port) as proxy:` listens on `proxy.port`."""
+    """`async with ReplyEater(port) as proxy:` listens on `proxy.port`. `eaten` is what did not come back."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._eating = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.eaten = 0
+        self.eaten = b""
         self.port = 0
 
     async def __aenter__(self) -> Self:
@@ -56,7 +56,7 @@ class ReplyEater:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
                 if reply and self._eating:
-                    self.eaten += len(data)
+                    self.eaten += data
                     continue
                 sink.write(data)
                 await sink.drain()

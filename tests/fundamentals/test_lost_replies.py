@@ -25,6 +25,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import BoundTo, Held, HoldRule, HoldWord, Manner
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
+from tests.fakes.store_dump import dump
 
 DEVICE = DeviceInfo("emulator-1", "udid", Target.EMULATOR)
 LATER = NOW + 60_000
@@ -148,19 +149,6 @@ CASES = [
 
 def test_every_script_is_here() -> None:
     assert sorted(c.script for c in CASES) == sorted(path.stem for path in LUA.glob("*.lua"))
-
-
-def dump(raw: Redis) -> dict[str, Any]:
-    """Every key with its value; times to live run on."""
-    readers = {
-        "hash": raw.hgetall,
-        "string": raw.get,
-        "set": raw.smembers,
-        "zset": lambda k: raw.zrange(k, 0, -1, withscores=True),
-        "stream": raw.xrange,
-        "list": lambda k: raw.lrange(k, 0, -1),
-    }
-    return {key: readers[str(raw.type(key))](key) for key in list(raw.keys())}
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.script)

@@ -98,7 +98,8 @@ class UnavailableError(QgjobError):
 
     `retrying_seconds` is how long the client itself still repeats it: set in what `on_trouble` is told of, else None.
     `wrong_peer`: what listens at the address is no coordinator. `in_vain`: so it is at all addresses, and the call is
-    not repeated. `unreached`: gRPC says so, which got to no coordinator at the address.
+    not repeated. `unreached`: gRPC says so, which got to no coordinator at the address. `away` is what a coordinator
+    could not ask: `store`, `agent` or `parent`, as far as it says.
     """
 
     short = "unavailable"
@@ -106,13 +107,14 @@ class UnavailableError(QgjobError):
     wrong_peer: bool = False
     in_vain: bool = False
     unreached: bool = False
+    away: str | None = None
 
     @property
     def advice(self) -> str:
         """What to do, to be said behind the message once it is given up; empty where the message says it."""
         if self.unreached:
             return _ADVICE
-        return _STORE_ADVICE if "the store" in self.message else ""
+        return _STORE_ADVICE if self.away == "store" else ""
 
     def __str__(self) -> str:
         return self.message + self.advice

@@ -221,6 +221,7 @@ class _Details:
 
     field: str | None = None
     reason: str = ""
+    away: str | None = None
     retry_after_seconds: float | None = None
 
 
@@ -241,6 +242,10 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
     if kind is UnavailableError and not details.reason:
         # From gRPC itself and not from the coordinator: that peer is not there.
         return _unreached(f"no coordinator answers at {address}: {_why(message, address)}")
+    if kind is UnavailableError:
+        unavailable = UnavailableError(message, field=details.field)
+        unavailable.away = details.away
+        return unavailable
     if kind is UnsupportedError:
         message = f"the coordinator at {address} does not know {method}: it is older than this client; update it"
     if kind is ProtocolError:
@@ -280,7 +285,7 @@ def _read_details(error: grpc.aio.AioRpcError) -> _Details:
 
 
 def _unpack(status: status_pb2.Status) -> _Details:
-    field, reason, retry_after = None, "", None
+    field, reason, away, retry_after = None, "", None, None
     bad, info, retry = error_details_pb2.BadRequest(), error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     for detail in status.details:
         if detail.Unpack(bad) and bad.field_violations:
@@ -288,6 +293,7 @@ def _unpack(status: status_pb2.Status) -> _Details:
         elif detail.Unpack(info):
             reason = info.reason
             field = field or info.metadata.get("field") or None
+            away = info.metadata.get("away") or None
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    return _Details(field, reason, retry_after)
+    return _Details(field, reason, away, retry_after)

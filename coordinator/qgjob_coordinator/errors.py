@@ -20,9 +20,13 @@ from __future__ import annotations
 
 
 class QgjobError(Exception):
-    """The root of the tree. `short` is a stable word for programs, `message` tells people what to do."""
+    """The root of the tree. `short` is a stable word for programs, `message` tells people what to do.
+
+    `away` names the part of qgjob that could not be asked, where one is to blame: `store`, `agent` or `parent`.
+    """
 
     short = "internal"
+    away: str | None = None
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(message)
@@ -97,12 +101,14 @@ class StoreUnavailableError(QgjobError):
     """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later."""
 
     short = "unavailable"
+    away = "store"
 
 
 class ParentSilentError(QgjobError):
     """The parent of several processes did not answer in time. Nothing is wrong with the work; look at that process."""
 
     short = "unavailable"
+    away = "parent"
 
 
 class SchemaOlderError(StoreUnavailableError):
@@ -117,6 +123,7 @@ class AgentSilentError(QgjobError):
     """An agent did not confirm in time. What was asked for is stored and will hold."""
 
     short = "unavailable"
+    away = "agent"
 
 
 class ConfigError(QgjobError):

@@ -54,7 +54,7 @@ def code_of(error: QgjobError) -> grpc.StatusCode:
 
 def _details(error: QgjobError) -> list[AnyMessage]:
     info = AnyMessage()
-    metadata = {"field": error.field} if error.field else {}
+    metadata = {name: value for name, value in (("field", error.field), ("away", error.away)) if value}
     info.Pack(error_details_pb2.ErrorInfo(reason=error.short.upper(), domain=DOMAIN, metadata=metadata))
     details = [info]
     if isinstance(error, InvalidError):

@@ -6,7 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from qgjob import AsyncClient, JobStatus, Outcome
+from qgjob import AsyncClient, JobStatus, Outcome, UnavailableError
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
@@ -42,11 +42,13 @@ async def test_p1_a_store_killed_and_restarted_loses_nothing(stack: Stack, org: 
 
 
 async def test_while_the_store_is_away_nothing_serves_and_nothing_is_acknowledged(stack: Stack, org: str) -> None:
-    async with stack.client(0) as client:
+    told: list[UnavailableError] = []
+    async with AsyncClient(stack.address(0), on_trouble=told.append) as client:
         stack.kill_store()
         await until(lambda: _not_serving(client), "it goes on serving")
         late = asyncio.create_task(client.submit(simulated(org)[0]))
         await stack.coordinators[0].says("call_refused", error="unavailable")
+        await until(lambda: "store" in {error.away for error in told}, "nothing names the store")
         assert not late.done()
         stack.start_store()
         (done,) = await client.wait((await late).job_id, timeout_seconds=20)

@@ -91,8 +91,10 @@ def test_each_error(kind: str, code: int) -> None:
 
 
 def test_a_store_that_is_away_sends_people_to_the_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    error = UnavailableError("the store is away (connection refused); repeat the call later")
+    error.away = "store"
     with pytest.raises(typer.Exit) as left, reporting():
-        raise UnavailableError("the store is away (connection refused); repeat the call later")
+        raise error
     assert left.value.exit_code == 1
     assert capsys.readouterr().err == (
         "error: the store is away (connection refused); repeat the call later; `qgjob doctor` says more\n"

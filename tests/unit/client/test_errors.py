@@ -111,6 +111,23 @@ def test_a_store_that_is_away_is_told_in_the_coordinators_words() -> None:
     assert not error.unreached
 
 
+@pytest.mark.parametrize(
+    ("message", "away", "advice"),
+    [
+        ("no answer came in time", "store", "; `qgjob doctor` says more"),
+        ("the store", "agent", ""),
+        ("the store", None, ""),
+    ],
+)
+def test_what_a_coordinator_could_not_ask_is_told_by_a_field_and_not_by_its_words(
+    message: str, away: str | None, advice: str
+) -> None:
+    details = info("UNAVAILABLE") if away is None else info("UNAVAILABLE", away=away)
+    error = raised(grpc.StatusCode.UNAVAILABLE, message, details)
+    assert isinstance(error, UnavailableError)
+    assert (error.away, error.advice, str(error)) == (away, advice, message + advice)
+
+
 def test_details_that_are_garbage_do_not_hide_the_error() -> None:
     trailers = grpc.aio.Metadata(("grpc-status-details-bin", b"\xff\xff\xff"))
     error = grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, grpc.aio.Metadata(), trailers, details="gone")

@@ -98,10 +98,14 @@ class SlowReaderError(QgjobError):
 
 
 class StoreUnavailableError(QgjobError):
-    """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later."""
+    """The store is away, loading, full or refuses writes. Nothing of the call is promised; repeat it later.
+
+    `orgs` are those whose part of the store is away, where it is not the whole.
+    """
 
     short = "unavailable"
     away = "store"
+    orgs: frozenset[str] = frozenset()
 
 
 class ParentSilentError(QgjobError):

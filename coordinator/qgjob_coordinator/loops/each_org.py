@@ -16,6 +16,10 @@ NAMED = 5
 class OrgsAwayError(StoreUnavailableError):
     """Some orgs could not be served; all others were."""
 
+    def __init__(self, message: str, orgs: frozenset[str]) -> None:
+        super().__init__(message)
+        self.orgs = orgs
+
 
 class EachOrg:
     """Serves orgs, some at once, each whatever becomes of another; one that failed is not asked for anything more."""
@@ -41,4 +45,4 @@ class EachOrg:
         if self.failed:
             orgs = sorted(self.failed)
             more = f" and {len(orgs) - NAMED} more" if len(orgs) > NAMED else ""
-            raise OrgsAwayError(f"{', '.join(orgs[:NAMED])}{more}: {self.failed[orgs[0]].message}")
+            raise OrgsAwayError(f"{', '.join(orgs[:NAMED])}{more}: {self.failed[orgs[0]].message}", frozenset(orgs))

@@ -18,6 +18,7 @@ from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_settled
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
@@ -53,6 +54,8 @@ class Reaper:
         self._looked_at = time.monotonic()
         self._to_sweep: list[tuple[str, int]] = []
         self._sweeping: asyncio.Task[None] | None = None
+        self._sight = Sight("reaper_blind", log)
+        self._sweeps = Sight("reaper_blind", log, sweeping=True)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -61,7 +64,9 @@ class Reaper:
                 await self.look(time.monotonic())
             except StoreUnavailableError as e:
                 self._seen.clear()
-                log.warning("reaper_blind", error=e.message)
+                self._sight.lost(e)
+            else:
+                self._sight.seen()
             await asyncio.sleep(self._pause)
 
     async def look(self, now: float) -> None:
@@ -97,7 +102,9 @@ class Reaper:
                 await self._sweep(agent_id, epoch, orgs)
             orgs.tell()
         except StoreUnavailableError as e:
-            log.warning("reaper_blind", error=e.message)
+            self._sweeps.lost(e)
+        else:
+            self._sweeps.seen()
 
     async def _judge(self, row: SessionRow, now: float) -> bool:
         """Whether it closed the session."""

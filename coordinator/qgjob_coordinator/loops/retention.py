@@ -10,6 +10,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import FINAL
 from qgjob_coordinator.service.clock import held_ms, wall_ms
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 
 PAUSE_SECONDS = 60.0
@@ -24,6 +25,7 @@ class Retention:
     def __init__(self, store: Store, retention_ms: int) -> None:
         self._store = store
         self._keep_ms = retention_ms
+        self._sight = Sight("retention_blind", log)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -31,7 +33,9 @@ class Retention:
             try:
                 await self.look(wall_ms() - held_ms())
             except StoreUnavailableError as e:
-                log.warning("retention_blind", error=e.message)
+                self._sight.lost(e)
+            else:
+                self._sight.seen()
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, now: int) -> int:

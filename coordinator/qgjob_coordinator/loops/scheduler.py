@@ -22,6 +22,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_looks import OrgLooks
 from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -60,6 +61,7 @@ class Scheduler:
         self._limits = limits
         self._quota = quota
         self._weights = weights or {}
+        self._sight = Sight("round_failed", log)
         self._claims = Claims(store, sessions, telemetry, limits, quota, log_transitions=log_transitions)
         self._groups_seen = 0
         self._wake = asyncio.Event()
@@ -118,7 +120,7 @@ class Scheduler:
         try:
             return await self.round()
         except StoreUnavailableError as e:
-            log.warning("round_failed", error=e.message)
+            self._sight.lost(e)
             await asyncio.sleep(STORE_PAUSE_SECONDS)
             return False
         finally:
@@ -169,6 +171,8 @@ class Scheduler:
         self._heard_since.clear()
         refreshed = await self._refresh()
         if not self._look:
+            if refreshed:
+                self._sight.seen()
             return False
         orgs = await self._snapshots(devices)
         waiting = {o.org_id: sum(g.waiting for g in o.groups) for o in orgs}
@@ -176,6 +180,7 @@ class Scheduler:
         self._leave([o for o in orgs if waiting[o.org_id] <= granted.get(o.org_id, 0)])
         if refreshed:
             await self._prune([o.org_id for o in orgs if not o.waits])
+            self._sight.seen()
         return self._worth_another(waiting, granted)
 
     def _leave(self, served: list[OrgSnapshot]) -> None:

@@ -23,6 +23,7 @@ from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -49,6 +50,7 @@ class Timers:
         self._away = Beside("timers", lambda org_id: self._org(org_id, wall_ms()), self._wake.set)
         self._swept = float("-inf")
         self._registry = time.monotonic()
+        self._sight = Sight("timers_blind", log)
 
     def due(self, org_id: str, at: int) -> None:
         """A job of the org becomes ready at `at` (ms)."""
@@ -70,9 +72,11 @@ class Timers:
         except StoreUnavailableError as e:
             if not isinstance(e, OrgsAwayError):
                 self._bonds.blind()
-            log.warning("timers_blind", error=e.message)
+            self._sight.lost(e)
             await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
         else:
+            if not self._away.orgs:
+                self._sight.seen()
             await self._wait()
 
     async def _wait(self) -> None:

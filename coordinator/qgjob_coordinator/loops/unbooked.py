@@ -15,6 +15,7 @@ from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Refused, RefusedReason
 from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 
 LOOK_SECONDS = 30.0
@@ -35,6 +36,7 @@ class Unbooked:
         self._store = store
         self._sessions = sessions
         self._suspects: dict[LiveSession, frozenset[Place]] = {}
+        self._sight = Sight("unbooked_blind", log)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -43,7 +45,10 @@ class Unbooked:
             try:
                 await self.look()
             except StoreUnavailableError as e:
-                log.warning("unbooked_blind", error=e.message)
+                self._sight.lost(e)
+            else:
+                if self._sessions.here():  # else nothing was asked
+                    self._sight.seen()
 
     async def look(self) -> None:
         """One look; ends sessions with a lease that two looks in a row missed.

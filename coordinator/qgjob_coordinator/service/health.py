@@ -29,6 +29,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
 from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.fleet import DeviceRow
 from qgjob_coordinator.store.health import KeptWord
 from qgjob_coordinator.store.store import Store
@@ -63,6 +64,7 @@ class HealthWatch:
         self._backoff = backoff
         self._take_back = take_back
         self._words = HealthWords(session.agent_id, telemetry)
+        self._sight = Sight("health_blind", log, agent_id=session.agent_id)
         self._books = HealthBooks(session.slots)
         self._inbox: list[tuple[str, Mark | Kind]] = []
         self._answers: list[tuple[str, str | None]] = []  # device, and what its probe found wrong
@@ -166,9 +168,10 @@ class HealthWatch:
         pause: float | None = PAUSE_SECONDS
         try:
             await self._round()
+            self._sight.seen()
             pause = self._pause()
         except StoreUnavailableError as e:
-            log.warning("health_blind", agent_id=self._session.agent_id, error=e.message)
+            self._sight.lost(e)
         except Exception:
             log.exception("health_failed", agent_id=self._session.agent_id)
         return None if self._closing or self._over else pause

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _COMPACT_BYTES = 8_000_000
 _ROOM_BYTES = 65_536  # for the results of some hundred attempts
+# Earlier versions may read what is written here. What they have no word for has one that is charged alike.
+_WORD_OF_BEFORE = {DeathCause.DISK_FULL: DeathCause.SHUTDOWN, DeathCause.AGENT_LOST: DeathCause.DEVICE_LOST}
 
 
 class Spool:
@@ -147,8 +149,7 @@ def _item_of(report: SpooledReport) -> list[Any]:
     body = report.body
     head = [report.report_id, report.job_id, report.token, report.attempt, report.device_id]
     if isinstance(body, TreeDead):
-        # Earlier versions, which may read this, know no other word for a full disk than that of the end.
-        cause = DeathCause.SHUTDOWN if body.cause is DeathCause.DISK_FULL else body.cause
+        cause = _WORD_OF_BEFORE.get(body.cause, body.cause)
         return [*head, "dead", cause.value, body.ended_at_ms, body.started]
     result = body.result
     return [

@@ -54,7 +54,7 @@ end: do
        printf("org: claims t%d for agent %d\n", token, agent); token++ }
   /* start: on its way as long as the attempt lives, or told by its result */
   :: d_step { job == SCHEDULED && lease != 0 && (begun & bit(lease)) -> job = RUNNING; printf("org: t%d runs\n", lease) }
-  /* the lease is lost: swept, or not shown at Connect */
+  /* the lease is lost: swept, not shown at Connect, or found dead by a restarted agent, which says so */
   :: d_step { lease != 0 && (job == SCHEDULED || job == RUNNING) -> printf("org: t%d is lost\n", lease);
        if ::
 #ifdef M_UNSTARTED_IS_FREE

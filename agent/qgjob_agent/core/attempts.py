@@ -94,7 +94,14 @@ def runner_reported(state: State, event: RunnerReported) -> None:
         elif isinstance(item, AttemptProgressed):
             report(state, lease, Progress(item.percent))
         elif isinstance(item, AttemptKilled):
-            _dead(state, lease, lease.cause or item.cause or DeathCause.REVOKED, item.ended_at_ms)
+            _dead(state, lease, _cause_of(lease, item), item.ended_at_ms)
+
+
+def _cause_of(lease: Lease, item: AttemptKilled) -> DeathCause:
+    """What asked for its end first: nobody did, of what an earlier daemon's host took."""
+    if item.cause is DeathCause.AGENT_LOST:
+        return item.cause
+    return lease.cause or item.cause or DeathCause.REVOKED
 
 
 def _finished(state: State, lease: Lease, body: Finished) -> None:

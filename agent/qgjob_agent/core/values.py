@@ -46,6 +46,7 @@ class DeathCause(Enum):
     SHUTDOWN = "shutdown"
     DEVICE_LOST = "device_lost"
     DISK_FULL = "disk_full"  # the agent's
+    AGENT_LOST = "agent_lost"  # found dead after a restart of the agent, as after the end of its host
 
 
 class Phase(Enum):

@@ -11,7 +11,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.command_template import fill_template, variables
-from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptStarted, RunningAttempt
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.executions import Command, Execution, ExecutionResult, remove_tree
@@ -45,13 +45,14 @@ class CommandSettings:
 
 
 class _Attempt:
-    """One execution under way."""
+    """One execution under way. `found_dead`: its supervisor had ended when this daemon began."""
 
-    __slots__ = ("execution", "follower", "ready", "timer")
+    __slots__ = ("execution", "follower", "found_dead", "ready", "timer")
 
     def __init__(self, execution: Execution, follower: LogFollower) -> None:
         self.execution = execution
         self.follower = follower
+        self.found_dead = False
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
 
@@ -176,7 +177,11 @@ class CommandRunner:
         self._tell_end_of_log(attempt.follower, result)
         del self._attempts[token]
         self._ended[token] = execution
-        return _supervisor_lost(execution) if result is None else event_of_result(token, result, execution)
+        if result is not None:
+            return event_of_result(token, result, execution)
+        if attempt.found_dead:
+            return AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
+        return _supervisor_lost(execution)
 
     async def _hunt(self, execution: Execution) -> None:
         """Kills what a dead supervisor left behind; the device is not free before."""
@@ -235,6 +240,9 @@ class CommandRunner:
                 self._stop_watching(attempt)
                 recovery.ended.append(self._end(attempt))
             elif not lives:
+                # Its host ended, or all of the agent's service. It is shown until its tree is known dead: what is not
+                # shown may run elsewhere at once.
+                attempt.found_dead = True
                 self._on_end(attempt)
         return recovery
 

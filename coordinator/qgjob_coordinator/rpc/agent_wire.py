@@ -33,6 +33,7 @@ _CAUSE = {
     3: m.DeathCause.SHUTDOWN,
     4: m.DeathCause.DEVICE_LOST,
     5: m.DeathCause.DISK_FULL,
+    6: m.DeathCause.AGENT_LOST,
 }
 _OUTCOME = {n: Outcome(w) for w, n in OUTCOME.items()}
 _TARGET = {n: Target(w) for w, n in TARGET.items()}

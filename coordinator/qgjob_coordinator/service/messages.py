@@ -48,6 +48,7 @@ class DeathCause(Enum):
     SHUTDOWN = "shutdown"
     DEVICE_LOST = "device_lost"
     DISK_FULL = "disk_full"
+    AGENT_LOST = "agent_lost"
 
 
 @dataclass(slots=True)

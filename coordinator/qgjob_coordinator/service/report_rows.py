@@ -25,6 +25,7 @@ _CAUSE_CHARGE = {
     DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
     DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
     DeathCause.DISK_FULL: ReleaseCharge.NOBODY,
+    DeathCause.AGENT_LOST: ReleaseCharge.LOST,
 }
 _CAUSE_TEXT = {
     DeathCause.REVOKED: "the lease was revoked",
@@ -32,6 +33,7 @@ _CAUSE_TEXT = {
     DeathCause.SHUTDOWN: "the agent was shut down, or took no more work",
     DeathCause.DEVICE_LOST: "the device went away",
     DeathCause.DISK_FULL: "the agent's disk is full, or refuses writes",
+    DeathCause.AGENT_LOST: "its agent was restarted and found it dead, as after the end of the host",
 }
 
 

@@ -199,8 +199,8 @@ async def test_a_tree_without_supervisor_and_daemon_is_hunted_before_the_device_
         os.kill(int(lock.read_text()), signal.SIGKILL)
         await agent.start()
         again = await stub.session(2)
-        finished = (await again.report("t1", "finished")).finished
-        assert finished.outcome == types.OUTCOME_DEVICE_ERROR
+        dead = (await again.report("t1", "tree_dead")).tree_dead
+        assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_AGENT_LOST, True)
         assert not alive(int((tmp_path / "pid.acme~t1").read_text()))
         assert (await run_one(again, "t2")).outcome == types.OUTCOME_PASSED
 

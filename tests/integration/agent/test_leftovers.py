@@ -23,14 +23,14 @@ from tests.fakes.waiting import until
 from tests.integration.agent.test_commands import commanding
 
 SESSION_TIMEOUT_SECONDS = 15.0  # the default; a restarted agent has adopted or released everything within it
-FAILED, DEVICE_ERROR = types.OUTCOME_TEST_FAILED, types.OUTCOME_DEVICE_ERROR
+FAILED, LOST = types.OUTCOME_TEST_FAILED, "DEATH_CAUSE_AGENT_LOST"
 NOT_SHOWN, RUNNING, SPOOLED = None, pb.ATTEMPT_PHASE_RUNNING, pb.ATTEMPT_PHASE_SPOOLED
 
-# What the next daemon shows of the attempt, and how the attempt ended in the end.
+# What the next daemon shows of the attempt, and how the attempt ended in the end: its outcome, or why it died.
 LEAVES = {
     "before_the_folder_has_a_spec": (NOT_SHOWN, None),
     "with_half_a_spec": (NOT_SHOWN, None),
-    "before_the_supervisor": (RUNNING, DEVICE_ERROR),
+    "before_the_supervisor": (RUNNING, LOST),
     "after_the_supervisor_was_born": (SPOOLED, FAILED),
     "before_a_result_is_spooled": (SPOOLED, FAILED),
     "with_half_a_line_in_the_spool": (SPOOLED, FAILED),
@@ -78,7 +78,7 @@ async def test_what_a_killed_daemon_left_is_settled_by_the_next(tmp_path: Path, 
             # What is found dead may be settled, and its result spooled, before there is a session to show it in.
             assert held in (({"t1": shown}, {"t1": SPOOLED}) if shown else ({},))
             if outcome is not None:
-                assert (await _ended(stub, "t1")).outcome == outcome
+                assert await _ended(stub, "t1") == outcome
             await until(lambda: not executions(agent), lambda: f"left: {executions(agent)}")
             journal = agent.state_dir / "spool.journal"
             await until(lambda: journal.stat().st_size == 0, "results are left in the spool")
@@ -110,13 +110,13 @@ async def test_what_a_killed_daemon_half_wrote_does_not_keep_the_next_from_servi
             await agent.kill()
 
 
-async def _ended(stub: CoordinatorStub, token: str) -> pb.Finished:
-    """The result, whichever session brought it."""
-    found = await stub.until(
-        lambda: [r for s in stub.sessions for r in s.reports(token, "finished")], f"no result of {token}"
+async def _ended(stub: CoordinatorStub, token: str) -> types.Outcome.ValueType | str:
+    """The outcome, or the cause of its death, whichever session brought it."""
+    kinds = ("finished", "tree_dead")
+    (found, *_) = await stub.until(
+        lambda: [r for s in stub.sessions for kind in kinds for r in s.reports(token, kind)], f"no end of {token}"
     )
-    finished: pb.Finished = found[0].finished
-    return finished
+    return found.finished.outcome if found.HasField("finished") else pb.DeathCause.Name(found.tree_dead.cause)
 
 
 async def _serves(session: StubSession, token: str) -> None:

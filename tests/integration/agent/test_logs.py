@@ -185,3 +185,14 @@ async def test_where_a_killed_supervisor_may_have_lost_output_the_log_says_so(tm
         chunks = await before_the_end(session)
         assert session.reports("t1", "finished")[0].finished.outcome == types.OUTCOME_DEVICE_ERROR
         assert text(chunks) == b"first\n\n[the supervisor was killed; output from here on is lost]\n"
+
+
+async def test_what_was_printed_until_a_host_was_gone_is_told_when_it_is_back(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, stepping(tmp_path, "")) as agent:
+        await first_is_told(await stub.session())
+        (lock,) = agent.state_dir.glob("executions/*/lock")
+        await agent.kill()
+        os.kill(int(lock.read_text()), signal.SIGKILL)
+        await agent.start()
+        chunks = await before_the_end(await stub.session(2), kind="tree_dead")
+        assert text(chunks) == b"first\n\n[the supervisor was killed; output from here on is lost]\n"

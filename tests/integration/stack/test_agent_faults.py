@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
-from qgjob import AsyncClient, ErrorClass, Job, JobStatus, Outcome
+from qgjob import AsyncClient, DeviceHealth, ErrorClass, Job, JobStatus, Outcome
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
@@ -49,6 +51,62 @@ async def test_p1_what_a_dead_agent_ran_runs_elsewhere_when_its_lease_is_over(
     assert lost.error is not None
     assert lost.error.error_class is ErrorClass.INFRASTRUCTURE
     assert (won.agent_id, done.outcome, done.retry_count) == ("cmd-2", Outcome.PASSED, 0)
+
+
+def takes_its_host(stack: Stack, agent_id: str) -> list[int]:
+    """The host ends and takes all with it: the daemon at once, and its supervisors, whose ids these are."""
+    agent = stack.agents[agent_id]
+    agent.kill()
+    locks = (stack.folder / agent_id / "state").glob("executions/*/lock")
+    supervisors = [pid for pid in map(int, (lock.read_text() for lock in locks)) if alive(pid)]
+    for pid in supervisors:
+        os.kill(pid, signal.SIGKILL)
+    return supervisors
+
+
+async def test_p1_what_a_host_takes_with_it_that_is_soon_back_runs_on_another(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    """Its lease lives on, and is adopted; nobody blames the device, and what the test had printed is kept."""
+    await first.drain(agent_id="cmd-2")
+    lives = f"grep -qs '^State:.[^ZX]' /proc/$(cat {tmp_path}/pid)/status"
+    script = f"echo step 1; if [ -e {tmp_path}/pid ]; then {lives} && exit 7; exit 0; fi; {holding(tmp_path)}"
+    (job,) = await first.submit_many([command(org, script, max_retries=0)])
+    await pids(tmp_path)
+    await running(first, job.job_id)
+    await until(lambda: _log(first, job.job_id), "the first line is not told")
+    assert takes_its_host(stack, "cmd-1")
+    await first.resume(agent_id="cmd-2")
+    stack.agents["cmd-1"].start()
+    await stack.agents["cmd-1"].says("session_opened", adopted=1, lost=0)
+    (done,) = await first.wait(job.job_id, timeout_seconds=30)
+    lost, won = done.attempts
+    assert (lost.agent_id, lost.outcome) == ("cmd-1", Outcome.AGENT_LOST)
+    assert lost.error is not None
+    assert (lost.error.error_class, "restarted" in lost.error.message) == (ErrorClass.INFRASTRUCTURE, True)
+    assert (won.agent_id, won.outcome, done.retry_count) == ("cmd-2", Outcome.PASSED, 0)
+    said = b"".join([chunk.data async for chunk in first.logs(job.job_id, attempt=1)])
+    assert said == b"step 1\n\n[the supervisor was killed; output from here on is lost]\n"
+    healths = {d.device_id: d.health async for d in first.devices()}
+    assert healths[lost.device_id] is DeviceHealth.GOOD
+
+
+async def test_a_test_that_takes_two_hosts_with_it_meets_no_third(
+    stack: Stack, org: str, first: AsyncClient, tmp_path: Path
+) -> None:
+    """Each is back long before its session is given up, and it has a device that the test has not met."""
+    (job,) = await first.submit_many([command(org, holding(tmp_path), max_retries=0)])
+    for number in (1, 2):
+        await pids(tmp_path, number)
+        agent_id = (await running(first, job.job_id)).attempts[-1].agent_id
+        assert agent_id is not None
+        assert takes_its_host(stack, agent_id)
+        stack.agents[agent_id].start()
+        await stack.online(agent_id)
+    (done,) = await first.wait(job.job_id, timeout_seconds=30)
+    assert (done.status, done.outcome) == (JobStatus.FAILED, Outcome.AGENT_LOST)
+    assert [a.outcome for a in done.attempts] == [Outcome.AGENT_LOST] * 2
+    assert {a.agent_id for a in done.attempts} == {"cmd-1", "cmd-2"}
 
 
 async def test_an_agent_away_for_less_than_its_lease_goes_on(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.lease_clock import LeaseClock
-from qgjob_agent.core.values import Phase
-from tests.fakes.agent_core import Core, every, lines, only, started
+from qgjob_agent.core.values import DeathCause, Phase, TreeDead
+from tests.fakes.agent_core import Core, assignment, every, lines, only, started
 
 
 def test_an_assignment_that_comes_before_the_welcome_of_its_session_is_refused() -> None:
@@ -53,3 +55,23 @@ def test_a_result_stays_in_the_spool_until_it_is_acknowledged() -> None:
     assert every(core.said, instructions.Unspool) == []
     core.acknowledge(report.report_id)
     assert only(core.said, instructions.Unspool).report_ids == [report.report_id]
+
+
+@pytest.mark.parametrize("asked", [DeathCause.LEASE_LOST, DeathCause.SHUTDOWN, DeathCause.REVOKED])
+def test_what_an_earlier_daemons_host_took_is_not_what_was_asked_for_later(asked: DeathCause) -> None:
+    """It was dead before anybody wanted its end. (The store knows by itself that a revoked one has no verdict.)"""
+    core = Core()
+    core.tell(events.Recovered([], [events.RunningAttempt(assignment("t1"), 5)]))
+    core.open(adopted=["t1"])
+    if asked is DeathCause.REVOKED:
+        core.tell(events.Revoked(1, "t1", "cancelled", 0))
+    elif asked is DeathCause.SHUTDOWN:
+        core.tell(events.ShutdownRequested(0))
+    else:
+        core.after(60).tell(events.Woken())
+    assert core.state.leases["t1"].cause is asked
+    core.report(events.AttemptKilled("t1", 9, DeathCause.AGENT_LOST))
+    core.flush()
+    (body,) = [told.body for written in every(core.said, instructions.Persist) for told in written.reports]
+    assert isinstance(body, TreeDead)
+    assert (body.cause, body.started) == (DeathCause.AGENT_LOST, True)

@@ -34,16 +34,23 @@ def ids(path: Path) -> list[int]:
     return list(opened.pending)
 
 
-def test_a_cause_that_earlier_versions_do_not_know_is_written_as_one_that_they_know(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cause", "read"),
+    [(DeathCause.DISK_FULL, DeathCause.SHUTDOWN), (DeathCause.AGENT_LOST, DeathCause.DEVICE_LOST)],
+)
+def test_a_cause_that_earlier_versions_do_not_know_is_written_as_one_that_they_know(
+    tmp_path: Path, cause: DeathCause, read: DeathCause
+) -> None:
+    """And that is charged alike: nobody, or the infrastructure."""
     path = tmp_path / "spool"
     spool = Spool(path)
-    spool.append([SpooledReport(1, "acme~1", "t1", 1, "d1", TreeDead(DeathCause.DISK_FULL, 7, started=False))])
+    spool.append([SpooledReport(1, "acme~1", "t1", 1, "d1", TreeDead(cause, 7, started=True))])
     spool.close()
     again = Spool(path)
     again.close()
     body = again.pending[1].body
     assert isinstance(body, TreeDead)
-    assert (body.cause, body.ended_at_ms, body.started) == (DeathCause.SHUTDOWN, 7, False)
+    assert (body.cause, body.ended_at_ms, body.started) == (read, 7, True)
 
 
 def test_every_field_survives(tmp_path: Path) -> None:

@@ -72,6 +72,11 @@ class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause
     """The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
     coordinators of before take it for REVOKED, which charges nobody either.
     """
+    DEATH_CAUSE_AGENT_LOST: _DeathCause.ValueType  # 6
+    """The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
+    as lost with its agent, as what a restarted agent no longer shows. Agents of before it was there say that the device
+    failed; coordinators of before take it for REVOKED, which charges nobody.
+    """
 
 class DeathCause(_DeathCause, metaclass=_DeathCauseEnumTypeWrapper):
     """Why an attempt ended without a verdict of its own. Set by the agent."""
@@ -89,6 +94,11 @@ DEATH_CAUSE_DEVICE_LOST: DeathCause.ValueType  # 4
 DEATH_CAUSE_DISK_FULL: DeathCause.ValueType  # 5
 """The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
 coordinators of before take it for REVOKED, which charges nobody either.
+"""
+DEATH_CAUSE_AGENT_LOST: DeathCause.ValueType  # 6
+"""The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
+as lost with its agent, as what a restarted agent no longer shows. Agents of before it was there say that the device
+failed; coordinators of before take it for REVOKED, which charges nobody.
 """
 Global___DeathCause: _TypeAlias = DeathCause  # noqa: Y015
 

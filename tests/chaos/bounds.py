@@ -49,7 +49,10 @@ def _term(term: str, scale: Scale) -> float:
     return float(match["times"] or 1) * units[match["unit"]]
 
 
-_AGENT = (Kind.AGENT_KILL, Kind.AGENT_TERM, Kind.AGENT_GONE, Kind.AGENT_STOP, Kind.AGENT_PAUSE)
+_AGENT = (
+    *(Kind.AGENT_KILL, Kind.AGENT_TERM, Kind.AGENT_GONE),
+    *(Kind.AGENT_REBOOT, Kind.AGENT_STOP, Kind.AGENT_PAUSE),
+)
 _PARTED = (Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.NET_HOLE)
 
 SETTLED = Bound(_AGENT, "its jobs are adopted or released", "S")

@@ -15,7 +15,7 @@ from tests.chaos.history import MACHINE, MOVABLE, Beat, Cut, Done, History, Span
 from tests.chaos.schedule import Kind
 from tests.chaos.truth import Run
 
-END_WHAT_RUNS = (Kind.AGENT_GONE, Kind.AGENT_TERM)
+END_WHAT_RUNS = (Kind.AGENT_GONE, Kind.AGENT_REBOOT, Kind.AGENT_TERM)
 """Faults of an agent that end its tests, whatever runs them."""
 END_SIMULATED = (*END_WHAT_RUNS, Kind.AGENT_KILL)
 START_SECONDS = 1.0
@@ -199,8 +199,9 @@ def forgot_the_first(h: History, first: Run, second: Run) -> bool:
 
 
 def broke_the_device(h: History, a: Attempt) -> bool:
-    """Whether a device error is a fault's: the device was broken as the test was to begin, its agent had no room then,
-    or its host went with it.
+    """Whether a device error is a fault's: the device was broken as the test was to begin, or its agent had no room.
+
+    What its host took with it is lost with the agent, also when the host is soon back.
     """
     begin = a.started_at or a.scheduled_at
     if begin is None or a.ended_at is None:
@@ -211,15 +212,10 @@ def broke_the_device(h: History, a: Attempt) -> bool:
         for done in h.done_of(Kind.SPOOL_FULL)
     ):
         return True
-    if any(
+    return any(
         done.fault.target == a.device_id and broken(done).meets(Span(life.begin, life.begin))
         for done in h.done_of(Kind.DEVICE_BREAKS)
-    ):
-        return True
-    gone = deaths(h, a.agent_id, (Kind.AGENT_GONE,))
-    if a.scheduled_at is not None:  # a start that could not be told is told with the end: the host was long gone
-        life = Span(a.scheduled_at.timestamp() - h.boot, life.end)
-    return any(death.meets(life) and _soon(h, a.agent_id, death.end, life.end) for death in gone)
+    )
 
 
 def broken(done: Done) -> Span:

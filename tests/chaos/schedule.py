@@ -27,6 +27,7 @@ class Kind(StrEnum):
 
     AGENT_KILL = "agent_kill"
     AGENT_GONE = "agent_gone"
+    AGENT_REBOOT = "agent_reboot"
     AGENT_PAUSE = "agent_pause"
     AGENT_STOP = "agent_stop"
     AGENT_TERM = "agent_term"
@@ -126,6 +127,7 @@ def lengths(kind: Kind, scale: Scale) -> tuple[float, float]:
     return {
         Kind.AGENT_KILL: (0.0, 0.7 * s),
         Kind.AGENT_GONE: (1.1 * a + s, 1.3 * a + s),
+        Kind.AGENT_REBOOT: (0.0, 0.7 * s),
         Kind.AGENT_PAUSE: (0.5 * s, 0.8 * scale.patience),
         Kind.AGENT_STOP: (1.5 * a, 2.0 * a),
         Kind.AGENT_TERM: (0.0, 0.7 * s),
@@ -179,7 +181,8 @@ def lanes(
     """
     s = scale.session
     of_agent = (
-        *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM, Kind.SPOOL_FULL),
+        *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_REBOOT, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM),
+        Kind.SPOOL_FULL,
         *(Kind.LINK_BOTH, Kind.LINK_UP, Kind.LINK_DOWN, Kind.LINK_SLOW, Kind.LINK_CUT, Kind.LINK_EATS),
     )
     of_coordinator = (

@@ -24,7 +24,6 @@ from tests.chaos.histories import (
     plan,
     run,
     sound,
-    wall,
 )
 from tests.chaos.history import MACHINE, Beat, Cut, History, Outage, Recovery, Span, Write
 from tests.chaos.rules_times import taken
@@ -291,12 +290,16 @@ def test_what_ended_in_the_millisecond_before_its_agent_did_was_lost_with_it() -
     assert not may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 11.0, 11.8))
 
 
-def test_what_a_host_took_with_it_is_told_when_it_is_back_and_is_its_fault_all_the_same() -> None:
+@pytest.mark.parametrize("kind", [Kind.AGENT_GONE, Kind.AGENT_REBOOT])
+def test_what_a_host_took_with_it_is_lost_and_no_fault_of_the_device(kind: Kind) -> None:
+    """Whether it was told when the host was back, or given up."""
     history = sound()
-    gone(history, 5.0, 9.0)
-    late = replace(attempt(1, Outcome.DEVICE_ERROR, 9.1, 9.1, "cmd-2-1"), scheduled_at=wall(4.0))
-    assert broke_the_device(history, late)
-    assert not broke_the_device(history, replace(late, scheduled_at=wall(9.05)))
+    history.done = [done(kind, "cmd-2", 5.0, 9.0)]
+    history.outages = [Outage("cmd-2", Span(5.0, 9.0))]
+    told = attempt(1, Outcome.AGENT_LOST, 4.0, 9.1, "cmd-2-1")
+    assert may_be_lost(history, ACME, told)
+    assert not may_be_lost(history, ACME, attempt(1, Outcome.AGENT_LOST, 9.05, 9.1, "cmd-2-1"))
+    assert not broke_the_device(history, replace(told, outcome=Outcome.DEVICE_ERROR))
 
 
 def test_a_test_whose_start_the_store_forgot_may_get_its_number_again() -> None:

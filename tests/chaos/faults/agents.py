@@ -70,18 +70,36 @@ async def agent_gone(lab: Lab, fault: Fault) -> Outcome:
     held = await lab.leases(agent.name) or {}
     async with lab.meant(agent.name), lab.away(agent.name):
         gone = clock.now()
-        agent.kill()
-        while processes := lab.processes_of_agent(agent.name):
-            for pid in processes:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(0)
+        await _take_host(lab, agent.name)
         left = asyncio.create_task(_released(lab, agent.name, set(held), gone))
         await asyncio.sleep(fault.seconds)
         released = await left
         agent.start()
         started = await _at_work(lab, agent.name)
     return Outcome(*released, await _settled(lab, agent.name, started, before.begun), note=f"held {len(held)}")
+
+
+async def agent_reboot(lab: Lab, fault: Fault) -> Outcome:
+    """The whole host, which is back before anybody gives up what it held."""
+    agent, before = lab.agents[fault.target], await lab.mark(fault.target)
+    held = await lab.leases(agent.name) or {}
+    async with lab.meant(agent.name), lab.away(agent.name):
+        await _take_host(lab, agent.name)
+        await asyncio.sleep(fault.seconds)
+        agent.start()
+        started = await _at_work(lab, agent.name)
+    return Outcome(await _settled(lab, agent.name, started, before.begun), note=f"held {len(held)}")
+
+
+async def _take_host(lab: Lab, agent_id: str) -> None:
+    """Ends the daemon, its supervisors and their tests, as if at once: none sees another one's end."""
+    lab.agents[agent_id].kill()
+    while processes := lab.processes_of_agent(agent_id):
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        await asyncio.sleep(0)
 
 
 async def _at_work(lab: Lab, agent_id: str) -> float:

@@ -80,7 +80,7 @@ async def _round(stack: Stack, client: AsyncClient, folder: Path, mark: str, dev
     for job in over:
         # Those that come again have the same mark: what lived before is what ran before the new attempt.
         assert job.attempts[0].error is not None, job
-        assert "its agent was restarted and found it dead" in job.attempts[0].error.message
+        assert "its agent was restarted without it" in job.attempts[0].error.message
     await stack.quiet(ORG)
     found.survivors += marked(mark)
 

@@ -94,13 +94,15 @@ def runner_reported(state: State, event: RunnerReported) -> None:
         elif isinstance(item, AttemptProgressed):
             report(state, lease, Progress(item.percent))
         elif isinstance(item, AttemptKilled):
-            _dead(state, lease, _cause_of(lease, item), item.ended_at_ms)
+            _dead(state, lease, _cause_of(state, lease, item), item.ended_at_ms)
 
 
-def _cause_of(lease: Lease, item: AttemptKilled) -> DeathCause:
+def _cause_of(state: State, lease: Lease, item: AttemptKilled) -> DeathCause:
     """What asked for its end first: nobody did, of what an earlier daemon's host took."""
     if item.cause is DeathCause.AGENT_LOST:
         return item.cause
+    if item.cause is DeathCause.LEASE_LOST and lease.cause is None:
+        return state.lease_end_cause  # its supervisor ended it, and this agent has not come to that yet
     return lease.cause or item.cause or DeathCause.REVOKED
 
 

@@ -72,6 +72,8 @@ class Machine:
         milliseconds since the epoch and is only reported, never compared.
         """
         state = self._state
+        if state.wake_at is not None and now > state.wake_at:
+            state.came_late(now)
         state.now, state.wall_ms, state.out = now, wall_ms, []
         kind = type(event)
         message = _MESSAGES.get(kind)

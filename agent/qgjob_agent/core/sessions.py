@@ -72,6 +72,7 @@ def _confirm(state: State, sent_at: float) -> None:
     """Counts a confirmation, and tells the supervisors of it."""
     if not state.clock.confirm(sent_at, state.now):
         return
+    state.late_seconds = 0.0
     window = state.clock.window
     grace = min(state.kill_grace_seconds, window / state.limits.lease_window * state.limits.lease_grace)
     state.out.append(RenewLease(sent_at, window, grace))

@@ -9,7 +9,16 @@ from qgjob_agent.core.device import Device
 from qgjob_agent.core.instructions import Instruction, Level, Note
 from qgjob_agent.core.lease_clock import LeaseClock
 from qgjob_agent.core.outbox import Outbox
-from qgjob_agent.core.values import AgentFacts, DeviceFacts, DeviceView, Health, HeldAttempt, Installation, Limits
+from qgjob_agent.core.values import (
+    AgentFacts,
+    DeathCause,
+    DeviceFacts,
+    DeviceView,
+    Health,
+    HeldAttempt,
+    Installation,
+    Limits,
+)
 
 if TYPE_CHECKING:
     from qgjob_agent.core.leases import Lease
@@ -66,6 +75,7 @@ class State:
         "installed_unsent",
         "kill_grace_seconds",
         "last_flush_at",
+        "late_seconds",
         "lease_end_done",
         "leases",
         "limits",
@@ -96,6 +106,7 @@ class State:
         self.shutdown = Shutdown()
         self.timers_changed = False
         self.wake_at: float | None = None
+        self.late_seconds = 0.0  # see came_late; since the lease was renewed
         self.now = 0.0
         self.wall_ms = 0
         self.out: list[Instruction] = []
@@ -109,6 +120,18 @@ class State:
     def may_start(self) -> bool:
         """The rule for starts: the lease is fresh, the disk has room, and the agent stays."""
         return self.disk.problem is None and not self.shutdown.requested and self.clock.fresh(self.now)
+
+    def came_late(self, now: float) -> None:
+        """Counts how long this agent stood still while something was due; what comes after the lease costs nothing."""
+        ends_at = self.clock.ends_at
+        since = self.now if self.wake_at is None else max(self.wake_at, self.now)
+        self.late_seconds += max((now if ends_at is None else min(now, ends_at)) - since, 0.0)
+
+    @property
+    def lease_end_cause(self) -> DeathCause:
+        """What ends the leases: an outage of others, or this agent, which itself stood still for half of the window."""
+        own = 0 < self.clock.window / 2 <= self.late_seconds
+        return DeathCause.AGENT_LOST if own else DeathCause.LEASE_LOST
 
     def held(self) -> list[HeldAttempt]:
         """Everything the agent holds: running, unstarted and spooled."""

@@ -41,12 +41,13 @@ def _end_leases(state: State) -> None:
         return
     state.lease_end_done = True
     living = [lease for lease in state.leases.values() if lease.phase is Phase.RUNNING]
-    state.warn("lease_over", running=len(living))
+    cause = state.lease_end_cause
+    state.warn("lease_over", running=len(living), stood_still_seconds=round(state.late_seconds, 1))
     for lease in living:
         kill(
             state,
             lease,
-            DeathCause.LEASE_LOST,
+            cause,
             state.clock.window / state.limits.lease_window * state.limits.lease_grace,
         )
 

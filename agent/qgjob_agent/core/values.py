@@ -46,7 +46,7 @@ class DeathCause(Enum):
     SHUTDOWN = "shutdown"
     DEVICE_LOST = "device_lost"
     DISK_FULL = "disk_full"  # the agent's
-    AGENT_LOST = "agent_lost"  # found dead after a restart of the agent, as after the end of its host
+    AGENT_LOST = "agent_lost"  # it did not outlive the end of the agent's host, or the agent stood still for too long
 
 
 class Phase(Enum):

@@ -21,7 +21,7 @@ from qgjob_coordinator.store.types import Ending, Release, ReleaseCharge
 # A started attempt that ended without an outcome: whose budget it uses up.
 _CAUSE_CHARGE = {
     DeathCause.REVOKED: ReleaseCharge.NOBODY,
-    DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, not of the test
+    DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, or of the way to us
     DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
     DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
     DeathCause.DISK_FULL: ReleaseCharge.NOBODY,
@@ -33,7 +33,7 @@ _CAUSE_TEXT = {
     DeathCause.SHUTDOWN: "the agent was shut down, or took no more work",
     DeathCause.DEVICE_LOST: "the device went away",
     DeathCause.DISK_FULL: "the agent's disk is full, or refuses writes",
-    DeathCause.AGENT_LOST: "its agent was restarted and found it dead, as after the end of the host",
+    DeathCause.AGENT_LOST: "its agent was restarted without it, or stood still until its lease was over",
 }
 
 

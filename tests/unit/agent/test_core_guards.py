@@ -7,7 +7,7 @@ import pytest
 from qgjob_agent.core import events, instructions
 from qgjob_agent.core.lease_clock import LeaseClock
 from qgjob_agent.core.values import DeathCause, Phase, TreeDead
-from tests.fakes.agent_core import Core, assignment, every, lines, only, started
+from tests.fakes.agent_core import WINDOW_SECONDS, Core, assignment, every, lines, only, started
 
 
 def test_an_assignment_that_comes_before_the_welcome_of_its_session_is_refused() -> None:
@@ -68,7 +68,8 @@ def test_what_an_earlier_daemons_host_took_is_not_what_was_asked_for_later(asked
     elif asked is DeathCause.SHUTDOWN:
         core.tell(events.ShutdownRequested(0))
     else:
-        core.after(60).tell(events.Woken())
+        core.tell(events.SessionLost(1))
+        core.after(WINDOW_SECONDS).tell(events.Woken())
     assert core.state.leases["t1"].cause is asked
     core.report(events.AttemptKilled("t1", 9, DeathCause.AGENT_LOST))
     core.flush()

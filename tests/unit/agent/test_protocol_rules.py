@@ -170,6 +170,75 @@ def test_an_older_confirmation_does_not_shorten_the_lease() -> None:
     assert core.state.clock.ends_at == ends_at
 
 
+def busy() -> Core:
+    """A core with one attempt under way."""
+    core = Core().open().warm()
+    core.assign("t1")
+    return core
+
+
+def awake_until(core: Core, at: float) -> None:
+    """Time passes, and the core is woken whenever it asked for it; nobody confirms anything."""
+    while core.state.wake_at is not None and core.state.wake_at < at:
+        core.now = core.state.wake_at
+        core.tell(events.Woken())
+    core.now = at
+
+
+def spooled(core: Core) -> list[DeathCause]:
+    """Causes of the deaths that were written down."""
+    core.flush()
+    return [told.body.cause for written in every(core.said, instructions.Persist) for told in written.reports]
+
+
+@pytest.mark.parametrize("first", ["the supervisor", "the daemon"])
+def test_a_lease_that_ended_while_the_agent_stood_still_is_lost_by_the_agent(first: str) -> None:
+    """Its host was starved, or slept: no outage of ours. Whoever notices first when it goes on."""
+    core = busy()
+    core.after(WINDOW_SECONDS + 4)
+    if first == "the daemon":
+        core.tell(events.Woken())
+    core.report(events.AttemptKilled("t1", 5, DeathCause.LEASE_LOST))
+    assert spooled(core) == [DeathCause.AGENT_LOST]
+
+
+@pytest.mark.parametrize("stands_still", [0.0, 20.0])
+def test_a_lease_that_ended_while_the_agent_asked_for_it_is_lost_to_an_outage(stands_still: float) -> None:
+    """That it stood still for a while, as many do on a busy host, would not have cost it the lease."""
+    core = busy()
+    if stands_still:
+        core.now = core.state.wake_at + stands_still
+        core.tell(events.Woken())
+    awake_until(core, 1_000 + WINDOW_SECONDS + 4)
+    core.report(events.AttemptKilled("t1", 5, DeathCause.LEASE_LOST))
+    assert spooled(core) == [DeathCause.LEASE_LOST]
+
+
+def test_an_agent_that_stands_still_when_its_lease_is_over_did_not_lose_it_by_that() -> None:
+    core = busy()
+    awake_until(core, 1_000 + WINDOW_SECONDS - 1)
+    core.now += 60
+    core.report(events.AttemptKilled("t1", 5, DeathCause.LEASE_LOST))
+    assert spooled(core) == [DeathCause.LEASE_LOST]
+
+
+def test_what_an_agent_stood_still_before_its_last_confirmation_is_forgotten() -> None:
+    core = busy()
+    for _ in range(4):
+        core.now = core.state.wake_at + 9
+        core.confirm(only(core.tell(events.Woken()), instructions.SendHeartbeat).seq)
+    awake_until(core, core.now + WINDOW_SECONDS + 1)
+    core.report(events.AttemptKilled("t1", 5, DeathCause.LEASE_LOST))
+    assert spooled(core) == [DeathCause.LEASE_LOST]
+
+
+def test_a_restarted_agent_that_found_no_coordinator_yet_does_not_take_the_lease_end_upon_itself() -> None:
+    core = Core()
+    core.tell(events.Recovered([], [events.RunningAttempt(assignment("t1"), 5)]))
+    core.after(WINDOW_SECONDS).report(events.AttemptKilled("t1", 9, DeathCause.LEASE_LOST))
+    assert spooled(core) == [DeathCause.LEASE_LOST]
+
+
 def test_lease_end_kills_what_runs_also_without_a_supervisor() -> None:
     core = Core().open().warm()
     core.assign("t1", "t2")

@@ -27,4 +27,4 @@ def test_what_a_host_took_with_it_marks_the_job_as_its_loss() -> None:
     """The agent that was restarted says so, and it counts as what it does not show: towards poison, to another host."""
     lost = release(DeadReport(1, "acme", "j1", "t1", DeathCause.AGENT_LOST, 1, started=True), "a1", 5, 0.5)
     assert (lost.charge, lost.ended_at, lost.share) == (ReleaseCharge.LOST, 1, 0.5)
-    assert lost.message == "its agent was restarted and found it dead, as after the end of the host (agent a1)"
+    assert lost.message == "its agent was restarted without it, or stood still until its lease was over (agent a1)"

@@ -63,7 +63,7 @@ class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause
     DEATH_CAUSE_REVOKED: _DeathCause.ValueType  # 1
     """The coordinator revoked the lease."""
     DEATH_CAUSE_LEASE_LOST: _DeathCause.ValueType  # 2
-    """No heartbeat was confirmed in time."""
+    """No heartbeat was confirmed in time, although the agent was there for it."""
     DEATH_CAUSE_SHUTDOWN: _DeathCause.ValueType  # 3
     """The agent shut down, or takes no work: its device drains, or it was given far more than its credit."""
     DEATH_CAUSE_DEVICE_LOST: _DeathCause.ValueType  # 4
@@ -74,8 +74,9 @@ class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause
     """
     DEATH_CAUSE_AGENT_LOST: _DeathCause.ValueType  # 6
     """The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
-    as lost with its agent, as what a restarted agent no longer shows. Agents of before it was there say that the device
-    failed; coordinators of before take it for REVOKED, which charges nobody.
+    as lost with its agent, as what a restarted agent no longer shows. Or no heartbeat was confirmed in time because the
+    agent itself stood still. Agents of before it was there say that the device failed, and LEASE_LOST; coordinators of
+    before take it for REVOKED, which charges nobody.
     """
 
 class DeathCause(_DeathCause, metaclass=_DeathCauseEnumTypeWrapper):
@@ -86,7 +87,7 @@ DEATH_CAUSE_UNSPECIFIED: DeathCause.ValueType  # 0
 DEATH_CAUSE_REVOKED: DeathCause.ValueType  # 1
 """The coordinator revoked the lease."""
 DEATH_CAUSE_LEASE_LOST: DeathCause.ValueType  # 2
-"""No heartbeat was confirmed in time."""
+"""No heartbeat was confirmed in time, although the agent was there for it."""
 DEATH_CAUSE_SHUTDOWN: DeathCause.ValueType  # 3
 """The agent shut down, or takes no work: its device drains, or it was given far more than its credit."""
 DEATH_CAUSE_DEVICE_LOST: DeathCause.ValueType  # 4
@@ -97,8 +98,9 @@ coordinators of before take it for REVOKED, which charges nobody either.
 """
 DEATH_CAUSE_AGENT_LOST: DeathCause.ValueType  # 6
 """The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
-as lost with its agent, as what a restarted agent no longer shows. Agents of before it was there say that the device
-failed; coordinators of before take it for REVOKED, which charges nobody.
+as lost with its agent, as what a restarted agent no longer shows. Or no heartbeat was confirmed in time because the
+agent itself stood still. Agents of before it was there say that the device failed, and LEASE_LOST; coordinators of
+before take it for REVOKED, which charges nobody.
 """
 Global___DeathCause: _TypeAlias = DeathCause  # noqa: Y015
 

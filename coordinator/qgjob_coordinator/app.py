@@ -78,7 +78,7 @@ class Coordinator:
     def __init__(self, settings: Settings, handed: Handed | None = None) -> None:
         self._settings = settings
         self._stop = asyncio.Event()
-        self._bound = False
+        self._bound = self._died = False
         self._tasks: list[asyncio.Task[None]] = []
         s = settings
         self.telemetry = Telemetry()
@@ -181,8 +181,8 @@ class Coordinator:
         inherited = () if self._member is None else self._member.http
         self.http = HttpServer(create_app(web), s.host, s.port, inherited)
 
-    async def run(self) -> None:
-        """Starts, serves until a signal, stops; then it returns. Raises ConfigError."""
+    async def run(self) -> bool:
+        """Starts, serves until a signal, stops. False where it was not a signal: a part died. Raises ConfigError."""
         loop = asyncio.get_running_loop()
         for sig in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sig, self._stop.set)
@@ -202,16 +202,16 @@ class Coordinator:
             if host not in LOOPBACK:
                 log.warning("not_loopback", host=host, note="whoever reaches this address may use it")
             await self.rpc.set_serving(False)
-            if not await self.store_watch.ready():
-                return
-            self._start_loops()
-            await self.rpc.set_serving(True)
-            log.info("coordinator_ready", host=host, port=self.http.port, grpc_port=self.rpc.port)
-            if member is not None:
-                member.serves()
-            await self.store_watch.run(self.rpc.set_serving)
+            if await self.store_watch.ready():
+                self._start_loops()
+                await self.rpc.set_serving(True)
+                log.info("coordinator_ready", host=host, port=self.http.port, grpc_port=self.rpc.port)
+                if member is not None:
+                    member.serves()
+                await self.store_watch.run(self.rpc.set_serving)
         finally:
             await self._shut_down()
+        return not self._died
 
     async def _watch_parent(self, pid: int | None) -> None:
         """A coordinator that belongs to another process ends with it. One of several belongs to their parent."""
@@ -247,8 +247,9 @@ class Coordinator:
         self._tasks.append(task)
 
     def _loop_ended(self, task: asyncio.Task[None]) -> None:
-        """A loop never ends by itself: without it the process would serve and do nothing, so it stops."""
+        """A loop never ends by itself: without it the process would serve and do nothing, so it stops, as failed."""
         if not task.cancelled():
+            self._died = True
             log.error("loop_died", loop=task.get_name(), exc_info=task.exception())
             self._stop.set()
 

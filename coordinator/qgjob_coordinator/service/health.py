@@ -19,7 +19,7 @@ from qgjob_coordinator.model.failures import charge_of
 from qgjob_coordinator.policy.health import record as records
 from qgjob_coordinator.policy.health.judging import judge
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
-from qgjob_coordinator.policy.health.rules import Backoff, at_most, enough
+from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff, at_most, enough
 from qgjob_coordinator.policy.health.words import because, still
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.health_books import EndedBy, HealthBooks, Page
@@ -69,7 +69,7 @@ class HealthWatch:
         self._inbox: list[tuple[str, Mark | Kind]] = []
         self._answers: list[tuple[str, str | None]] = []  # device, and what its probe found wrong
         self._probing: dict[str, float] = {}  # until when an answer is in time
-        self._failed_installs: set[str] = set()  # tokens whose end says nothing new
+        self._failed_installs: dict[str, tuple[Mark, str]] = {}  # by token, until its end says whether it counts
         self._asked_at = float("-inf")
         self._started = self._closing = self._over = False
         self._wake = asyncio.Event()
@@ -98,16 +98,15 @@ class HealthWatch:
             self._begin()
 
     def installed(self, m: Installed) -> None:
-        """An installation was done or failed."""
+        """An installation was done or failed. One that failed counts when its attempt ends by it."""
         lease = self._session.leases.get(m.token)
         if m.ok:
             if m.device_id not in self._books.clean:
                 self._note(m.device_id, Kind.INSTALL)
         elif lease is not None:
-            build = lease.org_id, lease.gid
-            self._failed_installs.add(m.token)
-            self._words.named(build, m.app_version_id)
-            self._note(lease.device_id, Mark(Kind.INSTALL, build, lease.ulid, wall_ms()))
+            begun = wall_ms() - min(m.install_ms, LONGEST_INSTALL_MS)
+            mark = Mark(Kind.INSTALL, (lease.org_id, lease.gid), lease.ulid, begun)
+            self._failed_installs[m.token] = mark, m.app_version_id
 
     def ended(self, lease: Lease, x: FinishedReport, *, tried_again: bool) -> None:
         """An attempt ended with an outcome; `tried_again`: its job has not got its verdict by it."""
@@ -115,8 +114,12 @@ class HealthWatch:
             if lease.device_id not in self._books.clean:
                 self._note(lease.device_id, Kind.TEST)
             return
-        if x.token in self._failed_installs:
-            self._failed_installs.discard(x.token)
+        failed = self._failed_installs.pop(x.token, None)
+        if failed is not None:
+            mark, app_version_id = failed
+            if not x.unresolvable:  # a build that can't be resolved fails on any device
+                self._words.named(mark.build, app_version_id)
+                self._note(lease.device_id, mark)
             return
         charge = charge_of(x.outcome, unresolvable=x.unresolvable)
         if charge is Charge.INFRASTRUCTURE:
@@ -210,7 +213,8 @@ class HealthWatch:
         for device_id, page in self._books.notable().items():
             page.record = records.recent(page.record, now)
             self._books.show(device_id)
-        self._failed_installs &= self._session.leases.keys()
+        for token in self._failed_installs.keys() - self._session.leases.keys():
+            del self._failed_installs[token]
 
     def _give_probes_up(self) -> None:
         monotonic = time.monotonic()
@@ -255,9 +259,9 @@ class HealthWatch:
             if slot is None or record is not page.record or not _may_be_bad(records.only_sure(record)):
                 continue
             others = fleet.others(slot.info.target, device_id, record)
-            found = judge(record, others)
+            found = judge(record, others, now)
             for build in found.builds_at_fault:
-                self._words.at_fault(build, others.fails[build] + 1)
+                self._words.at_fault(build, others.failing(build) + 1)
             if found.bad:
                 self._take_out(page, now, lambda in_a_row, counted=found.counted: because(counted, in_a_row))  # type: ignore[misc]
 

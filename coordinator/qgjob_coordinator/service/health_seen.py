@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.health.asking import did_elsewhere
-from qgjob_coordinator.policy.health.judging import Devices, together
-from qgjob_coordinator.policy.health.record import Build, Mark, Record, answered, recent
+from qgjob_coordinator.policy.health.others import Devices, Group, Installation, together
+from qgjob_coordinator.policy.health.record import Mark, Record, answered, recent
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
@@ -48,8 +48,8 @@ async def ask(store: Store, pages: Mapping[str, Page]) -> bool:
 class _Fleet:
     """Devices that are there, as their coordinators have written of them, with what is installed on each."""
 
-    known: Mapping[str, tuple[Target, Record, Build | None]]
-    together: Mapping[Target, Devices]
+    known: Mapping[str, tuple[Target, Record, Installation | None]]
+    together: Mapping[Target, Group]
 
 
 class Seen:
@@ -60,21 +60,21 @@ class Seen:
 
     def __init__(self, fleet: _Fleet, own: Mapping[str, Page]) -> None:
         self._fleet = fleet
-        before: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
-        after: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
+        before: dict[Target, list[tuple[Record, Installation | None]]] = defaultdict(list)
+        after: dict[Target, list[tuple[Record, Installation | None]]] = defaultdict(list)
         for device_id, page in own.items():
             if device_id in fleet.known:
-                target, record, build = fleet.known[device_id]
-                before[target].append((record, build))
-                after[target].append((page.record, build))
+                target, record, there = fleet.known[device_id]
+                before[target].append((record, there))
+                after[target].append((page.record, there))
         self._before = {target: together(devices) for target, devices in before.items()}
         self._after = {target: together(devices) for target, devices in after.items()}
 
     def others(self, target: Target, device_id: str, record: Record) -> Devices:
         """All of the target but this one, whose record is given as it was when the fleet was looked at."""
-        none = Devices()
-        devices = self._fleet.together.get(target, none)
-        devices = devices.instead(self._before.get(target, none), self._after.get(target, none), record)
+        none = Group()
+        devices = Devices((self._fleet.together.get(target, none),))
+        devices = devices.instead(self._before.get(target, none), self._after.get(target, none))
         known = self._fleet.known.get(device_id)
         return devices if known is None or known[0] is not target else devices.without(record, known[2])
 
@@ -96,13 +96,13 @@ class FleetHealth:
 
 
 def _look(rows: Sequence[AgentRow], now: int) -> _Fleet:
-    known: dict[str, tuple[Target, Record, Build | None]] = {}
-    devices: dict[Target, list[tuple[Record, Build | None]]] = defaultdict(list)
+    known: dict[str, tuple[Target, Record, Installation | None]] = {}
+    devices: dict[Target, list[tuple[Record, Installation | None]]] = defaultdict(list)
     for row in (d for a in rows if a.state == "open" for d in a.devices if d.present):
         info, record = row.info, recent(row.kept.record, now)
-        build = None
+        there = None
         if info.org_id is not None and info.app_version_id is not None:
-            build = info.org_id, group_id(info.app_version_id, info.target)
-        known[info.device_id] = info.target, record, build
-        devices[info.target].append((record, build))
+            there = Installation((info.org_id, group_id(info.app_version_id, info.target)), row.installed_at)
+        known[info.device_id] = info.target, record, there
+        devices[info.target].append((record, there))
     return _Fleet(known, {target: together(some) for target, some in devices.items()})

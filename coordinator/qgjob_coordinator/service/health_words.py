@@ -60,7 +60,7 @@ class HealthWords:
         self._told &= builds
 
     def at_fault(self, build: Build, devices: int) -> None:
-        """A build failed on so many devices and is on no other: it is to blame, not they.
+        """A build failed on so many devices, and fewer others or none installed it since: it is to blame, not they.
 
         Said once while failures of it are remembered.
         """

@@ -26,8 +26,8 @@ class Occupants:
         self._session = session
         self._store = store
         self._touched: set[str] = set()
-        # By device: what lies there, installations by org, ms of the last one.
-        self._installed: dict[str, tuple[tuple[str, str], Counter[str], int]] = {}
+        # By device: what lies there, installations by org, ms of the last one, when that was done.
+        self._installed: dict[str, tuple[tuple[str, str], Counter[str], int, int]] = {}
         self._ran: tuple[str, int] | None = None  # the last test that ran: on which device, ms
         # What was sent and not confirmed. By its time the store knows it again and counts installs once.
         self._sent: list[Occupancy] | None = None
@@ -50,7 +50,7 @@ class Occupants:
         """An installation was done in `ms`; `what` is (org, app version) that lies there now."""
         done = self._installed[device_id][1] if device_id in self._installed else Counter()
         done[what[0]] += 1
-        self._installed[device_id] = (what, done, ms)
+        self._installed[device_id] = (what, done, ms, wall_ms())
         self.touch(device_id)
 
     def ran(self, device_id: str, ms: int) -> None:
@@ -94,18 +94,21 @@ class Occupants:
         return True
 
     def _row(
-        self, device_id: str, installed: tuple[tuple[str, str], Counter[str], int] | None, ran: tuple[str, int] | None
+        self,
+        device_id: str,
+        installed: tuple[tuple[str, str], Counter[str], int, int] | None,
+        ran: tuple[str, int] | None,
     ) -> Occupancy:
         slot = self._session.slots.get(device_id)
         first = next(iter(slot.leases.values()), None) if slot else None
         job_id = f"{first.org_id}~{first.ulid}" if first else None
-        what, done, install_ms = installed or (None, Counter(), None)
+        what, done, install_ms, installed_at = installed or (None, Counter(), None, 0)
         ran_ms = ran[1] if ran is not None and ran[0] == device_id else None
         worked, free_at = 0, None
         if slot is not None:
             worked, slot.untold_ms = slot.untold_ms, 0
             free_at = slot.free_at if first is not None else None
-        return Occupancy(device_id, job_id, what, done, worked, install_ms, ran_ms, free_at)
+        return Occupancy(device_id, job_id, what, done, worked, install_ms, ran_ms, free_at, installed_at)
 
     async def close(self) -> None:
         """Writes what is left, unless the store is away, and stops."""

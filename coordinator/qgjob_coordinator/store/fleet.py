@@ -25,6 +25,7 @@ class DeviceRow:
     """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set.
 
     `free_at` (ms) is when it is expected to have done what it holds; None where it holds nothing.
+    `installed_at` (ms) is when what lies on it was installed, 0 where no coordinator saw that.
     `holds` are the words of operators; the quarantine that its failures led to stands in its record.
     """
 
@@ -39,6 +40,7 @@ class DeviceRow:
     labels: Mapping[str, str]
     kept: Kept = field(default_factory=Kept)
     free_at: int | None = None
+    installed_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class AgentRow:
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """What a device does now. `installed` is (org, app version), None for no change.
+    """What a device does now. `installed` is (org, app version), None for no change, `installed_at` (ms) when it was.
 
     `installs` (by org) and `busy_ms` are what came to its wear since the last time. `install_ms` is what one of its
     installations took, `ran_ms` what a test took on it; the fleet learns from them. `free_at` (ms) is when it is
@@ -74,6 +76,7 @@ class Occupancy:
     install_ms: int | None = None
     ran_ms: int | None = None
     free_at: int | None = None
+    installed_at: int = 0
 
 
 class FleetStore:
@@ -108,6 +111,7 @@ class FleetStore:
             done = "".join(f"{org_id} {n} " for org_id, n in r.installs.items())
             args += (r.device_id, r.job_id or "", installed, done, r.busy_ms)
             args += (_measured(r.install_ms), _measured(r.ran_ms), "" if r.free_at is None else r.free_at)
+            args.append(f"{installed} {r.installed_at}")
         return bool(await self._runner.run("occupy", keys.FLEET, args) == "OK")
 
     async def set_holds(
@@ -195,7 +199,9 @@ def _parsed(facts: str) -> dict[str, Any]:
 
 def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
     facts = _parsed(f["facts"])
-    org_id, _, version = f.get("installed", "").partition(" ")
+    installed = f.get("installed", "")
+    org_id, _, version = installed.partition(" ")
+    seen, _, installed_at = f.get("installed_at", "").rpartition(" ")
     info = DeviceInfo(
         device_id=device_id,
         udid=facts["udid"],
@@ -221,6 +227,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         labels=json.loads(f["labels"]) if f.get("labels") else {},
         kept=health.kept(f),
         free_at=_int(f.get("free")),
+        installed_at=int(installed_at) if seen and seen == installed else 0,
     )
 
 

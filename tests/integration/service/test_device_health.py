@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.health import judging
 from qgjob_coordinator.policy.health.record import Kind, Record
-from qgjob_coordinator.policy.health.rules import Backoff
+from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.service import health
 from qgjob_coordinator.service.clock import wall_ms
@@ -24,6 +25,7 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import HoldRule
@@ -85,17 +87,38 @@ class Watched:
         self.session.take(lease, wall_ms())
         return lease
 
-    def installs(self, device_id: str, version: str, ulid: str, *, ok: bool = False) -> None:
-        """An installation on the device; where it failed, the end of its attempt too."""
+    def installs(
+        self,
+        device_id: str,
+        version: str,
+        ulid: str,
+        *,
+        ok: bool = False,
+        unresolvable: bool = False,
+        install_ms: int = 5,
+    ) -> None:
+        """An installation on the device, and the end of its attempt."""
         lease = self.lease(device_id, ulid, version)
         outcome = Outcome.PASSED if ok else Outcome.DEVICE_ERROR
-        self.watch.installed(Installed(device_id, "acme", version, ok, outcome, 5, lease.token))
-        self.ends(lease, outcome)
+        self.watch.installed(Installed(device_id, "acme", version, ok, outcome, install_ms, lease.token))
+        self.ends(lease, outcome, unresolvable=unresolvable)
 
-    def ends(self, lease: Lease, outcome: Outcome = Outcome.PASSED, *, tried_again: bool = True) -> None:
+    async def has(self, device_id: str, version: str, since: int) -> None:
+        """The store knows what lies there, and since when."""
+        row = Occupancy(device_id, None, ("acme", version), installed_at=since)
+        assert await self.store.fleet.occupy("agent-1", self.epoch, [row], wall_ms())
+
+    def ends(
+        self,
+        lease: Lease,
+        outcome: Outcome = Outcome.PASSED,
+        *,
+        tried_again: bool = True,
+        unresolvable: bool = False,
+    ) -> None:
         """The attempt ends."""
         self.session.drop(lease.token, wall_ms())
-        report = FinishedReport(1, "acme", lease.ulid, lease.token, outcome, 0, 1, 1, None, None, None, False)
+        report = FinishedReport(1, "acme", lease.ulid, lease.token, outcome, 0, 1, 1, None, None, None, unresolvable)
         self.watch.ended(lease, report, tried_again=tried_again)
 
     def fail_installs(self, device_id: str = "d1", first: int = 0) -> None:
@@ -146,6 +169,7 @@ async def make(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     """Makes sessions, each with its own store's client."""
     monkeypatch.setattr(health, "GATHER_SECONDS", 0.001)
     monkeypatch.setattr(health, "PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(judging, "TOLD_MS", 0)
     made: list[Watched] = []
 
     async def new(*, started: bool = True, infra_max: int = 5, **changes: Any) -> Watched:
@@ -317,6 +341,43 @@ async def test_a_build_that_others_fail_too_is_told_and_takes_nobody_out(make: M
     (told,) = [x for x in lines if x["event"] == "build_fails_everywhere"]
     assert (told["org_id"], told["app_version_id"], told["devices"]) == ("acme", "v1", 3)
     assert [(await w.kept(f"d{n}")).quarantine for n in (1, 2, 3)] == [None] * 3
+
+
+async def test_a_build_that_others_have_from_before_is_no_proof_and_one_that_installs_it_now_is(make: Make) -> None:
+    w = await make()
+    await w.has("d3", "v1", wall_ms() - 60_000)
+    with capture_logs() as lines:
+        for n in range(6):
+            w.installs(f"d{n % 2 + 1}", "v1", f"job{n}")
+        await until(lambda: any(x["event"] == "build_fails_everywhere" for x in lines), "the build is not told")
+    assert [(await w.kept(f"d{n}")).quarantine for n in (1, 2, 3)] == [None] * 3
+    await w.has("d3", "v1", wall_ms() + 1)
+    for device_id in ("d1", "d2"):
+        record = await w.out(1, device_id)
+        assert record.quarantine is not None
+        assert record.quarantine.reason == "automatic quarantine: 3 installations of 1 build failed on it"
+
+
+async def test_an_unresolvable_build_is_held_against_no_device(make: Make) -> None:
+    w = await make()
+    for n in range(6):
+        w.installs("d1", f"v{n}", f"job{n}", unresolvable=True)
+    w.installs("d1", "v9", "job9")
+    record = await until_marks(w, 1)
+    assert [m.ulid for m in record.marks] == ["job9"]
+    assert w.versions == {"v9"}
+
+
+async def test_an_installation_counts_from_when_it_was_begun(make: Make) -> None:
+    """Another device that installs the build while it goes on here shows that this can be done."""
+    w = await make()
+    before = wall_ms()
+    w.installs("d1", "v1", "job1", install_ms=40_000)
+    w.installs("d1", "v2", "job2", install_ms=10**12)
+    after = wall_ms()
+    begun = [m.at for m in (await until_marks(w, 2)).marks]
+    for at, ms in zip(begun, (40_000, LONGEST_INSTALL_MS), strict=True):
+        assert before <= at + ms <= after
 
 
 async def test_tests_count_when_their_jobs_passed_on_another_device(make: Make) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from qgjob_coordinator.model.enums import HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.policy.health.record import Record, quarantined
@@ -101,6 +103,24 @@ async def test_a_report_of_a_device_that_is_not_the_agents_changes_nothing(store
     (yours,) = (await store.fleet.read(["agent-2"]))[0].devices
     (mine,) = (await store.fleet.read(["agent-1"]))[0].devices
     assert (yours.job_id, yours.info.app_version_id, yours.installs, mine.job_id) == (None, None, 0, "acme~x")
+
+
+async def test_since_when_a_build_lies_on_a_device_holds_while_that_build_lies_there(store: Store) -> None:
+    """An agent shows something else, or an older coordinator writes an installation without its time."""
+    await connect(store, "agent-1", devices=("d",))
+
+    async def since() -> int:
+        return (await store.fleet.read(["agent-1"]))[0].devices[0].installed_at
+
+    assert await since() == 0
+    await store.fleet.occupy("agent-1", 1, [Occupancy("d", "acme~x", ("acme", "v1"), installed_at=NOW - 7)], NOW)
+    await store.fleet.occupy("agent-1", 1, [Occupancy("d", None)], NOW + 1)
+    assert await since() == NOW - 7
+    same, other = (replace(device("d"), org_id="acme", app_version_id=version) for version in ("v1", "v2"))
+    await store.fleet.inventory("agent-1", 1, [same], [], NOW, complete=False)
+    assert await since() == NOW - 7
+    await store.fleet.inventory("agent-1", 1, [other], [], NOW, complete=False)
+    assert await since() == 0
 
 
 async def test_a_plugged_in_device_that_a_living_agent_has_stays_there(store: Store) -> None:

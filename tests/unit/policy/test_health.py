@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from qgjob_coordinator.model.enums import Outcome, Priority, Status, Target
 from qgjob_coordinator.model.jobs import Attempt, Job
 from qgjob_coordinator.policy.health.asking import did_elsewhere, passed_elsewhere, ran_elsewhere
-from qgjob_coordinator.policy.health.judging import Devices, Judgement, judge, together
+from qgjob_coordinator.policy.health.judging import TOLD_MS, Judgement
+from qgjob_coordinator.policy.health.judging import judge as judge_at
+from qgjob_coordinator.policy.health.others import Devices, Installation, together
 from qgjob_coordinator.policy.health.record import (
     CLEAN,
     GOOD_FOR_A_STEP,
@@ -35,7 +37,9 @@ from qgjob_coordinator.policy.health.words import because, still
 
 B1, B2, B3 = builds = [("acme", f"eB{n}") for n in (1, 2, 3)]
 BACKOFF = Backoff()
-kinds = st.sampled_from(Kind)
+NOW = 10 * WINDOW_MS
+LATER = 9 * WINDOW_MS
+"""After all failures that have no time of their own."""
 
 
 def marks(kind: Kind, *of: Build, sure: bool = True, first: int = 0) -> Record:
@@ -44,15 +48,28 @@ def marks(kind: Kind, *of: Build, sure: bool = True, first: int = 0) -> Record:
     return reduce(failed, made, Record(proven=True))
 
 
-def fleet(*others: tuple[Record, Build | None]) -> Devices:
+def judge(record: Record, others: Devices, now: int = NOW) -> Judgement:
+    """The verdict when all that failed at the same time is known."""
+    return judge_at(record, others, now)
+
+
+Known = tuple[Record, Build | Installation | None]
+
+
+def lies(what: Build | Installation | None) -> Installation | None:
+    """A build without a time was installed after everything that failed."""
+    return Installation(what, LATER) if isinstance(what, tuple) else what
+
+
+def fleet(*others: Known) -> Devices:
     """The other devices: records, and what is installed on each."""
-    return together(others)
+    return Devices((together((record, lies(what)) for record, what in others),))
 
 
-def verdicts(devices: Sequence[tuple[Record, Build | None]]) -> list[Judgement]:
+def verdicts(devices: Sequence[Known], now: int = NOW) -> list[Judgement]:
     """Every device of a target, judged beside the others."""
-    everyone = together(devices)
-    return [judge(record, everyone.without(record, installed)) for record, installed in devices]
+    everyone = fleet(*devices)
+    return [judge(record, everyone.without(record, lies(what)), now) for record, what in devices]
 
 
 # What a build does wrong.
@@ -95,6 +112,76 @@ def test_a_device_that_fails_what_others_have_installed_is_bad() -> None:
     assert judge(record, fleet((CLEAN, B1), (marks(Kind.INSTALL, B1), None))).bad
     for_some_devices_only = fleet((CLEAN, B1), *[(marks(Kind.INSTALL, B1), None)] * 2)
     assert not judge(record, for_some_devices_only).bad
+
+
+BROKE_AT = NOW - WINDOW_MS // 2
+"""When the artifact of a build went away: who has the build installed it before."""
+
+
+@given(
+    st.lists(st.integers(0, WINDOW_MS), min_size=1, max_size=40),
+    st.lists(st.lists(st.integers(1, WINDOW_MS // 2), min_size=1, max_size=4), min_size=2, max_size=30),
+    st.integers(0, 3),
+)
+def test_a_build_that_can_be_installed_no_more_takes_out_none_of_those_that_lack_it(
+    had: list[int], failures: list[list[int]], in_a_row: int
+) -> None:
+    """However many have it, and however little before it went away they installed it."""
+    lacking = []
+    for times in failures:
+        failing = (Mark(Kind.INSTALL, B1, f"job{n}", BROKE_AT + at) for n, at in enumerate(sorted(times)))
+        lacking.append((reduce(failed, failing, Record(proven=True, in_a_row=in_a_row)), None))
+    have = [(CLEAN, Installation(B1, BROKE_AT - before)) for before in had]
+    found = verdicts([*have, *lacking], NOW)
+    assert not any(each.bad for each in found)
+    assert {each.builds_at_fault for each in found[len(had) :]} == {frozenset({B1})}
+
+
+def test_forty_have_a_build_whose_artifact_expires_and_thirty_stay_in_service() -> None:
+    lacking = marks(Kind.INSTALL, B1, B1, B1, first=BROKE_AT)
+    devices = [(CLEAN, Installation(B1, BROKE_AT - 1000))] * 40 + [(lacking, None)] * 30
+    assert not any(found.bad for found in verdicts(devices))
+    recovers = [(CLEAN, B1)] * 3 + devices[3:]
+    assert not any(found.bad for found in verdicts(recovers)), "fewer can install it than can't"
+
+
+def test_two_builds_that_few_others_could_install_take_out_none_of_the_many_that_could_not() -> None:
+    """Where all builds come from is away most of the time."""
+    failing = marks(Kind.INSTALL, B1, B2, B1, B2)
+    assert not any(found.bad for found in verdicts([(failing, None)] * 10 + [(CLEAN, B1), (CLEAN, B2)]))
+
+
+def test_a_device_that_fails_what_others_install_meanwhile_is_bad_beside_one_that_fails_too() -> None:
+    bad = marks(Kind.INSTALL, B1, B1, B1, first=1000)
+    unlucky = marks(Kind.INSTALL, B1, first=1000)
+    for_long = (CLEAN, Installation(B1, 500))
+    assert not judge(bad, fleet(for_long, for_long, (unlucky, None))).bad
+    assert judge(bad, fleet(for_long, (CLEAN, Installation(B1, 1003)), (unlucky, None))).bad
+    assert not judge(bad, fleet(for_long, (CLEAN, Installation(B1, 1001)), (unlucky, None))).bad, "before its last two"
+
+
+def test_one_that_failed_and_installed_it_then_is_no_witness_for_either_side() -> None:
+    bad, once = marks(Kind.INSTALL, B1, B1, B1, first=1000), marks(Kind.INSTALL, B1, first=1000)
+    fails_still, did_it_then = (once, Installation(B1, 999)), (once, Installation(B1, 1001))
+    assert not judge(bad, fleet((CLEAN, Installation(B1, 500)), fails_still)).bad
+    assert judge(bad, fleet((CLEAN, Installation(B1, 500)), did_it_then)).bad
+    assert not judge(bad, fleet(did_it_then)).bad
+
+
+@pytest.mark.parametrize(("ago", "bad"), [(WINDOW_MS - 1, True), (WINDOW_MS, False), (NOW, False)])
+def test_alone_with_a_build_it_is_bad_if_others_installed_that_in_the_hour_before(ago: int, bad: bool) -> None:
+    at = NOW - 10_000
+    record = reduce(failed, (Mark(Kind.INSTALL, B1, f"job{n}", at) for n in range(3)), CLEAN)
+    assert judge(record, fleet((CLEAN, Installation(B1, at - ago)))).bad is bad
+
+
+def test_it_is_alone_with_a_build_when_the_failures_of_others_would_be_known() -> None:
+    """Devices of many hosts fail at the same time, and each coordinator knows its own ones first."""
+    one, several = marks(Kind.INSTALL, B1, B1, B1, first=1000), marks(Kind.INSTALL, B1, B2, B3, first=1000)
+    have = (CLEAN, Installation(B1, 500))
+    assert [judge(one, fleet(have), 1000 + after).bad for after in (2, TOLD_MS - 1, TOLD_MS)] == [False, False, True]
+    assert [judge(several, fleet(have), 1000 + after).bad for after in (2, TOLD_MS + 2)] == [False, True]
+    assert judge(one, fleet((CLEAN, Installation(B1, 1003))), 1003).bad, "another one could do it meanwhile"
 
 
 @given(st.integers(1, 5), st.integers(0, 4))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, cast
 
 from hypothesis import given
@@ -12,8 +11,8 @@ from hypothesis import strategies as st
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.policy.health.judging import Devices, together
-from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record
+from qgjob_coordinator.policy.health.others import Devices, Installation, together
+from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.health_books import Page
@@ -23,6 +22,10 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.names import group_id
 
 VERSIONS = ("v1", "v2", "v3")
+HOUR_MS = 3_600_000
+TIMES = (0, wall_ms() - HOUR_MS, wall_ms() + HOUR_MS)
+"""Of installations: unknown, before all that failed, and after it."""
+Shown = tuple[Record, tuple[str, int] | None]
 
 
 class Looked(tuple[DeviceRow, ...]):
@@ -55,17 +58,18 @@ def broken(*versions: str) -> Record:
     return Record(tuple(Mark(Kind.INSTALL, build, f"job{n}", now) for n, build in enumerate(builds)), proven=True)
 
 
-def agent(agent_id: str, devices: list[tuple[Record, str | None]]) -> AgentRow:
+def agent(agent_id: str, devices: list[Shown]) -> AgentRow:
     rows = []
-    for n, (record, version) in enumerate(devices):
+    for n, (record, there) in enumerate(devices):
         id_ = f"{agent_id}-{n}"
+        version, at = there or (None, 0)
         info = DeviceInfo(id_, id_, Target.EMULATOR, org_id=version and "acme", app_version_id=version)
-        rows.append(DeviceRow(info, agent_id, True, None, 0, 0, None, (), {}, Kept(1, record)))
+        rows.append(DeviceRow(info, agent_id, True, None, 0, 0, None, (), {}, Kept(1, record), None, at))
     return AgentRow(agent_id, 1, "open", {}, "c", None, None, (), 0, Looked(rows))
 
 
 async def test_sessions_that_compare_at_once_look_at_each_device_once() -> None:
-    agents = [agent(f"a{n}", [(broken("v1"), "v2")] * 3) for n in range(40)]
+    agents = [agent(f"a{n}", [(broken("v1"), ("v2", 0))] * 3) for n in range(40)]
     store = Store(agents)
     health = FleetHealth(FleetReader(cast(Any, store)))
     Looked.times = 0
@@ -76,12 +80,12 @@ async def test_sessions_that_compare_at_once_look_at_each_device_once() -> None:
 
 
 records = st.builds(broken, *[st.sampled_from(VERSIONS)] * 2) | st.just(Record(proven=True))
-devices = st.tuples(records, st.none() | st.sampled_from(VERSIONS))
+devices = st.tuples(records, st.none() | st.tuples(st.sampled_from(VERSIONS), st.sampled_from(TIMES)))
 
 
 @given(st.lists(devices, min_size=1, max_size=4), st.lists(devices, max_size=4), st.lists(records, max_size=3))
 def test_the_own_devices_count_as_they_are_known_here(
-    own: list[tuple[Record, str | None]], others: list[tuple[Record, str | None]], changed: list[Record]
+    own: list[Shown], others: list[Shown], changed: list[Record]
 ) -> None:
     """The same as if all devices of the fleet were gone through once more, for each of them."""
     fleet = [agent("a1", own), agent("a2", others)]
@@ -90,18 +94,18 @@ def test_the_own_devices_count_as_they_are_known_here(
     seen = asyncio.run(FleetHealth(FleetReader(cast(Any, Store(fleet)))).look(pages))
     known = [_as_known(row, pages) for a in fleet for row in a.devices]
     for device_id, record, _ in known:
-        rest = together((r, b) for d, r, b in known if d != device_id)
+        rest = Devices((together((r, there) for d, r, there in known if d != device_id),))
         assert _of(record, seen.others(Target.EMULATOR, device_id, record)) == _of(record, rest)
 
 
-def _as_known(row: DeviceRow, pages: dict[str, Page]) -> tuple[str, Record, Build | None]:
+def _as_known(row: DeviceRow, pages: dict[str, Page]) -> tuple[str, Record, Installation | None]:
     page, version = pages.get(row.info.device_id), row.info.app_version_id
     record = row.kept.record if page is None else page.record
-    return row.info.device_id, record, None if version is None else ("acme", group_id(version, Target.EMULATOR))
+    build = None if version is None else ("acme", group_id(version, Target.EMULATOR))
+    return row.info.device_id, record, None if build is None else Installation(build, row.installed_at)
 
 
-def _of(record: Record, found: Devices) -> Devices:
-    """Of those builds that failed there."""
-    builds = {m.build for m in record.marks}
-    serves, fails = ({b: counts.get(b, 0) for b in builds} for counts in (found.serves, found.fails))
-    return replace(found, serves=serves, fails=fails)
+def _of(record: Record, found: Devices) -> tuple[object, ...]:
+    """What the others did with those builds that failed there."""
+    did = [(found.failing(m.build), found.installed_since(m.build, m.at)) for m in record.marks]
+    return found.count, found.with_jobs, did

@@ -110,6 +110,22 @@ async def test_what_came_during_a_failure_follows_it(
     assert await device(store) == ("acme~01JZZZZZZZZZZZZZZZZZZZZZZZ", 3, DeviceState.BUSY)
 
 
+async def test_an_installation_has_the_time_at_which_it_was_done_not_at_which_it_was_written(
+    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    occupants = Occupants(session, store)
+    failing = Failing(store, 1, written=False)
+    monkeypatch.setattr(store.fleet, "occupy", failing)
+    occupants.touch(scenes.DEVICE)
+    await failing.tried.wait()
+    monkeypatch.setattr(occupancy, "wall_ms", lambda: 1_000)
+    occupants.installed(scenes.DEVICE, INSTALLED, 3000)
+    monkeypatch.setattr(occupancy, "wall_ms", lambda: 60_000)
+    await written(occupants)
+    (row,) = (await store.fleet.read([scenes.AGENT]))[0].devices
+    assert row.installed_at == 1_000
+
+
 async def test_installations_are_counted_alike_for_the_device_and_for_the_orgs_that_they_were_for(
     store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ class Kind(StrEnum):
 class Mark:
     """A failure, which a job met at a time. `left` (0 to 1) is what later successes have left of it.
 
+    `at` of an installation is when it was begun.
     `sure` is False while it is not known whether another device can do the job.
     """
 

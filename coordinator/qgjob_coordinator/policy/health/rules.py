@@ -18,6 +18,9 @@ ENOUGH_ON_PROBATION = 1.0
 SUSPECT_FROM = 0.5
 """From this share of what is enough, tests that fail on the device are tried again on another one."""
 
+LONGEST_INSTALL_MS = 600_000
+"""An installation that failed is taken to have been begun so long before, at most."""
+
 BASE_MS = 10_000
 CAP_MS = 3_600_000
 

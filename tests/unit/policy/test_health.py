@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -173,6 +173,22 @@ def test_alone_with_a_build_it_is_bad_if_others_installed_that_in_the_hour_befor
     at = NOW - 10_000
     record = reduce(failed, (Mark(Kind.INSTALL, B1, f"job{n}", at) for n in range(3)), CLEAN)
     assert judge(record, fleet((CLEAN, Installation(B1, at - ago)))).bad is bad
+
+
+@pytest.mark.parametrize("builds_of_job", [lambda n: B1, lambda n: ("acme", f"eX{n}")], ids=["one", "many"])
+@pytest.mark.parametrize("every_ms", [10, 100, 400, 900])
+def test_a_device_that_fails_all_it_is_given_at_any_pace_is_found_bad(
+    builds_of_job: Callable[[int], Build], every_ms: int
+) -> None:
+    """What is remembered of it is not always too new to be judged. It is looked at every second."""
+    record, others = CLEAN, fleet((CLEAN, Installation(B1, 500)))
+    seen = []
+    for n, at in enumerate(range(1000, 21_000, every_ms)):
+        record = failed(record, Mark(Kind.INSTALL, builds_of_job(n), f"job{n}", at))
+        if at // 1000 > len(seen):
+            seen.append(judge(record, others, at).bad)
+    assert all(any(seen[n : n + 5]) for n in range(len(seen) - 4)), "it is not found within 5 s"
+    assert record.marks[-1].at > 14_000, "what failed last is known too"
 
 
 def test_it_is_alone_with_a_build_when_the_failures_of_others_would_be_known() -> None:

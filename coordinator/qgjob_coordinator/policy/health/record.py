@@ -74,6 +74,9 @@ WINDOW_MS = 3_600_000
 MARKS_MOST = 8
 """So many failures of a kind are kept."""
 
+SPAN_MS = 6_000
+"""The failed installations that are kept were begun over so long a time, where a device has more of them."""
+
 FORGIVES = 0.75
 """What a success leaves of each failure that it speaks for."""
 
@@ -101,8 +104,12 @@ def failed(record: Record, mark: Mark) -> Record:
 def _spare(marks: Sequence[Mark]) -> Mark:
     """Which one of a kind, oldest first, is not remembered: the newest that is still a question, else the oldest.
 
+    Of installations it is the newest while all came within SPAN_MS: they are judged when they are older than a moment.
     A device that fails all that it is given at once would push each question out before others have done the job.
     """
+    newest = marks[-1]
+    if newest.kind is Kind.INSTALL and newest.at - marks[0].at < SPAN_MS:
+        return newest
     return next((m for m in reversed(marks) if not m.sure), marks[0])
 
 

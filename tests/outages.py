@@ -3,8 +3,8 @@
     python -m tests.outages                      # 38 s, the longest outage that may kill no test, 10 times
     python -m tests.outages --seconds 55 --dies  # longer than a test may run without a word: none lives on
 
-Prints what it counted, and exits with 1 when a test was killed (with `--dies`: when one was not), or a job got another
-verdict than its test's.
+Prints what it counted, and exits with 1 when a test was killed (with `--dies`: when one was not), a job got another
+verdict than its test's, or what a stopped store may take to serve again was exceeded.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qgjob import AsyncClient, Job, Outcome
+from tests.chaos.bounds import RESUMED
 from tests.fakes.stack import AgentPlan, Stack, Times, alive
 from tests.fakes.store_process import StoreProcess
 from tests.integration.stack.specs import command, holding, pids, pinned, running
@@ -64,12 +65,12 @@ async def outage(
 ) -> None:
     """One, at any moment between two heartbeats, while every device has a test."""
     folder.mkdir()
-    devices = [f"{plan.agent_id}-{n + 1}" for plan in AGENTS for n in range(plan.devices)]
+    devices = [f"{plan.agent_id}-{n + 1}" for plan in stack.plans.values() for n in range(plan.devices)]
     jobs = await client.submit_many([command(ORG, holding(folder), requirements=pinned(d)) for d in devices])
     for job in jobs:
         await running(client, job.job_id)
     tests = await pids(folder, len(jobs))
-    await asyncio.sleep(random.uniform(0, TIMES.heartbeat))  # noqa: S311 - any phase of theirs
+    await asyncio.sleep(random.uniform(0, stack.times.heartbeat))  # noqa: S311 - any phase of theirs
     begun = time.monotonic()
     store.pause()
     await asyncio.sleep(seconds)
@@ -96,14 +97,15 @@ async def _main(options: argparse.Namespace, folder: Path) -> int:
         print(figures.text())
     finally:
         await stack.stop()
-    return int(figures.lived != (0 if options.dies else figures.ran) or figures.passed != len(figures.jobs))
+    late = max(figures.served) > RESUMED.within(TIMES)
+    return int(late or figures.lived != (0 if options.dies else figures.ran) or figures.passed != len(figures.jobs))
 
 
 def main() -> int:
     """The exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--outages", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=TIMES.kill - 2 * TIMES.heartbeat)
+    parser.add_argument("--seconds", type=float, default=TIMES.patience)
     parser.add_argument("--dies", action="store_true", help="every test has to be killed, and its job run again")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -22,6 +22,7 @@ from tests.chaos.scale import Scale
 from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
 from tests.chaos.whole import Whole, made_from, mutants
+from tests.fakes.waiting import BUSY_SECONDS
 
 STORIES = 5
 HISTORY = "history.pickle"
@@ -96,7 +97,9 @@ def _options() -> argparse.Namespace:
     stores = "forms of the store, one after the other, each with its share of the minutes (default: one)"
     parser.add_argument("--stores", type=_stores, default="one", metavar="one:5,sentinel:1,cluster:1", help=stores)
     parser.add_argument("--scale", type=float, default=0.2, help="of the product's times, S = 15 s and A = 60 s")
-    parser.add_argument("--load-seconds", type=float, default=2.0, help="what this machine may add to each bound")
+    parser.add_argument(
+        "--load-seconds", type=float, default=BUSY_SECONDS, help="what this machine may add to each bound"
+    )
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")
     parser.add_argument("--least-faults", type=int, default=0, help="fail when fewer were injected")
     parser.add_argument("--least-jobs", type=int, default=0, help="fail when fewer were submitted")

@@ -1,6 +1,7 @@
 """How long what recovers from a fault may take. Pure.
 
-One text is what people read and what is computed: docs/reliability has these rows, and a test holds the two equal.
+One text is what people read and what is computed: docs/reliability has these rows, and a test holds the two equal. The
+lab judges by them, and so do the tests that cause one of these faults in a stack.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Kind
-from tests.fakes.stack import GRACE_SECONDS
+from tests.fakes.stack import GRACE_SECONDS, Times
+from tests.fakes.waiting import BUSY_SECONDS
 
 MOST_MIB = 50.0
 """What watchers that read nothing may cost a coordinator, at any time."""
@@ -31,19 +33,29 @@ class Bound:
 
     def seconds(self, scale: Scale) -> float:
         """Raises ValueError for a text that is no such sum."""
-        return sum(_term(term, scale) for term in self.text.split(" + "))
+        return self._sum(scale.times, scale.factor)
+
+    def within(self, times: Times) -> float:
+        """Seconds that a stack of the tests with these times may take on a busy machine.
+
+        Its programs have the product's own constants, so what is bound by one of them (`10 s`) is not scaled.
+        """
+        return self._sum(times, 1.0) + BUSY_SECONDS
+
+    def _sum(self, times: Times, factor: float) -> float:
+        return sum(_term(term, times, factor) for term in self.text.split(" + "))
 
 
-def _term(term: str, scale: Scale) -> float:
+def _term(term: str, times: Times, factor: float) -> float:
     match = _TERM.fullmatch(term)
     if match is None:
         raise ValueError(f"a bound is a sum of S, A, heartbeat, grace, `10 s` and `2 s of work`, and not of {term!r}")
     units = {
-        "S": scale.session,
-        "A": scale.lease,
-        "heartbeat": scale.times.heartbeat,
+        "S": times.session,
+        "A": times.lease,
+        "heartbeat": times.heartbeat,
         "grace": GRACE_SECONDS,
-        "s": scale.factor,
+        "s": factor,
         "s of work": 1.0,
     }
     return float(match["times"] or 1) * units[match["unit"]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tests.fakes.stack import Times
+from tests.fakes.waiting import BUSY_SECONDS
 
 HEARTBEAT_SECONDS = 5.0
 SESSION_SECONDS = 15.0
@@ -20,7 +21,7 @@ class Scale:
     """`factor` of the product's times; `load_seconds` is what a busy machine may add to each bound."""
 
     factor: float = 0.2
-    load_seconds: float = 2.0
+    load_seconds: float = BUSY_SECONDS
 
     @property
     def times(self) -> Times:
@@ -40,4 +41,4 @@ class Scale:
     @property
     def patience(self) -> float:
         """The store may be away for so long, and no test is killed: 0.8 A less two heartbeats."""
-        return self.times.kill - 2 * self.times.heartbeat
+        return self.times.patience

@@ -10,6 +10,8 @@ from tests.chaos.breakages import BREAKAGES
 from tests.chaos.checker import RULES
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Kind
+from tests.fakes.stack import Times
+from tests.fakes.waiting import BUSY_SECONDS
 
 PAGE = (ROOT / "docs" / "reliability" / "README.md").read_text()
 
@@ -51,6 +53,14 @@ def test_a_bound_scales_with_the_times_of_the_product(text: str, as_shipped: flo
     bound = Bound((), "", text)
     assert bound.seconds(Scale(1.0)) == pytest.approx(as_shipped)
     assert bound.seconds(Scale(0.2)) == pytest.approx(scaled)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("A + S", 7.5), ("S + heartbeat", 1.8), ("10 s", 10.0), ("grace + 2 s of work", 2.3)]
+)
+def test_a_stack_has_its_times_but_the_constants_of_the_product(text: str, seconds: float) -> None:
+    times = Times(heartbeat=0.3, session=1.5, lease=6.0)
+    assert Bound((), "", text).within(times) == pytest.approx(seconds + BUSY_SECONDS)
 
 
 def test_what_ends_a_tree_takes_what_it_takes() -> None:

@@ -52,6 +52,11 @@ class Times:
         """After so long without a renewal the coordinators release."""
         return self.lease * (1 + 2 / 60)
 
+    @property
+    def patience(self) -> float:
+        """The store may be away for so long, and no test is killed."""
+        return self.kill - 2 * self.heartbeat
+
 
 PATIENT = Times(heartbeat=0.3, session=15.0, lease=60.0)
 """Where no session and no lease is to end, however busy the machine is."""

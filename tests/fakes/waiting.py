@@ -10,6 +10,8 @@ from typing import Any
 
 DEADLINE_SECONDS = 60.0
 """For what comes in a moment, if not much else runs. Where a mutant is to be seen it is shorter, so it is looked up."""
+BUSY_SECONDS = 2.0
+"""What a busy machine may add to a bound that the product promises."""
 POLL_SECONDS = 0.02
 POLL_MOST_SECONDS = 0.2
 POLL_SHARE = 0.05

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from qgjob import AsyncClient, DeviceHealth, ErrorClass, Job, JobStatus, Outcome
+from tests.chaos.bounds import GIVEN, SETTLED
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
@@ -19,6 +23,11 @@ def first_holds(folder: Path) -> str:
     return f"{later}; {holding(folder)}"
 
 
+def said_at(event: dict[str, Any]) -> float:
+    """When a program said it, in seconds since 1970."""
+    return datetime.fromisoformat(event["timestamp"]).timestamp()
+
+
 async def test_p9_a_killed_agent_that_comes_back_adopts_what_runs(
     stack: Stack, org: str, first: AsyncClient, tmp_path: Path
 ) -> None:
@@ -28,7 +37,9 @@ async def test_p9_a_killed_agent_that_comes_back_adopts_what_runs(
     stack.agents["cmd-1"].kill()
     assert alive(pid)
     stack.agents["cmd-1"].start()
-    await stack.agents["cmd-1"].says("session_opened", adopted=1, lost=0)
+    began = await stack.agents["cmd-1"].says("agent_started")  # what Python takes to load it is not the product's time
+    opened = await stack.agents["cmd-1"].says("session_opened", adopted=1, lost=0)
+    assert said_at(opened) - said_at(began) < SETTLED.within(stack.times)
     (tmp_path / "go").touch()
     (done,) = await first.wait(job.job_id, timeout_seconds=20)
     assert done.outcome is Outcome.PASSED
@@ -43,10 +54,13 @@ async def test_p1_what_a_dead_agent_ran_runs_elsewhere_when_its_lease_is_over(
     (job,) = await first.submit_many([command(org, first_holds(tmp_path), max_retries=0)])
     await pids(tmp_path)
     await running(first, job.job_id)
+    killed_at = time.time()
     stack.agents["cmd-1"].kill()
     await first.resume(agent_id="cmd-2")
     (done,) = await first.wait(job.job_id, timeout_seconds=30)
     lost, won = done.attempts
+    assert won.started_at is not None
+    assert won.started_at.timestamp() - killed_at < GIVEN.within(stack.times)
     assert (lost.agent_id, lost.outcome) == ("cmd-1", Outcome.AGENT_LOST)
     assert lost.error is not None
     assert lost.error.error_class is ErrorClass.INFRASTRUCTURE

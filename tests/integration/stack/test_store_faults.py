@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from pathlib import Path
 
 from qgjob import AsyncClient, JobStatus, Outcome, UnavailableError
+from tests.chaos.bounds import LOADED
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
@@ -33,6 +35,11 @@ async def test_p1_a_store_killed_and_restarted_loses_nothing(stack: Stack, org: 
         for i in (0, 1):
             await stack.coordinators[i].says("store_away")
         stack.start_store()
+        loaded_at = time.monotonic()
+        for i in (0, 1):
+            async with stack.client(i) as asked:
+                await until(partial(_served, asked, org), f"coordinator {i} does not serve again")
+        assert time.monotonic() - loaded_at < LOADED.within(stack.times)
         acknowledged += await more
         assert alive(pid)
         (tmp_path / "go").touch()
@@ -78,6 +85,11 @@ async def test_p9_a_store_that_went_back_strands_no_lease(stack: Stack, org: str
 
 async def _serving(client: AsyncClient) -> bool:
     return (await client.health()).serving
+
+
+async def _served(client: AsyncClient, org: str) -> bool:
+    """Whether its coordinator serves, and answers a call from the store."""
+    return await _serving(client) and (await client.stats(org)) is not None
 
 
 async def _not_serving(client: AsyncClient) -> bool:

@@ -1,0 +1,79 @@
+"""Watchers that read nothing cost their coordinator no memory, and are told from where to go on."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from qgjob import AsyncClient
+from qgjob_proto.v1 import jobs_pb2, jobs_pb2_grpc
+from tests.chaos.bounds import MOST_MIB
+from tests.chaos.memory import Growth, resident
+from tests.fakes import impatient_coordinator
+from tests.fakes.stack import PATIENT, Stack
+from tests.fakes.waiting import DEADLINE_SECONDS, until
+from tests.integration.stack.specs import simulated
+
+WATCHERS = 20
+JOBS = 4_000
+AT_ONCE = 500
+TEXT = "x" * 1_000
+"""In each job, so that what the watchers do not read is some 16 MB for each of them."""
+SMALL = (
+    ("grpc.http2.lookahead_bytes", 1024),
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+"""A client that keeps little of what nobody reads; else it would take the whole load for its watchers."""
+CUT_SECONDS = 3.0
+
+
+async def load(client: AsyncClient, org: str) -> None:
+    """Jobs that come and go: two changes of each."""
+    for _ in range(JOBS // AT_ONCE):
+        await client.submit_many(simulated(org, AT_ONCE, env={"TEXT": TEXT}))
+    await client.cancel_many(org, statuses=["queued"])
+
+
+async def how_it_ended(call: Any) -> grpc.aio.AioRpcError:
+    """Of a stream that is read to its end. Raises AssertionError where that was a good one."""
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error
+    raise AssertionError("the watch had an end")
+
+
+async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, coordinators=1, agents=(), times=PATIENT)
+    coordinator = stack.coordinators[0]
+    coordinator._command = [sys.executable, "-P", impatient_coordinator.__file__, str(CUT_SECONDS)]
+    try:
+        await stack.start()
+        async with stack.client() as client, grpc.aio.insecure_channel(stack.address(0), options=SMALL) as channel:
+            await load(client, "before")  # what such a load costs by itself, and what is loaded only now
+            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
+            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
+            for call in calls:
+                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            growth = Growth(partial(resident, coordinator.pid))
+            looking = asyncio.create_task(growth.watch(DEADLINE_SECONDS))
+            await load(client, "watched")
+            cut = partial(coordinator.events, "call_refused", method="WatchJobs", error="slow_reader")
+            await until(lambda: len(cut()) == WATCHERS or growth.mib >= MOST_MIB, "the watchers are not cut")
+            looking.cancel()
+            assert growth.mib < MOST_MIB
+            ends = [await how_it_ended(call) for call in calls]
+    finally:
+        await stack.stop()
+    assert not growth.ended
+    assert {end.code() for end in ends} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    said = f"its reader took nothing for {CUT_SECONDS:g} s; go on after cursor "
+    assert all(said in (end.details() or "") for end in ends)

@@ -12,6 +12,9 @@ from redis import Redis
 
 from qgjob_coordinator.store.store import Store
 from tests.fakes.store_process import StoreProcess
+from tests.required import pytest_addoption, pytest_runtest_makereport
+
+__all__ = ["pytest_addoption", "pytest_runtest_makereport"]
 
 # Every day's run looks at the same examples, so that it is red for what was changed and not by luck;
 # `HYPOTHESIS_PROFILE=nightly` looks at others each time, and for much longer.

@@ -61,8 +61,12 @@ PROPERTIES = tests/unit/agent tests/unit/policy tests/unit/model tests/unit/benc
 machines: $(STAMP)  ## The store's machines for 10,000 steps each
 	HYPOTHESIS_PROFILE=machines $(BIN)/python -m pytest -n 2 --dist loadfile $(MACHINES) $(ARGS)
 
-nightly: $(STAMP)  ## The store's machines for 100,000 steps each, and properties for more examples, others each time
+nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties for more examples, and what is counted by itself
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(ARGS)
+	$(BIN)/python -m tests.trees --trees 1000 --restarts 20
+	$(BIN)/python -m tests.outages --outages 3
+	$(BIN)/python -m tests.rolling_restart --restarts 20
+	$(BIN)/python -m tests.rolling_restart --restarts 20 --kill
 
 mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say which test saw it
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from qgjob import AsyncClient, DeviceHealth, ErrorClass, Job, JobStatus, Outcome
-from tests.chaos.bounds import GIVEN, SETTLED
+from tests.chaos.bounds import SETTLED
 from tests.fakes.stack import Stack, alive
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import command, holding, pids, pinned, reach, running, simulated
@@ -54,13 +53,10 @@ async def test_p1_what_a_dead_agent_ran_runs_elsewhere_when_its_lease_is_over(
     (job,) = await first.submit_many([command(org, first_holds(tmp_path), max_retries=0)])
     await pids(tmp_path)
     await running(first, job.job_id)
-    killed_at = time.time()
     stack.agents["cmd-1"].kill()
     await first.resume(agent_id="cmd-2")
     (done,) = await first.wait(job.job_id, timeout_seconds=30)
     lost, won = done.attempts
-    assert won.started_at is not None
-    assert won.started_at.timestamp() - killed_at < GIVEN.within(stack.times)
     assert (lost.agent_id, lost.outcome) == ("cmd-1", Outcome.AGENT_LOST)
     assert lost.error is not None
     assert lost.error.error_class is ErrorClass.INFRASTRUCTURE

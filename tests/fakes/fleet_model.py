@@ -48,7 +48,8 @@ class FleetModel:
             same = (old.instance_id, old.epoch, old.coordinator, old.connected_at, old.state)
             if same == (instance_id, epoch, coordinator, now, "open"):
                 return Opened(OpenWord.OPENED, epoch, "")  # the same call again
-            if old.state in ("open", "detached") and _home(old.instance_id) != _home(instance_id):
+            other = old.instance_id and _home(old.instance_id) != _home(instance_id)
+            if old.state in ("open", "detached") and other:
                 return Opened(OpenWord.IN_USE, old.epoch, old.instance_id)
             if epoch <= old.epoch:
                 return Opened(OpenWord.STALE, old.epoch, "")
@@ -75,6 +76,18 @@ class FleetModel:
         if state == "closed":
             s.counter += 1
             self.to_sweep.add((agent_id, epoch))
+        return True
+
+    def overtaken(self, agent_id: str, epoch: int) -> bool:
+        """An org has leases of a session that is unknown: from now on it is one that has timed out."""
+        s = self.sessions.get(agent_id)
+        if s is not None and s.epoch >= epoch:
+            return False
+        if s is None:
+            s = self.sessions[agent_id] = ModelSession("", epoch, "timed_out", "", 0, 0, 0)
+        s.epoch, s.state = epoch, "timed_out"
+        s.counter += 1
+        self.orgs.setdefault(agent_id, set()).update(self.registry)
         return True
 
     def admit(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:

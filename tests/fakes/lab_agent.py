@@ -82,6 +82,7 @@ class LabAgent:
     held: dict[str, Attempt] = field(default_factory=dict)
     up: deque[Up] = field(default_factory=deque)  # of its newest stream
     last_reports: dict[int, str] = field(default_factory=dict)  # of its newest stream, by id: of which attempt
+    given_back: set[str] = field(default_factory=set)
     confirmed_at: float | None = None
     hello_sent_at: float = 0.0
     sent_at: dict[int, float] = field(default_factory=dict)
@@ -178,6 +179,7 @@ class LabAgent:
         back = tuple(a.token for a in asked if a.phase is Phase.UNSTARTED)
         for token in back:
             del self.held[token]
+        self.given_back.update(back)
         self.up.append(Answer(message.recall_id, back))
 
     def _settle(self, revoked: Iterable[str], gone: Iterable[str]) -> None:
@@ -233,3 +235,4 @@ class LabAgent:
         self.held = {t: a for t, a in self.held.items() if a.phase is Phase.SPOOLED}
         self.confirmed_at = None
         self.leaves()
+        self.up, self.last_reports = deque(), {}

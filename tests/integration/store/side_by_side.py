@@ -57,6 +57,8 @@ class SideBySide:
         self._touched: set[str | None] = set()
         self._kept: tuple[dict[str, OrgModel], FleetModel] | None = None
         self.went_back = 0
+        self.late: list[Callable[[], Awaitable[Any]]] = []  # calls that are under way to the store
+        self.granted: set[str] = set()  # tokens of all leases there ever were
 
     def close(self) -> None:
         self._kept_keys.close()
@@ -78,6 +80,8 @@ class SideBySide:
         real = await self._on_store(call, on_store)
         model = self._on_model(call, real, orders)
         assert real == model, f"{call}\nstore: {real}\nmodel: {model}"
+        if call.name == "claim":
+            self.granted |= {g.token for answer in real for g in answer.grants}
         return model
 
     def forget(self, org_id: str, *, aliases: bool) -> None:
@@ -98,7 +102,10 @@ class SideBySide:
         self._kept = copy.deepcopy((self.orgs, self.fleet))
 
     def go_back(self) -> bool:
-        """Puts both back to what was kept, as a failover does; False where nothing was."""
+        """Puts both back to what was kept, as a failover does; False where nothing was.
+
+        What was under way to the store that is lost is lost with it.
+        """
         if self._kept is None:
             return False
         self._raw.flushdb()
@@ -107,6 +114,8 @@ class SideBySide:
         self.orgs, self.fleet = copy.deepcopy(self._kept)
         self._touched = {None, *self.orgs}
         self.went_back += 1
+        self.calls.clear()
+        self.late.clear()
         return True
 
     # Operations.

@@ -15,68 +15,36 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, cast
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Limits
-from qgjob_coordinator.service.health import HealthWatch
 from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.live import LiveSession
 from qgjob_coordinator.service.messages import Hello, Refused, RefusedReason
 from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.store.types import DeviceClaim
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.lab_agent import Answer, Beat, LabAgent, Up
+from tests.integration.store.lab_clocks import Clocks
 from tests.integration.store.side_by_side import SideBySide
-from tests.integration.store.stepped_store import SteppedStore
+from tests.integration.store.stepped_store import Fate, SteppedStore
 
+STORE_PAUSE_SECONDS = 0.2
+"""How long who reads a stream waits before it tries again what the store did not answer."""
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
 ANNOUNCING = ("submit", "retry", "prune")
 """What leaves an org with work off the active set for a while, until its last call."""
-
-
-class Clocks:
-    """The clocks of all coordinators: `wall` in ms, `monotonic` in s."""
-
-    def __init__(self, wall: int) -> None:
-        self.wall = wall
-        self.monotonic = 1000.0
-
-    def install(self, patch: Any) -> None:
-        """Has the coordinators' code look at these clocks, throw no dice, and judge no device."""
-        home = "qgjob_coordinator"
-        patch.setattr(f"{home}.service.clock.STORE_CLOCK", _StoreClock(self))
-        patch.setattr(f"{home}.loops.reaper.time", SimpleNamespace(monotonic=lambda: self.monotonic))
-        patch.setattr(f"{home}.service.recalls.ANSWER_SECONDS", 1e6)  # see Coordinator.gives_up_waiting
-        patch.setattr(f"{home}.service.live.HealthWatch", _JudgesNobody)
-        for module in ("loops.reaper", "service.sessions", "service.reporting"):
-            patch.setattr(f"{home}.{module}.random", SimpleNamespace(random=lambda: 0.25))
-
-
-class _StoreClock:
-    held_ms = 0
-
-    def __init__(self, clocks: Clocks) -> None:
-        self.now_ms = lambda: clocks.wall
-
-
-class _JudgesNobody(HealthWatch):
-    """Keeps its books and never looks at them."""
-
-    def _begin(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        pass
 
 
 @dataclass(eq=False)
@@ -106,6 +74,11 @@ class Coordinator:
         )
         self._reaper = Reaper(store, hub, telemetry, TIMES.session_timeout_ms / 1000, TIMES.lease_ms / 1000 + 2)
         self._timers = Timers(store, hub, cast(Any, None), telemetry, cast(Any, None))
+        self._claims = Claims(store, self.sessions, telemetry, Limits(), None, log_transitions=False)
+        self._overtaken = Overtaken(store)
+        self._unbooked = Unbooked(store, self.sessions)
+        self.life = ""  # that of the store which its sessions were opened in
+        self.in_doubt: list[str] = []  # what could not tell what became of it
 
     # Its life.
 
@@ -121,13 +94,13 @@ class Coordinator:
 
     async def begin(self, what: str, work: Coroutine[Any, Any, None]) -> None:
         """Begins something, up to its first call."""
-        self._work.append((what, asyncio.create_task(self._alone(work))))
+        self._work.append((what, asyncio.create_task(self._alone(what, work))))
         await self.store.gates.quiet()
         self._raise()
 
-    async def go_on(self, n: int = 0, *, twice: bool = False) -> None:
+    async def go_on(self, n: int = 0, fate: Fate = Fate.ONCE) -> None:
         """Lets one of its calls through, and what follows up to the next calls."""
-        self.store.gates.open(n, twice=twice)
+        self.store.gates.open(n, fate)
         await self.store.gates.quiet()
         self._raise()
 
@@ -147,17 +120,16 @@ class Coordinator:
             stream.live.session.end(Refused(RefusedReason.GOING_AWAY, "it died"))
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def gives_up_waiting(self) -> None:
-        """The time is over in which agents were to answer recalls."""
-        for stream in self.streams.values():
-            for answered in stream.live.recalls._awaited.values():
-                if not answered.done():
-                    answered.set_exception(TimeoutError())
+    async def goes_on_in_time(self) -> None:
+        """What waited for its time goes on, up to its next calls."""
         await self.store.gates.quiet()
+        self._raise()
 
-    async def _alone(self, work: Coroutine[Any, Any, None]) -> None:
-        with suppress(StoreUnavailableError):
+    async def _alone(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
             await work
+        except StoreUnavailableError:
+            self.in_doubt.append(what)
 
     def _raise(self) -> None:
         for _, task in self._work:
@@ -178,20 +150,9 @@ class Coordinator:
         await self.store.jobs.retry(org_id, [(ulid, round_, None)], self._clocks.wall)
         await self.store.mark_active(org_id)
 
-    async def claim(self, live: LiveSession, org_id: str, claim: DeviceClaim) -> None:
-        """What a plan gave to one device."""
-        ulids = tuple(ulid for ulid, _ in claim.jobs)
-        row = Assignment(
-            claim.device_id,
-            claim.agent_id,
-            org_id,
-            claim.gid,
-            ulids,
-            claim.serving_seen,
-            seconds=(1.0,) * len(ulids),
-            scores=(0,) * len(ulids),
-        )
-        await self._scheduler._claims.claim(org_id, [(live, claim, row)])
+    async def claim(self, assignments: Sequence[Assignment]) -> None:
+        """What a plan gave to devices."""
+        await self._claims.commit(tuple(assignments))
 
     async def connect(self, agent: LabAgent, hello: Hello) -> None:
         """An agent's Hello."""
@@ -203,7 +164,7 @@ class Coordinator:
             return
         assert life == self.store.epoch, "LIFE: a session is served that was opened in two lives of the store"
         self.streams[live.session] = Stream(live, up)
-        if agent.epoch == hello.epoch:
+        if agent.up is up:  # else it has said Hello again, or its host died
             agent.session = live.session
 
     async def read(self, stream: Stream) -> None:
@@ -217,14 +178,24 @@ class Coordinator:
     async def _hears(self, live: LiveSession, up: deque[Up]) -> None:
         message = up.popleft()
         if isinstance(message, Beat):
-            await live.heartbeat(message.seq, message.held)
+            with suppress(StoreUnavailableError):  # not confirmed
+                await live.heartbeat(message.seq, message.held)
         elif isinstance(message, Answer):
-            await live.recalls.answered(message.recall_id, message.released)
+            await self._hears_answer(live, message)
         else:
             reports = [message]
             while up and not isinstance(up[0], Beat | Answer):
                 reports.append(cast(Any, up.popleft()))
             await live.reports(reports)
+
+    async def _hears_answer(self, live: LiveSession, message: Answer) -> None:
+        while True:
+            try:
+                await live.recalls.answered(message.recall_id, message.released)
+            except StoreUnavailableError:
+                await asyncio.sleep(STORE_PAUSE_SECONDS)
+            else:
+                return
 
     async def detach(self, stream: Stream) -> None:
         """The stream broke, or its session was ended."""
@@ -235,7 +206,10 @@ class Coordinator:
         await self.sessions.close(stream.live, "it broke")
 
     async def reap(self) -> None:
-        await self._reaper.look(self._clocks.monotonic)
+        try:
+            await self._reaper.look(self._clocks.monotonic)
+        except StoreUnavailableError:
+            self._reaper._seen.clear()  # as its loop does
 
     async def prune(self, org_ids: Sequence[str]) -> None:
         """Of the orgs, those that it finds without work."""
@@ -245,9 +219,16 @@ class Coordinator:
     async def repair(self) -> None:
         orgs = EachOrg()
         await self._timers._repair(orgs)
+        await self._overtaken.look(orgs)
         orgs.tell()
+
+    async def compare_books(self) -> None:
+        """As often as it likes to, for as long as it lives."""
+        await self._unbooked.run()
 
     async def check(self, run_id: str) -> None:
         """Meets the store; in a new life of it, its agents are to connect again."""
-        if await self.store.check(run_id):
+        new = await self.store.check(run_id)
+        self.life = run_id
+        if new:
             self.sessions.end_all(RefusedReason.STALE_EPOCH, "the store has a new life; connect again")

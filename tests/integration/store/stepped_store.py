@@ -1,7 +1,7 @@
 """A coordinator's store whose every call waits to be let through, and is then done on the model too.
 
-The code above the store is the real one. What a machine decides is when each of its calls happens, whether it happens
-twice (its reply was lost), and at which of them the coordinator dies.
+The code above the store is the real one. What a machine decides is when each of its calls happens, what becomes of it
+(see `Fate`), and at which of them the coordinator dies.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
-from typing import Any
+from enum import Enum
+from typing import Any, cast
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.jobs import _known
@@ -19,16 +21,25 @@ from qgjob_coordinator.store.scripts import Step
 from qgjob_coordinator.store.types import Ending, ReportWord, SubmitConflictError
 from tests.integration.store.side_by_side import Call, SideBySide
 
-IDLE_TURNS = 12
-"""Turns of the loop in which nothing went on, after which nothing goes on by itself."""
+
+class Fate(Enum):
+    """What becomes of a call."""
+
+    ONCE = "it happens"
+    TWICE = "it happens again, since its reply was lost"
+    LOST = "it happens, and its caller hears that the store is away"
+    NEVER = "it does not happen, and its caller hears that the store is away"
+    LATE = "its caller hears that the store is away, and it happens some time later"
 
 
 class Gates:
-    """Where the calls of one coordinator wait."""
+    """Where the calls of one coordinator wait. `late` is where those are kept that come later."""
 
-    def __init__(self) -> None:
-        self._waiting: list[asyncio.Future[bool]] = []
+    def __init__(self, late: list[Callable[[], Awaitable[Any]]]) -> None:
+        self._waiting: list[asyncio.Future[Fate]] = []
+        self._late = late
         self._busy = 0
+        self._free = asyncio.Event()
         self._shut = False
         self.failure: BaseException | None = None
 
@@ -37,9 +48,9 @@ class Gates:
         """So many calls wait."""
         return len(self._waiting)
 
-    def open(self, n: int, *, twice: bool) -> None:
+    def open(self, n: int, fate: Fate) -> None:
         """Lets one of those that wait through."""
-        self._waiting.pop(n % len(self._waiting)).set_result(twice)
+        self._waiting.pop(n % len(self._waiting)).set_result(fate)
 
     def shut(self) -> None:
         """Lets nothing through any more: what waits ends, and so does what comes here from now on."""
@@ -48,43 +59,58 @@ class Gates:
             gate.cancel()
 
     async def quiet(self) -> None:
-        """Returns when all that goes on waits at a gate."""
-        idle = 0
-        while idle < IDLE_TURNS:
+        """Returns when all that goes on waits at a gate, or for a time."""
+        turns = cast(Any, asyncio.get_running_loop())._ready
+        await asyncio.sleep(0)
+        while self._busy or turns:
+            if self._busy:
+                await self._free.wait()
             await asyncio.sleep(0)
-            idle = 0 if self._busy else idle + 1
         if self.failure is not None:
             raise self.failure
 
     async def through(self, call: Callable[[], Awaitable[Any]]) -> Any:
-        """Waits, then does the call, or does it again as for a reply that was lost; its last answer."""
+        """Waits, then does the call, or what else becomes of it; its last answer. Raises StoreUnavailableError."""
         if self._shut:
             raise asyncio.CancelledError
-        gate: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        gate: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
         self._waiting.append(gate)
         try:
-            twice = await gate
+            fate = await gate
         except asyncio.CancelledError:
             if gate in self._waiting:
                 self._waiting.remove(gate)
             raise
+        if fate is Fate.LATE:
+            self._late.append(call)
+        if fate in (Fate.LATE, Fate.NEVER):
+            raise StoreUnavailableError("no answer came")
+        return await self._do(call, fate)
+
+    async def _do(self, call: Callable[[], Awaitable[Any]], fate: Fate) -> Any:
         self._busy += 1
+        self._free.clear()
         try:
-            if twice:
+            if fate is Fate.TWICE:
                 await call()
-            return await call()
+            answer = await call()
         except AssertionError as e:
             self.failure = e  # of a task that nobody waits for, too
             raise
         finally:
             self._busy -= 1
+            if not self._busy:
+                self._free.set()
+        if fate is Fate.LOST:
+            raise StoreUnavailableError("no answer came")
+        return answer
 
 
 class SteppedStore:
     """See the module. `epoch` is the store's life as this coordinator knows it."""
 
     def __init__(self, both: SideBySide) -> None:
-        self.gates = Gates()
+        self.gates = Gates(both.late)
         self.both = both
         self.epoch, self.epoch_before = both.fleet.epoch, both.fleet.epoch_before
         self.sessions = _Sessions(self)
@@ -176,6 +202,10 @@ class _Fleet(_Reads):
 
 class _Leases(_OrgCalls):
     """Leases. A round of reports goes step by step, as a submission does."""
+
+    async def holders(self, *args: Any) -> Any:
+        """A read."""
+        return await self._store.gates.through(lambda: self._store.both.store.leases.holders(*args))
 
     async def report(
         self, org_id: str, started: Sequence[tuple[str, str, int]], endings: Sequence[Ending], now: int

@@ -6,7 +6,7 @@ from tests.integration.store import promises
 from tests.integration.store.crash_lab import CrashLab
 
 GIVE_UP_SECONDS = 63.0
-LOOKS = 20
+LOOKS = 10
 """Reapers look far more often than they give up."""
 
 

@@ -90,7 +90,7 @@ class CrashLab(RuleBasedStateMachine):
         promises.check_fence(self.both, self.agents.values(), self.seen)
         promises.check_verdicts(self.both, self.seen)
         promises.check_sessions(self.agents, coordinators)
-        promises.check_booked(self.both, self.agents, coordinators, self.life, self.seen)
+        promises.check_booked(self.both, self.agents, coordinators, self.seen)
         if not self.seen.unannounced:
             promises.check_announced(self.both, coordinators)
         self.sound = True

@@ -85,14 +85,14 @@ def check_verdicts(both: SideBySide, seen: Seen) -> None:
 
 
 def check_booked(
-    both: SideBySide, agents: Mapping[str, LabAgent], coordinators: Iterable[Coordinator], life: str, seen: Seen
+    both: SideBySide, agents: Mapping[str, LabAgent], coordinators: Iterable[Coordinator], seen: Seen
 ) -> None:
     """BOOKED: a session that goes on knows its leases, unless a claim is under way, or nobody waits for it any more.
 
-    What its agent gave back the store may be told later.
+    What its agent gave back the store may be told later; and that the store went back is not noticed at once.
     """
     for c in coordinators:
-        if c.life != life or "claim" in c.doing():
+        if c.met != both.went_back or "claim" in c.doing():
             continue
         for session in c.streams:
             known = session.leases.keys() | agents[session.agent_id].given_back | seen.came_late

@@ -77,7 +77,7 @@ class Coordinator:
         self._claims = Claims(store, self.sessions, telemetry, Limits(), None, log_transitions=False)
         self._overtaken = Overtaken(store)
         self._unbooked = Unbooked(store, self.sessions)
-        self.life = ""  # that of the store which its sessions were opened in
+        self.met = -1  # how often the store had gone back when it met it last
         self.in_doubt: list[str] = []  # what could not tell what became of it
 
     # Its life.
@@ -229,6 +229,6 @@ class Coordinator:
     async def check(self, run_id: str) -> None:
         """Meets the store; in a new life of it, its agents are to connect again."""
         new = await self.store.check(run_id)
-        self.life = run_id
+        self.met = self.store.both.went_back
         if new:
             self.sessions.end_all(RefusedReason.STALE_EPOCH, "the store has a new life; connect again")

@@ -224,8 +224,10 @@ class SideBySide:
 
     def _check_fleet(self) -> None:
         async def read() -> tuple[Any, Any, Any]:
-            orgs = {agent: await self.store.agent_orgs(agent) for agent in self.fleet.sessions}
-            return await self.store.sessions.watch(), orgs, await self.store.fleet.read()
+            store, agents = self.store, list(self.fleet.sessions)
+            orgs = asyncio.gather(*map(store.agent_orgs, agents))
+            watched, rows, sets = await asyncio.gather(store.sessions.watch(), store.fleet.read(), orgs)
+            return watched, dict(zip(agents, sets, strict=True)), rows
 
         (closed, rows), orgs, agents = self._runner.run(read())
         assert set(closed) == self.fleet.to_sweep

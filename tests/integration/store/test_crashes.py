@@ -59,7 +59,7 @@ class TestCrashMachine(CrashMachine.TestCase):
 
     pytestmark: ClassVar = [pytest.mark.usefixtures("crashes_need"), pytest.mark.timeout(0 if NIGHTLY else 600)]
     settings = settings(
-        max_examples=examples(12, 140, 1500),
+        max_examples=examples(12, 150, 1600),
         stateful_step_count=100,
         report_multiple_bugs=False,
     )

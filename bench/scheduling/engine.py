@@ -37,7 +37,7 @@ from qgjob_coordinator.policy.snapshot import (
     Queue,
     Snapshot,
 )
-from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.agents.slots import Lease
 
 IDLE_ROUND_SECONDS = 5.0
 """How often it is looked whether waiting jobs are worth devices that idle; a coordinator looks once a second."""

@@ -20,7 +20,7 @@ from qgjob_coordinator.policy.snapshot import (
     Queue,
     known_seconds,
 )
-from qgjob_coordinator.service.slots import Slot
+from qgjob_coordinator.service.agents.slots import Slot
 
 AGENT = "agent"
 GroupKey = tuple[str, str]

@@ -37,25 +37,25 @@ from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
+from qgjob_coordinator.service.agents.messages import RefusedReason
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.keeping_runs import Keeping
+from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.calls.submission import Defaults
+from qgjob_coordinator.service.calls.submitting import Submitter
+from qgjob_coordinator.service.calls.tailing import Tailing
+from qgjob_coordinator.service.calls.watching import Watching
 from qgjob_coordinator.service.clock import STORE_CLOCK
-from qgjob_coordinator.service.diagnosis import Doctor, Self
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.keeping_runs import Keeping
-from qgjob_coordinator.service.looking_ahead import LookAhead
-from qgjob_coordinator.service.messages import RefusedReason
-from qgjob_coordinator.service.operating import FleetService
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
-from qgjob_coordinator.service.readiness import Readiness
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.service.submission import Defaults
-from qgjob_coordinator.service.submitting import Submitter
-from qgjob_coordinator.service.tailing import Tailing
-from qgjob_coordinator.service.watching import Watching
+from qgjob_coordinator.service.views.diagnosis import Doctor, Self
+from qgjob_coordinator.service.views.looking_ahead import LookAhead
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.pending import Pending
+from qgjob_coordinator.service.views.readiness import Readiness
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry, alone

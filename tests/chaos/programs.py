@@ -34,7 +34,7 @@ CONSTANTS = {
     "qgjob_coordinator.loops.ending_runs": ("FAULT_PAUSE_SECONDS",),
     "qgjob_coordinator.loops.timers": ("REGISTRY_SECONDS",),
     "qgjob_coordinator.loops.unbooked": ("LOOK_SECONDS",),
-    "qgjob_coordinator.service.health": ("LONGEST_SECONDS",),
+    "qgjob_coordinator.service.agents.health.watch": ("LONGEST_SECONDS",),
 }
 
 

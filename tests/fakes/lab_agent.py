@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.messages import (
     PROTOCOL_VERSION,
     Assign,
     DeadReport,
@@ -29,7 +29,7 @@ from qgjob_coordinator.service.messages import (
     StartedReport,
     Welcome,
 )
-from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.agents.session import Session
 
 WINDOW_SECONDS = 48.0
 DEVICES = 2

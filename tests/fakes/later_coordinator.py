@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from qgjob_coordinator import __main__ as program
-from qgjob_coordinator.service import hello, messages
+from qgjob_coordinator.service.agents import hello, messages
 
 
 def main() -> int:

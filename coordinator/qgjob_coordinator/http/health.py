@@ -16,8 +16,8 @@ from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.model.fleet import Stats
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
-from qgjob_coordinator.service.readiness import Readiness, StoreView, Verdict
 from qgjob_coordinator.service.shared import Shared
+from qgjob_coordinator.service.views.readiness import Readiness, StoreView, Verdict
 
 OK, NOT_READY = 200, 503
 

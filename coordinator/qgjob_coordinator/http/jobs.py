@@ -13,7 +13,8 @@ from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.http.submissions import submission, submissions
 from qgjob_coordinator.model.enums import Status, Target
-from qgjob_coordinator.service import pages, validation
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store.types import Manner
 
 CREATED, OK = 201, 200

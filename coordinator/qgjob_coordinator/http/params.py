@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from qgjob_coordinator.http import examples, schemas
-from qgjob_coordinator.service import pages
-from qgjob_coordinator.service.jobs import MAX_ROUND
+from qgjob_coordinator.service.calls.jobs import MAX_ROUND
+from qgjob_coordinator.service.views import pages
 
 _WHOLE = re.compile(r"-?\d{1,15}\Z", re.ASCII)
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag
 
-from qgjob_coordinator.service.jobs import MAX_JOBS
-from qgjob_coordinator.service.submission import (
+from qgjob_coordinator.service.calls.jobs import MAX_JOBS
+from qgjob_coordinator.service.calls.submission import (
     MAX_KEY,
     MAX_QUEUE_TIMEOUT_SECONDS,
     MAX_RETRIES,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from qgjob_coordinator.service.diagnosis import Doctor
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.operating import FleetService
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.readiness import Readiness
-from qgjob_coordinator.service.submitting import Submitter
+from qgjob_coordinator.service.views.diagnosis import Doctor
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.readiness import Readiness
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Totals
 

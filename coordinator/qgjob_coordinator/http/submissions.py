@@ -6,7 +6,7 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.http import times
 from qgjob_coordinator.http.schemas import SubmitBody, SubmitManyBody
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.service.submission import Submission
+from qgjob_coordinator.service.calls.submission import Submission
 
 _PRIORITIES = {p.word: p for p in Priority}
 

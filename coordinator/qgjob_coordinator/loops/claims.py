@@ -10,10 +10,10 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Asked, Limits
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import Refused, RefusedReason
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim

@@ -9,7 +9,7 @@ import time
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.service.jobs import JobService
+from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store

@@ -7,8 +7,8 @@ import asyncio
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 
 PAUSE_SECONDS = 0.02

@@ -15,13 +15,13 @@ from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
 from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, GroupView, Limits, Snapshot
-from qgjob_coordinator.service.alternatives import alternatives
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.org_looks import OrgLooks
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.views.alternatives import alternatives
+from qgjob_coordinator.service.views.org_looks import OrgLooks
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.snapshots import OrgSnapshot
 from qgjob_coordinator.store.store import Store

@@ -22,7 +22,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.forecast import Forecast
+from qgjob_coordinator.service.views.forecast import Forecast
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 

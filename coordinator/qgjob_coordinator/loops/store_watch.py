@@ -10,8 +10,8 @@ import structlog
 
 from qgjob_coordinator.errors import ConfigError, SchemaOlderError, StoreUnavailableError
 from qgjob_coordinator.loops.store_news import StoreNews
-from qgjob_coordinator.service.messages import RefusedReason
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.agents.messages import RefusedReason
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 

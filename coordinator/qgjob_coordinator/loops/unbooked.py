@@ -12,9 +12,9 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import Refused, RefusedReason
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 

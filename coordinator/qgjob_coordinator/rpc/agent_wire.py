@@ -10,8 +10,8 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
 from qgjob_coordinator.rpc.requests import given
-from qgjob_coordinator.service import messages as m
-from qgjob_coordinator.service.log_lane import Piece
+from qgjob_coordinator.service.agents import messages as m
+from qgjob_coordinator.service.agents.log_lane import Piece
 from qgjob_coordinator.service.validation import (
     MAX_EXACT,
     MAX_MS,

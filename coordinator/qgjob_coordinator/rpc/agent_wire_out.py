@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from qgjob_coordinator.rpc.numbers import TARGET
-from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.agents import messages as m
 from qgjob_proto.v1 import agent_pb2 as pb
 
 ASSIGN_MOST = 100

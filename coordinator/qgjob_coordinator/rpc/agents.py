@@ -13,12 +13,12 @@ import structlog
 from qgjob_coordinator.errors import InvalidError, StoreUnavailableError
 from qgjob_coordinator.rpc import agent_wire, agent_wire_out
 from qgjob_coordinator.rpc.status import abort_plainly
-from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.agents import messages as m
+from qgjob_coordinator.service.agents.hello import RefusedError
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.session import Session
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.hello import RefusedError
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.session import Session
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.validation import as_one_line, check_id, entry, shown
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_proto.v1 import agent_pb2 as pb

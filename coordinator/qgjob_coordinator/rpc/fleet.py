@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from qgjob_coordinator.rpc import fleet_shapes, requests
 from qgjob_coordinator.rpc.jobs import Context, Identify
-from qgjob_coordinator.service import pages
-from qgjob_coordinator.service.diagnosis import Doctor
-from qgjob_coordinator.service.operating import FleetService
+from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.views import pages
+from qgjob_coordinator.service.views.diagnosis import Doctor
 from qgjob_proto.v1 import fleet_pb2 as pb
 from qgjob_proto.v1 import fleet_pb2_grpc
 

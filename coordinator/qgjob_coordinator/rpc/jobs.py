@@ -10,14 +10,14 @@ import grpc
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import requests, shapes
-from qgjob_coordinator.service import pages
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.keeping_runs import Keeping
-from qgjob_coordinator.service.overview import Overview
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.keeping_runs import Keeping
+from qgjob_coordinator.service.calls.submitting import Submitter
+from qgjob_coordinator.service.calls.tailing import Tailing
+from qgjob_coordinator.service.calls.watching import Watching, WatchKind
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.submitting import Submitter
-from qgjob_coordinator.service.tailing import Tailing
-from qgjob_coordinator.service.watching import Watching, WatchKind
+from qgjob_coordinator.service.views import pages
+from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.store.types import Manner
 from qgjob_proto.v1 import jobs_pb2 as pb
 from qgjob_proto.v1 import jobs_pb2_grpc

@@ -10,8 +10,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Priority, Status, Target
 from qgjob_coordinator.rpc.numbers import HEALTH, STATUS
-from qgjob_coordinator.service.keeping_runs import bound_to
-from qgjob_coordinator.service.submission import Submission
+from qgjob_coordinator.service.calls.keeping_runs import bound_to
+from qgjob_coordinator.service.calls.submission import Submission
 from qgjob_coordinator.store.types import BoundTo
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 

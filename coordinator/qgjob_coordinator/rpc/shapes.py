@@ -18,8 +18,8 @@ from qgjob_coordinator.rpc.numbers import (
     STATUS,
     TARGET,
 )
-from qgjob_coordinator.service.pending import Explanation
-from qgjob_coordinator.service.submitting import Accepted
+from qgjob_coordinator.service.calls.submitting import Accepted
+from qgjob_coordinator.service.views.pending import Explanation
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 
 

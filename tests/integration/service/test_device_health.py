@@ -16,15 +16,15 @@ from qgjob_coordinator.policy.health import judging
 from qgjob_coordinator.policy.health.record import Kind, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff
 from qgjob_coordinator.policy.retry import RetryRules
-from qgjob_coordinator.service import health
+from qgjob_coordinator.service.agents.health import watch as health
+from qgjob_coordinator.service.agents.health.seen import FleetHealth
+from qgjob_coordinator.service.agents.health.watch import HealthWatch
+from qgjob_coordinator.service.agents.messages import FinishedReport, Installed, Probe
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.health import HealthWatch
-from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store

@@ -15,9 +15,9 @@ from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import MOST_JUDGED, SKETCH_SECONDS, Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.pending import MOST_JUDGED, SKETCH_SECONDS, Pending
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store

@@ -17,7 +17,7 @@ from qgjob_coordinator.policy.reasons.verdict import TAKES
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.looking_ahead import LookAhead
+from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
@@ -116,7 +116,7 @@ async def test_an_org_that_can_not_be_reached_is_left_out_for_a_while(
 
     with monkeypatch.context() as patch:
         patch.setattr(store.snapshots, "org", two_away)
-        patch.setattr("qgjob_coordinator.service.org_looks.PATIENCE_SECONDS", 0.05)
+        patch.setattr("qgjob_coordinator.service.views.org_looks.PATIENCE_SECONDS", 0.05)
         patch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0.05)
         for _ in range(2):
             assert await start_of(store, ahead, 1, fresh=True) is not None

@@ -10,11 +10,11 @@ import pytest
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.operating import FleetService
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.operating import FleetService
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW

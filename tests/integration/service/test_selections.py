@@ -11,13 +11,13 @@ from qgjob_coordinator.errors import NotFoundError, StoreUnavailableError
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.rpc.shapes import run_out, time_out
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.selections import MOST_SHOWN
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
-from qgjob_coordinator.service.selections import MOST_SHOWN
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store.reads import CHUNK
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone

@@ -10,7 +10,7 @@ from qgjob_coordinator.loops import start_check
 from qgjob_coordinator.loops.start_check import MOST_NAMED, MOST_REMEMBERED, StartCheck
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
-from qgjob_coordinator.service.forecast import NoForecast
+from qgjob_coordinator.service.views.forecast import NoForecast
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes

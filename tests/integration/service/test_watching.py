@@ -12,12 +12,12 @@ from redis import Redis
 
 from qgjob_coordinator.errors import InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Status
-from qgjob_coordinator.service import watching as watching_module
+from qgjob_coordinator.service.calls import watching as watching_module
+from qgjob_coordinator.service.calls.watching import Filter, Sent, WatchEvent, Watching, WatchKind
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
-from qgjob_coordinator.service.watching import Filter, Sent, WatchEvent, Watching, WatchKind
+from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store.events import KEPT
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes

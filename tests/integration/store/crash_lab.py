@@ -13,8 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
 from redis import Redis
 
 from qgjob_coordinator.policy.proposals import Assignment
-from qgjob_coordinator.service.messages import Hello, ReportAck
-from qgjob_coordinator.service.session import Session
+from qgjob_coordinator.service.agents.messages import Hello, ReportAck
+from qgjob_coordinator.service.agents.session import Session
 from tests.fakes.jobs import NOW, spec, ulid
 from tests.fakes.lab_agent import LabAgent
 from tests.fakes.store_model import ModelJob, gid_of

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from qgjob_coordinator.model.enums import Outcome
-from qgjob_coordinator.service.live import UNSEEN_BEATS
+from qgjob_coordinator.service.agents.live import UNSEEN_BEATS
 from tests.integration.store.crash_ends import CrashEnds
 from tests.integration.store.crash_rules import agents, names, orgs, pick
 from tests.integration.store.stepped_store import Fate

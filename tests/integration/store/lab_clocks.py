@@ -7,7 +7,7 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
-from qgjob_coordinator.service.health import HealthWatch
+from qgjob_coordinator.service.agents.health.watch import HealthWatch
 
 
 class Clocks:
@@ -24,7 +24,7 @@ class Clocks:
         patch.setattr(f"{home}.service.clock.STORE_CLOCK", _StoreClock(self))
         patch.setattr(f"{home}.loops.reaper.time", SimpleNamespace(monotonic=lambda: self.monotonic))
         patch.setattr(f"{home}.service.tokens.secrets", SimpleNamespace(token_urlsafe=lambda _: f"t{next(prefixes)}."))
-        patch.setattr(f"{home}.service.live.HealthWatch", _JudgesNobody)
+        patch.setattr(f"{home}.service.agents.live.HealthWatch", _JudgesNobody)
         patch.setattr("random.random", lambda: 0.25)
 
     def loop(self) -> asyncio.AbstractEventLoop:

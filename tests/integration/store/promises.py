@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from qgjob_coordinator.service.live import NOT_SHOWN
-from qgjob_coordinator.service.messages import ReportAck
-from qgjob_coordinator.service.reporting import NOT_WRITTEN
-from qgjob_coordinator.service.sessions import OVERTAKEN
+from qgjob_coordinator.service.agents.live import NOT_SHOWN
+from qgjob_coordinator.service.agents.messages import ReportAck
+from qgjob_coordinator.service.agents.reporting import NOT_WRITTEN
+from qgjob_coordinator.service.agents.sessions import OVERTAKEN
 from tests.fakes.lab_agent import LabAgent
 from tests.fakes.store_model import Lease
 from tests.integration.store.side_by_side import SideBySide

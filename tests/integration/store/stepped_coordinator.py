@@ -28,12 +28,12 @@ from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Limits
-from qgjob_coordinator.service.hello import RefusedError
+from qgjob_coordinator.service.agents.hello import RefusedError
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import Hello, Refused, RefusedReason
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import Hello, Refused, RefusedReason
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.lab_agent import Answer, Beat, LabAgent, Up
 from tests.integration.store.lab_clocks import Clocks

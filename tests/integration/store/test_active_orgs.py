@@ -10,10 +10,10 @@ from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes

@@ -11,9 +11,9 @@ from qgjob_coordinator.errors import NotFoundError, StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.service.calls.keeping_runs import Keeping
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.keeping_runs import Keeping
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.runs import Bond
 from qgjob_coordinator.store.store import Store

@@ -18,12 +18,12 @@ from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.model.enums import Phase, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -106,7 +106,7 @@ async def test_a_heartbeat_is_answered_with_the_cancels_of_the_orgs_that_can_be_
             await asyncio.Event().wait()
         return await read(org_id, agent_id)
 
-    monkeypatch.setattr("qgjob_coordinator.service.live.REVOKED_SECONDS", 0.05)
+    monkeypatch.setattr("qgjob_coordinator.service.agents.live.REVOKED_SECONDS", 0.05)
     monkeypatch.setattr(store.reads, "revoked", one_hangs)
     await live.heartbeat(1, held)
     monkeypatch.undo()

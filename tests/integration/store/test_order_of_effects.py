@@ -19,12 +19,12 @@ from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Phase, Status
 from qgjob_coordinator.model.jobs import JobSpec
+from qgjob_coordinator.service.agents.hello import RefusedError
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall, RefusedReason
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.hello import RefusedError
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, HeartbeatAck, Held, Hello, Recall, RefusedReason
-from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.scripts import Step
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry

@@ -10,7 +10,7 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import Outcome, Phase, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Held, Hello
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Held, Hello
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge

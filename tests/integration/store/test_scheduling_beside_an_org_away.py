@@ -16,13 +16,13 @@ from qgjob_coordinator.loops.scheduler import Scheduler
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Limits
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Hello
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello
-from qgjob_coordinator.service.org_looks import PATIENCE_SECONDS
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.views.org_looks import PATIENCE_SECONDS
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
@@ -150,7 +150,7 @@ async def test_no_round_waits_for_an_org_that_hangs_but_the_first(
         return await read(org_id, heads)
 
     monkeypatch.setattr(store.snapshots, "org", hangs)
-    monkeypatch.setattr("qgjob_coordinator.service.org_looks.PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr("qgjob_coordinator.service.views.org_looks.PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr("qgjob_coordinator.service.beside.PAUSE_SECONDS", 0)
     await scenes.submit(store, spec(1, AWAY))
     for number in range(1, 4):

@@ -13,11 +13,11 @@ from qgjob_coordinator.loops.ending_runs import ORGS_AT_ONCE, EndingRuns
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.selections import Changed
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.pending import Pending
-from qgjob_coordinator.service.selections import Changed
+from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store

@@ -15,13 +15,13 @@ from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import Outcome
 from qgjob_coordinator.model.jobs import JobSpec
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.messages import DeadReport, DeathCause, FinishedReport, Report, ReportAck, Verdict
+from qgjob_coordinator.service.agents.reporting import Reporter
+from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.messages import DeadReport, DeathCause, FinishedReport, Report, ReportAck, Verdict
-from qgjob_coordinator.service.reporting import Reporter
-from qgjob_coordinator.service.session import Session, Times
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes

@@ -12,12 +12,12 @@ from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Hello, RefusedReason
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import PROTOCOL_VERSION, Hello, RefusedReason
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes

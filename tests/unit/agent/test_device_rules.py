@@ -19,9 +19,9 @@ from qgjob_agent.core.values import Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.service import showing
-from qgjob_coordinator.service.showing import check_devices
-from qgjob_coordinator.service.submission import requirements
+from qgjob_coordinator.service.agents import showing
+from qgjob_coordinator.service.agents.showing import check_devices
+from qgjob_coordinator.service.calls.submission import requirements
 from qgjob_coordinator.service.validation import check_device_labels, check_id
 
 FIELDS = ("target", "platform", "os_version", "device_model", "device_id")

@@ -12,7 +12,7 @@ from qgjob import ConflictError, InvalidError, JobSpec, NotFoundError, QgjobErro
 from qgjob.cli.blame import FLAGS, Wanted, in_flags, in_options
 from qgjob.cli.requirements import DeviceSet
 from qgjob_coordinator.errors import InvalidError as RefusedError
-from qgjob_coordinator.service.submission import Defaults, Submission, admit
+from qgjob_coordinator.service.calls.submission import Defaults, Submission, admit
 from tests.fakes.coordinator_services import FakeCoordinator, Fault
 from tests.unit.cli.conftest import COMMON, Command
 from tests.unit.cli.test_matrix import matrix_file

@@ -10,7 +10,7 @@ import pytest
 
 from qgjob.cli.keys import MAX_LENGTH
 from qgjob.cli.submitting import MAX_REPEAT
-from qgjob_coordinator.service.submission import MAX_KEY
+from qgjob_coordinator.service.calls.submission import MAX_KEY
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command
 

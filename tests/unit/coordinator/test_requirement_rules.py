@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from qgjob_coordinator.errors import InvalidError
-from qgjob_coordinator.service.submission import requirements
+from qgjob_coordinator.service.calls.submission import requirements
 from qgjob_coordinator.service.validation import check_device_labels, check_labels
 
 

@@ -9,17 +9,10 @@ import pytest
 
 from qgjob_agent import command_result
 from qgjob_coordinator.rpc import agent_wire
-from qgjob_coordinator.service import (
-    jobs,
-    keeping_runs,
-    operating,
-    pages,
-    showing,
-    submission,
-    submitting,
-    tailing,
-    validation,
-)
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.agents import showing
+from qgjob_coordinator.service.calls import jobs, keeping_runs, operating, submission, submitting, tailing
+from qgjob_coordinator.service.views import pages
 
 CONTRACT = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
 SECTION = CONTRACT.partition("\n## Limits\n")[2].partition("\n## ")[0]

@@ -11,18 +11,18 @@ from fastapi import FastAPI
 
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.services import Services
-from qgjob_coordinator.service.diagnosis import Doctor, Self
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.calls.submission import Defaults
+from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.jobs import JobService
-from qgjob_coordinator.service.operating import FleetService
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import Pending
-from qgjob_coordinator.service.readiness import Readiness
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.sessions import Sessions
-from qgjob_coordinator.service.submission import Defaults
-from qgjob_coordinator.service.submitting import Submitter
+from qgjob_coordinator.service.views.diagnosis import Doctor, Self
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.pending import Pending
+from qgjob_coordinator.service.views.readiness import Readiness
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone
 

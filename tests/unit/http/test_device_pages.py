@@ -57,7 +57,7 @@ async def pages(http: httpx2.AsyncClient, **query: Any) -> list[str]:
 async def test_the_fleet_is_read_once_for_all_its_pages(
     fleet: Store, http: httpx2.AsyncClient, reads: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("qgjob_coordinator.service.operating.CACHE_SECONDS", 60.0)
+    monkeypatch.setattr("qgjob_coordinator.service.calls.operating.CACHE_SECONDS", 60.0)
     assert await pages(http) == [f"d{i:02}" for i in range(DEVICES)]
     assert reads == [()]
 

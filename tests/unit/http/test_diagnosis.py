@@ -11,8 +11,8 @@ import pytest
 from qgjob_coordinator.errors import ForbiddenError
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
-from qgjob_coordinator.service import diagnosis
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.service.views import diagnosis
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
 from tests.fakes.one_org_away import AWAY, OTHER, away

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from qgjob_coordinator import listening
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.http.server import HttpServer
-from qgjob_coordinator.service.readiness import Readiness, StoreView
+from qgjob_coordinator.service.views.readiness import Readiness, StoreView
 from tests.fakes.plain_http import NO_TLS
 
 HOST = "127.0.0.1"
@@ -180,7 +180,7 @@ async def test_probes_that_come_together_ask_once() -> None:
 
 
 async def test_a_store_that_hangs_does_not_hang_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qgjob_coordinator.service.readiness.PROBE_SECONDS", 0.01)
+    monkeypatch.setattr("qgjob_coordinator.service.views.readiness.PROBE_SECONDS", 0.01)
     never = asyncio.Event()
 
     async def check() -> dict[str, str]:

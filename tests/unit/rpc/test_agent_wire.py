@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qgjob_coordinator.rpc import agent_wire_out
-from qgjob_coordinator.service import messages as m
+from qgjob_coordinator.service.agents import messages as m
 from qgjob_coordinator.store.types import Grant
 from qgjob_proto.v1 import agent_pb2 as pb
 

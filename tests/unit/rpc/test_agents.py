@@ -15,9 +15,9 @@ import structlog
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.rpc import agents
 from qgjob_coordinator.rpc.agents import AgentServicer
-from qgjob_coordinator.service import session as session_module
-from qgjob_coordinator.service.messages import Recall, Refused, RefusedReason
-from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.agents import session as session_module
+from qgjob_coordinator.service.agents.messages import Recall, Refused, RefusedReason
+from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.validation import MAX_SHOWN
 from qgjob_proto.v1 import agent_pb2 as pb
 

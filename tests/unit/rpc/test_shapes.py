@@ -7,8 +7,8 @@ from dataclasses import replace
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.rpc import shapes
-from qgjob_coordinator.service.pending import Reasons
-from qgjob_coordinator.service.submitting import Accepted, fresh_job
+from qgjob_coordinator.service.calls.submitting import Accepted, fresh_job
+from qgjob_coordinator.service.views.pending import Reasons
 from qgjob_proto.v1 import jobs_pb2
 from tests.fakes.jobs import NOW, spec
 

@@ -13,10 +13,10 @@ from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.others import Devices, Installation, together
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
+from qgjob_coordinator.service.agents.health.books import Page
+from qgjob_coordinator.service.agents.health.seen import FleetHealth
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.health_books import Page
-from qgjob_coordinator.service.health_seen import FleetHealth
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.names import group_id

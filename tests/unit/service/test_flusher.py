@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from qgjob_coordinator.service.flusher import Flusher
+from qgjob_coordinator.service.calls.flusher import Flusher
 
 DEADLINE_SECONDS = 5.0
 

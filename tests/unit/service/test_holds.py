@@ -10,8 +10,8 @@ from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, HoldKind, P
 from qgjob_coordinator.model.fleet import Device, DeviceInfo, Hold
 from qgjob_coordinator.policy.health.record import Record
 from qgjob_coordinator.policy.reasons.considered import consider
+from qgjob_coordinator.service.agents.slots import Slot
 from qgjob_coordinator.service.fleet import agent_of, device_of
-from qgjob_coordinator.service.slots import Slot
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.health import Kept
 from tests.fakes.jobs import NOW

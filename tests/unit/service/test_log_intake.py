@@ -10,10 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.service import log_lane
+from qgjob_coordinator.service.agents import log_lane
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.log_lane import Piece
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.log_lane import Piece
 
 DEADLINE_SECONDS = 5.0
 

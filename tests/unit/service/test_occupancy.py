@@ -11,14 +11,14 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceState, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
-from qgjob_coordinator.service import occupancy
+from qgjob_coordinator.service.agents import occupancy
+from qgjob_coordinator.service.agents.occupancy import Occupants
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.overview import Overview
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, alone

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.agents.recalls import Recalls
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.recalls import Recalls
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.store.types import Release
 from tests.fakes.waiting import until
 

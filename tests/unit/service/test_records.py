@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from qgjob_coordinator.model.enums import HoldKind, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.service.records import Records
-from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.agents.records import Records
+from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from tests.fakes.jobs import NOW
 

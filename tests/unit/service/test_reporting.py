@@ -13,11 +13,10 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
-from qgjob_coordinator.service import report_lanes, reporting
-from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.log_lane import Piece
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents import report_lanes, reporting
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.log_lane import Piece
+from qgjob_coordinator.service.agents.messages import (
     DeadReport,
     DeathCause,
     FinishedReport,
@@ -26,11 +25,12 @@ from qgjob_coordinator.service.messages import (
     StartedReport,
     Verdict,
 )
-from qgjob_coordinator.service.report_inbox import ReportInbox
-from qgjob_coordinator.service.report_lanes import ReportLanes
-from qgjob_coordinator.service.reporting import Reporter
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.agents.report_inbox import ReportInbox
+from qgjob_coordinator.service.agents.report_lanes import ReportLanes
+from qgjob_coordinator.service.agents.reporting import Reporter
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.slots import Lease
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.types import Ended, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 

@@ -9,7 +9,7 @@ from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.snapshot import Snapshot
-from qgjob_coordinator.service.slots import Lease, Slot
+from qgjob_coordinator.service.agents.slots import Lease, Slot
 
 NOW = 1_000_000
 HOUR = 3_600_000

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from qgjob_coordinator.service.live import UNSEEN_BEATS, LiveSession
-from qgjob_coordinator.service.messages import Recall
-from qgjob_coordinator.service.recalls import Recalls
-from qgjob_coordinator.service.session import Session, Times
-from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.agents.live import UNSEEN_BEATS, LiveSession
+from qgjob_coordinator.service.agents.messages import Recall
+from qgjob_coordinator.service.agents.recalls import Recalls
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.agents.slots import Lease
 
 
 class Stream:

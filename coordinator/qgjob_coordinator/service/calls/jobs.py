@@ -10,13 +10,14 @@ import structlog
 from qgjob_coordinator.errors import InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.model.jobs import Job
-from qgjob_coordinator.service import pages, validation
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.calls.refusals import job_not_found, raise_for_cancel, raise_for_retry
+from qgjob_coordinator.service.calls.selections import Changed, Selection, in_parts
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.pending import Explanation, Pending
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.refusals import job_not_found, raise_for_cancel, raise_for_retry
-from qgjob_coordinator.service.selections import Changed, Selection, in_parts
+from qgjob_coordinator.service.views import pages
+from qgjob_coordinator.service.views.pending import Explanation, Pending
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Cancelled, CancelWord, OperationReusedError, Retried, RetryWord
 from qgjob_coordinator.telemetry import Telemetry

@@ -12,10 +12,10 @@ import structlog
 
 from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
 from qgjob_coordinator.model.fleet import in_force
+from qgjob_coordinator.service.agents.recalls import Recalls
+from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.recalls import Recalls
-from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.store.fleet import AgentRow, DeviceRow
 from qgjob_coordinator.store.store import Store
 

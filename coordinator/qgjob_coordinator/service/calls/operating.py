@@ -11,12 +11,13 @@ from qgjob_coordinator.errors import AgentSilentError, ConflictError, InvalidErr
 from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import Agent, Device, Hold
 from qgjob_coordinator.policy.reasons.words import clock
-from qgjob_coordinator.service import pages, validation
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader, as_seen_by
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
 

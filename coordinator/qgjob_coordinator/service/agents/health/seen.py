@@ -10,9 +10,9 @@ from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.health.asking import did_elsewhere
 from qgjob_coordinator.policy.health.others import Devices, Group, Installation, together
 from qgjob_coordinator.policy.health.record import Mark, Record, answered, recent
+from qgjob_coordinator.service.agents.health.books import Page
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.health_books import Page
 from qgjob_coordinator.store.fleet import AgentRow
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store

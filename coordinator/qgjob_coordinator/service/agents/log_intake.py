@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import structlog
 
+from qgjob_coordinator.service.agents.log_lane import LogLane, Piece
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_lane import LogLane, Piece
 from qgjob_coordinator.store.logs import LogStore
 
 MOST_WAITING_BYTES = 4 * 1024 * 1024

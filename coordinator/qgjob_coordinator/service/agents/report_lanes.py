@@ -6,8 +6,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 
-from qgjob_coordinator.service.messages import Report
-from qgjob_coordinator.service.report_inbox import ReportInbox
+from qgjob_coordinator.service.agents.messages import Report
+from qgjob_coordinator.service.agents.report_inbox import ReportInbox
 
 MOST = 1000
 """Reports in one round; bounds how long a script may hold the store."""

@@ -9,24 +9,24 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.snapshot import DeviceView
-from qgjob_coordinator.service.adoption import Adoption, replaced
-from qgjob_coordinator.service.attendance import Attendance
-from qgjob_coordinator.service.beside import Beside
-from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.health_seen import FleetHealth
-from qgjob_coordinator.service.hello import RefusedError, check, refusal
-from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.adoption import Adoption, replaced
+from qgjob_coordinator.service.agents.attendance import Attendance
+from qgjob_coordinator.service.agents.health.seen import FleetHealth
+from qgjob_coordinator.service.agents.hello import RefusedError, check, refusal
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.messages import (
     Hello,
     Refused,
     RefusedReason,
 )
-from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.reporting import Reporter
-from qgjob_coordinator.service.session import Session, Times
+from qgjob_coordinator.service.agents.occupancy import Occupants
+from qgjob_coordinator.service.agents.reporting import Reporter
+from qgjob_coordinator.service.agents.session import Session, Times
+from qgjob_coordinator.service.beside import Beside
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord
 from qgjob_coordinator.telemetry import Telemetry

@@ -7,12 +7,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
+from qgjob_coordinator.service.agents.messages import Recall
+from qgjob_coordinator.service.agents.occupancy import Occupants
+from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.messages import Recall
-from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge

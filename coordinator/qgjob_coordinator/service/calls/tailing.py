@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from qgjob_coordinator.errors import NotFoundError
 from qgjob_coordinator.model.jobs import Attempt, Job
 from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.calls.refusals import job_not_found
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.refusals import job_not_found
 from qgjob_coordinator.store.store import Store
 
 POLL_SECONDS = 0.25

@@ -14,8 +14,8 @@ from qgjob_coordinator.model.jobs import Group, Job, Run
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.forecast import Forecast, NoForecast
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.views.forecast import Forecast, NoForecast
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry, Totals

@@ -10,12 +10,12 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Phase
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import Held, Hello, Welcome
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.live import LiveSession
-from qgjob_coordinator.service.messages import Held, Hello, Welcome
-from qgjob_coordinator.service.session import Times
-from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store

@@ -11,11 +11,9 @@ import structlog
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.policy.estimates.measurement import measures
-from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.health import HealthWatch
-from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.health.watch import HealthWatch
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.messages import (
     DeadReport,
     DeathCause,
     FinishedReport,
@@ -26,11 +24,13 @@ from qgjob_coordinator.service.messages import (
     StartedReport,
     Verdict,
 )
-from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.report_lanes import ReportLanes
-from qgjob_coordinator.service.report_rows import ByKind, by_kind, ending, release
-from qgjob_coordinator.service.session import Session
-from qgjob_coordinator.service.slots import Lease
+from qgjob_coordinator.service.agents.occupancy import Occupants
+from qgjob_coordinator.service.agents.report_lanes import ReportLanes
+from qgjob_coordinator.service.agents.report_rows import ByKind, by_kind, ending, release
+from qgjob_coordinator.service.agents.session import Session
+from qgjob_coordinator.service.agents.slots import Lease
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, ReportWord, Settled

@@ -14,10 +14,10 @@ from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.calls.refusals import job_not_found
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.pending import Pending
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.refusals import job_not_found
+from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store.events import place_of
 from qgjob_coordinator.store.store import Store
 

@@ -12,14 +12,11 @@ from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.service import validation
-from qgjob_coordinator.service.beside import Beside
-from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.health import HealthWatch
-from qgjob_coordinator.service.health_seen import FleetHealth
-from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.log_intake import LogIntake
-from qgjob_coordinator.service.log_lane import Piece
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.health.seen import FleetHealth
+from qgjob_coordinator.service.agents.health.watch import HealthWatch
+from qgjob_coordinator.service.agents.log_intake import LogIntake
+from qgjob_coordinator.service.agents.log_lane import Piece
+from qgjob_coordinator.service.agents.messages import (
     HeartbeatAck,
     Held,
     Installed,
@@ -27,12 +24,15 @@ from qgjob_coordinator.service.messages import (
     RefusedReason,
     Report,
 )
-from qgjob_coordinator.service.occupancy import Occupants
-from qgjob_coordinator.service.recalls import Recalls
-from qgjob_coordinator.service.records import Records
-from qgjob_coordinator.service.reporting import Reporter
-from qgjob_coordinator.service.session import Session
-from qgjob_coordinator.service.showing import check_count, check_devices
+from qgjob_coordinator.service.agents.occupancy import Occupants
+from qgjob_coordinator.service.agents.recalls import Recalls
+from qgjob_coordinator.service.agents.records import Records
+from qgjob_coordinator.service.agents.reporting import Reporter
+from qgjob_coordinator.service.agents.session import Session
+from qgjob_coordinator.service.agents.showing import check_count, check_devices
+from qgjob_coordinator.service.beside import Beside
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import ShownWord
 from qgjob_coordinator.tasks import together

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 
 from qgjob_coordinator.policy.diagnosis.agents import FLAP_SECONDS, FLAPS
 from qgjob_coordinator.policy.diagnosis.facts import Refusal
-from qgjob_coordinator.service.messages import Refused, RefusedReason
+from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 
 MOST_AGENTS = 2_000
 MOST_REFUSED = 100

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qgjob_coordinator.model.enums import Charge, Outcome
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.messages import (
     DeadReport,
     DeathCause,
     FinishedReport,

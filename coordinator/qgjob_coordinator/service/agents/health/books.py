@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, failed, succeeded
 from qgjob_coordinator.policy.health.rules import is_suspect
+from qgjob_coordinator.service.agents.slots import Slot
 from qgjob_coordinator.service.fleet import hold_of
-from qgjob_coordinator.service.slots import Slot
 from qgjob_coordinator.store.fleet import DeviceRow
 from qgjob_coordinator.store.health import Kept
 

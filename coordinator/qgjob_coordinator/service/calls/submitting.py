@@ -16,12 +16,12 @@ from qgjob_coordinator.errors import ConflictError, InvalidError
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.calls.flusher import Flusher
+from qgjob_coordinator.service.calls.submission import Defaults, Submission, admit
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.flusher import Flusher
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.pending import Pending, Reasons
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.submission import Defaults, Submission, admit
+from qgjob_coordinator.service.views.pending import Pending, Reasons
 from qgjob_coordinator.store.jobs import PLAINLY
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Manner, SubmitConflictError, Submitted, SubmitWord

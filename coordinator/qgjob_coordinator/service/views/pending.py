@@ -16,8 +16,8 @@ from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, 
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
-from qgjob_coordinator.service.forecast import Forecast, NoForecast
 from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.views.forecast import Forecast, NoForecast
 from qgjob_coordinator.store.store import Store
 
 GIVE_UP_SECONDS = 62.0

@@ -15,8 +15,7 @@ import structlog
 
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold, in_force
 from qgjob_coordinator.policy.snapshot import Asked, DeviceView
-from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.messages import (
+from qgjob_coordinator.service.agents.messages import (
     Assign,
     Batch,
     Down,
@@ -24,7 +23,8 @@ from qgjob_coordinator.service.messages import (
     RefusedReason,
     Revoke,
 )
-from qgjob_coordinator.service.slots import Lease, Slot
+from qgjob_coordinator.service.agents.slots import Lease, Slot
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import DeviceClaim, Grant
 

@@ -20,12 +20,12 @@ from qgjob_coordinator.policy.reasons.considered import Judge
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
 from qgjob_coordinator.policy.reasons.verdict import Verdicts
 from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, Limits, Snapshot
-from qgjob_coordinator.service.alternatives import alternatives
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.org_looks import OrgLooks
-from qgjob_coordinator.service.sessions import Sessions
+from qgjob_coordinator.service.views.alternatives import alternatives
+from qgjob_coordinator.service.views.org_looks import OrgLooks
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from qgjob_coordinator.service.messages import ProgressReport, Report
+from qgjob_coordinator.service.agents.messages import ProgressReport, Report
 
 
 class ReportInbox:

@@ -9,8 +9,8 @@ from collections import Counter
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.session import Session
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.store import Store
 

@@ -14,14 +14,14 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
+from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
-from qgjob_coordinator.service.overview import Overview
-from qgjob_coordinator.service.pending import Reasons
 from qgjob_coordinator.service.principal import Principal
-from qgjob_coordinator.service.readiness import PROBE_SECONDS, Readiness, Verdict
-from qgjob_coordinator.service.sessions import Sessions
 from qgjob_coordinator.service.shared import Shared
+from qgjob_coordinator.service.views.overview import Overview
+from qgjob_coordinator.service.views.pending import Reasons
+from qgjob_coordinator.service.views.readiness import PROBE_SECONDS, Readiness, Verdict
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry

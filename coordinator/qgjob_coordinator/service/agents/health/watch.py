@@ -21,14 +21,14 @@ from qgjob_coordinator.policy.health.judging import judge
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff, at_most, enough
 from qgjob_coordinator.policy.health.words import because, still
+from qgjob_coordinator.service.agents.health.books import EndedBy, HealthBooks, Page
+from qgjob_coordinator.service.agents.health.seen import FleetHealth, ask
+from qgjob_coordinator.service.agents.health.words import HealthWords
+from qgjob_coordinator.service.agents.messages import FinishedReport, Installed, Probe
+from qgjob_coordinator.service.agents.session import Session
+from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.health_books import EndedBy, HealthBooks, Page
-from qgjob_coordinator.service.health_seen import FleetHealth, ask
-from qgjob_coordinator.service.health_words import HealthWords
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.messages import FinishedReport, Installed, Probe
-from qgjob_coordinator.service.session import Session
-from qgjob_coordinator.service.slots import Lease
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.fleet import DeviceRow
 from qgjob_coordinator.store.health import KeptWord

@@ -1,0 +1,1 @@
+"""Devices judged by what comes of their work, in one session and against the fleet."""

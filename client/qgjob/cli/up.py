@@ -90,7 +90,8 @@ def check_programs(agent: Mapping[str, str]) -> None:
     running: list[subprocess.Popen[str]] = []
     try:
         for module, environment in checks:
-            running.append(_check(module, environment))
+            with _uninterrupted():  # one that was begun and not yet noted would be left
+                running.append(_check(module, environment))
         said = [program.communicate()[1] for program in running]
     finally:  # an interrupt may come in between
         for program in running:
@@ -114,6 +115,16 @@ def _check(module: str, environment: Mapping[str, str]) -> subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interrupt comes at the end of the block. What is started in it knows of none: it takes SIGKILL to end it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

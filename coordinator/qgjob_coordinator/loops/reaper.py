@@ -52,6 +52,7 @@ class Reaper:
         self._pause = session_timeout_seconds / LOOKS_PER_TIMEOUT
         self._seen: dict[str, _Seen] = {}
         self._looked_at = time.monotonic()
+        self._life = store.epoch
         self._to_sweep: list[tuple[str, int]] = []
         self._sweeping: asyncio.Task[None] | None = None
         self._sight = Sight("reaper_blind", log)
@@ -75,6 +76,9 @@ class Reaper:
             self._seen.clear()  # this process was stopped, or blind: what it saw before proves nothing
         closed, rows = await self._store.sessions.watch()
         self._looked_at = time.monotonic()
+        if self._store.epoch != self._life:
+            self._seen.clear()  # the store may have gone back: a counter of before does not say that nothing came since
+            self._life = self._store.epoch
         for row in rows:
             if await self._judge(row, now):
                 closed.append((row.agent_id, row.epoch))

@@ -177,6 +177,18 @@ async def test_what_a_reaper_saw_before_a_failed_look_proves_nothing(
         await running
 
 
+async def test_what_a_reaper_saw_in_an_older_life_of_the_store_proves_nothing(store: Store, watch: Watch) -> None:
+    """The session was renewed after the look, and the store went back to before that."""
+    _, store.epoch, _ = await store.sessions.hello("life-1")
+    await scenes.open_session(store)
+    await watch.watches(10)
+    _, store.epoch, _ = await store.sessions.hello("life-2")
+    await watch.watches(14)
+    assert await watch.state() == "open"
+    await watch.watches(2)
+    assert await watch.state() == "timed_out"
+
+
 async def test_a_reaper_goes_on_where_another_one_died(store: Store, watch: Watch) -> None:
     await scenes.open_session(store)
     job = await scenes.running(store)

@@ -63,6 +63,7 @@ machines: $(STAMP)  ## The store's machines for 10,000 steps each
 
 nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties for more examples, and what is counted by itself
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(ARGS)
+	$(BIN)/python tools/model.py --full --jobs 2
 	$(BIN)/python -m tests.trees --trees 1000 --restarts 20
 	$(BIN)/python -m tests.outages --outages 3
 	$(BIN)/python -m tests.rolling_restart --restarts 20

@@ -16,6 +16,7 @@ from tests.chaos.lab import Lab
 from tests.chaos.memory import Growth, age, resident
 from tests.chaos.schedule import Fault
 from tests.chaos.workload import ORGS
+from tests.fakes.small_windows import SMALL_WINDOWS
 
 WATCHERS = 20
 YOUNG_SECONDS = 5.0
@@ -31,8 +32,7 @@ async def slow_watcher(lab: Lab, fault: Fault) -> Outcome:
         growth = Growth(partial(resident, lab.coordinators[i].pid))
     except psutil.NoSuchProcess:
         return Outcome(note=ENDED)
-    options = (("grpc.http2.lookahead_bytes", 1024), ("grpc.use_local_subchannel_pool", 1))
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{lab.ports[i]}", options=options) as channel:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{lab.ports[i]}", options=SMALL_WINDOWS) as channel:
         stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
         calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id=org)) for org in ORGS for _ in range(WATCHERS)]
         await growth.watch(fault.seconds)

@@ -16,6 +16,7 @@ from qgjob_proto.v1 import jobs_pb2, jobs_pb2_grpc
 from tests.chaos.bounds import MOST_MIB
 from tests.chaos.memory import Growth, resident
 from tests.fakes import impatient_coordinator
+from tests.fakes.small_windows import SMALL_WINDOWS
 from tests.fakes.stack import PATIENT, Stack
 from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.integration.stack.specs import simulated
@@ -25,12 +26,6 @@ JOBS = 4_000
 AT_ONCE = 500
 TEXT = "x" * 1_000
 """In each job, so that what the watchers do not read is some 16 MB for each of them."""
-SMALL = (
-    ("grpc.http2.lookahead_bytes", 1024),
-    ("grpc.http2.bdp_probe", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-)
-"""A client that keeps little of what nobody reads; else it would take the whole load for its watchers."""
 CUT_SECONDS = 3.0
 
 
@@ -57,7 +52,10 @@ async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: P
     coordinator._command = [sys.executable, "-P", impatient_coordinator.__file__, str(CUT_SECONDS)]
     try:
         await stack.start()
-        async with stack.client() as client, grpc.aio.insecure_channel(stack.address(0), options=SMALL) as channel:
+        async with (
+            stack.client() as client,
+            grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
+        ):
             await load(client, "before")  # what such a load costs by itself, and what is loaded only now
             stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
             calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]

@@ -238,7 +238,7 @@ def test_a_command_that_closes_its_output_is_still_watched(bench: Bench) -> None
 
 def test_cancel_ends_the_tree_and_keeps_the_cause(bench: Bench) -> None:
     bench.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"])
-    until(lambda: bench.execution.started_at_ms, "the start")
+    until(lambda: b"up" in bench.output(), "the start")
     bench.execution.cancel(DeathCause.REVOKED, 0.2)
     result = bench.result()
     assert (result.ended_by, result.cause, result.signal) == (names.CANCELLED, "revoked", signal.SIGKILL)

@@ -501,7 +501,7 @@ def test_watch_ends_with_the_verdicts_of_the_jobs_that_are_named(fake: FakeCoord
 def test_watch_from_a_cursor_after_the_verdict_shows_it_and_ends(
     fake: FakeCoordinator, qgjob: Command, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("qgjob.cli.named.SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr("qgjob.cli.named.SILENCE_SECONDS", 0.5)
     before, after = submit_one(qgjob, "a.js"), submit_one(qgjob, "b.js")
     fake.aliases["acme~01J11111111111111111111111"] = before
     fake.in_loop(lambda: fake.move(before, "failed", "test_failed"))

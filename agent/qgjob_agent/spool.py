@@ -1,6 +1,7 @@
 """The journal of results that the coordinator has not acknowledged.
 
-Lines of `checksum json`: `["+", [report, …]]` adds, `["-", [report_id, …]]` removes. One write a flush; what was
+Lines of `checksum json`: `["+", [report, …]]` adds, `["-", [report_id, …]]` removes, `["cause", ["id cause", …]]`
+has causes that earlier versions do not know, and take for a removal of what is not there. One write a flush; what was
 written survives a kill -9 of the process. Results are not fsynced: losing the host's power
 loses its running tests as well, and both are requeued. A torn last line is dropped: nothing of it had been sent.
 """
@@ -10,16 +11,18 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
 _COMPACT_BYTES = 8_000_000
 _ROOM_BYTES = 65_536  # for the results of some hundred attempts
-# Earlier versions may read what is written here. What they have no word for has one that is charged alike.
+# Earlier versions may read what is written here. What they have no word for has the one that comes nearest.
 _WORD_OF_BEFORE = {DeathCause.DISK_FULL: DeathCause.SHUTDOWN, DeathCause.AGENT_LOST: DeathCause.DEVICE_LOST}
 
 
@@ -59,13 +62,22 @@ class Spool:
             for item in items:
                 report = _report_of(item)
                 self.pending[report.report_id] = report
+        elif sign == "cause":
+            for item in items:
+                self._tell_cause(*item.split(" "))
         else:
             for report_id in items:
                 self.pending.pop(report_id, None)
 
+    def _tell_cause(self, report_id: str, cause: str) -> None:
+        report = self.pending.get(int(report_id))
+        if report is not None and isinstance(report.body, TreeDead):
+            body = replace(report.body, cause=DeathCause(cause))
+            self.pending[report.report_id] = replace(report, body=body)
+
     def append(self, reports: list[SpooledReport]) -> None:
         """Writes reports down; they survive this process when this returns."""
-        self._write(_line(["+", [_item_of(report) for report in reports]]))
+        self._write(_lines_of(reports))
         for report in reports:
             self.pending[report.report_id] = report
 
@@ -111,7 +123,7 @@ class Spool:
 
     def _compact(self) -> None:
         beside = self._beside
-        content = _line(["+", [_item_of(report) for report in self.pending.values()]])
+        content = _lines_of(self.pending.values())
         fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             view = content
@@ -134,6 +146,17 @@ class Spool:
 def _line(entry: list[Any]) -> bytes:
     body = json.dumps(entry, separators=(",", ":")).encode()
     return b"%08x %b\n" % (zlib.crc32(body), body)
+
+
+def _lines_of(reports: Collection[SpooledReport]) -> bytes:
+    """Adds reports, with the causes that earlier versions do not know."""
+    causes = [
+        f"{report.report_id} {report.body.cause.value}"
+        for report in reports
+        if isinstance(report.body, TreeDead) and report.body.cause in _WORD_OF_BEFORE
+    ]
+    added = _line(["+", [_item_of(report) for report in reports]])
+    return added + _line(["cause", causes]) if causes else added
 
 
 def _decode_line(line: bytes) -> list[Any] | None:

@@ -25,6 +25,11 @@ class Sight:
         self._told: frozenset[str] = frozenset()
         self._since = 0.0
 
+    @property
+    def blind(self) -> bool:
+        """Whether the last try did not reach all of it."""
+        return bool(self._told)
+
     def lost(self, error: StoreUnavailableError) -> None:
         """A try did not reach the store, or some orgs of it."""
         what = error.orgs or _ALL

@@ -14,11 +14,11 @@ AWAY, OTHER = "acme", "globex"
 Call = Callable[..., Awaitable[Any]]
 
 
-def away(call: Call) -> Call:
+def away(call: Call, which: str = AWAY) -> Call:
     """The call fails for the org."""
 
     async def one(org_id: str, *args: Any) -> Any:
-        if org_id == AWAY:
+        if org_id == which:
             raise StoreUnavailableError("its slot moves")
         return await call(org_id, *args)
 

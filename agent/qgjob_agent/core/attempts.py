@@ -72,7 +72,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
         body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error, install_ms=lease.install_ms)
         _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
-        _dead(state, lease, DeathCause.LEASE_LOST, state.wall_ms)
+        _dead(state, lease, state.lease_end_cause, state.wall_ms)
     elif state.disk.problem is not None:
         not_begun(state, lease)
     else:

@@ -167,6 +167,9 @@ class Scheduler:
             del self._away_groups[org_id]
             self._heard(org_id, seen if devices else None)
         if not devices:
+            if self._sight.blind:  # nothing is to be asked, but whether the store is back
+                await self._store.active_orgs()
+                self._sight.seen()
             return False
         self._heard_since.clear()
         refreshed = await self._refresh()

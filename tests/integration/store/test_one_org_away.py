@@ -166,12 +166,18 @@ async def test_an_agent_connects_though_an_org_can_not_be_reached_in_which_it_sh
 async def test_an_agent_that_shows_an_attempt_of_an_org_that_can_not_be_reached_gets_no_session(
     store: Store, sessions: Sessions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody knows whether it is still the job's."""
+    """Nobody knows whether it is still the job's. What it does not show is not tried on: it will connect again."""
+    await scenes.open_session(store, "agent-1", epoch=1, orgs=("acme-2",))
     await scenes.submit(store, spec(1, AWAY))
-    monkeypatch.setattr(store.leases, "adopt", away(store.leases.adopt))
+
+    async def none(*_: object) -> object:
+        raise StoreUnavailableError("its slot moves")
+
+    monkeypatch.setattr(store.leases, "adopt", none)
     shown = Held(AWAY, spec(1, AWAY).ulid, "t1", 1, Phase.RUNNING, "d1")
     with pytest.raises(StoreUnavailableError):
-        await sessions.open(replace(hello("d1"), held=(shown,)))
+        await sessions.open(replace(hello("d1"), instance_id="agent-1-life", epoch=2, held=(shown,)))
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "org_beside"]
 
 
 async def test_what_an_agent_gave_back_is_told_to_the_orgs_that_can_be_reached_and_later_to_the_others(

@@ -169,6 +169,23 @@ async def test_no_round_waits_for_an_org_that_hangs_but_the_first(
     assert asked == 2, "what it answered beside the rounds is planned from"
 
 
+async def test_a_round_that_nothing_is_planned_in_sees_that_the_store_is_back(
+    running: Running, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All devices are busy, or gone: the next outage is to be told all the same."""
+    await running.connect(1)
+    await running.submit(1, OTHER)
+    with capture_logs() as lines:
+        with monkeypatch.context() as patch:
+            patch.setattr(store.snapshots, "org", away(store.snapshots.org, OTHER))
+            await running.scheduler._whole_round()
+        monkeypatch.setattr(running.sessions, "wanting", lambda *_: [])
+        for _ in range(2):
+            await running.scheduler._whole_round()
+    told = [x["event"] for x in lines if x["event"] in ("round_failed", "sees_again")]
+    assert told == ["round_failed", "sees_again"]
+
+
 async def test_a_round_in_which_no_org_answers_has_failed(
     running: Running, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,22 +35,34 @@ def ids(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("cause", "read"),
+    ("cause", "before"),
     [(DeathCause.DISK_FULL, DeathCause.SHUTDOWN), (DeathCause.AGENT_LOST, DeathCause.DEVICE_LOST)],
 )
-def test_a_cause_that_earlier_versions_do_not_know_is_written_as_one_that_they_know(
-    tmp_path: Path, cause: DeathCause, read: DeathCause
+def test_a_cause_that_earlier_versions_do_not_know_is_kept_beside_one_that_they_know(
+    tmp_path: Path, cause: DeathCause, before: DeathCause
 ) -> None:
-    """And that is charged alike: nobody, or the infrastructure."""
+    """They take the line that has it for a removal of what is not there."""
     path = tmp_path / "spool"
     spool = Spool(path)
-    spool.append([SpooledReport(1, "acme~1", "t1", 1, "d1", TreeDead(cause, 7, started=True))])
+    spool.append([dead(1), SpooledReport(2, "acme~2", "t2", 1, "d1", TreeDead(cause, 7, started=True))])
+    assert [_cause(path, n) for n in (1, 2)] == [DeathCause.LEASE_LOST, cause]
+    spool.remove([1])
+    spool._compact()
     spool.close()
+    assert _cause(path, 2) is cause
+    added, causes = path.read_bytes().splitlines(keepends=True)
+    assert causes.endswith(b'["cause",["2 %b"]]\n' % cause.value.encode())
+    path.write_bytes(added)
+    assert _cause(path, 2) is before
+
+
+def _cause(path: Path, report_id: int) -> DeathCause:
     again = Spool(path)
     again.close()
-    body = again.pending[1].body
+    body = again.pending[report_id].body
     assert isinstance(body, TreeDead)
-    assert (body.cause, body.ended_at_ms, body.started) == (read, 7, True)
+    assert (body.ended_at_ms, body.started) == (7, True)
+    return body.cause
 
 
 def test_every_field_survives(tmp_path: Path) -> None:

@@ -200,6 +200,14 @@ def test_it_is_alone_with_a_build_when_the_failures_of_others_would_be_known() -
     assert judge(one, fleet((CLEAN, Installation(B1, 1003))), 1003).bad, "another one could do it meanwhile"
 
 
+def test_the_time_that_others_have_to_tell_counts_from_the_failure_and_not_from_the_beginning() -> None:
+    """An installation may take half a minute to fail, and the others' fail with it."""
+    one = replace(CLEAN, marks=tuple(Mark(Kind.INSTALL, B1, f"job{n}", 1000, left=1.0) for n in range(3)))
+    have, failed = fleet((CLEAN, Installation(B1, 500))), 31_000
+    bad = [judge_at(one, have, failed + after, {B1: failed}).bad for after in (50, TOLD_MS - 1, TOLD_MS)]
+    assert bad == [False, False, True]
+
+
 @given(st.integers(1, 5), st.integers(0, 4))
 def test_a_bad_device_is_found_beside_any_number_of_good_ones(good: int, more: int) -> None:
     bad = marks(Kind.INSTALL, B1, B2, B1, *[B2] * more)

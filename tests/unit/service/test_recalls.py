@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.service.agents import recalls
 from qgjob_coordinator.service.agents.recalls import Recalls
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
@@ -23,7 +27,7 @@ class Leases:
     def __init__(self) -> None:
         self.released: list[str] = []
         self.away = False
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
 
     async def release(self, _org_id: str, rows: Sequence[Release], _now: int) -> tuple[list[str], list[None]]:
         if self.away:
@@ -65,6 +69,23 @@ async def test_what_is_given_back_while_the_store_writes_is_told_it_too() -> Non
     scene.leases.meanwhile = lambda: scene.recalls.answered(scene.recalls.ask_nothing(), ["t2"])
     scene.leases.away = False
     await until(lambda: scene.leases.released == ["t1", "t2"], "the store is not told")
+    await scene.recalls.close()
+
+
+async def test_who_waits_for_the_agent_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has said that it begins none of them. And its stream waits for a moment only."""
+    scene = Scene()
+    monkeypatch.setattr(recalls, "PATIENCE_SECONDS", 0.05)
+    hangs = asyncio.Event()
+    scene.leases.meanwhile = hangs.wait
+    asking = asyncio.create_task(scene.recalls.ask_and_wait(["t1"]))
+    await asyncio.sleep(0)
+    answering = asyncio.create_task(scene.recalls.answered(1, ["t1"]))
+    async with asyncio.timeout(2):
+        await asking
+        assert not hangs.is_set()
+        await answering
+    await until(lambda: scene.leases.released == ["t1", "t1"], "the store is not asked again")
     await scene.recalls.close()
 
 

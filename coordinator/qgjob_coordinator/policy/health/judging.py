@@ -16,8 +16,10 @@ A failure counts by its kind (`rules.WEIGHT`) and by what later successes have l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from qgjob_coordinator.policy.health.others import Devices
 from qgjob_coordinator.policy.health.record import WINDOW_MS, Build, Kind, Mark, Record
@@ -69,10 +71,16 @@ class Judgement:
     builds_at_fault: frozenset[Build]
 
 
-def judge(record: Record, others: Devices, now: int) -> Judgement:
-    """The verdict on a device at a time (ms), by its record and by what the others do."""
-    first: dict[Build, int] = {}
-    for m in (m for m in record.marks if m.kind is Kind.INSTALL):
+def judge(
+    record: Record, others: Devices, now: int, failed_at: Mapping[Build, int] = MappingProxyType({})
+) -> Judgement:
+    """The verdict on a device at a time (ms), by its record and by what the others do.
+
+    `failed_at`: when its first installation of a build failed, as far as that is known; else it was not long after that
+    was begun.
+    """
+    first = dict(failed_at)
+    for m in (m for m in record.marks if m.kind is Kind.INSTALL and m.build not in failed_at):
         first[m.build] = min(m.at, first.get(m.build, m.at))
     faults = [(m, fault_of(m, others, told=now - first.get(m.build, now) >= TOLD_MS)) for m in record.marks]
     installs = [(m, fault) for m, fault in faults if m.kind is Kind.INSTALL]

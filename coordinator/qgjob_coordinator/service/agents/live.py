@@ -87,6 +87,7 @@ class LiveSession:
         session = self.session
         if sent_at:
             session.heard_clock(sent_at)
+        self.unadopted.answered()
         holds = await self._store.sessions.renew(session.agent_id, session.epoch, wall_ms())
         if holds is None:
             session.end(Refused(RefusedReason.STALE_EPOCH, "a newer session took over, or this one was given up", 0))

@@ -20,6 +20,8 @@ from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
 
 ANSWER_SECONDS = 2.0
+PATIENCE_SECONDS = 1.0
+"""So long an answer's handling waits for the store, and the stream with it."""
 
 
 class Recalls:
@@ -77,7 +79,7 @@ class Recalls:
     async def answered(self, number: int, released: Sequence[str]) -> None:
         """The agent gave attempts back that it had not begun: they are out of the books, and the store is told.
 
-        An org that can't be reached is told later: neither the agent's stream nor the other orgs wait for it.
+        An org that does not answer in a moment is told later: the agent's stream and the other orgs do not wait for it.
         """
         now = wall_ms()
         given: set[str] = set()
@@ -88,12 +90,12 @@ class Recalls:
                 row = Release(lease.ulid, token, now, ReleaseCharge.NOBODY, "given back", 0.0)
                 self._owed[lease.org_id].append(row)
                 given.add(lease.org_id)
-        self._behind.answered()
-        await together([self._tell(org_id) for org_id in sorted(given - self._behind.orgs)])
         self._answered = max(self._answered, number)
         awaited = self._awaited.get(number)
         if awaited is not None and not awaited.done():
-            awaited.set_result(None)
+            awaited.set_result(None)  # it begins none of them any more, whatever becomes of the store
+        self._behind.answered()
+        await together([self._tell(org_id) for org_id in sorted(given - self._behind.orgs)])
 
     async def close(self) -> None:
         """Tells no more: what the store was not told, the next session does not show."""
@@ -101,7 +103,10 @@ class Recalls:
 
     async def _tell(self, org_id: str) -> None:
         try:
-            await self._release(org_id)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._release(org_id)
+        except TimeoutError:
+            self._behind.add(org_id, StoreUnavailableError(f"no answer came within {PATIENCE_SECONDS:g} s"))
         except StoreUnavailableError as e:
             self._behind.add(org_id, e)
 

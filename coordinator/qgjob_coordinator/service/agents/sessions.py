@@ -19,6 +19,7 @@ from qgjob_coordinator.service.agents.messages import (
     Hello,
     Refused,
     RefusedReason,
+    Welcome,
 )
 from qgjob_coordinator.service.agents.occupancy import Occupants
 from qgjob_coordinator.service.agents.reporting import Reporter
@@ -119,15 +120,12 @@ class Sessions:
             raise RefusedError(refusal(hello, opened))
         self._overtake(hello)
         live = self._made(hello)
-        session = live.session
-        if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
-            raise replaced()
-        for info in hello.devices:
-            session.show(info)
-        await live.records.load()
-        welcome = await self._adoption.reconcile(live, hello, life)
-        session.say(welcome)
-        self._overtake(hello)
+        try:
+            welcome = await self._begun(live, hello, life, now)
+            self._overtake(hello)
+        except BaseException:
+            await live.unadopted.close()  # the next Connect begins with them anew
+            raise
         self._live[hello.agent_id] = live
         self.attendance.came(hello.agent_id, wall_ms())
         live.health.start()
@@ -143,6 +141,17 @@ class Sessions:
         )
         self.hub.work("", local=False)
         return live
+
+    async def _begun(self, live: LiveSession, hello: Hello, life: int, now: int) -> Welcome:
+        """What the agent shows is known and what it holds is settled; it is told so."""
+        if not await self.store.fleet.inventory(hello.agent_id, hello.epoch, hello.devices, (), now, complete=True):
+            raise replaced()
+        for info in hello.devices:
+            live.session.show(info)
+        await live.records.load()
+        welcome = await self._adoption.reconcile(live, hello, life)
+        live.session.say(welcome)
+        return welcome
 
     def _overtake(self, hello: Hello) -> None:
         """Ends an older session of the agent. A newer one is left alone: answers of the store may come in any order."""

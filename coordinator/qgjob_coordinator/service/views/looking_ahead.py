@@ -119,9 +119,8 @@ class LookAhead:
         orgs = sorted(await self._store.active_orgs() - self._away.orgs)
         await self._store.estimates.read()
         seen, failed = await self._orgs.ask(orgs, HEADS)
-        if seen:  # else it is the store
-            for org_id, error in failed.items():
-                self._away.add(org_id, error)
+        for org_id, error in failed.items():
+            self._away.add(org_id, error)
         groups = tuple(g for o in seen for g in o.groups)
         limited = self._quota is not None or self._limits.group_max_devices is not None
         candidates = await alternatives(self._fleet, groups, limited=limited)

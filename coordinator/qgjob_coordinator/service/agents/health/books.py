@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, failed, succeeded
@@ -23,6 +23,8 @@ class Page:
     sent: Kept | None = None
     outdated: bool = False
     """Something else stands in the store than was thought."""
+    failed_at: dict[Build, int] = field(default_factory=dict)
+    """When the first installation of a build failed (ms), for builds with a failure that is remembered."""
 
     @property
     def dirty(self) -> bool:
@@ -69,7 +71,7 @@ class HealthBooks:
             elif page.outdated or (there.version > page.stored.version and not page.sent_is(there)):
                 if page.stored.record.quarantine and not there.record.quarantine:
                     ended[device_id] = _who_ended(page.stored, there)
-                self._pages[device_id] = Page(there, there.record)
+                self._pages[device_id] = Page(there, there.record, failed_at=page.failed_at)
             self.show(device_id)
         return ended
 
@@ -81,11 +83,16 @@ class HealthBooks:
         """Those of which there is something to remember, to write, or still to prove."""
         return {d: page for d, page in self._pages.items() if d not in self.clean}
 
-    def note(self, device_id: str, what: Mark | Kind) -> None:
-        """A failure, or a success of a kind."""
+    def note(self, device_id: str, what: Mark | Kind, now: int) -> None:
+        """A failure, or a success of a kind, at a time (ms)."""
         page = self._pages.get(device_id)
-        if page is not None:
-            page.record = failed(page.record, what) if isinstance(what, Mark) else succeeded(page.record, what)
+        if page is None:
+            return
+        page.record = failed(page.record, what) if isinstance(what, Mark) else succeeded(page.record, what)
+        if isinstance(what, Mark) and what.kind is Kind.INSTALL:
+            remembered = {m.build for m in page.record.marks if m.kind is Kind.INSTALL}
+            page.failed_at = {build: at for build, at in page.failed_at.items() if build in remembered}
+            page.failed_at.setdefault(what.build, now)
 
     def sending(self) -> dict[str, Kept]:
         """What is to be written, each with the version that it replaces; the same again while it is not confirmed."""

@@ -205,7 +205,7 @@ class HealthWatch:
         """What was noted, and what probes found, goes into the records."""
         inbox, self._inbox = self._inbox, []
         for device_id, what in inbox:
-            self._books.note(device_id, what)
+            self._books.note(device_id, what, now)
         self._give_probes_up()
         answers, self._answers = self._answers, []
         for device_id, found in answers:
@@ -259,7 +259,7 @@ class HealthWatch:
             if slot is None or record is not page.record or not _may_be_bad(records.only_sure(record)):
                 continue
             others = fleet.others(slot.info.target, device_id, record)
-            found = judge(record, others, now)
+            found = judge(record, others, now, page.failed_at)
             for build in found.builds_at_fault:
                 self._words.at_fault(build, others.failing(build) + 1)
             if found.bad:

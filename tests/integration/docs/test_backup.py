@@ -86,6 +86,26 @@ async def test_a_snapshot_that_the_store_writes_itself_has_what_there_was(tmp_pa
         restored.kill()
 
 
+async def test_a_snapshot_is_not_an_older_one_because_the_store_was_busy(tmp_path: Path) -> None:
+    """While it rewrites its append-only file it refuses to save; what lies there is of another time."""
+    store = StoreProcess(tmp_path / "data", "--dbfilename", "dump.rdb", "--appendonly", "yes")
+    store.start()
+    try:
+        with store.client() as raw:
+            raw.save()
+            raw.config_set("rdb-key-save-delay", 2_000)  # us a key: what it writes takes a second
+            pipe = raw.pipeline()
+            for n in range(500):
+                pipe.set(f"qg:f:{{fleet}}:{n}", "5")
+            pipe.execute()
+            raw.bgrewriteaof()
+            (tmp_path / "backup").mkdir()
+            await type_in(blocks()[1], REDIS_URL=store.url, DATA=tmp_path / "data", BACKUP=tmp_path / "backup")
+        assert b"fleet" in (tmp_path / "backup/qgjob.rdb").read_bytes()
+    finally:
+        store.kill()
+
+
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_backup_made_under_load_is_restored_and_no_result_is_lost_silently(tmp_path: Path, way: str) -> None:
     backup, restore = (blocks()[i] for i in WAYS[way])
@@ -97,7 +117,7 @@ async def test_a_backup_made_under_load_is_restored_and_no_result_is_lost_silent
         folders = {"DATA": tmp_path / "stack/store", "BACKUP": tmp_path / "backup", "NEW": tmp_path / "new"}
         for name in ("BACKUP", "NEW"):
             folders[name].mkdir()
-        variables = folders | {"REDIS_URL": stack.store.url, "PORT": port}
+        variables = folders | {"REDIS_URL": stack.store.url, "STORE_PORT": port}
         async with stack.client() as client:
             flow = Flow(client, "acme", 0.1)
             (tmp_path / "early").mkdir()

@@ -9,9 +9,10 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Self, overload
 
-from qgjob import _following, _watching, _wire_jobs, _wire_requests
+from qgjob import _following, _watching, _wire_fleet, _wire_jobs, _wire_requests
 from qgjob._addresses import DEFAULT_PORT
 from qgjob._coalesce import Coalescer
+from qgjob._enums import FindingLevel
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
 from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS, Failover, Patience, parse_addresses
 from qgjob._fleet import Health
@@ -180,7 +181,19 @@ class AsyncClient(JobCalls, FleetCalls):
         return found if found.serving else replace(found, reason=await self._why_not())
 
     async def _why_not(self) -> str:
-        """Why a coordinator does not serve: its health service knows no reasons, its answer to another call does."""
+        """Why a coordinator does not serve: its health service knows no reasons, what it finds of its store does."""
+        try:
+            asked = _wire_requests.diagnose()
+            answer = await self._source.ask_again("Diagnose", asked, timeout_seconds=REASON_SECONDS)
+            findings = _wire_fleet.read_diagnosis(answer).findings
+        except QgjobError:  # it is older, or the caller may not ask that
+            return await self._why_not_answered()
+        problems = [f for f in findings if f.level is FindingLevel.PROBLEM]
+        of_store = [f.found for f in problems if f.check.startswith("store.")]
+        return "; ".join(of_store) or "it is stopping, or was not ready a moment ago"
+
+    async def _why_not_answered(self) -> str:
+        """The same, by what it answers to a call that needs its store."""
         try:
             await self._source.ask_again("GetStats", _wire_requests.get_stats(None), timeout_seconds=REASON_SECONDS)
         except QgjobError as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
 
 from qgjob._addresses import whole
-from qgjob._errors import ConfigError, UnavailableError
+from qgjob._errors import ConfigError, DeadlineError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -101,6 +101,7 @@ class Failover:
             if error.in_vain:
                 raise
             failed: UnavailableError | None = error
+            told = error
         # The first try was without the machinery of repeats, which costs a call more than all else here.
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, UnavailableError) and not error.in_vain),
@@ -114,10 +115,16 @@ class Failover:
                     if failed is not None:
                         first, failed = failed, None
                         raise first
-                    return await self._try(end, work)
+                    try:
+                        return await self._try(end, work)
+                    except UnavailableError as error:
+                        told = error if error.away is not None else told
+                        raise
         except UnavailableError as error:
-            # It says all; what the tries and the machinery went through would only hide it in a traceback.
-            raise error.with_traceback(None) from None
+            # That nobody answered any more says less than what was answered before. And an error says all: what the
+            # tries and the machinery went through would only hide it in a traceback.
+            last = told if isinstance(error, DeadlineError) and told.away is not None else error
+            raise last.with_traceback(None) from None
         raise AssertionError("unreachable")
 
     async def _try(self, end: float, work: Callable[[Transport, float], Awaitable[T]]) -> T:

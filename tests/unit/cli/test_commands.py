@@ -541,12 +541,12 @@ def test_groups_stats_and_health(fake: FakeCoordinator, qgjob: Command) -> None:
     fake.serving = False
     ill = qgjob("health", "-o", "json")
     assert (ill.code, ill.json["status"], ill.json["stats"]) == (1, "not_serving", None)
-    assert "/health/ready" in ill.json["reason"]
-    fake.faults.append(Fault("GetStats"))
-    why = qgjob("health", "-o", "json").json["reason"]
-    assert why
-    fake.faults.append(Fault("GetStats"))
-    assert why in qgjob("health").out
+    fake.diagnosis.level = types_pb2.FINDING_LEVEL_PROBLEM
+    fake.diagnosis.findings.add(check="store.usable", level=types_pb2.FINDING_LEVEL_PROBLEM, found="it evicts")
+    assert qgjob("health", "-o", "json").json["reason"] == "it evicts"
+    assert "it evicts" in qgjob("health").out
+    fake.faults.append(Fault("Diagnose"))
+    assert "/health/ready" in qgjob("health", "-o", "json").json["reason"]
 
 
 def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:

@@ -72,6 +72,18 @@ async def test_patience_ends_with_the_last_error() -> None:
     assert len(asked) == len(told) >= 3
 
 
+async def test_what_a_coordinator_said_is_told_and_not_that_it_said_nothing_more() -> None:
+    """It has the reason; the last try had no time for an answer."""
+    said = UnavailableError("the store is away")
+    said.away = "store"
+    patience = Patience(timeout_seconds=0.1, backoff_seconds=0.01, max_backoff_seconds=0.02)
+    late = DeadlineError("GetJob at a was not answered in time")
+    with pytest.raises(UnavailableError, match="the store is away"):
+        await Failover([transport("a", [said, late], [])], patience).call("GetJob", None)
+    with pytest.raises(DeadlineError):
+        await Failover([transport("a", [UnavailableError("a is away"), late], [])], patience).call("GetJob", None)
+
+
 async def test_whoever_is_told_of_trouble_is_told_how_long_it_is_tried() -> None:
     told: list[float | None] = []
     patience = Patience(timeout_seconds=5, backoff_seconds=0.001, max_backoff_seconds=0.002)
@@ -275,8 +287,17 @@ async def test_the_fleet(fake: FakeCoordinator, client: AsyncClient) -> None:
 
 async def test_health_is_read_off_the_health_service(fake: FakeCoordinator, client: AsyncClient) -> None:
     fake.serving = False
+    fake.diagnosis.level = types_pb2.FINDING_LEVEL_OK
     health = await client.health()
     assert (health.status, health.serving, health.address) == ("not_serving", False, fake.address)
+    assert health.reason == "it is stopping, or was not ready a moment ago"
+    for check, level, found in (
+        ("store.usable", types_pb2.FINDING_LEVEL_PROBLEM, "it evicts"),
+        ("agents.versions", types_pb2.FINDING_LEVEL_PROBLEM, "two of them"),
+        ("store.clock", types_pb2.FINDING_LEVEL_WARNING, "it is late"),
+    ):
+        fake.diagnosis.findings.add(check=check, level=level, found=found)
+    assert (await client.health()).reason == "it evicts"
 
 
 async def test_the_rest_of_the_job_calls(fake: FakeCoordinator, client: AsyncClient) -> None:

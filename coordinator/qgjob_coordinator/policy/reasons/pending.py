@@ -14,7 +14,7 @@ from qgjob_coordinator.policy.reasons.words import counted
 
 _TEXT = {
     PendingCode.ALL_BUSY: "all devices that can serve it are busy",
-    PendingCode.DRAINING: "the devices that can serve it are draining; resume one to go on",
+    PendingCode.DRAINING: "the devices that can serve it are draining; resume one, or its agent, to go on",
     PendingCode.RESERVED: "the devices that can serve it are reserved by a person",
     PendingCode.QUARANTINED: "the devices that can serve it are not in good health",
     PendingCode.NO_DEVICE_ONLINE: "no device that can serve it is online; start its agent",

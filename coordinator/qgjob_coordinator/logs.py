@@ -50,7 +50,11 @@ def configure(level: str, *, json: bool, process: int | None = None) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", Stderr())),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(LEVELS[level], logging.WARNING), stream=sys.stderr, format="%(name)s: %(message)s")
+    # What libraries say, such as gRPC of the calls that it aborts as the server stops, comes in the same form.
+    handler = logging.StreamHandler(cast("TextIO", Stderr()))
+    names = [structlog.stdlib.add_logger_name, structlog.stdlib.ProcessorFormatter.remove_processors_meta]
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[*names, *renderer]))
+    logging.basicConfig(level=max(LEVELS[level], logging.WARNING), handlers=[handler])
 
 
 def tell_strays(found: Iterable[Stray]) -> None:

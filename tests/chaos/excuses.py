@@ -38,19 +38,19 @@ def may_be_lost(h: History, job_id: str, a: Attempt) -> bool:
         return False
     life = Span(begin.timestamp() - h.boot, a.ended_at.timestamp() - h.boot + CLOCKS_SECONDS)
     kinds = END_SIMULATED if a.agent_id in h.simulated else END_WHAT_RUNS
-    if any(death.meets(life) and _soon(h, a.agent_id, death.end, life.end) for death in deaths(h, a.agent_id, kinds)):
+    if any(death.meets(life) and soon(h, a.agent_id, death.end, life.end) for death in deaths(h, a.agent_id, kinds)):
         return True
     if any(_took_back(h, cut, job_id, a, life) for cut in h.cuts):
         return True
     return any(
         life.begin <= silence.end
         and silence.begin + h.scale.patience <= life.end
-        and _soon(h, a.agent_id, silence.end, life.end)
+        and soon(h, a.agent_id, silence.end, life.end)
         for silence in long_silences(h, a.agent_id)
     )
 
 
-def _soon(h: History, agent_id: str, since: float, at: float) -> bool:
+def soon(h: History, agent_id: str, since: float, at: float) -> bool:
     """Whether what happened at `at` came within A and S of `since`, less what kept everybody from acting."""
     late = at - since - overlap(Span(since, at), h.outages_of(places_of(h, agent_id))) if at > since else 0.0
     return late <= h.scale.times.give_up + h.scale.session + h.scale.load_seconds
@@ -59,7 +59,7 @@ def _soon(h: History, agent_id: str, since: float, at: float) -> bool:
 def _took_back(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> bool:
     """Whether a store that went back had the lease, and no longer its end. What lives on is shown and adopted."""
     known = life.begin <= cut.latest + h.scale.times.heartbeat and life.end >= cut.back_to
-    return known and _soon(h, a.agent_id, cut.at, life.end) and _was_over(h, cut, job_id, a, life)
+    return known and soon(h, a.agent_id, cut.at, life.end) and _was_over(h, cut, job_id, a, life)
 
 
 def _was_over(h: History, cut: Cut, job_id: str, a: Attempt, life: Span) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from qgjob import Attempt, Job, Outcome
 from tests.chaos.cuts import CUT_MARGIN_SECONDS, master_took, taken_back, taken_from_master
+from tests.chaos.excuses import soon
 from tests.chaos.history import Asked, Event, History, Span
 from tests.chaos.violations import Violation
 from tests.fakes.history import faults
@@ -45,7 +46,7 @@ def _with_known_ends(h: History, job: Job) -> Job:
         end = a.ended_at.timestamp() - h.boot
         begin = (a.started_at or a.scheduled_at or a.ended_at).timestamp() - h.boot
         found = any(
-            begin <= cut.latest + CUT_MARGIN_SECONDS and cut.back_to <= end <= cut.at + h.scale.lease + h.scale.session
+            begin <= cut.latest + CUT_MARGIN_SECONDS and cut.back_to <= end and soon(h, a.agent_id, cut.at, end)
             for cut in h.cuts
         )
         return replace(a, ended_at=a.started_at or a.ended_at) if found else a

@@ -223,6 +223,8 @@ async def _write(messages: AsyncIterator[Any], context: Context) -> None:
         except TimeoutError:
             begun = f"the stream was cut: its reader took nothing for {WRITE_SECONDS:g} s"
             raise SlowReaderError(f"{begun}; go on {_place(last)}") from None
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None  # its reader went while this waited to be taken
         last = message
 
 

@@ -75,3 +75,28 @@ async def test_watchers_that_read_nothing_are_cut_and_cost_no_memory(tmp_path: P
     assert {end.code() for end in ends} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     said = f"its reader took nothing for {CUT_SECONDS:g} s; go on after cursor "
     assert all(said in (end.details() or "") for end in ends)
+
+
+async def test_watchers_that_go_while_something_waits_for_them_leave_no_traceback(tmp_path: Path) -> None:
+    """A client that hung was killed: no fault of the coordinator, which would tell it for each of the watches."""
+    stack = Stack(tmp_path, coordinators=1, agents=(), times=PATIENT)
+    try:
+        await stack.start()
+        async with (
+            stack.client() as client,
+            grpc.aio.insecure_channel(stack.address(0), options=SMALL_WINDOWS) as channel,
+        ):
+            stub: Any = jobs_pb2_grpc.JobServiceStub(channel)
+            calls = [stub.WatchJobs(jobs_pb2.WatchJobsRequest(org_id="watched")) for _ in range(WATCHERS)]
+            for call in calls:
+                assert (await call.read()).event == jobs_pb2.WATCH_EVENT_READY
+            await load(client, "watched")
+            for call in calls:
+                call.cancel()
+    finally:
+        await stack.stop()
+    (log,) = tmp_path.glob("coordinator-0/*.log")
+    said = log.read_text(encoding="utf-8")
+    assert "coordinator_stopped" in said
+    assert "Traceback" not in said
+    assert "exception" not in said

@@ -71,7 +71,7 @@ CLEAN = Record()
 WINDOW_MS = 3_600_000
 """A failure of so long ago says nothing any more."""
 
-MARKS_MOST = 8
+MARKS_MOST = 32
 """So many failures of a kind are kept."""
 
 SPAN_MS = 6_000

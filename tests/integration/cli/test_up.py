@@ -24,7 +24,9 @@ from qgjob.cli.store_data import RECORD
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
-QGJOB = [sys.executable, "-c", "import sys; from qgjob.cli import main; sys.exit(main())"]
+AS_FROM_A_TERMINAL = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""What runs beside a shell's prompt, as these tests may, is started with SIGINT ignored."""
+QGJOB = [sys.executable, "-c", f"{AS_FROM_A_TERMINAL}; import sys; from qgjob.cli import main; sys.exit(main())"]
 READY_SECONDS = 40
 END_SECONDS = 40
 LEFT_SECONDS = 15

@@ -107,8 +107,7 @@ async def in_turn(stack: Stack, org: str, restarts: int, *, kill: bool = False) 
     async with stack.client() as client, load(stack, org, figures):
         for k in range(restarts):
             i = k % len(stack.coordinators)
-            await until(lambda: _running(client, org), "no test runs", seconds=60)
-            figures.running.append(await _running(client, org))
+            figures.running.append(await until(lambda: _running(client, org), "no test runs", seconds=60))
             begun = time.monotonic()
             coordinator = stack.coordinators[i]
             coordinator.kill() if kill else coordinator.terminate()
@@ -132,8 +131,7 @@ async def of_processes(stack: Stack, org: str, restarts: int) -> Figures:
     (parent,) = stack.coordinators
     async with stack.client() as client, load(stack, org, figures):
         while figures.restarts < restarts:
-            await until(lambda: _running(client, org), "no test runs", seconds=60)
-            figures.running.append(await _running(client, org))
+            figures.running.append(await until(lambda: _running(client, org), "no test runs", seconds=60))
             ended = len(parent.events("process_ended", how="asked"))
             done = len(parent.events("restart_done"))
             parent.hang_up()

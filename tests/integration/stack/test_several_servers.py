@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from redis import Redis
+from redis.exceptions import ResponseError
+
 from qgjob import AsyncClient, Job, NotFoundError
 from qgjob_coordinator.store import keys
 from tests.fakes import history
@@ -100,6 +103,15 @@ async def test_a_failover_under_load_costs_what_was_not_copied_and_nothing_else(
     await on(tmp_path / "stack", store, scenario)
 
 
+def accepted(sentinel: Redis) -> bool:
+    """Whether the Sentinel begins the hand-over; it refuses while it has not heard of a replica for a moment."""
+    try:
+        sentinel.execute_command("SENTINEL FAILOVER", NAME)
+    except ResponseError:
+        return False
+    return True
+
+
 async def test_a_hand_over_for_which_writes_were_stopped_loses_nothing(tmp_path: Path) -> None:
     """As docs/operations.md has it."""
     store = SentinelStore(tmp_path / "stores", *ALWAYS)
@@ -112,7 +124,7 @@ async def test_a_hand_over_for_which_writes_were_stopped_loses_nothing(tmp_path:
             with old.client() as raw, store.sentinels[0].client() as sentinel:
                 raw.execute_command("CLIENT PAUSE", PAUSE_MS, "WRITE")
                 await until(lambda: copied(raw.info("replication")), "the replicas do not have all that the master has")
-                sentinel.execute_command("SENTINEL FAILOVER", NAME)
+                await until(lambda: accepted(sentinel), "no replica is fit for it")
             await until(lambda: store.master is not old, "the master is the old one", seconds=PAUSE_MS / 1000)
             await flow.reach(20)
             await stack.online(*stack.agents)

@@ -154,7 +154,7 @@ def a_quarantined_device_starts_nothing(h: History) -> Iterator[Violation]:
         spans = h.outages_of(places_of(h, q.device_id.rpartition("-")[0]))
         for at, job_id in given[q.device_id]:
             late = at - q.seen.begin - overlap(Span(q.seen.begin, max(q.seen.begin, at)), spans)
-            if late > bound and at < q.seen.end:
+            if late > bound and at < q.seen.end - LOOKS_SECONDS:  # one that came right after a look is as one after it
                 text = f"P9: {job_id} was given to {q.device_id} {late:.2f} s after that was quarantined"
                 yield Violation("a_quarantined_device_starts_nothing", text, job_id, q.device_id, at)
 

@@ -129,6 +129,16 @@ def test_a_device_that_is_taken_out_in_time_and_comes_back_is_not_blamed() -> No
     assert round(recovery.at - recovery.since, 2) == 0.5
 
 
+def test_a_job_that_came_right_after_the_last_look_at_a_quarantine_is_no_fault() -> None:
+    """It was over by then, and nobody looked in between."""
+    history = sound()
+    given_a_job(history)
+    history.quarantines = [replace(q, seen=Span(KNOWN, KNOWN + 1.6)) for q in history.quarantines]
+    assert "a_quarantined_device_starts_nothing" not in [v.rule for v in check(history)]
+    history.quarantines = [replace(q, seen=Span(KNOWN, KNOWN + 2.2)) for q in history.quarantines]
+    assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
+
+
 def test_what_is_judged_takes_three_jobs_that_others_could_do() -> None:
     history = sound()
     broke(history)

@@ -97,8 +97,8 @@ TAKEN_OUT = Bound((Kind.DEVICE_BREAKS,), "enough has failed on the device, it is
 READMITTED = Bound((Kind.DEVICE_BREAKS,), "its quarantine over, the device is in service", "S")
 GETS_NOTHING = Bound((Kind.DEVICE_BREAKS,), "quarantined, the device gets no job", "heartbeat")
 
-SUPERSEDED = Bound(("supersede",), "the older run has nothing unfinished", "S + 2 s of work")
-BOND_ENDED = Bound(("bond",), "the bond's time over, its run has nothing unfinished", "S + 2 s of work")
+SUPERSEDED = Bound(("supersede",), "the older run has nothing unfinished", "S")
+BOND_ENDED = Bound(("bond",), "the bond's time over, its run has nothing unfinished", "S")
 HELD = Bound(("reserve", "maintain"), "the device begins no test", "2 heartbeat")
 DEADLINE = Bound(("deadline",), "the job is given to no device", "S")
 

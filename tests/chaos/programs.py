@@ -31,7 +31,7 @@ CONSTANTS = {
         "POOL_TIMEOUT_SECONDS",
     ),
     "qgjob_coordinator.rpc.agents": ("HELLO_SECONDS",),
-    "qgjob_coordinator.loops.ending_runs": ("FAULT_PAUSE_SECONDS",),
+    "qgjob_coordinator.loops.ending_runs": ("CLAIM_SECONDS", "FAULT_PAUSE_SECONDS"),
     "qgjob_coordinator.loops.timers": ("REGISTRY_SECONDS",),
     "qgjob_coordinator.loops.unbooked": ("LOOK_SECONDS",),
     "qgjob_coordinator.service.agents.health.watch": ("LONGEST_SECONDS",),

@@ -93,7 +93,7 @@ CASES = [
     Case("cancelled", lambda s: s.runs.cancelled("acme", [RunToCancel("run-1", f"{NINE} superseded by run run-2")])),
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),
     Case("due", lambda s: s.snapshots.due("acme")),
-    Case("ending", lambda s: s.runs.take_ending("acme", "one")),
+    Case("ending", lambda s: s.runs.take_ending("acme", "one", 5.0)),
     Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),

@@ -10,13 +10,13 @@ import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.service.calls.jobs import JobService
-from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 
 ORGS_AT_ONCE = 8
-RENEW_SECONDS = keys.ENDING_TTL_MS / 3000
+CLAIM_SECONDS = 5.0
+"""So long the marked runs of a coordinator that died over them wait; one that is at them says so three times in it."""
 FAULT_PAUSE_SECONDS = 60.0
 """After a fault of ours at a run it is left alone for so long."""
 
@@ -29,6 +29,7 @@ class EndingRuns:
     def __init__(self, store: Store, jobs: JobService) -> None:
         self._store = store
         self._jobs = jobs
+        self._token = secrets.token_hex(8)  # one for all walks: the walk after a broken one goes on with its claim
         self._orgs: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: set[str] = set()
         self._busy: dict[str, bool] = {}  # orgs that are served now, and whether to look at them again
@@ -61,26 +62,26 @@ class EndingRuns:
     async def finish(self, org_id: str) -> None:
         """Cancels what the marked runs of the org have unfinished, unless another one is at it.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError. Then the claim stays for its time, as that of a coordinator that died does; this
+        one takes it again at its next try, and doesn't wait for that.
         """
-        token = secrets.token_hex(8)
-        if not await self._store.runs.take_ending(org_id, token):
+        if not await self._store.runs.take_ending(org_id, self._token, CLAIM_SECONDS):
             return
-        renewing = asyncio.create_task(self._renew(org_id, token), name="ending_runs_renew")
+        renewing = asyncio.create_task(self._renew(org_id), name="ending_runs_renew")
         try:
             for run in await self._store.runs.to_cancel(org_id):
                 if time.monotonic() >= self._not_before.get((org_id, run.run_id), 0.0):
                     await self._finish(org_id, run)
         finally:
             await end_tasks([renewing])
-        await self._store.runs.drop_ending(org_id, token)
+        await self._store.runs.drop_ending(org_id, self._token)
 
-    async def _renew(self, org_id: str, token: str) -> None:
+    async def _renew(self, org_id: str) -> None:
         """Keeps the claim while the runs are walked. One that is lost costs work twice, and nothing else."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(CLAIM_SECONDS / 3)
             try:
-                await self._store.runs.renew_ending(org_id, token)
+                await self._store.runs.renew_ending(org_id, self._token, CLAIM_SECONDS)
             except StoreUnavailableError as e:
                 log.debug("ending_not_renewed", org_id=org_id, error=e.message)
 

@@ -74,8 +74,6 @@ SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 """After the run lost the key. A key that newer runs took lives longer: what the run brings then takes it back."""
 LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
 """So long a run is known that a cancel left no job in, since others want them."""
-ENDING_TTL_MS = 5 * 1000
-"""So long the marked runs of a coordinator that died over them wait; one that is at them says so again and again."""
 LOG_TTL_MS = 3600 * 1000
 """After the verdict; the scripts have it as LOG_KEPT in lua/lib/attempt.lua."""
 LOG_TAIL_BYTES = 64 * 1024

@@ -49,24 +49,24 @@ class RunStore:
         found: dict[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}rc")
         return [RunToCancel(run, text) for run, text in sorted(found.items())]
 
-    async def take_ending(self, org_id: str, token: str) -> bool:
-        """Whether who asks is the one that cancels the org's marked runs, until `drop_ending` or for a while unrenewed.
+    async def take_ending(self, org_id: str, token: str, seconds: float) -> bool:
+        """Whether who asks cancels the org's marked runs, until `drop_ending` or `seconds` after the last renewal.
 
         A convenience and no fence: nothing goes wrong when two do it. `token` is the asker's alone, so a call whose
         reply was lost is answered the same.
         """
-        return await self._ending(org_id, token, keys.ENDING_TTL_MS, take=True)
+        return await self._ending(org_id, token, seconds, take=True)
 
-    async def renew_ending(self, org_id: str, token: str) -> None:
-        """Goes on being the one that cancels the org's marked runs."""
-        await self._ending(org_id, token, keys.ENDING_TTL_MS)
+    async def renew_ending(self, org_id: str, token: str, seconds: float) -> None:
+        """Goes on being the one that cancels the org's marked runs, for `seconds` from now."""
+        await self._ending(org_id, token, seconds)
 
     async def drop_ending(self, org_id: str, token: str) -> None:
         """Lets another one cancel the org's marked runs."""
-        await self._ending(org_id, token, 0)
+        await self._ending(org_id, token, 0.0)
 
-    async def _ending(self, org_id: str, token: str, ttl_ms: int, *, take: bool = False) -> bool:
-        args: list[Arg] = [token, ttl_ms, "1" if take else ""]
+    async def _ending(self, org_id: str, token: str, seconds: float, *, take: bool = False) -> bool:
+        args: list[Arg] = [token, round(seconds * 1000), "1" if take else ""]
         return bool(await self._runner.run("ending", keys.org(org_id), args) == "MINE")
 
     async def cancelled(self, org_id: str, runs: Sequence[RunToCancel]) -> None:

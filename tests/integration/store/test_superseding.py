@@ -7,9 +7,10 @@ import asyncio
 import pytest
 from redis import Redis
 
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import ending_runs
 from qgjob_coordinator.loops.bonds import Bonds
-from qgjob_coordinator.loops.ending_runs import ORGS_AT_ONCE, EndingRuns
+from qgjob_coordinator.loops.ending_runs import CLAIM_SECONDS, ORGS_AT_ONCE, EndingRuns
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.model.enums import ErrorClass, Status
 from qgjob_coordinator.model.jobs import JobError, JobSpec
@@ -264,18 +265,18 @@ async def test_of_several_coordinators_one_cancels_a_marked_run(
 async def test_a_claim_lasts_as_long_as_the_walk(
     store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ending_runs, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(ending_runs, "CLAIM_SECONDS", 0.9)
     walks = Walks(ending, monkeypatch)
     await submit(store, of("r1", 1))
     await submit(store, of("r2", 2))
     walking = asyncio.create_task(ending.finish("acme"))
     await walks.begun.wait()
     er = f"{keys.org('acme')}er"
-    raw.pexpire(er, keys.ENDING_TTL_MS // 2)
-    await until(lambda: raw.pttl(er) > keys.ENDING_TTL_MS // 2, "the claim is not renewed")
-    raw.set(er, "another", px=keys.ENDING_TTL_MS // 2)
-    await store.runs.renew_ending("acme", "one")
-    assert raw.pttl(er) <= keys.ENDING_TTL_MS // 2, "it is another's"
+    raw.pexpire(er, 60_000)
+    await until(lambda: raw.pttl(er) < 1_000, "the claim is not renewed")
+    raw.set(er, "another", px=60_000)
+    await store.runs.renew_ending("acme", "one", CLAIM_SECONDS)
+    assert raw.pttl(er) > 1_000, "it is another's"
     walks.open.set()
     await walking
     assert raw.get(er) == "another"
@@ -290,33 +291,53 @@ async def test_a_coordinator_that_dies_over_a_marked_run_leaves_it_to_another_on
     dying = asyncio.create_task(ending.finish("acme"))
     await walks.begun.wait()
     dying.cancel()
-    assert 0 < raw.pttl(f"{keys.org('acme')}er") <= keys.ENDING_TTL_MS
+    assert 0 < raw.pttl(f"{keys.org('acme')}er") <= CLAIM_SECONDS * 1000
     raw.delete(f"{keys.org('acme')}er")  # the time is over
     walks.open.set()
     await EndingRuns(store, ending._jobs).finish("acme")
     assert await marked(store) == {}
 
 
+async def test_a_coordinator_whose_connection_broke_over_a_marked_run_goes_on_when_it_has_one_again(
+    store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for the end of its own claim: with it all others did, for the claim's whole time."""
+    await submit(store, of("r1", 1))
+    await submit(store, of("r2", 2))
+    real = ending._jobs.cancel_run
+
+    async def broken(org_id: str, run_id: str, reason: str) -> Changed:
+        raise StoreUnavailableError("the store is away")
+
+    monkeypatch.setattr(ending._jobs, "cancel_run", broken)
+    with pytest.raises(StoreUnavailableError):
+        await ending.finish("acme")
+    assert raw.pttl(f"{keys.org('acme')}er") > 0, "the claim is there, as after a death"
+    monkeypatch.setattr(ending._jobs, "cancel_run", real)
+    await ending.finish("acme")
+    assert (await marked(store), raw.exists(f"{keys.org('acme')}er")) == ({}, 0)
+
+
 async def test_a_reply_that_was_lost_is_answered_the_same(store: Store) -> None:
     for _ in range(2):
-        assert await store.runs.take_ending("acme", "one")
-        assert not await store.runs.take_ending("acme", "two")
+        assert await store.runs.take_ending("acme", "one", CLAIM_SECONDS)
+        assert not await store.runs.take_ending("acme", "two", CLAIM_SECONDS)
     await store.runs.drop_ending("acme", "two")
-    assert not await store.runs.take_ending("acme", "two")
+    assert not await store.runs.take_ending("acme", "two", CLAIM_SECONDS)
     for _ in range(2):
         await store.runs.drop_ending("acme", "one")
-    assert await store.runs.take_ending("acme", "two")
+    assert await store.runs.take_ending("acme", "two", CLAIM_SECONDS)
 
 
 async def test_a_claim_that_ran_out_is_taken_anew_and_not_renewed(store: Store, raw: Redis) -> None:
     """A renewal that comes late, behind the end of the walk, would keep others away."""
     er = f"{keys.org('acme')}er"
-    assert await store.runs.take_ending("acme", "one")
+    assert await store.runs.take_ending("acme", "one", CLAIM_SECONDS)
     raw.delete(er)  # the time is over
-    await store.runs.renew_ending("acme", "one")
+    await store.runs.renew_ending("acme", "one", CLAIM_SECONDS)
     assert raw.exists(er) == 0
-    assert await store.runs.take_ending("acme", "two")
-    assert 0 < raw.pttl(er) <= keys.ENDING_TTL_MS
+    assert await store.runs.take_ending("acme", "two", CLAIM_SECONDS)
+    assert 0 < raw.pttl(er) <= CLAIM_SECONDS * 1000
 
 
 async def test_a_long_cancel_in_one_org_keeps_no_other_org_waiting(

@@ -22,8 +22,6 @@ LOOK_SECONDS = 0.5
 """Patience of such a look."""
 NOT_COPIED_SECONDS = 1.0
 """A master's last second may be unknown to the one that takes its place: copies are made behind the acknowledgement."""
-DOWN_AFTER_MS = 1500
-"""Silence of a master that is a failover: on a busy machine a shorter one would be no fault of the schedule."""
 EVERY_WRITE = ("--appendonly", "yes", "--appendfsync", "always")
 
 AnyStore = StoreProcess | SentinelStore | ClusterStore
@@ -35,7 +33,7 @@ def made(form: Form, folder: Path) -> AnyStore:
         case Form.ONE:
             return StoreProcess(folder, *EVERY_WRITE)
         case Form.SENTINEL:
-            return SentinelStore(folder, *EVERY_WRITE, down_after_ms=DOWN_AFTER_MS)
+            return SentinelStore(folder, *EVERY_WRITE)
         case Form.CLUSTER:
             return ClusterStore(folder, *EVERY_WRITE)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import pickle
 import random
 import sys
@@ -21,6 +20,7 @@ from tests.chaos.run import Plan, run
 from tests.chaos.scale import Scale
 from tests.chaos.schedule import Form, Kind
 from tests.chaos.story import story
+from tests.chaos.told import told
 from tests.chaos.whole import Whole, made_from, mutants
 from tests.fakes.waiting import BUSY_SECONDS
 
@@ -66,15 +66,17 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
             plan = replace(plan, lua=broken(options.breaks, Path(folder) / "lua"))
         history = asyncio.run(run(plan, Path(folder) / "lab"))
         violations = check(history)
-        if violations and options.keep is not None:
-            _keep(Path(folder) / "lab", options.keep / form.value)
+        if options.keep is not None:
+            (options.keep / form.value).mkdir(parents=True, exist_ok=True)
             (options.keep / form.value / HISTORY).write_bytes(pickle.dumps(history))
+            if violations:
+                _keep(Path(folder) / "lab", options.keep / form.value)
     report = Report(history, violations, {k.value: why for k, why in left_out().items()}, minutes, form)
     if options.each:
         print("\n".join(report.each()))
     print(report.text(), flush=True)
-    for violation in violations[:STORIES]:
-        print(f"\n{story(history, violation)}")
+    for each in report.told()[:STORIES]:
+        print(f"\n{story(history, each.violation)}")
     if violations:
         print(f"\nrepeat it with: {report.figures()['command']}", flush=True)
     return report
@@ -84,8 +86,8 @@ def _again(file: Path) -> int:
     """Judges a history that was kept once more, by the rules as they are now."""
     history: History = pickle.loads(file.read_bytes())  # noqa: S301 - written by this very program
     violations = check(history)
-    for violation in violations:
-        print(f"{story(history, violation)}\n")
+    for each in told(violations):
+        print(f"{each.times} x {story(history, each.violation)}\n")
     print(f"{len(violations)} violations")
     return 1 if violations else 0
 
@@ -107,7 +109,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--mutants", action="store_true", help="each fence switched off, too: which tests see it")
     parser.add_argument("--each", action="store_true", help="print each fault, with its recoveries")
     parser.add_argument("--json", type=Path, help="a file for the report")
-    parser.add_argument("--keep", type=Path, help="a folder for the logs of a run that broke a promise")
+    kept = f"a folder for the {HISTORY} of each run, and for the logs of one that broke a promise"
+    parser.add_argument("--keep", type=Path, help=kept)
     parser.add_argument("--check", type=Path, metavar="FILE", help=f"judge a kept {HISTORY} again, and run nothing")
     parser.add_argument("--break", dest="breaks", choices=BREAKAGES, help="a fence to take away: the run has to fail")
     return parser.parse_args()
@@ -122,7 +125,7 @@ def _stores(text: str) -> list[tuple[Form, float]]:
 def _write(whole: Whole, file: Path | None) -> None:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(whole.figures(), indent=2) + "\n")
+        file.write_text(whole.json())
 
 
 def _keep(lab: Path, folder: Path) -> None:

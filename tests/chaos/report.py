@@ -13,6 +13,7 @@ from tests.chaos.rules_grants import by_token
 from tests.chaos.rules_jobs import lost_to_cuts
 from tests.chaos.rules_times import judged, taken
 from tests.chaos.schedule import Form
+from tests.chaos.told import Told, told
 from tests.chaos.violations import Violation
 
 HEAD = (
@@ -61,8 +62,12 @@ class Report:
             "verdicts_by_token": dict(zip(("judged", "of"), by_token(h), strict=True)),
             "slow_watcher_mib_max": self.growth(),
             "recoveries": self.recoveries(),
-            "violations": [vars(v) for v in self.violations],
+            "violations": [each.figures(h.span.begin) for each in self.told()],
         }
+
+    def told(self) -> list[Told]:
+        """Each violation once."""
+        return told(self.violations)
 
     def slow(self) -> float:
         """Seconds in which others had the machine."""
@@ -129,6 +134,8 @@ class Report:
             f"{r['over_the_bound']:>4} {r['max_by_the_clock']:>12.2f}"
             for r in f["recoveries"]
         ]
-        count = len(self.violations)
-        lines += ["", f"{count} violations" if count else "every promise was kept"]
+        found, count = self.told(), len(self.violations)
+        lines += ["", *(each.line() for each in found)]
+        different = "" if count == len(found) else f", {len(found)} different ones"
+        lines += [f"{count} violations{different}" if count else "every promise was kept"]
         return "\n".join(lines)

@@ -50,10 +50,14 @@ class Whole:
         runs = [report.figures() for report in self.reports]
         found: dict[str, Any] = {"seed": self.seed, **self.made}
         found |= {key: sum(run[key] for run in runs) for key in SUMMED}
-        found |= {"violations": sum(len(run["violations"]) for run in runs), "runs": runs}
+        found |= {"violations": sum(len(report.violations) for report in self.reports), "runs": runs}
         if self.mutants is not None:
             found["mutants"] = [{"id": m["id"], "caught_by": m["caught_by"]} for m in self.mutants["mutants"]]
         return found
+
+    def json(self) -> str:
+        """The figures as a file to be committed: they are in one order, and name no folder of this machine."""
+        return json.dumps(self.figures(), indent=2) + "\n"
 
     def text(self) -> str:
         """For people: the sums."""

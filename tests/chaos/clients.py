@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from qgjob import AsyncClient, Bond, JobSpec, QgjobError
+from qgjob import AsyncClient, Bond, JobSpec, QgjobError, UnavailableError
 from qgjob._ids import new_job_id
 from tests.chaos import clock
 from tests.chaos.history import Asked
@@ -39,6 +39,11 @@ def spec(plan: JobPlan, job_id: str, key: str | None = None) -> JobSpec:
     )
 
 
+def turned(names: Sequence[str], first: int, last: int) -> tuple[str, ...]:
+    """From the first coordinator to the last: a client turns from each to the next one, after the last to the first."""
+    return tuple(names[(first + k) % len(names)] for k in range((last - first) % len(names) + 1))
+
+
 class Clients:
     """As many clients as there are coordinators, each with another one first. `asked` is the list of what was asked."""
 
@@ -65,11 +70,14 @@ class Clients:
         meant = None if action.mean is None else self._ids.get(action.mean)
         asked = Asked(action.verb, action.org_id, clock.now(), action.jobs, meant, run_id=action.run_id)
         asked.key, asked.failed_only, asked.device_id = action.key, action.failed_only, action.device_id
+        asked.coordinators, before = tuple(c.name for c in self._lab.coordinators), client.address
         self.asked.append(asked)
         try:
             asked.job_ids = await self._send(action, client, meant, asked)
         except QgjobError as error:
             asked.error, asked.message = error.short, error.message
+            asked.away = error.away if isinstance(error, UnavailableError) else None
+        asked.turned_to = turned(asked.coordinators, self._lab.index_of(before), self._lab.index_of(client.address))
         asked.answered_at = clock.now()
         if asked.error is None and action.verb is Verb.BOND:
             await self._live(action, client, asked)

@@ -87,7 +87,9 @@ class Asked:
     `run_id`: whose jobs are meant. `key`: under which the run supersedes. `failed_only`: of a retry of a run.
     `device_id`: what is held until `until`. `signs`: when a bound client sent what was confirmed, the submission the
     first; `silent_at`: when it sent the last one, `gone_at`: and went without a word. `released_at`: when a hold was to
-    end before its time, or a bond had ended.
+    end before its time, or a bond had ended. `coordinators`: those that the client was given; `turned_to`: of these the
+    ones that it asked first, from when it asked to its answer: what is sent once went to one of them. `away`: what the
+    coordinator that refused said is away ("store", "agent").
     """
 
     verb: Verb
@@ -109,6 +111,9 @@ class Asked:
     signs: list[float] = field(default_factory=list)
     silent_at: float | None = None
     gone_at: float | None = None
+    coordinators: tuple[str, ...] = ()
+    turned_to: tuple[str, ...] = ()
+    away: str | None = None
 
     @property
     def submits(self) -> bool:
@@ -124,7 +129,8 @@ class Asked:
 class Recovery:
     """A promise about time that a fault put to the test: `what` had to be so within `bound` seconds after `since`.
 
-    `at` None: it was not so when the lab gave up waiting. `needs`: the places whose own outages stop this clock.
+    `at` None: it was not so when the lab gave up waiting. `needs`: the places whose own outages stop this clock;
+    `anew`: and for so many seconds more after each, where who could not look counts anew.
     """
 
     what: str
@@ -132,6 +138,7 @@ class Recovery:
     at: float | None
     bound: float
     needs: tuple[str, ...] = ()
+    anew: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -177,6 +177,10 @@ class Lab(Stack, Ledger):
         addresses = ",".join(f"127.0.0.1:{link.port}" for link in links)
         return AsyncClient(addresses, timeout_seconds=timeout_seconds)
 
+    def index_of(self, address: str) -> int:
+        """Of the coordinator behind the clients' link with this address. Raises ValueError for another one."""
+        return [f"127.0.0.1:{link.port}" for link in self.client_links].index(address)
+
     @property
     def store_folder(self) -> Path:
         """Where the store writes."""

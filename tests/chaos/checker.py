@@ -59,6 +59,7 @@ RULES: tuple[Rule, ...] = (
     rules_times.recoveries_keep_their_bounds,
     rules_times.a_long_run_judges_what_silent_agents_held,
     rules_evidence.a_long_run_shows_each_bound,
+    rules_evidence.a_bound_is_kept_without_the_allowance,
     rules_times.what_a_partition_held_back_is_told,
     rules_times.cancelled_trees_die_in_time,
 )

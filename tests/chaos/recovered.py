@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from tests.chaos import bounds
 from tests.chaos.history import History, Recovery
 from tests.chaos.rules_health import came_back, taken_out
-from tests.chaos.rules_times import cancelling, judged, taken
+from tests.chaos.rules_times import cancelling, judged, taken, told_late
+from tests.chaos.rules_wishes import bonds_over, deadlines, holds, last_begin, superseded
 from tests.chaos.schedule import Kind
 from tests.chaos.workload import Verb
 
 Row = tuple[str, str]
 """The kind of fault or wish, and what was to be so after it."""
+(DEADLINE,) = bounds.DEADLINE.after
 
 
 def rows(h: History) -> dict[Row, list[Recovery]]:
@@ -27,6 +30,17 @@ def rows(h: History) -> dict[Row, list[Recovery]]:
     for job in h.jobs.values():
         if (cancel := cancelling(h, job)) is not None:
             found[Verb.CANCEL.value, cancel.what].append(cancel)
+    for done, _, r in told_late(h):
+        found[done.fault.kind.value, r.what].append(r)
+    for asked, ends in (*superseded(h), *bonds_over(h)):
+        if ends:
+            r = max((r for _, r in ends), key=lambda r: taken(h, r))
+            found[asked.verb.value, r.what].append(r)
+    for asked, begins in holds(h):
+        r = last_begin(h, asked, begins)
+        found[asked.verb.value, r.what].append(r)
+    for _, _, r in deadlines(h):
+        found[DEADLINE, r.what].append(r)
     return dict(sorted(found.items()))
 
 

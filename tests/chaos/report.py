@@ -18,7 +18,7 @@ from tests.chaos.violations import Violation
 
 HEAD = (
     f"{'after':<18} {'what':<48} {'count':>5} {'by the clock':>12} {'judged':>6} "
-    f"{'p50 s':>6} {'max s':>6} {'bound s':>7} {'over':>4} {'max by clock':>12}"
+    f"{'p50 s':>6} {'max s':>6} {'bound s':>7} {'over':>4} {'by s':>5} {'max by clock':>12}"
 )
 COMMAND = "python -m tests.chaos --seed {seed} --stores {form} --minutes {minutes:g} --scale {scale:g}"
 
@@ -32,6 +32,7 @@ class Report:
     left_out: dict[str, str]
     minutes: float
     form: Form = Form.ONE
+    rests: float = 1.0
 
     def figures(self) -> dict[str, Any]:
         """All as JSON."""
@@ -44,7 +45,7 @@ class Report:
             "session_seconds": h.scale.session,
             "lease_seconds": h.scale.lease,
             "store": self.form.value,
-            "command": COMMAND.format(seed=h.seed, form=self.form, minutes=self.minutes, scale=h.scale.factor),
+            "command": self.command(),
             "seconds": round(h.span.end - h.span.begin, 1),
             "seconds_without_machine": round(self.slow(), 1),
             "faults": len(h.done),
@@ -65,6 +66,12 @@ class Report:
             "violations": [each.figures(h.span.begin) for each in self.told()],
         }
 
+    def command(self) -> str:
+        """What repeats its seed."""
+        h = self.history
+        rests = "" if self.rests == 1.0 else f" --rests {self.rests:g}"
+        return COMMAND.format(seed=h.seed, form=self.form, minutes=self.minutes, scale=h.scale.factor) + rests
+
     def told(self) -> list[Told]:
         """Each violation once."""
         return told(self.violations)
@@ -83,7 +90,8 @@ class Report:
 
         Seconds are less the outages of what it needs, as the bound is checked; `max_by_the_clock` is with them.
         `in_time_by_the_clock`: how many needed no excuse; `judged`: of how many all of the time was counted, or as much
-        as the bound; `over_the_bound`: how many needed some of what a busy machine may add.
+        as the bound; `over_the_bound`: how many needed some of what a busy machine may add, and
+        `most_over_seconds` how much at most.
         """
         found = rows(self.history).items()
         return [{"after": after, "what": what, **self._row(some)} for (after, what), some in found]
@@ -100,6 +108,7 @@ class Report:
             "max_by_the_clock": round(max(gross for _, gross in seconds), 2),
             "bound_seconds": round(bound, 2),
             "over_the_bound": sum(net > bound for net, _ in seconds),
+            "most_over_seconds": round(max(0.0, *(net - bound for net, _ in seconds)), 2),
             "in_time_by_the_clock": sum(gross <= bound for _, gross in seconds),
         }
 
@@ -131,7 +140,7 @@ class Report:
         lines += [
             f"{r['after']:<18} {r['what']:<48} {r['count']:>5} {r['in_time_by_the_clock']:>12} {r['judged']:>6} "
             f"{r['p50_seconds']:>6.2f} {r['max_seconds']:>6.2f} {r['bound_seconds']:>7.2f} "
-            f"{r['over_the_bound']:>4} {r['max_by_the_clock']:>12.2f}"
+            f"{r['over_the_bound']:>4} {r['most_over_seconds']:>5.2f} {r['max_by_the_clock']:>12.2f}"
             for r in f["recoveries"]
         ]
         found, count = self.told(), len(self.violations)

@@ -9,6 +9,7 @@ from qgjob import Job, JobStatus, Outcome
 from tests.chaos import bounds
 from tests.chaos.history import MACHINE, MOVABLE, Done, Event, History, Recovery, Span, joined, overlap
 from tests.chaos.rules_jobs import by_job
+from tests.chaos.schedule import Kind
 from tests.chaos.truth import Run
 from tests.chaos.violations import Violation
 
@@ -47,7 +48,10 @@ def taken(h: History, r: Recovery) -> float:
     if r.at is None:
         return float("inf")
     needs = [place for place in r.needs if place != CLIENTS or r.what == bounds.SERVED.what]
-    seconds = r.at - r.since - overlap(Span(r.since, r.at), h.outages_of(needs))
+    spans = h.outages_of(needs)
+    if r.anew:
+        spans = joined(Span(span.begin, span.end + r.anew) for span in spans)
+    seconds = r.at - r.since - overlap(Span(r.since, r.at), spans)
     return min(seconds, watched(h, r)) if r.what == bounds.GIVEN.what else seconds
 
 
@@ -93,17 +97,23 @@ def _within(begin: float, end: float, spans: Iterable[Span]) -> bool:
 
 def what_a_partition_held_back_is_told(h: History) -> Iterator[Violation]:
     """P1, P9: a test that ended in a partition, and whose lease outlived that, is recorded soon after."""
+    for done, run, r in told_late(h):
+        if taken(h, r) > r.bound + h.scale.load_seconds:
+            text = f"P9: after {done.fault}: {run.job_id}#{run.attempt} was told {taken(h, r):.2f} s after its end"
+            text += f", the bound is {r.bound:.2f} s"
+            yield Violation("what_a_partition_held_back_is_told", text, run.job_id, run.device_id, r.since)
+
+
+def told_late(h: History) -> Iterator[tuple[Done, Run, Recovery]]:
+    """Each test that ended in a partition, and when that was told."""
     events = by_job(h)
-    for done in h.done:
+    for done in h.done_of(*(Kind(word) for word in bounds.TOLD.after)):
         back = next((r for r in done.recoveries if r.what == bounds.BACK.what), None)
-        if done.fault.kind not in bounds.TOLD.after or back is None:
+        if back is None:
             continue
         for run in h.runs:
-            r = _told(h, done, back, run, events.get(run.job_id, []))
-            if r is not None and taken(h, r) > r.bound + h.scale.load_seconds:
-                text = f"P9: after {done.fault}: {run.job_id}#{run.attempt} was told {taken(h, r):.2f} s after its end"
-                text += f", the bound is {r.bound:.2f} s"
-                yield Violation("what_a_partition_held_back_is_told", text, run.job_id, run.device_id, r.since)
+            if (r := _told(h, done, back, run, events.get(run.job_id, []))) is not None:
+                yield done, run, r
 
 
 def _told(h: History, done: Done, back: Recovery, run: Run, events: list[Event]) -> Recovery | None:

@@ -60,6 +60,7 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
         jobs_per_second=options.jobs_per_second,
         only=tuple(Kind(word) for word in options.only.split(",") if word),
         form=form,
+        rests=options.rests,
     )
     with tempfile.TemporaryDirectory(prefix="qgjob-chaos-", ignore_cleanup_errors=True) as folder:
         if options.breaks is not None:
@@ -71,14 +72,15 @@ def _one(options: argparse.Namespace, seed: int, form: Form, minutes: float) -> 
             (options.keep / form.value / HISTORY).write_bytes(pickle.dumps(history))
             if violations:
                 _keep(Path(folder) / "lab", options.keep / form.value)
-    report = Report(history, violations, {k.value: why for k, why in left_out().items()}, minutes, form)
+    left = {k.value: why for k, why in left_out().items()}
+    report = Report(history, violations, left, minutes, form, options.rests)
     if options.each:
         print("\n".join(report.each()))
     print(report.text(), flush=True)
     for each in report.told()[:STORIES]:
         print(f"\n{story(history, each.violation)}")
     if violations:
-        print(f"\nrepeat it with: {report.figures()['command']}", flush=True)
+        print(f"\nrepeat it with: {report.command()}", flush=True)
     return report
 
 
@@ -102,6 +104,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--load-seconds", type=float, default=BUSY_SECONDS, help="what this machine may add to each bound"
     )
+    parser.add_argument("--rests", type=float, default=1.0, help="a factor of the pauses between faults (default: 1)")
     parser.add_argument("--jobs-per-second", type=float, default=6.0, help="that are submitted, about")
     parser.add_argument("--least-faults", type=int, default=0, help="fail when fewer were injected")
     parser.add_argument("--least-jobs", type=int, default=0, help="fail when fewer were submitted")

@@ -27,7 +27,7 @@ STILL_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made from. `lua`, `form`: see Lab. `only`: the kinds of faults, all when empty."""
+    """What a run is made from. `lua`, `form`: see Lab; `rests`: see lanes. `only`: kinds of faults, all when empty."""
 
     seed: int
     seconds: float
@@ -36,6 +36,7 @@ class Plan:
     only: tuple[Kind, ...] = ()
     lua: Path | None = None
     form: Form = Form.ONE
+    rests: float = 1.0
 
 
 async def run(plan: Plan, folder: Path) -> History:
@@ -46,7 +47,8 @@ async def run(plan: Plan, folder: Path) -> History:
     unwanted = [kind for kind in Kind if plan.only and kind not in plan.only]
     async with Lab(folder, plan.scale, lua=plan.lua, form=plan.form) as lab:
         names = [c.name for c in lab.coordinators]
-        places = lanes(names, list(lab.agents), BREAKABLE, SPACED, [*left_out(), *unwanted], plan.scale, plan.form)
+        unable = [*left_out(), *unwanted]
+        places = lanes(names, list(lab.agents), BREAKABLE, SPACED, unable, plan.scale, plan.form, plan.rests)
         faults = schedule(plan.seed, plan.seconds, places, plan.scale)
         actions = workload(plan.seed, plan.seconds, plan.jobs_per_second)
         recorder, clients = Recorder(lab), Clients(lab)

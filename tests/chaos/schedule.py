@@ -173,13 +173,14 @@ def lanes(
     left_out: Sequence[Kind],
     scale: Scale,
     form: Form = Form.ONE,
+    rests: float = 1.0,
 ) -> list[Lane]:
     """The lanes of a lab. `devices`: those that can break; `spaced`: the agent with a network of its own; `left_out`:
-    what this machine can't have.
+    what this machine can't have; `rests`: a factor of the pauses in each lane.
 
     `form`: what the store is made of decides over its kinds; only one server has links that can be made bad.
     """
-    s = scale.session
+    r = rests * scale.session
     of_agent = (
         *(Kind.AGENT_KILL, Kind.AGENT_GONE, Kind.AGENT_REBOOT, Kind.AGENT_PAUSE, Kind.AGENT_STOP, Kind.AGENT_TERM),
         Kind.SPOOL_FULL,
@@ -192,14 +193,14 @@ def lanes(
     of_store_links = (Kind.STORE_LINK_EATS, Kind.STORE_LINK_BOTH, Kind.STORE_LINK_TWICE) if form is Form.ONE else ()
     of_clients = (Kind.CLIENT_LINK_EATS, Kind.CLIENT_LINK_CUT)
     found = [
-        *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * s, 7 * s)) for a in agents if a != spaced),
-        Lane(f"agent {spaced}", "spaced", (spaced,), (Kind.NET_HOLE, *of_agent, Kind.NET_HOLE), (2.5 * s, 7 * s)),
-        Lane("coordinators", "coordinators", tuple(coordinators), of_coordinator, (2.5 * s, 6.5 * s)),
-        Lane("store", "store", ("store",), OF_STORE[form], (3.5 * s, 8 * s)),
-        Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * s, 7 * s)),
-        Lane("clients", "clients", ("clients",), of_clients, (3 * s, 7 * s)),
-        Lane("devices", "devices", tuple(devices), (Kind.DEVICE_BREAKS,), (3 * s, 8 * s)),
-        Lane("watchers", "watchers", tuple(coordinators), (Kind.SLOW_WATCHER,), (5 * s, 12 * s)),
+        *(Lane(f"agent {a}", "agents", (a,), of_agent, (2.5 * r, 7 * r)) for a in agents if a != spaced),
+        Lane(f"agent {spaced}", "spaced", (spaced,), (Kind.NET_HOLE, *of_agent, Kind.NET_HOLE), (2.5 * r, 7 * r)),
+        Lane("coordinators", "coordinators", tuple(coordinators), of_coordinator, (2.5 * r, 6.5 * r)),
+        Lane("store", "store", ("store",), OF_STORE[form], (3.5 * r, 8 * r)),
+        Lane("store links", "store links", tuple(coordinators), of_store_links, (3 * r, 7 * r)),
+        Lane("clients", "clients", ("clients",), of_clients, (3 * r, 7 * r)),
+        Lane("devices", "devices", tuple(devices), (Kind.DEVICE_BREAKS,), (3 * r, 8 * r)),
+        Lane("watchers", "watchers", tuple(coordinators), (Kind.SLOW_WATCHER,), (5 * r, 12 * r)),
     ]
     kept = [replace(lane, kinds=tuple(k for k in lane.kinds if k not in left_out)) for lane in found]
     return [lane for lane in kept if lane.kinds]

@@ -43,6 +43,7 @@ def test_a_report_counts_faults_jobs_and_recoveries_and_says_how_to_repeat_it() 
     assert figures["slow_watcher_mib_max"] == 12.5
     assert figures["command"] == "python -m tests.chaos --seed 1 --stores one --minutes 2 --scale 0.1"
     assert (figures["attempts"], figures["attempts_lost"], figures["seconds_without_machine"]) == (3, 1, 0.5)
+    assert replace(report, rests=0.5).command() == f"{report.command()} --rests 0.5"
     assert figures["refused"] == {"conflict": 1}
     (row,) = figures["recoveries"]
     assert (row["after"], row["count"], row["max_seconds"], row["bound_seconds"]) == ("agent_gone", 1, 3.6, 1.5)

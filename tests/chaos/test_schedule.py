@@ -95,20 +95,32 @@ def test_a_store_of_several_servers_has_kinds_of_its_own(form: Form) -> None:
     assert kinds == KINDS - FORMS[Form.ONE] - OF_LINKS | FORMS[form]
 
 
-def of_the_run_of_every_change(seed: int, minutes: float, stores: str) -> list[Fault]:
+def of_the_run_of_every_change(seed: int, minutes: float, rests: float, stores: str) -> list[Fault]:
     shares = [(Form(form), float(share)) for form, share in (part.split(":") for part in stores.split(","))]
     seconds = 60.0 * minutes / sum(share for _, share in shares)
-    places = [(share, lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE, form)) for form, share in shares]
+    places = [
+        (share, lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE, form, rests)) for form, share in shares
+    ]
     return [fault for share, each in places for fault in schedule(seed, seconds * share, each, SCALE)]
 
 
 def test_the_run_of_every_change_has_all_kinds() -> None:
-    line = r"--seed (\d+) --minutes ([\d.]+) --stores (\S+) --least-faults (\d+)"
+    line = r"--seed (\d+) --minutes ([\d.]+) --rests ([\d.]+) --stores (\S+) --least-faults (\d+)"
     words = re.search(line, (ROOT / "Makefile").read_text())
     assert words is not None
-    faults = of_the_run_of_every_change(int(words[1]), float(words[2]), words[3])
+    faults = of_the_run_of_every_change(int(words[1]), float(words[2]), float(words[3]), words[4])
     assert {f.kind for f in faults} == set(Kind)
-    assert len(faults) >= int(words[4]) + 20  # some come too late on a busy machine
+    assert len(faults) >= int(words[5]) + 20  # some come too late on a busy machine
+
+
+def test_shorter_rests_make_more_faults_of_a_minute_and_no_two_of_one_place() -> None:
+    places = lanes(COORDINATORS, AGENTS, BREAKABLE, "cmd-2", [], SCALE, rests=0.5)
+    assert [lane.rest for lane in places] == [(lane.rest[0] / 2, lane.rest[1] / 2) for lane in LANES]
+    faults = schedule(1, 600.0, places, SCALE)
+    assert len(faults) > 1.3 * len(made(1, 600.0))
+    for lane in places:
+        mine = [f for f in faults if f.lane == lane.name]
+        assert all(before.at + before.seconds + lane.rest[0] <= after.at for before, after in pairwise(mine))
 
 
 def test_what_a_machine_cannot_have_is_left_out() -> None:

@@ -145,18 +145,27 @@ def came_back(h: History, q: Quarantine) -> Recovery | None:
 
 def a_quarantined_device_starts_nothing(h: History) -> Iterator[Violation]:
     """P9: while a device is quarantined it is given no job: at the end of that it is looked at, and not tried out."""
+    for q, given in given_in_quarantine(h):
+        for job_id, r in given:
+            if taken(h, r) > r.bound:
+                text = f"P9: {job_id} was given to {q.device_id} {taken(h, r):.2f} s after that was quarantined"
+                yield Violation("a_quarantined_device_starts_nothing", text, job_id, q.device_id, r.at)
+
+
+def given_in_quarantine(h: History) -> Iterator[tuple[Quarantine, list[tuple[str, Recovery]]]]:
+    """Each quarantine with the jobs that its device was given in it, as what was to be over soon after its begin.
+
+    A job that came right after the recorder's last look at it is as one after its end.
+    """
     given: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for event in h.events:
         if event.letter == "s" and event.device_id is not None:
             given[event.device_id].append((event.at, event.job_id))
-    bound = bounds.GETS_NOTHING.seconds(h.scale)
+    bound = bounds.GETS_NOTHING
     for q in h.quarantines:
-        spans = h.outages_of(places_of(h, q.device_id.rpartition("-")[0]))
-        for at, job_id in given[q.device_id]:
-            late = at - q.seen.begin - overlap(Span(q.seen.begin, max(q.seen.begin, at)), spans)
-            if late > bound and at < q.seen.end - LOOKS_SECONDS:  # one that came right after a look is as one after it
-                text = f"P9: {job_id} was given to {q.device_id} {late:.2f} s after that was quarantined"
-                yield Violation("a_quarantined_device_starts_nothing", text, job_id, q.device_id, at)
+        needs = tuple(sorted(places_of(h, q.device_id.rpartition("-")[0])))
+        mine = [(at, job) for at, job in given[q.device_id] if q.seen.begin < at < q.seen.end - LOOKS_SECONDS]
+        yield q, [(job, Recovery(bound.what, q.seen.begin, at, bound.seconds(h.scale), needs)) for at, job in mine]
 
 
 def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:

@@ -153,13 +153,6 @@ def holds(h: History) -> Iterator[tuple[Asked, Ends]]:
         yield asked, [(job_id, Recovery(bounds.HELD.what, since, began, seconds, needs)) for began, job_id in here]
 
 
-def last_begin(h: History, asked: Asked, begins: Ends) -> Recovery:
-    """Of a hold: when its device began the last test; at once where it began none."""
-    since = asked.answered_at or 0.0
-    none = Recovery(bounds.HELD.what, since, since, bounds.HELD.seconds(h.scale))
-    return max((r for _, r in begins), key=lambda r: taken(h, r), default=none)
-
-
 def _end(h: History, asked: Asked) -> float:
     """When a hold ends: at its time, or as somebody says more of the device, or may do so with a word from before."""
     others = [a for a in h.asked if a.device_id == asked.device_id and a is not asked]

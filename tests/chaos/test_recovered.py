@@ -9,7 +9,7 @@ import pytest
 from qgjob import Outcome
 from tests.chaos import bounds
 from tests.chaos.histories import GLOBEX, SCALE, Damage, done, ended, plan, sound
-from tests.chaos.history import History, Recovery
+from tests.chaos.history import History, Quarantine, Recovery, Span
 from tests.chaos.recovered import rows
 from tests.chaos.report import Report
 from tests.chaos.rules_times import taken
@@ -38,6 +38,12 @@ def was_held(h: History) -> None:
     held(h, 10.6, 12.0)
 
 
+def given_a_job_in_quarantine(h: History) -> None:
+    """At 10.9 s."""
+    globex(h)
+    h.quarantines.append(Quarantine("cmd-1-1", 10.5, 20.0, "automatic quarantine", Span(10.5, 20.0)))
+
+
 def expired(h: History) -> None:
     """By the deadline that it had: no device was given it."""
     globex(h)
@@ -57,6 +63,7 @@ def given_out_late(h: History) -> None:
         (lost_its_key, "supersede", bounds.SUPERSEDED, 0.6),
         (lost_its_client, "bond", bounds.BOND_ENDED, 0.8),
         (was_held, "reserve", bounds.HELD, 0.4),
+        (given_a_job_in_quarantine, "device_breaks", bounds.GETS_NOTHING, 0.4),
         (expired, "deadline", bounds.DEADLINE, 0.8),
         (given_out_late, "deadline", bounds.DEADLINE, 0.8),
     ],

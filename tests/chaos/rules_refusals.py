@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.chaos.history import MACHINE, Asked, History, Span, joined
+from tests.chaos.history import MACHINE, Asked, Done, History, Span, joined
 from tests.chaos.rules_asked import binds
+from tests.chaos.schedule import Kind
 from tests.chaos.violations import Violation
 from tests.chaos.workload import Verb
 
@@ -76,18 +77,21 @@ def _breaks(h: History, asked: Asked, name: str) -> list[Span]:
     Where the answer says what is away, only that can be it. A hold is confirmed by the agent of its device, over the
     coordinator of its session.
     """
-    own = (name, f"rolled {name}")
-    stores = ("store", f"store link {name}")
-    places = {*own, *stores} if asked.away == "store" else {*own, *stores, "clients"}
+    s, places = h.scale.session, {name, f"rolled {name}", "store", f"store link {name}"}
+    cuts: list[Done] = []
+    if asked.away != "store":
+        places.add("clients")
+        cuts += h.done_of(Kind.CLIENT_LINK_CUT)
     if asked.device_id is not None and asked.away != "store":
         agent_id = asked.device_id.rpartition("-")[0]
         places |= {agent_id, f"link {agent_id}"}
+        cuts += [done for done in h.done_of(Kind.LINK_CUT, Kind.LINK_SLOW) if done.fault.target == agent_id]
         for beat in h.beats.get(agent_id, ()):
-            if asked.at - h.scale.session <= beat.at <= (asked.answered_at or asked.at):
+            if asked.at - s <= beat.at <= (asked.answered_at or asked.at):
                 places |= {beat.place, f"rolled {beat.place}", f"store link {beat.place}"}
-    s = h.scale.session
-    found = [Span(o.span.begin, o.span.end + s) for o in h.outages if o.place in places]
-    return joined([*found, *(o.span for o in h.outages if o.place == MACHINE)])
+    away = [o.span for o in h.outages if o.place in places] + [done.span for done in cuts]
+    slow = [o.span for o in h.outages if o.place == MACHINE]
+    return joined([*slow, *(Span(span.begin, span.end + s) for span in away)])
 
 
 def _longest_without(span: Span, parts: list[Span]) -> float:

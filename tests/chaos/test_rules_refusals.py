@@ -146,3 +146,22 @@ def test_a_hold_is_refused_while_the_agent_of_its_device_is_away_or_who_has_its_
         history.outages.append(Outage(place, Span(20.0, 22.0)))
         assert [v.rule for v in check(history)] == [REFUSED]
         history.outages.pop()
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "found"),
+    [
+        (Kind.CLIENT_LINK_CUT, "clients", []),
+        (Kind.LINK_CUT, "cmd-1", []),
+        (Kind.LINK_SLOW, "cmd-1", []),
+        (Kind.LINK_CUT, "cmd-2", [REFUSED]),
+    ],
+)
+def test_a_connection_that_breaks_takes_with_it_what_is_sent_once(kind: Kind, target: str, found: list[str]) -> None:
+    """Nothing is away then, and what was under way is lost all the same; but no answer that the store is away."""
+    history = sound()
+    asked = told_to_come_again(history, verb=Verb.RESERVE, end=20.1, device_id="cmd-1-2", turned_to=("coordinator-1",))
+    history.done.append(done(kind, target, 19.9, 20.0))
+    assert [v.rule for v in check(history)] == found
+    asked.away = "store"
+    assert [v.rule for v in check(history)] == [REFUSED]

@@ -16,6 +16,7 @@ from tests.chaos.histories import (
     attempt,
     done,
     each,
+    events,
     job,
     judge,
     sound,
@@ -24,6 +25,7 @@ from tests.chaos.histories import (
 from tests.chaos.history import MACHINE, History, Outage, Recovery, Span
 from tests.chaos.rules_times import judged, taken
 from tests.chaos.schedule import Kind
+from tests.chaos.workload import BOND_SECONDS, Verb
 
 
 def late_recovery(h: History) -> None:
@@ -169,6 +171,26 @@ def test_what_was_told_in_time_or_not_by_a_report_is_not_blamed() -> None:
     granted = [replace(verdict, version=5 + n, letter=x, outcome=None, attempt=2, at=20.0) for n, x in enumerate("sr")]
     history.events[-1:] = [given_up, *granted, replace(verdict, version=7, attempt=2, at=30.0)]
     assert [v.rule for v in check(history)] == []
+
+
+@pytest.mark.parametrize(("shown", "found"), [(1, ["a_long_run_shows_each_bound"]), (2, [])])
+def test_of_what_counts_anew_after_each_outage_a_fifth_is_enough(shown: int, found: list[str]) -> None:
+    """Bonds that ended 4 s late, each with its outage near, and some that ended at once."""
+    history = sound()
+    history.span = Span(0.0, 25 * SCALE.lease)
+    history.outages.append(Outage("store", Span(20.0, 120.0)))
+    for n in range(8):
+        late = 0.1 if n < shown else 4.0
+        wanted = replace(
+            history.asked[1], verb=Verb.BOND, run_id=f"run{n}", gone_at=30.0 + n, job_ids=(f"globex~1{n}",)
+        )
+        history.asked.append(wanted)
+        job_id, ended = f"globex~1{n}", 30.0 + n + BOND_SECONDS + late
+        history.jobs[job_id] = job(job_id, status=JobStatus.CANCELLED, outcome=Outcome.CANCELLED, run_ids=(f"run{n}",))
+        queued, over = events(job_id, "q", "x:cancelled", begin=2.0)
+        history.events += [queued, replace(over, at=ended)]
+    rule = "a_long_run_shows_each_bound"
+    assert [v.rule for v in check(history) if v.rule == rule] == found
 
 
 @pytest.mark.parametrize(("late", "of", "kept"), [(2, 3, True), (3, 29, False), (3, 30, True), (4, 30, False)])

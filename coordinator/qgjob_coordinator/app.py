@@ -191,7 +191,9 @@ class Coordinator:
         if member is not None:
             await member.open()
             self._spawn("beat", member.beat())
-        self._tasks.append(asyncio.create_task(self._watch_parent(s.parent_pid), name="parent"))
+        watch = asyncio.create_task(self._watch_parent(s.parent_pid), name="parent")
+        watch.add_done_callback(self._watch_ended)
+        self._tasks.append(watch)
         try:
             try:
                 await self.rpc.start(host, grpc_port)
@@ -252,6 +254,11 @@ class Coordinator:
             self._died = True
             log.error("loop_died", loop=task.get_name(), exc_info=task.exception())
             self._stop.set()
+
+    def _watch_ended(self, task: asyncio.Task[None]) -> None:
+        """It ends with the parent, or at once where there is none. One that failed would never hear of its end."""
+        if not task.cancelled() and task.exception() is not None:
+            self._loop_ended(task)
 
     async def _shut_down(self) -> None:
         """Not serving first, then agents are sent elsewhere, then calls drain, then loops end.

@@ -10,13 +10,16 @@ QgjobError
 ├── QuotaError            over a quota; try again later
 ├── SlowReaderError       a stream was cut, since its caller did not read; go on where it ended
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
-│   └── SchemaOlderError  it has an older schema, and is brought to this version's
+│   ├── SchemaOlderError  it has an older schema, and is brought to this version's
+│   └── StoreRightsError  its user lacks rights for what was asked
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class QgjobError(Exception):
@@ -121,6 +124,14 @@ class SchemaOlderError(StoreUnavailableError):
     def __init__(self, found: str) -> None:
         super().__init__(f"the store has schema {found} and is brought to this version's; repeat the call later")
         self.found = found
+
+
+class StoreRightsError(StoreUnavailableError):
+    """The user of REDIS_URL may not do what was asked; `rules` of an ACL would let it, as far as they are known."""
+
+    def __init__(self, rules: Sequence[str]) -> None:
+        self.rules = tuple(rules)
+        super().__init__(f"the user of REDIS_URL lacks rights in the store ({' '.join(rules)}); repeat the call later")
 
 
 class AgentSilentError(QgjobError):

@@ -19,6 +19,7 @@ from qgjob_coordinator.errors import (
     QgjobError,
     QuotaError,
     SchemaOlderError,
+    StoreRightsError,
     StoreUnavailableError,
     TooLargeError,
 )
@@ -51,6 +52,7 @@ STATUS: dict[type[QgjobError], int] = {
     QuotaError: 429,
     StoreUnavailableError: 503,
     SchemaOlderError: 503,
+    StoreRightsError: 503,
     AgentSilentError: 503,
     ParentSilentError: 503,
 }

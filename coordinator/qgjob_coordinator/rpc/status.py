@@ -24,6 +24,7 @@ from qgjob_coordinator.errors import (
     QuotaError,
     SchemaOlderError,
     SlowReaderError,
+    StoreRightsError,
     StoreUnavailableError,
     TooLargeError,
 )
@@ -41,6 +42,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     SlowReaderError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     SchemaOlderError: grpc.StatusCode.UNAVAILABLE,
+    StoreRightsError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,
     ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,

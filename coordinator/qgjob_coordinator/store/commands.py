@@ -6,7 +6,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from qgjob_coordinator.store.scripts import Door, unavailable
+from qgjob_coordinator.store.scripts import Door
 from qgjob_coordinator.store.topology.node import Topology
 
 
@@ -23,4 +23,4 @@ class Commands:
         try:
             return await self._topology.call(command, key, *args, raw=raw)
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._door.told(e) from e

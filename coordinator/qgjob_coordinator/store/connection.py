@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import AskError, RedisError, ResponseError
 
-from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
+from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.store.address import FORMS, parse
 from qgjob_coordinator.store.exchange import Exchange
@@ -178,7 +178,4 @@ async def writable(redis: Redis, probe_key: str) -> None:
     except AskError:
         return  # the slot moves to another node, which says nothing against this one
     except RedisError as e:
-        error = unavailable(e)
-        if error is None:
-            raise
-        raise StoreUnavailableError(error.message) from e
+        raise unavailable(e) or e from e

@@ -28,9 +28,10 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import StoreRightsError, StoreUnavailableError
 from qgjob_coordinator.store.exchange import Command
 from qgjob_coordinator.store.faults import why_away, why_refused
+from qgjob_coordinator.store.rights import Rights, missing
 
 LUA = Path(__file__).parent / "lua"
 _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
@@ -73,13 +74,16 @@ def script(name: str) -> Script:
 
 
 def unavailable(error: RedisError) -> StoreUnavailableError | None:
-    """The caller's view of a store error that passes by itself; None for one that is a bug of ours."""
+    """The caller's view of a store error that passes by itself, or when the store is mended; None for a bug of ours."""
     if isinstance(error, AuthenticationError):
         return StoreUnavailableError(f"{why_refused(error)}; repeat the call later")
     if isinstance(error, (BusyLoadingError, ReadOnlyError)):
         return StoreUnavailableError(f"the store is away ({type(error).__name__}); repeat the call later")
     if isinstance(error, (ConnectionError, TimeoutError)):
         return StoreUnavailableError(f"the store is away ({why_away(error)}); repeat the call later")
+    rule = missing(error)
+    if rule is not None:
+        return StoreRightsError([rule])
     text = str(error)
     inner = _WRAPPED.search(text)
     if isinstance(error, _REFUSED) or (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:
@@ -88,10 +92,24 @@ def unavailable(error: RedisError) -> StoreUnavailableError | None:
 
 
 class Door:
-    """Whether anything may be sent; `shut` says why not. A store of another schema must not be guessed at."""
+    """Whether anything may be sent; `shut` says why not. A store of another schema must not be guessed at.
 
-    def __init__(self) -> None:
+    A refusal for want of `rights` shuts it too: what a script wrote before it was refused the next command stays, so
+    nothing more is begun until all is allowed. One that is `always_open` is for what finds out about such things.
+    """
+
+    def __init__(self, rights: Rights | None = None, *, always_open: bool = False) -> None:
         self.shut: str | None = None
+        self._rights = rights or Rights()
+        self._always_open = always_open
+
+    def told(self, error: RedisError) -> Exception:
+        """What to raise for an error that the store answered with."""
+        found = unavailable(error)
+        if isinstance(found, StoreRightsError):
+            self._rights.refused(found)
+            self.shut = None if self._always_open else found.message
+        return found or error
 
     def check(self) -> None:
         """Raises StoreUnavailableError when it is shut."""
@@ -131,14 +149,14 @@ class ScriptRunner:
         try:
             replies = await self._exchange([_command(step) for step in steps])
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._door.told(e) from e
         finally:
             self._observe(next((s.script for s in steps if s.script), "command"), time.perf_counter() - begun)
         for i, reply in enumerate(replies):
             if isinstance(reply, NoScriptError):
                 return [*replies[:i], *[await self._step(step) for step in steps[i:]]]
             if isinstance(reply, RedisError):
-                raise unavailable(reply) or reply
+                raise self._door.told(reply)
         return replies
 
     async def _step(self, step: Step) -> Reply:
@@ -147,7 +165,7 @@ class ScriptRunner:
         try:
             return await self._ask(*step.args)
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._door.told(e) from e
 
     async def _evaluate(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         for attempt in (1, 2):
@@ -159,14 +177,14 @@ class ScriptRunner:
                 if attempt == 2:
                     raise cast(StoreUnavailableError, unavailable(e)) from e
             except RedisError as e:
-                raise unavailable(e) or e from e
+                raise self._door.told(e) from e
         raise AssertionError("unreachable")
 
     async def _load_and_run(self, s: Script, prefix: str, args: Sequence[Arg]) -> Reply:
         try:
             return await self._ask("EVAL", s.text, 1, prefix, *args)
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._door.told(e) from e
 
     async def _ask(self, *command: Arg) -> Reply:
         """One command. Raises RedisError."""

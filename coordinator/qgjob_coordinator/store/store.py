@@ -10,7 +10,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from qgjob_coordinator.errors import SchemaOlderError
+from qgjob_coordinator.errors import SchemaOlderError, StoreRightsError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.policy.retry import RetryRules
@@ -26,6 +26,7 @@ from qgjob_coordinator.store.leases import LeaseStore
 from qgjob_coordinator.store.logs import LogStore
 from qgjob_coordinator.store.migrations.migrator import Migrator, refusal, way
 from qgjob_coordinator.store.reads import JobReader
+from qgjob_coordinator.store.rights import Rights, lacking
 from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import Door, ScriptRunner, unavailable
 from qgjob_coordinator.store.sessions import SessionStore
@@ -51,13 +52,17 @@ class Store:
     ) -> None:
         self._topology = open_topology(url, pool_size)
         self._clock = clock or StoreClock()
-        self._door = door = Door()
+        self._rights = rights = Rights()
+        self._door = door = Door(rights)
         self._call = call = Commands(self._topology, door)
         runner = ScriptRunner(self._topology.exchange, observe, door)
         # What asks for the schema, and what changes it, passes while the door is shut.
-        outside = ScriptRunner(self._topology.exchange, observe, Door())
+        open_door = Door(rights, always_open=True)
+        outside = ScriptRunner(self._topology.exchange, observe, open_door)
         self._meeting = SessionStore(outside)
-        self._migrator = Migrator(outside, Commands(self._topology, Door()))
+        self._migrator = Migrator(outside, Commands(self._topology, open_door))
+        self.hints_refused: dict[str, str] = {}
+        """Why hints are not sent, or not heard, by `sending` and `hearing`: the rules that the user lacks."""
         self.epoch = self.epoch_before = 0  # of the store's life, and of the one before, when `check` met it last
         self.estimates = FleetEstimates(runner)
         self.jobs = JobStore(runner, self.estimates)
@@ -72,15 +77,27 @@ class Store:
         self.logs = LogStore(runner, call)
 
     async def check(self) -> dict[str, Any]:
-        """Whether the store can serve: version, eviction policy, schema, then a write. Raises its epoch in a new life.
+        """Whether the store can serve: rights, version, eviction policy, schema, a write. A new life raises its epoch.
 
         Sets the clock by the servers' own; of several the slowest counts, so that no time has come too early.
 
-        While the store has another schema than this version's, nothing is written to it. Answers INFO. Raises
-        StoreUnavailableError, SchemaOlderError when `migrate` is what helps, ConfigError.
+        While the store has another schema than this version's, nothing is written to it but the key of a try. Answers
+        INFO. Raises StoreUnavailableError, which is StoreRightsError where its user lacks rights, SchemaOlderError when
+        `migrate` is what helps, ConfigError.
         """
+        try:
+            return await self._check()
+        except StoreRightsError as e:
+            self._rights.doubted = True
+            self._door.shut = e.message
+            raise
+
+    async def _check(self) -> dict[str, Any]:
         known = self.epoch
         masters = await self._masters()
+        if self._rights.doubted:
+            found = await self._lacking(masters)
+            self._rights.tried(list(dict.fromkeys(rule for rules in found.values() for rule in rules)))
         infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
         before = self._clock.ticks()
         told = await asyncio.gather(*(connection.time_ms(node.redis) for node, _ in masters))
@@ -91,9 +108,18 @@ class Store:
             self._door.shut = error.message
             raise error
         await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
-        self._door.shut = None
+        if not self._rights.doubted:  # a call may have met a refusal since
+            self._door.shut = None
+        self._rights.doubted |= known not in (0, epoch)  # another server may have other users
         self.epoch, self.epoch_before = epoch, last_epoch
         return infos[0]
+
+    async def lacking(self) -> dict[str, list[str]]:
+        """The rules of an ACL that the user of REDIS_URL lacks, by the address of each server that takes writes.
+
+        Raises StoreUnavailableError, as when it may not even learn which servers there are.
+        """
+        return await self._lacking(await self._masters())
 
     async def migrate(self, found: str) -> int:
         """Brings the store from the schema `found` to this version's, or waits for another coordinator that does.
@@ -145,14 +171,16 @@ class Store:
         """A hint to all coordinators, this one too; may be lost. How many listened."""
         try:
             speaker = await self._topology.speaker()
-            return int(await speaker.redis.publish(keys.WAKE_CHANNEL, message))
+            heard = int(await speaker.redis.publish(keys.WAKE_CHANNEL, message))
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._without_hints("sending", e) from e
+        self.hints_refused.pop("sending", None)
+        return heard
 
-    async def listen(self, heard: Callable[[str], None]) -> None:
-        """Calls `heard` with each hint, until the connection ends or hints go by another server.
+    async def listen(self, heard: Callable[[str], None], begun: Callable[[], None] = lambda: None) -> None:
+        """Calls `begun` and then `heard` with each hint, until the connection ends or hints go by another server.
 
-        Raises StoreUnavailableError when the connection ends.
+        Raises StoreUnavailableError when the connection ends, StoreRightsError when the user may not listen.
         """
         try:
             speaker = await self._topology.speaker()
@@ -162,6 +190,9 @@ class Store:
                 looked = time.monotonic()
                 while True:
                     message = await pubsub.get_message(timeout=SPEAKER_SECONDS)
+                    if message is not None and message["type"] == "subscribe":
+                        self.hints_refused.pop("hearing", None)
+                        begun()
                     if message is not None and message["type"] == "message":
                         heard(message["data"])
                     if time.monotonic() - looked >= SPEAKER_SECONDS:
@@ -171,11 +202,25 @@ class Store:
             finally:
                 await pubsub.aclose()
         except RedisError as e:
-            raise unavailable(e) or e from e
+            raise self._without_hints("hearing", e) from e
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._topology.close()
+
+    def _without_hints(self, way: str, error: RedisError) -> Exception:
+        """What to raise. Hints carry no truth, so that they are refused shuts no door."""
+        found = unavailable(error)
+        if isinstance(found, StoreRightsError):
+            self.hints_refused[way] = " ".join(found.rules)
+        return found or error
+
+    async def _lacking(self, masters: Sequence[tuple[Node, str]]) -> dict[str, list[str]]:
+        try:
+            found = await asyncio.gather(*(lacking(node.exchange, key) for node, key in masters))
+        except RedisError as e:
+            raise unavailable(e) or e from e
+        return {facts.address(node.redis): rules for (node, _), rules in zip(masters, found, strict=True)}
 
     async def _members(self, key: str) -> set[str]:
         return {str(x) for x in await self._call("SMEMBERS", key)}

@@ -11,7 +11,7 @@ import pytest
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, Target
 from qgjob_coordinator.model.findings import Diagnosis, Finding, Level, worst
 from qgjob_coordinator.model.fleet import Agent, Device
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, rights, store, words
 from qgjob_coordinator.policy.diagnosis.facts import (
     CoordinatorFacts,
     FleetFacts,
@@ -64,7 +64,7 @@ def of_store(check: str, durability: str = "everysec", **changes: Any) -> Level:
 def test_a_sound_system_has_nothing_to_say() -> None:
     found = [
         store.usable(None, "redis://store", 4), *keeping_data.judge(FINE, "everysec"), *store.judge(FINE),
-        *coordinator.judge(SELF), *agents.judge(FLEET, "1.2.3"), *devices.judge(FLEET),
+        *rights.judge({"h:1": []}, {}), *coordinator.judge(SELF), *agents.judge(FLEET, "1.2.3"), *devices.judge(FLEET),
         *queue.judge(NOTHING_WAITS, FLEET),
     ]  # fmt: skip
     assert {f.level for f in found} == {Level.OK}
@@ -171,6 +171,7 @@ def test_lines_that_were_never_mended_and_those_that_came_later() -> None:
         ("the store is away (h:1 is named by the Sentinels and is no master yet); ...", "CKQUORUM"),
         ("the store is away (h:1 is named by the Sentinels and does not serve: BusyLoadingError); ...", "wait"),
         ("the store refuses the credentials of REDIS_URL (invalid username-password pair ...); ...", "the password"),
+        ("the user of REDIS_URL lacks rights in the store (+hset ~qg:*); repeat the call later", "ACL SETUSER"),
         ("the store has schema 4 and is brought to this version's; repeat the call later", "wait"),
         ("did not answer within 2 s", "machine"),
         ("REDIS_URL: the store's maxmemory-policy is allkeys-lru, which ...", "noeviction"),
@@ -183,6 +184,20 @@ def test_each_fault_of_the_store_has_its_advice(fault: str, advice: str) -> None
     assert found.level is Level.PROBLEM
     assert found.advice is not None
     assert advice in found.advice
+
+
+def test_rights_that_lack_are_told_with_their_server_where_there_are_several() -> None:
+    (one,) = rights.judge({"h:1": ["+hset", "~qg:*"]}, {})
+    assert (one.level, one.subject, "+hset ~qg:*" in one.found) == (Level.PROBLEM, None, True)
+    (other,) = rights.judge({"h:1": [], "h:2": ["+hset"]}, {})
+    assert (other.level, other.subject) == (Level.PROBLEM, "h:2")
+
+
+def test_hints_that_are_refused_are_no_more_than_a_warning() -> None:
+    (found,) = rights.judge({"h:1": []}, {"hearing": "&qg:*", "sending": "+publish"})
+    assert found.level is Level.WARNING
+    assert "hearing: &qg:*, sending: +publish" in found.found
+    assert found.advice == rights.HINTS_TO_DO
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     MasterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -25,11 +26,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bench.scheduling import learning
+from qgjob_coordinator.errors import StoreRightsError
 from qgjob_coordinator.model.enums import Priority
 from qgjob_coordinator.policy.rank import queue_score
 from qgjob_coordinator.store import events, keys, names, scripts
 from qgjob_coordinator.store.connection import MIN_VERSION, version_of
 from qgjob_coordinator.store.faults import NoServerError
+from qgjob_coordinator.store.rights import HOLD_SECONDS, UNNAMED, Rights
 
 SCRIPTS = sorted(scripts.LUA.glob("*.lua"))
 LIBRARIES = sorted(scripts.LUA.glob("lib/*.lua"))
@@ -278,3 +281,57 @@ def test_what_is_a_bug_of_ours_is_not(error: RedisError) -> None:
 )
 def test_versions_are_compared_by_number(text: str, enough: bool) -> None:
     assert (version_of({"redis_version": text}) >= MIN_VERSION) is enough
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        (NoPermissionError("this user has no permissions to run the 'hset' command or its subcommand"), "+hset"),
+        (NoPermissionError("User q has no permissions to run the 'cluster|info' command"), "+cluster|info"),
+        (NoPermissionError("this user has no permissions to access one of the keys used as arguments"), "~qg:*"),
+        (NoPermissionError("No permissions to access a key"), "~qg:*"),
+        (NoPermissionError("this user has no permissions to access one of the channels used as arguments"), "&qg:*"),
+        # Of a script: 6.2 wraps it, 7.0 has no word in front, later ones have.
+        (
+            ResponseError(
+                "Error running script (call to f_1f): @user_script:9: -NOPERM The user executing the script can't run "
+                "this command or subcommand"
+            ),
+            UNNAMED,
+        ),
+        (
+            ResponseError(
+                "The user executing the script can't access at least one of the keys mentioned in the command "
+                "arguments script: 1f, on @user_script:1."
+            ),
+            "~qg:*",
+        ),
+        (
+            NoPermissionError("ACL failure in script: User q has no permissions to run the 'hset' command script: 1f"),
+            "+hset",
+        ),
+    ],
+    ids=str,
+)
+def test_a_refusal_for_want_of_rights_names_the_rule_that_is_missing(error: RedisError, rule: str) -> None:
+    found = scripts.unavailable(error)
+    assert isinstance(found, StoreRightsError)
+    assert found.rules == (rule,)
+    assert rule in found.message
+
+
+def test_what_a_script_does_wrong_is_a_bug_and_no_want_of_rights() -> None:
+    text = "WRONGTYPE Operation against a key holding the wrong kind of value script: 1f, on @user_script:1."
+    assert scripts.unavailable(ResponseError(text)) is None
+
+
+def test_a_refusal_that_no_try_explains_keeps_all_back_for_a_while() -> None:
+    now = 100.0
+    rights = Rights(lambda: now)
+    rights.refused(StoreRightsError(["~qg:*"]))
+    with pytest.raises(StoreRightsError):
+        rights.tried([])
+    assert rights.doubted
+    now += HOLD_SECONDS
+    rights.tried([])
+    assert not rights.doubted

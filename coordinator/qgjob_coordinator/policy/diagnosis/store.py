@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.findings import Finding
+from qgjob_coordinator.policy.diagnosis import rights
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.words import count, dotted, fine, ms, note, problem, warning
 from qgjob_coordinator.policy.reasons.words import span
@@ -30,6 +31,7 @@ _LUA_MENDED = {
 _ROOM = "raise the store's maxmemory, or keep finished jobs for a shorter time (RETENTION_DAYS)"
 _CLUSTER = "start the master that is away: redis-cli --cluster check HOST:PORT names what is not served"
 _TO_DO = (
+    ("lacks rights", rights.TO_DO),
     ("BusyLoadingError", "wait: the store reads its log after a start"),
     ("ReadOnlyError", "it is a replica: point REDIS_URL at the primary"),
     ("MISCONF", "make room on the store's disk; its log says what it could not write"),

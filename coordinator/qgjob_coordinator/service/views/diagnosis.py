@@ -12,7 +12,7 @@ from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, store, words
+from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, rights, store, words
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
@@ -89,12 +89,13 @@ class Doctor:
         return await run.get(SHARED_SECONDS)
 
     async def _diagnose(self, principal: Principal) -> Diagnosis:
-        verdict, seen = await asyncio.gather(self._readiness.look(), self._seen())
+        verdict, seen, lacking = await asyncio.gather(self._readiness.look(), self._seen(), self._lacking())
         findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
         by_server = {
             name: [*keeping_data.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()
         }
         findings += words.of_servers(by_server)
+        findings += rights.judge(lacking, self._store.hints_refused) if lacking else []
         findings += coordinator.judge(self._facts(verdict))
         if seen:
             findings += await self._of_fleet(principal)
@@ -106,6 +107,14 @@ class Doctor:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 return await self._store.look()
+        except (TimeoutError, StoreUnavailableError):
+            return {}
+
+    async def _lacking(self) -> Mapping[str, Sequence[str]]:
+        """What the user may not do at each server; none where one does not answer, which the verdict tells."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                return await self._store.lacking()
         except (TimeoutError, StoreUnavailableError):
             return {}
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ConnectionError,  # noqa: A004 - redis's own
     MovedError,
+    NoPermissionError,
     RedisError,
     TimeoutError,  # noqa: A004 - redis's own
     TryAgainError,
@@ -144,14 +146,16 @@ class ClusterTopology:
         asked = [asyncio.create_task(_told(self._node(host), host), name="slots of a node") for host in hosts]
         try:
             await asyncio.wait(asked, timeout=MAP_SECONDS)
-            found = [told for task in asked if task.done() and (told := task.result()) is not None]
+            told = [task.result() for task in asked if task.done()]
         finally:
             for task in asked:
                 task.cancel()
             await asyncio.gather(*asked, return_exceptions=True)
+        found = [one for one in told if one is not None and not isinstance(one, RedisError)]
         if not found:
-            raise NoServerError("no node of the Cluster answers")
-        self._slots = max(found, key=lambda told: told[:2])[2]
+            refusals = (one for one in told if isinstance(one, RedisError))
+            raise next(refusals, None) or NoServerError("no node of the Cluster answers")
+        self._slots = max(found, key=lambda one: one[:2])[2]
         self._prune(self._slots)
         return self._slots
 
@@ -161,12 +165,20 @@ class ClusterTopology:
             self._left.leave(self._nodes.pop(host))
 
 
-async def _told(node: Node, host: Host) -> tuple[bool, int, SlotMap] | None:
-    """(whether its Cluster serves, number of the latest change it knows, its map) of a node, if it answers."""
+async def _told(node: Node, host: Host) -> tuple[bool, int, SlotMap] | RedisError | None:
+    """(whether its Cluster serves, number of the latest change it knows, its map) of a node, if it answers.
+
+    What it has against who asks, where that is so: the others will hardly say anything else.
+    """
     try:
         info, slots = await node.exchange([("CLUSTER", "INFO"), ("CLUSTER", "SLOTS")])
+    except AuthenticationError as e:
+        return e
     except (ConnectionError, TimeoutError):
         return None
+    refused = next((x for x in (info, slots) if isinstance(x, NoPermissionError)), None)
+    if refused is not None:
+        return refused
     if isinstance(info, RedisError) or isinstance(slots, RedisError) or not slots:
         return None
     known = dict(line.split(":", 1) for line in info.split() if ":" in line)

@@ -37,7 +37,7 @@ from qgjob_agent.process_tree import (
 from qgjob_agent.result_file import ResultDraft
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
-_READ_BYTES = 65_536
+_READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is taken before the clock is looked at again
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 _REASON_BYTES = 1_024
@@ -237,20 +237,31 @@ class Supervisor:
             signal_all(self._members(), signal.SIGTERM)
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
-    def _read(self) -> None:
-        """Takes what the tree has printed."""
-        while self._pipe >= 0:
-            try:
-                data = os.read(self._pipe, _READ_BYTES)
-            except BlockingIOError:
-                return
-            if not data:  # everyone has closed it, and a closed pipe would be readable for ever
-                self._selector.unregister(self._pipe)
-                os.close(self._pipe)
-                self._pipe = -1
-                return
+    def _read(self) -> int:
+        """Takes some of what the tree has printed, and gives how many bytes: it may print faster than it can be taken.
+
+        0 where nothing is there.
+        """
+        if self._pipe < 0:
+            return 0
+        try:
+            data = os.read(self._pipe, _READ_BYTES)
+        except BlockingIOError:
+            return 0
+        if data:
             self._last_output_at = _now()
             self._output.write(data)
+        else:  # everyone has closed it, and a closed pipe would be readable for ever
+            self._selector.unregister(self._pipe)
+            os.close(self._pipe)
+            self._pipe = -1
+        return len(data)
+
+    def _read_rest(self) -> None:
+        """Takes what a dead tree has left in the pipe, and no more: somebody else may have got hold of its end."""
+        left = _pipe_bytes(self._pipe)
+        while left > 0 and (taken := self._read()):
+            left -= taken
 
     def _reap(self) -> None:
         """Takes leave of the dead, adopted orphans too; remembers how the command ended."""
@@ -287,7 +298,7 @@ class Supervisor:
                 break
             self._kill_all()
             time.sleep(_KILL_PAUSE_SECONDS)
-        self._read()
+        self._read_rest()
         if self._cgroup is not None:
             self._cgroup.remove()
 
@@ -310,6 +321,14 @@ class Supervisor:
 def _write(path: str, content: bytes) -> None:
     with contextlib.suppress(OSError), open(path, "wb") as file:
         file.write(content)
+
+
+def _pipe_bytes(pipe: int) -> int:
+    """How much a pipe can hold at most; 0 for one that is closed."""
+    if pipe < 0:
+        return 0
+    ask = getattr(fcntl, "F_GETPIPE_SZ", None)  # Linux; elsewhere no process can make its pipe larger
+    return _READ_BYTES if ask is None else fcntl.fcntl(pipe, ask)
 
 
 def _tell_ready(fd: int) -> None:

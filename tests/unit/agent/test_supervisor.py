@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution, E
 from qgjob_agent.lease_file import LeaseFile, LeaseTime
 from qgjob_agent.process_tree import Cgroup, hunt
 from tests.fakes.agent_core import assignment
+from tests.fakes.waiting import BUSY_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,10 +35,10 @@ if probe is not None:
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="macOS is best effort")
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
+def until(condition: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come true in {DEADLINE_SECONDS} s"
+        assert time.monotonic() < deadline, f"{what} did not come true in {seconds} s"
         time.sleep(0.01)
 
 
@@ -73,9 +76,10 @@ class Bench:
         os.close(ready)
         return self.execution
 
-    def result(self) -> ExecutionResult:
+    def result(self, seconds: float = DEADLINE_SECONDS) -> ExecutionResult:
         assert self.execution.process is not None
-        self.execution.process.wait(DEADLINE_SECONDS)
+        process = self.execution.process
+        until(lambda: process.poll() is not None, "the end", seconds)
         result = self.execution.result()
         assert result is not None, (self.execution.path / "supervisor.log").read_text()
         return result
@@ -92,11 +96,14 @@ class Bench:
         """Process ids that the command wrote to $PIDS."""
         return [int(pid) for pid in self.pids.read_text().split()] if self.pids.exists() else []
 
-    def close(self) -> None:
+    def kill(self) -> None:
         process = self.execution.process
         if process is not None and process.poll() is None:
             process.kill()
             process.wait()
+
+    def close(self) -> None:
+        self.kill()
         hunt(names.MARKER, self.execution.path.name, self.execution.cgroup, DEADLINE_SECONDS)
         self.execution.close()
 
@@ -218,6 +225,82 @@ def test_a_fork_storm_that_ignores_term_is_gone_within_grace_and_two_seconds(ben
     assert result.ended_by == names.TIMEOUT
     assert result.duration_ms < 600 + 300 + 2_000
     assert hunt(names.MARKER, bench.execution.path.name, None, 0) == []
+
+
+@contextmanager
+def slow_disk(bench: Bench) -> Iterator[bytearray]:
+    """Takes some two megabytes of output a second, so that a tree fills its pipe faster than it is emptied.
+
+    Gives what it has taken, which is all of it in the end.
+    """
+    path = bench.execution.path / names.OUTPUT
+    os.mkfifo(path)
+    end, over, taken = os.open(path, os.O_RDONLY | os.O_NONBLOCK), threading.Event(), bytearray()
+
+    def take() -> None:
+        while not over.wait(0.03):
+            with suppress(BlockingIOError):
+                taken.extend(os.read(end, 65_536))
+        while data := os.read(end, 65_536):  # of a supervisor that has ended
+            taken.extend(data)
+        os.close(end)
+
+    reader = threading.Thread(target=take)
+    reader.start()
+    try:
+        yield taken
+    finally:
+        bench.kill()
+        over.set()
+        reader.join()
+
+
+PRINTS_WITHOUT_END = """
+import os, signal
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(os.environ["PIDS"], "w").write(str(os.getpid()))
+if os.fork() and os.fork():
+    {parent}
+while True:
+    os.write(1, bytes(65_536))
+"""
+MUCH = 1_000_000_000
+
+
+@linux_only
+def test_the_time_limit_ends_a_tree_that_prints_faster_than_the_disk_takes_it(bench: Bench) -> None:
+    """Its pipe is never empty: who empties it first never comes to look at the time."""
+    with slow_disk(bench):
+        bench.start([*PYTHON, PRINTS_WITHOUT_END.format(parent="pass")], timeout=0.6, grace=0.3, output_bytes=MUCH)
+        result = bench.result(0.6 + 0.3 + 2 + BUSY_SECONDS)
+    assert result.ended_by == names.TIMEOUT
+    assert result.duration_ms < 600 + 300 + 2_000
+
+
+@linux_only
+def test_a_cancel_ends_a_tree_that_prints_faster_than_the_disk_takes_it(bench: Bench) -> None:
+    with slow_disk(bench):
+        bench.start([*PYTHON, PRINTS_WITHOUT_END.format(parent="pass")], output_bytes=MUCH)
+        until(bench.noted, "the start")
+        bench.execution.cancel(DeathCause.REVOKED, 0.3)
+        assert bench.result(0.3 + 2 + BUSY_SECONDS).ended_by == names.CANCELLED
+
+
+@linux_only
+def test_the_end_of_a_command_is_seen_though_what_it_left_behind_prints_without_end(bench: Bench) -> None:
+    with slow_disk(bench):
+        bench.start([*PYTHON, PRINTS_WITHOUT_END.format(parent="os._exit(3)")], output_bytes=MUCH)
+        result = bench.result(1 + BUSY_SECONDS)
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 3)
+
+
+@linux_only
+def test_all_that_a_dead_tree_has_printed_is_kept_also_of_a_large_pipe(bench: Bench) -> None:
+    """It prints at once and is gone; more than one reading takes is left in the pipe then."""
+    script = "import fcntl, os; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20); os.write(1, bytes(900_000) + b'last')"
+    with slow_disk(bench) as taken:
+        bench.run([*PYTHON, script], output_bytes=MUCH)
+    assert bytes(taken) == bytes(900_000) + b"last"
 
 
 def test_silence_ends_a_command(bench: Bench) -> None:

@@ -130,11 +130,16 @@ class Driver:
                         transitions.instruction(instruction)
                     table[type(instruction)](instruction)
         except Exception as error:
-            self.failure = error
-            self.stopped.set()
+            self.failed(error)
             raise
         finally:
             self._handling = False
+
+    def failed(self, error: Exception) -> None:
+        """A fault of the program ends the agent; of several the first is told, which the others may come of."""
+        if self.failure is None:
+            self.failure = error
+        self.stopped.set()
 
     # ---- what runners and providers tell ----
 

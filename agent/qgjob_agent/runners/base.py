@@ -19,6 +19,9 @@ class Sink(Protocol):
     def not_begun(self, token: str, error: str) -> None:
         """The disk refused the files of an attempt that was to begin: nothing of it lives, and no event follows."""
 
+    def failed(self, error: Exception) -> None:
+        """A fault of the program, after which nobody knows what the runner does: the agent ends."""
+
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """A piece of an attempt's log, `offset` bytes from its start; the last one before the attempt's last event."""
 

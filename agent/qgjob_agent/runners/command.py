@@ -106,7 +106,7 @@ class CommandRunner:
             raise
         attempt = self._follow(execution)
         attempt.ready = ready
-        self._loop.add_reader(ready, self._on_ready, attempt)
+        self._loop.add_reader(ready, self._do, self._on_ready, attempt)
 
     def _on_ready(self, attempt: _Attempt) -> None:
         """The command runs, or could not be started: then the result follows."""
@@ -126,9 +126,16 @@ class CommandRunner:
     def _follow(self, execution: Execution) -> _Attempt:
         attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
         if execution.pidfd >= 0:
-            self._loop.add_reader(execution.pidfd, self._on_end, attempt)
+            self._loop.add_reader(execution.pidfd, self._do, self._on_end, attempt)
         self._tick(attempt)
         return attempt
+
+    def _do(self, step: Callable[[_Attempt], None], attempt: _Attempt) -> None:
+        """A step that the loop begins, and whose error it would only log: the attempt would be watched no more."""
+        try:
+            step(attempt)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the agent
+            self._sink.failed(error)
 
     def _tell_end_of_log(self, follower: LogFollower, result: ExecutionResult | None) -> None:
         """Nothing of the execution lives: passes on the rest of its output, and says so where the end is lost."""
@@ -147,14 +154,21 @@ class CommandRunner:
         if not watched and attempt.timer is not None and not attempt.execution.supervised:
             self._on_end(attempt)
             return
-        attempt.timer = self._loop.call_later(_FOLLOW_SECONDS if watched else _POLL_SECONDS, self._tick, attempt)
+        pause = _FOLLOW_SECONDS if watched else _POLL_SECONDS
+        attempt.timer = self._loop.call_later(pause, self._do, self._tick, attempt)
 
     def _on_end(self, attempt: _Attempt) -> None:
         """The supervisor has ended: its tree is dead, unless it was killed itself."""
         self._stop_watching(attempt)
         task = asyncio.create_task(self._settle(attempt), name="execution-end")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._sink.failed(error)
 
     def _stop_watching(self, attempt: _Attempt) -> None:
         if attempt.timer is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -13,12 +14,16 @@ import structlog
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent
+from qgjob_agent.core.values import DeathCause, DeviceFacts, Target
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from tests.fakes.agent_core import assignment
+from tests.fakes.waiting import until
 
 DEADLINE_SECONDS = 10.0
+DEVICE = DeviceFacts("emulator-1", "emulator-5554", Target.EMULATOR)
 
 
 class Told:
@@ -27,6 +32,10 @@ class Told:
     def __init__(self) -> None:
         self.events: list[AttemptEvent] = []
         self.output = b""
+        self.fault: Exception | None = None
+
+    def failed(self, error: Exception) -> None:
+        self.fault = error
 
     def report(self, events: list[AttemptEvent]) -> None:
         self.events += events
@@ -37,6 +46,12 @@ class Told:
 
 def lease() -> LeaseTime:
     return LeaseTime(monotonic_seconds(), 60.0, 0.2)
+
+
+def runner_of(told: Told, folder: Path, *argv: str) -> CommandRunner:
+    environ = {"PATH": os.environ["PATH"]}
+    settings = CommandSettings(argv, folder, environ, 10_000, 0.2, folder / "executions", folder / "lease")
+    return CommandRunner(told, settings, lease, structlog.get_logger())
 
 
 def ended(folder: Path) -> Execution:
@@ -56,8 +71,7 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     execution = ended(tmp_path)
     assert (execution.output_dir / "file").exists()
     told = Told()
-    settings = CommandSettings((), tmp_path, {}, 10_000, 0.2, tmp_path / "executions", tmp_path / "lease")
-    runner = CommandRunner(told, settings, lease, structlog.get_logger())
+    runner = runner_of(told, tmp_path)
     recovery = await runner.recover({"t1"})
     assert (recovery.attempts, told.events, told.output) == ([], [], b"text\n")
     assert not execution.output_dir.exists()
@@ -65,6 +79,50 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     assert (execution.path / names.OUTPUT).read_bytes() == b"text\n"
     runner.told("t1")
     assert not execution.path.exists()
+
+
+def broken(*_: Any) -> None:
+    raise ArithmeticError("a fault of ours")
+
+
+async def test_a_fault_while_an_end_is_settled_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attempt would be shown as running, and keep its device, for as long as the agent lives."""
+    told = Told()
+    runner = runner_of(told, tmp_path, "sleep", "60")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events, "the command does not start")
+    execution = runner._attempts["t1"].execution
+    assert execution.process is not None
+    monkeypatch.setattr("qgjob_agent.runners.command.hunt", broken)
+    execution.process.kill()
+    try:
+        await until(lambda: told.fault, "nobody is told", seconds=5)
+    finally:
+        assert hunt(names.MARKER, execution.path.name, execution.cgroup, DEADLINE_SECONDS) == []
+        await runner.close()
+    assert isinstance(told.fault, ArithmeticError)
+
+
+class Deaf(Told):
+    """Fails at the first piece of a log."""
+
+    def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        broken()
+
+
+async def test_a_fault_while_an_attempt_is_watched_is_told(tmp_path: Path) -> None:
+    told = Deaf()
+    runner = runner_of(told, tmp_path, "sh", "-c", "echo up; sleep 60")
+    runner.start(DEVICE, [assignment("t1")])
+    process = runner._attempts["t1"].execution.process
+    assert process is not None
+    try:
+        await until(lambda: told.fault, "nobody is told", seconds=5)
+    finally:
+        runner.kill("t1", DeathCause.SHUTDOWN, 0)
+        await asyncio.to_thread(process.wait, DEADLINE_SECONDS)
+        await runner.close()
+    assert isinstance(told.fault, ArithmeticError)
 
 
 def test_what_an_attempt_needs_to_begin_is_proved_and_leaves_nothing(

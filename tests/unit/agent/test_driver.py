@@ -239,3 +239,11 @@ async def test_a_fault_of_the_program_ends_the_agent(agent: Agent, monkeypatch: 
         agent.driver.dispatch(events.Woken())
     assert agent.driver.stopped.is_set()
     assert isinstance(agent.driver.failure, TypeError)
+
+
+async def test_a_fault_that_a_runner_tells_ends_the_agent(agent: Agent) -> None:
+    first = ArithmeticError("a fault of ours")
+    agent.driver.failed(first)
+    agent.driver.failed(ValueError("what came of it"))
+    assert agent.driver.stopped.is_set()
+    assert agent.driver.failure is first

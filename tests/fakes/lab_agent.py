@@ -10,13 +10,12 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from qgjob_coordinator.model.enums import Outcome, Phase, Target
+from qgjob_coordinator.model.enums import DeathCause, Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service.agents.messages import (
     PROTOCOL_VERSION,
     Assign,
     DeadReport,
-    DeathCause,
     Down,
     FinishedReport,
     HeartbeatAck,

@@ -123,7 +123,8 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     yield _counter(
         "qgjob_device_probes", "Probes of quarantined devices.", ("health",), _all_of(PROBE_ANSWERS, t.probes)
     )
-    yield CounterMetricFamily("qgjob_leases_lost", "Attempts given up: their agent was not heard.", t.leases_lost)
+    lost = "Begun attempts that ended because their agent was not heard, or came back without them."
+    yield CounterMetricFamily("qgjob_leases_lost", lost, t.leases_lost)
     yield _histogram("qgjob_job_queue_seconds", "From submission to the first claim.", (), {(): t.queue_seconds})
     yield _histogram("qgjob_job_run_seconds", "Run time of attempts.", (), {(): t.run_seconds})
     error = "How far estimated starts of waiting jobs were off, as a share of the wait; of a sample."

@@ -150,3 +150,14 @@ class Charge(Enum):
     NOBODY = "nobody"
     # No retry at all: a build or suite that can't be resolved.
     FINAL = "final"
+
+
+class DeathCause(Enum):
+    """Why an attempt ended without an outcome of its own, as its agent tells."""
+
+    REVOKED = "revoked"
+    LEASE_LOST = "lease_lost"
+    SHUTDOWN = "shutdown"
+    DEVICE_LOST = "device_lost"
+    DISK_FULL = "disk_full"
+    AGENT_LOST = "agent_lost"

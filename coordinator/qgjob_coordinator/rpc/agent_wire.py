@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qgjob_coordinator.errors import InvalidError
-from qgjob_coordinator.model.enums import DeviceHealth, Outcome, Phase, Target
+from qgjob_coordinator.model.enums import DeathCause, DeviceHealth, Outcome, Phase, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.rpc.numbers import HEALTH, OUTCOME, TARGET
@@ -28,12 +28,12 @@ MAX_COUNT = 1_000_000
 """Test cases of one attempt, as agents count them."""
 _PHASE = {1: Phase.UNSTARTED, 2: Phase.RUNNING, 3: Phase.SPOOLED}
 _CAUSE = {
-    1: m.DeathCause.REVOKED,
-    2: m.DeathCause.LEASE_LOST,
-    3: m.DeathCause.SHUTDOWN,
-    4: m.DeathCause.DEVICE_LOST,
-    5: m.DeathCause.DISK_FULL,
-    6: m.DeathCause.AGENT_LOST,
+    1: DeathCause.REVOKED,
+    2: DeathCause.LEASE_LOST,
+    3: DeathCause.SHUTDOWN,
+    4: DeathCause.DEVICE_LOST,
+    5: DeathCause.DISK_FULL,
+    6: DeathCause.AGENT_LOST,
 }
 _OUTCOME = {n: Outcome(w) for w, n in OUTCOME.items()}
 _TARGET = {n: Target(w) for w, n in TARGET.items()}
@@ -151,7 +151,7 @@ def report_in(r: pb.Report) -> m.Report | None:
         )
     if kind == "tree_dead":
         d = r.tree_dead
-        cause = _CAUSE.get(d.cause, m.DeathCause.REVOKED)
+        cause = _CAUSE.get(d.cause, DeathCause.REVOKED)
         return m.DeadReport(report_id, org_id, ulid, r.token, cause, _moment("ended_at_ms", d.ended_at_ms), d.started)
     if kind == "progress":
         return m.ProgressReport(report_id, org_id, ulid, r.token, max(0, min(100, r.progress.percent)))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.model.enums import DeathCause, Outcome
 from qgjob_coordinator.store.types import LeaseEnd, Promoted, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -15,18 +15,27 @@ log = structlog.get_logger(__name__)
 _ATTEMPT_OUTCOME = {LeaseEnd.LOST: Outcome.AGENT_LOST.value, LeaseEnd.REVOKED: Outcome.CANCELLED.value}
 """What the attempt became; with any other end of its lease it is none, since it never began."""
 
+GIVEN_BACK = "given_back"
+"""What an attempt that its agent ended to take no more work is counted as: that is maintenance, and no loss."""
+
+_GIVEN_BACK = frozenset({DeathCause.REVOKED.value, DeathCause.SHUTDOWN.value, DeathCause.DISK_FULL.value})
+_HEARD = _GIVEN_BACK | {DeathCause.DEVICE_LOST.value}
+"""Why an attempt that had begun ended although its agent was heard all the time. Any other reason is a lost lease."""
+
 
 def tell_settled(telemetry: Telemetry, org_id: str, rows: Iterable[tuple[Settled, str]]) -> None:
-    """Counts and logs (what was done, why) pairs.
+    """Counts and logs (what was done, why) pairs. A reason is the word of a DeathCause where an agent told of the end.
 
     A revoked attempt counts as cancelled when its lease ends; its job had its verdict, and was counted, before.
     """
     for row, reason in rows:
-        if row.lease is LeaseEnd.LOST:
-            telemetry.leases_lost += 1
         attempt_outcome = _ATTEMPT_OUTCOME.get(row.lease)
+        given_back = False
+        if row.lease is LeaseEnd.LOST:
+            telemetry.leases_lost += reason not in _HEARD
+            given_back = reason in _GIVEN_BACK
         if attempt_outcome is not None:
-            telemetry.attempts[attempt_outcome] += 1
+            telemetry.attempts[GIVEN_BACK if given_back else attempt_outcome] += 1
         if row.lease is not LeaseEnd.REVOKED and row.outcome is not None:
             telemetry.finished[row.outcome.value, row.target.value] += 1
         log.info(

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.timers import Timers
-from qgjob_coordinator.model.enums import Outcome
+from qgjob_coordinator.model.enums import DeathCause, Outcome
 from qgjob_coordinator.model.jobs import JobSpec
 from qgjob_coordinator.service.agents.log_intake import LogIntake
-from qgjob_coordinator.service.agents.messages import DeadReport, DeathCause, FinishedReport, Report, ReportAck, Verdict
+from qgjob_coordinator.service.agents.messages import DeadReport, FinishedReport, Report, ReportAck, Verdict
 from qgjob_coordinator.service.agents.reporting import Reporter
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.clock import wall_ms
@@ -143,6 +143,41 @@ def passed(job: JobSpec) -> FinishedReport:
 def killed(job: JobSpec) -> DeadReport:
     """It was killed for the revoke."""
     return DeadReport(2, "acme", job.ulid, "t1", DeathCause.REVOKED, NOW, started=True)
+
+
+@pytest.mark.parametrize(
+    ("cause", "attempts", "leases_lost"),
+    [
+        (DeathCause.LEASE_LOST, "agent_lost", 1),
+        (DeathCause.AGENT_LOST, "agent_lost", 1),
+        (DeathCause.DEVICE_LOST, "agent_lost", 0),
+        (DeathCause.SHUTDOWN, "given_back", 0),
+        (DeathCause.DISK_FULL, "given_back", 0),
+        (DeathCause.REVOKED, "given_back", 0),  # by a cancel that an older state of the store does not know
+    ],
+)
+async def test_a_lost_lease_is_one_whose_agent_was_not_heard(
+    store: Store, lines: list[Any], cause: DeathCause, attempts: str, leases_lost: int
+) -> None:
+    telemetry = Telemetry()
+    await scenes.open_session(store)
+    job = await scenes.running(store, spec(1))
+    dead = DeadReport(1, "acme", job.ulid, "t1", cause, NOW, started=True)
+    assert await Reports(store, telemetry).send(dead) == [APPLIED]
+    assert (telemetry.attempts, telemetry.leases_lost) == ({attempts: 1}, leases_lost)
+    (line,) = of(lines, job)
+    assert (line["event"], line["attempt_outcome"], line["reason"]) == ("job_queued", "agent_lost", cause.value)
+
+
+async def test_what_had_not_begun_counts_for_nothing_whatever_ended_it(store: Store, lines: list[Any]) -> None:
+    telemetry = Telemetry()
+    await scenes.open_session(store)
+    job = spec(1)
+    await scenes.submit(store, job)
+    await scenes.claim(store, job)
+    dead = DeadReport(1, "acme", job.ulid, "t1", DeathCause.LEASE_LOST, NOW, started=False)
+    assert await Reports(store, telemetry).send(dead) == [APPLIED]
+    assert (telemetry.attempts, telemetry.leases_lost) == ({}, 0)
 
 
 STALE, REPLAYED, APPLIED = Verdict.STALE, Verdict.REPLAYED, Verdict.APPLIED

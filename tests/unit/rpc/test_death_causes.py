@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from qgjob_coordinator.model.enums import DeathCause
 from qgjob_coordinator.rpc.agent_wire import _CAUSE
-from qgjob_coordinator.service.agents.messages import DeadReport, DeathCause
+from qgjob_coordinator.service.agents.messages import DeadReport
 from qgjob_coordinator.service.agents.report_rows import release
 from qgjob_coordinator.store.types import ReleaseCharge
 from qgjob_proto.v1 import agent_pb2 as pb

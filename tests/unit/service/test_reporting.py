@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Outcome, Status, Target
+from qgjob_coordinator.model.enums import DeathCause, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.service.agents import report_lanes, reporting
@@ -18,7 +18,6 @@ from qgjob_coordinator.service.agents.log_intake import LogIntake
 from qgjob_coordinator.service.agents.log_lane import Piece
 from qgjob_coordinator.service.agents.messages import (
     DeadReport,
-    DeathCause,
     FinishedReport,
     ProgressReport,
     ReportAck,

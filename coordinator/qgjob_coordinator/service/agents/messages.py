@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from qgjob_coordinator.model.enums import Outcome, Phase
+from qgjob_coordinator.model.enums import DeathCause, Outcome, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
 from qgjob_coordinator.store.types import Grant
@@ -38,17 +38,6 @@ class Hello:
     devices: tuple[DeviceInfo, ...]
     held: tuple[Held, ...]
     credit: int
-
-
-class DeathCause(Enum):
-    """Why an attempt ended without an outcome of its own."""
-
-    REVOKED = "revoked"
-    LEASE_LOST = "lease_lost"
-    SHUTDOWN = "shutdown"
-    DEVICE_LOST = "device_lost"
-    DISK_FULL = "disk_full"
-    AGENT_LOST = "agent_lost"
 
 
 @dataclass(slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from qgjob_coordinator.model.enums import Charge, Outcome
+from qgjob_coordinator.model.enums import Charge, DeathCause, Outcome
 from qgjob_coordinator.model.failures import charge_of, error_class_of
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.service.agents.messages import (
     DeadReport,
-    DeathCause,
     FinishedReport,
     ProgressReport,
     Report,

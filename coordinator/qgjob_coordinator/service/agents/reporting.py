@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
+from qgjob_coordinator.model.enums import Charge, DeathCause, Outcome, Status, Target
 from qgjob_coordinator.policy.estimates.measurement import measures
 from qgjob_coordinator.service.agents.health.watch import HealthWatch
 from qgjob_coordinator.service.agents.log_intake import LogIntake
 from qgjob_coordinator.service.agents.messages import (
     DeadReport,
-    DeathCause,
     FinishedReport,
     Refused,
     RefusedReason,

@@ -12,17 +12,18 @@
 #ifndef OF_INFRA
 #define OF_INFRA 1       /* retries of the infrastructure's */
 #endif
+#define OF_OUTAGES 1     /* attempts of a round that are lost to outages for free */
 #define POISON 2         /* agents that it may cost their life */
 
 mtype = { QUEUED, SCHEDULED, RUNNING, PASSED, FAILED };
-mtype = { UNKNOWN, PASS, TEST, INFRA, NOBODY };
+mtype = { UNKNOWN, PASS, TEST, INFRA, NOBODY, OUTAGE };
 
-mtype job = QUEUED; byte round = 1; byte lease; byte agent; byte usedTest; byte usedInfra; byte lostAt;
+mtype job = QUEUED; byte round = 1; byte lease; byte agent; byte usedTest; byte usedInfra; byte usedOutages; byte lostAt;
 byte token = 1;
 /* at the agents */
 byte begun; byte told; mtype outcome[6] = UNKNOWN; byte where[6];
 /* what no program knows */
-byte failures; byte faults; byte charged; byte begunAt; bool retried;
+byte failures; byte faults; byte outages; byte charged; byte begunAt; bool retried;
 
 #define bit(t) (1 << (t))
 #define count2(m) (((m) & 2) / 2 + ((m) & 4) / 4 + ((m) & 8) / 8)
@@ -80,7 +81,10 @@ end: do
              if :: outcome[t] == PASS -> job = PASSED \
                 :: outcome[t] == TEST -> failures = failures + ((charged & bit(t)) == 0); failed(t, TEST) \
                 :: outcome[t] == INFRA -> faults = faults + ((charged & bit(t)) == 0); failed(t, INFRA) \
-                :: outcome[t] == NOBODY -> failed(t, NOBODY) fi; \
+                :: outcome[t] == NOBODY -> failed(t, NOBODY) \
+                :: outcome[t] == OUTAGE -> outages++; \
+                   if :: spared -> usedOutages++; holds(BUDGET, outages <= OF_OUTAGES); failed(t, NOBODY) \
+                      :: else -> faults = faults + ((charged & bit(t)) == 0); failed(t, INFRA) fi fi; \
              clear() \
           :: else fi }
 #ifdef M_TOKEN_CHECK
@@ -88,14 +92,19 @@ end: do
 #else
 #define mine(t) (lease == t)
 #endif
+#ifdef M_OUTAGES_END
+#define spared true
+#else
+#define spared (usedOutages < OF_OUTAGES)
+#endif
   finish(1)
   finish(2)
   finish(3)
   finish(4)
   /* a manual retry: once, to keep the search small */
-  :: d_step { job == FAILED && lease == 0 && !retried -> retried = 1; round++; job = QUEUED; failures = 0; faults = 0; printf("org: a new round\n");
+  :: d_step { job == FAILED && lease == 0 && !retried -> retried = 1; round++; job = QUEUED; failures = 0; faults = 0; outages = 0; printf("org: a new round\n");
 #ifndef M_NEW_ROUND_NEW_BUDGET
-       usedTest = 0; usedInfra = 0; lostAt = 0
+       usedTest = 0; usedInfra = 0; usedOutages = 0; lostAt = 0
 #else
        lostAt = 0
 #endif
@@ -107,7 +116,7 @@ proctype Attempt(byte t) {
 end: do
   :: d_step { where[t] != 0 && !(begun & bit(t)) && lease == t -> begun = begun | bit(t) }
   :: atomic { where[t] != 0 && outcome[t] == UNKNOWN && (begun & bit(t)) ->
-       if :: outcome[t] = PASS :: outcome[t] = TEST :: outcome[t] = INFRA :: outcome[t] = NOBODY fi; told = told | bit(t) }
+       if :: outcome[t] = PASS :: outcome[t] = TEST :: outcome[t] = INFRA :: outcome[t] = NOBODY :: outcome[t] = OUTAGE fi; told = told | bit(t) }
   :: d_step { (told & bit(t)) && lease != t -> told = told & ~bit(t) }     /* acknowledged */
   od
 }

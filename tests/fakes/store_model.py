@@ -92,6 +92,7 @@ class ModelJob:
     number: int = 0
     retries_used: int = 0
     infra_used: int = 0
+    outages: int = 0
     lost_agents: list[str] = field(default_factory=list)
     avoid: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
@@ -388,7 +389,7 @@ class OrgModel:
             return Retried(ulid, RetryWord.EQUAL, job.status, job.round, equal.spec.ulid)
         job.status = move(job.spec.job_id, JobEvent.RETRY, job.status)
         job.round += 1
-        job.retries_used = job.infra_used = 0
+        job.retries_used = job.infra_used = job.outages = 0
         job.lost_agents, job.avoid = [], []
         job.outcome = job.own_error = job.completed_at = None
         job.ended_waiting = False
@@ -525,11 +526,23 @@ class OrgModel:
             if charge is ReleaseCharge.LOST and len(job.lost_agents) >= POISON_AGENTS:
                 job.own_error = JobError(ErrorClass.POISON, POISON_MESSAGE.format(agents=", ".join(job.lost_agents)))
                 self._verdict(job, JobEvent.FAIL, Outcome.AGENT_LOST, now)
+            elif charge is ReleaseCharge.OUTAGE:
+                self._cut_off(job, lease, share, now)
             else:
                 budget = Charge.NOBODY if charge is ReleaseCharge.NOBODY else Charge.INFRASTRUCTURE
                 lost = charge is ReleaseCharge.LOST
                 self._fail(job, lease, Outcome.AGENT_LOST, budget, share, now, host_lost=lost)
         return _settled(job, end, was)
+
+    def _cut_off(self, job: ModelJob, lease: Lease, share: float, now: int) -> None:
+        """An attempt is lost to an outage: few of them are free."""
+        job.outages += 1
+        if job.outages > max(self.rules.infra_max, 1):
+            self._fail(job, lease, Outcome.AGENT_LOST, Charge.INFRASTRUCTURE, share, now, host_lost=True)
+            return
+        if job.outages > 1:
+            self._avoid(job, host_mark(lease.agent_id))
+        self._requeue(job, None, now)
 
     def adopt(
         self, agent_id: str, epoch: int, shown: Sequence[tuple[str, str]], now: int, share: float
@@ -645,6 +658,9 @@ class OrgModel:
             self.durations.forget_group(self.org_id, gid_of(job.group))
         self._touch(job, None)
 
+    def _avoid(self, job: ModelJob, suspect: str) -> None:
+        job.avoid = ([d for d in job.avoid if d != suspect] + [suspect])[-AVOIDED_DEVICES:]
+
     def _requeue(self, job: ModelJob, not_before: int | None, now: int) -> None:
         job.status = move(job.spec.job_id, JobEvent.RELEASE, job.status)
         if not_before is not None and not_before > now:
@@ -681,7 +697,7 @@ class OrgModel:
             used = job.infra_used
             job.infra_used += 1
             for suspect in (lease.device_id, host_mark(lease.agent_id)) if host_lost else (lease.device_id,):
-                job.avoid = ([d for d in job.avoid if d != suspect] + [suspect])[-AVOIDED_DEVICES:]
+                self._avoid(job, suspect)
         wait = backoff_ms(used, share, self.rules)
         self._requeue(job, None if charge is Charge.NOBODY else now + wait, now)
 

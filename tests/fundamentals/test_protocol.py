@@ -10,7 +10,8 @@ import pytest
 from redis import Redis
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Status
-from qgjob_coordinator.model.jobs import JobSpec
+from qgjob_coordinator.model.jobs import Job, JobSpec
+from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import CancelWord, LeaseEnd, OperationReusedError, ReleaseCharge, RetryWord
 from tests.fakes import scenes
@@ -514,11 +515,78 @@ async def test_what_was_assigned_but_never_started_is_charged_to_nobody(store: S
     assert grant.attempt == 1
 
 
-async def test_a_started_attempt_lost_to_an_outage_is_charged_to_nobody(store: Store) -> None:
+async def test_a_started_attempt_that_is_given_back_is_charged_to_nobody(store: Store) -> None:
     job = await scenes.running(store, spec(max_retries=0))
     await store.leases.release("acme", [release(job.ulid, "t1", ReleaseCharge.NOBODY, share=1.0)], NOW)
     waiting = await scenes.get(store, job)
     assert (waiting.status, waiting.not_before, waiting.avoid_devices) == (Status.QUEUED, None, ())
+
+
+async def lose_leases(store: Store, job: JobSpec, attempts: range, **changes: object) -> Job:
+    """So many started attempts in turn whose agent got no heartbeat confirmed; the job after the last one."""
+    for n in attempts:
+        assert (await scenes.claim(store, job, (job.ulid, f"t{n}"), **changes)).grants
+        await store.leases.start("acme", [(job.ulid, f"t{n}", NOW)], NOW)
+        await store.leases.release("acme", [release(job.ulid, f"t{n}", ReleaseCharge.OUTAGE, share=1.0)], NOW)
+        await store.jobs.promote("acme", NOW + 10**9)
+    return await scenes.get(store, job)
+
+
+async def test_outages_are_free_only_as_often_as_the_infrastructure_has_retries(store: Store) -> None:
+    """Nobody can tell an outage of the store from a link of one host that breaks again and again."""
+    await scenes.submit(store, job := spec(max_retries=0))
+    free = await lose_leases(store, job, range(1, 6))
+    assert (free.status, free.not_before, len(free.attempts)) == (Status.QUEUED, None, 5)
+    assert (await lose_leases(store, job, range(6, 11))).status is Status.QUEUED
+    over = await lose_leases(store, job, range(11, 12))
+    assert (over.status, over.outcome, over.retry_count) == (Status.FAILED, Outcome.AGENT_LOST, 0)
+    assert over.error is not None
+    assert over.error.error_class is ErrorClass.INFRASTRUCTURE
+
+
+async def test_an_outage_that_is_not_free_any_more_waits_and_is_no_poison(store: Store) -> None:
+    """The agents were there, so the job cost none its life, whichever they were."""
+    await scenes.submit(store, job := spec())
+    await lose_leases(store, job, range(1, 6))
+    await scenes.claim(store, job, (job.ulid, "t6"))
+    await store.leases.start("acme", [(job.ulid, "t6", NOW)], NOW)
+    await store.leases.release("acme", [release(job.ulid, "t6", ReleaseCharge.OUTAGE, share=1.0)], NOW)
+    assert (await scenes.get(store, job)).not_before is not None
+    await store.jobs.promote("acme", NOW + 10**9)
+    assert (await lose_leases(store, job, range(7, 8), agent_id="agent-2")).status is Status.QUEUED
+
+
+async def test_a_second_outage_leads_to_another_host_and_the_first_one_nowhere_else(store: Store) -> None:
+    """One outage of the store takes attempts on all hosts at once: all would wait for the devices of some other."""
+    await scenes.submit(store, job := spec())
+    assert (await lose_leases(store, job, range(1, 2))).avoid_devices == ()
+    assert (await lose_leases(store, job, range(2, 3))).avoid_devices == ("@agent-1",)
+
+
+async def test_outages_are_free_anew_in_a_new_round(store: Store) -> None:
+    await scenes.submit(store, job := spec())
+    await lose_leases(store, job, range(1, 6))
+    await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+    await retry(store, job)
+    free = await lose_leases(store, job, range(6, 7))
+    assert (free.status, free.not_before, free.avoid_devices) == (Status.QUEUED, None, ())
+
+
+async def test_a_device_that_went_away_is_charged_to_the_infrastructure(store: Store) -> None:
+    job = await scenes.running(store)
+    await store.leases.release("acme", [release(job.ulid, "t1", ReleaseCharge.INFRASTRUCTURE, share=1.0)], NOW)
+    waiting = await scenes.get(store, job)
+    assert (waiting.not_before, waiting.avoid_devices) == (NOW + 2000, ("emulator-1",))
+
+
+async def test_one_attempt_is_free_where_the_infrastructure_has_no_retries(redis_url: str) -> None:
+    store = Store(redis_url, rules=RetryRules(infra_max=0))
+    try:
+        await scenes.submit(store, job := spec())
+        assert (await lose_leases(store, job, range(1, 2))).status is Status.QUEUED
+        assert (await lose_leases(store, job, range(2, 3))).status is Status.FAILED
+    finally:
+        await store.close()
 
 
 async def test_an_infrastructure_failure_never_counts_against_the_test(store: Store) -> None:

@@ -4,11 +4,11 @@
 store/names), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!`
 if its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature,
 qd queue deadline, rn runs, ik idempotency digests, nb the time it waits for, n attempts, r round (1 when absent), v
-version (1 when absent), tr and ir retries used, av devices to avoid (`@agent`: all of a host), pz agents lost, u
-updated (or a later time below), oc "outcome completed"; while there is a lease: l "epoch token agent device
-scheduled", st started, pr progress, rv revoked, ar round of the attempt. A completed job keeps l of the attempt that
-passed, with en (JSON: ended, ms from start to end, duration, install, result), unless that is too long for a compact
-hash: nothing follows it, so it needs no record in the text.
+version (1 when absent), tr and ir retries used, ou attempts lost to outages, av devices to avoid (`@agent`: all of a
+host), pz agents lost, u updated (or a later time below), oc "outcome completed"; while there is a lease: l "epoch token
+agent device scheduled", st started, pr progress, rv revoked, ar round of the attempt. A completed job keeps l of the
+attempt that passed, with en (JSON: ended, ms from start to end, duration, install, result), unless that is too long for
+a compact hash: nothing follows it, so it needs no record in the text.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_record`) or for an
 error that no attempt had (an object).

@@ -200,6 +200,9 @@ class ReleaseCharge(StrEnum):
     """Whose budget a started attempt uses up that ends without an outcome."""
 
     LOST = "L"  # infrastructure, and the agent is counted as lost to this job
+    OUTAGE = (
+        "O"  # nobody, as long as a round has few of them: its agent was there, and the store or the way to it was not
+    )
     INFRASTRUCTURE = "I"
     NOBODY = "N"
 

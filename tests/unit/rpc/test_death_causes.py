@@ -26,6 +26,8 @@ def test_every_cause_of_a_death_has_its_words_and_its_charge() -> None:
 
 def test_what_a_host_took_with_it_marks_the_job_as_its_loss() -> None:
     """The agent that was restarted says so, and it counts as what it does not show: towards poison, to another host."""
+    cut_off = release(DeadReport(1, "acme", "j1", "t1", DeathCause.LEASE_LOST, 1, started=True), "a1", 5, 0.5)
+    assert cut_off.charge is ReleaseCharge.OUTAGE
     lost = release(DeadReport(1, "acme", "j1", "t1", DeathCause.AGENT_LOST, 1, started=True), "a1", 5, 0.5)
     assert (lost.charge, lost.ended_at, lost.share) == (ReleaseCharge.LOST, 1, 0.5)
     assert lost.message == "its agent was restarted without it, or stood still until its lease was over (agent a1)"

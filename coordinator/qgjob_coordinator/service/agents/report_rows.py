@@ -20,7 +20,7 @@ from qgjob_coordinator.store.types import Ending, Release, ReleaseCharge
 # A started attempt that ended without an outcome: whose budget it uses up.
 _CAUSE_CHARGE = {
     DeathCause.REVOKED: ReleaseCharge.NOBODY,
-    DeathCause.LEASE_LOST: ReleaseCharge.NOBODY,  # an outage of ours, or of the way to us
+    DeathCause.LEASE_LOST: ReleaseCharge.OUTAGE,  # of ours, or of the way to us
     DeathCause.SHUTDOWN: ReleaseCharge.NOBODY,
     DeathCause.DEVICE_LOST: ReleaseCharge.INFRASTRUCTURE,
     DeathCause.DISK_FULL: ReleaseCharge.NOBODY,

@@ -1,7 +1,7 @@
 -- Leases end without an outcome: given back, killed by the agent, or revoked and dead.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore); then for each: ulid, token, ended (ms), charge
---         of a started one (L agent lost, I, N), share of the backoff, record (JSON, as in finish)
+--         of a started one (L agent lost, O outage, I, N), share of the backoff, record (JSON, as in finish)
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), and what was done (see `told`) or ''
 --!include lib/org
 --!include lib/attempt

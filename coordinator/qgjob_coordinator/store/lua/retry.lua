@@ -30,7 +30,7 @@ for i = 5, #ARGV, 3 do
       local key = P .. 'j:' .. ulid
       local from = j.s
       j.r = text[num(j.r) + 1]
-      call('HDEL', key, 'oc', 'tr', 'ir', 'pz', 'av', 'nb', 'qd')
+      call('HDEL', key, 'oc', 'tr', 'ir', 'ou', 'pz', 'av', 'nb', 'qd')
       call('HSET', key, 's', 'q', 'r', j.r, 'v', j.v, 'u', now)
       call('ZREM', P .. 'ix:' .. from, ulid)
       call('ZADD', P .. 'ix:a', j.o, ulid)

@@ -169,11 +169,9 @@ end
 -- What stands for a whole host among the devices to avoid; no device's id can begin so.
 local HOST = '@'
 
--- The next attempt keeps away from the device of this one, and from its host where that is suspected too, if another can
--- serve the job.
-local function avoid_device(j, retry, with_host)
-  j.av = listed(j.av, j.dv, retry.avoided)
-  if with_host then j.av = listed(j.av, HOST .. j.ag, retry.avoided) end
+-- The next attempt keeps away from a device, or from a host, if another can serve the job.
+local function avoid(j, what, retry)
+  j.av = listed(j.av, what, retry.avoided)
   call('HSET', P .. 'j:' .. j.ulid, 'av', j.av)
 end
 
@@ -184,12 +182,13 @@ local function fail(j, now, outcome, charge, retry, with_host)
   if charge == 'T' and num(j.tr) < num(j.mr) then
     local wait = backoff(num(j.tr), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'tr', 1)
-    if retry.elsewhere then avoid_device(j, retry) end
+    if retry.elsewhere then avoid(j, j.dv, retry) end
     requeue(j, now, num(now) + wait)
   elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
-    avoid_device(j, retry, with_host)
+    avoid(j, j.dv, retry)
+    if with_host then avoid(j, HOST .. j.ag, retry) end
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
     requeue(j, now, nil)
@@ -208,6 +207,19 @@ local function lost(j, now, retry)
     verdict(j, now, 'f', 'agent_lost')
   else
     fail(j, now, 'agent_lost', 'I', retry, true)
+  end
+end
+
+-- A started attempt that was lost to an outage of store or coordinator, or of the way to them: its agent was there. It is
+-- charged to nobody, but a job that this happens to as often as the infrastructure has retries, and once at least, pays for
+-- what comes after. An outage of the store takes attempts on all hosts at once, so the first one leads to no other host.
+local function cut_off(j, now, retry)
+  local times = call('HINCRBY', P .. 'j:' .. j.ulid, 'ou', 1)
+  if times > math.max(num(retry.infra_max), 1) then
+    fail(j, now, 'agent_lost', 'I', retry, true)
+  else
+    if times > 1 then avoid(j, HOST .. j.ag, retry) end
+    requeue(j, now, nil)
   end
 end
 
@@ -241,7 +253,13 @@ local function release(j, now, ended, charge, rest, retry)
   else
     record(j, nil, ended, rest)
     drop_lease(j)
-    if charge == 'L' then lost(j, now, retry) else fail(j, now, 'agent_lost', charge, retry) end
+    if charge == 'L' then
+      lost(j, now, retry)
+    elseif charge == 'O' then
+      cut_off(j, now, retry)
+    else
+      fail(j, now, 'agent_lost', charge, retry)
+    end
   end
   clear_lease(j)
   if j.s ~= 'q' then log_ends(j.ulid, attempt) end

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
-from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.loops.sweeping import Sweeps
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.transitions import tell_settled
@@ -24,7 +24,6 @@ from qgjob_coordinator.store.types import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
 
 LOOKS_PER_TIMEOUT = 10
-ORGS_AT_ONCE = 32
 
 log = structlog.get_logger(__name__)
 
@@ -53,10 +52,8 @@ class Reaper:
         self._seen: dict[str, _Seen] = {}
         self._looked_at = time.monotonic()
         self._life = store.epoch
-        self._to_sweep: list[tuple[str, int]] = []
-        self._sweeping: asyncio.Task[None] | None = None
         self._sight = Sight("reaper_blind", log)
-        self._sweeps = Sight("reaper_blind", log, sweeping=True)
+        self._sweeps = Sweeps(store, self._release, Sight("reaper_blind", log, sweeping=True))
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -82,33 +79,13 @@ class Reaper:
         for row in rows:
             if await self._judge(row, now):
                 closed.append((row.agent_id, row.epoch))
-        self._to_sweep = closed
-        if self._sweeping is not None and self._sweeping.done():
-            self._sweeping.result()  # a fault of ours ends this loop too, and is told
-            self._sweeping = None
-        if closed and self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep_all())
+        # Beside the looks: an agent of many orgs keeps no other one from being noticed.
+        heard = {row.agent_id: row.seen_at for row in rows}
+        self._sweeps.offer((session, heard.get(session[0], 0)) for session in closed)
 
     async def settled(self) -> None:
         """Returns when no sweep goes on."""
-        if self._sweeping is not None:
-            await self._sweeping
-
-    async def _sweep_all(self) -> None:
-        """Beside the looks: an agent of many orgs keeps no other one from being noticed.
-
-        An org that can't be reached keeps nothing from being released in another one; a later sweep releases there.
-        """
-        orgs = EachOrg(ORGS_AT_ONCE)
-        try:
-            while self._to_sweep:
-                agent_id, epoch = self._to_sweep.pop(0)
-                await self._sweep(agent_id, epoch, orgs)
-            orgs.tell()
-        except StoreUnavailableError as e:
-            self._sweeps.lost(e)
-        else:
-            self._sweeps.seen()
+        await self._sweeps.settled()
 
     async def _judge(self, row: SessionRow, now: float) -> bool:
         """Whether it closed the session."""
@@ -131,14 +108,6 @@ class Reaper:
         ):
             log.warning("session_timed_out", agent_id=row.agent_id, epoch=row.epoch, silent_seconds=round(still, 1))
         return False
-
-    async def _sweep(self, agent_id: str, epoch: int, orgs: EachOrg) -> None:
-        """Closed already: raises the floor and releases, org by org; any reaper may go on where this one stops."""
-        life = self._store.epoch
-        held = await self._store.agent_orgs(agent_id)
-        await orgs.serve(held, lambda org_id: self._release(org_id, agent_id, epoch))
-        if held.isdisjoint(orgs.failed):
-            await self._store.sessions.swept(agent_id, epoch, life, sorted(held))
 
     async def _release(self, org_id: str, agent_id: str, epoch: int) -> None:
         share = random.random()  # noqa: S311 - jitter

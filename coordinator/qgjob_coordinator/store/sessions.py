@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
@@ -74,7 +75,7 @@ class SessionStore:
         """(agent, epoch) of closed sessions still to sweep, and all sessions with their counters."""
         closed, *flat = await self._runner.run("sessions", keys.FLEET, [])
         rows = [
-            SessionRow(flat[i], int(flat[i + 1] or 0), int(flat[i + 2] or 0), flat[i + 3])
-            for i in range(0, len(flat), 4)
+            SessionRow(flat[i], int(flat[i + 1] or 0), int(flat[i + 2] or 0), flat[i + 3], float(flat[i + 4] or inf))
+            for i in range(0, len(flat), 5)
         ]
         return [(a, int(e)) for a, e in (x.rsplit(" ", 1) for x in closed)], rows

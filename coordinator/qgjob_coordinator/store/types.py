@@ -5,7 +5,8 @@ Those that are made once for each job of a batch are not frozen: frozen ones tak
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
@@ -328,12 +329,13 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """What a reaper watches of one session."""
+    """What a reaper watches of one session. `seen_at` (ms) is when its agent was heard last, inf if nobody knows."""
 
     agent_id: str
     epoch: int
     counter: int
     state: str
+    seen_at: float = field(default=math.inf, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

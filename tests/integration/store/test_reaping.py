@@ -13,13 +13,16 @@ import pytest
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import reaper as reaper_module
 from qgjob_coordinator.loops.reaper import Reaper
+from qgjob_coordinator.loops.sweeping import AGENTS_AT_ONCE, CALLS_AT_ONCE
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import SessionRow
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, spec
+from tests.fakes.waiting import until
 
 SESSION_SECONDS = 15.0
 GIVE_UP_SECONDS = 62.0
@@ -238,3 +241,128 @@ async def test_a_sweep_that_began_in_an_older_life_is_done_again(
     monkeypatch.setattr(store.leases, "sweep", in_a_new_life)
     await watch.look()
     assert (await store.sessions.watch())[0] == [("agent-1", 1)]
+
+
+async def test_a_session_stays_on_the_list_while_an_org_of_it_is_under_way(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.open_session(store, orgs=["acme", "globex"])
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+    swept, answers, real = set(), asyncio.Event(), store.leases.sweep
+
+    async def slow(org_id: str, *rest: Any) -> Any:
+        if org_id == "globex":
+            await answers.wait()
+        answer = await real(org_id, *rest)
+        swept.add(org_id)
+        return answer
+
+    async def noted(*_what: Any) -> bool:
+        assert swept == {"acme", "globex"}
+        return True
+
+    monkeypatch.setattr(store.leases, "sweep", slow)
+    monkeypatch.setattr(store.sessions, "swept", noted)
+    await watch.reaper.look(watch.now)
+    await until(lambda: bool(swept), "nothing is swept")
+    answers.set()
+    await watch.reaper.settled()
+    await watch.look()
+
+
+# ---- after a new life, in which every closed session is swept again ----
+
+
+async def closed_of_before(store: Store, count: int, orgs: Sequence[str]) -> list[str]:
+    """Agents that are closed long since, and that a new life of the store has put on the list to sweep."""
+    agents = [f"old-{n:02}" for n in range(count)]
+    await store._call("SADD", f"{keys.FLEET}orgs", *orgs)
+    for agent_id in agents:
+        await scenes.open_session(store, agent_id, orgs=orgs)
+        assert await store.sessions.observe(agent_id, 1, -1, "closed")
+    _, store.epoch, _ = await store.sessions.hello("life-2")
+    return agents
+
+
+async def test_what_died_last_is_swept_before_what_was_closed_long_ago(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await closed_of_before(store, 20, ["acme"])
+    await scenes.open_session(store, "fresh")
+    await store.sessions.renew("fresh", 1, NOW + 3_600_000)
+    job = await scenes.running(store, agent_id="fresh")
+    assert await store.sessions.observe("fresh", 1, -1, "closed")
+    swept, real = [], store.leases.sweep
+
+    async def noted(org_id: str, agent_id: str, *rest: Any) -> Any:
+        swept.append(agent_id)
+        return await real(org_id, agent_id, *rest)
+
+    monkeypatch.setattr(store.leases, "sweep", noted)
+    await watch.look()
+    assert swept[0] == "fresh"
+    assert len(swept) == 21
+    assert (await scenes.get(store, job)).status is Status.QUEUED
+    assert (await store.sessions.watch())[0] == []
+
+
+async def test_what_dies_while_a_slow_org_is_swept_does_not_wait_for_it(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More agents of before than are served at once all wait for an org that hangs."""
+    await closed_of_before(store, AGENTS_AT_ONCE + 2, ["globex"])
+    await scenes.open_session(store, "fresh")
+    await store.sessions.renew("fresh", 1, NOW + 3_600_000)
+    job = await scenes.running(store, agent_id="fresh")
+    answers, asked, real = asyncio.Event(), asyncio.Event(), store.leases.sweep
+
+    async def slow(org_id: str, *rest: Any) -> Any:
+        if org_id == "globex":
+            asked.set()
+            await answers.wait()
+        return await real(org_id, *rest)
+
+    monkeypatch.setattr(store.leases, "sweep", slow)
+    await watch.reaper.look(watch.now)
+    await asyncio.wait_for(asked.wait(), 10)
+    assert await store.sessions.observe("fresh", 1, -1, "closed")
+    await watch.reaper.look(watch.now)
+
+    async def released() -> bool:
+        return (await scenes.get(store, job)).status is Status.QUEUED
+
+    await until(released, "it waits behind agents that are closed long since")
+    answers.set()
+    await watch.reaper.settled()
+    assert (await store.sessions.watch())[0] == []
+
+
+async def test_several_agents_are_swept_at_once_and_so_many_calls_are_made_and_no_more(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(AGENTS_AT_ONCE + 1):
+        orgs = ["acme", *(f"org-{n}-{k}" for k in range(CALLS_AT_ONCE // AGENTS_AT_ONCE))]
+        await scenes.open_session(store, f"agent-{n}", orgs=orgs)
+        assert await store.sessions.observe(f"agent-{n}", 1, -1, "closed")
+    going: list[tuple[str, str]] = []
+    most, agents, full, real = 0, set(), asyncio.Event(), store.leases.sweep
+
+    async def counted(org_id: str, agent_id: str, *rest: Any) -> Any:
+        nonlocal most
+        assert org_id not in [o for o, _ in going], "one that hangs would keep more than one call"
+        going.append((org_id, agent_id))
+        most = max(most, len(going))
+        if len(going) == CALLS_AT_ONCE:
+            agents.update(a for _, a in going)
+            full.set()
+        await asyncio.wait_for(full.wait(), 10)
+        try:
+            return await real(org_id, agent_id, *rest)
+        finally:
+            going.remove((org_id, agent_id))
+
+    monkeypatch.setattr(store.leases, "sweep", counted)
+    await watch.look()
+    assert most == CALLS_AT_ONCE
+    assert len(agents) == AGENTS_AT_ONCE
+    assert (await store.sessions.watch())[0] == []

@@ -32,7 +32,9 @@ FLEET_KINDS = {
     "op",
     "mg",
     "in",
+    "fe",
 }
+FLEET_ROWS = ("ag", "ao", "da", "dv", "fe")
 FOREVER = {"fl", "ct", "ev", "est"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
@@ -89,6 +91,7 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
             wrong.append(f"{key}: outside of both tags")
     if only_org is None:
         wrong += _installs(raw)
+        wrong += _fleet(raw)
     pipe = raw.pipeline(transaction=False)
     for _, kind, _, key in wanted:
         if kind in _ZSETS:
@@ -113,6 +116,25 @@ def _installs(raw: Redis) -> list[str]:
     of_devices = sum(int(installs or 0) for installs in pipe.execute())
     of_orgs = sum(map(int, raw.hgetall(f"{keys.FLEET}in").values()))
     return [f"installs: {of_devices} of devices, {of_orgs} of orgs"] if of_devices > of_orgs else []
+
+
+def _fleet(raw: Redis) -> list[str]:
+    """Agents and devices have all that is theirs, or nothing."""
+    fleet = keys.FLEET
+    listed = raw.smembers(f"{fleet}agents")
+    found = raw.keys(f"{fleet}*")
+    of = {kind: {k.partition(f"{kind}:")[2] for k in found if k.startswith(f"{fleet}{kind}:")} for kind in FLEET_ROWS}
+    wrong = [f"agents: {sorted(listed ^ of['ag'])} have no row, or are not listed"] if listed != of["ag"] else []
+    wrong += [
+        f"{kind}: of agents that are not known: {sorted(of[kind] - listed)}"
+        for kind in ("ao", "da")
+        if of[kind] - listed
+    ]
+    shown = {device for agent_id in of["da"] for device in raw.smembers(f"{fleet}da:{agent_id}")}
+    if shown != of["dv"]:
+        wrong.append(f"dv: {sorted(shown ^ of['dv'])} have no row, or no agent")
+    wrong += [f"fe:{a} never ends" for a in of["fe"] if raw.pttl(f"{fleet}fe:{a}") == NEVER]
+    return wrong
 
 
 def leftovers(raw: Redis, org_id: str) -> list[str]:

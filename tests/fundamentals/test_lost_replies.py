@@ -22,7 +22,7 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import BoundTo, Held, HoldRule, HoldWord, Manner
+from qgjob_coordinator.store.types import BoundTo, Forgotten, Held, HoldRule, HoldWord, Manner
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 from tests.fakes.store_dump import dump
@@ -81,12 +81,26 @@ async def migrating(store: Store, schema: str, script: str, args: list[Arg]) -> 
     return await store._migrator._runner.run(script, keys.FLEET, args)
 
 
+async def forget(store: Store) -> Forgotten:
+    """What an operator does when a host is gone for good."""
+    await store.sessions.observe("agent-1", 1, -1, "closed")
+    await scenes.sweep(store, "acme")
+    await store.sessions.swept("agent-1", 1, store.epoch, ["acme"])
+    return await store.fleet.forget("agent-1", NOW, None, "op-forget")
+
+
+async def absent(store: Store) -> list[str]:
+    await store.fleet.inventory("agent-1", 1, [], ["emulator-1"], NOW, complete=False)
+    return await store.fleet.forget_absent(["emulator-1"], LATER, NOW)
+
+
 BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), {"acme": 1}, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
+    Case("absent", absent),
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
@@ -97,6 +111,7 @@ CASES = [
     Case("expire", lambda s: s.jobs.expire("acme", [(ONE, WAITED), (TWO, WAITED)], LATER), again=[None, None]),
     Case("finish", lambda s: s.leases.finish("acme", [ending(TWO, "t2", Outcome.TEST_FAILED)], NOW), again="REPLAYED"),
     Case("fleet", lambda s: s.fleet.read()),
+    Case("forget", forget),
     Case("health", lambda s: s.health.write("agent-1", 1, {"emulator-1": FAILED_ONCE})),
     Case("holders", lambda s: s.leases.holders("acme", "0")),
     Case("hello", lambda s: s.sessions.hello("life-2")),

@@ -12,6 +12,7 @@ from qgjob_coordinator.model.enums import FINAL
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import ForgetWord
 
 PAUSE_SECONDS = 60.0
 BATCH = 200
@@ -20,7 +21,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Looks at the oldest finished jobs of every org, a batch at a time."""
+    """Looks at the oldest finished jobs of every org, a batch at a time, and at agents and devices that are gone."""
 
     def __init__(self, store: Store, retention_ms: int) -> None:
         self._store = store
@@ -41,6 +42,9 @@ class Retention:
     async def look(self, now: int) -> int:
         """Removes what is due at `now` (ms), whatever orgs can't be reached; how many jobs.
 
+        An agent that was heard, or a device that was shown, after that time before `now` for which jobs are kept stays.
+        So does what an operator's hold keeps: whoever drained a host wants it drained when it is back.
+
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
         orgs = EachOrg(at_once=1)  # it has time, and calls that matter more go between
@@ -51,8 +55,24 @@ class Retention:
             removed += await self._retire(org_id, now)
 
         await orgs.serve(await self._store.all_orgs(), retire)
+        await self._forget(now)
         orgs.tell()
         return removed
+
+    async def _forget(self, now: int) -> None:
+        fleet, before = self._store.fleet, now - self._keep_ms
+        absent: list[str] = []
+        for agent in await fleet.read():
+            if agent.state == "closed" and (agent.seen_at or 0) < before:
+                done = await fleet.forget(agent.agent_id, now, before)
+                if done.word is ForgetWord.OK:
+                    log.info("agent_forgotten", agent_id=agent.agent_id, devices=len(done.devices))
+                    continue
+            gone = (d for d in agent.devices if not d.present and (d.gone_at is None or d.gone_at < before))
+            absent += (d.info.device_id for d in gone)
+        for i in range(0, len(absent), BATCH):
+            for device_id in await fleet.forget_absent(absent[i : i + BATCH], now, before):
+                log.info("device_forgotten", device_id=device_id)
 
     async def _retire(self, org_id: str, now: int) -> int:
         gone = 0

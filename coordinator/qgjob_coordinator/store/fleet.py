@@ -14,7 +14,7 @@ from qgjob_coordinator.policy.estimates.measurement import reported_ms
 from qgjob_coordinator.store import codec, health, keys, names
 from qgjob_coordinator.store.health import RECORD, Kept
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
-from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types import ForgetWord, Forgotten, Held, HoldRule, HoldWord
 
 UNCHANGED = "-"
 _FIELDS = {slot: f"hold:{slot}" for slot in HoldSlot}
@@ -25,7 +25,8 @@ class DeviceRow:
     """A device as the store has it: its wear in installations and ms of work; `labels` are those that operators set.
 
     `free_at` (ms) is when it is expected to have done what it holds; None where it holds nothing.
-    `installed_at` (ms) is when what lies on it was installed, 0 where no coordinator saw that.
+    `installed_at` (ms) is when what lies on it was installed, 0 where no coordinator saw that. `gone_at` (ms) is when
+    retention first saw that its agent shows it no more.
     `holds` are the words of operators; the quarantine that its failures led to stands in its record.
     """
 
@@ -41,6 +42,7 @@ class DeviceRow:
     kept: Kept = field(default_factory=Kept)
     free_at: int | None = None
     installed_at: int = 0
+    gone_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,23 @@ class FleetStore:
         args: list[Arg] = ["dv", device_id, 0, HoldRule.NONE.value, "", 0, "labels", value]
         return bool((await self._runner.run("hold", keys.FLEET, args))[0] == HoldWord.OK)
 
+    async def forget(self, agent_id: str, now: int, heard_before: int | None, operation_id: str = "") -> Forgotten:
+        """Forgets an agent that is gone, its devices, and what people said of them.
+
+        `heard_before` (ms) is for what nobody asked for: an agent that was heard since, or that a hold keeps, stays.
+        None is a person's word, which is done once under an operation id.
+        """
+        args: list[Arg] = [agent_id, now, "" if heard_before is None else heard_before, keys.FORGOTTEN_TTL_MS]
+        word, devices = await self._runner.run("forget", keys.FLEET, [*args, operation_id, keys.OPERATION_TTL_MS])
+        return Forgotten(ForgetWord(word), tuple(devices))
+
+    async def forget_absent(self, device_ids: Sequence[str], now: int, gone_before: int) -> list[str]:
+        """Devices that their agents do not show: those that it forgot, since they are gone since before (ms).
+
+        Of the others it notes that they are gone since `now` (ms), where nothing is noted yet.
+        """
+        return [str(d) for d in await self._runner.run("absent", keys.FLEET, [now, gone_before, *device_ids])]
+
     async def read(self, agents: Sequence[str] = ()) -> list[AgentRow]:
         """Agents with their devices, by id; all of them when none is named. Unknown ones are left out."""
         reply = await self._runner.run("fleet", keys.FLEET, list(agents))
@@ -228,6 +247,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         kept=health.kept(f),
         free_at=_int(f.get("free")),
         installed_at=int(installed_at) if seen and seen == installed else 0,
+        gone_at=_int(f.get("gone")),
     )
 
 

@@ -47,15 +47,19 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | probe         | string | written to see that the store takes writes                         | 1 min |
 | orgs          | set    | registry of orgs                                                   | for ever |
 | act           | set    | orgs with waiting work; a hint that the sweep repairs              | pruned |
-| agents        | set    | agent ids                                                          | for ever |
-| ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen  | for ever |
+| agents        | set    | agent ids                                                          | forgotten |
+| ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen  | forgotten |
+| fe:<agent_id> | string | epoch of an agent that was forgotten: its next session is above it | that, or 30 days |
 | ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
-| da:<agent_id> | set    | its device ids                                                     | device removed |
-| dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven     | device removed |
-| op:<id>       | string | operation on holds -> number of its hold, so that it is done once  | 10 min |
+| da:<agent_id> | set    | its device ids                                                     | forgotten |
+| dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven, gone | forgotten |
+| op:<id>       | string | operation on the fleet -> number of its hold, or what it forgot    | 10 min |
 | in            | hash   | org -> installations that devices did for it                       | for ever |
 | ty            | hash   | `*` -> typical duration of a test, target letter -> of an install | for ever |
 | sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |
+
+*Forgotten*: an agent that is closed and swept and was not heard for the time of retention, or that a person forgets; a
+device that was not shown for as long. `fl` stays: a claim of before may come late, and a floor takes some 20 bytes.
 """
 
 from __future__ import annotations
@@ -74,6 +78,8 @@ SUPERSEDED_TTL_MS = SUPERSEDE_TTL_MS
 """After the run lost the key. A key that newer runs took lives longer: what the run brings then takes it back."""
 LEFT_RUN_TTL_MS = 7 * 24 * 3600 * 1000
 """So long a run is known that a cancel left no job in, since others want them."""
+FORGOTTEN_TTL_MS = 30 * 24 * 3600 * 1000
+"""So long the epoch of an agent is kept that was forgotten, if it does not come back."""
 LOG_TTL_MS = 3600 * 1000
 """After the verdict; the scripts have it as LOG_KEPT in lua/lib/attempt.lua."""
 LOG_TAIL_BYTES = 64 * 1024

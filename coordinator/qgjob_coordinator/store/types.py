@@ -105,6 +105,29 @@ class Held:
     reservation: Hold | None = None
 
 
+class ForgetWord(StrEnum):
+    """What became of the wish to forget an agent; all but OK changed nothing."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    OPEN = "OPEN"
+    """Its session is not closed."""
+    LEASES = "LEASES"
+    """Its session is closed, and its leases are still to be released."""
+    HEARD = "HEARD"
+    """It was heard too lately."""
+    HELD = "HELD"
+    """A hold of it, or of a device of it, is in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The answer to the wish to forget an agent, with its devices."""
+
+    word: ForgetWord
+    devices: tuple[str, ...] = ()
+
+
 class ClaimWord(StrEnum):
     """Whether a device got its batch."""
 

@@ -19,6 +19,7 @@ for i = 1, changed do
     call('SADD', F .. 'da:' .. agent, device)
     call('HSET', F .. 'dv:' .. device, 'agent', agent, 'facts', ARGV[b + 1], 'installed', ARGV[b + 2], 'seen', now,
       'present', '1')
+    call('HDEL', F .. 'dv:' .. device, 'gone')
   end
 end
 if ARGV[4] == '1' then

@@ -1,15 +1,17 @@
 -- Opens a session of an agent.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 agent 2 instance 3 epoch 4 now (ms) 5 facts (JSON) 6 coordinator; then the ids of the devices it shows
--- RETURNS {word, stored epoch, other}: OPENED (the same call again too), STALE (the epoch is not above the stored one),
---         IN_USE (a session of another home is not timed out), DEVICE (other = `device agent`: a device of another agent
---         that is not given up). An instance is `home.life` or just `life`; two instances of one home can't live at once,
---         since a daemon locks its home, so a new one of the same home may follow at once.
+-- RETURNS {word, stored epoch, other}: OPENED (the same call again too), STALE (the epoch is not above the stored one, be
+--         it that of an agent that was forgotten), IN_USE (a session of another home is not timed out), DEVICE (other =
+--         `device agent`: a device of another agent that is not given up). An instance is `home.life` or just `life`; two
+--         instances of one home can't live at once, since a daemon locks its home, so a new one of the same home may follow
+--         at once.
 local F, agent, instance, epoch, now = KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local call = redis.call
 local key = F .. 'ag:' .. agent
 local v = call('HMGET', key, 'epoch', 'instance', 'state', 'at', 'connected')
-local stored = tonumber(v[1]) or 0
+local known = tonumber(v[1]) or 0
+local stored = math.max(known, tonumber(call('GET', F .. 'fe:' .. agent) or 0))   -- it may have been forgotten
 if v[1] == ARGV[3] and v[2] == instance and v[3] == 'open' and v[4] == ARGV[6] and v[5] == now then
   return { 'OPENED', epoch, '' }   -- the reply was lost
 end
@@ -28,7 +30,7 @@ end
 for device, owner in pairs(moved) do
   call('SREM', F .. 'da:' .. owner, device)
   -- What operators said of it, its record and its wear go with it: they are the device's.
-  call('HDEL', F .. 'dv:' .. device, 'installed', 'job', 'free', 'present')
+  call('HDEL', F .. 'dv:' .. device, 'installed', 'job', 'free', 'present', 'gone')
   call('HSET', F .. 'dv:' .. device, 'agent', agent)
   call('SADD', F .. 'da:' .. agent, device)
 end
@@ -36,8 +38,9 @@ call('HSET', key, 'epoch', ARGV[3], 'instance', instance, 'state', 'open', 'fact
   'connected', now, 'seen', now)
 call('HINCRBY', key, 'counter', 1)
 call('SADD', F .. 'agents', agent)
--- It had sessions, and the fleet is an older state that knows nothing of them: they may have leases in any org.
-if stored == 0 and epoch > 1 then call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs') end
+-- It had sessions, and the fleet has forgotten them, or is an older state: they may have leases in any org.
+if not v[1] and epoch > 1 then call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs') end
 -- What an older session left to sweep is done by this one's Connect in every org of the set.
-call('SREM', F .. 'sw', agent .. ' ' .. string.format('%.0f', stored))
+call('SREM', F .. 'sw', agent .. ' ' .. string.format('%.0f', known))
+call('DEL', F .. 'fe:' .. agent)
 return { 'OPENED', epoch, '' }

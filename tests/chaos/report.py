@@ -17,7 +17,7 @@ from tests.chaos.told import Told, told
 from tests.chaos.violations import Violation
 
 HEAD = (
-    f"{'after':<18} {'what':<48} {'count':>5} {'by the clock':>12} {'judged':>6} "
+    f"{'after':<18} {'what':<52} {'count':>5} {'by the clock':>12} {'judged':>6} "
     f"{'p50 s':>6} {'max s':>6} {'bound s':>7} {'over':>4} {'by s':>5} {'max by clock':>12}"
 )
 COMMAND = "python -m tests.chaos --seed {seed} --stores {form} --minutes {minutes:g} --scale {scale:g}"
@@ -138,7 +138,7 @@ class Report:
             HEAD,
         ]
         lines += [
-            f"{r['after']:<18} {r['what']:<48} {r['count']:>5} {r['in_time_by_the_clock']:>12} {r['judged']:>6} "
+            f"{r['after']:<18} {r['what']:<52} {r['count']:>5} {r['in_time_by_the_clock']:>12} {r['judged']:>6} "
             f"{r['p50_seconds']:>6.2f} {r['max_seconds']:>6.2f} {r['bound_seconds']:>7.2f} "
             f"{r['over_the_bound']:>4} {r['most_over_seconds']:>5.2f} {r['max_by_the_clock']:>12.2f}"
             for r in f["recoveries"]

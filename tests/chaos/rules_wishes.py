@@ -107,8 +107,12 @@ def may_have_taken_its_key(h: History, newer: Asked, older: Asked, at: float, sp
 
 
 def may_have_ended_its_bond(h: History, asked: Asked, at: float, spans: Sequence[Span]) -> bool:
-    """Whether the run may have been cancelled then by its bond: no confirmed sign of life was sent in its time."""
-    lived = any(at - BOND_SECONDS + CLOCKS_SECONDS < sign < at for sign in asked.signs)
+    """Whether the run may have been cancelled then by its bond: no confirmed sign of life was sent in its time.
+
+    One that a store took and forgot, when it went back, is none.
+    """
+    in_time = [sign for sign in asked.signs if at - BOND_SECONDS + CLOCKS_SECONDS < sign < at]
+    lived = any(not taken_back(h, sign) for sign in in_time)
     if lived or at < asked.at + BOND_SECONDS - CLOCKS_SECONDS:
         return False
     if asked.released_at is not None and not taken_back(h, asked.released_at):

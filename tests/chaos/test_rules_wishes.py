@@ -318,3 +318,16 @@ def test_a_run_that_only_another_server_than_the_master_took_takes_no_key() -> N
     assert SUPERSEDED not in {v.rule for v in check(history)}
     history.writes.append(Write(newer.at, "globex~04", 1, "q"))
     assert SUPERSEDED in {v.rule for v in check(history)}
+
+
+def test_a_sign_of_life_that_the_store_forgot_keeps_no_bond() -> None:
+    """The last one was sent at 10.3 s, and the run was cancelled at 13.9 s: by the one before it, if that is gone."""
+    history = sound()
+    bound_to_a_client(history, 11.0)
+    cancelled(history, 13.9)
+    assert max(history.asked[1].signs) == pytest.approx(10.33, abs=0.01)
+    assert CANCEL in {v.rule for v in check(history)}
+    history.cuts = [Cut(10.2, 10.8)]
+    assert CANCEL not in {v.rule for v in check(history)}
+    history.cuts = [Cut(9.0, 10.0)]  # this one is there
+    assert CANCEL in {v.rule for v in check(history)}

@@ -23,6 +23,7 @@ _SUMMARY_CHARS = 500
 _LAST_LINE_BYTES = 4_096
 _LAST_LINE_CHARS = 300
 HIGHEST_COUNT = 1_000_000
+_CAUSES = {cause.value: cause for cause in DeathCause}  # a later version may have asked with another one
 
 
 class _NotTakenError(Exception):
@@ -32,8 +33,7 @@ class _NotTakenError(Exception):
 def event_of_result(token: str, result: ExecutionResult, execution: Execution) -> AttemptFinished | AttemptKilled:
     """How the attempt ended. What was killed by order or by the end of its lease has no verdict of its own."""
     if result.ended_by == names.CANCELLED:
-        cause = DeathCause(result.cause) if result.cause else None
-        return AttemptKilled(token, result.ended_at_ms, cause)
+        return AttemptKilled(token, result.ended_at_ms, _CAUSES.get(result.cause or ""))
     if result.ended_by == names.LEASE:
         return AttemptKilled(token, result.ended_at_ms, DeathCause.LEASE_LOST)
     outcome, error = _verdict(result, execution)

@@ -7,6 +7,7 @@ started       wall-clock milliseconds at which the command began
 output        what the command printed, up to a limit
 cancel.json   the daemon's wish: why to end the tree, and the grace; SIGTERM to the supervisor says that it is there
 result.json   how it ended; appears when nothing of the tree lives
+result.pipe   a named pipe: how it ended, for a daemon that listens, where the disk refuses result.json
 out/, tmp/    the test's own directories; they go when the result is in the spool
 
 The rest goes when the coordinator has the result: until then the end of the output may have to be told again.
@@ -24,6 +25,7 @@ OUTPUT = "output"
 CANCEL = "cancel.json"
 RESULT = "result.json"
 RESULT_DRAFT = "result.draft"
+RESULT_PIPE = "result.pipe"
 OUT = "out"
 TMP = "tmp"
 
@@ -34,6 +36,7 @@ SILENCE = "silence"
 CANCELLED = "cancelled"
 LEASE = "lease"
 NOT_STARTED = "not_started"
+ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED)
 
 # The variable that marks every process of an execution.
 MARKER = "QGJOB_EXECUTION"

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Assignment, DeathCause, Target
+from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.process_tree import Cgroup
-from qgjob_agent.result_file import ResultDraft
+from qgjob_agent.result_file import ResultDraft, ResultEar
 
 if TYPE_CHECKING:
     from qgjob_agent.lease_file import LeaseTime
@@ -67,6 +68,7 @@ class Execution:
         self.process: subprocess.Popen[bytes] | None = None
         self.supervisor_pid = 0
         self.pidfd = -1
+        self._ear: ResultEar | None = None
 
     @classmethod
     def new(cls, root: Path, assignment: Assignment) -> Execution:
@@ -120,6 +122,8 @@ class Execution:
         """
         self._write_spec(command, lease, lease_path)
         ResultDraft(str(self.path / names.RESULT_DRAFT)).close()
+        self._make_pipe()
+        self._listen()
         lock = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.pwrite(lock, names.lock_text(0), 0)
@@ -169,6 +173,17 @@ class Execution:
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             json.dump(spec, file)
 
+    def _make_pipe(self) -> None:
+        try:
+            os.mkfifo(self.path / names.RESULT_PIPE, 0o600)
+        except OSError as error:  # where a file system can't have one, a result that the disk refuses is lost
+            if is_of_the_disk(error):
+                raise
+
+    def _listen(self) -> None:
+        """From before the supervisor could end, or be found to have ended: what it tells must have somebody to hear."""
+        self._ear = ResultEar(str(self.path / names.RESULT_PIPE))
+
     def _watch(self, pid: int) -> None:
         self.supervisor_pid = pid
         if pid and hasattr(os, "pidfd_open"):
@@ -179,6 +194,7 @@ class Execution:
 
     def adopt(self) -> bool:
         """Finds the supervisor of an earlier daemon; False if it does not live any more."""
+        self._listen()
         self._watch(self._holder())
         # Asked after the pidfd is open: as the lock is held now, the process id was the supervisor's then.
         if self.supervised:
@@ -196,10 +212,13 @@ class Execution:
     @property
     def supervised(self) -> bool:
         """True while the supervisor lives."""
+        lock = self.path / names.LOCK
         try:
-            fd = os.open(self.path / names.LOCK, os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
+            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)  # to write: some file systems lock nothing else
+        except FileNotFoundError:
             return False
+        except OSError:
+            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # of a disk that has turned read-only
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -240,18 +259,18 @@ class Execution:
                 os.kill(pid, signal.SIGTERM)
 
     def result(self) -> ExecutionResult | None:
-        """How it ended; None if the supervisor could not say."""
-        try:
-            fields: dict[str, Any] = json.loads((self.path / names.RESULT).read_text("utf-8"))
-            return ExecutionResult(**fields)
-        except (OSError, ValueError, TypeError):
-            return None
+        """How it ended; None if the supervisor could not say. Final once it has ended."""
+        with contextlib.suppress(OSError):
+            return _result_of((self.path / names.RESULT).read_text("utf-8", errors="replace"))
+        return _result_of(self._ear.heard()) if self._ear is not None else None
 
     def close(self) -> None:
         """Stops watching; reaps the supervisor if it was ours and has ended."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+        if self._ear is not None:
+            self._ear.close()
         if self.process is not None:
             self.process.poll()
 
@@ -265,12 +284,32 @@ class Execution:
         return remove_tree(self.path)
 
 
+def _result_of(text: str) -> ExecutionResult | None:
+    """None for what no supervisor writes: the folder is within a test's reach."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        result = ExecutionResult(**fields)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    times = (result.started_at_ms, result.ended_at_ms, result.duration_ms, result.lost_output_bytes)
+    codes = (result.exit_code, result.signal)
+    words = (result.cause, result.error)
+    sound = (
+        result.ended_by in names.ENDS
+        and all(type(each) is int for each in times)
+        and all(each is None or type(each) is int for each in codes)
+        and all(each is None or isinstance(each, str) for each in words)
+    )
+    return result if sound else None
+
+
 def remove_tree(path: Path) -> bool:
     """Removes a folder, also where a test has closed some of its own; False if something is left."""
     shutil.rmtree(path, ignore_errors=True)
     if not path.exists():
         return True
-    path.chmod(0o700)
+    with contextlib.suppress(OSError):  # a disk that has turned read-only refuses all of this
+        path.chmod(0o700)
     for folder, below, _ in os.walk(path):
         for each in (Path(folder, name) for name in below):
             if not each.is_symlink():

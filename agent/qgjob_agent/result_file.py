@@ -1,15 +1,18 @@
-"""A small file that appears at once and whole, also on a full disk. The standard library only.
+"""How a supervisor leaves its result: as a small file, or past a disk that takes none. The standard library only.
 
-Its blocks are taken before the start and filled at the end, and renaming needs no room.
+The file appears at once and whole, also on a full disk: its blocks are taken before the start and filled at the end,
+and renaming needs no room. A disk that has turned read-only, or is broken, refuses even that. Then the result goes to
+the daemon itself, by a named pipe that was made before the start: writing to one is no write to the disk. A daemon
+holds its end of it from the start of an execution, or from when it finds one, until the supervisor has ended.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
 
 _BYTES = 4_096
-_RETRY_SECONDS = 0.5
+_PIPE_BYTES = 65_536
 
 
 class ResultDraft:
@@ -28,15 +31,52 @@ class ResultDraft:
         """Leaves the place to another process."""
         os.close(self._fd)
 
-    def publish(self, path: str, content: str) -> None:
-        """Fills the place and gives it its name. Tries for as long as the disk refuses: nobody else has the result."""
+    def publish(self, path: str, content: str) -> bool:
+        """Fills the place and gives it its name. False where the disk refuses; it may be tried again."""
         whole = content.encode().ljust(_BYTES - 1) + b"\n"
-        while True:
-            try:
-                os.pwrite(self._fd, whole, 0)
-                os.fsync(self._fd)
-                os.rename(self._path, path)  # noqa: PTH104 - pathlib would cost each supervisor 5 ms of its start
-            except OSError:
-                time.sleep(_RETRY_SECONDS)
-            else:
-                return
+        try:
+            os.pwrite(self._fd, whole, 0)
+            os.fsync(self._fd)
+            os.rename(self._path, path)  # noqa: PTH104 - pathlib would cost each supervisor 5 ms of its start
+        except OSError:
+            return False
+        return True
+
+
+def tell(pipe: str, content: str) -> bool:
+    """Hands a result to the daemon. False where none listens; it may be tried again."""
+    whole = content.encode()
+    try:
+        fd = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # refused while nobody holds the other end
+    except OSError:
+        return False
+    try:
+        return os.write(fd, whole) == len(whole)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+
+
+class ResultEar:
+    """The daemon's end of the pipe. Without a pipe, which not every file system can have, it hears nothing."""
+
+    def __init__(self, pipe: str) -> None:
+        self._heard = b""
+        self._fd = -1
+        with contextlib.suppress(OSError):
+            self._fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def heard(self) -> str:
+        """What was told so far; empty when nothing was."""
+        if self._fd >= 0:
+            with contextlib.suppress(OSError):  # nothing new
+                self._heard += os.read(self._fd, _PIPE_BYTES)
+        return self._heard.decode(errors="replace")
+
+    def close(self) -> None:
+        """Listens no more; what was told until now stays."""
+        if self._fd >= 0:
+            self.heard()
+            os.close(self._fd)
+            self._fd = -1

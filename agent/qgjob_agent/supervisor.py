@@ -2,8 +2,8 @@
 
 It starts the command, watches it, and ends the whole tree when the command exits, takes too long, is silent for too
 long, is cancelled, or when the lease is over, also when the daemon hangs or is dead. Only when nothing of the tree
-lives does it write the result and exit. It imports no grpc and nothing outside the standard library: forking stays safe
-and starting takes some 20 ms.
+lives does it write the result, or tell it where the disk refuses it, and exit. It imports no grpc and nothing outside
+the standard library: forking stays safe and starting takes some 20 ms.
 
 Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
 """
@@ -34,12 +34,13 @@ from qgjob_agent.process_tree import (
     signal_all,
     take_precedence,
 )
-from qgjob_agent.result_file import ResultDraft
+from qgjob_agent.result_file import ResultDraft, tell
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is taken before the clock is looked at again
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
+_PATIENCE_SECONDS = 2.0
 _REASON_BYTES = 1_024
 
 
@@ -115,7 +116,7 @@ class Supervisor:
             self._reap()
             self._check_cancel()
         self._end_tree()
-        self._publish(draft, self._output.close())
+        self._publish(draft, self._output.close(), wake)
 
     # ---- start ----
 
@@ -302,9 +303,26 @@ class Supervisor:
         if self._cgroup is not None:
             self._cgroup.remove()
 
-    def _publish(self, draft: ResultDraft, lost_bytes: int) -> None:
+    def _publish(self, draft: ResultDraft, lost_bytes: int, wake: int) -> None:
+        """Leaves the result, and holds the device meanwhile: so it gives up where neither disk nor daemon take it.
+
+        That is at a cancel, or when the lease is over as it is known now. Then the execution counts as one whose
+        supervisor was lost.
+        """
+        text, began = json.dumps(self._result(lost_bytes)), _now()
+        give_up_at = began + _PATIENCE_SECONDS
+        if self._ended_by != names.CANCELLED:
+            lease = read_lease(self._spec["lease_path"]) or self._lease
+            give_up_at = max(give_up_at, lease.ends_at)
+        while not (draft.publish(self._path(names.RESULT), text) or tell(self._path(names.RESULT_PIPE), text)):
+            if self._cancelled or _now() >= give_up_at:
+                return
+            self._selector.select(timeout=_RETRY_SECONDS)
+            _drain(wake)
+
+    def _result(self, lost_bytes: int) -> dict[str, Any]:
         code = os.waitstatus_to_exitcode(self._status or 0)
-        result = {
+        return {
             "ended_by": self._ended_by,
             "exit_code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
@@ -315,7 +333,6 @@ class Supervisor:
             "duration_ms": round((_now() - self._started_at) * 1000),
             "lost_output_bytes": lost_bytes,
         }
-        draft.publish(self._path(names.RESULT), json.dumps(result))
 
 
 def _write(path: str, content: bytes) -> None:

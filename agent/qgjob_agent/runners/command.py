@@ -102,6 +102,7 @@ class CommandRunner:
         try:
             ready = execution.launch(command, self._lease(), self._settings.lease_path)
         except OSError:
+            execution.close()
             execution.remove()
             raise
         attempt = self._follow(execution)
@@ -293,6 +294,6 @@ def _not_startable(token: str, problem: str) -> AttemptFinished:
 def _supervisor_lost(execution: Execution) -> AttemptFinished:
     now = wall_ms()
     started = execution.started_at_ms or now
-    error = "the supervisor was killed and left no result; what it ran is dead"
+    error = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
     finished = Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
     return AttemptFinished(execution.assignment.token, finished)

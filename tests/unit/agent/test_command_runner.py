@@ -15,7 +15,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Target
-from qgjob_agent.executions import Command, Execution
+from qgjob_agent.executions import Command, Execution, remove_tree
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
@@ -159,3 +159,19 @@ def test_a_folder_that_can_not_be_made_whole_is_not_left_behind(
         with pytest.raises(OSError, match="No space left"):
             Execution.new(tmp_path / "executions", assignment("t1"))
     assert list((tmp_path / "executions").iterdir()) == []
+
+
+def test_a_folder_that_a_read_only_disk_keeps_is_said_to_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is refused there: the result was taken, and the agent goes on."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    (tmp_path / "execution" / "out").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        for name in ("chmod", "rmdir", "unlink"):
+            patch.setattr(os, name, refuse)
+        assert not remove_tree(tmp_path / "execution")
+    assert remove_tree(tmp_path / "execution")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
 from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution, ExecutionResult
 from qgjob_agent.lease_file import LeaseFile, LeaseTime
-from qgjob_agent.process_tree import Cgroup, hunt
+from qgjob_agent.process_tree import Cgroup, descendants, hunt
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import BUSY_SECONDS
 
@@ -48,6 +51,28 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+SOUND = {
+    "ended_by": names.EXIT,
+    "exit_code": 0,
+    "signal": None,
+    "cause": None,
+    "error": None,
+    "started_at_ms": 1,
+    "ended_at_ms": 2,
+    "duration_ms": 1,
+}
+WRONG = (
+    {"ended_by": "boredom"},
+    {"exit_code": "0"},
+    {"signal": 1.5},
+    {"cause": ["revoked"]},
+    {"error": 1},
+    {"duration_ms": None},
+    {"duration_ms": True},
+    {"more": 1},
+)
 
 
 class Bench:
@@ -113,6 +138,14 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     if request.param == "cgroup" and not MAY_USE_CGROUPS:
         pytest.skip("this host lets us make no cgroup")
     made = Bench(tmp_path, use_cgroup=request.param == "cgroup")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Bench]:
+    """For what has nothing to do with how the tree is found."""
+    made = Bench(tmp_path, use_cgroup=False)
     yield made
     made.close()
 
@@ -229,7 +262,7 @@ def test_a_fork_storm_that_ignores_term_is_gone_within_grace_and_two_seconds(ben
 
 @contextmanager
 def slow_disk(bench: Bench) -> Iterator[bytearray]:
-    """Takes some two megabytes of output a second, so that a tree fills its pipe faster than it is emptied.
+    """Takes a megabyte of output a second, so that a tree fills its pipe faster than it is emptied.
 
     Gives what it has taken, which is all of it in the end.
     """
@@ -238,7 +271,7 @@ def slow_disk(bench: Bench) -> Iterator[bytearray]:
     end, over, taken = os.open(path, os.O_RDONLY | os.O_NONBLOCK), threading.Event(), bytearray()
 
     def take() -> None:
-        while not over.wait(0.03):
+        while not over.wait(0.05):
             with suppress(BlockingIOError):
                 taken.extend(os.read(end, 65_536))
         while data := os.read(end, 65_536):  # of a supervisor that has ended
@@ -256,7 +289,7 @@ def slow_disk(bench: Bench) -> Iterator[bytearray]:
 
 
 PRINTS_WITHOUT_END = """
-import os, signal
+import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open(os.environ["PIDS"], "w").write(str(os.getpid()))
 if os.fork() and os.fork():
@@ -288,19 +321,22 @@ def test_a_cancel_ends_a_tree_that_prints_faster_than_the_disk_takes_it(bench: B
 
 @linux_only
 def test_the_end_of_a_command_is_seen_though_what_it_left_behind_prints_without_end(bench: Bench) -> None:
-    with slow_disk(bench):
-        bench.start([*PYTHON, PRINTS_WITHOUT_END.format(parent="os._exit(3)")], output_bytes=MUCH)
+    with slow_disk(bench) as taken:
+        leave = "while not os.path.exists('go'): time.sleep(0.01)\n    os._exit(3)"
+        bench.start([*PYTHON, PRINTS_WITHOUT_END.format(parent=leave)], output_bytes=MUCH)
+        until(lambda: len(taken) > 300_000, "that the disk is behind")
+        (bench.folder / "go").touch()
         result = bench.result(1 + BUSY_SECONDS)
     assert (result.ended_by, result.exit_code) == (names.EXIT, 3)
 
 
 @linux_only
-def test_all_that_a_dead_tree_has_printed_is_kept_also_of_a_large_pipe(bench: Bench) -> None:
+def test_all_that_a_dead_tree_has_printed_is_kept_also_of_a_large_pipe(plain: Bench) -> None:
     """It prints at once and is gone; more than one reading takes is left in the pipe then."""
-    script = "import fcntl, os; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20); os.write(1, bytes(900_000) + b'last')"
-    with slow_disk(bench) as taken:
-        bench.run([*PYTHON, script], output_bytes=MUCH)
-    assert bytes(taken) == bytes(900_000) + b"last"
+    script = "import fcntl, os; fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20); os.write(1, bytes(500_000) + b'last')"
+    with slow_disk(plain) as taken:
+        plain.run([*PYTHON, script], output_bytes=MUCH)
+    assert bytes(taken) == bytes(500_000) + b"last"
 
 
 def test_silence_ends_a_command(bench: Bench) -> None:
@@ -373,6 +409,134 @@ def test_a_result_says_how_much_output_the_disk_refused(bench: Bench) -> None:
     (bench.execution.path / names.OUTPUT).symlink_to("/dev/full")
     result = bench.run([*PYTHON, "print('x' * 99_999)"])
     assert (result.ended_by, result.exit_code, result.lost_output_bytes) == (names.EXIT, 0, 100_000)
+
+
+REFUSED = "while [ ! -e go ]; do sleep 0.02; done; exit 3"
+
+
+class Refusing:
+    """The disk refuses all that this supervisor writes, so that only its ways past the disk are left."""
+
+    def __init__(self, bench: Bench, *, heard: bool, **limits: float) -> None:
+        self._bench = bench
+        bench.start(["sh", "-c", REFUSED], **limits)
+        assert bench.execution.process is not None
+        self.process = bench.execution.process
+        until(lambda: bench.execution.started_at_ms, "the start")
+        if not heard:
+            bench.execution.close()  # as the end of a daemon does
+        self.takes(0)
+
+    def takes(self, size: int) -> None:
+        """From now on: files of so many bytes."""
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    def finish(self) -> None:
+        """Ends the command, and waits for the end of its tree."""
+        child = min(descendants(self.process.pid))
+        (self._bench.folder / "go").touch()
+        until(lambda: not alive(child), "the end of the command")
+
+    def ended(self, seconds: float = DEADLINE_SECONDS) -> None:
+        until(lambda: self.process.poll() is not None, "the end of the supervisor", seconds)
+
+
+@linux_only
+def test_a_result_that_the_disk_refuses_is_told_to_the_daemon(plain: Bench) -> None:
+    refusing = Refusing(plain, heard=True)
+    refusing.finish()
+    refusing.ended()
+    plain.execution.close()
+    result = plain.execution.result()
+    assert result is not None
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 3)
+    assert not (plain.execution.path / names.RESULT).exists()
+
+
+@linux_only
+def test_a_result_that_neither_disk_nor_daemon_takes_waits_for_a_daemon(plain: Bench) -> None:
+    refusing = Refusing(plain, heard=False)
+    refusing.finish()
+    found = Execution.found(plain.execution.path)
+    assert found is not None
+    assert found.adopt()
+    refusing.ended()
+    found.close()
+    result = found.result()
+    assert result is not None
+    assert (result.ended_by, result.exit_code) == (names.EXIT, 3)
+
+
+@linux_only
+def test_a_result_that_neither_disk_nor_daemon_takes_waits_for_the_disk(plain: Bench) -> None:
+    refusing = Refusing(plain, heard=False)
+    refusing.finish()
+    assert plain.execution.result() is None
+    refusing.takes(MUCH)
+    assert plain.result().exit_code == 3
+
+
+@linux_only
+def test_a_cancel_ends_a_supervisor_that_can_not_leave_its_result(plain: Bench) -> None:
+    refusing = Refusing(plain, heard=False)
+    refusing.finish()
+    refusing.process.send_signal(signal.SIGTERM)
+    refusing.ended(2 + BUSY_SECONDS)  # its patience, where the cancel was there before the end of the command was seen
+    assert plain.execution.result() is None
+
+
+@linux_only
+def test_a_supervisor_that_ended_its_tree_by_a_cancel_does_not_wait_for_the_disk(plain: Bench) -> None:
+    refusing = Refusing(plain, heard=False)
+    refusing.process.send_signal(signal.SIGTERM)
+    refusing.ended(0.2 + 2 + BUSY_SECONDS)
+    assert plain.execution.result() is None
+
+
+@linux_only
+def test_the_end_of_the_lease_ends_a_supervisor_that_can_not_leave_its_result(plain: Bench) -> None:
+    """And not before: a daemon may come, or the disk take it."""
+    began = time.monotonic()
+    refusing = Refusing(plain, heard=False, lease_seconds=3)
+    refusing.finish()
+    refusing.ended(3 + BUSY_SECONDS)
+    assert time.monotonic() - began >= 3
+    assert plain.execution.result() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "{}", "[" * 100_000, *(json.dumps(SOUND | wrong) for wrong in WRONG)],
+)
+def test_what_no_supervisor_writes_is_no_result(plain: Bench, text: str) -> None:
+    """The folder is within a test's reach, and what ends the agent would end the next one too."""
+    path = plain.execution.path / names.RESULT
+    path.write_text(json.dumps(SOUND))
+    assert plain.execution.result() is not None
+    path.write_text(text)
+    assert plain.execution.result() is None
+
+
+@linux_only
+def test_a_supervisor_on_a_disk_that_turned_read_only_is_known_to_live(
+    plain: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = os.open
+
+    def refuse(path: str | Path, flags: int, *mode: int) -> int:
+        if flags & os.O_RDWR:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return really(path, flags, *mode)
+
+    plain.start(["sh", "-c", "sleep 60"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert plain.execution.supervised
+    plain.execution.cancel(DeathCause.SHUTDOWN, 0)
+    plain.result()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        assert not plain.execution.supervised
 
 
 @linux_only

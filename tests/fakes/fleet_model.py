@@ -24,6 +24,8 @@ class ModelSession:
     connected_at: int
     seen_at: int
     counter: int
+    life: int | None = None  # of the store, in which it was opened
+    back: int = 0  # below which epoch leases came back with that life
 
 
 @dataclass
@@ -47,7 +49,7 @@ class FleetModel:
         if old is not None:
             same = (old.instance_id, old.epoch, old.coordinator, old.connected_at, old.state)
             if same == (instance_id, epoch, coordinator, now, "open"):
-                return Opened(OpenWord.OPENED, epoch, "")  # the same call again
+                return Opened(OpenWord.OPENED, epoch, "", old.back)  # the same call again
             other = old.instance_id and _home(old.instance_id) != _home(instance_id)
             if old.state in ("open", "detached") and other:
                 return Opened(OpenWord.IN_USE, old.epoch, old.instance_id)
@@ -57,8 +59,12 @@ class FleetModel:
         elif epoch > 1:  # the fleet forgot its sessions, which may have leases in any org
             self.orgs.setdefault(agent_id, set()).update(self.registry)
         counter = (old.counter if old else 0) + 1
-        self.sessions[agent_id] = ModelSession(instance_id, epoch, "open", coordinator, now, now, counter)
-        return Opened(OpenWord.OPENED, epoch, "")
+        back = 0
+        if old is not None and old.instance_id == instance_id and old.life is not None:
+            back = old.back if old.life == self.epoch else epoch
+        opened = ModelSession(instance_id, epoch, "open", coordinator, now, now, counter, self.epoch, back)
+        self.sessions[agent_id] = opened
+        return Opened(OpenWord.OPENED, epoch, "", back)
 
     def renew(self, agent_id: str, epoch: int, now: int) -> int | None:
         s = self._current(agent_id, epoch)

@@ -545,12 +545,22 @@ class OrgModel:
         self._requeue(job, None, now)
 
     def adopt(
-        self, agent_id: str, epoch: int, shown: Sequence[tuple[str, str]], now: int, share: float
+        self,
+        agent_id: str,
+        epoch: int,
+        shown: Sequence[tuple[str, str]],
+        now: int,
+        share: float,
+        came_back_below: int = 0,
     ) -> tuple[list[Settled], list[ShownWord]]:
         words = [self._adopt(agent_id, epoch, *one) for one in shown]
         self.floors[agent_id] = max(epoch, self.floors.get(agent_id, 0))
         message = f"agent {agent_id} came back without this attempt"
-        return self._release_below(agent_id, epoch, message, now, share), words
+        over = f"agent {agent_id} was done with this attempt: the store went back to an older state"
+        below = min(came_back_below, epoch)
+        done = self._release_below(agent_id, below, over, now, share, ReleaseCharge.OUTAGE)
+        done += self._release_below(agent_id, epoch, message, now, share)
+        return sorted(done, key=lambda s: s.ulid), words
 
     def _adopt(self, agent_id: str, epoch: int, ulid: str, token: str) -> ShownWord:
         job = self.jobs.get(ulid)
@@ -564,9 +574,17 @@ class OrgModel:
         self.floors[agent_id] = max(epoch + 1, self.floors.get(agent_id, 0))
         return self._release_below(agent_id, epoch + 1, f"agent {agent_id} was lost", now, share)
 
-    def _release_below(self, agent_id: str, epoch: int, message: str, now: int, share: float) -> list[Settled]:
+    def _release_below(
+        self,
+        agent_id: str,
+        epoch: int,
+        message: str,
+        now: int,
+        share: float,
+        charge: ReleaseCharge = ReleaseCharge.LOST,
+    ) -> list[Settled]:
         found = [j for j in self.jobs.values() if j.lease and j.lease.agent_id == agent_id and j.lease.epoch < epoch]
-        done = [self._release(job, now, ReleaseCharge.LOST, message, share, now) for job in found]
+        done = [self._release(job, now, charge, message, share, now) for job in found]
         return sorted(done, key=lambda s: s.ulid)
 
     def progress(self, rows: Sequence[tuple[str, str, int]], now: int) -> None:

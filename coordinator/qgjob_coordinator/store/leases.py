@@ -165,10 +165,15 @@ class LeaseStore:
         shown: Sequence[tuple[str, str]],
         now: int,
         share: float,
+        came_back_below: int = 0,
     ) -> tuple[list[Settled], list[ShownWord]]:
-        """A new session takes over what it shows and releases what it doesn't; what that did, a word for each shown."""
+        """A new session takes over what it shows and releases what it doesn't; what that did, a word for each shown.
+
+        What it doesn't show of sessions below `came_back_below` (see Opened) is not charged as the loss of its agent.
+        """
         lost = _lost_record(f"agent {agent_id} came back without this attempt")
-        args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost]
+        over = _lost_record(f"agent {agent_id} was done with this attempt: the store went back to an older state")
+        args: list[Arg] = [now, *self._retry, agent_id, epoch, share, lost, came_back_below, over]
         for pair in shown:
             args += pair
         released, *words = await self._runner.run("adopt", keys.org(org_id), args)

@@ -40,8 +40,8 @@ class SessionStore:
         `instance_id` is `home.life`, or a life alone: see the script.
         """
         args: list[Arg] = [agent_id, instance_id, epoch, now, names.dumps(dict(facts)), coordinator, *devices]
-        word, stored, other = await self._runner.run("open", keys.FLEET, args)
-        return Opened(OpenWord(word), int(stored), other)
+        word, stored, other, back = await self._runner.run("open", keys.FLEET, args)
+        return Opened(OpenWord(word), int(stored), other, int(back))
 
     async def renew(self, agent_id: str, epoch: int, now: int) -> int | None:
         """A heartbeat: the number of the newest hold of the fleet. None: the session is over."""

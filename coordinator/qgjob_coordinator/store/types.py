@@ -343,11 +343,16 @@ class OpenWord(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Answer to an attempt to open a session; `other` names who stands in the way."""
+    """Answer to an attempt to open a session; `other` names who stands in the way.
+
+    Leases of sessions below `came_back_below` that the agent does not show came back with an older state of the store:
+    it had a session before this life of the store and was not restarted since, so it knows that they are over.
+    """
 
     word: OpenWord
     stored_epoch: int
     other: str
+    came_back_below: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,8 @@ async def test_p9_a_store_that_went_back_strands_no_lease(stack: Stack, org: str
             await stack.coordinators[i].says("store_new_life")
         (done,) = await client.wait(held.job_id, timeout_seconds=40)
     assert [a.outcome for a in done.attempts] == [Outcome.AGENT_LOST, Outcome.PASSED]
+    assert done.attempts[0].error is not None
+    assert "the store went back to an older state" in done.attempts[0].error.message
     await stack.online(*stack.agents)
 
 

@@ -386,14 +386,20 @@ class StoreMachine(RuleBasedStateMachine):
         return f"t{self._tokens}"
 
     @precondition(lambda self: self.granted)
-    @step(agent_id=agents, change=st.sampled_from((0, 1, 1, -1)), hidden=st.sets(st.integers(0, 4)), share=shares)
-    def adopt(self, agent_id: str, change: int, hidden: set[int], share: float) -> None:
+    @step(
+        agent_id=agents,
+        change=st.sampled_from((0, 1, 1, -1)),
+        hidden=st.sets(st.integers(0, 4)),
+        share=shares,
+        came_back=st.sampled_from((0, 0, 0, 1, 2)),
+    )
+    def adopt(self, agent_id: str, change: int, hidden: set[int], share: float, came_back: int) -> None:
         """A session that shows what it has, or forgets some, or shows what was never its own."""
         epoch = self._epoch(agent_id, change)
         for org_id in ORGS:
             own = [h for h in self.granted if h.org_id == org_id and (h.agent_id == agent_id or len(hidden) > 3)]
             shown = [(h.ulid, h.token) for i, h in enumerate(own[-5:]) if i not in hidden]
-            self._do(org_id, "adopt", agent_id, epoch, shown, self.now, share)
+            self._do(org_id, "adopt", agent_id, epoch, shown, self.now, share, came_back and epoch + 1 - came_back)
 
     @step(org_id=orgs, agent_id=agents, change=st.sampled_from((0, 0, 1, -1)), share=shares)
     def sweep(self, org_id: str, agent_id: str, change: int, share: float) -> None:

@@ -156,6 +156,74 @@ async def test_in_a_new_life_every_org_joins_every_agent_and_what_was_swept_is_s
     assert (await store.sessions.watch())[0] == []
 
 
+async def agent_in_the_next_life(store: Store, instance: str, epoch: int = 2) -> int:
+    """The agent opens a session; below which epoch its leases are those of an older state of the store."""
+    opened = await store.sessions.open("agent-1", instance, epoch, {}, "c-1", [], NOW + epoch)
+    assert opened.word == "OPENED"
+    return opened.came_back_below
+
+
+async def test_what_came_back_with_an_older_state_is_charged_to_nobody(
+    written_down: tuple[StoreProcess, Store], tmp_path: Path
+) -> None:
+    """The agent passed it and was told so; that it does not show it any more is no loss of that agent."""
+    process, store = written_down
+    await scenes.open_session(store)
+    job = await scenes.running(store, spec(1))
+    process.copy(tmp_path / "copied")
+    await store.leases.finish("acme", [ending(job.ulid, "t1")], NOW)
+    await goes_back(process, store, tmp_path / "copied")
+    below = await agent_in_the_next_life(store, "agent-1-life")
+    assert below == 2
+    released, _ = await store.leases.adopt("acme", "agent-1", 2, [], NOW, 1.0, came_back_below=below)
+    assert [row.ulid for row in released] == [job.ulid]
+    waiting = await scenes.get(store, job)
+    assert (waiting.status, waiting.not_before, waiting.avoid_devices) == (Status.QUEUED, None, ())
+    assert waiting.attempts[0].error is not None
+    assert "older state" in waiting.attempts[0].error.message
+    # It is no poison either, when it is lost with one agent after that.
+    await scenes.claim(store, job, (job.ulid, "t2"), agent_id="agent-2", device_id="emulator-2")
+    await store.leases.start("acme", [(job.ulid, "t2", NOW)], NOW)
+    assert await scenes.sweep(store, "acme", "agent-2", 1) == [job.ulid]
+    assert (await scenes.get(store, job)).status is Status.QUEUED
+
+
+async def test_what_a_restarted_agent_does_not_show_is_its_loss_in_a_new_life_too(store: Store) -> None:
+    await store.sessions.hello("life-1")
+    await scenes.open_session(store)
+    job = await scenes.running(store, spec(1))
+    await store.sessions.hello("life-2")
+    below = await agent_in_the_next_life(store, "agent-1-life.2")
+    assert below == 0
+    await store.leases.adopt("acme", "agent-1", 2, [], NOW, 1.0, came_back_below=below)
+    assert (await scenes.get(store, job)).avoid_devices == ("emulator-1", "@agent-1")
+
+
+async def test_what_began_in_this_life_of_the_store_did_not_come_back_with_it(store: Store) -> None:
+    """An agent that reconnects in the same life has to show it. In an org that was away what is older is still free."""
+    await store.sessions.hello("life-1")
+    await scenes.open_session(store)
+    assert await agent_in_the_next_life(store, "agent-1-life", 2) == 0
+    await store.sessions.hello("life-2")
+    assert await agent_in_the_next_life(store, "agent-1-life", 3) == 3
+    assert await agent_in_the_next_life(store, "agent-1-life", 3) == 3, "the reply was lost"
+    job = await scenes.running(store, spec(1), epoch=3)
+    below = await agent_in_the_next_life(store, "agent-1-life", 4)
+    assert below == 3
+    await store.leases.adopt("acme", "agent-1", 4, [], NOW, 1.0, came_back_below=below)
+    assert (await scenes.get(store, job)).avoid_devices == ("emulator-1", "@agent-1")
+    assert await agent_in_the_next_life(store, "agent-1-life.2", 5) == 0
+    assert await agent_in_the_next_life(store, "agent-1-life.2", 6) == 0
+
+
+async def test_an_agent_of_which_no_life_is_known_has_nothing_that_came_back(store: Store, raw: Redis) -> None:
+    """Its last session was opened by a coordinator of before."""
+    await store.sessions.hello("life-1")
+    await scenes.open_session(store)
+    raw.hdel(f"{keys.FLEET}ag:agent-1", "life", "back")
+    assert await agent_in_the_next_life(store, "agent-1-life") == 0
+
+
 async def test_a_session_that_was_swept_is_swept_again_in_a_new_life(
     written_down: tuple[StoreProcess, Store], tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ class Adoption:
             [(h.ulid, h.token) for h in rows],
             wall_ms(),
             random.random(),  # noqa: S311 - jitter
+            session.came_back_below,
         )
         for h, word in zip(rows, words, strict=True):
             if word is ShownWord.GONE and h.phase is Phase.RUNNING:

@@ -60,6 +60,8 @@ class Session:
         self.epoch = epoch
         self.credit = credit
         self.times = times
+        self.came_back_below = 0
+        """See Opened."""
         self.holds: Sequence[Hold] = ()
         self.slots: dict[str, Slot] = {}
         self.leases: dict[str, Lease] = {}

@@ -120,6 +120,7 @@ class Sessions:
             raise RefusedError(refusal(hello, opened))
         self._overtake(hello)
         live = self._made(hello)
+        live.session.came_back_below = opened.came_back_below
         try:
             welcome = await self._begun(live, hello, life, now)
             self._overtake(hello)

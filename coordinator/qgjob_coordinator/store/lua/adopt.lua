@@ -1,16 +1,17 @@
 -- A new session of an agent: takes over the leases that it shows, releases those that it does not.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore) 8 agent 9 epoch 10 share of the backoff
---         11 record of a lost attempt (JSON); then for each shown attempt: ulid, token
+--         11 record of a lost attempt (JSON) 12 epoch below which leases came back with an older state of the store
+--         (see open.lua) 13 record of such an attempt; then for each shown attempt: ulid, token
 -- RETURNS {what was done to each released one (see `told`), ...}, then for each shown attempt a word: ADOPTED, REVOKED (adopted, and to be killed), GONE
 --!include lib/org
 --!include lib/attempt
-local now, agent, epoch, lost_record = ARGV[1], ARGV[8], num(ARGV[9]), ARGV[11]
+local now, agent, epoch, back = ARGV[1], ARGV[8], num(ARGV[9]), num(ARGV[12])
 local retry = rules()
 retry.share = ARGV[10]
 local answer, shown = { {} }, {}
 -- Adoption comes first: nobody may release what this session shows.
-for i = 12, #ARGV, 2 do
+for i = 14, #ARGV, 2 do
   local ulid, token = ARGV[i], ARGV[i + 1]
   local v = call('HMGET', P .. 'j:' .. ulid, 'l', 'rv', 's')
   local held, k, ag, device, at
@@ -28,7 +29,9 @@ for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
   if not shown[ulid] then
     local j = load(ulid)
     if j and j.l and j.ag == agent and num(j.e) < epoch then
-      table.insert(answer[1], release(j, now, now, 'L', lost_record, retry))
+      local charge, record = 'L', ARGV[11]
+      if num(j.e) < back then charge, record = 'O', ARGV[13] end
+      table.insert(answer[1], release(j, now, now, charge, record, retry))
     end
   end
 end

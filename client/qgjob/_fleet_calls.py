@@ -75,6 +75,15 @@ class FleetCalls:
         answer = await self._source.call("Resume", _wire_requests.resume(agent_id, device_id), repeatable=False)
         return tuple(map(_wire_fleet.read_device, answer.devices))
 
+    async def forget_agent(self, agent_id: str) -> tuple[Device, ...]:
+        """Forget an agent that is gone for good; its devices as they were. Sent once: repeated, it would be missing.
+
+        Raises ConflictError while it may come back or its leases are to be released.
+        """
+        request = _wire_requests.forget_agent(agent_id)
+        answer = await self._source.call("ForgetAgent", request, repeatable=False)
+        return tuple(map(_wire_fleet.read_device, answer.devices))
+
     async def set_device_health(
         self, device_id: str, health: str, *, reason: str | None = None, until: datetime | None = None
     ) -> Device:

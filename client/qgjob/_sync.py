@@ -301,6 +301,10 @@ class Client:
         """End a drain, a maintenance or a quarantine."""
         return self._do(self._client.resume(agent_id=agent_id, device_id=device_id))
 
+    def forget_agent(self, agent_id: str) -> tuple[Device, ...]:
+        """Forget an agent that is gone for good; its devices as they were."""
+        return self._do(self._client.forget_agent(agent_id))
+
     def set_device_health(
         self, device_id: str, health: str, *, reason: str | None = None, until: datetime | None = None
     ) -> Device:

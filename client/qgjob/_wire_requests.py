@@ -166,6 +166,12 @@ def resume(agent_id: str | None, device_id: str | None) -> fleet_pb2.ResumeReque
 
 
 @_fits
+def forget_agent(agent_id: str) -> fleet_pb2.ForgetAgentRequest:
+    """An agent that is gone for good."""
+    return fleet_pb2.ForgetAgentRequest(agent_id=agent_id)
+
+
+@_fits
 def set_device_health(
     device_id: str, health: str, reason: str | None, until: datetime | None
 ) -> fleet_pb2.SetDeviceHealthRequest:

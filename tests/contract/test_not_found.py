@@ -47,6 +47,7 @@ CALLS: dict[str, tuple[str, Callable[[AsyncClient], Any]]] = {
     "drain an agent": ("agent_id", lambda c: c.drain(agent_id="nobody", reason="x")),
     "resume a device": ("device_id", lambda c: c.resume(device_id="nothing")),
     "resume an agent": ("agent_id", lambda c: c.resume(agent_id="nobody")),
+    "forget an agent": ("agent_id", lambda c: c.forget_agent("nobody")),
     "set_device_health": ("device_id", lambda c: c.set_device_health("nothing", "bad", reason="x")),
     "reserve": ("device_id", lambda c: c.reserve("nothing", until=SOON, reason="x")),
     "release": ("device_id", lambda c: c.release("nothing")),

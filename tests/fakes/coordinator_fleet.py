@@ -72,6 +72,17 @@ class FakeFleet:
             device.state, device.health = types_pb2.DEVICE_STATE_IDLE, types_pb2.DEVICE_HEALTH_GOOD
         return fleet_pb2.ResumeResponse(devices=self._chosen(request))
 
+    async def forget_agent(self, request: fleet_pb2.ForgetAgentRequest) -> fleet_pb2.ForgetAgentResponse:
+        if request.agent_id not in self.agents:
+            raise RefusalError("NOT_FOUND", f"no agent {request.agent_id}", "agent_id")
+        if self.agents[request.agent_id].state != types_pb2.AGENT_STATE_OFFLINE:
+            raise RefusalError("FAILED_PRECONDITION", f"agent {request.agent_id} is online", "agent_id")
+        del self.agents[request.agent_id]
+        forgotten = [each for each in self.devices.values() if each.agent_id == request.agent_id]
+        for device in forgotten:
+            del self.devices[device.device_id]
+        return fleet_pb2.ForgetAgentResponse(devices=forgotten)
+
     async def set_device_health(self, request: fleet_pb2.SetDeviceHealthRequest) -> fleet_pb2.SetDeviceHealthResponse:
         device = self._device(request.device_id)
         device.health, device.reason = request.health, request.reason

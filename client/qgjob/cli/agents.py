@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qgjob._client import AsyncClient
     from qgjob.cli.printer import Printer
 
-app = typer.Typer(no_args_is_help=True, help="Look at the agents, and drain all devices of one.")
+app = typer.Typer(no_args_is_help=True, help="Look at the agents, drain all devices of one, forget one that is gone.")
 
 AgentArgument = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
 
@@ -64,6 +64,22 @@ def resume(agent: AgentArgument, output: Output = None, coordinator: Coordinator
         from qgjob.cli.render import device_table  # noqa: PLC0415
 
         devices = await client.resume(agent_id=agent)
+        printer.many("devices", devices, device_table, next_page_token=None)
+
+    execute(work, output=output, coordinator=coordinator, typed={"agent_id": "AGENT"})
+
+
+@app.command()
+def forget(agent: AgentArgument, output: Output = None, coordinator: Coordinator = None) -> None:
+    """Forget an agent that is gone for good, with its devices, their labels and their holds; prints them as they were.
+
+    It has to be stopped, and what it ran given up. One that was not heard for RETENTION_DAYS is forgotten by itself.
+    """
+
+    async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
+        from qgjob.cli.render import device_table  # noqa: PLC0415
+
+        devices = await client.forget_agent(agent)
         printer.many("devices", devices, device_table, next_page_token=None)
 
     execute(work, output=output, coordinator=coordinator, typed={"agent_id": "AGENT"})

@@ -99,6 +99,13 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         device = await self._fleet.set_labels(await self._identify(context), request.device_id, dict(request.labels))
         return pb.SetDeviceLabelsResponse(device=fleet_shapes.device_out(device))
 
+    async def ForgetAgent(  # noqa: N802
+        self, request: pb.ForgetAgentRequest, context: Context
+    ) -> pb.ForgetAgentResponse:
+        """An agent that is gone for good."""
+        devices = await self._fleet.forget_agent(await self._identify(context), request.agent_id)
+        return pb.ForgetAgentResponse(devices=[fleet_shapes.device_out(d) for d in devices])
+
     async def Diagnose(self, request: pb.DiagnoseRequest, context: Context) -> pb.DiagnoseResponse:  # noqa: N802
         """What is wrong, and what to do."""
         del request

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qgjob import AsyncClient, Bond, ConflictError, Device, Job, JobSpec, JobStatus, QgjobError
+from qgjob import AsyncClient, Bond, ConflictError, Device, Job, JobSpec, JobStatus, NotFoundError, QgjobError
 from qgjob._wire_submit import write_spec
 from tests.integration.stack.specs import again
 
@@ -20,11 +20,15 @@ ULID = "01BX5ZZKBKACTAV9WEVGEMMVRZ"
 
 @dataclass
 class Scene:
-    """Two jobs of a run and three that are to be submitted, none of which any device can serve; a free device."""
+    """Two jobs of a run and three that are to be submitted, none of which any device can serve; a free device.
+
+    `gone` is an agent whose session is closed.
+    """
 
     org: str
     jobs: tuple[Job, ...]
     new: list[JobSpec]
+    gone: str
 
     @property
     def one(self) -> str:
@@ -208,4 +212,5 @@ CASES = [
         told=lambda d, s: d.labels["room"] == s.org,
         holds=lambda d: set(d.labels) == {"room"},
     ),
+    Case("ForgetAgent", lambda client, s: client.forget_agent(s.gone), told=NotFoundError, sent_once=True),
 ]

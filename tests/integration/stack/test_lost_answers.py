@@ -19,6 +19,7 @@ import pytest
 import qgjob_proto.v1
 from qgjob import AsyncClient, Device, JobStatus, QgjobError, UnavailableError
 from qgjob_agent.spool import Spool
+from qgjob_coordinator.store import keys
 from tests.fakes.answers import answered
 from tests.fakes.history import transitions
 from tests.fakes.program import Program
@@ -81,12 +82,18 @@ def test_the_tests_of_the_streams_exist(test: str) -> None:
 
 @pytest.fixture
 async def scene(stack: Stack, org: str, second: AsyncClient) -> AsyncIterator[Scene]:
-    """Afterwards the device has the labels that it had before."""
+    """Afterwards the device has the labels that it had before, and no agent more is known."""
     nowhere = pinned(f"none-of-{org}")
     jobs = await second.submit_many(simulated(org, 2, requirements=nowhere, run_id=RUN))
     new = simulated(org, 3, requirements=nowhere, run_id=NEW_RUN)
     ids = [f"{org}~{ULID[:-1]}{n}" for n in range(3)]
-    yield Scene(org, jobs, [again(spec, job_id=job_id) for spec, job_id in zip(new, ids, strict=True)])
+    gone = f"{org}-gone"
+    with stack.store.client() as raw:
+        raw.hset(f"{keys.FLEET}ag:{gone}", mapping={"epoch": 1, "counter": 1, "state": "closed"})
+        raw.sadd(f"{keys.FLEET}agents", gone)
+        yield Scene(org, jobs, [again(spec, job_id=job_id) for spec, job_id in zip(new, ids, strict=True)], gone)
+        raw.srem(f"{keys.FLEET}agents", gone)
+        raw.delete(f"{keys.FLEET}ag:{gone}")
     await second.set_labels(DEVICE, {})
 
 

@@ -237,10 +237,11 @@ async def test_a_device_that_is_shown_again_is_gone_anew_when_it_goes(store: Sto
     await show(store, "d1")
     await store.fleet.forget_absent(["d2"], NOW, NOW - KEEP)
     await show(store, "d1", "d2")
-    assert await store.fleet.forget_absent(["d1", "d2"], LATER, BEFORE) == []
+    for now in (LATER, LATER + KEEP + 1):
+        assert await store.fleet.forget_absent(["d1", "d2"], now, now - KEEP) == []
     await show(store, "d1")
-    assert await store.fleet.forget_absent(["d2"], LATER, BEFORE) == []
-    assert await store.fleet.forget_absent(["d2"], LATER + KEEP + 1, LATER + 1) == ["d2"]
+    found = [await store.fleet.forget_absent(["d2"], now, now - KEEP) for now in (LATER, LATER + KEEP + 1)]
+    assert found == [[], ["d2"]]
 
 
 async def test_a_device_that_a_hold_keeps_stays(store: Store) -> None:
@@ -262,6 +263,8 @@ async def test_a_device_that_goes_to_another_agent_is_not_taken_for_gone_before_
     assert await store.sessions.observe("agent-1", 1, -1, "closed")
     await store.sessions.open("agent-2", "h2.1", 1, {}, "c-1", ["d2"], LATER)
     assert await store.fleet.forget_absent(["d2"], LATER, BEFORE) == []
+    assert await store.fleet.inventory("agent-2", 1, [], [], LATER, complete=True)
+    assert await store.fleet.forget_absent(["d2"], LATER, BEFORE) == [], "it is gone from there since a moment"
     assert [d.info.device_id for row in await store.fleet.read(["agent-2"]) for d in row.devices] == ["d2"]
 
 

@@ -171,6 +171,7 @@ def test_the_commands_tell_it_in_one_line_and_submit_nothing(
         ("ReserveDevice until", ["devices", "reserve", "d1", "--for=367d"], "--for: '367d': no"),
         ("ReserveDevice device_id", ["devices", "reserve", "a/b", "--for=1d"], "DEVICE: no"),
         ("Drain agent_id", ["agents", "drain", "a/b"], "AGENT: no"),
+        ("ForgetAgent agent_id", ["agents", "forget", "a/b"], "AGENT: no"),
         ("ListDevices agent_id", ["devices", "ls", "--agent-id=a/b"], "--agent-id: no"),
         ("ListJobs page_token", ["list", "--org-id=acme", "--page-token=xx"], "--page-token: no"),
         ("ListJobs org_id", ["list", "--org-id=a/b"], "--org-id: no"),

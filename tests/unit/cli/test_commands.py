@@ -583,6 +583,14 @@ def test_devices_and_agents(fake: FakeCoordinator, qgjob: Command) -> None:
     resumed = qgjob("agents", "resume", "a1", "-o", "json").json
     assert [each["state"] for each in resumed["devices"]] == ["idle", "idle"]
 
+    refused = qgjob("agents", "forget", "a1")
+    assert (refused.code, refused.err) == (1, "error: agent a1 is online\n")
+    fake.agents["a1"].state = types_pb2.AGENT_STATE_OFFLINE
+    forgotten = qgjob("agents", "forget", "a1", "-o", "json").json
+    assert [each["device_id"] for each in forgotten["devices"]] == ["d1", "d2"]
+    assert qgjob("agents", "ls", "-o", "json").json["agents"] == []
+    assert qgjob("agents", "forget", "a1").code == 5
+
 
 @pytest.mark.parametrize(
     ("code", "exit_code"),

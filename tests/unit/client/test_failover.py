@@ -283,6 +283,9 @@ async def test_the_fleet(fake: FakeCoordinator, client: AsyncClient) -> None:
     assert (await client.stats()).scheduler.devices.total == 2
     with pytest.raises(NotFoundError):
         await client.release("d9")
+    fake.agents["a1"].state = types_pb2.AGENT_STATE_OFFLINE
+    assert [device.device_id for device in await client.forget_agent("a1")] == ["d1", "d2"]
+    assert [agent async for agent in client.agents()] == []
 
 
 async def test_health_is_read_off_the_health_service(fake: FakeCoordinator, client: AsyncClient) -> None:

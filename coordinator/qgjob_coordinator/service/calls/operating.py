@@ -7,6 +7,8 @@ import secrets
 import time
 from collections.abc import Mapping
 
+import structlog
+
 from qgjob_coordinator.errors import AgentSilentError, ConflictError, InvalidError, NotFoundError
 from qgjob_coordinator.model.enums import DeviceHealth, HoldKind, HoldSlot, Target
 from qgjob_coordinator.model.fleet import Agent, Device, Hold
@@ -19,13 +21,15 @@ from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Held, HoldRule, HoldWord
+from qgjob_coordinator.store.types import ForgetWord, Held, HoldRule, HoldWord
 
 CONFIRM_POLL_SECONDS = 0.02
 BY_AN_OPERATOR = "by an operator"
 """Why a device is out of service whose operator did not say: it is not for its failures."""
 MAX_HOLD_DAYS = 366
 MAX_HOLD_MS = MAX_HOLD_DAYS * 86_400 * 1000
+
+log = structlog.get_logger(__name__)
 
 
 class FleetService:
@@ -125,6 +129,24 @@ class FleetService:
         await self._in_force((await self._find(device_id)).agent_id)
         return await self._find(device_id)
 
+    async def forget_agent(self, principal: Principal, agent_id: str) -> list[Device]:
+        """Forgets an agent that is gone for good, with its devices and all that was said of them; these as they were.
+
+        Raises ConflictError, with what to do, while its session is not given up or its leases are to be released.
+        """
+        principal.require_operator()
+        checked = validation.check_id("agent_id", agent_id)
+        rows = await self._store.fleet.read([checked])
+        devices = await self._reader.devices_of(checked)
+        done = await self._store.fleet.forget(checked, wall_ms(), None, secrets.token_urlsafe(12))
+        if done.word is ForgetWord.UNKNOWN:
+            raise _unknown("agent_id", checked)
+        if done.word is not ForgetWord.OK:
+            online = done.word is ForgetWord.OPEN and any(row.state == "open" for row in rows)
+            raise _not_gone(checked, online, self._sessions.times.lease_ms)
+        log.info("agent_forgotten", agent_id=checked, devices=len(done.devices))
+        return [d for d in devices if d.device_id in done.devices]
+
     async def _hold(
         self,
         principal: Principal,
@@ -191,6 +213,16 @@ def _unknown(field: str, id_: str) -> NotFoundError:
     """The error of a device or an agent that is not there."""
     what = field.removesuffix("_id")
     return NotFoundError(f"{what} {id_} not found; `qgjob {what}s ls` lists them", field=field)
+
+
+def _not_gone(agent_id: str, online: bool, lease_ms: int) -> ConflictError:
+    """Why an agent is not forgotten, and what to do."""
+    if online:
+        why = "is online; stop it, and try again when `qgjob agents ls` shows it offline"
+    else:
+        why = "may come back, and what it ran is not given up yet; try again later"
+    given_up = f"it is given up some {lease_ms / 1000:g} s after it was heard last"
+    return ConflictError(f"agent {agent_id} {why}; {given_up}", field="agent_id")
 
 
 def _refusal(answer: Held, rule: HoldRule, field: str, id_: str, now: int) -> NotFoundError | ConflictError:

@@ -144,6 +144,8 @@ FIELD_COMMENTS: dict[str, str] = {
     'Finished.result': 'What the test counted. Unset when it did not run.',
     'Finished.started_at_ms': 'When the test began; where its installation failed, when that began.',
     'Finished.unresolvable': "The build or suite can't be resolved: fails at once, without retries.",
+    'ForgetAgentRequest.agent_id': 'The agent. One whose session is not given up, or whose leases are still to be released, is refused.',
+    'ForgetAgentResponse.devices': 'Its devices, as they were.',
     'GetJobRequest.job_id': 'The job, or an id that was proposed for an equal of it in the last 24 hours.',
     'GetJobResponse.job': 'As it stands.',
     'GetRunRequest.org_id': 'Org of the run. Required.',

@@ -524,6 +524,52 @@ class SetDeviceLabelsResponse(_message.Message):
 Global___SetDeviceLabelsResponse: _TypeAlias = SetDeviceLabelsResponse  # noqa: Y015
 
 @_typing.final
+class ForgetAgentRequest(_message.Message):
+    """Which agent to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGENT_ID_FIELD_NUMBER: _builtins.int
+    agent_id: _builtins.str
+    """The agent. One whose session is not given up, or whose leases are still to be released, is refused."""
+    def __init__(
+        self,
+        *,
+        agent_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_id", b"agent_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAgentRequest: _TypeAlias = ForgetAgentRequest  # noqa: Y015
+
+@_typing.final
+class ForgetAgentResponse(_message.Message):
+    """What was forgotten with the agent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Device]:
+        """Its devices, as they were."""
+
+    def __init__(
+        self,
+        *,
+        devices: _abc.Iterable[_types_pb2.Device] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAgentResponse: _TypeAlias = ForgetAgentResponse  # noqa: Y015
+
+@_typing.final
 class DiagnoseRequest(_message.Message):
     """Nothing is to be said: a diagnosis is of everything."""
 

@@ -79,6 +79,11 @@ class FleetServiceStub:
                 request_serializer=qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsRequest.SerializeToString,
                 response_deserializer=qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsResponse.FromString,
                 _registered_method=True)
+        self.ForgetAgent = channel.unary_unary(
+                '/qgjob.v1.FleetService/ForgetAgent',
+                request_serializer=qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentRequest.SerializeToString,
+                response_deserializer=qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentResponse.FromString,
+                _registered_method=True)
         self.Diagnose = channel.unary_unary(
                 '/qgjob.v1.FleetService/Diagnose',
                 request_serializer=qgjob__proto_dot_v1_dot_fleet__pb2.DiagnoseRequest.SerializeToString,
@@ -150,6 +155,13 @@ class FleetServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetAgent(self, request, context):
+        """Forgets an agent that is gone for good, with its devices, their labels and their holds. It comes back as a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Diagnose(self, request, context):
         """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
         Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
@@ -200,6 +212,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.SetDeviceLabels,
                     request_deserializer=qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsRequest.FromString,
                     response_serializer=qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsResponse.SerializeToString,
+            ),
+            'ForgetAgent': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetAgent,
+                    request_deserializer=qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentRequest.FromString,
+                    response_serializer=qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentResponse.SerializeToString,
             ),
             'Diagnose': grpc.unary_unary_rpc_method_handler(
                     servicer.Diagnose,
@@ -428,6 +445,33 @@ class FleetService:
             '/qgjob.v1.FleetService/SetDeviceLabels',
             qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsRequest.SerializeToString,
             qgjob__proto_dot_v1_dot_fleet__pb2.SetDeviceLabelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetAgent(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qgjob.v1.FleetService/ForgetAgent',
+            qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentRequest.SerializeToString,
+            qgjob__proto_dot_v1_dot_fleet__pb2.ForgetAgentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class FleetServiceStub:
     """Ends a reservation."""
     SetDeviceLabels: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.SetDeviceLabelsRequest, _fleet_pb2.SetDeviceLabelsResponse]
     """Sets labels that requirements can name."""
+    ForgetAgent: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ForgetAgentRequest, _fleet_pb2.ForgetAgentResponse]
+    """Forgets an agent that is gone for good, with its devices, their labels and their holds. It comes back as a new one."""
     Diagnose: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DiagnoseRequest, _fleet_pb2.DiagnoseResponse]
     """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
     Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
@@ -85,6 +87,8 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """Ends a reservation."""
     SetDeviceLabels: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SetDeviceLabelsRequest, _fleet_pb2.SetDeviceLabelsResponse]  # type: ignore[assignment]
     """Sets labels that requirements can name."""
+    ForgetAgent: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ForgetAgentRequest, _fleet_pb2.ForgetAgentResponse]  # type: ignore[assignment]
+    """Forgets an agent that is gone for good, with its devices, their labels and their holds. It comes back as a new one."""
     Diagnose: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DiagnoseRequest, _fleet_pb2.DiagnoseResponse]  # type: ignore[assignment]
     """What the coordinator finds when it looks at its store, itself, the agents, the devices and the queue, and what to do.
     Needs a caller who may act on the fleet. A store that is away is a finding, and no error.
@@ -161,6 +165,14 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.SetDeviceLabelsResponse, _abc.Awaitable[_fleet_pb2.SetDeviceLabelsResponse]]:
         """Sets labels that requirements can name."""
+
+    @_abc_1.abstractmethod
+    def ForgetAgent(
+        self,
+        request: _fleet_pb2.ForgetAgentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ForgetAgentResponse, _abc.Awaitable[_fleet_pb2.ForgetAgentResponse]]:
+        """Forgets an agent that is gone for good, with its devices, their labels and their holds. It comes back as a new one."""
 
     @_abc_1.abstractmethod
     def Diagnose(

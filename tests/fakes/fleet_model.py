@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from qgjob_coordinator.model.enums import HoldSlot
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
-from qgjob_coordinator.store.types import Held, HoldWord, Opened, OpenWord
+from qgjob_coordinator.store.types import ForgetWord, Forgotten, Held, HoldWord, Opened, OpenWord
 
 
 @dataclass
@@ -35,6 +35,7 @@ class FleetModel:
     sessions: dict[str, ModelSession] = field(default_factory=dict)
     orgs: dict[str, set[str]] = field(default_factory=dict)
     to_sweep: set[tuple[str, int]] = field(default_factory=set)
+    forgotten: dict[str, int] = field(default_factory=dict)  # the epoch of each agent that is not back
     active: set[str] = field(default_factory=set)
     registry: set[str] = field(default_factory=set)
     devices: dict[str, str] = field(default_factory=dict)  # whose each device is
@@ -46,18 +47,21 @@ class FleetModel:
 
     def open(self, agent_id: str, instance_id: str, epoch: int, coordinator: str, now: int) -> Opened:
         old = self.sessions.get(agent_id)
+        stored = max(old.epoch if old else 0, self.forgotten.get(agent_id, 0))
         if old is not None:
             same = (old.instance_id, old.epoch, old.coordinator, old.connected_at, old.state)
             if same == (instance_id, epoch, coordinator, now, "open"):
                 return Opened(OpenWord.OPENED, epoch, "", old.back)  # the same call again
             other = old.instance_id and _home(old.instance_id) != _home(instance_id)
             if old.state in ("open", "detached") and other:
-                return Opened(OpenWord.IN_USE, old.epoch, old.instance_id)
-            if epoch <= old.epoch:
-                return Opened(OpenWord.STALE, old.epoch, "")
+                return Opened(OpenWord.IN_USE, stored, old.instance_id)
+        if epoch <= stored:
+            return Opened(OpenWord.STALE, stored, "")
+        if old is not None:
             self.to_sweep.discard((agent_id, old.epoch))
         elif epoch > 1:  # the fleet forgot its sessions, which may have leases in any org
             self.orgs.setdefault(agent_id, set()).update(self.registry)
+        self.forgotten.pop(agent_id, None)
         counter = (old.counter if old else 0) + 1
         back = 0
         if old is not None and old.instance_id == instance_id and old.life is not None:
@@ -118,6 +122,24 @@ class FleetModel:
             return False
         self.orgs.setdefault(agent_id, set()).difference_update(orgs)
         return True
+
+    def forget(self, agent_id: str, _now: int, heard_before: int | None) -> Forgotten:
+        """An agent that holds nothing anywhere; what operators said of its devices keeps none here."""
+        s = self.sessions.get(agent_id)
+        if s is None:
+            return Forgotten(ForgetWord.UNKNOWN)
+        if s.state != "closed":
+            return Forgotten(ForgetWord.OPEN)
+        if (agent_id, s.epoch) in self.to_sweep or self.orgs.get(agent_id):
+            return Forgotten(ForgetWord.LEASES)
+        if heard_before is not None and s.seen_at >= heard_before:
+            return Forgotten(ForgetWord.HEARD)
+        devices = tuple(sorted(d for d, owner in self.devices.items() if owner == agent_id))
+        for device_id in devices:
+            del self.devices[device_id]
+        self.forgotten[agent_id] = self.sessions.pop(agent_id).epoch
+        self.holds_seen.pop(agent_id, None)
+        return Forgotten(ForgetWord.OK, devices)
 
     def inventory(
         self,

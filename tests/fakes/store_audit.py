@@ -122,7 +122,7 @@ def _fleet(raw: Redis) -> list[str]:
     """Agents and devices have all that is theirs, or nothing."""
     fleet = keys.FLEET
     listed = raw.smembers(f"{fleet}agents")
-    found = raw.keys(f"{fleet}*")
+    found = raw.keys("*")  # of all nodes of a Cluster
     of = {kind: {k.partition(f"{kind}:")[2] for k in found if k.startswith(f"{fleet}{kind}:")} for kind in FLEET_ROWS}
     wrong = [f"agents: {sorted(listed ^ of['ag'])} have no row, or are not listed"] if listed != of["ag"] else []
     wrong += [

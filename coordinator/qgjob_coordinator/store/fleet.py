@@ -161,7 +161,7 @@ class FleetStore:
         """
         args: list[Arg] = [agent_id, now, "" if heard_before is None else heard_before, keys.FORGOTTEN_TTL_MS]
         word, devices = await self._runner.run("forget", keys.FLEET, [*args, operation_id, keys.OPERATION_TTL_MS])
-        return Forgotten(ForgetWord(word), tuple(devices))
+        return Forgotten(ForgetWord(word), tuple(sorted(devices)))
 
     async def forget_absent(self, device_ids: Sequence[str], now: int, gone_before: int) -> list[str]:
         """Devices that their agents do not show: those that it forgot, since they are gone since before (ms).

@@ -29,6 +29,7 @@ LATE = {
     "swept",
     "adopt",
     "overtaken",
+    "forget",
 }
 """Calls that may arrive once more, however late. A claim is none of them (docs/model says why), nor is `spare`."""
 
@@ -77,6 +78,20 @@ class CrashRules(CrashEnds):
     def _hold(self, agent_id: str, device: int, *, ends: bool) -> None:
         hold = {HoldSlot.DRAINING: None if ends else Hold(HoldKind.DRAINING)}
         self.both.do(Call(None, "set_holds", ("dv", f"{agent_id}.d{device}", hold, self.clocks.wall, "")))
+
+    @rule(agent_id=agents)
+    def an_operator_has_an_agent_forgotten(self, agent_id: str) -> None:
+        """It does not wait for long: as soon as nothing is known that it may hold."""
+        self.both.do(Call(None, "forget", (agent_id, self.clocks.wall, None)))
+
+    @rule(name=names, agent_id=agents, comes_back=st.booleans())
+    def a_host_is_gone_for_long(self, name: str, agent_id: str, comes_back: bool) -> None:
+        """It is given up, swept and forgotten, and may come back."""
+        self.agents[agent_id].host_dies()
+        self.reap_for(name, 63.0, dies=False)
+        self.an_operator_has_an_agent_forgotten(agent_id)
+        if comes_back:
+            self.connect_and_hear(agent_id, name)
 
     # Coordinators.
 

@@ -35,8 +35,9 @@ COORDINATORS = ("c-1", "c-2")
 JOBS = 16
 """An org that has so many takes no more until some are removed."""
 
-# A repeated renewal renews again; a batch that gave something to one device may move what another is told.
-NOT_REPEATABLE = {"renew", "claim"}
+# A repeated renewal renews again; a batch that gave something to one device may move what another is told; what is
+# forgotten is unknown.
+NOT_REPEATABLE = {"renew", "claim", "forget"}
 
 pick = st.integers(0, 40)
 orgs = st.sampled_from(("acme", "acme", "acme", "globex"))
@@ -286,6 +287,16 @@ class StoreMachine(RuleBasedStateMachine):
         session = self.both.fleet.sessions.get(agent_id)
         seen = -1 if counter is None else (session.counter if session else 1) + counter
         self._do(None, "observe", agent_id, self._epoch(agent_id, change), seen, state)
+
+    @step(agent_id=agents, heard_before=st.sampled_from((None, None, NOW, NOW + 20_000)), sweeps=st.booleans())
+    def forget(self, agent_id: str, heard_before: int | None, sweeps: bool) -> None:
+        """An agent that is closed, maybe after its sweep."""
+        session = self.both.fleet.sessions.get(agent_id)
+        if sweeps and session is not None and session.state == "closed":
+            for org_id in ORGS:
+                self._do(org_id, "sweep", agent_id, session.epoch, self.now, 0.25)
+            self._do(None, "swept", agent_id, session.epoch, self.both.fleet.epoch, list(ORGS))
+        self._do(None, "forget", agent_id, self.now, heard_before)
 
     @step(
         agent_id=agents,

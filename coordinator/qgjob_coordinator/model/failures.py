@@ -28,7 +28,7 @@ AVOIDED_DEVICES = 4
 
 
 def host_mark(agent_id: str) -> str:
-    """What stands among the devices to avoid for all devices of a host, which was lost with an attempt."""
+    """What stands among the devices to avoid for all devices of a host: it was lost with an attempt, or cut off."""
     return f"@{agent_id}"
 
 

@@ -87,7 +87,7 @@ def _consider(job: Job, d: Device, judge: Judge) -> Considered:
     if code is PendingCode.ALL_BUSY:
         until = d.free_at
     if job.avoid_devices and (known := suspicion(job.avoid_devices, view(d))):
-        why = "failed on it" if known > 1 else "was lost with its host"
+        why = "failed on it" if known > 1 else "was lost on its host"
         note += f", and is avoided while another can serve the job: an attempt {why}"
     words = f"is {state}{note}"
     if job.device_id == d.device_id and not job.status.final:

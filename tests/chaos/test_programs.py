@@ -17,6 +17,7 @@ EXEMPT = {
     "qgjob_coordinator.loops.bonds.SHORTEST_GAP_SECONDS": "twice the time between two looks, which is a second",
     "qgjob_coordinator.loops.retention.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
     "qgjob_coordinator.loops.start_check.PAUSE_SECONDS": "it compares estimates with what came: nobody waits",
+    "qgjob_coordinator.loops.hints.REFUSED_SECONDS": "for hints that an ACL refuses, which none of the lab does",
     "qgjob_coordinator.loops.store_news.FIRST_PAUSE_SECONDS": "between two lines of the log",
     "qgjob_coordinator.loops.store_news.LONGEST_PAUSE_SECONDS": "between two lines of the log",
     "qgjob_coordinator.service.agents.attendance.FLAP_SECONDS": TOLD,

@@ -1,7 +1,7 @@
 """What the user of REDIS_URL may do in the store: what a coordinator needs, and what a refusal means.
 
 A user without rights can't ask for its own: ACL DRYRUN and ACL GETUSER are an administrator's. So what is needed is
-tried, on a key that is a string: the store looks at rights first, and then refuses what is not for strings.
+tried, in a transaction that is discarded: the store looks at the rights for each command before it queues it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004 - redis's own
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from qgjob_coordinator.errors import StoreRightsError
 from qgjob_coordinator.store import keys
@@ -25,6 +30,7 @@ HOLD_SECONDS = 5.0
 _COMMAND = re.compile(r"run the '([^']+)' command")
 # Redis names no command where a script is refused one, and 7.0 has no word of its own in front of it.
 _IN_SCRIPT = re.compile(r"The user executing the script can't|ACL failure in script")
+MULTI, DISCARD = ("MULTI",), ("DISCARD",)
 _NO_SCRIPT = "0" * 40
 
 Send = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
@@ -45,49 +51,47 @@ def missing(error: RedisError) -> str | None:
 
 
 def tries(key: str) -> list[Command]:
-    """All that a coordinator sends and its scripts run, once each. `key` ends as a string of 1 min, all else stays.
-
-    The first write makes the key a string, and what is not for strings changes nothing.
-    """
-    none = f"{key}:none"
+    """All that a coordinator sends and its scripts run, once each, with as many arguments as each needs."""
     return [
-        ("SET", key, "1", "PX", 60_000),
-        *((name, key) for name in ("GET", "EXISTS", "MGET")),
-        *((name, key) for name in ("HGETALL", "HKEYS", "HLEN", "SMEMBERS", "ZCARD", "XLEN", "LPOP", "HRANDFIELD")),
-        *((name, key, "a") for name in ("HDEL", "HEXISTS", "HGET", "HMGET", "SADD", "SREM", "ZREM", "ZSCORE")),
-        ("ZMSCORE", key, "a"),
-        ("RPUSH", key, "a"),
-        ("HSET", key, "a", "1"),
-        ("HINCRBY", key, "a", 1),
-        ("HSCAN", key, 0),
-        ("LINDEX", key, 0),
-        ("LRANGE", key, 0, 0),
-        ("ZRANGE", key, 0, 0),
-        ("ZADD", key, 1, "a"),
-        ("ZCOUNT", key, "-inf", "+inf"),
-        ("ZRANGEBYSCORE", key, "-inf", "+inf"),
-        ("ZREVRANGEBYSCORE", key, "+inf", "-inf"),
+        *((name, key) for name in ("DEL", "EXISTS", "GET", "MGET", "HGETALL", "HKEYS", "HLEN", "HRANDFIELD")),
+        *((name, key) for name in ("LPOP", "SMEMBERS", "XLEN", "ZCARD")),
+        *((name, key, "a") for name in ("HDEL", "HEXISTS", "HGET", "HMGET", "SADD", "SREM", "RPUSH")),
+        *((name, key, "a") for name in ("ZMSCORE", "ZREM", "ZSCORE")),
+        *((name, key, "1") for name in ("SET", "MSET", "PEXPIRE", "HSCAN", "LINDEX")),
+        *((name, key, "a", "1") for name in ("HSET", "HINCRBY")),
+        *(
+            (name, key, "0", "1")
+            for name in ("LRANGE", "ZADD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE")
+        ),
+        *((name, key, "-", "+") for name in ("XRANGE", "XREVRANGE")),
         ("XADD", key, "*", "a", "1"),
-        ("XRANGE", key, "-", "+"),
-        ("XREVRANGE", key, "+", "-"),
-        ("SUNIONSTORE", none, key),
+        ("SUNIONSTORE", key, key),
         ("EVAL", "return 1", 1, key),
         ("EVALSHA", _NO_SCRIPT, 1, key),
-        ("INFO", "server"),
+        ("INFO",),
         ("TIME",),
         ("PING",),
-        ("MSET", key, "1"),
-        ("PEXPIRE", key, 60_000),
-        # Where the keys of jobs and of the fleet are elsewhere a Cluster says so, after it looked at the rights.
+        # Where these are elsewhere a node of a Cluster says so, after it looked at the rights.
         *(("DEL", f"{prefix}none") for prefix in (keys.org("none"), keys.FLEET)),
     ]
 
 
 async def lacking(send: Send, key: str) -> list[str]:
     """The rules of an ACL that the user lacks on one server, for what is tried there. Raises RedisError."""
-    replies = await send(tries(key))
-    found = {rule: None for reply in replies if isinstance(reply, RedisError) and (rule := missing(reply)) is not None}
-    return list(found)
+    try:
+        return await _lacking(send, key)
+    except ConnectionError:
+        return await _lacking(send, key)  # a connection that was idle may have ended with the store's life
+
+
+async def _lacking(send: Send, key: str) -> list[str]:
+    # Where there is no transaction all of it would be done.
+    return _rules(await send([MULTI, DISCARD])) or _rules(await send([MULTI, *tries(key), DISCARD]))
+
+
+def _rules(replies: Sequence[Reply]) -> list[str]:
+    found = (missing(reply) for reply in replies if isinstance(reply, RedisError))
+    return list(dict.fromkeys(rule for rule in found if rule is not None))
 
 
 class Rights:

@@ -81,8 +81,8 @@ class Store:
 
         Sets the clock by the servers' own; of several the slowest counts, so that no time has come too early.
 
-        While the store has another schema than this version's, nothing is written to it but the key of a try. Answers
-        INFO. Raises StoreUnavailableError, which is StoreRightsError where its user lacks rights, SchemaOlderError when
+        While the store has another schema than this version's, nothing is written to it. Answers INFO. Raises
+        StoreUnavailableError, which is StoreRightsError where its user lacks rights, SchemaOlderError when
         `migrate` is what helps, ConfigError.
         """
         try:

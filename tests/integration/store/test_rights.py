@@ -13,7 +13,7 @@ from redis import Redis
 
 from qgjob_coordinator.errors import StoreRightsError, StoreUnavailableError
 from qgjob_coordinator.store import keys
-from qgjob_coordinator.store.rights import HOLD_SECONDS, tries
+from qgjob_coordinator.store.rights import DISCARD, HOLD_SECONDS, MULTI, tries
 from qgjob_coordinator.store.scripts import LUA
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -56,7 +56,7 @@ def test_all_that_scripts_run_is_tried_and_on_the_page() -> None:
     in_scripts = {name for path in LUA.rglob("*.lua") for name in IN_LUA.findall(path.read_text())}
     assert in_scripts
     assert in_scripts <= {str(command[0]) for command in tries("k")}
-    assert sorted(NEEDED) == sorted({f"+{command[0]}".lower() for command in tries("k")})
+    assert sorted(NEEDED) == sorted({f"+{command[0]}".lower() for command in (MULTI, DISCARD, *tries("k"))})
 
 
 async def test_the_rights_of_the_page_are_enough_to_serve(opened: Store, admin: Redis) -> None:
@@ -78,14 +78,18 @@ async def test_each_right_of_the_page_is_missed_by_its_name(own: LimitedStore, o
     assert list((await opened.lacking()).values()) == [["~qg:*"]]
 
 
-async def test_trying_leaves_a_key_for_a_minute_and_changes_no_other(opened: Store, admin: Redis) -> None:
+@pytest.mark.parametrize("spoilt", ["", "-multi", "-discard", "-hset"])
+async def test_trying_does_nothing(own: LimitedStore, opened: Store, admin: Redis, spoilt: str) -> None:
     await opened.check()
     admin.delete(keys.PROBE)
     before = {key: admin.dump(key) for key in admin.scan_iter()}
-    await opened.lacking()
-    assert 0 < admin.pttl(keys.PROBE) <= 60_000
-    admin.delete(keys.PROBE)
+    if spoilt:
+        own.rule(spoilt)
+    errors = admin.info("errorstats")
+    for _ in range(3):
+        assert list((await opened.lacking()).values()) == [[f"+{spoilt[1:]}"] if spoilt else []]
     assert {key: admin.dump(key) for key in admin.scan_iter()} == before
+    assert {*admin.info("errorstats")} - {*errors} <= {"errorstat_NOPERM"}
 
 
 @pytest.mark.parametrize("spoilt", ["-hset", "-zadd", "-evalsha", "-set", "-info", "-time"])

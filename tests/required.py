@@ -15,6 +15,7 @@ MAY_LACK = (
     "a file system of the test's own needs root",
     "this user may not mount a tmpfs",
     "this host lets us make no cgroup",
+    "this machine has no systemd",
     "strace may not attach to the store",
     "this machine has a valkey-server",
     "this machine is busy",

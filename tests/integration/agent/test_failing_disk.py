@@ -60,6 +60,24 @@ async def test_a_cancel_ends_what_runs_on_a_disk_that_takes_nothing(tmp_path: Pa
         assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_REVOKED, True)
 
 
+async def test_what_runs_on_a_disk_that_takes_nothing_is_ended_with_the_lease_that_was_written(
+    tmp_path: Path, disk: FailingDisk
+) -> None:
+    """No renewal can be written down for its supervisor. Nobody is charged, and the agent stays."""
+    async with (
+        CoordinatorStub(lease_ms=4_000, heartbeat_ms=200) as stub,
+        commanding(tmp_path, stub, holding(tmp_path), MIN_FREE_MB=0) as agent,
+    ):
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        disk.fail()
+        dead = (await session.report("t1", "tree_dead")).tree_dead
+        assert (dead.cause, dead.started) == (pb.DEATH_CAUSE_LEASE_LOST, True)
+        await agent.says("lease_not_written")
+        assert len(stub.sessions) == 1
+
+
 async def test_a_daemon_hears_also_of_what_an_earlier_one_began(tmp_path: Path, disk: FailingDisk) -> None:
     script = holding(tmp_path, "exit 3")
     async with CoordinatorStub() as stub, commanding(tmp_path, stub, script, MIN_FREE_MB=0) as agent:

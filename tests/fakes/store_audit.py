@@ -9,7 +9,7 @@ import re
 from collections import Counter, defaultdict
 from typing import Any
 
-from redis import Redis
+from redis import Redis, RedisCluster
 
 from qgjob_coordinator.store import keys
 
@@ -78,7 +78,7 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
     wrong: list[str] = []
     by_org: dict[str, dict[str, dict[str, Any]]] = defaultdict(lambda: defaultdict(dict))
     wanted: list[tuple[str, str, str, str]] = []
-    for key in raw.keys("*" if only_org is None else f"{keys.org(only_org)}*"):
+    for key in _keys(raw, "*" if only_org is None else f"{keys.org(only_org)}*"):
         if key.startswith(keys.FLEET):
             kind = key.removeprefix(keys.FLEET).partition(":")[0]
             if kind not in FLEET_KINDS:
@@ -108,10 +108,17 @@ def audit(raw: Redis, only_org: str | None = None) -> list[str]:
     return wrong
 
 
+def _keys(raw: Redis, pattern: str) -> list[str]:
+    """Of all nodes of a Cluster; its client asks one of them, if it is not told."""
+    if isinstance(raw, RedisCluster):
+        return list(raw.keys(pattern, target_nodes=RedisCluster.PRIMARIES))
+    return list(raw.keys(pattern))
+
+
 def _installs(raw: Redis) -> list[str]:
     """What the orgs count is what the devices count, and what those did that are gone."""
     pipe = raw.pipeline(transaction=False)  # a store that tests share has hundreds of devices
-    for key in raw.keys(f"{keys.FLEET}dv:*"):
+    for key in _keys(raw, f"{keys.FLEET}dv:*"):
         pipe.hget(key, "installs")
     of_devices = sum(int(installs or 0) for installs in pipe.execute())
     of_orgs = sum(map(int, raw.hgetall(f"{keys.FLEET}in").values()))
@@ -122,7 +129,7 @@ def _fleet(raw: Redis) -> list[str]:
     """Agents and devices have all that is theirs, or nothing."""
     fleet = keys.FLEET
     listed = raw.smembers(f"{fleet}agents")
-    found = raw.keys("*")  # of all nodes of a Cluster
+    found = _keys(raw, "*")
     of = {kind: {k.partition(f"{kind}:")[2] for k in found if k.startswith(f"{fleet}{kind}:")} for kind in FLEET_ROWS}
     wrong = [f"agents: {sorted(listed ^ of['ag'])} have no row, or are not listed"] if listed != of["ag"] else []
     wrong += [

@@ -55,7 +55,7 @@ def tries(key: str) -> list[Command]:
     return [
         *((name, key) for name in ("DEL", "EXISTS", "GET", "MGET", "HGETALL", "HKEYS", "HLEN", "HRANDFIELD")),
         *((name, key) for name in ("LPOP", "SMEMBERS", "XLEN", "ZCARD")),
-        *((name, key, "a") for name in ("HDEL", "HEXISTS", "HGET", "HMGET", "SADD", "SREM", "RPUSH")),
+        *((name, key, "a") for name in ("HDEL", "HEXISTS", "HGET", "HMGET", "SADD", "SISMEMBER", "SREM", "RPUSH")),
         *((name, key, "a") for name in ("ZMSCORE", "ZREM", "ZSCORE")),
         *((name, key, "1") for name in ("SET", "MSET", "PEXPIRE", "HSCAN", "LINDEX")),
         *((name, key, "a", "1") for name in ("HSET", "HINCRBY")),

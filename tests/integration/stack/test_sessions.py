@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qgjob import AsyncClient, DeviceState, ErrorClass, JobStatus, Outcome
+from qgjob import AsyncClient, ConflictError, Device, DeviceState, ErrorClass, JobStatus, Outcome
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.history import transitions
@@ -232,3 +232,34 @@ async def test_a_leaving_agent_is_offline_and_its_device_too(stack: Stack, org: 
             return [d.state for d in devices] == [DeviceState.OFFLINE]
 
         await until(offline, "the device stays online")
+
+
+async def test_a_host_that_was_forgotten_comes_back_as_a_new_one(stack: Stack, org: str, first: AsyncClient) -> None:
+    """With a new disk: its epochs begin with 1 again, and none of before comes twice."""
+    name = f"{org}-raw"
+    async with RawAgent(stack.address(0), name) as agent:
+        await agent.hello(epoch=7)
+        with pytest.raises(ConflictError, match="is online; stop it"):
+            await first.forget_agent(name)
+        await agent.leave()
+
+        async def forgotten() -> tuple[Device, ...]:
+            try:
+                return await first.forget_agent(name)
+            except ConflictError:  # what it ran is not given up
+                return ()
+
+        devices = await until(forgotten, "it is never forgotten")
+    assert {d.agent_id for d in devices} == {name}
+    assert name not in {a.agent_id async for a in first.agents()}
+    async with RawAgent(stack.address(1), name) as agent:
+        refused = await agent.refused(epoch=1)
+        assert (refused.reason, refused.stored_epoch) == (pb.REFUSED_REASON_STALE_EPOCH, 7)
+        await agent.hello(epoch=8)
+        (job,) = await first.submit_many(
+            simulated(org, target="browserstack", requirements=pinned(agent.device_ids[0]))
+        )
+        (a,) = await agent.assigned(1)
+        await agent.start(a)
+        await agent.passes(a)
+    assert (await reach(first, job.job_id, JobStatus.COMPLETED)).outcome is Outcome.PASSED

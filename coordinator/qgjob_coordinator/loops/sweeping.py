@@ -55,7 +55,6 @@ class Sweeps:
         self._running: set[asyncio.Task[None]] = set()
         self._away: StoreUnavailableError | None = None
         self._fault: BaseException | None = None
-        self._ended = False
 
     def offer(self, closed: Iterable[tuple[Session, float]]) -> None:
         """Closed sessions that are to be swept, with when their agents were heard last (ms).
@@ -84,14 +83,14 @@ class Sweeps:
     def _over(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if task.cancelled():
-            self._ended = True  # the process stops
+            self._fault = self._fault or RuntimeError("a sweep was cancelled")  # as the process stops: nobody asks then
         elif (error := task.exception()) is not None:
             if isinstance(error, StoreUnavailableError):
                 self._away = self._away or error
             else:
                 self._fault = self._fault or error
         self._begin()
-        if not self._running and not self._ended:
+        if not self._running and self._fault is None:
             self._tell()
 
     def _tell(self) -> None:
@@ -102,7 +101,7 @@ class Sweeps:
             self._away = self._away or e
         if self._away is not None:
             self._sight.lost(self._away)
-        elif self._fault is None:
+        else:
             self._sight.seen()
         self._order.clear()
         self._tried.clear()
@@ -110,7 +109,7 @@ class Sweeps:
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         """The next call; None when none can be made beside those under way."""
-        if self._away is not None or self._fault is not None or self._ended:
+        if self._away is not None or self._fault is not None:
             return None
         for sweep in self._order[:AGENTS_AT_ONCE]:
             if sweep.held is None:

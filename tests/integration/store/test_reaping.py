@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import reaper as reaper_module
@@ -268,6 +269,43 @@ async def test_a_session_stays_on_the_list_while_an_org_of_it_is_under_way(
     answers.set()
     await watch.reaper.settled()
     await watch.look()
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_fault_of_a_sweep_ends_the_loop_and_is_told(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    """It would stay without sweeps for ever, and nobody would know."""
+    await scenes.open_session(store)
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+
+    async def faulty(*_what: Any) -> Any:
+        raise asyncio.CancelledError if cancelled else ValueError("a fault of ours")
+
+    monkeypatch.setattr(store.leases, "sweep", faulty)
+    await watch.look()
+    with pytest.raises(RuntimeError if cancelled else ValueError):
+        await watch.look()
+
+
+async def test_a_store_that_is_away_is_told_once_and_swept_later(
+    store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scenes.open_session(store)
+    job = await scenes.running(store)
+    assert await store.sessions.observe("agent-1", 1, -1, "closed")
+
+    async def away(*_what: Any) -> Any:
+        raise StoreUnavailableError("away")
+
+    with capture_logs() as lines:
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "agent_orgs", away)
+            await watch.look()
+            await watch.look()
+        await watch.look()
+    assert [x["event"] for x in lines if x.get("sweeping")] == ["reaper_blind", "sees_again"]
+    assert (await scenes.get(store, job)).status is Status.QUEUED
 
 
 # ---- after a new life, in which every closed session is swept again ----

@@ -87,7 +87,7 @@ def hello(told: instructions.SendHello) -> pb.ConnectRequest:
 
 def _device(view: DeviceView) -> pb.DeviceInfo:
     facts = view.facts
-    org_id, app_version_id = view.installed or (None, None)
+    org_id, app_version_id = view.installed[:2] if view.installed else (None, None)
     return pb.DeviceInfo(
         device_id=facts.device_id,
         udid=facts.udid,

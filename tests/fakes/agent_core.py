@@ -8,6 +8,7 @@ from qgjob_agent.core import events, instructions
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import (
     AgentFacts,
+    App,
     Assignment,
     DeviceFacts,
     Finished,
@@ -67,14 +68,21 @@ class Core:
         self.welcome(**welcome)
         return self
 
-    def warm(self, app: str = "v1") -> Core:
+    def warm(self, app: str = "v1", digest: str | None = None) -> Core:
         """Has the app version installed on every device."""
         for device in self.state.devices.values():
-            device.installed = ("acme", app)
+            device.installed = App("acme", app, digest)
         return self
 
-    def assign(self, *tokens: str, device: str = "d1", app: str = "v1", epoch: int | None = None) -> Any:
-        assignments = [assignment(token, device, app) for token in tokens]
+    def assign(
+        self,
+        *tokens: str,
+        device: str = "d1",
+        app: str = "v1",
+        digest: str | None = None,
+        epoch: int | None = None,
+    ) -> Any:
+        assignments = [assignment(token, device, app, digest) for token in tokens]
         return self.tell(events.Assigned(self.epoch if epoch is None else epoch, assignments))
 
     def heartbeat(self) -> instructions.SendHeartbeat:
@@ -102,8 +110,9 @@ class Core:
         return self.tell(events.ReportsAcknowledged(self.epoch, [(report_id, verdict) for report_id in report_ids]))
 
 
-def assignment(token: str, device: str = "d1", app: str = "v1") -> Assignment:
-    return Assignment(f"acme~{token}", token, 1, 1, device, "acme", app, f"tests/{token}.spec.js")
+def assignment(token: str, device: str = "d1", app: str = "v1", digest: str | None = None) -> Assignment:
+    path = f"tests/{token}.spec.js"
+    return Assignment(f"acme~{token}", token, 1, 1, device, "acme", app, path, build_digest=digest)
 
 
 def every(given: list[instructions.Instruction], kind: type[T]) -> list[T]:

@@ -29,13 +29,13 @@ def start_next(state: State, device: Device) -> None:
         return
     first = queue.popleft()
     _begin(state, device, first)
-    if first.app != device.installed:
+    if not device.has(first.app):
         first.installing = True
         state.out.append(Install(first.assignment))
         return
     batch = [first.assignment]
     most = state.limits.attempts_per_execution
-    while queue and len(batch) < most and queue[0].app == device.installed:
+    while queue and len(batch) < most and device.has(queue[0].app):
         lease = queue.popleft()
         _begin(state, device, lease)
         batch.append(lease.assignment)
@@ -70,6 +70,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     elif not passed:
         error = event.error or "the installation was stopped"
         body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error, install_ms=lease.install_ms)
+        body.unresolvable = event.unresolvable
         _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
         _dead(state, lease, state.lease_end_cause, state.wall_ms)

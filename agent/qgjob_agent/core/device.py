@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qgjob_agent.core.leases import Lease
-    from qgjob_agent.core.values import DeviceFacts
+    from qgjob_agent.core.values import App, DeviceFacts
 
 
 @dataclass(slots=True, eq=False)
@@ -16,11 +16,15 @@ class Device:
     """One device. `living` is the local guard: nothing starts while a tree, of whatever daemon, is in it."""
 
     facts: DeviceFacts
-    installed: tuple[str, str] | None = None
+    installed: App | None = None
     queue: deque[Lease] = field(default_factory=deque)
     living: set[str] = field(default_factory=set)  # tokens
     draining: bool = False
     gone: bool = False
+
+    def has(self, wanted: App) -> bool:
+        """True when what is wanted is installed here."""
+        return self.installed is not None and self.installed.serves(wanted)
 
     @property
     def free(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qgjob_agent.core.values import (
+        App,
         Assignment,
         DeathCause,
         DeviceFacts,
@@ -169,7 +170,9 @@ class RunnerReported:
 
 @dataclass(slots=True)
 class InstallEnded:
-    """The installation that `token` waited for has ended. `cancelled`: it was killed, and nothing of it lives."""
+    """The installation that `token` waited for has ended. `cancelled`: it was killed, and nothing of it lives.
+    `unresolvable`: there is no such build, or it fits no device like this one, so no other try would end otherwise.
+    """
 
     device_id: str
     token: str
@@ -177,13 +180,17 @@ class InstallEnded:
     install_ms: int
     error: str | None = None
     cancelled: bool = False
+    unresolvable: bool = False
 
 
 @dataclass(slots=True)
 class DeviceSeen:
-    """A device appeared, came back or changed."""
+    """A device appeared, came back or changed. `installed`: what its provider installed there and found again, if so;
+    of a device that was there all the time it changes nothing.
+    """
 
     facts: DeviceFacts
+    installed: App | None = None
 
 
 @dataclass(slots=True)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def seen(state: State, event: DeviceSeen) -> None:
-    """A device appeared, came back or changed. After an absence nobody knows what is installed."""
+    """A device appeared, came back or changed. After an absence only its provider may know what is installed."""
     device = state.devices.get(event.facts.device_id)
     if device is None:
-        device = state.devices[event.facts.device_id] = Device(event.facts)
+        device = state.devices[event.facts.device_id] = Device(event.facts, event.installed)
     elif device.gone:
-        device.installed = None
+        device.installed = event.installed
     device.facts, device.gone = event.facts, False
     if state.session_open:
         state.out.append(SendInventory(state.session.epoch, [state.view(device)]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from qgjob_agent.core.values import Assignment, DeathCause, HeldAttempt, Phase
+from qgjob_agent.core.values import App, Assignment, DeathCause, HeldAttempt, Phase
 
 
 @dataclass(slots=True, eq=False)
@@ -26,9 +26,9 @@ class Lease:
         return self.assignment.token
 
     @property
-    def app(self) -> tuple[str, str]:
-        """What must be installed: (org_id, app_version_id)."""
-        return (self.assignment.org_id, self.assignment.app_version_id)
+    def app(self) -> App:
+        """What must be installed."""
+        return App(self.assignment.org_id, self.assignment.app_version_id, self.assignment.build_digest)
 
     @property
     def alive(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 class Target(Enum):
@@ -66,6 +67,18 @@ class Verdict(Enum):
     STALE = "stale"
 
 
+class App(NamedTuple):
+    """An org's app version and, where it was pushed, the digest of the build that it is now; None: not known."""
+
+    org_id: str
+    app_version_id: str
+    digest: str | None = None
+
+    def serves(self, wanted: App) -> bool:
+        """Whether a device that has this needs no installation for what is wanted."""
+        return self == wanted or (wanted.digest is None and self[:2] == wanted[:2])
+
+
 @dataclass(slots=True, eq=False)
 class Assignment:
     """One attempt to carry out. Times are milliseconds; `expected_ms` is 0 when unknown."""
@@ -107,7 +120,7 @@ class DeviceView:
     """A device as the coordinator is told of it: its facts, what is installed, and whether it can take work."""
 
     facts: DeviceFacts
-    installed: tuple[str, str] | None  # (org_id, app_version_id)
+    installed: App | None
     health: Health
     reason: str | None
 

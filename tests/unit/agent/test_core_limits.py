@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from qgjob_agent.core import events, instructions
-from qgjob_agent.core.values import DeathCause, DeviceFacts, Health, Outcome, Phase, Target, TreeDead
-from tests.fakes.agent_core import Core, every, lines, only, started
+from qgjob_agent.core.values import App, DeathCause, DeviceFacts, Health, Outcome, Phase, Target, TreeDead
+from tests.fakes.agent_core import Core, assignment, every, lines, only, started
 
 # ---- coalescing ----
 
@@ -91,6 +93,38 @@ def test_what_is_installed_is_unknown_after_a_stopped_installation() -> None:
     assert core.state.devices["d1"].installed is None
 
 
+def test_a_build_that_cannot_be_resolved_is_reported_as_that() -> None:
+    core = Core().open()
+    core.assign("t1")
+    error = "nobody pushed v1; push it with qgjob builds push"
+    core.tell(events.InstallEnded("d1", "t1", Outcome.PROVIDER_ERROR, 0, error=error, unresolvable=True))
+    core.flush()
+    body = core.state.outbox.unacked[1].body
+    assert (body.outcome, body.error, body.unresolvable, body.begun) == (Outcome.PROVIDER_ERROR, error, True, False)
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "installs"),
+    [
+        ("aa", "aa", False),
+        ("aa", "bb", True),  # the version was pushed again with other content
+        (None, "bb", True),  # what lies there is of before it was pushed
+        ("aa", None, False),  # nobody asks for a certain content
+    ],
+)
+def test_a_build_with_another_digest_is_installed_again(there: str | None, wanted: str | None, installs: bool) -> None:
+    core = Core().open().warm("v1", there)
+    expected = "install v1 on d1" if installs else "start t1 on d1"
+    assert lines(core.assign("t1", digest=wanted)) == [expected]
+
+
+def test_attempts_of_one_version_with_other_content_are_not_begun_together() -> None:
+    core = Core(attempts_per_execution=8).open().warm("v1", "aa")
+    first, other = [assignment(token, digest=digest) for token, digest in (("t1", "aa"), ("t2", "bb"))]
+    assert lines(core.tell(events.Assigned(core.epoch, [first, other]))) == ["start t1 on d1"]
+    assert lines(core.finish("t1")) == ["install v1 on d1"]
+
+
 def test_an_installation_during_a_broken_stream_is_told_in_the_next_session() -> None:
     core = Core().open()
     core.assign("t1")
@@ -104,7 +138,7 @@ def test_an_installation_during_a_broken_stream_is_told_in_the_next_session() ->
 def test_the_hello_says_what_is_installed() -> None:
     core = Core().open().warm("v7")
     core.tell(events.SessionLost(1))
-    assert [view.installed for view in core.connect().devices] == [("acme", "v7")]
+    assert [view.installed for view in core.connect().devices] == [App("acme", "v7")]
 
 
 # ---- what is refused ----
@@ -168,6 +202,19 @@ def test_a_new_device_is_told_and_serves() -> None:
     core = Core("d1").open()
     core.tell(events.DeviceSeen(DeviceFacts("d2", "d2", Target.DEVICE)))
     assert lines(core.assign("t1", device="d2")) == ["install v1 on d2"]
+
+
+def test_what_its_provider_finds_installed_is_not_installed_again() -> None:
+    core = Core("d1").open()
+    app = App("acme", "v1", "aa")
+    core.tell(events.DeviceSeen(DeviceFacts("d2", "d2", Target.DEVICE), app))
+    assert lines(core.assign("t1", device="d2", digest="aa")) == ["start t1 on d2"]
+    core.tell(events.DeviceLost("d2"))
+    core.dead("t1")
+    inventory = only(
+        core.tell(events.DeviceSeen(DeviceFacts("d2", "d2", Target.DEVICE), app)), instructions.SendInventory
+    )
+    assert [view.installed for view in inventory.changed] == [app]
 
 
 # ---- the disk ----

@@ -26,6 +26,7 @@ from qgjob_agent.core.disk import READMIT_FACTOR
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import (
     AgentFacts,
+    App,
     Assignment,
     DeathCause,
     DeviceFacts,
@@ -99,7 +100,7 @@ class World(RuleBasedStateMachine):
         self.told_refused = self.told_short = False
         self.the_disk_is_measured(self.free_bytes)
         for device in self.machine.state.devices.values():
-            device.installed = ("acme", "v1")
+            device.installed = App("acme", "v1")
         known = {report.token for report in self.spool.values()}
         left = [token for token in [*self.trees, *self.results] if token not in known]
         running = [events.RunningAttempt(self.assigned[token], 1) for token in left]

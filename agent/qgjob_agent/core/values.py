@@ -98,6 +98,10 @@ class Assignment:
     timeout_ms: int = 0
     silence_timeout_ms: int = 0
     expected_ms: int = 0
+    # With build_digest: what the file is (apk, aab, ipa, app), its package or bundle id, and its size.
+    build_format: str = ""
+    build_package: str = ""
+    build_size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,39 @@
+"""What an installation is given, and why there may be nothing to give."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgjob_agent.core.values import Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A build on this host's disk. `format` is apk, aab, ipa or app; `package` is None where nobody has said it yet."""
+
+    path: Path
+    digest: str
+    format: str
+    package: str | None = None
+
+
+class BuildUnresolvedError(Exception):
+    """There is no such build, or it fits no device of this kind: another try would end the same. Says what to push."""
+
+
+class BuildAwayError(Exception):
+    """The build could not be had now: network, coordinator, disk. Another try may have it."""
+
+
+class Builds(Protocol):
+    """Where the builds of assignments come from."""
+
+    async def get(self, assignment: Assignment, platform: str, kind: str) -> Build:
+        """The build of an assignment for `platform` (android, ios) and `kind` (device, simulator).
+
+        The file stays for as long as an installation may take. Raises BuildUnresolvedError, BuildAwayError.
+        """

@@ -123,8 +123,10 @@ class Shell:
         name, *rest = words
         if name == "list":
             wanted = rest[-1] if len(rest) > 1 and not rest[-1].startswith("-") else ""
-            found = [package for package in sorted(device.packages) if wanted in package]
-            await self._write("".join(f"package:{package}\n" for package in found))
+            places = {
+                name: f"{each.code_path}/base.apk=" if "-f" in rest else "" for name, each in device.packages.items()
+            }
+            await self._write("".join(f"package:{places[name]}{name}\n" for name in sorted(places) if wanted in name))
             return 0
         if name == "path":
             return await self._path(rest[-1])

@@ -1,0 +1,1 @@
+"""Android devices and emulators, by the server of adb."""

@@ -1,0 +1,137 @@
+"""What a device is, and whether it is well, made of what it says. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgjob_agent.core.values import DeviceFacts, Health, Target
+from qgjob_agent.device_rules import MAX_MODEL, label_problem, line_problem, version_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qgjob_agent.devices.adb.says import Battery
+
+MB = 1_000_000
+_MAX_ID = 128
+_STATES = {
+    "offline": "is offline for adb: wait until it has started, or plug it in again, or `adb reconnect offline`",
+    "unauthorized": "has not allowed this host: unlock it and accept the question for USB debugging",
+    "authorizing": "is being asked to allow this host: unlock it and accept the question for USB debugging",
+    "connecting": "is being connected",
+    "bootloader": "is in its bootloader: `fastboot reboot`",
+    "recovery": "is in recovery mode: restart it",
+    "rescue": "is in rescue mode: restart it",
+    "sideload": "is in sideload mode: restart it",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a look at a device found. `free_bytes` is None where it does not say; `removable`: ours could make room."""
+
+    state: str
+    booted: bool = True
+    packages_answer: bool = True
+    battery: Battery | None = None
+    free_bytes: int | None = None
+    removable: bool = False
+    silent: str | None = None  # why it did not answer
+
+
+def device_id_of(agent_id: str, serial: str) -> str:
+    """The id of a device that no setting names."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{agent_id}.{serial}")[:_MAX_ID]
+
+
+def is_emulator(serial: str, properties: Mapping[str, str]) -> bool:
+    """Whether a device is an emulator, by its serial and what it says; an emulator may be reached as HOST:PORT too."""
+    return serial.startswith("emulator-") or any(
+        properties.get(name) == "1" for name in ("ro.kernel.qemu", "ro.boot.qemu")
+    )
+
+
+def facts_of(
+    serial: str,
+    agent_id: str,
+    properties: Mapping[str, str],
+    named: DeviceFacts | None = None,
+    health: tuple[Health, str | None] = (Health.GOOD, None),
+    more_labels: Mapping[str, str] | None = None,
+) -> DeviceFacts:
+    """The facts of a device. What is set of it goes before what it says, and what can't be shown is left out."""
+    target = Target.EMULATOR if is_emulator(serial, properties) else Target.DEVICE
+    version = properties.get("ro.build.version.release", "")
+    model = properties.get("ro.product.model", "")[:MAX_MODEL].strip()
+    labels = _labels(properties) | dict(more_labels or {})
+    labels = {name: value for name, value in labels.items() if label_problem(name, value) is None}
+    return DeviceFacts(
+        device_id=device_id_of(agent_id, serial) if named is None else named.device_id,
+        udid=serial,
+        target=target if named is None else named.target,
+        platform="android",
+        os_version=(named and named.os_version) or (version if version and version_problem(version) is None else None),
+        model=(named and named.model) or (model if line_problem(model, MAX_MODEL) is None else None),
+        labels=labels if named is None else labels | named.labels,
+        health=health[0],
+        reason=health[1],
+    )
+
+
+def _labels(properties: Mapping[str, str]) -> dict[str, str]:
+    avd = properties.get("ro.boot.qemu.avd_name") or properties.get("ro.kernel.qemu.avd_name")
+    found = {
+        "abi": properties.get("ro.product.cpu.abi"),
+        "sdk": properties.get("ro.build.version.sdk"),
+        "manufacturer": properties.get("ro.product.manufacturer"),
+        "avd": avd,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def health_labels(condition: Condition) -> dict[str, str]:
+    """Battery and free storage as labels. Rounded, so that they are no news at every look."""
+    labels = {}
+    if condition.battery is not None and condition.battery.percent is not None:
+        labels["battery"] = str(condition.battery.percent // 10 * 10)
+    if condition.free_bytes is not None:
+        labels["free_gb"] = str(condition.free_bytes // (1000 * MB))
+    return labels
+
+
+def state_words(state: str) -> str:
+    """What is the matter with a device in a state that is not `device`, and what to do."""
+    if state.startswith("no permissions"):
+        return "may not be opened by this user: add a udev rule for it, or the user to the group plugdev"
+    return _STATES.get(state, f"is in the state {state!r} for adb, and takes no work in it")
+
+
+def health_of(condition: Condition, min_battery_percent: int, min_free_mb: int) -> tuple[Health, str | None]:
+    """Whether a device can be trusted with work; if not, what is the matter and what to do."""
+    why = _why_bad(condition, min_battery_percent, min_free_mb)
+    return (Health.GOOD, None) if why is None else (Health.BAD, f"the device {why}")
+
+
+def _left(battery: Battery) -> int:
+    return 100 if battery.percent is None else battery.percent
+
+
+def _why_bad(condition: Condition, min_battery_percent: int, min_free_mb: int) -> str | None:
+    if condition.state != "device":
+        return state_words(condition.state)
+    if condition.silent is not None:
+        return f"does not answer: {condition.silent}"
+    if not condition.booted:
+        return "has not started up yet"
+    if not condition.packages_answer:
+        return "has a package manager that does not answer: restart it"
+    battery, free = condition.battery, condition.free_bytes
+    if battery is not None and battery.overheated:
+        return "is too hot: let it cool down"
+    if battery is not None and not battery.powered and _left(battery) < min_battery_percent:
+        return f"has {battery.percent}% of its battery left and is not charged: plug it into power"
+    if free is not None and free < min_free_mb * MB and not condition.removable:
+        return f"has {free // MB} MB free and needs {min_free_mb}: remove from it what is not needed"
+    return None

@@ -1,0 +1,61 @@
+"""One look at a device: what it is, how it is, and what of ours is on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgjob_agent.devices.adb.client import AdbServerAwayError
+from qgjob_agent.devices.adb.facts import Condition
+from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
+from qgjob_agent.devices.adb.says import parse_battery, parse_free_bytes, parse_properties
+
+if TYPE_CHECKING:
+    from qgjob_agent.devices.adb.client import AdbClient, Said
+    from qgjob_agent.devices.adb.installing import Installer
+
+READY = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found. `installed` is None where that was not looked for: the device does not answer, or is installing.
+
+    It is the least recently used first.
+    """
+
+    condition: Condition
+    properties: dict[str, str]
+    installed: list[tuple[str, str, str | None]] | None
+
+
+class Looker:
+    """Looks at devices. Every answer of a device is waited for `answer_seconds` at most."""
+
+    def __init__(self, client: AdbClient, installer: Installer, answer_seconds: float) -> None:
+        self._client = client
+        self._installer = installer
+        self._answer_seconds = answer_seconds
+
+    async def look(self, serial: str, state: str, *, installing: bool) -> Look:
+        """A look at a device that the server lists in a state. A device that does not answer is no error."""
+        if state != READY:
+            return Look(Condition(state), {}, None)
+        properties: dict[str, str] = {}
+        try:
+            properties = parse_properties((await self._say(serial, "getprop")).output)
+            if properties.get("sys.boot_completed") != "1":
+                return Look(Condition(state, booted=False), properties, None)
+            packages = await self._say(serial, "pm path android")
+            if packages.code != 0 or "package:" not in packages.output:
+                return Look(Condition(state, packages_answer=False), properties, None)
+            battery = parse_battery((await self._say(serial, "dumpsys battery")).output)
+            free = parse_free_bytes((await self._say(serial, "df -k /data")).output)
+            ours = None if installing else await self._installer.confirmed(serial)
+        except (AdbServerAwayError, AdbRefusedError, AdbProtocolError) as error:
+            return Look(Condition(state, silent=str(error)), properties, None)
+        condition = Condition(state, battery=battery, free_bytes=free, removable=installing or bool(ours))
+        return Look(condition, properties, None if ours is None else [each.app for each in ours])
+
+    async def _say(self, serial: str, command: str) -> Said:
+        return await self._client.shell(serial, command, self._answer_seconds)

@@ -1,0 +1,326 @@
+"""The Android devices of this host: finds them, tells how they are, and installs on them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
+from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
+from qgjob_agent.devices.adb.client import AdbClient
+from qgjob_agent.devices.adb.facts import device_id_of, facts_of, health_labels, health_of, state_words
+from qgjob_agent.devices.adb.installing import Installer, InstallRefusedError
+from qgjob_agent.devices.adb.looking import READY, Look, Looker
+from qgjob_agent.devices.adb.remembered import Remembered
+from qgjob_agent.devices.adb.tracker import Tracker
+
+if TYPE_CHECKING:
+    from qgjob_agent.builds.base import Builds
+    from qgjob_agent.devices.adb.protocol import Listed
+    from qgjob_agent.devices.adb.settings import AdbSettings
+    from qgjob_agent.devices.base import DeviceSink
+
+
+_Installed = tuple[str, str, str | None]
+
+
+@dataclass(slots=True, eq=False)
+class _Device:
+    """A serial that was seen. `facts` and `installed` are what was told last; None while it counts as lost."""
+
+    serial: str
+    device_id: str
+    state: str
+    there: bool = True
+    facts: DeviceFacts | None = None
+    installed: _Installed | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    watching: asyncio.Task[None] | None = None
+    installation: _Installation | None = None
+    installations: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Installation:
+    """One that runs. `stopped` is why it was stopped, `cancelled` whether that was asked for.
+
+    `server_died`: whatever it ends with, that is not the device's fault.
+    """
+
+    device: _Device
+    assignment: Assignment
+    begun: float
+    task: asyncio.Task[None]
+    stopped: str | None = None
+    cancelled: bool = False
+    server_died: bool = False
+
+    def stop(self, why: str) -> None:
+        """Stops it, once: what ends it must not be stopped itself."""
+        if self.stopped is None:
+            self.stopped = why
+            self.task.cancel()
+
+
+class AdbDevices:
+    """A DeviceProvider. What it tells goes to the sink; where builds come from is given.
+
+    `DeviceSeen.installed` is what the device says of what we installed, whenever it is told; it is not told while an
+    installation runs there.
+    """
+
+    def __init__(self, sink: DeviceSink, settings: AdbSettings, builds: Builds, log: Any) -> None:
+        self._sink = sink
+        self._settings = settings
+        self._builds = builds
+        self._log = log
+        client = AdbClient(settings.host, settings.port)
+        self._installer = Installer(client, settings, Remembered(settings.installed, log), log)
+        self._looker = Looker(client, self._installer, settings.answer_seconds)
+        self._tracker = Tracker(client, settings, self._listed, log)
+        self._devices: dict[str, _Device] = {}  # by serial
+        self._installations: dict[str, _Installation] = {}  # by token
+        self._left_out: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # the tracker and the probes
+        self._losing: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Begins to look for devices; they are told as they are found."""
+        self._run(self._tracker.run(), "adb_tracker")
+
+    def devices(self) -> list[DeviceFacts]:
+        """The devices that were told, and not lost."""
+        return [device.facts for device in self._devices.values() if device.facts is not None]
+
+    def install(self, assignment: Assignment) -> None:
+        """Gets the build and has it on the device; ends with one InstallEnded."""
+        device = self._device(assignment.device_id)
+        if device is None:
+            event = InstallEnded(
+                assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "the device is not connected"
+            )
+            asyncio.get_running_loop().call_soon(self._sink.device, event)
+            return
+        task = asyncio.create_task(self._install(device, assignment), name=f"install_{device.serial}")
+        installation = _Installation(device, assignment, monotonic_seconds(), task)
+        device.installations += 1
+        device.installation = self._installations[assignment.token] = installation
+        task.add_done_callback(lambda _: self._ended(installation))
+
+    def cancel_install(self, token: str) -> None:
+        """Stops an installation; InstallEnded follows when adb's process group is dead."""
+        installation = self._installations.get(token)
+        if installation is not None:
+            installation.cancelled = True
+            installation.stop("the installation was cancelled")
+
+    def probe(self, device_id: str) -> None:
+        """Looks at the device now; ends with DeviceProbed, within some bounds of AdbSettings.answer_seconds."""
+        self._run(self._probe(device_id), "adb_probe")
+
+    async def close(self) -> None:
+        """Stops all; nothing is told any more, and no adb program lives."""
+        self._closed = True
+        if self._losing is not None:
+            self._losing.cancel()
+        for installation in self._installations.values():
+            installation.stop("the agent ends")
+        watching = [device.watching for device in self._devices.values() if device.watching is not None]
+        others = [*self._tasks, *watching]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, *(each.task for each in self._installations.values()), return_exceptions=True)
+
+    def _run(self, work: Any, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A fault of the program is said, and not hidden by the end of a task."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("adb_task_failed", task=task.get_name(), exc_info=error)
+
+    def _device(self, device_id: str) -> _Device | None:
+        return next((each for each in self._devices.values() if each.there and each.device_id == device_id), None)
+
+    # ---- the list of devices ----
+
+    def _listed(self, listed: list[Listed] | None) -> None:
+        """A list of the server, or that it can't be seen: then its devices get some time to come back."""
+        if listed is None:
+            for installation in self._installations.values():
+                installation.server_died = True
+            loop = asyncio.get_running_loop()
+            self._losing = loop.call_later(self._settings.blind_seconds, self._lose_all)
+            return
+        again = self._losing is not None
+        if self._losing is not None:
+            self._losing.cancel()
+            self._losing = None
+        allowed = self._settings.serials
+        shown = {each.serial: each.state for each in listed if allowed is None or each.serial in allowed}
+        for serial, device in self._devices.items():
+            if device.there and serial not in shown:
+                self._lose(device, "the device was unplugged, or its emulator ended")
+        for serial, state in shown.items():
+            self._show(serial, state, again=again)
+
+    def _show(self, serial: str, state: str, *, again: bool) -> None:
+        device = self._devices.get(serial)
+        if device is None:
+            named = self._settings.named.get(serial)
+            device_id = device_id_of(self._settings.agent_id, serial) if named is None else named.device_id
+            other = self._device(device_id)
+            if other is not None:
+                self._leave_out(serial, device_id, other.serial)
+                return
+            device = self._devices[serial] = _Device(serial, device_id, state)
+        elif device.there and device.state == state and not again:
+            return
+        device.state, device.there = state, True
+        if state != READY and device.installation is not None:
+            device.installation.stop(f"the device {state_words(state)}")
+        self._watch(device)
+
+    def _leave_out(self, serial: str, device_id: str, other: str) -> None:
+        if serial not in self._left_out:
+            self._left_out.add(serial)
+            self._log.warning("adb_device_left_out", serial=serial, device_id=device_id, named_as=other)
+
+    def _lose_all(self) -> None:
+        self._losing = None
+        for device in self._devices.values():
+            if device.there:
+                self._lose(device, "the adb server is away, and the device with it")
+
+    def _lose(self, device: _Device, why: str) -> None:
+        device.there = False
+        told, device.facts, device.installed = device.facts is not None, None, None
+        if device.watching is not None:
+            device.watching.cancel()
+            device.watching = None
+        if device.installation is not None:
+            device.installation.stop(why)
+        if told:
+            self._sink.device(DeviceLost(device.device_id))
+
+    # ---- looking ----
+
+    def _watch(self, device: _Device) -> None:
+        """Looks from now on, and no more by what was the case before."""
+        if device.watching is not None:
+            device.watching.cancel()
+        device.watching = asyncio.create_task(self._look_again_and_again(device), name=f"watch_{device.serial}")
+        device.watching.add_done_callback(self._done)
+
+    async def _look_again_and_again(self, device: _Device) -> None:
+        """Until the list says something else. A device that does not answer once is asked again before it is bad."""
+        silent = 0
+        while True:
+            look = await self._look(device)
+            silent = silent + 1 if look.condition.silent is not None else 0
+            if silent != 1:
+                self._tell(device, look)
+            if device.state != READY:
+                return  # the server tells when that changes
+            settled = look.condition.silent is None and look.condition.booted and look.condition.packages_answer
+            await asyncio.sleep(self._settings.look_seconds if settled else self._settings.wait_seconds)
+
+    async def _look(self, device: _Device) -> Look:
+        count = device.installations
+        look = await self._looker.look(device.serial, device.state, installing=device.installation is not None)
+        if device.installations != count:
+            look = replace(look, installed=None)  # it may have seen what was there before
+        if look.properties:
+            device.properties = look.properties
+        return look
+
+    def _tell(self, device: _Device, look: Look) -> None:
+        """Tells what is news of a device that is there."""
+        facts = self._facts(device, look)
+        if self._closed or self._losing is not None or not device.there or device.installation is not None:
+            return
+        installed = device.installed if look.installed is None else look.installed[-1] if look.installed else None
+        if facts != device.facts or installed != device.installed:
+            device.facts, device.installed = facts, installed
+            self._sink.device(DeviceSeen(facts, installed))
+
+    def _facts(self, device: _Device, look: Look) -> DeviceFacts:
+        settings = self._settings
+        return facts_of(
+            device.serial,
+            settings.agent_id,
+            device.properties,
+            settings.named.get(device.serial),
+            health_of(look.condition, settings.min_battery_percent, settings.min_free_mb),
+            health_labels(look.condition) if settings.health_labels else None,
+        )
+
+    async def _probe(self, device_id: str) -> None:
+        device = self._device(device_id)
+        if device is None:
+            self._sink.device(DeviceProbed(device_id, Health.BAD, "the device is not connected"))
+            return
+        look = await self._look(device)
+        if not device.there:
+            self._sink.device(DeviceProbed(device_id, Health.BAD, "the device went away"))
+            return
+        facts = self._facts(device, look)
+        self._tell(device, look)
+        self._sink.device(DeviceProbed(device_id, facts.health, facts.reason))
+
+    # ---- installing ----
+
+    async def _install(self, device: _Device, assignment: Assignment) -> None:
+        """Errors: those that _ended knows."""
+        if device.state != READY:
+            raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device {state_words(device.state)}")
+        async with asyncio.timeout(self._settings.fetch_seconds):
+            build = await self._builds.get(assignment, "android", "device")
+        await self._installer.install(device.serial, assignment, build)
+
+    def _ended(self, installation: _Installation) -> None:
+        """Tells how it ended, when nothing of it lives."""
+        device, task, assignment = installation.device, installation.task, installation.assignment
+        del self._installations[assignment.token]
+        device.installation = None
+        if self._closed:
+            return
+        install_ms = round(1000 * (monotonic_seconds() - installation.begun))
+        event = InstallEnded(device.device_id, assignment.token, Outcome.DEVICE_ERROR, install_ms)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            event.error, event.cancelled = installation.stopped, installation.cancelled
+        elif error is not None:
+            self._explain(event, error)
+        else:
+            event.outcome = Outcome.PASSED
+        if installation.server_died and event.outcome is Outcome.DEVICE_ERROR:
+            event.outcome = Outcome.PROVIDER_ERROR
+            event.error = f"the adb server ended in the middle: {event.error}"
+        passed = event.outcome is Outcome.PASSED and device.there
+        app = (assignment.org_id, assignment.app_version_id, assignment.build_digest)
+        device.installed = app if passed else None  # as the core takes it
+        self._sink.device(event)
+        if device.there and not passed:
+            self._watch(device)  # what is there now is news
+
+    def _explain(self, event: InstallEnded, error: BaseException) -> None:
+        event.error = str(error)
+        if isinstance(error, InstallRefusedError):
+            event.outcome, event.unresolvable = error.outcome, error.unresolvable
+            return
+        event.outcome = Outcome.PROVIDER_ERROR
+        if isinstance(error, BuildUnresolvedError):
+            event.unresolvable = True
+        elif isinstance(error, TimeoutError):
+            event.error = f"the build did not come to this host in {self._settings.fetch_seconds:g} s"
+        elif not isinstance(error, BuildAwayError):
+            self._log.error("install_failed_inside", device_id=event.device_id, token=event.token, exc_info=error)
+            event.error = f"the agent failed while it installed: {type(error).__name__}: {error}"

@@ -1,0 +1,59 @@
+"""A program is run within its bound, and its whole process group is dead when that is said."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from qgjob_agent.devices.adb.program import AdbProgramError, run_adb
+from tests.fakes.program import processes_of
+from tests.fakes.waiting import until
+
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+async def test_it_gives_what_was_printed_and_the_exit_code() -> None:
+    ended = await run_adb(["sh", "-c", "echo out; echo err >&2; exit 3"], ENVIRON, 30)
+    assert (ended.code, ended.output) == (3, "out\nerr\n")
+
+
+async def test_what_prints_without_end_is_cut_and_not_kept_from_ending() -> None:
+    ended = await run_adb(["sh", "-c", "head -c 3000000 /dev/zero"], ENVIRON, 30)
+    assert (ended.code, len(ended.output)) == (0, 256 * 1024)
+
+
+@pytest.mark.parametrize("how", ["in time", "too late", "cancelled"])
+async def test_nothing_of_it_lives_afterwards(tmp_path: Path, how: str) -> None:
+    environ = ENVIRON | {"MARK": str(tmp_path)}
+    wait = "" if how == "in time" else "; wait"
+    script = f"trap '' TERM HUP INT; sleep 300 & sleep 300 & touch {tmp_path}/up{wait}"
+    running = asyncio.create_task(run_adb(["sh", "-c", script], environ, 1.0 if how == "too late" else 60.0))
+    await until((tmp_path / "up").exists, "it does not run", seconds=10)
+    if how == "cancelled":
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    else:
+        assert (await running).code == (0 if how == "in time" else None)
+    assert processes_of(tmp_path) == {}
+
+
+async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) -> None:
+    daemon = (
+        f"import os, time; os.fork() and os._exit(0); os.setsid(); open({str(tmp_path / 'up')!r}, 'w'); time.sleep(300)"
+    )
+    script = f'{sys.executable} -c "{daemon}"; while [ ! -e {tmp_path}/up ]; do sleep 0.02; done'
+    ended = await run_adb(["sh", "-c", script], ENVIRON | {"MARK": str(tmp_path)}, 30)
+    assert ended.code == 0
+    (daemon_pid,) = processes_of(tmp_path)
+    os.kill(daemon_pid, 9)
+
+
+@pytest.mark.parametrize("path", ["/nowhere/adb", "/"])
+async def test_a_program_that_can_not_be_started_is_said(path: str) -> None:
+    with pytest.raises(AdbProgramError, match="install Android's platform tools, or name their adb in adb.adb"):
+        await run_adb([path], ENVIRON, 5)

@@ -44,7 +44,7 @@ def test_every_serial_makes_an_id(serial: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", device_id_of("a1", serial))
 
 
-TEXT = st.text(max_size=200)
+TEXT = st.text(max_size=140)
 
 
 @given(

@@ -13,12 +13,11 @@ from qgjob_agent.devices.adb.failures import FAILURES, Blame, failure_of
     ("output", "blame", "said"),
     [
         (
-            "Performing Streamed Install\nadb: failed to install /b/shop.apk: "
-            "Failure [INSTALL_FAILED_NO_MATCHING_ABIS: Failed to extract native libraries, res=-113]\n",
+            "Performing Streamed Install\nadb: failed to install x.apk: Failure [INSTALL_FAILED_OLDER_SDK: no, 9]\n",
             Blame.BUILD,
-            "INSTALL_FAILED_NO_MATCHING_ABIS: Failed to extract native libraries, res=-113",
+            "INSTALL_FAILED_OLDER_SDK: no, 9",
         ),
-        ("Failure [INSTALL_FAILED_OLDER_SDK]\n", Blame.BUILD, "INSTALL_FAILED_OLDER_SDK"),
+        ("Failure [INSTALL_FAILED_NO_MATCHING_ABIS]\n", Blame.BUILD, "INSTALL_FAILED_NO_MATCHING_ABIS"),
         ("Failure [INSTALL_FAILED_INVALID_APK: x]", Blame.BUILD, "INSTALL_FAILED_INVALID_APK: x"),
         ("Failure [INSTALL_PARSE_FAILED_NOT_APK: x]", Blame.BUILD, "INSTALL_PARSE_FAILED_NOT_APK: x"),
         ("Failure [INSTALL_PARSE_FAILED_OF_2030]", Blame.BUILD, "INSTALL_PARSE_FAILED_OF_2030"),
@@ -28,7 +27,7 @@ from qgjob_agent.devices.adb.failures import FAILURES, Blame, failure_of
         ("Failure [INSTALL_FAILED_USER_RESTRICTED]", Blame.DEVICE, "INSTALL_FAILED_USER_RESTRICTED"),
         ("Failure [INSTALL_FAILED_OF_2030]", Blame.DEVICE, "INSTALL_FAILED_OF_2030"),
         ("error: device offline\n", Blame.DEVICE, "error: device offline"),
-        ("error: device unauthorized.\nThis adb server's", Blame.DEVICE, "error: device unauthorized. This adb server's"),
+        ("error: device unauthorized.\nThis adb\n", Blame.DEVICE, "error: device unauthorized. This adb"),
         ("error: device 'R5' not found\n", Blame.DEVICE, "error: device 'R5' not found"),
         ("error: closed\n", Blame.DEVICE, "error: closed"),
         ("cmd: Can't find service: package\n", Blame.DEVICE, "cmd: Can't find service: package"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,7 +28,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 def cuts(data: bytes, at: list[int]) -> list[bytes]:
     """The data in pieces, some of which are empty."""
     places = sorted({0, len(data), *(each % (len(data) + 1) for each in at)})
-    return [data[a:b] for a, b in zip(places, places[1:], strict=False)]
+    return [data[a:b] for a, b in pairwise(places)]
 
 
 def counted(text: str) -> bytes:
@@ -79,10 +81,8 @@ def test_frames_are_the_same_however_they_come(frames: list[tuple[Stream, bytes]
 @given(st.binary(min_size=4, max_size=60))
 def test_nonsense_is_refused_or_waited_on_and_never_crashes(data: bytes) -> None:
     for reader in (Answer(), Texts(), ShellFrames()):
-        try:
+        with contextlib.suppress(AdbProtocolError, AdbRefusedError):
             reader.feed(data)
-        except (AdbProtocolError, AdbRefusedError) as error:
-            assert str(error) or data.startswith(b"FAIL")
 
 
 @pytest.mark.parametrize("data", [b"HTTP/1.1 400 Bad Request\r\n", b"-ERR unknown command\r\n"])

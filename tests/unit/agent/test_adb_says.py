@@ -70,27 +70,26 @@ def test_a_device_without_a_battery_service() -> None:
     assert parse_battery("Can't find service: battery\n") == Battery(None, powered=False)
 
 
+DF = "Filesystem 1K-blocks Used Available Use% Mounted on\n"
+LONG_DF = DF + "/dev/block/bootdevice/by-name/userdata\n        113000000  5000   2048000   1% /data\n"
+OLD_DF = "Filesystem   Size   Used   Free   Blksize\n/data   1.9G   1.1G   804.5M   4096\n"
+BOX_DF = "Filesystem  Size Used Avail Use% Mounted on\n/dev/fuse    10G   1G    9G  10% /data\n"
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (
-            "Filesystem     1K-blocks    Used Available Use% Mounted on\n/dev/block/dm-5 113000000 5000 9000000   1% /data\n",
-            9_216_000_000,
-        ),
-        (  # a long name of a device stands on a line of its own
-            "Filesystem                        1K-blocks  Used Available Use% Mounted on\n"
-            "/dev/block/bootdevice/by-name/userdata\n                          113000000  5000   2048000   1% /data\n",
-            2_097_152_000,
-        ),
-        ("Filesystem               Size     Used     Free   Blksize\n/data                   1.9G     1.1G   804.5M   4096\n", 843_579_392),
-        ("Filesystem  Size Used Avail Use% Mounted on\n/dev/fuse    10G   1G    9G  10% /data\n", 9 * 1024**3),
+        (DF + "/dev/block/dm-5 113000000 5000 9000000   1% /data\n", 9_216_000_000),
+        (LONG_DF, 2_097_152_000),  # a long name of a device stands on a line of its own
+        (OLD_DF, 843_579_392),
+        (BOX_DF, 9 * 1024**3),
         ("df: /data: No such file or directory\n", None),
-        ("Filesystem 1K-blocks Used Available Use% Mounted on\n", None),
-        ("Filesystem 1K-blocks Used Available Use% Mounted on\nodd\n", None),
-        ("Filesystem 1K-blocks Used Available Use% Mounted on\na b c minus e f\n", None),
+        (DF, None),
+        (DF + "odd\n", None),
+        (DF + "a b c minus e f\n", None),
         ("", None),
     ],
-)  # fmt: skip
+)
 def test_free_storage(text: str, expected: int | None) -> None:
     assert parse_free_bytes(text) == expected
 

@@ -185,9 +185,7 @@ class InstallEnded:
 
 @dataclass(slots=True)
 class DeviceSeen:
-    """A device appeared, came back or changed. `installed`: what its provider installed there and found again, if so;
-    of a device that was there all the time it changes nothing.
-    """
+    """A device appeared, came back or changed. `installed` is what its provider found there that it had installed."""
 
     facts: DeviceFacts
     installed: App | None = None

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def seen(state: State, event: DeviceSeen) -> None:
-    """A device appeared, came back or changed. After an absence only its provider may know what is installed."""
+    """A device appeared, came back or changed. Only its provider knows what is installed, but under what lives there."""
     device = state.devices.get(event.facts.device_id)
     if device is None:
         device = state.devices[event.facts.device_id] = Device(event.facts, event.installed)
-    elif device.gone:
+    elif device.gone or not device.living:
         device.installed = event.installed
     device.facts, device.gone = event.facts, False
     if state.session_open:

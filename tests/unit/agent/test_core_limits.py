@@ -217,6 +217,17 @@ def test_what_its_provider_finds_installed_is_not_installed_again() -> None:
     assert [view.installed for view in inventory.changed] == [app]
 
 
+def test_a_build_that_another_program_removed_is_installed_again() -> None:
+    core = Core("d1").open().warm("v1", "aa")
+    facts = DeviceFacts("d1", "d1", Target.EMULATOR)
+    core.assign("t1", digest="aa")
+    core.tell(events.DeviceSeen(facts))  # the provider does not look while something lives there
+    assert core.state.devices["d1"].installed == App("acme", "v1", "aa")
+    core.finish("t1")
+    core.tell(events.DeviceSeen(facts))
+    assert lines(core.assign("t2", digest="aa")) == ["install v1 on d1"]
+
+
 # ---- the disk ----
 
 

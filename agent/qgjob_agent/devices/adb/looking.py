@@ -11,6 +11,7 @@ from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.says import parse_battery, parse_free_bytes, parse_properties
 
 if TYPE_CHECKING:
+    from qgjob_agent.core.values import App
     from qgjob_agent.devices.adb.client import AdbClient, Said
     from qgjob_agent.devices.adb.installing import Installer
 
@@ -26,7 +27,7 @@ class Look:
 
     condition: Condition
     properties: dict[str, str]
-    installed: list[tuple[str, str, str | None]] | None
+    installed: list[App] | None
 
 
 class Looker:

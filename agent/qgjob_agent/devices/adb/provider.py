@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
-from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
+from qgjob_agent.core.values import App, Assignment, DeviceFacts, Health, Outcome
 from qgjob_agent.devices.adb.client import AdbClient
 from qgjob_agent.devices.adb.facts import device_id_of, facts_of, health_labels, health_of, state_words
 from qgjob_agent.devices.adb.installing import Installer, InstallRefusedError
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.base import DeviceSink
 
 
-_Installed = tuple[str, str, str | None]
-
-
 @dataclass(slots=True, eq=False)
 class _Device:
     """A serial that was seen. `facts` and `installed` are what was told last; None while it counts as lost."""
@@ -36,7 +33,7 @@ class _Device:
     state: str
     there: bool = True
     facts: DeviceFacts | None = None
-    installed: _Installed | None = None
+    installed: App | None = None
     properties: dict[str, str] = field(default_factory=dict)
     watching: asyncio.Task[None] | None = None
     installation: _Installation | None = None
@@ -305,7 +302,7 @@ class AdbDevices:
             event.outcome = Outcome.PROVIDER_ERROR
             event.error = f"the adb server ended in the middle: {event.error}"
         passed = event.outcome is Outcome.PASSED and device.there
-        app = (assignment.org_id, assignment.app_version_id, assignment.build_digest)
+        app = App(assignment.org_id, assignment.app_version_id, assignment.build_digest)
         device.installed = app if passed else None  # as the core takes it
         self._sink.device(event)
         if device.there and not passed:

@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent.core.values import App
 from qgjob_agent.devices.adb.says import PackageSays
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ class Ours:
     used_at_ms: int
 
     @property
-    def app(self) -> tuple[str, str, str | None]:
+    def app(self) -> App:
         """As the core names what is installed."""
-        return self.org_id, self.app_version_id, self.assigned_digest
+        return App(self.org_id, self.app_version_id, self.assigned_digest)
 
 
 class Remembered:

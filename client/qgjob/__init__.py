@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qgjob._builds import Build, BuildPage, PushedBuild
 from qgjob._diagnosis import Diagnosis, Finding
 from qgjob._enums import (
     FINAL_STATUSES,
@@ -27,6 +28,7 @@ from qgjob._enums import (
     Outcome,
     PendingCode,
     Priority,
+    PushOutcome,
     Target,
     WatchEventKind,
 )
@@ -90,6 +92,8 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "Bond",
+    "Build",
+    "BuildPage",
     "Client",
     "ConfigError",
     "ConflictError",
@@ -125,6 +129,8 @@ __all__ = [
     "PendingReason",
     "Priority",
     "ProtocolError",
+    "PushOutcome",
+    "PushedBuild",
     "QgjobError",
     "QueueStats",
     "QuotaError",

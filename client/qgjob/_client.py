@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 
 from qgjob import _following, _watching, _wire_fleet, _wire_jobs, _wire_requests
 from qgjob._addresses import DEFAULT_PORT
+from qgjob._build_calls import BuildCalls
 from qgjob._coalesce import Coalescer
 from qgjob._enums import FindingLevel
 from qgjob._errors import ProtocolError, QgjobError, UnavailableError, WaitTimeoutError
@@ -35,7 +36,7 @@ REASON_SECONDS = 2.0
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
 
-class AsyncClient(JobCalls, FleetCalls):
+class AsyncClient(JobCalls, FleetCalls, BuildCalls):
     """A client of the coordinators at `coordinator` (host[:port]; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`

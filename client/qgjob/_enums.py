@@ -126,3 +126,11 @@ class WatchEventKind(StrEnum):
     TRANSITION = "transition"
     # What was missed can't be told any more: forget what you know, a new snapshot follows.
     RESET = "reset"
+
+
+class PushOutcome(StrEnum):
+    """What a push did: NEW (the app version had no build for these devices), SAME (it had that one), or REPLACED."""
+
+    NEW = "new"
+    SAME = "same"
+    REPLACED = "replaced"

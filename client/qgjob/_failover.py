@@ -13,7 +13,7 @@ from qgjob._addresses import whole
 from qgjob._errors import ConfigError, DeadlineError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 
     from qgjob._transport import Transport
 
@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 30.0
 RECONNECT_SECONDS = 120.0
+UPLOAD_TRIES = 4
+UPLOAD_IDLE_SECONDS = 600.0
+"""A coordinator may have others to take bytes from first, and has to hand a large file on before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,24 @@ class Failover:
         except UnavailableError as error:
             self.leave(transport, error, end - asyncio.get_running_loop().time())
             raise
+
+    async def upload(self, method: str, header: Any, messages: Callable[[], AsyncIterator[Any]]) -> Any:
+        """Send a header and what `messages` gives; from the start again when a coordinator goes away meanwhile.
+
+        Raises the last UnavailableError when none connects within the timeout, or when it went wrong too often.
+        """
+        for left in reversed(range(UPLOAD_TRIES)):
+            end = asyncio.get_running_loop().time() + self.patience.timeout_seconds
+            await self._try_until(end, lambda transport, seconds: transport.connect(timeout_seconds=seconds))
+            transport = self._transports[self._current]
+            try:
+                return await transport.upload(method, header, messages(), idle_seconds=UPLOAD_IDLE_SECONDS)
+            except UnavailableError as error:
+                self.leave(transport, error, self.patience.timeout_seconds if left else 0.0)
+                if not left or error.in_vain:
+                    raise
+                await asyncio.sleep(self.patience.pause_seconds(UPLOAD_TRIES - left))
+        raise AssertionError("unreachable")
 
     async def ask_again(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """Ask the coordinator that answered last, once. Raises its error."""

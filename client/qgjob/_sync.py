@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from qgjob._build_file import Progress
+from qgjob._builds import Build, BuildPage, PushedBuild
 from qgjob._client import AsyncClient, View
 from qgjob._diagnosis import Diagnosis
 from qgjob._errors import QgjobError
@@ -281,6 +284,37 @@ class Client:
     def agents(self) -> Iterator[Agent]:
         """All agents."""
         return self._each(self._client.agents)
+
+    def push_build(
+        self,
+        org_id: str,
+        app_version_id: str,
+        path: str | os.PathLike[str],
+        *,
+        replace: bool = False,
+        on_progress: Progress | None = None,
+    ) -> PushedBuild:
+        """Give an app version a build. `on_progress` is called in the client's own thread."""
+        call = self._client.push_build(org_id, app_version_id, path, replace=replace, on_progress=on_progress)
+        return self._do(call)
+
+    def builds_page(
+        self,
+        org_id: str,
+        *,
+        app_version_id: str | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        page_token: str | None = None,
+    ) -> BuildPage:
+        """One page of an org's builds."""
+        call = self._client.builds_page(
+            org_id, app_version_id=app_version_id, page_size=page_size, page_token=page_token
+        )
+        return self._do(call)
+
+    def list_builds(self, org_id: str, *, app_version_id: str | None = None) -> Iterator[Build]:
+        """All builds of an org."""
+        return self._each(lambda: self._client.list_builds(org_id, app_version_id=app_version_id))
 
     def diagnose(self) -> Diagnosis:
         """What a coordinator finds when it looks for what is wrong."""

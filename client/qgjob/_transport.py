@@ -29,10 +29,10 @@ from qgjob._errors import (
     UnsupportedError,
 )
 from qgjob._probe import speaks_http2
-from qgjob_proto.v1 import fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import builds_pb2, fleet_pb2, jobs_pb2
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 HEALTH_CHECK = "Check"
 """The one method outside of `qgjob.v1`; its request and answer are bytes."""
@@ -87,6 +87,12 @@ class Transport(Protocol):
     def stream(self, method: str, request: Any) -> AsyncGenerator[Any]:
         """The answers of a method with many. To end it early, close the iterator."""
 
+    async def upload(self, method: str, header: Any, messages: AsyncIterator[Any], *, idle_seconds: float) -> Any:
+        """The answer of a method that takes many requests: `header`, then `messages` if they are wanted.
+
+        Each step may take so long, the answer too.
+        """
+
     async def close(self) -> None:
         """Give the connection up, and with it what is under way."""
 
@@ -104,7 +110,7 @@ def _serialize(message: Message) -> bytes:
 
 def _methods() -> dict[str, _Method]:
     methods = {HEALTH_CHECK: _Method("/grpc.health.v1.Health/Check", bytes, bytes)}
-    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR):
+    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, builds_pb2.DESCRIPTOR):
         for service in file.services_by_name.values():
             for method in service.methods:
                 path = f"/{service.full_name}/{method.name}"
@@ -167,6 +173,40 @@ class GrpcTransport:
             # grpc.aio never cancels an abandoned call.
             call.cancel()
 
+    async def upload(self, method: str, header: Any, messages: AsyncIterator[Any], *, idle_seconds: float) -> Any:
+        """Send `header`, then `messages` once the coordinator asks for them, return the answer."""
+        call = (self._callables.get(method) or self._callable(method))(metadata=self._metadata)
+        try:
+            async with asyncio.timeout(idle_seconds) as limit:
+                await self._send(call, header, messages, limit, idle_seconds)
+                answer = await call
+        except TimeoutError:
+            raise DeadlineError(f"{method} at {self.address} got no further for {idle_seconds:g} s") from None
+        except grpc.aio.AioRpcError as error:
+            found = await self._error(error, method)
+            raise found from _cause(error, found)
+        finally:
+            call.cancel()
+        self._answered = True
+        return answer
+
+    async def _send(
+        self, call: Any, header: Any, messages: AsyncIterator[Any], limit: asyncio.Timeout, idle_seconds: float
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await call.write(header)
+            await call.initial_metadata()  # comes when the rest is wanted, or with the answer
+            async for message in messages:
+                if call.done():
+                    return
+                await call.write(message)
+                limit.reschedule(loop.time() + idle_seconds)
+            if not call.done():
+                await call.done_writing()
+        except asyncio.InvalidStateError:
+            return  # it is answered by now: the answer says what there is to say
+
     async def _error(self, error: grpc.aio.AioRpcError, method: str) -> QgjobError:
         found = to_error(error, method, self.address)
         return await self._no_one(found) if type(found) is UnavailableError else found
@@ -200,8 +240,9 @@ class GrpcTransport:
     def _callable(self, name: str) -> Any:
         method = METHODS[name]
         channel = self._open()
-        streams = name in ("WatchJobs", "TailLogs")
-        make = channel.unary_stream if streams else channel.unary_unary
+        make: Any = channel.unary_stream if name in ("WatchJobs", "TailLogs", "FetchBuild") else channel.unary_unary
+        if name == "PushBuild":
+            make = channel.stream_unary
         call = make(method.path, request_serializer=method.write, response_deserializer=method.read)
         self._callables[name] = call
         return call

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from qgjob._errors import InvalidError
 from qgjob._wire import STATUS, TARGET, write_time
 from qgjob._wire_fleet import DEVICE_HEALTH
-from qgjob_proto.v1 import fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import builds_pb2, fleet_pb2, jobs_pb2
 
 # The generated stubs want members of the wire's enums; `Words.write` gives their numbers.
 # mypy: disable-error-code="arg-type,misc"
@@ -30,6 +30,38 @@ def _fits(build: Callable[P, T]) -> Callable[P, T]:
             raise InvalidError(f"{build.__name__}: a value does not fit: {error}") from error
 
     return checked
+
+
+@_fits
+def push_build_header(
+    org_id: str, app_version_id: str, digest: str, size_bytes: int, file_name: str, *, replace: bool
+) -> builds_pb2.PushBuildRequest:
+    """What is announced before the bytes of a build."""
+    return builds_pb2.PushBuildRequest(
+        header=builds_pb2.PushBuildHeader(
+            org_id=org_id,
+            app_version_id=app_version_id,
+            digest=digest,
+            size_bytes=size_bytes,
+            file_name=file_name,
+            replace=replace,
+        )
+    )
+
+
+def push_build_chunk(data: bytes) -> builds_pb2.PushBuildRequest:
+    """Bytes of a build."""
+    return builds_pb2.PushBuildRequest(chunk=data)
+
+
+@_fits
+def list_builds(
+    org_id: str, app_version_id: str | None, page_size: int, page_token: str | None
+) -> builds_pb2.ListBuildsRequest:
+    """One page of an org's builds."""
+    return builds_pb2.ListBuildsRequest(
+        org_id=org_id, app_version_id=app_version_id, page_size=page_size, page_token=page_token or ""
+    )
 
 
 @_fits

@@ -12,6 +12,8 @@ from typing import Any
 
 import structlog
 
+from qgjob_coordinator.blobs.spool import Spool
+from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.config import Settings, without_secret
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.http.api import create_app
@@ -34,12 +36,14 @@ from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
 from qgjob_coordinator.service.agents.messages import RefusedReason
 from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.builds import BuildService
 from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
 from qgjob_coordinator.service.calls.operating import FleetService
@@ -155,6 +159,12 @@ class Coordinator:
             Tailing(self.store, self.hub),
             Keeping(self.store),
         )
+        try:
+            self.blobs = BlobStore(s.blob_url)
+        except ValueError as e:
+            raise s.wrong("BLOB_URL", str(e)) from e
+        spool = Spool(s.blob_spool_dir)
+        self.builds = BuildService(self.store, self.blobs, spool, s.build_max_mb * 1_000_000)
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         me = _self(s, name)
@@ -162,6 +172,7 @@ class Coordinator:
         self.rpc = RpcServer(
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
+            BuildServicer(self.builds, identify),
             AgentServicer(self.sessions),
             self.telemetry,
             shares_port=self._member is not None,

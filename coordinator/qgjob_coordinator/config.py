@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from qgjob_coordinator.blobs.address import folder
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.model.enums import Priority, Target
 from qgjob_coordinator.org_weights import parse
@@ -73,6 +74,10 @@ class Settings(BaseSettings):
     silence_timeout_seconds: float = _setting("SILENCE_TIMEOUT_SECONDS", 300.0, gt=0, le=86_400)
     kill_grace_seconds: float = _setting("KILL_GRACE_SECONDS", 10.0, ge=0, le=600)
     quarantine_seconds: float = _setting("QUARANTINE_SECONDS", 10.0, ge=0.05, le=3600)
+    blob_url: str = _setting("BLOB_URL", ".qgjob/blobs", min_length=1)
+    blob_spool_dir: Path = _setting("BLOB_SPOOL_DIR", Path(".qgjob/spool"))
+    build_max_mb: int = _setting("BUILD_MAX_MB", 2000, ge=1, le=100_000)
+    build_retention_days: float = _setting("BUILD_RETENTION_DAYS", 30.0, ge=0, le=3650)
     parent_pid: int | None = _setting("PARENT_PID", None, gt=1, le=2**31 - 1)
 
     @field_validator("allowed_origins", mode="before")
@@ -95,6 +100,12 @@ class Settings(BaseSettings):
     @classmethod
     def _store_url(cls, value: str) -> str:
         check_url(value)
+        return value
+
+    @field_validator("blob_url")
+    @classmethod
+    def _blob_place(cls, value: str) -> str:
+        folder(value)
         return value
 
     @field_validator("org_weights", mode="before")

@@ -12,6 +12,7 @@ QgjobError
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
 │   ├── SchemaOlderError  it has an older schema, and is brought to this version's
 │   └── StoreRightsError  its user lacks rights for what was asked
+├── BlobsUnavailableError the blob store, or the disk for uploads, can't serve now; nothing was kept
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
@@ -25,7 +26,8 @@ from collections.abc import Sequence
 class QgjobError(Exception):
     """The root of the tree. `short` is a stable word for programs, `message` tells people what to do.
 
-    `away` names the part of qgjob that could not be asked, where one is to blame: `store`, `agent` or `parent`.
+    `away` names the part of qgjob that could not be asked, where one is to blame: `store`, `blobs` (the blob store),
+    `agent` or `parent`.
     """
 
     short = "internal"
@@ -132,6 +134,13 @@ class StoreRightsError(StoreUnavailableError):
     def __init__(self, rules: Sequence[str]) -> None:
         self.rules = tuple(rules)
         super().__init__(f"the user of REDIS_URL lacks rights in the store ({' '.join(rules)}); repeat the call later")
+
+
+class BlobsUnavailableError(QgjobError):
+    """The blob store, or the disk that uploads go through, can't serve now. Nothing was kept; repeat the call later."""
+
+    short = "unavailable"
+    away = "blobs"
 
 
 class AgentSilentError(QgjobError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def seen(state: State, event: DeviceSeen) -> None:
-    """A device appeared, came back or changed. Only its provider knows what is installed, but under what lives there."""
+    """A device appeared, came back or changed. Its provider knows what is installed, but under what lives there."""
     device = state.devices.get(event.facts.device_id)
     if device is None:
         device = state.devices[event.facts.device_id] = Device(event.facts, event.installed)

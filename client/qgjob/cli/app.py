@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from qgjob._errors import QgjobError
-from qgjob.cli import BEFORE, agents, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
+from qgjob.cli import BEFORE, agents, builds, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
 from qgjob.cli.runner import discard_output, tell, writing
 from qgjob.cli.wrong_use import one_line
 
@@ -44,6 +44,7 @@ for family in (submitting, jobs, waiting, overview, doctor, programs):
     app.add_typer(family.app)
 app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")
+app.add_typer(builds.app, name="builds")
 app.add_typer(overview.config_app, name="config")
 app.add_typer(programs.agent_app, name="agent")
 

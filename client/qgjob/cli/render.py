@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from rich.console import RenderableType
 from rich.text import Text
 
+from qgjob._builds import Build, PushedBuild
 from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
@@ -235,6 +236,40 @@ def agent_table(agents: Sequence[Agent]) -> RenderableType:
         Column("LAST SEEN", spare=3),
     ]
     return grid(columns, rows)
+
+
+def build_table(builds: Sequence[Build]) -> RenderableType:
+    """Builds, a line each."""
+    columns = [
+        Column("APP VERSION"),
+        Column("PLATFORM"),
+        Column("KIND"),
+        Column("PACKAGE", spare=2),
+        Column("VERSION", spare=3, least=8),
+        Column("FILE", spare=4, least=12, keeps_end=True),
+        Column("MB", spare=5),
+        Column("PUSHED", spare=1),
+        Column("DIGEST", spare=6, least=12),
+    ]
+    rows = [
+        [
+            each.app_version_id, each.platform, each.kind, each.package, _version(each), each.file_name,
+            f"{each.size_bytes / 1e6:.1f}", each.pushed_at, each.digest,
+        ]
+        for each in builds
+    ]  # fmt: skip
+    return grid(columns, rows)
+
+
+def _version(build: Build) -> str | None:
+    number = f"({build.version_code})" if build.version_code else None
+    return " ".join(filter(None, (build.version_name, number))) or None
+
+
+def pushed_facts(pushed: PushedBuild) -> RenderableType:
+    """A build that was pushed, in full."""
+    build = pushed.build
+    return facts([("outcome", pushed.outcome), *((each.name, getattr(build, each.name)) for each in fields(build))])
 
 
 def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:

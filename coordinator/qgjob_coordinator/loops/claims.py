@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.model.builds import slot_for
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Asked, Limits
 from qgjob_coordinator.service.agents.live import LiveSession
@@ -15,6 +16,7 @@ from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.tokens import Tokens
+from qgjob_coordinator.store.builds import name
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim
 from qgjob_coordinator.tasks import together
@@ -54,7 +56,8 @@ class Claims:
             if live is None:
                 continue
             jobs = [(ulid, self._tokens.make()) for ulid in a.ulids]
-            claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs)
+            build = _build_for(live, a)
+            claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs, build)
             by_org[a.org_id].append((live, claim, a))
         counts = await together([self.claim(o, rows) for o, rows in by_org.items()])
         return {o: n for o, n in zip(by_org, counts, strict=True) if n}
@@ -100,7 +103,7 @@ class Claims:
             return
         asks: Sequence[Asked | None] = proposed.asks or [None] * len(proposed.ulids)
         jobs = dict(zip(proposed.ulids, zip(proposed.seconds, proposed.scores, asks, strict=True), strict=True))
-        live.session.assign(org_id, claim, answer.grants, jobs, proposed.install)
+        live.session.assign(org_id, claim, answer.grants, jobs, proposed.install, answer.build)
         live.occupants.touch(claim.device_id)
         for g in answer.grants:
             if g.attempt == 1:
@@ -113,6 +116,13 @@ class Claims:
                     agent_id=claim.agent_id,
                     device_id=claim.device_id,
                 )
+
+
+def _build_for(live: LiveSession, a: Assignment) -> str:
+    """Which build the device needs; empty where that is not known: it does not say its platform, or is gone."""
+    device = live.session.slots.get(a.device_id)
+    slot = None if device is None else slot_for(device.info.target, device.info.platform)
+    return name(a.app_version_id, slot) if slot is not None and a.app_version_id else ""
 
 
 def _stale(floor: int = 0) -> Refused:

@@ -12,7 +12,7 @@ class Assignment(NamedTuple):
     """A batch for one device. `serving_seen` is how many devices served the group when a cold device joins it.
 
     The jobs have `scores` and take `seconds` each, and `install` before them, where the device has to install first.
-    `asks` is empty where any device of the target would do.
+    `asks` is empty where any device of the target would do. `app_version_id` is that of the group.
     """
 
     device_id: str
@@ -25,6 +25,7 @@ class Assignment(NamedTuple):
     install: float = 0.0
     scores: tuple[int, ...] = ()
     asks: tuple[Asked, ...] = ()
+    app_version_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

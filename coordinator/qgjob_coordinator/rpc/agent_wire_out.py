@@ -120,6 +120,11 @@ def _assigns(epoch: int, run: Iterable[m.Assign]) -> Iterator[pb.ConnectResponse
                 )
                 if env is not None:
                     added.env.update(env)
+                if batch.build is not None:
+                    added.build_digest = batch.build.digest
+                    added.build_format = batch.build.facts.format.value
+                    added.build_package = batch.build.facts.package
+                    added.build_size_bytes = batch.build.size_bytes
                 count += 1
                 size += grown
     if count:

@@ -61,9 +61,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, handler: Any, name: str) -> Any:
         _, service, method = name.split("/")
-        kind = "bidi_stream" if handler.request_streaming else "unary"
-        read = handler.request_deserializer if handler.request_streaming else _checked(handler.request_deserializer)
-        if handler.request_streaming:
+        bidi = handler.request_streaming and handler.response_streaming
+        kind = "bidi_stream" if bidi else "client_stream" if handler.request_streaming else "unary"
+        read = handler.request_deserializer if bidi else _checked(handler.request_deserializer)
+        if handler.request_streaming and not bidi:
+            inner = self._unary(handler.stream_unary, (kind, service, method))
+            make = grpc.stream_unary_rpc_method_handler
+        elif bidi:
             inner = self._stream(handler.stream_stream, (kind, service, method))
             make = grpc.stream_stream_rpc_method_handler
         elif handler.response_streaming:
@@ -186,10 +190,18 @@ def _malformed() -> InvalidError:
 
 
 def _readable(request: Any) -> Any:
-    """The request. Raises TooLargeError for one over the limit, InvalidError for bytes that are no message of it."""
+    """The request. Raises TooLargeError for one over the limit, InvalidError for bytes that are no message of it.
+
+    Of a stream of requests each does so when it comes.
+    """
     if type(request) is _Unread:
         raise request.error
-    return request
+    return _each_readable(request) if isinstance(request, AsyncIterator) else request
+
+
+async def _each_readable(requests: AsyncIterator[Any]) -> AsyncGenerator[Any]:
+    async for request in requests:
+        yield _readable(request)
 
 
 class _Call:
@@ -231,6 +243,8 @@ async def _write(messages: AsyncIterator[Any], context: Context) -> None:
 def _place(last: Any) -> str:
     if getattr(last, "cursor", ""):
         return f"after cursor {last.cursor}"
+    if hasattr(last, "chunk"):
+        return f"from offset {last.offset + len(last.chunk)}"
     if hasattr(last, "offset"):
         return f"from offset {last.offset + len(last.data)} of attempt {last.attempt}"
     return "from the start"

@@ -12,11 +12,21 @@ from grpc_reflection.v1alpha import reflection
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.listening import listeners
 from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.interceptor import CallInterceptor
 from qgjob_coordinator.rpc.jobs import JobServicer
 from qgjob_coordinator.telemetry import Telemetry
-from qgjob_proto.v1 import agent_pb2, agent_pb2_grpc, fleet_pb2, fleet_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from qgjob_proto.v1 import (
+    agent_pb2,
+    agent_pb2_grpc,
+    builds_pb2,
+    builds_pb2_grpc,
+    fleet_pb2,
+    fleet_pb2_grpc,
+    jobs_pb2,
+    jobs_pb2_grpc,
+)
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """What an agent may say at once: a Hello that shows 4,000 attempts. Requests are held to less by the interceptor."""
@@ -42,6 +52,7 @@ SERVICES = tuple(
     for d, n in (
         (jobs_pb2.DESCRIPTOR, "JobService"),
         (fleet_pb2.DESCRIPTOR, "FleetService"),
+        (builds_pb2.DESCRIPTOR, "BuildService"),
         (agent_pb2.DESCRIPTOR, "AgentService"),
     )
 )
@@ -54,6 +65,7 @@ class RpcServer:
         self,
         jobs: JobServicer,
         fleet: FleetServicer,
+        builds: BuildServicer,
         agents: AgentServicer,
         telemetry: Telemetry,
         *,
@@ -67,6 +79,7 @@ class RpcServer:
         self._health = health.aio.HealthServicer()
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
+        builds_pb2_grpc.add_BuildServiceServicer_to_server(builds, self._server)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(agents, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)

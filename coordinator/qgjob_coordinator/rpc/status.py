@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 
 from qgjob_coordinator.errors import (
     AgentSilentError,
+    BlobsUnavailableError,
     ConfigError,
     ConflictError,
     ForbiddenError,
@@ -43,6 +44,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     StoreUnavailableError: grpc.StatusCode.UNAVAILABLE,
     SchemaOlderError: grpc.StatusCode.UNAVAILABLE,
     StoreRightsError: grpc.StatusCode.UNAVAILABLE,
+    BlobsUnavailableError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,
     ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,

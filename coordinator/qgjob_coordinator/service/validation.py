@@ -15,6 +15,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")  # one look: agents send many
 _ULID_AND_TILDE = 27
+_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 # Control characters, ends of lines and paragraphs, bidi controls, lone surrogates.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -73,6 +74,15 @@ def check_id(field: str, value: object) -> str:
     if value == "":
         raise InvalidError(field, f"is empty; {ID_RULE}")
     raise InvalidError(field, f"{shown(value)} is not an id; {ID_RULE}")
+
+
+def check_digest(field: str, value: object) -> str:
+    """A SHA-256. Raises InvalidError."""
+    if isinstance(value, str) and _DIGEST.match(value):
+        return value
+    if not value:
+        raise InvalidError(field, "is required; give the SHA-256 of the file, 64 digits")
+    raise InvalidError(field, f"{shown(value)} is not a SHA-256; write 64 hexadecimal digits in lower case")
 
 
 def is_ulid(value: str) -> bool:

@@ -33,6 +33,8 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ct                | hash   | counters: `<status><target>`, saved                           | for ever |
 | est               | hash   | target letter, digest of the test path -> duration; `*` (estimates.py) | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
+| bd                | hash   | app version, platform, kind -> build, last use (builds.py)    | unused too long |
+| bc                | hash   | digest -> how many names, since when, what it is (builds.py)  | a day unnamed |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after the verdict |
 
 A key of each node of a Cluster, `qg:p:{<number>}`: a string, written to see that the node takes writes; 1 min.

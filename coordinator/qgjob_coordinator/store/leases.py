@@ -11,7 +11,7 @@ from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POI
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.retry import RetryRules
-from qgjob_coordinator.store import codec, keys, names
+from qgjob_coordinator.store import builds, codec, keys, names
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
 from qgjob_coordinator.store.settled import parse
 from qgjob_coordinator.store.types import (
@@ -66,7 +66,7 @@ class LeaseStore:
         args: list[Arg] = [now, -1 if quota is None else quota, -1 if cap is None else cap]
         for c in claims:
             serving = -1 if c.serving_seen is None else c.serving_seen
-            args += (c.agent_id, c.epoch, c.device_id, c.gid, serving, len(c.jobs))
+            args += (c.agent_id, c.epoch, c.device_id, c.gid, serving, c.build, len(c.jobs))
             for job in c.jobs:
                 args += job
         ulids = [ulid for c in claims for ulid, _token in c.jobs]
@@ -83,9 +83,12 @@ class LeaseStore:
         for c in claims:
             word = ClaimWord(reply[at])
             at += 1
-            floor = 0
+            floor, build = 0, None
             if word is ClaimWord.STALE:
                 floor = reply[at]
+                at += 1
+            elif word is ClaimWord.OK:
+                build = builds.named(org_id, c.build, reply[at]) if reply[at] else None
                 at += 1
             grants = []
             over = 0
@@ -101,7 +104,7 @@ class LeaseStore:
                 elif attempt < 0:
                     over += 1
                 at += 3
-            answers.append(Claimed(word, tuple(grants), over, floor))
+            answers.append(Claimed(word, tuple(grants), over, floor, build))
         return answers
 
     async def report(

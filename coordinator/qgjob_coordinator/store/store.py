@@ -15,6 +15,7 @@ from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store import connection, facts, keys
+from qgjob_coordinator.store.builds import BuildStore
 from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.estimates import FleetEstimates
@@ -75,6 +76,7 @@ class Store:
         self.snapshots = SnapshotStore(runner, self.estimates)
         self.events = EventStore(call)
         self.logs = LogStore(runner, call)
+        self.builds = BuildStore(runner, call)
 
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: rights, version, eviction policy, schema, a write. A new life raises its epoch.
@@ -149,6 +151,10 @@ class Store:
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""
         await self._call("SADD", f"{keys.FLEET}act", org_id)
+        await self._call("SADD", f"{keys.FLEET}orgs", org_id)
+
+    async def mark_known(self, org_id: str) -> None:
+        """Notes that an org exists, before anything of it is written."""
         await self._call("SADD", f"{keys.FLEET}orgs", org_id)
 
     async def mark_idle(self, org_ids: Sequence[str]) -> None:

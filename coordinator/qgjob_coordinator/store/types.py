@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from qgjob_coordinator.model.builds import Build, BuildFacts
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.model.jobs import JobError, TestResult
@@ -138,7 +139,10 @@ class ClaimWord(StrEnum):
 
 @dataclass(slots=True)
 class DeviceClaim:
-    """A batch that a plan gives to one device. `serving_seen` is None for a warm device."""
+    """A batch that a plan gives to one device. `serving_seen` is None for a warm device.
+
+    `build` is which build the device needs, as `store.builds.name` has it; empty where that is not known.
+    """
 
     agent_id: str
     epoch: int
@@ -146,6 +150,7 @@ class DeviceClaim:
     gid: str
     serving_seen: int | None
     jobs: list[tuple[str, str]]  # ulid, token
+    build: str = ""
 
 
 @dataclass(slots=True)
@@ -160,17 +165,50 @@ class Grant:
     spec: dict[str, object]
 
 
+class NameWord(StrEnum):
+    """What giving a build to an app version did."""
+
+    NEW = "NEW"
+    SAME = "SAME"
+    REPLACED = "REPLACED"
+    CONFLICT = "CONFLICT"
+    LEAVING = "LEAVING"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBuild:
+    """A build that an app version has, when it was last used (ms), and the value that says so in the store."""
+
+    build: Build
+    used_at: int
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes that an org has, or had. `since` (ms) is when their names changed last; None while they are removed."""
+
+    digest: str
+    names: int
+    since: int | None
+    size_bytes: int
+    facts: BuildFacts
+    found: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """What became of one DeviceClaim; jobs that are in neither list had changed since the plan.
 
-    `floor` is the lowest epoch that may claim, after STALE.
+    `floor` is the lowest epoch that may claim, after STALE. `build` is what the device is to install, where one was
+    pushed.
     """
 
     word: ClaimWord
     grants: tuple[Grant, ...] = ()
     over_quota: int = 0
     floor: int = 0
+    build: NamedBuild | None = None
 
 
 class ReportWord(StrEnum):

@@ -114,7 +114,16 @@ class _Planner:
         install = 0.0 if warm else work.install
         self.assignments.append(
             Assignment(
-                device.device_id, device.agent_id, *work.key, ulids, seen, seconds, install, scores, work.asked(heads)
+                device.device_id,
+                device.agent_id,
+                *work.key,
+                ulids,
+                seen,
+                seconds,
+                install,
+                scores,
+                work.asked(heads),
+                work.group.app_version_id,
             )
         )
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from qgjob_coordinator.model.builds import Build
 from qgjob_coordinator.model.enums import DeathCause, Outcome, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
@@ -143,11 +144,12 @@ class HeartbeatAck:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Leases of one org for one device, to be carried out in this order."""
+    """Leases of one org for one device, to be carried out in this order with this build, where one was pushed."""
 
     org_id: str
     device_id: str
     grants: tuple[Grant, ...]
+    build: Build | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from qgjob_coordinator.service.agents.messages import (
 from qgjob_coordinator.service.agents.slots import Lease, Slot
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import DeviceClaim, Grant
+from qgjob_coordinator.store.types import DeviceClaim, Grant, NamedBuild
 
 CLOCK_BEATS = 12
 """So many heartbeats say how an agent's clock stands: one may be late, but not all of a minute."""
@@ -141,18 +141,25 @@ class Session:
         return True
 
     def assign(
-        self, org_id: str, claim: DeviceClaim, grants: Sequence[Grant], jobs: Mapping[str, Planned], install: float
+        self,
+        org_id: str,
+        claim: DeviceClaim,
+        grants: Sequence[Grant],
+        jobs: Mapping[str, Planned],
+        install: float,
+        build: NamedBuild | None = None,
     ) -> None:
         """Leases were granted: takes them into the books and tells the agent.
 
-        `jobs` is what the plan knew of them, by ULID; `install` what is to be installed before, in seconds.
+        `jobs` is what the plan knew of them, by ULID; `install` what is to be installed before, in seconds; `build` is
+        what the device is to install, where one was pushed.
         """
         now = wall_ms()
         for g in grants:
             lease = Lease(org_id, g.ulid, g.token, claim.gid, claim.device_id, g.attempt, *jobs[g.ulid])
             self.take(lease, now, install)
             install = 0.0
-        batch = Batch(org_id, claim.device_id, tuple(grants))
+        batch = Batch(org_id, claim.device_id, tuple(grants), None if build is None else build.build)
         self.say(Assign((batch,), self.times.attempt_timeout_ms, self.times.silence_timeout_ms))
 
     # Books.

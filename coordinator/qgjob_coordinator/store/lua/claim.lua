@@ -1,11 +1,11 @@
 -- Grants leases: pops the jobs that a plan chose, where nothing has changed since.
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 attempts the org may hold, or -1 3 devices that may serve a group, or -1; then for each device:
---         agent, epoch, device, gid, devices that the plan saw serving the group (-1 if this one did), jobs, and for
---         each job: ulid, token
--- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK, for each job: attempt (0 refused,
---         -1 over the quota), round, order; after STALE the lowest epoch that may claim. The same token again is granted
---         again.
+--         agent, epoch, device, gid, devices that the plan saw serving the group (-1 if this one did), which build it
+--         needs (app version, platform and kind; '' if not known), jobs, and for each job: ulid, token
+-- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK the build ('' if there is none) and for
+--         each job: attempt (0 refused, -1 over the quota), round, order; after STALE the lowest epoch that may claim.
+--         The same token again is granted again.
 --!include lib/org
 local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
@@ -17,8 +17,8 @@ local floors, answer, joined_here, joins = {}, {}, {}, {}
 local at = 4
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
-  local expect, jobs = num(ARGV[at + 4]), num(ARGV[at + 5])
-  local first = at + 6
+  local expect, build, jobs = num(ARGV[at + 4]), ARGV[at + 5], num(ARGV[at + 6])
+  local first = at + 7
   at = first + 2 * jobs
   local floor = floors[agent]
   if not floor then
@@ -37,6 +37,7 @@ while at <= #ARGV do
     answer[#answer + 1] = 'MOVED'
   else
     answer[#answer + 1] = 'OK'
+    answer[#answer + 1] = build ~= '' and call('HGET', P .. 'bd', build) or ''
     if floor < epoch then
       call('HSET', P .. 'fl', agent, text[epoch])
       floors[agent] = epoch

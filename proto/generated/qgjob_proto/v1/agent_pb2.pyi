@@ -1157,6 +1157,9 @@ class Assignment(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     SILENCE_TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     EXPECTED_MS_FIELD_NUMBER: _builtins.int
+    BUILD_FORMAT_FIELD_NUMBER: _builtins.int
+    BUILD_PACKAGE_FIELD_NUMBER: _builtins.int
+    BUILD_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     token: _builtins.str
@@ -1176,7 +1179,7 @@ class Assignment(_message.Message):
     target: _types_pb2.Target.ValueType
     """The job's target."""
     build_digest: _builtins.str
-    """Content digest of the app's build. Not set by this version's coordinator, which stores no builds."""
+    """SHA-256 of the build to install, to be had from FetchBuild. Unset: nobody pushed one that fits the device."""
     suite_digest: _builtins.str
     """Content digest of the test's suite. Not set by this version's coordinator, which stores no suites."""
     timeout_ms: _builtins.int
@@ -1185,6 +1188,12 @@ class Assignment(_message.Message):
     """Kills a test that prints nothing for so long: SILENCE_TIMEOUT_SECONDS."""
     expected_ms: _builtins.int
     """Expected run time; 0 when unknown. Not set by this version's coordinator."""
+    build_format: _builtins.str
+    """Format of the build: apk, aab, ipa or app. Set with build_digest."""
+    build_package: _builtins.str
+    """Package name or bundle identifier of the build. Set with build_digest."""
+    build_size_bytes: _builtins.int
+    """Size of the build. Set with build_digest."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment of the test process, as submitted."""
@@ -1207,10 +1216,13 @@ class Assignment(_message.Message):
         timeout_ms: _builtins.int = ...,
         silence_timeout_ms: _builtins.int = ...,
         expected_ms: _builtins.int = ...,
+        build_format: _builtins.str = ...,
+        build_package: _builtins.str = ...,
+        build_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "build_digest", b"build_digest", "suite_digest", b"suite_digest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "app_version_id", b"app_version_id", "attempt", b"attempt", "build_digest", b"build_digest", "device_id", b"device_id", "env", b"env", "expected_ms", b"expected_ms", "job_id", b"job_id", "org_id", b"org_id", "round", b"round", "silence_timeout_ms", b"silence_timeout_ms", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "timeout_ms", b"timeout_ms", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "app_version_id", b"app_version_id", "attempt", b"attempt", "build_digest", b"build_digest", "build_format", b"build_format", "build_package", b"build_package", "build_size_bytes", b"build_size_bytes", "device_id", b"device_id", "env", b"env", "expected_ms", b"expected_ms", "job_id", b"job_id", "org_id", b"org_id", "round", b"round", "silence_timeout_ms", b"silence_timeout_ms", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "timeout_ms", b"timeout_ms", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__build_digest: _TypeAlias = _typing.Literal["build_digest"]  # noqa: Y015
     _WhichOneofArgType__build_digest: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest"]  # noqa: Y015

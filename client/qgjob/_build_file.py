@@ -1,0 +1,77 @@
+"""A build's file on this machine: what it is announced by, and its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qgjob._errors import InvalidError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PIECE_BYTES = 256 * 1024
+HASHED_BYTES = 1024 * 1024
+FIELD = "path"
+
+Progress = Callable[[int, int], None]
+"""Told how many bytes are sent, of how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFile:
+    """A file to push. `digest` is its SHA-256."""
+
+    path: Path
+    digest: str
+    size_bytes: int
+
+    @classmethod
+    async def read(cls, path: str | os.PathLike[str]) -> BuildFile:
+        """Reads the file once. Raises InvalidError whose field is `path`."""
+        digest, size = await asyncio.to_thread(_hashed, Path(path))
+        return cls(Path(path), digest, size)
+
+    async def pieces(self, on_progress: Progress | None) -> AsyncGenerator[bytes]:
+        """The bytes, from the beginning. Raises InvalidError."""
+        sent = 0
+        with _reading(self.path):
+            file = await asyncio.to_thread(self.path.open, "rb")
+            try:
+                while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+                    yield piece
+                    sent += len(piece)
+                    if on_progress is not None:
+                        on_progress(sent, self.size_bytes)
+            finally:
+                file.close()
+
+
+def _hashed(path: Path) -> tuple[str, int]:
+    found, size = hashlib.sha256(), 0
+    with _reading(path):
+        if stat.S_ISDIR(path.stat().st_mode):
+            what = "push a zip of it" if path.name.endswith(".app") else "name a file"
+            raise InvalidError(f"{FIELD}: {str(path)!r} is a folder; {what}", field=FIELD)
+        with path.open("rb") as file:
+            while piece := file.read(HASHED_BYTES):
+                found.update(piece)
+                size += len(piece)
+    if not size:
+        raise InvalidError(f"{FIELD}: {str(path)!r} is empty", field=FIELD)
+    return found.hexdigest(), size
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidError(f"{FIELD}: {str(path)!r} can't be read: {error.strerror}", field=FIELD) from error

@@ -1,0 +1,185 @@
+"""The blob store as the rest of the coordinator sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import obstore
+import structlog
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, from_url
+
+from qgjob_coordinator.blobs.address import folder
+from qgjob_coordinator.blobs.faults import why_away
+from qgjob_coordinator.errors import BlobsUnavailableError
+
+CHUNK_BYTES = 256 * 1024
+"""The most that `get` gives at once."""
+READ_BYTES = 128 * 1024
+PART_BYTES = 5 * 1024 * 1024
+"""The least that S3 takes as a part. Two are on their way at once."""
+FOLDER_PART_BYTES = 1024 * 1024
+PARTS_AT_ONCE = 2
+MOST_PART_BYTES = 64 * 1024 * 1024
+PARTS_MOST = 9_000
+"""S3 takes 10,000 parts."""
+IDLE_SECONDS = 60.0
+"""A call that gets no further for so long has failed."""
+CALL_SECONDS = "2h"
+"""Of a whole request with its body: what hangs is ended by IDLE_SECONDS."""
+DELETED_AT_ONCE = 500
+
+log = structlog.get_logger(__name__)
+
+
+class BlobMissingError(LookupError):
+    """No blob of that path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A blob that was found. `modified_at` in ms since the epoch."""
+
+    path: str
+    size_bytes: int
+    modified_at: int
+
+
+class BlobStore:
+    """Blobs by path, `a/b/c`. One appears whole or not at all. All methods raise BlobsUnavailableError."""
+
+    def __init__(self, url: str, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        """Raises ValueError for a URL that names no store; connects to nothing."""
+        self._folder = folder(url)
+        self._idle_seconds = idle_seconds
+        self._store: Any = None if self._folder is not None else _remote(url)
+
+    async def put(self, path: str, chunks: AsyncIterator[bytes], size_bytes: int | None = None) -> None:
+        """Keeps what `chunks` gives, whose errors end it and are raised. `size_bytes` helps to choose the parts."""
+        least = PART_BYTES if self._folder is None else FOLDER_PART_BYTES
+        part = min(max(least, (size_bytes or 0) // PARTS_MOST), MOST_PART_BYTES)
+        try:
+            async with asyncio.timeout(self._idle_seconds) as limit:
+                await obstore.put_async(
+                    self._opened(),
+                    path,
+                    self._watched(chunks, limit),
+                    use_multipart=True,
+                    chunk_size=part,
+                    max_concurrency=PARTS_AT_ONCE,
+                )
+            if self._folder is not None:
+                await asyncio.to_thread(_to_disk, self._folder / path)
+        except (BaseError, OSError, TimeoutError) as e:
+            self._fail("put", path, e)
+
+    async def get(self, path: str, offset: int = 0) -> AsyncGenerator[bytes]:
+        """The bytes from `offset`, which is before the end, at most CHUNK_BYTES at once. Raises BlobMissingError."""
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                found = await obstore.get_async(self._opened(), path, options={"range": {"offset": offset}})
+                pieces = aiter(found.stream(min_chunk_size=READ_BYTES))
+            while True:
+                async with asyncio.timeout(self._idle_seconds):
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                for at in range(0, len(piece), CHUNK_BYTES):
+                    yield bytes(piece[at : at + CHUNK_BYTES])
+        except FileNotFoundError:
+            raise BlobMissingError(path) from None
+        except (BaseError, OSError) as e:
+            self._fail("get", path, e)
+
+    async def size(self, path: str) -> int | None:
+        """Its size; None where there is no such blob."""
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                return int((await obstore.head_async(self._opened(), path))["size"])
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as e:
+            self._fail("size", path, e)
+
+    async def delete(self, paths: Sequence[str]) -> None:
+        """Removes them; those that are not there are passed over."""
+        for at in range(0, len(paths), DELETED_AT_ONCE):
+            some = paths[at : at + DELETED_AT_ONCE]
+            # A folder fails at the first that is missing, and the others may be left.
+            each = [[path] for path in some] if self._folder is not None else [list(some)]
+            for together in each:
+                await self._delete(together)
+
+    async def _delete(self, paths: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                await obstore.delete_async(self._opened(), paths)
+        except FileNotFoundError:
+            pass
+        except (BaseError, OSError) as e:
+            self._fail("delete", paths[0], e)
+
+    async def list(self, prefix: str) -> AsyncGenerator[Blob]:
+        """All blobs below a path, in no order that means anything."""
+        try:
+            pages = aiter(obstore.list(self._opened(), prefix, chunk_size=DELETED_AT_ONCE))
+            while True:
+                async with asyncio.timeout(self._idle_seconds):
+                    page = await anext(pages, None)
+                if page is None:
+                    return
+                for found in page:
+                    yield Blob(found["path"], found["size"], round(found["last_modified"].timestamp() * 1000))
+        except (BaseError, OSError) as e:
+            self._fail("list", prefix, e)
+
+    async def _watched(self, chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncGenerator[bytes]:
+        """The same chunks; each moves the limit on."""
+        loop = asyncio.get_running_loop()
+        async with aclosing(_closable(chunks)) as items:
+            async for chunk in items:
+                yield chunk
+                limit.reschedule(loop.time() + self._idle_seconds)
+
+    def _opened(self) -> Any:
+        if self._store is None and self._folder is not None:
+            self._store = LocalStore(self._folder, mkdir=True)
+        return self._store
+
+    def _fail(self, what: str, path: str, error: Exception) -> NoReturn:
+        why = why_away(error)
+        log.warning("blobs_away", call=what, path=path, error=str(error).partition("\n")[0])
+        raise BlobsUnavailableError(f"the blob store is away ({why}); repeat the call later") from error
+
+
+async def _closable(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    async for chunk in chunks:
+        yield chunk
+
+
+def _remote(url: str) -> Any:
+    try:
+        return from_url(
+            url,
+            client_options={"timeout": CALL_SECONDS, "connect_timeout": "5s"},
+            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
+        )
+    except BaseError as e:
+        raise ValueError(f"can't be used: {str(e).partition(chr(10))[0]}") from None
+
+
+def _to_disk(path: Path) -> None:
+    """What is named afterwards is to be there after a loss of power too."""
+    for each, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+        descriptor = os.open(each, flags)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

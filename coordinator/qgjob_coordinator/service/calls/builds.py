@@ -1,0 +1,253 @@
+"""Builds: pushed under an app version, listed, fetched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import structlog
+
+from qgjob_coordinator.blobs.spool import Spool, pieces
+from qgjob_coordinator.blobs.store import BlobMissingError, BlobStore
+from qgjob_coordinator.errors import BlobsUnavailableError, ConflictError, InvalidError, NotFoundError, TooLargeError
+from qgjob_coordinator.model.builds import Build, BuildFacts, Format, Kind, slot
+from qgjob_coordinator.packages.errors import PackageError
+from qgjob_coordinator.packages.package import ENDINGS, format_of, read_package
+from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.service.views import pages
+from qgjob_coordinator.store import builds as store_builds
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import NamedBuild, NameWord
+
+MAX_FILE_NAME = 255
+RECEIVED_AT_ONCE = 8
+"""Pushes that a coordinator takes the bytes of; others wait for their turn. Each has a file on its disk."""
+KEPT_AT_ONCE = 2
+"""Each has some MB in memory, on their way to the blob store."""
+LEAVING_SECONDS = 0.2
+LEAVING_TRIES = 25
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PushHeader:
+    """What a caller announces before the bytes; nothing of it is checked yet."""
+
+    org_id: object
+    app_version_id: object
+    digest: object
+    size_bytes: object
+    file_name: object
+    replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did: `word` is NEW, SAME or REPLACED."""
+
+    build: Build
+    word: NameWord
+    uploaded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPiece:
+    """Bytes of a content, which has `size_bytes` in all."""
+
+    offset: int
+    data: bytes
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    org_id: str
+    app_version_id: str
+    digest: str
+    size_bytes: int
+    file_name: str
+    format: Format
+    replace: bool
+
+
+def blob_path(org_id: str, digest: str) -> str:
+    """Where a content lies in the blob store: with its org, so that a digest opens nothing of another one."""
+    return f"orgs/{org_id}/sha256/{digest[:2]}/{digest}"
+
+
+class BuildService:
+    """Builds for their callers. The names are in the store, the bytes in the blob store."""
+
+    def __init__(self, store: Store, blobs: BlobStore, spool: Spool, max_bytes: int) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._spool = spool
+        self._max_bytes = max_bytes
+        self._receiving = asyncio.Semaphore(RECEIVED_AT_ONCE)
+        self._keeping = asyncio.Semaphore(KEPT_AT_ONCE)
+
+    async def push(self, principal: Principal, header: PushHeader, chunks: AsyncIterator[bytes]) -> Pushed:
+        """Keeps a build and gives it to its app version. Returns at once when the org has the content already.
+
+        Repeated, it does nothing more. Raises InvalidError (a broken package too), TooLargeError, ConflictError (the
+        app version has another build for these devices, and it is not to be replaced), BlobsUnavailableError,
+        StoreUnavailableError.
+        """
+        wanted = self._checked(principal, header)
+        await self._store.mark_known(wanted.org_id)
+        facts = await self._known(wanted)
+        uploaded = facts is None
+        if facts is None:
+            await self._refuse_early(wanted)
+            async with self._receiving, self._spool.received(chunks, wanted.digest, wanted.size_bytes) as file:
+                facts = await self._read(wanted, file)
+                await self._refuse_conflict(wanted, slot(facts.platform, facts.kind))
+                await self._keep(wanted, facts, file)
+        pushed = await self._give(wanted, facts, uploaded=uploaded)
+        log.info(
+            "build_pushed",
+            org_id=wanted.org_id,
+            app_version_id=wanted.app_version_id,
+            platform=facts.platform,
+            kind=facts.kind.value,
+            digest=wanted.digest,
+            size_bytes=wanted.size_bytes,
+            outcome=pushed.word.value.lower(),
+            uploaded=uploaded,
+        )
+        return pushed
+
+    async def builds(
+        self, principal: Principal, org_id: object, app_version_id: object, page_size: object, page_token: object
+    ) -> tuple[list[Build], str]:
+        """One page of an org's builds, or of one app version's, and the token of the next ("" on the last).
+
+        Raises InvalidError, NotFoundError (a foreign org), StoreUnavailableError.
+        """
+        org = validation.check_id("org_id", org_id)
+        principal.require_org(org)
+        version = None if app_version_id is None else validation.check_id("app_version_id", app_version_id)
+        found = [b.build for b in await self._store.builds.all(org) if version in (None, b.build.app_version_id)]
+        names = [store_builds.name(b.app_version_id, b.slot) for b in found]
+        return pages.cut(found, names, page_size, page_token, pages.scope("builds", org, version or ""))
+
+    async def fetch(
+        self, principal: Principal, org_id: object, digest: object, offset: object
+    ) -> AsyncGenerator[BuildPiece]:
+        """The bytes of a content from an offset on; one empty piece when there are none left.
+
+        Raises InvalidError, NotFoundError, BlobsUnavailableError.
+        """
+        org = validation.check_id("org_id", org_id)
+        principal.require_org(org)
+        name = validation.check_digest("digest", digest)
+        at = validation.check_int("offset", offset, 0, validation.MAX_INT)
+        path = blob_path(org, name)
+        size = await self._blobs.size(path)
+        if size is None:
+            raise _no_content(org, name)
+        if at > size:
+            raise InvalidError("offset", f"{at} is beyond the end: the build has {size} bytes")
+        if at == size:
+            yield BuildPiece(at, b"", size)
+            return
+        try:
+            async with aclosing(self._blobs.get(path, at)) as found:
+                async for data in found:
+                    yield BuildPiece(at, data, size)
+                    at += len(data)
+        except BlobMissingError:
+            raise _no_content(org, name) from None
+
+    def _checked(self, principal: Principal, h: PushHeader) -> _Wanted:
+        org = validation.check_id("org_id", h.org_id)
+        principal.require_org(org)
+        version = validation.check_id("app_version_id", h.app_version_id)
+        digest = validation.check_digest("digest", h.digest)
+        size = validation.check_int("size_bytes", h.size_bytes, 1, validation.MAX_INT)
+        if size > self._max_bytes:
+            most = f"at most {self._max_bytes} are taken (BUILD_MAX_MB of the coordinator)"
+            raise TooLargeError(f"size_bytes: the build has {size} bytes; {most}", field="size_bytes")
+        name = validation.check_given("file_name", h.file_name, MAX_FILE_NAME)
+        if "/" in name or "\\" in name:
+            raise InvalidError("file_name", f"{validation.shown(name)} has folders in it; give the name alone")
+        found = format_of(name)
+        if found is None:
+            ends = ", ".join(ENDINGS)
+            raise InvalidError(
+                "file_name",
+                f"{validation.shown(name)} is no build that is known here: its name has to end in {ends} (a zip of an "
+                ".app folder)",
+            )
+        return _Wanted(org, version, digest, size, name, found, h.replace)
+
+    async def _known(self, wanted: _Wanted) -> BuildFacts | None:
+        """What the content is, where the org has it whole."""
+        content = await self._store.builds.content(wanted.org_id, wanted.digest)
+        if content is None or content.since is None or content.facts.format is not wanted.format:
+            return None
+        size = await self._blobs.size(blob_path(wanted.org_id, wanted.digest))
+        return content.facts if size == content.size_bytes == wanted.size_bytes else None
+
+    async def _refuse_early(self, wanted: _Wanted) -> None:
+        """Before the bytes are taken, where the name says already for which devices the build is."""
+        if wanted.format is not Format.APP:
+            platform = "ios" if wanted.format is Format.IPA else "android"
+            await self._refuse_conflict(wanted, slot(platform, Kind.DEVICE))
+
+    async def _refuse_conflict(self, wanted: _Wanted, where: str) -> None:
+        """Only so that nothing is done in vain: what is decided, is in the store."""
+        there = await self._store.builds.get(wanted.org_id, wanted.app_version_id, where)
+        if there is not None and there.build.digest != wanted.digest and not wanted.replace:
+            raise _conflict(wanted, there)
+
+    async def _read(self, wanted: _Wanted, file: BinaryIO) -> BuildFacts:
+        try:
+            return await asyncio.to_thread(read_package, file, wanted.format)
+        except PackageError as e:
+            raise InvalidError("file_name", f"{validation.shown(wanted.file_name)} {e}") from e
+
+    async def _keep(self, wanted: _Wanted, facts: BuildFacts, file: BinaryIO) -> None:
+        for _ in range(LEAVING_TRIES):
+            if await self._store.builds.expect(wanted.org_id, wanted.digest, wanted.size_bytes, facts, wall_ms()):
+                break
+            await asyncio.sleep(LEAVING_SECONDS)
+        else:
+            raise _leaving()
+        async with self._keeping, aclosing(pieces(file)) as chunks:
+            await self._blobs.put(blob_path(wanted.org_id, wanted.digest), chunks, wanted.size_bytes)
+
+    async def _give(self, wanted: _Wanted, facts: BuildFacts, *, uploaded: bool) -> Pushed:
+        now = wall_ms()
+        build = Build(
+            wanted.org_id, wanted.app_version_id, wanted.digest, wanted.size_bytes, wanted.file_name, facts, now
+        )
+        word, there = await self._store.builds.give(build, now, replace=wanted.replace)
+        if word is NameWord.CONFLICT and there is not None:
+            raise _conflict(wanted, there)
+        if word is NameWord.LEAVING or there is None:
+            raise _leaving()
+        return Pushed(there.build, word, uploaded)
+
+
+def _conflict(wanted: _Wanted, there: NamedBuild) -> ConflictError:
+    b = there.build
+    has = f"app version {b.app_version_id} of org {b.org_id} has another build for {b.slot}: {b.file_name} ({b.digest})"
+    this = f"this one is {wanted.file_name} ({wanted.digest})"
+    what = "push it under an app version of its own, or with --replace (replace in a call) to take its place"
+    return ConflictError(f"{has}; {this}; {what}", field="app_version_id")
+
+
+def _leaving() -> BlobsUnavailableError:
+    return BlobsUnavailableError("the same content is being removed, since nothing named it; repeat the call later")
+
+
+def _no_content(org_id: str, digest: str) -> NotFoundError:
+    message = f"org {org_id} has no build with the digest {digest}; `qgjob builds ls` lists those it has"
+    return NotFoundError(message, field="digest")

@@ -23,6 +23,7 @@ from qgjob_coordinator.loops import hints
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
+from qgjob_coordinator.loops.old_builds import OldBuilds
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
@@ -249,6 +250,8 @@ class Coordinator:
         self._spawn("unbooked", Unbooked(self.store, self.sessions).run())
         self._spawn("ending_runs", self.ending_runs.run())
         self._spawn("retention", retention.run())
+        old_builds = OldBuilds(self.store, self.blobs, s.build_retention_days * 86_400_000 or None)
+        self._spawn("old_builds", old_builds.run())
         self._spawn("start_check", self.start_check.run())
         self._spawn("speak", hints.speak(self.hub, self.store))
         self._spawn("hear", hints.hear(self.store, receiver))

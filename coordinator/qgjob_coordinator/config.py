@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     blob_url: str = _setting("BLOB_URL", ".qgjob/blobs", min_length=1)
     blob_spool_dir: Path = _setting("BLOB_SPOOL_DIR", Path(".qgjob/spool"))
     build_max_mb: int = _setting("BUILD_MAX_MB", 2000, ge=1, le=100_000)
-    build_retention_days: float = _setting("BUILD_RETENTION_DAYS", 30.0, ge=0, le=3650)
+    build_retention_days: int = _setting("BUILD_RETENTION_DAYS", 30, ge=0, le=3650)
     parent_pid: int | None = _setting("PARENT_PID", None, gt=1, le=2**31 - 1)
 
     @field_validator("allowed_origins", mode="before")

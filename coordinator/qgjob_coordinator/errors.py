@@ -137,10 +137,11 @@ class StoreRightsError(StoreUnavailableError):
 
 
 class BlobsUnavailableError(QgjobError):
-    """The blob store, or the disk that uploads go through, can't serve now. Nothing was kept; repeat the call later."""
+    """The blob store, or the disk of uploads, can't serve now. Nothing was kept; repeat the call later."""
 
     short = "unavailable"
     away = "blobs"
+    orgs: frozenset[str] = frozenset()
 
 
 class AgentSilentError(QgjobError):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
 
 AGAIN = "sees_again"
 """The event of a loop that reaches the store again; `was` is the one of its beginning."""
@@ -30,7 +30,7 @@ class Sight:
         """Whether the last try did not reach all of it."""
         return bool(self._told)
 
-    def lost(self, error: StoreUnavailableError) -> None:
+    def lost(self, error: StoreUnavailableError | BlobsUnavailableError) -> None:
         """A try did not reach the store, or some orgs of it."""
         what = error.orgs or _ALL
         if what <= self._told:

@@ -18,9 +18,11 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.builds import name
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim
+from qgjob_coordinator.store.types import Claimed, ClaimWord, DeviceClaim, NamedBuild
 from qgjob_coordinator.tasks import together
 from qgjob_coordinator.telemetry import Telemetry
+
+USE_NOTED_MS = 3600 * 1000
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +87,17 @@ class Claims:
                 raise
         for row, answer in zip(rows, answers, strict=True):
             self._granted(org_id, row, answer, now)
+        await self._note_use({a.build for a in answers if a.grants and a.build is not None}, now)
         return sum(len(a.grants) for a in answers)
+
+    async def _note_use(self, builds: set[NamedBuild], now: int) -> None:
+        """That builds are used; seldom, since it only keeps them from being forgotten. Their next use tells it too."""
+        for each in builds:
+            if each.used_at < now - USE_NOTED_MS:
+                try:
+                    await self._store.builds.used(each, now)
+                except StoreUnavailableError as e:
+                    log.debug("build_use_not_noted", digest=each.build.digest, error=e.message)
 
     async def _admitted(self, live: LiveSession, org_id: str) -> bool:
         """Whether the session may claim in the org; one that is over ends, since it would be planned for again."""

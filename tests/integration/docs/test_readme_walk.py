@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from examples.demo.stack import Stack
+from tests.fakes import packages
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,13 +97,16 @@ async def test_the_walk_by_command_line(tmp_path):
     # It is queued, unless its device was free again by then.
     assert re.search(r"^status +(queued|scheduled|running)\b", said["retry"], re.MULTILINE)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    packages.write(tmp_path / "app.apk", packages.apk())
     async with running(tmp_path, QUICK) as stack:
         said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}
-    assert list(said) == ["run", "submit", "explain", "watch", "logs"]
+    assert list(said) == ["run", "submit", "explain", "watch", "logs", "builds"]
     assert said["run"].count("passed") == 2
     assert "device_model=Pixel 8" in said["submit"]
     assert "completed (passed)" in said["watch"]
     assert "passed after" in said["logs"]
+    assert "com.example.app" in said["builds"]
+    assert (tmp_path / ".qgjob" / "blobs").is_dir()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl")

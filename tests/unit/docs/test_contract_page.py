@@ -18,7 +18,7 @@ from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.pending import pending_reason
 from qgjob_coordinator.policy.reasons.verdict import TAKES
-from qgjob_proto.v1 import agent_pb2, fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import agent_pb2, builds_pb2, fleet_pb2, jobs_pb2
 
 ROOT = Path(__file__).parents[3]
 CONTRACT = (ROOT / "docs" / "contract.md").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def test_the_shape_of_stats():
     assert sorted(words(row(CONTRACT, "stats"))) == sorted(has)
 
 
-@pytest.mark.parametrize("module", [jobs_pb2, fleet_pb2, agent_pb2])
+@pytest.mark.parametrize("module", [jobs_pb2, fleet_pb2, builds_pb2, agent_pb2])
 def test_services_and_methods(module):
     for name, service in module.DESCRIPTOR.services_by_name.items():
         assert set(words(row(CONTRACT, f"`{name}`"))) == {name} | {method.name for method in service.methods}

@@ -1,0 +1,80 @@
+"""Forgets builds that nobody uses any more, and removes contents that no build names."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from qgjob_coordinator.blobs.store import BlobStore
+from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.service.calls.builds import blob_path
+from qgjob_coordinator.service.clock import held_ms, wall_ms
+from qgjob_coordinator.sight import Sight
+from qgjob_coordinator.store.store import Store
+
+PAUSE_SECONDS = 600.0
+UNNAMED_MS = 24 * 3600 * 1000
+"""So long a content without a name stays: an agent may still be about to fetch it."""
+
+log = structlog.get_logger(__name__)
+
+
+class OldBuilds:
+    """Looks at the builds of every org. A build that was not used for `keep_ms` is forgotten; None: none is."""
+
+    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._keep_ms = keep_ms
+        self._sight = Sight("old_builds_blind", log)
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while True:
+            try:
+                await self.look(wall_ms() - held_ms())
+            except (StoreUnavailableError, BlobsUnavailableError) as e:
+                self._sight.lost(e)
+            else:
+                self._sight.seen()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def look(self, now: int) -> tuple[int, int]:
+        """Does what is due at `now` (ms); how many builds were forgotten, and how many contents removed.
+
+        Raises BlobsUnavailableError, StoreUnavailableError (OrgsAwayError, when all other orgs were served).
+        """
+        orgs = EachOrg(at_once=1)
+        forgotten = removed = 0
+
+        async def tidy(org_id: str) -> None:
+            nonlocal forgotten, removed
+            old = await self._forget(org_id, now)
+            gone = await self._remove(org_id, now)
+            forgotten, removed = forgotten + old, removed + gone
+            if old or gone:
+                log.info("builds_retired", org_id=org_id, builds=old, contents=gone)
+
+        await orgs.serve(await self._store.all_orgs(), tidy)
+        orgs.tell()
+        return forgotten, removed
+
+    async def _forget(self, org_id: str, now: int) -> int:
+        if self._keep_ms is None:
+            return 0
+        old = [b for b in await self._store.builds.all(org_id) if b.used_at < now - self._keep_ms]
+        return sum([await self._store.builds.forget(b, now) for b in old])
+
+    async def _remove(self, org_id: str, now: int) -> int:
+        """In this order: nobody can name it any more, its bytes are deleted, it is forgotten."""
+        gone = 0
+        for content in await self._store.builds.contents(org_id):
+            # One that leaves was left there by whoever was about to delete its bytes.
+            due = content.since is None or (content.names == 0 and content.since < now - UNNAMED_MS)
+            if due and await self._store.builds.leave(org_id, content):
+                await self._blobs.delete([blob_path(org_id, content.digest)])
+                await self._store.builds.left(org_id, content.digest)
+                gone += 1
+        return gone

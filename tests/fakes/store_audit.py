@@ -35,7 +35,7 @@ FLEET_KINDS = {
     "fe",
 }
 FLEET_ROWS = ("ag", "ao", "da", "dv", "fe")
-FOREVER = {"fl", "ct", "ev", "est"}
+FOREVER = {"fl", "ct", "ev", "est", "bd", "bc"}
 """What is left of an org when its jobs and their copies are gone; entries with a time to live come on top."""
 INDEX_OF = {"q": "a", "s": "a", "r": "a", "c": "c", "f": "f", "x": "x"}
 FINGERPRINT = 20
@@ -66,6 +66,8 @@ _READERS = {
     "rl": "pttl",
     "rc": "hgetall",
     "bo": "hgetall",
+    "bd": "hgetall",
+    "bc": "hgetall",
     "er": "pttl",
     "lg": "pttl",
     "ev": "xlen",
@@ -180,6 +182,7 @@ class _OrgAudit:
         self._counters()
         self._copies()
         self._estimates()
+        self._builds()
         return self._wrong
 
     def _same(self, what: str, actual: object, expected: object) -> None:
@@ -284,6 +287,16 @@ class _OrgAudit:
         for ulid, j in self._jobs.items():
             if not EXPECTED.fullmatch(j.get("x", "1")):
                 self._wrong.append(f"j:{ulid} is expected to take {j['x']}")
+
+    def _builds(self) -> None:
+        named = Counter(value.split(" ")[2] for value in self._found["bd"].get("", {}).values())
+        contents = {digest: value.split(" ")[:2] for digest, value in self._found["bc"].get("", {}).items()}
+        for digest in named.keys() | contents.keys():
+            count, since = contents.get(digest, ("0", "leaving"))
+            if int(count) != named[digest] or (since == "leaving" and named[digest]):
+                self._wrong.append(
+                    f"bc has {digest} with {count} names since {since}, bd names it {named[digest]} times"
+                )
 
     def _copies(self) -> None:
         for kind in ("al", "ik", "op", "su", "sd", "rl", "er"):

@@ -22,8 +22,8 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import BoundTo, Forgotten, Held, HoldRule, HoldWord, Manner
-from tests.fakes import scenes
+from qgjob_coordinator.store.types import BoundTo, Content, Forgotten, Held, HoldRule, HoldWord, Manner, NamedBuild
+from tests.fakes import builds, scenes
 from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
 from tests.fakes.store_dump import dump
 
@@ -65,6 +65,9 @@ async def scene(store: Store) -> None:
     for n, run in ((8, "run-1"), (9, "run-2")):
         manner = Manner(bound_to=BoundTo("c1", 60_000) if run == "run-2" else None)
         await store.jobs.submit("acme", [spec(n, run_id=run, supersede="main")], [True], NOW, manner)
+    await builds.kept(store, builds.build())
+    for text in ("two", "unnamed"):
+        await store.builds.expect("acme", builds.digest(text), 3, builds.APK, NOW)
 
 
 def ids(*numbers: int) -> list[str]:
@@ -94,15 +97,30 @@ async def absent(store: Store) -> list[str]:
     return await store.fleet.forget_absent(["emulator-1"], LATER, NOW)
 
 
+WHAT = '[3,"apk","android","device","com.example.app","1.4.2","42"]'
+
+
+def named() -> NamedBuild:
+    """The build of the scene, as it was found there."""
+    line = f'[3,"one.apk","apk","com.example.app","1.4.2","42",{NOW}]'
+    return NamedBuild(builds.build(), NOW, f"{NOW} NEW {builds.digest('one')} {line}")
+
+
 BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), {"acme": 1}, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
+UNNAMED = Content(builds.digest("unnamed"), 0, NOW, 3, builds.APK, f"0 {NOW} {WHAT}")
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
     Case("absent", absent),
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
+    Case("build_expected", lambda s: s.builds.expect("acme", builds.digest("new"), 3, builds.APK, LATER)),
+    Case("build_forgotten", lambda s: s.builds.forget(named(), LATER), again=False),
+    Case("build_leaving", lambda s: s.builds.leave("acme", UNNAMED)),
+    Case("build_name", lambda s: s.builds.give(builds.build("two", now=LATER), LATER, replace=True)),
+    Case("build_used", lambda s: s.builds.used(named(), LATER), again=False),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),
     Case("cancelled", lambda s: s.runs.cancelled("acme", [RunToCancel("run-1", f"{NINE} superseded by run run-2")])),
     Case("claim", lambda s: scenes.claim(s, spec(1), (ONE, "new"))),

@@ -173,6 +173,7 @@ SHORT = {
     "guards": "tests/integration/store/test_guards.py",
     "jobs": "tests/integration/store/test_guards_of_jobs.py",
     "bonds": "tests/integration/store/test_bonds.py",
+    "builds": "tests/integration/store/test_builds.py",
     "superseding": "tests/integration/store/test_superseding.py",
     "forgetting": "tests/integration/store/test_forgetting.py",
     "health": "tests/integration/store/test_health.py",

@@ -150,7 +150,8 @@ def test_near_the_end_a_long_job_goes_first_among_equally_urgent_ones() -> None:
 
 def test_a_plan_is_made_of_assignments_that_name_their_agent() -> None:
     s = snapshot([device("d1", agent_id="agent-7")], [group("v1", queue("a", [1]))])
-    assert plan(s).assignments == (Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0, (score(1),)),)
+    batch = Assignment("d1", "agent-7", "acme", "e-v1", ("a1",), 0, (30.0,), 45.0, (score(1),), app_version_id="v1")
+    assert plan(s).assignments == (batch,)
 
 
 def test_a_warm_device_that_idles_goes_before_one_that_would_hold_the_job_ahead() -> None:

@@ -50,6 +50,11 @@ class Member:
     size_bytes: int
     offset: int
 
+    @property
+    def shown(self) -> str:
+        """Its name as it can be told: nobody vouches for what is in it."""
+        return ascii(self.name)[1:-1][:100]
+
 
 class Archive:
     """A zip archive in `file`, which can seek. Every method raises PackageError for what is broken or beyond bounds."""
@@ -72,24 +77,24 @@ class Archive:
     def read(self, member: Member, most: int) -> bytes:
         """The content of a member of at most so many bytes."""
         if member.flags & _ENCRYPTED:
-            raise PackageError(f"has {member.name} encrypted")
+            raise PackageError(f"has {member.shown} encrypted")
         if member.size_bytes > most:
-            raise PackageError(f"has a {member.name} of {member.size_bytes} bytes; at most {most} are read")
-        head = self._at(member.offset, _LOCAL.size, member.name)
+            raise PackageError(f"has a {member.shown} of {member.size_bytes} bytes; at most {most} are read")
+        head = self._at(member.offset, _LOCAL.size, member.shown)
         mark, *_, name_bytes, extra_bytes = _LOCAL.unpack(head)
         if mark != _LOCAL_MARK:
-            raise PackageError(f"is broken: {member.name} does not begin where the directory says")
+            raise PackageError(f"is broken: {member.shown} does not begin where the directory says")
         begin = member.offset + _LOCAL.size + name_bytes + extra_bytes
         if member.method == _STORED:
             if member.packed_bytes != member.size_bytes:
-                raise PackageError(f"is broken: {member.name} has two sizes")
-            content = self._at(begin, member.size_bytes, member.name)
+                raise PackageError(f"is broken: {member.shown} has two sizes")
+            content = self._at(begin, member.size_bytes, member.shown)
         elif member.method == _DEFLATED:
             content = self._inflate(begin, member)
         else:
-            raise PackageError(f"has {member.name} packed by a method that is not known here ({member.method})")
+            raise PackageError(f"has {member.shown} packed by a method that is not known here ({member.method})")
         if zlib.crc32(content) != member.crc:
-            raise PackageError(f"is broken: the check sum of {member.name} is wrong")
+            raise PackageError(f"is broken: the check sum of {member.shown} is wrong")
         return content
 
     def _inflate(self, begin: int, member: Member) -> bytes:
@@ -97,7 +102,7 @@ class Archive:
         left = member.packed_bytes
         try:
             while left > 0 and not unpack.eof:
-                piece = self._at(begin, min(left, _PIECE), member.name)
+                piece = self._at(begin, min(left, _PIECE), member.shown)
                 begin, left = begin + len(piece), left - len(piece)
                 while piece and len(content) <= member.size_bytes:
                     content += unpack.decompress(piece, member.size_bytes + 1 - len(content))
@@ -105,9 +110,9 @@ class Archive:
                 if len(content) > member.size_bytes:
                     break
         except zlib.error as e:
-            raise PackageError(f"is broken: {member.name} can't be unpacked ({e})") from None
+            raise PackageError(f"is broken: {member.shown} can't be unpacked ({e})") from None
         if len(content) != member.size_bytes:
-            raise PackageError(f"is broken: {member.name} is not as large as the directory says")
+            raise PackageError(f"is broken: {member.shown} is not as large as the directory says")
         return bytes(content)
 
     def _members(self) -> Iterator[Member]:

@@ -73,9 +73,8 @@ def _only(archive: Archive, format_: Format) -> Member:
     if not found:
         raise PackageError(f"has no {name}, so it is {what}")
     if len(found) > 1:
-        raise PackageError(
-            f"has {name} more than once ({found[0].name}, {found[1].name}); push one app at a time"[:300]
-        )
+        names = " and ".join(each.shown for each in found[:2])
+        raise PackageError(f"has {name} more than once, as {names}; push one app at a time")
     return found[0]
 
 

@@ -286,6 +286,7 @@ class Coordinator:
         await end_tasks(self._tasks)
         await self._forecast.close()
         await self.store.close()
+        await self.blobs.close()
         if self._member is not None:
             await self._member.close()
         if self._bound:

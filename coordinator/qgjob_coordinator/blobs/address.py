@@ -35,3 +35,10 @@ def folder(url: str) -> Path | None:
     if not parts.netloc or (parts.scheme == "az" and not parts.path.strip("/")):
         raise ValueError(f"names no {'container' if parts.scheme == 'az' else 'bucket'}; give {FORMS}")
     return None
+
+
+def azure(url: str) -> tuple[str, str, str | None]:
+    """Account, container and prefix of an `az` URL that `folder` took."""
+    parts = urlsplit(url)
+    container, _, prefix = parts.path.strip("/").partition("/")
+    return parts.netloc, container, prefix or None

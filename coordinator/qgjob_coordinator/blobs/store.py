@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import obstore
 import structlog
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, from_url
+from obstore.store import AzureStore, LocalStore, from_url
 
-from qgjob_coordinator.blobs.address import folder
+from qgjob_coordinator.blobs.address import azure, folder
 from qgjob_coordinator.blobs.faults import why_away
 from qgjob_coordinator.errors import BlobsUnavailableError
 
@@ -35,6 +37,8 @@ IDLE_SECONDS = 60.0
 CALL_SECONDS = "2h"
 """Of a whole request with its body: what hangs is ended by IDLE_SECONDS."""
 DELETED_AT_ONCE = 500
+LET_GO_SECONDS = 0.2
+"""The library's threads let go of a call a moment after its answer; they abort a process that ends meanwhile."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,13 +63,14 @@ class BlobStore:
         """Raises ValueError for a URL that names no store; connects to nothing."""
         self._folder = folder(url)
         self._idle_seconds = idle_seconds
+        self._called = float("-inf")
         self._store: Any = None if self._folder is not None else _remote(url)
 
     async def put(self, path: str, chunks: AsyncIterator[bytes], size_bytes: int | None = None) -> None:
         """Keeps what `chunks` gives, whose errors end it and are raised. `size_bytes` helps to choose the parts."""
         least = PART_BYTES if self._folder is None else FOLDER_PART_BYTES
         part = min(max(least, (size_bytes or 0) // PARTS_MOST), MOST_PART_BYTES)
-        try:
+        with self._asking("put", path):
             async with asyncio.timeout(self._idle_seconds) as limit:
                 await obstore.put_async(
                     self._opened(),
@@ -77,12 +82,10 @@ class BlobStore:
                 )
             if self._folder is not None:
                 await asyncio.to_thread(_to_disk, self._folder / path)
-        except (BaseError, OSError, TimeoutError) as e:
-            self._fail("put", path, e)
 
     async def get(self, path: str, offset: int = 0) -> AsyncGenerator[bytes]:
         """The bytes from `offset`, which is before the end, at most CHUNK_BYTES at once. Raises BlobMissingError."""
-        try:
+        with self._asking("get", path):
             async with asyncio.timeout(self._idle_seconds):
                 found = await obstore.get_async(self._opened(), path, options={"range": {"offset": offset}})
                 pieces = aiter(found.stream(min_chunk_size=READ_BYTES))
@@ -93,20 +96,15 @@ class BlobStore:
                     return
                 for at in range(0, len(piece), CHUNK_BYTES):
                     yield bytes(piece[at : at + CHUNK_BYTES])
-        except FileNotFoundError:
-            raise BlobMissingError(path) from None
-        except (BaseError, OSError) as e:
-            self._fail("get", path, e)
 
     async def size(self, path: str) -> int | None:
         """Its size; None where there is no such blob."""
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                return int((await obstore.head_async(self._opened(), path))["size"])
-        except FileNotFoundError:
+            with self._asking("size", path):
+                async with asyncio.timeout(self._idle_seconds):
+                    return int((await obstore.head_async(self._opened(), path))["size"])
+        except BlobMissingError:
             return None
-        except (BaseError, OSError) as e:
-            self._fail("size", path, e)
 
     async def delete(self, paths: Sequence[str]) -> None:
         """Removes them; those that are not there are passed over."""
@@ -115,20 +113,13 @@ class BlobStore:
             # A folder fails at the first that is missing, and the others may be left.
             each = [[path] for path in some] if self._folder is not None else [list(some)]
             for together in each:
-                await self._delete(together)
-
-    async def _delete(self, paths: Sequence[str]) -> None:
-        try:
-            async with asyncio.timeout(self._idle_seconds):
-                await obstore.delete_async(self._opened(), paths)
-        except FileNotFoundError:
-            pass
-        except (BaseError, OSError) as e:
-            self._fail("delete", paths[0], e)
+                with contextlib.suppress(BlobMissingError), self._asking("delete", together[0]):
+                    async with asyncio.timeout(self._idle_seconds):
+                        await obstore.delete_async(self._opened(), together)
 
     async def list(self, prefix: str) -> AsyncGenerator[Blob]:
         """All blobs below a path, in no order that means anything."""
-        try:
+        with self._asking("list", prefix):
             pages = aiter(obstore.list(self._opened(), prefix, chunk_size=DELETED_AT_ONCE))
             while True:
                 async with asyncio.timeout(self._idle_seconds):
@@ -137,8 +128,10 @@ class BlobStore:
                     return
                 for found in page:
                     yield Blob(found["path"], found["size"], round(found["last_modified"].timestamp() * 1000))
-        except (BaseError, OSError) as e:
-            self._fail("list", prefix, e)
+
+    async def close(self) -> None:
+        """Returns when the process may end."""
+        await asyncio.sleep(max(0.0, self._called + LET_GO_SECONDS - time.monotonic()))
 
     async def _watched(self, chunks: AsyncIterator[bytes], limit: asyncio.Timeout) -> AsyncGenerator[bytes]:
         """The same chunks; each moves the limit on."""
@@ -149,14 +142,23 @@ class BlobStore:
                 limit.reschedule(loop.time() + self._idle_seconds)
 
     def _opened(self) -> Any:
+        """What the library calls a store, for a call that begins now."""
         if self._store is None and self._folder is not None:
             self._store = LocalStore(self._folder, mkdir=True)
         return self._store
 
-    def _fail(self, what: str, path: str, error: Exception) -> NoReturn:
-        why = why_away(error)
-        log.warning("blobs_away", call=what, path=path, error=str(error).partition("\n")[0])
-        raise BlobsUnavailableError(f"the blob store is away ({why}); repeat the call later") from error
+    @contextlib.contextmanager
+    def _asking(self, what: str, path: str) -> Iterator[None]:
+        """A call. Raises BlobMissingError, BlobsUnavailableError in place of the library's errors."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise BlobMissingError(path) from None
+        except (BaseError, OSError) as e:
+            log.warning("blobs_away", call=what, path=path, error=str(e).partition("\n")[0] or type(e).__name__)
+            raise BlobsUnavailableError(f"the blob store is away ({why_away(e)}); repeat the call later") from e
+        finally:
+            self._called = time.monotonic()
 
 
 async def _closable(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
@@ -165,12 +167,14 @@ async def _closable(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
 
 
 def _remote(url: str) -> Any:
+    # Without TLS only where the endpoint that somebody named has none.
+    client: Any = {"timeout": CALL_SECONDS, "connect_timeout": "5s", "allow_http": True}
+    retry: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
     try:
-        return from_url(
-            url,
-            client_options={"timeout": CALL_SECONDS, "connect_timeout": "5s"},
-            retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=20)},
-        )
+        if url.startswith("az:"):  # of which the library reads no account
+            account, container, prefix = azure(url)
+            return AzureStore(container, account_name=account, prefix=prefix, client_options=client, retry_config=retry)
+        return from_url(url, client_options=client, retry_config=retry)
     except BaseError as e:
         raise ValueError(f"can't be used: {str(e).partition(chr(10))[0]}") from None
 

@@ -165,7 +165,7 @@ async def test_a_folder_that_can_not_be_made_is_told_without_its_path(tmp_path: 
     ],
 )
 def test_a_url_that_names_no_store_is_refused(url: str, words: str) -> None:
-    with pytest.raises(ValueError, match="give|write") as raised:
+    with pytest.raises(ValueError, match=r"give|write") as raised:
         BlobStore(url)
     assert words in str(raised.value)
 

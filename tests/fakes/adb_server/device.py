@@ -73,6 +73,7 @@ class FakeDevice:
     package_manager: bool = True
     install_seconds: float = 0.0
     answers_seconds: float = 0.0  # how long every command takes
+    slow: dict[str, float] = field(default_factory=dict)  # how long these take, in seconds
     packages: dict[str, Installed] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
     tries: list[InstallTry] = field(default_factory=list)
@@ -183,8 +184,10 @@ class FakeDevice:
         """Installs without counting, as somebody else does."""
         self.uninstall(facts.package, counted=False)
         self._count += 1
-        mark = hashlib.sha256(f"{self.serial} {self._count} {time.time_ns()}".encode()).hexdigest()[:16]
+        mark = hashlib.sha256(f"{self.serial} {self._count} {time.time_ns()}".encode()).hexdigest()[:22]
         path = f"/data/app/~~{mark}==/{facts.package}-{mark[::-1]}=="
+        if self.sdk < 26:
+            path = f"/data/app/{facts.package}-{1 + self._count % 2}"
         update = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(1_700_000_000 + self._count))
         self.packages[facts.package] = Installed(facts, digest, size_bytes, path, update)
         self.free_bytes -= size_bytes

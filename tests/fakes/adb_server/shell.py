@@ -26,7 +26,7 @@ class Shell:
     async def run(self, line: str) -> int:
         """The exit code. Knows `;`, `&&` and `||`, `export` and `exec`."""
         self._device.commands.append(line)
-        await asyncio.sleep(self._device.answers_seconds)
+        await asyncio.sleep(self._device.slow.get(line, self._device.answers_seconds))
         lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
         lexer.whitespace_split = True
         code, words, joint = 0, [], ";"

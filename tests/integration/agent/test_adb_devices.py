@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from qgjob_agent.builds.base import BuildAwayError
 from qgjob_agent.core.events import DeviceLost, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import DeviceFacts, Health, Outcome, Target
+from qgjob_agent.devices.adb.installing import MARK
 from tests.fakes.adb_provider import NEEDS_ADB, NO_ADB, Host, host
 from tests.fakes.adb_server import FakeDevice, Fault
 from tests.fakes.adb_server.apk import ApkFacts
@@ -176,8 +178,65 @@ async def test_two_apps_lie_on_a_device_beside_each_other(lab: Host) -> None:
         for app in ("shop", "bank", "shop", "bank"):
             assert (await told.install(PHONE_ID, app)).outcome is Outcome.PASSED
         assert installs(lab) == {(PHONE, "shop"): 1, (PHONE, "bank"): 1}
-        assert (await told.install(PHONE_ID, "shop", org="globex")).outcome is Outcome.PASSED
-        assert installs(lab)[PHONE, "shop"] == 2  # what one org left is nothing for another
+
+
+@pytest.mark.parametrize("uninstall_ours", [True, False])
+async def test_what_one_org_left_is_nothing_for_another(lab: Host, uninstall_ours: bool) -> None:
+    lab.builds.add("v1")
+    device = lab.fake.devices[PHONE]
+    async with lab.provider(uninstall_ours=uninstall_ours) as told:
+        await told.seen(PHONE_ID)
+        for org in ("acme", "globex"):
+            assert (await told.install(PHONE_ID, "v1", org=org)).outcome is Outcome.PASSED
+        assert installs(lab)[PHONE, "v1"] == 2
+        cleared = [command for command in device.commands if command == f"pm clear {SHOP}"]
+        assert (device.uninstalled, len(cleared)) == (([SHOP], 0) if uninstall_ours else ([], 1))
+
+
+async def test_a_look_from_before_an_installation_does_not_deny_it(lab: Host) -> None:
+    lab.builds.add("v1")
+    lab.builds.add("bank", "com.example.bank")
+    device = lab.fake.devices[PHONE]
+    async with lab.provider(look_seconds=0.01) as told:
+        await told.seen(PHONE_ID)
+        await told.install(PHONE_ID, "bank")
+        asked = "dumpsys package com.example.bank"
+        device.slow[asked] = 1.0  # the look that asks for the bank's app ends when the other one is installed
+        looked = len(device.commands)
+        await until(lambda: asked in device.commands[looked:], "nobody looks", seconds=20)
+        device.slow.clear()
+        ended = await told.install(PHONE_ID, "v1")
+        looked = len(device.commands)
+        assert ended.outcome is Outcome.PASSED
+        await until(lambda: device.commands[looked:].count(asked) > 2, "nobody looks again", seconds=10)
+        after = told.events[told.events.index(ended) :]
+        assert [event for event in after if isinstance(event, DeviceSeen)] == []
+
+
+async def test_an_installation_that_an_agent_left_behind_is_ended_by_its_next_life(lab: Host) -> None:
+    lab.builds.add("v1")
+    device = lab.fake.devices[PHONE]
+    device.faults.append(Fault(hang=True))
+    environ = lab.settings["environ"] | {MARK: str(lab.settings["installed"])}
+    words = ["-H", "127.0.0.1", "-P", str(lab.fake.port), "-s", PHONE, "install", "-r"]
+    words.append(str(lab.builds.builds["v1"].path))
+    left = await asyncio.create_subprocess_exec("adb", *words, env=environ, stdout=subprocess.DEVNULL)
+    await asyncio.wait_for(device.installing.wait(), 10)
+    async with lab.provider() as told:
+        assert await asyncio.wait_for(left.wait(), 10) == -9
+        await told.seen(PHONE_ID)
+        assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED
+
+
+async def test_two_installations_on_a_device_at_a_time_there_are_not(lab: Host) -> None:
+    lab.builds.add("v1")
+    lab.builds.held = asyncio.Event()
+    async with lab.provider() as told:
+        await told.seen(PHONE_ID)
+        first, second = told.begin(PHONE_ID, "v1"), told.begin(PHONE_ID, "v1")
+        assert (await told.ended(second)).error == "another installation runs on the device"
+        lab.builds.held.set()
+        assert (await told.ended(first)).outcome is Outcome.PASSED
 
 
 async def test_a_restarted_agent_knows_what_is_installed_by_asking_the_device(lab: Host) -> None:

@@ -141,6 +141,17 @@ def test_a_package_of_which_only_the_data_were_kept_is_not_installed() -> None:
     assert parse_package(PACKAGE.replace("installed=true", "installed=false"), "com.example.shop") is None
 
 
+def test_a_device_that_changed_its_time_zone_has_the_same_installation() -> None:
+    path = "/data/app/~~Xn9ZCqhwYlNMrVOnzVbpLg==/com.example.shop-OF5QvK1mGhTzBbR8aw6_4A=="
+    says = PackageSays("7", "2026-11-30 09:00:01", path)
+    assert says.is_of(PackageSays("7", "2026-11-30 18:00:01", path))
+    assert not says.is_of(PackageSays("8", "2026-11-30 09:00:01", path))
+    assert not says.is_of(PackageSays("7", "2026-11-30 09:00:01", path.replace("OF5", "OF6")))
+    old = PackageSays("7", "2016-11-30 09:00:01", "/data/app/com.example.shop-1")  # before Android 8
+    assert old.is_of(PackageSays("7", "2016-11-30 09:00:01", "/data/app/com.example.shop-1"))
+    assert not old.is_of(PackageSays("7", "2016-11-30 09:00:02", "/data/app/com.example.shop-1"))
+
+
 def test_places_of_packages() -> None:
     text = "package:/data/app/~~a==/com.x.y-b==/base.apk=com.x.y\npackage:/system/a.apk=android\nnoise\n"
     assert parse_places(text) == {"com.x.y": "/data/app/~~a==/com.x.y-b==/base.apk"}

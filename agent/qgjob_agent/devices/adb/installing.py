@@ -14,6 +14,7 @@ from qgjob_agent.devices.adb.program import AdbProgramError, run_adb
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.remembered import Ours
 from qgjob_agent.devices.adb.says import PackageSays, is_package_name, parse_free_bytes, parse_package, parse_places
+from qgjob_agent.process_tree import hunt
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.adb.remembered import Remembered
     from qgjob_agent.devices.adb.settings import AdbSettings
 
+MARK = "QGJOB_ADB_INSTALLS_FOR"
+"""In the environment of installations: by it the next life of an agent that was killed finds them."""
+_LEFT_SECONDS = 5.0
 _ROOM_FOR_EACH_BYTE = 2  # a build lies on the device twice while it is installed
 
 
@@ -42,6 +46,12 @@ class Installer:
         self._settings = settings
         self._remembered = remembered
         self._log = log
+
+    async def end_leftovers(self) -> None:
+        """Ends installations of an earlier life of this agent that was killed: they would go on beside new ones."""
+        left = await asyncio.to_thread(hunt, MARK, str(self._settings.installed), None, _LEFT_SECONDS)
+        if left:
+            self._log.warning("adb_left", pids=left)
 
     async def confirmed(self, serial: str) -> list[Ours]:
         """Ours on the device, as it says itself, the least recently used first; what it denies is forgotten.
@@ -93,6 +103,8 @@ class Installer:
             return
         there = next((each for each in confirmed if each.package == build.package), None)
         others = [each for each in confirmed if each is not there]
+        if there is not None and there.org_id != assignment.org_id:
+            await self._leave_nothing(serial, there)
         await self._make_room(serial, build, others)
         before = {} if build.package is not None else await self._places(serial)
         while True:
@@ -134,7 +146,8 @@ class Installer:
         settings = self._settings
         argv = [settings.adb, "-H", settings.host, "-P", str(settings.port), "-s", serial]
         argv += ["install", "-r", "-t", str(build.path)]
-        ended = await run_adb(argv, settings.environ, settings.install_seconds)
+        environ = {**settings.environ, MARK: str(settings.installed)}
+        ended = await run_adb(argv, environ, settings.install_seconds)
         if ended.code is None:
             raise TimeoutError
         return None if ended.code == 0 and "Success" in ended.output else ended.output
@@ -157,6 +170,15 @@ class Installer:
     def _remember(self, serial: str, assignment: Assignment, build: Build, package: str, says: PackageSays) -> None:
         app = (assignment.org_id, assignment.app_version_id, assignment.build_digest)
         self._remembered.put(serial, Ours(package, *app, build.digest, says, wall_ms()))
+
+    async def _leave_nothing(self, serial: str, ours: Ours) -> None:
+        """What an org's tests left in the app is nothing for another org's: an update would keep it."""
+        if self._settings.uninstall_ours and await self._remove(serial, ours, "another org's"):
+            return
+        said = await self._shell(serial, f"pm clear {ours.package}")
+        if "Success" not in said.output:
+            text = f"the data that another org's tests left in {ours.package} can't be cleared: {said.output.strip()}"
+            raise InstallRefusedError(Outcome.DEVICE_ERROR, text)
 
     # ---- room ----
 
@@ -192,7 +214,8 @@ class Installer:
     # ---- what the device says ----
 
     async def _is_ours(self, serial: str, ours: Ours) -> bool:
-        return await self._says(serial, ours.package) == ours.says
+        says = await self._says(serial, ours.package)
+        return says is not None and says.is_of(ours.says)
 
     async def _says(self, serial: str, package: str) -> PackageSays | None:
         return parse_package((await self._shell(serial, f"dumpsys package {package}")).output, package)

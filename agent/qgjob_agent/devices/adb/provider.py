@@ -87,6 +87,7 @@ class AdbDevices:
 
     async def start(self) -> None:
         """Begins to look for devices; they are told as they are found."""
+        await self._installer.end_leftovers()
         self._run(self._tracker.run(), "adb_tracker")
 
     def devices(self) -> list[DeviceFacts]:
@@ -96,10 +97,9 @@ class AdbDevices:
     def install(self, assignment: Assignment) -> None:
         """Gets the build and has it on the device; ends with one InstallEnded."""
         device = self._device(assignment.device_id)
-        if device is None:
-            event = InstallEnded(
-                assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "the device is not connected"
-            )
+        if device is None or device.installation is not None:
+            why = "the device is not connected" if device is None else "another installation runs on the device"
+            event = InstallEnded(assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, why)
             asyncio.get_running_loop().call_soon(self._sink.device, event)
             return
         task = asyncio.create_task(self._install(device, assignment), name=f"install_{device.serial}")

@@ -136,6 +136,14 @@ async def test_a_device_that_does_not_answer_is_bad_within_its_bound(lab: Host) 
         await told.seen(PHONE_ID, health=Health.GOOD)
 
 
+async def test_a_probe_is_answered_in_time_whatever_the_device_does(lab: Host) -> None:
+    async with lab.provider(probe_seconds=0.2) as told:
+        await told.seen(PHONE_ID, health=Health.GOOD)
+        lab.fake.devices[PHONE].answers_seconds = 60
+        probed = await told.probed(PHONE_ID)
+        assert (probed.health, probed.reason) == (Health.BAD, "the device does not answer: not within 0.2 s")
+
+
 async def test_a_shell_without_exit_codes_is_understood(lab: Host) -> None:
     lab.fake.devices[PHONE].features = ("cmd",)
     async with lab.provider() as told:

@@ -116,7 +116,7 @@ class AdbDevices:
             installation.stop("the installation was cancelled")
 
     def probe(self, device_id: str) -> None:
-        """Looks at the device now; ends with DeviceProbed, within some bounds of AdbSettings.answer_seconds."""
+        """Looks at the device now; ends with DeviceProbed, within AdbSettings.probe_seconds."""
         self._run(self._probe(device_id), "adb_probe")
 
     async def close(self) -> None:
@@ -264,7 +264,13 @@ class AdbDevices:
         if device is None:
             self._sink.device(DeviceProbed(device_id, Health.BAD, "the device is not connected"))
             return
-        look = await self._look(device)
+        try:
+            async with asyncio.timeout(self._settings.probe_seconds):
+                look = await self._look(device)
+        except TimeoutError:
+            why = f"the device does not answer: not within {self._settings.probe_seconds:g} s"
+            self._sink.device(DeviceProbed(device_id, Health.BAD, why))
+            return
         if not device.there:
             self._sink.device(DeviceProbed(device_id, Health.BAD, "the device went away"))
             return

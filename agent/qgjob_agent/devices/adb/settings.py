@@ -37,4 +37,5 @@ class AdbSettings:
     look_seconds: float = 60.0  # between two looks at a device that is well
     wait_seconds: float = 2.0  # between two looks at one that is not
     answer_seconds: float = 15.0  # for a command on a device
+    probe_seconds: float = 10.0  # for a probe: the coordinator waits for a session's timeout, and takes silence for bad
     blind_seconds: float = 15.0  # without the server, until its devices count as lost

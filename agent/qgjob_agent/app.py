@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
+from qgjob_agent.build_fetching import PushedBuilds
+from qgjob_agent.builds.addresses import Addresses
+from qgjob_agent.builds.cache import BuildCache
+from qgjob_agent.builds.resolved import ResolvedBuilds
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
+from qgjob_agent.devices.adb.provider import AdbDevices
+from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.devices.faults import SimulatedFaults
+from qgjob_agent.devices.several import SeveralProviders
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
@@ -36,6 +43,7 @@ from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
+    from qgjob_agent.devices.base import DeviceProvider
     from qgjob_agent.runners.base import Runner
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
@@ -60,6 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.check:
             count = len(config.device_facts)
             devices = "1 device" if count == 1 else f"{count} devices"
+            if config.finds_devices:
+                devices = f"Android devices of the adb server at {config.adb.host}:{config.adb.port}"
             print(f"ok: agent {config.agent_id}, {devices}, runner {config.runner}")
             for each in unread_settings():
                 print(f"warning: {each.line}", file=sys.stderr)
@@ -100,7 +110,10 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     faults = SimulatedFaults(
         simulated.failing_installs, simulated.failing_tests, simulated.broken_builds, simulated.heal_after_probes
     )
-    provider = SimulatedDevices(driver, config.device_facts, simulated.install_seconds, faults)
+    token = None if config.token is None else config.token.get_secret_value()
+    coordinators = Coordinators(config.coordinator, config.agent_id, token)
+    builds = _builds(config, state_dir, coordinators, log)
+    provider = _provider(config, state_dir, driver, faults, builds, log)
     runner = _runner(config, state_dir, driver, faults, log)
     limits = Limits(
         credit=config.effective_credit,
@@ -112,8 +125,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     facts = AgentFacts(config.agent_id, instance_id, __version__, socket.gethostname())
     epochs = EpochFile(state_dir.epoch)
     stack.callback(epochs.close)
-    token = None if config.token is None else config.token.get_secret_value()
-    session = Session(Coordinators(config.coordinator, config.agent_id, token), epochs, driver.dispatch, log)
+    session = Session(coordinators, epochs, driver.dispatch, log)
     disk = DiskWatch(state_dir.path, driver.dispatch, log)
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
     disk.look()
@@ -121,14 +133,51 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))
     driver.report(recovery.ended)
-    log.info("agent_started", version=__version__, devices=len(config.device_facts), runner=config.runner)
+    await provider.start()
+    log.info("agent_started", version=__version__, devices=len(provider.devices()), runner=config.runner)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
     await _serve(config, driver, session, disk, log)
     await runner.close()
     await provider.close()
+    await builds.close()
     log.info("agent_stopped")
+
+
+def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
+    cache = BuildCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
+    return ResolvedBuilds(cache, PushedBuilds(coordinators), Addresses(cache), config.builds.template)
+
+
+def _provider(
+    config: AgentConfig,
+    state_dir: StateDir,
+    driver: Driver,
+    faults: SimulatedFaults,
+    builds: ResolvedBuilds,
+    log: Any,
+) -> DeviceProvider:
+    if not config.finds_devices:
+        return SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds, faults)
+    adb = config.adb
+    settings = AdbSettings(
+        agent_id=config.agent_id,
+        installed=state_dir.installed,
+        environ=config.environ,
+        host=adb.host,
+        port=adb.port,
+        adb=str(adb.program),
+        serials=frozenset(adb.serials) or None,
+        named={facts.udid: facts for facts in config.named_devices},
+        install_seconds=adb.install_seconds,
+        fetch_seconds=adb.fetch_seconds,
+        min_free_mb=adb.min_free_mb,
+        min_battery_percent=adb.min_battery_percent,
+        uninstall_ours=adb.uninstall_ours,
+        health_labels=adb.health_labels,
+    )
+    return SeveralProviders(driver, [lambda sink: AdbDevices(sink, settings, builds, log)])
 
 
 def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: SimulatedFaults, log: Any) -> Runner:

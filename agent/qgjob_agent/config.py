@@ -20,8 +20,10 @@ from pydantic import (
 )
 
 from qgjob_agent.addresses import whole
+from qgjob_agent.builds.template import is_address
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
+from qgjob_agent.config_tables import AdbConfig, BuildsConfig
 from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
@@ -122,17 +124,26 @@ class AgentConfig(_Frozen):
     parent_pid: Annotated[int, Field(gt=1, le=_MAX_PID)] | None = None
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
+    builds: BuildsConfig = BuildsConfig()
+    adb: AdbConfig = AdbConfig()
     devices: tuple[DeviceConfig, ...] = ()
     _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
+    _environ: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def test_environ(self) -> dict[str, str]:
         """What command.env_allow lets through of the agent's own environment."""
         return self._test_environ
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The agent's own environment, for programs of this host that are no tests."""
+        return self._environ
+
     def inheriting(self, environ: Mapping[str, str]) -> AgentConfig:
         """The same settings, for an agent with this environment."""
         copy = self.model_copy()
+        copy._environ = dict(environ)  # noqa: SLF001
         copy._test_environ = {  # noqa: SLF001 - of its own class
             name: environ[name] for name in self.command.env_allow if name in environ
         }
@@ -151,9 +162,21 @@ class AgentConfig(_Frozen):
         return self.credit or max(_LEAST_CREDIT, _CREDIT_PER_DEVICE * len(self.device_facts))
 
     @property
+    def finds_devices(self) -> bool:
+        """Whether devices are found on this host: then `devices` says how they are called, and none is simulated."""
+        return self.adb.enabled
+
+    @property
+    def named_devices(self) -> list[DeviceFacts]:
+        """The devices as listed."""
+        return [_facts(self.agent_id, device) for device in self.devices]
+
+    @property
     def device_facts(self) -> list[DeviceFacts]:
-        """The devices: as listed and generated, else the defaults of the simulated agents."""
-        listed = [_facts(self.agent_id, device) for device in self.devices]
+        """The simulated devices: as listed and generated, else the defaults of the simulated agents."""
+        if self.finds_devices:
+            return []
+        listed = self.named_devices
         generate = self.simulated.generate
         listed += generated_devices(self.generated_prefix, generate.count, generate.target)
         return listed or default_devices(self.agent_id)
@@ -332,8 +355,8 @@ def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
     if count and size > _MAX_ID:
         problem = f"would make device ids of {size} characters, and {_MAX_ID} are allowed; set a shorter one"
         yield sources.wrong("simulated.generate.prefix", config.generated_prefix, problem)
-    ids = [facts.device_id for facts in config.device_facts]
-    if not ids:
+    ids = [facts.device_id for facts in config.device_facts or config.named_devices]
+    if not ids and not config.finds_devices:
         problem = "is empty; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
         yield sources.wrong("devices", [], problem)
     if len(ids) > MAX_DEVICES:
@@ -376,6 +399,13 @@ def _complete(
     command_cwd = config.command.cwd or Path()
     command = config.command.model_copy(update={"cwd": _resolved(command_cwd, base("command.cwd"))})
     changes: dict[str, Any] = {"command": command}
+    template = config.builds.template
+    if template is not None and not is_address(template):
+        where = str(_resolved(Path(template), base("builds.template")))
+        changes["builds"] = config.builds.model_copy(update={"template": where})
+    if len(config.adb.program.parts) > 1:
+        program = _resolved(config.adb.program, base("adb.program"))
+        changes["adb"] = config.adb.model_copy(update={"program": program})
     if config.state_dir is not None:
         changes["state_dir"] = _resolved(config.state_dir, base("state_dir"))
     return config.model_copy(update=changes).inheriting(environ)

@@ -75,6 +75,16 @@ class StateDir:
         return self.path / "lease"
 
     @property
+    def builds(self) -> Path:
+        """The builds that were fetched."""
+        return self.path / "builds"
+
+    @property
+    def installed(self) -> Path:
+        """What was installed on which device."""
+        return self.path / "installed"
+
+    @property
     def executions(self) -> Path:
         """One directory for each execution that is not yet done with."""
         return self.path / "executions"

@@ -72,6 +72,9 @@ def _assignment(item: pb.Assignment) -> Assignment:
         item.timeout_ms,
         item.silence_timeout_ms,
         item.expected_ms,
+        item.build_format,
+        item.build_package,
+        item.build_size_bytes,
     )
 
 

@@ -30,8 +30,8 @@ class Addresses:
         self._client = httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, http2=False)
         self._digests: dict[str, str] = {}  # by name in the cache
 
-    async def get(self, address: str) -> tuple[Path, str]:
-        """The file and its digest. Raises BuildAwayError, BuildUnresolvedError."""
+    async def get(self, address: str, ending: str) -> tuple[Path, str]:
+        """The file, with this ending, and its digest. Raises BuildAwayError, BuildUnresolvedError."""
         try:
             head = await self._client.head(address)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -42,7 +42,7 @@ class Addresses:
             raise BuildAwayError(f"{address} does not say how large it is (Content-Length)")
         says = "\n".join(head.headers.get(name, "") for name in ("etag", "last-modified"))
         name = "address-" + hashlib.sha256(f"{address}\n{size}\n{says}".encode()).hexdigest()
-        path = await self._cache.get(name, int(size), partial(self._from, address), verified=False)
+        path = await self._cache.get(name, int(size), partial(self._from, address), ending=ending, verified=False)
         if name not in self._digests:
             self._digests[name] = await asyncio.to_thread(digest_of, path)
         return path, self._digests[name]

@@ -39,6 +39,15 @@ class _Kept:
     used_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    digest: str
+    size: int
+    source: Source
+    path: Path
+    verified: bool
+
+
 @dataclass(slots=True)
 class _Fetch:
     task: asyncio.Task[Path]
@@ -58,18 +67,19 @@ class BuildCache:
         self._fetching: dict[str, _Fetch] = {}
         self._ending: set[asyncio.Task[Path]] = set()
 
-    async def get(self, digest: str, size: int, source: Source, *, verified: bool = True) -> Path:
+    async def get(self, digest: str, size: int, source: Source, *, ending: str, verified: bool = True) -> Path:
         """The file with this content, fetched if it isn't here. Raises BuildAwayError, BuildUnresolvedError.
 
-        Several callers of one digest share a fetch; it ends when the last of them was cancelled. Where nobody knows a
-        digest, any name of the content will do, and `verified` is False.
+        Programs that install want an `ending` that says what it is, such as `.apk`. Several callers of one digest share
+        a fetch; it ends when the last of them was cancelled. Where nobody knows a digest, any name of the content will
+        do, and `verified` is False.
         """
         fetch = self._fetching.get(digest)
         if fetch is None:
-            path = self._folder / digest
+            path = self._folder / (digest + ending)
             if path.exists():
                 return self._handed_out(path)
-            fetch = self._begin(digest, size, source, verified)
+            fetch = self._begin(_Wanted(digest, size, source, path, verified))
         fetch.waiting += 1
         try:
             return self._handed_out(await asyncio.shield(fetch.task))
@@ -87,8 +97,9 @@ class BuildCache:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, digest: str, size: int, source: Source, verified: bool) -> _Fetch:
-        task = asyncio.create_task(self._after_earlier(digest, size, source, verified), name="build-fetch")
+    def _begin(self, wanted: _Wanted) -> _Fetch:
+        digest = wanted.digest
+        task = asyncio.create_task(self._after_earlier(wanted), name="build-fetch")
         fetch = self._fetching[digest] = _Fetch(task)
 
         def over(_: asyncio.Task[Path]) -> None:
@@ -99,11 +110,11 @@ class BuildCache:
         task.add_done_callback(over)
         return fetch
 
-    async def _after_earlier(self, digest: str, size: int, source: Source, verified: bool) -> Path:
+    async def _after_earlier(self, wanted: _Wanted) -> Path:
         """Begins when one that nobody waits for any more has left its part file."""
         if self._ending:
             await asyncio.wait(self._ending)
-        return await self._fetch(digest, size, source, verified)
+        return await self._fetch(wanted)
 
     def _handed_out(self, path: Path) -> Path:
         now = self._wall_seconds()
@@ -112,22 +123,22 @@ class BuildCache:
 
     # ---- fetching ----
 
-    async def _fetch(self, digest: str, size: int, source: Source, verified: bool) -> Path:
+    async def _fetch(self, wanted: _Wanted) -> Path:
+        digest, size = wanted.digest, wanted.size
         part = self._folder / (digest + _PART)
         begun = time.monotonic()
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._make_room(size, but=digest)
-            already, found = await self._take(part, size, source)
-            if verified and found != digest and already:  # what an earlier fetch left may be what is wrong
+            already, found = await self._take(part, size, wanted.source)
+            if wanted.verified and found != digest and already:  # what an earlier fetch left may be what is wrong
                 self._log.warning("build_part_dropped", digest=digest, bytes=already)
                 part.unlink()
-                already, found = await self._take(part, size, source)
-            if verified and found != digest:
+                already, found = await self._take(part, size, wanted.source)
+            if wanted.verified and found != digest:
                 part.unlink()
                 raise BuildAwayError(f"build {digest} came as another content, {found}; it is fetched anew next time")
-            path = self._folder / digest
-            part.replace(path)
+            part.replace(wanted.path)
         except OSError as error:
             what = "the disk refuses" if is_of_the_disk(error) else "can't write"
             raise BuildAwayError(f"build {digest}: {what} {self._folder}: {error.strerror}") from error
@@ -138,7 +149,7 @@ class BuildCache:
             resumed_bytes=already,
             seconds=round(time.monotonic() - begun, 1),
         )
-        return path
+        return wanted.path
 
     async def _take(self, part: Path, size: int, source: Source) -> tuple[int, str]:
         """Completes the part file; how much of it was there, and the digest of the whole."""
@@ -184,7 +195,7 @@ class BuildCache:
                 continue
             each.path.unlink(missing_ok=True)
             total -= each.size
-            self._log.info("build_dropped", digest=each.path.name, bytes=each.size)
+            self._log.info("build_dropped", digest=each.path.stem, bytes=each.size)
         if total + size > self._limit:
             self._log.warning("build_cache_over", bytes=total + size, limit_bytes=self._limit)
 
@@ -193,7 +204,7 @@ class BuildCache:
         busy = {but, *self._fetching}
         found = []
         for path in self._folder.iterdir():
-            if path.name.removesuffix(_PART) not in busy:
+            if path.stem not in busy:
                 status = path.stat()
                 found.append(_Kept(path, status.st_size, status.st_mtime))
         return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import digest_of
-from qgjob_agent.builds.template import PLATFORMS, fill, format_of, is_address
+from qgjob_agent.builds.template import ENDINGS, PLATFORMS, fill, format_of, is_address
 from qgjob_agent.places import Place, look
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class ResolvedBuilds:
         what = assignment
         if what.build_digest is not None:
             source = partial(self._pushed, what.org_id, what.build_digest)
-            path = await self._cache.get(what.build_digest, what.build_size_bytes, source)
+            ending = ENDINGS.get(what.build_format, "")
+            path = await self._cache.get(what.build_digest, what.build_size_bytes, source, ending=ending)
             return Build(path, what.build_digest, what.build_format, what.build_package or None)
         if self._template is None:
             raise BuildUnresolvedError(f"{_nobody_pushed(what, platform, kind)}, or set builds.template for this agent")
@@ -58,10 +59,15 @@ class ResolvedBuilds:
             nobody = _nobody_pushed(what, platform, kind)
             raise BuildUnresolvedError(f"builds.template names {name}, which is no build for {platform}; {nobody}")
         if is_address(name):
-            path, digest = await self._addresses.get(name)
+            path, digest = await self._addresses.get(name, ENDINGS[form])
         else:
             path, digest = await self._of_file(Path(name), what, platform, kind)
         return Build(path, digest, form)
+
+    async def close(self) -> None:
+        """Ends what is being fetched."""
+        await self._cache.close()
+        await self._addresses.close()
 
     async def _of_file(self, path: Path, what: Assignment, platform: str, kind: str) -> tuple[Path, str]:
         place = look(path)

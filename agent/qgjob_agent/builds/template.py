@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 FIELDS = ("app_version_id", "org_id", "platform", "kind")
 FORMATS = {".apk": "apk", ".aab": "aab", ".ipa": "ipa", ".zip": "app", ".app": "app"}
+ENDINGS = {"apk": ".apk", "aab": ".aab", "ipa": ".ipa", "app": ".zip"}
 PLATFORMS = {"apk": "android", "aab": "android", "ipa": "ios", "app": "ios"}
 
 

@@ -19,8 +19,11 @@ class DeviceSink(Protocol):
 class DeviceProvider(Protocol):
     """Finds devices and installs apps. All methods are called in the event loop and must not block it."""
 
+    async def start(self) -> None:
+        """Begins to look for devices. What it finds may be told before this returns."""
+
     def devices(self) -> list[DeviceFacts]:
-        """The devices that are there at the start; later ones are told as DeviceSeen."""
+        """The devices that are there before `start`; later ones are told as DeviceSeen."""
 
     def install(self, assignment: Assignment) -> None:
         """Installs the assignment's app version on its device; ends with one InstallEnded for its token."""

@@ -38,6 +38,9 @@ class SimulatedDevices:
         self._faults = faults or SimulatedFaults()
         self._installing: dict[str, _Installation] = {}
 
+    async def start(self) -> None:
+        """They are there by configuration."""
+
     def devices(self) -> list[DeviceFacts]:
         """All devices that are there."""
         return [device for device in self._devices.values() if device.device_id not in self._lost]

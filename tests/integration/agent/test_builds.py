@@ -78,9 +78,9 @@ def files(cache: BuildCache) -> dict[str, int]:
 
 async def test_a_build_is_fetched_once_for_all_who_want_it_at_once(cache: BuildCache) -> None:
     source = Coordinator()
-    paths = await asyncio.gather(*[cache.get(DIGEST, len(CONTENT), source.give) for _ in range(5)])
+    paths = await asyncio.gather(*[cache.get(DIGEST, len(CONTENT), source.give, ending=".apk") for _ in range(5)])
     assert {path.read_bytes() for path in paths} == {CONTENT}
-    assert await cache.get(DIGEST, len(CONTENT), source.give) == paths[0]
+    assert await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk") == paths[0]
     assert source.asked == [0]
 
 
@@ -88,9 +88,9 @@ async def test_a_fetch_that_broke_goes_on_where_it_ended(cache: BuildCache) -> N
     source = Coordinator()
     source.breaks_after = 2 * PIECE
     with pytest.raises(BuildAwayError, match="the connection broke"):
-        await cache.get(DIGEST, len(CONTENT), source.give)
+        await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")
     source.breaks_after = None
-    path = await cache.get(DIGEST, len(CONTENT), source.give)
+    path = await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")
     assert path.read_bytes() == CONTENT
     assert source.asked == [0, 2 * PIECE]
 
@@ -99,7 +99,7 @@ async def test_what_an_earlier_fetch_left_wrong_is_fetched_anew(cache: BuildCach
     cache._folder.mkdir()
     (cache._folder / f"{DIGEST}.part").write_bytes(b"x" * PIECE)
     source = Coordinator()
-    path = await cache.get(DIGEST, len(CONTENT), source.give)
+    path = await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")
     assert path.read_bytes() == CONTENT
     assert source.asked == [PIECE, 0]
 
@@ -107,15 +107,15 @@ async def test_what_an_earlier_fetch_left_wrong_is_fetched_anew(cache: BuildCach
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"?", CONTENT + b"?"], ids=["short", "other", "long"])
 async def test_another_content_is_never_handed_out(cache: BuildCache, content: bytes) -> None:
     with pytest.raises(BuildAwayError):
-        await cache.get(DIGEST, len(CONTENT), Coordinator(content).give)
-    assert DIGEST not in files(cache)
-    assert (await cache.get(DIGEST, len(CONTENT), Coordinator().give)).read_bytes() == CONTENT
+        await cache.get(DIGEST, len(CONTENT), Coordinator(content).give, ending=".apk")
+    assert f"{DIGEST}.apk" not in files(cache)
+    assert (await cache.get(DIGEST, len(CONTENT), Coordinator().give, ending=".apk")).read_bytes() == CONTENT
 
 
 async def test_the_last_one_who_waits_ends_the_fetch_and_the_next_one_goes_on(cache: BuildCache) -> None:
     source = Coordinator()
     source.gate.clear()
-    waiting = [asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give)) for _ in range(2)]
+    waiting = [asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")) for _ in range(2)]
     await until(lambda: source.asked, "nothing is asked for")
     waiting[0].cancel()
     await asyncio.gather(waiting[0], return_exceptions=True)
@@ -124,16 +124,16 @@ async def test_the_last_one_who_waits_ends_the_fetch_and_the_next_one_goes_on(ca
     await asyncio.gather(waiting[1], return_exceptions=True)
     await until(lambda: source.ended == 1, "the fetch goes on for nobody")
     source.gate.set()
-    assert (await cache.get(DIGEST, len(CONTENT), source.give)).read_bytes() == CONTENT
+    assert (await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")).read_bytes() == CONTENT
 
 
 async def test_one_who_comes_while_a_fetch_ends_gets_a_whole_file(cache: BuildCache) -> None:
     source = Coordinator()
     source.gate.clear()
-    first = asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give))
+    first = asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give, ending=".apk"))
     await until(lambda: source.asked, "nothing is asked for")
     first.cancel()
-    second = asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give))
+    second = asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give, ending=".apk"))
     source.gate.set()
     assert (await second).read_bytes() == CONTENT
 
@@ -144,25 +144,25 @@ async def test_the_least_recently_used_goes_when_room_is_needed(cache: BuildCach
 
     async def get(n: int) -> None:
         clock.seconds += 2 * IN_USE_SECONDS
-        await cache.get(digests[n], 300_000, Coordinator(contents[n]).give)
+        await cache.get(digests[n], 300_000, Coordinator(contents[n]).give, ending=".apk")
 
     for n in (0, 1, 2, 0, 3):
         await get(n)
-    assert set(files(cache)) == {digests[0], digests[2], digests[3]}
+    assert set(files(cache)) == {f"{digests[n]}.apk" for n in (0, 2, 3)}
 
 
 async def test_what_an_installation_may_read_stays_and_the_log_says_that_it_is_too_much(cache: BuildCache) -> None:
     contents = [os.urandom(300_000) for _ in range(4)]
     with capture_logs() as lines:
         for content in contents:
-            await cache.get(hashlib.sha256(content).hexdigest(), 300_000, Coordinator(content).give)
+            await cache.get(hashlib.sha256(content).hexdigest(), 300_000, Coordinator(content).give, ending=".apk")
     assert len(files(cache)) == 4
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["build_cache_over"]
 
 
 async def test_one_that_can_never_fit_says_which_setting_to_raise(cache: BuildCache) -> None:
     with pytest.raises(BuildUnresolvedError, match=r"1000001 bytes, more than builds\.cache_mb"):
-        await cache.get(DIGEST, 1_000_001, Coordinator().give)
+        await cache.get(DIGEST, 1_000_001, Coordinator().give, ending=".apk")
 
 
 async def test_a_source_that_says_nothing_is_away(cache: BuildCache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,13 +170,13 @@ async def test_a_source_that_says_nothing_is_away(cache: BuildCache, monkeypatch
     source = Coordinator()
     source.gate.clear()
     with pytest.raises(BuildAwayError, match=r"nothing of the build came for 0\.05 s"):
-        await cache.get(DIGEST, len(CONTENT), source.give)
+        await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")
 
 
 async def test_a_disk_that_refuses_is_no_fault_of_the_build(cache: BuildCache) -> None:
     cache._folder.parent.joinpath("builds").write_text("a file is in the way")
     with pytest.raises(BuildAwayError, match="can't write"):
-        await cache.get(DIGEST, len(CONTENT), Coordinator().give)
+        await cache.get(DIGEST, len(CONTENT), Coordinator().give, ending=".apk")
 
 
 # ---- which build ----

@@ -1,0 +1,264 @@
+"use strict";
+// Playwright's reporter for the agent: what happens to each test file, as JSON lines in the plan's events file, and what
+// each file printed, in a file of its own. Everything is written at once and whole: this process may be killed.
+
+const fs = require("node:fs");
+const path = require("node:path");
+
+const TAIL_BYTES = 65_536;
+const ALIVE_MS = 250;
+const MOST_FILES = 1_000;
+const MOST_TESTS = 200;
+const TEXT = 2_000;
+const ANSI = /[\u001b\u009b][[()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><]/g;
+
+function plain(text, most = TEXT) {
+  return String(text ?? "").replace(ANSI, "").slice(0, most);
+}
+
+function realPath(file) {
+  try {
+    return fs.realpathSync(file);
+  } catch {
+    return path.resolve(file);
+  }
+}
+
+/** What one file printed: up to a limit, then the end of it when the file has ended. */
+class Output {
+  constructor(file, limit) {
+    this.fd = fs.openSync(file, "a", 0o600);
+    this.room = limit;
+    this.leftOut = 0;
+    this.tail = Buffer.alloc(0);
+  }
+
+  write(chunk) {
+    let data = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
+    if (this.room > 0) {
+      const part = data.subarray(0, this.room);
+      const written = this._put(part);
+      this.room = written === part.length ? this.room - written : 0; // what came after a gap would stand before it
+      data = data.subarray(written);
+    }
+    if (data.length) {
+      this.leftOut += data.length;
+      this.tail = Buffer.concat([this.tail, data]).subarray(-TAIL_BYTES);
+    }
+  }
+
+  close() {
+    if (this.fd === null) return;
+    if (this.leftOut) this._put(Buffer.from(`\n[${this.leftOut - this.tail.length} bytes of output left out]\n`));
+    if (this.leftOut) this._put(this.tail);
+    fs.closeSync(this.fd);
+    this.fd = null;
+    this.tail = Buffer.alloc(0);
+  }
+
+  _put(data) {
+    if (this.fd === null) return 0;
+    try {
+      return fs.writeSync(this.fd, data);
+    } catch {
+      return 0; // a full disk: the test must not fail for its log
+    }
+  }
+}
+
+class Attempt {
+  constructor(index, told, outputBytes) {
+    this.index = index;
+    this.file = told.file;
+    this.files = told.files;
+    this.outputFile = told.output;
+    this.outputBytes = outputBytes;
+    this.total = 0;
+    this.done = 0;
+    this.begunAt = 0;
+    this.ended = false;
+    this.percent = 0;
+    this.passed = this.failed = this.skipped = 0;
+    this.withDevice = new Set();
+    this.error = "";
+    this.tests = [];
+    this.attachments = [];
+  }
+
+  get output() {
+    this._output ??= new Output(this.outputFile, this.outputBytes);
+    return this._output;
+  }
+}
+
+class Reporter {
+  constructor() {
+    this.plan = JSON.parse(fs.readFileSync(process.env.QGJOB_APPWRIGHT_PLAN, "utf8"));
+    this.attempts = this.plan.attempts.map((told, index) => new Attempt(index, told, this.plan.output_bytes));
+    this.byFile = new Map(this.attempts.map((attempt) => [realPath(attempt.file), attempt]));
+    this.byTest = new Map();
+    this.current = null;
+    this.errors = [];
+    this.aliveAt = 0;
+  }
+
+  printsToStdio() {
+    return true; // what is printed belongs to the files
+  }
+
+  tell(event) {
+    fs.appendFileSync(this.plan.events, `${JSON.stringify({ at_ms: Date.now(), ...event })}\n`);
+  }
+
+  /** Something moves: told now and then, for those who end what is silent. */
+  alive() {
+    const now = Date.now();
+    if (now - this.aliveAt < ALIVE_MS) return;
+    this.aliveAt = now;
+    this.tell({ event: "alive" });
+  }
+
+  onBegin(config, suite) {
+    this.config = config;
+    for (const project of suite.suites) {
+      for (const file of project.suites) {
+        const attempt = this.byFile.get(realPath(file.location?.file ?? ""));
+        if (!attempt) continue;
+        for (const test of file.allTests()) {
+          this.byTest.set(test.id, attempt);
+          attempt.total += 1;
+        }
+      }
+    }
+  }
+
+  onTestBegin(test) {
+    const attempt = this.byTest.get(test.id);
+    if (!attempt || attempt.ended) return;
+    this.current = attempt;
+    if (!attempt.begunAt) {
+      attempt.begunAt = Date.now();
+      this.tell({ event: "begin", attempt: attempt.index, tests: attempt.total });
+    }
+    this.alive();
+  }
+
+  onStdOut(chunk, test) {
+    this.print(chunk, test);
+  }
+
+  onStdErr(chunk, test) {
+    this.print(chunk, test);
+  }
+
+  print(chunk, test) {
+    const attempt = (test && this.byTest.get(test.id)) || this.current;
+    if (attempt) attempt.output.write(chunk);
+    else process.stdout.write(chunk);
+    this.alive();
+  }
+
+  onStepBegin(test, _result, step) {
+    const attempt = this.byTest.get(test.id);
+    if (attempt && step.category === "fixture" && /\bdevice\b/.test(step.title)) attempt.withDevice.add(test.id);
+    this.alive();
+  }
+
+  onStepEnd() {
+    this.alive();
+  }
+
+  onTestEnd(test, result) {
+    const attempt = this.byTest.get(test.id);
+    if (!attempt || attempt.ended) return;
+    const outcome = test.outcome();
+    const ok = outcome === "expected" || outcome === "flaky";
+    if (outcome === "skipped") attempt.skipped += 1;
+    else if (ok) attempt.passed += 1;
+    else attempt.failed += 1;
+    const title = test.titlePath().slice(3).join(" > ");
+    const mark = outcome === "skipped" ? "-" : ok ? "ok" : "FAILED";
+    attempt.output.write(`${mark} ${title} (${Math.round(result.duration)} ms)\n`);
+    for (const error of result.errors) attempt.output.write(`${plain(error.stack ?? error.message ?? error.value, 20_000)}\n`);
+    if (!ok && outcome !== "skipped" && !attempt.error) {
+      attempt.error = `${title}: ${plain(result.error?.message ?? result.error?.value ?? result.status).split("\n")[0]}`;
+    }
+    if (attempt.tests.length < MOST_TESTS) {
+      attempt.tests.push({ title: plain(title, 200), status: result.status, duration_ms: Math.round(result.duration) });
+    }
+    this.keep(attempt, result);
+    attempt.done += 1;
+    if (attempt.done >= attempt.total) return this.end(attempt);
+    const percent = Math.floor((100 * attempt.done) / attempt.total);
+    if (percent !== attempt.percent) {
+      attempt.percent = percent;
+      this.tell({ event: "progress", attempt: attempt.index, percent });
+    }
+  }
+
+  /** Gives the attempt the files that its test left, under names of their own. */
+  keep(attempt, result) {
+    for (const each of result.attachments) {
+      if (attempt.attachments.length >= MOST_FILES) return;
+      const number = String(attempt.attachments.length + 1).padStart(3, "0");
+      const named = each.path ? path.basename(each.path) : `${each.name}`;
+      const name = `${number}-${named.replace(/[^\w.-]+/g, "-").slice(-80)}`;
+      const target = path.join(attempt.files, name);
+      try {
+        if (each.path) this.link(each.path, target);
+        else if (each.body !== undefined) fs.writeFileSync(target, each.body);
+        else continue;
+      } catch (error) {
+        attempt.output.write(`[${each.name} was not kept: ${error.message}]\n`);
+        continue;
+      }
+      attempt.attachments.push({ name: plain(each.name, 200), type: plain(each.contentType, 100), file: name });
+    }
+  }
+
+  link(source, target) {
+    try {
+      fs.linkSync(source, target);
+    } catch {
+      fs.copyFileSync(source, target); // another file system
+    }
+  }
+
+  end(attempt) {
+    attempt.ended = true;
+    attempt.output.close();
+    this.tell({
+      event: "end",
+      attempt: attempt.index,
+      passed: attempt.passed,
+      failed: attempt.failed,
+      skipped: attempt.skipped,
+      duration_ms: Date.now() - attempt.begunAt,
+      error: plain(attempt.error, 500),
+      with_device: attempt.withDevice.size,
+      tests: attempt.tests,
+      attachments: attempt.attachments,
+    });
+  }
+
+  onError(error) {
+    const text = plain(error.message ?? error.value ?? error.stack ?? "an unknown error");
+    const told = `${error.stack ?? ""}\n${text}`;
+    const at = error.location?.file ? this.byFile.get(realPath(error.location.file)) : undefined;
+    const named = at ?? this.attempts.find((attempt) => told.includes(attempt.file)) ?? null;
+    process.stdout.write(`${text}\n`);
+    this.errors.push({ attempt: named?.index ?? null, text });
+  }
+
+  onEnd(result) {
+    for (const { attempt, text } of this.errors) this.tell({ event: "error", attempt, text: plain(text, 500) });
+    const loaded = this.byTest.size > 0 || this.errors.length === 0;
+    for (const attempt of this.attempts) {
+      if (loaded && attempt.total === 0) this.tell({ event: "missing", attempt: attempt.index });
+      attempt._output?.close();
+    }
+    this.tell({ event: "done", status: result.status });
+  }
+}
+
+module.exports = Reporter;

@@ -1,0 +1,1 @@
+"""A hub that stands for Appium with emulators behind it: sessions over HTTP, counts of what they did to the devices."""

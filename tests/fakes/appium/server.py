@@ -1,0 +1,144 @@
+"""The HTTP of the fake Appium: WebDriver's calls, and below /_fake what tests ask and set."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from dataclasses import asdict
+from typing import Any
+
+from tests.fakes.appium.hub import Control, Hub, HubError
+
+_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+_SESSION = re.compile(r"/session/([^/]+)(/.*)?")
+_ELEMENT = re.compile(r"/element/([^/]+)/(\w+)")
+_HEAD_BYTES = 65_536
+
+
+class Server:
+    """A hub on a port. `start` gives the port; 0 asks for a free one."""
+
+    def __init__(self, control: Control | None = None) -> None:
+        self.hub = Hub(control)
+        self._server: asyncio.Server | None = None
+        self._speaking: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int = 0) -> int:
+        """Listens on the loopback."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port, limit=_HEAD_BYTES)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Ends, and all connections with it."""
+        assert self._server is not None
+        self._server.close()
+        for task in list(self._speaking):
+            task.cancel()
+        await asyncio.gather(*self._speaking, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._speaking.add(task)
+        try:
+            while head := await _head(reader):
+                method, path, length = head
+                body = await reader.readexactly(length) if length else b""
+                status, answer = await self._answer(method, path, body)
+                data = json.dumps(answer).encode()
+                head_lines = (
+                    f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+                )
+                writer.write(head_lines.encode() + data)
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or this server goes
+        finally:
+            self._speaking.discard(task)
+            writer.close()
+
+    async def _answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        try:
+            asked = json.loads(body) if body else {}
+            if path.startswith("/_fake/"):
+                return 200, self._fake(method, path, asked)
+            return 200, {"value": await self._webdriver(method, path.removeprefix("/wd/hub"), asked)}
+        except HubError as error:
+            return error.status, {"value": {"error": error.error, "message": str(error), "stacktrace": ""}}
+
+    def _fake(self, method: str, path: str, asked: dict[str, Any]) -> Any:
+        hub = self.hub
+        if path == "/_fake/counts":
+            return {
+                "devices": {udid: asdict(counts) for udid, counts in hub.counts.items()},
+                "open": sorted(session.udid for session in hub.sessions.values()),
+                "most_at_once": hub.most_at_once,
+                "capabilities": hub.capabilities,
+            }
+        if path == "/_fake/control" and method == "POST":
+            for name, value in asked.items():
+                if name not in Control.__slots__:
+                    raise HubError(400, "invalid argument", f"no control {name}")
+                setattr(hub.control, name, value)
+            return asdict(hub.control)
+        if path == "/_fake/drop" and method == "POST":
+            return {"dropped": hub.drop(asked["udid"])}
+        raise HubError(404, "unknown command", path)
+
+    async def _webdriver(self, method: str, path: str, asked: dict[str, Any]) -> Any:
+        if path == "/status":
+            return {"ready": True, "message": "a fake", "build": {"version": "2.19.0"}}
+        if path == "/session" and method == "POST":
+            return await self._open(asked)
+        match = _SESSION.fullmatch(path)
+        if match is None:
+            raise HubError(404, "unknown command", f"{method} {path}")
+        session_id, rest = match[1], match[2] or ""
+        if not rest and method == "DELETE":
+            self.hub.close(session_id)
+            return None
+        return await self._command(method, session_id, rest, asked)
+
+    async def _open(self, asked: dict[str, Any]) -> dict[str, Any]:
+        session, seconds = self.hub.open(asked)
+        await asyncio.sleep(seconds)
+        told = {name.removeprefix("appium:"): value for name, value in session.capabilities.items()}
+        return {"sessionId": session.session_id, "capabilities": told}
+
+    async def _command(self, method: str, session_id: str, rest: str, asked: dict[str, Any]) -> Any:
+        hub, session = self.hub, self.hub.session(session_id)
+        if rest in ("/elements", "/element"):
+            found = hub.find(session, str(asked.get("value", "")))
+            if rest == "/elements":
+                return found
+            if not found:
+                raise HubError(404, "no such element", str(asked.get("value")))
+            return found[0]
+        if (match := _ELEMENT.fullmatch(rest)) is not None:
+            text = hub.text_of(session, match[1])
+            if match[2] == "click":
+                await asyncio.sleep(hub.click(session, match[1]))
+                return None
+            return {"displayed": True, "enabled": True, "text": text}.get(match[2])
+        if rest == "/screenshot":
+            return _PNG
+        if rest.startswith("/appium/device/get_clipboard"):
+            return ""
+        if rest.startswith(("/appium/", "/actions", "/execute/", "/timeouts")):
+            return None
+        raise HubError(404, "unknown command", f"{method} {rest}")
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int] | None:
+    """Method, path and length of the body; None where the client has ended."""
+    line = await reader.readline()
+    if not line:
+        return None
+    method, path, _ = line.decode("latin-1").split(" ", 2)
+    length = 0
+    while header := (await reader.readline()).decode("latin-1").strip():
+        name, _, value = header.partition(":")
+        if name.lower() == "content-length":
+            length = int(value)
+    return method, path, length

@@ -57,10 +57,10 @@ def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, st
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
     if result.exit_code == 0:
         return Outcome.PASSED, None
-    last = _last_line(execution.path / names.OUTPUT)
+    last = last_line(execution.path / names.OUTPUT)
     said = f": {last}" if last else ""
     if result.exit_code is None:
-        return Outcome.APP_CRASHED, f"ended by {_signal_name(result.signal or 0)}{said}"
+        return Outcome.APP_CRASHED, f"ended by {signal_name(result.signal or 0)}{said}"
     return Outcome.TEST_FAILED, f"exit code {result.exit_code}{said}"
 
 
@@ -73,14 +73,15 @@ def missing_output(result: ExecutionResult | None) -> str | None:
     return None
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal as people call it."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
     """The last line that was printed, for people."""
     try:
         with path.open("rb") as file:

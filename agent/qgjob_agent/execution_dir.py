@@ -10,6 +10,14 @@ result.json   how it ended; appears when nothing of the tree lives
 result.pipe   a named pipe: how it ended, for a daemon that listens, where the disk refuses result.json
 out/, tmp/    the test's own directories; they go when the result is in the spool
 
+An execution of several attempts has besides:
+
+plan.json     written when it is made: the assignments, and what its runner needs to begin it, maybe in another daemon
+events        JSON lines of the command: what begins, moves and ends (see runners/appwright)
+claims/N      a link with a word: `begun` by the command, `left` by the supervisor, `cancelled CAUSE` by the daemon. Who
+              makes it first has attempt N; the others keep their hands off
+attempts/N/   output and files of attempt N; gone when the daemon has told all of it, or has begun it elsewhere
+
 The rest goes when the coordinator has the result: until then the end of the output may have to be told again.
 
 The standard library only: supervisors import this.
@@ -26,6 +34,10 @@ CANCEL = "cancel.json"
 RESULT = "result.json"
 RESULT_DRAFT = "result.draft"
 RESULT_PIPE = "result.pipe"
+PLAN = "plan.json"
+EVENTS = "events"
+CLAIMS = "claims"
+ATTEMPTS = "attempts"
 OUT = "out"
 TMP = "tmp"
 
@@ -36,7 +48,12 @@ SILENCE = "silence"
 CANCELLED = "cancelled"
 LEASE = "lease"
 NOT_STARTED = "not_started"
-ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED)
+LINGERED = "lingered"  # all of its attempts had ended, and the command did not
+ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, LINGERED)
+
+# Who has an attempt of several.
+BEGUN = "begun"
+LEFT = "left"
 
 # The variable that marks every process of an execution.
 MARKER = "QGJOB_EXECUTION"

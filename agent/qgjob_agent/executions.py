@@ -22,6 +22,8 @@ from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qgjob_agent.lease_file import LeaseTime
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
@@ -43,6 +45,18 @@ class ExecutionResult:
     ended_at_ms: int
     duration_ms: int
     lost_output_bytes: int = 0  # of its end, by a disk that refused; earlier versions did not say
+    attempt: int | None = None  # of several: the one for whose sake it was ended
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """The attempts that a command carries out in order: (index, timeout_ms, silence_timeout_ms), not the command's own.
+
+    When all of them have ended, the command has `last_seconds` to end too.
+    """
+
+    limits: list[tuple[int, int, int]]
+    last_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +71,28 @@ class Command:
     grace_seconds: float
     output_bytes: int
     use_cgroup: bool = True
+    several: Several | None = None
 
 
 class Execution:
-    """One execution's directory. `pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere."""
+    """One execution's directory. `pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere.
 
-    def __init__(self, path: Path, assignment: Assignment) -> None:
+    `attempts` are carried out in order; `assignment` is the only one, or the first. `facts` is what the runner wrote
+    down beside them.
+    """
+
+    def __init__(self, path: Path, attempts: Sequence[Assignment], facts: dict[str, Any] | None = None) -> None:
         self.path = path
-        self.assignment = assignment
+        self.attempts = list(attempts)
+        self.assignment = self.attempts[0]
+        self.facts = facts or {}
         self.process: subprocess.Popen[bytes] | None = None
         self.supervisor_pid = 0
         self.pidfd = -1
         self._ear: ResultEar | None = None
 
     @classmethod
-    def new(cls, root: Path, assignment: Assignment) -> Execution:
+    def new(cls, root: Path, *attempts: Assignment) -> Execution:
         """Makes the directory. Raises OSError."""
         path = root / uuid.uuid4().hex
         path.mkdir(mode=0o700, parents=True)
@@ -81,7 +102,25 @@ class Execution:
         except OSError:
             remove_tree(path)
             raise
-        return cls(path, assignment)
+        return cls(path, attempts)
+
+    @classmethod
+    def planned(cls, root: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> Execution:
+        """Makes the directory of several attempts, to be begun later, by another daemon too. Raises OSError."""
+        execution = cls.new(root, *attempts)
+        execution.facts = facts
+        try:
+            (execution.path / names.CLAIMS).mkdir()
+            for index in range(len(attempts)):
+                execution.files_of(index).mkdir(parents=True)
+            plan = {"assignments": [_fields(each) for each in attempts], "facts": facts}
+            draft = execution.path / (names.PLAN + ".draft")
+            draft.write_text(json.dumps(plan), "utf-8")
+            draft.replace(execution.path / names.PLAN)
+        except OSError:
+            execution.remove()
+            raise
+        return execution
 
     @staticmethod
     def prove_room(root: Path) -> None:
@@ -101,11 +140,58 @@ class Execution:
         """What an earlier daemon began there; None when it had not got so far as to begin anything."""
         try:
             spec = json.loads((path / names.SPEC).read_text("utf-8"))
-            fields = spec["assignment"]
-            fields["target"] = Target(fields["target"]) if fields["target"] else None
-            return cls(path, Assignment(**fields))
+            return cls(path, [_assignment(spec["assignment"])])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    @classmethod
+    def found_planned(cls, path: Path) -> Execution | None:
+        """What an earlier daemon planned there; None when it had not got so far."""
+        try:
+            plan = json.loads((path / names.PLAN).read_text("utf-8"))
+            return cls(path, [_assignment(fields) for fields in plan["assignments"]], plan["facts"])
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return None
+
+    @property
+    def launched(self) -> bool:
+        """Whether a supervisor was begun for it, by any daemon."""
+        return (self.path / names.LOCK).exists()
+
+    def attempt_dir(self, index: int) -> Path:
+        """What is kept of one of several attempts."""
+        return self.path / names.ATTEMPTS / str(index)
+
+    def files_of(self, index: int) -> Path:
+        """Where one of several attempts leaves its files."""
+        return self.attempt_dir(index) / names.OUT
+
+    def claim_path(self, index: int) -> Path:
+        """Where it is settled who has one of several attempts."""
+        return self.path / names.CLAIMS / str(index)
+
+    def claim(self, index: int) -> str:
+        """Who has one of several attempts; empty if nobody has it yet."""
+        try:
+            return str(self.claim_path(index).readlink())
+        except OSError:
+            return ""
+
+    def begin(self, index: int) -> bool:
+        """Has an attempt begin for a command that does not ask itself. False if it was taken back. Raises OSError."""
+        try:
+            self.claim_path(index).symlink_to(names.BEGUN)
+        except FileExistsError:
+            return False
+        return True
+
+    def take_back(self, index: int, cause: DeathCause) -> bool:
+        """Keeps one of several attempts from ever beginning here. False if it has begun already. Raises OSError."""
+        try:
+            self.claim_path(index).symlink_to(f"{names.CANCELLED} {cause.value}")
+        except FileExistsError:
+            return self.claim(index) != names.BEGUN
+        return True
 
     @property
     def output_dir(self) -> Path:
@@ -160,13 +246,15 @@ class Execution:
             )
 
     def _write_spec(self, command: Command, lease: LeaseTime, lease_path: Path) -> None:
-        assignment = asdict(self.assignment)
-        assignment["target"] = self.assignment.target.value if self.assignment.target is not None else None
+        several = command.several or Several([(0, command.timeout_ms, command.silence_timeout_ms)], 0.0)
         spec = asdict(command) | {
             "execution_id": self.path.name,
             "lease": list(lease),
             "lease_path": str(lease_path),
-            "assignment": assignment,
+            "limits": several.limits,
+            "last_seconds": several.last_seconds,
+            "events": command.several is not None,
+            "assignment": _fields(self.assignment),
         }
         spec["env"] = command.env | {names.MARKER: self.path.name}
         fd = os.open(self.path / names.SPEC, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -246,11 +334,15 @@ class Execution:
 
     # ---- ending ----
 
-    def cancel(self, cause: DeathCause, grace_seconds: float) -> None:
-        """Asks the supervisor to end the tree. Where the disk refuses the request, the signal alone has to do."""
+    def cancel(self, cause: DeathCause, grace_seconds: float, attempt: int | None = None) -> None:
+        """Asks the supervisor to end the tree; for the sake of one of several attempts only if it is the one that runs.
+
+        Where the disk refuses the request, the signal alone has to do.
+        """
         draft = self.path / (names.CANCEL + ".draft")
+        request = {"cause": cause.value, "grace_seconds": grace_seconds, "attempt": attempt}
         with contextlib.suppress(OSError):
-            draft.write_text(json.dumps({"cause": cause.value, "grace_seconds": grace_seconds}), "utf-8")
+            draft.write_text(json.dumps(request), "utf-8")
             draft.replace(self.path / names.CANCEL)
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
@@ -292,7 +384,7 @@ def _result_of(text: str) -> ExecutionResult | None:
     except (ValueError, TypeError, RecursionError):
         return None
     times = (result.started_at_ms, result.ended_at_ms, result.duration_ms, result.lost_output_bytes)
-    codes = (result.exit_code, result.signal)
+    codes = (result.exit_code, result.signal, result.attempt)
     words = (result.cause, result.error)
     sound = (
         result.ended_by in names.ENDS
@@ -301,6 +393,15 @@ def _result_of(text: str) -> ExecutionResult | None:
         and all(each is None or isinstance(each, str) for each in words)
     )
     return result if sound else None
+
+
+def _fields(assignment: Assignment) -> dict[str, Any]:
+    return asdict(assignment) | {"target": assignment.target.value if assignment.target is not None else None}
+
+
+def _assignment(fields: dict[str, Any]) -> Assignment:
+    target = Target(fields["target"]) if fields["target"] else None
+    return Assignment(**fields | {"target": target})
 
 
 def remove_tree(path: Path) -> bool:

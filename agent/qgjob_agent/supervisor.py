@@ -1,14 +1,15 @@
 """Owns the process tree of one execution, as a process of its own that outlives the daemon.
 
 It starts the command, watches it, and ends the whole tree when the command exits, takes too long, is silent for too
-long, is cancelled, or when the lease is over, also when the daemon hangs or is dead. Only when nothing of the tree
-lives does it write the result, or tell it where the disk refuses it, and exit. It imports no grpc and nothing outside
-the standard library: forking stays safe and starting takes some 20 ms.
+long, is cancelled, or when the lease is over, also when the daemon hangs or is dead. A command may carry out several
+attempts in order: then it says in a file of events which of them begin and end, and each has limits of its own. Only
+when nothing of the tree lives does it write the result, or tell it where the disk refuses it, and exit. It imports no
+grpc and nothing outside the standard library: forking stays safe and starting takes some 20 ms.
 
 Between the daemon and its supervisors there is the execution's directory, see execution_dir.py. SIGTERM asks to cancel.
 """
 # pathlib would cost each supervisor 5 ms of its start.
-# ruff: noqa: PTH110, PTH118, PTH123
+# ruff: noqa: PTH110, PTH118, PTH123, PTH211
 
 from __future__ import annotations
 
@@ -23,6 +24,8 @@ import time
 from typing import Any
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent.attempt_watch import AttemptWatch
+from qgjob_agent.event_lines import EventLines
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
 from qgjob_agent.process_tree import (
@@ -41,6 +44,7 @@ _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is ta
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 _PATIENCE_SECONDS = 2.0
+_EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _REASON_BYTES = 1_024
 
 
@@ -75,11 +79,15 @@ class Supervisor:
             self._spec: dict[str, Any] = json.load(file)
         self._lease = LeaseTime(*self._spec["lease"])
         self._output = OutputFile(self._path(names.OUTPUT), self._spec["output_bytes"])
+        self._several: bool = self._spec["events"]
         self._cgroup = self._make_cgroup()
         self._child = 0
         self._status: int | None = None
         self._started_at = self._started_at_ms = 0.0
-        self._last_output_at = 0.0
+        self._watch = AttemptWatch({}, 0.0)
+        self._events = EventLines(self._path(names.EVENTS)) if self._several else None
+        self._hit: int | None = None
+        self._asked: dict[int, dict[str, Any]] = {}  # attempts to be cancelled when it is their turn
         self._ended_by: str | None = None
         self._cause: str | None = None
         self._error: str | None = None
@@ -113,6 +121,7 @@ class Supervisor:
             self._selector.select(timeout=max(self._next_deadline() - _now(), 0))
             _drain(wake)
             self._read()
+            self._read_events()
             self._reap()
             self._check_cancel()
         self._end_tree()
@@ -144,7 +153,8 @@ class Supervisor:
         self._pipe, output_write = os.pipe()
         failure, failure_write = os.pipe()
         self._started_at, self._started_at_ms = _now(), time.time() * 1000
-        self._last_output_at = self._started_at
+        limits = {each: (timeout / 1000, silence / 1000) for each, timeout, silence in self._spec["limits"]}
+        self._watch = AttemptWatch(limits, self._started_at, self._spec["last_seconds"])
         self._child = os.fork()
         if self._child == 0:
             self._become_command(output_write, failure_write)
@@ -195,10 +205,9 @@ class Supervisor:
         if self._kill_at is not None:
             deadlines.append(self._kill_at)
         if self._ended_by is None:
-            if self._spec["timeout_ms"] > 0:
-                deadlines.append(self._started_at + self._spec["timeout_ms"] / 1000)
-            if self._spec["silence_timeout_ms"] > 0:
-                deadlines.append(self._last_output_at + self._spec["silence_timeout_ms"] / 1000)
+            deadlines.append(self._watch.deadline())
+            if self._events is not None:
+                deadlines.append(_now() + _EVENTS_SECONDS)
         return min(deadlines)
 
     def _check_limits(self) -> None:
@@ -206,12 +215,9 @@ class Supervisor:
         if self._kill_at is not None and now >= self._kill_at:
             self._kill_all()
             self._kill_at = now + _RETRY_SECONDS
-        if self._ended_by is None:
-            timeout, silence = self._spec["timeout_ms"] / 1000, self._spec["silence_timeout_ms"] / 1000
-            if 0 < timeout <= now - self._started_at:
-                self._end(names.TIMEOUT, self._spec["grace_seconds"])
-            elif 0 < silence <= now - self._last_output_at:
-                self._end(names.SILENCE, self._spec["grace_seconds"])
+        if self._ended_by is None and (why := self._watch.overdue(now)) is not None:
+            self._hit = self._watch.current
+            self._end(why if self._hit is not None else names.LINGERED, self._spec["grace_seconds"])
         if not self._lease_over and now >= self._lease.ends_at:
             self._lease = read_lease(self._spec["lease_path"]) or self._lease
             if now >= self._lease.ends_at:
@@ -219,12 +225,23 @@ class Supervisor:
                 self._end(names.LEASE, self._lease.grace)
 
     def _check_cancel(self) -> None:
-        if not self._cancelled:
-            return
-        self._cancelled = False
-        request: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError), open(self._path(names.CANCEL), encoding="utf-8") as file:
-            request = json.load(file)
+        if self._cancelled:
+            self._cancelled = False
+            request: dict[str, Any] = {}
+            with contextlib.suppress(OSError, ValueError), open(self._path(names.CANCEL), encoding="utf-8") as file:
+                request = json.load(file)
+            attempt = request.get("attempt")
+            if attempt is None:
+                self._cancel(request)
+            else:
+                self._asked[attempt] = request
+        # The command may have gone on from the attempt before it without having said so yet: that one is not to be hit.
+        if self._asked and self._watch.current in self._asked:
+            if self._ended_by is None:
+                self._hit = self._watch.current
+            self._cancel(self._asked.pop(self._watch.current))
+
+    def _cancel(self, request: dict[str, Any]) -> None:
         if self._ended_by is None:
             self._cause = request.get("cause")
         self._end(names.CANCELLED, float(request.get("grace_seconds", self._spec["grace_seconds"])))
@@ -234,9 +251,32 @@ class Supervisor:
         kill_at = _now() + grace_seconds
         if self._ended_by is None:
             self._ended_by = ended_by
+            self._leave()
             take_precedence()
             signal_all(self._members(), signal.SIGTERM)
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
+
+    def _leave(self) -> None:
+        """What has not begun does not begin any more: another execution may have it."""
+        if self._events is None:
+            return
+        for attempt, *_ in self._spec["limits"]:
+            with contextlib.suppress(OSError):
+                os.symlink(names.LEFT, os.path.join(self._directory, names.CLAIMS, str(attempt)))
+
+    def _read_events(self) -> None:
+        """Takes what the command says of its attempts."""
+        if self._events is None or self._ended_by is not None:
+            return
+        now = _now()
+        for event in self._events.read():
+            attempt = event.get("attempt")
+            if event.get("event") == "begin" and isinstance(attempt, int):
+                self._watch.begin(attempt, now)
+            elif event.get("event") == "end" and isinstance(attempt, int):
+                self._watch.end(attempt, now)
+            else:
+                self._watch.heard(now)
 
     def _read(self) -> int:
         """Takes some of what the tree has printed, and gives how many bytes: it may print faster than it can be taken.
@@ -250,7 +290,7 @@ class Supervisor:
         except BlockingIOError:
             return 0
         if data:
-            self._last_output_at = _now()
+            self._watch.heard(_now())
             self._output.write(data)
         else:  # everyone has closed it, and a closed pipe would be readable for ever
             self._selector.unregister(self._pipe)
@@ -328,6 +368,7 @@ class Supervisor:
             "signal": -code if code < 0 else None,
             "cause": self._cause,
             "error": self._error,
+            "attempt": self._hit if self._several else None,
             "started_at_ms": int(self._started_at_ms),
             "ended_at_ms": time.time_ns() // 1_000_000,
             "duration_ms": round((_now() - self._started_at) * 1000),

@@ -95,7 +95,7 @@ def runner_reported(state: State, event: RunnerReported) -> None:
         elif isinstance(item, AttemptProgressed):
             report(state, lease, Progress(item.percent))
         elif isinstance(item, AttemptKilled):
-            _dead(state, lease, _cause_of(state, lease, item), item.ended_at_ms)
+            _dead(state, lease, _cause_of(state, lease, item), item.ended_at_ms, started=item.begun)
 
 
 def _cause_of(state: State, lease: Lease, item: AttemptKilled) -> DeathCause:
@@ -124,8 +124,8 @@ def not_begun(state: State, lease: Lease) -> None:
     _ended(state, lease, TreeDead(lease.cause or DeathCause.DISK_FULL, state.wall_ms, started=False))
 
 
-def _dead(state: State, lease: Lease, cause: DeathCause, ended_at_ms: int) -> None:
-    _ended(state, lease, TreeDead(cause, ended_at_ms, started=True))
+def _dead(state: State, lease: Lease, cause: DeathCause, ended_at_ms: int, *, started: bool = True) -> None:
+    _ended(state, lease, TreeDead(cause, ended_at_ms, started=started))
 
 
 def _ended(state: State, lease: Lease, body: Finished | TreeDead) -> None:

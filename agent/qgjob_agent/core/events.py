@@ -148,11 +148,15 @@ class AttemptFinished:
 
 @dataclass(slots=True, eq=False)
 class AttemptKilled:
-    """The attempt was killed and its tree is dead. `cause` is None where the runner was only told to."""
+    """The attempt was killed and its tree is dead. `cause` is None where the runner was only told to.
+
+    `begun` is False for one of several that was taken back before its turn.
+    """
 
     token: str
     ended_at_ms: int
     cause: DeathCause | None = None
+    begun: bool = True
 
 
 AttemptEvent = AttemptStarted | AttemptProgressed | AttemptFinished | AttemptKilled

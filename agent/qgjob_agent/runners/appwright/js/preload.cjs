@@ -67,7 +67,14 @@ class Run {
       throw new Error(`webdriver ${told.version} has no newSession to patch; set appwright.mode = "plain"`);
     }
     const newSession = driver.newSession;
-    driver.newSession = (options, ...rest) => newSession.call(driver, this.turned(options), ...rest);
+    driver.newSession = async (options, ...rest) => {
+      try {
+        return await newSession.call(driver, this.turned(options), ...rest);
+      } catch (error) {
+        this.tell({ event: "no_session", attempt: this.current?.index ?? null, text: String(error?.message).slice(0, 500) });
+        throw error;
+      }
+    };
   }
 
   /** A session's options, for the agent's Appium and for an app that the agent has installed. */

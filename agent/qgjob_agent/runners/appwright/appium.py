@@ -1,0 +1,234 @@
+"""The one Appium of this host: found where it is set, or started on demand and kept over restarts of the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+PLAIN_PORT = 4723
+"""Where AppWright looks for Appium when nobody tells it another place."""
+_LOOPBACK = "127.0.0.1"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 5.0
+_ANSWER_SECONDS = 5.0
+_POLL_SECONDS = 0.1
+_ANSWER_BYTES = 65_536
+_LAST_BYTES = 4_096
+_SAME_PROCESS_SECONDS = 0.01
+_PORTS_EACH = 10
+MOST_SLOTS = 90
+_ANDROID = {"appium:systemPort": 18_200, "appium:mjpegServerPort": 19_200, "appium:chromedriverPort": 20_200}
+_IOS = {"appium:wdaLocalPort": 21_200, "appium:mjpegServerPort": 22_200}
+
+
+class AppiumError(Exception):
+    """There is no Appium to talk to. The message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where an Appium listens. `path` begins and ends with a slash."""
+
+    protocol: str
+    host: str
+    port: int
+    path: str = "/"
+
+    @classmethod
+    def of_url(cls, url: str) -> Address:
+        """Raises ValueError for what is no http(s) URL."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("is no http:// or https:// address")
+        path = "/".join(["", *(each for each in parts.path.split("/") if each), ""])
+        return cls(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), path)
+
+    def options(self) -> dict[str, Any]:
+        """As WebDriver's newSession takes it."""
+        return {"protocol": self.protocol, "hostname": self.host, "port": self.port, "path": self.path}
+
+
+@dataclass(frozen=True, slots=True)
+class AppiumSettings:
+    """`argv` starts it, with {port} in it; `url` names one that somebody else keeps, which wins."""
+
+    argv: tuple[str, ...]
+    environ: dict[str, str]
+    state: Path
+    url: str | None = None
+    keep: bool = True  # over the end of the agent
+
+
+class Appium:
+    """Started when it is first needed. What an earlier daemon started is used again if it still answers."""
+
+    def __init__(self, settings: AppiumSettings, log: Any) -> None:
+        self._settings = settings
+        self._log = log
+        self._lock = asyncio.Lock()
+        self._memory = settings.state / "appium.json"
+        self._output = settings.state / "appium.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    async def ready(self, port: int = 0) -> Address:
+        """An Appium that answers; on that port, if one is named. Raises AppiumError."""
+        if self._settings.url is not None:
+            address = Address.of_url(self._settings.url)
+            if port and (address.host not in (_LOOPBACK, "localhost") or address.port != port):
+                raise AppiumError(f"plain AppWright looks for Appium on port {port}; set appwright.appium_url to it")
+            if await _answers(address):
+                return address
+            raise AppiumError(f"appwright.appium_url {self._settings.url} does not answer; start Appium there")
+        async with self._lock:
+            known = self._remembered()
+            if known is not None and (not port or known.port == port) and await _answers(known):
+                return known
+            await self._stop()
+            return await self._start(port or _free_port())
+
+    def _remembered(self) -> Address | None:
+        """The one that this agent or an earlier one of it started, if its process is still that one."""
+        told = self._told()
+        return None if told is None or _process(told) is None else Address("http", _LOOPBACK, told["port"])
+
+    def _told(self) -> dict[str, Any] | None:
+        try:
+            told = json.loads(self._memory.read_text("utf-8"))
+            return {"pid": int(told["pid"]), "created": float(told["created"]), "port": int(told["port"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    async def _start(self, port: int) -> Address:
+        argv = [word.format_map({"port": port}) for word in self._settings.argv]
+        try:
+            self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._output.open("wb") as output:
+                process = subprocess.Popen(  # noqa: S603, ASYNC220 - the host's own choice; it returns at once
+                    argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=self._settings.environ,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise AppiumError(f"Appium can't be started: {argv[0]}: {error.strerror}; see appwright.appium") from None
+        self._process = process
+        self.starts += 1
+        self._remember(process.pid, port)
+        address = Address("http", _LOOPBACK, port)
+        deadline = time.monotonic() + _START_SECONDS
+        while not await _answers(address):
+            if process.poll() is not None:
+                raise AppiumError(f"Appium ended as it began (exit code {process.returncode}): {self._last_line()}")
+            if time.monotonic() > deadline:
+                await self._stop()
+                raise AppiumError(f"Appium did not answer within {_START_SECONDS:g} s: {self._last_line()}")
+            await asyncio.sleep(_POLL_SECONDS)
+        self._log.info("appium_started", pid=process.pid, port=port)
+        return address
+
+    def _remember(self, pid: int, port: int) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended at once, and that is told
+            told = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
+            self._memory.write_text(json.dumps(told), "utf-8")
+
+    def _last_line(self) -> str:
+        try:
+            with self._output.open("rb") as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - _LAST_BYTES, 0))
+                lines = file.read().decode(errors="replace").split("\n")
+        except OSError:
+            lines = []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:300]
+
+    async def _stop(self) -> None:
+        """Ends what was started here, by this daemon or an earlier one; never another's."""
+        told = self._told()
+        process = None if told is None else _process(told)
+        if process is not None:
+            await asyncio.to_thread(_end, process)
+        if self._process is not None:
+            self._process.poll()
+            self._process = None
+        self._memory.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """The agent ends: Appium goes on, unless it is to end with it."""
+        if not self._settings.keep:
+            async with self._lock:
+                await self._stop()
+
+
+def ports_of(slot: int) -> dict[str, dict[str, list[int]]]:
+    """The ports that sessions of one device may use, first and last of each kind; no two slots share one."""
+    if not 0 <= slot < MOST_SLOTS:
+        raise AppiumError(f"no ports are left for this device: one host has sessions of {MOST_SLOTS} devices at most")
+
+    def ranges(firsts: Mapping[str, int]) -> dict[str, list[int]]:
+        begin = _PORTS_EACH * slot
+        return {name: [first + begin, first + begin + _PORTS_EACH - 1] for name, first in firsts.items()}
+
+    return {"android": ranges(_ANDROID), "ios": ranges(_IOS)}
+
+
+def _process(told: Mapping[str, Any]) -> psutil.Process | None:
+    """A remembered process, if its id is not another's by now."""
+    try:
+        process = psutil.Process(told["pid"])
+        same = abs(process.create_time() - told["created"]) < _SAME_PROCESS_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.Error:
+        return None
+
+
+def _end(process: psutil.Process) -> None:
+    """Ends a process and what it started."""
+    with contextlib.suppress(psutil.Error):
+        members = [process, *process.children(recursive=True)]
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for member in members:
+                with contextlib.suppress(psutil.Error):
+                    member.send_signal(number)
+            if not psutil.wait_procs(members, timeout=_STOP_SECONDS)[1]:
+                return
+
+
+def _free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind((_LOOPBACK, 0))
+        return int(asked.getsockname()[1])
+
+
+async def _answers(address: Address) -> bool:
+    """Whether an Appium says that it is ready."""
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            tls = address.protocol == "https"
+            reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls or None)
+            try:
+                head = f"GET {address.path}status HTTP/1.1\r\nhost: {address.host}\r\nconnection: close\r\n\r\n"
+                writer.write(head.encode())
+                await writer.drain()
+                answer = await reader.read(_ANSWER_BYTES)
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return answer.split(b" ", 2)[1:2] == [b"200"]

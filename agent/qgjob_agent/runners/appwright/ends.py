@@ -1,0 +1,99 @@
+"""What the end of a run means for an attempt of it that has not ended by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import wall_ms
+from qgjob_agent.command_result import last_line, signal_name
+from qgjob_agent.core.values import DeathCause, Finished, Outcome
+
+if TYPE_CHECKING:
+    from qgjob_agent.executions import Execution, ExecutionResult
+    from qgjob_agent.runners.appwright.story import Story
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """It has not begun and nothing was its fault: it goes on in another run."""
+
+
+Killed = tuple[int, DeathCause | None, bool]
+"""When, why, and whether it had begun, as AttemptKilled has them."""
+
+
+def end_of(
+    story: Story,
+    index: int,
+    claim: str,
+    result: ExecutionResult | None,
+    execution: Execution,
+    *,
+    alone: bool,
+    found_dead: bool,
+) -> Finished | Killed | Left:
+    """`alone`: no other attempt was left in the run. `found_dead`: the supervisor had ended when this daemon began."""
+    now = wall_ms()
+    if story.ended:
+        return story.finished()
+    word, _, cause = claim.partition(" ")
+    if word == names.CANCELLED:  # by an earlier daemon, which had no time to tell
+        return (now, DeathCause(cause), False)
+    begun = bool(story.begun_at_ms) or word == names.BEGUN
+    if result is None:
+        return _without_result(story, now, begun=begun, found_dead=found_dead)
+    if result.ended_by == names.LEASE:
+        return (result.ended_at_ms, DeathCause.LEASE_LOST, begun)
+    if result.ended_by == names.CANCELLED and result.attempt in (index, None):
+        return (result.ended_at_ms, DeathCause(result.cause) if result.cause else None, begun)
+    if result.ended_by == names.NOT_STARTED:
+        return Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}")
+    if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE):
+        return _too_long(story, result, begun=begun)
+    if story.error:
+        return _finished(Outcome.TEST_FAILED, story, result, story.error)
+    if begun:
+        return _finished(
+            Outcome.APP_CRASHED, story, result, f"the run ended in the middle of it, {_how(result, execution)}"
+        )
+    if story.missing:
+        text = "Playwright found no test in it: look at the project's testDir and testMatch, and at test.only"
+        return _finished(Outcome.TEST_FAILED, story, result, text)
+    if alone and result.ended_by == names.EXIT:
+        return _finished(Outcome.PROVIDER_ERROR, story, result, f"no test could begin, {_how(result, execution)}")
+    return Left()
+
+
+def _without_result(story: Story, now: int, *, begun: bool, found_dead: bool) -> Finished | Killed | Left:
+    if not begun:
+        return Left()
+    if found_dead:
+        return (now, DeathCause.AGENT_LOST, True)
+    started = story.begun_at_ms or now
+    error = "the supervisor was killed and left no result; what it ran is dead"
+    return Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
+
+
+def _too_long(story: Story, result: ExecutionResult, *, begun: bool) -> Finished:
+    started = story.begun_at_ms or result.started_at_ms
+    seconds = max(result.ended_at_ms - started, 0) / 1000
+    silent = result.ended_by == names.SILENCE
+    why = "nothing having moved for too long" if silent else "its time limit being over"
+    before = "" if begun else " before its first test began"
+    return _finished(Outcome.TIMED_OUT, story, result, f"killed after {seconds:.1f} s{before}, {why}")
+
+
+def _finished(outcome: Outcome, story: Story, result: ExecutionResult, error: str) -> Finished:
+    started = min(story.begun_at_ms or result.started_at_ms, result.ended_at_ms)
+    return Finished(outcome, started, result.ended_at_ms, result.ended_at_ms - started, error=error[:500])
+
+
+def _how(result: ExecutionResult, execution: Execution) -> str:
+    """How the run ended, and the last that it said."""
+    if result.ended_by not in (names.EXIT, names.LINGERED):
+        return f"ended by {result.ended_by}"
+    how = f"exit code {result.exit_code}" if result.signal is None else f"ended by {signal_name(result.signal)}"
+    said = last_line(execution.path / names.OUTPUT)
+    return f"{how}: {said}" if said else how

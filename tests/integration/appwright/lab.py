@@ -1,0 +1,139 @@
+"""A runner with the real AppWright or Playwright, a suite of the test's own, and a fake Appium."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
+from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
+from tests.fakes.appium.server import Server
+from tests.fakes.waiting import until
+
+DEVICE = DeviceFacts("lab.one", "emulator-5554", Target.EMULATOR, platform="android")
+OTHER = DeviceFacts("lab.two", "emulator-5556", Target.EMULATOR, platform="android")
+
+
+class Told:
+    """A sink that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[AttemptEvent] = []
+        self.logs: dict[str, bytes] = {}
+
+    def report(self, events: list[AttemptEvent]) -> None:
+        self.events += events
+
+    def not_begun(self, token: str, error: str) -> None:
+        raise AssertionError(f"{token}: {error}")
+
+    def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        kept = self.logs.get(token, b"")
+        self.logs[token] = kept[:offset] + data
+
+    def of(self, token: str) -> list[AttemptEvent]:
+        return [event for event in self.events if event.token == token]
+
+    def last(self, token: str) -> AttemptFinished | AttemptKilled | None:
+        """The last event of an attempt; there is one of them at most."""
+        last = [event for event in self.of(token) if isinstance(event, AttemptFinished | AttemptKilled)]
+        assert len(last) <= 1, last
+        return last[0] if last else None
+
+    def begun(self, token: str) -> bool:
+        return any(isinstance(event, AttemptStarted) for event in self.of(token))
+
+    def finished(self, token: str) -> Finished:
+        event = self.last(token)
+        assert isinstance(event, AttemptFinished), (event, self.logs.get(token))
+        return event.finished
+
+    def killed(self, token: str) -> tuple[DeathCause | None, bool]:
+        event = self.last(token)
+        assert isinstance(event, AttemptKilled), (event, self.logs.get(token))
+        return event.cause, event.begun
+
+
+class Lab:
+    """One host. `begin` makes a daemon's runner; a second one is the next daemon."""
+
+    def __init__(self, folder: Path, suite: Path, sdk: Path) -> None:
+        self.folder = folder
+        self.suite = suite
+        self.environ = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "ANDROID_HOME": str(sdk)}
+        self.hub = Server()
+        self.told = Told()
+        self.lease_seconds = 300.0
+        self.plain = False
+        self.attempts_per_run = 8
+        self.appium_url = ""
+        self.runner = None  # type: AppwrightRunner | None
+
+    async def begin(self) -> AppwrightRunner:
+        if not self.appium_url:
+            self.appium_url = f"http://127.0.0.1:{await self.hub.start()}"
+        log: Any = structlog.get_logger()
+        settings = AppwrightSettings(
+            suite=self.suite,
+            project="android",
+            config="appwright.config.ts",
+            node="node",
+            environ=self.environ,
+            output_bytes=100_000,
+            attempts_per_run=self.attempts_per_run,
+            plain=self.plain,
+            grace_seconds=0.5,
+            executions=self.folder / "executions",
+            lease_path=self.folder / "lease",
+        )
+        appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.appium_url), log)
+        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log)
+        return self.runner
+
+    def _lease(self) -> LeaseTime:
+        return LeaseTime(monotonic_seconds(), self.lease_seconds, 0.2)
+
+    async def end(self) -> None:
+        if self.runner is not None:
+            for token in list(self.runner._living):
+                self.runner.kill(token, DeathCause.SHUTDOWN, 0.0)
+            await until(lambda: self.runner is not None and not self.runner._living, "the end of all attempts")
+            await self.runner.close()
+        if self.appium_url:
+            await self.hub.stop()
+
+    def job(self, test: str, **fields: Any) -> Assignment:
+        """An attempt of a test file; its token is the file's name without its ending, unless one is given."""
+        token = fields.pop("token", test.partition(".")[0])
+        device: DeviceFacts = fields.pop("device", DEVICE)
+        return Assignment(
+            f"acme~{token}", token, 1, 0, device.device_id, "acme", "1.0", f"tests/{test}", device.target, **fields
+        )
+
+    async def ended(self, *tokens: str, seconds: float = 60.0) -> None:
+        """Waits until each of these attempts has had its last event."""
+        await until(
+            lambda: all(self.told.last(token) for token in tokens),
+            lambda: f"{[t for t in tokens if not self.told.last(t)]} did not end: {self.told.events} {self.told.logs}",
+            seconds=seconds,
+        )
+
+    def idle(self) -> bool:
+        return self.runner is None or not any(self.runner._lines.values())
+
+
+def counts(lab: Lab) -> dict[str, Any]:
+    """What the hub counted, per device."""
+    return {udid: (x.sessions, x.installs, x.resets, x.refused_busy) for udid, x in lab.hub.hub.counts.items()}
+
+
+async def settle() -> None:
+    await asyncio.sleep(0)

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 class AttemptWatch:
     """`limits` has for each attempt, in order, its time and its silence in seconds; 0 is no limit.
 
-    When all have ended, `last_seconds` are left for the command to end; that is nobody's failure.
+    Before it has begun an attempt may be silent for `first_seconds` in any case: programs need a while to start. When
+    all have ended, `last_seconds` are left for the command to end; that is nobody's failure.
     """
 
-    def __init__(self, limits: Mapping[int, tuple[float, float]], now: float, last_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        limits: Mapping[int, tuple[float, float]],
+        now: float,
+        first_seconds: float = 0.0,
+        last_seconds: float = 0.0,
+    ) -> None:
         self._limits = limits
         self._left = dict.fromkeys(limits)
+        self._first_seconds = first_seconds
         self._last_seconds = last_seconds
         self._since = self._heard_at = now
         self._begun: int | None = None
@@ -73,5 +81,7 @@ class AttemptWatch:
         if current is None:
             return [(self._since + self._last_seconds, TIMEOUT)] if self._last_seconds > 0 else []
         timeout, silence = self._limits[current]
+        if silence > 0 and self._begun is None:
+            silence = max(silence, self._first_seconds)
         ends = [(self._since + timeout, TIMEOUT)] if timeout > 0 else []
         return ends + ([(self._heard_at + silence, SILENCE)] if silence > 0 else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ _COUNTS_BYTES = 65_536
 _SUMMARY_CHARS = 500
 _LAST_LINE_BYTES = 4_096
 _LAST_LINE_CHARS = 300
+_ERROR = re.compile(r"\w*Error\b")
 HIGHEST_COUNT = 1_000_000
 _CAUSES = {cause.value: cause for cause in DeathCause}  # a later version may have asked with another one
 
@@ -57,7 +59,7 @@ def _verdict(result: ExecutionResult, execution: Execution) -> tuple[Outcome, st
         return Outcome.TIMED_OUT, f"killed after {result.duration_ms / 1000:.1f} s, having printed nothing for too long"
     if result.exit_code == 0:
         return Outcome.PASSED, None
-    last = last_line(execution.path / names.OUTPUT)
+    last = _last_line(execution.path / names.OUTPUT)
     said = f": {last}" if last else ""
     if result.exit_code is None:
         return Outcome.APP_CRASHED, f"ended by {signal_name(result.signal or 0)}{said}"
@@ -81,15 +83,24 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def last_line(path: Path) -> str:
+def _last_line(path: Path) -> str:
     """The last line that was printed, for people."""
+    return next((line for line in reversed(_last_lines(path)) if line), "")
+
+
+def error_line(path: Path) -> str:
+    """The last line that names an error, as a stack trace follows it; else the last line."""
+    lines = _last_lines(path)
+    return next((line for line in reversed(lines) if _ERROR.match(line)), "") or _last_line(path)
+
+
+def _last_lines(path: Path) -> list[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - _LAST_LINE_BYTES, 0))
-            lines = file.read().decode(errors="replace").split("\n")
+            return [_clean(line, _LAST_LINE_CHARS) for line in file.read().decode(errors="replace").split("\n")]
     except OSError:
-        return ""
-    return next((_clean(line, _LAST_LINE_CHARS) for line in reversed(lines) if _clean(line, 1)), "")
+        return []
 
 
 def _clean(text: str, most: int) -> str:

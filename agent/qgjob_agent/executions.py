@@ -52,10 +52,11 @@ class ExecutionResult:
 class Several:
     """The attempts that a command carries out in order: (index, timeout_ms, silence_timeout_ms), not the command's own.
 
-    When all of them have ended, the command has `last_seconds` to end too.
+    Before it begins, each may be silent for `first_seconds`; when all have ended, the command has `last_seconds` left.
     """
 
     limits: list[tuple[int, int, int]]
+    first_seconds: float
     last_seconds: float
 
 
@@ -246,12 +247,13 @@ class Execution:
             )
 
     def _write_spec(self, command: Command, lease: LeaseTime, lease_path: Path) -> None:
-        several = command.several or Several([(0, command.timeout_ms, command.silence_timeout_ms)], 0.0)
+        several = command.several or Several([(0, command.timeout_ms, command.silence_timeout_ms)], 0.0, 0.0)
         spec = asdict(command) | {
             "execution_id": self.path.name,
             "lease": list(lease),
             "lease_path": str(lease_path),
             "limits": several.limits,
+            "first_seconds": several.first_seconds,
             "last_seconds": several.last_seconds,
             "events": command.several is not None,
             "assignment": _fields(self.assignment),

@@ -154,7 +154,7 @@ class Supervisor:
         failure, failure_write = os.pipe()
         self._started_at, self._started_at_ms = _now(), time.time() * 1000
         limits = {each: (timeout / 1000, silence / 1000) for each, timeout, silence in self._spec["limits"]}
-        self._watch = AttemptWatch(limits, self._started_at, self._spec["last_seconds"])
+        self._watch = AttemptWatch(limits, self._started_at, self._spec["first_seconds"], self._spec["last_seconds"])
         self._child = os.fork()
         if self._child == 0:
             self._become_command(output_write, failure_write)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
 from tests.fakes.appium.server import Server
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE_SECONDS, until
 
 DEVICE = DeviceFacts("lab.one", "emulator-5554", Target.EMULATOR, platform="android")
 OTHER = DeviceFacts("lab.two", "emulator-5556", Target.EMULATOR, platform="android")
@@ -75,7 +76,15 @@ class Lab:
         self.plain = False
         self.attempts_per_run = 8
         self.appium_url = ""
-        self.runner = None  # type: AppwrightRunner | None
+        self.runner: AppwrightRunner | None = None
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    async def die(self) -> None:
+        """The daemon ends, as if it had been killed; what it began goes on."""
+        assert self.runner is not None
+        runs = [run for line in self.runner._lines.values() for run in line]
+        self._children += [run.execution.process for run in runs if run.execution.process is not None]
+        await self.runner.close()
 
     async def begin(self) -> AppwrightRunner:
         if not self.appium_url:
@@ -107,12 +116,14 @@ class Lab:
                 self.runner.kill(token, DeathCause.SHUTDOWN, 0.0)
             await until(lambda: self.runner is not None and not self.runner._living, "the end of all attempts")
             await self.runner.close()
+        for child in self._children:  # of daemons that have died: those are their parents no more
+            await asyncio.to_thread(child.wait, DEADLINE_SECONDS)
         if self.appium_url:
             await self.hub.stop()
 
     def job(self, test: str, **fields: Any) -> Assignment:
-        """An attempt of a test file; its token is the file's name without its ending, unless one is given."""
-        token = fields.pop("token", test.partition(".")[0])
+        """An attempt of a test file; its token is the file's name without its ending, and a number if one is given."""
+        token = f"{test.partition('.')[0]}{fields.pop('number', '')}"
         device: DeviceFacts = fields.pop("device", DEVICE)
         return Assignment(
             f"acme~{token}", token, 1, 0, device.device_id, "acme", "1.0", f"tests/{test}", device.target, **fields
@@ -133,7 +144,3 @@ class Lab:
 def counts(lab: Lab) -> dict[str, Any]:
     """What the hub counted, per device."""
     return {udid: (x.sessions, x.installs, x.resets, x.refused_busy) for udid, x in lab.hub.hub.counts.items()}
-
-
-async def settle() -> None:
-    await asyncio.sleep(0)

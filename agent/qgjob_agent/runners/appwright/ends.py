@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.command_result import last_line, signal_name
+from qgjob_agent.command_result import error_line, signal_name
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 
 if TYPE_CHECKING:
@@ -95,5 +95,5 @@ def _how(result: ExecutionResult, execution: Execution) -> str:
     if result.ended_by not in (names.EXIT, names.LINGERED):
         return f"ended by {result.ended_by}"
     how = f"exit code {result.exit_code}" if result.signal is None else f"ended by {signal_name(result.signal)}"
-    said = last_line(execution.path / names.OUTPUT)
+    said = error_line(execution.path / names.OUTPUT)
     return f"{how}: {said}" if said else how

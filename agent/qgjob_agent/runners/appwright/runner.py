@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _FOLLOW_SECONDS = 0.25
 _POLL_SECONDS = 0.1  # where there is no pidfd
 _HUNT_PATIENCE_SECONDS = 5.0
+_FIRST_SECONDS = 60.0  # of silence while Playwright starts, however short an attempt's own limit is
 _LAST_SECONDS = 30.0  # for Playwright's own end, when all of its files have ended
 _PLAN_FILE = "run.json"
 
@@ -273,7 +274,7 @@ class AppwrightRunner:
             silence_timeout_ms=0,
             grace_seconds=settings.grace_seconds,
             output_bytes=settings.output_bytes,
-            several=Several(limits, _LAST_SECONDS),
+            several=Several(limits, _FIRST_SECONDS, _LAST_SECONDS),
         )
 
     # ---- watching ----

@@ -35,6 +35,8 @@ from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
+from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.session import Coordinators, Session
@@ -192,9 +194,32 @@ def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: Si
             lease_path=state_dir.lease,
         )
         return CommandRunner(driver, settings, driver.lease_time, log)
+    if config.runner == "appwright":
+        return _appwright_runner(config, state_dir, driver, log)
     low, high = config.simulated.test_seconds
     tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
     return SimulatedRunner(driver, tests, faults)
+
+
+def _appwright_runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) -> Runner:
+    what = config.appwright
+    suite = what.suite_dir or Path.cwd()
+    settings = AppwrightSettings(
+        suite=suite,
+        project=what.project,
+        config=what.config,
+        node=what.node,
+        environ=config.test_environ,
+        output_bytes=what.output_bytes,
+        attempts_per_run=what.attempts_per_run,
+        plain=what.mode == "plain",
+        grace_seconds=config.kill_grace_seconds,
+        executions=state_dir.runs,
+        lease_path=state_dir.lease,
+    )
+    keep = config.parent_pid is None  # else its owner ends everything that it began
+    appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)
+    return AppwrightRunner(driver, settings, Appium(appium, log), driver.lease_time, log)
 
 
 async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, log: Any) -> None:

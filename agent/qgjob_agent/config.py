@@ -29,9 +29,10 @@ from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
 from qgjob_agent.places import Place, look
+from qgjob_agent.runners.appwright.appium import Address, check_words
 from qgjob_agent.setting_names import Stray, strays
 from qgjob_agent.setting_words import DEFAULTS, NODE_ENV, of_node_env, problem_of
-from qgjob_agent.startable import problems
+from qgjob_agent.startable import Named, problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -107,6 +108,21 @@ class CommandConfig(_Frozen):
     output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
 
 
+class AppwrightConfig(_Frozen):
+    """What the `appwright` runner runs. `appium` is a template, no shell reads it."""
+
+    suite_dir: Path | None = None
+    project: str = ""
+    config: Annotated[str, Field(min_length=1)] = "appwright.config.ts"
+    mode: Annotated[Literal["auto", "plain"], BeforeValidator(_lower)] = "auto"
+    attempts_per_run: Annotated[int, Field(ge=1, le=100)] = 8
+    node: Annotated[str, Field(min_length=1)] = "node"
+    appium_url: str | None = None
+    appium: tuple[str, ...] = ("{suite_dir}/node_modules/.bin/appium", "--address", "127.0.0.1", "--port", "{port}")
+    env_allow: tuple[str, ...] = (*_ENV_ALLOW, "APPIUM_HOME")
+    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
+
+
 class AgentConfig(_Frozen):
     """Every setting; examples/agent.toml says what each of them means."""
 
@@ -120,19 +136,20 @@ class AgentConfig(_Frozen):
     kill_grace_seconds: Seconds = 10.0
     min_free_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 200
     credit: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    runner: Literal["simulated", "command"] = "simulated"
+    runner: Literal["simulated", "command", "appwright"] = "simulated"
     parent_pid: Annotated[int, Field(gt=1, le=_MAX_PID)] | None = None
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
     builds: BuildsConfig = BuildsConfig()
     adb: AdbConfig = AdbConfig()
+    appwright: AppwrightConfig = AppwrightConfig()
     devices: tuple[DeviceConfig, ...] = ()
     _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
     _environ: dict[str, str] = PrivateAttr(default_factory=dict)
 
     @property
     def test_environ(self) -> dict[str, str]:
-        """What command.env_allow lets through of the agent's own environment."""
+        """What command.env_allow (or that of the runner in use) lets through of the agent's own environment."""
         return self._test_environ
 
     @property
@@ -143,10 +160,9 @@ class AgentConfig(_Frozen):
     def inheriting(self, environ: Mapping[str, str]) -> AgentConfig:
         """The same settings, for an agent with this environment."""
         copy = self.model_copy()
-        copy._environ = dict(environ)  # noqa: SLF001
-        copy._test_environ = {  # noqa: SLF001 - of its own class
-            name: environ[name] for name in self.command.env_allow if name in environ
-        }
+        copy._environ = dict(environ)  # noqa: SLF001 - of its own class
+        allowed = self.appwright.env_allow if self.runner == "appwright" else self.command.env_allow
+        copy._test_environ = {name: environ[name] for name in allowed if name in environ}  # noqa: SLF001
         return copy
 
     @property
@@ -233,12 +249,26 @@ def load_config(
     wrong = list(_wrong_together(config, sources))
     config = _complete(config, sources.found, path.parent if path is not None else cwd, cwd, environ)
     wrong += _wrong_state_dir(config, sources)
-    if on_this_host and config.runner == "command" and not any(each.setting == "command.argv" for each in wrong):
-        of_command = problems(config.command.argv, config.command.cwd or cwd, config.test_environ)
-        wrong += [sources.wrong(name, value, why) for name, value, why in of_command]
+    if on_this_host:
+        wrong += _wrong_on_this_host(config, sources, cwd, {each.setting for each in wrong})
     if wrong:
         raise _together(wrong)
     return config
+
+
+def _wrong_on_this_host(config: AgentConfig, sources: Sources, cwd: Path, told: set[str]) -> Iterator[ConfigError]:
+    """What the runner's settings name and is not here; `told` are settings that are known to be wrong."""
+    appwright = config.appwright
+    if config.runner == "command" and "command.argv" not in told:
+        named = Named("command.argv", "command.cwd")
+        found = problems(config.command.argv, config.command.cwd or cwd, config.test_environ, named)
+    elif config.runner == "appwright" and appwright.suite_dir is not None:
+        named = Named("appwright.node", "appwright.suite_dir")
+        found = problems((appwright.node,), appwright.suite_dir, config.test_environ, named)
+    else:
+        return
+    for name, value, why in found:
+        yield sources.wrong(name, value, why)
 
 
 def unread_settings() -> list[Stray]:
@@ -290,7 +320,9 @@ def _overlay(
         if found is not None and name not in ("devices", "labels"):
             sources.found[prefix + name] = found
             node = found.name == NODE_ENV
-            raw[name] = of_node_env(found.value) if node else _parsed(found, annotation, words=name == "argv")
+            raw[name] = (
+                of_node_env(found.value) if node else _parsed(found, annotation, words=name in ("argv", "appium"))
+            )
 
 
 def _parsed(found: Found, annotation: object, *, words: bool) -> Any:
@@ -335,12 +367,33 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
             check_template(config.command.argv)
         except TemplateError as error:
             yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
+    if config.runner == "appwright":
+        yield from _wrong_appwright(config.appwright, sources)
     for index, device in enumerate(config.devices):
         found = first_problem(device.udid, device.os_version, device.model, device.labels)
         if found is not None:
             name, value, why = found
             yield sources.wrong(f"devices[{index}].{name}", value, why)
     yield from _wrong_ids(config, sources)
+
+
+def _wrong_appwright(config: AppwrightConfig, sources: Sources) -> Iterator[ConfigError]:
+    if config.suite_dir is None:
+        yield sources.wrong("appwright.suite_dir", None, "is not set; name the folder of the test project")
+    if not config.project:
+        problem = f"is empty; name the project in {config.config} that this agent's devices run"
+        yield sources.wrong("appwright.project", config.project, problem)
+    if config.appium_url is not None:
+        try:
+            Address.of_url(config.appium_url)
+        except ValueError as error:
+            problem = f"{error}; give one, as in http://127.0.0.1:4723"
+            yield sources.wrong("appwright.appium_url", config.appium_url, problem)
+        return
+    try:
+        check_words(config.appium)
+    except ValueError as error:
+        yield sources.wrong("appwright.appium", list(config.appium), f"is no command: {error}")
 
 
 def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
@@ -406,6 +459,9 @@ def _complete(
     if len(config.adb.program.parts) > 1:
         program = _resolved(config.adb.program, base("adb.program"))
         changes["adb"] = config.adb.model_copy(update={"program": program})
+    if config.appwright.suite_dir is not None:
+        suite = _resolved(config.appwright.suite_dir, base("appwright.suite_dir"))
+        changes["appwright"] = config.appwright.model_copy(update={"suite_dir": suite})
     if config.state_dir is not None:
         changes["state_dir"] = _resolved(config.state_dir, base("state_dir"))
     return config.model_copy(update=changes).inheriting(environ)

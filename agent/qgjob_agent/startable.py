@@ -1,4 +1,4 @@
-"""Whether this host can start what the `command` runner is to start: asked before jobs fail for it."""
+"""Whether this host can start what a runner is to start: asked before jobs fail for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
+from typing import NamedTuple
 
 from qgjob_agent.places import Place, look
 
@@ -14,7 +15,21 @@ _HEAD_BYTES = 256
 """As far as Linux looks for what runs a script."""
 
 
-def problems(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+class Named(NamedTuple):
+    """What the settings are called, in one table, that have the command and its folder."""
+
+    argv: str
+    cwd: str
+
+    @property
+    def env_allow(self) -> str:
+        """The setting of what the command may see of the environment."""
+        return f"{self.argv.partition('.')[0]}.env_allow"
+
+
+def problems(
+    argv: Sequence[str], cwd: Path, environ: Mapping[str, str], named: Named
+) -> Iterator[tuple[str, str, str]]:
     """Each setting that keeps the command from being started: its name, its value, and why.
 
     `argv` is a template that check_template has passed, `environ` what tests inherit. A program that a placeholder
@@ -22,14 +37,14 @@ def problems(argv: Sequence[str], cwd: Path, environ: Mapping[str, str]) -> Iter
     """
     why = _why_no_folder(cwd)
     if why is not None:
-        yield "command.cwd", str(cwd), why
+        yield named.cwd, str(cwd), why
     parts = list(Formatter().parse(argv[0]))
     if any(name is not None for _, name, _, _ in parts):
         return
     program = "".join(text for text, _, _, _ in parts)
-    why = _why_not(program, cwd, environ)
+    why = _why_not(program, cwd, environ, named)
     if why is not None:
-        yield "command.argv", program, why
+        yield named.argv, program, why
 
 
 def _why_no_folder(cwd: Path) -> str | None:
@@ -44,9 +59,9 @@ def _why_no_folder(cwd: Path) -> str | None:
     return None
 
 
-def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
+def _why_not(program: str, cwd: Path, environ: Mapping[str, str], named: Named) -> str | None:
     if "/" not in program:
-        return _why_not_on_path(program, os.get_exec_path(dict(environ)), cwd)
+        return _why_not_on_path(program, os.get_exec_path(dict(environ)), cwd, named)
     if not Path(program).is_absolute() and _why_no_folder(cwd) is not None:
         return None
     where = cwd / program
@@ -54,19 +69,19 @@ def _why_not(program: str, cwd: Path, environ: Mapping[str, str]) -> str | None:
     if place is Place.CLOSED:
         return "is below a folder that may not be entered; name a program that the agent's user may get at"
     if place is Place.MISSING:
-        beside = "" if Path(program).is_absolute() else f" in command.cwd, {cwd}"
+        beside = "" if Path(program).is_absolute() else f" in {named.cwd}, {cwd}"
         return f"is no program that is there{beside}; name one"
     if place is Place.FOLDER or not os.access(where, os.X_OK):
         return "can't be executed; is it a file with the right to be (chmod +x)?"
     return _why_not_run(where, cwd)
 
 
-def _why_not_on_path(program: str, folders: Sequence[str], cwd: Path) -> str | None:
+def _why_not_on_path(program: str, folders: Sequence[str], cwd: Path, named: Named) -> str | None:
     """As it is started: what one folder has and can't be run, the next one may have."""
     found = [Path(each) for folder in folders if (each := shutil.which(program, path=folder)) is not None]
     if not found:
         path = os.pathsep.join(folders)
-        return f"is not on the PATH that tests get ({path}); name its path, or see command.env_allow"
+        return f"is not on the PATH that tests get ({path}); name its path, or see {named.env_allow}"
     (_, why), *others = [(each, _why_not_run(each, cwd)) for each in found]
     return why if all(other is not None for _, other in others) else None
 

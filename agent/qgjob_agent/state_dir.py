@@ -89,6 +89,11 @@ class StateDir:
         """One directory for each execution that is not yet done with."""
         return self.path / "executions"
 
+    @property
+    def runs(self) -> Path:
+        """As executions, of the `appwright` runner: each holds several attempts, which the other could not read."""
+        return self.path / "runs"
+
     def close(self) -> None:
         """Lets another daemon have the directory."""
         os.close(self._lock_fd)

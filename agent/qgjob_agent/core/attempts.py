@@ -33,8 +33,13 @@ def start_next(state: State, device: Device) -> None:
         first.installing = True
         state.out.append(Install(first.assignment))
         return
+    _start(state, device, first)
+
+
+def _start(state: State, device: Device, first: Lease) -> None:
+    """Begins an attempt whose build is installed, and with it as many of its build as the runner takes at once."""
     batch = [first.assignment]
-    most = state.limits.attempts_per_execution
+    queue, most = device.queue, state.limits.attempts_per_execution
     while queue and len(batch) < most and device.has(queue[0].app):
         lease = queue.popleft()
         _begin(state, device, lease)
@@ -77,7 +82,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     elif state.disk.problem is not None:
         not_begun(state, lease)
     else:
-        state.out.append(Start(event.device_id, [lease.assignment]))
+        _start(state, device, lease)
 
 
 def runner_reported(state: State, event: RunnerReported) -> None:

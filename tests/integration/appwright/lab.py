@@ -103,7 +103,7 @@ class Lab:
             executions=self.folder / "executions",
             lease_path=self.folder / "lease",
         )
-        appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.appium_url), log)
+        appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.suite, self.appium_url), log)
         self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log)
         return self.runner
 

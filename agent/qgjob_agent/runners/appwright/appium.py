@@ -11,13 +11,14 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PLAIN_PORT = 4723
@@ -63,13 +64,26 @@ class Address:
         return {"protocol": self.protocol, "hostname": self.host, "port": self.port, "path": self.path}
 
 
+def check_words(argv: Sequence[str]) -> None:
+    """Raises ValueError for an empty template, one without {port}, and one with a placeholder that there is not."""
+    if not argv or not argv[0]:
+        raise ValueError("it has no word; give the program first")
+    named = {name for word in argv for _, name, _, _ in Formatter().parse(word) if name is not None}
+    unknown = sorted(named - {"port", "suite_dir"})
+    if unknown:
+        raise ValueError(f"unknown placeholder {{{unknown[0]}}}; there are {{port}} {{suite_dir}}")
+    if "port" not in named:
+        raise ValueError("the agent chooses the port; put {port} where it belongs")
+
+
 @dataclass(frozen=True, slots=True)
 class AppiumSettings:
-    """`argv` starts it, with {port} in it; `url` names one that somebody else keeps, which wins."""
+    """`argv` starts it in `suite`, a template of check_words; `url` names one that somebody else keeps, which wins."""
 
     argv: tuple[str, ...]
     environ: dict[str, str]
     state: Path
+    suite: Path
     url: str | None = None
     keep: bool = True  # over the end of the agent
 
@@ -115,7 +129,7 @@ class Appium:
             return None
 
     async def _start(self, port: int) -> Address:
-        argv = [word.format_map({"port": port}) for word in self._settings.argv]
+        argv = [word.format_map({"port": port, "suite_dir": self._settings.suite}) for word in self._settings.argv]
         try:
             self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._output.open("wb") as output:
@@ -125,6 +139,7 @@ class Appium:
                     stdout=output,
                     stderr=output,
                     env=self._settings.environ,
+                    cwd=self._settings.suite,
                     start_new_session=True,
                 )
         except OSError as error:

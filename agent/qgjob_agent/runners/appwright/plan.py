@@ -24,6 +24,23 @@ class TestPathError(ValueError):
     __test__ = False  # pytest would take it for a class of tests
 
 
+class AppUnknownError(Exception):
+    """Nobody can say which build an attempt is to run. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """The build that is installed: its file, for AppWright's config, and its package or bundle id; None if unknown."""
+
+    path: Path | None = None
+    package: str | None = None
+
+    def variables(self) -> dict[str, str]:
+        """As tests see it."""
+        known = {"QGJOB_BUILD_PATH": self.path, "QGJOB_APP_PACKAGE": self.package}
+        return {name: str(value) for name, value in known.items() if value is not None}
+
+
 def split(assignments: Sequence[Assignment], most: int) -> list[list[Assignment]]:
     """Groups that one process can carry out, in order: of one environment, suite and build, no test file twice."""
     groups: list[list[Assignment]] = []

@@ -28,7 +28,7 @@ from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from qgjob_agent.core.events import AttemptEvent
@@ -94,15 +94,30 @@ class _Run:
         return [(index, attempt) for index, attempt in self.attempts.items() if not attempt.over]
 
 
-class _NotReadyError(Exception):
-    """The host can't run a test now. The message says why, and what to do."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """What a run needs to begin."""
+
+    suite: Path
+    versions: Versions
+    address: Address | None
+    app: planning.App
 
 
 class AppwrightRunner:
-    """Several attempts of a device in one process. `lease` gives the last confirmed lease time."""
+    """Several attempts of a device in one process.
+
+    `lease` gives the last confirmed lease time, `app_of` the build of an attempt; it may raise AppUnknownError.
+    """
 
     def __init__(
-        self, sink: Sink, settings: AppwrightSettings, appium: Appium, lease: Callable[[], LeaseTime], log: Any
+        self,
+        sink: Sink,
+        settings: AppwrightSettings,
+        appium: Appium,
+        lease: Callable[[], LeaseTime],
+        log: Any,
+        app_of: Callable[[Assignment, DeviceFacts], Awaitable[planning.App]] | None = None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -110,6 +125,7 @@ class AppwrightRunner:
         self._appium = appium
         self._lease = lease
         self._log = log
+        self._app_of = app_of
         self._lines: dict[str, deque[_Run]] = {}  # of each device: the run under way, and those that wait
         self._living: dict[str, tuple[_Run, int]] = {}
         self._ended: dict[str, tuple[_Run, int]] = {}
@@ -193,8 +209,9 @@ class AppwrightRunner:
             suite = self._settings.suite
             versions = look_at(suite, plain=self._settings.plain)
             address = await self._address(run, versions)
-        except (SuiteError, AppiumError) as error:
-            outcome = Outcome.PROVIDER_ERROR if isinstance(error, SuiteError) else Outcome.DEVICE_ERROR
+            app = await self._app(run)
+        except (SuiteError, AppiumError, planning.AppUnknownError) as error:
+            outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
             self._over(run, [self._finish(run, index, _failed(outcome, str(error))) for index, _ in run.left])
             return
         events: list[AttemptEvent] = []
@@ -208,7 +225,7 @@ class AppwrightRunner:
         elif run.left:
             self._sink.report(events)
             if versions.fast or run.execution.begin(run.left[0][0]):
-                self._begin(run, suite, versions, address)
+                self._begin(run, _Ready(suite, versions, address, app))
             else:
                 self._over(run, [])
         else:
@@ -223,12 +240,17 @@ class AppwrightRunner:
             self._log.warning("appwright_plain", why=versions.why_plain, installs="one for each test")
         return await self._appium.ready(0 if versions.fast else PLAIN_PORT)
 
-    def _begin(self, run: _Run, suite: Path, versions: Versions, address: Address | None) -> None:
+    async def _app(self, run: _Run) -> planning.App:
+        if self._app_of is None:
+            return planning.App()
+        return await self._app_of(run.execution.assignment, run.device)
+
+    def _begin(self, run: _Run, ready: _Ready) -> None:
         execution = run.execution
         try:
-            told = self._told(run, suite, address)
+            told = self._told(run, ready)
             (execution.path / _PLAN_FILE).write_text(json.dumps(told), "utf-8")
-            run.ready = execution.launch(self._command(run, suite, versions), self._lease(), self._settings.lease_path)
+            run.ready = execution.launch(self._command(run, ready), self._lease(), self._settings.lease_path)
         except OSError as error:
             group = [attempt.assignment for _, attempt in run.left]
             self._over(run, [], gone=True)
@@ -238,13 +260,13 @@ class AppwrightRunner:
         self._loop.add_reader(run.ready, self._close_ready, run)
         self._follow(run)
 
-    def _told(self, run: _Run, suite: Path, address: Address | None) -> dict[str, Any]:
+    def _told(self, run: _Run, ready: _Ready) -> dict[str, Any]:
         """The plan of a run, as the preload and the reporter read it."""
         execution = run.execution
         attempts = [
             {
                 "index": index,
-                "file": str(planning.test_file(suite, attempt.assignment.test_path)),
+                "file": str(planning.test_file(ready.suite, attempt.assignment.test_path)),
                 "claim": str(execution.claim_path(index)),
                 "output": str(execution.attempt_dir(index) / names.OUTPUT),
                 "files": str(execution.files_of(index)),
@@ -252,17 +274,18 @@ class AppwrightRunner:
             }
             for index, attempt in run.left
         ]
-        device = {"udid": run.device.udid, "app_package": None, "ports": ports_of(execution.facts["slot"])}
+        device = {"udid": run.device.udid, "app_package": ready.app.package, "ports": ports_of(execution.facts["slot"])}
         events = execution.path / names.EVENTS
-        return planning.plan_of(suite, attempts, events, self._settings.output_bytes, address, device)
+        return planning.plan_of(ready.suite, attempts, events, self._settings.output_bytes, ready.address, device)
 
-    def _command(self, run: _Run, suite: Path, versions: Versions) -> Command:
+    def _command(self, run: _Run, ready: _Ready) -> Command:
+        suite, versions = ready.suite, ready.versions
         settings, execution, left = self._settings, run.execution, run.left
         first_index, first = left[0]
         tools = planning.Tools(settings.node, versions.folder, settings.config, settings.project)
         files = [planning.test_file(suite, attempt.assignment.test_path) for _, attempt in left]
         env = settings.environ | planning.environment(settings.environ, execution.path / _PLAN_FILE, fast=versions.fast)
-        env |= {"TMPDIR": str(execution.path / names.TMP)} | first.assignment.env
+        env |= {"TMPDIR": str(execution.path / names.TMP)} | ready.app.variables() | first.assignment.env
         env |= variables(_of_device(first.assignment, run.device))
         env |= _of_attempt(first.assignment, execution.files_of(first_index)) if len(left) == 1 else {}
         limits = [(i, x.assignment.timeout_ms, x.assignment.silence_timeout_ms) for i, x in left]

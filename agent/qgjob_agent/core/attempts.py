@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.core.events import (
     AttemptFinished,
+    AttemptInstalled,
     AttemptKilled,
     AttemptProgressed,
     AttemptStarted,
@@ -97,6 +98,9 @@ def runner_reported(state: State, event: RunnerReported) -> None:
         elif isinstance(item, AttemptStarted):
             lease.test_begun = True
             report(state, lease, Started(item.started_at_ms))
+        elif isinstance(item, AttemptInstalled):
+            for _ in range(item.installs):
+                tell_installed(state, lease.assignment, Outcome.PASSED, item.install_ms)
         elif isinstance(item, AttemptProgressed):
             report(state, lease, Progress(item.percent))
         elif isinstance(item, AttemptKilled):

@@ -159,7 +159,16 @@ class AttemptKilled:
     begun: bool = True
 
 
-AttemptEvent = AttemptStarted | AttemptProgressed | AttemptFinished | AttemptKilled
+@dataclass(slots=True, eq=False)
+class AttemptInstalled:
+    """The test itself installed the app so many times, each of which took `install_ms` on average."""
+
+    token: str
+    installs: int
+    install_ms: int
+
+
+AttemptEvent = AttemptInstalled | AttemptStarted | AttemptProgressed | AttemptFinished | AttemptKilled
 
 
 @dataclass(slots=True, eq=False)

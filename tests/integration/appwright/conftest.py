@@ -17,9 +17,10 @@ MakeLab = Callable[..., Awaitable[Lab]]
 async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
     labs: list[Lab] = []
 
-    async def make(files: dict[str, str] | None = None) -> Lab:
+    async def make(files: dict[str, str] | None = None, *, plain: bool = False) -> Lab:
         lab = Lab(tmp_path, make_suite(tmp_path / "suite", files), make_sdk(tmp_path / "sdk"))
         labs.append(lab)
+        lab.plain = plain
         await lab.begin()
         return lab
 

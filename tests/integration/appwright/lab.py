@@ -14,7 +14,7 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
 from qgjob_agent.lease_file import LeaseTime
-from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
 from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
 from tests.fakes.appium.server import Server
 from tests.fakes.waiting import DEADLINE_SECONDS, until
@@ -88,7 +88,7 @@ class Lab:
 
     async def begin(self) -> AppwrightRunner:
         if not self.appium_url:
-            self.appium_url = f"http://127.0.0.1:{await self.hub.start()}"
+            self.appium_url = f"http://127.0.0.1:{await self.hub.start(PLAIN_PORT if self.plain else 0)}"
         log: Any = structlog.get_logger()
         settings = AppwrightSettings(
             suite=self.suite,

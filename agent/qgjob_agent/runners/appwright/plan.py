@@ -112,13 +112,19 @@ def plan_of(
     output_bytes: int,
     address: Address | None,
     device: Mapping[str, Any],
+    *,
+    plain: bool,
 ) -> dict[str, Any]:
-    """What reporter and preload read. `attempts` and `device` are as they use them; see js/."""
+    """What reporter and preload read. `attempts` and `device` are as they use them; see js/.
+
+    `plain`: AppWright's sessions are its own, and each of them installs the app.
+    """
     return {
         "suite": str(suite),
         "events": str(events),
         "output_bytes": output_bytes,
         "attempts": list(attempts),
         "appium": None if address is None else address.options(),
+        "plain": plain and address is not None,
         **device,
     }

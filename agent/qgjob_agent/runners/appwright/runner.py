@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.command_template import variables
-from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptProgressed, AttemptStarted, RunningAttempt
+from qgjob_agent.core.events import (
+    AttemptFinished,
+    AttemptInstalled,
+    AttemptKilled,
+    AttemptProgressed,
+    AttemptStarted,
+    RunningAttempt,
+)
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.event_lines import EventLines
@@ -276,7 +283,15 @@ class AppwrightRunner:
         ]
         device = {"udid": run.device.udid, "app_package": ready.app.package, "ports": ports_of(execution.facts["slot"])}
         events = execution.path / names.EVENTS
-        return planning.plan_of(ready.suite, attempts, events, self._settings.output_bytes, ready.address, device)
+        return planning.plan_of(
+            ready.suite,
+            attempts,
+            events,
+            self._settings.output_bytes,
+            ready.address,
+            device,
+            plain=not ready.versions.fast,
+        )
 
     def _command(self, run: _Run, ready: _Ready) -> Command:
         suite, versions = ready.suite, ready.versions
@@ -364,7 +379,7 @@ class AppwrightRunner:
         if attempt is None or attempt.over:
             return []
         index = self._living[attempt.assignment.token][1]
-        return [self._finish(run, index, attempt.story.finished())]
+        return [*_installed(attempt), self._finish(run, index, attempt.story.finished())]
 
     def _finish(self, run: _Run, index: int, finished: Finished) -> AttemptEvent:
         return self._close(run, index, AttemptFinished(run.attempts[index].assignment.token, finished))
@@ -418,7 +433,9 @@ class AppwrightRunner:
             end = end_of(attempt.story, index, claim, result, run.execution, alone=alone, found_dead=run.found_dead)
             if isinstance(end, Left):
                 again.append(attempt.assignment)
-            elif isinstance(end, Finished):
+                continue
+            events += _installed(attempt)
+            if isinstance(end, Finished):
                 events.append(self._finish(run, index, end))
             else:
                 events.append(self._close(run, index, AttemptKilled(attempt.assignment.token, *end)))
@@ -602,6 +619,14 @@ def _device_fields(device: DeviceFacts) -> dict[str, Any]:
 
 def _device_of(fields: dict[str, Any]) -> DeviceFacts:
     return DeviceFacts(**fields | {"target": Target(fields["target"])})
+
+
+def _installed(attempt: _Attempt) -> list[AttemptEvent]:
+    """The installations that the attempt made itself."""
+    story = attempt.story
+    if not story.installs:
+        return []
+    return [AttemptInstalled(attempt.assignment.token, story.installs, story.install_ms // story.installs)]
 
 
 def _failed(outcome: Outcome, error: str) -> Finished:

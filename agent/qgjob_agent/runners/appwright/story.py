@@ -10,6 +10,7 @@ from typing import Any
 from qgjob_agent.core.values import Finished, Outcome, TestResult
 
 _MOST = 1_000_000
+_MOST_INSTALLS = 1_000
 _TEXT = 500
 
 
@@ -26,7 +27,8 @@ class Story:
     failure: str = ""  # the first failed test
     error: str = ""  # outside of its tests, such as a file that can't be loaded
     missing: bool = False  # Playwright found no test in it
-    installs: int = 0  # which AppWright made
+    installs: int = 0  # which AppWright made, beside the agent's own
+    install_ms: int = 0  # that these took, as far as it is known
     no_session: str = ""  # why the device gave none
 
     @property
@@ -53,6 +55,8 @@ class Story:
             self.passed, self.failed, self.skipped = (_count(event.get(x)) for x in ("passed", "failed", "skipped"))
             self.duration_ms = _count(event.get("duration_ms"), most=1 << 53)
             self.failure = _text(event.get("error"))
+            self.installs += _count(event.get("installs"), most=_MOST_INSTALLS)
+            self.install_ms = _count(event.get("install_ms"), most=1 << 53)
             self.ended_at_ms = max(at_ms, 1)
             self.begun_at_ms = self.begun_at_ms or self.ended_at_ms
 

@@ -24,6 +24,11 @@ function realPath(file) {
   }
 }
 
+/** Whether a step makes AppWright's device, and with it a session. */
+function isDevice(step) {
+  return step.category === "fixture" && /\bdevice\b/.test(step.title);
+}
+
 /** What one file printed: up to a limit, then the end of it when the file has ended. */
 class Output {
   constructor(file, limit) {
@@ -79,7 +84,7 @@ class Attempt {
     this.ended = false;
     this.percent = 0;
     this.passed = this.failed = this.skipped = 0;
-    this.withDevice = new Set();
+    this.withDevice = new Map(); // test id -> how long its device took to be there, in ms
     this.error = "";
     this.tests = [];
     this.attachments = [];
@@ -160,11 +165,15 @@ class Reporter {
 
   onStepBegin(test, _result, step) {
     const attempt = this.byTest.get(test.id);
-    if (attempt && step.category === "fixture" && /\bdevice\b/.test(step.title)) attempt.withDevice.add(test.id);
+    if (attempt && isDevice(step) && !attempt.withDevice.has(test.id)) attempt.withDevice.set(test.id, -1);
     this.alive();
   }
 
-  onStepEnd() {
+  onStepEnd(test, _result, step) {
+    const attempt = this.byTest.get(test.id);
+    if (attempt && isDevice(step) && attempt.withDevice.get(test.id) === -1) {
+      attempt.withDevice.set(test.id, Math.max(0, Math.round(step.duration)));
+    }
     this.alive();
   }
 
@@ -235,7 +244,9 @@ class Reporter {
       skipped: attempt.skipped,
       duration_ms: Date.now() - attempt.begunAt,
       error: plain(attempt.error, 500),
-      with_device: attempt.withDevice.size,
+      // Without the preload each session of AppWright installs the app.
+      installs: this.plan.plain ? attempt.withDevice.size : 0,
+      install_ms: [...attempt.withDevice.values()].reduce((sum, ms) => sum + Math.max(ms, 0), 0),
       tests: attempt.tests,
       attachments: attempt.attachments,
     });

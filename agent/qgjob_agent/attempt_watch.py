@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.execution_dir import SILENCE, TIMEOUT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 
 class AttemptWatch:
@@ -44,6 +44,11 @@ class AttemptWatch:
     def ended(self, attempt: int) -> bool:
         """Whether an attempt has ended."""
         return attempt not in self._left
+
+    def order(self, attempts: Iterable[object]) -> None:
+        """The command has an order of its own: those that are named come first, in it."""
+        first = [attempt for attempt in attempts if isinstance(attempt, int) and attempt in self._left]
+        self._left = dict.fromkeys([*first, *self._left])
 
     def begin(self, attempt: int, now: float) -> None:
         """An attempt says that it begins."""

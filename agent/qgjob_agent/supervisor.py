@@ -275,6 +275,8 @@ class Supervisor:
                 self._watch.begin(attempt, now)
             elif event.get("event") == "end" and isinstance(attempt, int):
                 self._watch.end(attempt, now)
+            elif event.get("event") == "order" and isinstance(event.get("attempts"), list):
+                self._watch.order(event["attempts"])
             else:
                 self._watch.heard(now)
 

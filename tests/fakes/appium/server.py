@@ -43,7 +43,7 @@ class Server:
         self._speaking.add(task)
         try:
             while head := await _head(reader):
-                method, path, length = head
+                method, path, length, keep = head
                 body = await reader.readexactly(length) if length else b""
                 status, answer = await self._answer(method, path, body)
                 data = json.dumps(answer).encode()
@@ -52,6 +52,8 @@ class Server:
                 )
                 writer.write(head_lines.encode() + data)
                 await writer.drain()
+                if not keep:
+                    break
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the client has gone, or this server goes
         finally:
@@ -89,6 +91,8 @@ class Server:
     async def _webdriver(self, method: str, path: str, asked: dict[str, Any]) -> Any:
         if path == "/status":
             return {"ready": True, "message": "a fake", "build": {"version": "2.19.0"}}
+        if path == "/sessions" and method == "GET":
+            return [{"id": x.session_id, "capabilities": _told(x.capabilities)} for x in self.hub.sessions.values()]
         if path == "/session" and method == "POST":
             return await self._open(asked)
         match = _SESSION.fullmatch(path)
@@ -103,8 +107,7 @@ class Server:
     async def _open(self, asked: dict[str, Any]) -> dict[str, Any]:
         session, seconds = self.hub.open(asked)
         await asyncio.sleep(seconds)
-        told = {name.removeprefix("appium:"): value for name, value in session.capabilities.items()}
-        return {"sessionId": session.session_id, "capabilities": told}
+        return {"sessionId": session.session_id, "capabilities": _told(session.capabilities)}
 
     async def _command(self, method: str, session_id: str, rest: str, asked: dict[str, Any]) -> Any:
         hub, session = self.hub, self.hub.session(session_id)
@@ -130,15 +133,21 @@ class Server:
         raise HubError(404, "unknown command", f"{method} {rest}")
 
 
-async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int] | None:
-    """Method, path and length of the body; None where the client has ended."""
+def _told(capabilities: dict[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix("appium:"): value for name, value in capabilities.items()}
+
+
+async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int, bool] | None:
+    """Method, path, length of the body, and whether the connection stays; None where the client has ended."""
     line = await reader.readline()
     if not line:
         return None
     method, path, _ = line.decode("latin-1").split(" ", 2)
-    length = 0
+    length, keep = 0, True
     while header := (await reader.readline()).decode("latin-1").strip():
         name, _, value = header.partition(":")
         if name.lower() == "content-length":
             length = int(value)
-    return method, path, length
+        elif name.lower() == "connection":
+            keep = value.strip().lower() != "close"
+    return method, path, length, keep

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from qgjob_agent.core.events import AttemptInstalled
-from qgjob_agent.core.values import Outcome
+from qgjob_agent.core.values import DeathCause, Outcome
+from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
 from tests.integration.appwright.lab import DEVICE, OTHER, counts
 
@@ -56,3 +57,24 @@ async def test_the_sessions_of_two_devices_have_ports_of_their_own(make_lab: Mak
         assert len(ports) == 3
         used.setdefault(capabilities["appium:udid"], set()).update(ports)
     assert not used[DEVICE.udid] & used[OTHER.udid]
+
+
+async def test_a_cancel_in_the_middle_of_a_session_leaves_the_device_free_for_the_next(make_lab: MakeLab) -> None:
+    waits = (
+        'import { test } from "appwright";\n'
+        'test("waits", async ({ device }) => {\n'
+        '  await device.getByText("Sign in", { exact: true }).tap();\n'
+        "  await new Promise(() => setInterval(() => {}, 1000));\n"
+        "});\n"
+    )
+    lab = await make_lab()
+    (lab.suite / "tests" / "a-waits.spec.ts").write_text(waits)
+    assert lab.runner is not None
+    lab.runner.start(DEVICE, [lab.job("a-waits.spec.ts"), lab.job("sign-in.spec.ts"), lab.job("sign-out.spec.ts")])
+    clicked = lab.hub.hub.counts
+    await until(lambda: DEVICE.udid in clicked and clicked[DEVICE.udid].clicks, "the test in its session")
+    lab.runner.kill("a-waits", DeathCause.REVOKED, 5.0)
+    await lab.ended("a-waits", "sign-in", "sign-out")
+    assert lab.told.killed("a-waits") == (DeathCause.REVOKED, True)
+    assert [lab.told.finished(x).outcome for x in ("sign-in", "sign-out")] == [Outcome.PASSED, Outcome.PASSED]
+    assert counts(lab) == {DEVICE.udid: (4, 0, 4, 0)}

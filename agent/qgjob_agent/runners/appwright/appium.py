@@ -13,9 +13,10 @@ import time
 from dataclasses import dataclass
 from string import Formatter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import psutil
+
+from qgjob_agent.runners.appwright.hub import Address, answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +27,7 @@ PLAIN_PORT = 4723
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
-_ANSWER_SECONDS = 5.0
 _POLL_SECONDS = 0.1
-_ANSWER_BYTES = 65_536
 _LAST_BYTES = 4_096
 _SAME_PROCESS_SECONDS = 0.01
 _PORTS_EACH = 10
@@ -39,29 +38,6 @@ _IOS = {"appium:wdaLocalPort": 21_200, "appium:mjpegServerPort": 22_200}
 
 class AppiumError(Exception):
     """There is no Appium to talk to. The message says why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an Appium listens. `path` begins and ends with a slash."""
-
-    protocol: str
-    host: str
-    port: int
-    path: str = "/"
-
-    @classmethod
-    def of_url(cls, url: str) -> Address:
-        """Raises ValueError for what is no http(s) URL."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is no http:// or https:// address")
-        path = "/".join(["", *(each for each in parts.path.split("/") if each), ""])
-        return cls(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), path)
-
-    def options(self) -> dict[str, Any]:
-        """As WebDriver's newSession takes it."""
-        return {"protocol": self.protocol, "hostname": self.host, "port": self.port, "path": self.path}
 
 
 def check_words(argv: Sequence[str]) -> None:
@@ -106,12 +82,12 @@ class Appium:
             address = Address.of_url(self._settings.url)
             if port and (address.host not in (_LOOPBACK, "localhost") or address.port != port):
                 raise AppiumError(f"plain AppWright looks for Appium on port {port}; set appwright.appium_url to it")
-            if await _answers(address):
+            if await answers(address):
                 return address
             raise AppiumError(f"appwright.appium_url {self._settings.url} does not answer; start Appium there")
         async with self._lock:
             known = self._remembered()
-            if known is not None and (not port or known.port == port) and await _answers(known):
+            if known is not None and (not port or known.port == port) and await answers(known):
                 return known
             await self._stop()
             return await self._start(port or _free_port())
@@ -149,7 +125,7 @@ class Appium:
         self._remember(process.pid, port)
         address = Address("http", _LOOPBACK, port)
         deadline = time.monotonic() + _START_SECONDS
-        while not await _answers(address):
+        while not await answers(address):
             if process.poll() is not None:
                 raise AppiumError(f"Appium ended as it began (exit code {process.returncode}): {self._last_line()}")
             if time.monotonic() > deadline:
@@ -229,21 +205,3 @@ def _free_port() -> int:
     with socket.socket() as asked:
         asked.bind((_LOOPBACK, 0))
         return int(asked.getsockname()[1])
-
-
-async def _answers(address: Address) -> bool:
-    """Whether an Appium says that it is ready."""
-    try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            tls = address.protocol == "https"
-            reader, writer = await asyncio.open_connection(address.host, address.port, ssl=tls or None)
-            try:
-                head = f"GET {address.path}status HTTP/1.1\r\nhost: {address.host}\r\nconnection: close\r\n\r\n"
-                writer.write(head.encode())
-                await writer.drain()
-                answer = await reader.read(_ANSWER_BYTES)
-            finally:
-                writer.close()
-    except (OSError, TimeoutError):
-        return False
-    return answer.split(b" ", 2)[1:2] == [b"200"]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.runners.appwright.appium import Address
+    from qgjob_agent.runners.appwright.hub import Address
 
 JS = Path(__file__).parent / "js"
 PLAN_VARIABLE = "QGJOB_APPWRIGHT_PLAN"

@@ -30,6 +30,7 @@ from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import MOST_SLOTS, PLAIN_PORT, AppiumError, ports_of
 from qgjob_agent.runners.appwright.ends import Left, end_of
+from qgjob_agent.runners.appwright.hub import Address, forget_sessions
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 from qgjob_agent.runners.base import Recovery
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.lease_file import LeaseTime
-    from qgjob_agent.runners.appwright.appium import Address, Appium
+    from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.base import Sink
 
 _FOLLOW_SECONDS = 0.25
@@ -82,7 +83,7 @@ class _Attempt:
 class _Run:
     """One execution of a device: planned, then under way, then over. `attempts` are those that it answers for."""
 
-    __slots__ = ("active", "attempts", "device", "events", "execution", "found_dead", "held", "ready", "timer")
+    __slots__ = ("active", "attempts", "device", "done", "events", "execution", "found_dead", "held", "ready", "timer")
 
     def __init__(self, execution: Execution, device: DeviceFacts, attempts: dict[int, _Attempt]) -> None:
         self.execution = execution
@@ -91,6 +92,7 @@ class _Run:
         self.events = EventLines(str(execution.path / names.EVENTS))
         self.held: _Attempt | None = None  # ended, and its process has not gone on to the next yet
         self.active = False
+        self.done = False  # Playwright itself has said that it is
         self.found_dead = False
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
@@ -348,6 +350,7 @@ class AppwrightRunner:
     def _events(self, run: _Run) -> list[AttemptEvent]:
         told: list[AttemptEvent] = []
         for event in run.events.read():
+            run.done = run.done or event.get("event") == "done"
             index = attempt_of(event)
             attempt = None if index is None else run.attempts.get(index)
             if attempt is None:
@@ -415,7 +418,21 @@ class AppwrightRunner:
             ):
                 self._log.warning("tree_will_not_die", job_id=execution.assignment.job_id, pids=living)
         events, again = self._conclude(run)
+        await self._free(run)
         self._over(run, events, again)
+
+    async def _free(self, run: _Run) -> None:
+        """A run that was ended in the middle leaves its session behind, and a device can have one at a time."""
+        if run.done:
+            return
+        try:
+            told = json.loads((run.execution.path / _PLAN_FILE).read_text("utf-8"))
+            address = Address.of_options(told["appium"]) if told["appium"] else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # it has not come so far
+        if address is not None:
+            count = await forget_sessions(address, run.device.udid)
+            self._log.info("appium_sessions_forgotten", device_id=run.device.device_id, count=count)
 
     def _conclude(self, run: _Run) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
         """What the end of a run means for each of its attempts: what is to be told, and what goes on, in which groups.

@@ -72,8 +72,8 @@ class Output {
 }
 
 class Attempt {
-  constructor(index, told, outputBytes) {
-    this.index = index;
+  constructor(told, outputBytes) {
+    this.index = told.index;
     this.file = told.file;
     this.files = told.files;
     this.outputFile = told.output;
@@ -99,7 +99,7 @@ class Attempt {
 class Reporter {
   constructor() {
     this.plan = JSON.parse(fs.readFileSync(process.env.QGJOB_APPWRIGHT_PLAN, "utf8"));
-    this.attempts = this.plan.attempts.map((told, index) => new Attempt(index, told, this.plan.output_bytes));
+    this.attempts = this.plan.attempts.map((told) => new Attempt(told, this.plan.output_bytes));
     this.byFile = new Map(this.attempts.map((attempt) => [realPath(attempt.file), attempt]));
     this.byTest = new Map();
     this.current = null;
@@ -123,8 +123,8 @@ class Reporter {
     this.tell({ event: "alive" });
   }
 
-  onBegin(config, suite) {
-    this.config = config;
+  onBegin(_config, suite) {
+    const order = new Set(); // Playwright's, whatever the order of its arguments is
     for (const project of suite.suites) {
       for (const file of project.suites) {
         const attempt = this.byFile.get(realPath(file.location?.file ?? ""));
@@ -132,9 +132,11 @@ class Reporter {
         for (const test of file.allTests()) {
           this.byTest.set(test.id, attempt);
           attempt.total += 1;
+          order.add(attempt.index);
         }
       }
     }
+    this.tell({ event: "order", attempts: [...order] });
   }
 
   onTestBegin(test) {

@@ -1,0 +1,153 @@
+"""The agent's Appium as a process of its own: begun once, kept, found again, and never taken for another's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import structlog
+
+from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words, ports_of
+from qgjob_agent.runners.appwright.hub import Address, answers, forget_sessions
+from tests.fakes.appium.server import Server
+
+ROOT = Path(__file__).parents[3]
+COMMAND = (sys.executable, "-m", "tests.fakes.appium", "--port", "{port}")
+
+Make = Callable[..., Appium]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    made: list[Appium] = []
+
+    def one(argv: tuple[str, ...] = COMMAND, *, url: str | None = None, keep: bool = True) -> Appium:
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+        settings = AppiumSettings(argv, environ, tmp_path / "state", tmp_path, url, keep=keep)
+        made.append(Appium(settings, structlog.get_logger()))
+        return made[-1]
+
+    yield one
+    for appium in made:
+        await appium._stop()
+
+
+def pid_of(tmp_path: Path) -> int:
+    return int(json.loads((tmp_path / "state" / "appium.json").read_text())["pid"])
+
+
+async def test_it_is_begun_once_for_all_that_ask_and_kept_for_the_next_daemon(make: Make, tmp_path: Path) -> None:
+    first = make()
+    addresses = await asyncio.gather(*(first.ready() for _ in range(4)))
+    assert (len(set(addresses)), first.starts) == (1, 1)
+    await first.close()
+    second = make()
+    assert (await second.ready(), second.starts) == (addresses[0], 0)
+
+
+async def test_one_that_died_is_begun_again(make: Make, tmp_path: Path) -> None:
+    appium = make()
+    await appium.ready()
+    psutil.Process(pid_of(tmp_path)).kill()
+    assert await answers(await appium.ready())
+    assert appium.starts == 2
+
+
+async def test_a_process_that_has_its_number_now_is_left_alone(make: Make, tmp_path: Path) -> None:
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        (tmp_path / "state").mkdir()
+        told = {"pid": other.pid, "created": 1.0, "port": 1}
+        (tmp_path / "state" / "appium.json").write_text(json.dumps(told))
+        appium = make()
+        await appium.ready()
+        assert appium.starts == 1
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+async def test_it_may_end_with_the_agent(make: Make, tmp_path: Path) -> None:
+    appium = make(keep=False)
+    address = await appium.ready()
+    await appium.close()
+    assert not await answers(address)
+
+
+async def test_one_that_ends_as_it_begins_is_told_with_its_last_words(make: Make) -> None:
+    with pytest.raises(AppiumError, match=r"ended as it began \(exit code 3\): no driver"):
+        await make(("sh", "-c", "echo no driver; exit 3", "{port}")).ready()
+    with pytest.raises(AppiumError, match=r"can't be started: no-such-appium: No such file.*appwright\.appium"):
+        await make(("no-such-appium", "{port}")).ready()
+
+
+async def test_one_of_somebody_else_is_used_and_never_ended(make: Make) -> None:
+    server = Server()
+    port = await server.start()
+    appium = make(url=f"http://127.0.0.1:{port}/", keep=False)
+    assert (await appium.ready()).port == port
+    with pytest.raises(AppiumError, match="looks for Appium on port 4723"):
+        await appium.ready(4723)
+    await appium.close()
+    assert await answers(Address("http", "127.0.0.1", port))
+    await server.stop()
+    with pytest.raises(AppiumError, match="does not answer"):
+        await appium.ready()
+
+
+async def test_only_the_sessions_of_one_device_are_forgotten() -> None:
+    server = Server()
+    address = Address("http", "127.0.0.1", await server.start())
+    for udid in ("a", "b"):
+        server.hub.open({"capabilities": {"alwaysMatch": {"appium:udid": udid}}})
+    assert await forget_sessions(address, "a") == 1
+    assert await forget_sessions(address, "a") == 0
+    assert [session.udid for session in server.hub.sessions.values()] == ["b"]
+    await server.stop()
+    assert await forget_sessions(address, "b") is None
+
+
+async def test_what_is_no_appium_does_not_answer() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert not await answers(Address("http", "127.0.0.1", closed.getsockname()[1]))
+
+
+def test_no_two_devices_share_a_port() -> None:
+    used: set[int] = set()
+    for slot in range(90):
+        for ranges in ports_of(slot).values():
+            for first, last in ranges.values():
+                ports = set(range(first, last + 1))
+                assert not ports & used
+                used |= ports
+    with pytest.raises(AppiumError, match="90 devices at most"):
+        ports_of(90)
+
+
+@pytest.mark.parametrize(
+    ("argv", "why"),
+    [((), "no word"), (("a", "{prot}"), "unknown placeholder {prot}"), (("a",), "put {port} where it belongs")],
+)
+def test_a_command_that_can_not_be_one(argv: tuple[str, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        check_words(argv)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:4723", "ftp://host/", "http://"])
+def test_an_address_that_is_none(url: str) -> None:
+    with pytest.raises(ValueError, match="is no http"):
+        Address.of_url(url)
+
+
+def test_an_address_with_a_path() -> None:
+    assert Address.of_url("https://hub.example/wd/hub") == Address("https", "hub.example", 443, "/wd/hub/")

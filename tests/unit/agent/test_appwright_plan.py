@@ -1,0 +1,86 @@
+"""How attempts become runs, and what a run is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qgjob_agent.runners.appwright.plan import PLAN_VARIABLE, TestPathError, Tools, environment, split, test_file, words
+from tests.fakes.agent_core import assignment
+
+
+def job(token: str, test_path: str, **fields: Any) -> Any:
+    made = assignment(token)
+    made.test_path = test_path
+    for name, value in fields.items():
+        setattr(made, name, value)
+    return made
+
+
+def tokens(*jobs: Any, most: int = 8) -> list[list[str]]:
+    return [[each.token for each in group] for group in split(list(jobs), most)]
+
+
+def test_what_one_process_can_carry_out_is_one_group() -> None:
+    assert tokens(job("a", "x.spec.ts"), job("b", "y.spec.ts")) == [["a", "b"]]
+    assert tokens(*(job(name, f"{name}.ts") for name in "abcde"), most=2) == [["a", "b"], ["c", "d"], ["e"]]
+    assert tokens() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"test_path": "./x.spec.ts"},
+        {"env": {"LANGUAGE": "de"}},
+        {"suite_digest": "12"},
+        {"build_digest": "34"},
+        {"app_version_id": "2"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_can_not_share_a_process_is_split_in_order(other: dict[str, Any]) -> None:
+    second = job("b", **({"test_path": "y.spec.ts"} | other))
+    groups = tokens(job("a", "x.spec.ts"), second, job("c", "z.spec.ts"))
+    assert groups[0] == ["a"]
+    assert [token for group in groups for token in group] == ["a", "b", "c"]
+
+
+def test_a_file_is_named_so_that_no_other_is_meant() -> None:
+    file = Path("/suite/tests/a+b (1).spec.ts")
+    argv = words(Tools("node", Path("/p"), "c.ts", "android"), [file], Path("/out"))
+    assert argv[:3] == ["node", "/p/cli.js", "test"]
+    assert re.search(argv[3], str(file))
+    assert not any(re.search(argv[3], other) for other in (f"/x{file}", f"{file}x", "/suite/tests/aab (1).spec.ts"))
+    assert argv.index("--project") > 3  # before the files AppWright would take one of them for it
+    assert argv[argv.index("--project") + 1] == "android"
+
+
+def test_the_shims_come_first_and_the_preload_only_where_it_fits() -> None:
+    inherited = {"PATH": "/usr/bin", "NODE_OPTIONS": "--no-warnings"}
+    fast = environment(inherited, Path("/run.json"), fast=True)
+    plain = environment(inherited, Path("/run.json"), fast=False)
+    assert fast["PATH"].endswith("/js/shims:/usr/bin")
+    assert fast["NODE_OPTIONS"].startswith("--no-warnings --require ")
+    assert "NODE_OPTIONS" not in plain
+    assert plain[PLAN_VARIABLE] == "/run.json"
+
+
+def test_a_test_path_is_a_file_of_the_suite(tmp_path: Path) -> None:
+    suite, outside = tmp_path / "suite", tmp_path / "outside.spec.ts"
+    suite.mkdir()
+    outside.touch()
+    (suite / "a.spec.ts").touch()
+    (suite / "link.spec.ts").symlink_to(outside)
+    assert test_file(suite, "a.spec.ts") == suite / "a.spec.ts"
+    for path, why in (
+        ("gone.spec.ts", "is no file"),
+        ("../outside.spec.ts", "outside of the suite"),
+        (str(outside), "outside of the suite"),
+        ("link.spec.ts", "outside of the suite"),
+        (".", "is no file"),
+    ):
+        with pytest.raises(TestPathError, match=why):
+            test_file(suite, path)

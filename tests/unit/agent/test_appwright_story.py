@@ -1,0 +1,148 @@
+"""What an attempt's events mean, and what the end of its run means for one without an end of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.core.values import DeathCause, Finished, Outcome
+from qgjob_agent.executions import Execution, ExecutionResult
+from qgjob_agent.runners.appwright.ends import Left, end_of
+from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
+from tests.fakes.agent_core import assignment
+
+BEGIN: dict[str, Any] = {"event": "begin", "attempt": 0, "at_ms": 1_000}
+END: dict[str, Any] = {"event": "end", "at_ms": 3_000, "passed": 2, "failed": 0, "skipped": 1, "duration_ms": 1_900}
+EXIT = ExecutionResult(names.EXIT, 1, None, None, None, 500, 4_000, 3_500)
+
+
+def story(*events: dict[str, Any]) -> Story:
+    made = Story()
+    for event in events:
+        made.take(event)
+    return made
+
+
+def test_a_story_of_success() -> None:
+    finished = story(BEGIN, END).finished()
+    assert (finished.outcome, finished.started_at_ms, finished.ended_at_ms) == (Outcome.PASSED, 1_000, 3_000)
+    assert finished.result is not None
+    assert (finished.result.passed, finished.result.skipped, finished.result.summary) == (
+        2,
+        1,
+        "2 of 3 passed, 1 skipped",
+    )
+
+
+def test_a_story_of_failures_names_the_first() -> None:
+    finished = story(BEGIN, END | {"failed": 2, "error": "cart: the total\n is 0"}).finished()
+    assert (finished.outcome, finished.error) == (Outcome.TEST_FAILED, "cart: the total  is 0 (and 1 more)")
+
+
+def test_a_device_without_sessions_is_to_blame_only_if_nothing_passed() -> None:
+    none = {"event": "no_session", "text": "no emulator"}
+    failed = END | {"failed": 1, "error": "x"}
+    assert story(BEGIN, none, failed | {"passed": 0}).finished().outcome is Outcome.DEVICE_ERROR
+    assert story(BEGIN, none, failed).finished().outcome is Outcome.TEST_FAILED
+
+
+def test_after_the_end_nothing_changes_a_story() -> None:
+    finished = story(BEGIN, END, END | {"failed": 9}, {"event": "error", "text": "late"}).finished()
+    assert (finished.outcome, finished.error) == (Outcome.PASSED, None)
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "2", True, None, [], 10**9])
+def test_a_count_that_is_none_is_nought(value: object) -> None:
+    told = story(BEGIN, END | {"passed": value})
+    assert told.passed == 0
+    assert percent_of({"percent": value}) == 0
+    if type(value) is not int:
+        assert attempt_of({"attempt": value}) is None
+
+
+@pytest.fixture
+def execution(tmp_path: Path) -> Execution:
+    return Execution.planned(tmp_path, [assignment("t0"), assignment("t1")], {})
+
+
+def end(execution: Execution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
+    return end_of(told, 1, claim, result, execution, alone=how.get("alone", False), found_dead=how.get("dead", False))
+
+
+def test_what_has_not_begun_goes_on_whoever_was_hit(execution: Execution) -> None:
+    for result in (
+        EXIT,
+        None,
+        replace(EXIT, ended_by=names.TIMEOUT, attempt=0),
+        replace(EXIT, ended_by=names.CANCELLED, cause="revoked", attempt=0),
+        replace(EXIT, ended_by=names.LINGERED),
+    ):
+        for claim in ("", names.LEFT):
+            assert end(execution, Story(), claim, result) == Left()
+    assert end(execution, Story(), "", None, dead=True) == Left()
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "text"),
+    [
+        (EXIT, Outcome.APP_CRASHED, "exit code 1"),
+        (replace(EXIT, exit_code=None, signal=9), Outcome.APP_CRASHED, "SIGKILL"),
+        (replace(EXIT, ended_by=names.TIMEOUT, attempt=1), Outcome.TIMED_OUT, "time limit"),
+        (replace(EXIT, ended_by=names.SILENCE, attempt=1), Outcome.TIMED_OUT, "nothing having moved"),
+        (None, Outcome.DEVICE_ERROR, "supervisor was killed"),
+    ],
+)
+def test_what_had_begun_is_what_was_hit(
+    execution: Execution, result: ExecutionResult | None, outcome: Outcome, text: str
+) -> None:
+    for told, claim in ((story(BEGIN), names.BEGUN), (Story(), names.BEGUN), (story(BEGIN), "")):
+        finished = end(execution, told, claim, result)
+        assert isinstance(finished, Finished)
+        assert finished.outcome is outcome
+        assert text in (finished.error or "")
+
+
+def test_who_killed_it_is_told(execution: Execution) -> None:
+    cancelled = replace(EXIT, ended_by=names.CANCELLED, cause="revoked", attempt=1)
+    assert end(execution, story(BEGIN), names.BEGUN, cancelled) == (4_000, DeathCause.REVOKED, True)
+    lease = replace(EXIT, ended_by=names.LEASE)
+    assert end(execution, Story(), names.LEFT, lease) == (4_000, DeathCause.LEASE_LOST, False)
+    assert end(execution, story(BEGIN), names.BEGUN, None, dead=True)[1:] == (DeathCause.AGENT_LOST, True)
+    assert end(execution, Story(), f"{names.CANCELLED} device_lost", EXIT)[1:] == (DeathCause.DEVICE_LOST, False)
+
+
+def test_what_had_ended_keeps_its_verdict_whatever_came_after(execution: Execution) -> None:
+    for result in (None, replace(EXIT, ended_by=names.LEASE), replace(EXIT, ended_by=names.CANCELLED, attempt=1)):
+        finished = end(execution, story(BEGIN, END), names.BEGUN, result)
+        assert isinstance(finished, Finished)
+        assert finished.outcome is Outcome.PASSED
+
+
+def test_a_lonely_attempt_that_could_not_begin_is_told_with_what_the_run_said(execution: Execution) -> None:
+    (execution.path / names.OUTPUT).write_text("Error: no such account\n    at config.ts:3\n")
+    finished = end(execution, Story(), "", EXIT, alone=True)
+    assert finished.outcome is Outcome.PROVIDER_ERROR
+    assert finished.error == "no test could begin, exit code 1: Error: no such account"
+
+
+def test_a_claim_has_one_owner(execution: Execution) -> None:
+    assert execution.begin(0)
+    assert not execution.take_back(0, DeathCause.REVOKED)
+    assert execution.claim(0) == names.BEGUN
+    assert execution.take_back(1, DeathCause.SHUTDOWN)
+    assert execution.take_back(1, DeathCause.REVOKED)  # once taken back it stays so
+    assert not execution.begin(1)
+    assert execution.claim(1) == "cancelled shutdown"
+
+
+def test_a_plan_is_found_again_as_it_was_made(execution: Execution, tmp_path: Path) -> None:
+    found = Execution.found_planned(execution.path)
+    assert found is not None
+    assert [each.token for each in found.attempts] == ["t0", "t1"]
+    assert not found.launched
+    (tmp_path / "other").mkdir()
+    assert Execution.found_planned(tmp_path / "other") is None

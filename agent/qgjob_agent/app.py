@@ -36,7 +36,8 @@ from qgjob_agent.errors import AgentError
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
-from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
+from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
 from qgjob_agent.session import Coordinators, Session

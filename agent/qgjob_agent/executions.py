@@ -183,7 +183,7 @@ class Execution:
         try:
             self.claim_path(index).symlink_to(names.BEGUN)
         except FileExistsError:
-            return False
+            return self.claim(index) == names.BEGUN
         return True
 
     def take_back(self, index: int, cause: DeathCause) -> bool:

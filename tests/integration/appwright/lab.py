@@ -15,7 +15,8 @@ from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
-from qgjob_agent.runners.appwright.runner import AppwrightRunner, AppwrightSettings
+from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
 from tests.fakes.waiting import DEADLINE_SECONDS, until
 
@@ -112,9 +113,9 @@ class Lab:
 
     async def end(self) -> None:
         if self.runner is not None:
-            for token in list(self.runner._living):
+            for token in list(self.runner._attempts):
                 self.runner.kill(token, DeathCause.SHUTDOWN, 0.0)
-            await until(lambda: self.runner is not None and not self.runner._living, "the end of all attempts")
+            await until(self.idle, "the end of all attempts")
             await self.runner.close()
         for child in self._children:  # of daemons that have died: those are their parents no more
             await asyncio.to_thread(child.wait, DEADLINE_SECONDS)

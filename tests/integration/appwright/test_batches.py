@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
-from qgjob_agent.core.events import AttemptProgressed
+from qgjob_agent.core.events import AttemptFinished, AttemptProgressed
 from qgjob_agent.core.values import DeathCause, Outcome
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
@@ -224,27 +226,29 @@ async def test_what_a_file_forks_away_is_dead_when_its_device_is_free(make_lab: 
 
 async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs(make_lab: MakeLab, tmp_path: Path) -> None:
     mark, go = tmp_path / "runs", tmp_path / "go"
-    lab = await make_lab(
-        {"a.spec.ts": SOUND, "b.spec.ts": waiting(mark, f"fs.existsSync({str(go)!r})"), "c.spec.ts": SOUND}
-    )
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
+    waits = waiting(mark, f"fs.existsSync({str(go)!r})")
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waits, "c.spec.ts": SOUND, "d.spec.ts": SOUND})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "d.spec.ts")
     assert lab.runner is not None
     lab.runner.start(DEVICE, [lab.job("a.spec.ts", number=2)])  # waits behind the others
     await until(lambda: mark.exists() and lab.told.begun("b"), "the second file's test")
     assert outcomes(lab, "a") == [Outcome.PASSED]
     await lab.die()
+    run = lab.runner._lines[DEVICE.device_id][0]
+    assert run.execution.take_back(2, DeathCause.REVOKED)  # as if it had died before it could tell that
     await lab.begin()
-    assert lab.runner is not None
     recovery = await lab.runner.recover({"a"})
     assert [(x.assignment.token, x.started_at_ms > 0) for x in recovery.attempts] == [
         ("b", True),
         ("c", False),
+        ("d", False),
         ("a2", False),
     ]
     go.touch()
-    await lab.ended("a", "b", "c", "a2")
-    assert outcomes(lab, "a", "b", "c", "a2") == [Outcome.PASSED] * 4
-    for token in ("a", "b", "c", "a2"):
+    await lab.ended("a", "b", "c", "d", "a2")
+    assert outcomes(lab, "a", "b", "d", "a2") == [Outcome.PASSED] * 4
+    assert lab.told.killed("c") == (DeathCause.REVOKED, False)
+    for token in ("a", "b", "c", "d", "a2"):
         lab.runner.settled(token)
         lab.runner.told(token)
     await until(lab.idle, "the end of the runs")
@@ -269,3 +273,32 @@ async def test_a_file_that_comes_twice_runs_twice(make_lab: MakeLab) -> None:
     lab.runner.start(DEVICE, [lab.job("a.spec.ts"), lab.job("a.spec.ts", number=2)])
     await lab.ended("a", "a2")
     assert outcomes(lab, "a", "a2") == [Outcome.PASSED] * 2
+
+
+async def test_cancels_at_any_moment_and_what_was_taken_back_has_never_begun(make_lab: MakeLab, tmp_path: Path) -> None:
+    """The files are short, so that cancels meet each moment of their lives; who has an attempt is always settled."""
+    random = Random(5)  # noqa: S311 - not for secrets
+    names = [f"f{number}" for number in range(16)]
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    text = HEAD + f'test("touches", async () => {{ fs.writeFileSync({str(marks)!r} + "/NAME", ""); }});\n'
+    lab = await make_lab({f"{name}.spec.ts": text.replace("NAME", name) for name in names})
+    lab.attempts_per_run = len(names)
+    runner = await lab.begin()
+    runner.start(DEVICE, [lab.job(f"{name}.spec.ts") for name in names])
+    await until(lambda: any(marks.iterdir()), "the first file's test")
+    victims = random.sample(names, 6)
+    for name in victims:
+        await asyncio.sleep(random.uniform(0, 0.05))  # no wait for anything: the moment is what is tried
+        runner.kill(name, DeathCause.REVOKED, 0.2)
+    await lab.ended(*names)
+    for name in names:
+        event = lab.told.last(name)
+        if isinstance(event, AttemptFinished):
+            assert event.finished.outcome is Outcome.PASSED
+        else:
+            assert name in victims
+            cause, begun = lab.told.killed(name)
+            assert cause is DeathCause.REVOKED
+            assert begun or not (marks / name).exists()
+    assert all((marks / name).exists() for name in names if name not in victims)

@@ -24,6 +24,12 @@ Killed = tuple[int, DeathCause | None, bool]
 """When, why, and whether it had begun, as AttemptKilled has them."""
 
 
+def taken_back(claim: str) -> DeathCause | None:
+    """Why the attempt was taken back before it began, maybe by an earlier daemon that had no time to tell."""
+    word, _, cause = claim.partition(" ")
+    return DeathCause(cause) if word == names.CANCELLED else None
+
+
 def end_of(
     story: Story,
     index: int,
@@ -36,12 +42,11 @@ def end_of(
 ) -> Finished | Killed | Left:
     """`alone`: no other attempt was left in the run. `found_dead`: the supervisor had ended when this daemon began."""
     now = wall_ms()
+    if (cause := taken_back(claim)) is not None:
+        return (now, cause, False)
     if story.ended:
         return story.finished()
-    word, _, cause = claim.partition(" ")
-    if word == names.CANCELLED:  # by an earlier daemon, which had no time to tell
-        return (now, DeathCause(cause), False)
-    begun = bool(story.begun_at_ms) or word == names.BEGUN
+    begun = bool(story.begun_at_ms) or claim == names.BEGUN
     if result is None:
         return _without_result(story, now, begun=begun, found_dead=found_dead)
     if result.ended_by == names.LEASE:

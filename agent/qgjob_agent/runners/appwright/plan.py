@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.runners.appwright.hub import Address
 
 JS = Path(__file__).parent / "js"
 PLAN_VARIABLE = "QGJOB_APPWRIGHT_PLAN"
@@ -103,28 +102,3 @@ def environment(inherited: Mapping[str, str], plan: Path, *, fast: bool) -> dict
         preload = str(JS / "preload.cjs").replace("\\", "\\\\").replace('"', '\\"')
         env["NODE_OPTIONS"] = f'{inherited.get("NODE_OPTIONS", "")} --require "{preload}"'.strip()
     return env
-
-
-def plan_of(
-    suite: Path,
-    attempts: Sequence[Mapping[str, Any]],
-    events: Path,
-    output_bytes: int,
-    address: Address | None,
-    device: Mapping[str, Any],
-    *,
-    plain: bool,
-) -> dict[str, Any]:
-    """What reporter and preload read. `attempts` and `device` are as they use them; see js/.
-
-    `plain`: AppWright's sessions are its own, and each of them installs the app.
-    """
-    return {
-        "suite": str(suite),
-        "events": str(events),
-        "output_bytes": output_bytes,
-        "attempts": list(attempts),
-        "appium": None if address is None else address.options(),
-        "plain": plain and address is not None,
-        **device,
-    }

@@ -1,0 +1,127 @@
+"""What a run is begun with: its command and its plan, made of the settings and of what was found on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.command_template import variables
+from qgjob_agent.executions import Command, Several
+from qgjob_agent.runners.appwright import plan as planning
+from qgjob_agent.runners.appwright.run import PLAN_FILE
+
+if TYPE_CHECKING:
+    from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.runners.appwright.hub import Address
+    from qgjob_agent.runners.appwright.run import Run
+    from qgjob_agent.runners.appwright.versions import Versions
+
+_FIRST_SECONDS = 60.0  # of silence while Playwright starts, however short an attempt's own limit is
+_LAST_SECONDS = 30.0  # for Playwright's own end, when all of its files have ended
+
+
+@dataclass(frozen=True, slots=True)
+class AppwrightSettings:
+    """What the runner starts, and where. `environ` is what tests may inherit, already chosen."""
+
+    suite: Path
+    project: str
+    config: str
+    node: str
+    environ: dict[str, str]
+    output_bytes: int
+    attempts_per_run: int
+    plain: bool
+    grace_seconds: float
+    executions: Path
+    lease_path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What was found for a run. `address` None: its tests need no Appium of ours. `ports` as the preload has them."""
+
+    suite: Path
+    versions: Versions
+    address: Address | None
+    app: planning.App
+    ports: dict[str, dict[str, list[int]]]
+
+
+def plan_of(run: Run, ready: Ready, output_bytes: int) -> dict[str, Any]:
+    """What the preload and the reporter read; see js/. Raises TestPathError."""
+    execution = run.execution
+    attempts = [
+        {
+            "index": attempt.index,
+            "file": str(planning.test_file(ready.suite, attempt.assignment.test_path)),
+            "claim": str(execution.claim_path(attempt.index)),
+            "output": str(execution.attempt_dir(attempt.index) / names.OUTPUT),
+            "files": str(execution.files_of(attempt.index)),
+            "env": _of_attempt(attempt.assignment, execution.files_of(attempt.index)),
+        }
+        for attempt in run.left
+    ]
+    return {
+        "suite": str(ready.suite),
+        "events": str(execution.path / names.EVENTS),
+        "output_bytes": output_bytes,
+        "attempts": attempts,
+        "appium": None if ready.address is None else ready.address.options(),
+        "plain": not ready.versions.fast and ready.address is not None,  # each session installs the app
+        "udid": run.device.udid,
+        "app_package": ready.app.package,
+        "ports": ready.ports,
+    }
+
+
+def command_of(run: Run, ready: Ready, settings: AppwrightSettings) -> Command:
+    """The command of a run, for its supervisor. Raises TestPathError."""
+    execution, left = run.execution, run.left
+    first = left[0].assignment
+    tools = planning.Tools(settings.node, ready.versions.folder, settings.config, settings.project)
+    files = [planning.test_file(ready.suite, attempt.assignment.test_path) for attempt in left]
+    env = settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | first.env
+    env |= planning.environment(env, execution.path / PLAN_FILE, fast=ready.versions.fast)
+    env |= ready.app.variables() | variables(_of_device(first, run.device))
+    if len(left) == 1:  # of several each gets its own from the preload
+        env |= _of_attempt(first, execution.files_of(left[0].index))
+    return Command(
+        argv=planning.words(tools, files, execution.output_dir),
+        env=env,
+        cwd=str(ready.suite),
+        timeout_ms=0,
+        silence_timeout_ms=0,
+        grace_seconds=settings.grace_seconds,
+        output_bytes=settings.output_bytes,
+        several=Several([_limits(x.index, x.assignment) for x in left], _FIRST_SECONDS, _LAST_SECONDS),
+    )
+
+
+def _limits(index: int, assignment: Assignment) -> tuple[int, int, int]:
+    return index, assignment.timeout_ms, assignment.silence_timeout_ms
+
+
+def _of_device(assignment: Assignment, device: DeviceFacts) -> dict[str, str]:
+    """What all attempts of a run share, as the variables QGJOB_* have it."""
+    return {
+        "app_version_id": assignment.app_version_id,
+        "org_id": assignment.org_id,
+        "device_id": device.device_id,
+        "udid": device.udid,
+        "target": (assignment.target or device.target).value,
+        "platform": device.platform or "",
+    }
+
+
+def _of_attempt(assignment: Assignment, files: Path) -> dict[str, str]:
+    """What is an attempt's own."""
+    values = {
+        "test_path": assignment.test_path,
+        "job_id": assignment.job_id,
+        "attempt": str(assignment.attempt),
+        "output_dir": str(files),
+    }
+    return variables(values)

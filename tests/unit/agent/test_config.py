@@ -172,6 +172,20 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"RUNNER": "command", "COMMAND_ARGV": "x {"},
         r"^COMMAND_ARGV: .* is no command: '{': .*write {{ and }} for braces",
     ),
+    (
+        {"RUNNER": "appwright", "APPWRIGHT_PROJECT": "a"},
+        r"^appwright\.suite_dir: nothing .* is not set; name the folder",
+    ),
+    ({"RUNNER": "appwright", "APPWRIGHT_SUITE_DIR": "/"}, r"^appwright\.project: '' .* is empty; name the project in "),
+    (
+        {"RUNNER": "appwright", "APPWRIGHT_SUITE_DIR": "/", "APPWRIGHT_PROJECT": "a", "APPWRIGHT_APPIUM": "appium"},
+        r"^APPWRIGHT_APPIUM: 'appium' .* is no command: the agent chooses the port; put {port} where it belongs",
+    ),
+    (
+        {"RUNNER": "appwright", "APPWRIGHT_SUITE_DIR": "/", "APPWRIGHT_PROJECT": "a", "APPWRIGHT_APPIUM_URL": "h:1"},
+        r"^APPWRIGHT_APPIUM_URL: 'h:1' .* is no http:// or https:// address; give one, as in http://127",
+    ),
+    ({"APPWRIGHT_MODE": "slow"}, r"^APPWRIGHT_MODE: 'slow' .* is not known; give one of auto, plain"),
     ({"QGJOB_AGENT_ID": "elsewhere"}, r"^devices: \[\] .* is empty; add \[\[devices\]\] tables"),
     (
         {"toml": '[[devices]]\nudid = "a"\ntarget = "phone"'},
@@ -467,3 +481,19 @@ def test_a_command_below_a_folder_that_may_not_be_entered(
     assert len(lines) == len(told)
     for line, beginning in zip(lines, told, strict=True):
         assert line.startswith(beginning.replace("{closed}", str(closed)))
+
+
+def test_what_the_appwright_runner_needs_is_looked_for_on_this_host(tmp_path: Path) -> None:
+    settings = {"AGENT_ID": "agent-1", "RUNNER": "appwright", "APPWRIGHT_PROJECT": "android", "PATH": "/nowhere"}
+    suite = settings | {"APPWRIGHT_SUITE_DIR": "suite", "APPWRIGHT_NODE": "no-node"}
+    with pytest.raises(ConfigErrors) as raised:
+        load_config(None, suite, tmp_path, on_this_host=True)
+    first, second = str(raised.value).splitlines()
+    assert first == (
+        "APPWRIGHT_SUITE_DIR: 'suite' (from the environment) is not there; make the folder, or name another"
+    )
+    assert second.endswith("is not on the PATH that tests get (/nowhere); name its path, or see appwright.env_allow")
+    (tmp_path / "suite").mkdir()
+    config = load_config(None, suite | {"APPWRIGHT_NODE": "/bin/sh"}, tmp_path, on_this_host=True)
+    assert config.appwright.suite_dir == tmp_path / "suite"
+    assert config.test_environ == {"PATH": "/nowhere"}

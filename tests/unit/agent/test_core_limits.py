@@ -71,6 +71,38 @@ def test_a_runner_that_takes_several_gets_those_of_one_build() -> None:
     assert lines(core.finish("t5")) == ["install v2 on d1"]
 
 
+def test_what_waits_behind_an_installation_goes_with_it_into_one_batch() -> None:
+    core = Core(attempts_per_execution=3).open()
+    core.assign("t1", "t2", "t3", "t4")
+    core.assign("t5", app="v2")
+    installed = events.InstallEnded("d1", "t1", Outcome.PASSED, 40)
+    assert started(core.tell(installed)) == ["t1", "t2", "t3"]
+    core.finish("t1")
+    core.finish("t3")
+    assert started(core.finish("t2")) == ["t4"]
+
+
+def test_one_of_a_batch_that_was_taken_back_is_told_as_never_begun() -> None:
+    core = Core(attempts_per_execution=3).open().warm()
+    core.assign("t1")
+    core.assign("t2", "t3")
+    core.finish("t1")
+    core.tell(events.Revoked(core.epoch, "t3", "cancelled", 0))
+    core.report(events.AttemptKilled("t3", 1, DeathCause.REVOKED, begun=False))
+    (told,) = every(core.flush(), instructions.SendReports)
+    bodies = {report.lease.token: report.body for report in told.reports}
+    assert (bodies["t3"].cause, bodies["t3"].started) == (DeathCause.REVOKED, False)  # type: ignore[union-attr]
+    assert core.state.devices["d1"].living == {"t2"}
+
+
+def test_installations_of_the_test_itself_are_counted_on_its_attempt() -> None:
+    core = Core().open(joined_reports=True).warm()
+    core.assign("t1")
+    core.report(events.AttemptInstalled("t1", 2, 700))
+    core.finish("t1")
+    assert lines(core.flush())[-1] == "send install passed 700 ms, install passed 700 ms, t1 passed"
+
+
 # ---- installing ----
 
 

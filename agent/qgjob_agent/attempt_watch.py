@@ -29,7 +29,7 @@ class AttemptWatch:
         first_seconds: float = 0.0,
         last_seconds: float = 0.0,
     ) -> None:
-        self._limits = limits
+        self._limits = dict(limits)
         self._left = dict.fromkeys(limits)
         self._first_seconds = first_seconds
         self._last_seconds = last_seconds
@@ -41,9 +41,23 @@ class AttemptWatch:
         """The attempt whose time runs; None when all have ended."""
         return self._begun if self._begun is not None else next(iter(self._left), None)
 
+    @property
+    def known(self) -> list[int]:
+        """All attempts that there were."""
+        return list(self._limits)
+
     def ended(self, attempt: int) -> bool:
         """Whether an attempt has ended."""
         return attempt not in self._left
+
+    def add(self, attempt: int, limits: tuple[float, float], now: float) -> None:
+        """The command takes another attempt, after those that it has."""
+        if attempt in self._limits:
+            return
+        if self.current is None:
+            self._since = self._heard_at = now
+        self._limits[attempt] = limits
+        self._left[attempt] = None
 
     def order(self, attempts: Iterable[object]) -> None:
         """The command has an order of its own: those that are named come first, in it."""

@@ -114,10 +114,7 @@ class Execution:
             (execution.path / names.CLAIMS).mkdir()
             for index in range(len(attempts)):
                 execution.files_of(index).mkdir(parents=True)
-            plan = {"assignments": [_fields(each) for each in attempts], "facts": facts}
-            draft = execution.path / (names.PLAN + ".draft")
-            draft.write_text(json.dumps(plan), "utf-8")
-            draft.replace(execution.path / names.PLAN)
+            _write_plan(execution.path, execution.attempts, facts)
         except OSError:
             execution.remove()
             raise
@@ -135,6 +132,14 @@ class Execution:
             (path / names.LOCK).write_bytes(b"\0" * _ROOM_BYTES)
         finally:
             remove_tree(path)
+
+    def add(self, assignment: Assignment) -> int:
+        """One more of several attempts, which the command may take while it runs. Gives its index. Raises OSError."""
+        index = len(self.attempts)
+        self.files_of(index).mkdir(parents=True, exist_ok=True)
+        _write_plan(self.path, [*self.attempts, assignment], self.facts)
+        self.attempts.append(assignment)
+        return index
 
     @classmethod
     def found(cls, path: Path) -> Execution | None:
@@ -395,6 +400,13 @@ def _result_of(text: str) -> ExecutionResult | None:
         and all(each is None or isinstance(each, str) for each in words)
     )
     return result if sound else None
+
+
+def _write_plan(path: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> None:
+    plan = {"assignments": [_fields(each) for each in attempts], "facts": facts}
+    draft = path / (names.PLAN + ".draft")
+    draft.write_text(json.dumps(plan), "utf-8")
+    draft.replace(path / names.PLAN)
 
 
 def _fields(assignment: Assignment) -> dict[str, Any]:

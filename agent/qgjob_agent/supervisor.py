@@ -260,7 +260,7 @@ class Supervisor:
         """What has not begun does not begin any more: another execution may have it."""
         if self._events is None:
             return
-        for attempt, *_ in self._spec["limits"]:
+        for attempt in self._watch.known:
             with contextlib.suppress(OSError):
                 os.symlink(names.LEFT, os.path.join(self._directory, names.CLAIMS, str(attempt)))
 
@@ -275,6 +275,8 @@ class Supervisor:
                 self._watch.begin(attempt, now)
             elif event.get("event") == "end" and isinstance(attempt, int):
                 self._watch.end(attempt, now)
+            elif event.get("event") == "joined" and isinstance(attempt, int):
+                self._watch.add(attempt, (_seconds(event, "timeout_ms"), _seconds(event, "silence_timeout_ms")), now)
             elif event.get("event") == "order" and isinstance(event.get("attempts"), list):
                 self._watch.order(event["attempts"])
             else:
@@ -376,6 +378,12 @@ class Supervisor:
             "duration_ms": round((_now() - self._started_at) * 1000),
             "lost_output_bytes": lost_bytes,
         }
+
+
+def _seconds(event: dict[str, Any], name: str) -> float:
+    """A limit that an event names in milliseconds; 0, which is none, where it is no number."""
+    value = event.get(name)
+    return value / 1000 if isinstance(value, int) and value > 0 else 0.0
 
 
 def _write(path: str, content: bytes) -> None:

@@ -16,6 +16,7 @@ from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finishe
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
 from tests.fakes.waiting import DEADLINE_SECONDS, until
@@ -75,6 +76,7 @@ class Lab:
         self.told = Told()
         self.lease_seconds = 300.0
         self.plain = False
+        self.linger_seconds = 1.0
         self.attempts_per_run = 8
         self.appium_url = ""
         self.runner: AppwrightRunner | None = None
@@ -103,6 +105,7 @@ class Lab:
             grace_seconds=0.5,
             executions=self.folder / "executions",
             lease_path=self.folder / "lease",
+            linger_seconds=self.linger_seconds,
         )
         appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.suite, self.appium_url), log)
         self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log)
@@ -112,11 +115,16 @@ class Lab:
         return LeaseTime(monotonic_seconds(), self.lease_seconds, 0.2)
 
     async def end(self) -> None:
-        if self.runner is not None:
-            for token in list(self.runner._attempts):
-                self.runner.kill(token, DeathCause.SHUTDOWN, 0.0)
+        """Ends what the test left, idle processes too."""
+        runner = self.runner
+        if runner is not None:
+            for token in list(runner._attempts):
+                runner.kill(token, DeathCause.SHUTDOWN, 0.0)
+            for run in self.runs():
+                if run.joinable and not run.left:
+                    runner._dismiss(run)
             await until(self.idle, "the end of all attempts")
-            await self.runner.close()
+            await runner.close()
         for child in self._children:  # of daemons that have died: those are their parents no more
             await asyncio.to_thread(child.wait, DEADLINE_SECONDS)
         if self.appium_url:
@@ -137,6 +145,10 @@ class Lab:
             lambda: f"{[t for t in tokens if not self.told.last(t)]} did not end: {self.told.events} {self.told.logs}",
             seconds=seconds,
         )
+
+    def runs(self) -> list[Run]:
+        assert self.runner is not None
+        return [run for line in self.runner._lines.values() for run in line]
 
     def idle(self) -> bool:
         return self.runner is None or not any(self.runner._lines.values())

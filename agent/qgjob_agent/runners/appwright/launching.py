@@ -14,6 +14,7 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE
 
 if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.executions import Execution
     from qgjob_agent.runners.appwright.hub import Address
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.appwright.versions import Versions
@@ -37,6 +38,7 @@ class AppwrightSettings:
     grace_seconds: float
     executions: Path
     lease_path: Path
+    linger_seconds: float = 5.0  # that a process with nothing to do waits for another file
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,25 +52,31 @@ class Ready:
     ports: dict[str, dict[str, list[int]]]
 
 
-def plan_of(run: Run, ready: Ready, output_bytes: int) -> dict[str, Any]:
+def attempt_of(execution: Execution, index: int, suite: Path) -> dict[str, Any]:
+    """What the preload and the reporter read of one attempt. Raises TestPathError."""
+    what = execution.attempts[index]
+    return {
+        "index": index,
+        "file": str(planning.test_file(suite, what.test_path)),
+        "claim": str(execution.claim_path(index)),
+        "output": str(execution.attempt_dir(index) / names.OUTPUT),
+        "files": str(execution.files_of(index)),
+        "env": _of_attempt(what, execution.files_of(index)),
+        "timeout_ms": what.timeout_ms,
+        "silence_timeout_ms": what.silence_timeout_ms,
+    }
+
+
+def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, Any]:
     """What the preload and the reporter read; see js/. Raises TestPathError."""
     execution = run.execution
-    attempts = [
-        {
-            "index": attempt.index,
-            "file": str(planning.test_file(ready.suite, attempt.assignment.test_path)),
-            "claim": str(execution.claim_path(attempt.index)),
-            "output": str(execution.attempt_dir(attempt.index) / names.OUTPUT),
-            "files": str(execution.files_of(attempt.index)),
-            "env": _of_attempt(attempt.assignment, execution.files_of(attempt.index)),
-        }
-        for attempt in run.left
-    ]
     return {
         "suite": str(ready.suite),
         "events": str(execution.path / names.EVENTS),
-        "output_bytes": output_bytes,
-        "attempts": attempts,
+        "project": settings.project,
+        "output_bytes": settings.output_bytes,
+        "linger_ms": round(1000 * settings.linger_seconds) if ready.versions.fast else 0,
+        "attempts": [attempt_of(execution, attempt.index, ready.suite) for attempt in run.left],
         "appium": None if ready.address is None else ready.address.options(),
         "plain": not ready.versions.fast and ready.address is not None,  # each session installs the app
         "udid": run.device.udid,
@@ -86,7 +94,7 @@ def command_of(run: Run, ready: Ready, settings: AppwrightSettings) -> Command:
     env = settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | first.env
     env |= planning.environment(env, execution.path / PLAN_FILE, fast=ready.versions.fast)
     env |= ready.app.variables() | variables(_of_device(first, run.device))
-    if len(left) == 1:  # of several each gets its own from the preload
+    if not ready.versions.fast:  # else each gets its own from the preload
         env |= _of_attempt(first, execution.files_of(left[0].index))
     return Command(
         argv=planning.words(tools, files, execution.output_dir),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,7 +47,7 @@ def split(assignments: Sequence[Assignment], most: int) -> list[list[Assignment]
     files: set[str] = set()
     for each in assignments:
         file = str(PurePosixPath(each.test_path))
-        if not groups or len(groups[-1]) >= most or file in files or _kind(each) != _kind(groups[-1][0]):
+        if not groups or len(groups[-1]) >= most or file in files or kind(each) != kind(groups[-1][0]):
             groups.append([])
             files = set()
         groups[-1].append(each)
@@ -54,13 +55,14 @@ def split(assignments: Sequence[Assignment], most: int) -> list[list[Assignment]
     return groups
 
 
-def _kind(each: Assignment) -> tuple[object, ...]:
+def kind(each: Assignment) -> tuple[object, ...]:
+    """What attempts of one process have in common."""
     return (each.env, each.suite_digest, each.org_id, each.app_version_id, each.build_digest, each.target)
 
 
 def test_file(suite: Path, test_path: str) -> Path:
     """Where a test file is. Raises TestPathError for one that is not there, or is outside of the suite."""
-    path = Path(suite, test_path)
+    path = Path(os.path.normpath(suite / test_path))  # as Playwright names it
     if not path.resolve().is_relative_to(suite.resolve()):
         raise TestPathError(f"test_path {test_path!r} is outside of the suite; name a file below {suite}")
     if not path.is_file():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
@@ -13,10 +16,11 @@ from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
+from qgjob_agent.runners.appwright.plan import kind
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from qgjob_agent.core.events import AttemptEvent
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "run.json"
 """In the execution's directory: what the preload and the reporter are told."""
+MOST_ATTEMPTS = 500
+"""Of one process; then a fresh one begins, whatever the old one has gathered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,10 +55,12 @@ class Run:
         self.active = False  # being made ready, or under way
         self.found_dead = False  # its supervisor had ended when this daemon began
         self.done = False  # Playwright itself has said that it is
+        self.joinable = False  # its process waits for more
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
+        self._sink = sink
+        self._moved = False  # something was said of an attempt
         self._events = EventLines(str(execution.path / names.EVENTS))
-        self._held: Attempt | None = None  # ended, and its process has not gone on to the next yet
 
     @property
     def left(self) -> list[Attempt]:
@@ -61,19 +69,16 @@ class Run:
 
     def read(self) -> list[AttemptEvent]:
         """What happened since the last look. The log that belongs to it is passed on before."""
-        for attempt in self.left:
-            attempt.follower.read()
+        for each in self.left:
+            each.follower.read()
         told: list[AttemptEvent] = []
         for event in self._events.read():
             self.done = self.done or event.get("event") == "done"
+            self._moved = self._moved or event.get("event") in ("begin", "error", "missing")
             index = attempt_of(event)
-            attempt_told = None if index is None else self.attempts.get(index)
-            if attempt_told is None:
-                continue
-            if event.get("event") == "begin" and self._held not in (None, attempt_told):
-                told += self._let_go()
-            if not attempt_told.over:
-                told += self._take(attempt_told, event)
+            attempt = None if index is None else self.attempts.get(index)
+            if attempt is not None and not attempt.over:
+                told += self._take(attempt, event)
         return told
 
     def _take(self, attempt: Attempt, event: dict[str, Any]) -> list[AttemptEvent]:
@@ -86,16 +91,10 @@ class Run:
         if not begun and story.begun_at_ms:
             told.append(AttemptStarted(token, story.begun_at_ms))
         if not ended and story.ended:
-            told += self._let_go()
-            self._held = attempt
+            told += self.finish(attempt, story.finished())
         elif event.get("event") == "progress" and not ended:
             told.append(AttemptProgressed(token, percent_of(event)))
         return told
-
-    def _let_go(self) -> list[AttemptEvent]:
-        """The attempt that has ended is told: its process has gone on from it, or is dead."""
-        attempt, self._held = self._held, None
-        return [] if attempt is None or attempt.over else self.finish(attempt, attempt.story.finished())
 
     def finish(self, attempt: Attempt, finished: Finished) -> list[AttemptEvent]:
         """The last events of an attempt that has a verdict."""
@@ -107,14 +106,45 @@ class Run:
         attempt.over = True
         return event
 
+    def may_join(self, assignment: Assignment) -> bool:
+        """Whether its process may take this attempt too: it runs, and has not had that file yet."""
+        if not self.joinable or self.done or self.execution.result() is not None:
+            return False
+        had = self.execution.attempts
+        paths = {PurePosixPath(each.test_path) for each in had}
+        return (
+            kind(had[0]) == kind(assignment)
+            and PurePosixPath(assignment.test_path) not in paths
+            and len(had) < MOST_ATTEMPTS
+        )
+
+    def join(self, assignment: Assignment) -> Attempt:
+        """Has its process take another attempt; if it ends before it can, that goes on elsewhere. Raises OSError."""
+        index = self.execution.add(assignment)
+        attempt = self.attempts[index] = _attempt(self.execution, index, self._sink)
+        return attempt
+
+    def look_whether_joinable(self) -> None:
+        """Whether its process waits for more when it has nothing to do, by its plan."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then nobody waits
+            plan = json.loads((self.execution.path / PLAN_FILE).read_text("utf-8"))
+            self.joinable = plan["linger_ms"] > 0
+
+    def change_plan(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Changes what the process reads of its plan. Raises OSError, ValueError."""
+        path = self.execution.path / PLAN_FILE
+        plan = json.loads(path.read_text("utf-8"))
+        change(plan)
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(plan), "utf-8")
+        draft.replace(path)
+
     def conclude(self) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
         """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups."""
-        events = self.read() + self._let_go()
+        events = self.read()
         result = self.execution.result()
-        stories = [attempt.story for attempt in self.attempts.values()]
-        stalled = not any(story.begun_at_ms or story.error or story.missing for story in stories)
         again: list[Assignment] = []
-        alone = len(self.left) == 1
+        alone = len(self.left) == 1 and not self._moved
         for attempt in self.left:
             claim = self.execution.claim(attempt.index)
             end = end_of(
@@ -128,7 +158,7 @@ class Run:
                 events += _installed(attempt)
                 events.append(self.close(attempt, AttemptKilled(attempt.assignment.token, *end)))
         # Where nothing tells whose fault it was, each has a run of its own: that shows it.
-        one_by_one = stalled and result is not None and result.ended_by == names.EXIT
+        one_by_one = not self._moved and result is not None and result.ended_by == names.EXIT
         return events, [[each] for each in again] if one_by_one else [again] if again else []
 
 

@@ -19,7 +19,7 @@ from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import MOST_SLOTS, PLAIN_PORT, AppiumError, ports_of
 from qgjob_agent.runners.appwright.hub import Address, forget_sessions
-from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, command_of, plan_of
+from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.base import Sink
 
-_FOLLOW_SECONDS = 0.25
+_FOLLOW_SECONDS = 0.1  # the device waits for it between two files
 _POLL_SECONDS = 0.1  # where there is no pidfd
 _HUNT_PATIENCE_SECONDS = 5.0
 
@@ -73,10 +73,33 @@ class AppwrightRunner:
     # ---- beginning ----
 
     def start(self, device: DeviceFacts, assignments: list[Assignment]) -> None:
-        """Begins attempts; see Runner."""
-        for group in planning.split(assignments, self._settings.attempts_per_run):
+        """Begins attempts; see Runner. A process that has nothing to do takes what it may."""
+        line = self._lines.get(device.device_id)
+        rest = assignments if not line else self._join(line[-1], assignments)
+        for group in planning.split(rest, self._settings.attempts_per_run):
             self._plan(device, group)
         self._next(device.device_id)
+
+    def _join(self, run: Run, assignments: list[Assignment]) -> list[Assignment]:
+        """Gives a run under way those of the first attempts that it may have; gives the others back."""
+        joined: list[Attempt] = []
+        try:
+            for assignment in assignments:
+                if not run.may_join(assignment):
+                    break
+                planning.test_file(self._settings.suite, assignment.test_path)
+                joined.append(run.join(assignment))
+            if joined:
+                added = [attempt_of(run.execution, each.index, self._settings.suite) for each in joined]
+                run.change_plan(lambda plan: plan["attempts"].extend(added))
+        except (OSError, ValueError) as error:  # a run of their own tells better what is wrong
+            self._log.info("appwright_not_joined", device_id=run.device.device_id, error=str(error))
+            for attempt in joined:
+                del run.attempts[attempt.index]
+                self._remove(run.execution.attempt_dir(attempt.index))
+            return assignments
+        self._known(run)
+        return assignments[len(joined) :]
 
     def _plan(self, device: DeviceFacts, group: list[Assignment], *, first: bool = False) -> None:
         """Makes a run and puts it in line. Where the disk refuses that, its attempts end."""
@@ -120,6 +143,15 @@ class AppwrightRunner:
         if line and not line[0].active:
             line[0].active = True
             self._spawn(self._launch(line[0]), "appwright-launch")
+        elif line and len(line) > 1 and not line[0].left:
+            self._dismiss(line[0])
+
+    def _dismiss(self, run: Run) -> None:
+        """A process that waits for more is to end now."""
+        if run.joinable:
+            run.joinable = False
+            with contextlib.suppress(OSError, ValueError):  # it ends by itself in a moment
+                run.change_plan(lambda plan: plan.update(linger_ms=0))
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
@@ -171,7 +203,7 @@ class AppwrightRunner:
             if not ready.versions.fast and not execution.begin(run.left[0].index):
                 self._over(run, run.conclude()[0])  # taken back by an earlier daemon
                 return
-            (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings.output_bytes)), "utf-8")
+            (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
             run.ready = execution.launch(command_of(run, ready, settings), self._lease(), settings.lease_path)
         except OSError as error:
             group = [attempt.assignment for attempt in run.left]
@@ -179,6 +211,7 @@ class AppwrightRunner:
             self._refuse(group, error)
             self._next(run.device.device_id)
             return
+        run.look_whether_joinable()
         self._loop.add_reader(run.ready, self._close_ready, run)
         self._follow(run)
 
@@ -203,6 +236,7 @@ class AppwrightRunner:
         events = run.read()
         if events:
             self._sink.report(events)
+            self._next(run.device.device_id)
         if run.execution.pidfd < 0 and not run.execution.supervised:
             self._on_end(run)
         else:
@@ -343,6 +377,7 @@ class AppwrightRunner:
         self._lines.setdefault(run.device.device_id, deque()).append(run)
         run.active = launched
         if lives:
+            run.look_whether_joinable()
             self._follow(run)
         elif launched:
             run.found_dead = run.execution.result() is None
@@ -357,6 +392,8 @@ class AppwrightRunner:
             for run in line:
                 if run.active:
                     self._stop_watching(run)
+                if not run.left:
+                    self._dismiss(run)
         await self._appium.close()
 
 

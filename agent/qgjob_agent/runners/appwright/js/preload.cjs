@@ -10,6 +10,7 @@ const { pathToFileURL } = require("node:url");
 
 const PLAN = process.env.QGJOB_APPWRIGHT_PLAN;
 const WORKER = /[\\/]playwright[\\/]lib[\\/]worker[\\/]workerMain\.js$/;
+const DISPATCHER = /[\\/]playwright[\\/]lib[\\/]runner[\\/]dispatcher\.js$/;
 
 function realPath(file) {
   try {
@@ -20,12 +21,24 @@ function realPath(file) {
 }
 
 class Run {
-  constructor(plan) {
-    this.plan = plan;
-    this.attempts = new Map(plan.attempts.map((attempt) => [realPath(attempt.file), attempt]));
+  constructor(planFile) {
+    this.planFile = planFile;
+    this.look();
     this.current = null;
     this.sessions = 0;
     this.patched = null;
+  }
+
+  look() {
+    this.plan = JSON.parse(fs.readFileSync(this.planFile, "utf8"));
+    this.attempts = new Map(this.plan.attempts.map((attempt) => [realPath(attempt.file), attempt]));
+  }
+
+  /** The attempt of a file, which may have been added since the run began. */
+  attemptOf(file) {
+    const real = realPath(file);
+    if (!this.attempts.has(real)) this.look();
+    return this.attempts.get(real) ?? null;
   }
 
   /** The attempt is this run's for good, or somebody took it back. Throws where the disk refuses to tell. */
@@ -141,10 +154,10 @@ function fail(worker, problem) {
 }
 
 function guard(WorkerMain) {
-  const run = new Run(JSON.parse(fs.readFileSync(PLAN, "utf8")));
+  const run = new Run(PLAN);
   const runTestGroup = WorkerMain.prototype.runTestGroup;
   WorkerMain.prototype.runTestGroup = async function (payload) {
-    const attempt = run.attempts.get(realPath(payload.file)) ?? null;
+    const attempt = run.attemptOf(payload.file);
     try {
       if (attempt && !run.claim(attempt)) return skip(this, payload);
       await run.patchSessions();
@@ -157,13 +170,26 @@ function guard(WorkerMain) {
   };
 }
 
+/** The file that a module's name means, if it is one of those that are changed. */
+function meant(request, parent) {
+  if (typeof request !== "string" || !/(workerMain\.js|[\\/]dispatcher)$/.test(request)) return "";
+  try {
+    return Module._resolveFilename(request, parent);
+  } catch {
+    return ""; // it is not there, and who wants it is told so
+  }
+}
+
 if (PLAN) {
   const load = Module._load;
-  Module._load = function (request, ...rest) {
-    const loaded = load.call(this, request, ...rest);
-    if (typeof request === "string" && WORKER.test(request)) {
-      Module._load = load;
-      guard(loaded.WorkerMain);
+  const known = new Set();
+  Module._load = function (request, parent, ...rest) {
+    const loaded = load.call(this, request, parent, ...rest);
+    const file = meant(request, parent);
+    if (file && !known.has(file)) {
+      known.add(file);
+      if (WORKER.test(file)) guard(loaded.WorkerMain);
+      if (DISPATCHER.test(file)) require("./feed.cjs").feed(loaded, PLAN, path.resolve(path.dirname(file), "..", ".."));
     }
     return loaded;
   };

@@ -98,9 +98,10 @@ class Attempt {
 
 class Reporter {
   constructor() {
-    this.plan = JSON.parse(fs.readFileSync(process.env.QGJOB_APPWRIGHT_PLAN, "utf8"));
-    this.attempts = this.plan.attempts.map((told) => new Attempt(told, this.plan.output_bytes));
-    this.byFile = new Map(this.attempts.map((attempt) => [realPath(attempt.file), attempt]));
+    this.attempts = [];
+    this.byFile = new Map();
+    this.look();
+    this.atFirst = this.attempts.length;
     this.byTest = new Map();
     this.current = null;
     this.errors = [];
@@ -127,20 +128,41 @@ class Reporter {
     const order = new Set(); // Playwright's, whatever the order of its arguments is
     for (const project of suite.suites) {
       for (const file of project.suites) {
-        const attempt = this.byFile.get(realPath(file.location?.file ?? ""));
-        if (!attempt) continue;
-        for (const test of file.allTests()) {
-          this.byTest.set(test.id, attempt);
-          attempt.total += 1;
-          order.add(attempt.index);
-        }
+        const attempt = this.known(file);
+        if (attempt) order.add(attempt.index);
       }
     }
     this.tell({ event: "order", attempts: [...order] });
   }
 
+  /** Takes up the tests of a file; gives its attempt, if it is one's. */
+  known(file) {
+    const real = realPath(file.location?.file ?? "");
+    if (!this.byFile.has(real)) this.look();
+    const attempt = this.byFile.get(real);
+    if (!attempt) return null;
+    for (const test of file.allTests()) {
+      if (!this.byTest.has(test.id)) attempt.total += 1;
+      this.byTest.set(test.id, attempt);
+    }
+    return attempt;
+  }
+
+  /** The attempts of the plan, which may have grown since the run began. */
+  look() {
+    this.plan = JSON.parse(fs.readFileSync(process.env.QGJOB_APPWRIGHT_PLAN, "utf8"));
+    for (const told of this.plan.attempts) {
+      if (this.attempts.some(({ index }) => index === told.index)) continue;
+      const attempt = new Attempt(told, this.plan.output_bytes);
+      this.attempts.push(attempt);
+      this.byFile.set(realPath(told.file), attempt);
+    }
+  }
+
   onTestBegin(test) {
-    const attempt = this.byTest.get(test.id);
+    let file = test.parent; // of a file that came later nobody was told when the run began
+    while (file && file.type !== "file") file = file.parent;
+    const attempt = this.byTest.get(test.id) ?? (file && this.known(file));
     if (!attempt || attempt.ended) return;
     this.current = attempt;
     if (!attempt.begunAt) {
@@ -266,10 +288,10 @@ class Reporter {
   onEnd(result) {
     for (const { attempt, text } of this.errors) this.tell({ event: "error", attempt, text: plain(text, 500) });
     const loaded = this.byTest.size > 0 || this.errors.length === 0;
-    for (const attempt of this.attempts) {
+    for (const attempt of this.attempts.slice(0, this.atFirst)) {
       if (loaded && attempt.total === 0) this.tell({ event: "missing", attempt: attempt.index });
-      attempt._output?.close();
     }
+    for (const attempt of this.attempts) attempt._output?.close();
     this.tell({ event: "done", status: result.status });
   }
 }

@@ -364,6 +364,7 @@ async def test_what_may_not_share_the_process_ends_it_and_has_its_own(make_lab: 
     assert len(list((tmp_path / "executions").iterdir())) == 3
     (idle,) = lab.runs()
     await lab.die()
+    lab.runner = None
     await until(idle.execution.result, "the end of the idle process")
 
 

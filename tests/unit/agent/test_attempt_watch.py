@@ -66,3 +66,14 @@ def test_what_is_told_of_no_attempt_under_way_changes_no_turn(attempt: int) -> N
     watch.begin(attempt, 6.0)
     watch.end(attempt, 7.0)
     assert (watch.current, watch.deadline(), watch.ended(1)) == (1, 9.0, False)
+
+
+def test_one_that_is_added_has_its_time_from_then_if_nothing_else_is_due() -> None:
+    watch = AttemptWatch({0: (5, 0)}, 0.0, last_seconds=30.0)
+    watch.end(0, 4.0)
+    watch.add(1, (3, 0), 20.0)
+    assert (watch.current, watch.deadline(), watch.known) == (1, 23.0, [0, 1])
+    watch.add(2, (3, 0), 21.0)
+    watch.add(1, (99, 0), 21.0)  # told twice
+    watch.end(1, 22.0)
+    assert (watch.current, watch.deadline()) == (2, 25.0)

@@ -156,3 +156,14 @@ def wait(bench: Bench, seconds: float) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.01)
+
+
+def test_one_that_joins_later_has_the_limits_that_come_with_it(bench: Bench) -> None:
+    assert bench.execution.add(assignment("t2")) == 2
+    joined = json.dumps({"event": "joined", "attempt": 2, "timeout_ms": 300, "silence_timeout_ms": None})
+    bench.start(f"begin 0; end 0; begin 1; end 1; sleep 0.5; echo '{joined}' >> events; begin 2; sleep 60")
+    result = bench.result()
+    assert (result.ended_by, result.attempt) == (names.TIMEOUT, 2)
+    found = Execution.found_planned(bench.execution.path)
+    assert found is not None
+    assert [each.token for each in found.attempts] == ["t0", "t1", "t2"]

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 
 TRIED_APPWRIGHT = frozenset({"0.1.1"})
 TRIED_PLAYWRIGHT = frozenset({"1.59.1"})
+_CHANGED = {
+    "lib/worker/workerMain.js": ("runTestGroup",),
+    "lib/runner/dispatcher.js": ("run", "_checkFinished", "_isWorkerRedundant", "_scheduleJob"),
+}
 _HIGHEST = (1, 59)
 _ADVICE = 'pin it in package.json with "overrides": {"@playwright/test": "1.59.1"}, and install again'
 
@@ -51,8 +55,8 @@ def look_at(suite: Path, *, plain: bool = False) -> Versions:
         why = f"AppWright {appwright} was not tried; {_known(TRIED_APPWRIGHT)}"
     elif playwright not in TRIED_PLAYWRIGHT:
         why = f"Playwright {playwright} was not tried; {_known(TRIED_PLAYWRIGHT)}"
-    elif not _has(folder / "lib" / "worker" / "workerMain.js", "async runTestGroup("):
-        why = f"Playwright {playwright} in {folder} is not as it was released: its worker has no runTestGroup"
+    elif (lacks := _lacks(folder)) is not None:
+        why = f"Playwright {playwright} in {folder} is not as it was released: {lacks}"
     return Versions(appwright, playwright, folder, why)
 
 
@@ -82,8 +86,14 @@ def _minor(version: str) -> tuple[int, int]:
         raise SuiteError(f"Playwright has the version {version!r}, which is none; run `npm ci` again") from None
 
 
-def _has(file: Path, text: str) -> bool:
-    try:
-        return text in file.read_text("utf-8")
-    except OSError:
-        return False
+def _lacks(playwright: Path) -> str | None:
+    """What js/ changes and is not there."""
+    for file, names in _CHANGED.items():
+        try:
+            text = (playwright / file).read_text("utf-8")
+        except OSError:
+            return f"it has no {file}"
+        for name in names:
+            if f"  {name}(" not in text and f"  async {name}(" not in text:
+                return f"{file} has no {name}"
+    return None

@@ -14,19 +14,25 @@ _MOST_BYTES = 16_777_216
 class EventLines:
     """What was added since the last time, whole lines only. What is no JSON object counts in `strange`.
 
-    A test may write there what it likes, so there is an end: beyond 16 MB, or a line of 256 KB, nothing is read.
+    A test may write there what it likes, so there is an end: beyond 16 MB, or a line of 256 KB, nothing is read, and
+    `over` says so.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._offset = 0
-        self._over = False
+        self.over = False
         self.strange = 0
+
+    @property
+    def size(self) -> int:
+        """How many bytes were read."""
+        return self._offset
 
     def read(self) -> list[dict[str, Any]]:
         """The new events, in order; none while there is no such file."""
         events: list[dict[str, Any]] = []
-        while not self._over:
+        while not self.over:
             try:
                 with open(self._path, "rb") as file:
                     file.seek(self._offset)
@@ -34,7 +40,7 @@ class EventLines:
             except OSError:
                 break
             whole = data.rfind(b"\n") + 1
-            self._over = (not whole and len(data) == _PIECE_BYTES) or self._offset + whole > _MOST_BYTES
+            self.over = (not whole and len(data) == _PIECE_BYTES) or self._offset + whole > _MOST_BYTES
             if not whole:
                 break
             self._offset += whole

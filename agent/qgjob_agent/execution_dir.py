@@ -48,6 +48,7 @@ SILENCE = "silence"
 CANCELLED = "cancelled"
 LEASE = "lease"
 NOT_STARTED = "not_started"
+FLOODED = "flooded"  # its file of events has grown too large to be read
 LINGERED = "lingered"  # all of its attempts had ended, and the command did not
 ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, LINGERED)
 

@@ -281,6 +281,9 @@ class Supervisor:
                 self._watch.order(event["attempts"])
             else:
                 self._watch.heard(now)
+        if self._events.over:
+            self._hit = self._watch.current
+            self._end(names.FLOODED, self._spec["grace_seconds"])
 
     def _read(self) -> int:
         """Takes some of what the tree has printed, and gives how many bytes: it may print faster than it can be taken.

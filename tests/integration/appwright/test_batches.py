@@ -10,6 +10,7 @@ from random import Random
 
 import pytest
 
+from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptProgressed
 from qgjob_agent.core.values import DeathCause, Outcome
 from tests.fakes.waiting import until
@@ -41,6 +42,16 @@ def outcomes(lab: Lab, *tokens: str) -> list[Outcome]:
     return [lab.told.finished(token).outcome for token in tokens]
 
 
+def costs_little(begun_ms: int, ends_ms: list[int], record_property: pytest.RecordProperty) -> None:
+    """Between the ends of two files, which do nothing, is what a file costs: 0.3 s, where a start takes 2 s.
+
+    A busy machine takes longer for both.
+    """
+    first, further = ends_ms[0] - begun_ms, sorted(later - earlier for earlier, later in pairwise(ends_ms))
+    record_property("milliseconds", {"first": first, "further": further})
+    assert further[len(further) // 2] <= max(300, 0.15 * first), (first, further)
+
+
 async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -> None:
     lab = await make_lab({"a.spec.ts": TWO, "b.spec.ts": FAILING, "c.spec.ts": SOUND})
     start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
@@ -62,12 +73,10 @@ async def test_a_further_file_costs_little(make_lab: MakeLab, record_property: p
     """From the end of one file to the end of the next, both of which do nothing: what a file adds to a run."""
     names = [f"f{number}.spec.ts" for number in range(8)]
     lab = await make_lab(dict.fromkeys(names, SOUND))
+    begun = wall_ms()
     start(lab, *names)
     await lab.ended(*(name.partition(".")[0] for name in names))
-    ends = [lab.told.finished(name.partition(".")[0]).ended_at_ms for name in names]
-    further = sorted(later - earlier for earlier, later in pairwise(ends))
-    record_property("milliseconds_a_further_file", further)
-    assert further[len(further) // 2] <= 300, further
+    costs_little(begun, [lab.told.finished(name.partition(".")[0]).ended_at_ms for name in names], record_property)
 
 
 async def test_an_attempt_that_is_cancelled_before_its_turn_never_begins(make_lab: MakeLab, tmp_path: Path) -> None:
@@ -312,16 +321,14 @@ async def test_what_comes_later_finds_the_process_running(
     names = [f"f{number}" for number in range(6)]
     lab = await make_lab({f"{name}.spec.ts": SOUND for name in names})
     assert lab.runner is not None
+    begun = wall_ms()
     for name in names:
         lab.runner.start(DEVICE, [lab.job(f"{name}.spec.ts")])
         await lab.ended(name)
     assert outcomes(lab, *names) == [Outcome.PASSED] * len(names)
     assert [f"said by tests/{name}.spec.ts".encode() in lab.told.logs[name] for name in names] == [True] * len(names)
     assert len(list((tmp_path / "executions").iterdir())) == 1
-    ends = [lab.told.finished(name).ended_at_ms for name in names]
-    further = sorted(later - earlier for earlier, later in pairwise(ends))
-    record_property("milliseconds_a_further_file", further)
-    assert further[len(further) // 2] <= 600, further  # on a busy machine
+    costs_little(begun, [lab.told.finished(name).ended_at_ms for name in names], record_property)
     for name in names:
         lab.runner.settled(name)
         lab.runner.told(name)

@@ -24,6 +24,7 @@ async def test_two_devices_run_the_example_at_once_and_nothing_is_installed(make
 
 
 async def test_plain_mode_installs_for_each_test_and_says_so(make_lab: MakeLab) -> None:
+    """On the one port that AppWright knows, so no other test may use it."""
     lab = await make_lab(plain=True)
     assert lab.runner is not None
     lab.runner.start(DEVICE, [lab.job("sign-in.spec.ts"), lab.job("sign-out.spec.ts")])

@@ -92,6 +92,7 @@ def test_what_has_not_begun_goes_on_whoever_was_hit(execution: Execution) -> Non
         (EXIT, Outcome.APP_CRASHED, "exit code 1"),
         (replace(EXIT, exit_code=None, signal=9), Outcome.APP_CRASHED, "SIGKILL"),
         (replace(EXIT, ended_by=names.TIMEOUT, attempt=1), Outcome.TIMED_OUT, "time limit"),
+        (replace(EXIT, ended_by=names.FLOODED, attempt=1), Outcome.TEST_FAILED, "has grown too large"),
         (replace(EXIT, ended_by=names.SILENCE, attempt=1), Outcome.TIMED_OUT, "nothing having moved"),
         (None, Outcome.DEVICE_ERROR, "supervisor was killed"),
     ],

@@ -167,3 +167,9 @@ def test_one_that_joins_later_has_the_limits_that_come_with_it(bench: Bench) -> 
     found = Execution.found_planned(bench.execution.path)
     assert found is not None
     assert [each.token for each in found.attempts] == ["t0", "t1", "t2"]
+
+
+def test_a_flood_of_events_ends_the_attempt_that_writes_it(bench: Bench) -> None:
+    bench.start("begin 0; end 0; begin 1; head -c 300000 /dev/zero >> events; sleep 60")
+    result = bench.result()
+    assert (result.ended_by, result.attempt) == (names.FLOODED, 1)

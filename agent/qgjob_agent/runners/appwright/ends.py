@@ -55,8 +55,8 @@ def end_of(
         return (result.ended_at_ms, DeathCause(result.cause) if result.cause else None, begun)
     if result.ended_by == names.NOT_STARTED:
         return Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}")
-    if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE):
-        return _too_long(story, result, begun=begun)
+    if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE, names.FLOODED):
+        return _ended(story, result, begun=begun)
     if story.error:
         return _finished(Outcome.TEST_FAILED, story, result, story.error)
     if begun:
@@ -81,7 +81,11 @@ def _without_result(story: Story, now: int, *, begun: bool, found_dead: bool) ->
     return Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
 
 
-def _too_long(story: Story, result: ExecutionResult, *, begun: bool) -> Finished:
+def _ended(story: Story, result: ExecutionResult, *, begun: bool) -> Finished:
+    """The supervisor has ended it for what it did, or did not do."""
+    if result.ended_by == names.FLOODED:
+        text = "killed, since the file in which it is told what begins and ends has grown too large"
+        return _finished(Outcome.TEST_FAILED, story, result, text)
     started = story.begun_at_ms or result.started_at_ms
     seconds = max(result.ended_at_ms - started, 0) / 1000
     silent = result.ended_by == names.SILENCE

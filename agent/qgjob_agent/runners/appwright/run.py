@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "run.json"
 """In the execution's directory: what the preload and the reporter are told."""
-MOST_ATTEMPTS = 500
-"""Of one process; then a fresh one begins, whatever the old one has gathered."""
+_MOST_ATTEMPTS = 500  # of one process; then a fresh one begins, whatever the old one has gathered
+_MOST_EVENTS_BYTES = 4_194_304
 
 
 @dataclass(slots=True, eq=False)
@@ -115,7 +115,8 @@ class Run:
         return (
             kind(had[0]) == kind(assignment)
             and PurePosixPath(assignment.test_path) not in paths
-            and len(had) < MOST_ATTEMPTS
+            and len(had) < _MOST_ATTEMPTS
+            and self._events.size < _MOST_EVENTS_BYTES
         )
 
     def join(self, assignment: Assignment) -> Attempt:

@@ -16,7 +16,7 @@ from structlog.testing import LogCapture
 
 from qgjob_agent.builds.base import Build, BuildUnresolvedError
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
-from qgjob_agent.core.values import Assignment
+from qgjob_agent.core.values import Assignment, Outcome
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
 from tests.fakes.adb_server import FakeAdbServer, make_apk
@@ -65,7 +65,7 @@ class Provided:
         self.builds = builds
         self.said = log
         self.events: list[Any] = []
-        self._tokens = 0
+        self._apps: dict[str, tuple[str, str, str | None]] = {}  # by token
 
     def device(self, event: Any) -> None:
         """See devices.base.DeviceSink."""
@@ -91,11 +91,24 @@ class Provided:
             event = self.now(device_id)
             if event is None:
                 return None
-            found = {name: event.installed if name == "installed" else getattr(event.facts, name) for name in wanted}
+            found = {name: self._fact(event, name) for name in wanted}
             return event if found == wanted else None
 
         event: DeviceSeen = await until(look, lambda: f"{device_id} is not {wanted}: {self.events}", seconds=20)
         return event
+
+    def _fact(self, event: DeviceSeen, name: str) -> Any:
+        return self.installed(event.facts.device_id) if name == "installed" else getattr(event.facts, name)
+
+    def installed(self, device_id: str) -> tuple[str, str, str | None] | None:
+        """What is installed, as the core takes it from what it was told."""
+        app = None
+        for event in self.of(DeviceSeen, DeviceLost, InstallEnded, device_id=device_id):
+            if isinstance(event, InstallEnded):
+                app = self._apps[event.token] if event.outcome is Outcome.PASSED else None
+            else:
+                app = event.installed if isinstance(event, DeviceSeen) else None
+        return app
 
     async def lost(self, device_id: str) -> None:
         """Waits until a device is told to be lost."""
@@ -103,10 +116,10 @@ class Provided:
 
     def begin(self, device_id: str, app: str, org: str = "acme", assigned: bool = True) -> str:
         """Begins an installation; gives its token."""
-        self._tokens += 1
-        token = f"t{self._tokens}"
+        token = f"t{len(self._apps)}"
         build = self.builds.builds.get(app)
         digest = build.digest if build is not None and assigned else None
+        self._apps[token] = (org, app, digest)
         assignment = Assignment(f"{org}~{token}", token, 1, 1, device_id, org, app, "a.spec.ts", build_digest=digest)
         self.provider.install(assignment)
         return token

@@ -71,6 +71,7 @@ class FakeDevice:
     powered: bool = True
     booted: bool = True
     package_manager: bool = True
+    package_dumps: bool = True  # `dumpsys package` answers
     install_seconds: float = 0.0
     answers_seconds: float = 0.0  # how long every command takes
     slow: dict[str, float] = field(default_factory=dict)  # how long these take, in seconds

@@ -94,7 +94,9 @@ class Shell:
         return 0
 
     async def _dumpsys(self, words: list[str]) -> int:
-        if words[:1] == ["battery"]:
+        if words[0] == "package" and not self._device.package_dumps:
+            await self._write("*** SERVICE 'package' DUMP TIMEOUT (10000ms) EXPIRED ***\n")
+        elif words[:1] == ["battery"]:
             await self._write(self._device.dump_battery())
         elif words[:1] == ["package"] and len(words) == 2:
             await self._write(self._device.dump_package(words[1]))

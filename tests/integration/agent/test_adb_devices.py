@@ -66,6 +66,20 @@ async def test_devices_are_found_with_what_they_say_of_themselves(lab: Host) -> 
         assert told.lines("adb_blind") == []
 
 
+async def test_two_serials_that_would_have_one_id_are_not_mixed_up(lab: Host) -> None:
+    async with lab.provider() as told:
+        lab.fake.plug(FakeDevice("10.0.0.1:5555", model="first"))
+        await told.seen("a1.10.0.0.1-5555", model="first")
+        lab.fake.plug(FakeDevice("10.0.0.1-5555", model="second"))
+        await until(lambda: told.lines("adb_device_left_out"), "nothing is said", seconds=10)
+        lab.fake.unplug("10.0.0.1:5555")
+        await told.seen("a1.10.0.0.1-5555", model="second")
+        lab.fake.plug(FakeDevice("10.0.0.1:5555", model="first"))
+        await until(lambda: len(told.lines("adb_device_left_out")) == 2, "nothing is said", seconds=10)
+        assert (await told.probed("a1.10.0.0.1-5555")).health is Health.GOOD
+        assert [facts.model for facts in told.provider.devices()].count("first") == 0
+
+
 async def test_only_the_devices_of_the_allow_list_are_shown(lab: Host) -> None:
     async with lab.provider(serials=frozenset({PHONE})) as told:
         await told.seen(PHONE_ID)
@@ -292,6 +306,22 @@ async def test_what_somebody_else_did_to_our_build_is_noticed(lab: Host, how: st
         assert (await told.seen(PHONE_ID)).installed is None
 
 
+async def test_a_device_that_can_not_tell_has_not_denied(lab: Host) -> None:
+    lab.builds.add("v1")
+    device = lab.fake.devices[PHONE]
+    async with lab.provider() as told:
+        await told.seen(PHONE_ID)
+        await told.install(PHONE_ID, "v1")
+        device.package_dumps = False
+        event = await told.seen(PHONE_ID, health=Health.BAD)
+        assert f"does not say whether {SHOP} is installed" in (event.facts.reason or "")
+        assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.DEVICE_ERROR
+        device.package_dumps = True
+        await told.seen(PHONE_ID, health=Health.GOOD, installed=("acme", "v1", digest_of(lab, "v1")))
+        await told.install(PHONE_ID, "v1")
+        assert installs(lab) == {(PHONE, "v1"): 1}
+
+
 # ---- what comes between ----
 
 
@@ -368,6 +398,19 @@ async def test_an_adb_server_that_ends_in_the_middle_is_no_fault_of_the_device(l
         device.install_seconds = 0
         await until(lambda: len(told.lines("adb_sees")) == 2, "it stays blind", seconds=10)
         assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED
+
+
+async def test_what_can_not_be_seen_is_not_judged(lab: Host) -> None:
+    async with lab.provider(adb="/nowhere/adb") as told:
+        await told.seen(PHONE_ID, health=Health.GOOD)
+        await lab.fake.stop()
+        await until(lambda: told.lines("adb_blind"), "it does not notice", seconds=10)
+        probed = await told.probed(PHONE_ID)
+        assert (probed.health, "can't be reached" in (probed.reason or "")) == (Health.BAD, True)
+        await lab.fake.start()
+        await until(lambda: len(told.lines("adb_sees")) == 2, "it stays blind", seconds=20)
+        assert (await told.probed(PHONE_ID)).health is Health.GOOD
+        assert {event.facts.health for event in told.of(DeviceSeen)} == {Health.GOOD}
 
 
 async def test_devices_of_a_server_that_stays_away_are_lost(lab: Host) -> None:

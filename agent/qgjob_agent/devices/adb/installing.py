@@ -56,11 +56,14 @@ class Installer:
     async def confirmed(self, serial: str) -> list[Ours]:
         """Ours on the device, as it says itself, the least recently used first; what it denies is forgotten.
 
-        Errors: those of AdbClient.
+        Errors: those of AdbClient; AdbProtocolError also where the device neither denies nor confirms.
         """
         found = []
         for ours in self._remembered.of(serial):
-            if await self._is_ours(serial, ours):
+            says = await self._says(serial, ours.package)
+            if says is None and not await self._is_absent(serial, ours.package):
+                raise AdbProtocolError(f"it does not say whether {ours.package} is installed")
+            if says is not None and says.is_of(ours.says):
                 found.append(ours)
             else:
                 self._remembered.forget(serial, ours)
@@ -144,7 +147,9 @@ class Installer:
     async def _try(self, serial: str, build: Build) -> str | None:
         """What adb said of its failure; None where it installed."""
         settings = self._settings
-        argv = [settings.adb, "-H", settings.host, "-P", str(settings.port), "-s", serial]
+        # With the name localhost adb would start a server where none is, as a child with this environment.
+        host = "127.0.0.1" if settings.host == "localhost" else settings.host
+        argv = [settings.adb, "-H", host, "-P", str(settings.port), "-s", serial]
         argv += ["install", "-r", "-t", str(build.path)]
         environ = {**settings.environ, MARK: str(settings.installed)}
         ended = await run_adb(argv, environ, settings.install_seconds)
@@ -219,6 +224,11 @@ class Installer:
 
     async def _says(self, serial: str, package: str) -> PackageSays | None:
         return parse_package((await self._shell(serial, f"dumpsys package {package}")).output, package)
+
+    async def _is_absent(self, serial: str, package: str) -> bool:
+        """Whether the device says that it has no such package, and not that something fails."""
+        said = await self._shell(serial, f"pm path {package}")
+        return said.code != 0 and not said.output.strip()
 
     async def _free_bytes(self, serial: str) -> int | None:
         return parse_free_bytes((await self._shell(serial, "df -k /data")).output)

@@ -45,7 +45,7 @@ class Looker:
         properties: dict[str, str] = {}
         try:
             properties = parse_properties((await self._say(serial, "getprop")).output)
-            if properties.get("sys.boot_completed") != "1":
+            if "1" not in (properties.get("sys.boot_completed"), properties.get("dev.bootcomplete")):
                 return Look(Condition(state, booted=False), properties, None)
             packages = await self._say(serial, "pm path android")
             if packages.code != 0 or "package:" not in packages.output:

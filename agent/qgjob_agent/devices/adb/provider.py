@@ -169,14 +169,13 @@ class AdbDevices:
             self._show(serial, state, again=again)
 
     def _show(self, serial: str, state: str, *, again: bool) -> None:
-        device = self._devices.get(serial)
+        named = self._settings.named.get(serial)
+        device_id = device_id_of(self._settings.agent_id, serial) if named is None else named.device_id
+        device, holder = self._devices.get(serial), self._device(device_id)
+        if holder is not None and holder is not device:
+            self._leave_out(serial, device_id, holder.serial)
+            return
         if device is None:
-            named = self._settings.named.get(serial)
-            device_id = device_id_of(self._settings.agent_id, serial) if named is None else named.device_id
-            other = self._device(device_id)
-            if other is not None:
-                self._leave_out(serial, device_id, other.serial)
-                return
             device = self._devices[serial] = _Device(serial, device_id, state)
         elif device.there and device.state == state and not again:
             return

@@ -338,6 +338,23 @@ async def test_a_device_that_is_unplugged_and_plugged_in_again_keeps_its_build(l
         assert installs(lab) == {(PHONE, "v1"): 1}
 
 
+async def test_a_device_that_goes_offline_in_the_middle_is_not_waited_for(lab: Host) -> None:
+    lab.builds.add("v1")
+    device = lab.fake.devices[PHONE]
+    device.faults.append(Fault(hang=True))
+    async with lab.provider() as told:
+        await told.seen(PHONE_ID)
+        token = told.begin(PHONE_ID, "v1")
+        await asyncio.wait_for(device.installing.wait(), 10)
+        device.state = "offline"  # and its connections hang
+        lab.fake.changed()
+        ended = await told.ended(token)
+        assert (ended.outcome, ended.cancelled) == (Outcome.DEVICE_ERROR, False)
+        assert "offline for adb" in (ended.error or "")
+        assert installing_processes(lab) == {}
+        await told.seen(PHONE_ID, health=Health.BAD)
+
+
 @pytest.mark.parametrize("asked", [True, False])
 async def test_a_device_that_is_unplugged_in_the_middle_costs_one_installation(lab: Host, asked: bool) -> None:
     lab.builds.add("v1")
@@ -430,7 +447,7 @@ async def test_devices_of_a_server_that_stays_away_are_lost(lab: Host) -> None:
 
 async def test_a_device_that_was_replaced_while_nobody_saw_is_looked_at_again(lab: Host) -> None:
     lab.builds.add("v1")
-    async with lab.provider() as told:
+    async with lab.provider(look_seconds=60) as told:
         await told.seen(PHONE_ID)
         await told.install(PHONE_ID, "v1")
         await lab.fake.stop()

@@ -519,6 +519,18 @@ async def test_what_is_cancelled_before_it_begins_or_while_its_build_comes_ends_
     assert not lab.fake.installs
 
 
+async def test_what_is_installed_is_told_again_after_an_installation_that_came_to_nothing(lab: Host) -> None:
+    lab.builds.add("v1")
+    async with lab.provider(look_seconds=60) as told:
+        await told.seen(PHONE_ID)
+        await told.install(PHONE_ID, "v1")
+        lab.builds.held = asyncio.Event()
+        token = told.begin(PHONE_ID, "v1")
+        told.provider.cancel_install(token)
+        assert (await told.ended(token)).cancelled
+        await told.seen(PHONE_ID, installed=("acme", "v1", digest_of(lab, "v1")))
+
+
 async def test_an_end_of_the_agent_in_the_middle_leaves_nothing(lab: Host) -> None:
     lab.builds.add("v1")
     lab.fake.devices[PHONE].faults.append(Fault(hang=True))

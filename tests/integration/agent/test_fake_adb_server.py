@@ -166,10 +166,8 @@ async def test_the_list_is_followed_and_a_device_waited_for(fake: FakeAdbServer,
     await until(lambda: fake.asked["host-serial"], "nobody waits")
     fake.plug(device)
     assert await asyncio.wait_for(waiting.wait(), 30) == 0
-    without = b"emulator-5554\tdevice\n"
-    assert (
-        await asyncio.wait_for(following.stdout.readexactly(4 + len(without)), 30) == b"%04x" % len(without) + without
-    )
+    await list_of(following, "emulator-5554\tdevice\n")
+    await list_of(following, "emulator-5554\tdevice\n" + f"{PHONE}\tdevice\n")
     following.terminate()
     await following.wait()
 

@@ -21,7 +21,9 @@ def zipped(members: Mapping[str, bytes], *, method: int = zipfile.ZIP_DEFLATED) 
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, data in members.items():
-            archive.writestr(name, data)
+            member = zipfile.ZipInfo(name)  # always of the same time: equal members are equal bytes
+            member.compress_type = method
+            archive.writestr(member, data)
     return out.getvalue()
 
 

@@ -182,10 +182,10 @@ async def test_each_device_gets_each_build_once_and_two_at_a_time(lab: Host) -> 
         )
         for token in tokens:
             ended = await told.ended(token)
-            assert (ended.outcome, ended.error) == (Outcome.PASSED, None)
+            assert (ended.outcome, ended.error, ended.was_there) == (Outcome.PASSED, None, False)
             assert ended.install_ms >= 300
         again = await told.install(PHONE_ID, "v1")
-        assert again.outcome is Outcome.PASSED
+        assert (again.outcome, again.was_there) == (Outcome.PASSED, True)
         assert installs(lab) == {(EMULATOR, "v1"): 1, (PHONE, "v1"): 1}
         assert (await told.install(PHONE_ID, "v2")).outcome is Outcome.PASSED
         assert installs(lab) == {(EMULATOR, "v1"): 1, (PHONE, "v1"): 1, (PHONE, "v2"): 1}
@@ -398,6 +398,16 @@ async def test_a_restart_of_the_adb_server_costs_no_device_and_no_installation(l
         assert event.installed == ("acme", "v1", digest_of(lab, "v1"))
         await told.install(PHONE_ID, "v1")
         assert installs(lab) == {(PHONE, "v1"): 1}
+
+
+async def test_a_server_that_came_back_in_time_costs_no_device_later(lab: Host) -> None:
+    async with lab.provider(blind_seconds=3.0) as told:
+        await told.seen(PHONE_ID)
+        begun = asyncio.get_running_loop().time()
+        await lab.fake.restart()
+        await until(lambda: len(told.lines("adb_sees")) == 2, "it stays blind", seconds=10)
+        await until(lambda: asyncio.get_running_loop().time() > begun + 3.5, "time stands still")
+        assert told.of(DeviceLost) == []
 
 
 async def test_an_adb_server_that_ends_in_the_middle_is_no_fault_of_the_device(lab: Host) -> None:

@@ -69,8 +69,8 @@ class Installer:
                 self._remembered.forget(serial, ours)
         return found
 
-    async def install(self, serial: str, assignment: Assignment, build: Build) -> None:
-        """Has the build on the device, by an installation where it is not there yet.
+    async def install(self, serial: str, assignment: Assignment, build: Build) -> bool:
+        """Has the build on the device, by an installation where it is not there yet. False where it is.
 
         Errors: InstallRefusedError.
         """
@@ -83,7 +83,7 @@ class Installer:
             raise _of_build(f"the build's package {build.package!r} is no name of a package: push another")
         try:
             async with asyncio.timeout(self._settings.install_seconds):
-                await self._install(serial, assignment, build)
+                return await self._install(serial, assignment, build)
         except TimeoutError as error:
             text = (
                 f"the installation did not end in {self._settings.install_seconds:g} s: look whether the device asks "
@@ -97,13 +97,13 @@ class Installer:
         except AdbProgramError as error:
             raise InstallRefusedError(Outcome.PROVIDER_ERROR, str(error)) from error
 
-    async def _install(self, serial: str, assignment: Assignment, build: Build) -> None:
+    async def _install(self, serial: str, assignment: Assignment, build: Build) -> bool:
         confirmed = await self.confirmed(serial)
         content = (assignment.org_id, build.digest)
         same = next((each for each in confirmed if (each.org_id, each.build_digest) == content), None)
         if same is not None:
             self._remember(serial, assignment, build, same.package, same.says)
-            return
+            return False
         there = next((each for each in confirmed if each.package == build.package), None)
         others = [each for each in confirmed if each is not there]
         if there is not None and there.org_id != assignment.org_id:
@@ -125,12 +125,13 @@ class Installer:
             raise await self._refused(serial, build, failure, said)
         package = build.package or await self._new_package(serial, before)
         if package is None:
-            return
+            return True
         says = await self._says(serial, package)
         if says is None:
             text = f"the device says that it installed the build, and has no {package}"
             raise InstallRefusedError(Outcome.DEVICE_ERROR, text)
         self._remember(serial, assignment, build, package, says)
+        return True
 
     async def _new_package(self, serial: str, before: dict[str, str]) -> str | None:
         """The package that an installation put in a new place; None where it can't be told."""

@@ -50,7 +50,7 @@ class _Installation:
     device: _Device
     assignment: Assignment
     begun: float
-    task: asyncio.Task[None]
+    task: asyncio.Task[bool]
     stopped: str | None = None
     cancelled: bool = False
     server_died: bool = False
@@ -279,13 +279,13 @@ class AdbDevices:
 
     # ---- installing ----
 
-    async def _install(self, device: _Device, assignment: Assignment) -> None:
-        """Errors: those that _ended knows."""
+    async def _install(self, device: _Device, assignment: Assignment) -> bool:
+        """False where the build is there already. Errors: those that _ended knows."""
         if device.state != READY:
             raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device {state_words(device.state)}")
         async with asyncio.timeout(self._settings.fetch_seconds):
             build = await self._builds.get(assignment, "android", "device")
-        await self._installer.install(device.serial, assignment, build)
+        return await self._installer.install(device.serial, assignment, build)
 
     def _ended(self, installation: _Installation) -> None:
         """Tells how it ended, when nothing of it lives."""
@@ -302,7 +302,7 @@ class AdbDevices:
         elif error is not None:
             self._explain(event, error)
         else:
-            event.outcome = Outcome.PASSED
+            event.outcome, event.was_there = Outcome.PASSED, not task.result()
         if installation.server_died and event.outcome is Outcome.DEVICE_ERROR:
             event.outcome = Outcome.PROVIDER_ERROR
             event.error = f"the adb server ended in the middle: {event.error}"

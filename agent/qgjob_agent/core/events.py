@@ -184,13 +184,8 @@ class RunnerReported:
 @dataclass(slots=True)
 class InstallEnded:
     """The installation that `token` waited for has ended. `cancelled`: it was killed, and nothing of it lives.
-<<<<<<< HEAD
     `unresolvable`: there is no such build, or it fits no device like this one, so no other try would end otherwise.
-=======
-
-    `unresolvable`: no other try, on whatever device, can end otherwise, since it is the build that is to blame.
     `was_there`: it passed without an installation, since the device has the build already.
->>>>>>> 00bdca8 (An installation that was none, since the build is there, says so)
     """
 
     device_id: str

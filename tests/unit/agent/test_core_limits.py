@@ -130,9 +130,22 @@ def test_a_build_that_cannot_be_resolved_is_reported_as_that() -> None:
     core.assign("t1")
     error = "nobody pushed v1; push it with qgjob builds push"
     core.tell(events.InstallEnded("d1", "t1", Outcome.PROVIDER_ERROR, 0, error=error, unresolvable=True))
-    core.flush()
+    told = lines(core.flush())
     body = core.state.outbox.unacked[1].body
     assert (body.outcome, body.error, body.unresolvable, body.begun) == (Outcome.PROVIDER_ERROR, error, True, False)
+    assert (told, body.install_ms) == (
+        ["spool t1 provider_error", "send t1 provider_error"],
+        None,
+    )  # and no installation
+
+
+def test_a_build_that_was_there_already_is_no_installation() -> None:
+    core = Core().open()
+    core.assign("t1")
+    given = core.tell(events.InstallEnded("d1", "t1", Outcome.PASSED, 30, was_there=True))
+    assert lines(given) == ["start t1 on d1"]
+    core.finish("t1")
+    assert [line for line in lines(core.flush()) if "install" in line] == []
 
 
 @pytest.mark.parametrize(

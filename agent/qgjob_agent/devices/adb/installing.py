@@ -229,7 +229,7 @@ class Installer:
     async def _is_absent(self, serial: str, package: str) -> bool:
         """Whether the device says that it has no such package, and not that something fails."""
         said = await self._shell(serial, f"pm path {package}")
-        return said.code != 0 and not said.output.strip()
+        return said.code in (0, 1) and not said.output.strip()
 
     async def _free_bytes(self, serial: str) -> int | None:
         return parse_free_bytes((await self._shell(serial, "df -k /data")).output)

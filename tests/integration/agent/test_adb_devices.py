@@ -622,6 +622,17 @@ async def test_an_adb_program_that_is_not_there_is_the_hosts_fault(lab: Host) ->
         assert "install Android's platform tools" in (ended.error or "")
 
 
+async def test_an_adb_program_that_ends_well_and_installs_nothing_is_not_believed(lab: Host) -> None:
+    lab.builds.add("v1")
+    adb = lab.folder / "polite-adb"
+    adb.write_text("#!/bin/sh\necho 'Performing Push Install'; echo 'adb: error: failed to get feature set'\n")
+    adb.chmod(0o755)
+    async with lab.provider(adb=str(adb)) as told:
+        await told.seen(PHONE_ID)
+        ended = await told.install(PHONE_ID, "v1")
+        assert (ended.outcome, "failed to get feature set" in (ended.error or "")) == (Outcome.DEVICE_ERROR, True)
+
+
 async def test_a_device_that_is_not_known_refuses_at_once(lab: Host) -> None:
     async with lab.provider() as told:
         ended = await told.install("a1.nobody", "v1")
@@ -685,6 +696,23 @@ async def test_room_is_made_by_removing_ours_the_least_recently_used_first_and_n
         assert (await told.install(PHONE_ID, "four")).outcome is Outcome.PASSED
         assert device.uninstalled == ["com.example.two", "com.example.one"]
         assert set(device.packages) == {"com.theirs", "com.example.three", "com.example.four"}
+
+
+async def test_what_became_anothers_meanwhile_is_not_removed_for_room(lab: Host) -> None:
+    device = lab.fake.devices[PHONE]
+    lab.builds.add("one", "com.example.one")
+    lab.builds.add("two", "com.example.two")
+    async with lab.provider(look_seconds=60) as told:
+        await told.seen(PHONE_ID)
+        await told.install(PHONE_ID, "one")
+        device.install_seconds = 0.2
+        device.faults.append(Fault("INSTALL_FAILED_INSUFFICIENT_STORAGE"))
+        device.installing.clear()
+        token = told.begin(PHONE_ID, "two")
+        await asyncio.wait_for(device.installing.wait(), 10)
+        device.put(ApkFacts("com.example.one"), "theirs", 1000)
+        assert (await told.ended(token)).outcome is Outcome.DEVICE_ERROR
+        assert (set(device.packages), device.uninstalled) == ({"com.example.one"}, [])
 
 
 async def test_a_device_without_room_for_a_build_says_so_and_keeps_what_is_others(lab: Host) -> None:

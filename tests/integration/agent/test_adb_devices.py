@@ -622,6 +622,19 @@ async def test_an_adb_program_that_is_not_there_is_the_hosts_fault(lab: Host) ->
         assert "install Android's platform tools" in (ended.error or "")
 
 
+async def test_an_adb_server_of_another_version_is_the_hosts_fault_and_said(lab: Host) -> None:
+    lab.builds.add("v1")
+    async with lab.provider() as told:
+        await told.seen(PHONE_ID)
+        lab.fake.version = 39  # the adb program ends such a server
+        ended = await told.install(PHONE_ID, "v1")
+        assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, False)
+        assert "of another version than the adb program" in (ended.error or "")
+        lab.fake.version = 41
+        await until(lambda: len(told.lines("adb_sees")) == 2, "it stays blind", seconds=10)
+        assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED
+
+
 async def test_an_adb_program_that_ends_well_and_installs_nothing_is_not_believed(lab: Host) -> None:
     lab.builds.add("v1")
     adb = lab.folder / "polite-adb"
@@ -715,18 +728,21 @@ async def test_what_became_anothers_meanwhile_is_not_removed_for_room(lab: Host)
         assert (set(device.packages), device.uninstalled) == ({"com.example.one"}, [])
 
 
-async def test_a_device_without_room_for_a_build_says_so_and_keeps_what_is_others(lab: Host) -> None:
+@pytest.mark.parametrize("uninstall_ours", [True, False])
+async def test_a_device_without_room_for_a_build_says_so_and_keeps_what_is_others(
+    lab: Host, uninstall_ours: bool
+) -> None:
     device = lab.fake.devices[PHONE]
     device.put(ApkFacts("com.theirs"), "theirs", 900 * MB)
     lab.builds.add("v1", padding_bytes=MB)
     lab.builds.add("old", "com.example.old")
-    async with lab.provider(min_free_mb=0) as told:
+    async with lab.provider(min_free_mb=0, uninstall_ours=uninstall_ours) as told:
         await told.seen(PHONE_ID)
         await told.install(PHONE_ID, "old")
         device.free_bytes = 1000
         ended = await told.install(PHONE_ID, "v1")
         assert (ended.outcome, ended.unresolvable) == (Outcome.DEVICE_ERROR, False)
         assert "no room for the build" in (ended.error or "")
-        assert set(device.packages) == {"com.theirs"}
+        assert set(device.packages) == {"com.theirs"} | (set() if uninstall_ours else {"com.example.old"})
         device.free_bytes = 4000 * MB
         assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED

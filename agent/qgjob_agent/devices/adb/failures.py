@@ -105,7 +105,11 @@ FAILURES: dict[str, Failure] = {
 """By the name that the package manager gives. INSTALL_PARSE_FAILED_* that is not named is the build's."""
 
 _PARSE = Failure(_B, "the device can't read the build; is it a complete, signed .apk?")
-_OF_ADB = (
+_OF_ADB = (  # the first that is found: adb tries on after some of them
+    (
+        "doesn't match this client",
+        Failure(Blame.HOST, "the adb server is of another version than the adb program; use one adb on this host"),
+    ),
     ("device unauthorized", Failure(_D, "it has not allowed this host; accept the question for USB debugging on it")),
     ("device offline", Failure(_D, "it is offline for adb; plug it in again")),
     ("device still", Failure(_D, "it is still being connected")),
@@ -114,7 +118,6 @@ _OF_ADB = (
     ("can't find service: package", Failure(_D, "its package manager does not answer; restart it")),
     ("cannot connect to daemon", Failure(Blame.HOST, "the adb server does not answer")),
     ("failed to stat", Failure(Blame.HOST, "the file of the build is gone")),
-    ("doesn't match this client", Failure(Blame.HOST, "the adb server is of another version than the adb program")),
     ("protocol fault", Failure(_D, "the connection broke off")),
     ("error: closed", Failure(_D, "the connection broke off")),
     ("failed to read copy response", Failure(_D, "the connection broke off")),

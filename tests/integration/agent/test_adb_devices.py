@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -296,6 +297,7 @@ async def test_what_somebody_else_did_to_our_build_is_noticed(lab: Host, how: st
         else:
             device.uninstall(SHOP)
         await told.seen(PHONE_ID, installed=None)
+        assert json.loads((lab.folder / "installed" / f"{PHONE}.json").read_text())["packages"] == []
         await told.install(PHONE_ID, "v1")
         assert installs(lab) == {(PHONE, "v1"): 2}
     if how == "reinstalled":
@@ -635,15 +637,17 @@ async def test_an_adb_server_of_another_version_is_the_hosts_fault_and_said(lab:
         assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED
 
 
-async def test_an_adb_program_that_ends_well_and_installs_nothing_is_not_believed(lab: Host) -> None:
+@pytest.mark.parametrize("said", ["failed to get feature set", "Success"])
+async def test_an_adb_program_that_ends_well_and_installs_nothing_is_not_believed(lab: Host, said: str) -> None:
     lab.builds.add("v1")
     adb = lab.folder / "polite-adb"
-    adb.write_text("#!/bin/sh\necho 'Performing Push Install'; echo 'adb: error: failed to get feature set'\n")
+    adb.write_text(f"#!/bin/sh\necho 'Performing Push Install'; echo '{said}'\n")
     adb.chmod(0o755)
     async with lab.provider(adb=str(adb)) as told:
         await told.seen(PHONE_ID)
         ended = await told.install(PHONE_ID, "v1")
-        assert (ended.outcome, "failed to get feature set" in (ended.error or "")) == (Outcome.DEVICE_ERROR, True)
+        assert ended.outcome is Outcome.DEVICE_ERROR
+        assert (f"has no {SHOP}" if said == "Success" else said) in (ended.error or "")
 
 
 async def test_a_device_that_is_not_known_refuses_at_once(lab: Host) -> None:

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 HEALTH_CHECK = "Check"
 """The one method outside of `qgjob.v1`; its request and answer are bytes."""
 
+WANTS = "qgjob-wants"
+"""Metadata by which a coordinator asks for what follows a header."""
+BROKE_OFF = "Internal error from Core"
+"""What gRPC says where a message could not be sent, whatever the reason."""
+
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 # A peer that stopped is noticed after 15 s. The three times belong together, and with the least interval that the
@@ -196,16 +201,18 @@ class GrpcTransport:
         loop = asyncio.get_running_loop()
         try:
             await call.write(header)
-            await call.initial_metadata()  # comes when the rest is wanted, or with the answer
+            if dict(await call.initial_metadata() or ()).get(WANTS) is None:
+                return  # that came with the answer
             async for message in messages:
-                if call.done():
-                    return
                 await call.write(message)
                 limit.reschedule(loop.time() + idle_seconds)
-            if not call.done():
-                await call.done_writing()
+            await call.done_writing()
         except asyncio.InvalidStateError:
             return  # it is answered by now: the answer says what there is to say
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.INTERNAL and error.details() == BROKE_OFF:
+                raise UnavailableError(f"the connection to {self.address} broke while bytes were sent") from None
+            raise
 
     async def _error(self, error: grpc.aio.AioRpcError, method: str) -> QgjobError:
         found = to_error(error, method, self.address)

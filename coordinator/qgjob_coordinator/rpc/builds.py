@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.errors import InvalidError, QgjobError
 from qgjob_coordinator.model.builds import Build
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.rpc.requests import given
@@ -15,6 +17,8 @@ from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
 
 MAX_CHUNK_BYTES = 1_000_000
+WANTED = ("qgjob-wants", "bytes")
+PASS_OVER_SECONDS = 60.0
 
 _OUTCOME = {
     NameWord.NEW: pb.PUSH_OUTCOME_NEW,
@@ -40,7 +44,12 @@ class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
             raise InvalidError("header", "is missing; the first message has to be the header")
         h = first.header
         header = PushHeader(h.org_id, h.app_version_id, h.digest, h.size_bytes, h.file_name, h.replace)
-        pushed = await self._builds.push(principal, header, _chunks(request_iterator, context))
+        chunks = _Chunks(request_iterator, context)
+        try:
+            pushed = await self._builds.push(principal, header, aiter(chunks))
+        except QgjobError:
+            await chunks.pass_over()
+            raise
         return pb.PushBuildResponse(
             build=build_out(pushed.build), outcome=_OUTCOME[pushed.word], uploaded=pushed.uploaded
         )
@@ -85,12 +94,28 @@ def build_out(b: Build) -> pb.Build:
     )
 
 
-async def _chunks(requests: AsyncIterator[pb.PushBuildRequest], context: Context) -> AsyncGenerator[bytes]:
-    """The bytes. A caller who waits for the first metadata before it sends any sends none that nobody wants."""
-    await context.send_initial_metadata(())
-    async for request in requests:
-        if request.WhichOneof("part") != "chunk":
-            raise InvalidError("chunk", "is missing; after the header only bytes may come")
-        if len(request.chunk) > MAX_CHUNK_BYTES:
-            raise InvalidError("chunk", f"has {len(request.chunk)} bytes; send at most {MAX_CHUNK_BYTES} at once")
-        yield request.chunk
+class _Chunks:
+    """The bytes of a push. The caller is told when they are wanted, by the first metadata of the answer."""
+
+    def __init__(self, requests: AsyncIterator[pb.PushBuildRequest], context: Context) -> None:
+        self._requests = requests
+        self._context = context
+        self._wanted = False
+
+    async def __aiter__(self) -> AsyncGenerator[bytes]:
+        await self._context.send_initial_metadata((WANTED,))
+        self._wanted = True
+        async for request in self._requests:
+            if request.WhichOneof("part") != "chunk":
+                raise InvalidError("chunk", "is missing; after the header only bytes may come")
+            if len(request.chunk) > MAX_CHUNK_BYTES:
+                raise InvalidError("chunk", f"has {len(request.chunk)} bytes; send at most {MAX_CHUNK_BYTES} at once")
+            yield request.chunk
+
+    async def pass_over(self) -> None:
+        """Takes what still comes, for a while: a caller who is sending hears of an error only when it has sent all."""
+        if self._wanted:
+            with contextlib.suppress(TimeoutError, QgjobError):
+                async with asyncio.timeout(PASS_OVER_SECONDS):
+                    async for _ in self._requests:
+                        pass

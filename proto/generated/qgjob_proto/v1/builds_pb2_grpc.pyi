@@ -37,8 +37,8 @@ class BuildServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BuildServiceAsyncStub: ...
     PushBuild: _grpc.StreamUnaryMultiCallable[_builds_pb2.PushBuildRequest, _builds_pb2.PushBuildResponse]
     """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-    org that has the content already is answered at once, and the rest is not read: the coordinator sends its initial
-    metadata when it is ready for the bytes, so a caller who waits for that sends none in vain.
+    org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
+    it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
     """
     ListBuilds: _grpc.UnaryUnaryMultiCallable[_builds_pb2.ListBuildsRequest, _builds_pb2.ListBuildsResponse]
     """The builds of an org, by app version, platform and kind."""
@@ -54,8 +54,8 @@ class BuildServiceAsyncStub(BuildServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PushBuild: _aio.StreamUnaryMultiCallable[_builds_pb2.PushBuildRequest, _builds_pb2.PushBuildResponse]  # type: ignore[assignment]
     """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-    org that has the content already is answered at once, and the rest is not read: the coordinator sends its initial
-    metadata when it is ready for the bytes, so a caller who waits for that sends none in vain.
+    org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
+    it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
     """
     ListBuilds: _aio.UnaryUnaryMultiCallable[_builds_pb2.ListBuildsRequest, _builds_pb2.ListBuildsResponse]  # type: ignore[assignment]
     """The builds of an org, by app version, platform and kind."""
@@ -74,8 +74,8 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_builds_pb2.PushBuildResponse, _abc.Awaitable[_builds_pb2.PushBuildResponse]]:
         """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-        org that has the content already is answered at once, and the rest is not read: the coordinator sends its initial
-        metadata when it is ready for the bytes, so a caller who waits for that sends none in vain.
+        org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
+        it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
         """
 
     @_abc_1.abstractmethod

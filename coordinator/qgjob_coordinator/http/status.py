@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 
 from qgjob_coordinator.errors import (
     AgentSilentError,
+    BlobsUnavailableError,
     ConflictError,
     ForbiddenError,
     InvalidError,
@@ -53,6 +54,7 @@ STATUS: dict[type[QgjobError], int] = {
     StoreUnavailableError: 503,
     SchemaOlderError: 503,
     StoreRightsError: 503,
+    BlobsUnavailableError: 503,
     AgentSilentError: 503,
     ParentSilentError: 503,
 }

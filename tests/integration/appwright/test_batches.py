@@ -116,9 +116,8 @@ async def test_a_cancel_of_the_one_that_runs_costs_only_that_one(make_lab: MakeL
     [
         ("process.kill(process.ppid, 'SIGKILL'); await new Promise(() => {});", Outcome.APP_CRASHED, "SIGKILL"),
         ("process.kill(process.pid, 'SIGSEGV'); await new Promise(() => {});", Outcome.TEST_FAILED, "SIGSEGV"),
-        ("process.exit(3);", Outcome.TEST_FAILED, "code=3"),
     ],
-    ids=["kills_its_parent", "crashes", "exits"],
+    ids=["kills_its_parent", "crashes"],
 )
 async def test_what_a_file_does_to_its_process_costs_only_that_file(
     make_lab: MakeLab, blow: str, outcome: Outcome, text: str
@@ -275,14 +274,6 @@ async def test_a_supervisor_that_is_killed_costs_only_the_attempt_that_ran(make_
     os.kill(run.execution.supervisor_pid, 9)
     await lab.ended("a", "b", "c")
     assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.DEVICE_ERROR, Outcome.PASSED]
-
-
-async def test_a_file_that_comes_twice_runs_twice(make_lab: MakeLab) -> None:
-    lab = await make_lab({"a.spec.ts": SOUND})
-    assert lab.runner is not None
-    lab.runner.start(DEVICE, [lab.job("a.spec.ts"), lab.job("a.spec.ts", number=2)])
-    await lab.ended("a", "a2")
-    assert outcomes(lab, "a", "a2") == [Outcome.PASSED] * 2
 
 
 async def test_cancels_at_any_moment_and_what_was_taken_back_has_never_begun(make_lab: MakeLab, tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ async def test_two_devices_run_the_example_at_once_and_nothing_is_installed(make
     assert {token: (x.outcome, x.error) for token, x in told.items()} == dict.fromkeys(tokens, (Outcome.PASSED, None))
     assert [told[f"{x}{DEVICE.udid}"].result.passed for x in ("sign-in", "sign-out")] == [2, 1]  # type: ignore[union-attr]
     assert counts(lab) == {DEVICE.udid: (3, 0, 3, 0), OTHER.udid: (3, 0, 3, 0)}
+    used: dict[str, set[int]] = {}
+    for capabilities in lab.hub.hub.capabilities:
+        ports = {value for name, value in capabilities.items() if name.endswith("Port")}
+        assert len(ports) == 3
+        used.setdefault(capabilities["appium:udid"], set()).update(ports)
+    assert not used[DEVICE.udid] & used[OTHER.udid]
 
 
 async def test_plain_mode_installs_for_each_test_and_says_so(make_lab: MakeLab) -> None:
@@ -44,20 +50,6 @@ async def test_a_device_that_gives_no_session_is_the_one_to_blame(make_lab: Make
     finished = lab.told.finished("sign-out")
     assert finished.outcome is Outcome.DEVICE_ERROR
     assert "the emulator does not answer" in (finished.error or "")
-
-
-async def test_the_sessions_of_two_devices_have_ports_of_their_own(make_lab: MakeLab) -> None:
-    lab = await make_lab()
-    assert lab.runner is not None
-    for device in (DEVICE, OTHER):
-        lab.runner.start(device, [lab.job("sign-in.spec.ts", number=device.udid, device=device)])
-    await lab.ended(*(f"sign-in{device.udid}" for device in (DEVICE, OTHER)))
-    used: dict[str, set[int]] = {}
-    for capabilities in lab.hub.hub.capabilities:
-        ports = {value for name, value in capabilities.items() if name.endswith("Port")}
-        assert len(ports) == 3
-        used.setdefault(capabilities["appium:udid"], set()).update(ports)
-    assert not used[DEVICE.udid] & used[OTHER.udid]
 
 
 async def test_a_cancel_in_the_middle_of_a_session_leaves_the_device_free_for_the_next(make_lab: MakeLab) -> None:

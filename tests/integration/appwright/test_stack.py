@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import pytest
-
 from qgjob import FINAL_STATUSES, JobSpec
 from tests.fakes.appwright_suite import EXAMPLE, make_sdk, make_suite
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
@@ -27,7 +25,7 @@ def counts(port: int) -> dict[str, Any]:
 
 
 async def test_files_of_a_group_run_on_two_emulators_and_an_agents_death_costs_none_of_them(
-    tmp_path: Path, record_property: pytest.RecordProperty
+    tmp_path: Path,
 ) -> None:
     text = (EXAMPLE / "tests" / "sign-in.spec.ts").read_text()
     suite = make_suite(tmp_path / "suite", {f"f{number}.spec.ts": text for number in range(FILES)})
@@ -58,7 +56,6 @@ async def test_files_of_a_group_run_on_two_emulators_and_an_agents_death_costs_n
         assert [(job.status, len(job.attempts)) for job in ended] == [("completed", 1)] * FILES
         told = counts(json.loads(memory.read_text())["port"])
         assert json.loads(memory.read_text())["port"] == port  # the next daemon found the same Appium
-        record_property("counts", told["devices"])
         assert {udid: x["installs"] for udid, x in told["devices"].items()} == {"aw-1-1": 0, "aw-1-2": 0}
         assert sum(x["sessions"] for x in told["devices"].values()) == 2 * FILES
         assert told["most_at_once"] == 2

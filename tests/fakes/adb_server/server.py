@@ -7,6 +7,7 @@ import contextlib
 import shlex
 import struct
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.fakes.adb_server.shell import Shell
@@ -70,9 +71,10 @@ class FakeAdbServer:
     async def start(self) -> None:
         """Listens on its port, a free one at first; nothing where it does so already."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
             self.starts += 1
+            accepted = partial(self._accepted, life=self.starts)
+            self._server = await asyncio.start_server(accepted, "127.0.0.1", self.port)
+            self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Ends as a killed server does: nothing listens, and every connection is cut."""
@@ -125,7 +127,10 @@ class FakeAdbServer:
 
     # ---- connections ----
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, life: int) -> None:
+        if not self.running or life != self.starts:
+            writer.close()  # it was accepted when the server ended
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks[task] = ""

@@ -236,6 +236,30 @@ async def test_a_look_from_before_an_installation_does_not_deny_it(lab: Host) ->
         assert [event for event in after if isinstance(event, DeviceSeen)] == []
 
 
+async def test_what_is_installed_is_not_asked_while_that_changes(lab: Host) -> None:
+    lab.builds.add("v1")
+    lab.builds.add("bank", "com.example.bank")
+    device = lab.fake.devices[PHONE]
+    async with lab.provider(look_seconds=0.01) as told:
+        await told.seen(PHONE_ID)
+        await told.install(PHONE_ID, "bank")
+        device.installing.clear()
+        device.faults.append(Fault(hang=True))
+        token = told.begin(PHONE_ID, "v1")
+        await asyncio.wait_for(device.installing.wait(), 10)
+        begun = len(device.commands)
+
+        def looks() -> int:
+            return device.commands[begun:].count("getprop")
+
+        await until(lambda: looks() > 1, "nobody looks", seconds=10)
+        begun = len(device.commands)  # what had begun before may end after
+        await until(lambda: looks() > 3, "nobody looks", seconds=10)
+        assert [command for command in device.commands[begun:] if command.startswith("dumpsys package")] == []
+        told.provider.cancel_install(token)
+        await told.ended(token)
+
+
 async def test_an_installation_that_an_agent_left_behind_is_ended_by_its_next_life(lab: Host) -> None:
     lab.builds.add("v1")
     device = lab.fake.devices[PHONE]

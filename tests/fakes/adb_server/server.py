@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import socket
 import struct
 from collections import Counter
 from functools import partial
@@ -44,6 +45,8 @@ class FakeAdbServer:
         self.asked: Counter[str] = Counter()  # services, by their first word
         self.starts = 0
         self._server: asyncio.Server | None = None
+        self._starting = asyncio.Lock()
+        self._port: socket.socket | None = None
         self._tasks: dict[asyncio.Task[None], str] = {}  # and the serial that each is about
         self._news = asyncio.Event()  # a new one for each change
         self._ids: dict[str, int] = {}
@@ -55,6 +58,9 @@ class FakeAdbServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+        if self._port is not None:
+            self._port.close()
+            self._port = None
 
     @property
     def running(self) -> bool:
@@ -70,11 +76,20 @@ class FakeAdbServer:
 
     async def start(self) -> None:
         """Listens on its port, a free one at first; nothing where it does so already."""
-        if self._server is None:
-            self.starts += 1
-            accepted = partial(self._accepted, life=self.starts)
-            self._server = await asyncio.start_server(accepted, "127.0.0.1", self.port)
-            self.port = self._server.sockets[0].getsockname()[1]
+        async with self._starting:
+            if self._server is None:
+                self._reserve()
+                self.starts += 1
+                accepted = partial(self._accepted, life=self.starts)
+                self._server = await asyncio.start_server(accepted, "127.0.0.1", self.port, reuse_port=True)
+
+    def _reserve(self) -> None:
+        """Keeps the port from everybody else while nothing listens on it."""
+        if self._port is None:
+            self._port = socket.socket()
+            self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            self._port.bind(("127.0.0.1", 0))
+            self.port = self._port.getsockname()[1]
 
     async def stop(self) -> None:
         """Ends as a killed server does: nothing listens, and every connection is cut."""

@@ -97,7 +97,6 @@ async def test_a_real_server_is_started_where_there_is_none_and_again_when_it_is
 
 async def test_a_server_that_hangs_is_noticed(tmp_path: Path, quick: None) -> None:
     fake = FakeAdbServer(FakeDevice("emulator-5554"))
-    await fake.start()
     async with fake, following(fake.port, tmp_path, adb="false") as followed:
         await followed.says("adb_sees", 1)
         fake.silent = True
@@ -118,20 +117,18 @@ async def test_the_log_has_one_line_for_as_long_as_nothing_is_seen(
 ) -> None:
     monkeypatch.setattr(tracker_module, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(tracker_module, "LONGEST_PAUSE_SECONDS", 0.02)
-    fake = FakeAdbServer()
-    await fake.start()
-    await fake.stop()
-    async with following(fake.port, tmp_path, adb) as followed:
-        assert why in (await followed.says("adb_blind", 1))["error"]
-        await fake.start()
-        await followed.says("adb_sees", 1)
+    async with FakeAdbServer() as fake:
         await fake.stop()
-        await followed.says("adb_blind", 2)
-        await fake.start()
-        await followed.says("adb_sees", 2)
-        assert [line["event"] for line in followed.log.entries] == ["adb_blind", "adb_sees"] * 2
-        assert followed.told == [[], None, []]
-    await fake.stop()
+        async with following(fake.port, tmp_path, adb) as followed:
+            assert why in (await followed.says("adb_blind", 1))["error"]
+            await fake.start()
+            await followed.says("adb_sees", 1)
+            await fake.stop()
+            await followed.says("adb_blind", 2)
+            await fake.start()
+            await followed.says("adb_sees", 2)
+            assert [line["event"] for line in followed.log.entries] == ["adb_blind", "adb_sees"] * 2
+            assert followed.told == [[], None, []]
 
 
 async def test_another_program_on_the_port_is_told(tmp_path: Path) -> None:

@@ -25,9 +25,10 @@ from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHea
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import NameWord
+from qgjob_coordinator.store.types import Content, NameWord
 from tests.fakes import packages
 from tests.fakes.store_audit import audit
+from tests.fakes.waiting import until
 
 MOST = 20_000_000
 APK, OTHER = packages.apk(packages.noise(1_500_000)), packages.apk(packages.noise(1_000_000, seed=2))
@@ -351,6 +352,23 @@ async def test_a_push_that_was_broken_off_is_removed_after_a_day(bench: Bench) -
     assert await bench.store.builds.contents("acme") == []
 
 
+async def test_a_content_that_got_a_name_after_the_look_stays(
+    bench: Bench, raw: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.push()
+    await bench.push(OTHER, replace=True)
+    seen = await bench.store.builds.contents("acme")
+    assert not (await bench.push(version="v9")).uploaded
+
+    async def as_seen(_org_id: str) -> list[Content]:
+        return seen
+
+    monkeypatch.setattr(bench.store.builds, "contents", as_seen)
+    assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 60_000) == (0, 0)
+    assert await bench.fetched(digest(APK)) == APK
+    assert audit(raw) == []
+
+
 async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(OTHER, replace=True)
@@ -363,7 +381,10 @@ async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Be
     with pytest.raises(BlobsUnavailableError):
         await OldBuilds(bench.store, Away(str(bench.folder / "blobs")), None).look(due)
     # Nobody counts on what may be gone the next moment: a push waits until it is gone, and then brings the bytes.
-    pushing = asyncio.create_task(bench.push(version="v9"))
+    sent = Bytes(APK)
+    pushing = asyncio.create_task(bench.push(version="v9", sent=sent))
+    await until(lambda: sent.taken == len(APK) or pushing.done(), "the push does not send its bytes")
+    assert not pushing.done()
     assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms()) == (0, 1)
     assert (await pushing).uploaded
     assert await bench.fetched(digest(APK)) == APK

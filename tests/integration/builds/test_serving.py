@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,21 @@ CHUNK = 200_000
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CoordinatorProcess]:
-    folder = tmp_path_factory.mktemp("builds")
-    store = StoreProcess(folder / "store")
+def its_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StoreProcess]:
+    store = StoreProcess(tmp_path_factory.mktemp("store"))
     store.start()
-    process = CoordinatorProcess(folder / "coordinator", store.url, BUILD_MAX_MB=5)
+    yield store
+    store.stop()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, its_store: StoreProcess) -> Iterator[CoordinatorProcess]:
+    process = CoordinatorProcess(tmp_path_factory.mktemp("coordinator"), its_store.url, BUILD_MAX_MB=5)
     try:
         process.start()
         yield process
     finally:
         process.stop()
-        store.stop()
 
 
 @pytest.fixture
@@ -279,6 +284,31 @@ async def test_devices_are_told_which_build_fits_them(
             assert (a.build_format, a.build_package, a.build_size_bytes) == ("", "", 0)
         await client.push_build(org, "v1", packages.write(tmp_path / "app.apk", OTHER), replace=True)
         assert (await told("a", "v1", "3.js")).build_digest == digest(OTHER)
+
+
+async def test_an_assignment_keeps_its_build_from_being_forgotten(
+    served: CoordinatorProcess, its_store: StoreProcess, client: AsyncClient, org: str, tmp_path: Path
+) -> None:
+    await client.push_build(org, "v1", packages.write(tmp_path / "app.apk", SMALL))
+    builds, field = f"qg:o:{{{org}}}:bd", "v1 android device"
+    with its_store.client() as raw:
+        found = raw.hget(builds, field).partition(" ")[2]
+        raw.hset(builds, field, f"1 {found}")  # it was used long ago
+        async with RawAgent(served.target, f"{org}-raw", target=types.TARGET_EMULATOR) as agent:
+            await agent.hello()
+            await client.submit(JobSpec(org_id=org, app_version_id="v1", test_path="1.js", target="emulator"))
+            (a,) = await agent.assigned(1)
+            assert a.build_digest == digest(SMALL)
+            await until(lambda: not raw.hget(builds, field).startswith("1 "), "its use was not noted")
+            used, _, rest = raw.hget(builds, field).partition(" ")
+            assert abs(int(used) - a_moment_ago()) < 60_000
+            assert rest == found
+            await agent.verdict(await agent.start(a))
+            await agent.verdict(await agent.finish(a))
+
+
+def a_moment_ago() -> int:
+    return time.time_ns() // 1_000_000
 
 
 async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> tuple[int, str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -39,6 +40,9 @@ CALL_SECONDS = "2h"
 DELETED_AT_ONCE = 500
 LET_GO_SECONDS = 0.2
 """The library's threads let go of a call a moment after its answer; they abort a process that ends meanwhile."""
+
+_UNFINISHED = re.compile(r"#\d+\Z")
+"""What a file of a folder is called until it is whole."""
 
 log = structlog.get_logger(__name__)
 
@@ -129,6 +133,16 @@ class BlobStore:
                 for found in page:
                     yield Blob(found["path"], found["size"], round(found["last_modified"].timestamp() * 1000))
 
+    async def tidy(self, before: int) -> int:
+        """Removes what puts left that were broken off before that time (ms) by the death of their process; how much.
+
+        Of a folder: an object store has a rule of its own for that.
+        """
+        if self._folder is None:
+            return 0
+        with self._asking("tidy", ""):
+            return await asyncio.to_thread(_remove_unfinished, self._folder, before)
+
     async def close(self) -> None:
         """Returns when the process may end."""
         await asyncio.sleep(max(0.0, self._called + LET_GO_SECONDS - time.monotonic()))
@@ -177,6 +191,16 @@ def _remote(url: str) -> Any:
         return from_url(url, client_options=client, retry_config=retry)
     except BaseError as e:
         raise ValueError(f"can't be used: {str(e).partition(chr(10))[0]}") from None
+
+
+def _remove_unfinished(folder: Path, before: int) -> int:
+    removed = 0
+    for path in folder.rglob("*#*"):
+        with contextlib.suppress(FileNotFoundError):  # it was ended, or removed by another coordinator
+            if _UNFINISHED.search(path.name) and path.is_file() and path.stat().st_mtime * 1000 < before:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _to_disk(path: Path) -> None:

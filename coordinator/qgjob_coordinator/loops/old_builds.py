@@ -46,6 +46,9 @@ class OldBuilds:
 
         Raises BlobsUnavailableError, StoreUnavailableError (OrgsAwayError, when all other orgs were served).
         """
+        unfinished = await self._blobs.tidy(now - UNNAMED_MS)
+        if unfinished:
+            log.info("unfinished_blobs_removed", count=unfinished)
         orgs = EachOrg(at_once=1)
         forgotten = removed = 0
 

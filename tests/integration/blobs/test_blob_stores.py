@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import os
 import random
+import signal
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from qgjob_coordinator.blobs import address
 from qgjob_coordinator.blobs.store import CHUNK_BYTES, Blob, BlobMissingError, BlobStore
 from qgjob_coordinator.errors import BlobsUnavailableError
+from tests.fakes.jobs import NOW
 from tests.fakes.s3_server import BUCKET, S3Server
 
 CONTENT = random.Random(1).randbytes(12_345_678)  # noqa: S311 - more than two parts of S3
@@ -125,6 +128,29 @@ async def test_bytes_that_do_not_come_are_not_waited_for_without_end(tmp_path: P
     ):
         await blobs.put("a", stuck())
     assert await blobs.size("a") is None
+    await blobs.close()
+
+
+async def test_what_a_killed_process_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    blobs = BlobStore(str(tmp_path / "blobs"))
+    assert await blobs.tidy(NOW) == 0
+    await blobs.put("orgs/acme/a", pieces(b"whole"))
+    code = (
+        "import asyncio, os, sys; from qgjob_coordinator.blobs.store import BlobStore\n"
+        "async def pieces():\n"
+        "    for _ in range(9): yield bytes(500_000)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(BlobStore(sys.argv[1]).put('orgs/acme/b', pieces()))"
+    )
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(tmp_path / "blobs"))
+    assert await killed.wait() == -signal.SIGKILL
+    (left,) = (path for path in (tmp_path / "blobs").rglob("b*") if path.is_file())
+    begun = left.stat().st_mtime * 1000
+    assert await blobs.size("orgs/acme/b") is None
+    assert await blobs.tidy(round(begun) - 1000) == 0
+    assert await blobs.tidy(round(begun) + 1000) == 1
+    assert not left.exists()
+    assert await got(blobs, "orgs/acme/a") == b"whole"
     await blobs.close()
 
 

@@ -9,6 +9,7 @@ from qgjob.cli import options
 from qgjob.cli.options import Coordinator, OrgId, Output
 from qgjob.cli.runner import execute, org_of, tell
 from qgjob.cli.settings import Settings
+from qgjob.cli.sizes import size_words
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Push builds of app versions, and look at them.")
 
 TOLD_SECONDS = 2.0
-MB = 1_000_000
 
 
 class _Told:
@@ -32,7 +32,7 @@ class _Told:
         if now < self._next and sent < size:
             return
         self._next = now + TOLD_SECONDS
-        tell(f"{self._name}: {sent / MB:.1f} of {size / MB:.1f} MB sent")
+        tell(f"{self._name}: {size_words(sent)} of {size_words(size)} sent")
 
 
 @app.command("push")

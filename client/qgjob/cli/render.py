@@ -25,6 +25,7 @@ from qgjob.cli.job_words import (
     test_words,
 )
 from qgjob.cli.moments import brief, clock, dated, when
+from qgjob.cli.sizes import size_words
 from qgjob.cli.settings import Setting
 from qgjob.cli.tables import Column, Facts, Grid
 
@@ -247,14 +248,14 @@ def build_table(builds: Sequence[Build]) -> RenderableType:
         Column("PACKAGE", spare=2),
         Column("VERSION", spare=3, least=8),
         Column("FILE", spare=4, least=12, keeps_end=True),
-        Column("MB", spare=5),
+        Column("SIZE", spare=5),
         Column("PUSHED", spare=1),
         Column("DIGEST", spare=6, least=12),
     ]
     rows = [
         [
             each.app_version_id, each.platform, each.kind, each.package, _version(each), each.file_name,
-            f"{each.size_bytes / 1e6:.1f}", each.pushed_at, each.digest,
+            size_words(each.size_bytes), each.pushed_at, each.digest,
         ]
         for each in builds
     ]  # fmt: skip

@@ -336,7 +336,7 @@ async def test_the_command_line_pushes_and_lists(served: CoordinatorProcess, org
     assert code == 0, err
     assert json.loads(out)["build"]["digest"] == digest(SMALL)
     assert (json.loads(out)["outcome"], json.loads(out)["uploaded"]) == ("new", True)
-    assert "app.apk: 0.0 of 0.0 MB sent" in err
+    assert f"app.apk: {len(SMALL)} B of {len(SMALL)} B sent" in err
     code, out, err = await qgjob(served, tmp_path, "push", "app.apk", *of)
     assert (code, "same" in out, "nothing was sent" in err) == (0, True, True)
     code, out, err = await qgjob(served, tmp_path, "push", "other.apk", *of)

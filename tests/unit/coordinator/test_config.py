@@ -127,3 +127,32 @@ def test_the_check_says_what_it_would_listen_on(
     monkeypatch.setenv("QGJOB_GRPC_PORT", "4001")
     assert main(["--check"]) == 0
     assert capsys.readouterr().out == "ok: coordinator, REST 127.0.0.1:4000, gRPC 127.0.0.1:4001, development\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("BLOB_URL", "ftp://host/x", "has the scheme ftp; give a folder, file:///PATH, s3://BUCKET/PREFIX"),
+        ("BLOB_URL", "s3://", "names no bucket"),
+        ("BLOB_URL", "az://account", "names no container"),
+        ("BLOB_URL", "file://host/x", "names no folder of this machine"),
+        ("BUILD_MAX_MB", "0", "is out of range; give a number from 1 to 100000"),
+        ("BUILD_RETENTION_DAYS", "-1", "is out of range; give a number from 0 to 3650"),
+        ("BUILD_RETENTION_DAYS", "1.5", "is not"),
+    ],
+)
+def test_where_builds_are_kept_is_checked(monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as told:
+        Settings.load()
+    assert str(told.value).startswith(f"{name}: {value!r} (from the environment) {problem}")
+
+
+def test_builds_are_kept_below_the_working_folder_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BLOB_URL", "BLOB_SPOOL_DIR"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(f"QGJOB_{name}", raising=False)
+    s = Settings.load()
+    assert (s.blob_url, str(s.blob_spool_dir)) == (".qgjob/blobs", ".qgjob/spool")
+    monkeypatch.setenv("BLOB_URL", "s3://bucket/prefix")
+    assert Settings.load().blob_url == "s3://bucket/prefix"

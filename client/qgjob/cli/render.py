@@ -25,8 +25,8 @@ from qgjob.cli.job_words import (
     test_words,
 )
 from qgjob.cli.moments import brief, clock, dated, when
-from qgjob.cli.sizes import size_words
 from qgjob.cli.settings import Setting
+from qgjob.cli.sizes import size_words
 from qgjob.cli.tables import Column, Facts, Grid
 
 _STYLES: dict[str, str] = {

@@ -293,7 +293,7 @@ class _OrgAudit:
         contents = {digest: value.split(" ")[:2] for digest, value in self._found["bc"].get("", {}).items()}
         for digest in named.keys() | contents.keys():
             count, since = contents.get(digest, ("0", "leaving"))
-            if int(count) != named[digest] or (since == "leaving" and named[digest]):
+            if int(count) != named[digest] or (since.startswith("leaving") and named[digest]):
                 self._wrong.append(
                     f"bc has {digest} with {count} names since {since}, bd names it {named[digest]} times"
                 )

@@ -118,7 +118,7 @@ CASES = [
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
     Case("build_expected", lambda s: s.builds.expect("acme", builds.digest("new"), 3, builds.APK, LATER)),
     Case("build_forgotten", lambda s: s.builds.forget(named(), LATER), again=False),
-    Case("build_leaving", lambda s: s.builds.leave("acme", UNNAMED)),
+    Case("build_leaving", lambda s: s.builds.leave("acme", UNNAMED, LATER)),
     Case("build_name", lambda s: s.builds.give(builds.build("two", now=LATER), LATER, replace=True)),
     Case("build_used", lambda s: s.builds.used(named(), LATER), again=False),
     Case("cancel", lambda s: s.jobs.cancel("acme", [(ONE, 1), (TWO, 1)], NOW, reason="x", operation_id="op")),

@@ -13,10 +13,14 @@ from qgjob_coordinator.service.calls.builds import blob_path
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Content
 
 PAUSE_SECONDS = 600.0
 UNNAMED_MS = 24 * 3600 * 1000
 """So long a content without a name stays: an agent may still be about to fetch it."""
+
+REMOVER_MS = 300 * 1000
+"""Longer than a call to the blob store may take: who has not ended by then will delete nothing any more."""
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +78,18 @@ class OldBuilds:
         """In this order: nobody can name it any more, its bytes are deleted, it is forgotten."""
         gone = 0
         for content in await self._store.builds.contents(org_id):
-            # One that leaves was left there by whoever was about to delete its bytes.
-            due = content.since is None or (content.names == 0 and content.since < now - UNNAMED_MS)
-            if due and await self._store.builds.leave(org_id, content):
+            if not _due(content, now):
+                continue
+            mine = await self._store.builds.leave(org_id, content, now)
+            if mine is not None:
                 await self._blobs.delete([blob_path(org_id, content.digest)])
-                await self._store.builds.left(org_id, content.digest)
+                await self._store.builds.left(org_id, mine)
                 gone += 1
         return gone
+
+
+def _due(content: Content, now: int) -> bool:
+    """Whether its bytes are to be deleted: it has had no name for long, or whoever began to is gone."""
+    if content.since is None:
+        return content.leaving_at is None or content.leaving_at < now - REMOVER_MS
+    return content.names == 0 and content.since < now - UNNAMED_MS

@@ -1,7 +1,7 @@
 """Which builds the app versions of an org have, and which contents it keeps. The bytes are in the blob store.
 
 `bd`  app version, platform and kind  ->  `<used at> <NEW or REPLACED> <digest> <build>`
-`bc`  digest                          ->  `<names> <since, or leaving> <what it is>`
+`bc`  digest                          ->  `<names> <since, or leaving:since> <what it is>`
 
 A build is the JSON list [size, file name, format, package, version name, version code, pushed at], what a content is
 the list [size, format, platform, kind, package, version name, version code].
@@ -17,7 +17,7 @@ from qgjob_coordinator.store.commands import Commands
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 from qgjob_coordinator.store.types import Content, NamedBuild, NameWord
 
-LEAVING = "leaving"
+MOVED = "MOVED"
 
 
 def name(app_version_id: str, slot: str) -> str:
@@ -82,14 +82,18 @@ class BuildStore:
         args: list[Arg] = [now, name(build.app_version_id, build.slot), there.found]
         return bool(await self._runner.run(script, keys.org(build.org_id), args) == "OK")
 
-    async def leave(self, org_id: str, content: Content) -> bool:
-        """From now on nobody can name a content, so that its bytes can be deleted. False: it has a name by now."""
-        args: list[Arg] = [content.digest, content.found, ""]
-        return bool(await self._runner.run("build_leaving", keys.org(org_id), args) == "OK")
+    async def leave(self, org_id: str, content: Content, now: int) -> Content | None:
+        """From now on nobody can name a content, and who called deletes its bytes; the content as it is then.
 
-    async def left(self, org_id: str, digest: str) -> None:
-        """The bytes of a content that leaves are deleted."""
-        await self._runner.run("build_leaving", keys.org(org_id), [digest, "", "1"])
+        None: it has a name by now, or another remover.
+        """
+        args: list[Arg] = [content.digest, content.found, now]
+        found = await self._runner.run("build_leaving", keys.org(org_id), args)
+        return None if found == MOVED else _content(content.digest, found)
+
+    async def left(self, org_id: str, content: Content) -> None:
+        """The bytes of a content that `leave` answered are deleted."""
+        await self._runner.run("build_leaving", keys.org(org_id), [content.digest, content.found, ""])
 
 
 def named(org_id: str, field: str, found: str) -> NamedBuild:
@@ -102,7 +106,10 @@ def named(org_id: str, field: str, found: str) -> NamedBuild:
 
 
 def _content(digest: str, found: str) -> Content:
-    count, since, text = found.split(" ", 2)
+    count, mark, text = found.split(" ", 2)
     size, format_, platform, kind, package, version_name, version_code = json.loads(text)
     facts = BuildFacts(Format(format_), platform, Kind(kind), package, version_name, version_code)
-    return Content(digest, int(count), None if since == LEAVING else int(since), size, facts, found)
+    leaving, _, at = mark.partition(":")
+    if at:
+        return Content(digest, int(count), None, size, facts, found, int(at))
+    return Content(digest, int(count), int(leaving), size, facts, found)

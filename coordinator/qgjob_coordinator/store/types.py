@@ -186,7 +186,10 @@ class NamedBuild:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """Bytes that an org has, or had. `since` (ms) is when their names changed last; None while they are removed."""
+    """Bytes that an org has, or had. `since` (ms) is when their names changed last.
+
+    While they are removed it is None, and `leaving_at` (ms) is when that began.
+    """
 
     digest: str
     names: int
@@ -194,6 +197,7 @@ class Content:
     size_bytes: int
     facts: BuildFacts
     found: str
+    leaving_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

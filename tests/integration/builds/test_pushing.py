@@ -20,7 +20,7 @@ from qgjob_coordinator.errors import (
     QgjobError,
     TooLargeError,
 )
-from qgjob_coordinator.loops.old_builds import UNNAMED_MS, OldBuilds
+from qgjob_coordinator.loops.old_builds import REMOVER_MS, UNNAMED_MS, OldBuilds
 from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHeader, blob_path
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
@@ -385,7 +385,9 @@ async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Be
     pushing = asyncio.create_task(bench.push(version="v9", sent=sent))
     await until(lambda: sent.taken == len(APK) or pushing.done(), "the push does not send its bytes")
     assert not pushing.done()
-    assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms()) == (0, 1)
+    old = OldBuilds(bench.store, bench.blobs, None)
+    assert await old.look(due + REMOVER_MS - 1) == (0, 0)  # as far as anybody knows it is under way
+    assert await old.look(due + REMOVER_MS + 1) == (0, 1)
     assert (await pushing).uploaded
     assert await bench.fetched(digest(APK)) == APK
     assert audit(raw) == []

@@ -91,11 +91,13 @@ async def test_a_content_that_nobody_announced_is_not_named(store: Store, raw: R
 
 async def test_a_content_that_leaves_is_neither_expected_nor_named_until_it_is_gone(store: Store) -> None:
     assert await store.builds.expect("acme", digest("one"), 3, APK, NOW)
-    assert await store.builds.leave("acme", await content(store))
+    mine = await store.builds.leave("acme", await content(store), LATER)
+    assert mine is not None
+    assert mine == await content(store)
+    assert (mine.since, mine.leaving_at) == (None, LATER)
     assert not await store.builds.expect("acme", digest("one"), 3, APK, LATER)
     assert (await store.builds.give(build(), LATER, replace=False))[0] is NameWord.LEAVING
-    assert (await content(store)).since is None
-    await store.builds.left("acme", digest("one"))
+    await store.builds.left("acme", mine)
     assert await store.builds.content("acme", digest("one")) is None
     assert await kept(store, build(), LATER) is NameWord.NEW
 
@@ -104,8 +106,8 @@ async def test_a_content_with_a_name_does_not_leave(store: Store) -> None:
     await store.builds.expect("acme", digest("one"), 3, APK, NOW)
     seen = await content(store)
     await kept(store, build())
-    assert not await store.builds.leave("acme", seen)
-    assert not await store.builds.leave("acme", await content(store))
+    assert await store.builds.leave("acme", seen, LATER) is None
+    assert await store.builds.leave("acme", await content(store), LATER) is None
     assert (await content(store)).names == 1
 
 
@@ -113,14 +115,32 @@ async def test_a_content_that_was_announced_again_does_not_leave(store: Store) -
     await store.builds.expect("acme", digest("one"), 3, APK, NOW)
     seen = await content(store)
     await store.builds.expect("acme", digest("one"), 3, APK, LATER)
-    assert not await store.builds.leave("acme", seen)
+    assert await store.builds.leave("acme", seen, LATER) is None
     assert (await content(store)).since == LATER
+
+
+async def test_a_content_has_one_remover(store: Store) -> None:
+    await store.builds.expect("acme", digest("one"), 3, APK, NOW)
+    seen = await content(store)
+    first = await store.builds.leave("acme", seen, LATER)
+    assert first is not None
+    assert await store.builds.leave("acme", seen, LATER + 1) is None
+    second = await store.builds.leave("acme", first, LATER + 2)  # who finds the mark of one that is gone
+    assert second is not None
+    await store.builds.left("acme", first)  # it is too late for that one
+    assert await content(store) == second
+    await store.builds.left("acme", second)
+    assert await store.builds.content("acme", digest("one")) is None
 
 
 async def test_a_content_that_does_not_leave_is_not_taken_for_gone(store: Store) -> None:
     await store.builds.expect("acme", digest("one"), 3, APK, NOW)
-    await store.builds.left("acme", digest("one"))
-    assert (await content(store)).since == NOW
+    mine = await store.builds.leave("acme", await content(store), LATER)
+    assert mine is not None
+    await store.builds.left("acme", mine)
+    await store.builds.expect("acme", digest("one"), 3, APK, LATER)
+    await store.builds.left("acme", mine)
+    assert (await content(store)).since == LATER
 
 
 async def test_use_is_noted(store: Store) -> None:

@@ -8,7 +8,7 @@ local names, facts = '0', ARGV[3]
 if found then
   local mark
   names, mark = string.match(found, '^(%d+) (%S+) ')
-  if mark == 'leaving' then return 'LEAVING' end
+  if string.find(mark, 'leaving', 1, true) then return 'LEAVING' end
 end
 redis.call('HSET', contents, digest, names .. ' ' .. ARGV[1] .. ' ' .. facts)
 return 'OK'

@@ -10,7 +10,7 @@ local call = redis.call
 local function counted(which, by)
   local found = call('HGET', P .. 'bc', which)
   local names, mark, facts = string.match(found or '', '^(%d+) (%S+) (.*)$')
-  if not names or mark == 'leaving' then return nil end
+  if not names or string.find(mark, 'leaving', 1, true) then return nil end
   return string.format('%.0f', tonumber(names) + by) .. ' ' .. now .. ' ' .. facts
 end
 local there = call('HGET', P .. 'bd', field)

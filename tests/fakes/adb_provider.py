@@ -19,12 +19,22 @@ from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, Instal
 from qgjob_agent.core.values import Assignment, Outcome
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
-from tests.fakes.adb_server import FakeAdbServer, make_apk
+from tests.fakes.adb_server import FakeAdbServer, FakeDevice, make_apk
 from tests.fakes.adb_server.control import ControlPort, make_adb
+from tests.fakes.program import processes_of
 from tests.fakes.waiting import until
 
 NEEDS_ADB = "needs the program adb: apt-get install adb"
 NO_ADB = shutil.which("adb") is None
+PHONE, EMULATOR = "R5CT1234ABC", "emulator-5554"
+PHONE_ID, EMULATOR_ID = f"a1.{PHONE}", f"a1.{EMULATOR}"
+SHOP = "com.example.shop"
+MB = 1_000_000
+
+
+def phone(**given: Any) -> FakeDevice:
+    """A phone, whatever else is given of it."""
+    return FakeDevice(PHONE, **{"emulator": False, "model": "Galaxy S22", "release": "13", **given})
 
 
 class FolderOfBuilds:
@@ -168,6 +178,19 @@ class Host:
             "wait_seconds": 0.1,
             "min_free_mb": 500,
         }
+
+    def digest_of(self, app: str) -> str:
+        """Of the build of an app version."""
+        return self.builds.builds[app].digest
+
+    def installs(self) -> dict[tuple[str, str], int]:
+        """Installations that passed, by serial and app version."""
+        names = {build.digest: app for app, build in self.builds.builds.items()}
+        return {(serial, names[digest]): count for (serial, _, digest), count in self.fake.installs.items()}
+
+    def installing_processes(self) -> dict[int, str]:
+        """The adb programs that install and live, by the environment that they were given."""
+        return {pid: line for pid, line in processes_of(self.folder).items() if " install " in line}
 
     @asynccontextmanager
     async def provider(self, **changes: Any) -> AsyncIterator[Provided]:

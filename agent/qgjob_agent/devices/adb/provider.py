@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
-from qgjob_agent.core.values import App, Assignment, DeviceFacts, Health, Outcome
+from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
 from qgjob_agent.devices.adb.client import AdbClient
 from qgjob_agent.devices.adb.facts import device_id_of, facts_of, health_labels, health_of, state_words
 from qgjob_agent.devices.adb.installing import Installer, InstallRefusedError
+from qgjob_agent.devices.adb.known import Installation, KnownDevice
 from qgjob_agent.devices.adb.looking import READY, Look, Looker
 from qgjob_agent.devices.adb.remembered import Remembered
 from qgjob_agent.devices.adb.tracker import Tracker
@@ -22,44 +22,6 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.adb.protocol import Listed
     from qgjob_agent.devices.adb.settings import AdbSettings
     from qgjob_agent.devices.base import DeviceSink
-
-
-@dataclass(slots=True, eq=False)
-class _Device:
-    """A serial that was seen. `facts` and `installed` are what was told last; None while it counts as lost."""
-
-    serial: str
-    device_id: str
-    state: str
-    there: bool = True
-    facts: DeviceFacts | None = None
-    installed: App | None = None
-    properties: dict[str, str] = field(default_factory=dict)
-    watching: asyncio.Task[None] | None = None
-    installation: _Installation | None = None
-    installations: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class _Installation:
-    """One that runs. `stopped` is why it was stopped, `cancelled` whether that was asked for.
-
-    `server_died`: whatever it ends with, that is not the device's fault.
-    """
-
-    device: _Device
-    assignment: Assignment
-    begun: float
-    task: asyncio.Task[bool]
-    stopped: str | None = None
-    cancelled: bool = False
-    server_died: bool = False
-
-    def stop(self, why: str) -> None:
-        """Stops it, once: what ends it must not be stopped itself."""
-        if self.stopped is None:
-            self.stopped = why
-            self.task.cancel()
 
 
 class AdbDevices:
@@ -78,8 +40,8 @@ class AdbDevices:
         self._installer = Installer(client, settings, Remembered(settings.installed, log), log)
         self._looker = Looker(client, self._installer, settings.answer_seconds)
         self._tracker = Tracker(client, settings, self._listed, log)
-        self._devices: dict[str, _Device] = {}  # by serial
-        self._installations: dict[str, _Installation] = {}  # by token
+        self._devices: dict[str, KnownDevice] = {}  # by serial
+        self._installations: dict[str, Installation] = {}  # by token
         self._left_out: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()  # the tracker and the probes
         self._losing: asyncio.TimerHandle | None = None
@@ -103,7 +65,7 @@ class AdbDevices:
             asyncio.get_running_loop().call_soon(self._sink.device, event)
             return
         task = asyncio.create_task(self._install(device, assignment), name=f"install_{device.serial}")
-        installation = _Installation(device, assignment, monotonic_seconds(), task)
+        installation = Installation(device, assignment, monotonic_seconds(), task)
         device.installations += 1
         device.installation = self._installations[assignment.token] = installation
         task.add_done_callback(lambda _: self._ended(installation))
@@ -143,7 +105,7 @@ class AdbDevices:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log.error("adb_task_failed", task=task.get_name(), exc_info=error)
 
-    def _device(self, device_id: str) -> _Device | None:
+    def _device(self, device_id: str) -> KnownDevice | None:
         return next((each for each in self._devices.values() if each.there and each.device_id == device_id), None)
 
     # ---- the list of devices ----
@@ -176,7 +138,7 @@ class AdbDevices:
             self._leave_out(serial, device_id, holder.serial)
             return
         if device is None:
-            device = self._devices[serial] = _Device(serial, device_id, state)
+            device = self._devices[serial] = KnownDevice(serial, device_id, state)
         elif device.there and device.state == state and not again:
             return
         device.state, device.there = state, True
@@ -195,7 +157,7 @@ class AdbDevices:
             if device.there:
                 self._lose(device, "the adb server is away, and the device with it")
 
-    def _lose(self, device: _Device, why: str) -> None:
+    def _lose(self, device: KnownDevice, why: str) -> None:
         device.there = False
         told, device.facts, device.installed = device.facts is not None, None, None
         if device.watching is not None:
@@ -208,14 +170,14 @@ class AdbDevices:
 
     # ---- looking ----
 
-    def _watch(self, device: _Device) -> None:
+    def _watch(self, device: KnownDevice) -> None:
         """Looks from now on, and no more by what was the case before."""
         if device.watching is not None:
             device.watching.cancel()
         device.watching = asyncio.create_task(self._look_again_and_again(device), name=f"watch_{device.serial}")
         device.watching.add_done_callback(self._done)
 
-    async def _look_again_and_again(self, device: _Device) -> None:
+    async def _look_again_and_again(self, device: KnownDevice) -> None:
         """Until the list says something else. A device that does not answer once is asked again before it is bad."""
         silent = 0
         while True:
@@ -228,7 +190,7 @@ class AdbDevices:
             settled = look.condition.silent is None and look.condition.booted and look.condition.packages_answer
             await asyncio.sleep(self._settings.look_seconds if settled else self._settings.wait_seconds)
 
-    async def _look(self, device: _Device) -> Look:
+    async def _look(self, device: KnownDevice) -> Look:
         count = device.installations
         look = await self._looker.look(device.serial, device.state, installing=device.installation is not None)
         if device.installations != count:
@@ -237,7 +199,7 @@ class AdbDevices:
             device.properties = look.properties
         return look
 
-    def _tell(self, device: _Device, look: Look) -> None:
+    def _tell(self, device: KnownDevice, look: Look) -> None:
         """Tells what is news of a device that is there."""
         facts = self._facts(device, look)
         if self._closed or self._losing is not None or not device.there or device.installation is not None:
@@ -247,7 +209,7 @@ class AdbDevices:
             device.facts, device.installed = facts, installed
             self._sink.device(DeviceSeen(facts, installed))
 
-    def _facts(self, device: _Device, look: Look) -> DeviceFacts:
+    def _facts(self, device: KnownDevice, look: Look) -> DeviceFacts:
         settings = self._settings
         return facts_of(
             device.serial,
@@ -279,50 +241,27 @@ class AdbDevices:
 
     # ---- installing ----
 
-    async def _install(self, device: _Device, assignment: Assignment) -> bool:
-        """False where the build is there already. Errors: those that _ended knows."""
+    async def _install(self, device: KnownDevice, assignment: Assignment) -> bool:
+        """False where the build is there already. Errors: those that Installation.ended knows."""
         if device.state != READY:
             raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device {state_words(device.state)}")
         async with asyncio.timeout(self._settings.fetch_seconds):
             build = await self._builds.get(assignment, "android", "device")
         return await self._installer.install(device.serial, assignment, build)
 
-    def _ended(self, installation: _Installation) -> None:
+    def _ended(self, installation: Installation) -> None:
         """Tells how it ended, when nothing of it lives."""
-        device, task, assignment = installation.device, installation.task, installation.assignment
-        del self._installations[assignment.token]
+        device = installation.device
+        del self._installations[installation.assignment.token]
         device.installation = None
         if self._closed:
             return
-        install_ms = round(1000 * (monotonic_seconds() - installation.begun))
-        event = InstallEnded(device.device_id, assignment.token, Outcome.DEVICE_ERROR, install_ms)
-        error = None if task.cancelled() else task.exception()
-        if task.cancelled():
-            event.error, event.cancelled = installation.stopped, installation.cancelled
-        elif error is not None:
-            self._explain(event, error)
-        else:
-            event.outcome, event.was_there = Outcome.PASSED, not task.result()
-        if installation.server_died and event.outcome is Outcome.DEVICE_ERROR:
-            event.outcome = Outcome.PROVIDER_ERROR
-            event.error = f"the adb server ended in the middle: {event.error}"
+        event = installation.ended(self._settings.fetch_seconds)
+        if installation.fault is not None:
+            ids = {"device_id": event.device_id, "token": event.token}
+            self._log.error("install_failed_inside", **ids, exc_info=installation.fault)
         passed = event.outcome is Outcome.PASSED and device.there
-        app = App(assignment.org_id, assignment.app_version_id, assignment.build_digest)
-        device.installed = app if passed else None  # as the core takes it
+        device.installed = installation.app if passed else None  # as the core takes it
         self._sink.device(event)
         if device.there and not passed:
             self._watch(device)  # what is there now is news
-
-    def _explain(self, event: InstallEnded, error: BaseException) -> None:
-        event.error = str(error)
-        if isinstance(error, InstallRefusedError):
-            event.outcome, event.unresolvable = error.outcome, error.unresolvable
-            return
-        event.outcome = Outcome.PROVIDER_ERROR
-        if isinstance(error, BuildUnresolvedError):
-            event.unresolvable = True
-        elif isinstance(error, TimeoutError):
-            event.error = f"the build did not come to this host in {self._settings.fetch_seconds:g} s"
-        elif not isinstance(error, BuildAwayError):
-            self._log.error("install_failed_inside", device_id=event.device_id, token=event.token, exc_info=error)
-            event.error = f"the agent failed while it installed: {type(error).__name__}: {error}"

@@ -117,8 +117,7 @@ def test_a_cancel_hits_the_attempt_that_it_names_and_no_other(bench: Bench) -> N
     bench.execution.cancel(DeathCause.REVOKED, 0.1, 1)  # it has not said that the first is over
     until(lambda: not (bench.execution.path / "cancel.json.draft").exists(), "the request")
     assert bench.execution.process is not None
-    with pytest.raises(TimeoutError):
-        wait(bench, 0.5)
+    assert runs_for(bench, 0.5)
     (bench.execution.path / "go").touch()
     result = bench.result()
     assert (result.ended_by, result.attempt, result.cause) == (names.CANCELLED, 1, "revoked")
@@ -128,8 +127,7 @@ def test_a_cancel_of_what_has_ended_hits_nothing(bench: Bench) -> None:
     bench.start("begin 0; end 0; begin 1; until [ -e go ]; do sleep 0.02; done; end 1")
     until(lambda: bench.begun(1), "the second")
     bench.execution.cancel(DeathCause.REVOKED, 0.1, 0)
-    with pytest.raises(TimeoutError):
-        wait(bench, 0.5)
+    assert runs_for(bench, 0.5)
     (bench.execution.path / "go").touch()
     assert bench.result().ended_by == names.EXIT
 
@@ -148,14 +146,15 @@ def test_strange_events_change_nothing(bench: Bench) -> None:
     assert bench.result().attempt == 0
 
 
-def wait(bench: Bench, seconds: float) -> None:
-    """Raises TimeoutError while it runs."""
+def runs_for(bench: Bench, seconds: float) -> bool:
+    """Whether the supervisor still runs after so long."""
     deadline = time.monotonic() + seconds
     assert bench.execution.process is not None
     while bench.execution.process.poll() is None:
         if time.monotonic() > deadline:
-            raise TimeoutError
+            return True
         time.sleep(0.01)
+    return False
 
 
 def test_one_that_joins_later_has_the_limits_that_come_with_it(bench: Bench) -> None:

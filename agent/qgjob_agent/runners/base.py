@@ -14,7 +14,9 @@ class Sink(Protocol):
     """Where a runner tells what happens. All may be called from within `Runner.start`."""
 
     def report(self, events: list[AttemptEvent]) -> None:
-        """Events of attempts, in order. The last one of each is AttemptFinished or AttemptKilled: its tree is dead."""
+        """Events of attempts, in order. The last one of each is AttemptFinished or AttemptKilled: its tree is dead, or
+        has gone on from it to another attempt, or waits for one, on the same device.
+        """
 
     def not_begun(self, token: str, error: str) -> None:
         """The disk refused the files of an attempt that was to begin: nothing of it lives, and no event follows."""
@@ -38,8 +40,8 @@ class Runner(Protocol):
     """Carries out batches of attempts. All methods are called in the event loop and must not block it.
 
     `attempts_per_execution` is how many attempts one `start` may get: 1 for a runner that starts a process for each,
-    more for one whose start is expensive or that runs them at once. The attempts of one `start` are run in order, and
-    count as begun when they are handed over.
+    more for one whose start is expensive or that runs them at once. The attempts of one `start` are run in an order of
+    the runner's, and count as begun when they are handed over.
     """
 
     attempts_per_execution: int

@@ -1,0 +1,216 @@
+"""The AppWright runner without AppWright: a program stands for node, and tells of files what they say themselves."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
+from qgjob_agent.executions import Execution
+from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.plan import App, AppUnknownError
+from qgjob_agent.runners.appwright.runner import AppwrightRunner
+from tests.fakes.waiting import until
+from tests.unit.agent.test_appwright_versions import suite as packages
+
+DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
+NODE = f"""#!{sys.executable} -IS
+import json, os, sys, time
+plan = json.load(open(os.environ["QGJOB_APPWRIGHT_PLAN"]))
+def tell(**event):
+    with open(plan["events"], "a") as file:
+        file.write(json.dumps({{"at_ms": time.time_ns() // 1_000_000}} | event) + "\\n")
+for attempt in plan["attempts"]:
+    try:
+        os.symlink("begun", attempt["claim"])
+    except FileExistsError:
+        continue
+    tell(event="begin", attempt=attempt["index"])
+    told = {{"passed": 1, "failed": 0, "skipped": 0, "duration_ms": 5}} | json.load(open(attempt["file"]))
+    print(json.dumps(sorted(os.environ)))
+    if "exit" in told:
+        sys.exit(told["exit"])
+    tell(event="end", attempt=attempt["index"], **told)
+tell(event="done", status="passed")
+"""
+
+
+class Bench:
+    """A runner with a suite whose test files are JSON, and what it told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.suite = packages(folder / "suite", appwright=None)
+        self.events: list[AttemptEvent] = []
+        self.refused: list[tuple[str, str]] = []
+        self.node = folder / "node"
+        self.node.write_text(NODE)
+        self.node.chmod(0o700)
+        self.app_of: Any = None
+        self.appium_argv: tuple[str, ...] = ("no-such-appium", "{port}")
+
+    def report(self, events: list[AttemptEvent]) -> None:
+        self.events += events
+
+    def not_begun(self, token: str, error: str) -> None:
+        self.refused.append((token, error))
+
+    def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
+        """Nobody looks."""
+
+    def runner(self) -> AppwrightRunner:
+        log: Any = structlog.get_logger()
+        environ = {"PATH": "/usr/bin:/bin"}
+        settings = AppwrightSettings(
+            suite=self.suite,
+            project="android",
+            config="appwright.config.ts",
+            node=str(self.node),
+            environ=environ,
+            output_bytes=10_000,
+            attempts_per_run=4,
+            plain=False,
+            grace_seconds=0.2,
+            executions=self.folder / "runs",
+            lease_path=self.folder / "lease",
+        )
+        appium = Appium(AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite), log)
+        return AppwrightRunner(
+            self, settings, appium, lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2), log, self.app_of
+        )
+
+    def job(self, token: str, text: str | None = "{}") -> Assignment:
+        if text is not None:
+            (self.suite / f"{token}.spec.ts").write_text(text)
+        return Assignment(f"acme~{token}", token, 1, 0, "d1", "acme", "1.0", f"{token}.spec.ts", Target.EMULATOR)
+
+    def last(self, token: str) -> AttemptFinished | AttemptKilled | None:
+        ends = [x for x in self.events if x.token == token and isinstance(x, AttemptFinished | AttemptKilled)]
+        assert len(ends) <= 1
+        return ends[0] if ends else None
+
+    async def outcomes(self, *tokens: str) -> list[tuple[Outcome, str]]:
+        await until(lambda: all(self.last(token) for token in tokens), lambda: f"no end of {tokens}: {self.events}")
+        found = [self.last(token) for token in tokens]
+        return [(x.finished.outcome, x.finished.error or "") for x in found if isinstance(x, AttemptFinished)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    (tmp_path / "suite").mkdir()
+    return Bench(tmp_path)
+
+
+async def idle(runner: AppwrightRunner) -> None:
+    await until(lambda: not any(runner._lines.values()), "the end of all runs")
+    await runner.close()
+
+
+async def test_a_crash_costs_the_one_that_ran_and_the_rest_goes_on(bench: Bench) -> None:
+    runner = bench.runner()
+    texts = {"a": "{}", "b": '{"exit": 3}', "c": '{"failed": 1, "error": "cart: 0"}', "d": "{}"}
+    runner.start(DEVICE, [bench.job(token, text) for token, text in texts.items()])
+    assert [outcome for outcome, _ in await bench.outcomes(*texts)] == [
+        Outcome.PASSED,
+        Outcome.APP_CRASHED,
+        Outcome.TEST_FAILED,
+        Outcome.PASSED,
+    ]
+    for token in texts:
+        runner.settled(token)
+        runner.told(token)
+    await idle(runner)
+    assert list((bench.folder / "runs").iterdir()) == []
+
+
+async def test_what_is_killed_while_its_run_is_made_ready_never_begins(bench: Bench) -> None:
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    for token in "ab":
+        runner.kill(token, DeathCause.REVOKED, 1.0)
+        killed = bench.last(token)
+        assert isinstance(killed, AttemptKilled)
+        assert (killed.cause, killed.begun) == (DeathCause.REVOKED, False)
+    await idle(runner)
+    assert not any((path / "spec.json").exists() for path in (bench.folder / "runs").iterdir())
+
+
+async def test_what_an_earlier_daemon_only_planned_begins_with_the_next(bench: Bench) -> None:
+    first = bench.runner()
+    first.start(DEVICE, [bench.job("a"), bench.job("b")])
+    await first.close()  # before it could begin anything
+    second = bench.runner()
+    recovery = await second.recover(set())
+    assert [(x.assignment.token, x.started_at_ms) for x in recovery.attempts] == [("a", 0), ("b", 0)]
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.PASSED] * 2
+    await idle(second)
+
+
+async def test_a_suite_that_can_not_run_says_what_to_do_and_is_no_devices_fault(bench: Bench) -> None:
+    (bench.suite / "node_modules" / "playwright" / "package.json").unlink()
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    ended = await bench.outcomes("a", "b")
+    assert [outcome for outcome, _ in ended] == [Outcome.PROVIDER_ERROR] * 2
+    assert "has no Playwright; run `npm ci` in it" in ended[0][1]
+    await idle(runner)
+
+
+async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -> None:
+    bench.node = bench.folder / "gone"
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.DEVICE_ERROR] * 2
+    packages(bench.folder / "other")
+    bench.suite = bench.folder / "other"
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("c")])
+    ((outcome, error),) = await bench.outcomes("c")
+    assert outcome is Outcome.DEVICE_ERROR
+    assert "Appium can't be started: no-such-appium" in error
+    await idle(runner)
+
+
+async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_the_test(bench: Bench) -> None:
+    async def unknown(what: Assignment, device: DeviceFacts) -> App:
+        raise AppUnknownError(f"nobody pushed {what.app_version_id}")
+
+    async def known(what: Assignment, device: DeviceFacts) -> App:
+        return App(Path("/builds/12.apk"), "com.example")
+
+    bench.app_of = unknown
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a")])
+    assert await bench.outcomes("a") == [(Outcome.PROVIDER_ERROR, "nobody pushed 1.0")]
+    bench.app_of = known
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("b")])
+    assert await bench.outcomes("b") == [(Outcome.PASSED, "")]
+    await idle(runner)
+    (output,) = (bench.folder / "runs").glob("*/output")
+    assert "QGJOB_BUILD_PATH" in output.read_text()
+    assert "QGJOB_APP_PACKAGE" in output.read_text()
+
+
+async def test_a_disk_that_refuses_the_files_gives_the_attempts_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> Execution:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Execution, "planned", refuse)
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    assert bench.refused == [("a", "No space left on device"), ("b", "No space left on device")]
+    runner.kill("a", DeathCause.REVOKED, 1.0)  # nothing of it is left
+    assert bench.events == []
+    await idle(runner)

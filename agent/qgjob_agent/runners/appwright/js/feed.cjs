@@ -109,7 +109,12 @@ function feed({ Dispatcher }, planFile, playwright) {
   Dispatcher.prototype._checkFinished = function () {
     const busy = this._queue.length || this._workerSlots.some((slot) => slot.jobDispatcher);
     if (this !== ours || it.closed || busy || this._isStopped || this._finished.isDone()) return checkFinished.call(this);
-    void it.wait(this, () => checkFinished.call(this));
+    const end = () => checkFinished.call(this);
+    it.wait(this, end).catch((error) => {
+      it.closed = true;
+      process.stdout.write(`no further file can be taken: ${error.stack}\n`);
+      end();
+    });
   };
 }
 

@@ -39,6 +39,8 @@ _TOLD = (
 )  # fmt: skip
 _OF_DEMO_AND_TESTS = ("QGJOB_DEMO_", "QGJOB_LAB_", "QGJOB_TEST_")
 _ALIKE = 0.75
+_OF_OTHERS = ("DB_HOST", "DB_PORT")
+"""One slip off ADB_HOST and ADB_PORT, and in many a `.env`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def strays(environment: Iterable[str], file: Iterable[str], path: object, *, bar
     names = list(file)
     found += [Stray(name, str(path), advice) for name, advice in _prefixed(names)]
     for name in names if bare else ():
-        near = None if name.startswith(PREFIX) or name in NAMES else _meant(name)
+        near = None if name.startswith(PREFIX) or name in NAMES or name in _OF_OTHERS else _meant(name)
         if near is not None:
             found.append(Stray(name, str(path), f"did you mean {near}?"))
     return found

@@ -78,7 +78,7 @@ def test_what_is_read_or_handed_down_or_another_programs_is_left_alone() -> None
         "QGJOB_DEMO_MARK",
         "NODE_ENV",
     ]
-    names += ["PATH", "DATABASE_URL", "GRPC_HOST", "DB_PORT", "REDIS_PASSWORD", "DEBUG", "TOKENS", ""]
+    names += ["PATH", "DATABASE_URL", "GRPC_HOST", "DB_HOST", "DB_PORT", "REDIS_PASSWORD", "DEBUG", "TOKENS", ""]
     assert told(dict.fromkeys(names, "1"), dict.fromkeys(names, "1")) == []
 
 

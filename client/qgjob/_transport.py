@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 HEALTH_CHECK = "Check"
 """The one method outside of `qgjob.v1`; its request and answer are bytes."""
 
-WANTS = "qgjob-wants"
+WANTS, BYTES = "qgjob-wants", "bytes"
 """Metadata by which a coordinator asks for what follows a header."""
 BROKE_OFF = "Internal error from Core"
 """What gRPC says where a message could not be sent, whatever the reason."""
@@ -201,11 +201,10 @@ class GrpcTransport:
         loop = asyncio.get_running_loop()
         try:
             await call.write(header)
-            if dict(await call.initial_metadata() or ()).get(WANTS) is None:
-                return  # that came with the answer
-            async for message in messages:
-                await call.write(message)
-                limit.reschedule(loop.time() + idle_seconds)
+            if dict(await call.initial_metadata() or ()).get(WANTS) == BYTES:
+                async for message in messages:
+                    await call.write(message)
+                    limit.reschedule(loop.time() + idle_seconds)
             await call.done_writing()
         except asyncio.InvalidStateError:
             return  # it is answered by now: the answer says what there is to say

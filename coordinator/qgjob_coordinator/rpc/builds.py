@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import grpc
 
 from qgjob_coordinator.errors import InvalidError, QgjobError
 from qgjob_coordinator.model.builds import Build
@@ -17,8 +20,8 @@ from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
 
 MAX_CHUNK_BYTES = 1_000_000
-WANTED = ("qgjob-wants", "bytes")
-PASS_OVER_SECONDS = 60.0
+WANTS = "qgjob-wants"
+PASS_OVER_SECONDS = 30.0
 
 _OUTCOME = {
     NameWord.NEW: pb.PUSH_OUTCOME_NEW,
@@ -38,18 +41,19 @@ class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
         self, request_iterator: AsyncIterator[pb.PushBuildRequest], context: Context
     ) -> pb.PushBuildResponse:
         """Keeps a build and gives it to its app version."""
-        principal = await self._identify(context)
-        first = await anext(request_iterator, None)
-        if first is None or first.WhichOneof("part") != "header":
-            raise InvalidError("header", "is missing; the first message has to be the header")
-        h = first.header
-        header = PushHeader(h.org_id, h.app_version_id, h.digest, h.size_bytes, h.file_name, h.replace)
         chunks = _Chunks(request_iterator, context)
         try:
+            principal = await self._identify(context)
+            first = await anext(request_iterator, None)
+            if first is None or first.WhichOneof("part") != "header":
+                raise InvalidError("header", "is missing; the first message has to be the header")
+            h = first.header
+            header = PushHeader(h.org_id, h.app_version_id, h.digest, h.size_bytes, h.file_name, h.replace)
             pushed = await self._builds.push(principal, header, aiter(chunks))
         except QgjobError:
             await chunks.pass_over()
             raise
+        await chunks.pass_over()
         return pb.PushBuildResponse(
             build=build_out(pushed.build), outcome=_OUTCOME[pushed.word], uploaded=pushed.uploaded
         )
@@ -69,10 +73,12 @@ class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
         """The bytes of a build, from an offset."""
         principal = await self._identify(context)
         first = True
-        async for piece in self._builds.fetch(principal, request.org_id, request.digest, request.offset):
-            size = piece.size_bytes if first else 0
-            first = False
-            yield pb.FetchBuildResponse(chunk=piece.data, offset=piece.offset, size_bytes=size)
+        found = self._builds.fetch(principal, request.org_id, request.digest, request.offset)
+        async with aclosing(found) as pieces:  # a reader who goes leaves no call to the blob store open
+            async for piece in pieces:
+                size = piece.size_bytes if first else 0
+                first = False
+                yield pb.FetchBuildResponse(chunk=piece.data, offset=piece.offset, size_bytes=size)
 
 
 def build_out(b: Build) -> pb.Build:
@@ -95,7 +101,11 @@ def build_out(b: Build) -> pb.Build:
 
 
 class _Chunks:
-    """The bytes of a push. The caller is told when they are wanted, by the first metadata of the answer."""
+    """The bytes of a push. The caller is told whether they are wanted, by the first metadata of the answer.
+
+    A call that is answered while its caller still sends may end with an error of its library's: so what comes is passed
+    over until the caller has said that it was all, for a while.
+    """
 
     def __init__(self, requests: AsyncIterator[pb.PushBuildRequest], context: Context) -> None:
         self._requests = requests
@@ -103,8 +113,8 @@ class _Chunks:
         self._wanted = False
 
     async def __aiter__(self) -> AsyncGenerator[bytes]:
-        await self._context.send_initial_metadata((WANTED,))
         self._wanted = True
+        await self._tell("bytes")
         async for request in self._requests:
             if request.WhichOneof("part") != "chunk":
                 raise InvalidError("chunk", "is missing; after the header only bytes may come")
@@ -112,10 +122,17 @@ class _Chunks:
                 raise InvalidError("chunk", f"has {len(request.chunk)} bytes; send at most {MAX_CHUNK_BYTES} at once")
             yield request.chunk
 
+    async def _tell(self, wanted: str) -> None:
+        try:
+            await self._context.send_initial_metadata(((WANTS, wanted),))
+        except grpc.aio.InternalError:
+            raise asyncio.CancelledError from None  # the caller went meanwhile
+
     async def pass_over(self) -> None:
-        """Takes what still comes, for a while: a caller who is sending hears of an error only when it has sent all."""
-        if self._wanted:
-            with contextlib.suppress(TimeoutError, QgjobError):
-                async with asyncio.timeout(PASS_OVER_SECONDS):
-                    async for _ in self._requests:
-                        pass
+        """Takes what still comes."""
+        if not self._wanted:
+            await self._tell("nothing")
+        with contextlib.suppress(TimeoutError, QgjobError):
+            async with asyncio.timeout(PASS_OVER_SECONDS):
+                async for _ in self._requests:
+                    pass

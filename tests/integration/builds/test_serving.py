@@ -431,3 +431,19 @@ async def test_a_build_that_is_too_large_is_told(client: AsyncClient, org: str, 
     path = packages.write(tmp_path / "app.apk", packages.noise(5_000_001))
     with pytest.raises(TooLargeError, match="BUILD_MAX_MB"):
         await client.push_build(org, "v1", path)
+
+
+async def test_a_caller_who_goes_in_the_middle_is_no_fault(
+    served: CoordinatorProcess, client: AsyncClient, stub: Any, org: str, tmp_path: Path
+) -> None:
+    for wanted in (header(org, APK), header(org, APK, file_name="app.exe")):
+        call = stub.PushBuild()
+        await call.write(wanted)
+        await call.initial_metadata()
+        call.cancel()
+    await client.push_build(org, "v1", packages.write(tmp_path / "app.apk", APK))
+    fetching = stub.FetchBuild(pb.FetchBuildRequest(org_id=org, digest=digest(APK)))
+    assert (await fetching.read()).size_bytes == len(APK)
+    fetching.cancel()
+    assert await fetch(stub, org, digest(APK)) == APK
+    assert "Traceback" not in served.log.read_text()

@@ -60,8 +60,9 @@ class BuildServiceServicer:
 
     def PushBuild(self, request_iterator, context):
         """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-        org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
-        it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
+        org that has the content already is answered without them: the coordinator's initial metadata says whether it wants
+        them, `qgjob-wants: bytes` or `nothing`, and a caller who waits for that sends none in vain. The answer comes when the
+        caller has closed its side, or half a minute later.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

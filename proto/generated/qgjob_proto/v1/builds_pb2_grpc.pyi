@@ -37,8 +37,9 @@ class BuildServiceStub:
     def __new__(cls, channel: _aio.Channel) -> BuildServiceAsyncStub: ...
     PushBuild: _grpc.StreamUnaryMultiCallable[_builds_pb2.PushBuildRequest, _builds_pb2.PushBuildResponse]
     """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-    org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
-    it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
+    org that has the content already is answered without them: the coordinator's initial metadata says whether it wants
+    them, `qgjob-wants: bytes` or `nothing`, and a caller who waits for that sends none in vain. The answer comes when the
+    caller has closed its side, or half a minute later.
     """
     ListBuilds: _grpc.UnaryUnaryMultiCallable[_builds_pb2.ListBuildsRequest, _builds_pb2.ListBuildsResponse]
     """The builds of an org, by app version, platform and kind."""
@@ -54,8 +55,9 @@ class BuildServiceAsyncStub(BuildServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     PushBuild: _aio.StreamUnaryMultiCallable[_builds_pb2.PushBuildRequest, _builds_pb2.PushBuildResponse]  # type: ignore[assignment]
     """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-    org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
-    it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
+    org that has the content already is answered without them: the coordinator's initial metadata says whether it wants
+    them, `qgjob-wants: bytes` or `nothing`, and a caller who waits for that sends none in vain. The answer comes when the
+    caller has closed its side, or half a minute later.
     """
     ListBuilds: _aio.UnaryUnaryMultiCallable[_builds_pb2.ListBuildsRequest, _builds_pb2.ListBuildsResponse]  # type: ignore[assignment]
     """The builds of an org, by app version, platform and kind."""
@@ -74,8 +76,9 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_builds_pb2.PushBuildResponse, _abc.Awaitable[_builds_pb2.PushBuildResponse]]:
         """Keeps a build and gives it to its app version. The first message is a header, the others are the bytes in order. An
-        org that has the content already is answered at once, and the rest is not read: when the coordinator wants the bytes
-        it says so in its initial metadata, `qgjob-wants: bytes`, and a caller who waits for that sends none in vain.
+        org that has the content already is answered without them: the coordinator's initial metadata says whether it wants
+        them, `qgjob-wants: bytes` or `nothing`, and a caller who waits for that sends none in vain. The answer comes when the
+        caller has closed its side, or half a minute later.
         """
 
     @_abc_1.abstractmethod

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import psutil
+
 from qgjob import FINAL_STATUSES, JobSpec
 from tests.fakes.appwright_suite import EXAMPLE, make_sdk, make_suite
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
@@ -22,6 +24,14 @@ def counts(port: int) -> dict[str, Any]:
     with urlopen(f"http://127.0.0.1:{port}/_fake/counts") as answer:
         told: dict[str, Any] = json.load(answer)
     return told
+
+
+def end_appium(memory: Path) -> None:
+    """The agent has kept it for its next life, which does not come."""
+    if memory.exists():
+        appium = psutil.Process(json.loads(memory.read_text())["pid"])
+        appium.kill()
+        appium.wait()
 
 
 async def test_files_of_a_group_run_on_two_emulators_and_an_agents_death_costs_none_of_them(
@@ -61,3 +71,4 @@ async def test_files_of_a_group_run_on_two_emulators_and_an_agents_death_costs_n
         assert told["most_at_once"] == 2
     finally:
         await stack.stop()
+        end_appium(memory)

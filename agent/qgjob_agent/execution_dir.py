@@ -50,7 +50,7 @@ LEASE = "lease"
 NOT_STARTED = "not_started"
 FLOODED = "flooded"  # its file of events has grown too large to be read
 LINGERED = "lingered"  # all of its attempts had ended, and the command did not
-ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, LINGERED)
+ENDS = (EXIT, TIMEOUT, SILENCE, CANCELLED, LEASE, NOT_STARTED, FLOODED, LINGERED)
 
 # Who has an attempt of several.
 BEGUN = "begun"

@@ -43,8 +43,8 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is taken before the clock is looked at again
 _KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
-_PATIENCE_SECONDS = 2.0
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
+_PATIENCE_SECONDS = 2.0
 _REASON_BYTES = 1_024
 
 

@@ -38,6 +38,9 @@ class Told:
     def not_begun(self, token: str, error: str) -> None:
         raise AssertionError(f"{token}: {error}")
 
+    def failed(self, error: Exception) -> None:
+        raise error
+
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         kept = self.logs.get(token, b"")
         self.logs[token] = kept[:offset] + data

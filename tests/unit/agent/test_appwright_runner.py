@@ -64,6 +64,9 @@ class Bench:
     def not_begun(self, token: str, error: str) -> None:
         self.refused.append((token, error))
 
+    def failed(self, error: Exception) -> None:
+        raise error
+
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """Nobody looks."""
 

@@ -94,7 +94,7 @@ def test_what_has_not_begun_goes_on_whoever_was_hit(execution: Execution) -> Non
         (replace(EXIT, ended_by=names.TIMEOUT, attempt=1), Outcome.TIMED_OUT, "time limit"),
         (replace(EXIT, ended_by=names.FLOODED, attempt=1), Outcome.TEST_FAILED, "has grown too large"),
         (replace(EXIT, ended_by=names.SILENCE, attempt=1), Outcome.TIMED_OUT, "nothing having moved"),
-        (None, Outcome.DEVICE_ERROR, "supervisor was killed"),
+        (None, Outcome.DEVICE_ERROR, "supervisor left no result"),
     ],
 )
 def test_what_had_begun_is_what_was_hit(

@@ -20,6 +20,8 @@ class Left:
     """It has not begun and nothing was its fault: it goes on in another run."""
 
 
+_CAUSES = {cause.value: cause for cause in DeathCause}  # a later version may have asked with another one
+
 Killed = tuple[int, DeathCause | None, bool]
 """When, why, and whether it had begun, as AttemptKilled has them."""
 
@@ -27,7 +29,7 @@ Killed = tuple[int, DeathCause | None, bool]
 def taken_back(claim: str) -> DeathCause | None:
     """Why the attempt was taken back before it began, maybe by an earlier daemon that had no time to tell."""
     word, _, cause = claim.partition(" ")
-    return DeathCause(cause) if word == names.CANCELLED else None
+    return _CAUSES.get(cause, DeathCause.REVOKED) if word == names.CANCELLED else None
 
 
 def end_of(
@@ -52,7 +54,7 @@ def end_of(
     if result.ended_by == names.LEASE:
         return (result.ended_at_ms, DeathCause.LEASE_LOST, begun)
     if result.ended_by == names.CANCELLED and result.attempt in (index, None):
-        return (result.ended_at_ms, DeathCause(result.cause) if result.cause else None, begun)
+        return (result.ended_at_ms, _CAUSES.get(result.cause or ""), begun)
     if result.ended_by == names.NOT_STARTED:
         return Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {result.error}")
     if result.attempt == index and result.ended_by in (names.TIMEOUT, names.SILENCE, names.FLOODED):
@@ -77,7 +79,7 @@ def _without_result(story: Story, now: int, *, begun: bool, found_dead: bool) ->
     if found_dead:
         return (now, DeathCause.AGENT_LOST, True)
     started = story.begun_at_ms or now
-    error = "the supervisor was killed and left no result; what it ran is dead"
+    error = "the supervisor left no result: it was killed, or the disk took none; what it ran is dead"
     return Finished(Outcome.DEVICE_ERROR, started, now, max(now - started, 0), error=error)
 
 

@@ -156,7 +156,20 @@ class AppwrightRunner:
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._sink.failed(error)
+
+    def _do(self, step: Callable[[Run], None], run: Run) -> None:
+        """A step that the loop begins, and whose error it would only log: the run would be watched no more."""
+        try:
+            step(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the agent
+            self._sink.failed(error)
 
     async def _launch(self, run: Run) -> None:
         """Makes ready what the run needs, then begins it with those that nobody took back meanwhile."""
@@ -206,13 +219,14 @@ class AppwrightRunner:
             (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
             run.ready = execution.launch(command_of(run, ready, settings), self._lease(), settings.lease_path)
         except OSError as error:
+            execution.close()
             group = [attempt.assignment for attempt in run.left]
             self._put_away(run, [])
             self._refuse(group, error)
             self._next(run.device.device_id)
             return
         run.look_whether_joinable()
-        self._loop.add_reader(run.ready, self._close_ready, run)
+        self._loop.add_reader(run.ready, self._do, self._close_ready, run)
         self._follow(run)
 
     # ---- watching ----
@@ -225,12 +239,13 @@ class AppwrightRunner:
 
     def _follow(self, run: Run) -> None:
         if run.execution.pidfd >= 0:
-            self._loop.add_reader(run.execution.pidfd, self._on_end, run)
+            self._loop.add_reader(run.execution.pidfd, self._do, self._on_end, run)
         self._tick_later(run)
 
     def _tick_later(self, run: Run) -> None:
         watched = run.execution.pidfd >= 0
-        run.timer = self._loop.call_later(_FOLLOW_SECONDS if watched else _POLL_SECONDS, self._tick, run)
+        pause = _FOLLOW_SECONDS if watched else _POLL_SECONDS
+        run.timer = self._loop.call_later(pause, self._do, self._tick, run)
 
     def _tick(self, run: Run) -> None:
         events = run.read()
@@ -381,7 +396,7 @@ class AppwrightRunner:
             self._follow(run)
         elif launched:
             run.found_dead = run.execution.result() is None
-            self._loop.call_soon(self._on_end, run)
+            self._loop.call_soon(self._do, self._on_end, run)
 
     async def close(self) -> None:
         """Stops watching; the supervisors go on, and so does Appium unless it is to end with the agent."""

@@ -213,11 +213,19 @@ class Stack:
         `since` are times (s) of coordinators: an older session is none.
         """
         with self.store.client() as redis:
-            state, where, connected = redis.hmget(f"{AGENT_KEY}{agent_id}", ["state", "at", "connected"])
+            fields = ["state", "at", "connected", "epoch"]
+            state, where, connected, epoch = redis.hmget(f"{AGENT_KEY}{agent_id}", fields)
         pid = int(where.rpartition(":")[2]) if where and state == "open" else -1
         i = next((i for i in range(len(self.coordinators)) if pid in self.pids(i)), None)
         began = self.agents[agent_id].started_at if agent_id in self.agents else 0.0
-        return i if i is not None and float(connected) / 1000 >= max(began, since.get(i, 0)) else None
+        if i is None or float(connected) / 1000 < began:
+            return None
+        return i if i not in since or self._opened(i, agent_id, int(epoch)) >= since[i] else None
+
+    def _opened(self, i: int, agent_id: str, epoch: int) -> float:
+        """When the coordinator said that it had opened this session (s since 1970); it began to open it before that."""
+        told = self.coordinators[i].events("session_opened", agent_id=agent_id, epoch=epoch)
+        return datetime.fromisoformat(told[-1]["timestamp"]).timestamp() if told else 0.0
 
     def pids(self, i: int) -> dict[int, int]:
         """The processes of a coordinator that serve: pid, and which of several it is (0 where it is one)."""

@@ -141,7 +141,7 @@ class Lab:
             f"acme~{token}", token, 1, 0, device.device_id, "acme", "1.0", f"tests/{test}", device.target, **fields
         )
 
-    async def ended(self, *tokens: str, seconds: float = 60.0) -> None:
+    async def ended(self, *tokens: str, seconds: float = 180.0) -> None:
         """Waits until each of these attempts has had its last event."""
         await until(
             lambda: all(self.told.last(token) for token in tokens),

@@ -17,9 +17,9 @@ import structlog
 
 from qgjob_agent import __version__
 from qgjob_agent.build_fetching import PushedBuilds
-from qgjob_agent.builds.addresses import Addresses
 from qgjob_agent.builds.cache import BuildCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
+from qgjob_agent.builds.template import is_address
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
 from qgjob_agent.core.events import Recovered, ShutdownRequested
@@ -150,7 +150,12 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
 
 def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
     cache = BuildCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
-    return ResolvedBuilds(cache, PushedBuilds(coordinators), Addresses(cache), config.builds.template)
+    pushed, template = PushedBuilds(coordinators), config.builds.template
+    if template is None or not is_address(template):
+        return ResolvedBuilds(cache, pushed, template)
+    from qgjob_agent.builds.addresses import Addresses  # noqa: PLC0415 - an HTTP client would cost each start 0.2 s
+
+    return ResolvedBuilds(cache, pushed, template, Addresses(cache))
 
 
 def _provider(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import digest_of
-from qgjob_agent.builds.template import ENDINGS, PLATFORMS, fill, format_of, is_address
+from qgjob_agent.builds.template import ENDINGS, PLATFORMS, fill, format_of
 from qgjob_agent.places import Place, look
 
 if TYPE_CHECKING:
@@ -28,9 +28,14 @@ class Pushed(Protocol):
 
 
 class ResolvedBuilds:
-    """See Builds. `template` is a path or an address, checked; None: only what was pushed can be installed."""
+    """See Builds. `template` is a path or an address, checked; None: only what was pushed can be installed.
 
-    def __init__(self, cache: BuildCache, pushed: Pushed, addresses: Addresses, template: str | None) -> None:
+    `addresses` is needed where it is an address, and only there.
+    """
+
+    def __init__(
+        self, cache: BuildCache, pushed: Pushed, template: str | None, addresses: Addresses | None = None
+    ) -> None:
         self._cache = cache
         self._pushed = pushed
         self._addresses = addresses
@@ -58,7 +63,7 @@ class ResolvedBuilds:
         if form is None or PLATFORMS[form] != platform:
             nobody = _nobody_pushed(what, platform, kind)
             raise BuildUnresolvedError(f"builds.template names {name}, which is no build for {platform}; {nobody}")
-        if is_address(name):
+        if self._addresses is not None:
             path, digest = await self._addresses.get(name, ENDINGS[form])
         else:
             path, digest = await self._of_file(Path(name), what, platform, kind)
@@ -67,7 +72,8 @@ class ResolvedBuilds:
     async def close(self) -> None:
         """Ends what is being fetched."""
         await self._cache.close()
-        await self._addresses.close()
+        if self._addresses is not None:
+            await self._addresses.close()
 
     async def _of_file(self, path: Path, what: Assignment, platform: str, kind: str) -> tuple[Path, str]:
         place = look(path)

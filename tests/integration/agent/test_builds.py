@@ -19,6 +19,7 @@ from qgjob_agent.builds.addresses import Addresses
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import IN_USE_SECONDS, BuildCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
+from qgjob_agent.builds.template import is_address
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
 
@@ -183,7 +184,8 @@ async def test_a_disk_that_refuses_is_no_fault_of_the_build(cache: BuildCache) -
 
 
 def resolved(cache: BuildCache, template: str | None, pushed: Coordinator | None = None) -> ResolvedBuilds:
-    return ResolvedBuilds(cache, pushed or Coordinator(), Addresses(cache), template)
+    addresses = Addresses(cache) if template is not None and is_address(template) else None
+    return ResolvedBuilds(cache, pushed or Coordinator(), template, addresses)
 
 
 def wants(digest: str | None = None) -> Any:

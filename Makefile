@@ -57,13 +57,14 @@ $(BUF):
 .PHONY: mutants machines nightly
 MACHINES = tests/integration/store/test_machine.py tests/integration/store/test_crashes.py
 PROPERTIES = tests/unit/agent tests/unit/policy tests/unit/model tests/unit/bench tests/unit/packages tests/chaos
+APPWRIGHT = tests/integration/appwright
 LARGE = tests/integration/builds/test_memory.py
 
 machines: $(STAMP)  ## The store's machines for 10,000 steps each
 	HYPOTHESIS_PROFILE=machines $(BIN)/python -m pytest -n 2 --dist loadfile $(MACHINES) $(ARGS)
 
 nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties for more examples, and what is counted by itself
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(LARGE) $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(LARGE) $(APPWRIGHT) $(ARGS)
 	$(BIN)/python tools/model.py --full --jobs 2
 	$(BIN)/python -m tests.trees --trees 1000 --restarts 20
 	$(BIN)/python -m tests.outages --outages 3

@@ -42,7 +42,7 @@ class Lab:
         self.free: list[DeviceView] = []
         self.busy: list[DeviceView] = []
         self.given: dict[str, tuple[str, Grant]] = {}  # by job: its device and the grant
-        session = SimpleNamespace(agent_id=scenes.AGENT, epoch=1, admit=self._admit, assign=self._assign)
+        session = SimpleNamespace(agent_id=scenes.AGENT, epoch=1, slots={}, admit=self._admit, assign=self._assign)
         self._live = SimpleNamespace(session=session, occupants=SimpleNamespace(touch=lambda device_id: None))
 
     def wanting(self, refill_at: int, now: int) -> list[DeviceView]:

@@ -28,7 +28,6 @@ from qgjob_agent.core.values import AgentFacts, Limits
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.devices.faults import SimulatedFaults
-from qgjob_agent.devices.several import SeveralProviders
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
@@ -185,7 +184,7 @@ def _provider(
         uninstall_ours=adb.uninstall_ours,
         health_labels=adb.health_labels,
     )
-    return SeveralProviders(driver, [lambda sink: AdbDevices(sink, settings, builds, log)])
+    return AdbDevices(driver, settings, builds, log)
 
 
 def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: SimulatedFaults, log: Any) -> Runner:

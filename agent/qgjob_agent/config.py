@@ -12,7 +12,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     SecretStr,
@@ -23,8 +22,19 @@ from qgjob_agent.addresses import whole
 from qgjob_agent.builds.template import is_address
 from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
-from qgjob_agent.config_tables import AdbConfig, BuildsConfig
-from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.config_tables import (
+    AdbConfig,
+    AppwrightConfig,
+    BuildsConfig,
+    CommandConfig,
+    DeviceConfig,
+    Id,
+    Seconds,
+    SimulatedConfig,
+    Table,
+    lower,
+)
+from qgjob_agent.core.values import DeviceFacts
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
@@ -40,99 +50,19 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _MAX_ID = 128
 _MAX_PID = 2**31 - 1
-_ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _id(value: str) -> str:
-    if _ID.fullmatch(value) is None:
-        raise ValueError(
-            "is not an id; use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
-        )
-    return value
-
-
-Id = Annotated[str, AfterValidator(_id)]
-Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DeviceConfig(_Frozen):
-    """One `[[devices]]` table. `device_id` defaults to `{agent_id}.{udid}`, other characters replaced by `-`."""
-
-    udid: str
-    target: Target
-    device_id: Id | None = None
-    platform: Literal["android", "ios"] | None = None
-    os_version: str | None = None
-    model: str | None = None
-    labels: dict[Id, str] = Field(default_factory=dict)
-
-
-class GenerateConfig(_Frozen):
-    """Makes simulated devices by the number, for benchmarks. `prefix` defaults to `{agent_id}.sim-`."""
-
-    count: Annotated[int, Field(ge=0, le=MAX_DEVICES)] = 0
-    target: Target = Target.EMULATOR
-    prefix: Id | None = None
-
-
-class SimulatedConfig(_Frozen):
-    """How simulated devices and tests behave. Seconds; `test_seconds` is the shortest and the longest."""
-
-    install_seconds: Seconds = 3.0
-    test_seconds: tuple[Seconds, Seconds] = (1.0, 3.0)
-    failure_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
-    seed: int = 1
-    failing_installs: tuple[Id, ...] = ()
-    failing_tests: tuple[Id, ...] = ()
-    heal_after_probes: Annotated[int, Field(ge=0, le=1000)] = 0
-    broken_builds: tuple[Id, ...] = ()
-    generate: GenerateConfig = GenerateConfig()
-
-
-class CommandConfig(_Frozen):
-    """What the `command` runner starts. `argv` is a template, no shell reads it."""
-
-    argv: tuple[str, ...] = ()
-    cwd: Path | None = None
-    env_allow: tuple[str, ...] = _ENV_ALLOW
-    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
-
-
-class AppwrightConfig(_Frozen):
-    """What the `appwright` runner runs. `appium` is a template, no shell reads it."""
-
-    suite_dir: Path | None = None
-    project: str = ""
-    config: Annotated[str, Field(min_length=1)] = "appwright.config.ts"
-    mode: Annotated[Literal["auto", "plain"], BeforeValidator(_lower)] = "auto"
-    attempts_per_run: Annotated[int, Field(ge=1, le=100)] = 8
-    node: Annotated[str, Field(min_length=1)] = "node"
-    appium_url: str | None = None
-    appium: tuple[str, ...] = ("{suite_dir}/node_modules/.bin/appium", "--address", "127.0.0.1", "--port", "{port}")
-    env_allow: tuple[str, ...] = (*_ENV_ALLOW, "APPIUM_HOME")
-    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
-
-
-class AgentConfig(_Frozen):
+class AgentConfig(Table):
     """Every setting; examples/agent.toml says what each of them means."""
 
     coordinator: Annotated[tuple[str, ...], AfterValidator(whole)] = ("localhost:50051",)
     token: SecretStr | None = None
     agent_id: Id = Field(default_factory=lambda: socket.gethostname().split(".")[0] or "agent")
     state_dir: Path | None = None
-    environment: Annotated[Literal["development", "production"], BeforeValidator(_lower)] = "development"
-    log_level: Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(_lower)] = "info"
+    environment: Annotated[Literal["development", "production"], BeforeValidator(lower)] = "development"
+    log_level: Annotated[Literal["error", "warn", "info", "debug"], BeforeValidator(lower)] = "info"
     drain_seconds: Seconds = 30.0
     kill_grace_seconds: Seconds = 10.0
     min_free_mb: Annotated[int, Field(ge=0, le=100_000_000)] = 200

@@ -1,14 +1,36 @@
-"""Tables of agent.toml that say what this host has: where builds come from, and the Android devices."""
+"""The tables of agent.toml, and what each value may be; what several say together is judged in config.py."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from qgjob_agent.builds.template import TemplateError, check
+from qgjob_agent.core.values import Target
+from qgjob_agent.device_rules import MAX_DEVICES
 
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
+
+
+def lower(value: Any) -> Any:
+    """The same in lower case, where it is text."""
+    return value.lower() if isinstance(value, str) else value
+
+
+def _id(value: str) -> str:
+    if _ID.fullmatch(value) is None:
+        raise ValueError(
+            "is not an id; use 1 to 128 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        )
+    return value
+
+
+Id = Annotated[str, AfterValidator(_id)]
+Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
 Wait = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 
 
@@ -16,6 +38,64 @@ class Table(BaseModel):
     """One table: what it does not know is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DeviceConfig(Table):
+    """One `[[devices]]` table. `device_id` defaults to `{agent_id}.{udid}`, other characters replaced by `-`."""
+
+    udid: str
+    target: Target
+    device_id: Id | None = None
+    platform: Literal["android", "ios"] | None = None
+    os_version: str | None = None
+    model: str | None = None
+    labels: dict[Id, str] = Field(default_factory=dict)
+
+
+class GenerateConfig(Table):
+    """Makes simulated devices by the number, for benchmarks. `prefix` defaults to `{agent_id}.sim-`."""
+
+    count: Annotated[int, Field(ge=0, le=MAX_DEVICES)] = 0
+    target: Target = Target.EMULATOR
+    prefix: Id | None = None
+
+
+class SimulatedConfig(Table):
+    """How simulated devices and tests behave. Seconds; `test_seconds` is the shortest and the longest."""
+
+    install_seconds: Seconds = 3.0
+    test_seconds: tuple[Seconds, Seconds] = (1.0, 3.0)
+    failure_rate: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
+    seed: int = 1
+    failing_installs: tuple[Id, ...] = ()
+    failing_tests: tuple[Id, ...] = ()
+    heal_after_probes: Annotated[int, Field(ge=0, le=1000)] = 0
+    broken_builds: tuple[Id, ...] = ()
+    generate: GenerateConfig = GenerateConfig()
+
+
+class CommandConfig(Table):
+    """What the `command` runner starts. `argv` is a template, no shell reads it."""
+
+    argv: tuple[str, ...] = ()
+    cwd: Path | None = None
+    env_allow: tuple[str, ...] = _ENV_ALLOW
+    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
+
+
+class AppwrightConfig(Table):
+    """What the `appwright` runner runs. `appium` is a template, no shell reads it."""
+
+    suite_dir: Path | None = None
+    project: str = ""
+    config: Annotated[str, Field(min_length=1)] = "appwright.config.ts"
+    mode: Annotated[Literal["auto", "plain"], BeforeValidator(lower)] = "auto"
+    attempts_per_run: Annotated[int, Field(ge=1, le=100)] = 8
+    node: Annotated[str, Field(min_length=1)] = "node"
+    appium_url: str | None = None
+    appium: tuple[str, ...] = ("{suite_dir}/node_modules/.bin/appium", "--address", "127.0.0.1", "--port", "{port}")
+    env_allow: tuple[str, ...] = (*_ENV_ALLOW, "APPIUM_HOME")
+    output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
 
 
 def _template(value: str) -> str:

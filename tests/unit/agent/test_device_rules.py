@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from qgjob_agent.config import AgentConfig, DeviceConfig
+from qgjob_agent.config import AgentConfig
+from qgjob_agent.config_tables import DeviceConfig
 from qgjob_agent.core.values import Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_coordinator.errors import InvalidError

@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from qgjob.cli import settings as cli_settings
 from qgjob.cli.dotenv import Environment
 from qgjob.cli.up_settings import Options, StackSettings, agent_environment
-from qgjob_agent.config import AgentConfig, DeviceConfig
+from qgjob_agent.config import AgentConfig
+from qgjob_agent.config_tables import DeviceConfig
 from qgjob_coordinator.config import PREFIX, Settings
 from qgjob_coordinator.store import address
 from qgjob_coordinator.store.connection import connect

@@ -60,9 +60,10 @@ class Whole:
         return json.dumps(self.figures(), indent=2) + "\n"
 
     def text(self) -> str:
-        """For people: the sums."""
+        """For people: the sums, and what was found, which stands far above them where stories were told."""
         f = self.figures()
-        lines = [
+        lines = [f"{report.form}: {each.line().strip()}" for report in self.reports for each in report.told()]
+        lines += [
             f"in all: {f['faults']} faults, {f['jobs']} jobs, {f['attempts']} attempts, {f['violations']} violations"
         ]
         if self.mutants is not None:

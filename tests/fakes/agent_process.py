@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tests.fakes import waiting
+from tests.fakes.forked import Process, begin
 
 if TYPE_CHECKING:
     import signal
@@ -32,7 +32,7 @@ class AgentProcess:
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.environ = keep | {name: str(value) for name, value in values.items()}
         self.program = ("-m", "qgjob_agent")
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: Process | None = None
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -43,13 +43,7 @@ class AgentProcess:
 
     async def start(self, *arguments: str) -> None:
         with self.log.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                *(sys.executable, *self.program, *arguments),
-                env=self.environ,
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-            )
+            self.process = begin([sys.executable, *self.program, *arguments], self.environ, self.folder, log)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -57,14 +51,15 @@ class AgentProcess:
 
     async def kill(self) -> None:
         """Kill -9; its supervisors go on."""
-        if self.process is not None and self.process.returncode is None:
+        if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            await self.process.wait()
+            await self.exit_code()
 
     async def exit_code(self) -> int:
         assert self.process is not None
-        async with asyncio.timeout(waiting.DEADLINE_SECONDS):
-            return await self.process.wait()
+        process = self.process
+        await waiting.until(lambda: process.poll() is not None, lambda: f"the agent runs on:\n{self.said()}")
+        return process.wait()
 
     def said(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""

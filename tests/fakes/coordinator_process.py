@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 
 from bench.processes import free_port
+from tests.fakes.forked import Process, begin
 from tests.fakes.plain_http import NO_TLS
 from tests.fakes.waiting import DEADLINE_SECONDS, pause_after
 
@@ -34,7 +35,7 @@ class CoordinatorProcess:
         # Nothing of the caller's settings leaks in; the working folder has no `.env`.
         keep = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
         self.environ = keep | {name: str(value) for name, value in values.items()}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -54,14 +55,7 @@ class CoordinatorProcess:
         """Starts the process, without waiting until it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command(),
-                cwd=self.folder,
-                env=self.environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self.process = begin(self.command(), self.environ, self.folder, log)
 
     def start(self) -> None:
         """Starts it and waits until it is ready."""

@@ -6,13 +6,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.forked import Process, begin
 from tests.fakes.waiting import until
 
 STOP_SECONDS = 30.0
@@ -42,7 +42,7 @@ class Program:
         self._begins_at = 0
         self.started_at = 0.0
         """When the present life began, in seconds since 1970."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._paused = False
 
     @property
@@ -65,14 +65,7 @@ class Program:
         with self._log.open("ab") as log:
             self._begins_at = log.tell()
             self.started_at = time.time()
-            self._process = subprocess.Popen(
-                [*self.prefix, *self._command],
-                env=keep | self.environ,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            self._process = begin([*self.prefix, *self._command], keep | self.environ, self.folder, log)
         self._paused = False
 
     # Signals.
@@ -162,7 +155,10 @@ class Program:
 
 
 def processes_of(folder: Path) -> dict[int, str]:
-    """Living processes that have the folder in their environment or command line: pid and command line (Linux)."""
+    """Living processes that work in the folder, or have it in their environment or command line (Linux).
+
+    By pid, with their command line.
+    """
     mark = os.fsencode(folder)
     found = {}
     for entry in Path("/proc").iterdir():
@@ -170,7 +166,8 @@ def processes_of(folder: Path) -> dict[int, str]:
             continue
         try:
             line = (entry / "cmdline").read_bytes()
-            if mark in line or mark in (entry / "environ").read_bytes():
+            works_in = os.fsencode((entry / "cwd").readlink())
+            if any(mark in place for place in (line, works_in, (entry / "environ").read_bytes())):
                 found[int(entry.name)] = line.replace(b"\0", b" ").decode(errors="replace").strip()
         except OSError:
             continue  # it ended, or is another user's

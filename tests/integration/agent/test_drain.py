@@ -113,7 +113,7 @@ async def test_a_tree_that_does_not_die_is_left_to_its_supervisor_with_exit_1(tm
         agent.signal(signal.SIGTERM)
         assert agent.process is not None
         async with asyncio.timeout(60):
-            assert await agent.process.wait() == 1
+            assert await agent.exit_code() == 1
         assert "tree_left" in agent.said()
         assert "error: 1 process tree would not die in time" in agent.said()
         await agent.start()

@@ -1,0 +1,107 @@
+"""`python -m tests.fakes.fork_server FD`: has imported the product, and forks a process of it for each request.
+
+A request is one message on the socket FD: JSON with `module`, `arguments`, `environ` and `folder`, and the descriptor
+of the file that takes what the process prints. The answers are messages too: `{"pid": …}` for a request, `{"ended":
+pid, "status": …}` when a process has ended, with the status as `os.waitpid` gives it. It ends with the other end of its
+socket; what it began lives on.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any
+
+IMPORTED = {
+    "qgjob_coordinator": ("qgjob_coordinator.app", "qgjob_coordinator.processes.member"),
+    "qgjob_agent": ("qgjob_agent.app",),
+}
+"""The programs that can be forked, and what they import at their start."""
+MESSAGE_BYTES = 200_000
+
+
+def main() -> None:
+    """Serves until the other end is gone."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    gc.disable()
+    for modules in IMPORTED.values():
+        for module in modules:
+            __import__(module)
+    gc.freeze()
+    gc.enable()
+    os.set_inheritable(channel.fileno(), False)
+    living: dict[int, int] = {}  # pid by its descriptor
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    while True:
+        for ready, _ in poll.poll():
+            if ready == channel.fileno():
+                message, sent, _, _ = channel.recvmsg(MESSAGE_BYTES, socket.CMSG_SPACE(4))
+                if not message:
+                    return
+                output = array.array("i", sent[0][2][:4])[0]
+                pid = _fork(json.loads(message), output, channel, living)
+                os.close(output)
+                descriptor = os.pidfd_open(pid)
+                living[descriptor] = pid
+                poll.register(descriptor, select.POLLIN)
+                channel.send(json.dumps({"pid": pid}).encode())
+            else:
+                poll.unregister(ready)
+                pid = living.pop(ready)
+                os.close(ready)
+                channel.send(json.dumps({"ended": pid, "status": os.waitpid(pid, 0)[1]}).encode())
+
+
+def _fork(request: dict[str, Any], output: int, channel: socket.socket, living: dict[int, int]) -> int:
+    if pid := os.fork():
+        return pid
+    code = 1
+    try:
+        channel.close()
+        for descriptor in living:
+            os.close(descriptor)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, place in ((nothing, 0), (output, 1), (output, 2)):
+            os.dup2(descriptor, place)
+        os.close(nothing)
+        os.close(output)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        os.chdir(request["folder"])
+        os.environ.clear()
+        os.environ.update(request["environ"])
+        sys.argv = [request["module"], *request["arguments"]]
+        code = _run(request["module"])
+    finally:
+        os._exit(code)
+
+
+def _run(module: str) -> int:
+    """As the interpreter does: the exit code, and what was raised in the log."""
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        code = 0
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        if isinstance(e.code, str):
+            print(e.code, file=sys.stderr)
+    except BaseException:  # noqa: BLE001 - as the interpreter does at its end
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+if __name__ == "__main__":
+    main()

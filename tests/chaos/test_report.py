@@ -78,7 +78,8 @@ def test_a_whole_sums_its_runs_and_lives_by_the_worst_of_them() -> None:
     assert json.loads(json.dumps(figures)) == figures
     assert not whole.kept
     found, _, sums = whole.text().partition("in all: ")
-    assert found.startswith("cluster: 1 x ") and found.endswith("[recoveries_keep_their_bounds]\n")
+    assert found.startswith("cluster: 1 x ")
+    assert found.endswith("[recoveries_keep_their_bounds]\n")
     assert sums.endswith("1 violations")
 
     whole.reports.pop()

@@ -13,7 +13,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health import judging
-from qgjob_coordinator.policy.health.record import Kind, Record
+from qgjob_coordinator.policy.health.record import MARKS_MOST, Kind, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.service.agents.health import watch as health
@@ -461,6 +461,26 @@ async def test_a_device_that_fails_all_it_gets_is_out_when_others_have_done_its_
         assert (await scenes.claim(w.store, job, (job.ulid, f"b{n}"), device_id="d2")).grants
         await w.store.leases.finish("acme", [ending(job.ulid, f"b{n}")], NOW)
     assert (await w.out(1)).quarantine is not None
+
+
+async def test_what_others_did_before_a_device_broke_under_it_speaks_against_that_however_much_is_asked(
+    make: Make,
+) -> None:
+    """Many jobs that it failed were tried by nobody else yet: the next ones are asked for before they are left out."""
+    w = await make()
+    untried, done_before = [spec(n) for n in range(60)], [spec(n) for n in range(60, 63)]
+    await w.store.sessions.admit("agent-1", 1, ["acme"])
+    await scenes.submit(w.store, *untried, *done_before)
+    for job in done_before:
+        assert (await scenes.claim(w.store, job, (job.ulid, f"{job.ulid}-a"), device_id="d2")).grants
+        await w.store.leases.finish("acme", [ending(job.ulid, f"{job.ulid}-a", Outcome.TEST_FAILED)], NOW)
+    for job in (*untried, *done_before):
+        assert (await scenes.claim(w.store, job, (job.ulid, f"{job.ulid}-b"), device_id="d1")).grants
+        lease = w.lease("d1", job.ulid)
+        await w.store.leases.finish("acme", [ending(job.ulid, f"{job.ulid}-b", Outcome.DEVICE_ERROR)], NOW)
+        w.ends(lease, Outcome.DEVICE_ERROR)
+    record = await w.out(1)
+    assert len(record.marks) <= MARKS_MOST
 
 
 async def test_a_proven_device_that_passes_costs_the_store_nothing(make: Make) -> None:

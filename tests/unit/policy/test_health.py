@@ -20,12 +20,14 @@ from qgjob_coordinator.policy.health.record import (
     CLEAN,
     GOOD_FOR_A_STEP,
     MARKS_MOST,
+    UNASKED_MOST,
     WINDOW_MS,
     Build,
     Kind,
     Mark,
     Record,
     answered,
+    bounded,
     failed,
     quarantined,
     readmitted,
@@ -393,12 +395,32 @@ def test_what_is_asked_of_others_is_not_forgotten_while_the_device_fails_on(kind
     """It fails all that it is given at once, and others do its first jobs long after."""
     record = CLEAN
     for n in range(100):
-        record = failed(record, Mark(kind, B1, f"job{n}", n, sure=False))
+        record = bounded(failed(record, Mark(kind, B1, f"job{n}", n, sure=False)))
     done = {(kind, f"job{n}"): True for n in range(5)}
     assert judge(answered(record, done), fleet((CLEAN, None))).bad
     for n in range(100, 200):
         record = failed(record, Mark(kind, B1, f"job{n}", n))
     assert [m.ulid for m in record.marks] == [f"job{n}" for n in range(200 - MARKS_MOST, 200)], "what is known is newer"
+
+
+@given(st.lists(st.booleans(), max_size=120))
+def test_of_questions_that_were_asked_the_newest_are_left_out_and_none_before(sure: list[bool]) -> None:
+    record = CLEAN
+    for n, known in enumerate(sure):
+        record = failed(record, Mark(Kind.DEVICE, B1, f"job{n}", n, sure=known))
+    if True not in sure:
+        assert len(record.marks) == len(sure), "nobody was asked yet"
+    kept = bounded(record).marks
+    assert len(kept) == min(len(record.marks), MARKS_MOST)
+    asked = [m for m in record.marks if not m.sure]
+    assert [m for m in kept if not m.sure] == asked[: sum(not m.sure for m in kept)]
+
+
+def test_a_device_that_fails_on_while_nobody_can_be_asked_is_remembered_within_bounds() -> None:
+    record = CLEAN
+    for n in range(2 * UNASKED_MOST):
+        record = failed(record, Mark(Kind.DEVICE, B1, f"job{n}", n, sure=False))
+    assert len(record.marks) == UNASKED_MOST
 
 
 def test_questions_about_jobs_push_no_failed_installation_out() -> None:

@@ -74,6 +74,9 @@ WINDOW_MS = 3_600_000
 MARKS_MOST = 32
 """So many failures of a kind are kept."""
 
+UNASKED_MOST = 512
+"""The same of questions until they were asked: one may be answered at once, and a device fails tens in a second."""
+
 SPAN_MS = 6_000
 """The failed installations that are kept were begun over so long a time, where a device has more of them."""
 
@@ -95,10 +98,25 @@ _SPEAKS_FOR = {
 
 def failed(record: Record, mark: Mark) -> Record:
     """One more failure. Of one job a kind counts once, so that no job takes a device out by itself."""
-    others = tuple(m for m in record.marks if (m.kind, m.ulid) != (mark.kind, mark.ulid))
-    same = [m for m in (*others, mark) if m.kind is mark.kind]
-    spare = _spare(same) if len(same) > MARKS_MOST else None
-    return replace(record, marks=tuple(m for m in (*others, mark) if m is not spare))
+    marks = tuple(m for m in record.marks if (m.kind, m.ulid) != (mark.kind, mark.ulid))
+    return _bounded(replace(record, marks=(*marks, mark)), mark.kind, MARKS_MOST if mark.sure else UNASKED_MOST)
+
+
+def bounded(record: Record) -> Record:
+    """Without the failures that are too many. Others were asked for those that are still questions."""
+    for kind in Kind:
+        record = _bounded(record, kind, MARKS_MOST)
+    return record
+
+
+def _bounded(record: Record, kind: Kind, most: int) -> Record:
+    same = [m for m in record.marks if m.kind is kind]
+    spare = set()
+    while len(same) > most:
+        one = _spare(same)
+        same.remove(one)
+        spare.add(one)
+    return replace(record, marks=tuple(m for m in record.marks if m not in spare)) if spare else record
 
 
 def _spare(marks: Sequence[Mark]) -> Mark:

@@ -246,6 +246,8 @@ class HealthWatch:
         pages = {d: page for d, page in self._books.notable().items() if _may_be_bad(page.record)}
         if pages and await ask(self._store, pages):
             self._asked_at = time.monotonic()
+        for page in self._books.notable().values():
+            page.record = records.bounded(page.record)
 
     async def _judge(self) -> None:
         """Takes out what is bad in comparison with the fleet."""

@@ -50,6 +50,7 @@ class Recorder:
         self._lab = lab
         self._cursor = dict.fromkeys((*ORGS, PROBES), START)
         self._events: list[tuple[str, Event]] = []
+        self._went_back_times = 0
         self._ended = False
         self._witnessed: list[tuple[int, Write | Opened]] = []
         self._beats: dict[str, list[Beat]] = defaultdict(list)
@@ -118,11 +119,11 @@ class Recorder:
                 pass
 
     async def _read_some(self, org_id: str) -> bool:
-        cursor = self._cursor[org_id]
+        cursor, times = self._cursor[org_id], self._went_back_times
         entries = await self._lab.redis.xrange(_stream(org_id), f"({cursor}", "+", BATCH)
         if cursor != START and entries:
             await self._missed(org_id, cursor)
-        if not entries or cursor != self._cursor[org_id]:  # the store went back meanwhile
+        if not entries or times != self._went_back_times:  # the store went back meanwhile
             return False
         self._take(org_id, entries)
         self._cursor[org_id] = entries[-1][0]
@@ -139,10 +140,12 @@ class Recorder:
         """What the store no longer knows did not happen: the events since then are those that it has now.
 
         Two servers number their events by their clocks: one that took over may have had some before the last of the
-        old one's that were read, and they come only now.
+        old one's that were read, and they come only now. Of those before it went back some may not have been read yet.
         """
-        first = f"{max(0, int(clock.wall(back_to) * 1000))}-0"
+        since = f"{max(0, int(clock.wall(back_to) * 1000))}-0"
+        self._went_back_times += 1
         for org_id in self._cursor:
+            first = min(since, self._cursor[org_id], key=place)
             there = await self._since(org_id, first)
             self._events = [(i, e) for i, e in self._events if e.org_id != org_id or place(i) < place(first)]
             self._take(org_id, there)

@@ -86,6 +86,20 @@ async def test_events_that_another_server_numbered_before_the_last_one_read_are_
     assert [(e.version, e.letter) for _, e in recorder._events] == [(1, "q"), (2, "x"), (3, "q")]
 
 
+@pytest.mark.asyncio
+async def test_events_that_were_not_read_yet_when_the_store_went_back_are_not_missed() -> None:
+    """It keeps what was before, and the recorder may be late with that."""
+    now = int(clock.wall(clock.now()) * 1000)
+    lab: Any = _Lab()
+    lab.redis = _Streams((now, "1 q"))
+    recorder = Recorder(lab)
+    await recorder.read()
+    lab.redis = _Streams((now, "1 q"), (now + 1000, "2 s"), (now + 3000, "3 r"))
+    await lab.on_went_back(clock.of_wall((now + 2000) / 1000))
+    await recorder.read()
+    assert [(e.version, e.letter) for _, e in recorder._events] == [(1, "q"), (2, "s"), (3, "r")]
+
+
 def test_what_a_server_does_counts_while_it_is_the_master() -> None:
     at_first, late = Opened(1.0, "cmd-1", 1), Opened(9.0, "cmd-1", 2)
     promoted, early = Opened(9.5, "cmd-1", 3), Opened(7.0, "cmd-1", 4)

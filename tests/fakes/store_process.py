@@ -13,11 +13,14 @@ from pathlib import Path
 from redis import DriverInfo, Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from bench.processes import free_port
 
 BINARY_VARIABLE = "QGJOB_TEST_STORE_BINARY"
 START_SECONDS = 10.0
+LOAD_SECONDS = 60.0
+"""The longest time for what was written down, once it answers."""
 STOP_SECONDS = 10.0
 BIND_TRIES = 5
 READY_SECONDS = 20.0
@@ -52,7 +55,7 @@ def find_binary() -> Path:
 
 
 class StoreProcess:
-    """One store server. `start` returns when it answers; `stop` when its process has ended."""
+    """One store server. `start` returns when it serves; `stop` when its process has ended."""
 
     def __init__(self, folder: Path, *options: str, binary: Path | None = None) -> None:
         self._folder = folder
@@ -149,19 +152,25 @@ class StoreProcess:
             self._process = subprocess.Popen(
                 [str(self._binary), *self._arguments(port)], stdin=subprocess.DEVNULL, stdout=out, stderr=out
             )
-        deadline = time.monotonic() + START_SECONDS
+        begun, patience = time.monotonic(), START_SECONDS
         with Redis(port=port, socket_timeout=1.0, driver_info=DRIVER) as probe:
-            while time.monotonic() < deadline:
+            while time.monotonic() - begun < patience:
                 if self._process.poll() is not None:
                     return False
                 try:
-                    # Somebody else's server on this port would answer too, so the process is compared.
-                    if int(probe.info("server")["process_id"]) == self._process.pid:
-                        return True
-                except RedisConnectionError:
+                    said = probe.info()
+                except (RedisConnectionError, RedisTimeoutError):
                     time.sleep(0.005)
+                    continue
                 except RedisError:
                     break
+                # Somebody else's server on this port would answer too, so the process is compared.
+                if int(said["process_id"]) != self._process.pid:
+                    break
+                if not said["loading"]:  # until then it answers nothing but this
+                    return True
+                patience = LOAD_SECONDS
+                time.sleep(0.005)
         self.kill()
         return False
 

@@ -9,7 +9,20 @@ import typer
 from typer.core import TyperGroup
 
 from qgjob._errors import QgjobError
-from qgjob.cli import BEFORE, agents, builds, devices, doctor, exit_codes, jobs, overview, programs, submitting, waiting
+from qgjob.cli import (
+    BEFORE,
+    agent_host,
+    agents,
+    builds,
+    devices,
+    doctor,
+    exit_codes,
+    jobs,
+    overview,
+    programs,
+    submitting,
+    waiting,
+)
 from qgjob.cli.runner import discard_output, tell, writing
 from qgjob.cli.wrong_use import one_line
 
@@ -46,6 +59,7 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")
 app.add_typer(builds.app, name="builds")
 app.add_typer(overview.config_app, name="config")
+programs.agent_app.add_typer(agent_host.app)
 app.add_typer(programs.agent_app, name="agent")
 
 _HELP = {"-h", "--help", "--version"}

@@ -61,6 +61,11 @@ def judge(visits: Sequence[Visit], origin: str, version: str) -> list[Told]:
     if len(answered) > 1:
         found.append(_stores(answered))
     found += _merged(answered)
+    return worst_first(found)
+
+
+def worst_first(found: Sequence[Told]) -> list[Told]:
+    """The same, those of a level in the order in which they were found."""
     return sorted(found, key=lambda each: -_ORDER.index(each.level))
 
 

@@ -1,7 +1,7 @@
 """The commands that start programs: `coordinator`, `agent start` and `up`.
 
-The only module that knows of the two other programs. They are imported when started, since a laptop that only submits
-has neither of them installed.
+The only module that imports of the two other programs, and only when that is asked for, since a laptop that only
+submits has neither of them installed.
 """
 
 import sys
@@ -28,14 +28,20 @@ def load_main(program: str, user: str, extra: str) -> Callable[[list[str]], int]
 
     Raises QgjobError when its packages are missing, naming the extra of this package that `user` needs.
     """
+    main: Callable[[list[str]], int] = load(f"{program}.__main__", user, extra).main
+    return main
+
+
+def load(module: str, user: str, extra: str) -> Any:
+    """A module of another program. Raises QgjobError as load_main does."""
+    program = module.partition(".")[0]
     try:
-        main: Any = import_module(f"{program}.__main__").main
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith(program):
             raise
         advice = f"pip install '.[{extra}]' in a clone of qgjob's repository"
         raise QgjobError(f"{error.name.partition('.')[0]} is not installed; {user} needs: {advice}") from None
-    return main  # type: ignore[no-any-return]
 
 
 def _run(program: str, extra: str, arguments: list[str]) -> NoReturn:

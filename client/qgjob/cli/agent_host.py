@@ -1,0 +1,42 @@
+"""`qgjob agent doctor`: the commands for the host that an agent runs on, but the one that starts it."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from qgjob.cli import exit_codes
+from qgjob.cli.options import Output
+from qgjob.cli.programs import load
+from qgjob.cli.runner import reporting, resolve_settings
+from qgjob.cli.settings import to_settings
+
+app = typer.Typer()
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The agent's agent.toml. Default: QGJOB_AGENT_CONFIG.")
+]
+
+
+@app.command()
+def doctor(config: ConfigFile = None, output: Output = None) -> None:
+    """Look for what keeps an agent from its work: programs, devices, suite, disk, coordinator. Says what to do.
+
+    It changes nothing. It looks as the user, and with the variables, that it is started with: use those of the agent.
+    Exits 0 unless something is a problem, then 1.
+    """
+    with reporting():
+        settings = to_settings(resolve_settings(output=output))
+        checkup = load("qgjob_agent.doctor.checkup", "the agent", "agent")
+        from qgjob._enums import FindingLevel  # noqa: PLC0415 - only for this command
+        from qgjob.cli.agent_findings import examine  # noqa: PLC0415
+        from qgjob.cli.doctor_findings import worst  # noqa: PLC0415
+        from qgjob.cli.doctor_view import Report  # noqa: PLC0415
+        from qgjob.cli.printer import Printer  # noqa: PLC0415
+
+        found = asyncio.run(examine(checkup, config))
+        level = worst(found)
+        several = len({each.coordinator for each in found if each.coordinator is not None}) > 1
+        Printer(settings.output).many("findings", found, lambda each: Report(each, several=several), level=level.value)
+    raise typer.Exit(exit_codes.FAILURE if level is FindingLevel.PROBLEM else exit_codes.OK)

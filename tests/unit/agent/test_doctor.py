@@ -1,0 +1,261 @@
+"""What the doctor of a host finds: each check is made to fail on a host of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qgjob_agent.config import AgentConfig, load_config
+from qgjob_agent.devices.adb.protocol import Listed
+from qgjob_agent.doctor import android, apple, appwright, asking, checkup, host
+from qgjob_agent.doctor.findings import Finding, Level
+from qgjob_agent.doctor.host import Host
+from qgjob_agent.state_dir import StateDir
+from tests.fakes.adb_server import FakeAdbServer, FakeDevice
+from tests.fakes.waiting import until
+
+OK, NOTE, WARNING, PROBLEM = Level
+
+
+class Bench:
+    """A host: its programs, its agent.toml, its variables."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        self.suite = folder / "suite"
+        self.suite.mkdir()
+        self.environ = {"PATH": str(self.bin), "AGENT_ID": "agent-1"}
+
+    def program(self, name: str, body: str) -> Path:
+        """A program that a shell runs, by its absolute path: PATH has nothing else."""
+        path = self.bin / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+        return path
+
+    def package(self, name: str, version: str) -> None:
+        folder = self.suite / "node_modules" / name
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text(json.dumps({"version": version}))
+
+    def config(self, toml: str, **environ: str) -> AgentConfig:
+        file = self.folder / "agent.toml"
+        file.write_text(f'state_dir = "state"\n{toml}')
+        return load_config(file, self.environ | environ, self.folder)
+
+    def host(self, toml: str, platform: str = "linux", **environ: str) -> Host:
+        return Host(self.config(toml, **environ), platform)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def told(found: list[Finding], check: str) -> list[tuple[Level, str | None]]:
+    """The levels and subjects of a check; whoever is told of trouble is told what to do."""
+    mine = [each for each in found if each.check == check]
+    assert all(each.advice for each in mine if each.level in (WARNING, PROBLEM))
+    return [(each.level, each.subject) for each in mine]
+
+
+APPWRIGHT = 'runner = "appwright"\n[appwright]\nsuite_dir = "suite"\nproject = "android"\n'
+
+
+async def test_what_the_settings_have_no_use_for_is_told_as_not_used(bench: Bench) -> None:
+    found = await checkup.examine(bench.config(""), "linux")
+    assert {each.level for each in found} == {OK}
+    unused = {each.check for each in found if each.found.startswith("not used: ")}
+    assert unused == {each.check for each in found} - {"host.state", "host.disk"}
+    assert {each.check for each in found} >= set(checkup.CHECKS)
+
+
+def test_wrong_settings_are_findings_each_with_its_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    monkeypatch.setenv("MIN_FREE_MB", "-1")
+    settled = checkup.settle(None)
+    assert settled.config is None
+    assert [(each.level, each.found.partition(":")[0]) for each in settled.findings] == [
+        (PROBLEM, "LOG_LEVEL"),
+        (PROBLEM, "MIN_FREE_MB"),
+    ]
+
+
+async def test_a_check_that_breaks_or_hangs_is_a_finding_and_keeps_nobody(bench: Bench) -> None:
+    async def breaks(_: Host) -> list[Finding]:
+        raise ZeroDivisionError("by nothing")
+
+    async def hangs(_: Host) -> list[Finding]:
+        return await asking.beside(lambda: time.sleep(30) or [])  # type: ignore[func-returns-value]
+
+    looked_at = bench.host("")
+    begun = time.monotonic()
+    for check, words in ((breaks, "ZeroDivisionError: by nothing"), (hangs, "did not end within 0.05 s")):
+        (finding,) = await checkup.bounded("some.check", check, looked_at, 0.05)
+        assert (finding.check, finding.level) == ("some.check", WARNING)
+        assert words in finding.found
+        assert finding.advice
+    assert time.monotonic() - begun < 10
+
+
+def _zombie(pid: int) -> bool:
+    return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_a_program_that_hangs_is_killed_with_what_it_started(bench: Bench) -> None:
+    sleep = shutil.which("sleep")
+    hanging = bench.program("hangs", f"{sleep} 60 &\necho $! > {bench.folder}/pid\necho begun\n{sleep} 60")
+    asked = asyncio.create_task(asking.ask([str(hanging)], bench.environ, 0.3))
+    answer = await asked
+    assert (answer.code, answer.first_line) in ((None, "begun"), (None, ""))
+    pid = (bench.folder / "pid").read_text() if (bench.folder / "pid").exists() else ""
+    await until(lambda: not pid or not psutil.pid_exists(int(pid)) or _zombie(int(pid)), "it lives")
+
+
+def test_who_holds_the_state_directory_is_seen_without_its_lock(tmp_path: Path) -> None:
+    assert host.holder(tmp_path) is None
+    held = StateDir.open(tmp_path)
+    assert host.holder(tmp_path) == os.getpid()
+    held.close()
+    (tmp_path / "lock").write_text(f"{os.getpid():<31}\n")
+    os.utime(tmp_path / "lock", (1, 1))  # of a process that had this number before
+    assert host.holder(tmp_path) is None
+    (tmp_path / "lock").write_text("no number")
+    assert host.holder(tmp_path) is None
+
+
+async def test_too_little_disk_is_a_problem(bench: Bench) -> None:
+    (full,) = await host.disk(bench.host("min_free_mb = 100_000_000\n"))
+    assert (full.level, "no work is taken" in full.found) == (PROBLEM, True)
+
+
+async def test_a_command_that_is_not_there_is_a_problem(bench: Bench) -> None:
+    toml = 'runner = "command"\n[command]\nargv = ["maestro", "{test_path}"]\n'
+    assert told(await host.command(bench.host(toml)), "host.command") == [(PROBLEM, "command.argv")]
+    bench.program("maestro", "exit 0")
+    assert told(await host.command(bench.host(toml)), "host.command") == [(OK, None)]
+
+
+async def test_each_android_device_is_told_with_what_to_do(bench: Bench) -> None:
+    devices = [FakeDevice("emulator-5554"), FakeDevice("R5A", emulator=False, state="unauthorized")]
+    devices.append(FakeDevice("R5B", emulator=False, state="offline"))
+    bench.program("adb", 'echo "Android Debug Bridge version 1.0.41"')
+    async with FakeAdbServer(*devices) as fake:
+        toml = f'[adb]\nenabled = true\nport = {fake.port}\n[[devices]]\nudid = "R5C"\ntarget = "device"\n'
+        looked_at = bench.host(toml)
+        assert told(await android.devices(looked_at), "android.devices") == [
+            (OK, "emulator-5554"),
+            (PROBLEM, "R5A"),
+            (PROBLEM, "R5B"),
+            (WARNING, "R5C"),
+        ]
+        assert [each.level for each in await android.adb(looked_at)] == [OK, OK]
+        bench.program("adb", 'echo "Android Debug Bridge version 1.0.39"')
+        program, server = await android.adb(looked_at)
+        assert (program.level, server.level) == (OK, WARNING)
+        assert "version 39" in server.found
+        assert "41" in server.found
+        fake.silent = True
+    assert [each.level for each in await android.adb(looked_at)] == [OK, NOTE]  # the agent starts a server
+    assert told(await android.devices(looked_at), "android.devices") == [(NOTE, None)]
+    bench.program("adb", "echo no >&2; exit 3")
+    assert (await android.adb(looked_at))[0].level is PROBLEM
+    (bench.bin / "adb").unlink()
+    (missing, _) = await android.adb(looked_at)
+    assert (missing.level, str(bench.bin) in missing.found) == (PROBLEM, True)
+
+
+def test_devices_of_others_are_left_to_them() -> None:
+    listed = [Listed("A", "device"), Listed("B", "offline")]
+    found = android.judge_devices(listed, ["A"], {"Z": "pixel"})
+    assert told(found, "android.devices") == [(OK, "A"), (WARNING, "Z"), (OK, None)]
+    assert "B" in found[-1].found
+    assert told(android.judge_devices([], [], {}), "android.devices") == [(WARNING, None)]
+
+
+@pytest.mark.parametrize(
+    ("make", "environ", "levels"),
+    [
+        ("", {}, [PROBLEM, PROBLEM]),
+        ("", {"ANDROID_HOME": "{folder}/nowhere"}, [PROBLEM, PROBLEM]),
+        ("sdk/build-tools/35.0.0/lld", {"ANDROID_HOME": "{folder}/sdk"}, [OK, PROBLEM]),
+        ("sdk/build-tools/35.0.0/aapt", {"ANDROID_HOME": "{folder}/sdk"}, [OK, OK]),
+    ],
+)
+async def test_the_sdk_that_appwright_wants(
+    bench: Bench, make: str, environ: Mapping[str, str], levels: list[Level]
+) -> None:
+    if make:
+        (bench.folder / make).parent.mkdir(parents=True)
+        (bench.folder / make).touch()
+    given = {name: value.format(folder=bench.folder) for name, value in environ.items()}
+    found = await android.sdk(bench.host(f"{APPWRIGHT}[adb]\nenabled = true\n", **given))
+    assert [each.level for each in found] == levels
+    assert [each.check for each in found] == ["android.home", "android.aapt"]
+
+
+async def test_the_tools_and_the_suite_of_appwright(bench: Bench) -> None:
+    looked_at = bench.host(f"{APPWRIGHT}[adb]\nenabled = true\n")
+
+    async def levels() -> dict[str, Level]:
+        found = [
+            finding
+            for check in (appwright.node, appwright.npm, appwright.suite, appwright.appium, appwright.drivers)
+            for finding in await check(looked_at)
+        ]
+        assert all(each.advice for each in found if each.level in (WARNING, PROBLEM))
+        return {each.check.removeprefix("appwright."): each.level for each in found}
+
+    assert await levels() == {"node": PROBLEM, "npm": WARNING, "suite": PROBLEM, "appium": PROBLEM, "drivers": OK}
+    bench.program("node", "echo v16.20.0")
+    bench.program("npm", "echo 10.9.0")
+    (bench.suite / "appwright.config.ts").touch()
+    bench.package("appwright", "0.1.1")
+    bench.package("playwright", "1.58.0")
+    appium = bench.program("../suite/node_modules/.bin/appium", '[ "$1" = --version ] && echo 3.1.0 || echo "{}"')
+    assert await levels() == {"node": PROBLEM, "npm": OK, "suite": WARNING, "appium": OK, "drivers": PROBLEM}
+    bench.program("node", "echo v20.1.0")
+    installed = json.dumps({"uiautomator2": {"version": "4.2.0", "installed": True}})
+    asked = '[ "$*" = "driver list --installed --json" ] || exit 9'
+    appium.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo 3.1.0 && exit\n{asked}\necho '{installed}'\n")
+    assert await levels() == {"node": OK, "npm": OK, "suite": WARNING, "appium": OK, "drivers": OK}
+    appium.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
+    assert (await levels())["appium"] is PROBLEM
+    assert (await levels())["drivers"] is WARNING
+
+
+async def test_an_appium_of_somebody_else_has_to_answer(bench: Bench) -> None:
+    looked_at = bench.host(f'{APPWRIGHT}appium_url = "http://127.0.0.1:9"\n')
+    assert told(await appwright.appium(looked_at), "appwright.appium") == [(PROBLEM, None)]
+    assert told(await appwright.drivers(looked_at), "appwright.drivers") == [(OK, None)]
+
+
+IOS = '[[devices]]\nudid = "0000-1"\ntarget = "emulator"\nplatform = "ios"\n'
+
+
+async def test_ios_devices_need_a_mac_with_xcode(bench: Bench) -> None:
+    assert told(await apple.xcrun(bench.host(IOS)), "apple.xcrun") == [(PROBLEM, None)]
+    mac = bench.host(IOS, "darwin")
+    assert told(await apple.xcrun(mac), "apple.xcrun") == [(PROBLEM, None)]
+    runtimes = {
+        "com.apple.CoreSimulator.SimRuntime.iOS-26-4": [{"isAvailable": True}, {"isAvailable": False}],
+        "com.apple.CoreSimulator.SimRuntime.watchOS-11": [{"isAvailable": True}],
+    }
+    listed = json.dumps({"devices": runtimes})
+    bench.program("xcrun", f'[ "$1" = simctl ] && echo \'{listed}\' && exit\n[ "$2" = simctl ] && echo /x/simctl')
+    assert told(await apple.xcrun(mac), "apple.xcrun") == [(OK, "simctl"), (PROBLEM, "devicectl")]
+    (found,) = await apple.simulators(mac)
+    assert (found.level, found.found) == (OK, "1 can be booted")
+    bench.program("xcrun", 'echo "{}"')
+    assert told(await apple.simulators(mac), "apple.simulators") == [(PROBLEM, None)]

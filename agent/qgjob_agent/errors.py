@@ -5,6 +5,7 @@ AgentError
 ├── ConfigErrors      several are, each of them a ConfigError (exit 2)
 ├── FileError         a file of settings can't be read (exit 2)
 ├── StateDirError     the state directory can't be used, or another daemon uses it (exit 1)
+├── ServiceError      the service can't be installed (exit 1), or not as was asked for (exit 2)
 ├── RefusedError      the coordinator refuses this agent for good (exit 1)
 └── TreesLeftError    the agent ended as told, and something that it ran would not die (exit 1)
 """
@@ -55,6 +56,14 @@ class FileError(AgentError):
 
 class StateDirError(AgentError):
     """The state directory can't be used, or another daemon uses it."""
+
+
+class ServiceError(AgentError):
+    """The service can't be installed. The message says what stands in the way."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class RefusedError(AgentError):

@@ -1,4 +1,4 @@
-"""`qgjob agent doctor`: the commands for the host that an agent runs on, but the one that starts it."""
+"""`qgjob agent doctor` and `install-service`: the commands for an agent's host, but the one that starts it."""
 
 import asyncio
 from pathlib import Path
@@ -40,3 +40,27 @@ def doctor(config: ConfigFile = None, output: Output = None) -> None:
         several = len({each.coordinator for each in found if each.coordinator is not None}) > 1
         Printer(settings.output).many("findings", found, lambda each: Report(each, several=several), level=level.value)
     raise typer.Exit(exit_codes.FAILURE if level is FindingLevel.PROBLEM else exit_codes.OK)
+
+
+@app.command("install-service")
+def install_service(
+    config: Annotated[str, typer.Option("--config", metavar="FILE", help="The agent's agent.toml.")],
+    run_as: Annotated[
+        str | None, typer.Option(help="The user that the agent and its tests run as, of a service of the system.")
+    ] = None,
+    user: Annotated[
+        bool, typer.Option("--user", help="A service of yours, not of the system. On a Mac always.")
+    ] = False,
+    name: Annotated[str, typer.Option(help="Name of the service, for hosts with several agents.")] = "qgjob-agent",
+    show: Annotated[bool, typer.Option("--print", help="Print the file, and write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option(help="Replace a file that this command did not write, or that was changed.")
+    ] = False,
+) -> None:
+    """Have the agent start with its host: a unit of systemd, or on a Mac a LaunchAgent, which is written and enabled.
+
+    Done again it changes nothing. The token goes into a file of its own, which only its owner may read.
+    """
+    with reporting():
+        command = load("qgjob_agent.service.command", "the agent", "agent")
+    raise typer.Exit(command.run(command.wish(config, name, run_as, user=user, force=force), show=show))

@@ -1,0 +1,1 @@
+"""The agent as a service of its host: systemd on Linux, launchd on macOS."""

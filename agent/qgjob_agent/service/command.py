@@ -1,0 +1,41 @@
+"""`qgjob agent install-service`, from its options to its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from qgjob_agent.config import load_config
+from qgjob_agent.errors import AgentError
+from qgjob_agent.service.installing import Machine, Plan, Wish, install, plan
+
+
+def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
+    """Installs, or shows what would be written. Gives the exit code: 2 for a wrong wish or setting."""
+    try:
+        config = load_config(wish.config_file)
+        here = machine or Machine(sys.platform, os.geteuid(), Path.home(), config.environ)
+        planned = plan(wish, config, here)
+        if show:
+            _show(planned)
+            return 0
+        for line in install(wish, planned, here):
+            print(line)
+    except AgentError as error:
+        print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def wish(config_file: str, name: str, run_as: str | None, *, user: bool, force: bool) -> Wish:
+    """What somebody asked for on a command line."""
+    return Wish(Path(config_file), name, user, run_as, force)
+
+
+def _show(planned: Plan) -> None:
+    """The file alone on stdout; where it goes and what is run, beside it."""
+    print(planned.text, end="")
+    print(f"# would be written to {planned.file}, with the variables in {planned.env_file}; then:", file=sys.stderr)
+    for command in planned.enable:
+        print(f"#   {' '.join(command)}", file=sys.stderr)

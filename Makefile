@@ -70,6 +70,7 @@ nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties fo
 	$(BIN)/python -m tests.outages --outages 3
 	$(BIN)/python -m tests.rolling_restart --restarts 20
 	$(BIN)/python -m tests.rolling_restart --restarts 20 --kill
+	$(BIN)/python -m tests.images
 
 mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say which test saw it
 	$(BIN)/python -m tests.mutation $(ARGS)

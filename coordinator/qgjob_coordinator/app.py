@@ -57,6 +57,7 @@ from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
 from qgjob_coordinator.service.views.diagnosis import Doctor, Self
+from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Pending
@@ -169,7 +170,16 @@ class Coordinator:
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         me = _self(s, name)
-        self.doctor = Doctor(me, self.store, self.readiness, self.fleet, self.overview, self.sessions, self.telemetry)
+        self.doctor = Doctor(
+            me,
+            self.store,
+            self.readiness,
+            self.fleet,
+            self.overview,
+            self.sessions,
+            self.telemetry,
+            KeptBuilds(self.store, self.blobs),
+        )
         self.rpc = RpcServer(
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
@@ -312,6 +322,7 @@ def _self(s: Settings, name: str) -> Self:
         host=s.host,
         exposed=s.host not in LOOPBACK,
         store=without_secret(s.redis_url),
+        blobs=s.blob_url,
         durability=s.durability,
         heartbeat_seconds=s.heartbeat_seconds,
         session_timeout_seconds=s.session_timeout_seconds,

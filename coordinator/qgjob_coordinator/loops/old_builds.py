@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
+from qgjob_coordinator.blobs.paths import blob_path
 from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
-from qgjob_coordinator.service.calls.builds import blob_path
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store

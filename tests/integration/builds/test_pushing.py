@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from qgjob_coordinator.blobs.paths import blob_path
 from qgjob_coordinator.blobs.spool import Spool
 from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.errors import (
@@ -21,7 +22,7 @@ from qgjob_coordinator.errors import (
     TooLargeError,
 )
 from qgjob_coordinator.loops.old_builds import REMOVER_MS, UNNAMED_MS, OldBuilds
-from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHeader, blob_path
+from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHeader
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.store import Store

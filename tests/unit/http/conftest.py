@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import pytest
 from fastapi import FastAPI
 
+from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.http.api import create_app
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.service.agents.session import Times
@@ -20,6 +22,7 @@ from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.views.diagnosis import Doctor, Self
+from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.service.views.readiness import Readiness
@@ -28,7 +31,7 @@ from qgjob_coordinator.telemetry import Telemetry, alone
 
 ORIGIN = "https://ci.example"
 TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
-ME = Self("test:1", "1.2.3", "127.0.0.1", False, "redis://store", "everysec", 5.0, 15.0, 60.0)
+ME = Self("test:1", "1.2.3", "127.0.0.1", False, "redis://store", "blobs", "everysec", 5.0, 15.0, 60.0)
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class Switch:
     draining: bool = False
 
 
-def compose(store: Store, switch: Switch) -> Services:
+def compose(store: Store, switch: Switch, blobs: str) -> Services:
     """The services as the composition root makes them."""
     telemetry, hub = Telemetry(), Hub()
     reader = FleetReader(store)
@@ -57,7 +60,7 @@ def compose(store: Store, switch: Switch) -> Services:
         store=store,
         totals=alone(telemetry),
         readiness=readiness,
-        doctor=Doctor(ME, store, readiness, reader, overview, sessions, telemetry),
+        doctor=Doctor(ME, store, readiness, reader, overview, sessions, telemetry, KeptBuilds(store, BlobStore(blobs))),
         allowed_origins=(ORIGIN,),
     )
 
@@ -68,8 +71,8 @@ def switch() -> Switch:
 
 
 @pytest.fixture
-def services(store: Store, switch: Switch) -> Services:
-    return compose(store, switch)
+def services(store: Store, switch: Switch, tmp_path: Path) -> Services:
+    return compose(store, switch, str(tmp_path / "blobs"))
 
 
 @pytest.fixture

@@ -120,3 +120,22 @@ class QueueFacts:
     not_yet: int
     oldest_age_seconds: float
     unserved: Sequence[Unserved] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MissingBuild:
+    """A build that the store names and whose bytes are not in the blob store. `slot` is that of `model.builds`."""
+
+    org_id: str
+    app_version_id: str
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFacts:
+    """The blob store: why it is `away`, or how many builds were looked at, which is all of them where `whole`."""
+
+    away: str | None
+    builds: int = 0
+    missing: Sequence[MissingBuild] = ()
+    whole: bool = True

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import structlog
 
+from qgjob_coordinator.blobs.paths import blob_path
 from qgjob_coordinator.blobs.spool import Spool, pieces
 from qgjob_coordinator.blobs.store import BlobMissingError, BlobStore
 from qgjob_coordinator.errors import BlobsUnavailableError, ConflictError, InvalidError, NotFoundError, TooLargeError
@@ -74,11 +75,6 @@ class _Wanted:
     file_name: str
     format: Format
     replace: bool
-
-
-def blob_path(org_id: str, digest: str) -> str:
-    """Where a content lies in the blob store: with its org, so that a digest opens nothing of another one."""
-    return f"orgs/{org_id}/sha256/{digest[:2]}/{digest}"
 
 
 class BuildService:

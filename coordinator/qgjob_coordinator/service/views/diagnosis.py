@@ -5,20 +5,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
-from qgjob_coordinator.policy.diagnosis import agents, coordinator, devices, keeping_data, queue, rights, store, words
+from qgjob_coordinator.policy.diagnosis import (
+    agents,
+    blobs,
+    coordinator,
+    devices,
+    keeping_data,
+    queue,
+    rights,
+    store,
+    words,
+)
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.shared import Shared
+from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Reasons
 from qgjob_coordinator.service.views.readiness import PROBE_SECONDS, Readiness, Verdict
@@ -47,6 +58,7 @@ class Self:
     host: str
     exposed: bool
     store: str
+    blobs: str
     durability: str
     heartbeat_seconds: float
     session_timeout_seconds: float
@@ -65,6 +77,7 @@ class Doctor:
         overview: Overview,
         sessions: Sessions,
         telemetry: Telemetry,
+        kept: KeptBuilds,
     ) -> None:
         self._me = me
         self._store = store
@@ -73,6 +86,7 @@ class Doctor:
         self._overview = overview
         self._sessions = sessions
         self._telemetry = telemetry
+        self._kept = kept
         self._begun = time.monotonic()
         self._runs: dict[str | None, Shared[Diagnosis]] = {}
 
@@ -89,13 +103,17 @@ class Doctor:
         return await run.get(SHARED_SECONDS)
 
     async def _diagnose(self, principal: Principal) -> Diagnosis:
-        verdict, seen, lacking = await asyncio.gather(self._readiness.look(), self._seen(), self._lacking())
+        verdict, seen, lacking, kept = await asyncio.gather(
+            self._readiness.look(), self._seen(), self._lacking(), self._kept.look()
+        )
         findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
         by_server = {
             name: [*keeping_data.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()
         }
         findings += words.of_servers(by_server)
         findings += rights.judge(lacking, self._store.hints_refused) if lacking else []
+        own = replace(kept, missing=[each for each in kept.missing if principal.sees(each.org_id)])
+        findings += blobs.judge(own, self._me.blobs)
         findings += coordinator.judge(self._facts(verdict))
         if seen:
             findings += await self._of_fleet(principal)

@@ -59,7 +59,8 @@ def settle(path: Path | None) -> Settled:
         wrong = error.errors if isinstance(error, ConfigErrors) else (error,)
         told = tuple(problem("host.settings", str(each), "mend it: the agent does not start so") for each in wrong)
         return Settled(None, origin, told)
-    count = "looks for its devices" if config.finds_devices else f"has {len(config.device_facts)} devices"
+    number = len(config.device_facts)
+    count = "looks for its devices" if config.finds_devices else f"has {number} device{'' if number == 1 else 's'}"
     found = [fine("host.settings", f"agent {config.agent_id} {count}, runner {config.runner}; from {origin}")]
     found += [
         warning("host.settings", f"{each.name} (from {each.source}) is no setting", each.advice)

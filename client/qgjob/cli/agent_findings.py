@@ -74,7 +74,7 @@ def session_told(agent_id: str, holder: int | None, agents: Sequence[Agent] | No
     mine = next((each for each in agents if each.agent_id == agent_id), None)
     online = mine is not None and mine.state is not AgentState.OFFLINE
     if mine is not None and online and holder is not None:
-        return Told(check, OK, None, None, f"{agent_id} is connected, with {mine.devices} devices", None)
+        return Told(check, OK, None, None, f"{agent_id} is connected; devices: {mine.devices}", None)
     if holder is not None:
         text = f"{agent_id} runs here (process {holder}), and the coordinators have no session of it"
         return Told(

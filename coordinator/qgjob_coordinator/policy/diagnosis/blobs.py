@@ -28,4 +28,5 @@ def _builds(facts: BlobFacts) -> list[Finding]:
     ]
     if not facts.whole:
         found.append(note(check, f"{count(facts.builds, 'build')} could be looked at in time, others not", "ask again"))
-    return found or [fine(check, f"all bytes of {count(facts.builds, 'build')} are there")]
+    all_there = f"all bytes of {count(facts.builds, 'build')} are there" if facts.builds else "no build was pushed"
+    return found or [fine(check, all_there)]

@@ -47,7 +47,7 @@ def _state(path: Path) -> Finding:
     check = "host.state"
     pid = holder(path)
     if pid is not None:
-        return fine(check, f"{path} is held by the agent that runs (process {pid})")
+        return _held(path, pid)
     if look(path) is Place.CLOSED:
         return problem(check, f"{path} may not be looked at", "ask as the user that the agent runs as")
     if look(path) is Place.MISSING:
@@ -57,6 +57,18 @@ def _state(path: Path) -> Finding:
         advice = "ask as the user that the agent runs as, or give the folder to that user (chown -R)"
         return problem(check, f"{path} is another user's", advice)
     return fine(check, f"{path} can be used, and no agent does")
+
+
+def _held(path: Path, pid: int) -> Finding:
+    """Of a directory that a daemon holds: another user's sees other files, and has other rights, than this one."""
+    check, found = "host.state", f"{path} is held by the agent that runs (process {pid})"
+    try:
+        daemon, me = psutil.Process(pid).username(), psutil.Process().username()
+    except (psutil.Error, KeyError):
+        return fine(check, found)
+    if daemon == me:
+        return fine(check, found)
+    return note(check, f"{found} as {daemon}; all that is told here was looked at as {me}", f"ask as {daemon}")
 
 
 def holder(path: Path) -> int | None:

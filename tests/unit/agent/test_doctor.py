@@ -135,6 +135,17 @@ def test_who_holds_the_state_directory_is_seen_without_its_lock(tmp_path: Path) 
     assert host.holder(tmp_path) is None
 
 
+async def test_a_daemon_of_another_user_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = bench.host("")
+    held = StateDir.open(looked_at.config.state_path)
+    assert told(await host.state(looked_at), "host.state") == [(OK, None)]
+    names = iter(["lab", "ada"])
+    monkeypatch.setattr(psutil.Process, "username", lambda _: next(names))
+    (other,) = await host.state(looked_at)
+    held.close()
+    assert (other.level, other.advice) == (NOTE, "ask as lab")
+
+
 async def test_too_little_disk_is_a_problem(bench: Bench) -> None:
     (full,) = await host.disk(bench.host("min_free_mb = 100_000_000\n"))
     assert (full.level, "no work is taken" in full.found) == (PROBLEM, True)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bench.processes import free_port
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.devices.adb.protocol import Listed
 from qgjob_agent.doctor import android, apple, appwright, asking, checkup, host
@@ -96,8 +98,14 @@ async def test_a_check_that_breaks_or_hangs_is_a_finding_and_keeps_nobody(bench:
     async def breaks(_: Host) -> list[Finding]:
         raise ZeroDivisionError("by nothing")
 
+    never = threading.Event()
+
+    def wait() -> list[Finding]:
+        never.wait(60)
+        return []
+
     async def hangs(_: Host) -> list[Finding]:
-        return await asking.beside(lambda: time.sleep(30) or [])  # type: ignore[func-returns-value]
+        return await asking.beside(wait)
 
     looked_at = bench.host("")
     begun = time.monotonic()
@@ -107,6 +115,7 @@ async def test_a_check_that_breaks_or_hangs_is_a_finding_and_keeps_nobody(bench:
         assert words in finding.found
         assert finding.advice
     assert time.monotonic() - begun < 10
+    never.set()
 
 
 def _zombie(pid: int) -> bool:
@@ -237,7 +246,9 @@ async def test_the_tools_and_the_suite_of_appwright(bench: Bench) -> None:
     appium = bench.program("../suite/node_modules/.bin/appium", '[ "$1" = --version ] && echo 3.1.0 || echo "{}"')
     assert await levels() == {"node": PROBLEM, "npm": OK, "suite": WARNING, "appium": OK, "drivers": PROBLEM}
     bench.program("node", "echo v20.1.0")
-    installed = json.dumps({"uiautomator2": {"version": "4.2.0", "installed": True}})
+    installed = json.dumps(
+        {"uiautomator2": {"pkgName": "appium-uiautomator2-driver", "version": "3.10.0", "installed": True}}
+    )
     asked = '[ "$*" = "driver list --installed --json" ] || exit 9'
     appium.write_text(f"#!/bin/sh\n[ \"$1\" = --version ] && echo 3.1.0 && exit\n{asked}\necho '{installed}'\n")
     assert await levels() == {"node": OK, "npm": OK, "suite": WARNING, "appium": OK, "drivers": OK}
@@ -247,7 +258,7 @@ async def test_the_tools_and_the_suite_of_appwright(bench: Bench) -> None:
 
 
 async def test_an_appium_of_somebody_else_has_to_answer(bench: Bench) -> None:
-    looked_at = bench.host(f'{APPWRIGHT}appium_url = "http://127.0.0.1:9"\n')
+    looked_at = bench.host(f'{APPWRIGHT}appium_url = "http://127.0.0.1:{free_port()}"\n')
     assert told(await appwright.appium(looked_at), "appwright.appium") == [(PROBLEM, None)]
     assert told(await appwright.drivers(looked_at), "appwright.drivers") == [(OK, None)]
 

@@ -1,4 +1,7 @@
-"""`qgjob agent doctor`: host and coordinator in one report, and whether they agree on the agent's session."""
+"""`qgjob agent doctor`: host and coordinator in one report, and whether they agree on the agent's session.
+
+And `qgjob agent install-service`, as far as its options go; the rest is in tests/unit/agent/test_service.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.processes import free_port
 from qgjob import Agent, AgentState, FindingLevel, NotAuthenticatedError
 from qgjob._reach import Peer, Reach
 from qgjob.cli.agent_findings import session_told, token_told
@@ -70,7 +74,7 @@ def test_host_and_coordinator_are_told_together_in_the_shape_of_the_doctor(
 def test_a_coordinator_that_is_not_there_is_a_problem_and_the_rest_is_told(
     qgjob: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("QGJOB_COORDINATOR", "127.0.0.1:9")
+    monkeypatch.setenv("QGJOB_COORDINATOR", f"127.0.0.1:{free_port()}")
     result = qgjob("agent", "doctor")
     assert result.code == 1
     assert result.out.startswith("problem client.address")
@@ -117,3 +121,15 @@ def test_a_token_that_is_refused_is_a_problem() -> None:
     visit = Visit("a:1", Reach(Peer.HTTP2), now, now, error=NotAuthenticatedError("no"))
     assert [token_told([visit], has=has).level for has in (True, False)] == [PROBLEM, PROBLEM]
     assert token_told([], has=True).level is OK
+
+
+def test_install_service_takes_its_options(qgjob: Command, tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("drain_seconds = 5\n")
+    shown = qgjob("agent", "install-service", f"--config={file}", "--run-as=lab", "--name=rack-2", "--print")
+    assert (shown.code, "User=lab" in shown.out, "TimeoutStopSec=35" in shown.out) == (0, True, True)
+    assert "/rack-2.service" in shown.err
+    wrong = qgjob("agent", "install-service", f"--config={file}", "--run-as=lab", "--name=../x", "--print")
+    assert (wrong.code, wrong.out) == (2, "")
+    assert "--name" in wrong.err
+    assert qgjob("agent", "install-service").code == 2  # --config is needed

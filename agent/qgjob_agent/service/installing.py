@@ -56,6 +56,7 @@ class Plan:
     enable: tuple[tuple[str, ...], ...]
     restart: str
     advice: str | None = None
+    state_dir: Path | None = None  # of a user who may not be one to make it
     loaded: tuple[str, ...] | None = None  # ends with 0 where the last of `enable` was done before and fails now
 
 
@@ -95,6 +96,7 @@ def _systemd(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
         ((*control, "daemon-reload"), (*control, "enable", "--now", file)),
         " ".join((*control, "restart", file)),
         advice,
+        None if wish.user else config.state_dir,
     )
 
 
@@ -115,7 +117,7 @@ def _launchd(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
         (("launchctl", "enable", f"{domain}/{wish.name}"), ("launchctl", "bootstrap", domain, str(file))),
         f"launchctl bootout {domain}/{wish.name}; launchctl bootstrap {domain} {file}",
         "it runs while this user is logged in at the screen: let the Mac log in by itself, and not sleep",
-        ("launchctl", "print", f"{domain}/{wish.name}"),
+        loaded=("launchctl", "print", f"{domain}/{wish.name}"),
     )
 
 
@@ -138,11 +140,12 @@ def install(wish: Wish, planned: Plan, machine: Machine) -> list[str]:
         raise ServiceError(
             f"{planned.file} {why}; look at it (--print shows the new one), and give --force to replace it"
         )
-    if wish.run_as is not None:
-        _known(wish.run_as)
-        if machine.uid != 0:
-            raise ServiceError(f"{planned.file} is the system's: only root may write it; use sudo, --user or --print")
+    account = None if wish.run_as is None else _account(wish.run_as)
+    if account is not None and machine.uid != 0:
+        raise ServiceError(f"{planned.file} is the system's: only root may write it; use sudo, --user or --print")
     told = [_keep_variables(planned)]
+    if account is not None and planned.state_dir is not None and not planned.state_dir.exists():
+        told.append(_make_state_dir(planned.state_dir, account))
     if new:
         _write(planned.file, planned.text, 0o644)
     told.append(f"{'written' if new else 'as it should be'}: {planned.file}")
@@ -155,13 +158,23 @@ def install(wish: Wish, planned: Plan, machine: Machine) -> list[str]:
     return told if planned.advice is None else [*told, planned.advice]
 
 
-def _known(user: str) -> None:
+def _account(user: str) -> pwd.struct_passwd:
     try:
-        pwd.getpwnam(user)
+        return pwd.getpwnam(user)
     except KeyError:
         raise ServiceError(
             f"--run-as: there is no user {user!r} here; make it: useradd --system --create-home {user}", 2
         ) from None
+
+
+def _make_state_dir(path: Path, account: pwd.struct_passwd) -> str:
+    """Below folders of root the agent could not make it itself."""
+    try:
+        path.mkdir(mode=0o700, parents=True)
+        os.chown(path, account.pw_uid, account.pw_gid)
+    except OSError as error:
+        raise ServiceError(f"state_dir {path} can't be made for {account.pw_name}: {error.strerror}") from error
+    return f"made: {path}, of {account.pw_name}"
 
 
 def _standing(file: Path) -> str | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import configparser
+import os
 import plistlib
+import pwd
 import shlex
 import shutil
 import stat
@@ -18,8 +20,8 @@ from qgjob_agent.service.installing import Machine
 from qgjob_agent.service.rendering import Service, is_ours, plist, sealed, unit, variables
 
 ROOT = Path(__file__).parents[3]
-USER = "root"
-"""A user that every machine has; it is named on purpose."""
+USER = pwd.getpwuid(os.getuid()).pw_name
+"""One that this machine has, and whose files this one may make."""
 
 
 class Lab:
@@ -106,6 +108,17 @@ def test_what_it_did_not_write_is_left_alone_without_force(tmp_path: Path, capsy
     assert lab.install(run_as=USER) == 0  # its own it replaces
     assert "TimeoutStopSec=230" in file.read_text()
     assert "systemctl restart qgjob-agent.service" in capsys.readouterr().out
+
+
+def test_the_state_directory_is_made_for_its_user_where_it_is_named(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    state = tmp_path / "var" / "rack-1"
+    lab.config.write_text(f'agent_id = "agent-1"\nstate_dir = "{state}"\n')
+    assert lab.install(run_as=USER) == 0
+    assert (stat.filemode(state.stat().st_mode), state.owner()) == ("drwx------", USER)
+    (state / "epoch").write_text("7")
+    assert lab.install(run_as=USER) == 0
+    assert (state / "epoch").read_text() == "7"
 
 
 def test_what_is_there_of_variables_stays(tmp_path: Path) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 
 from qgjob_coordinator.blobs.paths import blob_path
-from qgjob_coordinator.blobs.store import BlobStore
+from qgjob_coordinator.blobs.store import Blob, BlobStore
 from qgjob_coordinator.model.findings import Level
 from qgjob_coordinator.policy.diagnosis import blobs
 from qgjob_coordinator.policy.diagnosis.facts import BlobFacts, MissingBuild
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.views import kept_builds
 from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.store.store import Store
@@ -63,6 +65,22 @@ async def test_a_blob_store_that_is_away_or_hangs_is_told(bench: Bench, monkeypa
 
     hangs = await KeptBuilds(bench.store, Hangs(str(bench.folder / "other"))).look()
     assert hangs.away == "no answer within 0.05 s"
+
+
+async def test_what_comes_and_goes_meanwhile_is_no_loss(bench: Bench) -> None:
+    old, store = await bench.push(), bench.store
+
+    class Changing(BlobStore):
+        async def list(self, prefix: str) -> AsyncGenerator[Blob]:
+            """As it is after one build was forgotten and another pushed, since the names were read."""
+            (named,) = await store.builds.all("acme")
+            await bench.push(OTHER, version="v2")
+            assert await store.builds.forget(named, wall_ms())
+            (bench.folder / "blobs" / blob_path("acme", old.build.digest)).unlink()
+            async for blob in super().list(prefix):
+                yield blob
+
+    assert await KeptBuilds(store, Changing(str(bench.folder / "blobs"))).look() == BlobFacts(None, 1, [])
 
 
 async def test_what_is_well_is_not_listed_again_for_each_who_asks(bench: Bench) -> None:

@@ -83,10 +83,10 @@ class KeptBuilds:
         """Those of them that are so at a second look: builds come and go while others are listed."""
         if not lost:
             return []
-        named = {each.found for each in await self._store.builds.all(org_id)}
+        named = {each.build for each in await self._store.builds.all(org_id)}
         gone = []
         for each in lost:
             b = each.build
-            if each.found in named and await self._blobs.size(blob_path(org_id, b.digest)) != b.size_bytes:
+            if b in named and await self._blobs.size(blob_path(org_id, b.digest)) != b.size_bytes:
                 gone.append(MissingBuild(org_id, b.app_version_id, b.slot))
         return gone

@@ -51,6 +51,7 @@ from qgjob_coordinator.service.calls.operating import FleetService
 from qgjob_coordinator.service.calls.submission import Defaults
 from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.calls.tailing import Tailing
+from qgjob_coordinator.service.calls.uploads import UploadService
 from qgjob_coordinator.service.calls.watching import Watching
 from qgjob_coordinator.service.clock import STORE_CLOCK
 from qgjob_coordinator.service.fleet import FleetReader
@@ -183,7 +184,7 @@ class Coordinator:
         self.rpc = RpcServer(
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
-            BuildServicer(self.builds, identify),
+            BuildServicer(self.builds, UploadService(self.store), identify),
             AgentServicer(self.sessions),
             self.telemetry,
             shares_port=self._member is not None,

@@ -29,6 +29,8 @@ EXEMPT = {
     "qgjob_coordinator.service.views.kept_builds.WELL_SECONDS": TOLD,
     "qgjob_coordinator.service.views.diagnosis.PROBE_SECONDS": TOLD,
     "qgjob_coordinator.service.calls.keeping_runs.MAX_AFTER_SECONDS": ASKED,
+    "qgjob_coordinator.service.calls.uploads.KNOWN_SECONDS": "of uploads to a cloud, which none of the lab does",
+    "qgjob_coordinator.service.calls.uploads.MOST_HELD_SECONDS": ASKED,
     "qgjob_coordinator.service.views.looking_ahead.LOOK_SECONDS": ESTIMATED,
     "qgjob_coordinator.service.views.pending.GIVE_UP_SECONDS": "the default of a setting, which the lab gives",
     "qgjob_coordinator.service.views.pending.SKETCH_SECONDS": ESTIMATED,

@@ -174,6 +174,7 @@ SHORT = {
     "jobs": "tests/integration/store/test_guards_of_jobs.py",
     "bonds": "tests/integration/store/test_bonds.py",
     "builds": "tests/integration/store/test_builds.py",
+    "uploads": "tests/integration/store/test_uploads.py",
     "pushing": "tests/integration/builds/test_pushing.py",
     "superseding": "tests/integration/store/test_superseding.py",
     "forgetting": "tests/integration/store/test_forgetting.py",

@@ -15,7 +15,8 @@ from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.rpc.shapes import time_out
 from qgjob_coordinator.service.calls.builds import BuildService, PushHeader
-from qgjob_coordinator.store.types import NameWord
+from qgjob_coordinator.service.calls.uploads import UploadService, UploadShare
+from qgjob_coordinator.store.types import NameWord, UploadWord
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
 
@@ -29,12 +30,21 @@ _OUTCOME = {
     NameWord.REPLACED: pb.PUSH_OUTCOME_REPLACED,
 }
 
+_STATE = {
+    UploadWord.YOURS: pb.UPLOAD_STATE_YOURS,
+    UploadWord.TAKEN: pb.UPLOAD_STATE_TAKEN,
+    UploadWord.KNOWN: pb.UPLOAD_STATE_KNOWN,
+    UploadWord.STALE: pb.UPLOAD_STATE_STALE,
+    UploadWord.FREE: pb.UPLOAD_STATE_FREE,
+}
+
 
 class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
     """The methods of qgjob.v1.BuildService."""
 
-    def __init__(self, builds: BuildService, identify: Identify) -> None:
+    def __init__(self, builds: BuildService, uploads: UploadService, identify: Identify) -> None:
         self._builds = builds
+        self._uploads = uploads
         self._identify = identify
 
     async def PushBuild(  # noqa: N802
@@ -79,6 +89,16 @@ class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
                 size = piece.size_bytes if first else 0
                 first = False
                 yield pb.FetchBuildResponse(chunk=piece.data, offset=piece.offset, size_bytes=size)
+
+    async def ShareUpload(  # noqa: N802
+        self, request: pb.ShareUploadRequest, context: Context
+    ) -> pb.ShareUploadResponse:
+        """How an upload of an agent stands."""
+        principal = await self._identify(context)
+        r = request
+        told = UploadShare(r.account, r.digest, r.token, r.held_seconds, r.app_url, r.give_up)
+        word, where = await self._uploads.share(principal, told)
+        return pb.ShareUploadResponse(state=_STATE[word], app_url=where)
 
 
 def build_out(b: Build) -> pb.Build:

@@ -56,6 +56,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | da:<agent_id> | set    | its device ids                                                     | forgotten |
 | dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven, gone | forgotten |
 | op:<id>       | string | operation on the fleet -> number of its hold, or what it forgot    | 10 min |
+| up:<account>:<digest> | string | `held <token>` while an agent uploads, `known <where>` after that | its end, 10 min |
 | in            | hash   | org -> installations that devices did for it                       | for ever |
 | ty            | hash   | `*` -> typical duration of a test, target letter -> of an install | for ever |
 | sw            | set    | `agent epoch` of closed sessions whose leases are still to release | swept |

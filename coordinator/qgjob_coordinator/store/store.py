@@ -34,6 +34,7 @@ from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
 from qgjob_coordinator.store.topology.node import Node
 from qgjob_coordinator.store.topology.opening import open_topology
+from qgjob_coordinator.store.uploads import UploadStore
 
 SPEAKER_SECONDS = 1.0
 """How often who listens looks whether hints still go by that server: a server that gave its slot away says nothing."""
@@ -77,6 +78,7 @@ class Store:
         self.events = EventStore(call)
         self.logs = LogStore(runner, call)
         self.builds = BuildStore(runner, call)
+        self.uploads = UploadStore(runner)
 
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: rights, version, eviction policy, schema, a write. A new life raises its epoch.

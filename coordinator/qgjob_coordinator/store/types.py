@@ -175,6 +175,16 @@ class NameWord(StrEnum):
     LEAVING = "LEAVING"
 
 
+class UploadWord(StrEnum):
+    """How an upload to the store of a provider of devices stands, for the agent that asks."""
+
+    YOURS = "YOURS"
+    TAKEN = "TAKEN"
+    KNOWN = "KNOWN"
+    STALE = "STALE"
+    FREE = "FREE"
+
+
 @dataclass(frozen=True, slots=True)
 class NamedBuild:
     """A build that an app version has, when it was last used (ms), and the value that says so in the store."""

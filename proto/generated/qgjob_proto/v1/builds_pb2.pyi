@@ -48,6 +48,42 @@ PUSH_OUTCOME_REPLACED: PushOutcome.ValueType  # 3
 """It took the place of another one; devices that have that one install again."""
 Global___PushOutcome: _TypeAlias = PushOutcome  # noqa: Y015
 
+class _UploadState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UploadStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UploadState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPLOAD_STATE_UNSPECIFIED: _UploadState.ValueType  # 0
+    """Not sent."""
+    UPLOAD_STATE_YOURS: _UploadState.ValueType  # 1
+    """The agent is to upload."""
+    UPLOAD_STATE_TAKEN: _UploadState.ValueType  # 2
+    """Another agent uploads; ask again in a moment."""
+    UPLOAD_STATE_KNOWN: _UploadState.ValueType  # 3
+    """It was uploaded a moment ago: app_url says where it is."""
+    UPLOAD_STATE_STALE: _UploadState.ValueType  # 4
+    """It is not the agent's, or not any more; nothing was changed."""
+    UPLOAD_STATE_FREE: _UploadState.ValueType  # 5
+    """It was the agent's, and is nobody's now."""
+
+class UploadState(_UploadState, metaclass=_UploadStateEnumTypeWrapper):
+    """How an upload stands."""
+
+UPLOAD_STATE_UNSPECIFIED: UploadState.ValueType  # 0
+"""Not sent."""
+UPLOAD_STATE_YOURS: UploadState.ValueType  # 1
+"""The agent is to upload."""
+UPLOAD_STATE_TAKEN: UploadState.ValueType  # 2
+"""Another agent uploads; ask again in a moment."""
+UPLOAD_STATE_KNOWN: UploadState.ValueType  # 3
+"""It was uploaded a moment ago: app_url says where it is."""
+UPLOAD_STATE_STALE: UploadState.ValueType  # 4
+"""It is not the agent's, or not any more; nothing was changed."""
+UPLOAD_STATE_FREE: UploadState.ValueType  # 5
+"""It was the agent's, and is nobody's now."""
+Global___UploadState: _TypeAlias = UploadState  # noqa: Y015
+
 @_typing.final
 class Build(_message.Message):
     """One build of one app version. Set by the coordinator, most of it as read from the file."""
@@ -347,3 +383,71 @@ class FetchBuildResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FetchBuildResponse: _TypeAlias = FetchBuildResponse  # noqa: Y015
+
+@_typing.final
+class ShareUploadRequest(_message.Message):
+    """One word of an agent about one upload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    HELD_SECONDS_FIELD_NUMBER: _builtins.int
+    APP_URL_FIELD_NUMBER: _builtins.int
+    GIVE_UP_FIELD_NUMBER: _builtins.int
+    account: _builtins.str
+    """Whose store: the SHA-256 of what names the account, 64 digits of lower-case hexadecimal. It names nobody."""
+    digest: _builtins.str
+    """SHA-256 of the content."""
+    token: _builtins.str
+    """Random, one for each try of an agent: 16 to 64 letters and digits."""
+    held_seconds: _builtins.int
+    """For how long the upload is the agent's, from now on: 1 to 600. Asked again, it is so anew."""
+    app_url: _builtins.str
+    """Where the content is in that store; empty in a wish to upload. At most 200 characters."""
+    give_up: _builtins.bool
+    """It was not uploaded, and another agent may try."""
+    def __init__(
+        self,
+        *,
+        account: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        token: _builtins.str = ...,
+        held_seconds: _builtins.int = ...,
+        app_url: _builtins.str = ...,
+        give_up: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "app_url", b"app_url", "digest", b"digest", "give_up", b"give_up", "held_seconds", b"held_seconds", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareUploadRequest: _TypeAlias = ShareUploadRequest  # noqa: Y015
+
+@_typing.final
+class ShareUploadResponse(_message.Message):
+    """How the upload stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    APP_URL_FIELD_NUMBER: _builtins.int
+    state: Global___UploadState.ValueType
+    """As decided for this agent."""
+    app_url: _builtins.str
+    """With KNOWN: where the content is."""
+    def __init__(
+        self,
+        *,
+        state: Global___UploadState.ValueType = ...,
+        app_url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_url", b"app_url", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShareUploadResponse: _TypeAlias = ShareUploadResponse  # noqa: Y015

@@ -51,6 +51,11 @@ class BuildServiceStub:
                 request_serializer=qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildRequest.SerializeToString,
                 response_deserializer=qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildResponse.FromString,
                 _registered_method=True)
+        self.ShareUpload = channel.unary_unary(
+                '/qgjob.v1.BuildService/ShareUpload',
+                request_serializer=qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadRequest.SerializeToString,
+                response_deserializer=qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadResponse.FromString,
+                _registered_method=True)
 
 
 class BuildServiceServicer:
@@ -82,6 +87,14 @@ class BuildServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShareUpload(self, request, context):
+        """Settles which of all agents takes a content to the store of a provider of devices, so that it comes there once. Who
+        has an upload and says nothing for held_seconds has it no more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BuildServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +112,11 @@ def add_BuildServiceServicer_to_server(servicer, server):
                     servicer.FetchBuild,
                     request_deserializer=qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildRequest.FromString,
                     response_serializer=qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildResponse.SerializeToString,
+            ),
+            'ShareUpload': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShareUpload,
+                    request_deserializer=qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadRequest.FromString,
+                    response_serializer=qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +202,33 @@ class BuildService:
             '/qgjob.v1.BuildService/FetchBuild',
             qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildRequest.SerializeToString,
             qgjob__proto_dot_v1_dot_builds__pb2.FetchBuildResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShareUpload(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qgjob.v1.BuildService/ShareUpload',
+            qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadRequest.SerializeToString,
+            qgjob__proto_dot_v1_dot_builds__pb2.ShareUploadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class BuildServiceStub:
     """The builds of an org, by app version, platform and kind."""
     FetchBuild: _grpc.UnaryStreamMultiCallable[_builds_pb2.FetchBuildRequest, _builds_pb2.FetchBuildResponse]
     """The bytes of a build, from an offset to the end: a fetch that broke goes on where it ended."""
+    ShareUpload: _grpc.UnaryUnaryMultiCallable[_builds_pb2.ShareUploadRequest, _builds_pb2.ShareUploadResponse]
+    """Settles which of all agents takes a content to the store of a provider of devices, so that it comes there once. Who
+    has an upload and says nothing for held_seconds has it no more.
+    """
 
 @_typing.type_check_only
 class BuildServiceAsyncStub(BuildServiceStub):
@@ -63,6 +67,10 @@ class BuildServiceAsyncStub(BuildServiceStub):
     """The builds of an org, by app version, platform and kind."""
     FetchBuild: _aio.UnaryStreamMultiCallable[_builds_pb2.FetchBuildRequest, _builds_pb2.FetchBuildResponse]  # type: ignore[assignment]
     """The bytes of a build, from an offset to the end: a fetch that broke goes on where it ended."""
+    ShareUpload: _aio.UnaryUnaryMultiCallable[_builds_pb2.ShareUploadRequest, _builds_pb2.ShareUploadResponse]  # type: ignore[assignment]
+    """Settles which of all agents takes a content to the store of a provider of devices, so that it comes there once. Who
+    has an upload and says nothing for held_seconds has it no more.
+    """
 
 class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
     """The builds of app versions. One app version has at most one build a platform and kind; jobs name the app version, and
@@ -96,5 +104,15 @@ class BuildServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_builds_pb2.FetchBuildResponse], _abc.AsyncIterator[_builds_pb2.FetchBuildResponse]]:
         """The bytes of a build, from an offset to the end: a fetch that broke goes on where it ended."""
+
+    @_abc_1.abstractmethod
+    def ShareUpload(
+        self,
+        request: _builds_pb2.ShareUploadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_builds_pb2.ShareUploadResponse, _abc.Awaitable[_builds_pb2.ShareUploadResponse]]:
+        """Settles which of all agents takes a content to the store of a provider of devices, so that it comes there once. Who
+        has an upload and says nothing for held_seconds has it no more.
+        """
 
 def add_BuildServiceServicer_to_server(servicer: BuildServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,1 @@
+"""Devices that are the parallel sessions of a BrowserStack plan."""

@@ -1,0 +1,170 @@
+"""Builds as apps of an account: each content is uploaded once, by whichever agent is first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.devices.browserstack.errors import CloudAwayError, RejectedError
+
+if TYPE_CHECKING:
+    from qgjob_agent.builds.base import Build, Builds
+    from qgjob_agent.core.values import Assignment
+    from qgjob_agent.devices.browserstack.rest import Rest
+
+BELIEVED_SECONDS = 3600.0
+"""An app that was seen so long ago is looked up again: BrowserStack removes them after 30 days."""
+HELD_SECONDS = 60.0
+"""After so long without a word from an uploader another one takes its place."""
+_LOOK_SECONDS = 1.0
+_FORMATS = {"android": ("apk", "aab"), "ios": ("ipa",)}
+
+
+class Word(Enum):
+    """What became of a wish to upload."""
+
+    YOURS = "yours"  # upload, and say what came of it; asked again, it stays yours for as long again
+    TAKEN = "taken"  # another one uploads
+    KNOWN = "known"  # it was uploaded: `app_url`
+    STALE = "stale"  # it is not yours any more
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`app_url` with KNOWN only."""
+
+    word: Word
+    app_url: str = ""
+
+
+class SharingAwayError(Exception):
+    """Nobody can say now whether another agent uploads."""
+
+
+class Uploads(Protocol):
+    """Who of all agents uploads a content. Calls raise SharingAwayError."""
+
+    async def ask(self, account: str, digest: str, token: str, held_seconds: float) -> Answer:
+        """Wants to upload: YOURS, TAKEN or KNOWN."""
+
+    async def done(self, account: str, digest: str, token: str, app_url: str) -> Answer:
+        """It is uploaded: KNOWN, or STALE."""
+
+    async def give_up(self, account: str, digest: str, token: str) -> Answer:
+        """It was not uploaded, and another one may: STALE."""
+
+
+class Apps:
+    """The apps of one account. Tries of several devices for one content share an upload."""
+
+    def __init__(
+        self, rest: Rest, builds: Builds, uploads: Uploads, account: str, upload_seconds: float, log: Any
+    ) -> None:
+        self._rest = rest
+        self._builds = builds
+        self._uploads = uploads
+        self._account = hashlib.sha256(account.encode()).hexdigest()
+        self._upload_seconds = upload_seconds
+        self._log = log
+        self._known: dict[str, tuple[str, float]] = {}  # digest -> address, when it was seen
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.uploaded = 0
+
+    async def url_of(self, assignment: Assignment, platform: str) -> tuple[str, bool]:
+        """The address of an assignment's build, and whether it was uploaded for this.
+
+        Raises BuildUnresolvedError, BuildAwayError, CloudError.
+        """
+        digest, build = assignment.build_digest, None
+        form = assignment.build_format
+        if digest is None:
+            build = await self._builds.get(assignment, platform, "device")
+            digest, form = build.digest, build.format
+        if form not in _FORMATS.get(platform, ()):
+            wanted = " or .".join(_FORMATS.get(platform, ("apk",)))
+            raise BuildUnresolvedError(f"the build is a {form!r}, and BrowserStack's {platform} devices take .{wanted}")
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            found = self._believed(digest) or await self._rest.app_of(custom_id(digest))
+            if found is not None:
+                return self._seen(digest, found), False
+            return await self._shared(digest, assignment, platform, build)
+
+    def forget_all(self) -> None:
+        """BrowserStack may not have an app any more: all are looked up again."""
+        self._known.clear()
+
+    def _believed(self, digest: str) -> str | None:
+        url, at = self._known.get(digest, (None, 0.0))
+        return url if monotonic_seconds() - at < BELIEVED_SECONDS else None
+
+    def _seen(self, digest: str, url: str) -> str:
+        self._known[digest] = (url, monotonic_seconds())
+        return url
+
+    async def _shared(
+        self, digest: str, assignment: Assignment, platform: str, build: Build | None
+    ) -> tuple[str, bool]:
+        """Uploads, or waits for who does."""
+        token = secrets.token_hex(16)
+        try:
+            while True:
+                answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
+                if answer.word is Word.KNOWN:
+                    return self._seen(digest, answer.app_url), False
+                if answer.word is Word.YOURS:
+                    break
+                await asyncio.sleep(_LOOK_SECONDS)
+        except SharingAwayError as error:
+            raise BuildAwayError(f"the build is not uploaded: {error}") from error
+        keeping = asyncio.create_task(self._keep(digest, token), name="browserstack-upload-kept")
+        try:
+            # Whoever had the lock before may have died between its upload and its word.
+            url = await self._rest.app_of(custom_id(digest))
+            uploaded = url is None
+            if url is None:
+                url = await self._upload(digest, build or await self._builds.get(assignment, platform, "device"))
+        except BaseException:
+            keeping.cancel()
+            with contextlib.suppress(SharingAwayError):  # then it ends by itself
+                await self._uploads.give_up(self._account, digest, token)
+            raise
+        keeping.cancel()
+        with contextlib.suppress(SharingAwayError):  # others find it by its id
+            await self._uploads.done(self._account, digest, token, url)
+        return self._seen(digest, url), uploaded
+
+    async def _upload(self, digest: str, build: Build) -> str:
+        begun = monotonic_seconds()
+        try:
+            async with asyncio.timeout(self._upload_seconds):
+                url = await self._rest.upload(build.path, custom_id(digest), self._upload_seconds)
+        except TimeoutError:
+            raise CloudAwayError(f"the upload did not end in {self._upload_seconds:g} s") from None
+        except RejectedError as error:
+            raise BuildUnresolvedError(str(error)) from error
+        except OSError as error:
+            raise BuildAwayError(f"the build can't be read: {build.path}: {error.strerror}") from error
+        self.uploaded += 1
+        self._log.info(
+            "browserstack_uploaded", digest=digest, app_url=url, seconds=round(monotonic_seconds() - begun, 1)
+        )
+        return url
+
+    async def _keep(self, digest: str, token: str) -> None:
+        """An upload may take longer than its lock is held."""
+        while True:
+            await asyncio.sleep(HELD_SECONDS / 3)
+            with contextlib.suppress(SharingAwayError):
+                await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
+
+
+def custom_id(digest: str) -> str:
+    """What a content is called there: the latest upload with an id wins, so the id is of the content."""
+    return f"qgjob-{digest}"

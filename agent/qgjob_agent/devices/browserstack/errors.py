@@ -1,0 +1,39 @@
+"""Why BrowserStack gave not what was asked for. No message holds the account's user or key.
+
+CloudError
+├── AccountRefusedError   the account may not: wrong user or key, no right, a plan that is over or used up
+├── RejectedError         what was asked for is refused, and would be again
+├── NotThereError         there is no such thing
+├── NoRoomError           the plan is full, whatever the last look at it showed
+└── CloudAwayError        it can't be had now: network, too many requests, a fault of theirs
+"""
+
+from __future__ import annotations
+
+
+class CloudError(Exception):
+    """The root of the tree. The message says what failed, and what to do."""
+
+
+class AccountRefusedError(CloudError):
+    """The account may not: wrong user or key, no right to do this, a plan that is over or used up."""
+
+
+class RejectedError(CloudError):
+    """What was asked for is refused, and would be refused again."""
+
+
+class NotThereError(CloudError):
+    """There is no such thing."""
+
+
+class NoRoomError(CloudError):
+    """The plan is full, whatever the last look at it showed."""
+
+
+class CloudAwayError(CloudError):
+    """It can't be had now: network, too many requests, or a fault at BrowserStack. Another try may have it."""
+
+    def __init__(self, message: str, retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds

@@ -1,0 +1,275 @@
+"""BrowserStack's REST API for App Automate, as far as it is needed here. An HTTP client is loaded with this module."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from qgjob_agent.devices.browserstack.errors import (
+    AccountRefusedError,
+    CloudAwayError,
+    CloudError,
+    NoRoomError,
+    NotThereError,
+    RejectedError,
+)
+from qgjob_agent.devices.browserstack.plan import Plan
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+TRIES = 4
+LONGEST_PAUSE_SECONDS = 60.0
+"""However long BrowserStack asks to wait, it is asked again after that."""
+_TEXT = 200
+_BASE = "/app-automate"
+_NO_ROOM = re.compile(r"parallel|queue", re.IGNORECASE)
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_NOT_NOW = frozenset({408, 425, 429})
+_NOT_ALLOWED = frozenset({401, 402, 403})
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose plan it is. Its text shows neither the key nor the user."""
+
+    user: str
+    access_key: str
+
+    def __repr__(self) -> str:
+        return "Account(…)"
+
+    def hidden(self, text: str) -> str:
+        """The same without the account's user and key."""
+        for secret in (self.access_key, self.user):
+            text = text.replace(secret, "…") if secret else text
+        return text
+
+
+class Rest:
+    """One account. Calls raise CloudError; what may pass is tried a few times, and as late as the answer asks for.
+
+    `waits` is how it pauses, and `pause_seconds` the least pause between two tries.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        api_url: str,
+        *,
+        answer_seconds: float = 30.0,
+        pause_seconds: float = 1.0,
+        waits: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._account = account
+        self._client = httpx2.AsyncClient(
+            base_url=api_url, auth=(account.user, account.access_key), timeout=answer_seconds, trust_env=False
+        )
+        self._plain = httpx2.AsyncClient(timeout=answer_seconds, follow_redirects=True)  # for what lies elsewhere
+        self._pause = pause_seconds
+        self._waits = waits
+        self._not_before = 0.0  # all calls wait until then: too many requests are the account's, not one call's
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._client.aclose()
+        await self._plain.aclose()
+
+    async def plan(self) -> Plan:
+        """What the plan has and uses now."""
+        told = await self._json("GET", f"{_BASE}/plan.json", what="the plan")
+        running, queued = _number(told, "parallel_sessions_running"), _number(told, "queued_sessions") or 0
+        limits = [
+            _number(told, name) for name in ("parallel_sessions_max_allowed", "team_parallel_sessions_max_allowed")
+        ]
+        known = [limit for limit in limits if limit is not None]
+        if running is None or not known:
+            raise CloudAwayError("BrowserStack's plan does not say how many sessions it has; set browserstack.api_url")
+        return Plan(running, min(known), queued)
+
+    async def app_of(self, custom_id: str) -> str | None:
+        """The app that was uploaded last with this id; None if none was."""
+        found: str | None = await self._patiently(lambda: self._app_of(custom_id))
+        return found
+
+    async def _app_of(self, custom_id: str) -> str | None:
+        try:
+            told = await self._once("GET", f"{_BASE}/recent_apps/{custom_id}", "the uploaded apps")
+        except NotThereError:
+            return None
+        apps = told if isinstance(told, list) else []  # an id that nobody used is answered with a message
+        urls = [each.get("app_url") for each in apps if isinstance(each, dict) and each.get("custom_id") == custom_id]
+        return next((url for url in urls if isinstance(url, str) and url.startswith("bs://")), None)
+
+    async def upload(self, path: Path, custom_id: str, seconds: float) -> str:
+        """Uploads a build and gives its app's address. A try that failed may have been taken: that is looked up."""
+        tries = 0
+
+        async def send() -> Any:
+            nonlocal tries
+            tries += 1
+            if tries > 1 and (found := await self._app_of(custom_id)) is not None:
+                return {"app_url": found}
+            with path.open("rb") as file:
+                files = {"file": (path.name, file, "application/octet-stream")}
+                return await self._once(
+                    "POST", f"{_BASE}/upload", "the upload", files=files, data={"custom_id": custom_id}, timeout=seconds
+                )
+
+        told = await self._patiently(send)
+        url = told.get("app_url") if isinstance(told, dict) else None
+        if not isinstance(url, str) or not url.startswith("bs://"):
+            raise RejectedError("BrowserStack took the build and gave no app_url for it; look at its dashboard")
+        return url
+
+    async def session(self, session_id: str) -> dict[str, Any]:
+        """What BrowserStack says of a session."""
+        told = await self._json("GET", f"{_BASE}/sessions/{session_id}.json", what="a session")
+        found = told.get("automation_session") if isinstance(told, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    async def set_status(self, session_id: str, status: str, reason: str) -> None:
+        """Marks a session as `passed` or `failed`."""
+        body = {"status": status, "reason": reason[:_TEXT]}
+        await self._json("PUT", f"{_BASE}/sessions/{session_id}.json", what="a session", json=body)
+
+    async def begin_session(self, url: str, capabilities: dict[str, Any], seconds: float) -> tuple[str, dict[str, Any]]:
+        """Begins a session at a hub: its id and what it can do. One try, since each needs room in the plan.
+
+        Raises NoRoomError where the hub has none.
+        """
+        body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
+        try:
+            told = await self._once("POST", url, "a session", json=body, timeout=seconds)
+        except (RejectedError, CloudAwayError, AccountRefusedError) as error:
+            if _NO_ROOM.search(str(error)):
+                raise NoRoomError(str(error)) from None
+            raise
+        value = told.get("value") if isinstance(told, dict) else None
+        value = value if isinstance(value, dict) else {}
+        session_id = value.get("sessionId")
+        if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
+            raise CloudAwayError("BrowserStack answers for a session without an id")
+        found = value.get("capabilities")
+        return session_id, found if isinstance(found, dict) else {}
+
+    async def end_session(self, url: str) -> None:
+        """Ends a session at its hub, where it still runs."""
+        with contextlib.suppress(NotThereError):
+            await self._json("DELETE", url, what="a session")
+
+    async def fetch(self, url: str, path: Path, most_bytes: int) -> None:
+        """Writes what lies at an address that BrowserStack gave. Raises CloudError, OSError.
+
+        Only its own host is shown who asks.
+        """
+        own = httpx2.URL(url).host == self._client.base_url.host
+        draft = path.with_name(path.name + ".part")
+
+        async def take() -> None:
+            try:
+                async with (self._client if own else self._plain).stream("GET", url) as answer:
+                    if not answer.is_success:  # a video that is not made yet is answered with 403
+                        raise CloudAwayError(f"BrowserStack has no {path.name} yet (HTTP {answer.status_code})")
+                    size = 0
+                    with draft.open("wb") as file:
+                        async for piece in answer.aiter_bytes():
+                            size += len(piece)
+                            if size > most_bytes:
+                                raise RejectedError(f"{path.name} has more than {most_bytes} bytes")
+                            file.write(piece)
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise CloudAwayError(f"{path.name} can't be fetched: {type(error).__name__}") from None
+            if not size:
+                raise CloudAwayError(f"{path.name} is empty still")
+
+        try:
+            await self._patiently(take)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    async def _json(self, method: str, path: str, what: str, **options: Any) -> Any:
+        return await self._patiently(lambda: self._once(method, path, what, **options))
+
+    async def _patiently(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        """Tries again what may pass, a few times."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(CloudAwayError),
+            stop=stop_after_attempt(TRIES),
+            wait=self._wait,
+            sleep=self._waits,
+            reraise=True,
+        )
+        async for attempt in retrying:
+            with attempt:
+                if (left := self._not_before - time.monotonic()) > 0:
+                    await self._waits(left)
+                return await call()
+        raise AssertionError("unreachable")
+
+    def _wait(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked = error.retry_seconds if isinstance(error, CloudAwayError) else None
+        usual = wait_random_exponential(multiplier=self._pause, max=LONGEST_PAUSE_SECONDS)(state)
+        return usual if asked is None else max(asked, 0.0)
+
+    async def _once(self, method: str, path: str, what: str, **options: Any) -> Any:
+        try:
+            answer = await self._client.request(method, path, **options)
+        except httpx2.HTTPError as error:
+            raise CloudAwayError(f"BrowserStack does not answer for {what}: {type(error).__name__}") from None
+        if answer.is_success:
+            try:
+                return answer.json()
+            except ValueError:
+                raise CloudAwayError(f"BrowserStack answers for {what} with what is no JSON") from None
+        refusal = self._refusal(answer, what)
+        if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS and isinstance(refusal, CloudAwayError):
+            self._not_before = time.monotonic() + (refusal.retry_seconds or self._pause)
+        raise refusal
+
+    def _refusal(self, answer: httpx2.Response, what: str) -> CloudError:
+        code = answer.status_code
+        said = self._account.hidden(_message(answer))
+        told = f"(HTTP {code}{': ' + said if said else ''})"
+        if code in _NOT_ALLOWED:
+            advice = "check browserstack.username and browserstack.access_key, and what the plan allows"
+            return AccountRefusedError(f"BrowserStack refuses the account for {what} {told}; {advice}")
+        if code in _NOT_NOW or code >= 500:
+            return CloudAwayError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
+        if code == 404:
+            return NotThereError(f"BrowserStack has no such thing: {what} {told}")
+        return RejectedError(f"BrowserStack refuses {what} {told}")
+
+
+def _number(told: Any, name: str) -> int | None:
+    value = told.get(name) if isinstance(told, dict) else None
+    return value if type(value) is int and value >= 0 else None
+
+
+def _message(answer: httpx2.Response) -> str:
+    try:
+        told = answer.json()
+    except ValueError:
+        return ""
+    if isinstance(told, dict) and isinstance(told.get("value"), dict):  # as a hub says it
+        told = told["value"]
+        told = {"error": told.get("message") or told.get("error")}
+    said = (told.get("error") or told.get("message") or told.get("errors")) if isinstance(told, dict) else told
+    text = said if isinstance(said, str) else ""
+    return "".join(char if char.isprintable() else " " for char in text)[:_TEXT]
+
+
+def _retry_after(answer: httpx2.Response) -> float | None:
+    """Seconds, where the answer asks for some; a date is not what BrowserStack sends."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), LONGEST_PAUSE_SECONDS) if text.isdecimal() else None

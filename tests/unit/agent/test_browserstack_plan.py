@@ -1,0 +1,166 @@
+"""When another session of a plan may begin, whoever else uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qgjob_agent.devices.browserstack.gate import Gate, PlanFullError
+from qgjob_agent.devices.browserstack.plan import Plan, Starts, Turn
+
+
+@dataclass
+class World:
+    """A plan that others use too, on a clock of its own. Its count of what runs lags by up to `lag` seconds."""
+
+    random: random.Random
+    most: int = 4
+    lag: float = 0.9
+    now: float = 1_000.0
+    foreign: int = 0
+    ours: list[tuple[float, float]] = field(default_factory=list)  # begun, ends
+    told: Plan | None = None
+    since: int = 0  # starts since the last answer
+    looks: int = 0
+
+    def begin(self) -> None:
+        """A session of ours begins. Asserts what is promised."""
+        assert self.told is not None
+        assert self.told.running < self.told.most, "the last look showed a full plan"
+        assert self.told.queued == 0
+        assert self.since < self.told.most - self.told.running, "more were begun than the last look had free"
+        self.since += 1
+        heapq.heappush(self.ours, (self.now, self.now + self.random.uniform(0.5, 30.0)))
+
+    async def ask(self) -> Plan:
+        self.looks += 1
+        self.now += self.random.uniform(0.0, 0.3)
+        self.foreign = min(max(self.foreign + self.random.randint(-2, 2), 0), self.most)
+        self.ours = [each for each in self.ours if each[1] > self.now]
+        seen = sum(begun + self.random.uniform(0.0, self.lag) <= self.now for begun, _ in self.ours)
+        queued = self.random.choice((0, 0, 0, 0, 1)) if self.foreign + seen >= self.most else 0
+        self.told, self.since = Plan(min(self.foreign + seen, self.most), self.most, queued), 0
+        return self.told
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+async def test_10_000_starts_beside_a_foreign_user_and_none_against_a_full_plan() -> None:
+    world = World(random.Random(7))  # noqa: S311
+    gate = Gate(world.ask, Starts(), lambda: world.now, 2.0, world.sleep)
+    for number in range(10_000):
+        await gate.enter(f"s{number}", 3_600.0)
+        world.begin()
+        world.now += world.random.choice((0.0, 0.0, 0.1, 1.0, 5.0))
+        gate.answered(f"s{number}")
+    assert world.looks > 1_000
+
+
+async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
+    world = World(random.Random(1), most=1)  # noqa: S311
+    gate = Gate(world.ask, Starts(), lambda: world.now, 2.0, world.sleep)
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        await gate.enter(f"s{number}", 3_600.0)
+        world.begin()
+        order.append(number)
+        gate.answered(f"s{number}")
+
+    await asyncio.gather(*(one(number) for number in range(20)))
+    assert order == list(range(20))
+
+
+async def test_a_plan_that_stays_full_is_waited_for_so_long_and_told() -> None:
+    async def full() -> Plan:
+        await asyncio.sleep(0)
+        return Plan(5, 5, 1)
+
+    gate = Gate(full, Starts(), lambda: 0.0, 0.0)
+    with pytest.raises(PlanFullError, match=r"no free session for 0.05 s \(5 of 5 run, 1 are queued\)"):
+        await gate.enter("s", 0.05)
+    assert gate.starts.room == 0
+
+
+def test_a_look_that_is_old_counts_for_nothing() -> None:
+    starts = Starts(fresh_seconds=2.0)
+    assert starts.turn(0.0) is Turn.LOOK
+    starts.looked(Plan(0, 1), 0.0)
+    assert starts.turn(2.0) is Turn.BEGIN
+    assert starts.turn(2.1) is Turn.LOOK
+
+
+def test_a_start_counts_until_a_look_that_must_have_seen_it() -> None:
+    starts = Starts(settle_seconds=1.0)
+    starts.looked(Plan(0, 2), 0.0)
+    starts.allowed("a", 0.0)
+    assert starts.room == 1
+    starts.looked(Plan(0, 2), 5.0)
+    assert starts.room == 1, "nobody has answered for it"
+    starts.answered("a", 6.0)
+    starts.looked(Plan(1, 2), 6.5)
+    assert starts.room == 0, "the look may have been before it"
+    starts.looked(Plan(1, 2), 7.0)
+    assert starts.room == 1
+
+
+def test_a_start_that_nobody_answered_for_is_none_after_a_while() -> None:
+    starts = Starts(start_seconds=600.0)
+    starts.looked(Plan(0, 1), 0.0)
+    starts.allowed("a", 0.0)
+    starts.looked(Plan(0, 1), 599.0)
+    assert starts.room == 0
+    starts.looked(Plan(0, 1), 600.0)
+    assert starts.room == 1
+
+
+def test_who_is_queued_there_comes_first() -> None:
+    starts = Starts()
+    starts.looked(Plan(1, 5, queued=1), 0.0)
+    assert starts.turn(0.0) is Turn.WAIT
+
+
+def test_a_plan_that_had_no_room_after_all_is_full_until_the_next_look() -> None:
+    starts = Starts()
+    starts.looked(Plan(0, 2), 0.0)
+    starts.full(1.0)
+    assert starts.turn(1.0) is Turn.WAIT
+    starts.looked(Plan(0, 2), 0.5)  # asked before
+    assert starts.turn(1.0) is Turn.WAIT
+    starts.looked(Plan(0, 2), 1.5)
+    assert starts.turn(1.5) is Turn.BEGIN
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("look"), st.integers(0, 4), st.integers(0, 1)),
+        st.tuples(st.just("begin"), st.just(0), st.just(0)),
+        st.tuples(st.just("answer"), st.integers(0, 9), st.just(0)),
+        st.tuples(st.just("wait"), st.integers(0, 30), st.just(0)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_no_more_begin_than_the_last_look_had_free(steps: list[tuple[str, int, int]]) -> None:
+    starts, now, free, since, keys = Starts(), 0.0, 0, 0, 0
+    for what, number, queued in steps:
+        if what == "look":
+            starts.looked(Plan(number, 4, queued), now)
+            free, since = (0 if queued else 4 - number), 0
+        elif what == "answer":
+            starts.answered(str(number), now)
+        elif what == "wait":
+            now += number / 10
+        elif starts.turn(now) is Turn.BEGIN:
+            starts.allowed(str(keys), now)
+            keys, since = keys + 1, since + 1
+        assert since <= free

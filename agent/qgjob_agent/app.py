@@ -27,6 +27,7 @@ from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
+from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 from qgjob_agent.devices.faults import SimulatedFaults
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
@@ -45,7 +46,10 @@ from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from qgjob_agent.devices.base import DeviceProvider
+    from qgjob_agent.runners.appwright.cloud import Cloud
     from qgjob_agent.runners.base import Runner
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
@@ -70,7 +74,9 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.check:
             count = len(config.device_facts)
             devices = "1 device" if count == 1 else f"{count} devices"
-            if config.finds_devices:
+            if config.browserstack.enabled:
+                devices = f"sessions of the BrowserStack plan at {config.browserstack.api_url}"
+            elif config.finds_devices:
                 devices = f"Android devices of the adb server at {config.adb.host}:{config.adb.port}"
             print(f"ok: agent {config.agent_id}, {devices}, runner {config.runner}")
             for each in unread_settings():
@@ -112,11 +118,12 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     faults = SimulatedFaults(
         simulated.failing_installs, simulated.failing_tests, simulated.broken_builds, simulated.heal_after_probes
     )
-    token = None if config.token is None else config.token.get_secret_value()
+    token = _secret(config.token) or None
     coordinators = Coordinators(config.coordinator, config.agent_id, token)
     builds = _builds(config, state_dir, coordinators, log)
-    provider = _provider(config, state_dir, driver, faults, builds, log)
-    runner = _runner(config, state_dir, driver, faults, log)
+    provider = _provider(config, state_dir, driver, faults, builds, coordinators, log)
+    cloud: Cloud | None = getattr(provider, "sessions", None)
+    runner = _runner(config, state_dir, driver, faults, cloud, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -163,8 +170,11 @@ def _provider(
     driver: Driver,
     faults: SimulatedFaults,
     builds: ResolvedBuilds,
+    coordinators: Coordinators,
     log: Any,
 ) -> DeviceProvider:
+    if config.browserstack.enabled:
+        return _browserstack(config, driver, builds, coordinators, log)
     if not config.finds_devices:
         return SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds, faults)
     adb = config.adb
@@ -187,7 +197,46 @@ def _provider(
     return AdbDevices(driver, settings, builds, log)
 
 
-def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: SimulatedFaults, log: Any) -> Runner:
+def _secret(value: SecretStr | None) -> str:
+    return "" if value is None else value.get_secret_value()
+
+
+def _browserstack(
+    config: AgentConfig, driver: Driver, builds: ResolvedBuilds, coordinators: Coordinators, log: Any
+) -> DeviceProvider:
+    # With these comes an HTTP client, which would cost each start 0.2 s.
+    from qgjob_agent.devices.browserstack.provider import BrowserStackDevices  # noqa: PLC0415
+    from qgjob_agent.upload_sharing import SharedUploads  # noqa: PLC0415
+
+    what = config.browserstack
+    settings = BrowserStackSettings(
+        agent_id=config.agent_id,
+        user=_secret(what.username),
+        access_key=_secret(what.access_key),
+        api_url=what.api_url,
+        hub_url=what.hub_url,
+        model=what.model,
+        os_version=what.os_version,
+        platform=what.platform,
+        sessions=what.sessions,
+        named={facts.udid: facts for facts in config.named_devices},
+        look_seconds=what.look_seconds,
+        wait_seconds=what.wait_seconds,
+        upload_seconds=what.upload_seconds,
+        evidence=what.evidence,
+        evidence_seconds=what.evidence_seconds,
+    )
+    return BrowserStackDevices(driver, settings, builds, SharedUploads(coordinators), log)
+
+
+def _runner(
+    config: AgentConfig,
+    state_dir: StateDir,
+    driver: Driver,
+    faults: SimulatedFaults,
+    cloud: Cloud | None,
+    log: Any,
+) -> Runner:
     if config.runner == "command":
         settings = CommandSettings(
             argv=config.command.argv,
@@ -200,13 +249,15 @@ def _runner(config: AgentConfig, state_dir: StateDir, driver: Driver, faults: Si
         )
         return CommandRunner(driver, settings, driver.lease_time, log)
     if config.runner == "appwright":
-        return _appwright_runner(config, state_dir, driver, log)
+        return _appwright_runner(config, state_dir, driver, cloud, log)
     low, high = config.simulated.test_seconds
     tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
     return SimulatedRunner(driver, tests, faults)
 
 
-def _appwright_runner(config: AgentConfig, state_dir: StateDir, driver: Driver, log: Any) -> Runner:
+def _appwright_runner(
+    config: AgentConfig, state_dir: StateDir, driver: Driver, cloud: Cloud | None, log: Any
+) -> Runner:
     what = config.appwright
     suite = what.suite_dir or Path.cwd()
     settings = AppwrightSettings(
@@ -224,7 +275,7 @@ def _appwright_runner(config: AgentConfig, state_dir: StateDir, driver: Driver, 
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
     appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)
-    return AppwrightRunner(driver, settings, Appium(appium, log), driver.lease_time, log)
+    return AppwrightRunner(driver, settings, Appium(appium, log), driver.lease_time, log, cloud=cloud)
 
 
 async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, log: Any) -> None:

@@ -25,6 +25,7 @@ from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_tom
 from qgjob_agent.config_tables import (
     AdbConfig,
     AppwrightConfig,
+    BrowserStackConfig,
     BuildsConfig,
     CommandConfig,
     DeviceConfig,
@@ -34,7 +35,7 @@ from qgjob_agent.config_tables import (
     Table,
     lower,
 )
-from qgjob_agent.core.values import DeviceFacts
+from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
@@ -73,6 +74,7 @@ class AgentConfig(Table):
     command: CommandConfig = CommandConfig()
     builds: BuildsConfig = BuildsConfig()
     adb: AdbConfig = AdbConfig()
+    browserstack: BrowserStackConfig = BrowserStackConfig()
     appwright: AppwrightConfig = AppwrightConfig()
     devices: tuple[DeviceConfig, ...] = ()
     _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -110,8 +112,8 @@ class AgentConfig(Table):
 
     @property
     def finds_devices(self) -> bool:
-        """Whether devices are found on this host: then `devices` says how they are called, and none is simulated."""
-        return self.adb.enabled
+        """Whether devices are found, here or in a cloud: `devices` says how they are called, and none is simulated."""
+        return self.adb.enabled or self.browserstack.enabled
 
     @property
     def named_devices(self) -> list[DeviceFacts]:
@@ -134,6 +136,7 @@ class AgentConfig(Table):
         return self.simulated.generate.prefix or f"{self.agent_id}.sim-"
 
 
+_SECRETS = ("browserstack.username", "browserstack.access_key")
 _LEAST_CREDIT = 32
 _CREDIT_PER_DEVICE = 8
 
@@ -223,10 +226,17 @@ class Sources:
         """The error of a setting, with its name and value as they are where it was set."""
         found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
         shown = found.value if found is not None else value
-        if setting.split(".", maxsplit=1)[0] == "token":
+        if shown is not None and _is_secret(setting):
             shown = "(hidden)"
         name, source = (setting, self.file) if found is None else (found.name, found.source)
         return ConfigError(name, shown, source, problem)
+
+
+def _is_secret(setting: str) -> bool:
+    """Also what is no setting, in a table that has secrets: it may be the name of one with a slip."""
+    table, _, name = setting.partition(".")
+    unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields
+    return table == "token" or setting in _SECRETS or unknown
 
 
 def _outward(setting: str) -> list[str]:
@@ -300,6 +310,8 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
             yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
     if config.runner == "appwright":
         yield from _wrong_appwright(config.appwright, sources)
+    if config.browserstack.enabled:
+        yield from _wrong_browserstack(config, sources)
     for index, device in enumerate(config.devices):
         found = first_problem(device.udid, device.os_version, device.model, device.labels)
         if found is not None:
@@ -325,6 +337,33 @@ def _wrong_appwright(config: AppwrightConfig, sources: Sources) -> Iterator[Conf
         check_words(config.appium)
     except ValueError as error:
         yield sources.wrong("appwright.appium", list(config.appium), f"is no command: {error}")
+
+
+def _wrong_browserstack(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
+    what = config.browserstack
+    for name, value in (("username", what.username), ("access_key", what.access_key)):
+        if value is None or not value.get_secret_value().strip():
+            problem = "is not set; take it from the account's settings at BrowserStack"
+            yield sources.wrong(f"browserstack.{name}", None, problem)
+    for name, text in (("model", what.model), ("os_version", what.os_version)):
+        if not text:
+            problem = "is not set; name a device as BrowserStack lists it, such as Google Pixel 8 with 14.0"
+            yield sources.wrong(f"browserstack.{name}", text, problem)
+    found = first_problem("browserstack-1", what.os_version, what.model, {})
+    if found is not None:
+        yield sources.wrong(f"browserstack.{found[0]}", found[1], found[2])
+    if config.adb.enabled:
+        problem = "is on, and so is adb.enabled; start another agent for BrowserStack, with a file of its own"
+        yield sources.wrong("browserstack.enabled", True, problem)
+    if config.runner != "appwright":
+        problem = f'is on, and runner is {config.runner}; sessions of a shared plan want runner = "appwright"'
+        yield sources.wrong("browserstack.enabled", True, problem)
+    for index, device in enumerate(config.devices):
+        if re.fullmatch(r"browserstack-[1-9][0-9]*", device.udid) is None:
+            problem = "is no session of the plan; they are browserstack-1, browserstack-2 and so on"
+            yield sources.wrong(f"devices[{index}].udid", device.udid, problem)
+        elif device.target is not Target.BROWSERSTACK:
+            yield sources.wrong(f"devices[{index}].target", device.target.value, "must be browserstack here")
 
 
 def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from qgjob_agent.builds.template import TemplateError, check
 from qgjob_agent.core.values import Target
@@ -111,6 +112,39 @@ class BuildsConfig(Table):
 
     template: Annotated[str, AfterValidator(_template)] | None = None
     cache_mb: Annotated[int, Field(ge=1, le=100_000_000)] = 10_000
+
+
+def _address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no https:// address")
+    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("is an http address of another machine, which would see the account's key; use https")
+    if parts.username or parts.password:
+        raise ValueError("has a user or password in it; set browserstack.username and browserstack.access_key")
+    return value.rstrip("/")
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class BrowserStackConfig(Table):
+    """The parallel sessions of a BrowserStack plan. `sessions` bounds how many of them this agent uses."""
+
+    enabled: bool = False
+    username: SecretStr | None = None
+    access_key: SecretStr | None = None
+    sessions: Annotated[int, Field(ge=1, le=MAX_DEVICES)] | None = None
+    model: str = ""
+    os_version: str = ""
+    platform: Annotated[Literal["android", "ios"], BeforeValidator(lower)] = "android"
+    api_url: Address = "https://api-cloud.browserstack.com"
+    hub_url: Address = "https://hub.browserstack.com/wd/hub"
+    look_seconds: Wait = 15.0
+    wait_seconds: Wait = 120.0
+    upload_seconds: Wait = 900.0
+    evidence: Annotated[Literal["failed", "always", "never"], BeforeValidator(lower)] = "failed"
+    evidence_seconds: Wait = 30.0
 
 
 class AdbConfig(Table):

@@ -15,5 +15,15 @@ export default defineConfig({
         expectTimeout: 2_000,
       },
     },
+    {
+      // Sessions of a BrowserStack plan: the agent uploads the build, begins each session, and says on which device.
+      name: "cloud",
+      use: {
+        platform: Platform.ANDROID,
+        device: { provider: "browserstack", name: "Google Pixel 8", osVersion: "14.0" },
+        buildPath: build,
+        expectTimeout: 2_000,
+      },
+    },
   ],
 });

@@ -15,6 +15,7 @@ from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
+from qgjob_agent.runners.appwright.cloud import Cloud
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
@@ -82,6 +83,8 @@ class Lab:
         self.linger_seconds = 1.0
         self.attempts_per_run = 8
         self.appium_url = ""
+        self.project = "android"
+        self.cloud: Cloud | None = None
         self.runner: AppwrightRunner | None = None
         self._children: list[subprocess.Popen[bytes]] = []
 
@@ -98,7 +101,7 @@ class Lab:
         log: Any = structlog.get_logger()
         settings = AppwrightSettings(
             suite=self.suite,
-            project="android",
+            project=self.project,
             config="appwright.config.ts",
             node="node",
             environ=self.environ,
@@ -111,7 +114,7 @@ class Lab:
             linger_seconds=self.linger_seconds,
         )
         appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.suite, self.appium_url), log)
-        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log)
+        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log, cloud=self.cloud)
         return self.runner
 
     def _lease(self) -> LeaseTime:

@@ -10,6 +10,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.command_template import variables
 from qgjob_agent.executions import Command, Several
 from qgjob_agent.runners.appwright import plan as planning
+from qgjob_agent.runners.appwright.cloud import FOLDER
 from qgjob_agent.runners.appwright.run import PLAN_FILE
 
 if TYPE_CHECKING:
@@ -43,13 +44,17 @@ class AppwrightSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What was found for a run. `address` None: its tests need no Appium of ours. `ports` as the preload has them."""
+    """What was found for a run. `address` None: its tests need no Appium of ours. `ports` as the preload has them.
+
+    `in_cloud`: its sessions are asked for, one by one.
+    """
 
     suite: Path
     versions: Versions
     address: Address | None
     app: planning.App
     ports: dict[str, dict[str, list[int]]]
+    in_cloud: bool = False
 
 
 def attempt_of(execution: Execution, index: int, suite: Path) -> dict[str, Any]:
@@ -82,6 +87,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
         "udid": run.device.udid,
         "app_package": ready.app.package,
         "ports": ready.ports,
+        "cloud": {"sessions": str(execution.path / FOLDER), "app_url": ready.app.url} if ready.in_cloud else None,
     }
 
 

@@ -30,14 +30,18 @@ class AppUnknownError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """The build that is installed: its file, for AppWright's config, and its package or bundle id; None if unknown."""
+    """The build that is installed: its file, for AppWright's config, and its package or bundle id; None if unknown.
+
+    `url` is where a cloud has it.
+    """
 
     path: Path | None = None
     package: str | None = None
+    url: str | None = None
 
     def variables(self) -> dict[str, str]:
         """As tests see it."""
-        known = {"QGJOB_BUILD_PATH": self.path, "QGJOB_APP_PACKAGE": self.package}
+        known = {"QGJOB_BUILD_PATH": self.path, "QGJOB_APP_PACKAGE": self.package, "QGJOB_APP_URL": self.url}
         return {name: str(value) for name, value in known.items() if value is not None}
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment, DeviceFacts
     from qgjob_agent.executions import Execution
+    from qgjob_agent.runners.appwright.cloud import Desk
     from qgjob_agent.runners.base import Sink
 
 PLAN_FILE = "run.json"
@@ -56,6 +57,7 @@ class Run:
         self.found_dead = False  # its supervisor had ended when this daemon began
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
+        self.desk: Desk | None = None  # of a device in the cloud
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
         self._sink = sink
@@ -77,6 +79,8 @@ class Run:
             self._moved = self._moved or event.get("event") in ("begin", "error", "missing")
             index = attempt_of(event)
             attempt = None if index is None else self.attempts.get(index)
+            if self.desk is not None:
+                self.desk.take(event, index, attempt.assignment if attempt is not None else None)
             if attempt is not None and not attempt.over:
                 told += self._take(attempt, event)
         return told

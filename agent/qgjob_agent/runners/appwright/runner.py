@@ -18,6 +18,7 @@ from qgjob_agent.executions import Execution, remove_tree
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import MOST_SLOTS, PLAIN_PORT, AppiumError, ports_of
+from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.hub import Address, forget_sessions
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.remembered import Facts, find
@@ -26,13 +27,14 @@ from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from pathlib import Path
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
+    from qgjob_agent.runners.appwright.cloud import Asked, Cloud
     from qgjob_agent.runners.base import Sink
 
 _FOLLOW_SECONDS = 0.1  # the device waits for it between two files
@@ -43,7 +45,8 @@ _HUNT_PATIENCE_SECONDS = 5.0
 class AppwrightRunner:
     """Several attempts of a device in one process, in the order in which Playwright takes their files.
 
-    `lease` gives the last confirmed lease time, `app_of` the build of an attempt; it may raise AppUnknownError.
+    `lease` gives the last confirmed lease time, `app_of` the build of an attempt; it may raise AppUnknownError. Devices
+    that are in a cloud have sessions and builds from `cloud`; without one they are as the test project has them.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class AppwrightRunner:
         lease: Callable[[], LeaseTime],
         log: Any,
         app_of: Callable[[Assignment, DeviceFacts], Awaitable[planning.App]] | None = None,
+        cloud: Cloud | None = None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -62,12 +66,14 @@ class AppwrightRunner:
         self._lease = lease
         self._log = log
         self._app_of = app_of
+        self._cloud = cloud
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots: dict[str, int] = {}
         self._generation = 0
         self._plain_said: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._concluding: dict[str, tuple[asyncio.Task[None], AttemptFinished]] = {}  # by token
         self._loop = asyncio.get_running_loop()
 
     # ---- beginning ----
@@ -110,12 +116,18 @@ class AppwrightRunner:
         except OSError as error:
             self._refuse(group, error)
             return
-        run = self._known(Run(execution, device, range(len(group)), self._sink))
+        run = self._known(self._run(execution, device, range(len(group))))
         line = self._lines.setdefault(device.device_id, deque())
         if first:
             line.appendleft(run)
         else:
             line.append(run)
+
+    def _run(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int]) -> Run:
+        run = Run(execution, device, indexes, self._sink)
+        if self._cloud is not None and device.target is Target.BROWSERSTACK:
+            run.desk = Desk(execution.path / FOLDER, device, self._cloud)
+        return run
 
     def _known(self, run: Run) -> Run:
         for attempt in run.attempts.values():
@@ -153,10 +165,11 @@ class AppwrightRunner:
             with contextlib.suppress(OSError, ValueError):  # it ends by itself in a moment
                 run.change_plan(lambda plan: plan.update(linger_ms=0))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -198,12 +211,24 @@ class AppwrightRunner:
         suite = self._settings.suite
         versions = look_at(suite, plain=self._settings.plain)
         what = run.execution.assignment
+        if self._cloud is not None and run.desk is not None:
+            return await self._ready_in_cloud(run, versions, self._cloud)
         app = planning.App() if self._app_of is None else await self._app_of(what, run.device)
         address = None
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
             self._say_plain(versions)
             address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
         return Ready(suite, versions, address, app, ports_of(Facts.of(run.execution).slot))
+
+    async def _ready_in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
+        """Sessions of a shared plan are asked for, which AppWright as it is would not do."""
+        if not versions.fast:
+            raise SuiteError(
+                f"{versions.why_plain or 'the suite has no AppWright'}; on devices of a cloud sessions begin when the "
+                "plan has room for them, and that needs versions for which it was tried (see docs/appwright.md)"
+            )
+        app = await cloud.app(run.execution.assignment, run.device)
+        return Ready(self._settings.suite, versions, None, app, {}, in_cloud=True)
 
     def _say_plain(self, versions: Versions) -> None:
         if versions.why_plain is not None and versions.why_plain not in self._plain_said:
@@ -249,13 +274,50 @@ class AppwrightRunner:
 
     def _tick(self, run: Run) -> None:
         events = run.read()
+        self._answer(run)
         if events:
-            self._sink.report(events)
+            self._report(run, events)
             self._next(run.device.device_id)
         if run.execution.pidfd < 0 and not run.execution.supervised:
             self._on_end(run)
         else:
             self._tick_later(run)
+
+    def _answer(self, run: Run) -> None:
+        """The sessions that the run asks for."""
+        desk = run.desk
+        if desk is None:
+            return
+        for number, asked in desk.open:
+            self._spawn(self._answer_one(desk, number, asked), "appwright-session")
+
+    async def _answer_one(self, desk: Desk, number: int, asked: Asked) -> None:
+        try:
+            await desk.answer(number, asked)
+        except OSError as error:  # the disk, or the run has gone; the test's own limits end it
+            self._log.warning("appwright_session_not_told", token=asked.assignment.token, error=str(error))
+
+    def _report(self, run: Run, events: list[AttemptEvent]) -> None:
+        """Tells what happened. The verdict of an attempt that had sessions in a cloud waits until these are settled."""
+        if run.desk is None or self._cloud is None:
+            self._sink.report(events)
+            return
+        now: list[AttemptEvent] = []
+        for event in events:
+            ids = run.desk.had(self._attempts[event.token][1].index) if event.token in self._attempts else []
+            if isinstance(event, AttemptFinished) and ids:
+                task = self._spawn(self._conclude(self._cloud, run, event, ids), "appwright-conclude")
+                self._concluding[event.token] = (task, event)
+            else:
+                now.append(event)
+        if now:
+            self._sink.report(now)
+
+    async def _conclude(self, cloud: Cloud, run: Run, event: AttemptFinished, session_ids: list[str]) -> None:
+        files = run.execution.files_of(self._attempts[event.token][1].index)
+        finished = await cloud.conclude(session_ids, event.finished, files)
+        del self._concluding[event.token]
+        self._sink.report([AttemptFinished(event.token, finished)])
 
     def _on_end(self, run: Run) -> None:
         """The supervisor has ended: its tree is dead, unless it was killed itself."""
@@ -279,7 +341,10 @@ class AppwrightRunner:
             ):
                 self._log.warning("tree_will_not_die", job_id=execution.assignment.job_id, pids=living)
         events, again = run.conclude()
-        if not run.done:
+        if run.desk is not None and self._cloud is not None:
+            if left := run.desk.close():
+                await self._cloud.end(left)
+        elif not run.done:
             await self._forget_sessions(run)
         if again:
             self._log.info("appwright_goes_on", attempts=sum(map(len, again)), device_id=run.device.device_id)
@@ -300,7 +365,7 @@ class AppwrightRunner:
         """The run has done what it could; what is left of it goes on in these groups."""
         self._put_away(run, again or [])
         if events:
-            self._sink.report(events)
+            self._report(run, events)
         self._next(run.device.device_id)
 
     def _put_away(self, run: Run, again: list[list[Assignment]]) -> None:
@@ -321,6 +386,10 @@ class AppwrightRunner:
 
     def kill(self, token: str, cause: DeathCause, grace_seconds: float) -> None:
         """Takes back what has not begun; of what has, asks the supervisor to end the tree. See Runner."""
+        if token in self._concluding:
+            task, event = self._concluding.pop(token)
+            task.cancel()
+            self._sink.report([event])
         if token not in self._attempts or self._attempts[token][1].over:
             return
         run, attempt = self._attempts[token]
@@ -368,7 +437,7 @@ class AppwrightRunner:
         for found in find(self._settings.executions, self._remove):
             self._generation = max(self._generation, found.facts.generation)
             self._slots.setdefault(found.facts.device.device_id, found.facts.slot)
-            run = self._known(Run(found.execution, found.facts.device, found.indexes, self._sink))
+            run = self._known(self._run(found.execution, found.facts.device, found.indexes))
             self._recover(run, settled, recovery)
         for device_id in self._lines:
             self._loop.call_soon(self._next, device_id)

@@ -30,6 +30,7 @@ class Story:
     installs: int = 0  # which AppWright made, beside the agent's own
     install_ms: int = 0  # that these took, as far as it is known
     no_session: str = ""  # why the device gave none
+    of_provider: bool = False  # and that was no fault of the device
 
     @property
     def ended(self) -> bool:
@@ -51,6 +52,7 @@ class Story:
             self.installs += event.get("installs") is True
         elif kind == "no_session":
             self.no_session = _text(event.get("text"))
+            self.of_provider = event.get("provider") is True
         elif kind == "end":
             self.passed, self.failed, self.skipped = (_count(event.get(x)) for x in ("passed", "failed", "skipped"))
             self.duration_ms = _count(event.get("duration_ms"), most=1 << 53)
@@ -65,7 +67,8 @@ class Story:
         total = self.passed + self.failed + self.skipped
         outcome, error = Outcome.PASSED, None
         if self.failed and self.no_session and not self.passed:
-            outcome, error = Outcome.DEVICE_ERROR, f"the device gave no session: {self.no_session}"[:_TEXT]
+            outcome = Outcome.PROVIDER_ERROR if self.of_provider else Outcome.DEVICE_ERROR
+            error = f"the device gave no session: {self.no_session}"[:_TEXT]
         elif self.failed:
             others = f" (and {self.failed - 1} more)" if self.failed > 1 else ""
             outcome, error = Outcome.TEST_FAILED, f"{self.failure or 'a test failed'}{others}"

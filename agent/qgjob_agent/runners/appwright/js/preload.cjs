@@ -1,7 +1,8 @@
 "use strict";
 // Loaded into every node process of a run (NODE_OPTIONS --require). Where Playwright's worker begins a test file it asks
 // the agent's plan whether the file may still begin, and before the first of them AppWright's sessions are turned to
-// the agent's Appium and to an app that is installed already. In all other processes it does nothing.
+// the agent's Appium and to an app that is installed already; those of a device in a cloud to cloud.cjs. In all other
+// processes it does nothing.
 
 const fs = require("node:fs");
 const Module = require("node:module");
@@ -10,6 +11,7 @@ const { pathToFileURL } = require("node:url");
 
 const PLAN = process.env.QGJOB_APPWRIGHT_PLAN;
 const WORKER = /[\\/]playwright[\\/]lib[\\/]worker[\\/]workerMain\.js$/;
+const BROWSERSTACK = /[\\/]appwright[\\/]dist[\\/]providers[\\/]browserstack[\\/]index\.js$/;
 const DISPATCHER = /[\\/]playwright[\\/]lib[\\/]runner[\\/]dispatcher\.js$/;
 
 function realPath(file) {
@@ -58,7 +60,7 @@ class Run {
 
   /** Patches the one WebDriver that AppWright uses; once for a worker. */
   patchSessions() {
-    this.patched ??= this.plan.appium ? this._patchSessions() : Promise.resolve();
+    this.patched ??= this.plan.appium || this.plan.cloud ? this._patchSessions() : Promise.resolve();
     return this.patched;
   }
 
@@ -80,6 +82,11 @@ class Run {
       throw new Error(`webdriver ${told.version} has no newSession to patch; set appwright.mode = "plain"`);
     }
     const newSession = driver.newSession;
+    if (this.plan.cloud) {
+      const { inCloud } = require("./cloud.cjs");
+      driver.newSession = inCloud(this, driver);
+      return;
+    }
     driver.newSession = async (options, ...rest) => {
       try {
         return await newSession.call(driver, this.turned(options), ...rest);
@@ -172,7 +179,7 @@ function guard(WorkerMain) {
 
 /** The file that a module's name means, if it is one of those that are changed. */
 function meant(request, parent) {
-  if (typeof request !== "string" || !/(workerMain\.js|[\\/]dispatcher)$/.test(request)) return "";
+  if (typeof request !== "string" || !/(workerMain\.js|[\\/]dispatcher|[\\/]browserstack)$/.test(request)) return "";
   try {
     return Module._resolveFilename(request, parent);
   } catch {
@@ -189,6 +196,7 @@ if (PLAN) {
     if (file && !known.has(file)) {
       known.add(file);
       if (WORKER.test(file)) guard(loaded.WorkerMain);
+      if (BROWSERSTACK.test(file)) require("./cloud.cjs").adopt(loaded.BrowserStackDeviceProvider, PLAN);
       if (DISPATCHER.test(file)) require("./feed.cjs").feed(loaded, PLAN, path.resolve(path.dirname(file), "..", ".."));
     }
     return loaded;

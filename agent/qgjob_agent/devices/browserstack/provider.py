@@ -1,0 +1,241 @@
+"""The parallel sessions of a BrowserStack plan as devices: how many there are, which may be used, what they have."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
+from qgjob_agent.core.values import App, Assignment, DeviceFacts, Health, Outcome, Target
+from qgjob_agent.device_rules import MAX_DEVICES
+from qgjob_agent.devices.browserstack.apps import Apps
+from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudError
+from qgjob_agent.devices.browserstack.gate import Gate
+from qgjob_agent.devices.browserstack.plan import Plan, Starts
+from qgjob_agent.devices.browserstack.rest import Account, Rest
+from qgjob_agent.devices.browserstack.sessions import Sessions
+
+if TYPE_CHECKING:
+    from qgjob_agent.builds.base import Builds
+    from qgjob_agent.devices.base import DeviceSink
+    from qgjob_agent.devices.browserstack.apps import Uploads
+    from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
+
+SERIAL = "browserstack-"
+_EXPECTED = (BuildUnresolvedError, BuildAwayError, CloudError)
+
+
+@dataclass(slots=True, eq=False)
+class _Device:
+    """`told` is what was said of it last; None while it is not there."""
+
+    facts: DeviceFacts
+    told: DeviceFacts | None = None
+    installed: App | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Installation:
+    device: _Device
+    assignment: Assignment
+    begun: float
+    task: asyncio.Task[bool]
+    cancelled: bool = False
+
+
+class BrowserStackDevices:
+    """A DeviceProvider. An installation is that the build is uploaded, once for all devices of the account.
+
+    Of the devices without a session, as many are good as the plan had free at the last look; the others are bad for as
+    long, and say who uses the plan.
+    """
+
+    def __init__(
+        self, sink: DeviceSink, settings: BrowserStackSettings, builds: Builds, uploads: Uploads, log: Any
+    ) -> None:
+        self._sink = sink
+        self._settings = settings
+        self._log = log
+        self._rest = Rest(Account(settings.user, settings.access_key), settings.api_url)
+        account = f"{settings.api_url} {settings.user}"
+        self._apps = Apps(self._rest, builds, uploads, account, settings.upload_seconds, log)
+        self._gate = Gate(self._rest.plan, Starts(), monotonic_seconds, settings.pause_seconds)
+        self.sessions = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
+        self._devices: dict[str, _Device] = {}  # by id
+        self._installations: dict[str, _Installation] = {}  # by token
+        self._trouble: str | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._probes: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def start(self) -> None:
+        """Begins to look at the plan; its sessions are told as devices when it has answered."""
+        if self._settings.sessions is not None:
+            self._know(self._settings.sessions)
+        self._looking = asyncio.create_task(self._look_again_and_again(), name="browserstack_looking")
+        self._looking.add_done_callback(self._done)
+
+    def devices(self) -> list[DeviceFacts]:
+        """The devices that were told."""
+        return [device.told for device in self._devices.values() if device.told is not None]
+
+    # ---- the plan ----
+
+    async def _look_again_and_again(self) -> None:
+        while True:
+            await self._look()
+            await asyncio.sleep(self._settings.look_seconds)
+
+    async def _look(self) -> None:
+        try:
+            plan = await self._gate.look()
+        except CloudError as error:
+            if str(error) != self._trouble:
+                self._log.warning("browserstack_blind", error=str(error))
+            self._trouble = str(error)
+        else:
+            if self._trouble is not None or not self._devices:
+                self._log.info("browserstack_sees", running=plan.running, sessions=plan.most)
+            self._trouble = None
+            self._know(min(plan.most, self._settings.sessions or plan.most, MAX_DEVICES))
+        self._show()
+
+    def _know(self, count: int) -> None:
+        """There are so many devices."""
+        ids = []
+        for number in range(1, count + 1):
+            facts = self._facts_of(number)
+            ids.append(facts.device_id)
+            self._devices.setdefault(facts.device_id, _Device(facts))
+        for device_id in [each for each in self._devices if each not in ids]:
+            device = self._devices.pop(device_id)
+            if device.told is not None:
+                self._sink.device(DeviceLost(device_id))
+
+    def _facts_of(self, number: int) -> DeviceFacts:
+        settings, serial = self._settings, f"{SERIAL}{number}"
+        named = settings.named.get(serial)
+        if named is not None:
+            return replace(
+                named,
+                platform=named.platform or settings.platform,
+                os_version=named.os_version or settings.os_version,
+                model=named.model or settings.model,
+            )
+        return DeviceFacts(
+            f"{settings.agent_id}.{serial}",
+            serial,
+            Target.BROWSERSTACK,
+            settings.platform,
+            settings.os_version,
+            settings.model,
+        )
+
+    def _show(self) -> None:
+        """Tells what is news of each device."""
+        if self._closed:
+            return
+        busy, room = self.sessions.busy, self._gate.starts.room
+        for device in list(self._devices.values()):
+            reason = self._trouble
+            if reason is None and device.facts.device_id not in busy:
+                reason = None if room > 0 else _full(self._gate.starts.plan)
+                room -= 1
+            health = Health.GOOD if reason is None else Health.BAD
+            facts = replace(device.facts, health=health, reason=reason)
+            if facts != device.told:
+                device.told = facts
+                self._sink.device(DeviceSeen(facts, device.installed))
+
+    def probe(self, device_id: str) -> None:
+        """Looks at the plan now; ends with DeviceProbed."""
+        task = asyncio.create_task(self._probe(device_id), name="browserstack_probe")
+        self._probes.add(task)
+        task.add_done_callback(self._probes.discard)
+        task.add_done_callback(self._done)
+
+    async def _probe(self, device_id: str) -> None:
+        await self._look()
+        device = self._devices.get(device_id)
+        if device is None or device.told is None:
+            self._sink.device(DeviceProbed(device_id, Health.BAD, "the plan has no such session"))
+        else:
+            self._sink.device(DeviceProbed(device_id, device.told.health, device.told.reason))
+
+    # ---- the build ----
+
+    def install(self, assignment: Assignment) -> None:
+        """Has the build uploaded; ends with one InstallEnded, `was_there` where nothing had to be."""
+        device = self._devices.get(assignment.device_id)
+        if device is None:
+            event = InstallEnded(
+                assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "the plan has no such session any more"
+            )
+            asyncio.get_running_loop().call_soon(self._sink.device, event)
+            return
+        task = asyncio.create_task(self._install(device, assignment), name="browserstack_install")
+        installation = _Installation(device, assignment, monotonic_seconds(), task)
+        self._installations[assignment.token] = installation
+        task.add_done_callback(lambda _: self._ended(installation))
+
+    async def _install(self, device: _Device, assignment: Assignment) -> bool:
+        """Whether it was uploaded for this."""
+        _, uploaded = await self._apps.url_of(assignment, device.facts.platform or self._settings.platform)
+        return uploaded
+
+    def _ended(self, installation: _Installation) -> None:
+        what, task = installation.assignment, installation.task
+        del self._installations[what.token]
+        if self._closed:
+            return
+        install_ms = round(1000 * (monotonic_seconds() - installation.begun))
+        event = InstallEnded(what.device_id, what.token, Outcome.PROVIDER_ERROR, install_ms)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled():
+            event.outcome, event.cancelled = Outcome.DEVICE_ERROR, installation.cancelled
+        elif error is None:
+            event.outcome, event.was_there = Outcome.PASSED, not task.result()
+        else:
+            event.error, event.unresolvable = str(error), isinstance(error, BuildUnresolvedError)
+            if not isinstance(error, _EXPECTED):
+                event.error = f"the agent failed while it uploaded: {type(error).__name__}"
+                self._log.error("install_failed_inside", device_id=what.device_id, token=what.token, exc_info=error)
+            if isinstance(error, AccountRefusedError):
+                self._trouble = str(error)
+        passed = event.outcome is Outcome.PASSED
+        installation.device.installed = App(what.org_id, what.app_version_id, what.build_digest) if passed else None
+        self._sink.device(event)
+        self._show()
+
+    def cancel_install(self, token: str) -> None:
+        """Stops waiting for an upload; one that others wait for as well begins anew for them."""
+        installation = self._installations.get(token)
+        if installation is not None:
+            installation.cancelled = True
+            installation.task.cancel()
+
+    async def close(self) -> None:
+        """Stops all; sessions that run are the runs'."""
+        self._closed = True
+        tasks = [*(each.task for each in self._installations.values()), *self._probes]
+        if self._looking is not None:
+            tasks.append(self._looking)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._rest.close()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("browserstack_task_failed", task=task.get_name(), exc_info=error)
+
+
+def _full(plan: Plan | None) -> str:
+    if plan is None:
+        return "BrowserStack has not yet said what the plan has free"
+    if plan.queued:
+        return f"the BrowserStack plan is full: {plan.running} of {plan.most} sessions run, and {plan.queued} wait"
+    return f"the BrowserStack plan has no session left: {plan.running} of {plan.most} run, those of others included"

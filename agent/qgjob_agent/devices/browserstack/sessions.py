@@ -1,0 +1,201 @@
+"""Sessions of a BrowserStack plan, for the runs that ask for them, and what becomes of each afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.values import Outcome
+from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError
+from qgjob_agent.devices.browserstack.gate import PlanFullError
+from qgjob_agent.runners.appwright.cloud import Begun, SessionRefusedError
+from qgjob_agent.runners.appwright.hub import Address
+from qgjob_agent.runners.appwright.plan import App, AppUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from qgjob_agent.core.values import Assignment, DeviceFacts, Finished
+    from qgjob_agent.devices.browserstack.apps import Apps
+    from qgjob_agent.devices.browserstack.gate import Gate
+    from qgjob_agent.devices.browserstack.rest import Rest
+    from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
+    from qgjob_agent.runners.appwright.cloud import Asked
+
+MOST_BYTES = 200_000_000
+"""Of a video or a log; a longer one is left where it is."""
+_NAME = 250
+_PROJECT = "qgjob"  # as their dashboard groups sessions
+_TRIES = 3
+_NO_APP = re.compile(r"app_url|bs://|app not found|invalid app", re.IGNORECASE)
+_NOT_THEIRS = ("appium:udid", "appium:deviceName", "appium:platformVersion", "appium:fullReset", "appium:noReset")
+_DROPPED = ("error", "timeout")  # how BrowserStack itself ended a session
+_FILES = {"video_url": "video.mp4", "appium_logs_url": "appium.log", "device_logs_url": "device.log"}
+
+
+class Sessions:
+    """A Cloud (see runners.appwright.cloud). `changed` is called when another session of ours runs, or one fewer."""
+
+    def __init__(
+        self,
+        settings: BrowserStackSettings,
+        rest: Rest,
+        apps: Apps,
+        gate: Gate,
+        changed: Callable[[], None],
+        log: Any,
+    ) -> None:
+        self._settings = settings
+        self._rest = rest
+        self._apps = apps
+        self._gate = gate
+        self._changed = changed
+        self._log = log
+        self._hub = Address.of_url(settings.hub_url)
+        self._running: dict[str, str] = {}  # key -> device
+
+    @property
+    def busy(self) -> set[str]:
+        """The devices that have a session now."""
+        return set(self._running.values())
+
+    async def app(self, assignment: Assignment, device: DeviceFacts) -> App:
+        """See Cloud."""
+        try:
+            url, _ = await self._apps.url_of(assignment, device.platform or self._settings.platform)
+        except (BuildUnresolvedError, BuildAwayError, CloudError) as error:
+            raise AppUnknownError(str(error)) from error
+        return App(package=assignment.build_package or None, url=url)
+
+    async def begin(self, asked: Asked) -> Begun:
+        """See Cloud. Each try waits until the plan has room, and what the plan refuses waits again."""
+        try:
+            app = await self.app(asked.assignment, asked.device)
+        except AppUnknownError as error:
+            raise SessionRefusedError(str(error)) from error
+        capabilities = wanted(asked, app.url or "")
+        deadline = monotonic_seconds() + self._settings.wait_seconds
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await self._try(asked, f"{asked.key}.{tries}", capabilities, deadline)
+            except NoRoomError as error:
+                if monotonic_seconds() >= deadline:
+                    raise SessionRefusedError(str(error)) from error
+            except CloudAwayError as error:
+                if tries >= _TRIES:
+                    raise SessionRefusedError(str(error)) from error
+            except (PlanFullError, CloudError) as error:
+                if _NO_APP.search(str(error)):
+                    self._apps.forget_all()  # removed there, maybe by hand: it is looked up, and uploaded, again
+                raise SessionRefusedError(str(error)) from error
+
+    async def _try(self, asked: Asked, key: str, capabilities: dict[str, Any], deadline: float) -> Begun:
+        await self._gate.enter(key, max(deadline - monotonic_seconds(), 0.0))
+        self.found(asked)
+        begun = False
+        try:
+            url = f"{self._settings.hub_url.rstrip('/')}/session"
+            session_id, told = await self._rest.begin_session(url, capabilities, self._settings.session_seconds)
+            begun = True
+        except NoRoomError:
+            self._gate.full(key)
+            raise
+        finally:
+            self._gate.answered(key)
+            if not begun:
+                self.over(asked)
+        return Begun(session_id, told or capabilities, self._hub.options())
+
+    def found(self, asked: Asked) -> None:
+        """See Cloud."""
+        self._running[asked.key] = asked.device.device_id
+        self._changed()
+
+    def over(self, asked: Asked) -> None:
+        """See Cloud."""
+        if self._running.pop(asked.key, None) is not None:
+            self._changed()
+
+    async def end(self, session_ids: list[str]) -> None:
+        """See Cloud."""
+        for session_id in session_ids:
+            try:
+                await self._rest.end_session(f"{self._settings.hub_url.rstrip('/')}/session/{session_id}")
+            except CloudError as error:  # BrowserStack ends what is silent by itself
+                self._log.info("browserstack_session_not_ended", session_id=session_id, error=str(error))
+
+    async def conclude(self, session_ids: list[str], finished: Finished, files: Path) -> Finished:
+        """See Cloud."""
+        passed = finished.outcome is Outcome.PASSED
+        wanted = self._settings.evidence == "always" or (self._settings.evidence == "failed" and not passed)
+        facts: list[dict[str, Any]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.evidence_seconds):
+                for number, session_id in enumerate(session_ids, 1):
+                    found = await self._settle(session_id, finished)
+                    facts.append({"session_id": session_id} | found)
+                    if wanted:
+                        await self._keep(found, files, "" if number == 1 else f"-{number}")
+        dropped = next((each for each in facts if not passed and each.get("status") in _DROPPED), None)
+        if dropped is None:
+            return finished
+        why = f"BrowserStack ended the session: {dropped.get('reason') or dropped['status']}"
+        return replace(finished, outcome=Outcome.PROVIDER_ERROR, error=f"{why}; {finished.error or ''}"[:500])
+
+    async def _settle(self, session_id: str, finished: Finished) -> dict[str, Any]:
+        """What BrowserStack says of a session, before it is marked."""
+        passed = finished.outcome is Outcome.PASSED
+        try:
+            found = {} if passed and self._settings.evidence != "always" else await self._rest.session(session_id)
+            if found.get("status") not in _DROPPED:
+                await self._rest.set_status(session_id, "passed" if passed else "failed", finished.error or "")
+        except CloudError as error:
+            self._log.warning("browserstack_session_not_marked", session_id=session_id, error=str(error))
+            return {}
+        return found
+
+    async def _keep(self, found: dict[str, Any], files: Path, suffix: str) -> None:
+        """Leaves video, logs and the addresses of a session with the attempt's files."""
+        try:
+            files.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - a folder on this disk
+            shown = {name: value for name, value in found.items() if isinstance(value, str | int)}
+            (files / f"browserstack{suffix}.json").write_text(json.dumps(shown, indent=2), "utf-8")
+        except OSError as error:
+            self._log.warning("browserstack_not_kept", path=str(files), error=str(error))
+            return
+        for field, name in _FILES.items():
+            url = found.get(field)
+            if not isinstance(url, str) or not url:
+                continue
+            try:
+                await self._rest.fetch(url, files / f"browserstack{suffix}-{name}", MOST_BYTES)
+            except (CloudError, OSError) as error:
+                self._log.info("browserstack_not_kept", file=name, error=str(error))
+
+
+def wanted(asked: Asked, app_url: str) -> dict[str, Any]:
+    """The capabilities of a session: the project's, but for what the device is and what the agent knows."""
+    device, what = asked.device, asked.assignment
+    theirs = asked.capabilities.get("alwaysMatch", asked.capabilities)
+    theirs = dict(theirs) if isinstance(theirs, dict) else {}
+    options = theirs.pop("bstack:options", None)
+    ours = {
+        "deviceName": device.model,
+        "osVersion": device.os_version,
+        "projectName": _PROJECT,
+        "buildName": f"{what.org_id} {what.app_version_id}",
+        "sessionName": f"{what.test_path} ({what.job_id}, attempt {what.attempt})"[:_NAME],
+    }
+    known = {name: value for name, value in ours.items() if value}
+    rest = {name: value for name, value in theirs.items() if name not in _NOT_THEIRS}
+    named = rest | {"platformName": device.platform, "appium:app": app_url}
+    return named | {"bstack:options": (options if isinstance(options, dict) else {}) | known}

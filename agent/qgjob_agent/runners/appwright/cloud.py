@@ -1,0 +1,163 @@
+"""Sessions of devices that are somebody else's: a run asks for each, and the agent begins it.
+
+The preload writes `asks`, `session` and `session_over` with a number into the run's events; the answer to a question
+lies in a file of that number, which it removes when it has read it. Another daemon finds all of that again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgjob_agent.core.values import Assignment, DeviceFacts, Finished
+    from qgjob_agent.runners.appwright.plan import App
+
+FOLDER = "sessions"
+_MOST_NUMBER = 1 << 53
+_MOST_OPEN = 8  # a test asks for one at a time
+_MOST_SESSIONS = 1_000
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class SessionRefusedError(Exception):
+    """No session can begin. The message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """A session that a run wants. `key` names it over all runs of this agent, `capabilities` are the test's wishes."""
+
+    key: str
+    index: int
+    device: DeviceFacts
+    assignment: Assignment
+    capabilities: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A session that runs: `options` and `capabilities` as WebDriver's attachToSession takes them."""
+
+    session_id: str
+    capabilities: dict[str, Any]
+    options: dict[str, Any]
+
+
+class Cloud(Protocol):
+    """Where sessions come from."""
+
+    async def app(self, assignment: Assignment, device: DeviceFacts) -> App:
+        """The build of an attempt, `url` included. Raises AppUnknownError."""
+
+    async def begin(self, asked: Asked) -> Begun:
+        """Begins a session as soon as one may begin. Raises SessionRefusedError."""
+
+    def found(self, asked: Asked) -> None:
+        """It runs: an earlier daemon began it."""
+
+    def over(self, asked: Asked) -> None:
+        """It has ended."""
+
+    async def end(self, session_ids: list[str]) -> None:
+        """Ends sessions that nobody uses any more. Raises nothing."""
+
+    async def conclude(self, session_ids: list[str], finished: Finished, files: Path) -> Finished:
+        """Tells the provider how an attempt ended, leaves what it kept of it in `files`, and gives the verdict.
+
+        Takes a bounded time, and raises nothing.
+        """
+
+
+class Desk:
+    """What one run has asked for. `take` each event once, in order; `open` are the questions that nobody answered."""
+
+    def __init__(self, folder: Path, device: DeviceFacts, cloud: Cloud) -> None:
+        self.folder = folder
+        self._device = device
+        self._cloud = cloud
+        self._asked: dict[int, Asked] = {}  # no session yet
+        self._answering: set[int] = set()
+        self._running: dict[int, tuple[Asked, str]] = {}
+        self._had: dict[int, list[str]] = {}  # sessions by the attempt's index
+        self._closed = False
+
+    def take(self, event: dict[str, Any], index: int | None, assignment: Assignment | None) -> None:
+        """One event, and the attempt that it names. The test may write them, so nothing is taken on trust."""
+        kind, number = event.get("event"), event.get("number")
+        if type(number) is not int or not 0 <= number <= _MOST_NUMBER:
+            return
+        if kind == "asks" and assignment is not None and index is not None and len(self._asked) < _MOST_OPEN:
+            wishes = event.get("capabilities")
+            wishes = wishes if isinstance(wishes, dict) else {}
+            key = f"{self.folder.parent.name}/{number}"
+            self._asked[number] = Asked(key, index, self._device, assignment, wishes)
+        elif kind == "session" and number in self._asked:
+            session_id, asked = event.get("session_id"), self._asked.pop(number)
+            if isinstance(session_id, str) and _SESSION_ID.fullmatch(session_id):
+                self._cloud.found(asked)
+                self._runs(number, asked, session_id)
+        elif kind == "session_over" and number in self._running:
+            self._cloud.over(self._running.pop(number)[0])
+
+    @property
+    def open(self) -> list[tuple[int, Asked]]:
+        """What was asked and nobody answers; from now on the caller does."""
+        new = [(number, asked) for number, asked in self._asked.items() if number not in self._answering]
+        new = [(number, asked) for number, asked in new if not self._file(number).exists()]
+        self._answering.update(number for number, _ in new)
+        return new
+
+    async def answer(self, number: int, asked: Asked) -> None:
+        """Begins a session and says so. Raises OSError."""
+        told: dict[str, Any]
+        try:
+            begun = await self._cloud.begin(asked)
+        except SessionRefusedError as error:
+            self._asked.pop(number, None)
+            told = {"refused": str(error)}
+        else:
+            self._asked.pop(number, None)
+            if self._closed:
+                self._cloud.over(asked)
+                await self._cloud.end([begun.session_id])
+                return
+            self._runs(number, asked, begun.session_id)
+            told = {
+                "session_id": begun.session_id,
+                "capabilities": begun.capabilities,
+                "options": begun.options,
+            }
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        draft = self.folder / f"{number}.draft"
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(told, file)
+        draft.replace(self._file(number))
+
+    def _runs(self, number: int, asked: Asked, session_id: str) -> None:
+        self._running[number] = (asked, session_id)
+        had = self._had.setdefault(asked.index, [])
+        if len(had) < _MOST_SESSIONS:
+            had.append(session_id)
+
+    def had(self, index: int) -> list[str]:
+        """The sessions that an attempt had, in order."""
+        return list(self._had.get(index, ()))
+
+    def close(self) -> list[str]:
+        """Nothing of the run lives: gives the sessions that nobody ended."""
+        self._closed = True
+        self._asked.clear()
+        left = list(self._running.values())
+        self._running.clear()
+        for asked, _ in left:
+            self._cloud.over(asked)
+        return [session_id for _, session_id in left]
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number}.json"

@@ -1,0 +1,158 @@
+"""What the fake BrowserStack knows of one account: its plan, who uses it, the apps that were uploaded. No I/O."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+USER, KEY = "lab_user_x1", "S3cretAccessKey77"
+ALL_BUSY = "All parallel tests are currently in use, including the queued tests. Please wait to finish or upgrade"
+
+
+class RestError(Exception):
+    """An answer that is none of success."""
+
+    def __init__(self, status: int, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+@dataclass(slots=True)
+class Control:
+    """What a test sets. `refuse` is what the next calls whose path holds a word are answered with: word -> statuses.
+
+    `not_ready` is how often a video is answered with 403 before it is there. `accepted_then_500` uploads are taken and
+    answered with 500.
+    """
+
+    most: int = 2
+    foreign: int = 0
+    queued: int = 0
+    upload_seconds: float = 0.0
+    session_seconds: float = 0.0
+    answer_seconds: float = 0.0
+    retry_after: int | None = None
+    not_ready: int = 0
+    accepted_then_500: int = 0
+    end_status: str = "done"
+    refuse: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CloudSession:
+    """One session, as the REST API tells it."""
+
+    session_id: str
+    capabilities: dict[str, Any]
+    status: str = "running"
+    reason: str = ""
+    marked: int = 0
+
+
+class Account:
+    """All of it. `violations` counts sessions that began although the last look at the plan showed no room."""
+
+    def __init__(self, control: Control | None = None) -> None:
+        self.control = control or Control()
+        self.sessions: dict[str, CloudSession] = {}
+        self.apps: list[dict[str, str]] = []
+        self.uploads: Counter[str] = Counter()  # by the content's digest
+        self.asked: Counter[str] = Counter()
+        self.seen_full = False
+        self.violations = 0
+        self.refused_full = 0
+        self.most_at_once = 0
+        self._numbers = itertools.count(1)
+
+    @property
+    def running(self) -> int:
+        """Sessions of all who use the plan."""
+        return self.control.foreign + sum(session.status == "running" for session in self.sessions.values())
+
+    def plan(self) -> dict[str, Any]:
+        """As plan.json has it."""
+        control = self.control
+        self.seen_full = self.running >= control.most or control.queued > 0
+        return {
+            "automate_plan": "Device Cloud Pro",
+            "parallel_sessions_running": self.running,
+            "team_parallel_sessions_max_allowed": control.most,
+            "parallel_sessions_max_allowed": control.most,
+            "queued_sessions": control.queued,
+            "queued_sessions_max_allowed": control.most,
+        }
+
+    def check(self, path: str, *, known: bool) -> None:
+        """Counts a call, and refuses one of nobody who is `known`, or where a test wants that."""
+        if not known:
+            raise RestError(401, "Authorization failed")
+        self.asked[path.rsplit("/", 1)[-1].partition("?")[0] if "session/" not in path else "command"] += 1
+        for word, statuses in self.control.refuse.items():
+            if word in path and statuses:
+                status = statuses.pop(0)
+                words = {
+                    401: "Authorization failed",
+                    403: "Access denied",
+                    422: "Invalid file",
+                    429: "Too many requests",
+                }
+                raise RestError(status, words.get(status, "Internal error"), self.control.retry_after)
+
+    def upload(self, data: bytes, custom_id: str) -> dict[str, str]:
+        """Takes a build; the id that it gives is random, as theirs is."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.uploads[digest] += 1
+        app = {"app_url": f"bs://{hashlib.sha256(f'{next(self._numbers)}'.encode()).hexdigest()[:40]}"}
+        app |= {"custom_id": custom_id, "shareable_id": f"lab/{custom_id}"}
+        self.apps.append(app)
+        if self.control.accepted_then_500 > 0:
+            self.control.accepted_then_500 -= 1
+            raise RestError(500, "Internal error")
+        return app
+
+    def recent(self, custom_id: str) -> Any:
+        """The uploaded apps with an id, the latest first; an id that nobody used has no list."""
+        found = [app for app in reversed(self.apps) if app["custom_id"] == custom_id]
+        return found or {"message": "No results found"}
+
+    def open(self, capabilities: dict[str, Any]) -> CloudSession:
+        """Begins a session. Raises RestError."""
+        if self.seen_full:
+            self.violations += 1
+        if self.running >= self.control.most:
+            self.refused_full += 1
+            raise RestError(422, ALL_BUSY)
+        app = capabilities.get("appium:app")
+        if app not in {each["app_url"] for each in self.apps}:
+            raise RestError(422, f"Could not find app {app}: invalid app_url")
+        if not capabilities.get("bstack:options", {}).get("deviceName"):
+            raise RestError(422, "deviceName is missing")
+        session = CloudSession(f"{next(self._numbers):040x}", capabilities)
+        self.sessions[session.session_id] = session
+        self.most_at_once = max(self.most_at_once, self.running)
+        return session
+
+    def session(self, session_id: str) -> CloudSession:
+        """Raises RestError."""
+        if session_id not in self.sessions:
+            raise RestError(404, "Session not found")
+        return self.sessions[session_id]
+
+    def close(self, session_id: str) -> None:
+        """A session ends by itself or by its client."""
+        session = self.session(session_id)
+        if session.status == "running":
+            session.status = self.control.end_status
+
+    def drop(self, word: str = "") -> list[str]:
+        """Sessions end whose name has that word, as when a device is lost."""
+        gone = []
+        for session in self.sessions.values():
+            if session.status == "running" and word in session.capabilities["bstack:options"]["sessionName"]:
+                session.status, session.reason = "error", "the device was lost"
+                gone.append(session.session_id)
+        return gone

@@ -1,0 +1,116 @@
+"""A content comes to BrowserStack once, whoever uploads it and whatever happens meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.devices.browserstack import apps as under_test
+from qgjob_agent.devices.browserstack.apps import Answer, SharingAwayError
+from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudAwayError
+from tests.fakes.browserstack.server import BrowserStack
+from tests.fakes.waiting import until
+from tests.integration.browserstack.lab import DIGEST, Builds, OneLock, apps_of, assignment, rest_of
+
+
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "_LOOK_SECONDS", 0.01)
+
+
+async def test_one_upload_over_five_runs_of_two_agents_with_four_devices_each(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    cloud.account.control.upload_seconds = 0.1
+    lock = OneLock()
+    rest, builds = rest_of(cloud), Builds(tmp_path)
+    urls, uploaded = set(), 0
+    for _ in range(5):
+        agents = [apps_of(rest, builds, lock) for _ in range(2)]  # a run finds agents that remember nothing
+        found = await asyncio.gather(
+            *(agent.url_of(assignment(f"t{n}"), "android") for agent in agents for n in range(4))
+        )
+        urls |= {url for url, _ in found}
+        uploaded += sum(new for _, new in found)
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+    assert urls == {cloud.account.apps[0]["app_url"]}
+    assert (uploaded, builds.fetched) == (1, 1), "what is there is not even fetched to this host"
+    await rest.close()
+
+
+async def test_without_a_pushed_build_the_files_content_is_what_counts(cloud: BrowserStack, tmp_path: Path) -> None:
+    rest = rest_of(cloud)
+    apps = apps_of(rest, Builds(tmp_path), OneLock())
+    for token in ("t1", "t2"):
+        await apps.url_of(assignment(token, build_digest=None, build_format=""), "android")
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+    await rest.close()
+
+
+async def test_an_upload_that_fails_is_the_next_ones(cloud: BrowserStack, tmp_path: Path) -> None:
+    rest, lock = rest_of(cloud), OneLock()
+    one, two = (apps_of(rest, Builds(tmp_path), lock) for _ in range(2))
+    for status, error in ((422, BuildUnresolvedError), (401, AccountRefusedError), (500, CloudAwayError)):
+        cloud.account.control.refuse["upload"] = [status] * 4
+        with pytest.raises(error):
+            await one.url_of(assignment(), "android")
+        cloud.account.control.refuse["upload"] = []
+        assert not lock.held
+    assert (await two.url_of(assignment(), "android"))[1]
+    await rest.close()
+
+
+async def test_an_upload_that_is_cancelled_is_the_next_ones(cloud: BrowserStack, tmp_path: Path) -> None:
+    cloud.account.control.upload_seconds = 30.0
+    rest, lock = rest_of(cloud), OneLock()
+    uploading = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    waiting = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    await until(lambda: any(head.startswith("POST") for head in cloud.heads), "the upload")
+    cloud.account.control.upload_seconds = 0.0
+    uploading.cancel()
+    assert (await waiting)[1]
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+    await asyncio.gather(uploading, return_exceptions=True)
+    await rest.close()
+
+
+async def test_who_takes_over_looks_whether_the_one_before_came_to_an_end(cloud: BrowserStack, tmp_path: Path) -> None:
+    rest = rest_of(cloud)
+    apps = apps_of(rest, Builds(tmp_path), OneLock())
+    looked = iter([None, "bs://was-there"])
+
+    async def app_of(custom_id: str) -> str | None:
+        assert custom_id == f"qgjob-{DIGEST}"
+        return next(looked)
+
+    rest.app_of = app_of  # type: ignore[method-assign]
+    assert await apps.url_of(assignment(), "android") == ("bs://was-there", False)
+    assert not cloud.account.uploads
+    await rest.close()
+
+
+async def test_nothing_is_uploaded_while_nobody_can_say_who_does(cloud: BrowserStack, tmp_path: Path) -> None:
+    class Away(OneLock):
+        async def ask(self, account: str, digest: str, token: str, held_seconds: float) -> Answer:
+            raise SharingAwayError("no coordinator answers")
+
+    rest = rest_of(cloud)
+    with pytest.raises(BuildAwayError, match="no coordinator answers"):
+        await apps_of(rest, Builds(tmp_path), Away()).url_of(assignment(), "android")
+    assert not cloud.account.uploads
+    await rest.close()
+
+
+async def test_what_no_such_device_takes_is_refused_before_anything_is_asked(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    rest = rest_of(cloud)
+    apps = apps_of(rest, Builds(tmp_path), OneLock())
+    for form, platform, says in (("app", "ios", r"take \.ipa"), ("ipa", "android", r"take \.apk or \.aab")):
+        with pytest.raises(BuildUnresolvedError, match=says):
+            await apps.url_of(assignment(build_format=form), platform)
+    assert not cloud.heads
+    await rest.close()

@@ -1,0 +1,104 @@
+"""The plan's sessions as devices: how many, which are good, and what an installation on them is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgjob_agent.core.events import DeviceProbed, DeviceSeen, InstallEnded
+from qgjob_agent.core.values import App, DeviceFacts, Health, Outcome, Target
+from tests.fakes.browserstack.server import BrowserStack
+from tests.fakes.waiting import until
+from tests.integration.browserstack.lab import DEVICE, DIGEST, OneLock, Told, assignment, provider_of
+
+FULL = "the BrowserStack plan has no session left: {0} of {1} run, those of others included"
+
+
+async def test_as_many_devices_are_good_as_the_plan_has_free_and_the_others_say_why(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    sink, control = Told(), cloud.account.control
+    control.most = 3
+    named = DeviceFacts("pixel", "browserstack-2", Target.BROWSERSTACK, model="Google Pixel 6", labels={"a": "b"})
+    provider = provider_of(cloud, sink, tmp_path, named={"browserstack-2": named})
+    assert provider.devices() == []
+    await provider.start()
+    await until(lambda: len(sink.now()) == 3, "the plan's sessions")
+    first = [event.facts for event in sink.of(DeviceSeen)]
+    assert first[0] == DEVICE
+    assert (first[1].device_id, first[1].model, first[1].os_version) == ("pixel", "Google Pixel 6", "14.0")
+    control.foreign = 2
+    await until(lambda: list(sink.now().values()) == [None, *[FULL.format(2, 3)] * 2], lambda: f"{sink.now()}")
+    control.foreign = 0
+    await until(lambda: not any(sink.now().values()), lambda: f"{sink.now()}")
+    control.most = 2
+    await until(lambda: len(sink.now()) == 2, "a smaller plan")
+    control.queued = 1
+    await until(lambda: all("1 wait" in (why or "") for why in sink.now().values()), lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_an_account_that_is_refused_makes_its_devices_bad_until_it_is_not(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    sink = Told()
+    cloud.account.control.refuse["plan"] = [401] * 10_000
+    provider = provider_of(cloud, sink, tmp_path, sessions=1)
+    await provider.start()
+    await until(lambda: "HTTP 401" in (sink.now().get("browserstack-1") or ""), lambda: f"{sink.now()}")
+    provider.probe(DEVICE.device_id)
+    await until(lambda: sink.of(DeviceProbed), "the probe")
+    assert sink.of(DeviceProbed)[0].health is Health.BAD
+    cloud.account.control.refuse["plan"] = []
+    await until(lambda: sink.now() == {"browserstack-1": None}, lambda: f"{sink.now()}")
+    await provider.close()
+
+
+async def test_an_installation_is_one_upload_for_all_devices_and_none_after_a_restart(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    lock = OneLock()
+    for restart in range(2):
+        sink = Told()
+        provider = provider_of(cloud, sink, tmp_path, lock)
+        await provider.start()
+        await until(lambda: len(sink.now()) == 2, "the devices")  # noqa: B023 - of this turn
+        for number in (1, 2):
+            provider.install(assignment(f"t{number}", device_id=f"lab.browserstack-{number}"))
+        await until(lambda: len(sink.of(InstallEnded)) == 2, "both")  # noqa: B023
+        ended = sink.of(InstallEnded)
+        assert [each.outcome for each in ended] == [Outcome.PASSED] * 2
+        assert sorted(each.was_there for each in ended) == [restart == 1, True]
+        cloud.account.control.foreign = 2 - restart
+        await until(lambda: sink.of(DeviceSeen)[-1].facts.reason, "news")  # noqa: B023
+        assert sink.of(DeviceSeen)[-1].installed == App("acme", "1.0", DIGEST)
+        cloud.account.control.foreign = 0
+        await provider.close()
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+
+
+async def test_an_upload_that_is_refused_or_cancelled_ends_the_installation_and_the_device_is_usable(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    sink, control = Told(), cloud.account.control
+    provider = provider_of(cloud, sink, tmp_path)
+    await provider.start()
+    await until(lambda: len(sink.now()) == 2, "the devices")
+    control.refuse["upload"] = [422]
+    provider.install(assignment("refused"))
+    await until(lambda: sink.of(InstallEnded), "the refusal")
+    (ended,) = sink.of(InstallEnded)
+    assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, True)
+    assert "HTTP 422: Invalid file" in ended.error
+    control.upload_seconds = 30.0
+    provider.install(assignment("cancelled"))
+    await until(lambda: cloud.heads[-1].startswith("POST") or cloud.heads.count("POST /app-automate/upload") > 1, "it")
+    provider.cancel_install("cancelled")
+    await until(lambda: len(sink.of(InstallEnded)) == 2, "the cancel")
+    assert sink.of(InstallEnded)[1].cancelled
+    control.upload_seconds = 0.0
+    provider.install(assignment("again"))
+    provider.install(assignment("nowhere", device_id="lab.browserstack-9"))
+    await until(lambda: len(sink.of(InstallEnded)) == 4, "the others")
+    told = {each.token: each.outcome for each in sink.of(InstallEnded)}
+    assert (told["again"], told["nowhere"]) == (Outcome.PASSED, Outcome.DEVICE_ERROR)
+    await provider.close()

@@ -1,0 +1,145 @@
+"""The REST client: what it makes of each answer, and what it tells nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from qgjob_agent.devices.browserstack.errors import (
+    AccountRefusedError,
+    CloudAwayError,
+    CloudError,
+    NoRoomError,
+    RejectedError,
+)
+from qgjob_agent.devices.browserstack.plan import Plan
+from qgjob_agent.devices.browserstack.rest import TRIES, Account, Rest
+from tests.fakes.browserstack.account import KEY, USER
+from tests.fakes.browserstack.server import BrowserStack
+from tests.integration.browserstack.lab import Waits, rest_of
+
+CAPABILITIES = {"platformName": "android", "appium:app": "bs://none", "bstack:options": {"deviceName": "Pixel"}}
+
+
+async def test_the_plan_is_the_lesser_of_the_users_and_the_teams(cloud: BrowserStack) -> None:
+    cloud.account.control.most, cloud.account.control.foreign, cloud.account.control.queued = 5, 2, 1
+    rest = rest_of(cloud)
+    assert await rest.plan() == Plan(2, 5, 1)
+    await rest.close()
+
+
+async def test_what_passes_by_itself_is_tried_again_and_what_does_not_is_not(cloud: BrowserStack) -> None:
+    rest, control = rest_of(cloud), cloud.account.control
+    control.refuse["plan"] = [500, 503]
+    assert (await rest.plan()).most == 2
+    assert cloud.account.asked["plan.json"] == 3
+    control.refuse["plan"] = [500] * 20
+    with pytest.raises(CloudAwayError, match=r"can't serve the plan now \(HTTP 500: Internal error\)"):
+        await rest.plan()
+    assert len(control.refuse["plan"]) == 20 - TRIES
+    for status, error in ((401, AccountRefusedError), (403, AccountRefusedError), (422, RejectedError)):
+        control.refuse["plan"], before = [status] * 5, cloud.account.asked["plan.json"]
+        with pytest.raises(error, match=f"HTTP {status}"):
+            await rest.plan()
+        assert cloud.account.asked["plan.json"] == before + 1
+    await rest.close()
+
+
+async def test_too_many_requests_makes_all_calls_wait_as_long_as_the_answer_asks(cloud: BrowserStack) -> None:
+    waits = Waits()
+    rest, control = rest_of(cloud, waits), cloud.account.control
+    control.refuse["plan"], control.retry_after = [429], 7
+    await rest.plan()
+    assert waits.seconds[0] == 7.0
+    assert 6.0 < waits.seconds[1] <= 7.0, "the next call waits too"
+    control.refuse["recent"], control.retry_after = [429] * 20, 100_000
+    with pytest.raises(CloudAwayError, match="429"):
+        await rest.app_of("qgjob-x")
+    assert max(waits.seconds) <= 60.0
+    await rest.close()
+
+
+async def test_an_upload_that_was_taken_and_answered_with_a_failure_is_not_made_twice(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    build = tmp_path / "app.apk"
+    build.write_bytes(b"bytes of an app" * 1000)
+    cloud.account.control.accepted_then_500 = 1
+    rest = rest_of(cloud)
+    url = await rest.upload(build, "qgjob-1", 30.0)
+    assert url == await rest.app_of("qgjob-1") == cloud.account.apps[0]["app_url"]
+    assert list(cloud.account.uploads.values()) == [1]
+    assert await rest.app_of("qgjob-2") is None
+    await rest.close()
+
+
+async def test_a_session_is_refused_for_want_of_room_or_for_what_it_wants(cloud: BrowserStack) -> None:
+    rest, url = rest_of(cloud), f"{cloud.hub}/session"
+    with pytest.raises(RejectedError, match="Could not find app bs://none"):
+        await rest.begin_session(url, CAPABILITIES, 10.0)
+    cloud.account.control.foreign = 2
+    with pytest.raises(NoRoomError, match="All parallel tests are currently in use"):
+        await rest.begin_session(url, CAPABILITIES, 10.0)
+    cloud.account.control.refuse["session"] = [401]
+    with pytest.raises(AccountRefusedError, match=r"browserstack\.access_key"):
+        await rest.begin_session(url, CAPABILITIES, 10.0)
+    await rest.close()
+
+
+async def test_a_host_that_is_away_says_so(cloud: BrowserStack) -> None:
+    rest = rest_of(cloud)
+    await cloud.stop()
+    with pytest.raises(CloudAwayError, match="does not answer for the plan: ConnectError"):
+        await rest.plan()
+    await rest.close()
+    await cloud.start()  # for its end
+
+
+async def test_a_file_is_waited_for_and_bounded(cloud: BrowserStack, tmp_path: Path) -> None:
+    rest = rest_of(cloud)
+    cloud.account.control.not_ready = 2
+    await rest.fetch(f"{cloud.url}/files/1/video.mp4", tmp_path / "video.mp4", 1_000)
+    assert (tmp_path / "video.mp4").read_text() == "the content of /files/1/video.mp4"
+    with pytest.raises(RejectedError, match="more than 5 bytes"):
+        await rest.fetch(f"{cloud.url}/files/1/a.log", tmp_path / "a.log", 5)
+    cloud.account.control.not_ready = 20
+    with pytest.raises(CloudAwayError, match=r"no other.mp4 yet \(HTTP 403\)"):
+        await rest.fetch(f"{cloud.url}/files/1/other.mp4", tmp_path / "other.mp4", 1_000)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["video.mp4"]
+    await rest.close()
+
+
+async def test_another_host_is_not_shown_who_asks(cloud: BrowserStack, tmp_path: Path) -> None:
+    """Here the same host by another name. Files are given to everybody, so what was sent is looked at."""
+    elsewhere = cloud.url.replace("127.0.0.1", "localhost")
+    rest = rest_of(cloud)
+    seen: list[str] = []
+    answer = cloud._answer
+
+    async def look(method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, list[str], bytes]:
+        seen.append(headers.get("authorization", ""))
+        return await answer(method, path, headers, body)
+
+    cloud._answer = look  # type: ignore[method-assign]
+    await rest.fetch(f"{elsewhere}/files/1/a.log", tmp_path / "a.log", 1_000)
+    assert seen == [""]
+    await rest.close()
+
+
+async def test_no_error_and_no_text_of_an_account_has_its_key(cloud: BrowserStack, tmp_path: Path) -> None:
+    rest, control = rest_of(cloud), cloud.account.control
+    texts = [repr(Account(USER, KEY)), repr(rest)]
+    (tmp_path / "a.apk").write_bytes(b"x")
+    for status in (401, 403, 422, 500):
+        control.refuse["app-automate"] = [status] * 10
+        with pytest.raises(CloudError) as found:
+            await rest.upload(tmp_path / "a.apk", "qgjob-1", 10.0)
+        texts += [str(found.value), repr(found.value.__cause__)]
+    echo = Rest(Account("Authorization", "failed"), cloud.url, waits=Waits())  # as if the answer held them
+    with pytest.raises(CloudError) as echoed:
+        await echo.plan()
+    assert "HTTP 401: … …" in str(echoed.value)
+    assert not any(USER in text or KEY in text for text in texts)
+    await rest.close()
+    await echo.close()

@@ -1,0 +1,191 @@
+"""Sessions that a run asks for: when they begin, with what, why not, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qgjob_agent.core.values import Finished, Outcome
+from qgjob_agent.devices.browserstack.sessions import wanted
+from qgjob_agent.runners.appwright.cloud import Asked, Desk, SessionRefusedError
+from tests.fakes.browserstack.account import KEY, USER
+from tests.fakes.browserstack.server import BrowserStack
+from tests.fakes.waiting import until
+from tests.integration.browserstack.lab import DEVICE, Told, assignment, provider_of
+
+PASSED, FAILED = (Finished(x, 1, 2, 1, error=None) for x in (Outcome.PASSED, Outcome.TEST_FAILED))
+
+
+def asked(key: str = "run/1", **capabilities: Any) -> Asked:
+    return Asked(key, 0, DEVICE, assignment(), capabilities)
+
+
+def test_a_sessions_capabilities_are_the_projects_but_for_what_the_agent_knows() -> None:
+    theirs = {
+        "appium:udid": "browserstack-1",
+        "appium:fullReset": True,
+        "appium:autoAcceptAlerts": True,
+        "appium:app": "bs://other",
+        "bstack:options": {"deviceName": "other", "networkLogs": True},
+    }
+    told = wanted(asked(**theirs), "bs://app")
+    assert wanted(asked(alwaysMatch=theirs), "bs://app") == told
+    options = told.pop("bstack:options")
+    assert told == {"appium:autoAcceptAlerts": True, "platformName": "android", "appium:app": "bs://app"}
+    assert options == {
+        "networkLogs": True,
+        "deviceName": "Google Pixel 8",
+        "osVersion": "14.0",
+        "projectName": "qgjob",
+        "buildName": "acme 1.0",
+        "sessionName": "tests/a.spec.ts (acme~t1, attempt 1)",
+    }
+    assert wanted(asked(alwaysMatch=7, **{"bstack:options": 3}), "bs://app")["platformName"] == "android"
+
+
+async def test_a_refusal_for_want_of_room_waits_and_another_one_does_not(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider, control = provider_of(cloud, Told(), tmp_path), cloud.account.control
+    control.refuse["wd/hub/session"] = [500, 429]
+    assert (await provider.sessions.begin(asked())).session_id in cloud.account.sessions
+    control.refuse["wd/hub/session"] = [403]
+    with pytest.raises(SessionRefusedError, match=r"HTTP 403: Access denied.*browserstack\.access_key"):
+        await provider.sessions.begin(asked("run/2"))
+    control.refuse["wd/hub/session"] = [500] * 10
+    with pytest.raises(SessionRefusedError, match="HTTP 500"):
+        await provider.sessions.begin(asked("run/3"))
+    assert len(control.refuse["wd/hub/session"]) == 7
+    assert provider.sessions.busy == {DEVICE.device_id}, "only the first one runs"
+    await provider.close()
+
+
+async def test_a_plan_that_stays_full_is_an_answer_and_begins_nothing(cloud: BrowserStack, tmp_path: Path) -> None:
+    cloud.account.control.foreign = 2
+    provider = provider_of(cloud, Told(), tmp_path, wait_seconds=0.2)
+    with pytest.raises(SessionRefusedError, match=r"no free session for 0.2 s \(2 of 2 run\)"):
+        await provider.sessions.begin(asked())
+    assert "POST /wd/hub/session" not in cloud.heads
+    await provider.close()
+
+
+async def test_an_app_that_was_removed_there_is_uploaded_again(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, Told(), tmp_path)
+    await provider.sessions.app(assignment(), DEVICE)
+    cloud.account.apps.clear()
+    with pytest.raises(SessionRefusedError, match="Could not find app"):
+        await provider.sessions.begin(asked())
+    provider._apps._uploads.known.clear()  # type: ignore[attr-defined]  # the coordinators forget it after ten minutes
+    await provider.sessions.begin(asked())
+    assert list(cloud.account.uploads.values()) == [2]
+    await provider.close()
+
+
+async def test_a_passed_attempt_is_marked_and_nothing_is_fetched(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, Told(), tmp_path)
+    begun = await provider.sessions.begin(asked())
+    assert await provider.sessions.conclude([begun.session_id], PASSED, tmp_path / "out") == PASSED
+    assert cloud.account.sessions[begun.session_id].status == "passed"
+    assert not (tmp_path / "out").exists()
+    await provider.close()
+
+
+async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_providers(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    provider, out = provider_of(cloud, Told(), tmp_path, evidence_seconds=20.0), tmp_path / "out"
+    begun = [await provider.sessions.begin(asked(f"run/{n}")) for n in (1, 2)]
+    cloud.account.control.not_ready = 2
+    ids = [each.session_id for each in begun]
+    assert await provider.sessions.conclude(ids, FAILED, out) == FAILED
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        f"browserstack{x}{y}" for x in ("", "-2") for y in (".json", "-appium.log", "-device.log", "-video.mp4")
+    )
+    assert json.loads((out / "browserstack.json").read_text())["hashed_id"] == ids[0]
+    cloud.account.sessions[ids[1]].status = "timeout"
+    lost = await provider.sessions.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)
+    assert lost.outcome is Outcome.PROVIDER_ERROR
+    assert lost.error == "BrowserStack ended the session: timeout; signs in: it was not there"
+    await provider.close()
+
+
+async def test_a_provider_that_hangs_or_fails_keeps_no_verdict_back(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, Told(), tmp_path, evidence_seconds=0.3)
+    begun = await provider.sessions.begin(asked())
+    cloud.account.control.answer_seconds = 30.0
+    assert await provider.sessions.conclude([begun.session_id], FAILED, tmp_path / "out") == FAILED
+    cloud.account.control.answer_seconds = 0.0
+    cloud.account.control.refuse["sessions"] = [404] * 10
+    assert await provider.sessions.conclude([begun.session_id, "0" * 40], FAILED, tmp_path / "out") == FAILED
+    await provider.close()
+
+
+async def test_a_run_that_dies_while_it_asks_leaves_no_session(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, Told(), tmp_path)
+    cloud.account.control.session_seconds = 0.2
+    (tmp_path / "run").mkdir()
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk.take({"event": "asks", "number": 5, "capabilities": {}}, 0, assignment())
+    ((number, question),) = desk.open
+    answering = asyncio.create_task(desk.answer(number, question))
+    await until(lambda: cloud.account.running, "the session")
+    assert desk.close() == []
+    await answering
+    assert cloud.account.running == 0
+    assert provider.sessions.busy == set()
+    assert not desk.folder.exists()
+    await provider.close()
+
+
+async def test_another_daemon_finds_what_was_asked_and_what_runs(cloud: BrowserStack, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    events: list[dict[str, Any]] = [{"event": "asks", "number": n, "capabilities": {}} for n in (1, 2, 3)]
+    first = provider_of(cloud, Told(), tmp_path)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, first.sessions)
+    desk.take(events[0], 0, assignment())
+    for number, question in desk.open:
+        await desk.answer(number, question)
+    (session_id,) = desk.had(0)
+    text = (desk.folder / "1.json").read_text()
+    assert KEY not in text
+    assert USER not in text
+    await first.close()
+
+    second = provider_of(cloud, Told(), tmp_path)
+    again = Desk(tmp_path / "run" / "sessions", DEVICE, second.sessions)
+    again.take(events[0], 0, assignment())
+    assert again.open == [], "it has its answer, and has not read it yet"
+    again.take({"event": "session", "number": 1, "session_id": session_id}, 0, assignment())
+    again.take(events[1], 0, assignment())
+    assert [number for number, _ in again.open] == [2]
+    assert again.open == [], "it is being answered"
+    assert second.sessions.busy == {DEVICE.device_id}
+    assert again.close() == [session_id]
+    await second.close()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "asks"},
+        {"event": "asks", "number": -1},
+        {"event": "asks", "number": "../1"},
+        {"event": "asks", "number": True},
+        {"event": "session", "number": 1, "session_id": "x"},
+        {"event": "session_over", "number": 7},
+    ],
+)
+async def test_what_a_test_writes_there_is_not_taken_on_trust(
+    cloud: BrowserStack, tmp_path: Path, event: dict[str, Any]
+) -> None:
+    provider = provider_of(cloud, Told(), tmp_path)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk.take(event, 0, assignment())
+    assert (desk.open, desk.had(0)) == ([], [])
+    for number in range(100):
+        desk.take({"event": "asks", "number": number, "capabilities": "none"}, 0, assignment())
+    assert len(desk.open) == 8
+    await provider.close()

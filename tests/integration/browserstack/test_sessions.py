@@ -142,7 +142,7 @@ async def test_a_run_that_dies_while_it_asks_leaves_no_session(cloud: BrowserSta
 
 async def test_another_daemon_finds_what_was_asked_and_what_runs(cloud: BrowserStack, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    events: list[dict[str, Any]] = [{"event": "asks", "number": n, "capabilities": {}} for n in (1, 2, 3)]
+    events: list[dict[str, Any]] = [{"event": "asks", "number": n, "capabilities": {}} for n in (1, 2)]
     first = provider_of(cloud, Told(), tmp_path)
     desk = Desk(tmp_path / "run" / "sessions", DEVICE, first.sessions)
     desk.take(events[0], 0, assignment())
@@ -159,12 +159,39 @@ async def test_another_daemon_finds_what_was_asked_and_what_runs(cloud: BrowserS
     again.take(events[0], 0, assignment())
     assert again.open == [], "it has its answer, and has not read it yet"
     again.take({"event": "session", "number": 1, "session_id": session_id}, 0, assignment())
+    assert second.sessions.busy == {DEVICE.device_id}
     again.take(events[1], 0, assignment())
     assert [number for number, _ in again.open] == [2]
     assert again.open == [], "it is being answered"
-    assert second.sessions.busy == {DEVICE.device_id}
     assert again.close() == [session_id]
     await second.close()
+
+
+async def test_who_asks_again_has_done_with_the_session_and_the_question_before(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    provider = provider_of(cloud, Told(), tmp_path)
+    (tmp_path / "run").mkdir()
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk.take({"event": "asks", "number": 1, "capabilities": {}}, 0, assignment())
+    for number, question in desk.open:
+        await desk.answer(number, question)
+    cloud.account.control.foreign = 2
+    desk.take({"event": "asks", "number": 2}, 0, assignment())
+    ((number, late),) = desk.open
+    waiting = asyncio.create_task(desk.answer(number, late))
+    await until(lambda: cloud.account.refused_full, "a try to begin another one")
+    assert cloud.account.running == 2, "the first one was ended before"
+    desk.take({"event": "asks", "number": 3}, 1, assignment("t2"))
+    assert [number for number, _ in desk.open] == [3]
+    cloud.account.control.foreign = 0
+    await waiting
+    assert not (desk.folder / "2.json").exists()
+    assert len(cloud.account.sessions) == 1, "it was not even begun"
+    assert cloud.account.running == 0
+    assert desk.leave(1) == []
+    assert (desk.open, provider.sessions.busy, len(desk.had(0))) == ([], set(), 1)
+    await provider.close()
 
 
 @pytest.mark.parametrize(
@@ -185,7 +212,4 @@ async def test_what_a_test_writes_there_is_not_taken_on_trust(
     desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
     desk.take(event, 0, assignment())
     assert (desk.open, desk.had(0)) == ([], [])
-    for number in range(100):
-        desk.take({"event": "asks", "number": number, "capabilities": "none"}, 0, assignment())
-    assert len(desk.open) == 8
     await provider.close()

@@ -50,6 +50,18 @@ def test_a_device_without_sessions_is_to_blame_only_if_nothing_passed() -> None:
     assert story(BEGIN, none, failed).finished().outcome is Outcome.TEST_FAILED
 
 
+def test_a_plan_without_sessions_is_to_blame_for_the_tests_that_got_none() -> None:
+    asks, came = {"event": "asks", "number": 1}, {"event": "session", "number": 1}
+    refused = {"event": "no_session", "text": "it is full"}
+    failed = END | {"failed": 1, "error": "x"}
+    told = story(BEGIN, asks, came, asks, refused, failed).finished()
+    assert (told.outcome, told.error) == (Outcome.PROVIDER_ERROR, "the plan gave no session: it is full")
+    told = story(BEGIN, asks, failed | {"passed": 0}).finished()
+    assert told.error == "the plan gave no session: none came within the test's own time limit"
+    assert story(BEGIN, asks, refused, asks, came, END | {"failed": 2}).finished().outcome is Outcome.TEST_FAILED
+    assert story(BEGIN, asks, came, failed).finished().outcome is Outcome.TEST_FAILED
+
+
 def test_after_the_end_nothing_changes_a_story() -> None:
     finished = story(BEGIN, END, END | {"failed": 9}, {"event": "error", "text": "late"}).finished()
     assert (finished.outcome, finished.error) == (Outcome.PASSED, None)

@@ -100,6 +100,9 @@ class Sessions:
 
     async def _try(self, asked: Asked, key: str, capabilities: dict[str, Any], deadline: float) -> Begun:
         await self._gate.enter(key, max(deadline - monotonic_seconds(), 0.0))
+        if asked.dropped:
+            self._gate.answered(key)
+            raise SessionRefusedError("nobody waits for the session any more")
         self.found(asked)
         begun = False
         try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from qgjob_agent.core.values import Assignment, DeviceFacts, Finished
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 FOLDER = "sessions"
 _MOST_NUMBER = 1 << 53
-_MOST_OPEN = 8  # a test asks for one at a time
 _MOST_SESSIONS = 1_000
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
@@ -29,15 +29,19 @@ class SessionRefusedError(Exception):
     """No session can begin. The message says why, and what to do."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Asked:
-    """A session that a run wants. `key` names it over all runs of this agent, `capabilities` are the test's wishes."""
+    """A session that a run wants. `key` names it over all runs of this agent, `capabilities` are the test's wishes.
+
+    `dropped`: nobody waits for it any more.
+    """
 
     key: str
     index: int
     device: DeviceFacts
     assignment: Assignment
     capabilities: dict[str, Any]
+    dropped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,11 @@ class Cloud(Protocol):
 
 
 class Desk:
-    """What one run has asked for. `take` each event once, in order; `open` are the questions that nobody answered."""
+    """What one run has asked for. `take` each event once, in order; `open` are the questions that nobody answered.
+
+    A device has one session at a time: whoever asks for another one has done with the one before, and with a question
+    that has no answer yet, as after a test that ran over its own time.
+    """
 
     def __init__(self, folder: Path, device: DeviceFacts, cloud: Cloud) -> None:
         self.folder = folder
@@ -84,6 +92,7 @@ class Desk:
         self._asked: dict[int, Asked] = {}  # no session yet
         self._answering: set[int] = set()
         self._running: dict[int, tuple[Asked, str]] = {}
+        self._left: list[str] = []  # sessions that nobody uses any more
         self._had: dict[int, list[str]] = {}  # sessions by the attempt's index
         self._closed = False
 
@@ -92,7 +101,8 @@ class Desk:
         kind, number = event.get("event"), event.get("number")
         if type(number) is not int or not 0 <= number <= _MOST_NUMBER:
             return
-        if kind == "asks" and assignment is not None and index is not None and len(self._asked) < _MOST_OPEN:
+        if kind == "asks" and assignment is not None and index is not None:
+            self._left += self._stop(lambda _: True)
             wishes = event.get("capabilities")
             wishes = wishes if isinstance(wishes, dict) else {}
             key = f"{self.folder.parent.name}/{number}"
@@ -116,14 +126,17 @@ class Desk:
     async def answer(self, number: int, asked: Asked) -> None:
         """Begins a session and says so. Raises OSError."""
         told: dict[str, Any]
+        left, self._left = self._left, []
+        if left:
+            await self._cloud.end(left)
         try:
             begun = await self._cloud.begin(asked)
         except SessionRefusedError as error:
-            self._asked.pop(number, None)
+            if self._asked.pop(number, None) is None:
+                return
             told = {"refused": str(error)}
         else:
-            self._asked.pop(number, None)
-            if self._closed:
+            if self._closed or self._asked.pop(number, None) is None:
                 self._cloud.over(asked)
                 await self._cloud.end([begun.session_id])
                 return
@@ -149,15 +162,25 @@ class Desk:
         """The sessions that an attempt had, in order."""
         return list(self._had.get(index, ()))
 
+    def leave(self, index: int) -> list[str]:
+        """An attempt is over: gives the sessions that it did not end."""
+        return self._stop(lambda asked: asked.index == index)
+
     def close(self) -> list[str]:
         """Nothing of the run lives: gives the sessions that nobody ended."""
         self._closed = True
-        self._asked.clear()
-        left = list(self._running.values())
-        self._running.clear()
-        for asked, _ in left:
+        return [*self._left, *self._stop(lambda _: True)]
+
+    def _stop(self, which: Callable[[Asked], bool]) -> list[str]:
+        """Nobody waits for these any more, and nobody uses them; gives the ids of those that run."""
+        for number, asked in list(self._asked.items()):
+            if which(asked):
+                self._asked.pop(number).dropped = True
+        stopped = {number: each for number, each in self._running.items() if which(each[0])}
+        for number, (asked, _) in stopped.items():
+            del self._running[number]
             self._cloud.over(asked)
-        return [session_id for _, session_id in left]
+        return [session_id for _, session_id in stopped.values()]
 
     def _file(self, number: int) -> Path:
         return self.folder / f"{number}.json"

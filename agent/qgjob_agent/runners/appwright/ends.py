@@ -92,6 +92,9 @@ def _ended(story: Story, result: ExecutionResult, *, begun: bool) -> Finished:
     seconds = max(result.ended_at_ms - started, 0) / 1000
     silent = result.ended_by == names.SILENCE
     why = "nothing having moved for too long" if silent else "its time limit being over"
+    if story.unanswered:
+        text = f"killed after {seconds:.1f} s while it waited for a session: {story.no_session or 'the plan gave none'}"
+        return _finished(Outcome.PROVIDER_ERROR, story, result, text)
     before = "" if begun else " before its first test began"
     return _finished(Outcome.TIMED_OUT, story, result, f"killed after {seconds:.1f} s{before}, {why}")
 

@@ -304,12 +304,15 @@ class AppwrightRunner:
             return
         now: list[AttemptEvent] = []
         for event in events:
-            ids = run.desk.had(self._attempts[event.token][1].index) if event.token in self._attempts else []
-            if isinstance(event, AttemptFinished) and ids:
-                task = self._spawn(self._conclude(self._cloud, run, event, ids), "appwright-conclude")
-                self._concluding[event.token] = (task, event)
-            else:
-                now.append(event)
+            if isinstance(event, AttemptFinished | AttemptKilled) and event.token in self._attempts:
+                index = self._attempts[event.token][1].index
+                if left := run.desk.leave(index):
+                    self._spawn(self._cloud.end(left), "appwright-left")
+                if isinstance(event, AttemptFinished) and (ids := run.desk.had(index)):
+                    task = self._spawn(self._conclude(self._cloud, run, event, ids), "appwright-conclude")
+                    self._concluding[event.token] = (task, event)
+                    continue
+            now.append(event)
         if now:
             self._sink.report(now)
 

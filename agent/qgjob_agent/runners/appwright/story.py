@@ -30,7 +30,7 @@ class Story:
     installs: int = 0  # which AppWright made, beside the agent's own
     install_ms: int = 0  # that these took, as far as it is known
     no_session: str = ""  # why the device gave none
-    of_provider: bool = False  # and that was no fault of the device
+    unanswered: int = 0  # sessions in a cloud that were asked for and did not come
 
     @property
     def ended(self) -> bool:
@@ -48,11 +48,13 @@ class Story:
             self.error = self.error or _text(event.get("text")) or "an error that was not told"
         elif kind == "missing":
             self.missing = True
+        elif kind == "asks":
+            self.unanswered += 1
         elif kind == "session":
             self.installs += event.get("installs") is True
+            self.unanswered = max(self.unanswered - 1, 0)
         elif kind == "no_session":
             self.no_session = _text(event.get("text"))
-            self.of_provider = event.get("provider") is True
         elif kind == "end":
             self.passed, self.failed, self.skipped = (_count(event.get(x)) for x in ("passed", "failed", "skipped"))
             self.duration_ms = _count(event.get("duration_ms"), most=1 << 53)
@@ -66,9 +68,11 @@ class Story:
         """The verdict of one that has ended."""
         total = self.passed + self.failed + self.skipped
         outcome, error = Outcome.PASSED, None
-        if self.failed and self.no_session and not self.passed:
-            outcome = Outcome.PROVIDER_ERROR if self.of_provider else Outcome.DEVICE_ERROR
-            error = f"the device gave no session: {self.no_session}"[:_TEXT]
+        if self.failed and self.unanswered >= self.failed:
+            why = self.no_session or "none came within the test's own time limit"
+            outcome, error = Outcome.PROVIDER_ERROR, f"the plan gave no session: {why}"[:_TEXT]
+        elif self.failed and self.no_session and not self.passed:
+            outcome, error = Outcome.DEVICE_ERROR, f"the device gave no session: {self.no_session}"[:_TEXT]
         elif self.failed:
             others = f" (and {self.failed - 1} more)" if self.failed > 1 else ""
             outcome, error = Outcome.TEST_FAILED, f"{self.failure or 'a test failed'}{others}"

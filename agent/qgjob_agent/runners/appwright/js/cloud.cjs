@@ -32,7 +32,7 @@ function inCloud(run, driver) {
     run.tell({ event: "asks", attempt, number, capabilities: options.capabilities });
     const told = await answerOf(path.join(run.plan.cloud.sessions, `${number}.json`));
     if (told.refused) {
-      run.tell({ event: "no_session", attempt, provider: true, text: told.refused });
+      run.tell({ event: "no_session", attempt, text: told.refused });
       throw new Error(told.refused);
     }
     run.tell({ event: "session", attempt, number, session_id: told.session_id, installs: false });

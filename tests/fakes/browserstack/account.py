@@ -54,7 +54,7 @@ class CloudSession:
 
 
 class Account:
-    """All of it. `violations` counts sessions that began although the last look at the plan showed no room."""
+    """All of it. `violations` counts tries to begin a session by one whose last look at the plan showed no room."""
 
     def __init__(self, control: Control | None = None) -> None:
         self.control = control or Control()
@@ -62,7 +62,7 @@ class Account:
         self.apps: list[dict[str, str]] = []
         self.uploads: Counter[str] = Counter()  # by the content's digest
         self.asked: Counter[str] = Counter()
-        self.seen_full = False
+        self.seen_full: dict[str, bool] = {}  # by who looked
         self.violations = 0
         self.refused_full = 0
         self.most_at_once = 0
@@ -73,10 +73,10 @@ class Account:
         """Sessions of all who use the plan."""
         return self.control.foreign + sum(session.status == "running" for session in self.sessions.values())
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self, who: str = "") -> dict[str, Any]:
         """As plan.json has it."""
         control = self.control
-        self.seen_full = self.running >= control.most or control.queued > 0
+        self.seen_full[who] = self.running >= control.most or control.queued > 0
         return {
             "automate_plan": "Device Cloud Pro",
             "parallel_sessions_running": self.running,
@@ -119,9 +119,9 @@ class Account:
         found = [app for app in reversed(self.apps) if app["custom_id"] == custom_id]
         return found or {"message": "No results found"}
 
-    def open(self, capabilities: dict[str, Any]) -> CloudSession:
+    def open(self, capabilities: dict[str, Any], who: str = "") -> CloudSession:
         """Begins a session. Raises RestError."""
-        if self.seen_full:
+        if self.seen_full.get(who, True):
             self.violations += 1
         if self.running >= self.control.most:
             self.refused_full += 1

@@ -86,7 +86,7 @@ class BrowserStack:
             known = headers.get("authorization") == _AUTH or (in_hub and "/session/" in path)
             self.account.check(path, known=known)
             await asyncio.sleep(self.account.control.answer_seconds)
-            told = await (self._hub(method, path, body) if in_hub else self._rest(method, path, headers, body))
+            told = await (self._hub if in_hub else self._rest)(method, path, headers, body)
             return 200, ["content-type: application/json"], json.dumps(told).encode()
         except RestError as error:
             extra = [] if error.retry_after is None else [f"retry-after: {error.retry_after}"]
@@ -107,7 +107,7 @@ class BrowserStack:
     async def _rest(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
         account = self.account
         if path == "/app-automate/plan.json":
-            return account.plan()
+            return account.plan(headers.get("user-agent", ""))
         if path.startswith("/app-automate/recent_apps/"):
             return account.recent(path.rsplit("/", 1)[-1])
         if path == "/app-automate/upload" and method == "POST":
@@ -136,11 +136,11 @@ class BrowserStack:
             "app_details": {"app_name": "app.apk"},
         }
 
-    async def _hub(self, method: str, path: str, body: bytes) -> Any:
+    async def _hub(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Any:
         rest = path.removeprefix("/wd/hub")
         asked = json.loads(body) if body else {}
         if rest == "/session" and method == "POST":
-            session = self.account.open(asked["capabilities"]["alwaysMatch"])
+            session = self.account.open(asked["capabilities"]["alwaysMatch"], headers.get("user-agent", ""))
             try:
                 told = {"appium:udid": session.session_id}
                 phone, _ = self.phones.hub.open({"capabilities": {"alwaysMatch": told}})

@@ -78,6 +78,19 @@ async def test_several_who_wait_are_let_in_one_by_one_in_order() -> None:
     assert order == list(range(20))
 
 
+async def test_answers_that_take_long_are_believed_all_the_same() -> None:
+    now = 0.0
+
+    async def slow() -> Plan:
+        nonlocal now
+        now += 30.0
+        return Plan(0, 1)
+
+    gate = Gate(slow, Starts(fresh_seconds=2.0), lambda: now, 2.0)
+    await gate.enter("s", 5.0)
+    assert now == 30.0
+
+
 async def test_a_plan_that_stays_full_is_waited_for_so_long_and_told() -> None:
     async def full() -> Plan:
         await asyncio.sleep(0)

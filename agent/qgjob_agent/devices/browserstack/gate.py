@@ -37,7 +37,7 @@ class Gate:
         """Looks at the plan now. Errors: those of `ask`."""
         asked_at = self._clock()
         plan = await self._ask()
-        self.starts.looked(plan, asked_at)
+        self.starts.looked(plan, asked_at, self._clock())
         return plan
 
     async def enter(self, key: str, patience_seconds: float) -> None:

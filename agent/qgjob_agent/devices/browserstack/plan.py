@@ -42,8 +42,8 @@ class _Start:
 class Starts:
     """The last look, and what was begun here that it may not have counted.
 
-    `fresh_seconds`: how old a look may be. `settle_seconds`: how long an answered start may take to be counted.
-    `start_seconds`: after so long a start that nobody answered was none.
+    `fresh_seconds`: how long ago a look's answer may have come. `settle_seconds`: how long an answered start may take
+    to be counted. `start_seconds`: after so long a start that nobody answered was none.
     """
 
     def __init__(self, fresh_seconds: float = 2.0, settle_seconds: float = 1.0, start_seconds: float = 600.0) -> None:
@@ -51,14 +51,14 @@ class Starts:
         self._settle = settle_seconds
         self._longest = start_seconds
         self._starts: dict[str, _Start] = {}
-        self._looked_at = float("-inf")
+        self._asked_at = self._seen_at = float("-inf")
         self.plan: Plan | None = None
 
-    def looked(self, plan: Plan, asked_at: float) -> None:
-        """What the plan was, as asked at that moment. An answer that was overtaken by a later one changes nothing."""
-        if asked_at < self._looked_at:
+    def looked(self, plan: Plan, asked_at: float, seen_at: float | None = None) -> None:
+        """What the plan was between these moments. An answer that was overtaken by a later one changes nothing."""
+        if asked_at < self._asked_at:
             return
-        self.plan, self._looked_at = plan, asked_at
+        self.plan, self._asked_at, self._seen_at = plan, asked_at, asked_at if seen_at is None else seen_at
         for key, start in list(self._starts.items()):
             answered = start.answered_at is not None and start.answered_at + self._settle <= asked_at
             if answered or start.allowed_at + self._longest <= asked_at:
@@ -71,7 +71,7 @@ class Starts:
 
     def turn(self, now: float) -> Turn:
         """Whether a session may begin now."""
-        if self.plan is None or now - self._looked_at > self._fresh:
+        if self.plan is None or now - self._seen_at > self._fresh:
             return Turn.LOOK
         return Turn.BEGIN if self.room > 0 else Turn.WAIT
 

@@ -59,9 +59,10 @@ class BrowserStackDevices:
         self._sink = sink
         self._settings = settings
         self._log = log
-        self._rest = Rest(Account(settings.user, settings.access_key), settings.api_url)
-        account = f"{settings.api_url} {settings.user}"
-        self._apps = Apps(self._rest, builds, uploads, account, settings.upload_seconds, log)
+        account = Account(settings.user, settings.access_key)
+        self._rest = Rest(account, settings.api_url, who=f"qgjob ({settings.agent_id})")
+        whose = f"{settings.api_url} {settings.user}"
+        self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
         self._gate = Gate(self._rest.plan, Starts(), monotonic_seconds, settings.pause_seconds)
         self.sessions = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
         self._devices: dict[str, _Device] = {}  # by id

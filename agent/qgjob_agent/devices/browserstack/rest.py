@@ -57,7 +57,7 @@ class Account:
 class Rest:
     """One account. Calls raise CloudError; what may pass is tried a few times, and as late as the answer asks for.
 
-    `waits` is how it pauses, and `pause_seconds` the least pause between two tries.
+    `waits` is how it pauses, and `pause_seconds` the least pause between two tries. `who` is the user agent.
     """
 
     def __init__(
@@ -65,15 +65,20 @@ class Rest:
         account: Account,
         api_url: str,
         *,
+        who: str = "qgjob",
         answer_seconds: float = 30.0,
         pause_seconds: float = 1.0,
         waits: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._account = account
         self._client = httpx2.AsyncClient(
-            base_url=api_url, auth=(account.user, account.access_key), timeout=answer_seconds, trust_env=False
+            base_url=api_url,
+            auth=(account.user, account.access_key),
+            headers={"user-agent": who},
+            timeout=answer_seconds,
         )
-        self._plain = httpx2.AsyncClient(timeout=answer_seconds, follow_redirects=True)  # for what lies elsewhere
+        self._plain: httpx2.AsyncClient | None = None  # for what lies elsewhere
+        self._answer_seconds = answer_seconds
         self._pause = pause_seconds
         self._waits = waits
         self._not_before = 0.0  # all calls wait until then: too many requests are the account's, not one call's
@@ -81,7 +86,8 @@ class Rest:
     async def close(self) -> None:
         """Closes the connections."""
         await self._client.aclose()
-        await self._plain.aclose()
+        if self._plain is not None:
+            await self._plain.aclose()
 
     async def plan(self) -> Plan:
         """What the plan has and uses now."""
@@ -171,12 +177,17 @@ class Rest:
 
         Only its own host is shown who asks.
         """
-        own = httpx2.URL(url).host == self._client.base_url.host
+        if httpx2.URL(url).host == self._client.base_url.host:
+            client = self._client
+        else:
+            self._plain = client = self._plain or httpx2.AsyncClient(
+                timeout=self._answer_seconds, follow_redirects=True
+            )
         draft = path.with_name(path.name + ".part")
 
         async def take() -> None:
             try:
-                async with (self._client if own else self._plain).stream("GET", url) as answer:
+                async with client.stream("GET", url) as answer:
                     if not answer.is_success:  # a video that is not made yet is answered with 403
                         raise CloudAwayError(f"BrowserStack has no {path.name} yet (HTTP {answer.status_code})")
                     size = 0

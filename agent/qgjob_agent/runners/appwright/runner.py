@@ -449,9 +449,15 @@ class AppwrightRunner:
     def _recover(self, run: Run, settled: set[str], recovery: Recovery) -> None:
         launched = run.execution.launched
         lives = launched and run.execution.adopt()
-        for event in run.read() if launched else []:
-            if event.token not in settled and isinstance(event, AttemptFinished | AttemptInstalled | AttemptKilled):
-                recovery.ended.append(event)
+        ended: list[AttemptEvent] = [
+            event
+            for event in (run.read() if launched else [])
+            if event.token not in settled and isinstance(event, AttemptFinished | AttemptInstalled | AttemptKilled)
+        ]
+        if run.desk is None:
+            recovery.ended.extend(ended)
+        elif ended:
+            self._loop.call_soon(self._report, run, ended)  # as running attempts end: their sessions are settled first
         for attempt in list(run.attempts.values()):
             if attempt.assignment.token not in settled:
                 recovery.attempts.append(RunningAttempt(attempt.assignment, attempt.story.begun_at_ms))

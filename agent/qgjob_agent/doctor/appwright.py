@@ -69,11 +69,11 @@ async def suite(host: Host) -> list[Finding]:
     check, config = "appwright.suite", host.config.appwright
     if host.config.runner != "appwright" or config.suite_dir is None:
         return _unused(host, check)
-    folder = config.suite_dir
-    return [await beside(lambda: _suite(folder, config.config, plain=config.mode == "plain"))]
+    folder, in_cloud = config.suite_dir, host.config.browserstack.enabled
+    return [await beside(lambda: _suite(folder, config.config, plain=config.mode == "plain", in_cloud=in_cloud))]
 
 
-def _suite(folder: Path, config: str, *, plain: bool) -> Finding:
+def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool) -> Finding:
     check = "appwright.suite"
     if not folder.is_dir():
         return problem(check, f"appwright.suite_dir is {folder}, which is no folder", "name the test project's folder")
@@ -87,6 +87,9 @@ def _suite(folder: Path, config: str, *, plain: bool) -> Finding:
     text = f"AppWright {versions.appwright or 'is not installed'}, Playwright {versions.playwright} in {folder}"
     if versions.why_plain is None:
         return fine(check, text)
+    if in_cloud:
+        why = f"{text}: {versions.why_plain}, and sessions of a plan want versions that were tried"
+        return problem(check, why, "see docs/appwright.md for the versions to pin")
     plain_text = f"{text}: plain mode, which installs the app for each test, since {versions.why_plain}"
     if plain:
         return note(check, plain_text)
@@ -98,6 +101,8 @@ async def appium(host: Host) -> list[Finding]:
     check, config = "appwright.appium", host.config.appwright
     if host.config.runner != "appwright":
         return _unused(host, check)
+    if host.config.browserstack.enabled:
+        return [unused(check, "the sessions of this agent's devices are BrowserStack's")]
     if config.appium_url is not None:
         if await answers(Address.of_url(config.appium_url)):
             return [fine(check, f"answers at {config.appium_url}")]
@@ -118,6 +123,8 @@ async def drivers(host: Host) -> list[Finding]:
     check, config = "appwright.drivers", host.config.appwright
     if host.config.runner != "appwright":
         return _unused(host, check)
+    if host.config.browserstack.enabled:
+        return [unused(check, "the sessions of this agent's devices are BrowserStack's")]
     if config.appium_url is not None:
         return [unused(check, "Appium is somebody else's (appwright.appium_url)")]
     wanted = {_ANDROID} if host.config.adb.enabled else set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
-from qgjob_agent.doctor import android, apple, appwright, host
+from qgjob_agent.doctor import android, apple, appwright, browserstack, host
 from qgjob_agent.doctor.findings import Finding, fine, problem, warning
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.errors import AgentError, ConfigErrors
@@ -28,6 +28,7 @@ CHECKS: Mapping[str, Check] = {
     "android.home": android.sdk,
     "apple.xcrun": apple.xcrun,
     "apple.simulators": apple.simulators,
+    "browserstack.plan": browserstack.plan,
     "appwright.node": appwright.node,
     "appwright.npm": appwright.npm,
     "appwright.suite": appwright.suite,

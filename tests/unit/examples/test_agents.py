@@ -28,10 +28,11 @@ PHONE = DeviceFacts("a1.R5A", "R5A", Target.DEVICE, platform="android")
 
 
 def load(file: Path, tmp_path: Path) -> AgentConfig:
-    """The settings of a file, of a host that has nothing else set."""
-    return load_config(
-        file, {"AGENT_ID": "a1", "STATE_DIR": str(tmp_path / "state"), "PATH": os.environ["PATH"]}, tmp_path
-    )
+    """The settings of a file, of a host that has nothing else set; but an account at BrowserStack stands in no file."""
+    environ = {"AGENT_ID": "a1", "STATE_DIR": str(tmp_path / "state"), "PATH": os.environ["PATH"]}
+    if file.stem == "browserstack":
+        environ |= {"BROWSERSTACK_USERNAME": "user", "BROWSERSTACK_ACCESS_KEY": "key"}
+    return load_config(file, environ, tmp_path)
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(each.relative_to(EXAMPLES)) for each in FILES])
@@ -46,6 +47,8 @@ def test_there_are_the_hosts_that_labs_have(tmp_path: Path) -> None:
     assert set(hosts) == {"linux-phones", "mac-mini", "browserstack"}
     assert hosts["linux-phones"].adb.enabled
     assert {each.platform for each in hosts["mac-mini"].devices} == {"ios"}
+    assert hosts["browserstack"].browserstack.enabled
+    assert not {"BROWSERSTACK_USERNAME", "BROWSERSTACK_ACCESS_KEY"} & set(hosts["browserstack"].test_environ)
     assert {each.target for each in hosts["browserstack"].devices} == {Target.BROWSERSTACK}
 
 

@@ -104,6 +104,7 @@ async def test_the_test_files_run_on_sessions_of_the_plan_and_the_build_is_uploa
     first = sessions[0].capabilities
     assert (first["bstack:options"]["deviceName"], first["bstack:options"]["osVersion"]) == ("Google Pixel 8", "14.0")
     assert (first["appium:app"], first["platformName"]) == (account.apps[0]["app_url"], "android")
+    await until(lambda: all(each.marked for each in sessions), "the marks of all sessions")
     by_name = {each.capabilities["bstack:options"]["sessionName"]: each.status for each in sessions}
     assert by_name["tests/fails.spec.ts (acme~fails-2, attempt 1)"] == "failed"
     assert by_name["tests/good.spec.ts (acme~good-2, attempt 1)"] == "passed"

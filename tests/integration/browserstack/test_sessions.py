@@ -87,10 +87,12 @@ async def test_an_app_that_was_removed_there_is_uploaded_again(cloud: BrowserSta
 async def test_a_passed_attempt_is_marked_and_nothing_is_fetched(cloud: BrowserStack, tmp_path: Path) -> None:
     provider = provider_of(cloud, Told(), tmp_path)
     begun = await provider.sessions.begin(asked())
+    cloud.account.control.answer_seconds = 0.3
     assert await provider.sessions.conclude([begun.session_id], PASSED, tmp_path / "out") == PASSED
+    assert cloud.account.sessions[begun.session_id].status == "running", "the verdict does not wait"
+    await provider.close()
     assert cloud.account.sessions[begun.session_id].status == "passed"
     assert not (tmp_path / "out").exists()
-    await provider.close()
 
 
 async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_providers(

@@ -227,6 +227,7 @@ class BrowserStackDevices:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self.sessions.close()
         await self._rest.close()
 
     def _done(self, task: asyncio.Task[None]) -> None:

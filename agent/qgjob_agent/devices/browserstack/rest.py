@@ -30,6 +30,7 @@ TRIES = 4
 LONGEST_PAUSE_SECONDS = 60.0
 """However long BrowserStack asks to wait, it is asked again after that."""
 _TEXT = 200
+_LEAST_SECRET = 4
 _BASE = "/app-automate"
 _NO_ROOM = re.compile(r"parallel|queue", re.IGNORECASE)
 _SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -50,7 +51,8 @@ class Account:
     def hidden(self, text: str) -> str:
         """The same without the account's user and key."""
         for secret in (self.access_key, self.user):
-            text = text.replace(secret, "…") if secret else text
+            if len(secret) >= _LEAST_SECRET:  # a user called "a" would leave no word whole
+                text = text.replace(secret, "…")
         return text
 
 

@@ -34,6 +34,7 @@ MOST_BYTES = 200_000_000
 _NAME = 250
 _PROJECT = "qgjob"  # as their dashboard groups sessions
 _TRIES = 3
+_LAST_SECONDS = 3.0
 _NO_APP = re.compile(r"app_url|bs://|app not found|invalid app", re.IGNORECASE)
 _NOT_THEIRS = ("appium:udid", "appium:deviceName", "appium:platformVersion", "appium:fullReset", "appium:noReset")
 _DROPPED = ("error", "timeout")  # how BrowserStack itself ended a session
@@ -60,6 +61,7 @@ class Sessions:
         self._log = log
         self._hub = Address.of_url(settings.hub_url)
         self._running: dict[str, str] = {}  # key -> device
+        self._marking: set[asyncio.Task[None]] = set()
 
     @property
     def busy(self) -> set[str]:
@@ -140,6 +142,11 @@ class Sessions:
         """See Cloud."""
         passed = finished.outcome is Outcome.PASSED
         wanted = self._settings.evidence == "always" or (self._settings.evidence == "failed" and not passed)
+        if passed and not wanted:  # nothing of it changes the verdict, so that does not wait
+            task = asyncio.create_task(self._mark(session_ids, finished), name="browserstack_mark")
+            self._marking.add(task)
+            task.add_done_callback(self._marking.discard)
+            return finished
         facts: list[dict[str, Any]] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.evidence_seconds):
@@ -153,6 +160,18 @@ class Sessions:
             return finished
         why = f"BrowserStack ended the session: {dropped.get('reason') or dropped['status']}"
         return replace(finished, outcome=Outcome.PROVIDER_ERROR, error=f"{why}; {finished.error or ''}"[:500])
+
+    async def _mark(self, session_ids: list[str], finished: Finished) -> None:
+        for session_id in session_ids:
+            await self._settle(session_id, finished)
+
+    async def close(self) -> None:
+        """Marks what is left to be marked, for a moment."""
+        if self._marking:
+            await asyncio.wait(self._marking, timeout=_LAST_SECONDS)
+        for task in list(self._marking):
+            task.cancel()
+        await asyncio.gather(*self._marking, return_exceptions=True)
 
     async def _settle(self, session_id: str, finished: Finished) -> dict[str, Any]:
         """What BrowserStack says of a session, before it is marked."""

@@ -16,11 +16,11 @@ class BrowserStackSettings:
     """Settings of the provider. Times are seconds.
 
     `sessions` is how many devices there are at most (None: as many as the plan has), `named` what is set of a device,
-    by its serial `browserstack-N`. The key is shown by no `repr`.
+    by its serial `browserstack-N`. The account is shown by no `repr`.
     """
 
     agent_id: str
-    user: str
+    user: str = field(repr=False)
     access_key: str = field(repr=False)
     api_url: str
     hub_url: str

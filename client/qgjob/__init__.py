@@ -15,11 +15,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qgjob._artifacts import Artifact, ArtifactOmission, ArtifactPage
 from qgjob._builds import Build, BuildPage, PushedBuild
 from qgjob._diagnosis import Diagnosis, Finding
 from qgjob._enums import (
     FINAL_STATUSES,
     AgentState,
+    ArtifactKind,
     DeviceHealth,
     DeviceState,
     ErrorClass,
@@ -89,6 +91,10 @@ __all__ = [
     "Agent",
     "AgentPage",
     "AgentState",
+    "Artifact",
+    "ArtifactKind",
+    "ArtifactOmission",
+    "ArtifactPage",
     "AsyncClient",
     "Attempt",
     "Bond",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self, overload
 
 from qgjob import _following, _watching, _wire_fleet, _wire_jobs, _wire_requests
 from qgjob._addresses import DEFAULT_PORT
+from qgjob._artifact_calls import ArtifactCalls
 from qgjob._build_calls import BuildCalls
 from qgjob._coalesce import Coalescer
 from qgjob._enums import FindingLevel
@@ -36,7 +37,7 @@ REASON_SECONDS = 2.0
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
 
-class AsyncClient(JobCalls, FleetCalls, BuildCalls):
+class AsyncClient(JobCalls, FleetCalls, BuildCalls, ArtifactCalls):
     """A client of the coordinators at `coordinator` (host[:port]; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`

@@ -134,3 +134,15 @@ class PushOutcome(StrEnum):
     NEW = "new"
     SAME = "same"
     REPLACED = "replaced"
+
+
+class ArtifactKind(StrEnum):
+    """What a file of an attempt shows."""
+
+    LOG = "log"
+    JUNIT = "junit"
+    SCREENSHOT = "screenshot"
+    VIDEO = "video"
+    TRACE = "trace"
+    DEVICE_LOG = "device_log"
+    OTHER = "other"

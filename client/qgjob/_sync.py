@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
+from qgjob._artifacts import Artifact, ArtifactOmission, ArtifactPage
 from qgjob._build_file import Progress
 from qgjob._builds import Build, BuildPage, PushedBuild
 from qgjob._client import AsyncClient, View
@@ -315,6 +316,28 @@ class Client:
     def list_builds(self, org_id: str, *, app_version_id: str | None = None) -> Iterator[Build]:
         """All builds of an org."""
         return self._each(lambda: self._client.list_builds(org_id, app_version_id=app_version_id))
+
+    def artifacts_page(
+        self,
+        job_ids: Sequence[str],
+        *,
+        attempt: int | None = None,
+        page_size: int = DEFAULT_PAGE_SIZE,
+        page_token: str | None = None,
+    ) -> ArtifactPage:
+        """One page of what is kept of up to 100 jobs of one org."""
+        call = self._client.artifacts_page(job_ids, attempt=attempt, page_size=page_size, page_token=page_token)
+        return self._do(call)
+
+    def list_artifacts(
+        self, job_ids: Sequence[str], *, attempt: int | None = None
+    ) -> Iterator[Artifact | ArtifactOmission]:
+        """All that is kept of any number of jobs, and what was left out of them."""
+        return self._each(lambda: self._client.list_artifacts(job_ids, attempt=attempt))
+
+    def fetch_artifact(self, job_id: str, attempt: int, name: str) -> Iterator[bytes]:
+        """The bytes of a file."""
+        return self._each(lambda: self._client.fetch_artifact(job_id, attempt, name))
 
     def diagnose(self) -> Diagnosis:
         """What a coordinator finds when it looks for what is wrong."""

@@ -29,7 +29,7 @@ from qgjob._errors import (
     UnsupportedError,
 )
 from qgjob._probe import speaks_http2
-from qgjob_proto.v1 import builds_pb2, fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import artifacts_pb2, builds_pb2, fleet_pb2, jobs_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -115,7 +115,7 @@ def _serialize(message: Message) -> bytes:
 
 def _methods() -> dict[str, _Method]:
     methods = {HEALTH_CHECK: _Method("/grpc.health.v1.Health/Check", bytes, bytes)}
-    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, builds_pb2.DESCRIPTOR):
+    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, builds_pb2.DESCRIPTOR, artifacts_pb2.DESCRIPTOR):
         for service in file.services_by_name.values():
             for method in service.methods:
                 path = f"/{service.full_name}/{method.name}"
@@ -124,6 +124,8 @@ def _methods() -> dict[str, _Method]:
 
 
 METHODS = _methods()
+STREAMS = ("WatchJobs", "TailLogs", "FetchBuild", "FetchArtifact")
+"""Methods with many answers."""
 
 
 class GrpcTransport:
@@ -246,7 +248,7 @@ class GrpcTransport:
     def _callable(self, name: str) -> Any:
         method = METHODS[name]
         channel = self._open()
-        make: Any = channel.unary_stream if name in ("WatchJobs", "TailLogs", "FetchBuild") else channel.unary_unary
+        make: Any = channel.unary_stream if name in STREAMS else channel.unary_unary
         if name == "PushBuild":
             make = channel.stream_unary
         call = make(method.path, request_serializer=method.write, response_deserializer=method.read)

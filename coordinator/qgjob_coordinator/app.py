@@ -23,6 +23,7 @@ from qgjob_coordinator.loops import hints
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
+from qgjob_coordinator.loops.old_artifacts import OldArtifacts
 from qgjob_coordinator.loops.old_builds import OldBuilds
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
@@ -37,6 +38,7 @@ from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.artifacts import ArtifactServicer
 from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
@@ -44,6 +46,7 @@ from qgjob_coordinator.rpc.server import RpcServer
 from qgjob_coordinator.service.agents.messages import RefusedReason
 from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.artifacts import ArtifactService
 from qgjob_coordinator.service.calls.builds import BuildService
 from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
@@ -168,6 +171,7 @@ class Coordinator:
             raise s.wrong("BLOB_URL", str(e)) from e
         spool = Spool(s.blob_spool_dir)
         self.builds = BuildService(self.store, self.blobs, spool, s.build_max_mb * 1_000_000)
+        self.artifacts = ArtifactService(self.store, self.blobs, spool, s.artifacts_max_mb * 1_000_000)
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         me = _self(s, name)
@@ -185,6 +189,7 @@ class Coordinator:
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
             BuildServicer(self.builds, UploadService(self.store), identify),
+            ArtifactServicer(self.artifacts, identify),
             AgentServicer(self.sessions),
             self.telemetry,
             shares_port=self._member is not None,
@@ -263,6 +268,8 @@ class Coordinator:
         self._spawn("retention", retention.run())
         old_builds = OldBuilds(self.store, self.blobs, s.build_retention_days * 86_400_000 or None)
         self._spawn("old_builds", old_builds.run())
+        old_artifacts = OldArtifacts(self.store, self.blobs, s.artifact_retention_days * 86_400_000 or None)
+        self._spawn("old_artifacts", old_artifacts.run())
         self._spawn("start_check", self.start_check.run())
         self._spawn("speak", hints.speak(self.hub, self.store))
         self._spawn("hear", hints.hear(self.store, receiver))

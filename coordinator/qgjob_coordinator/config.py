@@ -78,6 +78,8 @@ class Settings(BaseSettings):
     blob_spool_dir: Path = _setting("BLOB_SPOOL_DIR", Path(".qgjob/spool"))
     build_max_mb: int = _setting("BUILD_MAX_MB", 2000, ge=1, le=100_000)
     build_retention_days: int = _setting("BUILD_RETENTION_DAYS", 30, ge=0, le=3650)
+    artifacts_max_mb: int = _setting("ARTIFACTS_MAX_MB", 500, ge=1, le=100_000)
+    artifact_retention_days: int = _setting("ARTIFACT_RETENTION_DAYS", 14, ge=0, le=3650)
     parent_pid: int | None = _setting("PARENT_PID", None, gt=1, le=2**31 - 1)
 
     @field_validator("allowed_origins", mode="before")

@@ -69,10 +69,11 @@ _READERS = {
     "bd": "hgetall",
     "bc": "hgetall",
     "er": "pttl",
+    "ar": "hgetall",
     "lg": "pttl",
     "ev": "xlen",
 }
-_ZSETS = {"ix", "rj", "q", "dl", "qx"}
+_ZSETS = {"ix", "rj", "q", "dl", "qx", "ak", "ag"}
 
 
 def audit(raw: Redis, only_org: str | None = None) -> list[str]:
@@ -183,6 +184,7 @@ class _OrgAudit:
         self._copies()
         self._estimates()
         self._builds()
+        self._evidence()
         return self._wrong
 
     def _same(self, what: str, actual: object, expected: object) -> None:
@@ -297,6 +299,13 @@ class _OrgAudit:
                 self._wrong.append(
                     f"bc has {digest} with {count} names since {since}, bd names it {named[digest]} times"
                 )
+
+    def _evidence(self) -> None:
+        kept, leaving = (set(self._found[kind].get("", {})) for kind in ("ak", "ag"))
+        for ulid, fields in self._found["ar"].items():
+            if ulid not in (leaving if "gone" in fields else kept):
+                self._wrong.append(f"ar:{ulid} is in no list: {sorted(fields)}")
+        self._same("ak and ag", kept | leaving, set(self._found["ar"]))
 
     def _copies(self) -> None:
         for kind in ("al", "ik", "op", "su", "sd", "rl", "er"):

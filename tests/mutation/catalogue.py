@@ -176,6 +176,7 @@ SHORT = {
     "builds": "tests/integration/store/test_builds.py",
     "uploads": "tests/integration/store/test_uploads.py",
     "pushing": "tests/integration/builds/test_pushing.py",
+    "keeping": "tests/integration/artifacts/test_keeping.py",
     "superseding": "tests/integration/store/test_superseding.py",
     "forgetting": "tests/integration/store/test_forgetting.py",
     "health": "tests/integration/store/test_health.py",

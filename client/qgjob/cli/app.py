@@ -13,6 +13,7 @@ from qgjob.cli import (
     BEFORE,
     agent_host,
     agents,
+    artifacts,
     builds,
     devices,
     doctor,
@@ -58,6 +59,7 @@ for family in (submitting, jobs, waiting, overview, doctor, programs):
 app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")
 app.add_typer(builds.app, name="builds")
+app.add_typer(artifacts.app, name="artifacts")
 app.add_typer(overview.config_app, name="config")
 programs.agent_app.add_typer(agent_host.app)
 app.add_typer(programs.agent_app, name="agent")

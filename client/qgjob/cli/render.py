@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from rich.console import RenderableType
 from rich.text import Text
 
+from qgjob._artifacts import Artifact
 from qgjob._builds import Build, PushedBuild
 from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
 from qgjob.cli.clean import clean
+from qgjob.cli.evidence import Kept
 from qgjob.cli.job_words import (
     advance_words,
     note_words,
@@ -259,6 +261,31 @@ def build_table(builds: Sequence[Build]) -> RenderableType:
         ]
         for each in builds
     ]  # fmt: skip
+    return grid(columns, rows)
+
+
+def artifact_table(artifacts: Sequence[Artifact]) -> RenderableType:
+    """Files of attempts, a line each."""
+    columns = [
+        Column("JOB"),
+        Column("ATTEMPT"),
+        Column("KIND"),
+        Column("NAME", spare=3, least=12, keeps_end=True),
+        Column("SIZE", spare=4),
+        Column("PUSHED", spare=1),
+        Column("DIGEST", spare=5, least=12),
+    ]
+    rows = [
+        [each.job_id, each.attempt, each.kind, each.name, size_words(each.size_bytes), each.pushed_at, each.digest]
+        for each in artifacts
+    ]
+    return grid(columns, rows)
+
+
+def kept_table(kept: Sequence[Kept]) -> RenderableType:
+    """Files on this machine, a line each."""
+    columns = [Column("KIND"), Column("SIZE", spare=1), Column("FILE", spare=2, least=20, keeps_end=True)]
+    rows = [[each.artifact.kind, size_words(each.artifact.size_bytes), str(each.path)] for each in kept]
     return grid(columns, rows)
 
 

@@ -158,7 +158,7 @@ class BlobStore:
     def _opened(self) -> Any:
         """What the library calls a store, for a call that begins now."""
         if self._store is None and self._folder is not None:
-            self._store = LocalStore(self._folder, mkdir=True)
+            self._store = LocalStore(self._folder, mkdir=True, automatic_cleanup=True)
         return self._store
 
     @contextlib.contextmanager

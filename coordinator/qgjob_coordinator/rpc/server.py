@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.listening import listeners
 from qgjob_coordinator.rpc.agents import AgentServicer
+from qgjob_coordinator.rpc.artifacts import ArtifactServicer
 from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.interceptor import CallInterceptor
@@ -20,6 +21,8 @@ from qgjob_coordinator.telemetry import Telemetry
 from qgjob_proto.v1 import (
     agent_pb2,
     agent_pb2_grpc,
+    artifacts_pb2,
+    artifacts_pb2_grpc,
     builds_pb2,
     builds_pb2_grpc,
     fleet_pb2,
@@ -53,6 +56,7 @@ SERVICES = tuple(
         (jobs_pb2.DESCRIPTOR, "JobService"),
         (fleet_pb2.DESCRIPTOR, "FleetService"),
         (builds_pb2.DESCRIPTOR, "BuildService"),
+        (artifacts_pb2.DESCRIPTOR, "ArtifactService"),
         (agent_pb2.DESCRIPTOR, "AgentService"),
     )
 )
@@ -66,6 +70,7 @@ class RpcServer:
         jobs: JobServicer,
         fleet: FleetServicer,
         builds: BuildServicer,
+        artifacts: ArtifactServicer,
         agents: AgentServicer,
         telemetry: Telemetry,
         *,
@@ -80,6 +85,7 @@ class RpcServer:
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, self._server)
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
         builds_pb2_grpc.add_BuildServiceServicer_to_server(builds, self._server)
+        artifacts_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, self._server)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(agents, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)

@@ -35,6 +35,9 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ev                | stream | transitions, capped                                           | trimmed |
 | bd                | hash   | app version, platform, kind -> build, last use (builds.py)    | unused too long |
 | bc                | hash   | digest -> how many names, since when, what it is (builds.py)  | a day unnamed |
+| ar:<ulid>         | hash   | files that the job's attempts left (artifacts.py)             | 2 h after removal |
+| ak                | zset   | ulids by when a file was added last (ms)                      | ARTIFACT_RETENTION_DAYS |
+| ag                | zset   | ulids of jobs whose files are being removed, since when (ms)  | 2 h |
 | lg:<ulid>:<n>     | list   | log tail of attempt n: `<offset 16 digits><data>`, capped      | 1 h after the verdict |
 
 A key of each node of a Cluster, `qg:p:{<number>}`: a string, written to see that the node takes writes; 1 min.

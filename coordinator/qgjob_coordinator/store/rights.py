@@ -58,7 +58,7 @@ def tries(key: str) -> list[Command]:
         *((name, key, "a") for name in ("HDEL", "HEXISTS", "HGET", "HMGET", "SADD", "SISMEMBER", "SREM", "RPUSH")),
         *((name, key, "a") for name in ("ZMSCORE", "ZREM", "ZSCORE")),
         *((name, key, "1") for name in ("SET", "MSET", "PEXPIRE", "HSCAN", "LINDEX")),
-        *((name, key, "a", "1") for name in ("HSET", "HINCRBY")),
+        *((name, key, "a", "1") for name in ("HSET", "HSETNX", "HINCRBY")),
         *(
             (name, key, "0", "1")
             for name in ("LRANGE", "ZADD", "ZCOUNT", "ZRANGE", "ZRANGEBYSCORE", "ZREVRANGEBYSCORE")

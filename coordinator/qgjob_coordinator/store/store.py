@@ -15,6 +15,7 @@ from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.store import connection, facts, keys
+from qgjob_coordinator.store.artifacts import ArtifactStore
 from qgjob_coordinator.store.builds import BuildStore
 from qgjob_coordinator.store.clock import StoreClock
 from qgjob_coordinator.store.commands import Commands
@@ -79,6 +80,7 @@ class Store:
         self.logs = LogStore(runner, call)
         self.builds = BuildStore(runner, call)
         self.uploads = UploadStore(runner)
+        self.artifacts = ArtifactStore(runner, call)
 
     async def check(self) -> dict[str, Any]:
         """Whether the store can serve: rights, version, eviction policy, schema, a write. A new life raises its epoch.

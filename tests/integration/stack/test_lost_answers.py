@@ -42,6 +42,7 @@ READS = {
     "GetRun": "counts jobs",
     "GetStats": "counts jobs and devices",
     "ListAgents": "reads the fleet",
+    "ListArtifacts": "reads names of files",
     "ListBuilds": "reads names of builds",
     "ListDevices": "reads the fleet",
     "Diagnose": "looks at the store and the fleet; what it writes to try the store is nobody's",
@@ -63,6 +64,10 @@ STREAMS = {
         "tests/integration/stack/test_watching.py::test_a_watch_goes_on_after_its_cursor_at_another_coordinator",
         "tests/unit/client/test_watching.py::test_a_broken_watch_goes_on_after_its_cursor",
     ),
+    "PushArtifacts": (
+        "tests/integration/artifacts/test_keeping.py::test_a_push_that_broke_is_repeated_and_brings_what_is_missing",
+    ),
+    "FetchArtifact": ("tests/integration/artifacts/test_serving.py::test_a_fetch_that_broke_goes_on_where_it_ended",),
     "PushBuild": ("tests/integration/builds/test_serving.py::test_a_push_whose_answer_was_lost_is_repeated",),
     "FetchBuild": (
         "tests/integration/agent/test_build_fetching.py::test_a_fetch_that_breaks_is_its_callers_to_repeat",

@@ -82,6 +82,7 @@ def test_everything_declared_is_documented(tmp_path):
     descriptors = compiled(SOURCES, tmp_path)
     assert {service.name for file in descriptors.file for service in file.service} == {
         "AgentService",
+        "ArtifactService",
         "BuildService",
         "FleetService",
         "JobService",

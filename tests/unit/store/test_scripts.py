@@ -41,7 +41,20 @@ SOURCES = sorted(scripts.LUA.parent.glob("*.py"))
 # Commands that Redis 6.2 has, as far as they are used here. Look a new one up ("since") before it is added.
 REDIS_6_2 = {
     *("DEL", "EXISTS", "PEXPIRE", "PTTL", "GET", "SET", "MGET", "MSET", "PUBLISH", "INFO", "PING"),
-    *("HDEL", "HEXISTS", "HGET", "HGETALL", "HINCRBY", "HKEYS", "HLEN", "HMGET", "HRANDFIELD", "HSCAN", "HSET"),
+    *(
+        "HDEL",
+        "HEXISTS",
+        "HGET",
+        "HGETALL",
+        "HINCRBY",
+        "HKEYS",
+        "HLEN",
+        "HMGET",
+        "HRANDFIELD",
+        "HSCAN",
+        "HSET",
+        "HSETNX",
+    ),
     *(
         "LINDEX",
         "LPOP",

@@ -1,0 +1,97 @@
+"""What is kept of jobs, and of which. The bytes are in the blob store.
+
+`ar:<ulid>`  `<attempt>`          ->  who was the first to push files of it
+             `<attempt> <name>`   ->  [kind, digest, size, pushed at]
+             `<attempt> <prefix>` ->  [[files, bytes, why], …] left out; a prefix is empty or ends with a slash
+             `gone`               ->  all of it is removed, and nothing is added any more
+`ak`         ulid                 ->  when something was added last (ms)
+`ag`         ulid                 ->  when its removal began (ms)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from qgjob_coordinator.model.artifacts import Artifact, ArtifactKind, Evidence, LeftOut, OfferedFile, Omission
+from qgjob_coordinator.store import codec, keys, names
+from qgjob_coordinator.store.commands import Commands
+from qgjob_coordinator.store.scripts import Arg, ScriptRunner, Step
+
+
+class ArtifactStore:
+    """Evidence of one org at a time. All methods raise StoreUnavailableError."""
+
+    def __init__(self, runner: ScriptRunner, call: Commands) -> None:
+        self._runner = runner
+        self._call = call
+
+    async def expect(
+        self, org_id: str, ulid: str, attempt: int, owner: str, left_out: tuple[str, Sequence[LeftOut]], now: int
+    ) -> Evidence | None:
+        """Files of an attempt are about to be kept; what is kept of its job. None: all of it is being removed.
+
+        `owner` names the lease, `left_out` has the prefix of the names and what is left out.
+        """
+        entries: list[Arg] = [str(attempt), owner]
+        prefix, parts = left_out
+        if parts:
+            entries += [f"{attempt} {prefix}", names.dumps([[p.files, p.size_bytes, p.reason] for p in parts])]
+        return await self._add(org_id, ulid, entries, now)
+
+    async def keep(self, org_id: str, ulid: str, attempt: int, file: OfferedFile, now: int) -> Evidence | None:
+        """A file is kept, its bytes being there. None: all of the job's is being removed, and so are they."""
+        value = names.dumps([file.kind.value, file.digest, file.size_bytes, now])
+        return await self._add(org_id, ulid, [f"{attempt} {file.name}", value], now)
+
+    async def _add(self, org_id: str, ulid: str, entries: list[Arg], now: int) -> Evidence | None:
+        found = await self._runner.run("artifacts", keys.org(org_id), [now, ulid, *entries])
+        return _evidence(org_id, ulid, codec.pairs(found)) if found else None
+
+    async def of(self, org_id: str, ulids: Sequence[str]) -> list[Evidence]:
+        """What is kept of jobs, in their order."""
+        prefix = keys.org(org_id)
+        found = await self._runner.batch([Step(None, "", ("HGETALL", f"{prefix}ar:{ulid}")) for ulid in ulids])
+        return [_evidence(org_id, ulid, each) for ulid, each in zip(ulids, found, strict=True)]
+
+    async def old(self, org_id: str, before: int, most: int) -> list[tuple[str, int]]:
+        """Jobs to whose evidence nothing was added since `before` (ms): (ulid, when it was)."""
+        return await self._scored(f"{keys.org(org_id)}ak", f"({before}", "LIMIT", 0, most)
+
+    async def leaving(self, org_id: str) -> list[tuple[str, int]]:
+        """Jobs whose evidence is being removed: (ulid, since when in ms)."""
+        return await self._scored(f"{keys.org(org_id)}ag", "+inf")
+
+    async def _scored(self, key: str, until: str, *limit: str | int) -> list[tuple[str, int]]:
+        found: list[tuple[str, float]] = await self._call("ZRANGEBYSCORE", key, "-inf", until, "WITHSCORES", *limit)
+        return [(ulid, int(at)) for ulid, at in found]
+
+    async def leave(self, org_id: str, ulid: str, found_at: int, now: int) -> bool:
+        """Begins to remove what is kept of a job; False when something was added since, or another one does it."""
+        return bool(await self._runner.run("artifacts_leaving", keys.org(org_id), [now, ulid, found_at]) == "OK")
+
+    async def left(self, org_id: str, ulids: Sequence[str]) -> None:
+        """The bytes of these jobs' evidence are deleted, and nobody can be about to add to it any more."""
+        await self._runner.run("artifacts_left", keys.org(org_id), list(ulids))
+
+
+def _evidence(org_id: str, ulid: str, fields: dict[str, str]) -> Evidence:
+    job_id = f"{org_id}~{ulid}"
+    artifacts: list[Artifact] = []
+    omissions: list[Omission] = []
+    owners: list[tuple[int, str]] = []
+    for field, value in fields.items():
+        number, space, name = field.partition(" ")
+        if not number.isdigit():
+            continue
+        attempt = int(number)
+        if not space:
+            owners.append((attempt, value))
+        elif not name or name.endswith("/"):
+            omissions += [Omission(job_id, attempt, LeftOut(*each)) for each in json.loads(value)]
+        else:
+            kind, digest, size, pushed_at = json.loads(value)
+            artifacts.append(Artifact(job_id, attempt, OfferedFile(name, ArtifactKind(kind), digest, size), pushed_at))
+    artifacts.sort(key=lambda each: (each.attempt, each.file.name))
+    omissions.sort(key=lambda each: each.attempt)
+    return Evidence(tuple(artifacts), tuple(omissions), tuple(owners))

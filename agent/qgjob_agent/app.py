@@ -33,6 +33,10 @@ from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
+from qgjob_agent.evidence.choice import Bounds
+from qgjob_agent.evidence.keeper import MB, EvidenceKeeper, KeeperSettings
+from qgjob_agent.evidence.shelf import Shelf
+from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
@@ -123,7 +127,9 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     builds = _builds(config, state_dir, coordinators, log)
     provider = _provider(config, state_dir, driver, faults, builds, coordinators, log)
     cloud: Cloud | None = getattr(provider, "sessions", None)
-    runner = _runner(config, state_dir, driver, faults, cloud, log)
+    push = PushedEvidence(coordinators)
+    evidence = _evidence(config, state_dir, push, provider, log)
+    runner = _runner(config, state_dir, driver, faults, cloud, evidence, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -138,6 +144,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     disk = DiskWatch(state_dir.path, driver.dispatch, log)
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
     disk.look()
+    evidence.open()
     settled = {report.token for report in spool.pending.values()}
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))
@@ -147,7 +154,8 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)
-    await _serve(config, driver, session, disk, log)
+    await _serve(config, driver, session, disk, evidence, log)
+    await push.close()
     await runner.close()
     await provider.close()
     await builds.close()
@@ -229,12 +237,22 @@ def _browserstack(
     return BrowserStackDevices(driver, settings, builds, SharedUploads(coordinators), log)
 
 
+def _evidence(
+    config: AgentConfig, state_dir: StateDir, push: PushedEvidence, provider: DeviceProvider, log: Any
+) -> EvidenceKeeper:
+    what = config.evidence
+    settings = KeeperSettings(what.keep, Bounds(what.max_files, what.max_mb * MB), what.spool_mb * MB)
+    device_logs = provider.logged if what.device_log and isinstance(provider, AdbDevices) else None
+    return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
+
+
 def _runner(
     config: AgentConfig,
     state_dir: StateDir,
     driver: Driver,
     faults: SimulatedFaults,
     cloud: Cloud | None,
+    evidence: EvidenceKeeper,
     log: Any,
 ) -> Runner:
     if config.runner == "command":
@@ -247,16 +265,16 @@ def _runner(
             executions=state_dir.executions,
             lease_path=state_dir.lease,
         )
-        return CommandRunner(driver, settings, driver.lease_time, log)
+        return CommandRunner(driver, settings, driver.lease_time, log, evidence)
     if config.runner == "appwright":
-        return _appwright_runner(config, state_dir, driver, cloud, log)
+        return _appwright_runner(config, state_dir, driver, cloud, evidence, log)
     low, high = config.simulated.test_seconds
     tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
     return SimulatedRunner(driver, tests, faults)
 
 
 def _appwright_runner(
-    config: AgentConfig, state_dir: StateDir, driver: Driver, cloud: Cloud | None, log: Any
+    config: AgentConfig, state_dir: StateDir, driver: Driver, cloud: Cloud | None, evidence: EvidenceKeeper, log: Any
 ) -> Runner:
     what = config.appwright
     suite = what.suite_dir or Path.cwd()
@@ -275,15 +293,21 @@ def _appwright_runner(
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
     appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)
-    return AppwrightRunner(driver, settings, Appium(appium, log), driver.lease_time, log, cloud=cloud)
+    appium_of = Appium(appium, log)
+    return AppwrightRunner(driver, settings, appium_of, driver.lease_time, log, cloud=cloud, evidence=evidence)
 
 
-async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, log: Any) -> None:
+async def _serve(
+    config: AgentConfig, driver: Driver, session: Session, disk: DiskWatch, evidence: EvidenceKeeper, log: Any
+) -> None:
     """Keeps the session until the agent is told to end and has told everything."""
     _handle_signals(config, driver, log)
     speaking = asyncio.create_task(session.run(), name="session")
     stopping = asyncio.create_task(driver.stopped.wait(), name="stopping")
     tasks = [speaking, stopping, asyncio.create_task(disk.run(), name="disk")]
+    keeping = asyncio.create_task(evidence.run(), name="evidence")
+    keeping.add_done_callback(lambda task: _told_of_fault(task, driver))
+    tasks.append(keeping)
     if config.parent_pid is not None:
         tasks.append(asyncio.create_task(_watch_parent(config.parent_pid, driver, log), name="parent"))
     try:
@@ -298,6 +322,13 @@ async def _serve(config: AgentConfig, driver: Driver, session: Session, disk: Di
         raise driver.failure
     if not speaking.cancelled():
         speaking.result()
+
+
+def _told_of_fault(task: asyncio.Task[None], driver: Driver) -> None:
+    """A fault of the program ends the agent: what attempts leave would heap up, and nobody would be told."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, Exception):
+        driver.failed(error)
 
 
 def _handle_signals(config: AgentConfig, driver: Driver, log: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, TestResult
+from qgjob_agent.junit_counts import JUnitError, counts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ def _clean(text: str, most: int) -> str:
 
 
 def _counts(outcome: Outcome, result: ExecutionResult, output_dir: Path) -> TestResult | None:
-    """What the test counted, if it left `result.json` {passed, failed, skipped, summary}; else one test.
+    """What the test counted, by its `result.json` {passed, failed, skipped, summary} or JUnit files; else one test.
 
     The summary then says why a file that is there was not taken.
     """
@@ -119,12 +120,28 @@ def _counts(outcome: Outcome, result: ExecutionResult, output_dir: Path) -> Test
         passed, failed, skipped = (_count(told, name) for name in ("passed", "failed", "skipped"))
         summary = _summary(told)
     except FileNotFoundError:
-        passed, failed, skipped = _one_test(outcome)
-        summary = ""
+        passed, failed, skipped, summary = _of_junit(outcome, output_dir)
     except _NotTakenError as e:
         passed, failed, skipped = _one_test(outcome)
         summary = f"{_COUNTS_FILE} was not taken: {e}"
     return TestResult(passed, failed, skipped, result.duration_ms, _clean(summary, _SUMMARY_CHARS))
+
+
+def _of_junit(outcome: Outcome, output_dir: Path) -> tuple[int, int, int, str]:
+    """What JUnit files in the folder count, and how they read in one line; one test where there are none."""
+    try:
+        counts = counts_of(output_dir)
+    except JUnitError as e:
+        return *_one_test(outcome), f"JUnit results were not taken: {e}"
+    if counts is None or not counts.total:
+        return *_one_test(outcome), ""
+    summary = f"{counts.passed} of {counts.total} passed"
+    if counts.skipped:
+        summary += f", {counts.skipped} skipped"
+    if counts.failed:
+        more = f" and {counts.failed - 1} more" if counts.failed > 1 else ""
+        summary += f"; failed: {counts.first_failure}{more}"
+    return counts.passed, counts.failed, counts.skipped, summary
 
 
 def _one_test(outcome: Outcome) -> tuple[int, int, int]:

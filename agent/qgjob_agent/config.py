@@ -29,6 +29,7 @@ from qgjob_agent.config_tables import (
     BuildsConfig,
     CommandConfig,
     DeviceConfig,
+    EvidenceConfig,
     Id,
     Seconds,
     SimulatedConfig,
@@ -76,6 +77,7 @@ class AgentConfig(Table):
     adb: AdbConfig = AdbConfig()
     browserstack: BrowserStackConfig = BrowserStackConfig()
     appwright: AppwrightConfig = AppwrightConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     devices: tuple[DeviceConfig, ...] = ()
     _test_environ: dict[str, str] = PrivateAttr(default_factory=dict)
     _environ: dict[str, str] = PrivateAttr(default_factory=dict)

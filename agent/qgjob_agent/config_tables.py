@@ -99,6 +99,16 @@ class AppwrightConfig(Table):
     output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
 
 
+class EvidenceConfig(Table):
+    """What is kept of what attempts leave. MB are 1,000,000 bytes; the first two are of one attempt."""
+
+    keep: Annotated[Literal["all", "failed", "none"], BeforeValidator(lower)] = "all"
+    max_files: Annotated[int, Field(ge=1, le=1000)] = 200
+    max_mb: Annotated[int, Field(ge=1, le=100_000)] = 200
+    spool_mb: Annotated[int, Field(ge=1, le=100_000_000)] = 2_000
+    device_log: bool = True
+
+
 def _template(value: str) -> str:
     try:
         check(value)

@@ -94,6 +94,11 @@ class StateDir:
         """As executions, of the `appwright` runner: each holds several attempts, which the other could not read."""
         return self.path / "runs"
 
+    @property
+    def evidence(self) -> Path:
+        """What attempts left and was not sent yet."""
+        return self.path / "evidence"
+
     def close(self) -> None:
         """Lets another daemon have the directory."""
         os.close(self._lock_fd)

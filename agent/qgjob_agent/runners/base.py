@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from qgjob_agent.core.events import AttemptEvent, RunningAttempt
+    from pathlib import Path
+
+    from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, RunningAttempt
     from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts
 
 
@@ -26,6 +28,18 @@ class Sink(Protocol):
 
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """A piece of an attempt's log, `offset` bytes from its start; the last one before the attempt's last event."""
+
+
+class EvidenceTaker(Protocol):
+    """Where what an attempt left goes when its result is in the spool."""
+
+    def take(
+        self, assignment: Assignment, files: Path, output: Path, end: AttemptFinished | AttemptKilled | None
+    ) -> None:
+        """Takes the folder `files` away, and keeps what was printed to `output`. Again: nothing. Raises nothing.
+
+        `end` is how the attempt ended, where that is known.
+        """
 
 
 @dataclass(frozen=True, slots=True)

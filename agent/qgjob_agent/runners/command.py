@@ -11,7 +11,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.command_result import event_of_result, missing_output
 from qgjob_agent.command_template import fill_template, variables
-from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
+from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.executions import Command, Execution, ExecutionResult, remove_tree
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from qgjob_agent.lease_file import LeaseTime
-    from qgjob_agent.runners.base import Sink
+    from qgjob_agent.runners.base import EvidenceTaker, Sink
 
 _FOLLOW_SECONDS = 0.25
 _HUNT_PATIENCE_SECONDS = 5.0
@@ -62,14 +62,22 @@ class CommandRunner:
 
     attempts_per_execution = 1
 
-    def __init__(self, sink: Sink, settings: CommandSettings, lease: Callable[[], LeaseTime], log: Any) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        settings: CommandSettings,
+        lease: Callable[[], LeaseTime],
+        log: Any,
+        evidence: EvidenceTaker | None = None,
+    ) -> None:
         self._sink = sink
+        self._evidence = evidence
         self._settings = settings
         self._root = settings.executions
         self._lease = lease
         self._log = log
         self._attempts: dict[str, _Attempt] = {}
-        self._ended: dict[str, Execution] = {}
+        self._ended: dict[str, tuple[Execution, AttemptFinished | AttemptKilled | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
 
@@ -184,19 +192,21 @@ class CommandRunner:
             await self._hunt(attempt.execution)
         self._sink.report([self._end(attempt)])
 
-    def _end(self, attempt: _Attempt) -> AttemptEvent:
+    def _end(self, attempt: _Attempt) -> AttemptFinished | AttemptKilled:
         """What the end of an execution means; nothing of it lives."""
         execution = attempt.execution
         token = execution.assignment.token
         result = execution.result()
         self._tell_end_of_log(attempt.follower, result)
         del self._attempts[token]
-        self._ended[token] = execution
         if result is not None:
-            return event_of_result(token, result, execution)
-        if attempt.found_dead:
-            return AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
-        return _supervisor_lost(execution)
+            end = event_of_result(token, result, execution)
+        elif attempt.found_dead:
+            end = AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
+        else:
+            end = _supervisor_lost(execution)
+        self._ended[token] = (execution, end)
+        return end
 
     async def _hunt(self, execution: Execution) -> None:
         """Kills what a dead supervisor left behind; the device is not free before."""
@@ -216,15 +226,20 @@ class CommandRunner:
 
     def settled(self, token: str) -> None:
         """The result is in the spool: all but the output may go, of which the coordinator may not have the end."""
-        execution = self._ended.get(token)
-        if execution is not None:
-            execution.strip()
+        if token in self._ended:
+            self._put_aside(*self._ended[token])
 
     def told(self, token: str) -> None:
         """The coordinator has the result: the directory may go."""
-        execution = self._ended.pop(token, None)
+        execution, _ = self._ended.pop(token, (None, None))
         if execution is not None:
             self._remove(execution.path)
+
+    def _put_aside(self, execution: Execution, end: AttemptFinished | AttemptKilled | None) -> None:
+        """What the test left is evidence from now on; the rest of its own directories goes."""
+        if self._evidence is not None:
+            self._evidence.take(execution.assignment, execution.output_dir, execution.path / names.OUTPUT, end)
+        execution.strip()
 
     def prove_room(self) -> None:
         """See Runner."""
@@ -244,9 +259,11 @@ class CommandRunner:
                 continue
             if execution.assignment.token in settled:
                 # An earlier daemon spooled the result, and may not have told all of the output.
-                self._tell_end_of_log(self._follower(execution), execution.result())
-                self._ended[execution.assignment.token] = execution
-                execution.strip()
+                result, token = execution.result(), execution.assignment.token
+                self._tell_end_of_log(self._follower(execution), result)
+                end = None if result is None else event_of_result(token, result, execution)
+                self._ended[token] = (execution, end)
+                self._put_aside(execution, end)
                 continue
             recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()

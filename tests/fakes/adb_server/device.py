@@ -84,6 +84,8 @@ class FakeDevice:
     forwards: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     logged: list[str] = field(default_factory=list)
+    clock_ahead_seconds: int = 0
+    zone: str = "+0000"
     news: asyncio.Condition = field(default_factory=asyncio.Condition)
     installing: asyncio.Event = field(default_factory=asyncio.Event)  # set while the package manager works
     _count: int = 0

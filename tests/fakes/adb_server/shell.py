@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,7 @@ class Shell:
             "cat": self._cat,
             "getprop": self._getprop,
             "dumpsys": self._dumpsys,
+            "date": self._date,
             "df": self._df,
             "logcat": self._logcat,
             "pm": self._package,
@@ -107,6 +109,11 @@ class Shell:
     async def _df(self, words: list[str]) -> int:
         del words
         await self._write(self._device.dump_df())
+        return 0
+
+    async def _date(self, words: list[str]) -> int:
+        del words
+        await self._write(f"{int(time.time()) + self._device.clock_ahead_seconds} {self._device.zone}\n")
         return 0
 
     async def _logcat(self, words: list[str]) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import DeviceLost, DeviceSeen
 from qgjob_agent.core.values import DeviceFacts, Health, Outcome, Target
+from qgjob_agent.devices.adb.logs import clock_of
 from tests.fakes.adb_provider import EMULATOR, EMULATOR_ID, MB, NEEDS_ADB, NO_ADB, PHONE, PHONE_ID, Host
 from tests.fakes.adb_server import FakeDevice
 from tests.fakes.waiting import until
@@ -125,3 +127,20 @@ async def test_a_shell_without_exit_codes_is_understood(lab: Host) -> None:
     lab.fake.devices[PHONE].features = ("cmd",)
     async with lab.provider() as told:
         await told.seen(PHONE_ID, health=Health.GOOD, os_version="13")
+
+
+async def test_what_a_device_logged_meanwhile_is_told_by_its_own_clock(lab: Host) -> None:
+    device = lab.fake.devices[EMULATOR]
+    device.clock_ahead_seconds, device.zone = 3600, "+0530"
+    now = wall_ms()
+    clock = clock_of(f"{now // 1000 + 3600} +0530", now)
+    for text, at in (("before", now - 60_000), ("inside", now), ("after", now + 60_000)):
+        device.logged.append(f"{clock.shown(at)}  1  1 I app: {text}")
+    async with lab.provider() as told:
+        await told.seen(EMULATOR_ID)
+        found = await told.provider.logged(EMULATOR_ID, now - 5_000, now + 5_000)
+        assert found is not None
+        assert found.decode().endswith("I app: inside\n")
+        assert found.count(b"\n") == 1
+        with pytest.raises(OSError, match="is not connected"):
+            await told.provider.logged("a1.none", now, now)

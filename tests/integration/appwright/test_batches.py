@@ -63,6 +63,12 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     assert b"said by tests/a.spec.ts" in lab.told.logs["a"]
     assert b"said by tests/c.spec.ts" in lab.told.logs["c"]
     assert b"before" in lab.told.logs["b"]
+    assert lab.runner is not None
+    run, attempt = lab.runner._attempts["b"]
+    results = (run.execution.files_of(attempt.index) / "junit.xml").read_text()
+    assert '<testsuite name="b.spec.ts" tests="1" failures="1" errors="0" skipped="0">' in results
+    assert '<testcase name="sum" classname="b.spec.ts"' in results
+    assert '<failure message="Error: expect(received).toBe(expected)' in results
     assert b"said by" not in lab.told.logs["b"]
     progress = [event.percent for event in lab.told.of("a") if isinstance(event, AttemptProgressed)]
     assert progress == [50]

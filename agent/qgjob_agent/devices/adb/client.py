@@ -59,8 +59,8 @@ class AdbClient:
         except ValueError as error:
             raise AdbProtocolError(f"the server's version is {text!r}, and no number") from error
 
-    async def shell(self, serial: str, command: str, seconds: float) -> Said:
-        """Runs a command on a device, within so many seconds."""
+    async def shell(self, serial: str, command: str, seconds: float, last_bytes: int | None = None) -> Said:
+        """Runs a command on a device, within so many seconds. Of what it prints only the last bytes count, if told."""
         features = await self._text(f"host-serial:{serial}:features")
         framed = "shell_v2" in features.split(",")
         service = f"shell,v2,raw:{command}" if framed else f"shell:{command}; echo {_MARK}$?"
@@ -68,7 +68,8 @@ class AdbClient:
             async with asyncio.timeout(seconds), self._connection() as connection:
                 await connection.ask(f"host:transport:{serial}")
                 await connection.ask(service)
-                return await (_framed(connection) if framed else _plain(connection))
+                output = _Output(last_bytes)
+                return await (_framed(connection, output) if framed else _plain(connection, output))
 
     async def follow(self) -> AsyncGenerator[list[Listed], None]:
         """The list of devices now, and at each change; it ends when the server does. Only its beginning is bounded."""
@@ -145,29 +146,41 @@ class _Connection:
         return data
 
 
-async def _framed(connection: _Connection) -> Said:
+async def _framed(connection: _Connection, output: _Output) -> Said:
     frames = ShellFrames()
-    output = bytearray()
     while True:
         for stream, data in frames.feed(await connection.must_read()):
             if stream is Stream.EXIT:
-                return Said(data[0] if data else 0, output.decode(errors="replace"))
+                return Said(data[0] if data else 0, output.text())
             if stream in (Stream.STDOUT, Stream.STDERR):
-                _add(output, data)
+                output.add(data)
 
 
-async def _plain(connection: _Connection) -> Said:
+async def _plain(connection: _Connection, output: _Output) -> Said:
     """Of devices before Android 7: their shell tells no exit code, so the command's line prints it."""
-    output = bytearray()
     while data := await connection.read():
-        _add(output, data)
-    text, mark, code = output.decode(errors="replace").replace("\r\n", "\n").rpartition(_MARK)
+        output.add(data)
+    text, mark, code = output.text().replace("\r\n", "\n").rpartition(_MARK)
     if not mark or not code.strip().isdigit():
         raise EOFError
     return Said(int(code), text)
 
 
-def _add(output: bytearray, data: bytes) -> None:
-    if len(output) + len(data) > MAX_OUTPUT_BYTES:
-        raise AdbProtocolError(f"a command printed more than {MAX_OUTPUT_BYTES} bytes")
-    output += data
+class _Output:
+    """What a command printed: all of it, within a bound, or its end."""
+
+    def __init__(self, last_bytes: int | None) -> None:
+        self._last_bytes = last_bytes
+        self._data = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """Takes a piece. Errors: AdbProtocolError, where all is wanted and it is too much."""
+        if self._last_bytes is None and len(self._data) + len(data) > MAX_OUTPUT_BYTES:
+            raise AdbProtocolError(f"a command printed more than {MAX_OUTPUT_BYTES} bytes")
+        self._data += data
+        if self._last_bytes is not None:
+            del self._data[: -self._last_bytes]
+
+    def text(self) -> str:
+        """What was taken; the first character may be a part of one."""
+        return self._data.decode(errors="replace")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
-from qgjob_agent.devices.adb.client import AdbClient
+from qgjob_agent.devices.adb.client import AdbClient, AdbServerAwayError
 from qgjob_agent.devices.adb.facts import device_id_of, facts_of, health_labels, health_of, state_words
 from qgjob_agent.devices.adb.installing import Installer, InstallRefusedError
 from qgjob_agent.devices.adb.known import Installation, KnownDevice
+from qgjob_agent.devices.adb.logs import logged
 from qgjob_agent.devices.adb.looking import READY, Look, Looker
+from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.remembered import Remembered
 from qgjob_agent.devices.adb.tracker import Tracker
 
@@ -36,7 +38,7 @@ class AdbDevices:
         self._settings = settings
         self._builds = builds
         self._log = log
-        client = AdbClient(settings.host, settings.port)
+        client = self._client = AdbClient(settings.host, settings.port)
         self._installer = Installer(client, settings, Remembered(settings.installed, log), log)
         self._looker = Looker(client, self._installer, settings.answer_seconds)
         self._tracker = Tracker(client, settings, self._listed, log)
@@ -80,6 +82,16 @@ class AdbDevices:
     def probe(self, device_id: str) -> None:
         """Looks at the device now; ends with DeviceProbed, within AdbSettings.probe_seconds."""
         self._run(self._probe(device_id), "adb_probe")
+
+    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
+        """What a device logged between two times; see evidence.keeper.DeviceLogs."""
+        device = self._device(device_id)
+        if device is None:
+            raise OSError("the device is not connected")
+        try:
+            return await logged(self._client, device.serial, since_ms, until_ms)
+        except (AdbServerAwayError, AdbProtocolError, AdbRefusedError, ValueError) as error:
+            raise OSError(str(error)) from error
 
     async def close(self) -> None:
         """Stops all; nothing is told any more, and no adb program lives."""

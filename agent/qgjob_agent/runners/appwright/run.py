@@ -44,6 +44,7 @@ class Attempt:
     follower: LogFollower
     story: Story = field(default_factory=Story)
     over: bool = False
+    end: AttemptFinished | AttemptKilled | None = None
 
 
 class Run:
@@ -108,6 +109,8 @@ class Run:
         """The last event of an attempt: the end of its log goes before it."""
         attempt.follower.read()
         attempt.over = True
+        if isinstance(event, AttemptFinished | AttemptKilled):
+            attempt.end = event
         return event
 
     def may_join(self, assignment: Assignment) -> bool:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.appwright.cloud import Asked, Cloud
-    from qgjob_agent.runners.base import Sink
+    from qgjob_agent.runners.base import EvidenceTaker, Sink
 
 _FOLLOW_SECONDS = 0.1  # the device waits for it between two files
 _POLL_SECONDS = 0.1  # where there is no pidfd
@@ -58,6 +58,7 @@ class AppwrightRunner:
         log: Any,
         app_of: Callable[[Assignment, DeviceFacts], Awaitable[planning.App]] | None = None,
         cloud: Cloud | None = None,
+        evidence: EvidenceTaker | None = None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -67,6 +68,7 @@ class AppwrightRunner:
         self._log = log
         self._app_of = app_of
         self._cloud = cloud
+        self._evidence = evidence
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots: dict[str, int] = {}
@@ -408,8 +410,16 @@ class AppwrightRunner:
     def settled(self, token: str) -> None:
         """The result is in the spool: the attempt's files may go, but not its output. See Runner."""
         if token in self._attempts:
-            run, attempt = self._attempts[token]
-            remove_tree(run.execution.files_of(attempt.index))
+            self._put_aside(*self._attempts[token])
+
+    def _put_aside(self, run: Run, attempt: Attempt) -> None:
+        """What the test left is evidence from now on."""
+        files = run.execution.files_of(attempt.index)
+        begun = not isinstance(attempt.end, AttemptKilled) or attempt.end.begun
+        if self._evidence is not None and begun:
+            output = run.execution.attempt_dir(attempt.index) / names.OUTPUT
+            self._evidence.take(attempt.assignment, files, output, attempt.end)
+        remove_tree(files)
 
     def told(self, token: str) -> None:
         """The coordinator has the result: what is kept of the attempt may go."""
@@ -464,6 +474,7 @@ class AppwrightRunner:
             elif not attempt.over:  # its end is in the spool, whatever the run says of it
                 attempt.over = True
                 attempt.follower.read()
+                self._put_aside(run, attempt)
         if not run.left and not lives:
             self._tidy(run)
             return

@@ -9,6 +9,7 @@ const TAIL_BYTES = 65_536;
 const ALIVE_MS = 250;
 const MOST_FILES = 1_000;
 const MOST_TESTS = 200;
+const MOST_CASES = 10_000;
 const TEXT = 2_000;
 const ANSI = /[\u001b\u009b][[()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><]/g;
 
@@ -22,6 +23,24 @@ function realPath(file) {
   } catch {
     return path.resolve(file);
   }
+}
+
+/** Text as XML takes it: of what may not stand there nothing is left. */
+function xml(text) {
+  const fit = String(text).replace(/[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD]/g, "");
+  return fit.replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+}
+
+/** The tests of a file as JUnit writes them. */
+function junit(attempt) {
+  const cases = attempt.cases.map(({ title, file, seconds, skipped, failure }) => {
+    const inner = skipped ? "<skipped/>" : failure ? `<failure message="${xml(failure.message)}">${xml(failure.text)}</failure>` : "";
+    return `<testcase name="${xml(title)}" classname="${xml(file)}" time="${seconds}">${inner}</testcase>\n`;
+  });
+  const { total, failed, skipped } = attempt;
+  const counts = `tests="${total}" failures="${failed}" errors="0" skipped="${skipped}"`;
+  const name = xml(attempt.cases[0]?.file ?? path.basename(attempt.file));
+  return `<?xml version="1.0" encoding="UTF-8"?>\n<testsuites><testsuite name="${name}" ${counts}>\n${cases.join("")}</testsuite></testsuites>\n`;
 }
 
 /** Whether a step makes AppWright's device, and with it a session. */
@@ -87,6 +106,7 @@ class Attempt {
     this.withDevice = new Map(); // test id -> how long its device took to be there, in ms
     this.error = "";
     this.tests = [];
+    this.cases = [];
     this.attachments = [];
   }
 
@@ -219,6 +239,19 @@ class Reporter {
     if (attempt.tests.length < MOST_TESTS) {
       attempt.tests.push({ title: plain(title, 200), status: result.status, duration_ms: Math.round(result.duration) });
     }
+    if (attempt.cases.length < MOST_CASES) {
+      const failure = ok || outcome === "skipped" ? null : result.error ?? { message: result.status };
+      attempt.cases.push({
+        title: plain(title, 500),
+        file: plain(test.titlePath()[2], 500),
+        seconds: (result.duration / 1000).toFixed(3),
+        skipped: outcome === "skipped",
+        failure: failure && {
+          message: plain(failure.message ?? failure.value, 500).split("\n")[0],
+          text: plain(failure.stack ?? failure.message ?? failure.value, 20_000),
+        },
+      });
+    }
     this.keep(attempt, result);
     attempt.done += 1;
     if (attempt.done >= attempt.total) return this.end(attempt);
@@ -259,6 +292,11 @@ class Reporter {
 
   end(attempt) {
     attempt.ended = true;
+    try {
+      fs.writeFileSync(path.join(attempt.files, "junit.xml"), junit(attempt));
+    } catch (error) {
+      attempt.output.write(`[junit.xml was not written: ${error.message}]\n`);
+    }
     attempt.output.close();
     this.tell({
       event: "end",

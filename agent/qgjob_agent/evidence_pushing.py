@@ -1,0 +1,170 @@
+"""Sends evidence to whichever coordinator serves. One of the places of gRPC in the agent.
+
+It has a connection of its own: a film must not stand before a heartbeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from qgjob_agent.evidence.keeper import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
+from qgjob_agent.evidence.looking import opened
+from qgjob_proto.v1 import artifacts_pb2 as pb
+from qgjob_proto.v1 import artifacts_pb2_grpc as pb_grpc
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from qgjob_agent.evidence.shelf import Evidence
+    from qgjob_agent.session import Coordinators
+
+_CHANNEL_OPTIONS = [
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+_CHUNK_BYTES = 256 * 1024
+_IDLE_SECONDS = 120.0
+"""A coordinator may have others to take bytes from first; one that gets no further for so long is given up."""
+_MOST_LEFT_OUT = 20
+_NEVER = (
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.PERMISSION_DENIED,
+)
+
+
+class PushedEvidence:
+    """The coordinators' store of evidence. The address that served last is asked first."""
+
+    def __init__(self, coordinators: Coordinators) -> None:
+        self._coordinators = coordinators
+        self._turn = 0
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __call__(self, evidence: Evidence) -> int:
+        """Sends all of an attempt's, and gives how many files were not there yet.
+
+        Raises EvidenceAwayError when no coordinator takes it now, EvidenceTooLargeError for more than it takes,
+        EvidenceRefusedError when none ever will.
+        """
+        addresses = self._coordinators.addresses
+        problems = []
+        for _ in addresses:
+            address = addresses[self._turn % len(addresses)]
+            try:
+                async with asyncio.timeout(_IDLE_SECONDS) as limit:
+                    return await self._to(address, evidence, limit)
+            except TimeoutError:
+                problems.append(f"{address}: no answer in time")
+            except grpc.aio.AioRpcError as error:
+                said = f"{address}: {error.details() or error.code().name}"
+                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and evidence.kept:
+                    raise EvidenceTooLargeError(said) from error
+                if error.code() in _NEVER:
+                    raise EvidenceRefusedError(said) from error
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    said = f"{address} is older than this agent and keeps no evidence; update it"
+                problems.append(said)
+            except OSError as error:
+                raise EvidenceRefusedError(f"it can't be read any more: {error.strerror or error}") from error
+            await self.close()
+            self._turn += 1
+        raise EvidenceAwayError("; ".join(problems))
+
+    async def close(self) -> None:
+        """Gives the connection up."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    async def _to(self, address: str, evidence: Evidence, limit: asyncio.Timeout) -> int:
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
+        stub: Any = pb_grpc.ArtifactServiceStub(self._channel)
+        call = stub.PushArtifacts(metadata=self._coordinators.metadata)
+        try:
+            return await _send(call, evidence, limit)
+        except asyncio.InvalidStateError:  # it was answered while this side still sent
+            code = await call.code()
+            if code is grpc.StatusCode.OK:
+                raise EvidenceAwayError(f"{address} broke off") from None
+            raise grpc.aio.AioRpcError(
+                code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
+            ) from None
+        except EOFError:
+            raise EvidenceAwayError(f"{address} broke off") from None
+        finally:
+            call.cancel()
+
+
+async def _send(call: Any, evidence: Evidence, limit: asyncio.Timeout) -> int:
+    loop = asyncio.get_running_loop()
+
+    def further() -> None:
+        limit.reschedule(loop.time() + _IDLE_SECONDS)
+
+    await call.write(pb.PushArtifactsRequest(header=_header(evidence)))
+    answer = await _read(call)
+    wanted = list(answer.wanted.files)
+    for place in wanted:
+        kept = (evidence.kept or ())[place]
+        await _send_file(call, place, evidence.path / kept.file.path, further)
+        await _read(call)  # that it is kept
+        further()
+    await call.done_writing()
+    with contextlib.suppress(EOFError):
+        await _read(call)
+    return len(wanted)
+
+
+async def _send_file(call: Any, place: int, path: Path, further: Any) -> None:
+    file = await asyncio.to_thread(opened, path)
+    try:
+        while data := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            await call.write(pb.PushArtifactsRequest(chunk=pb.ArtifactChunk(file=place, data=data)))
+            further()
+    finally:
+        file.close()
+
+
+async def _read(call: Any) -> pb.PushArtifactsResponse:
+    """The next answer. Raises AioRpcError, EOFError at the end."""
+    answer = await call.read()
+    if answer is grpc.aio.EOF:
+        code = await call.code()
+        if code is not grpc.StatusCode.OK:
+            raise grpc.aio.AioRpcError(
+                code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
+            )
+        raise EOFError
+    found: pb.PushArtifactsResponse = answer
+    return found
+
+
+def _header(evidence: Evidence) -> pb.PushArtifactsHeader:
+    whose = evidence.whose
+    return pb.PushArtifactsHeader(
+        job_id=whose.job_id,
+        attempt=whose.attempt,
+        token=whose.token,
+        files=[
+            pb.ArtifactFile(
+                name=each.file.name,
+                kind=pb.ArtifactKind.Value(f"ARTIFACT_KIND_{each.file.kind.upper()}"),
+                digest=each.digest,
+                size_bytes=each.file.size_bytes,
+            )
+            for each in evidence.kept or ()
+        ],
+        left_out=[
+            pb.LeftOut(files=each.files, size_bytes=each.size_bytes, reason=each.reason)
+            for each in evidence.left_out[:_MOST_LEFT_OUT]
+        ],
+    )

@@ -1,0 +1,98 @@
+"""Evidence from the test to the person: an agent and a coordinator as processes, and whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from qgjob import ArtifactKind, AsyncClient, Job, JobSpec, Outcome
+from tests.fakes.agent_process import AgentProcess
+from tests.fakes.coordinator_process import CoordinatorProcess
+from tests.fakes.store_process import StoreProcess
+
+TEST = """
+echo "this is attempt $QGJOB_ATTEMPT"
+cd "$QGJOB_OUTPUT_DIR"
+mkdir shots
+echo png > shots/end.png
+cat > junit.xml <<X
+<testsuite name="login"><testcase name="opens"/>
+<testcase name="logs in"><failure message="no button"/></testcase></testsuite>
+X
+ln -s /etc/hostname link
+[ "$QGJOB_ATTEMPT" = 2 ]
+"""
+
+
+async def verdict(client: AsyncClient, spec: JobSpec) -> Job:
+    job = await client.submit(spec)
+    async for known in client.follow([job.job_id]):
+        job = known
+    return job
+
+
+async def names(client: AsyncClient, job: Job) -> list[tuple[int, str, str]]:
+    page = await client.artifacts_page([job.job_id])
+    return [(a.attempt, a.name, a.kind.value) for a in page.artifacts]
+
+
+async def text(client: AsyncClient, job: Job, attempt: int, name: str) -> str:
+    return b"".join([piece async for piece in client.fetch_artifact(job.job_id, attempt, name)]).decode()
+
+
+async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanwhile(tmp_path: Path) -> None:
+    store = StoreProcess(tmp_path / "store")
+    store.start()
+    coordinator = CoordinatorProcess(tmp_path / "coordinator", store.url)
+    blobs = coordinator.folder / ".qgjob" / "blobs"
+    blobs.parent.mkdir(parents=True)
+    blobs.write_text("")  # no folder can be there: the blob store is away
+    settings = {
+        "QGJOB_COORDINATOR": coordinator.target,
+        "RUNNER": "command",
+        "COMMAND_ARGV": json.dumps(["sh", "-c", TEST]),
+        "EVIDENCE_MAX_FILES": 3,
+    }
+    agent = AgentProcess(tmp_path, **settings)
+    try:
+        coordinator.start()
+        await agent.start()
+        async with AsyncClient(coordinator.target) as client:
+            job = await verdict(client, JobSpec("acme", "v1", "login.sh", max_retries=1))
+            assert job.outcome is Outcome.FLAKY  # nothing of it waited for the blob store
+            result = job.attempts[0].result
+            assert result is not None
+            assert (result.passed, result.failed, result.summary) == (1, 1, "1 of 2 passed; failed: logs in")
+            await agent.says("evidence_waits")
+            assert await names(client, job) == []
+            assert len(list((agent.state_dir / "evidence").iterdir())) == 2
+
+            await agent.kill()
+            blobs.unlink()
+            await agent.start()
+            await agent.says("evidence_sent", times=2)
+            each = [("junit.xml", "junit"), ("log.txt", "log"), ("shots/end.png", "screenshot")]
+            assert await names(client, job) == [(n, *file) for n in (1, 2) for file in each]
+            assert await text(client, job, 1, "log.txt") == "this is attempt 1\n"
+            assert await text(client, job, 2, "log.txt") == "this is attempt 2\n"
+            omissions = (await client.artifacts_page([job.job_id])).omissions
+            assert [(o.attempt, o.files, o.reason) for o in omissions] == [
+                (n, 1, "they are links or no plain files, or can't be read") for n in (1, 2)
+            ]
+            assert list((agent.state_dir / "evidence").iterdir()) == []
+            assert {a.kind for a in (await client.artifacts_page([job.job_id], attempt=2)).artifacts} == {
+                ArtifactKind.JUNIT, ArtifactKind.LOG, ArtifactKind.SCREENSHOT
+            }  # fmt: skip
+
+            # A coordinator that goes in the middle is waited for; its successor is sent what it had not kept.
+            coordinator.stop()
+            shutil.rmtree(blobs)
+            coordinator.start()
+            again = await verdict(client, JobSpec("acme", "v1", "cart.sh", max_retries=0))
+            await agent.says("evidence_sent", times=3)
+            assert await names(client, again) == [(1, *file) for file in each]
+    finally:
+        await agent.kill()
+        coordinator.stop()
+        store.stop()

@@ -39,11 +39,15 @@ class ArtifactOmission(Shape):
 
 @dataclass(frozen=True, slots=True)
 class ArtifactPage(Shape):
-    """One page of what is kept of some jobs. `omissions` are told on the first one only."""
+    """One page of what is kept of some jobs. What is not of one file is told on the first one only.
+
+    `complete` are (job id, attempt) of which all has come.
+    """
 
     next_page_token: str | None
     artifacts: tuple[Artifact, ...]
     omissions: tuple[ArtifactOmission, ...]
+    complete: tuple[tuple[str, int], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The contract's list: `{count, artifacts, omissions, next_page_token}`."""

@@ -44,4 +44,5 @@ def read_artifact_page(message: artifacts_pb2.ListArtifactsResponse) -> Artifact
         for a in message.artifacts
     )
     omissions = tuple(ArtifactOmission(o.job_id, o.attempt, o.files, o.size_bytes, o.reason) for o in message.omissions)
-    return ArtifactPage(message.next_page_token or None, artifacts, omissions)
+    complete = tuple((each.job_id, each.attempt) for each in message.complete)
+    return ArtifactPage(message.next_page_token or None, artifacts, omissions, complete)

@@ -67,7 +67,7 @@ async def scene(store: Store) -> None:
         manner = Manner(bound_to=BoundTo("c1", 60_000) if run == "run-2" else None)
         await store.jobs.submit("acme", [spec(n, run_id=run, supersede="main")], [True], NOW, manner)
     await builds.kept(store, builds.build())
-    await store.artifacts.expect("acme", TWO, 1, "owner", ("", []), NOW)
+    await store.artifacts.expect("acme", TWO, 1, "owner", NOW)
     for text in ("two", "unnamed"):
         await store.builds.expect("acme", builds.digest(text), 3, builds.APK, NOW)
 

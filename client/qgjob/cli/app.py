@@ -21,6 +21,7 @@ from qgjob.cli import (
     jobs,
     overview,
     programs,
+    reporting,
     submitting,
     waiting,
 )
@@ -54,7 +55,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run mobile app tests on a fleet of devices: submit jobs, watch them, look after the devices.",
 )
-for family in (submitting, jobs, waiting, overview, doctor, programs):
+for family in (submitting, jobs, waiting, reporting, overview, doctor, programs):
     app.add_typer(family.app)
 app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")

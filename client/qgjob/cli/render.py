@@ -27,6 +27,7 @@ from qgjob.cli.job_words import (
     test_words,
 )
 from qgjob.cli.moments import brief, clock, dated, when
+from qgjob.cli.results import End, TestReport
 from qgjob.cli.settings import Setting
 from qgjob.cli.sizes import size_words
 from qgjob.cli.tables import Column, Facts, Grid
@@ -287,6 +288,34 @@ def kept_table(kept: Sequence[Kept]) -> RenderableType:
     columns = [Column("KIND"), Column("SIZE", spare=1), Column("FILE", spare=2, least=20, keeps_end=True)]
     rows = [[each.artifact.kind, size_words(each.artifact.size_bytes), str(each.path)] for each in kept]
     return grid(columns, rows)
+
+
+def report_table(reports: Sequence[TestReport]) -> RenderableType:
+    """What became of the jobs of a run, those first that did not pass."""
+    columns = [
+        Column("TEST", spare=2, least=16, keeps_end=True),
+        Column("TARGET", spare=3),
+        Column("OUTCOME"),
+        Column("ATTEMPTS"),
+        Column("TESTS"),
+        Column("DEVICE", spare=4),
+        Column("WHY", spare=1, least=12),
+    ]
+    order = {End.FAILED: 0, End.BROKEN: 1, End.FLAKY: 2}
+    rows = [
+        [
+            each.test_path, each.target, each.outcome or each.status, each.attempts, _cases(each), each.device_id,
+            clean(each.message) if each.message else None,
+        ]
+        for each in sorted(reports, key=lambda one: order.get(one.end, 3))
+    ]  # fmt: skip
+    return grid(columns, rows)
+
+
+def _cases(report: TestReport) -> str:
+    """`3 of 4`, those that passed; of a file whose own tests nobody knows it is the file."""
+    passed = sum(each.end in (End.PASSED, End.FLAKY) for each in report.tests)
+    return f"{passed} of {len(report.tests)}"
 
 
 def _version(build: Build) -> str | None:

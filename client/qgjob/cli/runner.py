@@ -43,6 +43,11 @@ def resolve_settings(**flags: Any) -> list[Setting]:
     return resolve(flags, environment, cwd, user_file(environment))
 
 
+def process_environment() -> Mapping[str, str]:
+    """The variables of this process, for what a CI says in them."""
+    return os.environ
+
+
 def tell_strays(*, bare: bool) -> None:
     """Tell names that look like settings and are none; without the prefix QGJOB_ only if `bare`. Raises ConfigError."""
     from qgjob.cli.setting_names import strays  # noqa: PLC0415 - keeps `--help` quick

@@ -1,7 +1,7 @@
 """`submit` and `run`."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +11,10 @@ import typer
 from qgjob._errors import QgjobError
 from qgjob._models import Bond, Job
 from qgjob.cli import exit_codes, options
-from qgjob.cli.blame import in_flags
+from qgjob.cli.blame import Wanted, in_flags
+from qgjob.cli.ci_words import Ci
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
-from qgjob.cli.runner import execute, tell
+from qgjob.cli.runner import execute, process_environment, tell
 from qgjob.cli.settings import Settings
 from qgjob.cli.submission import Submission
 from qgjob.cli.unserved import hints, unserved, warnings
@@ -98,6 +99,9 @@ class WaitOptions:
     cancel_on_interrupt: bool = False
     cancel_on_disconnect: bool = False
     disconnect_after: str | None = None
+    artifacts: str | None = None
+    junit: str | None = None
+    ci: Ci = Ci.NONE
 
     def bond(self) -> Bond | None:
         """What binds the run to this command. Raises InvalidError naming the option."""
@@ -178,12 +182,34 @@ def run(
         str | None,
         typer.Option(help=f"How long nothing was heard of a command that is gone. Default: {DISCONNECT_SECONDS:g}s."),
     ] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Fetch what the attempts left to DIR/JOB/ATTEMPT.")
+    ] = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write a JUnit report, retries as reruns; see `qgjob report`.")
+    ] = None,
+    ci: Annotated[
+        Ci,
+        typer.Option(
+            case_sensitive=False,
+            help="Tell the CI: github (annotations, step summary), gitlab (a section of the log), none. "
+            "auto: the one that the command runs in.",
+        ),
+    ] = Ci.AUTO,
     output: Output = None,
     coordinator: Coordinator = None,
 ) -> None:
     """Submit jobs and wait for their verdicts; the exit code tells them (see `qgjob wait --help`)."""
     waiting = WaitOptions(
-        timeout, fail_fast, fail_on_flaky, cancel_on_interrupt, cancel_on_disconnect, disconnect_after
+        timeout,
+        fail_fast,
+        fail_on_flaky,
+        cancel_on_interrupt,
+        cancel_on_disconnect,
+        disconnect_after,
+        artifacts,
+        junit,
+        ci,
     )
     _start(Submission.of(context), waiting, output, coordinator)
 
@@ -202,10 +228,11 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
         wanted = submission.wanted(settings)
         org_id = wanted[0].spec.org_id
         run = (org_id, submission.run_id) if submission.run_id else None
+        ended = _ended(client, waiting, wanted, settings, submission.run_id or org_id)
 
         def goal_of(jobs: Sequence[Job]) -> "Goal":
             goal = _goal(client, jobs, waiting or WaitOptions(), run, coordinator)
-            return replace(goal, limit=limit, bond=bond)
+            return replace(goal, limit=limit, bond=bond, ended=ended)
 
         async with _life(client, org_id, submission.run_id, bond, limit):
             try:
@@ -236,6 +263,19 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
 
     timeout = waiting.timeout if waiting else None
     execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout)
+
+
+def _ended(
+    client: "AsyncClient", waiting: WaitOptions | None, wanted: Sequence[Wanted], settings: Settings, title: str
+) -> Callable[[Sequence[Job]], Awaitable[int]] | None:
+    """What is done with the jobs at their end, if anything is. Raises InvalidError for where it can't be put."""
+    if waiting is None or (waiting.ci is Ci.NONE and waiting.artifacts is None and waiting.junit is None):
+        return None
+    from qgjob.cli.afterwards import Outputs, afterwards  # noqa: PLC0415 - only who wants a report pays for it
+
+    secrets = [settings.token, *(value for each in wanted for value in (each.spec.env or {}).values())]
+    outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, process_environment())
+    return (lambda jobs: afterwards(client, jobs, outputs, title)) if outputs.wanted else None
 
 
 def _tell_known(printer: "Printer", jobs: Sequence[Job]) -> None:

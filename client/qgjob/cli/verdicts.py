@@ -28,7 +28,8 @@ class Goal:
 
     `resume` is the command that takes the wait up again. `own` are the jobs that this invocation made; those and, when
     `run` names one (org, run), what is in that run may be cancelled by it. `bond` binds that run to it. `coordinator`
-    is what a flag named.
+    is what a flag named. `ended` gets the jobs at the end, before the exit code is told; where all is well it is
+    what that gives.
     """
 
     follow: Callable[[], AsyncGenerator[Job]]
@@ -42,6 +43,7 @@ class Goal:
     cancel_on_interrupt: bool = False
     bond: Bond | None = None
     coordinator: str | None = None
+    ended: Callable[[Sequence[Job]], Awaitable[int]] | None = None
 
 
 async def await_verdicts(
@@ -76,12 +78,13 @@ async def await_verdicts(
     print_jobs(printer, found)
     if found:
         tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
+    afterwards = await goal.ended(found) if goal.ended is not None and found else exit_codes.OK
     if code is not None:
         return code
     if not found:
         tell("the run was cancelled before: others want its jobs, which go on without it")
         return exit_codes.CANCELLED
-    return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky)
+    return exit_codes.for_verdicts([job for job in found if job.final], fail_on_flaky=goal.fail_on_flaky) or afterwards
 
 
 def print_jobs(printer: Printer, jobs: Sequence[Job]) -> None:

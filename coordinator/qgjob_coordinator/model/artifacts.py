@@ -58,8 +58,12 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is kept of a job, by attempt and name, and what is not. `owners`: whose files bear no prefix, by attempt."""
+    """What is kept of a job, by attempt and name, and what is not.
+
+    `owners`: whose files bear no prefix, by attempt. `complete`: attempts of which all has come.
+    """
 
     artifacts: tuple[Artifact, ...] = ()
     omissions: tuple[Omission, ...] = ()
     owners: tuple[tuple[int, str], ...] = ()
+    complete: tuple[int, ...] = ()

@@ -41,7 +41,7 @@ class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
         for place in push.wanted:
             await self._artifacts.keep(push, place, _bytes_of(push, place, request_iterator))
             await context.write(pb.PushArtifactsResponse(kept=pb.ArtifactKept(file=place)))
-        self._artifacts.ended(push)
+        await self._artifacts.end(push)
 
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: Context
@@ -56,6 +56,7 @@ class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
             count=len(page.artifacts),
             next_page_token=page.next_page_token,
             omissions=map(_omission, page.omissions),
+            complete=[pb.CompleteAttempt(job_id=job_id, attempt=attempt) for job_id, attempt in page.complete],
         )
 
     async def FetchArtifact(  # noqa: N802

@@ -2,7 +2,8 @@
 
 `ar:<ulid>`  `<attempt>`          ->  who was the first to push files of it
              `<attempt> <name>`   ->  [kind, digest, size, pushed at]
-             `<attempt> <prefix>` ->  [[files, bytes, why], …] left out; a prefix is empty or ends with a slash
+             `<attempt> <prefix>` ->  [[files, bytes, why], …] left out, when the rest has come; a prefix is empty or
+                                      ends with a slash
              `gone`               ->  all of it is removed, and nothing is added any more
 `ak`         ulid                 ->  when something was added last (ms)
 `ag`         ulid                 ->  when its removal began (ms)
@@ -26,23 +27,24 @@ class ArtifactStore:
         self._runner = runner
         self._call = call
 
-    async def expect(
-        self, org_id: str, ulid: str, attempt: int, owner: str, left_out: tuple[str, Sequence[LeftOut]], now: int
-    ) -> Evidence | None:
+    async def expect(self, org_id: str, ulid: str, attempt: int, owner: str, now: int) -> Evidence | None:
         """Files of an attempt are about to be kept; what is kept of its job. None: all of it is being removed.
 
-        `owner` names the lease, `left_out` has the prefix of the names and what is left out.
+        `owner` names the lease.
         """
-        entries: list[Arg] = [str(attempt), owner]
-        prefix, parts = left_out
-        if parts:
-            entries += [f"{attempt} {prefix}", names.dumps([[p.files, p.size_bytes, p.reason] for p in parts])]
-        return await self._add(org_id, ulid, entries, now)
+        return await self._add(org_id, ulid, [str(attempt), owner], now)
 
     async def keep(self, org_id: str, ulid: str, attempt: int, file: OfferedFile, now: int) -> Evidence | None:
         """A file is kept, its bytes being there. None: all of the job's is being removed, and so are they."""
         value = names.dumps([file.kind.value, file.digest, file.size_bytes, now])
         return await self._add(org_id, ulid, [f"{attempt} {file.name}", value], now)
+
+    async def end(
+        self, org_id: str, ulid: str, attempt: int, prefix: str, left_out: Sequence[LeftOut], now: int
+    ) -> Evidence | None:
+        """All files of an attempt whose names begin with `prefix` are kept. None: all of the job's is being removed."""
+        value = names.dumps([[p.files, p.size_bytes, p.reason] for p in left_out])
+        return await self._add(org_id, ulid, [f"{attempt} {prefix}", value], now)
 
     async def _add(self, org_id: str, ulid: str, entries: list[Arg], now: int) -> Evidence | None:
         found = await self._runner.run("artifacts", keys.org(org_id), [now, ulid, *entries])
@@ -80,6 +82,7 @@ def _evidence(org_id: str, ulid: str, fields: dict[str, str]) -> Evidence:
     artifacts: list[Artifact] = []
     omissions: list[Omission] = []
     owners: list[tuple[int, str]] = []
+    complete: list[int] = []
     for field, value in fields.items():
         number, space, name = field.partition(" ")
         if not number.isdigit():
@@ -88,10 +91,11 @@ def _evidence(org_id: str, ulid: str, fields: dict[str, str]) -> Evidence:
         if not space:
             owners.append((attempt, value))
         elif not name or name.endswith("/"):
+            complete += [] if name else [attempt]
             omissions += [Omission(job_id, attempt, LeftOut(*each)) for each in json.loads(value)]
         else:
             kind, digest, size, pushed_at = json.loads(value)
             artifacts.append(Artifact(job_id, attempt, OfferedFile(name, ArtifactKind(kind), digest, size), pushed_at))
     artifacts.sort(key=lambda each: (each.attempt, each.file.name))
     omissions.sort(key=lambda each: each.attempt)
-    return Evidence(tuple(artifacts), tuple(omissions), tuple(owners))
+    return Evidence(tuple(artifacts), tuple(omissions), tuple(owners), tuple(sorted(complete)))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 from qgjob import ArtifactKind, AsyncClient, Job, JobSpec, Outcome
 from tests.fakes.agent_process import AgentProcess
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.store_process import StoreProcess
 
+QGJOB = Path(sys.executable).parent / "qgjob"
 TEST = """
 echo "this is attempt $QGJOB_ATTEMPT"
 cd "$QGJOB_OUTPUT_DIR"
@@ -39,6 +44,49 @@ async def names(client: AsyncClient, job: Job) -> list[tuple[int, str, str]]:
 
 async def text(client: AsyncClient, job: Job, attempt: int, name: str) -> str:
     return b"".join([piece async for piece in client.fetch_artifact(job.job_id, attempt, name)]).decode()
+
+
+async def qgjob(target: str, *arguments: str, **environ: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        QGJOB, *arguments, f"--coordinator={target}", stdout=-1, stderr=-1, env={**os.environ, **environ}
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def reported_by_the_command_line(target: str, folder: Path) -> None:
+    """A run with all that it can leave: evidence, a JUnit report, and what GitHub shows. Then its report alone."""
+    files, first, summary = folder / "files", folder / "first.xml", folder / "summary.md"
+    tests = ("--test=login.sh", "--test=cart.sh", "--env=KEY=hunter2-hunter2", "--max-retries=1")
+    where = (f"--artifacts={files}", f"--junit={first}", "--ci=github")
+    run = ("--org-id=acme", "--run-id=nightly")
+    code, out, err = await qgjob(
+        target, "run", *run, "--app-version-id=v1", *tests, *where, "-o", "json", GITHUB_STEP_SUMMARY=str(summary)
+    )
+    assert (code, json.loads(out)["count"]) == (0, 2), err
+    assert [line.partition("::")[0] + line[2:9] for line in err.splitlines() if line.startswith("::")] == [
+        "warning"
+    ] * 2
+    assert "2 flaky" in summary.read_text()
+    assert "hunter2" not in summary.read_text()
+    for job in json.loads(out)["jobs"]:
+        kept = sorted(
+            each.relative_to(files / job["job_id"]).as_posix() for each in (files / job["job_id"]).rglob("*.*")
+        )
+        assert kept == [f"{n}/{name}" for n in (1, 2) for name in ("junit.xml", "log.txt", "shots/end.png")]
+    cases = [(case.get("name"), [each.tag for each in case]) for case in ET.parse(first).iter("testcase")]  # noqa: S314
+    # Its single tests end alike in both attempts, and the verdict is another: that has a line of its own.
+    assert sorted(cases) == sorted(
+        [("opens", []), ("logs in", ["failure", "rerunFailure"])] * 2
+        + [(test, ["flakyFailure"]) for test in ("login.sh", "cart.sh")]
+    )
+    code, out, err = await qgjob(target, "report", *run, f"--junit={folder / 'second.xml'}", "-o", "json")
+    told = json.loads(out)
+    assert (code, [test["end"] for test in told["tests"]]) == (0, ["flaky", "flaky"])
+    assert sorted((folder / "second.xml").read_text()) == sorted(first.read_text())
+    assert (await qgjob(target, "report", "--org-id=acme", "--run-id=none"))[0] == 5
+    code, out, err = await qgjob(target, "report", *run)
+    assert (code, "cart.sh" in out, "1 of 2" not in err) == (0, True, True)
 
 
 async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanwhile(tmp_path: Path) -> None:
@@ -89,9 +137,7 @@ async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanw
             coordinator.stop()
             shutil.rmtree(blobs)
             coordinator.start()
-            again = await verdict(client, JobSpec("acme", "v1", "cart.sh", max_retries=0))
-            await agent.says("evidence_sent", times=3)
-            assert await names(client, again) == [(1, *file) for file in each]
+            await reported_by_the_command_line(coordinator.target, tmp_path)
     finally:
         await agent.kill()
         coordinator.stop()

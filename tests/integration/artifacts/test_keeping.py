@@ -72,7 +72,7 @@ class Bench:
         begun = await self.service.begin(LOCAL_ADMIN, offer(files, attempt=attempt, token=token, **changes))
         for place in begun.wanted:
             await self.service.keep(begun, place, chunks(list(files.values())[place]))
-        self.service.ended(begun)
+        await self.service.end(begun)
         return begun
 
     async def names(self, attempt: int | None = None, job_ids: Sequence[str] = (JOB_ID,)) -> list[tuple[int, str]]:
@@ -124,7 +124,9 @@ async def test_a_push_that_broke_is_repeated_and_brings_what_is_missing(bench: B
     with pytest.raises(InvalidError, match=f"{len(FILM)} was announced, and 100 came"):
         await bench.service.keep(begun, 2, chunks(FILM[:100]))
     assert await bench.names() == [(1, "log.txt")]
+    assert (await bench.service.artifacts(LOCAL_ADMIN, [JOB_ID], None, None, None)).complete == []
     assert (await bench.push(FILES)).wanted == (1, 2)
+    assert (await bench.service.artifacts(LOCAL_ADMIN, [JOB_ID], None, None, None)).complete == [(JOB_ID, 1)]
     assert (await bench.push(FILES)).wanted == ()
     assert await bench.fetched("video.webm") == FILM
 
@@ -234,6 +236,8 @@ async def test_what_is_old_goes_whole_and_nobody_adds_to_it(bench: Bench, raw: R
     with pytest.raises(NotFoundError, match="has been removed by its age"):
         await bench.service.begin(LOCAL_ADMIN, offer(FILES))
     with pytest.raises(NotFoundError, match="has been removed by its age"):
+        await bench.service.end(late)
+    with pytest.raises(NotFoundError, match="has been removed by its age"):
         await bench.service.keep(late, 0, chunks(b"late"))
     assert bench.files() == []
     await bench.blobs.put(blob_path("acme", JOB.ulid, 1, "f" * 64), chunks(b"of one who died"))
@@ -245,7 +249,7 @@ async def test_what_is_old_goes_whole_and_nobody_adds_to_it(bench: Bench, raw: R
 
 async def test_what_was_added_after_the_look_stays(bench: Bench) -> None:
     now = wall_ms()
-    await bench.store.artifacts.expect("acme", JOB.ulid, 1, "owner", ("", []), now)
+    await bench.store.artifacts.expect("acme", JOB.ulid, 1, "owner", now)
     assert await bench.store.artifacts.old("acme", now + 1, 10) == [(JOB.ulid, now)]
     file = OfferedFile("log.txt", ArtifactKind.LOG, digest(LOG), len(LOG))
     await bench.store.artifacts.keep("acme", JOB.ulid, 1, file, now + 5)

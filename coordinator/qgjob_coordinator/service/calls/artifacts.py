@@ -60,10 +60,14 @@ class ArtifactPiece:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactPage:
-    """One page, and the token of the next ("" on the last). `omissions` are told on the first one."""
+    """One page, and the token of the next ("" on the last). What is not of one file is told on the first one.
+
+    `complete` are (job id, attempt) of which all has come.
+    """
 
     artifacts: list[Artifact]
     omissions: list[Omission]
+    complete: list[tuple[str, int]]
     next_page_token: str
 
 
@@ -76,6 +80,8 @@ class Push:
     attempt: int
     files: tuple[OfferedFile, ...]
     wanted: tuple[int, ...]
+    prefix: str
+    left_out: tuple[LeftOut, ...]
 
 
 def folder_of(org_id: str, ulid: str) -> str:
@@ -120,13 +126,13 @@ class ArtifactService:
         known = dict((await self._store.artifacts.of(org_id, [ulid]))[0].owners)
         prefix = "" if known.get(attempt, owner) == owner else f"late-{owner[:PREFIX_DIGITS]}/"
         now = wall_ms()
-        evidence = await self._store.artifacts.expect(org_id, ulid, attempt, owner, (prefix, left_out), now)
+        evidence = await self._store.artifacts.expect(org_id, ulid, attempt, owner, now)
         if evidence is None:
             raise _removed(offer.job_id)
         if dict(evidence.owners)[attempt] != owner and not prefix:  # two pushed the first files of it at once
             return await self.begin(principal, offer)
         named = tuple(OfferedFile(prefix + f.name, f.kind, f.digest, f.size_bytes) for f in files)
-        return Push(org_id, ulid, attempt, named, _wanted(named, evidence, attempt))
+        return Push(org_id, ulid, attempt, named, _wanted(named, evidence, attempt), prefix, tuple(left_out))
 
     async def keep(self, push: Push, place: int, chunks: AsyncIterator[bytes]) -> None:
         """Keeps one of the wanted files, whose bytes `chunks` gives.
@@ -148,8 +154,13 @@ class ArtifactService:
             raise _removed(f"{push.org_id}~{push.ulid}")
         _wanted((file,), evidence, push.attempt)
 
-    def ended(self, push: Push) -> None:
-        """All that was wanted is kept."""
+    async def end(self, push: Push) -> None:
+        """All that was wanted is kept. Raises NotFoundError, StoreUnavailableError."""
+        there = await self._store.artifacts.end(
+            push.org_id, push.ulid, push.attempt, push.prefix, push.left_out, wall_ms()
+        )
+        if there is None:
+            raise _removed(f"{push.org_id}~{push.ulid}")
         log.info(
             "artifacts_kept",
             job_id=f"{push.org_id}~{push.ulid}",
@@ -177,19 +188,27 @@ class ArtifactService:
         if not principal.sees(org_id):
             raise job_not_found(job_ids[0], "job_ids[0]")
         only = None if attempt is None else validation.check_int("attempt", attempt, 1, MAX_ATTEMPT)
-        found = await self._evidence(org_id, [ulid for _, ulid in split])
+        ulids, found = await self._evidence(org_id, [ulid for _, ulid in split])
         artifacts = [a for e in found for a in e.artifacts if only in (None, a.attempt)]
         omissions = [o for e in found for o in e.omissions if only in (None, o.attempt)]
         names = [_place(a) for a in artifacts]
         scope = pages.scope("artifacts", str(only or ""), *sorted(str(each) for each in job_ids))
         page, token = pages.cut(artifacts, names, page_size, page_token, hashlib.sha256(scope.encode()).hexdigest())
-        return ArtifactPage(page, [] if page_token else omissions, token)
+        if page_token:
+            return ArtifactPage(page, [], [], token)
+        complete = [
+            (f"{org_id}~{ulid}", each)
+            for ulid, e in zip(ulids, found, strict=True)
+            for each in e.complete
+            if only in (None, each)
+        ]
+        return ArtifactPage(page, omissions, complete, token)
 
-    async def _evidence(self, org_id: str, ulids: Sequence[str]) -> list[Evidence]:
+    async def _evidence(self, org_id: str, ulids: Sequence[str]) -> tuple[list[str], list[Evidence]]:
         """Of each job once, by its id; what is kept of a job may outlive the job itself."""
         there = await self._store.reads.resolve(org_id, ulids)
         wanted = sorted({found or ulid for found, ulid in zip(there, ulids, strict=True)})
-        return await self._store.artifacts.of(org_id, wanted)
+        return wanted, await self._store.artifacts.of(org_id, wanted)
 
     async def fetch(
         self, principal: Principal, job_id: object, attempt: object, name: object, offset: object
@@ -204,7 +223,7 @@ class ArtifactService:
         number = validation.check_int("attempt", attempt, 1, MAX_ATTEMPT)
         wanted = validation.check_path("name", name)
         at = validation.check_int("offset", offset, 0, validation.MAX_INT)
-        (evidence,) = await self._evidence(org_id, [ulid])
+        _, (evidence,) = await self._evidence(org_id, [ulid])
         found = next((a for a in evidence.artifacts if (a.attempt, a.file.name) == (number, wanted)), None)
         if found is None:
             raise _no_file(job_id, number, wanted)

@@ -440,6 +440,7 @@ class ListArtifactsResponse(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OMISSIONS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """Files of this page."""
     next_page_token: _builtins.str
@@ -452,6 +453,10 @@ class ListArtifactsResponse(_message.Message):
     def omissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArtifactOmission]:
         """What was left out of these jobs' attempts. On the first page only."""
 
+    @_builtins.property
+    def complete(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompleteAttempt]:
+        """Attempts of which all that is kept is there: nothing more will come of them. On the first page only."""
+
     def __init__(
         self,
         *,
@@ -459,14 +464,41 @@ class ListArtifactsResponse(_message.Message):
         count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
         omissions: _abc.Iterable[Global___ArtifactOmission] | None = ...,
+        complete: _abc.Iterable[Global___CompleteAttempt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "count", b"count", "next_page_token", b"next_page_token", "omissions", b"omissions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifacts", b"artifacts", "complete", b"complete", "count", b"count", "next_page_token", b"next_page_token", "omissions", b"omissions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListArtifactsResponse: _TypeAlias = ListArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class CompleteAttempt(_message.Message):
+    """An attempt whose evidence is whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The job."""
+    attempt: _builtins.int
+    """Number of the attempt, from 1."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompleteAttempt: _TypeAlias = CompleteAttempt  # noqa: Y015
 
 @_typing.final
 class FetchArtifactRequest(_message.Message):

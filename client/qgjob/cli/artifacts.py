@@ -29,6 +29,9 @@ Kinds = Annotated[
 ]
 Name = Annotated[str | None, typer.Option(metavar="GLOB", help="Only files with such a name, as in '*.png'.")]
 
+OUTPUT_NAME = "log.txt"
+"""What an attempt printed, among its evidence."""
+
 _TYPED = {**THE_JOB, "run_id": "--run-id", "org_id": "--org-id", "attempt": "--attempt"}
 
 

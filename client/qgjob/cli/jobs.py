@@ -227,10 +227,34 @@ def logs(
                 if chunk.skipped:
                     tell(f"--- {chunk.skipped} bytes before this are not kept")
                 printer.log(chunk)
-        if silent:
+        if silent and not await _log_of_evidence(client, printer, wanted, attempt):
             tell(f"--- no output is kept; `qgjob status {wanted}` tells whether it ran, and when")
 
     execute(work, output=output, coordinator=coordinator, patient=follow, streams=True, typed=THE_JOB)
+
+
+async def _log_of_evidence(client: "AsyncClient", printer: "Printer", job_id: str, attempt: int | None) -> bool:
+    """Prints the log that is kept of an attempt when its tail is gone; False where there is none."""
+    from qgjob._enums import ArtifactKind  # noqa: PLC0415 - keeps `--help` quick
+    from qgjob._errors import UnsupportedError  # noqa: PLC0415
+    from qgjob._models import LogChunk  # noqa: PLC0415
+    from qgjob.cli.artifacts import OUTPUT_NAME, kept_of  # noqa: PLC0415
+
+    try:
+        kept, _ = await kept_of(client, [job_id], attempt)
+    except UnsupportedError:  # a coordinator that keeps none
+        return False
+    logs = [each for each in kept if each.kind is ArtifactKind.LOG and each.name == OUTPUT_NAME]
+    if not logs:
+        return False
+    log = max(logs, key=lambda each: each.attempt)
+    tell(f"--- attempt {log.attempt}, from its evidence")
+    offset = 0
+    async with aclosing(client.fetch_artifact(log.job_id, log.attempt, log.name)) as pieces:
+        async for piece in pieces:
+            printer.log(LogChunk(log.attempt, offset, piece))
+            offset += len(piece)
+    return True
 
 
 @app.command()

@@ -133,6 +133,12 @@ async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanw
                 ArtifactKind.JUNIT, ArtifactKind.LOG, ArtifactKind.SCREENSHOT
             }  # fmt: skip
 
+            with store.client() as raw:  # as after an hour
+                raw.delete(*raw.keys("qg:o:*}:lg:*"))
+            for arguments, said in (((), "this is attempt 2\n"), (("--attempt=1",), "this is attempt 1\n")):
+                code, out, err = await qgjob(coordinator.target, "logs", job.job_id, *arguments)
+                assert (code, out, "from its evidence" in err) == (0, said, True)
+
             # A coordinator that goes in the middle is waited for; its successor is sent what it had not kept.
             coordinator.stop()
             shutil.rmtree(blobs)

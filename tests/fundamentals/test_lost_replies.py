@@ -119,7 +119,7 @@ CASES = [
     Case("absent", absent),
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
-    Case("artifacts", lambda s: s.artifacts.keep("acme", TWO, 1, LOG_FILE, LATER)),
+    Case("artifacts", lambda s: s.artifacts.keep("acme", TWO, 1, [LOG_FILE], LATER)),
     Case("artifacts_leaving", lambda s: s.artifacts.leave("acme", TWO, NOW, LATER), again=False),
     Case("artifacts_left", lambda s: s.artifacts.left("acme", [TWO])),
     Case("build_expected", lambda s: s.builds.expect("acme", builds.digest("new"), 3, builds.APK, LATER)),

@@ -50,6 +50,14 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder, buffering=0))
 
+    async def in_memory(self, chunks: AsyncIterator[bytes], digest: str, size_bytes: int) -> bytes:
+        """As `received`, for what is small: it goes by no disk. Raises InvalidError."""
+        data = bytearray()
+        while (chunk := await self._next(chunks)) is not None and len(data) <= size_bytes:
+            data += chunk
+        _check(len(data), hashlib.sha256(data).hexdigest(), digest, size_bytes)
+        return bytes(data)
+
     async def _receive(self, file: BinaryIO, chunks: AsyncIterator[bytes], digest: str, size_bytes: int) -> None:
         hashed, waiting, size = hashlib.sha256(), bytearray(), 0
 
@@ -69,16 +77,12 @@ class Spool:
         while (chunk := await self._next(chunks)) is not None:
             size += len(chunk)
             if size > size_bytes:
-                raise InvalidError("size_bytes", f"{size_bytes} was announced, and more came; push the file again")
+                break
             waiting += chunk
             if len(waiting) >= WRITE_BYTES:
                 await flush()
         await flush()
-        if size != size_bytes:
-            raise InvalidError("size_bytes", f"{size_bytes} was announced, and {size} came; push the file again")
-        if hashed.hexdigest() != digest:
-            what = f"{digest} was announced, and what came has {hashed.hexdigest()}"
-            raise InvalidError("digest", f"{what}: the file changed while it was read; push it again")
+        _check(size, hashed.hexdigest(), digest, size_bytes)
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         try:
@@ -87,6 +91,16 @@ class Spool:
         except TimeoutError:
             why = f"none came for {self._idle_seconds:g} s, so the push was given up; push the file again"
             raise InvalidError("chunk", why) from None
+
+
+def _check(size: int, found: str, digest: str, size_bytes: int) -> None:
+    if size > size_bytes:
+        raise InvalidError("size_bytes", f"{size_bytes} was announced, and more came; push the file again")
+    if size != size_bytes:
+        raise InvalidError("size_bytes", f"{size_bytes} was announced, and {size} came; push the file again")
+    if found != digest:
+        what = f"{digest} was announced, and what came has {found}"
+        raise InvalidError("digest", f"{what}: the file changed while it was read; push it again")
 
 
 async def pieces(file: BinaryIO) -> AsyncGenerator[bytes]:

@@ -34,17 +34,28 @@ class ArtifactStore:
         """
         return await self._add(org_id, ulid, [str(attempt), owner], now)
 
-    async def keep(self, org_id: str, ulid: str, attempt: int, file: OfferedFile, now: int) -> Evidence | None:
-        """A file is kept, its bytes being there. None: all of the job's is being removed, and so are they."""
-        value = names.dumps([file.kind.value, file.digest, file.size_bytes, now])
-        return await self._add(org_id, ulid, [f"{attempt} {file.name}", value], now)
-
-    async def end(
-        self, org_id: str, ulid: str, attempt: int, prefix: str, left_out: Sequence[LeftOut], now: int
+    async def keep(
+        self,
+        org_id: str,
+        ulid: str,
+        attempt: int,
+        files: Sequence[OfferedFile],
+        now: int,
+        end: tuple[str, Sequence[LeftOut]] | None = None,
     ) -> Evidence | None:
-        """All files of an attempt whose names begin with `prefix` are kept. None: all of the job's is being removed."""
-        value = names.dumps([[p.files, p.size_bytes, p.reason] for p in left_out])
-        return await self._add(org_id, ulid, [f"{attempt} {prefix}", value], now)
+        """Files are kept, their bytes being there. None: all of the job's is being removed, and so are they.
+
+        `end`: with these all of the attempt's have come whose names begin with that prefix, and this is left out.
+        """
+        entries: list[Arg] = []
+        for each in files:
+            value = names.dumps([each.kind.value, each.digest, each.size_bytes, now])
+            entries += [f"{attempt} {each.name}", value]
+        if end is not None:
+            prefix, left_out = end
+            value = names.dumps([[p.files, p.size_bytes, p.reason] for p in left_out])
+            entries += [f"{attempt} {prefix}", value]
+        return await self._add(org_id, ulid, entries, now)
 
     async def _add(self, org_id: str, ulid: str, entries: list[Arg], now: int) -> Evidence | None:
         found = await self._runner.run("artifacts", keys.org(org_id), [now, ulid, *entries])

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -32,6 +32,10 @@ RECEIVED_AT_ONCE = 16
 """Files that a coordinator takes the bytes of; others wait for their turn. Each has a file on its disk."""
 KEPT_AT_ONCE = 4
 """Each has some MB in memory, on their way to the blob store."""
+SMALL_BYTES = 256 * 1024
+"""A file of so much is held in memory, of which a caller has one at a time."""
+NOTED_BYTES = 4 * 1024 * 1024
+"""What is kept of a push is noted when it is so much: all of that would be sent again if the push broke."""
 OWNER_DIGITS = 16
 PREFIX_DIGITS = 8
 
@@ -82,6 +86,8 @@ class Push:
     wanted: tuple[int, ...]
     prefix: str
     left_out: tuple[LeftOut, ...]
+    unnoted: list[OfferedFile] = field(default_factory=list)
+    """Whose bytes are there, and which the store does not name yet."""
 
 
 def folder_of(org_id: str, ulid: str) -> str:
@@ -123,44 +129,39 @@ class ArtifactService:
         if (await self._store.reads.resolve(org_id, [ulid])) != [ulid]:
             raise job_not_found(offer.job_id)
         owner = hashlib.sha256(token.encode()).hexdigest()[:OWNER_DIGITS]
-        known = dict((await self._store.artifacts.of(org_id, [ulid]))[0].owners)
-        prefix = "" if known.get(attempt, owner) == owner else f"late-{owner[:PREFIX_DIGITS]}/"
-        now = wall_ms()
-        evidence = await self._store.artifacts.expect(org_id, ulid, attempt, owner, now)
+        evidence = await self._store.artifacts.expect(org_id, ulid, attempt, owner, wall_ms())
         if evidence is None:
             raise _removed(offer.job_id)
-        if dict(evidence.owners)[attempt] != owner and not prefix:  # two pushed the first files of it at once
-            return await self.begin(principal, offer)
+        prefix = "" if dict(evidence.owners)[attempt] == owner else f"late-{owner[:PREFIX_DIGITS]}/"
         named = tuple(OfferedFile(prefix + f.name, f.kind, f.digest, f.size_bytes) for f in files)
         return Push(org_id, ulid, attempt, named, _wanted(named, evidence, attempt), prefix, tuple(left_out))
 
     async def keep(self, push: Push, place: int, chunks: AsyncIterator[bytes]) -> None:
-        """Keeps one of the wanted files, whose bytes `chunks` gives.
+        """Keeps one of the wanted files, whose bytes `chunks` gives. Small ones are noted together.
 
         Raises InvalidError, ConflictError, NotFoundError, BlobsUnavailableError, StoreUnavailableError.
         """
         file = push.files[place]
-        path = blob_path(push.org_id, push.ulid, push.attempt, file.digest)
-        async with (
-            self._receiving,
-            self._spool.received(chunks, file.digest, file.size_bytes) as received,
-            self._keeping,
-            aclosing(pieces(received)) as data,
-        ):
-            await self._blobs.put(path, data, file.size_bytes)
-        evidence = await self._store.artifacts.keep(push.org_id, push.ulid, push.attempt, file, wall_ms())
-        if evidence is None:  # its remover may have looked before the bytes were there
-            await self._blobs.delete([path])
-            raise _removed(f"{push.org_id}~{push.ulid}")
-        _wanted((file,), evidence, push.attempt)
+        path = _path(push, file)
+        if file.size_bytes <= SMALL_BYTES:
+            small = await self._spool.in_memory(chunks, file.digest, file.size_bytes)
+            async with self._keeping:
+                await self._blobs.put(path, _once(small), file.size_bytes)
+        else:
+            async with (
+                self._receiving,
+                self._spool.received(chunks, file.digest, file.size_bytes) as received,
+                self._keeping,
+                aclosing(pieces(received)) as data,
+            ):
+                await self._blobs.put(path, data, file.size_bytes)
+        push.unnoted.append(file)
+        if sum(each.size_bytes for each in push.unnoted) > NOTED_BYTES:
+            await self._note(push, None)
 
     async def end(self, push: Push) -> None:
-        """All that was wanted is kept. Raises NotFoundError, StoreUnavailableError."""
-        there = await self._store.artifacts.end(
-            push.org_id, push.ulid, push.attempt, push.prefix, push.left_out, wall_ms()
-        )
-        if there is None:
-            raise _removed(f"{push.org_id}~{push.ulid}")
+        """All that was wanted is kept. Raises what `keep` does."""
+        await self._note(push, (push.prefix, push.left_out))
         log.info(
             "artifacts_kept",
             job_id=f"{push.org_id}~{push.ulid}",
@@ -168,6 +169,15 @@ class ArtifactService:
             files=len(push.wanted),
             size_bytes=sum(push.files[place].size_bytes for place in push.wanted),
         )
+
+    async def _note(self, push: Push, end: tuple[str, tuple[LeftOut, ...]] | None) -> None:
+        files = tuple(push.unnoted)
+        push.unnoted.clear()
+        evidence = await self._store.artifacts.keep(push.org_id, push.ulid, push.attempt, files, wall_ms(), end)
+        if evidence is None:  # its remover may have looked before the bytes were there
+            await self._blobs.delete([_path(push, each) for each in files])
+            raise _removed(f"{push.org_id}~{push.ulid}")
+        _wanted(files, evidence, push.attempt)
 
     async def artifacts(
         self, principal: Principal, job_ids: Sequence[object], attempt: object, page_size: object, page_token: object
@@ -279,6 +289,14 @@ def _left_out(offer: Offer) -> list[LeftOut]:
         )
         for i, (files, size, reason) in enumerate(offer.left_out)
     ]
+
+
+def _path(push: Push, file: OfferedFile) -> str:
+    return blob_path(push.org_id, push.ulid, push.attempt, file.digest)
+
+
+async def _once(data: bytes) -> AsyncGenerator[bytes]:
+    yield data
 
 
 def _wanted(files: Sequence[OfferedFile], evidence: Evidence, attempt: int) -> tuple[int, ...]:

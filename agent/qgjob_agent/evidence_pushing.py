@@ -47,6 +47,7 @@ class PushedEvidence:
         self._coordinators = coordinators
         self._turn = 0
         self._channel: grpc.aio.Channel | None = None
+        self._taken = False  # what was announced; from then on this side's pauses may be what is wrong
 
     async def __call__(self, evidence: Evidence) -> int:
         """Sends all of an attempt's, and gives how many files were not there yet.
@@ -67,7 +68,7 @@ class PushedEvidence:
                 said = f"{address}: {error.details() or error.code().name}"
                 if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and evidence.kept:
                     raise EvidenceTooLargeError(said) from error
-                if error.code() in _NEVER:
+                if error.code() in _NEVER and not (self._taken and error.code() is grpc.StatusCode.INVALID_ARGUMENT):
                     raise EvidenceRefusedError(said) from error
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     said = f"{address} is older than this agent and keeps no evidence; update it"
@@ -89,8 +90,13 @@ class PushedEvidence:
             self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         stub: Any = pb_grpc.ArtifactServiceStub(self._channel)
         call = stub.PushArtifacts(metadata=self._coordinators.metadata)
+        self._taken = False
         try:
-            return await _send(call, evidence, limit)
+            await call.write(pb.PushArtifactsRequest(header=_header(evidence)))
+            wanted = list((await _read(call)).wanted.files)
+            self._taken = True
+            await _send(call, evidence, wanted, limit)
+            return len(wanted)
         except asyncio.InvalidStateError:  # it was answered while this side still sent
             code = await call.code()
             if code is grpc.StatusCode.OK:
@@ -104,15 +110,12 @@ class PushedEvidence:
             call.cancel()
 
 
-async def _send(call: Any, evidence: Evidence, limit: asyncio.Timeout) -> int:
+async def _send(call: Any, evidence: Evidence, wanted: list[int], limit: asyncio.Timeout) -> None:
     loop = asyncio.get_running_loop()
 
     def further() -> None:
         limit.reschedule(loop.time() + _IDLE_SECONDS)
 
-    await call.write(pb.PushArtifactsRequest(header=_header(evidence)))
-    answer = await _read(call)
-    wanted = list(answer.wanted.files)
     for place in wanted:
         kept = (evidence.kept or ())[place]
         await _send_file(call, place, evidence.path / kept.file.path, further)
@@ -121,7 +124,6 @@ async def _send(call: Any, evidence: Evidence, limit: asyncio.Timeout) -> int:
     await call.done_writing()
     with contextlib.suppress(EOFError):
         await _read(call)
-    return len(wanted)
 
 
 async def _send_file(call: Any, place: int, path: Path, further: Any) -> None:

@@ -125,10 +125,10 @@ class EvidenceKeeper:
         while True:
             self._news.clear()
             while self._fresh:
-                await self._look(self._fresh.pop(0))
+                await self._guarded(self._look, self._fresh.pop(0))
             now = loop.time()
             if self._waiting and now >= self._next_try:
-                await self._send(self._waiting[0])
+                await self._guarded(self._send, self._waiting[0])
                 continue
             pause = max(self._next_try - now, 0) if self._waiting else None
             try:
@@ -136,6 +136,16 @@ class EvidenceKeeper:
                     await self._news.wait()
             except TimeoutError:
                 continue
+
+    async def _guarded(self, step: Callable[[Evidence], Awaitable[None]], evidence: Evidence) -> None:
+        """A fault of the program costs that evidence: it would come again after a restart, and end each daemon."""
+        try:
+            await step(evidence)
+        except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
+            whose = evidence.whose
+            self._log.error("evidence_failed", job_id=whose.job_id, attempt=whose.attempt, exc_info=True)
+            self._waiting = [each for each in self._waiting if each.path != evidence.path]
+            self._shelf.remove(evidence.path)
 
     async def _look(self, evidence: Evidence) -> None:
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptProgressed
-from qgjob_agent.core.values import DeathCause, Outcome
+from qgjob_agent.core.values import Assignment, DeathCause, Outcome
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
 from tests.integration.appwright.lab import DEVICE, Lab
@@ -31,6 +31,16 @@ def waiting(mark: Path, go_on: str = "false") -> str:
         f"  while (!({go_on})) await new Promise((done) => setTimeout(done, 20));\n"
         "});\n"
     )
+
+
+class Kept:
+    """Takes the evidence of an attempt, and reads it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+
+    def take(self, _what: Assignment, files: Path, output: Path, _end: object) -> None:
+        self.files = {each.name: each.read_text() for each in (*files.iterdir(), output)}
 
 
 def start(lab: Lab, *tests: str, **fields: object) -> None:
@@ -64,8 +74,11 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     assert b"said by tests/c.spec.ts" in lab.told.logs["c"]
     assert b"before" in lab.told.logs["b"]
     assert lab.runner is not None
-    run, attempt = lab.runner._attempts["b"]
-    results = (run.execution.files_of(attempt.index) / "junit.xml").read_text()
+    kept = Kept()
+    lab.runner._evidence = kept
+    lab.runner.settled("b")
+    results = kept.files["junit.xml"]
+    assert kept.files["output"].startswith("before\n")
     assert '<testsuite name="b.spec.ts" tests="1" failures="1" errors="0" skipped="0">' in results
     assert '<testcase name="sum" classname="b.spec.ts"' in results
     assert '<failure message="Error: expect(received).toBe(expected)' in results

@@ -139,7 +139,7 @@ async def test_what_a_test_leaves_comes_after_its_verdict_whatever_happens_meanw
                 code, out, err = await qgjob(coordinator.target, "logs", job.job_id, *arguments)
                 assert (code, out, "from its evidence" in err) == (0, said, True)
 
-            # A coordinator that goes in the middle is waited for; its successor is sent what it had not kept.
+            # Another life of the coordinator, whose blob store was emptied.
             coordinator.stop()
             shutil.rmtree(blobs)
             coordinator.start()

@@ -216,9 +216,10 @@ async def test_what_is_not_sent_outlives_the_daemon_wherever_it_died(bench: Benc
         keeper = bench.keeper()
         what, out, output = bench.ended(token, a="a")
         keeper.take(what, out, output, FAILED)
-    bench.coordinator.errors = [ArithmeticError("it dies between looking and sending")]
-    with pytest.raises(ArithmeticError):
-        await bench.keeper().run()
+    bench.coordinator.errors = [EvidenceAwayError("away")] * 100
+    async with bench.running():  # it dies between looking and sending
+        await until(lambda: bench.coordinator.asked, "nothing is looked at")
+    bench.coordinator.errors = []
     drafts = bench.shelf._path
     torn = drafts / ".torn"
     torn.mkdir()
@@ -256,6 +257,16 @@ async def test_what_is_refused_is_lost_aloud_and_holds_nothing_up(bench: Bench) 
     lost = [each for each in logs if each["event"] == "evidence_lost"]
     assert [(each["attempt"], each["error"]) for each in lost] == [(1, "the job is gone")]
     assert len(bench.coordinator.got) == 1
+
+
+async def test_a_fault_of_the_program_costs_that_evidence_and_ends_nothing(bench: Bench) -> None:
+    bench.coordinator.errors = [ArithmeticError("a fault of ours")]
+    with capture_logs() as logs:
+        async with bench.running() as keeper:
+            for token in ("t1", "t2"):
+                keeper.take(*bench.ended(token), FAILED)
+            await bench.empty()
+    assert [each["event"] for each in logs] == ["evidence_failed", "evidence_sent"]
 
 
 async def test_of_what_is_too_large_for_a_coordinator_the_best_is_sent(bench: Bench) -> None:

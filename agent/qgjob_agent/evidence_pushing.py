@@ -32,6 +32,8 @@ _CHUNK_BYTES = 256 * 1024
 _IDLE_SECONDS = 120.0
 """A coordinator may have others to take bytes from first; one that gets no further for so long is given up."""
 _MOST_LEFT_OUT = 20
+_BROKE_OFF = "Internal error from Core"
+"""What gRPC says of a write to a call that has ended, whatever that ended with."""
 _NEVER = (
     grpc.StatusCode.NOT_FOUND,
     grpc.StatusCode.INVALID_ARGUMENT,
@@ -73,6 +75,8 @@ class PushedEvidence:
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     said = f"{address} is older than this agent and keeps no evidence; update it"
                 problems.append(said)
+            except EvidenceAwayError as error:
+                problems.append(str(error))
             except OSError as error:
                 raise EvidenceRefusedError(f"it can't be read any more: {error.strerror or error}") from error
             await self.close()
@@ -97,13 +101,11 @@ class PushedEvidence:
             self._taken = True
             await _send(call, evidence, wanted, limit)
             return len(wanted)
-        except asyncio.InvalidStateError:  # it was answered while this side still sent
-            code = await call.code()
-            if code is grpc.StatusCode.OK:
-                raise EvidenceAwayError(f"{address} broke off") from None
-            raise grpc.aio.AioRpcError(
-                code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
-            ) from None
+        except (asyncio.InvalidStateError, grpc.aio.AioRpcError) as error:
+            if isinstance(error, grpc.aio.AioRpcError) and error.details() != _BROKE_OFF:
+                raise
+            # It was answered while this side still sent, and gRPC has lost what the answer was: the next try tells.
+            raise EvidenceAwayError(f"{address} broke off while bytes were sent") from None
         except EOFError:
             raise EvidenceAwayError(f"{address} broke off") from None
         finally:
@@ -142,12 +144,17 @@ async def _read(call: Any) -> pb.PushArtifactsResponse:
     if answer is grpc.aio.EOF:
         code = await call.code()
         if code is not grpc.StatusCode.OK:
-            raise grpc.aio.AioRpcError(
-                code, await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
-            )
+            raise await _error_of(call)
         raise EOFError
     found: pb.PushArtifactsResponse = answer
     return found
+
+
+async def _error_of(call: Any) -> grpc.aio.AioRpcError:
+    """How a call ended."""
+    return grpc.aio.AioRpcError(
+        await call.code(), await call.initial_metadata(), await call.trailing_metadata(), details=await call.details()
+    )
 
 
 def _header(evidence: Evidence) -> pb.PushArtifactsHeader:

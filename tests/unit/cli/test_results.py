@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from qgjob import Attempt, ErrorClass, InvalidError, Job, JobError, JobStatus, Outcome, Priority, Target
 from qgjob.cli.afterwards import Outputs
 from qgjob.cli.ci_words import Ci, Hidden, annotation_lines, section, summary, which
 from qgjob.cli.junit_file import JUnitFileError, document, read, write
+from qgjob.cli.render import report_table
 from qgjob.cli.results import End, Single, TestReport, report
+from tests.fakes.coordinator_services import FakeCoordinator
+from tests.unit.cli.conftest import COMMON, Command, autoplay
 
 NOW = datetime(2026, 1, 31, 18, 0, tzinfo=UTC)
 FAILED, BROKEN, PASSED = Outcome.TEST_FAILED, Outcome.DEVICE_ERROR, Outcome.PASSED
@@ -237,3 +242,31 @@ def test_where_nothing_can_be_written_is_told_before_anything_runs(tmp_path: Pat
         with pytest.raises(InvalidError) as raised:
             Outputs.of(artifacts, junit, Ci.NONE, [], {})
         assert raised.value.field == field
+
+
+def test_people_see_first_what_did_not_pass() -> None:
+    inner = report(job(Outcome.FLAKY, FAILED, PASSED), {2: [single("a", End.FAILED)], 3: [single("a"), single("b")]})
+    console = Console(width=200, file=StringIO())
+    console.print(report_table([report(job(PASSED, PASSED), {}), inner, LOGIN]))
+    assert isinstance(console.file, StringIO)
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert [line[2:5] for line in lines[-3:]] == [
+        ["test_failed", "2", "0"],
+        ["flaky", "2", "2"],
+        ["passed", "1", "1"],
+    ]
+    assert lines[-3][-2:] == ["why", "3"]
+
+
+def test_a_report_is_written_also_where_no_evidence_is_kept(
+    fake: FakeCoordinator, qgjob: Command, tmp_path: Path
+) -> None:
+    """By a coordinator that knows none; files that were asked for are missed aloud."""
+    autoplay(fake, {"b.ts": ("failed", "test_failed")})
+    path = tmp_path / "report.xml"
+    result = qgjob("run", *COMMON, "--test=a.ts", f"--junit={path}")
+    assert (result.code, "the evidence was not fetched" in result.err) == (0, True)
+    assert '<testcase name="a.ts"' in path.read_text()
+    assert qgjob("run", *COMMON, "--test=a.ts", f"--artifacts={tmp_path / 'files'}").code == 1
+    assert qgjob("run", *COMMON, "--test=b.ts", f"--artifacts={tmp_path / 'files'}").code == 10
+    assert qgjob("run", *COMMON, "--test=a.ts", f"--junit={tmp_path}").code == 2

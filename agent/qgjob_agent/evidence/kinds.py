@@ -25,7 +25,7 @@ _BY_SUFFIX = {
     LOG: (".log",),
 }
 _TRACE = re.compile(r"(^|[^a-z])trace[^/]*\.zip\Z")
-_DEVICE_LOG = re.compile(r"(^|[^a-z])logcat[^/]*\Z")
+_DEVICE_LOG = re.compile(r"(^|[^a-z])(logcat[^/]*|device[-_.]log(\.[a-z]+)?)\Z")
 _SUITE = re.compile(rb"<testsuites?[\s>/]")
 # What coordinators refuse in a name: control characters, ends of lines, bidi controls, lone surrogates, backslashes.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\\]")

@@ -51,6 +51,7 @@ KILLED = AttemptKilled("t1", NOW, DeathCause.REVOKED)
         ("003-trace.zip", b"", kinds.TRACE),
         ("extrace.zip", b"", kinds.OTHER),
         ("logcat.txt", b"", kinds.DEVICE_LOG),
+        ("browserstack-device.log", b"", kinds.DEVICE_LOG),
         ("appium.log", b"", kinds.LOG),
         ("trace.zip/notes", b"", kinds.OTHER),
     ],

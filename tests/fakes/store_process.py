@@ -167,7 +167,7 @@ class StoreProcess:
                 # Somebody else's server on this port would answer too, so the process is compared.
                 if int(said["process_id"]) != self._process.pid:
                     break
-                if not said["loading"]:  # until then it answers nothing but this
+                if not said.get("loading"):  # a Sentinel loads nothing; until then it answers nothing but this
                     return True
                 patience = LOAD_SECONDS
                 time.sleep(0.005)

@@ -40,6 +40,7 @@ from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.apps import InstalledApps
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
@@ -129,7 +130,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     cloud: Cloud | None = getattr(provider, "sessions", None)
     push = PushedEvidence(coordinators)
     evidence = _evidence(config, state_dir, push, provider, log)
-    runner = _runner(config, state_dir, driver, faults, cloud, evidence, log)
+    runner = _runner(config, state_dir, driver, faults, _apps(config, provider, builds), cloud, evidence, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -246,11 +247,19 @@ def _evidence(
     return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
 
 
+def _apps(config: AgentConfig, provider: DeviceProvider, builds: ResolvedBuilds) -> InstalledApps | None:
+    """Which builds tests are told of: those of devices that were found. On simulated ones nothing is installed."""
+    if not isinstance(provider, AdbDevices):
+        return None
+    return InstalledApps(builds, provider.package_of, config.adb.fetch_seconds)
+
+
 def _runner(
     config: AgentConfig,
     state_dir: StateDir,
     driver: Driver,
     faults: SimulatedFaults,
+    apps: InstalledApps | None,
     cloud: Cloud | None,
     evidence: EvidenceKeeper,
     log: Any,
@@ -267,14 +276,20 @@ def _runner(
         )
         return CommandRunner(driver, settings, driver.lease_time, log, evidence)
     if config.runner == "appwright":
-        return _appwright_runner(config, state_dir, driver, cloud, evidence, log)
+        return _appwright_runner(config, state_dir, driver, apps, cloud, evidence, log)
     low, high = config.simulated.test_seconds
     tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
     return SimulatedRunner(driver, tests, faults)
 
 
 def _appwright_runner(
-    config: AgentConfig, state_dir: StateDir, driver: Driver, cloud: Cloud | None, evidence: EvidenceKeeper, log: Any
+    config: AgentConfig,
+    state_dir: StateDir,
+    driver: Driver,
+    apps: InstalledApps | None,
+    cloud: Cloud | None,
+    evidence: EvidenceKeeper,
+    log: Any,
 ) -> Runner:
     what = config.appwright
     suite = what.suite_dir or Path.cwd()
@@ -294,7 +309,7 @@ def _appwright_runner(
     keep = config.parent_pid is None  # else its owner ends everything that it began
     appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)
     appium_of = Appium(appium, log)
-    return AppwrightRunner(driver, settings, appium_of, driver.lease_time, log, cloud=cloud, evidence=evidence)
+    return AppwrightRunner(driver, settings, appium_of, driver.lease_time, log, apps, cloud=cloud, evidence=evidence)
 
 
 async def _serve(

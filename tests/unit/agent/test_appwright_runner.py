@@ -185,7 +185,7 @@ async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -
 
 async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_the_test(bench: Bench) -> None:
     async def unknown(what: Assignment, device: DeviceFacts) -> App:
-        raise AppUnknownError(f"nobody pushed {what.app_version_id}")
+        raise AppUnknownError(f"nobody pushed {what.app_version_id}", unresolvable=True)
 
     async def known(what: Assignment, device: DeviceFacts) -> App:
         return App(Path("/builds/12.apk"), "com.example")
@@ -194,6 +194,9 @@ async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_t
     runner = bench.runner()
     runner.start(DEVICE, [bench.job("a")])
     assert await bench.outcomes("a") == [(Outcome.PROVIDER_ERROR, "nobody pushed 1.0")]
+    end = bench.last("a")
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.unresolvable
     bench.app_of = known
     runner = bench.runner()
     runner.start(DEVICE, [bench.job("b")])

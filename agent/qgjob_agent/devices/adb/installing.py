@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.clock import wall_ms
-from qgjob_agent.core.values import Outcome
+from qgjob_agent.core.values import App, Outcome
 from qgjob_agent.devices.adb.client import AdbServerAwayError, AdbServerGoneError
 from qgjob_agent.devices.adb.facts import MB
 from qgjob_agent.devices.adb.failures import Blame, Failure, failure_of
@@ -68,6 +68,11 @@ class Installer:
             else:
                 self._remembered.forget(serial, ours)
         return found
+
+    def package_of(self, serial: str, assignment: Assignment) -> str | None:
+        """What was installed for such an assignment, as far as it was remembered."""
+        wanted = App(assignment.org_id, assignment.app_version_id, assignment.build_digest)
+        return next((each.package for each in self._remembered.of(serial) if each.app == wanted), None)
 
     async def install(self, serial: str, assignment: Assignment, build: Build) -> bool:
         """Has the build on the device, by an installation where it is not there yet. False where it is.

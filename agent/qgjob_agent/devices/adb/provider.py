@@ -58,6 +58,11 @@ class AdbDevices:
         """The devices that were told, and not lost."""
         return [device.facts for device in self._devices.values() if device.facts is not None]
 
+    def package_of(self, assignment: Assignment) -> str | None:
+        """The package that was installed for such an assignment on its device; None where that is not known."""
+        device = self._device(assignment.device_id)
+        return None if device is None else self._installer.package_of(device.serial, assignment)
+
     def install(self, assignment: Assignment) -> None:
         """Gets the build and has it on the device; ends with one InstallEnded."""
         device = self._device(assignment.device_id)

@@ -25,7 +25,11 @@ class TestPathError(ValueError):
 
 
 class AppUnknownError(Exception):
-    """Nobody can say which build an attempt is to run. The message says why."""
+    """Nobody can say which build an attempt is to run. The message says why; `unresolvable`: another try ends the same."""
+
+    def __init__(self, message: str, *, unresolvable: bool = False) -> None:
+        super().__init__(message)
+        self.unresolvable = unresolvable
 
 
 @dataclass(frozen=True, slots=True)

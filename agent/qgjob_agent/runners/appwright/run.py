@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.clock import wall_ms
+from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, AttemptProgressed, AttemptStarted
 from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 PLAN_FILE = "run.json"
 """In the execution's directory: what the preload and the reporter are told."""
 _MOST_ATTEMPTS = 500  # of one process; then a fresh one begins, whatever the old one has gathered
+_MOST_SECONDS = (
+    900.0  # in which it takes more: its build has to stay on this host, and that is asked for once a process
+)
 _MOST_EVENTS_BYTES = 4_194_304
 
 
@@ -63,6 +66,7 @@ class Run:
         self.timer: asyncio.TimerHandle | None = None
         self._sink = sink
         self._moved = False  # something was said of an attempt
+        self._takes_until = 0.0
         self._events = EventLines(str(execution.path / names.EVENTS))
 
     @property
@@ -120,7 +124,8 @@ class Run:
         had = self.execution.attempts
         paths = {PurePosixPath(each.test_path) for each in had}
         return (
-            kind(had[0]) == kind(assignment)
+            monotonic_seconds() < self._takes_until
+            and kind(had[0]) == kind(assignment)
             and PurePosixPath(assignment.test_path) not in paths
             and len(had) < _MOST_ATTEMPTS
             and self._events.size < _MOST_EVENTS_BYTES
@@ -137,6 +142,7 @@ class Run:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then nobody waits
             plan = json.loads((self.execution.path / PLAN_FILE).read_text("utf-8"))
             self.joinable = plan["linger_ms"] > 0
+            self._takes_until = monotonic_seconds() + _MOST_SECONDS
 
     def change_plan(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes what the process reads of its plan. Raises OSError, ValueError."""

@@ -192,7 +192,9 @@ class AppwrightRunner:
             ready = await self._ready(run)
         except (SuiteError, AppiumError, planning.AppUnknownError) as error:
             outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
-            finished = [run.finish(attempt, _failed(outcome, str(error))) for attempt in run.left]
+            unresolvable = isinstance(error, planning.AppUnknownError) and error.unresolvable
+            why = _failed(outcome, str(error), unresolvable=unresolvable)
+            finished = [run.finish(attempt, why) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])
             return
         events: list[AttemptEvent] = []
@@ -501,6 +503,6 @@ class AppwrightRunner:
         await self._appium.close()
 
 
-def _failed(outcome: Outcome, error: str) -> Finished:
+def _failed(outcome: Outcome, error: str, *, unresolvable: bool = False) -> Finished:
     now = wall_ms()
-    return Finished(outcome, now, now, 0, error=error)
+    return Finished(outcome, now, now, 0, error=error, unresolvable=unresolvable)

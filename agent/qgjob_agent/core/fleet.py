@@ -25,8 +25,7 @@ def seen(state: State, event: DeviceSeen) -> None:
     elif device.gone or not device.living:
         device.installed = event.installed
     device.facts, device.gone = event.facts, False
-    if state.session_open:
-        state.out.append(SendInventory(state.session.epoch, [state.view(device)]))
+    _tell(state, device)
     start_next(state, device)
 
 
@@ -39,8 +38,18 @@ def lost(state: State, event: DeviceLost) -> None:
     give_back_unstarted(state, device, DeathCause.DEVICE_LOST)
     for token in list(device.living):
         kill(state, state.leases[token], DeathCause.DEVICE_LOST, state.kill_grace_seconds)
-    if state.session_open:
-        state.out.append(SendInventory(state.session.epoch, [], [event.device_id]))
+    _tell(state, device)
+
+
+def _tell(state: State, device: Device) -> None:
+    """Tells the coordinator how a device is; one that is not there yet is told it when it welcomes."""
+    device_id = device.facts.device_id
+    if not state.session_open:
+        state.session.untold[device_id] = None
+    elif device.gone:
+        state.out.append(SendInventory(state.session.epoch, [], [device_id]))
+    else:
+        state.out.append(SendInventory(state.session.epoch, [state.view(device)]))
 
 
 def probed(state: State, event: DeviceProbed) -> None:

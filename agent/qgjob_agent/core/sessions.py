@@ -25,6 +25,7 @@ def connecting(state: State, event: SessionConnecting) -> None:
     session.link, session.epoch = Link.CONNECTING, event.epoch
     session.hello_sent_at = state.now
     session.seq, session.sent_at = 0, {}
+    session.untold = {}  # the Hello has all
     persist(state)
     held = state.held()
     session.shown = [shown.token for shown in held]
@@ -63,8 +64,13 @@ def _settle_shown(state: State, event: Welcomed) -> None:
 
 
 def _send_pending(state: State) -> None:
+    untold = [state.devices[device_id] for device_id in state.session.untold]
+    changed = [state.view(device) for device in untold if not device.gone]
     if state.shutdown.requested or state.disk.problem is not None:
-        state.out.append(SendInventory(state.session.epoch, state.views()))
+        changed = state.views()
+    gone = [device.facts.device_id for device in untold if device.gone]
+    if changed or gone:
+        state.out.append(SendInventory(state.session.epoch, changed, gone))
     flush(state)
 
 

@@ -47,6 +47,7 @@ class Session:
         "seq",
         "shown",
         "timeout_seconds",
+        "untold",
     )
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class Session:
         self.epoch = 0
         self.hello_sent_at = 0.0
         self.shown: list[str] = []  # tokens in the Hello
+        self.untold: dict[str, None] = {}  # devices that came, went or changed since the Hello, while it was not open
         self.seq = 0
         self.sent_at: dict[int, float] = {}  # heartbeat seq -> when it was sent
         self.heartbeat_seconds = 0.0

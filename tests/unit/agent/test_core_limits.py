@@ -262,6 +262,20 @@ def test_what_its_provider_finds_installed_is_not_installed_again() -> None:
     assert [view.installed for view in inventory.changed] == [app]
 
 
+def test_devices_that_come_or_go_between_hello_and_welcome_are_told_when_the_session_is_open() -> None:
+    core = Core("d1", "d3")
+    core.tell(events.DeviceLost("d3"))
+    assert [view.facts.device_id for view in core.connect().devices] == ["d1"]
+    assert every(core.tell(events.DeviceSeen(DeviceFacts("d2", "d2", Target.DEVICE))), instructions.SendInventory) == []
+    core.tell(events.DeviceLost("d1"))
+    inventory = only(core.welcome(), instructions.SendInventory)
+    assert ([view.facts.device_id for view in inventory.changed], inventory.gone) == (["d2"], ["d1"])
+    core.tell(events.SessionLost(core.epoch))
+    core.tell(events.DeviceSeen(DeviceFacts("d1", "d1", Target.EMULATOR)))  # the next Hello has it
+    assert [view.facts.device_id for view in core.connect().devices] == ["d1", "d2"]
+    assert every(core.welcome(), instructions.SendInventory) == []
+
+
 def test_a_build_that_another_program_removed_is_installed_again() -> None:
     core = Core("d1").open().warm("v1", "aa")
     facts = DeviceFacts("d1", "d1", Target.EMULATOR)

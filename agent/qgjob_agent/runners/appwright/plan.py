@@ -25,7 +25,7 @@ class TestPathError(ValueError):
 
 
 class AppUnknownError(Exception):
-    """Nobody can say which build an attempt is to run. The message says why; `unresolvable`: another try ends the same."""
+    """Nobody can say which build an attempt is to run. Says why; `unresolvable`: another try would end the same."""
 
     def __init__(self, message: str, *, unresolvable: bool = False) -> None:
         super().__init__(message)

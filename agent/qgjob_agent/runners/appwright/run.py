@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 PLAN_FILE = "run.json"
 """In the execution's directory: what the preload and the reporter are told."""
 _MOST_ATTEMPTS = 500  # of one process; then a fresh one begins, whatever the old one has gathered
-_MOST_SECONDS = (
-    900.0  # in which it takes more: its build has to stay on this host, and that is asked for once a process
-)
+_MOST_SECONDS = 900.0  # in which it takes more: the build that it has in hand may leave this host some time after that
 _MOST_EVENTS_BYTES = 4_194_304
 
 

@@ -29,6 +29,13 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a minute)
 	$(BIN)/python -m examples.demo
 
+.PHONY: demo-appwright bench-appwright
+demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators, by qgjob and by itself (needs node, npm, adb)
+	$(BIN)/python -m examples.appwright_demo $(ARGS)
+
+bench-appwright: $(STAMP)  ## The same with 30 files of two tests, and what goes wrong in the middle; fails if a figure is not reached
+	$(BIN)/python -m examples.appwright_demo --files 30 --test-seconds 3 --check $(ARGS)
+
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 

@@ -1,8 +1,9 @@
 """The control port of the stand-in: a JSON object a line, answered by one; for tests and demos in other processes.
 
-`{"do": "plug", "serial": "emulator-5554", …}` · `unplug` · `set` (fields of the device) · `fault` (see Fault;
-`times`) · `log` (`line`) · `installs` · `devices` · `stop` · `start` · `restart`. An answer is `{"ok": …}` or
-`{"error": "…"}`.
+`{"do": "plug", "serial": "emulator-5554", …}` (with what is on it, where it was unplugged) · `unplug` · `set` (fields
+of the device) · `fault` (see Fault; `times`) · `log` (`line`) · `installs` · `devices` · `stop` · `start` · `restart`.
+What programs beside adb do to a device by way of it: `install` (`path`; gives the package manager's answer) ·
+`uninstall` and `clear` (`package`; whether it was there). An answer is `{"ok": …}` or `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class ControlPort:
     def __init__(self, fake: FakeAdbServer) -> None:
         self._fake = fake
         self.port = 0
+        self._away: dict[str, FakeDevice] = {}  # that were unplugged, with what is on them
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -56,7 +58,7 @@ class ControlPort:
             while line := await reader.readline():
                 try:
                     answer = {"ok": await self._do(json.loads(line))}
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, OSError) as error:
                     answer = {"error": f"{type(error).__name__}: {error}"}
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
@@ -81,10 +83,11 @@ class ControlPort:
             return {serial: device.state for serial, device in fake.devices.items()}
         serial = asked.pop("serial")
         if what == "plug":
-            device = FakeDevice(serial)
+            device = self._away.pop(serial, None) or FakeDevice(serial)
             _set(device, asked)
             return fake.plug(device)
         if what == "unplug":
+            self._away[serial] = fake.devices[serial]
             fake.unplug(serial)
             return None
         device = fake.devices[serial]
@@ -97,6 +100,13 @@ class ControlPort:
             return None
         if what == "log":
             return await device.log(asked["line"])
+        if what == "install":
+            data = await asyncio.to_thread(Path(asked["path"]).read_bytes)
+            return (await device.install(data, ["-r"], "streamed"))[0].strip()
+        if what == "uninstall":
+            return device.uninstall(asked["package"])
+        if what == "clear":
+            return device.clear(asked["package"])
         raise ValueError(f"unknown: {what!r}")
 
 

@@ -205,6 +205,13 @@ class FakeDevice:
             self.uninstalled.append(package)
         return True
 
+    def clear(self, package: str) -> bool:
+        """Clears a package's data. False where it is not there."""
+        there = self.packages.get(package)
+        if there is not None:
+            there.cleared += 1
+        return there is not None
+
     def dump_package(self, package: str) -> str:
         """What `dumpsys package` says of one."""
         there = self.packages.get(package)

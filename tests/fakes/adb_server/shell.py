@@ -160,11 +160,9 @@ class Shell:
         return int(there is None)
 
     async def _clear(self, package: str) -> int:
-        there = self._device.packages.get(package)
-        if there is not None:
-            there.cleared += 1
-        await self._write("Failed\n" if there is None else "Success\n")
-        return int(there is None)
+        cleared = self._device.clear(package)
+        await self._write("Success\n" if cleared else "Failed\n")
+        return int(not cleared)
 
     async def _install(self, words: list[str]) -> int:
         """Of a file that was pushed."""

@@ -10,8 +10,8 @@ from tests.fakes.appium.hub import Control
 from tests.fakes.appium.server import Server
 
 
-async def _run(port: int, install_seconds: float) -> None:
-    server = Server(Control(install_seconds=install_seconds))
+async def _run(port: int, control: Control, adb_control: int | None) -> None:
+    server = Server(control, adb_control)
     port = await server.start(port)
     print(f"[Appium] Appium REST http interface listener started on http://127.0.0.1:{port}", flush=True)
     ended = asyncio.Event()
@@ -25,6 +25,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=4723)
     parser.add_argument("--address", default="127.0.0.1")
-    parser.add_argument("--install-seconds", type=float, default=0.0)
-    arguments = parser.parse_args()
-    asyncio.run(_run(arguments.port, arguments.install_seconds))
+    parser.add_argument("--install-seconds", type=float, default=0.0, help="where there is no adb that would install")
+    parser.add_argument("--session-seconds", type=float, default=0.0, help="how long each test has its device")
+    parser.add_argument("--adb-control", type=int, help="control port of tests.fakes.adb_server, which has the devices")
+    given = parser.parse_args()
+    asked = Control(install_seconds=given.install_seconds, session_seconds=given.session_seconds)
+    asyncio.run(_run(given.port, asked, given.adb_control))

@@ -8,6 +8,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+from tests.fakes.appium.devices import Devices
 from tests.fakes.appium.hub import Control, Hub, HubError
 
 _PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -17,10 +18,15 @@ _HEAD_BYTES = 65_536
 
 
 class Server:
-    """A hub on a port. `start` gives the port; 0 asks for a free one."""
+    """A hub on a port. `start` gives the port; 0 asks for a free one.
 
-    def __init__(self, control: Control | None = None) -> None:
+    `adb_control` is the control port of a stand-in of adb's server: then its devices have the apps, and installations
+    are counted there, whoever makes them.
+    """
+
+    def __init__(self, control: Control | None = None, adb_control: int | None = None) -> None:
         self.hub = Hub(control)
+        self._devices = None if adb_control is None else Devices(adb_control)
         self._server: asyncio.Server | None = None
         self._speaking: set[asyncio.Task[None]] = set()
 
@@ -100,12 +106,21 @@ class Server:
             raise HubError(404, "unknown command", f"{method} {path}")
         session_id, rest = match[1], match[2] or ""
         if not rest and method == "DELETE":
+            session = self.hub.session(session_id)
+            if self._devices is not None:
+                await self._devices.leave(session)
             self.hub.close(session_id)
             return None
         return await self._command(method, session_id, rest, asked)
 
     async def _open(self, asked: dict[str, Any]) -> dict[str, Any]:
         session, seconds = self.hub.open(asked)
+        try:
+            if self._devices is not None:
+                await self._devices.prepare(session)
+        except HubError:
+            del self.hub.sessions[session.session_id]
+            raise
         await asyncio.sleep(seconds)
         return {"sessionId": session.session_id, "capabilities": _told(session.capabilities)}
 

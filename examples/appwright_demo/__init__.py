@@ -1,0 +1,1 @@
+"""Real AppWright through the whole stack, on stand-ins of emulators: `python -m examples.appwright_demo`."""

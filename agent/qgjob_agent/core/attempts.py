@@ -69,7 +69,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     passed = event.outcome is Outcome.PASSED and not event.cancelled
     device.installed = lease.app if passed else None
     if not (event.cancelled or event.was_there or event.unresolvable):  # else nothing was installed
-        lease.install_ms = event.install_ms
+        lease.install_ms = lease.assignment.install_ms = event.install_ms
         tell_installed(state, lease.assignment, event.outcome, event.install_ms)
     if lease.phase is Phase.DYING:
         _dead(state, lease, lease.cause or DeathCause.REVOKED, state.wall_ms)

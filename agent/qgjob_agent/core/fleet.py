@@ -68,7 +68,8 @@ def recovered(state: State, event: Recovered) -> None:
     for running in event.running:
         if running.assignment.token in state.leases:
             continue  # its result is in the spool: the tree is dead
-        lease = Lease(running.assignment, Phase.RUNNING, begun_at_ms=running.started_at_ms)
+        what = running.assignment
+        lease = Lease(what, Phase.RUNNING, begun_at_ms=running.started_at_ms, install_ms=what.install_ms)
         state.leases[lease.token] = lease
         _device_of(state, lease.assignment).living.add(lease.token)
         if running.started_at_ms:

@@ -443,3 +443,14 @@ def test_stop_is_said_once() -> None:
     core.tell(events.ShutdownRequested(30))
     core.tell(events.SessionLost(1))
     assert len(every(core.said, instructions.Stop)) == 1
+
+
+def test_the_time_of_an_installation_is_told_by_the_next_agent_where_this_one_dies_while_the_test_runs() -> None:
+    core = Core().open()
+    core.assign("t1")
+    begun = only(core.tell(events.InstallEnded("d1", "t1", Outcome.PASSED, 700)), instructions.Start).assignments[0]
+    following = Core()
+    following.tell(events.Recovered([], [events.RunningAttempt(begun, 5)]))
+    following.open(adopted=["t1"]).finish("t1")
+    report = only(following.flush(), instructions.Persist).reports[0]
+    assert report.body.install_ms == 700

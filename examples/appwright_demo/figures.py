@@ -76,7 +76,7 @@ def _busy_seconds(attempt: Attempt) -> float:
     return (attempt.ended_at - attempt.started_at).total_seconds() + (attempt.install_ms or 0) / 1000
 
 
-def tests_of(jobs: Iterable[Job]) -> int:
+def passed_tests(jobs: Iterable[Job]) -> int:
     """How many tests passed in the jobs' last attempts."""
     results = [job.attempts[-1].result for job in jobs if job.attempts]
     return sum(result.passed for result in results if result is not None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from examples.appwright_demo.figures import attempts_by_device, busy_shares, tests_of, wall_seconds
+from examples.appwright_demo.figures import attempts_by_device, busy_shares, passed_tests, wall_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def print_numbers(console: Console, jobs: Sequence[Job], counted: int, told: int
     devices = attempts_by_device(jobs)
     wall = wall_seconds(jobs)
     table.add_row("AppWright by itself", "1", str(plain.tests), str(plain.installs), f"{plain.wall_seconds:.1f} s")
-    table.add_row("qgjob", str(len(devices)), str(tests_of(jobs)), str(counted), f"{wall:.1f} s")
+    table.add_row("qgjob", str(len(devices)), str(passed_tests(jobs)), str(counted), f"{wall:.1f} s")
     console.print(table)
     for device, share in busy_shares(jobs).items():
         files = len(devices[device])

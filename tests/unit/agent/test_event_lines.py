@@ -10,13 +10,15 @@ from qgjob_agent.event_lines import EventLines
 def test_whole_lines_are_read_once_and_half_ones_when_they_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "events"
     lines = EventLines(str(path))
-    assert lines.read() == []
+    assert (lines.read(), lines.grown()) == ([], False)
     path.write_text('{"a": 1}\n{"a"')
+    assert lines.grown()
     assert lines.read() == [{"a": 1}]
     assert lines.read() == []
     with path.open("a") as file:
         file.write(': 2}\n{"a": 3}\n')
     assert lines.read() == [{"a": 2}, {"a": 3}]
+    assert not lines.grown()
 
 
 def test_what_is_no_object_is_counted_and_left(tmp_path: Path) -> None:

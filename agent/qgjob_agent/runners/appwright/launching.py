@@ -97,6 +97,7 @@ def command_of(run: Run, ready: Ready, settings: AppwrightSettings) -> Command:
     first = left[0].assignment
     tools = planning.Tools(settings.node, ready.versions.folder, settings.config, settings.project)
     files = [planning.test_file(ready.suite, attempt.assignment.test_path) for attempt in left]
+    # Also what Playwright compiles is kept there: one that is killed while it writes would leave others half a file.
     env = settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | first.env
     env |= planning.environment(env, execution.path / PLAN_FILE, fast=ready.versions.fast)
     env |= ready.app.variables() | variables(_of_device(first, run.device))

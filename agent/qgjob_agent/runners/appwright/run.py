@@ -34,6 +34,7 @@ PLAN_FILE = "run.json"
 _MOST_ATTEMPTS = 500  # of one process; then a fresh one begins, whatever the old one has gathered
 _MOST_SECONDS = 900.0  # in which it takes more: the build that it has in hand may leave this host some time after that
 _MOST_EVENTS_BYTES = 4_194_304
+_LOOKS_A_LOG = 5
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +66,7 @@ class Run:
         self._sink = sink
         self._moved = False  # something was said of an attempt
         self._takes_until = 0.0
+        self._looks = 0
         self._events = EventLines(str(execution.path / names.EVENTS))
 
     @property
@@ -87,6 +89,11 @@ class Run:
             if attempt is not None and not attempt.over:
                 told += self._take(attempt, event)
         return told
+
+    def look(self) -> list[AttemptEvent]:
+        """As `read`, for who looks often: while no event has come, logs are passed on at some of the looks."""
+        self._looks += 1
+        return self.read() if self._looks % _LOOKS_A_LOG == 0 or self._events.grown() else []
 
     def _take(self, attempt: Attempt, event: dict[str, Any]) -> list[AttemptEvent]:
         story, token = attempt.story, attempt.assignment.token

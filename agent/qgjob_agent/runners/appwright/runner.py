@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from qgjob_agent.runners.appwright.cloud import Asked, Cloud
     from qgjob_agent.runners.base import EvidenceTaker, Sink
 
-_FOLLOW_SECONDS = 0.1  # the device waits for it between two files
-_POLL_SECONDS = 0.1  # where there is no pidfd
+_FOLLOW_SECONDS = 0.02  # the device waits for it between two files
+_POLL_SECONDS = 0.1  # where there is no pidfd: each look asks for the process too
 _HUNT_PATIENCE_SECONDS = 5.0
 
 
@@ -277,7 +277,7 @@ class AppwrightRunner:
         run.timer = self._loop.call_later(pause, self._do, self._tick, run)
 
     def _tick(self, run: Run) -> None:
-        events = run.read()
+        events = run.look()
         self._answer(run)
         if events:
             self._report(run, events)

@@ -5,7 +5,7 @@
 const fs = require("node:fs");
 const path = require("node:path");
 
-const POLL_MS = 25;
+const POLL_MS = 10;
 
 class Feed {
   constructor(planFile, playwright) {

@@ -10,6 +10,13 @@ import pytest
 from tests.fakes.appwright_suite import make_sdk, make_suite
 from tests.integration.appwright.lab import Lab
 
+CONFIG = """import { defineConfig } from "@playwright/test";
+export default defineConfig({
+  testDir: "./tests", fullyParallel: true, workers: 2, timeout: 0, projects: [{ name: "android" }],
+});
+"""
+"""As AppWright's own defaults have it."""
+
 MakeLab = Callable[..., Awaitable[Lab]]
 
 
@@ -17,9 +24,16 @@ MakeLab = Callable[..., Awaitable[Lab]]
 async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
     labs: list[Lab] = []
 
-    async def make(files: dict[str, str] | None = None, *, plain: bool = False) -> Lab:
-        lab = Lab(tmp_path, make_suite(tmp_path / "suite", files), make_sdk(tmp_path / "sdk"))
+    async def make(files: dict[str, str] | None = None, *, plain: bool = False, whole: bool = False) -> Lab:
+        """With `files`, which use no device: Playwright without AppWright and its loader of modules, both of which cost
+        each start half a second, unless it is to be the `whole`.
+        """
+        suite = make_suite(tmp_path / "suite", files)
+        lab = Lab(tmp_path, suite, make_sdk(tmp_path / "sdk"))
         labs.append(lab)
+        if files is not None and not whole:
+            (suite / "appwright.config.ts").write_text(CONFIG)
+            lab.environ["PW_DISABLE_TS_ESM"] = "1"
         lab.plain = plain
         await lab.begin()
         return lab

@@ -72,9 +72,8 @@ class Cloud:
 async def cloud(make_lab: MakeLab, tmp_path: Path) -> AsyncIterator[Cloud]:
     server, sink = BrowserStack(), Told()
     await server.start()
-    lab = await make_lab(
-        {"good.spec.ts": SIGN_IN, "fails.spec.ts": FAILS, "a-stays.spec.ts": STAYS, "spies.spec.ts": SPIES}
-    )
+    files = {"good.spec.ts": SIGN_IN, "fails.spec.ts": FAILS, "a-stays.spec.ts": STAYS, "spies.spec.ts": SPIES}
+    lab = await make_lab(files, whole=True)
     provider = provider_of(server, sink, tmp_path, evidence_seconds=5.0)
     await provider.start()
     await until(lambda: len(provider.devices()) == 2, "the plan's sessions")

@@ -52,6 +52,34 @@ async def test_a_device_that_gives_no_session_is_the_one_to_blame(make_lab: Make
     assert "the emulator does not answer" in (finished.error or "")
 
 
+async def test_what_ends_in_the_middle_of_a_session_is_told_in_plain_words_and_leaves_the_device_free(
+    make_lab: MakeLab,
+) -> None:
+    signed_in = '  await device.getByText("Sign in", { exact: true }).tap();\n'
+    files = {
+        "a-hangs": signed_in + "  await new Promise(() => setInterval(() => {}, 1000));\n",
+        "b-kills": signed_in + '  process.kill(process.ppid, "SIGKILL");\n  await new Promise(() => {});\n',
+        "c-forks": signed_in + '  spawn("setsid", ["sleep", "300"], { detached: true, stdio: "ignore" }).unref();\n',
+        "d-floods": signed_in + '  for (let i = 0; i < 100; i++) console.log("x".repeat(1_000_000));\n',
+    }
+    head = 'import { test } from "appwright";\nimport { spawn } from "node:child_process";\n'
+    lab = await make_lab()
+    for name, body in files.items():
+        text = f'{head}test("a test", async ({{ device }}) => {{\n{body}}});\n'
+        (lab.suite / "tests" / f"{name}.spec.ts").write_text(text)
+    assert lab.runner is not None
+    jobs = [lab.job("a-hangs.spec.ts", timeout_ms=5_000), *(lab.job(f"{x}.spec.ts") for x in list(files)[1:])]
+    lab.runner.start(DEVICE, [*jobs, lab.job("sign-out.spec.ts")])
+    await lab.ended(*files, "sign-out")
+    told = {name: lab.told.finished(name) for name in (*files, "sign-out")}
+    assert [x.outcome for x in told.values()] == [Outcome.TIMED_OUT, Outcome.APP_CRASHED, *[Outcome.PASSED] * 3]
+    assert "its time limit being over" in (told["a-hangs"].error or "")
+    assert "the run ended in the middle of it, ended by SIGKILL" in (told["b-kills"].error or "")
+    assert len(lab.told.logs["d-floods"]) < 200_000
+    sessions, installs, _, refused = counts(lab)[DEVICE.udid]
+    assert (sessions >= 4, installs, refused) == (True, 0, 0)  # a busy machine may not come to one in 5 s
+
+
 async def test_a_cancel_in_the_middle_of_a_session_leaves_the_device_free_for_the_next(make_lab: MakeLab) -> None:
     waits = (
         'import { test } from "appwright";\n'

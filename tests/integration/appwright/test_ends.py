@@ -1,0 +1,157 @@
+"""What ends a file from outside, in its turn or before it, costs the others nothing: cancels, limits, deaths."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from random import Random
+
+from qgjob_agent.core.events import AttemptFinished
+from qgjob_agent.core.values import DeathCause, Outcome
+from tests.fakes.waiting import until
+from tests.integration.appwright.conftest import MakeLab
+from tests.integration.appwright.files import HEAD, SOUND, TWO, outcomes, start, waiting
+from tests.integration.appwright.lab import DEVICE
+
+
+async def test_an_attempt_that_is_cancelled_before_its_turn_never_begins(make_lab: MakeLab, tmp_path: Path) -> None:
+    mark, go, touched = tmp_path / "runs", tmp_path / "go", tmp_path / "touched"
+    touching = HEAD + f'test("touches", async () => {{ fs.writeFileSync({str(touched)!r}, ""); }});\n'
+    lab = await make_lab(
+        {"a.spec.ts": waiting(mark, f"fs.existsSync({str(go)!r})"), "b.spec.ts": touching, "c.spec.ts": SOUND}
+    )
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
+    await until(mark.exists, "the first file's test")
+    assert lab.runner is not None
+    lab.runner.kill("b", DeathCause.REVOKED, 5.0)
+    assert lab.told.killed("b") == (DeathCause.REVOKED, False)
+    go.touch()
+    await lab.ended("a", "b", "c")
+    assert outcomes(lab, "a", "c") == [Outcome.PASSED, Outcome.PASSED]
+    assert not touched.exists()
+    assert not lab.told.begun("b")
+    await until(lab.idle, "the end of the run")
+    assert len(list((tmp_path / "executions").iterdir())) == 1  # no fresh process was needed
+
+
+async def test_a_cancel_of_the_one_that_runs_costs_only_that_one(make_lab: MakeLab, tmp_path: Path) -> None:
+    mark = tmp_path / "runs"
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waiting(mark), "c.spec.ts": SOUND, "d.spec.ts": TWO})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "d.spec.ts")
+    await until(mark.exists, "the second file's test")
+    assert lab.runner is not None
+    lab.runner.kill("b", DeathCause.REVOKED, 5.0)
+    await lab.ended("a", "b", "c", "d")
+    assert lab.told.killed("b") == (DeathCause.REVOKED, True)
+    assert outcomes(lab, "a", "c", "d") == [Outcome.PASSED] * 3
+
+
+async def test_cancels_at_any_moment_and_what_was_taken_back_has_never_begun(make_lab: MakeLab, tmp_path: Path) -> None:
+    """The files are short, so that cancels meet each moment of their lives; who has an attempt is always settled."""
+    random = Random(5)  # noqa: S311 - not for secrets
+    names = [f"f{number}" for number in range(16)]
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    text = HEAD + f'test("touches", async () => {{ fs.writeFileSync({str(marks)!r} + "/NAME", ""); }});\n'
+    lab = await make_lab({f"{name}.spec.ts": text.replace("NAME", name) for name in names})
+    lab.attempts_per_run = len(names)
+    runner = await lab.begin()
+    runner.start(DEVICE, [lab.job(f"{name}.spec.ts") for name in names])
+    await until(lambda: any(marks.iterdir()), "the first file's test")
+    victims = random.sample(names, 6)
+    for name in victims:
+        await asyncio.sleep(random.uniform(0, 0.05))  # no wait for anything: the moment is what is tried
+        runner.kill(name, DeathCause.REVOKED, 0.2)
+    await lab.ended(*names)
+    for name in names:
+        event = lab.told.last(name)
+        if isinstance(event, AttemptFinished):
+            assert event.finished.outcome is Outcome.PASSED
+        else:
+            assert name in victims
+            cause, begun = lab.told.killed(name)
+            assert cause is DeathCause.REVOKED
+            assert begun or not (marks / name).exists()
+    assert all((marks / name).exists() for name in names if name not in victims)
+
+
+async def test_the_time_limit_is_each_attempts_own_and_holds_without_the_daemon(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    mark = tmp_path / "runs"
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waiting(mark), "c.spec.ts": SOUND})
+    assert lab.runner is not None
+    jobs = [lab.job("a.spec.ts"), lab.job("b.spec.ts", timeout_ms=1_500), lab.job("c.spec.ts")]
+    lab.runner.start(DEVICE, jobs)
+    await until(mark.exists, "the second file's test")
+    await lab.die()  # the daemon is gone, its supervisor not
+    (run,) = (run for line in lab.runner._lines.values() for run in line)
+    await until(lambda: run.execution.result() is not None, "the supervisor's own decision")
+    await lab.begin()
+    assert lab.runner is not None
+    settled = {"a"} if lab.told.last("a") else set()
+    recovery = await lab.runner.recover(settled)
+    assert {attempt.assignment.token for attempt in recovery.attempts} == {"a", "b", "c"} - settled
+    lab.told.events += recovery.ended
+    await lab.ended("a", "b", "c")
+    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
+
+
+async def test_silence_ends_only_the_attempt_that_is_silent(make_lab: MakeLab, tmp_path: Path) -> None:
+    steps = HEAD + (
+        'test("moves", async () => {\n'
+        "  const pause = () => new Promise((done) => setTimeout(done, 300));\n"
+        '  for (let i = 0; i < 12; i++) await test.step("a step", pause);\n'
+        "});\n"
+    )
+    lab = await make_lab({"a.spec.ts": steps, "b.spec.ts": waiting(tmp_path / "runs"), "c.spec.ts": SOUND})
+    assert lab.runner is not None
+    jobs = [lab.job("a.spec.ts", silence_timeout_ms=8_000), lab.job("b.spec.ts", silence_timeout_ms=1_000)]
+    lab.runner.start(DEVICE, [*jobs, lab.job("c.spec.ts")])
+    await lab.ended("a", "b", "c")
+    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
+    assert "nothing having moved for too long" in (lab.told.finished("b").error or "")
+
+
+async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs(make_lab: MakeLab, tmp_path: Path) -> None:
+    mark, go = tmp_path / "runs", tmp_path / "go"
+    waits = waiting(mark, f"fs.existsSync({str(go)!r})")
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waits, "c.spec.ts": SOUND, "d.spec.ts": SOUND})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "d.spec.ts")
+    assert lab.runner is not None
+    lab.runner.start(DEVICE, [lab.job("a.spec.ts", number=2)])  # waits behind the others
+    await until(lambda: mark.exists() and lab.told.begun("b"), "the second file's test")
+    assert outcomes(lab, "a") == [Outcome.PASSED]
+    await lab.die()
+    run = lab.runner._lines[DEVICE.device_id][0]
+    assert run.execution.take_back(2, DeathCause.REVOKED)  # as if it had died before it could tell that
+    await lab.begin()
+    recovery = await lab.runner.recover({"a"})
+    assert [(x.assignment.token, x.started_at_ms > 0) for x in recovery.attempts] == [
+        ("b", True),
+        ("c", False),
+        ("d", False),
+        ("a2", False),
+    ]
+    go.touch()
+    await lab.ended("a", "b", "c", "d", "a2")
+    assert outcomes(lab, "a", "b", "d", "a2") == [Outcome.PASSED] * 4
+    assert lab.told.killed("c") == (DeathCause.REVOKED, False)
+    for token in ("a", "b", "c", "d", "a2"):
+        lab.runner.settled(token)
+        lab.runner.told(token)
+    await until(lab.idle, "the end of the runs")
+    assert list((tmp_path / "executions").iterdir()) == []
+
+
+async def test_a_supervisor_that_is_killed_costs_only_the_attempt_that_ran(make_lab: MakeLab, tmp_path: Path) -> None:
+    mark = tmp_path / "runs"
+    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waiting(mark), "c.spec.ts": SOUND})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
+    await until(mark.exists, "the second file's test")
+    assert lab.runner is not None
+    (run,) = (run for line in lab.runner._lines.values() for run in line)
+    os.kill(run.execution.supervisor_pid, 9)
+    await lab.ended("a", "b", "c")
+    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.DEVICE_ERROR, Outcome.PASSED]

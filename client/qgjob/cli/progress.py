@@ -117,3 +117,9 @@ def counts_text(jobs: list[Job]) -> str:
     """`3 passed, 1 flaky, 2 queued`."""
     counts = Counter(str(job.outcome or job.status) for job in jobs)
     return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+
+
+def installs_text(jobs: list[Job]) -> str:
+    """`2 installs`: how many attempts of these jobs waited for one, as a run counts them."""
+    count = sum(attempt.install_ms is not None for job in jobs for attempt in job.attempts)
+    return f"{count} install{'' if count == 1 else 's'}"

@@ -12,7 +12,7 @@ from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
 from qgjob.cli.interrupting import cancel_each, interrupted
 from qgjob.cli.limit import NONE, Limit
-from qgjob.cli.progress import counts_text, open_progress
+from qgjob.cli.progress import counts_text, installs_text, open_progress
 from qgjob.cli.render import job_table
 from qgjob.cli.runner import tell
 
@@ -77,7 +77,7 @@ async def await_verdicts(
     found = list(jobs.values())
     print_jobs(printer, found)
     if found:
-        tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}")
+        tell(f"{len(found)} {'job' if len(found) == 1 else 'jobs'}: {counts_text(found)}; {installs_text(found)}")
     afterwards = await goal.ended(found) if goal.ended is not None and found else exit_codes.OK
     if code is not None:
         return code

@@ -37,11 +37,11 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     kept = Kept()
     lab.runner._evidence = kept
     lab.runner.settled("b")
-    results = kept.files["junit.xml"]
+    junit = kept.files["junit.xml"]
     assert kept.files["output"].startswith("before\n")
-    assert '<testsuite name="b.spec.ts" tests="1" failures="1" errors="0" skipped="0">' in results
-    assert '<testcase name="sum" classname="b.spec.ts"' in results
-    assert '<failure message="Error: expect(received).toBe(expected)' in results
+    assert '<testsuite name="b.spec.ts" tests="1" failures="1" errors="0" skipped="0">' in junit
+    assert '<testcase name="sum" classname="b.spec.ts"' in junit
+    assert '<failure message="Error: expect(received).toBe(expected)' in junit
     assert b"said by" not in lab.told.logs["b"]
     progress = [event.percent for event in lab.told.of("a") if isinstance(event, AttemptProgressed)]
     assert progress == [50]

@@ -158,7 +158,7 @@ def test_progress_is_one_plain_line_a_transition_on_stderr(fake: FakeCoordinator
         "running on emulator-1",
         "completed (passed)",
     ]
-    assert "1 job: 1 passed" in result.err
+    assert "1 job: 1 passed; 0 installs" in result.err
     assert "\x1b" not in result.err
 
 

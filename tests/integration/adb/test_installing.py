@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from qgjob_agent.core.events import DeviceSeen, InstallEnded
-from qgjob_agent.core.values import Health, Outcome
+from qgjob_agent.core.values import Assignment, Health, Outcome
 from qgjob_agent.devices.adb.installing import MARK
 from tests.fakes.adb_provider import EMULATOR, EMULATOR_ID, NEEDS_ADB, NO_ADB, PHONE, PHONE_ID, SHOP, Host
 from tests.fakes.adb_server import Fault
@@ -158,6 +158,8 @@ async def test_a_build_of_a_template_is_known_by_what_was_assigned(lab: Host) ->
         assert (await told.install(PHONE_ID, "v1", assigned=False)).outcome is Outcome.PASSED
     async with lab.provider() as told:
         assert (await told.seen(PHONE_ID)).installed == ("acme", "v1", None)
+        wanted = [Assignment("acme~1", "t", 1, 1, PHONE_ID, "acme", version, "a.spec.ts") for version in ("v1", "v2")]
+        assert [told.provider.package_of(each) for each in wanted] == [SHOP, None]
         await told.install(PHONE_ID, "v1", assigned=False)
         assert lab.installs() == {(PHONE, "v1"): 1}
 

@@ -18,6 +18,7 @@ from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qgjob import Job
@@ -29,9 +30,14 @@ _INSTALLS = 'qgjob_installs_total{outcome="passed"}'
 
 
 class Product:
-    """An async context manager; when it has begun all emulators are idle, and each version has its build."""
+    """An async context manager; when it has begun all emulators are idle, and each version has its build.
 
-    def __init__(self, folder: Path, sizes: Sizes, adb: AdbServer, project: Project) -> None:
+    `others` are agents beside the one with the emulators, such as one with sessions of a cloud.
+    """
+
+    def __init__(
+        self, folder: Path, sizes: Sizes, adb: AdbServer, project: Project, others: Sequence[AgentPlan] = ()
+    ) -> None:
         self.adb = adb
         self._sizes = sizes
         self._project = project
@@ -48,7 +54,7 @@ class Product:
             "QGJOB_PARENT_PID": os.getpid(),  # so that its Appium ends with it
         }
         plan = AgentPlan(AGENT, 0, "emulator", runner="appwright", settings=settings)
-        self.stack = Stack(folder / "stack", coordinators=1, agents=[plan], times=PATIENT)
+        self.stack = Stack(folder / "stack", coordinators=1, agents=[plan, *others], times=PATIENT)
         self.client: AsyncClient
 
     async def __aenter__(self) -> Self:
@@ -75,9 +81,9 @@ class Product:
 
     # ---- what is done ----
 
-    async def submit(self, run_id: str, version: str, test_paths: list[str]) -> list[Job]:
+    async def submit(self, run_id: str, version: str, test_paths: Sequence[str], target: str = "emulator") -> list[Job]:
         """Gives these files to the coordinator."""
-        specs = [JobSpec(ORG, version, path, target="emulator", run_id=run_id) for path in test_paths]
+        specs = [JobSpec(ORG, version, path, target=target, run_id=run_id) for path in test_paths]
         return list(await self.client.submit_many(specs))
 
     async def verdicts(self, jobs: list[Job]) -> list[Job]:
@@ -86,7 +92,7 @@ class Product:
             final = {job.job_id: job async for job in self.client.follow([job.job_id for job in jobs]) if job.final}
         return [final[job.job_id] for job in jobs]
 
-    async def run(self, run_id: str, version: str, test_paths: list[str]) -> list[Job]:
+    async def run(self, run_id: str, version: str, test_paths: Sequence[str]) -> list[Job]:
         """Submits, and waits for the verdicts."""
         return await self.verdicts(await self.submit(run_id, version, test_paths))
 
@@ -101,7 +107,7 @@ class Product:
         await until(self._all_idle, "an emulator does not come back")
 
     async def _all_idle(self) -> bool:
-        states = [device.state async for device in self.client.devices()]
+        states = [device.state async for device in self.client.devices(agent_id=AGENT)]
         return states == [DeviceState.IDLE] * self._sizes.devices
 
     # ---- what it tells ----

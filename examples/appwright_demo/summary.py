@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from qgjob import Job
 
 
-def print_numbers(console: Console, jobs: Sequence[Job], counted: int, told: int, plain: Plain) -> None:
-    """Both ways beside each other, then installations: as devices `counted` them, and as the product `told` them."""
+def print_table(console: Console, jobs: Sequence[Job], counted: int, plain: Plain) -> None:
+    """Both ways beside each other; installations as devices `counted` them. Then what each device did."""
     table = Table(title="the same tests, on the same emulators", title_justify="left")
     for heading in ("", "devices", "tests", "installs", "wall time"):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -32,9 +32,13 @@ def print_numbers(console: Console, jobs: Sequence[Job], counted: int, told: int
     for device, share in busy_shares(jobs).items():
         files = len(devices[device])
         console.print(f"{device}: {files} files, busy for {share:.0%} of the time", highlight=False)
+
+
+def print_installs(console: Console, counted: int, told: int, plain: Plain) -> None:
+    """As the devices `counted` them, and as the product `told` them."""
     console.print(
         f"[bold]{counted} installs[/] counted by the devices, {told} told by the product; "
-        f"AppWright by itself makes {plain.installs}.",
+        f"AppWright by itself made {plain.installs}.",
         highlight=False,
         soft_wrap=True,
     )
@@ -50,7 +54,7 @@ def print_expected(console: Console, expected: Sequence[Expected], *, every: boo
 
 
 def print_verdict(console: Console, expected: Sequence[Expected], seconds: float) -> int:
-    """The last line; gives the exit code."""
+    """Whether all is as expected; gives the exit code."""
     wrong = sum(not each.holds for each in expected)
     verdict = f"[red]{wrong} of {len(expected)} are not as expected.[/]" if wrong else "[green]All is as expected.[/]"
     console.print(f"{verdict} ({seconds:.0f} s)", highlight=False)

@@ -23,9 +23,9 @@ class Kept:
 
 
 async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -> None:
-    lab = await make_lab({"a.spec.ts": TWO, "b.spec.ts": FAILING, "c.spec.ts": SOUND})
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
-    await lab.ended("a", "b", "c")
+    lab = await make_lab({"a.spec.ts": TWO, "b.spec.ts": FAILING, "c.spec.ts": SOUND, "none.spec.ts": "export {};\n"})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "none.spec.ts", "gone.spec.ts")
+    await lab.ended("a", "b", "c", "none", "gone")
     assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TEST_FAILED, Outcome.PASSED]
     results = [lab.told.finished(token).result for token in "abc"]
     assert [(x.passed, x.failed, x.skipped) for x in results if x] == [(2, 0, 0), (0, 1, 0), (1, 0, 0)]
@@ -46,6 +46,9 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     progress = [event.percent for event in lab.told.of("a") if isinstance(event, AttemptProgressed)]
     assert progress == [50]
     assert [token for token in "abc" if lab.told.begun(token)] == ["a", "b", "c"]
+    assert outcomes(lab, "none", "gone") == [Outcome.TEST_FAILED] * 2
+    assert "found no test in it" in (lab.told.finished("none").error or "")
+    assert "is no file in the suite" in (lab.told.finished("gone").error or "")
 
 
 async def test_a_further_file_costs_little(make_lab: MakeLab) -> None:
@@ -78,15 +81,6 @@ async def test_a_file_that_can_not_be_loaded_is_named_and_the_others_run(make_la
     assert "SyntaxError" in (lab.told.finished("b").error or "")
 
 
-async def test_files_without_tests_and_files_that_are_not_there(make_lab: MakeLab) -> None:
-    lab = await make_lab({"a.spec.ts": "export {};\n", "b.spec.ts": SOUND})
-    start(lab, "a.spec.ts", "b.spec.ts", "gone.spec.ts")
-    await lab.ended("a", "b", "gone")
-    assert outcomes(lab, "a", "b", "gone") == [Outcome.TEST_FAILED, Outcome.PASSED, Outcome.TEST_FAILED]
-    assert "found no test in it" in (lab.told.finished("a").error or "")
-    assert "is no file in the suite" in (lab.told.finished("gone").error or "")
-
-
 async def test_a_config_that_fails_is_told_of_each_and_is_no_devices_fault(make_lab: MakeLab) -> None:
     lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": SOUND})
     (lab.suite / "appwright.config.ts").write_text('throw new Error("no such account");\n')
@@ -96,7 +90,10 @@ async def test_a_config_that_fails_is_told_of_each_and_is_no_devices_fault(make_
     assert "no such account" in (lab.told.finished("a").error or "")
 
 
-async def test_100_mb_of_output_are_cut_and_the_next_file_is_not_touched(make_lab: MakeLab) -> None:
+async def test_100_mb_of_output_are_cut_and_what_a_file_forks_away_is_dead_when_its_process_is(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
     loud = HEAD + (
         'test("loud", async () => {\n'
         '  const line = "x".repeat(999_999) + "\\n";\n'
@@ -104,20 +101,6 @@ async def test_100_mb_of_output_are_cut_and_the_next_file_is_not_touched(make_la
         '  console.log("the last line");\n'
         "});\n"
     )
-    lab = await make_lab({"a.spec.ts": loud, "b.spec.ts": SOUND})
-    start(lab, "a.spec.ts", "b.spec.ts")
-    await lab.ended("a", "b")
-    assert outcomes(lab, "a", "b") == [Outcome.PASSED, Outcome.PASSED]
-    (execution,) = (lab.folder / "executions").iterdir()
-    output = (execution / "attempts" / "0" / "output").read_bytes()
-    assert b"bytes of output left out]" in output
-    assert b"the last line" in output[-200:]
-    assert len(output) < 200_000
-    assert b"said by tests/b.spec.ts" in lab.told.logs["b"]
-
-
-async def test_what_a_file_forks_away_is_dead_when_its_process_is(make_lab: MakeLab, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
     forking = HEAD + (
         'import { spawn } from "node:child_process";\n'
         'test("forks", async () => {\n'
@@ -126,9 +109,15 @@ async def test_what_a_file_forks_away_is_dead_when_its_process_is(make_lab: Make
         "  child.unref();\n"
         "});\n"
     )
-    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": forking})
-    start(lab, "a.spec.ts", "b.spec.ts")
-    await lab.ended("a", "b")
-    assert outcomes(lab, "a", "b") == [Outcome.PASSED, Outcome.PASSED]
+    lab = await make_lab({"a.spec.ts": loud, "b.spec.ts": SOUND, "c.spec.ts": forking})
+    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
+    await lab.ended("a", "b", "c")
+    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED] * 3
+    (execution,) = (lab.folder / "executions").iterdir()
+    output = (execution / "attempts" / "0" / "output").read_bytes()
+    assert b"bytes of output left out]" in output
+    assert b"the last line" in output[-200:]
+    assert len(output) < 200_000
+    assert b"said by tests/b.spec.ts" in lab.told.logs["b"]
     await until(lab.idle, "the end of the run")
     assert not Path(f"/proc/{int(pids.read_text())}").exists()

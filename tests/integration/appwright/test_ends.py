@@ -35,18 +35,6 @@ async def test_an_attempt_that_is_cancelled_before_its_turn_never_begins(make_la
     assert len(list((tmp_path / "executions").iterdir())) == 1  # no fresh process was needed
 
 
-async def test_a_cancel_of_the_one_that_runs_costs_only_that_one(make_lab: MakeLab, tmp_path: Path) -> None:
-    mark = tmp_path / "runs"
-    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waiting(mark), "c.spec.ts": SOUND, "d.spec.ts": TWO})
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts", "d.spec.ts")
-    await until(mark.exists, "the second file's test")
-    assert lab.runner is not None
-    lab.runner.kill("b", DeathCause.REVOKED, 5.0)
-    await lab.ended("a", "b", "c", "d")
-    assert lab.told.killed("b") == (DeathCause.REVOKED, True)
-    assert outcomes(lab, "a", "c", "d") == [Outcome.PASSED] * 3
-
-
 async def test_cancels_at_any_moment_and_what_was_taken_back_has_never_begun(make_lab: MakeLab, tmp_path: Path) -> None:
     """The files are short, so that cancels meet each moment of their lives; who has an attempt is always settled."""
     random = Random(5)  # noqa: S311 - not for secrets
@@ -98,22 +86,6 @@ async def test_the_time_limit_is_each_attempts_own_and_holds_without_the_daemon(
     assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
 
 
-async def test_silence_ends_only_the_attempt_that_is_silent(make_lab: MakeLab, tmp_path: Path) -> None:
-    steps = HEAD + (
-        'test("moves", async () => {\n'
-        "  const pause = () => new Promise((done) => setTimeout(done, 300));\n"
-        '  for (let i = 0; i < 12; i++) await test.step("a step", pause);\n'
-        "});\n"
-    )
-    lab = await make_lab({"a.spec.ts": steps, "b.spec.ts": waiting(tmp_path / "runs"), "c.spec.ts": SOUND})
-    assert lab.runner is not None
-    jobs = [lab.job("a.spec.ts", silence_timeout_ms=8_000), lab.job("b.spec.ts", silence_timeout_ms=1_000)]
-    lab.runner.start(DEVICE, [*jobs, lab.job("c.spec.ts")])
-    await lab.ended("a", "b", "c")
-    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.TIMED_OUT, Outcome.PASSED]
-    assert "nothing having moved for too long" in (lab.told.finished("b").error or "")
-
-
 async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs(make_lab: MakeLab, tmp_path: Path) -> None:
     mark, go = tmp_path / "runs", tmp_path / "go"
     waits = waiting(mark, f"fs.existsSync({str(go)!r})")
@@ -145,13 +117,42 @@ async def test_the_next_daemon_tells_what_ended_once_and_adopts_what_runs(make_l
     assert list((tmp_path / "executions").iterdir()) == []
 
 
-async def test_a_supervisor_that_is_killed_costs_only_the_attempt_that_ran(make_lab: MakeLab, tmp_path: Path) -> None:
-    mark = tmp_path / "runs"
-    lab = await make_lab({"a.spec.ts": SOUND, "b.spec.ts": waiting(mark), "c.spec.ts": SOUND})
-    start(lab, "a.spec.ts", "b.spec.ts", "c.spec.ts")
-    await until(mark.exists, "the second file's test")
+async def test_a_cancel_silence_and_the_death_of_its_supervisor_cost_only_the_one_that_runs(
+    make_lab: MakeLab, tmp_path: Path
+) -> None:
+    """Each in a process of its own, since each ends the one before it."""
+    moves = HEAD + (
+        'test("moves", async () => {\n'
+        "  const pause = () => new Promise((done) => setTimeout(done, 300));\n"
+        '  for (let i = 0; i < 12; i++) await test.step("a step", pause);\n'
+        "});\n"
+    )
+    cancelled, killed = tmp_path / "cancelled", tmp_path / "killed"
+    files = {
+        "a": moves,
+        "b": waiting(cancelled),
+        "c": waiting(tmp_path / "silent"),
+        "d": SOUND,
+        "e": waiting(killed),
+        "f": TWO,
+    }
+    lab = await make_lab({f"{name}.spec.ts": text for name, text in files.items()})
     assert lab.runner is not None
-    (run,) = (run for line in lab.runner._lines.values() for run in line)
+    silence = {"a": 8_000, "c": 1_000}
+    jobs = [lab.job(f"{name}.spec.ts", silence_timeout_ms=silence.get(name, 0)) for name in files]
+    lab.runner.start(DEVICE, jobs)
+    await until(cancelled.exists, "the test that is cancelled")
+    lab.runner.kill("b", DeathCause.REVOKED, 5.0)
+    await until(killed.exists, "the test whose supervisor is killed", seconds=180)
+    (run,) = lab.runs()
     os.kill(run.execution.supervisor_pid, 9)
-    await lab.ended("a", "b", "c")
-    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.DEVICE_ERROR, Outcome.PASSED]
+    await lab.ended(*files)
+    assert lab.told.killed("b") == (DeathCause.REVOKED, True)
+    assert outcomes(lab, *"acdef") == [
+        Outcome.PASSED,
+        Outcome.TIMED_OUT,
+        Outcome.PASSED,
+        Outcome.DEVICE_ERROR,
+        Outcome.PASSED,
+    ]
+    assert "nothing having moved for too long" in (lab.told.finished("c").error or "")

@@ -30,11 +30,13 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 	$(BIN)/python -m examples.demo
 
 .PHONY: demo-appwright bench-appwright
-demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators, by qgjob and by itself (needs node, npm, adb)
+BENCH_APPWRIGHT = --files 30 --test-seconds 3 --check
+
+demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators, by qgjob and by itself (node, npm, adb)
 	$(BIN)/python -m examples.appwright_demo $(ARGS)
 
-bench-appwright: $(STAMP)  ## The same with 30 files of two tests, and what goes wrong in the middle; fails if a figure is not reached
-	$(BIN)/python -m examples.appwright_demo --files 30 --test-seconds 3 --check $(ARGS)
+bench-appwright: $(STAMP)  ## The same with 30 files, and what goes wrong in the middle; fails if a figure is not reached
+	$(BIN)/python -m examples.appwright_demo $(BENCH_APPWRIGHT) $(ARGS)
 
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -78,6 +80,7 @@ nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties fo
 	$(BIN)/python -m tests.rolling_restart --restarts 20
 	$(BIN)/python -m tests.rolling_restart --restarts 20 --kill
 	$(BIN)/python -m tests.images
+	$(BIN)/python -m examples.appwright_demo $(BENCH_APPWRIGHT)
 
 mutants: $(STAMP)  ## Switch every rule of the catalogue off in turn, and say which test saw it
 	$(BIN)/python -m tests.mutation $(ARGS)

@@ -28,6 +28,8 @@ FORGIVES = 0.75
 ROUNDED = 0.01
 AUTOMATIC = "automatic quarantine"
 """How the written reason begins."""
+BY_A_PROBE = "since a probe found: "
+"""What it says of a quarantine that was made longer. Else the device came back, and failed again."""
 LOOKS_SECONDS = 0.5
 """Between two looks of the recorder, at most."""
 UNWRITTEN_SECONDS = 1.0
@@ -130,6 +132,7 @@ def came_back(h: History, q: Quarantine) -> Recovery | None:
         other.seen.end
         for other in h.quarantines
         if other.device_id == q.device_id and 0.0 <= other.seen.begin - q.seen.end <= LOOKS_SECONDS and other is not q
+        if BY_A_PROBE in other.reason
     ]
     if longer and overlap(Span(q.until, q.until + h.scale.session), h.outages_of(needs)):
         return None

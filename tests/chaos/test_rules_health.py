@@ -78,7 +78,7 @@ def made_longer(h: History) -> None:
     """By a probe, though its agent was there to answer it."""
     broke(h)
     out(h, KNOWN, KNOWN + 2)
-    out(h, KNOWN + 2.2, KNOWN + 6.2)
+    out(h, KNOWN + 2.2, KNOWN + 6.2, why=f"{WHY}; the 2nd time in a row, since a probe found: no answer within 3 s")
 
 
 def another_one_is_taken_out(h: History) -> None:
@@ -158,6 +158,14 @@ def test_a_probe_of_an_agent_that_is_away_makes_it_longer() -> None:
     history = sound()
     made_longer(history)
     history.outages.append(Outage("cmd-3", Span(KNOWN + 2, KNOWN + 2.3)))
+    assert check(history) == []
+
+
+def test_a_device_that_came_back_and_fails_at_once_came_back() -> None:
+    history = sound()
+    broke(history)
+    out(history, KNOWN, KNOWN + 2)
+    out(history, KNOWN + 2.2, KNOWN + 6.2, why=f"{WHY}; the 2nd time in a row")
     assert check(history) == []
 
 

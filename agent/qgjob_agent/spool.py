@@ -187,6 +187,7 @@ def _item_of(report: SpooledReport) -> list[Any]:
         body.install_ms,
         body.unresolvable,
         body.begun,
+        *([True] if body.unfetched else []),  # earlier versions don't know it
     ]
 
 
@@ -207,6 +208,7 @@ def _report_of(item: list[Any]) -> SpooledReport:
             error,
             install_ms,
             unresolvable,
-            begun == [True],  # earlier versions did not write it, and sent each Started
+            begun[:1] == [True],  # earlier versions did not write it, and sent each Started
+            begun[1:2] == [True],
         )
     return SpooledReport(report_id, job_id, token, attempt, device_id, body)

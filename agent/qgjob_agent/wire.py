@@ -190,6 +190,8 @@ def _finish(made: pb.Finished, body: Finished) -> None:
         made.unresolvable = True
     if body.begun:
         made.begun = True
+    if body.unfetched:
+        made.unfetched = True
     result = body.result
     if result is not None:
         counted = made.result

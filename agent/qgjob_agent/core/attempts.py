@@ -68,7 +68,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     lease.installing = False
     passed = event.outcome is Outcome.PASSED and not event.cancelled
     device.installed = lease.app if passed else None
-    if not (event.cancelled or event.was_there or event.unresolvable):  # else nothing was installed
+    if not (event.cancelled or event.was_there or event.unresolvable or event.unfetched):  # else nothing was installed
         lease.install_ms = lease.assignment.install_ms = event.install_ms
         tell_installed(state, lease.assignment, event.outcome, event.install_ms)
     if lease.phase is Phase.DYING:
@@ -76,7 +76,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     elif not passed:
         error = event.error or "the installation was stopped"
         body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error, install_ms=lease.install_ms)
-        body.unresolvable = event.unresolvable
+        body.unresolvable, body.unfetched = event.unresolvable, event.unfetched
         _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
         _dead(state, lease, state.lease_end_cause, state.wall_ms)

@@ -185,6 +185,7 @@ class RunnerReported:
 class InstallEnded:
     """The installation that `token` waited for has ended. `cancelled`: it was killed, and nothing of it lives.
     `unresolvable`: there is no such build, or it fits no device like this one, so no other try would end otherwise.
+    `unfetched`: the build could not be had at the moment, so nothing was begun on the device.
     `was_there`: it passed without an installation, since the device has the build already.
     """
 
@@ -195,6 +196,7 @@ class InstallEnded:
     error: str | None = None
     cancelled: bool = False
     unresolvable: bool = False
+    unfetched: bool = False
     was_there: bool = False
 
 

@@ -171,6 +171,7 @@ class Finished:
     install_ms: int | None = None
     unresolvable: bool = False
     begun: bool = False  # the test itself had begun: this report stands for its Started too, if that was not sent
+    unfetched: bool = False  # what it needs could not be had at the moment, so the device did nothing
 
 
 @dataclass(slots=True, eq=False)

@@ -148,6 +148,7 @@ def report_in(r: pb.Report) -> m.Report | None:
             error=f.error[:4000] or None,
             unresolvable=f.unresolvable,
             begun=f.begun,
+            unfetched=f.unfetched,
         )
     if kind == "tree_dead":
         d = r.tree_dead

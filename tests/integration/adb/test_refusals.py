@@ -67,11 +67,12 @@ async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, 
             ended = await told.install(PHONE_ID, app)
             assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, unresolvable), app
             assert words in (ended.error or ""), app
+            assert ended.unfetched is (app == "away"), app
         lab.builds.held = asyncio.Event()
     async with lab.provider(fetch_seconds=0.1) as told:
         await told.seen(PHONE_ID)
         ended = await told.install(PHONE_ID, "v1")
-        assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, False)
+        assert (ended.outcome, ended.unresolvable, ended.unfetched) == (Outcome.PROVIDER_ERROR, False, True)
         assert "did not come to this host" in (ended.error or "")
     assert not any("reboot" in command for command in lab.fake.devices[PHONE].commands)
 

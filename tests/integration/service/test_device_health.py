@@ -115,10 +115,12 @@ class Watched:
         *,
         tried_again: bool = True,
         unresolvable: bool = False,
+        unfetched: bool = False,
     ) -> None:
         """The attempt ends."""
         self.session.drop(lease.token, wall_ms())
         report = FinishedReport(1, "acme", lease.ulid, lease.token, outcome, 0, 1, 1, None, None, None, unresolvable)
+        report.unfetched = unfetched
         self.watch.ended(lease, report, tried_again=tried_again)
 
     def fail_installs(self, device_id: str = "d1", first: int = 0) -> None:
@@ -366,6 +368,15 @@ async def test_an_unresolvable_build_is_held_against_no_device(make: Make) -> No
     record = await until_marks(w, 1)
     assert [m.ulid for m in record.marks] == ["job9"]
     assert w.versions == {"v9"}
+
+
+async def test_a_build_that_can_not_be_had_at_the_moment_is_held_against_no_device(make: Make) -> None:
+    w = await make()
+    for n in range(6):
+        w.ends(w.lease("d1", f"job{n}", f"v{n}"), Outcome.PROVIDER_ERROR, unfetched=True)
+    w.ends(w.lease("d1", "job9", "v9"), Outcome.PROVIDER_ERROR)
+    record = await until_marks(w, 1)
+    assert [m.ulid for m in record.marks] == ["job9"]
 
 
 async def test_an_installation_counts_from_when_it_was_begun(make: Make) -> None:

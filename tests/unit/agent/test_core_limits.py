@@ -139,6 +139,17 @@ def test_a_build_that_cannot_be_resolved_is_reported_as_that() -> None:
     )  # and no installation
 
 
+def test_a_build_that_cannot_be_had_at_the_moment_is_no_installation() -> None:
+    core = Core().open()
+    core.assign("t1")
+    error = "the coordinator is away"
+    core.tell(events.InstallEnded("d1", "t1", Outcome.PROVIDER_ERROR, 60_000, error=error, unfetched=True))
+    told = lines(core.flush())
+    body = core.state.outbox.unacked[1].body
+    assert (body.outcome, body.error, body.unfetched, body.unresolvable) == (Outcome.PROVIDER_ERROR, error, True, False)
+    assert (told, body.install_ms) == (["spool t1 provider_error", "send t1 provider_error"], None)
+
+
 def test_a_build_that_was_there_already_is_no_installation() -> None:
     core = Core().open()
     core.assign("t1")

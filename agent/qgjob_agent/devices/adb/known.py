@@ -82,7 +82,10 @@ class Installation:
                 event.outcome, event.unresolvable = error.outcome, error.unresolvable
             elif isinstance(error, BuildUnresolvedError):
                 event.unresolvable = True
+            elif isinstance(error, BuildAwayError):
+                event.unfetched = True
             elif isinstance(error, TimeoutError):
+                event.unfetched = True
                 event.error = f"the build did not come to this host in {fetch_seconds:g} s"
             elif self.fault is not None:
                 event.error = f"the agent failed while it installed: {type(error).__name__}: {error}"

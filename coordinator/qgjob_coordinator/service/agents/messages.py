@@ -54,7 +54,10 @@ class StartedReport:
 
 @dataclass(slots=True)
 class FinishedReport:
-    """The attempt ended with an outcome; its tree is dead. `begun`: stands for a start that was not reported."""
+    """The attempt ended with an outcome; its tree is dead. `begun`: stands for a start that was not reported.
+
+    `unfetched`: its build or suite could not be had at the moment, and its device did nothing.
+    """
 
     report_id: int
     org_id: str
@@ -69,6 +72,7 @@ class FinishedReport:
     error: str | None
     unresolvable: bool
     begun: bool = False
+    unfetched: bool = False
 
 
 @dataclass(slots=True)

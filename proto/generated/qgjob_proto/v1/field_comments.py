@@ -193,6 +193,7 @@ FIELD_COMMENTS: dict[str, str] = {
     'Finished.outcome': 'One of PASSED, TEST_FAILED, TIMED_OUT, APP_CRASHED, DEVICE_ERROR, PROVIDER_ERROR.',
     'Finished.result': 'What the test counted. Unset when it did not run.',
     'Finished.started_at_ms': 'When the test began; where its installation failed, when that began.',
+    'Finished.unfetched': 'With PROVIDER_ERROR: the build or suite could not be had at the moment, so nothing was begun on the device, and nothing is held against it. Coordinators of before it was there take it for any other PROVIDER_ERROR.',
     'Finished.unresolvable': "The build or suite can't be resolved: fails at once, without retries.",
     'ForgetAgentRequest.agent_id': 'The agent. One whose session is not given up, or whose leases are still to be released, is refused.',
     'ForgetAgentResponse.devices': 'Its devices, as they were.',

@@ -123,7 +123,8 @@ class HealthWatch:
             return
         charge = charge_of(x.outcome, unresolvable=x.unresolvable)
         if charge is Charge.INFRASTRUCTURE:
-            self.broke(lease)
+            if not x.unfetched:  # a coordinator or blob store that is away is no fault of the device
+                self.broke(lease)
         elif charge is Charge.TEST and tried_again:
             build = lease.org_id, lease.gid
             self._note(lease.device_id, Mark(Kind.TEST, build, lease.ulid, wall_ms(), sure=False))

@@ -211,7 +211,7 @@ class Host:
             yield told[0]
         finally:
             await provider.close()
-            assert [e for e in log.entries if e["event"] in ("adb_task_failed", "install_failed_inside")] == []
+            assert [e for e in log.entries if e["event"] in ("device_task_failed", "install_failed_inside")] == []
 
 
 @asynccontextmanager

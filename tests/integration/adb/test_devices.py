@@ -36,11 +36,11 @@ async def test_two_serials_that_would_have_one_id_are_not_mixed_up(lab: Host) ->
         lab.fake.plug(FakeDevice("10.0.0.1:5555", model="first"))
         await told.seen("a1.10.0.0.1-5555", model="first")
         lab.fake.plug(FakeDevice("10.0.0.1-5555", model="second"))
-        await until(lambda: told.lines("adb_device_left_out"), "nothing is said", seconds=10)
+        await until(lambda: told.lines("device_left_out"), "nothing is said", seconds=10)
         lab.fake.unplug("10.0.0.1:5555")
         await told.seen("a1.10.0.0.1-5555", model="second")
         lab.fake.plug(FakeDevice("10.0.0.1:5555", model="first"))
-        await until(lambda: len(told.lines("adb_device_left_out")) == 2, "nothing is said", seconds=10)
+        await until(lambda: len(told.lines("device_left_out")) == 2, "nothing is said", seconds=10)
         assert (await told.probed("a1.10.0.0.1-5555")).health is Health.GOOD
         assert [facts.model for facts in told.provider.devices()].count("first") == 0
 

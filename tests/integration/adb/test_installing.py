@@ -11,7 +11,7 @@ import pytest
 
 from qgjob_agent.core.events import DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, Health, Outcome
-from qgjob_agent.devices.adb.installing import MARK
+from qgjob_agent.devices.installing import MARK
 from tests.fakes.adb_provider import EMULATOR, EMULATOR_ID, NEEDS_ADB, NO_ADB, PHONE, PHONE_ID, SHOP, Host
 from tests.fakes.adb_server import Fault
 from tests.fakes.adb_server.apk import ApkFacts

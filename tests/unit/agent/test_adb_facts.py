@@ -12,7 +12,6 @@ from qgjob_agent.core.values import DeviceFacts, Health, Target
 from qgjob_agent.device_rules import first_problem
 from qgjob_agent.devices.adb.facts import (
     Condition,
-    device_id_of,
     facts_of,
     health_labels,
     health_of,
@@ -20,6 +19,7 @@ from qgjob_agent.devices.adb.facts import (
     state_words,
 )
 from qgjob_agent.devices.adb.says import Battery
+from qgjob_agent.devices.facts import device_id_of
 
 MB = 1_000_000
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qgjob_agent.devices.adb.failures import FAILURES, Blame, failure_of
+from qgjob_agent.devices.adb.failures import FAILURES, failure_of
+from qgjob_agent.devices.refusals import Blame
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from qgjob_agent.devices.adb.says import (
     Battery,
-    PackageSays,
     is_package_name,
     parse_battery,
     parse_free_bytes,
@@ -16,6 +15,7 @@ from qgjob_agent.devices.adb.says import (
     parse_places,
     parse_properties,
 )
+from qgjob_agent.devices.packages import PackageSays
 
 NAME = st.from_regex(r"[a-z]+(\.[a-z0-9_]+){0,4}", fullmatch=True)
 VALUE = st.text(st.characters(exclude_characters="[]\r\n", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.devices.adb.failures import FAILURES, Blame
+from qgjob_agent.devices.adb.failures import FAILURES
+from qgjob_agent.devices.refusals import Blame
 
 PAGE = (Path(__file__).parents[3] / "docs" / "android.md").read_text(encoding="utf-8")
 TABLE = PAGE.partition("\n## What a refusal means\n")[2]

@@ -17,6 +17,7 @@ from qgjob_agent.devices.adb.protocol import (
     parse_devices,
     request,
 )
+from qgjob_agent.devices.refusals import DeviceSilentError, HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -28,11 +29,11 @@ _PIECE = 64 * 1024
 _MARK = "qgjob-exit:"
 
 
-class AdbServerAwayError(Exception):
+class AdbServerAwayError(DeviceSilentError):
     """No answer: the server, or the device behind it, hung up or took too long. The message says which."""
 
 
-class AdbServerGoneError(AdbServerAwayError):
+class AdbServerGoneError(AdbServerAwayError, HostError):
     """Nothing listens where the server is to be, or it died: that is no device's fault."""
 
 

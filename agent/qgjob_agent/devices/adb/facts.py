@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgjob_agent.core.values import DeviceFacts, Health, Target
-from qgjob_agent.device_rules import MAX_MODEL, label_problem, line_problem, version_problem
+from qgjob_agent.devices.facts import MB, device_id_of, shown_labels, shown_model, shown_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgjob_agent.devices.adb.says import Battery
 
-MB = 1_000_000
-_MAX_ID = 128
 _STATES = {
     "offline": "is offline for adb: wait until it has started, or plug it in again, or `adb reconnect offline`",
     "unauthorized": "has not allowed this host: unlock it and accept the question for USB debugging",
@@ -41,11 +38,6 @@ class Condition:
     silent: str | None = None  # why it did not answer
 
 
-def device_id_of(agent_id: str, serial: str) -> str:
-    """The id of a device that no setting names."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", f"{agent_id}.{serial}")[:_MAX_ID]
-
-
 def is_emulator(serial: str, properties: Mapping[str, str]) -> bool:
     """Whether a device is an emulator, by its serial and what it says; an emulator may be reached as HOST:PORT too."""
     return serial.startswith("emulator-") or any(
@@ -63,32 +55,28 @@ def facts_of(
 ) -> DeviceFacts:
     """The facts of a device. What is set of it goes before what it says, and what can't be shown is left out."""
     target = Target.EMULATOR if is_emulator(serial, properties) else Target.DEVICE
-    version = properties.get("ro.build.version.release", "")
-    model = properties.get("ro.product.model", "")[:MAX_MODEL].strip()
-    labels = _labels(properties) | dict(more_labels or {})
-    labels = {name: value for name, value in labels.items() if label_problem(name, value) is None}
+    labels = shown_labels({**_labels(properties), **(more_labels or {})})
     return DeviceFacts(
         device_id=device_id_of(agent_id, serial) if named is None else named.device_id,
         udid=serial,
         target=target if named is None else named.target,
         platform="android",
-        os_version=(named and named.os_version) or (version if version and version_problem(version) is None else None),
-        model=(named and named.model) or (model if line_problem(model, MAX_MODEL) is None else None),
+        os_version=(named and named.os_version) or shown_version(properties.get("ro.build.version.release", "")),
+        model=(named and named.model) or shown_model(properties.get("ro.product.model", "")),
         labels=labels if named is None else labels | named.labels,
         health=health[0],
         reason=health[1],
     )
 
 
-def _labels(properties: Mapping[str, str]) -> dict[str, str]:
+def _labels(properties: Mapping[str, str]) -> dict[str, str | None]:
     avd = properties.get("ro.boot.qemu.avd_name") or properties.get("ro.kernel.qemu.avd_name")
-    found = {
+    return {
         "abi": properties.get("ro.product.cpu.abi"),
         "sdk": properties.get("ro.build.version.sdk"),
         "manufacturer": properties.get("ro.product.manufacturer"),
         "avd": avd,
     }
-    return {name: value for name, value in found.items() if value}
 
 
 def health_labels(condition: Condition) -> dict[str, str]:

@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import Enum
 
-
-class Blame(Enum):
-    """Who a refused installation is put down to, and so what becomes of it."""
-
-    BUILD = "build"  # it installs on no such device: not tried again
-    DEVICE = "device"  # another device may take it
-    IN_THE_WAY = "in_the_way"  # what is installed keeps it out: tried once more where that was ours, and is removed
-    ROOM = "room"  # tried again while removing builds of ours makes room
-    HOST = "host"  # adb and its server, which no device and no build can help
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A refused installation. `reason` is what to tell people: what happened, and what to do."""
-
-    blame: Blame
-    reason: str
-
+from qgjob_agent.devices.refusals import Blame, Failure
 
 _B, _D, _W = Blame.BUILD, Blame.DEVICE, Blame.IN_THE_WAY
 _UNKNOWN = Failure(Blame.DEVICE, "the device gave no reason that is known here; see what it said")
@@ -55,7 +36,7 @@ FAILURES: dict[str, Failure] = {
     # What is installed keeps it out.
     "INSTALL_FAILED_UPDATE_INCOMPATIBLE": Failure(_W, "the app that is installed is signed by another key"),
     "INSTALL_PARSE_FAILED_INCONSISTENT_CERTIFICATES": Failure(
-        _W, "it is signed by several keys, or by another one than the app that is installed"
+        _W, "it is signed by several keys, or by another one than the app that is installed", else_build=True
     ),
     "INSTALL_FAILED_VERSION_DOWNGRADE": Failure(_W, "the app that is installed is of a later version"),
     "INSTALL_FAILED_PERMISSION_MODEL_DOWNGRADE": Failure(_W, "the app that is installed is made for a newer Android"),

@@ -6,16 +6,18 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 
+from qgjob_agent.devices.refusals import DeviceSilentError
+
 MAX_SERVICE_BYTES = 0xFFFF
 MAX_SHELL_FRAME_BYTES = 16 * 1024 * 1024
 _NO_SERIAL = frozenset({"", "????????????", "(no serial number)"})
 
 
-class AdbProtocolError(Exception):
+class AdbProtocolError(DeviceSilentError):
     """What came is no answer of an adb server."""
 
 
-class AdbRefusedError(Exception):
+class AdbRefusedError(DeviceSilentError):
     """The server answered FAIL, with this message."""
 
 

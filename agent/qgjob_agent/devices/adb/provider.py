@@ -2,231 +2,64 @@
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
-from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
-from qgjob_agent.devices.adb.client import AdbClient, AdbServerAwayError
-from qgjob_agent.devices.adb.facts import device_id_of, facts_of, health_labels, health_of, state_words
-from qgjob_agent.devices.adb.installing import Installer, InstallRefusedError
-from qgjob_agent.devices.adb.known import Installation, KnownDevice
+from qgjob_agent.devices.adb.client import AdbClient
+from qgjob_agent.devices.adb.facts import facts_of, health_labels, health_of, state_words
 from qgjob_agent.devices.adb.logs import logged
-from qgjob_agent.devices.adb.looking import READY, Look, Looker
-from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
-from qgjob_agent.devices.adb.remembered import Remembered
+from qgjob_agent.devices.adb.looking import READY, Looker
+from qgjob_agent.devices.adb.packages import AndroidPackages
 from qgjob_agent.devices.adb.tracker import Tracker
+from qgjob_agent.devices.finding import Words
+from qgjob_agent.devices.found import FoundDevices
+from qgjob_agent.devices.installing import Installer
+from qgjob_agent.devices.remembered import Remembered
 
 if TYPE_CHECKING:
-    from qgjob_agent.builds.base import Builds
+    from qgjob_agent.builds.base import Build, Builds
+    from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.devices.adb.looking import AdbLook
     from qgjob_agent.devices.adb.protocol import Listed
     from qgjob_agent.devices.adb.settings import AdbSettings
     from qgjob_agent.devices.base import DeviceSink
+    from qgjob_agent.devices.known import KnownDevice
 
 
-class AdbDevices:
-    """A DeviceProvider. What it tells goes to the sink; where builds come from is given.
+class AdbDevices(FoundDevices["AdbLook"]):
+    """A DeviceProvider; see FoundDevices."""
 
-    `DeviceSeen.installed` is what the device says of what we installed, whenever it is told; it is not told while an
-    installation runs there.
-    """
+    words = Words(
+        gone="the device was unplugged, or its emulator ended",
+        unseen="the adb server is away, and the device with it",
+        blinded="the adb server ended in the middle",
+    )
 
     def __init__(self, sink: DeviceSink, settings: AdbSettings, builds: Builds, log: Any) -> None:
-        self._sink = sink
-        self._settings = settings
-        self._builds = builds
-        self._log = log
         client = self._client = AdbClient(settings.host, settings.port)
-        self._installer = Installer(client, settings, Remembered(settings.installed, log), log)
-        self._looker = Looker(client, self._installer, settings.answer_seconds)
-        self._tracker = Tracker(client, settings, self._listed, log)
-        self._devices: dict[str, KnownDevice] = {}  # by serial
-        self._installations: dict[str, Installation] = {}  # by token
-        self._left_out: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()  # the tracker and the probes
-        self._losing: asyncio.TimerHandle | None = None
-        self._closed = False
+        packages = AndroidPackages(client, settings)
+        installer = Installer(packages, settings, Remembered(settings.installed, log), log)
+        super().__init__(sink, settings, installer, builds, log)
+        self._settings = settings
+        self._looker = Looker(client, installer, settings.answer_seconds)
+        self._tracker = Tracker(client, settings, self._heard, log)
 
-    async def start(self) -> None:
-        """Begins to look for devices; they are told as they are found."""
-        await self._installer.end_leftovers()
-        self._run(self._tracker.run(), "adb_tracker")
+    async def _list(self) -> None:
+        await self._tracker.run()
 
-    def devices(self) -> list[DeviceFacts]:
-        """The devices that were told, and not lost."""
-        return [device.facts for device in self._devices.values() if device.facts is not None]
-
-    def package_of(self, assignment: Assignment) -> str | None:
-        """The package that was installed for such an assignment on its device; None where that is not known."""
-        device = self._device(assignment.device_id)
-        return None if device is None else self._installer.package_of(device.serial, assignment)
-
-    def install(self, assignment: Assignment) -> None:
-        """Gets the build and has it on the device; ends with one InstallEnded."""
-        device = self._device(assignment.device_id)
-        if device is None or device.installation is not None:
-            why = "the device is not connected" if device is None else "another installation runs on the device"
-            event = InstallEnded(assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, why)
-            asyncio.get_running_loop().call_soon(self._sink.device, event)
-            return
-        task = asyncio.create_task(self._install(device, assignment), name=f"install_{device.serial}")
-        installation = Installation(device, assignment, monotonic_seconds(), task)
-        device.installations += 1
-        device.installation = self._installations[assignment.token] = installation
-        task.add_done_callback(lambda _: self._ended(installation))
-
-    def cancel_install(self, token: str) -> None:
-        """Stops an installation; InstallEnded follows when adb's process group is dead."""
-        installation = self._installations.get(token)
-        if installation is not None:
-            installation.cancelled = True
-            installation.stop("the installation was cancelled")
-
-    def probe(self, device_id: str) -> None:
-        """Looks at the device now; ends with DeviceProbed, within AdbSettings.probe_seconds."""
-        self._run(self._probe(device_id), "adb_probe")
-
-    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
-        """What a device logged between two times; see evidence.keeper.DeviceLogs."""
-        device = self._device(device_id)
-        if device is None:
-            raise OSError("the device is not connected")
-        try:
-            return await logged(self._client, device.serial, since_ms, until_ms)
-        except (AdbServerAwayError, AdbProtocolError, AdbRefusedError, ValueError) as error:
-            raise OSError(str(error)) from error
-
-    async def close(self) -> None:
-        """Stops all; nothing is told any more, and no adb program lives."""
-        self._closed = True
-        if self._losing is not None:
-            self._losing.cancel()
-        for installation in self._installations.values():
-            installation.stop("the agent ends")
-        watching = [device.watching for device in self._devices.values() if device.watching is not None]
-        others = [*self._tasks, *watching]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, *(each.task for each in self._installations.values()), return_exceptions=True)
-
-    def _run(self, work: Any, name: str) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        """A fault of the program is said, and not hidden by the end of a task."""
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("adb_task_failed", task=task.get_name(), exc_info=error)
-
-    def _device(self, device_id: str) -> KnownDevice | None:
-        return next((each for each in self._devices.values() if each.there and each.device_id == device_id), None)
-
-    # ---- the list of devices ----
-
-    def _listed(self, listed: list[Listed] | None) -> None:
-        """A list of the server, or that it can't be seen: then its devices get some time to come back."""
-        if listed is None:
-            for installation in self._installations.values():
-                installation.server_died = True
-            loop = asyncio.get_running_loop()
-            self._losing = loop.call_later(self._settings.blind_seconds, self._lose_all)
-            return
-        again = self._losing is not None
-        if self._losing is not None:
-            self._losing.cancel()
-            self._losing = None
+    def _heard(self, listed: list[Listed] | None) -> None:
         allowed = self._settings.serials
-        shown = {each.serial: each.state for each in listed if allowed is None or each.serial in allowed}
-        for serial, device in self._devices.items():
-            if device.there and serial not in shown:
-                self._lose(device, "the device was unplugged, or its emulator ended")
-        for serial, state in shown.items():
-            self._show(serial, state, again=again)
+        if listed is None:
+            self.listed(None)
+        else:
+            self.listed({each.serial: each.state for each in listed if allowed is None or each.serial in allowed})
 
-    def _show(self, serial: str, state: str, *, again: bool) -> None:
-        named = self._settings.named.get(serial)
-        device_id = device_id_of(self._settings.agent_id, serial) if named is None else named.device_id
-        device, holder = self._devices.get(serial), self._device(device_id)
-        if holder is not None and holder is not device:
-            self._leave_out(serial, device_id, holder.serial)
-            return
-        if device is None:
-            device = self._devices[serial] = KnownDevice(serial, device_id, state)
-        elif device.there and device.state == state and not again:
-            return
-        device.state, device.there = state, True
-        if state != READY and device.installation is not None:
-            device.installation.stop(f"the device {state_words(state)}")
-        self._watch(device)
+    def _trouble(self, state: str) -> str | None:
+        return None if state == READY else state_words(state)
 
-    def _leave_out(self, serial: str, device_id: str, other: str) -> None:
-        if serial not in self._left_out:
-            self._left_out.add(serial)
-            self._log.warning("adb_device_left_out", serial=serial, device_id=device_id, named_as=other)
+    async def _look_at(self, device: KnownDevice, *, installing: bool) -> AdbLook:
+        return await self._looker.look(device.serial, device.state, installing=installing)
 
-    def _lose_all(self) -> None:
-        self._losing = None
-        for device in self._devices.values():
-            if device.there:
-                self._lose(device, "the adb server is away, and the device with it")
-
-    def _lose(self, device: KnownDevice, why: str) -> None:
-        device.there = False
-        told, device.facts, device.installed = device.facts is not None, None, None
-        if device.watching is not None:
-            device.watching.cancel()
-            device.watching = None
-        if device.installation is not None:
-            device.installation.stop(why)
-        if told:
-            self._sink.device(DeviceLost(device.device_id))
-
-    # ---- looking ----
-
-    def _watch(self, device: KnownDevice) -> None:
-        """Looks from now on, and no more by what was the case before."""
-        if device.watching is not None:
-            device.watching.cancel()
-        device.watching = asyncio.create_task(self._look_again_and_again(device), name=f"watch_{device.serial}")
-        device.watching.add_done_callback(self._done)
-
-    async def _look_again_and_again(self, device: KnownDevice) -> None:
-        """Until the list says something else. A device that does not answer once is asked again before it is bad."""
-        silent = 0
-        while True:
-            look = await self._look(device)
-            silent = silent + 1 if look.condition.silent is not None else 0
-            if silent != 1:
-                self._tell(device, look)
-            if device.state != READY:
-                return  # the server tells when that changes
-            settled = look.condition.silent is None and look.condition.booted and look.condition.packages_answer
-            await asyncio.sleep(self._settings.look_seconds if settled else self._settings.wait_seconds)
-
-    async def _look(self, device: KnownDevice) -> Look:
-        count = device.installations
-        look = await self._looker.look(device.serial, device.state, installing=device.installation is not None)
-        if device.installations != count:
-            look = replace(look, installed=None)  # it may have seen what was there before
-        if look.properties:
-            device.properties = look.properties
-        return look
-
-    def _tell(self, device: KnownDevice, look: Look) -> None:
-        """Tells what is news of a device that is there."""
-        facts = self._facts(device, look)
-        if self._closed or self._losing is not None or not device.there or device.installation is not None:
-            return
-        installed = device.installed if look.installed is None else look.installed[-1] if look.installed else None
-        if facts != device.facts or installed != device.installed:
-            device.facts, device.installed = facts, installed
-            self._sink.device(DeviceSeen(facts, installed))
-
-    def _facts(self, device: KnownDevice, look: Look) -> DeviceFacts:
+    def _facts(self, device: KnownDevice, look: AdbLook) -> DeviceFacts:
         settings = self._settings
         return facts_of(
             device.serial,
@@ -237,48 +70,15 @@ class AdbDevices:
             health_labels(look.condition) if settings.health_labels else None,
         )
 
-    async def _probe(self, device_id: str) -> None:
+    async def _build(self, assignment: Assignment) -> Build:
+        return await self._builds.get(assignment, "android", "device")
+
+    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
+        """What a device logged between two times; see evidence.keeper.DeviceLogs."""
         device = self._device(device_id)
         if device is None:
-            self._sink.device(DeviceProbed(device_id, Health.BAD, "the device is not connected"))
-            return
+            raise OSError("the device is not connected")
         try:
-            async with asyncio.timeout(self._settings.probe_seconds):
-                look = await self._look(device)
-        except TimeoutError:
-            why = f"the device does not answer: not within {self._settings.probe_seconds:g} s"
-            self._sink.device(DeviceProbed(device_id, Health.BAD, why))
-            return
-        if not device.there:
-            self._sink.device(DeviceProbed(device_id, Health.BAD, "the device went away"))
-            return
-        facts = self._facts(device, look)
-        self._tell(device, look)
-        self._sink.device(DeviceProbed(device_id, facts.health, facts.reason))
-
-    # ---- installing ----
-
-    async def _install(self, device: KnownDevice, assignment: Assignment) -> bool:
-        """False where the build is there already. Errors: those that Installation.ended knows."""
-        if device.state != READY:
-            raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device {state_words(device.state)}")
-        async with asyncio.timeout(self._settings.fetch_seconds):
-            build = await self._builds.get(assignment, "android", "device")
-        return await self._installer.install(device.serial, assignment, build)
-
-    def _ended(self, installation: Installation) -> None:
-        """Tells how it ended, when nothing of it lives."""
-        device = installation.device
-        del self._installations[installation.assignment.token]
-        device.installation = None
-        if self._closed:
-            return
-        event = installation.ended(self._settings.fetch_seconds)
-        if installation.fault is not None:
-            ids = {"device_id": event.device_id, "token": event.token}
-            self._log.error("install_failed_inside", **ids, exc_info=installation.fault)
-        passed = event.outcome is Outcome.PASSED and device.there
-        device.installed = installation.app if passed else None  # as the core takes it
-        self._sink.device(event)
-        if device.there and not passed:
-            self._watch(device)  # what is there now is news
+            return await logged(self._client, device.serial, since_ms, until_ms)
+        except (AdbServerAwayError, AdbProtocolError, AdbRefusedError, ValueError) as error:
+            raise OSError(str(error)) from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from qgjob_agent.devices.packages import PackageSays
+
 _PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"^-?\d+$")
-_OWN_FOLDER = re.compile(r"-[A-Za-z0-9_-]{16,}={0,2}$")
 _PACKAGE = re.compile(r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+")
 
 
@@ -18,24 +19,6 @@ class Battery:
     percent: int | None
     powered: bool
     overheated: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PackageSays:
-    """What a device says of a package that tells one installation of it from any other.
-
-    `last_update` is in the device's time zone, which a test may change.
-    """
-
-    version_code: str
-    last_update: str
-    code_path: str
-
-    def is_of(self, other: PackageSays) -> bool:
-        """Whether both are of the same installation. Android 8 and later put each in a folder with a random name."""
-        if (self.version_code, self.code_path) != (other.version_code, other.code_path):
-            return False
-        return self.last_update == other.last_update or _OWN_FOLDER.search(self.code_path) is not None
 
 
 def is_package_name(text: str) -> bool:

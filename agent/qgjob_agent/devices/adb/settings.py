@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.values import DeviceFacts
 
+ADVICE = "install Android's platform tools, or name their adb in adb.program"
+
 
 @dataclass(frozen=True, slots=True)
 class AdbSettings:

@@ -7,8 +7,9 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.adb.client import AdbServerAwayError
-from qgjob_agent.devices.adb.program import AdbProgramError, run_adb
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
+from qgjob_agent.devices.adb.settings import ADVICE
+from qgjob_agent.devices.program import ProgramError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,8 +102,8 @@ class Tracker:
             return None
         argv = [self._settings.adb, "-P", str(self._settings.port), "start-server"]
         try:
-            ended = await run_adb(argv, self._settings.environ, _START_SECONDS)
-        except AdbProgramError as error:
+            ended = await run_program(argv, self._settings.environ, _START_SECONDS, advice=ADVICE)
+        except ProgramError as error:
             return str(error)
         if ended.code == 0:
             return None

@@ -1,4 +1,4 @@
-"""A device as the provider knows it, and an installation on it."""
+"""A device as its provider knows it, and an installation on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import InstallEnded
 from qgjob_agent.core.values import App, Outcome
-from qgjob_agent.devices.adb.installing import InstallRefusedError
+from qgjob_agent.devices.refusals import InstallRefusedError
 
 if TYPE_CHECKING:
     import asyncio
@@ -39,7 +39,7 @@ class KnownDevice:
 class Installation:
     """One that runs. `stopped` is why it was stopped, `cancelled` whether that was asked for.
 
-    `server_died`: whatever it ends with, that is not the device's fault.
+    `blinded` is what of the host failed meanwhile: whatever it ends with, that is not the device's fault.
     """
 
     device: KnownDevice
@@ -48,7 +48,7 @@ class Installation:
     task: asyncio.Task[bool]
     stopped: str | None = None
     cancelled: bool = False
-    server_died: bool = False
+    blinded: str | None = None
 
     def stop(self, why: str) -> None:
         """Stops it, once: what ends it must not be stopped itself."""
@@ -89,7 +89,7 @@ class Installation:
                 event.error = f"the build did not come to this host in {fetch_seconds:g} s"
             elif self.fault is not None:
                 event.error = f"the agent failed while it installed: {type(error).__name__}: {error}"
-        if self.server_died and event.outcome is Outcome.DEVICE_ERROR:
+        if self.blinded is not None and event.outcome is Outcome.DEVICE_ERROR:
             event.outcome = Outcome.PROVIDER_ERROR
-            event.error = f"the adb server ended in the middle: {event.error}"
+            event.error = f"{self.blinded}: {event.error}"
         return event

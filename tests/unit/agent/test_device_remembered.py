@@ -9,8 +9,8 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from qgjob_agent.devices.adb.remembered import Ours, Remembered
-from qgjob_agent.devices.adb.says import PackageSays
+from qgjob_agent.devices.packages import PackageSays
+from qgjob_agent.devices.remembered import Ours, Remembered
 
 SAYS = PackageSays("7", "2026-11-30 09:00:00", "/data/app/~~a==/com.x.y-b==")
 

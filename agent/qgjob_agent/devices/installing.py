@@ -1,48 +1,58 @@
-"""Installs a build on a device by the adb program, removes builds of ours where that helps, and never another's."""
+"""Installs a build on a device, removes builds of ours where that helps, and never another's."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.values import App, Outcome
-from qgjob_agent.devices.adb.client import AdbServerAwayError, AdbServerGoneError
-from qgjob_agent.devices.adb.facts import MB
-from qgjob_agent.devices.adb.failures import Blame, Failure, failure_of
-from qgjob_agent.devices.adb.program import AdbProgramError, run_adb
-from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
-from qgjob_agent.devices.adb.remembered import Ours
-from qgjob_agent.devices.adb.says import PackageSays, is_package_name, parse_free_bytes, parse_package, parse_places
+from qgjob_agent.devices.facts import MB
+from qgjob_agent.devices.refusals import Blame, DeviceSilentError, Failure, HostError, InstallRefusedError
+from qgjob_agent.devices.remembered import Ours
 from qgjob_agent.process_tree import hunt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qgjob_agent.builds.base import Build
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.devices.adb.client import AdbClient, Said
-    from qgjob_agent.devices.adb.remembered import Remembered
-    from qgjob_agent.devices.adb.settings import AdbSettings
+    from qgjob_agent.devices.packages import Packages, PackageSays
+    from qgjob_agent.devices.remembered import Remembered
 
-MARK = "QGJOB_ADB_INSTALLS_FOR"
-"""In the environment of installations: by it the next life of an agent that was killed finds them."""
+MARK = "QGJOB_INSTALLS_FOR"
+"""In the environment of installations, with the folder of what is installed: by it the next life of an agent that was
+killed finds them.
+"""
 _LEFT_SECONDS = 5.0
 _ROOM_FOR_EACH_BYTE = 2  # a build lies on the device twice while it is installed
 
 
-class InstallRefusedError(Exception):
-    """The installation failed: with which outcome, and whether any other try could end otherwise."""
+class InstallSettings(Protocol):
+    """What of a provider's settings an installer needs. MB are 1,000,000 bytes."""
 
-    def __init__(self, outcome: Outcome, message: str, *, unresolvable: bool = False) -> None:
-        super().__init__(message)
-        self.outcome = outcome
-        self.unresolvable = unresolvable
+    @property
+    def installed(self) -> Path:
+        """The folder in which is kept what was installed."""
+
+    @property
+    def install_seconds(self) -> float:
+        """How long an installation may take."""
+
+    @property
+    def min_free_mb(self) -> int:
+        """What of a device's storage is to stay free, beside what a build needs."""
+
+    @property
+    def uninstall_ours(self) -> bool:
+        """Whether what this agent installed may be removed."""
 
 
 class Installer:
-    """Installs on any device of one adb server; one installation a device at a time."""
+    """Installs on any device of one kind; one installation a device at a time."""
 
-    def __init__(self, client: AdbClient, settings: AdbSettings, remembered: Remembered, log: Any) -> None:
-        self._client = client
+    def __init__(self, packages: Packages, settings: InstallSettings, remembered: Remembered, log: Any) -> None:
+        self._packages = packages
         self._settings = settings
         self._remembered = remembered
         self._log = log
@@ -51,18 +61,18 @@ class Installer:
         """Ends installations of an earlier life of this agent that was killed: they would go on beside new ones."""
         left = await asyncio.to_thread(hunt, MARK, str(self._settings.installed), None, _LEFT_SECONDS)
         if left:
-            self._log.warning("adb_left", pids=left)
+            self._log.warning("installation_left", pids=left)
 
     async def confirmed(self, serial: str) -> list[Ours]:
         """Ours on the device, as it says itself, the least recently used first; what it denies is forgotten.
 
-        Errors: those of AdbClient; AdbProtocolError also where the device neither denies nor confirms.
+        Errors: those of Packages; DeviceSilentError also where the device neither denies nor confirms.
         """
         found = []
         for ours in self._remembered.of(serial):
-            says = await self._says(serial, ours.package)
-            if says is None and not await self._is_absent(serial, ours.package):
-                raise AdbProtocolError(f"it does not say whether {ours.package} is installed")
+            says = await self._packages.says(serial, ours.package)
+            if says is None and not await self._packages.is_absent(serial, ours.package):
+                raise DeviceSilentError(f"it does not say whether {ours.package} is installed")
             if says is not None and says.is_of(ours.says):
                 found.append(ours)
             else:
@@ -79,28 +89,19 @@ class Installer:
 
         Errors: InstallRefusedError.
         """
-        if build.format != "apk":
-            raise _of_build(
-                f"{build.path.name!r} is an .{build.format}, and Android devices install an .apk: push that"
-                + (" (bundletool makes a universal one of an .aab)" if build.format == "aab" else "")
-            )
-        if build.package is not None and not is_package_name(build.package):
-            raise _of_build(f"the build's package {build.package!r} is no name of a package: push another")
         try:
             async with asyncio.timeout(self._settings.install_seconds):
-                return await self._install(serial, assignment, build)
+                return await self._install(serial, assignment, await asyncio.to_thread(self._packages.checked, build))
         except TimeoutError as error:
             text = (
                 f"the installation did not end in {self._settings.install_seconds:g} s: look whether the device asks "
                 "something, or restart it"
             )
             raise InstallRefusedError(Outcome.DEVICE_ERROR, text) from error
-        except AdbServerGoneError as error:
+        except HostError as error:
             raise InstallRefusedError(Outcome.PROVIDER_ERROR, str(error)) from error
-        except (AdbRefusedError, AdbServerAwayError, AdbProtocolError) as error:
+        except DeviceSilentError as error:
             raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device does not answer: {error}") from error
-        except AdbProgramError as error:
-            raise InstallRefusedError(Outcome.PROVIDER_ERROR, str(error)) from error
 
     async def _install(self, serial: str, assignment: Assignment, build: Build) -> bool:
         confirmed = await self.confirmed(serial)
@@ -114,12 +115,12 @@ class Installer:
         if there is not None and there.org_id != assignment.org_id:
             await self._leave_nothing(serial, there)
         await self._make_room(serial, build, others)
-        before = {} if build.package is not None else await self._places(serial)
+        before = {} if build.package is not None else await self._packages.places(serial)
         while True:
-            words = await self._try(serial, build)
-            if words is None:
+            refused = await self._packages.install(serial, build)
+            if refused is None:
                 break
-            failure, said = failure_of(words)
+            failure, said = refused
             if failure.blame is Blame.ROOM and await self._remove_one(serial, others):
                 continue
             if failure.blame is Blame.IN_THE_WAY and there is not None and self._settings.uninstall_ours:
@@ -131,7 +132,7 @@ class Installer:
         package = build.package or await self._new_package(serial, before)
         if package is None:
             return True
-        says = await self._says(serial, package)
+        says = await self._packages.says(serial, package)
         if says is None:
             text = f"the device says that it installed the build, and has no {package}"
             raise InstallRefusedError(Outcome.DEVICE_ERROR, text)
@@ -140,39 +141,23 @@ class Installer:
 
     async def _new_package(self, serial: str, before: dict[str, str]) -> str | None:
         """The package that an installation put in a new place; None where it can't be told."""
-        after = await self._places(serial)
+        after = await self._packages.places(serial)
         changed = [package for package, place in after.items() if before.get(package) != place]
         if len(changed) == 1:
             return changed[0]
         self._log.warning("package_not_known", serial=serial, candidates=sorted(changed)[:10])
         return None
 
-    async def _places(self, serial: str) -> dict[str, str]:
-        return parse_places((await self._shell(serial, "pm list packages -f")).output)
-
-    async def _try(self, serial: str, build: Build) -> str | None:
-        """What adb said of its failure; None where it installed."""
-        settings = self._settings
-        # With the name localhost adb would start a server where none is, as a child with this environment.
-        host = "127.0.0.1" if settings.host == "localhost" else settings.host
-        argv = [settings.adb, "-H", host, "-P", str(settings.port), "-s", serial]
-        argv += ["install", "-r", "-t", str(build.path)]
-        environ = {**settings.environ, MARK: str(settings.installed)}
-        ended = await run_adb(argv, environ, settings.install_seconds)
-        if ended.code is None:
-            raise TimeoutError
-        return None if ended.code == 0 and "Success" in ended.output else ended.output
-
     async def _refused(self, serial: str, build: Build, failure: Failure, said: str) -> InstallRefusedError:
         text = f"{failure.reason} ({said})"
         if failure.blame is Blame.HOST:
             return InstallRefusedError(Outcome.PROVIDER_ERROR, text)
         if failure.blame is Blame.BUILD:
-            return _of_build(f"the build can't be installed: {text}")
+            return InstallRefusedError.of_build(f"the build can't be installed: {text}")
         if failure.blame is Blame.IN_THE_WAY:
             package = build.package
-            if package is not None and said.startswith("INSTALL_PARSE_") and await self._says(serial, package) is None:
-                return _of_build(f"the build can't be installed, and no earlier one is there: {text}")
+            if failure.else_build and package is not None and await self._packages.says(serial, package) is None:
+                return InstallRefusedError.of_build(f"the build can't be installed, and nothing is in its way: {text}")
             text += (
                 f"; this agent removes only what it installed itself: uninstall {package or 'the app'} by hand, once"
             )
@@ -186,9 +171,9 @@ class Installer:
         """What an org's tests left in the app is nothing for another org's: an update would keep it."""
         if self._settings.uninstall_ours and await self._remove(serial, ours, "another org's"):
             return
-        said = await self._shell(serial, f"pm clear {ours.package}")
-        if "Success" not in said.output:
-            text = f"the data that another org's tests left in {ours.package} can't be cleared: {said.output.strip()}"
+        why_not = await self._packages.clear(serial, ours.package)
+        if why_not is not None:
+            text = f"the data that another org's tests left in {ours.package} can't be cleared: {why_not}"
             raise InstallRefusedError(Outcome.DEVICE_ERROR, text)
 
     # ---- room ----
@@ -199,7 +184,7 @@ class Installer:
             return
         size = (await asyncio.to_thread(build.path.stat)).st_size
         needed = _ROOM_FOR_EACH_BYTE * size + self._settings.min_free_mb * MB
-        while (free := await self._free_bytes(serial)) is not None and free < needed:
+        while (free := await self._packages.free_bytes(serial)) is not None and free < needed:
             if not await self._remove_one(serial, others):
                 return
 
@@ -215,33 +200,12 @@ class Installer:
         if not await self._is_ours(serial, ours):
             self._remembered.forget(serial, ours)
             return False
-        said = await self._shell(serial, f"pm uninstall {ours.package}")
-        removed = "Success" in said.output
+        removed = await self._packages.remove(serial, ours.package)
         if removed:
             self._remembered.forget(serial, ours)
         self._log.info("build_removed", serial=serial, package=ours.package, why=why, removed=removed)
         return removed
 
-    # ---- what the device says ----
-
     async def _is_ours(self, serial: str, ours: Ours) -> bool:
-        says = await self._says(serial, ours.package)
+        says = await self._packages.says(serial, ours.package)
         return says is not None and says.is_of(ours.says)
-
-    async def _says(self, serial: str, package: str) -> PackageSays | None:
-        return parse_package((await self._shell(serial, f"dumpsys package {package}")).output, package)
-
-    async def _is_absent(self, serial: str, package: str) -> bool:
-        """Whether the device says that it has no such package, and not that something fails."""
-        said = await self._shell(serial, f"pm path {package}")
-        return said.code in (0, 1) and not said.output.strip()
-
-    async def _free_bytes(self, serial: str) -> int | None:
-        return parse_free_bytes((await self._shell(serial, "df -k /data")).output)
-
-    async def _shell(self, serial: str, command: str) -> Said:
-        return await self._client.shell(serial, command, self._settings.answer_seconds)
-
-
-def _of_build(text: str) -> InstallRefusedError:
-    return InstallRefusedError(Outcome.PROVIDER_ERROR, text, unresolvable=True)

@@ -10,7 +10,7 @@ from dataclasses import asdict, astuple, dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.core.values import App
-from qgjob_agent.devices.adb.says import PackageSays
+from qgjob_agent.devices.packages import PackageSays
 
 if TYPE_CHECKING:
     from pathlib import Path

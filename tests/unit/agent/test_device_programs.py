@@ -9,20 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.devices.adb.program import AdbProgramError, run_adb
+from qgjob_agent.devices.program import ProgramError, run_program
 from tests.fakes.program import processes_of
 from tests.fakes.waiting import until
 
 ENVIRON = {"PATH": os.environ["PATH"]}
+ADVICE = "install the tools"
 
 
 async def test_it_gives_what_was_printed_and_the_exit_code() -> None:
-    ended = await run_adb(["sh", "-c", "echo out; echo err >&2; exit 3"], ENVIRON, 30)
+    ended = await run_program(["sh", "-c", "echo out; echo err >&2; exit 3"], ENVIRON, 30, advice=ADVICE)
     assert (ended.code, ended.output) == (3, "out\nerr\n")
 
 
 async def test_what_prints_without_end_is_cut_and_not_kept_from_ending() -> None:
-    ended = await run_adb(["sh", "-c", "head -c 3000000 /dev/zero"], ENVIRON, 30)
+    ended = await run_program(["sh", "-c", "head -c 3000000 /dev/zero"], ENVIRON, 30, advice=ADVICE)
     assert (ended.code, len(ended.output)) == (0, 256 * 1024)
 
 
@@ -31,7 +32,9 @@ async def test_nothing_of_it_lives_afterwards(tmp_path: Path, how: str) -> None:
     environ = ENVIRON | {"MARK": str(tmp_path)}
     wait = "" if how == "in time" else "; wait"
     script = f"trap '' TERM HUP INT; sleep 300 & sleep 300 & touch {tmp_path}/up{wait}"
-    running = asyncio.create_task(run_adb(["sh", "-c", script], environ, 1.0 if how == "too late" else 60.0))
+    running = asyncio.create_task(
+        run_program(["sh", "-c", script], environ, 1.0 if how == "too late" else 60.0, advice=ADVICE)
+    )
     await until((tmp_path / "up").exists, "it does not run", seconds=10)
     if how == "cancelled":
         running.cancel()
@@ -47,7 +50,7 @@ async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) ->
         f"import os, time; os.fork() and os._exit(0); os.setsid(); open({str(tmp_path / 'up')!r}, 'w'); time.sleep(300)"
     )
     script = f'{sys.executable} -c "{daemon}"; while [ ! -e {tmp_path}/up ]; do sleep 0.02; done'
-    ended = await run_adb(["sh", "-c", script], ENVIRON | {"MARK": str(tmp_path)}, 30)
+    ended = await run_program(["sh", "-c", script], ENVIRON | {"MARK": str(tmp_path)}, 30, advice=ADVICE)
     assert ended.code == 0
     (daemon_pid,) = processes_of(tmp_path)
     os.kill(daemon_pid, 9)
@@ -55,5 +58,5 @@ async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) ->
 
 @pytest.mark.parametrize("path", ["/nowhere/adb", "/"])
 async def test_a_program_that_can_not_be_started_is_said(path: str) -> None:
-    with pytest.raises(AdbProgramError, match="install Android's platform tools"):
-        await run_adb([path], ENVIRON, 5)
+    with pytest.raises(ProgramError, match="install the tools"):
+        await run_program([path], ENVIRON, 5, advice=ADVICE)

@@ -1,0 +1,81 @@
+"""The package manager of Android devices, asked by shell commands; builds go to it by the adb program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qgjob_agent.devices.adb.failures import failure_of
+from qgjob_agent.devices.adb.says import is_package_name, parse_free_bytes, parse_package, parse_places
+from qgjob_agent.devices.adb.settings import ADVICE
+from qgjob_agent.devices.installing import MARK
+from qgjob_agent.devices.program import run_program
+from qgjob_agent.devices.refusals import InstallRefusedError
+
+if TYPE_CHECKING:
+    from qgjob_agent.builds.base import Build
+    from qgjob_agent.devices.adb.client import AdbClient, Said
+    from qgjob_agent.devices.adb.settings import AdbSettings
+    from qgjob_agent.devices.packages import PackageSays
+    from qgjob_agent.devices.refusals import Failure
+
+
+class AndroidPackages:
+    """See Packages."""
+
+    def __init__(self, client: AdbClient, settings: AdbSettings) -> None:
+        self._client = client
+        self._settings = settings
+
+    def checked(self, build: Build) -> Build:
+        """See Packages. Only a package that is a name may stand in a command."""
+        if build.format != "apk":
+            raise InstallRefusedError.of_build(
+                f"{build.path.name!r} is an .{build.format}, and Android devices install an .apk: push that"
+                + (" (bundletool makes a universal one of an .aab)" if build.format == "aab" else "")
+            )
+        if build.package is not None and not is_package_name(build.package):
+            text = f"the build's package {build.package!r} is no name of a package: push another"
+            raise InstallRefusedError.of_build(text)
+        return build
+
+    async def says(self, serial: str, package: str) -> PackageSays | None:
+        """See Packages."""
+        return parse_package((await self._shell(serial, f"dumpsys package {package}")).output, package)
+
+    async def is_absent(self, serial: str, package: str) -> bool:
+        """See Packages."""
+        said = await self._shell(serial, f"pm path {package}")
+        return said.code in (0, 1) and not said.output.strip()
+
+    async def places(self, serial: str) -> dict[str, str]:
+        """See Packages."""
+        return parse_places((await self._shell(serial, "pm list packages -f")).output)
+
+    async def free_bytes(self, serial: str) -> int | None:
+        """See Packages."""
+        return parse_free_bytes((await self._shell(serial, "df -k /data")).output)
+
+    async def install(self, serial: str, build: Build) -> tuple[Failure, str] | None:
+        """See Packages."""
+        settings = self._settings
+        # With the name localhost adb would start a server where none is, as a child with this environment.
+        host = "127.0.0.1" if settings.host == "localhost" else settings.host
+        argv = [settings.adb, "-H", host, "-P", str(settings.port), "-s", serial]
+        argv += ["install", "-r", "-t", str(build.path)]
+        environ = {**settings.environ, MARK: str(settings.installed)}
+        ended = await run_program(argv, environ, settings.install_seconds, advice=ADVICE)
+        if ended.code is None:
+            raise TimeoutError
+        return None if ended.code == 0 and "Success" in ended.output else failure_of(ended.output)
+
+    async def remove(self, serial: str, package: str) -> bool:
+        """See Packages."""
+        return "Success" in (await self._shell(serial, f"pm uninstall {package}")).output
+
+    async def clear(self, serial: str, package: str) -> str | None:
+        """See Packages."""
+        said = await self._shell(serial, f"pm clear {package}")
+        return None if "Success" in said.output else said.output.strip()
+
+    async def _shell(self, serial: str, command: str) -> Said:
+        return await self._client.shell(serial, command, self._settings.answer_seconds)

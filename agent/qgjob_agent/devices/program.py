@@ -1,0 +1,116 @@
+"""Runs a platform's tools: in a process group of their own, within a bound, and nothing of them lives afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import psutil
+
+from qgjob_agent.devices.refusals import HostError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MAX_OUTPUT_BYTES = 256 * 1024
+_DEATH_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+
+class ProgramError(HostError):
+    """The program can't be started, or not be ended. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a call ended: all that it printed, up to a bound, and its exit code; None where it took too long.
+
+    `errors` is what it printed as such, where that was asked for apart; else it stands in `output`.
+    """
+
+    code: int | None
+    output: str
+    errors: str = ""
+
+
+async def run_program(
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    seconds: float,
+    *,
+    advice: str,
+    apart: bool = False,
+    most_bytes: int = MAX_OUTPUT_BYTES,
+) -> Ended:
+    """Runs a program. When this returns or is cancelled, its process group is dead; a server of it has left that.
+
+    `advice` says what to do where it can't be started, `apart` that errors are not to be mixed with the rest. Errors:
+    ProgramError where it can't be started.
+    """
+    # Files and no pipes: those would be open for as long as a server lives.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors if apart else subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ProgramError(f"{argv[0]!r} can't be started ({why}): {advice}") from error
+        try:
+            async with asyncio.timeout(seconds):
+                code: int | None = await process.wait()
+        except TimeoutError:
+            code = None
+        finally:
+            await asyncio.shield(_end(process, argv[0]))
+        return Ended(code, _said(output, most_bytes), _said(errors, MAX_OUTPUT_BYTES))
+
+
+def _said(file: IO[bytes], most_bytes: int) -> str:
+    file.seek(0)
+    return file.read(most_bytes).decode(errors="replace")
+
+
+async def _end(process: asyncio.subprocess.Process, name: str) -> None:
+    """Kills the group, what the program started included, and sees it dead. Errors: ProgramError."""
+    try:
+        async with asyncio.timeout(_DEATH_SECONDS):
+            if _kill(process.pid):
+                await process.wait()
+            while _kill(process.pid) and _lives(process.pid):  # noqa: ASYNC110 - a foreign process tells no event
+                await asyncio.sleep(_POLL_SECONDS)
+    except TimeoutError as error:
+        raise ProgramError(
+            f"{name} (process group {process.pid}) would not die: what ignores SIGKILL is stuck in the kernel; "
+            "unplug the device, or restart the host"
+        ) from error
+
+
+def _kill(group: int) -> bool:
+    """False when nothing of the group is left."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter where all are dead and not yet reaped
+        return False
+    return True
+
+
+def _lives(group: int) -> bool:
+    """Whether something of the group is more than a zombie that nobody reaps."""
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (psutil.Error, OSError):
+            continue
+    return False

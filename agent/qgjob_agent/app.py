@@ -27,8 +27,10 @@ from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
+from qgjob_agent.devices.apple.settings import AppleSettings, Erase
 from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 from qgjob_agent.devices.faults import SimulatedFaults
+from qgjob_agent.devices.several import SeveralProviders
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
@@ -51,9 +53,11 @@ from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import SecretStr
 
-    from qgjob_agent.devices.base import DeviceProvider
+    from qgjob_agent.devices.base import DeviceProvider, DeviceSink
     from qgjob_agent.runners.appwright.cloud import Cloud
     from qgjob_agent.runners.base import Runner
 
@@ -77,13 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         config = load_config(arguments.config, on_this_host=arguments.check)
         if arguments.check:
-            count = len(config.device_facts)
-            devices = "1 device" if count == 1 else f"{count} devices"
-            if config.browserstack.enabled:
-                devices = f"sessions of the BrowserStack plan at {config.browserstack.api_url}"
-            elif config.finds_devices:
-                devices = f"Android devices of the adb server at {config.adb.host}:{config.adb.port}"
-            print(f"ok: agent {config.agent_id}, {devices}, runner {config.runner}")
+            print(f"ok: agent {config.agent_id}, {_devices_in_words(config)}, runner {config.runner}")
             for each in unread_settings():
                 print(f"warning: {each.line}", file=sys.stderr)
             return 0
@@ -95,6 +93,20 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def _devices_in_words(config: AgentConfig) -> str:
+    if not config.finds_devices:
+        count = len(config.device_facts)
+        return "1 device" if count == 1 else f"{count} devices"
+    found = []
+    if config.browserstack.enabled:
+        found.append(f"sessions of the BrowserStack plan at {config.browserstack.api_url}")
+    if config.adb.enabled:
+        found.append(f"Android devices of the adb server at {config.adb.host}:{config.adb.port}")
+    if config.apple.enabled:
+        found.append("simulators, iPhones and iPads of this Mac" if config.apple.physical else "simulators of this Mac")
+    return " and ".join(found)
 
 
 async def run(config: AgentConfig) -> None:
@@ -186,8 +198,23 @@ def _provider(
         return _browserstack(config, driver, builds, coordinators, log)
     if not config.finds_devices:
         return SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds, faults)
+    found: list[Callable[[DeviceSink], DeviceProvider]] = []
+    if config.adb.enabled:
+        android = _adb_settings(config, state_dir)
+        found.append(lambda sink: AdbDevices(sink, android, builds, log))
+    if config.apple.enabled:
+        from qgjob_agent.devices.apple.provider import Phones, Simulators  # noqa: PLC0415 - few hosts have any
+
+        apple = _apple_settings(config, state_dir)
+        found.append(lambda sink: Simulators(sink, apple, builds, log))
+        if config.apple.physical:
+            found.append(lambda sink: Phones(sink, apple, builds, log))
+    return found[0](driver) if len(found) == 1 else SeveralProviders(driver, found)
+
+
+def _adb_settings(config: AgentConfig, state_dir: StateDir) -> AdbSettings:
     adb = config.adb
-    settings = AdbSettings(
+    return AdbSettings(
         agent_id=config.agent_id,
         installed=state_dir.installed,
         environ=config.environ,
@@ -203,7 +230,26 @@ def _provider(
         uninstall_ours=adb.uninstall_ours,
         health_labels=adb.health_labels,
     )
-    return AdbDevices(driver, settings, builds, log)
+
+
+def _apple_settings(config: AgentConfig, state_dir: StateDir) -> AppleSettings:
+    apple = config.apple
+    return AppleSettings(
+        agent_id=config.agent_id,
+        installed=state_dir.installed,
+        unpacked=state_dir.unpacked,
+        environ=config.environ,
+        program=str(apple.program),
+        udids=frozenset(apple.udids) or None,
+        boot=apple.boot,
+        erase=Erase(apple.erase),
+        named={facts.udid: facts for facts in config.named_devices},
+        boot_seconds=apple.boot_seconds,
+        install_seconds=apple.install_seconds,
+        fetch_seconds=apple.fetch_seconds,
+        min_free_mb=apple.min_free_mb,
+        uninstall_ours=apple.uninstall_ours,
+    )
 
 
 def _secret(value: SecretStr | None) -> str:

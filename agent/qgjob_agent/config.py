@@ -24,6 +24,7 @@ from qgjob_agent.command_template import TemplateError, check_template
 from qgjob_agent.config_sources import Environment, Found, read_dotenv, read_toml, split_list
 from qgjob_agent.config_tables import (
     AdbConfig,
+    AppleConfig,
     AppwrightConfig,
     BrowserStackConfig,
     BuildsConfig,
@@ -76,6 +77,7 @@ class AgentConfig(Table):
     builds: BuildsConfig = BuildsConfig()
     adb: AdbConfig = AdbConfig()
     browserstack: BrowserStackConfig = BrowserStackConfig()
+    apple: AppleConfig = AppleConfig()
     appwright: AppwrightConfig = AppwrightConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     devices: tuple[DeviceConfig, ...] = ()
@@ -115,7 +117,7 @@ class AgentConfig(Table):
     @property
     def finds_devices(self) -> bool:
         """Whether devices are found, here or in a cloud: `devices` says how they are called, and none is simulated."""
-        return self.adb.enabled or self.browserstack.enabled
+        return self.adb.enabled or self.apple.enabled or self.browserstack.enabled
 
     @property
     def named_devices(self) -> list[DeviceFacts]:
@@ -431,6 +433,9 @@ def _complete(
     if len(config.adb.program.parts) > 1:
         program = _resolved(config.adb.program, base("adb.program"))
         changes["adb"] = config.adb.model_copy(update={"program": program})
+    if len(config.apple.program.parts) > 1:
+        program = _resolved(config.apple.program, base("apple.program"))
+        changes["apple"] = config.apple.model_copy(update={"program": program})
     if config.appwright.suite_dir is not None:
         suite = _resolved(config.appwright.suite_dir, base("appwright.suite_dir"))
         changes["appwright"] = config.appwright.model_copy(update={"suite_dir": suite})

@@ -157,6 +157,22 @@ class BrowserStackConfig(Table):
     evidence_seconds: Wait = 30.0
 
 
+class AppleConfig(Table):
+    """The simulators of this Mac and, with `physical`, its iPhones and iPads; of `udids` only, where it names some."""
+
+    enabled: bool = False
+    physical: bool = False
+    program: Path = Path("xcrun")
+    udids: tuple[str, ...] = ()
+    boot: bool = True
+    erase: Annotated[Literal["never", "orgs", "builds"], BeforeValidator(lower)] = "never"
+    boot_seconds: Wait = 180.0
+    install_seconds: Wait = 300.0
+    fetch_seconds: Wait = 3600.0
+    min_free_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
+    uninstall_ours: bool = True
+
+
 class AdbConfig(Table):
     """The Android devices of an adb server; of `serials` only, where it names some. MB are 1,000,000 bytes."""
 

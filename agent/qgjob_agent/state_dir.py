@@ -85,6 +85,11 @@ class StateDir:
         return self.path / "installed"
 
     @property
+    def unpacked(self) -> Path:
+        """Apps on their way to a simulator."""
+        return self.path / "unpacked"
+
+    @property
     def executions(self) -> Path:
         """One directory for each execution that is not yet done with."""
         return self.path / "executions"

@@ -13,6 +13,7 @@ from qgjob_agent.devices.adb.tracker import Tracker
 from qgjob_agent.devices.finding import Words
 from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.installing import Installer
+from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.remembered import Remembered
 
 if TYPE_CHECKING:
@@ -80,5 +81,5 @@ class AdbDevices(FoundDevices["AdbLook"]):
             raise OSError("the device is not connected")
         try:
             return await logged(self._client, device.serial, since_ms, until_ms)
-        except (AdbServerAwayError, AdbProtocolError, AdbRefusedError, ValueError) as error:
+        except (DeviceSilentError, ValueError) as error:
             raise OSError(str(error)) from error

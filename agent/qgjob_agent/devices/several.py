@@ -46,7 +46,9 @@ class SeveralProviders:
         """By the device's owner. A device that nobody has shown ends it at once."""
         owner = self._owners.get(assignment.device_id)
         if owner is None:
-            ended = InstallEnded(assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "unknown device")
+            ended = InstallEnded(
+                assignment.device_id, assignment.token, Outcome.DEVICE_ERROR, 0, "the device is not connected"
+            )
             self._sink.device(ended)
             return
         self._installing[assignment.token] = owner

@@ -62,13 +62,19 @@ def parse_simulators(text: str) -> list[Simulator]:
 
 def _simulator(said: Any, version: str) -> Simulator:
     name = _text(said, "name")
-    model = _text(said, "deviceTypeIdentifier").removeprefix(_TYPE).replace("-", " ").strip()
+    model = _plain(_text(said, "deviceTypeIdentifier").removeprefix(_TYPE))
+    if model == _plain(name):
+        model = name  # which has what an identifier may not have
     why = None
     if said.get("isAvailable") is False:
         why = _text(said, "availabilityError") or "its runtime is not there"
     return Simulator(
         _text(said, "udid"), name, _text(said, "state"), version, model or name, _text(said, "dataPath"), why
     )
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[^A-Za-z0-9]", " ", text).split())
 
 
 def parse_phones(said: Any) -> list[Phone]:

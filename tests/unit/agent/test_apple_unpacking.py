@@ -1,0 +1,144 @@
+"""A zipped app is unpacked as it is, and nothing else of any archive ever is."""
+
+from __future__ import annotations
+
+import stat
+import threading
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from qgjob_agent.devices.apple import unpacking
+from qgjob_agent.devices.apple.bundle import Bundle, BundleError, read_bundle
+from qgjob_agent.devices.apple.unpacking import Stopped, unpack
+from tests.fakes import packages
+
+INFO = packages.info_plist("iphonesimulator")
+APP = Path("Example.app")
+LINK = stat.S_IFLNK | 0o777
+
+
+def archive(path: Path, members: Mapping[str, tuple[int, bytes]]) -> Path:
+    """A zip with these members: their modes and contents."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, (mode, data) in members.items():
+            member = zipfile.ZipInfo(name)
+            member.external_attr = mode << 16
+            member.compress_type = zipfile.ZIP_DEFLATED
+            made.writestr(member, data)
+    return path
+
+
+def unpacked(path: Path, into: Path) -> Path:
+    return unpack(path, APP, into, threading.Event())
+
+
+def test_files_modes_folders_and_links_are_kept(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "a.zip",
+        {
+            "Example.app/": (stat.S_IFDIR | 0o755, b""),
+            "Example.app/Info.plist": (stat.S_IFREG | 0o644, INFO),
+            "Example.app/Example": (stat.S_IFREG | 0o755, b"code"),
+            "Example.app/Frameworks/Kit": (LINK, b"Versions/A/Kit"),
+            "Example.app/Frameworks/Versions/A/Kit": (stat.S_IFREG | 0o644, b"kit"),
+            "Example.app/Empty/": (0, b""),
+            "__MACOSX/Example.app/._Info.plist": (0, b"x"),
+            "README": (0, b"beside it"),
+        },
+    )
+    app = unpacked(path, tmp_path / "out")
+    assert app == tmp_path / "out" / "Example.app"
+    assert (app / "Info.plist").read_bytes() == INFO
+    assert (app / "Example").stat().st_mode & 0o777 == 0o755
+    assert (app / "Info.plist").stat().st_mode & 0o111 == 0
+    assert (app / "Frameworks" / "Kit").is_symlink()
+    assert (app / "Frameworks" / "Kit").read_bytes() == b"kit"
+    assert (app / "Empty").is_dir()
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["Example.app"]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"../evil": (0, b"")}, "would lie outside"),
+        ({"Example.app/../../evil": (0, b"")}, "would lie outside"),
+        ({"/evil": (0, b"")}, "would lie outside"),
+        ({"Example.app/a\\..\\evil": (0, b"")}, "would lie outside"),
+        ({"Example.app/out": (LINK, b"/etc")}, "leads out"),
+        ({"Example.app/out": (LINK, b"a/../../..")}, "leads out"),
+        ({"Example.app/out": (LINK, b"..")}, "leads out"),
+        ({"Example.app/out": (LINK, b"")}, "leads out"),
+        ({"Example.app/out": (LINK, b"x" * 5000)}, "leads out"),
+        ({"Example.app/pipe": (stat.S_IFIFO | 0o644, b"")}, "neither a file"),
+        ({"Example.app/disk": (stat.S_IFBLK | 0o644, b"")}, "neither a file"),
+    ],
+)
+def test_what_leads_out_is_refused(tmp_path: Path, members: dict[str, tuple[int, bytes]], words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        unpacked(archive(tmp_path / "a.zip", members), tmp_path / "out" / "deep")
+    left = {each.name for each in tmp_path.rglob("*")} - {"a.zip", "out", "deep", "Example.app"}
+    assert left <= {"a"}  # no link is made where one leads out
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    members = {"Example.app/a": (LINK, b"b"), "Example.app/b": (0, b"kept"), "Example.app/a/c": (0, b"through")}
+    with pytest.raises((BundleError, OSError)):
+        unpacked(archive(tmp_path / "a.zip", members), tmp_path / "out")
+    assert not (tmp_path / "out" / "Example.app" / "a").is_symlink()
+
+
+def test_a_bomb_is_refused_before_it_bursts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "a.zip", {f"Example.app/{n}": (0, b"\0" * 3_000_000) for n in range(3)})
+    assert path.stat().st_size < 50_000
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 5_000_000)
+    with pytest.raises(BundleError, match="more than 5000000 bytes"):
+        unpacked(path, tmp_path / "out")
+    assert sum(each.stat().st_size for each in (tmp_path / "out").rglob("*") if each.is_file()) <= 5_000_000
+    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 2)
+    with pytest.raises(BundleError, match="has 3 files, and 2 are the most"):
+        unpacked(path, tmp_path / "more")
+
+
+def test_it_stops_when_it_is_told(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Stopped):
+        unpack(packages.write(tmp_path / "a.zip", packages.app()), APP, tmp_path / "out", stop)
+
+
+def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
+    data = bytearray(packages.app())
+    data[60:70] = b"\0" * 10
+    with pytest.raises(BundleError, match="can't be"):
+        unpacked(packages.write(tmp_path / "a.zip", bytes(data)), tmp_path / "out")
+
+
+def test_an_app_says_what_it_is(tmp_path: Path) -> None:
+    app = packages.write(tmp_path / "a.zip", packages.app())
+    assert read_bundle(app, "app") == Bundle("com.example.app", "42", True, "Example.app")
+    ipa = packages.write(tmp_path / "a.ipa", packages.ipa(binary=False))
+    assert read_bundle(ipa, "ipa") == Bundle("com.example.app", "42", False, "Payload/Example.app")
+    neither = packages.app("", CFBundleSupportedPlatforms=None)
+    assert read_bundle(packages.write(tmp_path / "b.zip", neither), "app").for_simulator is None
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"no zip", "is no zip archive"),
+        (packages.ipa(), "has 0 files NAME.app/Info.plist"),
+        (packages.zipped({"A.app/Info.plist": INFO, "B.app/Info.plist": INFO}), "has 2 files"),
+        (packages.zipped({"A.app/Info.plist": b"no plist"}), "Info.plist that can't be read"),
+        (packages.zipped({"A.app/Info.plist": b"<plist><array/></plist>"}), "holds no table"),
+        (packages.zipped({"A.app/Info.plist": b"\0" * 2_000_000}), "more than 1048576 bytes"),
+        (packages.app(CFBundleIdentifier=None), "CFBundleIdentifier is None"),
+        (packages.app(CFBundleIdentifier="a; reboot"), "CFBundleIdentifier is 'a; reboot'"),
+        (packages.app(CFBundleIdentifier="-a"), "CFBundleIdentifier is '-a'"),
+    ],
+)
+def test_what_is_no_app_is_said(tmp_path: Path, data: bytes, words: str) -> None:
+    with pytest.raises(BundleError, match=words):
+        read_bundle(packages.write(tmp_path / "a.zip", data), "app")

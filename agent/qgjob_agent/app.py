@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
+    from qgjob_agent.builds.base import ClosableBuilds
     from qgjob_agent.devices.base import DeviceProvider, DeviceSink
     from qgjob_agent.runners.appwright.cloud import Cloud
     from qgjob_agent.runners.base import Runner
@@ -175,7 +176,16 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     log.info("agent_stopped")
 
 
-def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
+def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ClosableBuilds:
+    builds = _packed_builds(config, state_dir, coordinators, log)
+    if not config.apple.enabled:
+        return builds
+    from qgjob_agent.devices.apple.unpacked import UnpackedBuilds  # noqa: PLC0415 - few hosts have simulators
+
+    return UnpackedBuilds(builds, state_dir.unpacked, log)
+
+
+def _packed_builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
     cache = BuildCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
     pushed, template = PushedBuilds(coordinators), config.builds.template
     if template is None or not is_address(template):
@@ -190,7 +200,7 @@ def _provider(
     state_dir: StateDir,
     driver: Driver,
     faults: SimulatedFaults,
-    builds: ResolvedBuilds,
+    builds: ClosableBuilds,
     coordinators: Coordinators,
     log: Any,
 ) -> DeviceProvider:
@@ -237,7 +247,6 @@ def _apple_settings(config: AgentConfig, state_dir: StateDir) -> AppleSettings:
     return AppleSettings(
         agent_id=config.agent_id,
         installed=state_dir.installed,
-        unpacked=state_dir.unpacked,
         environ=config.environ,
         program=str(apple.program),
         udids=frozenset(apple.udids) or None,
@@ -257,7 +266,7 @@ def _secret(value: SecretStr | None) -> str:
 
 
 def _browserstack(
-    config: AgentConfig, driver: Driver, builds: ResolvedBuilds, coordinators: Coordinators, log: Any
+    config: AgentConfig, driver: Driver, builds: ClosableBuilds, coordinators: Coordinators, log: Any
 ) -> DeviceProvider:
     # With these comes an HTTP client, which would cost each start 0.2 s.
     from qgjob_agent.devices.browserstack.provider import BrowserStackDevices  # noqa: PLC0415

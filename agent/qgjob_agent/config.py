@@ -356,9 +356,10 @@ def _wrong_browserstack(config: AgentConfig, sources: Sources) -> Iterator[Confi
     found = first_problem("browserstack-1", what.os_version, what.model, {})
     if found is not None:
         yield sources.wrong(f"browserstack.{found[0]}", found[1], found[2])
-    if config.adb.enabled:
-        problem = "is on, and so is adb.enabled; start another agent for BrowserStack, with a file of its own"
-        yield sources.wrong("browserstack.enabled", True, problem)
+    for name, found_here in (("adb", config.adb.enabled), ("apple", config.apple.enabled)):
+        if found_here:
+            problem = f"is on, and so is {name}.enabled; start another agent for BrowserStack, with a file of its own"
+            yield sources.wrong("browserstack.enabled", True, problem)
     if config.runner != "appwright":
         problem = f'is on, and runner is {config.runner}; sessions of a shared plan want runner = "appwright"'
         yield sources.wrong("browserstack.enabled", True, problem)

@@ -86,7 +86,7 @@ class StateDir:
 
     @property
     def unpacked(self) -> Path:
-        """Apps on their way to a simulator."""
+        """Builds for simulators, unpacked."""
         return self.path / "unpacked"
 
     @property

@@ -14,6 +14,7 @@ from structlog.testing import LogCapture
 from qgjob_agent.builds.base import Build
 from qgjob_agent.devices.apple.provider import Phones, Simulators
 from qgjob_agent.devices.apple.settings import AppleSettings
+from qgjob_agent.devices.apple.unpacked import UnpackedBuilds
 from tests.fakes import packages
 from tests.fakes.provided import FolderOfBuilds, Provided
 from tests.fakes.xcrun import PhoneState, SimulatorState, Xcode
@@ -58,7 +59,6 @@ class Mac:
         self.settings: dict[str, Any] = {
             "agent_id": "a1",
             "installed": folder / "installed",
-            "unpacked": folder / "unpacked",
             "environ": {"PATH": os.environ["PATH"], "HOME": str(folder)},
             "program": str(self.xcode.program),
             "poll_seconds": 0.3,
@@ -92,7 +92,8 @@ class Mac:
             def device(self, event: Any) -> None:
                 told[0].device(event)
 
-        provider = kind(Sink(), AppleSettings(**self.settings | dict(changes)), builds, logger)
+        unpacked = UnpackedBuilds(builds, self.folder / "unpacked", logger)
+        provider = kind(Sink(), AppleSettings(**self.settings | dict(changes)), unpacked, logger)
         told.append(Provided(provider, builds, log))
         await provider.start()
         try:

@@ -48,6 +48,9 @@ class FolderOfBuilds:
             raise BuildUnresolvedError(f"no build of {assignment.app_version_id}: push it")
         return self.builds[assignment.app_version_id]
 
+    async def close(self) -> None:
+        """Nothing is being fetched."""
+
 
 class Provided:
     """One life of the provider, and what it told."""

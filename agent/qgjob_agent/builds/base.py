@@ -37,3 +37,10 @@ class Builds(Protocol):
 
         The file stays for as long as an installation may take. Raises BuildUnresolvedError, BuildAwayError.
         """
+
+
+class ClosableBuilds(Builds, Protocol):
+    """Builds that are fetched in the background."""
+
+    async def close(self) -> None:
+        """Ends what is being fetched."""

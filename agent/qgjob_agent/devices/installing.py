@@ -182,7 +182,7 @@ class Installer:
         """Removes the least recently used of ours until the build has room. Whether it has, the device will say."""
         if not others:
             return
-        size = (await asyncio.to_thread(build.path.stat)).st_size
+        size = await asyncio.to_thread(_size, build.path)
         needed = _ROOM_FOR_EACH_BYTE * size + self._settings.min_free_mb * MB
         while (free := await self._packages.free_bytes(serial)) is not None and free < needed:
             if not await self._remove_one(serial, others):
@@ -209,3 +209,9 @@ class Installer:
     async def _is_ours(self, serial: str, ours: Ours) -> bool:
         says = await self._packages.says(serial, ours.package)
         return says is not None and says.is_of(ours.says)
+
+
+def _size(path: Path) -> int:
+    """Of a file, or of a folder with all that is in it."""
+    each = path.rglob("*") if path.is_dir() else [path]
+    return sum(entry.lstat().st_size for entry in each)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import threading
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import structlog
 
+from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
+from qgjob_agent.core.values import Assignment
 from qgjob_agent.devices.apple import unpacking
 from qgjob_agent.devices.apple.bundle import Bundle, BundleError, read_bundle
+from qgjob_agent.devices.apple.unpacked import IN_USE_SECONDS, KEPT, UnpackedBuilds
 from qgjob_agent.devices.apple.unpacking import Stopped, unpack
 from tests.fakes import packages
 
@@ -142,3 +148,55 @@ def test_an_app_says_what_it_is(tmp_path: Path) -> None:
 def test_what_is_no_app_is_said(tmp_path: Path, data: bytes, words: str) -> None:
     with pytest.raises(BundleError, match=words):
         read_bundle(packages.write(tmp_path / "a.zip", data), "app")
+
+
+class Pushed:
+    """Builds as they come to this host."""
+
+    def __init__(self, path: Path, form: str = "app") -> None:
+        self.build = Build(path, path.stem * 8, form, "com.example.app")
+        self.closed = False
+
+    async def get(self, assignment: Assignment, platform: str, kind: str) -> Build:
+        return self.build
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_build_for_simulators_is_unpacked_once_and_the_least_used_go(tmp_path: Path) -> None:
+    now = 1_000_000.0
+    pushed = Pushed(packages.write(tmp_path / "b0.zip", packages.app()))
+    builds = UnpackedBuilds(pushed, tmp_path / "out", structlog.get_logger(), wall_seconds=lambda: now)
+    asked = Assignment("acme~j", "t", 1, 1, "d", "acme", "v1", "a.spec.ts")
+    first, second = await asyncio.gather(*(builds.get(asked, "ios", "simulator") for _ in range(2)))
+    assert first == second == replace(pushed.build, path=tmp_path / "out" / ("b0" * 8) / "Example.app")
+    before = (first.path / "Info.plist").stat().st_mtime_ns
+    again = await builds.get(asked, "ios", "simulator")
+    assert (again.path / "Info.plist").stat().st_mtime_ns == before
+    for number in range(1, KEPT + 2):
+        now += 60.0
+        pushed.build = Pushed(packages.write(tmp_path / f"b{number}.zip", packages.app(Made=number))).build
+        await builds.get(asked, "ios", "simulator")
+    assert len(list((tmp_path / "out").iterdir())) == KEPT + 2  # all are in use
+    now += 2 * IN_USE_SECONDS
+    pushed.build = Pushed(packages.write(tmp_path / "c.zip", packages.app(Made="c"))).build
+    await builds.get(asked, "ios", "simulator")
+    left = sorted(each.name for each in (tmp_path / "out").iterdir())
+    assert left == sorted([f"b{n}" * 8 for n in range(KEPT + 2 - KEPT + 1, KEPT + 2)] + ["c" * 8])
+    await builds.close()
+    assert pushed.closed
+
+
+async def test_what_is_no_app_of_a_simulator_is_not_unpacked_or_said(tmp_path: Path) -> None:
+    asked = Assignment("acme~j", "t", 1, 1, "d", "acme", "v1", "a.spec.ts")
+    ipa = Pushed(packages.write(tmp_path / "a.ipa", packages.ipa()), "ipa")
+    assert await UnpackedBuilds(ipa, tmp_path / "out", structlog.get_logger()).get(asked, "ios", "device") == ipa.build
+    bad = Pushed(packages.write(tmp_path / "b.zip", b"no zip"))
+    with pytest.raises(BuildUnresolvedError, match=r"'b\.zip' is no zip archive .+; push a zip of one \.app folder"):
+        await UnpackedBuilds(bad, tmp_path / "out", structlog.get_logger()).get(asked, "ios", "simulator")
+    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    good = Pushed(packages.write(tmp_path / "c.zip", packages.app()))
+    with pytest.raises(BuildAwayError, match="can't be unpacked to"):
+        await UnpackedBuilds(good, tmp_path / "file" / "x", structlog.get_logger()).get(asked, "ios", "simulator")

@@ -47,11 +47,23 @@ def read_bundle(path: Path, form: str) -> Bundle:
         raise BundleError(f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise BundleError(f"can't be read: {error.strerror or error}") from error
+    return _bundle(info, found[0].filename.removesuffix("Info.plist").rstrip("/"))
+
+
+def _bundle(info: dict[str, Any], folder: str) -> Bundle:
     package = info.get("CFBundleIdentifier")
     if not isinstance(package, str) or not _ID.match(package):
         raise BundleError(f"has an Info.plist whose CFBundleIdentifier is {package!r}, and no id")
-    folder = found[0].filename.removesuffix("Info.plist").rstrip("/")
     return Bundle(package, version_of(info), _for_simulator(info), folder)
+
+
+def read_folder(path: Path, form: str) -> Bundle:
+    """The app in an unpacked folder. Errors: BundleError."""
+    try:
+        data = (path / "Info.plist").read_bytes()
+    except OSError as error:
+        raise BundleError(f"has no Info.plist that can be read: {error.strerror}") from error
+    return _bundle(parse_info(data), path.name)
 
 
 def version_of(info: dict[str, Any]) -> str:

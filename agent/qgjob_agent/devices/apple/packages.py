@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qgjob_agent.devices.apple.bundle import Bundle, BundleError, parse_info, read_bundle, version_of
+from qgjob_agent.devices.apple.bundle import Bundle, BundleError, parse_info, read_bundle, read_folder, version_of
 from qgjob_agent.devices.apple.failures import failure_of
 from qgjob_agent.devices.apple.says import parse_app
-from qgjob_agent.devices.apple.unpacking import Stopped, unpack
 from qgjob_agent.devices.apple.xcrun import last_words
 from qgjob_agent.devices.installing import MARK
 from qgjob_agent.devices.packages import PackageSays
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError, InstallRefusedError
+from qgjob_agent.devices.refusals import DeviceSilentError, InstallRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +38,7 @@ def _read(build: Build, wanted: str, wants: str) -> Bundle:
         what = "an .ipa, which is for iPhones and iPads" if build.format == "ipa" else "an .app for simulators"
         raise InstallRefusedError.of_build(f"{name!r} is {what}, and {wants}: push that")
     try:
-        return read_bundle(build.path, wanted)
+        return (read_folder if build.path.is_dir() else read_bundle)(build.path, wanted)
     except BundleError as error:
         raise InstallRefusedError.of_build(f"the build {name!r} {error}; {wants}: push that") from error
 
@@ -90,20 +87,10 @@ class SimulatorPackages:
             return None
 
     async def install(self, serial: str, build: Build) -> tuple[Failure, str] | None:
-        """See Packages. The app is unpacked for it, and removed again."""
-        root = self._settings.unpacked
-        try:
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(dir=root))
-        except OSError as error:
-            raise HostError(f"an app can't be unpacked to {root}: {error.strerror}; make room there") from error
-        try:
-            app = await _unpacked(build, folder)
-            mark = {MARK: str(self._settings.installed)}
-            limit = self._settings.install_seconds
-            ended = await self._xcrun.simctl("install", serial, str(app), seconds=limit, mark=mark)
-        finally:
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        """See Packages."""
+        mark = {MARK: str(self._settings.installed)}
+        limit = self._settings.install_seconds
+        ended = await self._xcrun.simctl("install", serial, str(build.path), seconds=limit, mark=mark)
         return None if ended.code == 0 else failure_of(last_words(ended))
 
     async def remove(self, serial: str, package: str) -> bool:
@@ -114,30 +101,6 @@ class SimulatorPackages:
     async def clear(self, serial: str, package: str) -> str | None:
         """See Packages. There is no such command."""
         return "simctl clears no data without removing the app, and apple.uninstall_ours is off; remove it by hand"
-
-
-async def _unpacked(build: Build, folder: Path) -> Path:
-    """Errors: InstallRefusedError for a build that is no safe archive, HostError for a disk that refuses."""
-    stop = threading.Event()
-    working = asyncio.get_running_loop().run_in_executor(None, _unpack, build, folder, stop)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait([working])
-        working.exception()  # it was stopped
-        raise
-    except BundleError as error:
-        raise InstallRefusedError.of_build(f"the build {build.path.name!r} {error}") from error
-    except OSError as error:
-        raise HostError(f"an app can't be unpacked to {folder.parent}: {error.strerror}; make room there") from error
-
-
-def _unpack(build: Build, folder: Path, stop: threading.Event) -> Path:
-    try:
-        return unpack(build.path, Path(read_bundle(build.path, "app").folder), folder, stop)
-    except Stopped:
-        return folder
 
 
 def _version_in(app: Path) -> str:

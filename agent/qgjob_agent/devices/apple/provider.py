@@ -62,7 +62,10 @@ def _look(condition: Condition, ours: list[Ours] | None = None) -> AppleLook:
 
 
 class Simulators(FoundDevices[AppleLook]):
-    """A DeviceProvider; see FoundDevices. Their states are those of simctl, or ours with a reason behind a colon."""
+    """A DeviceProvider; see FoundDevices. `builds` gives folders of apps, as UnpackedBuilds does.
+
+    Their states are those of simctl, or ours with a reason behind a colon.
+    """
 
     words = Words(
         gone="the simulator was shut down or deleted",

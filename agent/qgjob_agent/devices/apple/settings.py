@@ -27,14 +27,13 @@ class Erase(Enum):
 class AppleSettings:
     """Settings of both providers. Times are seconds; MB are 1,000,000 bytes.
 
-    `environ` is what xcrun gets, `installed` the folder in which is kept what was installed, `unpacked` one for apps on
-    their way to a simulator, `udids` an allow list (None: simulators that are booted, and all devices), `named` what is
-    set of a device, by udid: its name, and what goes before what it says.
+    `environ` is what xcrun gets, `installed` the folder in which is kept what was installed, `udids` an
+    allow list (None: simulators that are booted, and all devices), `named` what is set of a device, by udid: its name,
+    and what goes before what it says.
     """
 
     agent_id: str
     installed: Path
-    unpacked: Path
     environ: Mapping[str, str]
     program: str = "xcrun"
     udids: frozenset[str] | None = None

@@ -360,6 +360,7 @@ def _appwright_runner(
         grace_seconds=config.kill_grace_seconds,
         executions=state_dir.runs,
         lease_path=state_dir.lease,
+        derived_data=state_dir.path / "webdriveragent",
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
     appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class AppwrightSettings:
     executions: Path
     lease_path: Path
     linger_seconds: float = 5.0  # that a process with nothing to do waits for another file
+    derived_data: Path | None = None  # where WebDriverAgent is built, in a folder for each device
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ class Ready:
     app: planning.App
     ports: dict[str, dict[str, list[int]]]
     in_cloud: bool = False
+    capabilities: dict[str, Any] = field(default_factory=dict)
 
 
 def attempt_of(execution: Execution, index: int, suite: Path) -> dict[str, Any]:
@@ -88,6 +90,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
         "app_package": ready.app.package,
         "ports": ready.ports,
         "cloud": {"sessions": str(execution.path / FOLDER), "app_url": ready.app.url} if ready.in_cloud else None,
+        "capabilities": ready.capabilities,
     }
 
 

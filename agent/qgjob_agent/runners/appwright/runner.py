@@ -18,6 +18,7 @@ from qgjob_agent.executions import Execution, remove_tree
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import MOST_SLOTS, PLAIN_PORT, AppiumError, ports_of
+from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.hub import Address, forget_sessions
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
@@ -222,7 +223,9 @@ class AppwrightRunner:
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
             self._say_plain(versions)
             address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
-        return Ready(suite, versions, address, app, ports_of(Facts.of(run.execution).slot))
+        slot = Facts.of(run.execution).slot
+        own = capabilities_of(run.device, self._settings.derived_data, slot)
+        return Ready(suite, versions, address, app, ports_of(slot), capabilities=own)
 
     async def _ready_in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
         """Sessions of a shared plan are asked for, which AppWright as it is would not do."""

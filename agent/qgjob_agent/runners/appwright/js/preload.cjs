@@ -99,9 +99,9 @@ class Run {
 
   /** A session's options, for the agent's Appium and for an app that the agent has installed. */
   turned(options) {
-    const { appium, ports, udid, app_package: appPackage } = this.plan;
+    const { appium, ports, udid, app_package: appPackage, capabilities: own } = this.plan;
     const asked = options.capabilities ?? {};
-    const capabilities = { ...(asked.alwaysMatch ?? asked) };
+    const capabilities = { ...(asked.alwaysMatch ?? asked), ...own };
     const ios = String(capabilities.platformName).toLowerCase() === "ios";
     capabilities["appium:fullReset"] = false;
     capabilities["appium:noReset"] = false;
@@ -112,7 +112,8 @@ class Run {
     if (ios && appPackage) capabilities["appium:bundleId"] ??= appPackage;
     const number = this.sessions++;
     for (const [name, [first, last]] of Object.entries((ios ? ports.ios : ports.android) ?? {})) {
-      capabilities[name] = first + (number % (last - first + 1));
+      // A WebDriverAgent that runs is used again only on the port that it has.
+      capabilities[name] = ios ? first : first + (number % (last - first + 1));
     }
     this.tell({
       event: "session",
@@ -186,6 +187,8 @@ function meant(request, parent) {
     return ""; // it is not there, and who wants it is told so
   }
 }
+
+module.exports = { Run };
 
 if (PLAN) {
   const load = Module._load;

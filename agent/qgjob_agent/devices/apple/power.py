@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
+BOOTS_AT_A_TIME = 2
+"""Booting takes all that a host has for a while: more at a time would only all take longer than they may."""
 
 
 class Power:
@@ -29,6 +31,7 @@ class Power:
         self._log = log
         self._locks: dict[str, asyncio.Lock] = {}
         self._booting: set[str] = set()
+        self._room = asyncio.Semaphore(BOOTS_AT_A_TIME)
         self._pauses: dict[str, float] = {}
         self.busy: set[str] = set()
         self.failed: dict[str, str] = {}
@@ -77,7 +80,8 @@ class Power:
     async def _boot(self, udid: str) -> str | None:
         """Why it could not be booted."""
         try:
-            ended = await self._xcrun.simctl("bootstatus", udid, "-b", seconds=self._settings.boot_seconds)
+            async with self._room:
+                ended = await self._xcrun.simctl("bootstatus", udid, "-b", seconds=self._settings.boot_seconds)
         except (DeviceSilentError, HostError) as error:
             return str(error)
         return None if ended.code == 0 else last_words(ended)

@@ -17,6 +17,7 @@ from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
 from qgjob_agent.runners.appwright.cloud import Cloud
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.plan import App
 from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
@@ -80,6 +81,8 @@ class Lab:
         self.told = Told()
         self.lease_seconds = 300.0
         self.plain = False
+        self.project = "android"
+        self.app: App | None = None  # what is installed, where the runner is to know it
         self.linger_seconds = 1.0
         self.attempts_per_run = 8
         self.appium_url = ""
@@ -112,10 +115,16 @@ class Lab:
             executions=self.folder / "executions",
             lease_path=self.folder / "lease",
             linger_seconds=self.linger_seconds,
+            derived_data=self.folder / "webdriveragent",
         )
         appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.suite, self.appium_url), log)
-        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log, cloud=self.cloud)
+        app_of = None if self.app is None else self._app_of
+        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log, app_of, self.cloud)
         return self.runner
+
+    async def _app_of(self, assignment: Assignment, device: DeviceFacts) -> App:
+        assert self.app is not None
+        return self.app
 
     def _lease(self) -> LeaseTime:
         return LeaseTime(monotonic_seconds(), self.lease_seconds, 0.2)

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.remembered import Ours
 
 _ASKED = "com.apple.Preferences"
-"""An app that every simulator has: whether it is found says whether apps can be asked for."""
+"""An app of the system: whatever is said of it, the simulator can say something of apps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +147,7 @@ class Simulators(FoundDevices[AppleLook]):
                 return _look(Condition(booted=False))  # it waits for the end of the start
             if ended.code != 0:
                 return _look(Condition(silent=last_words(ended)))
-            if await self._packages.says(device.serial, _ASKED) is None:
-                return _look(Condition(silent="it does not know its own apps; erase it"))
+            await self._packages.says(device.serial, _ASKED)
             ours = None if installing else await self._installer.confirmed(device.serial)
         except (DeviceSilentError, HostError) as error:
             return _look(Condition(silent=str(error)))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import psutil
 from qgjob_agent.devices.refusals import HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_OUTPUT_BYTES = 256 * 1024
 _DEATH_SECONDS = 10.0
@@ -52,8 +53,7 @@ async def run_program(
     `advice` says what to do where it can't be started, `apart` that errors are not to be mixed with the rest. Errors:
     ProgramError where it can't be started.
     """
-    # Files and no pipes: those would be open for as long as a server lives.
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+    with _files(argv[0]) as (output, errors):
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
@@ -74,6 +74,18 @@ async def run_program(
         finally:
             await asyncio.shield(_end(process, argv[0]))
         return Ended(code, _said(output, most_bytes), _said(errors, MAX_OUTPUT_BYTES))
+
+
+@contextmanager
+def _files(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """For what it prints. No pipes: those would be open for as long as a server lives."""
+    with ExitStack() as stack:
+        try:
+            files = stack.enter_context(tempfile.TemporaryFile()), stack.enter_context(tempfile.TemporaryFile())
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ProgramError(f"{name!r} can't be started: there is no room for what it prints ({why})") from error
+        yield files
 
 
 def _said(file: IO[bytes], most_bytes: int) -> str:

@@ -124,6 +124,23 @@ async def test_a_simulator_is_erased_before_another_build_where_the_settings_wan
         assert mac.xcode.installs() == {(SIM, SHOP): 3}
 
 
+async def test_a_simulator_whose_erasing_was_cancelled_is_booted_again(mac: Mac) -> None:
+    mac.apps.add("v1")
+    mac.apps.add("v2")
+    async with mac.simulators(erase=Erase.BUILDS, boot=False) as told:
+        await told.seen(SIM_ID, health=Health.GOOD)
+        await told.install(SIM_ID, "v1")
+        mac.xcode.fail("erase", hang=True)
+        token = told.begin(SIM_ID, "v2")
+        await until(lambda: mac.xcode.lines("hanging"), "nothing is erased", seconds=20)
+        told.provider.cancel_install(token)
+        assert (await told.ended(token)).cancelled
+        assert mac.xcode.get(SIM)["state"] == "Shutdown"
+        await until(lambda: mac.xcode.get(SIM)["state"] == "Booted", "it stays down", seconds=20)
+        await told.seen(SIM_ID, health=Health.GOOD, installed=("acme", "v1", mac.apps.builds["v1"].digest))
+        assert told.of(DeviceLost) == []
+
+
 async def test_a_build_that_does_not_fit_is_said_and_never_tried(mac: Mac) -> None:
     mac.apps.put("ipa", packages.write(mac.folder / "shop.ipa", packages.ipa()), "ipa", SHOP)
     mac.apps.put("apk", packages.write(mac.folder / "shop.apk", packages.apk()), "apk", SHOP)

@@ -56,6 +56,12 @@ async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) ->
     os.kill(daemon_pid, 9)
 
 
+async def test_a_host_without_room_for_what_is_printed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere/at/all")
+    with pytest.raises(ProgramError, match="no room for what it prints"):
+        await run_program(["true"], ENVIRON, 5, advice=ADVICE)
+
+
 @pytest.mark.parametrize("path", ["/nowhere/adb", "/"])
 async def test_a_program_that_can_not_be_started_is_said(path: str) -> None:
     with pytest.raises(ProgramError, match="install the tools"):

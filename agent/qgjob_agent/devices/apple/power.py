@@ -34,6 +34,8 @@ class Power:
         self._room = asyncio.Semaphore(BOOTS_AT_A_TIME)
         self._pauses: dict[str, float] = {}
         self.busy: set[str] = set()
+        self.owed: set[str] = set()
+        """Those that were shut down here to be erased, until they are booted again, whatever became of that."""
         self.failed: dict[str, str] = {}
         """Why a simulator could not be booted when that was tried last."""
 
@@ -64,6 +66,7 @@ class Power:
     async def erase(self, udid: str) -> None:
         """Erases it and boots it again. Errors: InstallRefusedError."""
         async with self._lock(udid), self._unseen(udid):
+            self.owed.add(udid)
             try:
                 await self._must("shutdown", udid, unless="in current state: shutdown")
                 await self._must("erase", udid)
@@ -84,7 +87,10 @@ class Power:
                 ended = await self._xcrun.simctl("bootstatus", udid, "-b", seconds=self._settings.boot_seconds)
         except (DeviceSilentError, HostError) as error:
             return str(error)
-        return None if ended.code == 0 else last_words(ended)
+        if ended.code != 0:
+            return last_words(ended)
+        self.owed.discard(udid)
+        return None
 
     async def _must(self, verb: str, udid: str, unless: str | None = None) -> None:
         ended = await self._xcrun.simctl(verb, udid, seconds=self._settings.boot_seconds)

@@ -104,12 +104,15 @@ class Simulators(FoundDevices[AppleLook]):
 
     def _wanted(self, each: Simulator) -> bool:
         allowed = self._settings.udids
-        return each.state == BOOTED if allowed is None else each.udid in allowed
+        if allowed is None:
+            return each.state == BOOTED or each.udid in self._power.owed
+        return each.udid in allowed
 
     def _state(self, each: Simulator) -> str:
         if each.unavailable is not None:
             return f"{UNAVAILABLE}: {each.unavailable}"
-        if each.state != SHUTDOWN or not self._settings.boot:
+        boots = self._settings.boot or each.udid in self._power.owed
+        if each.state != SHUTDOWN or not boots:
             return each.state
         why = self._power.failed.get(each.udid)
         return STARTING if why is None else f"{UNBOOTABLE}: {why}"

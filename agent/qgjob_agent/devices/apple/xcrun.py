@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from qgjob_agent.devices.program import Ended, run_program
 from qgjob_agent.devices.refusals import DeviceSilentError, HostError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _MOST_BYTES = 16 * 1024 * 1024
 _OF_HOST = (
@@ -39,7 +40,7 @@ class Xcrun:
 
     async def devicectl(self, *words: str, seconds: float, mark: Mapping[str, str] | None = None) -> tuple[Any, str]:
         """Runs `xcrun devicectl`: its JSON, and what went wrong, in one line; empty where nothing did."""
-        with tempfile.TemporaryDirectory(prefix="qgjob-") as folder:
+        with _folder() as folder:
             file = Path(folder) / "said.json"
             limits = ["--timeout", str(max(1, round(seconds))), "--quiet", "--json-output", str(file)]
             ended = await self._run(["devicectl", *words, *limits], seconds + 1, mark)
@@ -62,6 +63,16 @@ class Xcrun:
         if ended.code != 0 and any(text in ended.errors.lower() for text in _OF_HOST):
             raise HostError(f"`{shown}` can't be used ({last_words(ended)}): {ADVICE}")
         return ended
+
+
+@contextmanager
+def _folder() -> Iterator[str]:
+    try:
+        made = tempfile.TemporaryDirectory(prefix="qgjob-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise HostError(f"this host has no room for an answer of devicectl: {error.strerror}; make room") from error
+    with made as folder:
+        yield folder
 
 
 def last_words(ended: Ended) -> str:

@@ -416,6 +416,40 @@ def test_the_check_counts_the_devices(
     assert capsys.readouterr().out == f"ok: agent agent-1, {told}, runner simulated\n"
 
 
+@pytest.mark.parametrize(
+    ("tables", "said"),
+    [
+        ("[adb]\nenabled = true", "Android devices of the adb server at 127.0.0.1:5037"),
+        ("[apple]\nenabled = true", "simulators of this Mac"),
+        ("[apple]\nenabled = true\nphysical = true", "simulators, iPhones and iPads of this Mac"),
+        (
+            "[adb]\nenabled = true\nport = 5038\n[apple]\nenabled = true",
+            "Android devices of the adb server at 127.0.0.1:5038 and simulators of this Mac",
+        ),
+    ],
+)
+def test_the_check_says_where_devices_are_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tables: str, said: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'agent_id = "a1"\n{tables}\n')
+    assert main(["--config", str(file), "--check"]) == 0
+    assert capsys.readouterr().out == f"ok: agent a1, {said}, runner simulated\n"
+
+
+def test_what_is_set_of_apples_devices_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[apple]\nenabled = true\nprogram = "tools/xcrun"\nerase = "ORGS"\n')
+    config = load_config(file, {"QGJOB_APPLE_UDIDS": "A-1, B-2", "APPLE_BOOT": "false"}, tmp_path)
+    assert config.finds_devices
+    assert config.device_facts == []
+    assert (config.apple.program, config.apple.erase) == (tmp_path / "tools" / "xcrun", "orgs")
+    assert (config.apple.udids, config.apple.boot) == (("A-1", "B-2"), False)
+    file.write_text('[apple]\nerase = "always"\n')
+    with pytest.raises(ConfigError, match=r"apple\.erase"):
+        load_config(file, {}, tmp_path)
+
+
 def test_the_check_prints_each_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "agent.toml"
     file.write_text('agent_id = "agent-1"\nrunner = "command"\n[command]\nargv = ["/gone"]\ncwd = "gone"\n')

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import plistlib
 import re
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
@@ -13,6 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PLIST_BYTES = 1024 * 1024
+UNREADABLE = (
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(NotImplementedError, RuntimeError, EOFError, ValueError, IndexError),
+)
+"""What zipfile raises for archives that are damaged, encrypted, or made by something else."""
 _INFO = {
     "app": (re.compile(r"[^/]+\.app/Info\.plist\Z"), "NAME.app/Info.plist"),
     "ipa": (re.compile(r"Payload/[^/]+\.app/Info\.plist\Z"), "Payload/NAME.app/Info.plist"),
@@ -43,7 +51,7 @@ def read_bundle(path: Path, form: str) -> Bundle:
             if len(found) != 1:
                 raise BundleError(f"has {len(found)} files {name}, and one was expected")
             info = _read(archive, found[0])
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except UNREADABLE as error:
         raise BundleError(f"is no zip archive that can be read: {error}") from error
     except OSError as error:
         raise BundleError(f"can't be read: {error.strerror or error}") from error

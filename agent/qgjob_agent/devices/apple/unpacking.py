@@ -6,14 +6,14 @@ one.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from qgjob_agent.devices.apple.bundle import BundleError
+from qgjob_agent.devices.apple.bundle import UNREADABLE, BundleError
 
 if TYPE_CHECKING:
     import threading
@@ -22,6 +22,10 @@ MAX_MEMBERS = 100_000
 MAX_BYTES = 8_000_000_000
 MAX_LINK_BYTES = 4096
 _PIECE = 1 << 20
+_OF_ARCHIVE = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ, errno.EINVAL}
+)
+"""Names that are in each other's way, or none at all, and places that are not in the file."""
 _SKIPPED = "__MACOSX"  # what Finder adds
 
 
@@ -57,11 +61,15 @@ def unpack(path: Path, folder: Path, into: Path, stop: threading.Event) -> Path:
                     left -= _write(archive, member, place, left, stop)
                 else:
                     raise BundleError(f"has {member.filename!r}, which is neither a file nor a folder nor a link")
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        for place, text in links:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.symlink_to(text)
+    except UNREADABLE as error:
         raise BundleError(f"can't be unpacked: {error}") from error
-    for place, text in links:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(text)
+    except OSError as error:
+        if error.errno in _OF_ARCHIVE:
+            raise BundleError(f"can't be unpacked: {error.strerror}") from error
+        raise
     return target
 
 
@@ -99,8 +107,8 @@ def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, room:
     place.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o755 if (member.external_attr >> 16) & 0o111 else 0o644
     written = 0
-    fd = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with archive.open(member) as source, os.fdopen(fd, "wb") as file:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with archive.open(member) as source, os.fdopen(os.open(place, flags, mode), "wb") as file:
         while piece := source.read(_PIECE):
             if stop.is_set():
                 raise Stopped

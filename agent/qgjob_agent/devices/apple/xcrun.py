@@ -49,8 +49,10 @@ class Xcrun:
             except (OSError, ValueError):
                 said = None
         problem = devicectl_problem(said)
-        if not problem and (ended.code != 0 or said is None):
+        if not problem and ended.code != 0:
             problem = last_words(ended) or f"devicectl ended with {ended.code}"
+        if not problem and said is None:
+            problem = "devicectl wrote no answer in JSON; it needs Xcode 15 or later"
         return said, problem
 
     async def _run(self, words: list[str], seconds: float, mark: Mapping[str, str] | None) -> Ended:

@@ -191,12 +191,10 @@ def of_apps(state: State, verb: str, udid: str, words: list[str], seconds: float
 
 
 def app_of(apps: Path, package: str) -> Path | None:
-    """Where an app is installed."""
-    import plistlib
-
-    for plist in apps.glob("*/*.app/Info.plist"):
-        if plistlib.loads(plist.read_bytes()).get("CFBundleIdentifier") == package:
-            return plist.parent
+    """Where an app is installed; its package stands beside it, since to read a plist takes longer than all the rest."""
+    for beside in apps.glob("*/package"):
+        if beside.read_text("utf-8") == package:
+            return next(beside.parent.glob("*.app"))
     return None
 
 
@@ -218,6 +216,7 @@ def install(state: State, udid: str, app: Path, apps: Path, seconds: float) -> s
     place = apps / str(uuid.uuid4()).upper()
     place.mkdir(parents=True)
     shutil.copytree(app, place / app.name, symlinks=True)
+    (place / "package").write_text(info["CFBundleIdentifier"], "utf-8")
     if old is not None:
         shutil.rmtree(old.parent)
     content = hashlib.sha256((app / "Info.plist").read_bytes()).hexdigest()

@@ -100,7 +100,7 @@ async def test_each_simulator_gets_each_build_once_also_across_a_restart_of_the_
 
 async def test_what_somebody_else_did_to_our_build_is_noticed(mac: Mac) -> None:
     build = mac.apps.add("v1")
-    async with mac.simulators() as told:
+    async with mac.simulators(look_seconds=0.5) as told:
         await told.seen(SIM_ID)
         await told.install(SIM_ID, "v1")
         await told.seen(SIM_ID, installed=("acme", "v1", build.digest))
@@ -175,6 +175,7 @@ async def test_a_refusal_has_its_class_and_its_words(mac: Mac) -> None:
         for said, outcome, unresolvable in (
             ("Failed to find matching arch for 64-bit Mach-O input file", Outcome.PROVIDER_ERROR, True),
             ("CoreSimulatorService connection became invalid.", Outcome.PROVIDER_ERROR, False),
+            ("No space left on device", Outcome.DEVICE_ERROR, False),
             ("Something new", Outcome.DEVICE_ERROR, False),
         ):
             mac.xcode.fail("install", said, code=2)
@@ -184,21 +185,9 @@ async def test_a_refusal_has_its_class_and_its_words(mac: Mac) -> None:
         assert (await told.install(SIM_ID, "v1")).outcome is Outcome.PASSED  # it is usable again
 
 
-async def test_room_is_made_by_removing_ours_the_least_recently_used_first(mac: Mac) -> None:
-    for app in ("one", "two", "three"):
-        mac.apps.add(app, f"com.example.{app}")
-    async with mac.simulators() as told:
-        await told.seen(SIM_ID)
-        for app in ("one", "two", "one"):
-            await told.install(SIM_ID, app)
-        mac.xcode.fail("install", "No space left on device", code=2)
-        assert (await told.install(SIM_ID, "three")).outcome is Outcome.PASSED
-        assert [each["package"] for each in mac.xcode.lines("uninstalls")] == ["com.example.two"]
-
-
 async def test_an_xcrun_that_hangs_is_killed_and_told(mac: Mac) -> None:
     mac.apps.add("v1")
-    async with mac.simulators(answer_seconds=1.0, blind_seconds=60.0) as told:
+    async with mac.simulators(answer_seconds=1.0, look_seconds=0.5) as told:
         await told.seen(SIM_ID, health=Health.GOOD)
         mac.xcode.fail("list", hang=True)
         await until(lambda: told.lines("apple_blind"), "nobody says it", seconds=20)

@@ -263,6 +263,7 @@ async def test_an_appium_of_somebody_else_has_to_answer(bench: Bench) -> None:
     assert told(await appwright.drivers(looked_at), "appwright.drivers") == [(OK, None)]
 
 
+SIMULATORS = [f"1A5B64C2-98E3-4D6F-9E0A-7C3D2B1F503{n}" for n in range(3)]
 IOS = '[[devices]]\nudid = "0000-1"\ntarget = "emulator"\nplatform = "ios"\n'
 
 
@@ -271,13 +272,21 @@ async def test_ios_devices_need_a_mac_with_xcode(bench: Bench) -> None:
     mac = bench.host(IOS, "darwin")
     assert told(await apple.xcrun(mac), "apple.xcrun") == [(PROBLEM, None)]
     runtimes = {
-        "com.apple.CoreSimulator.SimRuntime.iOS-26-4": [{"isAvailable": True}, {"isAvailable": False}],
-        "com.apple.CoreSimulator.SimRuntime.watchOS-11": [{"isAvailable": True}],
+        "com.apple.CoreSimulator.SimRuntime.iOS-26-4": [
+            {"udid": SIMULATORS[0], "name": "Till", "state": "Booted", "isAvailable": True},
+            {"udid": SIMULATORS[1], "isAvailable": False, "availabilityError": "runtime profile not found"},
+        ],
+        "com.apple.CoreSimulator.SimRuntime.watchOS-11": [{"udid": "w", "isAvailable": True}],
     }
     listed = json.dumps({"devices": runtimes})
     bench.program("xcrun", f'[ "$1" = simctl ] && echo \'{listed}\' && exit\n[ "$2" = simctl ] && echo /x/simctl')
-    assert told(await apple.xcrun(mac), "apple.xcrun") == [(OK, "simctl"), (PROBLEM, "devicectl")]
+    assert told(await apple.xcrun(mac), "apple.xcrun") == [(OK, "simctl")]
+    phones = bench.host("[apple]\nenabled = true\nphysical = true\n", "darwin")
+    assert told(await apple.xcrun(phones), "apple.xcrun") == [(OK, "simctl"), (PROBLEM, "devicectl")]
     (found,) = await apple.simulators(mac)
     assert (found.level, found.found) == (OK, "1 can be booted")
+    named = bench.host(f"[apple]\nenabled = true\nudids = {json.dumps(SIMULATORS)}\n", "darwin")
+    levels = [(OK, SIMULATORS[0]), (PROBLEM, SIMULATORS[1]), (PROBLEM, SIMULATORS[2])]
+    assert told(await apple.simulators(named), "apple.simulators") == levels
     bench.program("xcrun", 'echo "{}"')
     assert told(await apple.simulators(mac), "apple.simulators") == [(PROBLEM, None)]

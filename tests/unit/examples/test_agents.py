@@ -47,6 +47,7 @@ def test_there_are_the_hosts_that_labs_have(tmp_path: Path) -> None:
     assert set(hosts) == {"linux-phones", "mac-mini", "browserstack"}
     assert hosts["linux-phones"].adb.enabled
     assert {each.platform for each in hosts["mac-mini"].devices} == {"ios"}
+    assert hosts["mac-mini"].apple.udids == tuple(each.udid for each in hosts["mac-mini"].devices)
     assert hosts["browserstack"].browserstack.enabled
     assert not {"BROWSERSTACK_USERNAME", "BROWSERSTACK_ACCESS_KEY"} & set(hosts["browserstack"].test_environ)
     assert {each.target for each in hosts["browserstack"].devices} == {Target.BROWSERSTACK}

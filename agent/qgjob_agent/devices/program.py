@@ -72,7 +72,7 @@ async def run_program(
         except TimeoutError:
             code = None
         finally:
-            await asyncio.shield(_end(process, argv[0]))
+            await _through(asyncio.ensure_future(_end(process, argv[0])))
         return Ended(code, _said(output, most_bytes), _said(errors, MAX_OUTPUT_BYTES))
 
 
@@ -91,6 +91,20 @@ def _files(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 def _said(file: IO[bytes], most_bytes: int) -> str:
     file.seek(0)
     return file.read(most_bytes).decode(errors="replace")
+
+
+async def _through(ending: asyncio.Future[None]) -> None:
+    """Waits for it, however often this is cancelled meanwhile; what cancelled it is raised then."""
+    cancelled: asyncio.CancelledError | None = None
+    while not ending.done():
+        try:
+            await asyncio.wait([ending])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        ending.exception()  # whoever cancelled has something else to do than to hear of it
+        raise cancelled
+    ending.result()
 
 
 async def _end(process: asyncio.subprocess.Process, name: str) -> None:

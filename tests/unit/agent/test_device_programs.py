@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
+from qgjob_agent.devices import program
 from qgjob_agent.devices.program import ProgramError, run_program
 from tests.fakes.program import processes_of
 from tests.fakes.waiting import until
@@ -43,6 +45,33 @@ async def test_nothing_of_it_lives_afterwards(tmp_path: Path, how: str) -> None:
     else:
         assert (await running).code == (0 if how == "in time" else None)
     assert processes_of(tmp_path) == {}
+
+
+async def test_who_cancels_twice_waits_for_its_death_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+
+    def lives(group: int) -> bool:
+        looks.append(group)
+        return len(looks) < 10
+
+    def kill(group: int) -> bool:
+        if not looks:
+            os.killpg(group, signal.SIGKILL)
+        return True
+
+    monkeypatch.setattr(program, "_kill", kill)
+    monkeypatch.setattr(program, "_lives", lives)
+    script = f"touch {tmp_path}/up; sleep 300"
+    running = asyncio.create_task(run_program(["sh", "-c", script], ENVIRON, 60.0, advice=ADVICE))
+    await until((tmp_path / "up").exists, "it does not run", seconds=10)
+    running.cancel()
+    await until(lambda: looks, "nobody looks", seconds=10)
+    for _ in range(3):
+        running.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(looks) == 10
 
 
 async def test_a_daemon_that_left_its_group_is_not_waited_for(tmp_path: Path) -> None:

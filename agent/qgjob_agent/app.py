@@ -30,6 +30,7 @@ from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.devices.apple.settings import AppleSettings, Erase
 from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 from qgjob_agent.devices.faults import SimulatedFaults
+from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.several import SeveralProviders
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
@@ -298,15 +299,15 @@ def _evidence(
 ) -> EvidenceKeeper:
     what = config.evidence
     settings = KeeperSettings(what.keep, Bounds(what.max_files, what.max_mb * MB), what.spool_mb * MB)
-    device_logs = provider.logged if what.device_log and isinstance(provider, AdbDevices) else None
+    device_logs = provider.logged if what.device_log and isinstance(provider, FoundDevices | SeveralProviders) else None
     return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
 
 
-def _apps(config: AgentConfig, provider: DeviceProvider, builds: ResolvedBuilds) -> InstalledApps | None:
+def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds) -> InstalledApps | None:
     """Which builds tests are told of: those of devices that were found. On simulated ones nothing is installed."""
-    if not isinstance(provider, AdbDevices):
+    if not isinstance(provider, FoundDevices | SeveralProviders):
         return None
-    return InstalledApps(builds, provider.package_of, config.adb.fetch_seconds)
+    return InstalledApps(builds, provider.package_of, max(config.adb.fetch_seconds, config.apple.fetch_seconds))
 
 
 def _runner(

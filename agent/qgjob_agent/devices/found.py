@@ -88,6 +88,10 @@ class FoundDevices(ABC, Generic[L]):
         device = self._device(assignment.device_id)
         return None if device is None else self._installer.package_of(device.serial, assignment)
 
+    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
+        """What a device logged between two times; None where its kind has no log that is kept. Raises OSError."""
+        return None
+
     def install(self, assignment: Assignment) -> None:
         """Gets the build and has it on the device; ends with one InstallEnded."""
         device = self._device(assignment.device_id)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Health, Outcome
+from qgjob_agent.devices.found import FoundDevices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,6 +68,18 @@ class SeveralProviders:
             self._sink.device(DeviceProbed(device_id, Health.BAD, "the device is not connected"))
         else:
             owner.probe(device_id)
+
+    def package_of(self, assignment: Assignment) -> str | None:
+        """What the device's owner says was installed for such an assignment."""
+        owner = self._owners.get(assignment.device_id)
+        return owner.package_of(assignment) if isinstance(owner, FoundDevices) else None
+
+    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
+        """What the device's owner has of its log. Raises OSError, saying why there is none."""
+        owner = self._owners.get(device_id)
+        if owner is None:
+            raise OSError("the device is not connected")
+        return await owner.logged(device_id, since_ms, until_ms) if isinstance(owner, FoundDevices) else None
 
     async def close(self) -> None:
         """Ends all of them."""

@@ -57,3 +57,11 @@ async def test_a_build_that_can_not_be_had_is_said_to_be(
     with pytest.raises(AppUnknownError, match=text) as caught:
         await apps(JOB, DEVICE)
     assert caught.value.unresolvable is unresolvable
+
+
+@pytest.mark.parametrize(("target", "kind"), [(Target.EMULATOR, "simulator"), (Target.DEVICE, "device")])
+async def test_a_simulator_and_an_iphone_have_builds_of_their_own(target: Target, kind: str) -> None:
+    builds = OneBuild(Build(Path("/builds/Shop.app"), "d1", "app", "com.example.shop"))
+    phone = DeviceFacts("a1.F00D", "F00D", target, platform="ios")
+    await InstalledApps(builds, lambda _: None, 5.0)(JOB, phone)
+    assert builds.asked == [("1.0", "ios", kind)]

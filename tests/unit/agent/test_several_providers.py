@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from qgjob_agent.core.events import DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome, Target
 from qgjob_agent.devices.several import SeveralProviders
@@ -67,3 +69,13 @@ async def test_a_device_that_nobody_has_shown_refuses_and_is_not_well() -> None:
     assert isinstance(ended, InstallEnded)
     assert (ended.token, ended.outcome, ended.error) == ("t0", Outcome.DEVICE_ERROR, "the device is not connected")
     assert (probed.health, probed.reason) == (Health.BAD, "the device is not connected")
+
+
+async def test_what_a_provider_does_not_know_is_asked_of_nobody() -> None:
+    several = SeveralProviders(Told(), [lambda sink: SimulatedDevices(sink, FACTS, 0)])
+    several.devices()
+    assert several.package_of(assignment("t0", "d0")) is None
+    assert several.package_of(assignment("t0", "nobody's")) is None
+    assert await several.logged("d0", 0, 1) is None
+    with pytest.raises(OSError, match="not connected"):
+        await several.logged("nobody's", 0, 1)

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.core.values import Target
 from qgjob_agent.runners.appwright.plan import App, AppUnknownError
 
 if TYPE_CHECKING:
@@ -21,19 +22,18 @@ class InstalledApps:
     `package_of` says what was installed for an assignment where the build itself does not; None where it can't be told.
     """
 
-    def __init__(
-        self, builds: Builds, package_of: Callable[[Assignment], str | None], fetch_seconds: float, kind: str = "device"
-    ) -> None:
+    def __init__(self, builds: Builds, package_of: Callable[[Assignment], str | None], fetch_seconds: float) -> None:
         self._builds = builds
         self._package_of = package_of
         self._fetch_seconds = fetch_seconds
-        self._kind = kind
 
     async def __call__(self, assignment: Assignment, device: DeviceFacts) -> App:
         """The build of an attempt. Raises AppUnknownError."""
+        platform = device.platform or "android"
+        kind = "simulator" if platform == "ios" and device.target is Target.EMULATOR else "device"
         try:
             async with asyncio.timeout(self._fetch_seconds):
-                build = await self._builds.get(assignment, device.platform or "android", self._kind)
+                build = await self._builds.get(assignment, platform, kind)
         except BuildUnresolvedError as error:
             raise AppUnknownError(str(error), unresolvable=True) from error
         except BuildAwayError as error:

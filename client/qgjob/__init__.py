@@ -81,6 +81,7 @@ from qgjob._models import (
     TestResult,
     WatchEvent,
 )
+from qgjob._suites import PushedSuite, Suite, SuitePage
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
@@ -137,6 +138,7 @@ __all__ = [
     "ProtocolError",
     "PushOutcome",
     "PushedBuild",
+    "PushedSuite",
     "QgjobError",
     "QueueStats",
     "QuotaError",
@@ -144,6 +146,8 @@ __all__ = [
     "Run",
     "SchedulerStats",
     "Stats",
+    "Suite",
+    "SuitePage",
     "Target",
     "TestResult",
     "TooLargeError",

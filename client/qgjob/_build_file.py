@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from qgjob._errors import InvalidError
 
@@ -41,17 +41,23 @@ class BuildFile:
 
     async def pieces(self, on_progress: Progress | None) -> AsyncGenerator[bytes]:
         """The bytes, from the beginning. Raises InvalidError."""
-        sent = 0
         with _reading(self.path):
             file = await asyncio.to_thread(self.path.open, "rb")
             try:
-                while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+                async for piece in pieces(file, self.size_bytes, on_progress):
                     yield piece
-                    sent += len(piece)
-                    if on_progress is not None:
-                        on_progress(sent, self.size_bytes)
             finally:
                 file.close()
+
+
+async def pieces(file: BinaryIO, size_bytes: int, on_progress: Progress | None) -> AsyncGenerator[bytes]:
+    """The rest of a file of that size, as it is sent. Raises OSError."""
+    sent = 0
+    while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+        yield piece
+        sent += len(piece)
+        if on_progress is not None:
+            on_progress(sent, size_bytes)
 
 
 def _hashed(path: Path) -> tuple[str, int]:

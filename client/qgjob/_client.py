@@ -24,6 +24,7 @@ from qgjob._job_calls import JobCalls
 from qgjob._keeping_runs import kept
 from qgjob._models import Bond, Job, JobRef, JobSpec, LogChunk, WatchEvent
 from qgjob._submitting import Submitting
+from qgjob._suite_calls import SuiteCalls
 from qgjob._transport import HEALTH_CHECK, GrpcTransport
 from qgjob._wire_submit import JobMessage, SubmitJobRequest, write_spec, write_submit_jobs
 
@@ -37,7 +38,7 @@ REASON_SECONDS = 2.0
 _Submissions = Coalescer[SubmitJobRequest, JobMessage]
 
 
-class AsyncClient(JobCalls, FleetCalls, BuildCalls, ArtifactCalls):
+class AsyncClient(JobCalls, FleetCalls, BuildCalls, ArtifactCalls, SuiteCalls):
     """A client of the coordinators at `coordinator` (host[:port]; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`

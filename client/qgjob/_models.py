@@ -63,6 +63,7 @@ class JobSpec:
     timeout_seconds: float | None = None
     queue_timeout_seconds: float | None = None
     no_dedup: bool = False
+    suite_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class Job(Lazy, Shape):
     run_ids: tuple[str, ...] = field(default_factory=tuple)
     labels: Mapping[str, str] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
+    suite_digest: str | None = field(default_factory=unset)
     created_at: datetime | None
     updated_at: datetime | None
     not_before: datetime | None = field(default_factory=unset)

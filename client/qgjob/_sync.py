@@ -20,6 +20,7 @@ from qgjob._failover import RECONNECT_SECONDS, TIMEOUT_SECONDS
 from qgjob._fleet import Agent, AgentPage, Device, DevicePage, Group, GroupPage, Health, Run, Stats
 from qgjob._job_calls import DEFAULT_PAGE_SIZE
 from qgjob._models import Bond, Explanation, Job, JobPage, JobRef, JobSelection, JobSpec, LogChunk, WatchEvent
+from qgjob._suites import PushedSuite, Suite, SuitePage
 
 if TYPE_CHECKING:
     from qgjob._errors import UnavailableError
@@ -338,6 +339,22 @@ class Client:
     def fetch_artifact(self, job_id: str, attempt: int, name: str) -> Iterator[bytes]:
         """The bytes of a file."""
         return self._each(lambda: self._client.fetch_artifact(job_id, attempt, name))
+
+    def push_suite(
+        self, org_id: str, suite: str | os.PathLike[str], *, on_progress: Progress | None = None
+    ) -> PushedSuite:
+        """Let an org have a test project. `on_progress` is called in the client's own thread."""
+        return self._do(self._client.push_suite(org_id, suite, on_progress=on_progress))
+
+    def suites_page(
+        self, org_id: str, *, page_size: int = DEFAULT_PAGE_SIZE, page_token: str | None = None
+    ) -> SuitePage:
+        """One page of an org's suites."""
+        return self._do(self._client.suites_page(org_id, page_size=page_size, page_token=page_token))
+
+    def list_suites(self, org_id: str) -> Iterator[Suite]:
+        """All suites of an org, the last pushed first."""
+        return self._each(lambda: self._client.list_suites(org_id))
 
     def diagnose(self) -> Diagnosis:
         """What a coordinator finds when it looks for what is wrong."""

@@ -29,7 +29,7 @@ from qgjob._errors import (
     UnsupportedError,
 )
 from qgjob._probe import speaks_http2
-from qgjob_proto.v1 import artifacts_pb2, builds_pb2, fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import artifacts_pb2, builds_pb2, fleet_pb2, jobs_pb2, suites_pb2
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -102,6 +102,10 @@ class Transport(Protocol):
         """Give the connection up, and with it what is under way."""
 
 
+STREAMS = ("WatchJobs", "TailLogs", "FetchBuild", "FetchSuite")
+UPLOADS = ("PushBuild", "PushSuite")
+
+
 @dataclass(frozen=True, slots=True)
 class _Method:
     path: str
@@ -115,7 +119,8 @@ def _serialize(message: Message) -> bytes:
 
 def _methods() -> dict[str, _Method]:
     methods = {HEALTH_CHECK: _Method("/grpc.health.v1.Health/Check", bytes, bytes)}
-    for file in (jobs_pb2.DESCRIPTOR, fleet_pb2.DESCRIPTOR, builds_pb2.DESCRIPTOR, artifacts_pb2.DESCRIPTOR):
+    files = (jobs_pb2, fleet_pb2, builds_pb2, artifacts_pb2, suites_pb2)
+    for file in (each.DESCRIPTOR for each in files):
         for service in file.services_by_name.values():
             for method in service.methods:
                 path = f"/{service.full_name}/{method.name}"
@@ -249,7 +254,7 @@ class GrpcTransport:
         method = METHODS[name]
         channel = self._open()
         make: Any = channel.unary_stream if name in STREAMS else channel.unary_unary
-        if name == "PushBuild":
+        if name in UPLOADS:
             make = channel.stream_unary
         call = make(method.path, request_serializer=method.write, response_deserializer=method.read)
         self._callables[name] = call

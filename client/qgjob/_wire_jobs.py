@@ -65,6 +65,7 @@ def _job_fields(message: types_pb2.Job) -> dict[str, Any]:
         "run_ids": tuple(message.run_ids),
         "labels": dict(message.labels),
         "requirements": _read_requirements(message.requirements),
+        "suite_digest": optional(message, "suite_digest"),
         "created_at": optional_time(message, "created_at"),
         "updated_at": optional_time(message, "updated_at"),
         "not_before": optional_time(message, "not_before"),

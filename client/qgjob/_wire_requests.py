@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from qgjob._errors import InvalidError
 from qgjob._wire import STATUS, TARGET, write_time
 from qgjob._wire_fleet import DEVICE_HEALTH
-from qgjob_proto.v1 import builds_pb2, fleet_pb2, jobs_pb2
+from qgjob_proto.v1 import builds_pb2, fleet_pb2, jobs_pb2, suites_pb2
 
 # The generated stubs want members of the wire's enums; `Words.write` gives their numbers.
 # mypy: disable-error-code="arg-type,misc"
@@ -62,6 +62,24 @@ def list_builds(
     return builds_pb2.ListBuildsRequest(
         org_id=org_id, app_version_id=app_version_id, page_size=page_size, page_token=page_token or ""
     )
+
+
+@_fits
+def push_suite_header(org_id: str, digest: str, size_bytes: int, name: str) -> suites_pb2.PushSuiteRequest:
+    """What is announced before the bytes of a suite."""
+    header = suites_pb2.PushSuiteHeader(org_id=org_id, digest=digest, size_bytes=size_bytes, name=name)
+    return suites_pb2.PushSuiteRequest(header=header)
+
+
+def push_suite_chunk(data: bytes) -> suites_pb2.PushSuiteRequest:
+    """Bytes of a suite."""
+    return suites_pb2.PushSuiteRequest(chunk=data)
+
+
+@_fits
+def list_suites(org_id: str, page_size: int, page_token: str | None) -> suites_pb2.ListSuitesRequest:
+    """One page of an org's suites."""
+    return suites_pb2.ListSuitesRequest(org_id=org_id, page_size=page_size, page_token=page_token or "")
 
 
 @_fits

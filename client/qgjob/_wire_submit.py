@@ -33,6 +33,7 @@ def write_spec(spec: JobSpec, job_id: str) -> jobs_pb2.SubmitJobRequest:
             priority=PRIORITY.write(spec.priority, "priority"),  # type: ignore[arg-type]
             target=TARGET.write(spec.target, "target"),  # type: ignore[arg-type]
             job_id=job_id,
+            suite_digest=spec.suite_digest,
         )
         _write_options(spec, request)
     except (TypeError, ValueError) as error:

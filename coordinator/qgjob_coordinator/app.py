@@ -24,7 +24,7 @@ from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.old_artifacts import OldArtifacts
-from qgjob_coordinator.loops.old_builds import OldBuilds
+from qgjob_coordinator.loops.old_contents import OldContents
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
@@ -43,16 +43,19 @@ from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.jobs import Context, JobServicer, JobServices
 from qgjob_coordinator.rpc.server import RpcServer
+from qgjob_coordinator.rpc.suites import SuiteServicer
 from qgjob_coordinator.service.agents.messages import RefusedReason
 from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.calls.artifacts import ArtifactService
 from qgjob_coordinator.service.calls.builds import BuildService
+from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
 from qgjob_coordinator.service.calls.operating import FleetService
 from qgjob_coordinator.service.calls.submission import Defaults
 from qgjob_coordinator.service.calls.submitting import Submitter
+from qgjob_coordinator.service.calls.suites import SuiteService
 from qgjob_coordinator.service.calls.tailing import Tailing
 from qgjob_coordinator.service.calls.uploads import UploadService
 from qgjob_coordinator.service.calls.watching import Watching
@@ -170,7 +173,9 @@ class Coordinator:
         except ValueError as e:
             raise s.wrong("BLOB_URL", str(e)) from e
         spool = Spool(s.blob_spool_dir)
-        self.builds = BuildService(self.store, self.blobs, spool, s.build_max_mb * 1_000_000)
+        contents = Contents(self.blobs, spool)
+        self.builds = BuildService(self.store, contents, s.build_max_mb * 1_000_000)
+        self.suites = SuiteService(self.store, contents, s.suite_max_mb * 1_000_000)
         self.artifacts = ArtifactService(self.store, self.blobs, spool, s.artifacts_max_mb * 1_000_000)
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
@@ -190,6 +195,7 @@ class Coordinator:
             FleetServicer(self.operators, self.doctor, identify),
             BuildServicer(self.builds, UploadService(self.store), identify),
             ArtifactServicer(self.artifacts, identify),
+            SuiteServicer(self.suites, identify),
             AgentServicer(self.sessions),
             self.telemetry,
             shares_port=self._member is not None,
@@ -266,8 +272,8 @@ class Coordinator:
         self._spawn("unbooked", Unbooked(self.store, self.sessions).run())
         self._spawn("ending_runs", self.ending_runs.run())
         self._spawn("retention", retention.run())
-        old_builds = OldBuilds(self.store, self.blobs, s.build_retention_days * 86_400_000 or None)
-        self._spawn("old_builds", old_builds.run())
+        old_contents = OldContents(self.store, self.blobs, s.build_retention_days * 86_400_000 or None)
+        self._spawn("old_contents", old_contents.run())
         old_artifacts = OldArtifacts(self.store, self.blobs, s.artifact_retention_days * 86_400_000 or None)
         self._spawn("old_artifacts", old_artifacts.run())
         self._spawn("start_check", self.start_check.run())

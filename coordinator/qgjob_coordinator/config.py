@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     blob_url: str = _setting("BLOB_URL", ".qgjob/blobs", min_length=1)
     blob_spool_dir: Path = _setting("BLOB_SPOOL_DIR", Path(".qgjob/spool"))
     build_max_mb: int = _setting("BUILD_MAX_MB", 2000, ge=1, le=100_000)
+    suite_max_mb: int = _setting("SUITE_MAX_MB", 200, ge=1, le=100_000)
     build_retention_days: int = _setting("BUILD_RETENTION_DAYS", 30, ge=0, le=3650)
     artifacts_max_mb: int = _setting("ARTIFACTS_MAX_MB", 500, ge=1, le=100_000)
     artifact_retention_days: int = _setting("ARTIFACT_RETENTION_DAYS", 14, ge=0, le=3650)

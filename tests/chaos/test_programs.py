@@ -16,7 +16,7 @@ ASKED = "the most that a request may ask for"
 EXEMPT = {
     "qgjob_coordinator.loops.bonds.SHORTEST_GAP_SECONDS": "twice the time between two looks, which is a second",
     "qgjob_coordinator.loops.old_artifacts.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
-    "qgjob_coordinator.loops.old_builds.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
+    "qgjob_coordinator.loops.old_contents.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
     "qgjob_coordinator.loops.retention.PAUSE_SECONDS": "nothing in a run is old enough to be dropped",
     "qgjob_coordinator.loops.start_check.PAUSE_SECONDS": "it compares estimates with what came: nobody waits",
     "qgjob_coordinator.loops.hints.REFUSED_SECONDS": "for hints that an ACL refuses, which none of the lab does",

@@ -156,6 +156,7 @@ class ModelJob:
             labels=s.labels,
             requirements=s.requirements,
             env=s.env,
+            suite_digest=s.suite_digest,
             not_before=s.not_before if self.not_before is None and self.round == 1 else self.not_before,
             completed_at=self.completed_at,
             attempts=[t.shown for t in self.tried],
@@ -730,7 +731,7 @@ def gid_of(group: GroupKey) -> str:
 def _identity(spec: JobSpec) -> tuple[object, ...]:
     """Equal for jobs that are equal."""
     env = tuple(sorted(spec.env.items()))
-    return spec.app_version_id, spec.test_path, spec.target, spec.requirements, env
+    return spec.app_version_id, spec.test_path, spec.target, spec.requirements, env, spec.suite_digest
 
 
 def _content(spec: JobSpec) -> JobSpec:
@@ -768,5 +769,6 @@ def _sent(spec: JobSpec) -> dict[str, object]:
         "t": spec.timeout_ms,
         "w": spec.queue_timeout_ms,
         "b": spec.not_before,
+        "u": [spec.suite_digest, spec.suite_size_bytes] if spec.suite_digest else None,
     }
     return sent | {k: v for k, v in optional.items() if v}

@@ -177,6 +177,8 @@ SHORT = {
     "uploads": "tests/integration/store/test_uploads.py",
     "pushing": "tests/integration/builds/test_pushing.py",
     "keeping": "tests/integration/artifacts/test_keeping.py",
+    "suites": "tests/integration/suites/test_keeping.py",
+    "agent_suites": "tests/integration/agent/test_suites.py",
     "superseding": "tests/integration/store/test_superseding.py",
     "forgetting": "tests/integration/store/test_forgetting.py",
     "health": "tests/integration/store/test_health.py",

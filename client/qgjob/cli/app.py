@@ -23,6 +23,7 @@ from qgjob.cli import (
     programs,
     reporting,
     submitting,
+    suites,
     waiting,
 )
 from qgjob.cli.runner import discard_output, tell, writing
@@ -61,6 +62,7 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(agents.app, name="agents")
 app.add_typer(builds.app, name="builds")
 app.add_typer(artifacts.app, name="artifacts")
+app.add_typer(suites.app, name="suites")
 app.add_typer(overview.config_app, name="config")
 programs.agent_app.add_typer(agent_host.app)
 app.add_typer(programs.agent_app, name="agent")

@@ -34,6 +34,7 @@ FLAGS = {
     "queue_timeout_seconds": "--queue-timeout",
     "no_dedup": "--no-dedup",
     "supersede": "--supersede",
+    "suite_digest": "--suite",
 }
 """The flag of each field of a JobSpec that has one."""
 

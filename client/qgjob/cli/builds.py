@@ -1,6 +1,5 @@
 """`qgjob builds …`"""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,31 +7,14 @@ import typer
 from qgjob.cli import options
 from qgjob.cli.options import Coordinator, OrgId, Output
 from qgjob.cli.runner import execute, org_of, tell
+from qgjob.cli.sending import Sent
 from qgjob.cli.settings import Settings
-from qgjob.cli.sizes import size_words
 
 if TYPE_CHECKING:
     from qgjob._client import AsyncClient
     from qgjob.cli.printer import Printer
 
 app = typer.Typer(no_args_is_help=True, help="Push builds of app versions, and look at them.")
-
-TOLD_SECONDS = 2.0
-
-
-class _Told:
-    """Says on stderr how far a push is, now and then."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._next = 0.0
-
-    def __call__(self, sent: int, size: int) -> None:
-        now = time.monotonic()
-        if now < self._next and sent < size:
-            return
-        self._next = now + TOLD_SECONDS
-        tell(f"{self._name}: {size_words(sent)} of {size_words(size)} sent")
 
 
 @app.command("push")
@@ -55,7 +37,7 @@ def push(
 
         org = org_of(org_id, settings)
         version = options.required(app_version_id, "--app-version-id")
-        told = _Told(Path(file).name)
+        told = Sent(Path(file).name)
         pushed = await client.push_build(org, version, file, replace=replace, on_progress=told)
         if not pushed.uploaded:
             tell("the org has that content already: nothing was sent")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 OK = 0
 FAILURE = 1
 USAGE = 2
+NO_TESTS = 3
 NOT_ALLOWED = 4
 NOT_FOUND = 5
 TEST_FAILED = 10
@@ -32,7 +33,13 @@ INFRASTRUCTURE = 20
 TIMEOUT = 124
 INTERRUPTED = 130
 
+
+class NoTestsError(InvalidError):
+    """No file of the suite is one of the tests that were asked for."""
+
+
 _ERRORS: tuple[tuple[type[QgjobError], int], ...] = (
+    (NoTestsError, NO_TESTS),
     (InvalidError, USAGE),
     (ConfigError, USAGE),
     (NotAuthenticatedError, NOT_ALLOWED),

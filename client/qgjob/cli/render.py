@@ -14,6 +14,7 @@ from qgjob._builds import Build, PushedBuild
 from qgjob._enums import JobStatus, Outcome
 from qgjob._fleet import Agent, Device, Group, Health, Stats
 from qgjob._models import Attempt, Job
+from qgjob._suites import PushedSuite, Suite
 from qgjob.cli.clean import clean
 from qgjob.cli.evidence import Kept
 from qgjob.cli.job_words import (
@@ -126,6 +127,7 @@ def job_facts(job: Job, now: datetime | None = None, held: str | None = None) ->
         ("target", job.target),
         ("priority", job.priority),
         ("requirements", requirement_words(job)),
+        ("suite_digest", job.suite_digest),
         ("labels", pairs({"labels": dict(job.labels)})),
         ("runs", ", ".join(job.run_ids)),
         ("agent_id", job.agent_id),
@@ -327,6 +329,25 @@ def pushed_facts(pushed: PushedBuild) -> RenderableType:
     """A build that was pushed, in full."""
     build = pushed.build
     return facts([("outcome", pushed.outcome), *((each.name, getattr(build, each.name)) for each in fields(build))])
+
+
+def suite_table(suites: Sequence[Suite]) -> RenderableType:
+    """Suites, a line each."""
+    columns = [
+        Column("NAME", spare=1, least=12),
+        Column("FILES"),
+        Column("SIZE"),
+        Column("PUSHED"),
+        Column("DIGEST", spare=2, least=12),
+    ]
+    rows = [[s.name, s.file_count, size_words(s.size_bytes), s.pushed_at, s.digest] for s in suites]
+    return grid(columns, rows)
+
+
+def suite_facts(pushed: PushedSuite) -> RenderableType:
+    """A suite that was pushed, in full."""
+    suite = pushed.suite
+    return facts([(each.name, getattr(suite, each.name)) for each in fields(suite)])
 
 
 def group_table(groups: Sequence[Group], now: datetime) -> RenderableType:

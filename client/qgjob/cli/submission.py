@@ -1,6 +1,8 @@
 """What the options of `submit` and `run` ask for: jobs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +13,9 @@ from qgjob.cli.blame import Wanted
 from qgjob.cli.requirements import from_flags
 from qgjob.cli.runner import org_of, tell
 from qgjob.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from qgjob._suite_archive import PackedSuite
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Submission:
     supersede: str | None
     queue_timeout: str | None
     attempt_timeout: str | None
+    suite: str | None = None
     without_option: tuple[str, ...] = ()
 
     @classmethod
@@ -51,10 +57,10 @@ class Submission:
         tell(f"this is run {made}")
         return replace(self, run_id=made)
 
-    def wanted(self, settings: Settings) -> list[Wanted]:
+    def wanted(self, settings: Settings, suite: "PackedSuite | None" = None) -> list[Wanted]:
         """A job for each test, set of the matrix and repetition, in this order.
 
-        Raises InvalidError naming the option.
+        With a suite a test may be a glob, which stands for files of it. Raises InvalidError naming the option.
         """
         if self.without_option:
             path = self.without_option[0]
@@ -74,11 +80,12 @@ class Submission:
             timeout_seconds=options.seconds(self.attempt_timeout, "--attempt-timeout"),
             queue_timeout_seconds=options.seconds(self.queue_timeout, "--queue-timeout"),
             no_dedup=self.no_dedup or self.repeat is not None,
+            suite_digest=None if suite is None else suite.digest,
         )
         sets = self._for_sets(template)
         wanted = [
             replace(each, spec=replace(each.spec, test_path=path))
-            for path in self.test
+            for path in self._tests(self.test, suite)
             for each in sets
             for _ in range(self.repeat or 1)
         ]
@@ -88,6 +95,16 @@ class Submission:
 
         specs = with_own_keys(self.idempotency_key, [each.spec for each in wanted])
         return [replace(each, spec=spec) for each, spec in zip(wanted, specs, strict=True)]
+
+    def _tests(self, tests: Sequence[str], suite: "PackedSuite | None") -> Sequence[str]:
+        from qgjob.cli import globs  # noqa: PLC0415 - keeps `--help` quick
+
+        if suite is not None:
+            return globs.expand(tests, suite.paths, self.suite or suite.name)
+        for each in tests:
+            if globs.is_glob(each):
+                tell(f"--test: {each!r} is taken as it is: what it stands for is known with --suite only")
+        return tests
 
     def _for_sets(self, template: JobSpec) -> list[Wanted]:
         """The template for what the options ask for; with a matrix, for each of its sets together with them."""

@@ -11,7 +11,7 @@ import typer
 from qgjob._errors import QgjobError
 from qgjob._models import Bond, Job
 from qgjob.cli import exit_codes, options
-from qgjob.cli.blame import Wanted, in_flags
+from qgjob.cli.blame import Wanted, in_flags, in_options
 from qgjob.cli.ci_words import Ci
 from qgjob.cli.options import Coordinator, OrgId, Output, PriorityOption, RunId, TargetOption
 from qgjob.cli.runner import execute, process_environment, tell
@@ -34,7 +34,10 @@ RELEASE_SECONDS = 2.0
 """How long a command whose time is over tries to leave its run to itself."""
 
 AppVersionId = Annotated[str | None, typer.Option(help="The app build.")]
-Tests = Annotated[list[str] | None, typer.Option("--test", help="Path of a test file in the suite; repeatable.")]
+Tests = Annotated[
+    list[str] | None,
+    typer.Option("--test", help="Path of a test file in the suite, or with --suite a glob; repeatable."),
+]
 Require = Annotated[
     list[str] | None,
     typer.Option(help="key=value that the device must have (platform, os_version, device_model, a label); repeatable."),
@@ -79,6 +82,14 @@ Supersede = Annotated[
         metavar="KEY",
         help="One run at a time has this name, such as a branch: what the run before has unfinished is cancelled, but "
         "for what this one submits too. Without --run-id a run is made; one that is begun again needs a new id.",
+    ),
+]
+Suite = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the test project that the tests are in: packed, sent once, and run from there wherever they "
+        "run. Without it each agent has its own.",
     ),
 ]
 QueueTimeout = Annotated[str | None, typer.Option(help="Expire a job that waits longer, as in 90s or 30m.")]
@@ -131,6 +142,7 @@ def submit(
     no_dedup: NoDedup = False,
     repeat: Repeat = None,
     supersede: Supersede = None,
+    suite: Suite = None,
     queue_timeout: QueueTimeout = None,
     attempt_timeout: AttemptTimeout = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdicts, as `run` does.")] = False,
@@ -160,6 +172,7 @@ def run(
     no_dedup: NoDedup = False,
     repeat: Repeat = None,
     supersede: Supersede = None,
+    suite: Suite = None,
     queue_timeout: QueueTimeout = None,
     attempt_timeout: AttemptTimeout = None,
     timeout: Timeout = None,
@@ -225,7 +238,12 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
         limit = Limit.from_now(waiting.timeout if waiting else None)
         bond = waiting.bond() if waiting else None
         submission = given.with_run(bound=bond is not None)
-        wanted = submission.wanted(settings)
+        try:
+            async with limit.block():
+                wanted = await _with_suite(client, submission, settings)
+        except TimeoutError:
+            tell("error: --timeout: is over before the suite was sent; nothing was submitted")
+            return exit_codes.TIMEOUT
         org_id = wanted[0].spec.org_id
         run = (org_id, submission.run_id) if submission.run_id else None
         ended = _ended(client, waiting, wanted, settings, submission.run_id or org_id)
@@ -276,6 +294,22 @@ def _ended(
     secrets = [settings.token, *(value for each in wanted for value in (each.spec.env or {}).values())]
     outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, process_environment())
     return (lambda jobs: afterwards(client, jobs, outputs, title)) if outputs.wanted else None
+
+
+async def _with_suite(client: "AsyncClient", submission: Submission, settings: Settings) -> list[Wanted]:
+    """The jobs; their suite is pushed, where there is one. Raises InvalidError naming the option."""
+    if submission.suite is None:
+        return submission.wanted(settings)
+    from qgjob._suite_archive import PackedSuite  # noqa: PLC0415 - only who has one pays for it
+    from qgjob.cli.suites import TYPED, push_told  # noqa: PLC0415
+
+    try:
+        with await PackedSuite.of(submission.suite) as packed:
+            wanted = submission.wanted(settings, packed)
+            await push_told(client, wanted[0].spec.org_id, packed)
+    except QgjobError as error:
+        raise in_options(error, dict.fromkeys(TYPED, "--suite")) from error
+    return wanted
 
 
 def _tell_known(printer: "Printer", jobs: Sequence[Job]) -> None:

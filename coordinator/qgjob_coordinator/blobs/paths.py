@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def of_org(org_id: str) -> str:
-    """The folder of all contents of an org's builds."""
+    """The folder of all contents of an org."""
     return f"orgs/{org_id}/sha256"
 
 

@@ -93,6 +93,7 @@ def job(j: Job) -> Json:
         "run_ids": list(j.run_ids),
         "labels": dict(j.labels),
         "requirements": requirements(j.requirements),
+        "suite_digest": j.suite_digest,
         "created_at": times.text(j.created_at),
         "updated_at": times.text(j.updated_at),
         "not_before": _time(j.not_before),

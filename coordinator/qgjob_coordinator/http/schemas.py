@@ -16,6 +16,7 @@ from qgjob_coordinator.service.calls.submission import (
 from qgjob_coordinator.service.validation import PLATFORMS
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+DIGEST_PATTERN = r"^[0-9a-f]{64}$"
 JOB_ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}~[0-7][0-9A-HJKMNP-TV-Z]{25}$"
 
 Priority = Literal["low", "medium", "high"]
@@ -72,6 +73,9 @@ class SubmitBody(Request):
     timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_TIMEOUT_SECONDS)] = None
     queue_timeout_seconds: Annotated[float | None, says(minimum=1, maximum=MAX_QUEUE_TIMEOUT_SECONDS)] = None
     no_dedup: bool | None = None
+    suite_digest: Annotated[
+        str | None, says(pattern=DIGEST_PATTERN, description="SHA-256 of a suite that the org has pushed")
+    ] = None
 
 
 class SubmitManyBody(Request):

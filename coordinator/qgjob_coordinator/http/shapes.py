@@ -117,6 +117,7 @@ class JobShape(Answer):
     run_ids: list[str]
     labels: dict[str, str]
     requirements: RequirementsShape
+    suite_digest: str | None
     created_at: Time
     updated_at: Time
     not_before: Time | None

@@ -31,6 +31,7 @@ def submission(body: SubmitBody) -> Submission:
         timeout_seconds=body.timeout_seconds,
         queue_timeout_seconds=body.queue_timeout_seconds,
         no_dedup=bool(body.no_dedup),
+        suite_digest=body.suite_digest,
     )
 
 

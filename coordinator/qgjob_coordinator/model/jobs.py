@@ -48,6 +48,9 @@ class JobSpec:
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None
     no_dedup: bool = False
+    suite_digest: str | None = None
+    suite_size_bytes: int = 0
+    """With suite_digest, once the suite was found."""
     own_priority: bool = True
     own_max_retries: bool = True
 
@@ -147,6 +150,7 @@ class Job:
     error: JobError | None = None
     pending_reason: PendingReason | None = None
     deduplicated: bool | None = None
+    suite_digest: str | None = None
     # Not part of the public shape: what policy and explain need.
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None

@@ -120,6 +120,8 @@ def _assigns(epoch: int, run: Iterable[m.Assign]) -> Iterator[pb.ConnectResponse
                 )
                 if env is not None:
                     added.env.update(env)
+                if "u" in spec:
+                    added.suite_digest, added.suite_size_bytes = spec["u"]
                 if batch.build is not None:
                     added.build_digest = batch.build.digest
                     added.build_format = batch.build.facts.format.value

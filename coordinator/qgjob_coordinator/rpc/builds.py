@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-
-import grpc
 
 from qgjob_coordinator.errors import InvalidError, QgjobError
 from qgjob_coordinator.model.builds import Build
 from qgjob_coordinator.rpc.jobs import Context, Identify
+from qgjob_coordinator.rpc.pushes import Chunks
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.rpc.shapes import time_out
 from qgjob_coordinator.service.calls.builds import BuildService, PushHeader
@@ -19,10 +16,6 @@ from qgjob_coordinator.service.calls.uploads import UploadService, UploadShare
 from qgjob_coordinator.store.types import NameWord, UploadWord
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc
-
-MAX_CHUNK_BYTES = 1_000_000
-WANTS = "qgjob-wants"
-PASS_OVER_SECONDS = 30.0
 
 _OUTCOME = {
     NameWord.NEW: pb.PUSH_OUTCOME_NEW,
@@ -51,7 +44,7 @@ class BuildServicer(builds_pb2_grpc.BuildServiceServicer):
         self, request_iterator: AsyncIterator[pb.PushBuildRequest], context: Context
     ) -> pb.PushBuildResponse:
         """Keeps a build and gives it to its app version."""
-        chunks = _Chunks(request_iterator, context)
+        chunks = Chunks(request_iterator, context)
         try:
             principal = await self._identify(context)
             first = await anext(request_iterator, None)
@@ -118,41 +111,3 @@ def build_out(b: Build) -> pb.Build:
         version_code=f.version_code,
         pushed_at=time_out(b.pushed_at),
     )
-
-
-class _Chunks:
-    """The bytes of a push. The caller is told whether they are wanted, by the first metadata of the answer.
-
-    A call that is answered while its caller still sends may end with an error of its library's: so what comes is passed
-    over until the caller has said that it was all, for a while.
-    """
-
-    def __init__(self, requests: AsyncIterator[pb.PushBuildRequest], context: Context) -> None:
-        self._requests = requests
-        self._context = context
-        self._wanted = False
-
-    async def __aiter__(self) -> AsyncGenerator[bytes]:
-        self._wanted = True
-        await self._tell("bytes")
-        async for request in self._requests:
-            if request.WhichOneof("part") != "chunk":
-                raise InvalidError("chunk", "is missing; after the header only bytes may come")
-            if len(request.chunk) > MAX_CHUNK_BYTES:
-                raise InvalidError("chunk", f"has {len(request.chunk)} bytes; send at most {MAX_CHUNK_BYTES} at once")
-            yield request.chunk
-
-    async def _tell(self, wanted: str) -> None:
-        try:
-            await self._context.send_initial_metadata(((WANTS, wanted),))
-        except grpc.aio.InternalError:
-            raise asyncio.CancelledError from None  # the caller went meanwhile
-
-    async def pass_over(self) -> None:
-        """Takes what still comes."""
-        if not self._wanted:
-            await self._tell("nothing")
-        with contextlib.suppress(TimeoutError, QgjobError):
-            async with asyncio.timeout(PASS_OVER_SECONDS):
-                async for _ in self._requests:
-                    pass

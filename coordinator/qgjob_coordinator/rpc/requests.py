@@ -108,6 +108,7 @@ _OPTIONAL: dict[str, Callable[[Any], object]] = {
     "max_retries": _as_it_is,
     "idempotency_key": _as_it_is,
     "supersede": _as_it_is,
+    "suite_digest": _as_it_is,
     "not_before": lambda value: time_in("not_before", value),
     "timeout_seconds": _as_it_is,
     "queue_timeout_seconds": _as_it_is,

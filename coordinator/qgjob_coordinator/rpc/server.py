@@ -17,6 +17,7 @@ from qgjob_coordinator.rpc.builds import BuildServicer
 from qgjob_coordinator.rpc.fleet import FleetServicer
 from qgjob_coordinator.rpc.interceptor import CallInterceptor
 from qgjob_coordinator.rpc.jobs import JobServicer
+from qgjob_coordinator.rpc.suites import SuiteServicer
 from qgjob_coordinator.telemetry import Telemetry
 from qgjob_proto.v1 import (
     agent_pb2,
@@ -29,6 +30,8 @@ from qgjob_proto.v1 import (
     fleet_pb2_grpc,
     jobs_pb2,
     jobs_pb2_grpc,
+    suites_pb2,
+    suites_pb2_grpc,
 )
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -57,6 +60,7 @@ SERVICES = tuple(
         (fleet_pb2.DESCRIPTOR, "FleetService"),
         (builds_pb2.DESCRIPTOR, "BuildService"),
         (artifacts_pb2.DESCRIPTOR, "ArtifactService"),
+        (suites_pb2.DESCRIPTOR, "SuiteService"),
         (agent_pb2.DESCRIPTOR, "AgentService"),
     )
 )
@@ -71,6 +75,7 @@ class RpcServer:
         fleet: FleetServicer,
         builds: BuildServicer,
         artifacts: ArtifactServicer,
+        suites: SuiteServicer,
         agents: AgentServicer,
         telemetry: Telemetry,
         *,
@@ -86,6 +91,7 @@ class RpcServer:
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(fleet, self._server)
         builds_pb2_grpc.add_BuildServiceServicer_to_server(builds, self._server)
         artifacts_pb2_grpc.add_ArtifactServiceServicer_to_server(artifacts, self._server)
+        suites_pb2_grpc.add_SuiteServiceServicer_to_server(suites, self._server)
         agent_pb2_grpc.add_AgentServiceServicer_to_server(agents, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)

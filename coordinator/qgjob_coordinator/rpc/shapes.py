@@ -101,6 +101,8 @@ def job_out(j: Job) -> types_pb2.Job:
         m.deduplicated = j.deduplicated
     if j.version > 1:
         _history(j, m)
+    if j.suite_digest is not None:
+        m.suite_digest = j.suite_digest
     if j.not_before is not None:
         m.not_before.CopyFrom(_time(j.not_before))
     if j.pending_reason is not None:
@@ -172,6 +174,7 @@ def add_jobs(jobs: Any, accepted: Sequence[Accepted]) -> None:
             org_id=spec.org_id,
             app_version_id=spec.app_version_id,
             test_path=spec.test_path,
+            suite_digest=spec.suite_digest,
             priority=spec.priority,
             max_retries=spec.max_retries,
             run_ids=(spec.run_id,) if spec.run_id else (),

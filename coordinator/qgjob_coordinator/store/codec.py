@@ -63,6 +63,8 @@ def encode_spec(spec: JobSpec) -> str:
         d["w"] = spec.queue_timeout_ms
     if spec.not_before is not None:
         d["b"] = spec.not_before
+    if spec.suite_digest is not None:
+        d["u"] = [spec.suite_digest, spec.suite_size_bytes]
     rest = "," + dumps(d)[1:] if d else "}"
     return f"{_spec_head(spec.app_version_id, spec.target)}{_quote(spec.test_path)}{rest}"
 
@@ -199,6 +201,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         timeout_ms=spec.get("t"),
         queue_timeout_ms=spec.get("w"),
         queue_deadline=_int(fields, "qd"),
+        suite_digest=spec["u"][0] if "u" in spec else None,
         avoid_devices=tuple(x for x in fields.get("av", "").split(",") if x),
     )
     if "l" in fields and status is Status.COMPLETED:

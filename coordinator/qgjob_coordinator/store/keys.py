@@ -33,8 +33,8 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | ct                | hash   | counters: `<status><target>`, saved                           | for ever |
 | est               | hash   | target letter, digest of the test path -> duration; `*` (estimates.py) | 20,000 fields |
 | ev                | stream | transitions, capped                                           | trimmed |
-| bd                | hash   | app version, platform, kind -> build, last use (builds.py)    | unused too long |
-| bc                | hash   | digest -> how many names, since when, what it is (builds.py)  | a day unnamed |
+| bd                | hash   | what names builds and suites -> content, last use (contents.py) | unused too long |
+| bc                | hash   | digest -> how many names, since when, what it is (contents.py) | a day unnamed |
 | ar:<ulid>         | hash   | files that the job's attempts left (artifacts.py)             | 2 h after removal |
 | ak                | zset   | ulids by when a file was added last (ms)                      | ARTIFACT_RETENTION_DAYS |
 | ag                | zset   | ulids of jobs whose files are being removed, since when (ms)  | 2 h |

@@ -75,12 +75,12 @@ def digest_key(idempotency_key: str) -> str:
 def content_hash(spec: JobSpec, sig: str) -> str:
     """Equal for a repeated submission of the same job, also when the coordinator's defaults changed in between.
 
-    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements and
-    environment; the org is the key's).
+    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements,
+    environment and suite; the org is the key's).
     """
     env = dumps(dict(spec.env)) if spec.env else ""
     labels = dumps(dict(spec.labels)) if spec.labels else ""
-    alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env)
+    alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env, spec.suite_digest)
     rest = _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
@@ -101,8 +101,10 @@ def keyed_hash(spec: JobSpec, sig: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _digest_of_alike(app_version_id: str, target: Target, sig: str, env: str) -> str:
-    return _digest("\x1f".join((app_version_id, target.value, sig, env)), 6)
+def _digest_of_alike(app_version_id: str, target: Target, sig: str, env: str, suite: str | None) -> str:
+    # Without a suite as before there were any: jobs that wait in the store are equal to what is submitted now.
+    parts = (app_version_id, target.value, sig, env)
+    return _digest("\x1f".join(parts if suite is None else (*parts, suite)), 6)
 
 
 @lru_cache(maxsize=4096)

@@ -33,6 +33,7 @@ from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import Door, ScriptRunner, unavailable
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
+from qgjob_coordinator.store.suites import SuiteStore
 from qgjob_coordinator.store.topology.node import Node
 from qgjob_coordinator.store.topology.opening import open_topology
 from qgjob_coordinator.store.uploads import UploadStore
@@ -79,6 +80,7 @@ class Store:
         self.events = EventStore(call)
         self.logs = LogStore(runner, call)
         self.builds = BuildStore(runner, call)
+        self.suites = SuiteStore(runner, call)
         self.uploads = UploadStore(runner)
         self.artifacts = ArtifactStore(runner, call)
 

@@ -13,6 +13,7 @@ from qgjob_coordinator.model.builds import Build, BuildFacts
 from qgjob_coordinator.model.enums import Charge, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import Hold
 from qgjob_coordinator.model.jobs import JobError, TestResult
+from qgjob_coordinator.model.suites import Suite
 
 
 class SubmitWord(StrEnum):
@@ -166,7 +167,7 @@ class Grant:
 
 
 class NameWord(StrEnum):
-    """What giving a build to an app version did."""
+    """What giving a name to a content did."""
 
     NEW = "NEW"
     SAME = "SAME"
@@ -195,17 +196,26 @@ class NamedBuild:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """Bytes that an org has, or had. `since` (ms) is when their names changed last.
+class NamedSuite:
+    """A suite that an org has, when it was last used (ms), and the value that says so in the store."""
 
-    While they are removed it is None, and `leaving_at` (ms) is when that began.
+    suite: Suite
+    used_at: int
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes that an org has, or had. `since` (ms) is when their names changed last, `facts` None for a suite.
+
+    While they are removed `since` is None, and `leaving_at` (ms) is when that began.
     """
 
     digest: str
     names: int
     since: int | None
     size_bytes: int
-    facts: BuildFacts
+    facts: BuildFacts | None
     found: str
     leaving_at: int | None = None
 

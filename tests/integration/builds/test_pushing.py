@@ -21,8 +21,9 @@ from qgjob_coordinator.errors import (
     QgjobError,
     TooLargeError,
 )
-from qgjob_coordinator.loops.old_builds import REMOVER_MS, UNNAMED_MS, OldBuilds
+from qgjob_coordinator.loops.old_contents import REMOVER_MS, UNNAMED_MS, OldContents
 from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHeader
+from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.store import Store
@@ -59,7 +60,8 @@ class Bench:
         self.store = store
         self.folder = folder
         self.blobs = BlobStore(str(folder / "blobs"))
-        self.service = BuildService(store, self.blobs, Spool(folder / "spool", idle_seconds=0.5), MOST)
+        contents = Contents(self.blobs, Spool(folder / "spool", idle_seconds=0.5))
+        self.service = BuildService(store, contents, MOST)
 
     async def push(
         self,
@@ -313,7 +315,7 @@ async def test_a_list_has_pages(bench: Bench) -> None:
 async def test_content_that_was_replaced_stays_for_a_day(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(OTHER, replace=True)
-    old = OldBuilds(bench.store, bench.blobs, None)
+    old = OldContents(bench.store, bench.blobs, None)
     now = wall_ms()
     assert await old.look(now + UNNAMED_MS - 60_000) == (0, 0)
     assert await bench.fetched(digest(APK)) == APK
@@ -326,7 +328,7 @@ async def test_content_that_was_replaced_stays_for_a_day(bench: Bench, raw: Redi
 async def test_a_build_that_nobody_used_for_so_long_is_forgotten_then_its_bytes(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(version="v2")
-    old = OldBuilds(bench.store, bench.blobs, 30 * DAY_MS)
+    old = OldContents(bench.store, bench.blobs, 30 * DAY_MS)
     now = wall_ms()
     used = await bench.store.builds.get("acme", "v2", "android device")
     assert used is not None
@@ -341,7 +343,7 @@ async def test_a_build_that_nobody_used_for_so_long_is_forgotten_then_its_bytes(
 
 async def test_without_a_limit_no_build_is_forgotten(bench: Bench) -> None:
     await bench.push()
-    assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms() + 10_000 * DAY_MS) == (0, 0)
+    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + 10_000 * DAY_MS) == (0, 0)
 
 
 async def test_a_push_that_was_broken_off_is_removed_after_a_day(bench: Bench) -> None:
@@ -349,7 +351,7 @@ async def test_a_push_that_was_broken_off_is_removed_after_a_day(bench: Bench) -
     with pytest.raises(BlobsUnavailableError):
         await bench.push()
     (bench.folder / "blobs").unlink()
-    assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 1000) == (0, 1)
+    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 1000) == (0, 1)
     assert await bench.store.builds.contents("acme") == []
 
 
@@ -365,7 +367,7 @@ async def test_a_content_that_got_a_name_after_the_look_stays(
         return seen
 
     monkeypatch.setattr(bench.store.builds, "contents", as_seen)
-    assert await OldBuilds(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 60_000) == (0, 0)
+    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 60_000) == (0, 0)
     assert await bench.fetched(digest(APK)) == APK
     assert audit(raw) == []
 
@@ -380,13 +382,13 @@ async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Be
             raise BlobsUnavailableError(f"away: {paths}")
 
     with pytest.raises(BlobsUnavailableError):
-        await OldBuilds(bench.store, Away(str(bench.folder / "blobs")), None).look(due)
+        await OldContents(bench.store, Away(str(bench.folder / "blobs")), None).look(due)
     # Nobody counts on what may be gone the next moment: a push waits until it is gone, and then brings the bytes.
     sent = Bytes(APK)
     pushing = asyncio.create_task(bench.push(version="v9", sent=sent))
     await until(lambda: sent.taken == len(APK) or pushing.done(), "the push does not send its bytes")
     assert not pushing.done()
-    old = OldBuilds(bench.store, bench.blobs, None)
+    old = OldContents(bench.store, bench.blobs, None)
     assert await old.look(due + REMOVER_MS - 1) == (0, 0)  # as far as anybody knows it is under way
     assert await old.look(due + REMOVER_MS + 1) == (0, 1)
     assert (await pushing).uploaded

@@ -45,6 +45,7 @@ READS = {
     "ListArtifacts": "reads names of files",
     "ListBuilds": "reads names of builds",
     "ListDevices": "reads the fleet",
+    "ListSuites": "reads names of suites",
     "Diagnose": "looks at the store and the fleet; what it writes to try the store is nobody's",
 }
 """Calls that may be made any number of times, and why."""
@@ -70,6 +71,13 @@ STREAMS = {
     "FetchArtifact": ("tests/integration/artifacts/test_serving.py::test_a_fetch_that_broke_goes_on_where_it_ended",),
     "PushBuild": ("tests/integration/builds/test_serving.py::test_a_push_whose_answer_was_lost_is_repeated",),
     "FetchBuild": (
+        "tests/integration/agent/test_build_fetching.py::test_a_fetch_that_breaks_is_its_callers_to_repeat",
+        "tests/integration/agent/test_builds.py::test_a_fetch_that_broke_goes_on_where_it_ended",
+    ),
+    "PushSuite": (
+        "tests/integration/suites/test_serving.py::test_a_push_of_a_suite_whose_answer_was_lost_is_repeated",
+    ),
+    "FetchSuite": (
         "tests/integration/agent/test_build_fetching.py::test_a_fetch_that_breaks_is_its_callers_to_repeat",
         "tests/integration/agent/test_builds.py::test_a_fetch_that_broke_goes_on_where_it_ended",
     ),

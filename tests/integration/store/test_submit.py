@@ -23,6 +23,7 @@ OTHER_CONTENT: list[dict[str, object]] = [
     {"target": Target.DEVICE},
     {"requirements": Requirements(platform="ios")},
     {"env": {"A": "1"}},
+    {"suite_digest": "ab" * 32},
     {"priority": Priority.HIGH},
     {"max_retries": 9},
     {"not_before": NOW + 1},

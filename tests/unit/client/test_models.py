@@ -15,8 +15,9 @@ from qgjob._wire_jobs import read_job, read_job_page
 from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 
 JOB_FIELDS = """
-    job_id org_id app_version_id test_path priority target status outcome round run_ids labels requirements created_at
-    updated_at not_before scheduled_at started_at completed_at attempts retry_count max_retries agent_id device_id
+    job_id org_id app_version_id test_path priority target status outcome round run_ids labels requirements
+    suite_digest created_at updated_at not_before scheduled_at started_at completed_at attempts
+    retry_count max_retries agent_id device_id
     progress result error pending_reason
 """
 
@@ -69,8 +70,8 @@ def test_a_job_with_nothing_set_shows_every_field() -> None:
     }  # fmt: skip
     unset = [name for name, value in shape.items() if value is None]
     assert unset == [
-        "outcome", "created_at", "updated_at", "not_before", "scheduled_at", "started_at", "completed_at", "agent_id",
-        "device_id", "result", "error", "pending_reason",
+        "outcome", "suite_digest", "created_at", "updated_at", "not_before", "scheduled_at", "started_at",
+        "completed_at", "agent_id", "device_id", "result", "error", "pending_reason",
     ]  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from qgjob_agent import command_result
+from qgjob_coordinator.packages import suite_archive
 from qgjob_coordinator.rpc import agent_wire
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.agents import showing
-from qgjob_coordinator.service.calls import jobs, keeping_runs, operating, submission, submitting, tailing
+from qgjob_coordinator.service.calls import jobs, keeping_runs, operating, submission, submitting, suites, tailing
 from qgjob_coordinator.service.views import pages
 
 CONTRACT = (Path(__file__).parents[3] / "docs" / "contract.md").read_text(encoding="utf-8")
@@ -34,6 +35,9 @@ LIMITS: dict[str, list[int]] = {
     "value of a label": [validation.MAX_VALUE],
     "value of `env`": [validation.MAX_ENV_VALUE],
     "`os_version`, `device_model` of requirements, `os_version` and `model` of a device": [1, validation.MAX_VERSION],
+    "files of a suite": [suite_archive.MAX_FILES],
+    "path of a file of a suite": [suite_archive.MAX_PATH_BYTES],
+    "name of a suite": [1, suites.MAX_NAME],
     "devices of an agent": [showing.MAX_DEVICES],
     "`udid` of a device, `host`, `version` and `instance_id` of an agent": [showing.MAX_NAME],
     "`passed`, `failed` and `skipped` of a result": [0, agent_wire.MAX_COUNT],

@@ -48,6 +48,8 @@ specs = st.builds(
     timeout_ms=st.none() | times,
     queue_timeout_ms=st.none() | times,
     no_dedup=st.booleans(),
+    suite_digest=st.none() | st.text("0123456789abcdef", min_size=64, max_size=64),
+    suite_size_bytes=st.integers(1, 2**40),
 )
 
 
@@ -72,7 +74,7 @@ def test_a_submission_comes_back_from_its_line(s: JobSpec) -> None:
     assert (job.app_version_id, job.test_path, job.target) == (s.app_version_id, s.test_path, s.target)
     assert (job.labels, job.env, job.requirements) == (s.labels, s.env, s.requirements)
     assert (job.timeout_ms, job.queue_timeout_ms) == (s.timeout_ms, s.queue_timeout_ms)
-    assert job.not_before == s.not_before
+    assert (job.not_before, job.suite_digest) == (s.not_before, s.suite_digest)
     assert (job.status, job.round, job.version, job.attempts) == (Status.QUEUED, 1, 1, [])
 
 
@@ -189,6 +191,8 @@ IDENTITY: list[dict[str, Any]] = [
     {"target": Target.DEVICE},
     {"requirements": Requirements(platform="ios")},
     {"env": {"A": "1"}},
+    {"suite_digest": "ab" * 32},
+    {"suite_digest": "cd" * 32},
 ]
 CONTENT: list[dict[str, Any]] = [
     {"priority": Priority.HIGH},
@@ -230,6 +234,11 @@ def test_what_the_caller_left_to_the_defaults_is_no_content() -> None:
 def test_all_but_run_and_labels_is_what_a_key_stands_for(change: dict[str, Any]) -> None:
     first, again = (names.keyed_hash(s, names.signature(s.requirements)) for s in (spec(), spec(**change)))
     assert (first == again) is (not {"run_id", "labels", "idempotency_key"}.isdisjoint(change))
+
+
+def test_a_job_without_a_suite_has_the_hash_that_it_had_before_there_were_suites() -> None:
+    """Else what waits in a store would be equal to nothing that is submitted after an upgrade."""
+    assert hash_of(spec())[:8] == names._digest("\x1f".join(("v1", Target.EMULATOR.value, "", "")), 6)
 
 
 def test_all_contents_differ_from_each_other() -> None:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import structlog
 
-from qgjob_coordinator.blobs.paths import blob_path
-from qgjob_coordinator.blobs.spool import Spool, pieces
-from qgjob_coordinator.blobs.store import BlobMissingError, BlobStore
-from qgjob_coordinator.errors import BlobsUnavailableError, ConflictError, InvalidError, NotFoundError, TooLargeError
+from qgjob_coordinator.errors import ConflictError, InvalidError, TooLargeError
 from qgjob_coordinator.model.builds import Build, BuildFacts, Format, Kind, slot
 from qgjob_coordinator.packages.errors import PackageError
 from qgjob_coordinator.packages.package import ENDINGS, format_of, read_package
 from qgjob_coordinator.service import validation
+from qgjob_coordinator.service.calls.contents import Contents, Piece, leaving
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
@@ -26,12 +23,6 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import NamedBuild, NameWord
 
 MAX_FILE_NAME = 255
-RECEIVED_AT_ONCE = 8
-"""Pushes that a coordinator takes the bytes of; others wait for their turn. Each has a file on its disk."""
-KEPT_AT_ONCE = 2
-"""Each has some MB in memory, on their way to the blob store."""
-LEAVING_SECONDS = 0.2
-LEAVING_TRIES = 25
 
 log = structlog.get_logger(__name__)
 
@@ -58,15 +49,6 @@ class Pushed:
 
 
 @dataclass(frozen=True, slots=True)
-class BuildPiece:
-    """Bytes of a content, which has `size_bytes` in all."""
-
-    offset: int
-    data: bytes
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Wanted:
     org_id: str
     app_version_id: str
@@ -80,13 +62,10 @@ class _Wanted:
 class BuildService:
     """Builds for their callers. The names are in the store, the bytes in the blob store."""
 
-    def __init__(self, store: Store, blobs: BlobStore, spool: Spool, max_bytes: int) -> None:
+    def __init__(self, store: Store, contents: Contents, max_bytes: int) -> None:
         self._store = store
-        self._blobs = blobs
-        self._spool = spool
+        self._contents = contents
         self._max_bytes = max_bytes
-        self._receiving = asyncio.Semaphore(RECEIVED_AT_ONCE)
-        self._keeping = asyncio.Semaphore(KEPT_AT_ONCE)
 
     async def push(self, principal: Principal, header: PushHeader, chunks: AsyncIterator[bytes]) -> Pushed:
         """Keeps a build and gives it to its app version. Returns at once when the org has the content already.
@@ -101,7 +80,7 @@ class BuildService:
         uploaded = facts is None
         if facts is None:
             await self._refuse_early(wanted)
-            async with self._receiving, self._spool.received(chunks, wanted.digest, wanted.size_bytes) as file:
+            async with self._contents.received(chunks, wanted.digest, wanted.size_bytes) as file:
                 facts = await self._read(wanted, file)
                 await self._refuse_conflict(wanted, slot(facts.platform, facts.kind))
                 await self._keep(wanted, facts, file)
@@ -133,33 +112,9 @@ class BuildService:
         names = [store_builds.name(b.app_version_id, b.slot) for b in found]
         return pages.cut(found, names, page_size, page_token, pages.scope("builds", org, version or ""))
 
-    async def fetch(
-        self, principal: Principal, org_id: object, digest: object, offset: object
-    ) -> AsyncGenerator[BuildPiece]:
-        """The bytes of a content from an offset on; one empty piece when there are none left.
-
-        Raises InvalidError, NotFoundError, BlobsUnavailableError.
-        """
-        org = validation.check_id("org_id", org_id)
-        principal.require_org(org)
-        name = validation.check_digest("digest", digest)
-        at = validation.check_int("offset", offset, 0, validation.MAX_INT)
-        path = blob_path(org, name)
-        size = await self._blobs.size(path)
-        if size is None:
-            raise _no_content(org, name)
-        if at > size:
-            raise InvalidError("offset", f"{at} is beyond the end: the build has {size} bytes")
-        if at == size:
-            yield BuildPiece(at, b"", size)
-            return
-        try:
-            async with aclosing(self._blobs.get(path, at)) as found:
-                async for data in found:
-                    yield BuildPiece(at, data, size)
-                    at += len(data)
-        except BlobMissingError:
-            raise _no_content(org, name) from None
+    def fetch(self, principal: Principal, org_id: object, digest: object, offset: object) -> AsyncGenerator[Piece]:
+        """See Contents."""
+        return self._contents.fetch(principal, org_id, digest, offset, "build")
 
     def _checked(self, principal: Principal, h: PushHeader) -> _Wanted:
         org = validation.check_id("org_id", h.org_id)
@@ -186,10 +141,12 @@ class BuildService:
     async def _known(self, wanted: _Wanted) -> BuildFacts | None:
         """What the content is, where the org has it whole."""
         content = await self._store.builds.content(wanted.org_id, wanted.digest)
-        if content is None or content.since is None or content.facts.format is not wanted.format:
+        facts = None if content is None or content.since is None else content.facts
+        if content is None or facts is None or facts.format is not wanted.format:
             return None
-        size = await self._blobs.size(blob_path(wanted.org_id, wanted.digest))
-        return content.facts if size == content.size_bytes == wanted.size_bytes else None
+        size = content.size_bytes
+        whole = size == wanted.size_bytes and await self._contents.there(wanted.org_id, wanted.digest, size)
+        return facts if whole else None
 
     async def _refuse_early(self, wanted: _Wanted) -> None:
         """Before the bytes are taken, where the name says already for which devices the build is."""
@@ -210,14 +167,10 @@ class BuildService:
             raise InvalidError("file_name", f"{validation.shown(wanted.file_name)} {e}") from e
 
     async def _keep(self, wanted: _Wanted, facts: BuildFacts, file: BinaryIO) -> None:
-        for _ in range(LEAVING_TRIES):
-            if await self._store.builds.expect(wanted.org_id, wanted.digest, wanted.size_bytes, facts, wall_ms()):
-                break
-            await asyncio.sleep(LEAVING_SECONDS)
-        else:
-            raise _leaving()
-        async with self._keeping, aclosing(pieces(file)) as chunks:
-            await self._blobs.put(blob_path(wanted.org_id, wanted.digest), chunks, wanted.size_bytes)
+        def expect() -> Awaitable[bool]:
+            return self._store.builds.expect(wanted.org_id, wanted.digest, wanted.size_bytes, facts, wall_ms())
+
+        await self._contents.keep(wanted.org_id, wanted.digest, wanted.size_bytes, file, expect)
 
     async def _give(self, wanted: _Wanted, facts: BuildFacts, *, uploaded: bool) -> Pushed:
         now = wall_ms()
@@ -228,7 +181,7 @@ class BuildService:
         if word is NameWord.CONFLICT and there is not None:
             raise _conflict(wanted, there)
         if word is NameWord.LEAVING or there is None:
-            raise _leaving()
+            raise leaving()
         return Pushed(there.build, word, uploaded)
 
 
@@ -238,12 +191,3 @@ def _conflict(wanted: _Wanted, there: NamedBuild) -> ConflictError:
     this = f"this one is {wanted.file_name} ({wanted.digest})"
     what = "push it under an app version of its own, or with --replace (replace in a call) to take its place"
     return ConflictError(f"{has}; {this}; {what}", field="app_version_id")
-
-
-def _leaving() -> BlobsUnavailableError:
-    return BlobsUnavailableError("the same content is being removed, since nothing named it; repeat the call later")
-
-
-def _no_content(org_id: str, digest: str) -> NotFoundError:
-    message = f"org {org_id} has no build with the digest {digest}; `qgjob builds ls` lists those it has"
-    return NotFoundError(message, field="digest")

@@ -38,6 +38,7 @@ class Submission:
     timeout_seconds: object = None
     queue_timeout_seconds: object = None
     no_dedup: bool = False
+    suite_digest: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def admit(s: Submission, defaults: Defaults, now: int) -> tuple[JobSpec, bool]:
         target=s.target or defaults.target,
         max_retries=defaults.max_retries,
         no_dedup=s.no_dedup,
+        suite_digest=None if s.suite_digest is None else validation.check_digest("suite_digest", s.suite_digest),
         own_priority=s.priority is not None,
         own_max_retries=s.max_retries is not None,
     )

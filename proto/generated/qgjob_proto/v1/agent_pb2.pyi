@@ -1166,6 +1166,7 @@ class Assignment(_message.Message):
     BUILD_FORMAT_FIELD_NUMBER: _builtins.int
     BUILD_PACKAGE_FIELD_NUMBER: _builtins.int
     BUILD_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SUITE_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     token: _builtins.str
@@ -1187,7 +1188,7 @@ class Assignment(_message.Message):
     build_digest: _builtins.str
     """SHA-256 of the build to install, to be had from FetchBuild. Unset: nobody pushed one that fits the device."""
     suite_digest: _builtins.str
-    """Content digest of the test's suite. Not set by this version's coordinator, which stores no suites."""
+    """SHA-256 of the suite that the test is in, to be had from FetchSuite. Unset: the one that the agent is set to."""
     timeout_ms: _builtins.int
     """Kills a test that runs for so long: the submission's timeout_seconds, else ATTEMPT_TIMEOUT_SECONDS."""
     silence_timeout_ms: _builtins.int
@@ -1200,6 +1201,8 @@ class Assignment(_message.Message):
     """Package name or bundle identifier of the build. Set with build_digest."""
     build_size_bytes: _builtins.int
     """Size of the build. Set with build_digest."""
+    suite_size_bytes: _builtins.int
+    """Size of the suite. Set with suite_digest."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Environment of the test process, as submitted."""
@@ -1225,10 +1228,11 @@ class Assignment(_message.Message):
         build_format: _builtins.str = ...,
         build_package: _builtins.str = ...,
         build_size_bytes: _builtins.int = ...,
+        suite_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "build_digest", b"build_digest", "suite_digest", b"suite_digest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "app_version_id", b"app_version_id", "attempt", b"attempt", "build_digest", b"build_digest", "build_format", b"build_format", "build_package", b"build_package", "build_size_bytes", b"build_size_bytes", "device_id", b"device_id", "env", b"env", "expected_ms", b"expected_ms", "job_id", b"job_id", "org_id", b"org_id", "round", b"round", "silence_timeout_ms", b"silence_timeout_ms", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "timeout_ms", b"timeout_ms", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest", "_suite_digest", b"_suite_digest", "app_version_id", b"app_version_id", "attempt", b"attempt", "build_digest", b"build_digest", "build_format", b"build_format", "build_package", b"build_package", "build_size_bytes", b"build_size_bytes", "device_id", b"device_id", "env", b"env", "expected_ms", b"expected_ms", "job_id", b"job_id", "org_id", b"org_id", "round", b"round", "silence_timeout_ms", b"silence_timeout_ms", "suite_digest", b"suite_digest", "suite_size_bytes", b"suite_size_bytes", "target", b"target", "test_path", b"test_path", "timeout_ms", b"timeout_ms", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__build_digest: _TypeAlias = _typing.Literal["build_digest"]  # noqa: Y015
     _WhichOneofArgType__build_digest: _TypeAlias = _typing.Literal["_build_digest", b"_build_digest"]  # noqa: Y015

@@ -139,6 +139,7 @@ class SubmitJobRequest(_message.Message):
     QUEUE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     NO_DEDUP_FIELD_NUMBER: _builtins.int
     SUPERSEDE_FIELD_NUMBER: _builtins.int
+    SUITE_DIGEST_FIELD_NUMBER: _builtins.int
     org_id: _builtins.str
     """Who owns the job. `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, like app_version_id, run_id and label keys. Required."""
     app_version_id: _builtins.str
@@ -178,6 +179,8 @@ class SubmitJobRequest(_message.Message):
     had it before still has unfinished is cancelled once this submission is complete; equal jobs are taken over. Needs a
     run_id. A run that has lost the name does not get it back, so a submission of it that comes late is cancelled.
     """
+    suite_digest: _builtins.str
+    """SHA-256 of the suite that the test is in, which the org has pushed. Unset: the one that its agent is set to."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Annotations; they restrict nothing. At most 64, keys and values 65,536 bytes together."""
@@ -216,10 +219,11 @@ class SubmitJobRequest(_message.Message):
         queue_timeout_seconds: _builtins.float | None = ...,
         no_dedup: _builtins.bool = ...,
         supersede: _builtins.str | None = ...,
+        suite_digest: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "supersede", b"supersede", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "supersede", b"supersede", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
     _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
@@ -233,6 +237,8 @@ class SubmitJobRequest(_message.Message):
     _WhichOneofArgType__queue_timeout_seconds: _TypeAlias = _typing.Literal["_queue_timeout_seconds", b"_queue_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__run_id: _TypeAlias = _typing.Literal["run_id"]  # noqa: Y015
     _WhichOneofArgType__run_id: _TypeAlias = _typing.Literal["_run_id", b"_run_id"]  # noqa: Y015
+    _WhichOneofReturnType__suite_digest: _TypeAlias = _typing.Literal["suite_digest"]  # noqa: Y015
+    _WhichOneofArgType__suite_digest: _TypeAlias = _typing.Literal["_suite_digest", b"_suite_digest"]  # noqa: Y015
     _WhichOneofReturnType__supersede: _TypeAlias = _typing.Literal["supersede"]  # noqa: Y015
     _WhichOneofArgType__supersede: _TypeAlias = _typing.Literal["_supersede", b"_supersede"]  # noqa: Y015
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
@@ -249,6 +255,8 @@ class SubmitJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_timeout_seconds) -> _WhichOneofReturnType__queue_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__run_id) -> _WhichOneofReturnType__run_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__suite_digest) -> _WhichOneofReturnType__suite_digest | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__supersede) -> _WhichOneofReturnType__supersede | None: ...
     @_typing.overload

@@ -747,6 +747,7 @@ class Job(_message.Message):
     RUN_IDS_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     REQUIREMENTS_FIELD_NUMBER: _builtins.int
+    SUITE_DIGEST_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
@@ -781,6 +782,8 @@ class Job(_message.Message):
     """Set with the verdict."""
     round: _builtins.int
     """Lives of the job between submission or manual retry and verdict, from 1."""
+    suite_digest: _builtins.str
+    """SHA-256 of the suite that its test is in. Unset: the one that its agent is set to. Set by the submitter."""
     retry_count: _builtins.int
     """Retries after test-class failures in this round."""
     max_retries: _builtins.int
@@ -868,6 +871,7 @@ class Job(_message.Message):
         run_ids: _abc.Iterable[_builtins.str] | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         requirements: Global___Requirements | None = ...,
+        suite_digest: _builtins.str | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         not_before: _timestamp_pb2.Timestamp | None = ...,
@@ -885,9 +889,9 @@ class Job(_message.Message):
         pending_reason: Global___PendingReason | None = ...,
         deduplicated: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "agent_id", b"agent_id", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "not_before", b"not_before", "outcome", b"outcome", "pending_reason", b"pending_reason", "requirements", b"requirements", "result", b"result", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "not_before", b"not_before", "outcome", b"outcome", "pending_reason", b"pending_reason", "requirements", b"requirements", "result", b"result", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "suite_digest", b"suite_digest", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "agent_id", b"agent_id", "app_version_id", b"app_version_id", "attempts", b"attempts", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "not_before", b"not_before", "org_id", b"org_id", "outcome", b"outcome", "pending_reason", b"pending_reason", "priority", b"priority", "progress", b"progress", "requirements", b"requirements", "result", b"result", "retry_count", b"retry_count", "round", b"round", "run_ids", b"run_ids", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "target", b"target", "test_path", b"test_path", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "app_version_id", b"app_version_id", "attempts", b"attempts", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "not_before", b"not_before", "org_id", b"org_id", "outcome", b"outcome", "pending_reason", b"pending_reason", "priority", b"priority", "progress", b"progress", "requirements", b"requirements", "result", b"result", "retry_count", b"retry_count", "round", b"round", "run_ids", b"run_ids", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -911,6 +915,8 @@ class Job(_message.Message):
     _WhichOneofArgType__scheduled_at: _TypeAlias = _typing.Literal["_scheduled_at", b"_scheduled_at"]  # noqa: Y015
     _WhichOneofReturnType__started_at: _TypeAlias = _typing.Literal["started_at"]  # noqa: Y015
     _WhichOneofArgType__started_at: _TypeAlias = _typing.Literal["_started_at", b"_started_at"]  # noqa: Y015
+    _WhichOneofReturnType__suite_digest: _TypeAlias = _typing.Literal["suite_digest"]  # noqa: Y015
+    _WhichOneofArgType__suite_digest: _TypeAlias = _typing.Literal["_suite_digest", b"_suite_digest"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__agent_id) -> _WhichOneofReturnType__agent_id | None: ...
     @_typing.overload
@@ -933,6 +939,8 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scheduled_at) -> _WhichOneofReturnType__scheduled_at | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__started_at) -> _WhichOneofReturnType__started_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__suite_digest) -> _WhichOneofReturnType__suite_digest | None: ...
 
 Global___Job: _TypeAlias = Job  # noqa: Y015
 

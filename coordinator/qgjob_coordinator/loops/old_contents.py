@@ -1,4 +1,4 @@
-"""Forgets builds that nobody uses any more, and removes contents that no build names."""
+"""Forgets builds and suites that nobody uses any more, and removes contents that nothing names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ REMOVER_MS = 300 * 1000
 log = structlog.get_logger(__name__)
 
 
-class OldBuilds:
-    """Looks at the builds of every org. A build that was not used for `keep_ms` is forgotten; None: none is."""
+class OldContents:
+    """Looks at what every org keeps. A build or suite that was not used for `keep_ms` is forgotten; None: none is."""
 
     def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None) -> None:
         self._store = store
         self._blobs = blobs
         self._keep_ms = keep_ms
-        self._sight = Sight("old_builds_blind", log)
+        self._sight = Sight("old_contents_blind", log)
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -46,7 +46,7 @@ class OldBuilds:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, now: int) -> tuple[int, int]:
-        """Does what is due at `now` (ms); how many builds were forgotten, and how many contents removed.
+        """Does what is due at `now` (ms); how many builds and suites were forgotten, and how many contents removed.
 
         Raises BlobsUnavailableError, StoreUnavailableError (OrgsAwayError, when all other orgs were served).
         """
@@ -62,7 +62,7 @@ class OldBuilds:
             gone = await self._remove(org_id, now)
             forgotten, removed = forgotten + old, removed + gone
             if old or gone:
-                log.info("builds_retired", org_id=org_id, builds=old, contents=gone)
+                log.info("contents_retired", org_id=org_id, names=old, contents=gone)
 
         await orgs.serve(await self._store.all_orgs(), tidy)
         orgs.tell()
@@ -71,8 +71,12 @@ class OldBuilds:
     async def _forget(self, org_id: str, now: int) -> int:
         if self._keep_ms is None:
             return 0
-        old = [b for b in await self._store.builds.all(org_id) if b.used_at < now - self._keep_ms]
-        return sum([await self._store.builds.forget(b, now) for b in old])
+        before = now - self._keep_ms
+        builds = [b for b in await self._store.builds.all(org_id) if b.used_at < before]
+        suites = [s for s in await self._store.suites.all(org_id) if s.used_at < before]
+        forgotten = [await self._store.builds.forget(b, now) for b in builds]
+        forgotten += [await self._store.suites.forget(s, now) for s in suites]
+        return sum(forgotten)
 
     async def _remove(self, org_id: str, now: int) -> int:
         """In this order: nobody can name it any more, its bytes are deleted, it is forgotten."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
-from qgjob_agent.build_fetching import PushedBuilds
+from qgjob_agent.build_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.builds.cache import BuildCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
 from qgjob_agent.builds.template import is_address
@@ -48,9 +48,13 @@ from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
+from qgjob_agent.runners.suited import SuitedRunner
 from qgjob_agent.session import Coordinators, Session
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile, StateDir
+from qgjob_agent.suites.npm import Npm
+from qgjob_agent.suites.prepared import Suites
+from qgjob_agent.suites.shelf import SuiteShelf
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
@@ -144,7 +148,8 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     cloud: Cloud | None = getattr(provider, "sessions", None)
     push = PushedEvidence(coordinators)
     evidence = _evidence(config, state_dir, push, provider, log)
-    runner = _runner(config, state_dir, driver, faults, _apps(config, provider, builds), cloud, evidence, log)
+    apps = _apps(config, provider, builds)
+    runner = _runner(config, state_dir, driver, faults, coordinators, apps, cloud, evidence, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -310,47 +315,64 @@ def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds)
     return InstalledApps(builds, provider.package_of, max(config.adb.fetch_seconds, config.apple.fetch_seconds))
 
 
+def _suites(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> Suites:
+    what = config.suites
+    limit = what.cache_mb * 1_000_000
+    archives = BuildCache(state_dir.archives, limit, log, kind="suite")
+    npm = Npm(what.npm, config.test_environ, what.install_seconds)
+    return Suites(archives, PushedSuites(coordinators), SuiteShelf(config.suites_path, limit, log), npm, log)
+
+
 def _runner(
     config: AgentConfig,
     state_dir: StateDir,
     driver: Driver,
     faults: SimulatedFaults,
+    coordinators: Coordinators,
     apps: InstalledApps | None,
     cloud: Cloud | None,
     evidence: EvidenceKeeper,
     log: Any,
 ) -> Runner:
-    if config.runner == "command":
-        settings = CommandSettings(
-            argv=config.command.argv,
-            cwd=config.command.cwd or Path.cwd(),
-            environ=config.test_environ,
-            output_bytes=config.command.output_bytes,
-            grace_seconds=config.kill_grace_seconds,
-            executions=state_dir.executions,
-            lease_path=state_dir.lease,
-        )
-        return CommandRunner(driver, settings, driver.lease_time, log, evidence)
+    if config.runner == "simulated":
+        low, high = config.simulated.test_seconds
+        tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
+        return SimulatedRunner(driver, tests, faults)
+    suites = _suites(config, state_dir, coordinators, log)
     if config.runner == "appwright":
-        return _appwright_runner(config, state_dir, driver, apps, cloud, evidence, log)
-    low, high = config.simulated.test_seconds
-    tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
-    return SimulatedRunner(driver, tests, faults)
+        inner = _appwright_runner(config, state_dir, driver, suites, apps, cloud, evidence, log)
+        return SuitedRunner(inner, driver, suites)
+    return SuitedRunner(_command_runner(config, state_dir, driver, suites, evidence, log), driver, suites)
+
+
+def _command_runner(
+    config: AgentConfig, state_dir: StateDir, driver: Driver, suites: Suites, evidence: EvidenceKeeper, log: Any
+) -> Runner:
+    settings = CommandSettings(
+        argv=config.command.argv,
+        cwd=config.command.cwd or Path.cwd(),
+        environ=config.test_environ,
+        output_bytes=config.command.output_bytes,
+        grace_seconds=config.kill_grace_seconds,
+        executions=state_dir.executions,
+        lease_path=state_dir.lease,
+    )
+    return CommandRunner(driver, settings, driver.lease_time, log, evidence, suites.place)
 
 
 def _appwright_runner(
     config: AgentConfig,
     state_dir: StateDir,
     driver: Driver,
+    suites: Suites,
     apps: InstalledApps | None,
     cloud: Cloud | None,
     evidence: EvidenceKeeper,
     log: Any,
 ) -> Runner:
     what = config.appwright
-    suite = what.suite_dir or Path.cwd()
     settings = AppwrightSettings(
-        suite=suite,
+        suite=what.suite_dir,
         project=what.project,
         config=what.config,
         node=what.node,
@@ -364,9 +386,20 @@ def _appwright_runner(
         derived_data=state_dir.path / "webdriveragent",
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
-    appium = AppiumSettings(what.appium, config.test_environ, state_dir.path, suite, what.appium_url, keep=keep)
-    appium_of = Appium(appium, log)
-    return AppwrightRunner(driver, settings, appium_of, driver.lease_time, log, apps, cloud=cloud, evidence=evidence)
+    appium = AppiumSettings(
+        what.appium, config.test_environ, state_dir.path, what.suite_dir, what.appium_url, keep=keep
+    )
+    return AppwrightRunner(
+        driver,
+        settings,
+        Appium(appium, log),
+        driver.lease_time,
+        log,
+        apps,
+        cloud=cloud,
+        evidence=evidence,
+        suite_of=suites.place,
+    )
 
 
 async def _serve(

@@ -1,17 +1,18 @@
-"""Fetches builds that were pushed from whichever coordinator serves. One of the places of gRPC in the agent.
+"""Fetches builds and suites that were pushed from whichever coordinator serves. One of the places of gRPC in the agent.
 
 Each fetch has a connection of its own: hundreds of megabytes must not stand before a heartbeat.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc as pb_grpc
+from qgjob_proto.v1 import suites_pb2, suites_pb2_grpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -29,6 +30,8 @@ _NOT_THERE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT, grpc.
 
 class PushedBuilds:
     """The coordinators' builds. The address that served last is asked first."""
+
+    kind = "build"
 
     def __init__(self, coordinators: Coordinators) -> None:
         self._coordinators = coordinators
@@ -52,21 +55,34 @@ class PushedBuilds:
             except grpc.aio.AioRpcError as error:
                 said = f"{address}: {error.details() or error.code().name}"
                 if error.code() in _NOT_THERE:
-                    raise BuildUnresolvedError(f"build {digest} of {org_id} can't be fetched: {said}") from error
+                    raise BuildUnresolvedError(f"{self.kind} {digest} of {org_id} can't be fetched: {said}") from error
                 self._turn += 1
                 problems.append(said)
                 if at > offset:
                     break
             else:
                 return
-        raise BuildAwayError(f"build {digest} of {org_id} can't be fetched now: {'; '.join(problems)}")
+        raise BuildAwayError(f"{self.kind} {digest} of {org_id} can't be fetched now: {'; '.join(problems)}")
 
     async def _from(self, address: str, org_id: str, digest: str, offset: int) -> AsyncGenerator[bytes, None]:
-        request = pb.FetchBuildRequest(org_id=org_id, digest=digest, offset=offset)
         async with grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS) as channel:
-            call = pb_grpc.BuildServiceStub(channel).FetchBuild(request, metadata=self._coordinators.metadata)
+            call = self._call(channel, org_id, digest, offset)
             try:
                 async for message in call:
                     yield message.chunk
             finally:
                 call.cancel()
+
+    def _call(self, channel: grpc.aio.Channel, org_id: str, digest: str, offset: int) -> Any:
+        request = pb.FetchBuildRequest(org_id=org_id, digest=digest, offset=offset)
+        return pb_grpc.BuildServiceStub(channel).FetchBuild(request, metadata=self._coordinators.metadata)
+
+
+class PushedSuites(PushedBuilds):
+    """The coordinators' suites, fetched as builds are."""
+
+    kind = "suite"
+
+    def _call(self, channel: grpc.aio.Channel, org_id: str, digest: str, offset: int) -> Any:
+        request = suites_pb2.FetchSuiteRequest(org_id=org_id, digest=digest, offset=offset)
+        return suites_pb2_grpc.SuiteServiceStub(channel).FetchSuite(request, metadata=self._coordinators.metadata)

@@ -34,6 +34,7 @@ from qgjob_agent.config_tables import (
     Id,
     Seconds,
     SimulatedConfig,
+    SuitesConfig,
     Table,
     lower,
 )
@@ -75,6 +76,7 @@ class AgentConfig(Table):
     simulated: SimulatedConfig = SimulatedConfig()
     command: CommandConfig = CommandConfig()
     builds: BuildsConfig = BuildsConfig()
+    suites: SuitesConfig = SuitesConfig()
     adb: AdbConfig = AdbConfig()
     browserstack: BrowserStackConfig = BrowserStackConfig()
     apple: AppleConfig = AppleConfig()
@@ -108,6 +110,13 @@ class AgentConfig(Table):
         if self.state_dir is not None:
             return self.state_dir
         return Path.home() / ".local" / "state" / "qgjob" / "agents" / self.agent_id
+
+    @property
+    def suites_path(self) -> Path:
+        """Where suites are unpacked: as set, else with the state; agents without a state_dir share one."""
+        if self.suites.cache_dir is not None:
+            return self.suites.cache_dir
+        return self.state_path.parent.parent / "suites" if self.state_dir is None else self.state_dir / "suites"
 
     @property
     def effective_credit(self) -> int:
@@ -200,9 +209,9 @@ def _wrong_on_this_host(config: AgentConfig, sources: Sources, cwd: Path, told: 
     if config.runner == "command" and "command.argv" not in told:
         named = Named("command.argv", "command.cwd")
         found = problems(config.command.argv, config.command.cwd or cwd, config.test_environ, named)
-    elif config.runner == "appwright" and appwright.suite_dir is not None:
+    elif config.runner == "appwright":
         named = Named("appwright.node", "appwright.suite_dir")
-        found = problems((appwright.node,), appwright.suite_dir, config.test_environ, named)
+        found = problems((appwright.node,), appwright.suite_dir or cwd, config.test_environ, named)
     else:
         return
     for name, value, why in found:
@@ -313,7 +322,7 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
         except TemplateError as error:
             yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
     if config.runner == "appwright":
-        yield from _wrong_appwright(config.appwright, sources)
+        yield from _wrong_appwright(config.appwright, sources, needs_appium=not config.browserstack.enabled)
     if config.browserstack.enabled:
         yield from _wrong_browserstack(config, sources)
     for index, device in enumerate(config.devices):
@@ -324,9 +333,11 @@ def _wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErr
     yield from _wrong_ids(config, sources)
 
 
-def _wrong_appwright(config: AppwrightConfig, sources: Sources) -> Iterator[ConfigError]:
-    if config.suite_dir is None:
-        yield sources.wrong("appwright.suite_dir", None, "is not set; name the folder of the test project")
+def _wrong_appwright(config: AppwrightConfig, sources: Sources, *, needs_appium: bool) -> Iterator[ConfigError]:
+    from_suite = config.appium_url is None and any("{suite_dir}" in word for word in config.appium)
+    if config.suite_dir is None and needs_appium and from_suite:
+        problem = "is not set; name the folder of the test project, or an appwright.appium without {suite_dir}"
+        yield sources.wrong("appwright.suite_dir", None, f"{problem}: then jobs bring their suites")
     if not config.project:
         problem = f"is empty; name the project in {config.config} that this agent's devices run"
         yield sources.wrong("appwright.project", config.project, problem)
@@ -440,6 +451,9 @@ def _complete(
     if config.appwright.suite_dir is not None:
         suite = _resolved(config.appwright.suite_dir, base("appwright.suite_dir"))
         changes["appwright"] = config.appwright.model_copy(update={"suite_dir": suite})
+    if config.suites.cache_dir is not None:
+        cache = _resolved(config.suites.cache_dir, base("suites.cache_dir"))
+        changes["suites"] = config.suites.model_copy(update={"cache_dir": cache})
     if config.state_dir is not None:
         changes["state_dir"] = _resolved(config.state_dir, base("state_dir"))
     return config.model_copy(update=changes).inheriting(environ)

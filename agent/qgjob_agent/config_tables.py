@@ -124,6 +124,15 @@ class BuildsConfig(Table):
     cache_mb: Annotated[int, Field(ge=1, le=100_000_000)] = 10_000
 
 
+class SuitesConfig(Table):
+    """Suites that jobs bring along: where they are unpacked, how much is kept, and what installs their packages."""
+
+    cache_dir: Path | None = None
+    cache_mb: Annotated[int, Field(ge=1, le=100_000_000)] = 5_000
+    npm: Annotated[str, Field(min_length=1)] = "npm"
+    install_seconds: Wait = 600.0
+
+
 def _address(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -80,6 +80,11 @@ class StateDir:
         return self.path / "builds"
 
     @property
+    def archives(self) -> Path:
+        """Suites on their way to being unpacked."""
+        return self.path / "archives"
+
+    @property
     def installed(self) -> Path:
         """What was installed on which device."""
         return self.path / "installed"

@@ -75,6 +75,7 @@ def _assignment(item: pb.Assignment) -> Assignment:
         item.build_format,
         item.build_package,
         item.build_size_bytes,
+        item.suite_size_bytes,
     )
 
 

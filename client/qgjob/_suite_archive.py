@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 import tempfile
+import threading
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,25 @@ class PackedSuite:
     @classmethod
     async def of(cls, folder: str | os.PathLike[str]) -> PackedSuite:
         """Packs a folder. Raises InvalidError whose field is `suite`."""
-        return await asyncio.to_thread(cls._pack, Path(folder))
+        made: list[PackedSuite] = []
+        settling, given_up = threading.Lock(), False
+
+        def work() -> PackedSuite:
+            packed = cls._pack(Path(folder))
+            with settling:
+                made.append(packed)
+                if given_up:  # a thread can't be ended, and nobody waits for what it has made
+                    packed.close()
+            return packed
+
+        try:
+            return await asyncio.to_thread(work)
+        except asyncio.CancelledError:
+            with settling:
+                given_up = True
+                for packed in made:
+                    packed.close()
+            raise
 
     @classmethod
     def _pack(cls, folder: Path) -> PackedSuite:
@@ -64,13 +83,17 @@ class PackedSuite:
         async for piece in pieces(self._file, self.size_bytes, on_progress):
             yield piece
 
+    def close(self) -> None:
+        """Lets the file go."""
+        self._file.close()
+
     def __enter__(self) -> PackedSuite:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self.close()
 
 
 def _add(archive: tarfile.TarFile, path: str, place: Path) -> None:

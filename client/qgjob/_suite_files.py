@@ -71,7 +71,9 @@ def _add(found: dict[str, Path], folder: Path, path: str, through: tuple[Path, .
     elif target.is_dir():
         if target in through:
             raise wrong(f"{path!r} is a link that leads back to a folder it lies in; remove it")
-        within = _listed(target) if target is place else _walked(target)
+        # A submodule that is not checked out is an empty folder, in which git would list the repository around it.
+        own = target is place and (target / ".git").exists()
+        within = _listed(target) if own else _walked(target)
         for each in within:
             _add(found, folder, f"{path.rstrip('/')}/{each}", (*through, target))
     elif target.exists():

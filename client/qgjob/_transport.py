@@ -102,7 +102,6 @@ class Transport(Protocol):
         """Give the connection up, and with it what is under way."""
 
 
-STREAMS = ("WatchJobs", "TailLogs", "FetchBuild", "FetchSuite")
 UPLOADS = ("PushBuild", "PushSuite")
 
 
@@ -129,7 +128,7 @@ def _methods() -> dict[str, _Method]:
 
 
 METHODS = _methods()
-STREAMS = ("WatchJobs", "TailLogs", "FetchBuild", "FetchArtifact")
+STREAMS = ("WatchJobs", "TailLogs", "FetchBuild", "FetchSuite", "FetchArtifact")
 """Methods with many answers."""
 
 

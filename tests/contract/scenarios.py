@@ -268,6 +268,11 @@ REFUSED: dict[str, list[tuple[str, Json]]] = {
         ("zero", {"queue_timeout_seconds": 0}),
         ("over a week", {"queue_timeout_seconds": 604801}),
     ],
+    "suite_digest": [
+        ("empty", {"suite_digest": ""}),
+        ("upper case", {"suite_digest": "AB" * 32}),
+        ("never pushed", {"suite_digest": "ab" * 32}),
+    ],
 }
 
 

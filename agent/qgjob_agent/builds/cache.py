@@ -33,6 +33,22 @@ Source: TypeAlias = "Callable[[int], AsyncGenerator[bytes, None]]"
 
 
 @dataclass(frozen=True, slots=True)
+class _Lines:
+    """What the log calls what happens to a content."""
+
+    fetched: str
+    part_dropped: str
+    dropped: str
+    over: str
+
+
+_LINES = {
+    "build": _Lines("build_fetched", "build_part_dropped", "build_dropped", "build_cache_over"),
+    "suite": _Lines("suite_fetched", "suite_part_dropped", "suite_dropped", "suite_cache_over"),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class _Kept:
     path: Path
     size: int
@@ -55,14 +71,25 @@ class _Fetch:
 
 
 class BuildCache:
-    """One folder of one agent. `limit_bytes` bounds what is kept; what is in use may go beyond it for a while."""
+    """One folder of one agent. `limit_bytes` bounds what is kept; what is in use may go beyond it for a while.
+
+    `kind` is what its contents are called, and the table of agent.toml that has the bound: suites come so too.
+    """
 
     def __init__(
-        self, folder: Path, limit_bytes: int, log: Any, *, wall_seconds: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        limit_bytes: int,
+        log: Any,
+        *,
+        kind: str = "build",
+        wall_seconds: Callable[[], float] = time.time,
     ) -> None:
         self._folder = folder
         self._limit = limit_bytes
         self._log = log
+        self._kind = kind
+        self._lines = _LINES[kind]
         self._wall_seconds = wall_seconds
         self._fetching: dict[str, _Fetch] = {}
         self._ending: set[asyncio.Task[Path]] = set()
@@ -99,7 +126,7 @@ class BuildCache:
 
     def _begin(self, wanted: _Wanted) -> _Fetch:
         digest = wanted.digest
-        task = asyncio.create_task(self._after_earlier(wanted), name="build-fetch")
+        task = asyncio.create_task(self._after_earlier(wanted), name=f"{self._kind}-fetch")
         fetch = self._fetching[digest] = _Fetch(task)
 
         def over(_: asyncio.Task[Path]) -> None:
@@ -132,18 +159,20 @@ class BuildCache:
             self._make_room(size, but=digest)
             already, found = await self._take(part, size, wanted.source)
             if wanted.verified and found != digest and already:  # what an earlier fetch left may be what is wrong
-                self._log.warning("build_part_dropped", digest=digest, bytes=already)
+                self._log.warning(self._lines.part_dropped, digest=digest, bytes=already)
                 part.unlink()
                 already, found = await self._take(part, size, wanted.source)
             if wanted.verified and found != digest:
                 part.unlink()
-                raise BuildAwayError(f"build {digest} came as another content, {found}; it is fetched anew next time")
+                raise BuildAwayError(
+                    f"{self._kind} {digest} came as another content, {found}; it is fetched anew next time"
+                )
             part.replace(wanted.path)
         except OSError as error:
             what = "the disk refuses" if is_of_the_disk(error) else "can't write"
-            raise BuildAwayError(f"build {digest}: {what} {self._folder}: {error.strerror}") from error
+            raise BuildAwayError(f"{self._kind} {digest}: {what} {self._folder}: {error.strerror}") from error
         self._log.info(
-            "build_fetched",
+            self._lines.fetched,
             digest=digest,
             bytes=size,
             resumed_bytes=already,
@@ -164,7 +193,7 @@ class BuildCache:
             written = already
             if written < size:
                 async with aclosing(source(already)) as chunks:
-                    async for chunk in _lively(chunks):
+                    async for chunk in _lively(chunks, self._kind):
                         hashing.update(chunk)
                         file.write(chunk)
                         written += len(chunk)
@@ -174,7 +203,9 @@ class BuildCache:
             file.flush()
             await asyncio.to_thread(os.fsync, file.fileno())
         if written < size:
-            raise BuildAwayError(f"build {part.stem} ended after {written} of {size} bytes; the next try goes on there")
+            raise BuildAwayError(
+                f"{self._kind} {part.stem} ended after {written} of {size} bytes; the next try goes on there"
+            )
         return already, hashing.hexdigest()
 
     # ---- room ----
@@ -183,7 +214,8 @@ class BuildCache:
         """Removes the least recently used ones until `size` more bytes keep the bound."""
         if size > self._limit:
             raise BuildUnresolvedError(
-                f"build {but} has {size} bytes, more than builds.cache_mb lets this agent keep ({self._limit} bytes)"
+                f"{self._kind} {but} has {size} bytes, more than {self._kind}s.cache_mb lets this agent keep "
+                f"({self._limit} bytes)"
             )
         kept = self._kept(but)
         total = sum(each.size for each in kept)
@@ -195,9 +227,9 @@ class BuildCache:
                 continue
             each.path.unlink(missing_ok=True)
             total -= each.size
-            self._log.info("build_dropped", digest=each.path.stem, bytes=each.size)
+            self._log.info(self._lines.dropped, digest=each.path.stem, bytes=each.size)
         if total + size > self._limit:
-            self._log.warning("build_cache_over", bytes=total + size, limit_bytes=self._limit)
+            self._log.warning(self._lines.over, bytes=total + size, limit_bytes=self._limit)
 
     def _kept(self, but: str) -> list[_Kept]:
         """All files but those of one digest, and what is being fetched now."""
@@ -216,7 +248,7 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-async def _lively(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _lively(chunks: AsyncIterator[bytes], kind: str) -> AsyncIterator[bytes]:
     """The same, or BuildAwayError when nothing comes for too long."""
     while True:
         try:
@@ -225,7 +257,7 @@ async def _lively(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise BuildAwayError(f"nothing of the build came for {SILENCE_SECONDS:g} s") from None
+            raise BuildAwayError(f"nothing of the {kind} came for {SILENCE_SECONDS:g} s") from None
         yield chunk
 
 

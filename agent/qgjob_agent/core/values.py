@@ -102,6 +102,7 @@ class Assignment:
     build_format: str = ""
     build_package: str = ""
     build_size_bytes: int = 0
+    suite_size_bytes: int = 0  # with suite_digest
     # Of the installation that it waited for here: kept with what is begun, so that the next daemon can tell it.
     install_ms: int | None = None
 

@@ -55,9 +55,11 @@ async def npm(host: Host) -> list[Finding]:
     check = "appwright.npm"
     if host.config.runner != "appwright":
         return _unused(host, check)
-    where = located("npm", host.config.test_environ)
+    program = host.config.suites.npm
+    where = located(program, host.config.test_environ)
     if where is None:
-        return [warning(check, "there is no npm, which installs the packages of suites", "install it beside node")]
+        what = f"there is no {program}, which installs the packages of suites"
+        return [warning(check, what, "install it beside node, or set suites.npm")]
     answer = await ask([where, "--version"], host.config.test_environ, _SECONDS)
     if answer.code != 0:
         return [warning(check, f"{where} does not tell its version: {_said(answer)}", "install it again")]

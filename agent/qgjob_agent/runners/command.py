@@ -58,7 +58,10 @@ class _Attempt:
 
 
 class CommandRunner:
-    """One attempt at a time on each device. `lease` gives the last confirmed lease time."""
+    """One attempt at a time on each device.
+
+    `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one.
+    """
 
     attempts_per_execution = 1
 
@@ -69,12 +72,14 @@ class CommandRunner:
         lease: Callable[[], LeaseTime],
         log: Any,
         evidence: EvidenceTaker | None = None,
+        suite_of: Callable[[Assignment], Path | None] = lambda _: None,
     ) -> None:
         self._sink = sink
         self._evidence = evidence
         self._settings = settings
         self._root = settings.executions
         self._lease = lease
+        self._suite_of = suite_of
         self._log = log
         self._attempts: dict[str, _Attempt] = {}
         self._ended: dict[str, tuple[Execution, AttemptFinished | AttemptKilled | None]] = {}
@@ -101,7 +106,7 @@ class CommandRunner:
         command = Command(
             argv=fill_template(self._settings.argv, values),
             env=env,
-            cwd=str(self._settings.cwd),
+            cwd=str(self._suite_of(assignment) or self._settings.cwd),
             timeout_ms=assignment.timeout_ms,
             silence_timeout_ms=assignment.silence_timeout_ms,
             grace_seconds=self._settings.grace_seconds,

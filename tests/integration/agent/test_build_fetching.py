@@ -8,11 +8,12 @@ from typing import Any
 import grpc
 import pytest
 
-from qgjob_agent.build_fetching import PushedBuilds
+from qgjob_agent.build_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.session import Coordinators
 from qgjob_proto.v1 import builds_pb2 as pb
 from qgjob_proto.v1 import builds_pb2_grpc as pb_grpc
+from qgjob_proto.v1 import suites_pb2, suites_pb2_grpc
 
 CONTENT = bytes(range(256)) * 1000
 PIECE = 50_000
@@ -109,3 +110,26 @@ async def test_where_none_serves_all_are_named(two: list[Coordinator]) -> None:
     with pytest.raises(BuildAwayError) as caught:
         await fetched(fetcher(two[0].address, two[1].address))
     assert all(one.address in str(caught.value) for one in two)
+
+
+class OfSuites(suites_pb2_grpc.SuiteServiceServicer):
+    """One that serves a suite, or has none."""
+
+    async def FetchSuite(  # noqa: N802
+        self, request: suites_pb2.FetchSuiteRequest, context: Any
+    ) -> AsyncIterator[suites_pb2.FetchSuiteResponse]:
+        if request.digest != DIGEST:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "nobody pushed it")
+        yield suites_pb2.FetchSuiteResponse(chunk=CONTENT[request.offset :], offset=request.offset)
+
+
+async def test_suites_come_by_a_call_of_their_own() -> None:
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    suites_pb2_grpc.add_SuiteServiceServicer_to_server(OfSuites(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    suites = PushedSuites(Coordinators((address,), "agent-1"))
+    assert await fetched(suites, 1000) == CONTENT[1000:]
+    with pytest.raises(BuildUnresolvedError, match=r"of acme can't be fetched: .*nobody pushed it"):
+        await anext(suites("acme", DIGEST[::-1], 0))
+    await server.stop(0)

@@ -99,9 +99,13 @@ async def test_the_walk_by_command_line(tmp_path):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     packages.write(tmp_path / "app.apk", packages.apk())
     async with running(tmp_path, QUICK) as stack:
-        said = {command.split()[1]: await type_in(stack, tmp_path, command, job_id) for command in ci}
+        said = {}
+        for command in ci:
+            name = command.split()[1]
+            said[name] = said.get(name, "") + await type_in(stack, tmp_path, command, job_id)
     assert list(said) == ["run", "submit", "explain", "watch", "logs", "builds"]
-    assert said["run"].count("passed") == 2
+    assert said["run"].count("passed") == 2 + 2
+    assert "tests/sign-out.spec.ts" in said["run"]
     assert "device_model=Pixel 8" in said["submit"]
     assert "completed (passed)" in said["watch"]
     assert "passed after" in said["logs"]

@@ -15,7 +15,7 @@ from qgjob_coordinator.errors import InvalidError, NotFoundError, QgjobError, To
 from qgjob_coordinator.loops.old_contents import UNNAMED_MS, OldContents
 from qgjob_coordinator.service.calls.builds import BuildService, PushHeader
 from qgjob_coordinator.service.calls.contents import Contents
-from qgjob_coordinator.service.calls.named_suites import USE_NOTED_MS, find_suites
+from qgjob_coordinator.service.calls.named_suites import USE_NOTED_MS, NamedSuites
 from qgjob_coordinator.service.calls.suites import PushedSuite, SuiteHeader, SuiteService
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
@@ -160,10 +160,13 @@ async def test_jobs_that_name_a_suite_keep_it_in_use(bench: Bench) -> None:
     assert there is not None
     await bench.store.suites.used(there, wall_ms() - 2 * USE_NOTED_MS)
     jobs = [spec(n, suite_digest=digest(SUITE)) for n in range(3)]
-    await find_suites(bench.store, "acme", [spec(9), *jobs])
+    named = NamedSuites(bench.store)
+    await named.find("acme", [spec(9), *jobs])
     assert {job.suite_size_bytes for job in jobs} == {len(SUITE)}
     there = await bench.store.suites.get("acme", digest(SUITE))
     assert there is not None
     assert there.used_at > wall_ms() - USE_NOTED_MS
     with pytest.raises(InvalidError, match=r"jobs\[1\].suite_digest: .*qgjob suites push DIR --org-id=acme"):
-        await find_suites(bench.store, "acme", [jobs[0], spec(4, suite_digest=digest(OTHER))], "jobs[{}].")
+        await named.find("acme", [jobs[0], spec(4, suite_digest=digest(OTHER))], "jobs[{}].")
+    await bench.push(OTHER)  # what was not there is looked for again
+    await named.find("acme", [spec(4, suite_digest=digest(OTHER))])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx2
 import pytest
 
 from qgjob import AsyncClient, Client, ConflictError, InvalidError, JobSpec
+from qgjob.cli.app import run
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.coordinator_process import CoordinatorProcess
 from tests.fakes.plain_http import NO_TLS
@@ -21,7 +21,6 @@ from tests.fakes.reply_eater import ReplyEater
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import until
 
-QGJOB = Path(sys.executable).parent / "qgjob"
 NOWHERE = {"device_id": "nowhere"}
 
 
@@ -128,49 +127,55 @@ async def test_an_agent_is_told_which_suite_and_how_large(served: CoordinatorPro
         assert agent.target == types.TARGET_BROWSERSTACK
 
 
-async def qgjob(served: CoordinatorProcess, folder: Path, *arguments: str) -> tuple[int, str, str]:
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "QGJOB_COORDINATOR": served.target, "QGJOB_ORG_ID": "cli"}
-    env |= {name: value for name, value in served.environ.items() if name == "PYTHONPATH"}
-    process = await asyncio.create_subprocess_exec(
-        str(QGJOB),
-        *arguments,
-        cwd=folder,
-        env=env,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+Command = Callable[..., tuple[int, str, str]]
 
 
-async def test_the_command_line_packs_pushes_and_expands(
-    served: CoordinatorProcess, suite: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def qgjob(
+    served: CoordinatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a command line in this process; its exit code, and what it printed."""
+    monkeypatch.setenv("QGJOB_COORDINATOR", served.target)
+    monkeypatch.setenv("QGJOB_ORG_ID", "cli")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.chdir(tmp_path)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        return run(arguments), *capfd.readouterr()
+
+    return command
+
+
+def test_the_command_line_packs_pushes_and_expands(qgjob: Command, suite: Path) -> None:
     submit = ("submit", "--app-version-id=v1", "--device-id=nowhere", "--suite=e2e", "-o", "json")
-    code, out, err = await qgjob(served, tmp_path, *submit, "--test=tests/*.spec.ts", "--test=tests/b.spec.ts")
+    code, out, err = qgjob(*submit, "--test=tests/*.spec.ts", "--test=tests/b.spec.ts")
     assert code == 0, err
     assert "suite e2e: 3 files" in err
     jobs = json.loads(out)["jobs"]
     assert [job["test_path"] for job in jobs] == ["tests/a.spec.ts", "tests/b.spec.ts"]
-    code, out, err = await qgjob(served, tmp_path, "suites", "push", "e2e", "-o", "json")
+    code, out, err = qgjob("suites", "push", "e2e", "-o", "json")
     assert (code, json.loads(out)["uploaded"]) == (0, False)
     assert {job["suite_digest"] for job in jobs} == {json.loads(out)["suite"]["digest"]}
     (suite / "tests" / "a.spec.ts").write_text("changed, and never sent")
-    code, out, err = await qgjob(served, tmp_path, *submit, "--test=tests/c*")
+    code, out, err = qgjob(*submit, "--test=tests/c*")
     assert (code, out) == (3, "")
     assert err.startswith("error: --test: 'tests/c*' matches none of the 3 files of the suite e2e; ")
-    code, out, err = await qgjob(served, tmp_path, "suites", "ls", "-o", "json")
+    code, out, err = qgjob("suites", "ls", "-o", "json")
     assert (code, json.loads(out)["count"]) == (0, 1)
-    code, out, err = await qgjob(served, tmp_path, "suites", "ls")
+    code, out, err = qgjob("suites", "ls")
     assert (code, "e2e" in out) == (0, True)
-    code, _, err = await qgjob(served, tmp_path, *submit[:3], "--suite=none", "--test=a")
+    code, _, err = qgjob(*submit[:3], "--suite=none", "--test=a")
     assert (code, err) == (2, "error: --suite: 'none' is not there; name the folder of the test project\n")
+    late = ("run", *submit[1:3], "--suite=e2e", "--test=tests/b.spec.ts", "--timeout=0.001s")
+    code, _, err = qgjob(*late)
+    assert (code, err) == (124, "error: --timeout: is over before the suite was sent; nothing was submitted\n")
     (suite / "large.bin").write_bytes(bytes(1_000_001))
-    code, _, err = await qgjob(served, tmp_path, "suites", "push", "e2e")
+    code, _, err = qgjob("suites", "push", "e2e")
     assert code == 1
     assert err.startswith("error: DIR: the suite has 10")
     assert "SUITE_MAX_MB" in err
-    code, _, err = await qgjob(served, tmp_path, *submit[:3], "--test=tests/*.ts")
+    code, _, err = qgjob(*submit[:3], "--test=tests/*.ts")
     assert (code, "is known with --suite only" in err) == (0, True)
 
 

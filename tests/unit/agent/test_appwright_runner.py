@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,13 @@ class Bench:
         )
         appium = Appium(AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite), log)
         return AppwrightRunner(
-            self, settings, appium, lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2), log, self.app_of
+            self,
+            settings,
+            appium,
+            lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2),
+            log,
+            self.app_of,
+            suite_of=lambda what: None if what.suite_digest is None else self.folder / what.suite_digest,
         )
 
     def job(self, token: str, text: str | None = "{}") -> Assignment:
@@ -219,4 +226,24 @@ async def test_a_disk_that_refuses_the_files_gives_the_attempts_back(
     assert bench.refused == [("a", "No space left on device"), ("b", "No space left on device")]
     runner.kill("a", DeathCause.REVOKED, 1.0)  # nothing of it is left
     assert bench.events == []
+    await idle(runner)
+
+
+async def test_a_file_runs_in_the_suite_that_came_with_its_job(bench: Bench) -> None:
+    """Files of different suites share no process; without a suite of either kind it is told what to do."""
+    packages(bench.folder / "two", appwright=None)
+    (bench.folder / "two" / "a.spec.ts").write_text('{"failed": 1, "summary": "of the other suite"}')
+    runner = bench.runner()
+    of_suite = replace(bench.job("b"), suite_digest="two", test_path="a.spec.ts")
+    runner.start(DEVICE, [bench.job("a"), of_suite])
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.PASSED, Outcome.TEST_FAILED]
+    await idle(runner)
+    runner = bench.runner()
+    runner._settings = replace(runner._settings, suite=None)
+    runner.start(DEVICE, [bench.job("c")])
+    ((outcome, error),) = await bench.outcomes("c")
+    assert (outcome, error) == (
+        Outcome.PROVIDER_ERROR,
+        "the job brings no suite, and this agent has none; submit it with --suite DIR",
+    )
     await idle(runner)

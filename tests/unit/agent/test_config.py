@@ -517,6 +517,24 @@ def test_a_command_below_a_folder_that_may_not_be_entered(
         assert line.startswith(beginning.replace("{closed}", str(closed)))
 
 
+def test_an_agent_whose_jobs_bring_their_suites_needs_none_of_its_own(tmp_path: Path) -> None:
+    settings = {"AGENT_ID": "agent-1", "RUNNER": "appwright", "APPWRIGHT_PROJECT": "android", "PATH": "/bin"}
+    account = {"BROWSERSTACK_ENABLED": "true", "BROWSERSTACK_USERNAME": "ada", "BROWSERSTACK_ACCESS_KEY": "key"}
+    account |= {"BROWSERSTACK_MODEL": "Google Pixel 8", "BROWSERSTACK_OS_VERSION": "14.0"}
+    own, others = {"APPWRIGHT_APPIUM": "appium --port {port}"}, {"APPWRIGHT_APPIUM_URL": "http://127.0.0.1:4723"}
+    for more in (own, others, account):
+        assert load_config(None, settings | more, tmp_path).appwright.suite_dir is None
+
+
+def test_suites_lie_with_the_state_or_where_the_agents_of_a_user_share_them(tmp_path: Path) -> None:
+    def of(**environ: str) -> Path:
+        return load_config(None, {"AGENT_ID": "agent-1", **environ}, tmp_path).suites_path
+
+    assert of() == Path.home() / ".local" / "state" / "qgjob" / "suites"
+    assert of(STATE_DIR="mine") == tmp_path / "mine" / "suites"
+    assert of(STATE_DIR="mine", SUITES_CACHE_DIR="shared") == tmp_path / "shared"
+
+
 def test_what_the_appwright_runner_needs_is_looked_for_on_this_host(tmp_path: Path) -> None:
     settings = {"AGENT_ID": "agent-1", "RUNNER": "appwright", "APPWRIGHT_PROJECT": "android", "PATH": "/nowhere"}
     suite = settings | {"APPWRIGHT_SUITE_DIR": "suite", "APPWRIGHT_NODE": "no-node"}

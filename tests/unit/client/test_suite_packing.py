@@ -141,3 +141,14 @@ def test_a_repository_within_is_packed_with_what_it_ignores_itself(repository: P
     git(inner, "init", "-q")
     found = suite_files(repository / "e2e")
     assert [path for path in found if path.startswith("shared")] == ["shared/.gitignore", "shared/lib.js"]
+
+
+def test_a_submodule_that_is_not_checked_out_is_an_empty_folder(repository: Path, tmp_path: Path) -> None:
+    inner = write(tmp_path / "inner", {"lib.js": ""})
+    git(inner, "init", "-q")
+    git(inner, "add", ".")
+    git(inner, "commit", "-q", "-m", "lib")
+    git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(inner), "e2e/shared")
+    assert "shared/lib.js" in suite_files(repository / "e2e")
+    git(repository, "submodule", "--quiet", "deinit", "-f", "e2e/shared")
+    assert list(suite_files(repository / "e2e")) == KEPT

@@ -54,12 +54,15 @@ def check_words(argv: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AppiumSettings:
-    """`argv` starts it in `suite`, a template of check_words; `url` names one that somebody else keeps, which wins."""
+    """`argv` starts it in `suite`, a template of check_words; `url` names one that somebody else keeps, which wins.
+
+    Without a suite it is started in the folder of its state, and the template does not name one.
+    """
 
     argv: tuple[str, ...]
     environ: dict[str, str]
     state: Path
-    suite: Path
+    suite: Path | None
     url: str | None = None
     keep: bool = True  # over the end of the agent
 
@@ -105,7 +108,8 @@ class Appium:
             return None
 
     async def _start(self, port: int) -> Address:
-        argv = [word.format_map({"port": port, "suite_dir": self._settings.suite}) for word in self._settings.argv]
+        suite = self._settings.suite or self._settings.state
+        argv = [word.format_map({"port": port, "suite_dir": suite}) for word in self._settings.argv]
         try:
             self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._output.open("wb") as output:
@@ -115,7 +119,7 @@ class Appium:
                     stdout=output,
                     stderr=output,
                     env=self._settings.environ,
-                    cwd=self._settings.suite,
+                    cwd=suite,
                     start_new_session=True,
                 )
         except OSError as error:

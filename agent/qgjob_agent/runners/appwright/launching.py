@@ -26,9 +26,12 @@ _LAST_SECONDS = 30.0  # for Playwright's own end, when all of its files have end
 
 @dataclass(frozen=True, slots=True)
 class AppwrightSettings:
-    """What the runner starts, and where. `environ` is what tests may inherit, already chosen."""
+    """What the runner starts, and where. `environ` is what tests may inherit, already chosen.
 
-    suite: Path
+    `suite` is that of attempts that name none; None: there is none.
+    """
+
+    suite: Path | None
     project: str
     config: str
     node: str

@@ -46,8 +46,9 @@ _HUNT_PATIENCE_SECONDS = 5.0
 class AppwrightRunner:
     """Several attempts of a device in one process, in the order in which Playwright takes their files.
 
-    `lease` gives the last confirmed lease time, `app_of` the build of an attempt; it may raise AppUnknownError. Devices
-    that are in a cloud have sessions and builds from `cloud`; without one they are as the test project has them.
+    `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one, `app_of` the build
+    of an attempt; it may raise AppUnknownError. Devices that are in a cloud have sessions and builds from `cloud`;
+    without one they are as the test project has them.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class AppwrightRunner:
         app_of: Callable[[Assignment, DeviceFacts], Awaitable[planning.App]] | None = None,
         cloud: Cloud | None = None,
         evidence: EvidenceTaker | None = None,
+        suite_of: Callable[[Assignment], Path | None] = lambda _: None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -70,6 +72,7 @@ class AppwrightRunner:
         self._app_of = app_of
         self._cloud = cloud
         self._evidence = evidence
+        self._suite_of = suite_of
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots: dict[str, int] = {}
@@ -96,10 +99,11 @@ class AppwrightRunner:
             for assignment in assignments:
                 if not run.may_join(assignment):
                     break
-                planning.test_file(self._settings.suite, assignment.test_path)
+                planning.test_file(self._suite(assignment), assignment.test_path)
                 joined.append(run.join(assignment))
             if joined:
-                added = [attempt_of(run.execution, each.index, self._settings.suite) for each in joined]
+                suite = self._suite(joined[0].assignment)  # the same for all that may join a run
+                added = [attempt_of(run.execution, each.index, suite) for each in joined]
                 run.change_plan(lambda plan: plan["attempts"].extend(added))
         except (OSError, ValueError) as error:  # a run of their own tells better what is wrong
             self._log.info("appwright_not_joined", device_id=run.device.device_id, error=str(error))
@@ -213,7 +217,7 @@ class AppwrightRunner:
             self._begin(run, ready)
 
     async def _ready(self, run: Run) -> Ready:
-        suite = self._settings.suite
+        suite = self._suite(run.execution.assignment)
         versions = look_at(suite, plain=self._settings.plain)
         what = run.execution.assignment
         if self._cloud is not None and run.desk is not None:
@@ -235,7 +239,13 @@ class AppwrightRunner:
                 "plan has room for them, and that needs versions for which it was tried (see docs/appwright.md)"
             )
         app = await cloud.app(run.execution.assignment, run.device)
-        return Ready(self._settings.suite, versions, None, app, {}, in_cloud=True)
+        return Ready(self._suite(run.execution.assignment), versions, None, app, {}, in_cloud=True)
+
+    def _suite(self, assignment: Assignment) -> Path:
+        suite = self._suite_of(assignment) or self._settings.suite
+        if suite is None:
+            raise SuiteError("the job brings no suite, and this agent has none; submit it with --suite DIR")
+        return suite
 
     def _say_plain(self, versions: Versions) -> None:
         if versions.why_plain is not None and versions.why_plain not in self._plain_said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.jobs import JobSpec
@@ -12,28 +13,51 @@ from qgjob_coordinator.store.types import NamedSuite
 
 USE_NOTED_MS = 3600 * 1000
 """A use is noted where none was for so long: it only keeps the suite from being forgotten."""
+BELIEVED_MS = 60 * 1000
+"""So long one that was found is not looked for again. The bytes of one that is forgotten stay for a day."""
+MOST_BELIEVED = 10_000
 
 
-async def find_suites(store: Store, org_id: str, specs: Sequence[JobSpec], prefix: str = "") -> None:
-    """Gives jobs the size of the suites that they name: one call to the store for each suite, whatever the jobs.
+@dataclass(frozen=True, slots=True)
+class _Found:
+    size_bytes: int
+    until: int
 
-    `prefix` is the path of a job in its call, as in `jobs[{}].`. Raises InvalidError for the first job whose suite the
-    org has not, StoreUnavailableError.
-    """
-    found: dict[str, NamedSuite | None] = {}
-    for i, spec in enumerate(specs):
-        digest = spec.suite_digest
-        if digest is None:
-            continue
-        if digest not in found:
-            found[digest] = await store.suites.get(org_id, digest)
-        there = found[digest]
+
+class NamedSuites:
+    """Finds suites for submissions. It believes what it has found lately: most submissions cost nothing more."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._found: dict[tuple[str, str], _Found] = {}
+
+    async def find(self, org_id: str, specs: Sequence[JobSpec], prefix: str = "") -> None:
+        """Gives jobs the size of the suites that they name: at most one call to the store for each suite.
+
+        `prefix` is the path of a job in its call, as in `jobs[{}].`. Raises InvalidError for the first job whose suite
+        the org has not, StoreUnavailableError.
+        """
+        for i, spec in enumerate(specs):
+            if spec.suite_digest is not None:
+                size = await self._size(org_id, spec.suite_digest)
+                if size is None:
+                    raise InvalidError(f"{prefix.format(i)}suite_digest", _unknown(org_id, spec.suite_digest))
+                spec.suite_size_bytes = size
+
+    async def _size(self, org_id: str, digest: str) -> int | None:
+        now = wall_ms()
+        found = self._found.get((org_id, digest))
+        if found is not None and found.until > now:
+            return found.size_bytes
+        there = await self._store.suites.get(org_id, digest)
         if there is None:
-            raise InvalidError(f"{prefix.format(i)}suite_digest", _unknown(org_id, digest))
-        spec.suite_size_bytes = there.suite.size_bytes
-    for there in found.values():
-        if there is not None:
-            await note_use(store, there)
+            self._found.pop((org_id, digest), None)
+            return None
+        await note_use(self._store, there)
+        if len(self._found) >= MOST_BELIEVED:
+            self._found.clear()
+        self._found[org_id, digest] = _Found(there.suite.size_bytes, now + BELIEVED_MS)
+        return there.suite.size_bytes
 
 
 async def note_use(store: Store, there: NamedSuite) -> None:

@@ -17,7 +17,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.calls.flusher import Flusher
-from qgjob_coordinator.service.calls.named_suites import find_suites
+from qgjob_coordinator.service.calls.named_suites import NamedSuites
 from qgjob_coordinator.service.calls.submission import Defaults, Submission, admit
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
@@ -94,6 +94,7 @@ class Submitter:
         log_transitions: bool,
     ) -> None:
         self._store = store
+        self._suites = NamedSuites(store)
         self._hub = hub
         self._telemetry = telemetry
         self._pending = pending
@@ -111,7 +112,7 @@ class Submitter:
         spec, own = admit(submission, self._defaults, wall_ms())
         principal.require_org(spec.org_id)
         if spec.suite_digest is not None:
-            await find_suites(self._store, spec.org_id, [spec])
+            await self._suites.find(spec.org_id, [spec])
         flusher = self._flushers.get(spec.org_id)
         if flusher is None:
             org_id = spec.org_id
@@ -154,7 +155,7 @@ class Submitter:
                     f"jobs[{i}].run_id", "is required with cancel_on_disconnect: it is the run that is cancelled"
                 )
         principal.require_org(org_id, field="jobs[0].org_id")
-        await find_suites(self._store, org_id, specs, "jobs[{}].")
+        await self._suites.find(org_id, specs, "jobs[{}].")
         try:
             return await self._write(org_id, specs, owned, itertools.repeat(copy_context()), manner)
         except SubmitConflictError as e:

@@ -1,0 +1,11 @@
+"""Why there may be no suite to run a test in."""
+
+from __future__ import annotations
+
+
+class SuiteUnresolvedError(Exception):
+    """There is no such suite, or it can't be run anywhere: another try would end the same. Says what to do."""
+
+
+class SuiteAwayError(Exception):
+    """The suite could not be made ready now, or not on this host: network, disk, npm. Another try may succeed."""

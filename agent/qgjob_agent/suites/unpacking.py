@@ -1,0 +1,49 @@
+"""From the archive of a suite to its folder."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from qgjob_agent.suite_archive import ArchiveError, members
+from qgjob_agent.suites.base import SuiteUnresolvedError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_READ_BYTES = 1 << 20
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def unpack(archive: Path, folder: Path) -> int:
+    """Unpacks into a folder that is new and empty; how many bytes that took on the disk, about.
+
+    Nothing is written but new files below the folder: an archive names no link, and none is there before. Raises
+    SuiteUnresolvedError for what is no archive of a suite, OSError.
+    """
+    taken = 0
+    root = str(folder)
+    made = {root}
+    with archive.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            for each in members(file, size):
+                path = f"{root}/{each.path}"
+                above = path.rpartition("/")[0]
+                if above not in made:  # there are many files in a few folders
+                    os.makedirs(above, exist_ok=True)  # noqa: PTH103 - pathlib takes longer than the file
+                    made.add(above)
+                taken += each.size + 4096
+                with os.fdopen(os.open(path, _NEW, 0o755 if each.executable else 0o644), "wb") as out:
+                    file.seek(each.offset)
+                    left = each.size
+                    while left and (data := file.read(min(left, _READ_BYTES))):
+                        out.write(data)
+                        left -= len(data)
+        except ArchiveError as error:
+            raise SuiteUnresolvedError(f"the archive {error}; push the suite with `qgjob suites push`") from error
+        except (FileExistsError, NotADirectoryError) as error:  # a disk that takes A and a for the same name
+            raise SuiteUnresolvedError(
+                f"{error.filename!r} has the name of another file where this agent runs; rename one of them"
+            ) from error
+    return taken

@@ -147,6 +147,7 @@ def _fault(folder: Path, what: Assignment) -> str | None:
 
 
 def _failed(what: Assignment, error: str, *, unresolvable: bool) -> AttemptFinished:
-    now = wall_ms()
-    finished = Finished(Outcome.PROVIDER_ERROR, now, now, 0, error=error[:MAX_ERROR], unresolvable=unresolvable)
+    """Its device did nothing; a suite that can't be had only now is tried again."""
+    finished = Finished(Outcome.PROVIDER_ERROR, now := wall_ms(), now, 0, error=error[:MAX_ERROR])
+    finished.unresolvable, finished.unfetched = unresolvable, not unresolvable
     return AttemptFinished(what.token, finished)

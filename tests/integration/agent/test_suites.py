@@ -380,6 +380,7 @@ async def test_what_can_t_be_had_is_not_tried_again_and_what_may_is(host: Host, 
         assert isinstance(end, AttemptFinished)
         assert end.finished.outcome is Outcome.PROVIDER_ERROR
         found[token] = (end.finished.unresolvable, end.finished.error or "")
+        assert end.finished.unfetched is not end.finished.unresolvable, "the device did nothing"
     assert [unresolvable for unresolvable, _ in found.values()] == [True, True, False]
     assert "test_path 'tests/gone.sh' is no file of the suite" in found["missing"][1]
     assert "qgjob suites push DIR --org-id=acme" in found["unknown"][1]

@@ -14,6 +14,7 @@ import grpc
 
 from qgjob_proto.v1 import agent_pb2 as pb
 from qgjob_proto.v1 import agent_pb2_grpc as pb_grpc
+from qgjob_proto.v1 import artifacts_pb2_grpc as artifacts_grpc
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes import waiting
 
@@ -74,9 +75,11 @@ class StubSession:
 
 
 class CoordinatorStub(pb_grpc.AgentServiceServicer):
-    """`async with CoordinatorStub() as stub:` listens on `stub.address`."""
+    """`async with CoordinatorStub() as stub:` listens on `stub.address`. Without `artifacts` it keeps no evidence."""
 
-    def __init__(self, *, port: int = 0, **welcome: Any) -> None:
+    def __init__(
+        self, *, port: int = 0, artifacts: artifacts_grpc.ArtifactServiceServicer | None = None, **welcome: Any
+    ) -> None:
         self.welcome: dict[str, Any] = {
             "store_epoch": 1,
             "heartbeat_ms": 500,
@@ -85,6 +88,7 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
             "kill_grace_ms": 1_000,
         } | welcome
         self._port = port
+        self._artifacts = artifacts
         self.sessions: list[StubSession] = []
         self.adopt: Callable[[pb.HeldAttempt], bool] = lambda _held: True
         self.revoke: set[str] = set()
@@ -99,6 +103,8 @@ class CoordinatorStub(pb_grpc.AgentServiceServicer):
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         pb_grpc.add_AgentServiceServicer_to_server(self, self._server)
+        if self._artifacts is not None:
+            artifacts_grpc.add_ArtifactServiceServicer_to_server(self._artifacts, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self._port}")
         await self._server.start()
         return self

@@ -8,10 +8,11 @@ import signal
 from pathlib import Path
 
 from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import artifacts_pb2_grpc as artifacts_grpc
 from qgjob_proto.v1 import types_pb2 as types
 from tests.fakes.agent_process import AgentProcess, alive
 from tests.fakes.coordinator_stub import CoordinatorStub, assignment
-from tests.fakes.waiting import until
+from tests.fakes.waiting import DEADLINE_SECONDS, until
 from tests.integration.agent.test_commands import commanding
 
 
@@ -36,6 +37,30 @@ async def test_at_the_deadline_what_still_runs_is_killed_and_told(tmp_path: Path
         assert "drain_seconds=0.5" in agent.said()
         assert "agent_stopped" in agent.said()
         assert not list(agent.state_dir.glob("executions/*"))
+
+
+class Silent(artifacts_grpc.ArtifactServiceServicer):
+    """Takes evidence and never says a word. `asked` is set when there is some."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def PushArtifacts(self, request_iterator: object, context: object) -> None:  # noqa: N802 - gRPC's name
+        self.asked.set()
+        await asyncio.Event().wait()
+
+
+async def test_an_agent_ends_while_its_evidence_waits_for_the_first_word_of_an_answer(tmp_path: Path) -> None:
+    """gRPC takes a cancel of who waits for that for one of its own."""
+    silent = Silent()
+    async with CoordinatorStub(artifacts=silent) as stub, commanding(tmp_path, stub, "echo up") as agent:
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        assert (await session.report("t1", "finished")).finished.outcome == types.OUTCOME_PASSED
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await silent.asked.wait()
+        agent.signal(signal.SIGTERM)
+        assert await agent.exit_code() == 0
 
 
 async def test_a_second_sigterm_takes_drain_and_grace_away(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="those whose id or file has it")
     parser.add_argument("--json", action="store_true", help="a report for programs")
     parser.add_argument("--quiet", action="store_true", help="show those only that were not caught")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="so many at once")
+    parser.add_argument("--jobs", type=int, default=3 * (os.cpu_count() or 1), help="so many at once; they wait a lot")
     parser.add_argument("--no-green", action="store_true", help="don't run the tests without a mutant")
     parser.add_argument("--clauses", action="store_true", help="show the clauses of the scripts, as entries name them")
     return parser

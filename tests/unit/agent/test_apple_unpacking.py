@@ -112,6 +112,21 @@ def test_a_bomb_is_refused_before_it_bursts(tmp_path: Path, monkeypatch: pytest.
         unpacked(path, tmp_path / "more")
 
 
+@pytest.mark.parametrize(
+    "last", [{}, {"Example.app/a/b/x/y": (LINK, b"z")}, {"Example.app/a/b/x/": (stat.S_IFDIR | 0o755, b"")}]
+)
+def test_links_that_lead_out_together_are_refused_and_nothing_is_made_through_one(
+    tmp_path: Path, last: dict[str, tuple[int, bytes]]
+) -> None:
+    """Each by itself stays inside, and one through the other does not."""
+    links = {"Example.app/a/a": (LINK, b".."), "Example.app/a/b": (LINK, b"a/../..")}
+    path = archive(tmp_path / "in.zip", {"Example.app/f": (0, b"x"), **links, **last})
+    with pytest.raises(BundleError):
+        unpacked(path, tmp_path / "out")
+    assert {each.name for each in tmp_path.iterdir()} == {"in.zip", "out"}
+    assert {each.name for each in (tmp_path / "out").iterdir()} == {"Example.app"}
+
+
 PARTS = st.sampled_from(["..", ".", "", "Example.app", "a", "b", "\\", "c\\..", "__MACOSX", "a" * 300])
 NAMES = st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.lists(PARTS, max_size=4).map(
     lambda parts: "/".join(["Example.app", *parts])

@@ -1,7 +1,7 @@
 """Unpacks a zipped app beside its archive's will: nothing lands outside of the folder, and no more than there is to be.
 
-Modes and links are kept, since an app has programs and may have links. Links are made last: nothing is written through
-one.
+Modes and links are kept, since an app has programs and may have links. Links are made last, and none below another one:
+nothing is made through one. Where all of them together lead is looked at in the end.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from qgjob_agent.devices.apple.bundle import UNREADABLE, BundleError
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 8_000_000_000
@@ -62,8 +63,10 @@ def unpack(path: Path, folder: Path, into: Path, stop: threading.Event) -> Path:
                 else:
                     raise BundleError(f"has {member.filename!r}, which is neither a file nor a folder nor a link")
         for place, text in links:
+            _refuse_below_a_link(place, target)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.symlink_to(text)
+        _refuse_links_out(links, target)
     except UNREADABLE as error:
         raise BundleError(f"can't be unpacked: {error}") from error
     except OSError as error:
@@ -100,6 +103,24 @@ def _link(archive: zipfile.ZipFile, member: zipfile.ZipInfo, inside: PurePosixPa
         if text and len(data) <= MAX_LINK_BYTES and not PurePosixPath(text).is_absolute() and "\0" not in text:
             return text
     raise BundleError(f"has the link {member.filename!r} to {text[:100]!r}, which leads out of it")
+
+
+def _refuse_below_a_link(place: Path, target: Path) -> None:
+    for above in place.parents:
+        if above == target:
+            return
+        if above.is_symlink():
+            inside = place.relative_to(target).as_posix()
+            raise BundleError(f"has {inside!r} below the link {above.relative_to(target).as_posix()!r}")
+
+
+def _refuse_links_out(links: Sequence[tuple[Path, str]], target: Path) -> None:
+    """Two links that each stay inside may lead out of it together."""
+    root = os.path.realpath(target)
+    for place, text in links:
+        if os.path.commonpath([root, os.path.realpath(place)]) != root:
+            inside = place.relative_to(target).as_posix()
+            raise BundleError(f"has the link {inside!r} to {text[:100]!r}, which leads out of it through other links")
 
 
 def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, room: int, stop: threading.Event) -> int:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT = httpx2.Timeout(30.0, pool=None)
 _NOT_THERE = frozenset({404, 410})
+_AS_IT_IS = {"accept-encoding": "identity"}
+"""The bytes are kept as they come: an .apk is packed already, and parts of it are asked for."""
 
 
 class Addresses:
@@ -27,7 +29,7 @@ class Addresses:
 
     def __init__(self, cache: BuildCache) -> None:
         self._cache = cache
-        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, http2=False)
+        self._client = httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, http2=False, headers=_AS_IT_IS)
         self._digests: dict[str, str] = {}  # by name in the cache
 
     async def get(self, address: str, ending: str) -> tuple[Path, str]:
@@ -36,7 +38,7 @@ class Addresses:
             head = await self._client.head(address)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise _away(address, error) from error
-        _check(address, head)
+        check(address, head)
         size = head.headers.get("content-length", "")
         if not size.isdecimal():
             raise BuildAwayError(f"{address} does not say how large it is (Content-Length)")
@@ -55,7 +57,7 @@ class Addresses:
         headers = {"range": f"bytes={offset}-"} if offset else {}
         try:
             async with self._client.stream("GET", address, headers=headers) as answer:
-                _check(address, answer)
+                check(address, answer)
                 skip = offset if answer.status_code != httpx2.codes.PARTIAL_CONTENT else 0  # it knows no ranges
                 async for piece in answer.aiter_raw():
                     if skip >= len(piece):
@@ -67,7 +69,18 @@ class Addresses:
             raise _away(address, error) from error
 
 
-def _check(address: str, answer: httpx2.Response) -> None:
+def check(address: str, answer: httpx2.Response) -> None:
+    """Whether a build is what came. Raises BuildUnresolvedError, BuildAwayError."""
+    plain = next((str(x.url) for x in (*answer.history, answer) if x.url.scheme != "https"), None)
+    if address.startswith("https:") and plain is not None:
+        raise BuildUnresolvedError(
+            f"builds.template names {address}, which leads to {plain}; name one that stays https"
+        )
+    packed = answer.headers.get("content-encoding", "identity")
+    if packed != "identity":
+        raise BuildAwayError(
+            f"builds.template names {address}, which is sent packed as {packed}; have it sent as it is"
+        )
     code = answer.status_code
     if code in _NOT_THERE:
         raise BuildUnresolvedError(f"builds.template names {address}, which is not there (HTTP {code})")

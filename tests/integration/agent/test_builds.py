@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import hashlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent.builds import cache as cache_module
-from qgjob_agent.builds.addresses import Addresses
+from qgjob_agent.builds.addresses import Addresses, check
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.builds.cache import IN_USE_SECONDS, BuildCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
@@ -243,6 +246,7 @@ class Web:
         self.ranges = True
         self.cut_at: int | None = None
         self.etag = '"1"'
+        self.always_packs = False
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -253,7 +257,11 @@ class Web:
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.ranges else 0
         code = 206 if start and self.status == 200 else self.status
         body = CONTENT[start:]
-        lines = [f"HTTP/1.1 {code} x", f"content-length: {len(body)}", f"etag: {self.etag}", "connection: close"]
+        if self.always_packs or "accept-encoding: identity" not in head.lower():
+            body = gzip.compress(body)
+        packed = ["content-encoding: gzip"] if body[:2] == b"\x1f\x8b" else []
+        says = [f"content-length: {len(body)}", f"etag: {self.etag}", "connection: close", *packed]
+        lines = [f"HTTP/1.1 {code} x", *says]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         if method == "GET":
             writer.write(body if self.cut_at is None else body[: self.cut_at])
@@ -304,6 +312,31 @@ async def test_what_is_not_there_will_not_come_and_what_is_refused_may(
     web.status = status
     with pytest.raises(error, match=f"HTTP {status}"):
         await resolved(cache, f"{web.url}/{{app_version_id}}.apk").get(wants(), "android", "device")
+
+
+async def test_a_server_that_packs_what_it_sends_is_asked_not_to_and_refused_where_it_does(
+    cache: BuildCache, web: Web
+) -> None:
+    web.always_packs = True
+    with pytest.raises(BuildAwayError, match="packed as gzip"):
+        await resolved(cache, f"{web.url}/{{app_version_id}}.apk").get(wants(), "android", "device")
+
+
+def test_a_build_by_https_comes_from_nowhere_else() -> None:
+    there, elsewhere = "https://builds.example/1.apk", "http://files.example/1.apk"
+    redirect = httpx2.Response(302, request=httpx2.Request("GET", there))
+    for url, history, error in (
+        (there, [], None),
+        (elsewhere, [redirect], "leads to http://files.example/1.apk"),
+        (
+            there,
+            [httpx2.Response(302, request=httpx2.Request("GET", elsewhere))],
+            "leads to http://files.example/1.apk",
+        ),
+    ):
+        answer = httpx2.Response(200, request=httpx2.Request("GET", url), history=history)
+        with pytest.raises(BuildUnresolvedError, match=error) if error else contextlib.nullcontext():
+            check(there, answer)
 
 
 async def test_a_server_that_is_away_is_no_fault_of_the_build(cache: BuildCache) -> None:

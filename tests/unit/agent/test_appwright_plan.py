@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,20 @@ def test_the_shims_come_first_and_the_preload_only_where_it_fits() -> None:
     assert fast["NODE_OPTIONS"].startswith("--no-warnings --require ")
     assert "NODE_OPTIONS" not in plain
     assert plain[PLAN_VARIABLE] == "/run.json"
+
+
+@pytest.mark.parametrize(
+    ("asked", "reached"), [("-f appium", ""), ("-f ^node.*/appium", ""), ("-f gradle", "-f gradle\n")]
+)
+def test_a_suite_ends_no_appium_by_name(tmp_path: Path, asked: str, reached: str) -> None:
+    """That of the agent serves other devices too."""
+    system = tmp_path / "pkill"
+    system.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/reached\n')
+    system.chmod(0o755)
+    env = environment({"PATH": f"{tmp_path}:{os.environ['PATH']}"}, Path("/run.json"), fast=False)
+    subprocess.run(["/bin/sh", "-c", f"pkill {asked}"], env=env, check=True)
+    assert (tmp_path / "reached").exists() is bool(reached)
+    assert not reached or (tmp_path / "reached").read_text() == reached
 
 
 def test_a_test_path_is_a_file_of_the_suite(tmp_path: Path) -> None:

@@ -10,10 +10,14 @@ read again. The standard library only: supervisors import this.
 from __future__ import annotations
 
 import os
+import time
 import zlib
 from typing import NamedTuple
 
 _WIDTH = 120
+_TRIES = 3
+_PAUSE_SECONDS = 0.002
+"""The writing of a line takes microseconds. One that a reader takes for the last word of a daemon ends a test."""
 
 
 class LeaseTime(NamedTuple):
@@ -54,12 +58,16 @@ class LeaseFile:
 
 
 def read_lease(path: str) -> LeaseTime | None:
-    """What the daemon last wrote; None when there is nothing, or it is being written right now."""
-    try:
-        with open(path, encoding="ascii") as file:
-            parts = file.read(_WIDTH).split()
-    except OSError:
-        return None
-    if len(parts) != 4 or f"{zlib.crc32(' '.join(parts[:3]).encode()):08x}" != parts[3]:
-        return None
-    return LeaseTime(float(parts[0]), float(parts[1]), float(parts[2]))
+    """What the daemon last wrote; None when there is nothing, or nothing whole."""
+    for _ in range(_TRIES):
+        try:
+            with open(path, encoding="ascii") as file:
+                parts = file.read(_WIDTH).split()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            parts = []
+        if len(parts) == 4 and f"{zlib.crc32(' '.join(parts[:3]).encode()):08x}" == parts[3]:
+            return LeaseTime(float(parts[0]), float(parts[1]), float(parts[2]))
+        time.sleep(_PAUSE_SECONDS)
+    return None

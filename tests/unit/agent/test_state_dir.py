@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from qgjob_agent import lease_file
 from qgjob_agent.errors import StateDirError
 from qgjob_agent.lease_file import LeaseFile, LeaseTime, read_lease
 from qgjob_agent.state_dir import EpochFile, StateDir
@@ -80,3 +81,15 @@ def test_a_torn_lease_is_not_believed(tmp_path: Path) -> None:
     file.close()
     path.write_bytes(path.read_bytes().replace(b"123456", b"923456"))
     assert read_lease(str(path)) is None
+
+
+def test_a_lease_that_is_being_written_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before is over by then: who took that for the last word would end a test."""
+    path = tmp_path / "lease"
+    file = LeaseFile(str(path))
+    file.write(LeaseTime(7.25, 4.0, 0.5))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"7.25", b"6.25"))
+    monkeypatch.setattr(lease_file.time, "sleep", lambda _: path.write_bytes(whole))
+    assert read_lease(str(path)) == LeaseTime(7.25, 4.0, 0.5)
+    file.close()

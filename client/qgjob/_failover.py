@@ -93,7 +93,12 @@ class Failover:
         if not repeatable:
             await self._try_until(end, lambda transport, left: transport.connect(timeout_seconds=left))
             left = max(end - asyncio.get_running_loop().time(), 0.001)
-            return await self._transports[self._current].call(method, request, timeout_seconds=left)
+            transport = self._transports[self._current]
+            try:
+                return await transport.call(method, request, timeout_seconds=left)
+            except UnavailableError:
+                self._turn_from(transport)  # it may take connections and answer nothing: the next call is another's
+                raise
         return await self._try_until(end, lambda to, left: to.call(method, request, timeout_seconds=left))
 
     async def _try_until(self, end: float, work: Callable[[Transport, float], Awaitable[T]]) -> T:
@@ -194,6 +199,9 @@ class Failover:
         if self._on_trouble is not None and not error.in_vain:
             error.retrying_seconds = left_seconds if left_seconds is None else max(left_seconds, 0.0)
             self._on_trouble(error)
+        self._turn_from(transport)
+
+    def _turn_from(self, transport: Transport) -> None:
         if self._transports[self._current] is transport:
             self._current = (self._current + 1) % len(self._transports)
 

@@ -51,6 +51,16 @@ async def test_it_comes_back_to_the_first_when_the_second_goes() -> None:
     assert [await source.call("GetJob", None) for _ in range(2)] == ["b", "a"]
 
 
+async def test_a_call_that_is_sent_once_and_not_answered_leaves_the_next_one_to_another() -> None:
+    asked: list[str] = []
+    hangs = DeadlineError("not answered in time")
+    source = Failover([transport("a", [hangs], asked), transport("b", ["b"], asked)], QUICK)
+    with pytest.raises(DeadlineError):
+        await source.call("ReserveDevice", None, repeatable=False)
+    assert await source.call("ReserveDevice", None, repeatable=False) == "b"
+    assert asked == ["a", "b"]
+
+
 async def test_many_calls_that_fail_together_move_on_by_one() -> None:
     asked: list[str] = []
     away = UnavailableError("away")

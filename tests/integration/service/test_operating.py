@@ -12,6 +12,7 @@ from qgjob_coordinator.model.enums import DeviceHealth, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
@@ -60,6 +61,23 @@ async def test_an_agent_that_may_come_back_or_has_leases_is_not_forgotten(fleet:
         assert await store.sessions.observe(scenes.AGENT, 1, -1, state)
         with pytest.raises(ConflictError, match="may come back, and what it ran is not given up yet"):
             await fleet.forget_agent(LOCAL_ADMIN, scenes.AGENT)
+
+
+async def test_a_device_that_is_forgotten_while_it_is_reserved_is_not_found(store: Store) -> None:
+    await scenes.open_session(store)
+    device = DeviceInfo("e1", "u1", Target.EMULATOR, platform="android")
+    await store.fleet.inventory(scenes.AGENT, 1, [device], [], NOW, complete=True)
+
+    async def forgotten() -> None:
+        assert await store.sessions.observe(scenes.AGENT, 1, -1, "closed")
+        assert await store.sessions.swept(scenes.AGENT, 1, store.epoch, ["acme"])
+        assert (await store.fleet.forget(scenes.AGENT, NOW, None, "op")).devices == ("e1",)
+
+    live = SimpleNamespace(records=SimpleNamespace(apply=forgotten))
+    sessions: Any = SimpleNamespace(get=lambda _agent_id: live, times=SimpleNamespace(lease_ms=60_000))
+    fleet = FleetService(store, FleetReader(store), cast("Sessions", sessions), Hub())
+    with pytest.raises(NotFoundError, match="e1"):
+        await fleet.reserve(LOCAL_ADMIN, "e1", wall_ms() + 60_000, "debugging")
 
 
 async def test_an_agent_that_is_gone_is_forgotten_with_its_devices(fleet: FleetService, store: Store) -> None:

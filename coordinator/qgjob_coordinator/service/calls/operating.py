@@ -167,7 +167,10 @@ class FleetService:
             raise _refusal(done, rule, field, checked, now)
         await self._in_force(done.agent_id)
         devices = await self._reader.devices(max_age_seconds=0)
-        return [d for d in devices if d.device_id == device_id or d.agent_id == agent_id]
+        concerned = [d for d in devices if d.device_id == device_id or d.agent_id == agent_id]
+        if not concerned and device_id is not None:  # it was forgotten in this moment
+            raise _unknown(field, checked)
+        return concerned
 
     async def _in_force(self, agent_id: str) -> None:
         """Returns when the coordinator that holds the agent's session plans by the new hold."""

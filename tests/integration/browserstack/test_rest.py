@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from qgjob_agent.devices.browserstack.errors import (
@@ -124,6 +125,15 @@ async def test_another_host_is_not_shown_who_asks(cloud: BrowserStack, tmp_path:
     cloud._answer = look  # type: ignore[method-assign]
     await rest.fetch(f"{elsewhere}/files/1/a.log", tmp_path / "a.log", 1_000)
     assert seen == [""]
+    await rest.close()
+
+
+async def test_a_text_that_is_cut_has_no_half_of_a_key(cloud: BrowserStack) -> None:
+    rest = rest_of(cloud)
+    for before in range(150, 220):
+        said = {"error": "x" * before + KEY}
+        refusal = rest._refusal(httpx2.Response(422, json=said), "the plan")
+        assert KEY[:4] not in str(refusal)
     await rest.close()
 
 

@@ -252,7 +252,7 @@ class Rest:
 
     def _refusal(self, answer: httpx2.Response, what: str) -> CloudError:
         code = answer.status_code
-        said = self._account.hidden(_message(answer))
+        said = self._account.hidden(_message(answer))[:_TEXT]  # a cut before would leave half a key
         told = f"(HTTP {code}{': ' + said if said else ''})"
         if code in _NOT_ALLOWED:
             advice = "check browserstack.username and browserstack.access_key, and what the plan allows"
@@ -279,7 +279,7 @@ def _message(answer: httpx2.Response) -> str:
         told = {"error": told.get("message") or told.get("error")}
     said = (told.get("error") or told.get("message") or told.get("errors")) if isinstance(told, dict) else told
     text = said if isinstance(said, str) else ""
-    return "".join(char if char.isprintable() else " " for char in text)[:_TEXT]
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _retry_after(answer: httpx2.Response) -> float | None:

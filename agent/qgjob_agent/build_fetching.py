@@ -25,7 +25,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.use_local_subchannel_pool", 1),
 ]
-_NOT_THERE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNIMPLEMENTED)
+_NOT_THERE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 class PushedBuilds:
@@ -56,6 +56,8 @@ class PushedBuilds:
                 said = f"{address}: {error.details() or error.code().name}"
                 if error.code() in _NOT_THERE:
                     raise BuildUnresolvedError(f"{self.kind} {digest} of {org_id} can't be fetched: {said}") from error
+                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                    said = f"{address} is older than this agent and has no {self.kind}s; update it"
                 self._turn += 1
                 problems.append(said)
                 if at > offset:

@@ -97,11 +97,17 @@ async def test_a_fetch_that_breaks_is_its_callers_to_repeat(two: list[Coordinato
     assert two[1].asked == [("acme", DIGEST, 2 * PIECE)]
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED])
-async def test_what_no_coordinator_has_will_not_come(two: list[Coordinator], code: grpc.StatusCode) -> None:
-    two[0].code = code
+async def test_what_no_coordinator_has_will_not_come(two: list[Coordinator]) -> None:
+    two[0].code = grpc.StatusCode.NOT_FOUND
     with pytest.raises(BuildUnresolvedError, match=f"build {DIGEST} of acme can't be fetched: .*as the test wants it"):
         await fetched(fetcher(two[0].address, two[1].address))
+
+
+async def test_a_coordinator_that_is_older_leaves_it_to_the_next_one(two: list[Coordinator]) -> None:
+    two[0].code = grpc.StatusCode.UNIMPLEMENTED
+    assert await fetched(fetcher(two[0].address, two[1].address)) == CONTENT
+    with pytest.raises(BuildAwayError, match=f"{two[0].address} is older than this agent and has no builds; update it"):
+        await fetched(fetcher(two[0].address))
 
 
 async def test_where_none_serves_all_are_named(two: list[Coordinator]) -> None:

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import structlog
 
+from qgjob_agent.runners.appwright import appium as appium_module
 from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words, ports_of
 from qgjob_agent.runners.appwright.hub import Address, answers, forget_sessions
 from tests.fakes.appium.server import Server
@@ -51,6 +52,18 @@ async def test_it_is_begun_once_for_all_that_ask_and_kept_for_the_next_daemon(ma
     await first.close()
     second = make()
     assert (await second.ready(), second.starts) == (addresses[0], 0)
+
+
+async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(appium_module, "LOG_MOST_BYTES", 1_000)
+    appium, log = make(), tmp_path / "state" / "appium.log"
+    address = await appium.ready()
+    with log.open("ab") as file:
+        file.write(b"x" * 2_000)
+    assert (await appium.ready(), appium.starts) == (address, 1)
+    assert log.stat().st_size < 1_000
+    flags = Path(f"/proc/{pid_of(tmp_path)}/fdinfo/1").read_text().split("flags:")[1].split()[0]
+    assert int(flags, 8) & os.O_APPEND, "else what it writes next would be as far behind as before"
 
 
 async def test_one_that_died_is_begun_again(make: Make, tmp_path: Path) -> None:

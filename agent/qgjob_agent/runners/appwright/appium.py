@@ -29,6 +29,8 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
 _LAST_BYTES = 4_096
+LOG_MOST_BYTES = 50_000_000
+"""Appium runs for weeks and tells of every command: when its log is longer it begins anew."""
 _SAME_PROCESS_SECONDS = 0.01
 _PORTS_EACH = 10
 MOST_SLOTS = 90
@@ -91,6 +93,7 @@ class Appium:
         async with self._lock:
             known = self._remembered()
             if known is not None and (not port or known.port == port) and await answers(known):
+                self._bound_log()
                 return known
             await self._stop()
             return await self._start(port or _free_port())
@@ -99,6 +102,14 @@ class Appium:
         """The one that this agent or an earlier one of it started, if its process is still that one."""
         told = self._told()
         return None if told is None or _process(told) is None else Address("http", _LOOPBACK, told["port"])
+
+    def _bound_log(self) -> None:
+        try:
+            if self._output.stat().st_size > LOG_MOST_BYTES:
+                os.truncate(self._output, 0)
+                self._log.info("appium_log_begins_anew", path=str(self._output))
+        except OSError as error:
+            self._log.warning("appium_log_not_cut", path=str(self._output), error=error.strerror or str(error))
 
     def _told(self) -> dict[str, Any] | None:
         try:
@@ -112,7 +123,8 @@ class Appium:
         argv = [word.format_map({"port": port, "suite_dir": suite}) for word in self._settings.argv]
         try:
             self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._output.open("wb") as output:
+            self._output.unlink(missing_ok=True)
+            with self._output.open("ab") as output:  # for one that appends a log that was cut is short
                 process = subprocess.Popen(  # noqa: S603, ASYNC220 - the host's own choice; it returns at once
                     argv,
                     stdin=subprocess.DEVNULL,

@@ -106,7 +106,9 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
     assert sorted(path.name for path in out.iterdir()) == sorted(
         f"browserstack{x}{y}" for x in ("", "-2") for y in (".json", "-appium.log", "-device.log", "-video.mp4")
     )
-    assert json.loads((out / "browserstack.json").read_text())["hashed_id"] == ids[0]
+    facts = json.loads((out / "browserstack.json").read_text())
+    assert facts["hashed_id"] == ids[0]
+    assert not [name for name in facts if name.endswith("_url")], "one of these opens the session for whoever has it"
     cloud.account.sessions[ids[1]].status = "timeout"
     lost = await provider.sessions.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)
     assert lost.outcome is Outcome.PROVIDER_ERROR

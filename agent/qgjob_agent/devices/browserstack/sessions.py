@@ -38,6 +38,8 @@ _LAST_SECONDS = 3.0
 _NO_APP = re.compile(r"app_url|bs://|app not found|invalid app", re.IGNORECASE)
 _NOT_THEIRS = ("appium:udid", "appium:deviceName", "appium:platformVersion", "appium:fullReset", "appium:noReset")
 _DROPPED = ("error", "timeout")  # how BrowserStack itself ended a session
+_OPEN_TO_ALL = "_url"
+"""Of addresses of a session some carry what opens them, for whoever has it."""
 _FILES = {"video_url": "video.mp4", "appium_logs_url": "appium.log", "device_logs_url": "device.log"}
 
 
@@ -186,10 +188,14 @@ class Sessions:
         return found
 
     async def _keep(self, found: dict[str, Any], files: Path, suffix: str) -> None:
-        """Leaves video, logs and the addresses of a session with the attempt's files."""
+        """Leaves video, logs and the facts of a session with the attempt's files."""
         try:
             files.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - a folder on this disk
-            shown = {name: value for name, value in found.items() if isinstance(value, str | int)}
+            shown = {
+                name: value
+                for name, value in found.items()
+                if isinstance(value, str | int) and not name.endswith(_OPEN_TO_ALL)
+            }
             (files / f"browserstack{suffix}.json").write_text(json.dumps(shown, indent=2), "utf-8")
         except OSError as error:
             self._log.warning("browserstack_not_kept", path=str(files), error=str(error))

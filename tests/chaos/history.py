@@ -129,8 +129,8 @@ class Asked:
 class Recovery:
     """A promise about time that a fault put to the test: `what` had to be so within `bound` seconds after `since`.
 
-    `at` None: it was not so when the lab gave up waiting. `needs`: the places whose own outages stop this clock;
-    `anew`: and for so many seconds more after each, where who could not look counts anew.
+    `at` None: it was not so, and `until` is when the lab gave up waiting, where it waited. `needs`: the places whose
+    own outages stop this clock; `anew`: and for so many seconds more after each, where who could not look counts anew.
     """
 
     what: str
@@ -139,6 +139,7 @@ class Recovery:
     bound: float
     needs: tuple[str, ...] = ()
     anew: float = 0.0
+    until: float | None = None
 
 
 @dataclass(frozen=True)

@@ -70,4 +70,4 @@ def by_the_clock(r: Recovery) -> float:
 
 def shows(h: History, r: Recovery) -> bool:
     """Whether the bound was seen to hold: by the clock, or in counted time, of which there was enough to break it."""
-    return by_the_clock(r) <= r.bound or (taken(h, r) <= r.bound and judged(h, r))
+    return by_the_clock(r) <= r.bound or (r.at is not None and taken(h, r) <= r.bound and judged(h, r))

@@ -91,7 +91,7 @@ class Report:
         Seconds are less the outages of what it needs, as the bound is checked; `max_by_the_clock` is with them.
         `in_time_by_the_clock`: how many needed no excuse; `judged`: of how many all of the time was counted, or as much
         as the bound; `over_the_bound`: how many needed some of what a busy machine may add, and
-        `most_over_seconds` how much at most.
+        `most_over_seconds` how much at most; `not_seen`: how many were not so when the lab gave up waiting.
         """
         found = rows(self.history).items()
         return [{"after": after, "what": what, **self._row(some)} for (after, what), some in found]
@@ -109,6 +109,7 @@ class Report:
             "bound_seconds": round(bound, 2),
             "over_the_bound": sum(net > bound for net, _ in seconds),
             "most_over_seconds": round(max(0.0, *(net - bound for net, _ in seconds)), 2),
+            "not_seen": sum(r.at is None for r in found),
             "in_time_by_the_clock": sum(gross <= bound for _, gross in seconds),
         }
 

@@ -37,22 +37,30 @@ def recoveries_keep_their_bounds(h: History) -> Iterator[Violation]:
             if bound is None or bound.seconds(h.scale) != r.bound:
                 text = f"P9: after {done.fault}: {r.what} within {r.bound:.2f} s is in no row of the bounds"
                 yield Violation("recoveries_keep_their_bounds", text, at=r.since)
-            if r.at is None or taken(h, r) > r.bound + h.scale.load_seconds:
-                how = "was not seen at all" if r.at is None else f"took {taken(h, r):.2f} s"
+            if (seconds := taken(h, r)) > r.bound + h.scale.load_seconds:
+                how = "was not seen at all" if r.at is None else f"took {seconds:.2f} s"
                 text = f"P9: after {done.fault}: {r.what} {how}, the bound is {r.bound:.2f} s"
                 yield Violation("recoveries_keep_their_bounds", text, at=r.since)
 
 
 def taken(h: History, r: Recovery) -> float:
-    """Seconds of a recovery, less the outages of what it needs and S after each of them."""
-    if r.at is None:
+    """Seconds of a recovery, less the outages of what it needs and S after each of them.
+
+    Of one that was not seen: what there was of such time until nobody waited any more.
+    """
+    if (at := over(r)) is None:
         return float("inf")
     needs = [place for place in r.needs if place != CLIENTS or r.what == bounds.SERVED.what]
     spans = h.outages_of(needs)
     if r.anew:
         spans = joined(Span(span.begin, span.end + r.anew) for span in spans)
-    seconds = r.at - r.since - overlap(Span(r.since, r.at), spans)
+    seconds = at - r.since - overlap(Span(r.since, at), spans)
     return min(seconds, watched(h, r)) if r.what == bounds.GIVEN.what else seconds
+
+
+def over(r: Recovery) -> float | None:
+    """When it was so, or nobody waited for it any more; None where nobody did."""
+    return r.until if r.at is None else r.at
 
 
 def watched(h: History, r: Recovery) -> float:
@@ -61,12 +69,13 @@ def watched(h: History, r: Recovery) -> float:
     Each counts for itself how long a session is silent, and begins anew when it was stopped, started or did not reach
     the store: no deadline is stored.
     """
-    assert r.at is not None
+    at = over(r)
+    assert at is not None
     machine, longest = h.outages_of([MACHINE]), 0.0
     for name in (place for place in r.needs if place.startswith("coordinator")):
         blind = ("store", name, f"store link {name}", f"rolled {name}")
         spans = joined(o.span for o in h.outages if o.place in blind)
-        ends = [r.since, *(x for span in spans for x in (span.begin, span.end) if r.since < x < r.at), r.at]
+        ends = [r.since, *(x for span in spans for x in (span.begin, span.end) if r.since < x < at), at]
         windows = (Span(begin, end) for begin, end in pairwise(ends) if not _within(begin, end, spans))
         longest = max([longest, *(w.end - w.begin - overlap(w, machine) for w in windows)])
     return longest
@@ -78,7 +87,7 @@ def judged(h: History, r: Recovery) -> bool:
     A slow machine makes nobody begin anew, and is no reason.
     """
     if r.at is None:
-        return True
+        return taken(h, r) > r.bound + h.scale.load_seconds
     seconds = r.at - r.since - overlap(Span(r.since, r.at), h.outages_of([MACHINE]))
     return taken(h, r) >= min(r.bound, seconds) - ROUNDED
 

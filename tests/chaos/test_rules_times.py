@@ -23,6 +23,7 @@ from tests.chaos.histories import (
     wall,
 )
 from tests.chaos.history import MACHINE, History, Outage, Recovery, Span
+from tests.chaos.recovered import shows
 from tests.chaos.rules_times import judged, taken
 from tests.chaos.schedule import Kind
 from tests.chaos.workload import BOND_SECONDS, Verb
@@ -220,6 +221,22 @@ def test_what_no_coordinator_could_watch_for_so_long_is_given_up_later() -> None
     assert taken(history, recovery) == pytest.approx(7.5)
     del history.outages[-1]
     assert [v.rule for v in check(history)] == ["recoveries_keep_their_bounds"]
+
+
+def test_what_was_not_seen_is_blamed_when_there_was_time_enough_for_it() -> None:
+    """The store was away so often that no coordinator watched for A + S until the lab gave up waiting."""
+    history, recovery = sound(), replace(given_up(80.0), at=None, until=90.0)
+    history.outages += [Outage("store", Span(17.0 + 7 * n, 17.5 + 7 * n)) for n in range(11)]
+    history.done.append(done(Kind.AGENT_GONE, "cmd-1", 10.0, 90.0, recovery))
+    assert check(history) == []
+    assert not judged(history, recovery)
+    assert not shows(history, recovery)
+    del history.outages[-6]
+    history.forget()
+    (violation,) = check(history)
+    assert "what it held is free for others was not seen at all, the bound is 7.50 s" in violation.text
+    assert judged(history, recovery)
+    assert not shows(history, recovery)
 
 
 def test_a_recovery_is_judged_when_its_time_counted_or_the_bound_s_worth_of_it() -> None:

@@ -18,7 +18,7 @@ News = Callable[[Session | None], bool]
 """Whether a record of a session serves and is of after a fault; see `sessions`."""
 LOOK_EVERY_SECONDS = 0.05
 GIVE_UP_SECONDS = 60.0
-"""Beyond every bound: a recovery that is not seen by then is none."""
+"""Nothing is waited for longer beyond its bound: whether there was time enough for it is counted then."""
 
 
 class Outcome:
@@ -39,4 +39,4 @@ async def recovery(
         if await look():
             return Recovery(bound.what, since, clock.now(), seconds, needs)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
-    return Recovery(bound.what, since, None, seconds, needs)
+    return Recovery(bound.what, since, None, seconds, needs, until=clock.now())

@@ -91,7 +91,8 @@ class Installer:
         """
         try:
             async with asyncio.timeout(self._settings.install_seconds):
-                return await self._install(serial, assignment, await asyncio.to_thread(self._packages.checked, build))
+                package = await asyncio.to_thread(self._packages.package_in, build)
+                return await self._install(serial, assignment, build, package)
         except TimeoutError as error:
             text = (
                 f"the installation did not end in {self._settings.install_seconds:g} s: look whether the device asks "
@@ -103,19 +104,18 @@ class Installer:
         except DeviceSilentError as error:
             raise InstallRefusedError(Outcome.DEVICE_ERROR, f"the device does not answer: {error}") from error
 
-    async def _install(self, serial: str, assignment: Assignment, build: Build) -> bool:
+    async def _install(self, serial: str, assignment: Assignment, build: Build, package: str) -> bool:
         confirmed = await self.confirmed(serial)
         content = (assignment.org_id, build.digest)
         same = next((each for each in confirmed if (each.org_id, each.build_digest) == content), None)
         if same is not None:
             self._remember(serial, assignment, build, same.package, same.says)
             return False
-        there = next((each for each in confirmed if each.package == build.package), None)
+        there = next((each for each in confirmed if each.package == package), None)
         others = [each for each in confirmed if each is not there]
         if there is not None and there.org_id != assignment.org_id:
             await self._leave_nothing(serial, there)
         await self._make_room(serial, build, others)
-        before = {} if build.package is not None else await self._packages.places(serial)
         while True:
             refused = await self._packages.install(serial, build)
             if refused is None:
@@ -128,10 +128,7 @@ class Installer:
                 there = None  # it is tried once more, and no more
                 if removed:
                     continue
-            raise await self._refused(serial, build, failure, said)
-        package = build.package or await self._new_package(serial, before)
-        if package is None:
-            return True
+            raise await self._refused(serial, package, failure, said)
         says = await self._packages.says(serial, package)
         if says is None:
             text = f"the device says that it installed the build, and has no {package}"
@@ -139,28 +136,16 @@ class Installer:
         self._remember(serial, assignment, build, package, says)
         return True
 
-    async def _new_package(self, serial: str, before: dict[str, str]) -> str | None:
-        """The package that an installation put in a new place; None where it can't be told."""
-        after = await self._packages.places(serial)
-        changed = [package for package, place in after.items() if before.get(package) != place]
-        if len(changed) == 1:
-            return changed[0]
-        self._log.warning("package_not_known", serial=serial, candidates=sorted(changed)[:10])
-        return None
-
-    async def _refused(self, serial: str, build: Build, failure: Failure, said: str) -> InstallRefusedError:
+    async def _refused(self, serial: str, package: str, failure: Failure, said: str) -> InstallRefusedError:
         text = f"{failure.reason} ({said})"
         if failure.blame is Blame.HOST:
             return InstallRefusedError(Outcome.PROVIDER_ERROR, text)
         if failure.blame is Blame.BUILD:
             return InstallRefusedError.of_build(f"the build can't be installed: {text}")
         if failure.blame is Blame.IN_THE_WAY:
-            package = build.package
-            if failure.else_build and package is not None and await self._packages.says(serial, package) is None:
+            if failure.else_build and await self._packages.says(serial, package) is None:
                 return InstallRefusedError.of_build(f"the build can't be installed, and nothing is in its way: {text}")
-            text += (
-                f"; this agent removes only what it installed itself: uninstall {package or 'the app'} by hand, once"
-            )
+            text += f"; this agent removes only what it installed itself: uninstall {package} by hand, once"
         return InstallRefusedError(Outcome.DEVICE_ERROR, f"the device refused the build: {text}")
 
     def _remember(self, serial: str, assignment: Assignment, build: Build, package: str, says: PackageSays) -> None:

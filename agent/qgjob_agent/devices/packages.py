@@ -36,17 +36,17 @@ class PackageSays:
 class Packages(Protocol):
     """The package manager of a kind of devices. Errors of all: DeviceSilentError, HostError."""
 
-    def checked(self, build: Build) -> Build:
-        """The build, with what else it says of itself. Errors: InstallRefusedError where it fits no such device."""
+    def package_in(self, build: Build) -> str:
+        """What a build is, as it was told or as its file says. It may be read from the disk.
+
+        Errors: InstallRefusedError where it fits no such device, or does not tell what it is.
+        """
 
     async def says(self, serial: str, package: str) -> PackageSays | None:
         """Of an app that is installed; None where it is not, or the device does not say so."""
 
     async def is_absent(self, serial: str, package: str) -> bool:
         """Whether the device says that it has no such app, and not that something fails."""
-
-    async def places(self, serial: str) -> dict[str, str]:
-        """Where each app lies, by its package: a place changes with every installation. Empty where nobody can say."""
 
     async def free_bytes(self, serial: str) -> int | None:
         """Of the storage that apps go to; None where it does not say."""

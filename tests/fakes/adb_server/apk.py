@@ -9,6 +9,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fakes.packages import binary_manifest
+
 _FACTS = "fake-apk.json"
 _VERSION_CODE = 0x0101021B
 _STRINGS, _ELEMENT, _RESOURCE_MAP = 0x0001, 0x0102, 0x0180
@@ -37,10 +39,11 @@ def make_apk(
     min_sdk: int = 1,
     padding_bytes: int = 0,
 ) -> Path:
-    """Writes a file that the stand-in takes for a package; no real device would."""
+    """Writes a file that the stand-in takes for a package; no real device would. Its manifest is a real one."""
     facts = {"package": package, "version_code": version_code, "signer": signer, "abis": abis, "min_sdk": min_sdk}
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(_FACTS, json.dumps(facts))
+        archive.writestr("AndroidManifest.xml", binary_manifest(package, version_code))
         archive.writestr("padding", bytes(padding_bytes))
     return path
 

@@ -132,10 +132,7 @@ class Shell:
         name, *rest = words
         if name == "list":
             wanted = rest[-1] if len(rest) > 1 and not rest[-1].startswith("-") else ""
-            places = {
-                name: f"{each.code_path}/base.apk=" if "-f" in rest else "" for name, each in device.packages.items()
-            }
-            await self._write("".join(f"package:{places[name]}{name}\n" for name in sorted(places) if wanted in name))
+            await self._write("".join(f"package:{name}\n" for name in sorted(device.packages) if wanted in name))
             return 0
         if name == "path":
             return await self._path(rest[-1])

@@ -56,14 +56,15 @@ async def test_two_apps_lie_on_a_device_beside_each_other(lab: Host) -> None:
         assert lab.installs() == {(PHONE, "shop"): 1, (PHONE, "bank"): 1}
 
 
+@pytest.mark.parametrize("pushed", [True, False])
 @pytest.mark.parametrize("uninstall_ours", [True, False])
-async def test_what_one_org_left_is_nothing_for_another(lab: Host, uninstall_ours: bool) -> None:
-    lab.builds.add("v1")
+async def test_what_one_org_left_is_nothing_for_another(lab: Host, uninstall_ours: bool, pushed: bool) -> None:
+    lab.builds.add("v1", known=pushed)
     device = lab.fake.devices[PHONE]
     async with lab.provider(uninstall_ours=uninstall_ours) as told:
         await told.seen(PHONE_ID)
         for org in ("acme", "globex"):
-            assert (await told.install(PHONE_ID, "v1", org=org)).outcome is Outcome.PASSED
+            assert (await told.install(PHONE_ID, "v1", org=org, assigned=pushed)).outcome is Outcome.PASSED
         assert lab.installs()[PHONE, "v1"] == 2
         cleared = [command for command in device.commands if command == f"pm clear {SHOP}"]
         assert (device.uninstalled, len(cleared)) == (([SHOP], 0) if uninstall_ours else ([], 1))

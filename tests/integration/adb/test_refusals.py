@@ -13,6 +13,7 @@ from qgjob_agent.core.values import Outcome
 from tests.fakes.adb_provider import MB, NEEDS_ADB, NO_ADB, PHONE, PHONE_ID, SHOP, Host
 from tests.fakes.adb_server import Fault
 from tests.fakes.adb_server.apk import ApkFacts
+from tests.fakes.packages import binary_manifest, write, zipped
 from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.skipif(NO_ADB, reason=NEEDS_ADB)
@@ -44,6 +45,31 @@ async def test_a_refusal_has_its_class_and_its_words(
         assert answer in (ended.error or "")
         assert len(lab.fake.devices[PHONE].tries) == 1
         assert (await told.install(PHONE_ID, "v1")).outcome is Outcome.PASSED  # the device is usable again
+
+
+async def test_a_build_that_does_not_tell_its_package_meets_no_device(lab: Host, tmp_path: Path) -> None:
+    for app, members, words in (
+        ("text", {"AndroidManifest.xml": b"<manifest package='com.example.shop'/>"}, "no compiled XML"),
+        ("none", {"classes.dex": b"dex"}, "0 files AndroidManifest.xml"),
+        ("odd", {"AndroidManifest.xml": binary_manifest("com.x; reboot")}, "no name of a package"),
+    ):
+        lab.builds.put(app, write(tmp_path / f"{app}.apk", zipped(members)), "apk", None)
+        async with lab.provider() as told:
+            await told.seen(PHONE_ID)
+            ended = await told.install(PHONE_ID, app, assigned=False)
+            assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, True), app
+            assert words in (ended.error or ""), ended.error
+    assert lab.fake.devices[PHONE].tries == []
+
+
+async def test_a_build_that_can_not_be_read_now_is_tried_again(lab: Host) -> None:
+    path = lab.builds.add("v1", known=False).path
+    path.unlink()
+    async with lab.provider() as told:
+        await told.seen(PHONE_ID)
+        ended = await told.install(PHONE_ID, "v1", assigned=False)
+        assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, False)
+        assert f"{path.name!r} can't be read" in (ended.error or "")
 
 
 async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, tmp_path: Path) -> None:
@@ -130,16 +156,19 @@ async def test_a_device_that_is_not_known_refuses_at_once(lab: Host) -> None:
         assert (ended.outcome, ended.error) == (Outcome.DEVICE_ERROR, "the device is not connected")
 
 
+@pytest.mark.parametrize("pushed", [True, False])
 @pytest.mark.parametrize("later", [{"signer": "other-key"}, {"version_code": 1}])
-async def test_an_earlier_build_of_ours_that_is_in_the_way_is_removed(lab: Host, later: dict[str, object]) -> None:
-    lab.builds.add("v9", version_code=9)
-    lab.builds.add("new", **{"version_code": 10, **later})  # type: ignore[arg-type]
+async def test_an_earlier_build_of_ours_that_is_in_the_way_is_removed(
+    lab: Host, later: dict[str, object], pushed: bool
+) -> None:
+    lab.builds.add("v9", known=pushed, version_code=9)
+    lab.builds.add("new", known=pushed, **{"version_code": 10, **later})  # type: ignore[arg-type]
     async with lab.provider() as told:
         await told.seen(PHONE_ID)
-        await told.install(PHONE_ID, "v9")
+        await told.install(PHONE_ID, "v9", assigned=pushed)
     async with lab.provider() as told:
         await told.seen(PHONE_ID)
-        ended = await told.install(PHONE_ID, "new")
+        ended = await told.install(PHONE_ID, "new", assigned=pushed)
         assert (ended.outcome, ended.error) == (Outcome.PASSED, None)
         assert lab.installs() == {(PHONE, "v9"): 1, (PHONE, "new"): 1}
         assert lab.fake.devices[PHONE].uninstalled == [SHOP]

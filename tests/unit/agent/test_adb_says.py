@@ -12,7 +12,6 @@ from qgjob_agent.devices.adb.says import (
     parse_battery,
     parse_free_bytes,
     parse_package,
-    parse_places,
     parse_properties,
 )
 from qgjob_agent.devices.packages import PackageSays
@@ -100,7 +99,6 @@ def test_any_text_is_read_without_a_crash(text: str) -> None:
     parse_battery(text)
     parse_properties(text)
     parse_package(f"Package [com.x] ({text}", "com.x")
-    parse_places(text)
 
 
 PACKAGE = """Activity Resolver Table:
@@ -150,11 +148,6 @@ def test_a_device_that_changed_its_time_zone_has_the_same_installation() -> None
     old = PackageSays("7", "2016-11-30 09:00:01", "/data/app/com.example.shop-1")  # before Android 8
     assert old.is_of(PackageSays("7", "2016-11-30 09:00:01", "/data/app/com.example.shop-1"))
     assert not old.is_of(PackageSays("7", "2016-11-30 09:00:02", "/data/app/com.example.shop-1"))
-
-
-def test_places_of_packages() -> None:
-    text = "package:/data/app/~~a==/com.x.y-b==/base.apk=com.x.y\npackage:/system/a.apk=android\nnoise\n"
-    assert parse_places(text) == {"com.x.y": "/data/app/~~a==/com.x.y-b==/base.apk"}
 
 
 @pytest.mark.parametrize(

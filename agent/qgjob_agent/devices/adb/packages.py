@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgjob_agent.devices.adb.failures import failure_of
-from qgjob_agent.devices.adb.says import is_package_name, parse_free_bytes, parse_package, parse_places
+from qgjob_agent.devices.adb.manifest import ApkError, package_of
+from qgjob_agent.devices.adb.says import is_package_name, parse_free_bytes, parse_package
 from qgjob_agent.devices.adb.settings import ADVICE
 from qgjob_agent.devices.installing import MARK
 from qgjob_agent.devices.program import run_program
-from qgjob_agent.devices.refusals import InstallRefusedError
+from qgjob_agent.devices.refusals import HostError, InstallRefusedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qgjob_agent.builds.base import Build
     from qgjob_agent.devices.adb.client import AdbClient, Said
     from qgjob_agent.devices.adb.settings import AdbSettings
@@ -26,17 +29,17 @@ class AndroidPackages:
         self._client = client
         self._settings = settings
 
-    def checked(self, build: Build) -> Build:
+    def package_in(self, build: Build) -> str:
         """See Packages. Only a package that is a name may stand in a command."""
         if build.format != "apk":
             raise InstallRefusedError.of_build(
                 f"{build.path.name!r} is an .{build.format}, and Android devices install an .apk: push that"
                 + (" (bundletool makes a universal one of an .aab)" if build.format == "aab" else "")
             )
-        if build.package is not None and not is_package_name(build.package):
-            text = f"the build's package {build.package!r} is no name of a package: push another"
-            raise InstallRefusedError.of_build(text)
-        return build
+        package = _told_by(build.path) if build.package is None else build.package
+        if not is_package_name(package):
+            raise InstallRefusedError.of_build(f"the build's package {package!r} is no name of a package: push another")
+        return package
 
     async def says(self, serial: str, package: str) -> PackageSays | None:
         """See Packages."""
@@ -46,10 +49,6 @@ class AndroidPackages:
         """See Packages."""
         said = await self._shell(serial, f"pm path {package}")
         return said.code in (0, 1) and not said.output.strip()
-
-    async def places(self, serial: str) -> dict[str, str]:
-        """See Packages."""
-        return parse_places((await self._shell(serial, "pm list packages -f")).output)
 
     async def free_bytes(self, serial: str) -> int | None:
         """See Packages."""
@@ -79,3 +78,15 @@ class AndroidPackages:
 
     async def _shell(self, serial: str, command: str) -> Said:
         return await self._client.shell(serial, command, self._settings.answer_seconds)
+
+
+def _told_by(path: Path) -> str:
+    """The package of a build that nobody pushed: without it nobody knows whose data it would meet on a device."""
+    try:
+        return package_of(path)
+    except ApkError as error:
+        raise InstallRefusedError.of_build(
+            f"the build {path.name!r} {error}; only a build that tells its package is installed: make it anew"
+        ) from error
+    except OSError as error:
+        raise HostError(f"the build {path.name!r} can't be read: {error.strerror or error}") from error

@@ -87,13 +87,3 @@ def parse_package(text: str, package: str) -> PackageSays | None:
 
     code = value("versionCode").partition(" ")[0]
     return PackageSays(code, value("lastUpdateTime"), value("codePath")) if code else None
-
-
-def parse_places(text: str) -> dict[str, str]:
-    """What `pm list packages -f` prints: the file of each package. It changes with every installation."""
-    found = {}
-    for line in text.splitlines():
-        place, equals, package = line.strip().removeprefix("package:").rpartition("=")
-        if equals and is_package_name(package):
-            found[package] = place
-    return found

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import lzma
 import plistlib
 import re
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.parsers.expat import ExpatError
+
+from qgjob_agent.devices.archives import UNREADABLE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_PLIST_BYTES = 1024 * 1024
-UNREADABLE = (
-    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(NotImplementedError, RuntimeError, EOFError, ValueError, IndexError),
-)
-"""What zipfile raises for archives that are damaged, encrypted, or made by something else."""
 _INFO = {
     "app": (re.compile(r"[^/]+\.app/Info\.plist\Z"), "NAME.app/Info.plist"),
     "ipa": (re.compile(r"Payload/[^/]+\.app/Info\.plist\Z"), "Payload/NAME.app/Info.plist"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,13 +50,13 @@ class SimulatorPackages:
         self._settings = settings
         self._data_path_of = data_path_of
 
-    def checked(self, build: Build) -> Build:
+    def package_in(self, build: Build) -> str:
         """See Packages."""
         wants = "simulators install a zip of an .app folder that was built for the simulator"
         bundle = _read(build, "app", wants)
         if bundle.for_simulator is False:
             raise InstallRefusedError.of_build(f"{build.path.name!r} was built for iPhones, and {wants}: push that")
-        return replace(build, package=bundle.package)
+        return bundle.package
 
     async def says(self, serial: str, package: str) -> PackageSays | None:
         """See Packages. The folder of an app has a random name in it, another one after each installation."""
@@ -73,10 +72,6 @@ class SimulatorPackages:
     async def is_absent(self, serial: str, package: str) -> bool:
         """See Packages: `says` has found out."""
         return True
-
-    async def places(self, serial: str) -> dict[str, str]:
-        """See Packages: a build says itself what its package is."""
-        return {}
 
     async def free_bytes(self, serial: str) -> int | None:
         """Of this host's disk, where the simulator is."""
@@ -118,7 +113,7 @@ class PhonePackages:
         self._xcrun = xcrun
         self._settings = settings
 
-    def checked(self, build: Build) -> Build:
+    def package_in(self, build: Build) -> str:
         """See Packages."""
         wants = "iPhones and iPads install an .ipa that is signed for them"
         bundle = _read(build, "ipa", wants)
@@ -126,7 +121,7 @@ class PhonePackages:
             raise InstallRefusedError.of_build(
                 f"{build.path.name!r} was built for the simulator, and {wants}: push that"
             )
-        return replace(build, package=bundle.package)
+        return bundle.package
 
     async def says(self, serial: str, package: str) -> PackageSays | None:
         """See Packages."""
@@ -139,10 +134,6 @@ class PhonePackages:
     async def is_absent(self, serial: str, package: str) -> bool:
         """See Packages: `says` has found out."""
         return True
-
-    async def places(self, serial: str) -> dict[str, str]:
-        """See Packages: a build says itself what its package is."""
-        return {}
 
     async def free_bytes(self, serial: str) -> int | None:
         """See Packages: devicectl does not say."""

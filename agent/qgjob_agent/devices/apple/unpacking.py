@@ -13,7 +13,8 @@ import zipfile
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from qgjob_agent.devices.apple.bundle import UNREADABLE, BundleError
+from qgjob_agent.devices.apple.bundle import BundleError
+from qgjob_agent.devices.archives import UNREADABLE
 
 if TYPE_CHECKING:
     import threading

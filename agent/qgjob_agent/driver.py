@@ -159,6 +159,8 @@ class Driver:
     def device(self, event: InstallEnded | DeviceSeen | DeviceLost | DeviceProbed) -> None:
         """An event of a device; see devices.base.DeviceSink."""
         self.dispatch(event)
+        if isinstance(event, DeviceLost):
+            self._runner.lost(event.device_id)
 
     # ---- instructions ----
 

@@ -206,11 +206,12 @@ class Execution:
 
     # ---- beginning ----
 
-    def launch(self, command: Command, lease: LeaseTime, lease_path: Path) -> int:
+    def launch(self, command: Command, lease: LeaseTime, lease_path: Path, held: tuple[int, ...] = ()) -> int:
         """Begins the supervisor. Gives a pipe that becomes readable when the command runs or could not be started.
 
-        The lock is taken here and inherited, so that at no time a living supervisor is without it. What the supervisor
-        can't do without has its room taken here: the disk may be full later. Raises OSError.
+        The lock is taken here and inherited, so that at no time a living supervisor is without it. So are the `held`
+        files, which are to stay open for as long as it lives; its command gets none of them. What the supervisor can't
+        do without has its room taken here: the disk may be full later. Raises OSError.
         """
         self._write_spec(command, lease, lease_path)
         ResultDraft(str(self.path / names.RESULT_DRAFT)).close()
@@ -227,7 +228,7 @@ class Execution:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.process = self._spawn(lock, ready_write)
+            self.process = self._spawn((lock, ready_write, *held))
         except OSError:
             os.close(ready)
             raise
@@ -238,14 +239,14 @@ class Execution:
         self._watch(self.process.pid)
         return ready
 
-    def _spawn(self, lock: int, ready: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, inherited: tuple[int, ...]) -> subprocess.Popen[bytes]:
         with (self.path / "supervisor.log").open("wb") as errors:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [*_PYTHON, "-c", _BOOT, _PACKAGE_ROOT, str(self.path), str(lock), str(ready)],
+                [*_PYTHON, "-c", _BOOT, _PACKAGE_ROOT, str(self.path), *map(str, inherited)],
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
-                pass_fds=(lock, ready),
+                pass_fds=inherited,
                 env={},
                 cwd="/",
                 start_new_session=True,

@@ -416,9 +416,10 @@ def _drain(fd: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`argv`: the execution's directory, the inherited lock and the inherited ready pipe."""
-    directory, lock_fd, ready_fd = argv[0], int(argv[1]), int(argv[2])
-    for fd in (lock_fd, ready_fd):
+    """`argv`: the execution's directory, the inherited lock, the inherited ready pipe, and what else is kept open."""
+    directory, inherited = argv[0], [int(each) for each in argv[1:]]
+    lock_fd, ready_fd = inherited[:2]
+    for fd in inherited:
         os.set_inheritable(fd, False)
     fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ours by inheritance; fails if it is not
     os.pwrite(lock_fd, names.lock_text(os.getpid()), 0)

@@ -72,6 +72,9 @@ class Runner(Protocol):
     def told(self, token: str) -> None:
         """The coordinator has the attempt's last report: its log may go too."""
 
+    def lost(self, device_id: str) -> None:
+        """A device is gone: what is kept for its next attempts goes, and attempts of it that live go on."""
+
     def prove_room(self) -> None:
         """Makes what an attempt needs to begin and takes it away. Raises OSError where the disk refuses that."""
 

@@ -246,6 +246,9 @@ class CommandRunner:
             self._evidence.take(execution.assignment, execution.output_dir, execution.path / names.OUTPUT, end)
         execution.strip()
 
+    def lost(self, device_id: str) -> None:
+        """See Runner: nothing is kept for a device."""
+
     def prove_room(self) -> None:
         """See Runner."""
         Execution.prove_room(self._root)

@@ -145,6 +145,9 @@ class SimulatedRunner:
     def told(self, token: str) -> None:
         """Nothing is kept of a simulated attempt."""
 
+    def lost(self, device_id: str) -> None:
+        """See Runner: nothing is kept for a device."""
+
     def prove_room(self) -> None:
         """A simulated attempt has no files."""
 

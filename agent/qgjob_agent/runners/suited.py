@@ -117,6 +117,10 @@ class SuitedRunner:
         """See Runner."""
         self._inner.told(token)
 
+    def lost(self, device_id: str) -> None:
+        """See Runner."""
+        self._inner.lost(device_id)
+
     def prove_room(self) -> None:
         """See Runner."""
         self._inner.prove_room()

@@ -16,7 +16,7 @@ import pytest
 import structlog
 
 from qgjob_agent.runners.appwright import appium as appium_module
-from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words, ports_of
+from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words
 from qgjob_agent.runners.appwright.hub import Address, answers, forget_sessions
 from tests.fakes.appium.server import Server
 
@@ -103,6 +103,18 @@ async def test_one_that_ends_as_it_begins_is_told_with_its_last_words(make: Make
         await make(("no-such-appium", "{port}")).ready()
 
 
+async def test_another_program_where_plain_appwright_looks_is_named_and_not_taken_for_ours(make: Make) -> None:
+    other = Server()
+    port = await other.start()
+    appium = make()
+    words = rf"looks for Appium on port {port}, and .*\(process {os.getpid()}\) has it; .*set appwright\.appium_url"
+    with pytest.raises(AppiumError, match=words):
+        await appium.ready(port)
+    assert appium.starts == 0
+    await other.stop()
+    assert (await appium.ready(port)).port == port
+
+
 async def test_one_of_somebody_else_is_used_and_never_ended(make: Make) -> None:
     server = Server()
     port = await server.start()
@@ -133,18 +145,6 @@ async def test_what_is_no_appium_does_not_answer() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         assert not await answers(Address("http", "127.0.0.1", closed.getsockname()[1]))
-
-
-def test_no_two_devices_share_a_port() -> None:
-    used: set[int] = set()
-    for slot in range(90):
-        for ranges in ports_of(slot).values():
-            for first, last in ranges.values():
-                ports = set(range(first, last + 1))
-                assert not ports & used
-                used |= ports
-    with pytest.raises(AppiumError, match="90 devices at most"):
-        ports_of(90)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,6 @@ async def test_files_share_a_process_and_sessions_use_the_installed_app(lab: Lab
     assert counts(lab) == {SIM.udid: (3, 0, 3, 0)}  # sessions, installs, resets, removals
     first, *others = lab.hub.hub.capabilities
     assert (first["appium:bundleId"], first["appium:automationName"]) == ("com.example.app", "xcuitest")
-    assert first["appium:derivedDataPath"] == str(lab.folder / "webdriveragent" / "0")
+    assert first["appium:derivedDataPath"] == str(lab.folder / "webdriveragent" / SIM.device_id)
     assert "appium:app" not in first
     assert [each["appium:wdaLocalPort"] for each in others] == [first["appium:wdaLocalPort"]] * 2

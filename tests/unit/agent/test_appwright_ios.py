@@ -6,15 +6,16 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.runners.appwright.appium import ports_of
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.plan import JS
+from qgjob_agent.runners.appwright.ports import ports_of
 
 UDID = "1A5B64C2-98E3-4D6F-9E0A-7C3D2B1F5033"
 SIMULATOR = DeviceFacts(f"a1.{UDID}", UDID, Target.EMULATOR, "ios")
@@ -36,7 +37,7 @@ def turned(folder: Path, slot: int, package: str | None, asked: dict[str, Any]) 
         "udid": UDID,
         "app_package": package,
         "ports": ports_of(slot),
-        "capabilities": capabilities_of(SIMULATOR, folder / "wda", slot),
+        "capabilities": capabilities_of(replace(SIMULATOR, device_id=f"a1.{slot}"), folder / "wda"),
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     words = ["-e", ASK, str(JS / "preload.cjs"), str(folder / "plan.json"), json.dumps(asked)]
@@ -78,9 +79,9 @@ def test_a_session_uses_the_installed_app_and_what_is_the_devices_own(tmp_path: 
 
 def test_only_ios_has_a_folder_for_webdriveragent(tmp_path: Path) -> None:
     phone = DeviceFacts("a1.R5", "R5", Target.DEVICE, "android")
-    assert capabilities_of(phone, tmp_path, 0) == {}
-    assert capabilities_of(SIMULATOR, None, 0) == {}
-    assert capabilities_of(SIMULATOR, tmp_path, 3) == {"appium:derivedDataPath": str(tmp_path / "3")}
+    assert capabilities_of(phone, tmp_path) == {}
+    assert capabilities_of(SIMULATOR, None) == {}
+    assert capabilities_of(SIMULATOR, tmp_path) == {"appium:derivedDataPath": str(tmp_path / f"a1.{UDID}")}
 
 
 @pytest.mark.parametrize(("package", "said"), [("com.example.shop", "com.example.shop"), (None, "id of app x")])

@@ -16,7 +16,7 @@ DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
 
 
 def planned(root: Path, generation: int, *tokens: str) -> Execution:
-    facts = Facts(generation, 3, DEVICE)
+    facts = Facts(generation, DEVICE)
     return Execution.planned(root, [assignment(token) for token in tokens], facts.fields())
 
 
@@ -32,7 +32,7 @@ def test_runs_are_found_in_the_order_in_which_they_were_made_with_what_they_need
         planned(tmp_path, generation, token)
     assert looked(tmp_path) == ([["a"], ["b"], ["c"]], [])
     facts = find(tmp_path, lambda path: None)[0].facts
-    assert (facts.generation, facts.slot, facts.device) == (1, 3, DEVICE)
+    assert (facts.generation, facts.device) == (1, DEVICE)
 
 
 def test_what_was_moved_belongs_to_the_younger_run_also_before_the_older_has_forgotten_it(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ for attempt in plan["attempts"]:
     tell(event="begin", attempt=attempt["index"])
     told = {{"passed": 1, "failed": 0, "skipped": 0, "duration_ms": 5}} | json.load(open(attempt["file"]))
     print(json.dumps(sorted(os.environ)))
+    while "until" in told and not os.path.exists(told["until"]):
+        time.sleep(0.01)
     if "exit" in told:
         sys.exit(told["exit"])
     tell(event="end", attempt=attempt["index"], **told)
@@ -58,6 +60,7 @@ class Bench:
         self.node.chmod(0o700)
         self.app_of: Any = None
         self.appium_argv: tuple[str, ...] = ("no-such-appium", "{port}")
+        self.appium_url: str | None = None
 
     def report(self, events: list[AttemptEvent]) -> None:
         self.events += events
@@ -87,11 +90,11 @@ class Bench:
             executions=self.folder / "runs",
             lease_path=self.folder / "lease",
         )
-        appium = Appium(AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite), log)
+        of_appium = AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite, self.appium_url)
         return AppwrightRunner(
             self,
             settings,
-            appium,
+            Appium(of_appium, log),
             lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2),
             log,
             self.app_of,

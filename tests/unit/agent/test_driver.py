@@ -232,6 +232,14 @@ async def test_what_the_runner_has_no_room_for_keeps_the_agent_closed(
     assert {view.health for view in agent.upstream.of(instructions.SendInventory)[-1].changed} == {Health.GOOD}
 
 
+async def test_the_runner_is_told_of_devices_that_go(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost: list[str] = []
+    monkeypatch.setattr(agent.driver._runner, "lost", lost.append)
+    for event in (events.DeviceProbed("sim-1", Health.BAD), events.DeviceLost("sim-2")):
+        agent.driver.device(event)
+    assert lost == ["sim-2"]
+
+
 async def test_a_fault_of_the_program_ends_the_agent(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(agent.driver._do, instructions.SendHeartbeat, None)
     agent.driver._machine.state.session.next_heartbeat_at = 0.0

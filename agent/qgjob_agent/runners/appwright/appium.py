@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from qgjob_agent.listening import LOOPBACK, listens, who_listens
 from qgjob_agent.runners.appwright.hub import Address, answers
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 PLAIN_PORT = 4723
 """Where AppWright looks for Appium when nobody tells it another place."""
-_LOOPBACK = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
@@ -32,10 +32,6 @@ _LAST_BYTES = 4_096
 LOG_MOST_BYTES = 50_000_000
 """Appium runs for weeks and tells of every command: when its log is longer it begins anew."""
 _SAME_PROCESS_SECONDS = 0.01
-_PORTS_EACH = 10
-MOST_SLOTS = 90
-_ANDROID = {"appium:systemPort": 18_200, "appium:mjpegServerPort": 19_200, "appium:chromedriverPort": 20_200}
-_IOS = {"appium:wdaLocalPort": 21_200, "appium:mjpegServerPort": 22_200}
 
 
 class AppiumError(Exception):
@@ -85,7 +81,7 @@ class Appium:
         """An Appium that answers; on that port, if one is named. Raises AppiumError."""
         if self._settings.url is not None:
             address = Address.of_url(self._settings.url)
-            if port and (address.host not in (_LOOPBACK, "localhost") or address.port != port):
+            if port and (address.host not in (LOOPBACK, "localhost") or address.port != port):
                 raise AppiumError(f"plain AppWright looks for Appium on port {port}; set appwright.appium_url to it")
             if await answers(address):
                 return address
@@ -96,12 +92,17 @@ class Appium:
                 self._bound_log()
                 return known
             await self._stop()
+            if port and listens(port):
+                raise AppiumError(
+                    f"plain AppWright looks for Appium on port {port}, and {who_listens(port)} has it; end that, or, "
+                    "if it is an Appium that this agent may use too, set appwright.appium_url to it"
+                )
             return await self._start(port or _free_port())
 
     def _remembered(self) -> Address | None:
         """The one that this agent or an earlier one of it started, if its process is still that one."""
         told = self._told()
-        return None if told is None or _process(told) is None else Address("http", _LOOPBACK, told["port"])
+        return None if told is None or _process(told) is None else Address("http", LOOPBACK, told["port"])
 
     def _bound_log(self) -> None:
         try:
@@ -139,7 +140,7 @@ class Appium:
         self._process = process
         self.starts += 1
         self._remember(process.pid, port)
-        address = Address("http", _LOOPBACK, port)
+        address = Address("http", LOOPBACK, port)
         deadline = time.monotonic() + _START_SECONDS
         while not await answers(address):
             if process.poll() is not None:
@@ -183,18 +184,6 @@ class Appium:
                 await self._stop()
 
 
-def ports_of(slot: int) -> dict[str, dict[str, list[int]]]:
-    """The ports that sessions of one device may use, first and last of each kind; no two slots share one."""
-    if not 0 <= slot < MOST_SLOTS:
-        raise AppiumError(f"no ports are left for this device: one host has sessions of {MOST_SLOTS} devices at most")
-
-    def ranges(firsts: Mapping[str, int]) -> dict[str, list[int]]:
-        begin = _PORTS_EACH * slot
-        return {name: [first + begin, first + begin + _PORTS_EACH - 1] for name, first in firsts.items()}
-
-    return {"android": ranges(_ANDROID), "ios": ranges(_IOS)}
-
-
 def _process(told: Mapping[str, Any]) -> psutil.Process | None:
     """A remembered process, if its id is not another's by now."""
     try:
@@ -219,5 +208,5 @@ def _end(process: psutil.Process) -> None:
 
 def _free_port() -> int:
     with socket.socket() as asked:
-        asked.bind((_LOOPBACK, 0))
+        asked.bind((LOOPBACK, 0))
         return int(asked.getsockname()[1])

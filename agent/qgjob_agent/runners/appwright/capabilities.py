@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from qgjob_agent.core.values import DeviceFacts
 
 
-def capabilities_of(device: DeviceFacts, derived_data: Path | None, slot: int) -> dict[str, Any]:
-    """Of all sessions of a device. `slot` is that of its ports.
+def capabilities_of(device: DeviceFacts, derived_data: Path | None) -> dict[str, Any]:
+    """Of all sessions of a device.
 
     XCUITest builds WebDriverAgent for each device; two builds in one folder at a time would break each other.
     """
     if device.platform != "ios" or derived_data is None:
         return {}
-    return {"appium:derivedDataPath": str(derived_data / str(slot))}
+    return {"appium:derivedDataPath": str(derived_data / device.device_id)}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment, DeviceFacts
     from qgjob_agent.executions import Execution
     from qgjob_agent.runners.appwright.hub import Address
+    from qgjob_agent.runners.appwright.ports import Slot
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.appwright.versions import Versions
 
@@ -48,7 +49,8 @@ class AppwrightSettings:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What was found for a run. `address` None: its tests need no Appium of ours. `ports` as the preload has them.
+    """What was found for a run. `address` None: its tests need no Appium of ours. `slot` has the ports of its sessions,
+    where the preload sets them.
 
     `in_cloud`: its sessions are asked for, one by one.
     """
@@ -57,9 +59,14 @@ class Ready:
     versions: Versions
     address: Address | None
     app: planning.App
-    ports: dict[str, dict[str, list[int]]]
+    slot: Slot | None = None
     in_cloud: bool = False
     capabilities: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """What the supervisor is to keep open, so that nobody has its ports meanwhile."""
+        return () if self.slot is None else (self.slot.held.fileno(),)
 
 
 def attempt_of(execution: Execution, index: int, suite: Path) -> dict[str, Any]:
@@ -91,7 +98,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
         "plain": not ready.versions.fast and ready.address is not None,  # each session installs the app
         "udid": run.device.udid,
         "app_package": ready.app.package,
-        "ports": ready.ports,
+        "ports": {} if ready.slot is None else ready.slot.ports,
         "cloud": {"sessions": str(execution.path / FOLDER), "app_url": ready.app.url} if ready.in_cloud else None,
         "capabilities": ready.capabilities,
     }

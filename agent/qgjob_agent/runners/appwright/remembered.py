@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`generation` grows with each run that is made; `slot` is that of the device's ports."""
+    """`generation` grows with each run that is made."""
 
     generation: int
-    slot: int
     device: DeviceFacts
 
     def fields(self) -> dict[str, Any]:
         """As they are written down."""
         device = self.device
         what = {"device_id": device.device_id, "udid": device.udid, "platform": device.platform}
-        return {"generation": self.generation, "slot": self.slot, "device": what | {"target": device.target.value}}
+        return {"generation": self.generation, "device": what | {"target": device.target.value}}
 
     @classmethod
     def of(cls, execution: Execution) -> Facts:
@@ -33,7 +32,7 @@ class Facts:
         fields = execution.facts
         device = dict(fields["device"])
         device["target"] = Target(device["target"])
-        return cls(int(fields["generation"]), int(fields["slot"]), DeviceFacts(**device))
+        return cls(int(fields["generation"]), DeviceFacts(**device))
 
 
 @dataclass(frozen=True, slots=True)

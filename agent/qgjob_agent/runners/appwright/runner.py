@@ -17,11 +17,12 @@ from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.executions import Execution, remove_tree
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
-from qgjob_agent.runners.appwright.appium import MOST_SLOTS, PLAIN_PORT, AppiumError, ports_of
+from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.hub import Address, forget_sessions
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
+from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
@@ -75,7 +76,7 @@ class AppwrightRunner:
         self._suite_of = suite_of
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
-        self._slots: dict[str, int] = {}
+        self._slots = PortSlots(log)
         self._generation = 0
         self._plain_said: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +118,7 @@ class AppwrightRunner:
     def _plan(self, device: DeviceFacts, group: list[Assignment], *, first: bool = False) -> None:
         """Makes a run and puts it in line. Where the disk refuses that, its attempts end."""
         self._generation += 1
-        facts = Facts(self._generation, self._slot(device.device_id), device)
+        facts = Facts(self._generation, device)
         try:
             execution = Execution.planned(self._settings.executions, group, facts.fields())
         except OSError as error:
@@ -149,12 +150,6 @@ class AppwrightRunner:
             else:
                 finished = _failed(Outcome.DEVICE_ERROR, f"not startable: {error}")
                 self._sink.report([AttemptFinished(assignment.token, finished)])
-
-    def _slot(self, device_id: str) -> int:
-        """The number by which a device has ports of its own."""
-        taken = set(self._slots.values())
-        free = next((slot for slot in range(MOST_SLOTS) if slot not in taken), MOST_SLOTS)
-        return self._slots.setdefault(device_id, free)
 
     def _next(self, device_id: str) -> None:
         """Begins the next run of a device, if none is under way."""
@@ -227,9 +222,10 @@ class AppwrightRunner:
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
             self._say_plain(versions)
             address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
-        slot = Facts.of(run.execution).slot
-        own = capabilities_of(run.device, self._settings.derived_data, slot)
-        return Ready(suite, versions, address, app, ports_of(slot), capabilities=own)
+        needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
+        slot = self._slots.of(run.device) if needed else None
+        own = capabilities_of(run.device, self._settings.derived_data)
+        return Ready(suite, versions, address, app, slot, capabilities=own)
 
     async def _ready_in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
         """Sessions of a shared plan are asked for, which AppWright as it is would not do."""
@@ -239,7 +235,7 @@ class AppwrightRunner:
                 "plan has room for them, and that needs versions for which it was tried (see docs/appwright.md)"
             )
         app = await cloud.app(run.execution.assignment, run.device)
-        return Ready(self._suite(run.execution.assignment), versions, None, app, {}, in_cloud=True)
+        return Ready(self._suite(run.execution.assignment), versions, None, app, in_cloud=True)
 
     def _suite(self, assignment: Assignment) -> Path:
         suite = self._suite_of(assignment) or self._settings.suite
@@ -259,7 +255,8 @@ class AppwrightRunner:
                 self._over(run, run.conclude()[0])  # taken back by an earlier daemon
                 return
             (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
-            run.ready = execution.launch(command_of(run, ready, settings), self._lease(), settings.lease_path)
+            command = command_of(run, ready, settings)
+            run.ready = execution.launch(command, self._lease(), settings.lease_path, ready.held)
         except OSError as error:
             execution.close()
             group = [attempt.assignment for attempt in run.left]
@@ -453,6 +450,10 @@ class AppwrightRunner:
         if not remove_tree(path):
             self._log.warning("execution_not_removed", path=str(path))
 
+    def lost(self, device_id: str) -> None:
+        """See Runner."""
+        self._slots.leave(device_id)
+
     def prove_room(self) -> None:
         """See Runner."""
         Execution.prove_room(self._settings.executions)
@@ -464,7 +465,6 @@ class AppwrightRunner:
         recovery = Recovery()
         for found in find(self._settings.executions, self._remove):
             self._generation = max(self._generation, found.facts.generation)
-            self._slots.setdefault(found.facts.device.device_id, found.facts.slot)
             run = self._known(self._run(found.execution, found.facts.device, found.indexes))
             self._recover(run, settled, recovery)
         for device_id in self._lines:
@@ -513,6 +513,7 @@ class AppwrightRunner:
                     self._stop_watching(run)
                 if not run.left:
                     self._dismiss(run)
+        self._slots.close()
         await self._appium.close()
 
 

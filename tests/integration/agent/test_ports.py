@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
-import random
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
 from tests.fakes.waiting import until
-from tests.unit.agent.test_appwright_runner import DEVICE, Bench
+from tests.unit.agent.test_appwright_runner import DEVICE, Bench, idle
 from tests.unit.agent.test_appwright_versions import suite
 
 LOG: Any = structlog.get_logger()
@@ -45,14 +47,31 @@ def android(device_id: str) -> DeviceFacts:
     return DeviceFacts(device_id, device_id, Target.DEVICE, platform="android")
 
 
-def some_slots(count: int) -> list[int]:
-    """Slots that agents of this machine, which take the first ones, and other tests are not likely to have."""
-    return random.sample(range(20, MOST_SLOTS), count)
-
-
 def sessions_ports(number: int) -> list[int]:
     ranges = [each for kinds in ports_of(number).values() for each in kinds.values()]
     return [port for first, last in ranges for port in range(first, last + 1)]
+
+
+Reserve = Callable[[int], list[int]]
+
+
+@pytest.fixture
+def some_slots() -> Iterator[Reserve]:
+    """Slots that no other test of this machine uses; its agents take the first ones."""
+    folder = Path(tempfile.gettempdir()) / "qgjob-tests-of-slots"
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+
+        def is_ours(number: int) -> bool:
+            file = stack.enter_context((folder / str(number)).open("w"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        free = (number for number in range(20, MOST_SLOTS) if is_ours(number))
+        yield lambda count: list(islice(free, count))
 
 
 class Agents:
@@ -82,7 +101,9 @@ def test_no_two_slots_share_a_port() -> None:
     assert len(ports) == len(set(ports))
 
 
-def test_agents_of_one_host_have_ports_of_their_own_and_what_a_dead_one_had_is_free(agents: Agents) -> None:
+def test_agents_of_one_host_have_ports_of_their_own_and_what_a_dead_one_had_is_free(
+    agents: Agents, some_slots: Reserve
+) -> None:
     numbers = some_slots(8)
     first, of_first = agents.start(numbers, "a.1", "a.2")
     _, of_second = agents.start(numbers, "b.1", "b.2")
@@ -97,7 +118,7 @@ def test_agents_of_one_host_have_ports_of_their_own_and_what_a_dead_one_had_is_f
         assert sorted(slots.of(android(name)).number for name in ("d.1", "d.2")) == sorted(of_first)
 
 
-def test_a_device_keeps_its_ports_until_it_goes_and_has_none_that_are_in_use() -> None:
+def test_a_device_keeps_its_ports_until_it_goes_and_has_none_that_are_in_use(some_slots: Reserve) -> None:
     numbers = some_slots(2)
     slots, other = PortSlots(LOG, numbers), PortSlots(LOG, numbers)
     with contextlib.closing(slots), contextlib.closing(other), socket.socket() as busy:
@@ -117,7 +138,9 @@ def test_a_device_keeps_its_ports_until_it_goes_and_has_none_that_are_in_use() -
         assert slots.of(replace(android("i"), platform="ios")).number == numbers[0], "it has other ports"
 
 
-def test_a_port_that_is_taken_from_a_device_gives_it_others_but_where_webdriveragent_may_have_it() -> None:
+def test_a_port_that_is_taken_from_a_device_gives_it_others_but_where_webdriveragent_may_have_it(
+    some_slots: Reserve,
+) -> None:
     numbers = some_slots(3)
     phone, iphone = android("a"), replace(android("i"), platform="ios")
     slots = PortSlots(LOG, numbers)
@@ -135,11 +158,11 @@ def test_a_port_that_is_taken_from_a_device_gives_it_others_but_where_webdrivera
 class Host:
     """Agents whose runner has a stand-in for node, with one Appium."""
 
-    def __init__(self, folder: Path, appium_url: str) -> None:
+    def __init__(self, folder: Path, appium_url: str, numbers: list[int]) -> None:
         self._folder = folder
         self._appium_url = appium_url
         self.gate = folder / "gate"
-        self.numbers = some_slots(5)
+        self.numbers = numbers
         self.runners: list[AppwrightRunner] = []
         self.benches: list[Bench] = []
 
@@ -178,16 +201,15 @@ class Host:
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> AsyncIterator[Host]:
+async def host(tmp_path: Path, some_slots: Reserve) -> AsyncIterator[Host]:
     server = Server()
-    found = Host(tmp_path, f"http://127.0.0.1:{await server.start()}")
+    found = Host(tmp_path, f"http://127.0.0.1:{await server.start()}", some_slots(5))
     yield found
     found.gate.touch()
     for runner in found.runners:
         for token in list(runner._attempts):
             runner.kill(token, DeathCause.SHUTDOWN, 0.0)
-        await until(lambda runner=runner: not any(runner._lines.values()), "the end of all runs")
-        await runner.close()
+        await idle(runner)
     await server.stop()
 
 
@@ -222,8 +244,8 @@ async def test_a_test_that_outlives_its_agent_keeps_its_ports_until_it_ends(host
     host.gate.touch()
     assert await bench.outcomes("a", "c") == [(Outcome.PASSED, ""), (Outcome.PASSED, "")]
     assert process.wait() == 0
-    await until(lambda: not any(runner._lines.values()), "the end of all runs")
-    await host.end(runner)
+    await idle(runner)
+    host.runners.remove(runner)
     with contextlib.closing(PortSlots(LOG, host.numbers[:1])) as theirs:
         assert theirs.of(android("d")).number == host.numbers[0]
 

@@ -62,10 +62,14 @@ class BrowserStack:
             while line := await reader.readline():
                 method, path, _ = line.decode("latin-1").split(" ", 2)
                 headers = await _headers(reader)
+                self.heads.append(f"{method} {path}")
+                if path == "/app-automate/upload":
+                    await asyncio.sleep(self.account.control.upload_seconds)  # a large body takes so long
                 body = await reader.readexactly(int(headers.get("content-length", 0)))
                 if headers.get("transfer-encoding") == "chunked":
                     body = await _chunks(reader)
-                self.heads.append(f"{method} {path}")
+                if reader.at_eof():
+                    return  # broken off: what did not come whole is nothing
                 status, extra, data = await self._answer(method, path, headers, body)
                 lines = [f"HTTP/1.1 {status} -", f"content-length: {len(data)}", *extra, "", ""]
                 writer.write("\r\n".join(lines).encode() + data)
@@ -111,7 +115,6 @@ class BrowserStack:
         if path.startswith("/app-automate/recent_apps/"):
             return account.recent(path.rsplit("/", 1)[-1])
         if path == "/app-automate/upload" and method == "POST":
-            await asyncio.sleep(account.control.upload_seconds)
             parts = _multipart(headers, body)
             return account.upload(parts["file"], parts["custom_id"].decode())
         if (match := _SESSION.fullmatch(path)) is not None:

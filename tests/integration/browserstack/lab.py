@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,27 +47,36 @@ class Builds:
 
 
 class OneLock:
-    """What coordinators answer, in this process: the same words as theirs."""
+    """What coordinators answer, in this process: the same words as theirs. What is held ends by itself, as theirs."""
 
     def __init__(self) -> None:
-        self.held: dict[str, str] = {}
+        self.held: dict[str, tuple[str, float]] = {}  # token, until when
         self.known: dict[str, str] = {}
+
+    def _holder(self, key: str) -> str | None:
+        token, until = self.held.get(key, ("", 0.0))
+        return token if time.monotonic() < until else None
 
     async def ask(self, account: str, digest: str, token: str, held_seconds: float) -> Answer:
         assert held_seconds > 0
         if digest in self.known:
             return Answer(Word.KNOWN, self.known[digest])
-        mine = self.held.setdefault(account + digest, token) == token
-        return Answer(Word.YOURS if mine else Word.TAKEN)
+        if self._holder(account + digest) not in (None, token):
+            return Answer(Word.TAKEN)
+        self.held[account + digest] = token, time.monotonic() + held_seconds
+        return Answer(Word.YOURS)
 
     async def done(self, account: str, digest: str, token: str, app_url: str) -> Answer:
-        if self.held.pop(account + digest, "") != token:
+        if digest in self.known:
+            return Answer(Word.KNOWN, self.known[digest])
+        if self._holder(account + digest) != token:
             return Answer(Word.STALE)
+        del self.held[account + digest]
         self.known[digest] = app_url
         return Answer(Word.KNOWN, app_url)
 
     async def give_up(self, account: str, digest: str, token: str) -> Answer:
-        if self.held.get(account + digest) == token:
+        if self._holder(account + digest) == token:
             del self.held[account + digest]
         return Answer(Word.STALE)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.devices.browserstack import apps as under_test
@@ -13,7 +15,7 @@ from qgjob_agent.devices.browserstack.apps import Answer, SharingAwayError
 from qgjob_agent.devices.browserstack.errors import AccountRefusedError, CloudAwayError
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until
-from tests.integration.browserstack.lab import DIGEST, Builds, OneLock, apps_of, assignment, rest_of
+from tests.integration.browserstack.lab import APK, DIGEST, Builds, OneLock, apps_of, assignment, rest_of
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +91,87 @@ async def test_who_takes_over_looks_whether_the_one_before_came_to_an_end(cloud:
     rest.app_of = app_of  # type: ignore[method-assign]
     assert await apps.url_of(assignment(), "android") == ("bs://was-there", False)
     assert not cloud.account.uploads
+    await rest.close()
+
+
+class Cut(OneLock):
+    """The lock as one agent has it whose way to the coordinators may break."""
+
+    def __init__(self, lock: OneLock) -> None:
+        super().__init__()
+        self.held, self.known = lock.held, lock.known
+        self.broken = False
+
+    async def ask(self, account: str, digest: str, token: str, held_seconds: float) -> Answer:
+        if self.broken:
+            raise SharingAwayError("no coordinator answers")
+        return await super().ask(account, digest, token, held_seconds)
+
+
+async def test_an_upload_ends_before_another_agent_may_take_its_place(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_SECONDS", 0.4)
+    monkeypatch.setattr(under_test, "SPARE_SECONDS", 0.1)
+    cloud.account.control.upload_seconds = 1.0
+    rest, lock = rest_of(cloud), OneLock()
+    cut = Cut(lock)
+    first = asyncio.create_task(apps_of(rest, Builds(tmp_path), cut).url_of(assignment(), "android"))
+    await until(lambda: any(head.startswith("POST") for head in cloud.heads), "the upload")
+    cut.broken = True
+    second = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    with pytest.raises(BuildAwayError, match="no coordinator answers"):
+        await first
+    assert (await second)[1]
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+    await rest.close()
+
+
+async def test_who_is_told_that_the_upload_is_another_ones_breaks_it_off_and_waits(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_SECONDS", 1.5)
+    monkeypatch.setattr(under_test, "SPARE_SECONDS", 0.1)
+    cloud.account.control.upload_seconds = 30.0
+    rest, lock = rest_of(cloud), OneLock()
+    uploading = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    await until(lambda: any(head.startswith("POST") for head in cloud.heads), "the upload")
+    (key,) = lock.held
+    lock.held[key] = "another", time.monotonic() + 600  # a store that lost it, and gave it away
+    with capture_logs() as lines:
+        await until(lambda: [x for x in lines if x["event"] == "browserstack_upload_broken_off"], "the end of it")
+    lock.known[DIGEST] = "bs://of-the-other"
+    assert await uploading == ("bs://of-the-other", False)
+    assert not cloud.account.uploads
+    await rest.close()
+
+
+async def test_an_upload_that_takes_longer_than_its_lock_is_held_keeps_it(
+    cloud: BrowserStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "HELD_SECONDS", 0.4)
+    monkeypatch.setattr(under_test, "SPARE_SECONDS", 0.1)
+    cloud.account.control.upload_seconds = 1.0
+    rest, lock = rest_of(cloud), OneLock()
+    agents = [apps_of(rest, Builds(tmp_path), lock) for _ in range(2)]
+    found = await asyncio.gather(*(agent.url_of(assignment(), "android") for agent in agents))
+    assert sorted(uploaded for _, uploaded in found) == [False, True]
+    assert dict(cloud.account.uploads) == {DIGEST: 1}
+    await rest.close()
+
+
+async def test_two_uploads_of_one_content_are_told(cloud: BrowserStack, tmp_path: Path) -> None:
+    """What no lock prevents: the other one was taken after this one had looked."""
+    cloud.account.control.upload_seconds = 0.2
+    rest, lock = rest_of(cloud), OneLock()
+    uploading = asyncio.create_task(apps_of(rest, Builds(tmp_path), lock).url_of(assignment(), "android"))
+    await until(lambda: any(head.startswith("POST") for head in cloud.heads), "the upload")
+    cloud.account.upload(APK, f"qgjob-{DIGEST}")
+    with capture_logs() as lines:
+        assert (await uploading)[1]
+    (told,) = [line for line in lines if line["event"] == "browserstack_uploaded_twice"]
+    assert (told["digest"], told["log_level"]) == (DIGEST, "warning")
+    assert sorted(told["app_urls"]) == sorted(app["app_url"] for app in cloud.account.apps)
     await rest.close()
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.devices.browserstack.errors import CloudAwayError, RejectedError
+from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, RejectedError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from qgjob_agent.builds.base import Build, Builds
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.devices.browserstack.rest import Rest
@@ -23,6 +25,8 @@ BELIEVED_SECONDS = 3600.0
 """An app that was seen so long ago is looked up again: BrowserStack removes them after 30 days."""
 HELD_SECONDS = 60.0
 """After so long without a word from an uploader another one takes its place."""
+SPARE_SECONDS = 5.0
+"""An upload is broken off so long before another one may take its place."""
 _LOOK_SECONDS = 1.0
 _FORMATS = {"android": ("apk", "aab"), "ios": ("ipa",)}
 
@@ -46,6 +50,10 @@ class Answer:
 
 class SharingAwayError(Exception):
     """Nobody can say now whether another agent uploads."""
+
+
+class _LockLostError(Exception):
+    """The upload is not this agent's any more. The message says why."""
 
 
 class Uploads(Protocol):
@@ -113,32 +121,87 @@ class Apps:
     ) -> tuple[str, bool]:
         """Uploads, or waits for who does."""
         token = secrets.token_hex(16)
+        while True:
+            try:
+                asked_at, answer = await self._turn(digest, token)
+            except SharingAwayError as error:
+                raise BuildAwayError(f"the build is not uploaded: {error}") from error
+            if answer.word is Word.KNOWN:
+                return self._seen(digest, answer.app_url), False
+            try:
+                async with self._holding(digest, token, asked_at):
+                    # Whoever had the lock before may have died between its upload and its word.
+                    url = await self._rest.app_of(custom_id(digest))
+                    uploaded = url is None
+                    if url is None:
+                        url = await self._upload(
+                            digest, build or await self._builds.get(assignment, platform, "device")
+                        )
+            except _LockLostError as error:
+                self._log.warning("browserstack_upload_broken_off", digest=digest, why=str(error))
+                continue
+            with contextlib.suppress(SharingAwayError):  # others find it by its id
+                await self._uploads.done(self._account, digest, token, url)
+            if uploaded:
+                await self._look_whether_twice(digest)
+            return self._seen(digest, url), uploaded
+
+    async def _turn(self, digest: str, token: str) -> tuple[float, Answer]:
+        """Waits for YOURS or KNOWN; with it when that was asked, by the loop's clock. Raises SharingAwayError."""
+        while True:
+            asked_at = asyncio.get_running_loop().time()
+            answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
+            if answer.word in (Word.YOURS, Word.KNOWN):
+                return asked_at, answer
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, digest: str, token: str, asked_at: float) -> AsyncGenerator[None, None]:
+        """A block that ends before another agent may upload. Raises _LockLostError where that is before its own end."""
+        held = asyncio.timeout_at(asked_at + HELD_SECONDS - SPARE_SECONDS)
         try:
-            while True:
-                answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
-                if answer.word is Word.KNOWN:
-                    return self._seen(digest, answer.app_url), False
-                if answer.word is Word.YOURS:
-                    break
-                await asyncio.sleep(_LOOK_SECONDS)
-        except SharingAwayError as error:
-            raise BuildAwayError(f"the build is not uploaded: {error}") from error
-        keeping = asyncio.create_task(self._keep(digest, token), name="browserstack-upload-kept")
-        try:
-            # Whoever had the lock before may have died between its upload and its word.
-            url = await self._rest.app_of(custom_id(digest))
-            uploaded = url is None
-            if url is None:
-                url = await self._upload(digest, build or await self._builds.get(assignment, platform, "device"))
-        except BaseException:
-            keeping.cancel()
+            async with held:
+                keeping = asyncio.create_task(self._keep(digest, token, held), name="browserstack-upload-kept")
+                try:
+                    yield
+                finally:
+                    keeping.cancel()
+        except BaseException as error:
             with contextlib.suppress(SharingAwayError):  # then it ends by itself
                 await self._uploads.give_up(self._account, digest, token)
+            if isinstance(error, TimeoutError) and held.expired():
+                why = "another agent has taken it over, or no coordinator lets this one go on"
+                raise _LockLostError(why) from None
             raise
-        keeping.cancel()
-        with contextlib.suppress(SharingAwayError):  # others find it by its id
-            await self._uploads.done(self._account, digest, token, url)
-        return self._seen(digest, url), uploaded
+
+    async def _keep(self, digest: str, token: str, held: asyncio.Timeout) -> None:
+        """An upload may take longer than its lock is held. Where that is lost, or can't be kept, `held` expires."""
+        pause = HELD_SECONDS / 3
+        while True:
+            await asyncio.sleep(pause)
+            asked_at = asyncio.get_running_loop().time()
+            try:
+                answer = await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
+            except SharingAwayError:
+                pause = _LOOK_SECONDS
+                continue
+            if held.expired():
+                return
+            if answer.word is not Word.YOURS:
+                held.reschedule(asked_at)
+                return
+            held.reschedule(asked_at + HELD_SECONDS - SPARE_SECONDS)
+            pause = HELD_SECONDS / 3
+
+    async def _look_whether_twice(self, digest: str) -> None:
+        """What no lock prevents is told: a store may lose it, or a broken upload had come whole."""
+        try:
+            urls = await self._rest.apps_of(custom_id(digest))
+        except CloudError as error:
+            self._log.info("browserstack_upload_not_checked", digest=digest, error=str(error))
+            return
+        if len(urls) > 1:
+            self._log.warning("browserstack_uploaded_twice", digest=digest, app_urls=urls)
 
     async def _upload(self, digest: str, build: Build) -> str:
         begun = monotonic_seconds()
@@ -156,13 +219,6 @@ class Apps:
             "browserstack_uploaded", digest=digest, app_url=url, seconds=round(monotonic_seconds() - begun, 1)
         )
         return url
-
-    async def _keep(self, digest: str, token: str) -> None:
-        """An upload may take longer than its lock is held."""
-        while True:
-            await asyncio.sleep(HELD_SECONDS / 3)
-            with contextlib.suppress(SharingAwayError):
-                await self._uploads.ask(self._account, digest, token, HELD_SECONDS)
 
 
 def custom_id(digest: str) -> str:

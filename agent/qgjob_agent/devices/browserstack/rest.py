@@ -105,17 +105,18 @@ class Rest:
 
     async def app_of(self, custom_id: str) -> str | None:
         """The app that was uploaded last with this id; None if none was."""
-        found: str | None = await self._patiently(lambda: self._app_of(custom_id))
-        return found
+        found: list[str] = await self._patiently(lambda: self.apps_of(custom_id))
+        return found[0] if found else None
 
-    async def _app_of(self, custom_id: str) -> str | None:
+    async def apps_of(self, custom_id: str) -> list[str]:
+        """All apps that were uploaded with this id, the latest first. One try."""
         try:
             told = await self._once("GET", f"{_BASE}/recent_apps/{custom_id}", "the uploaded apps")
         except NotThereError:
-            return None
+            return []
         apps = told if isinstance(told, list) else []  # an id that nobody used is answered with a message
         urls = [each.get("app_url") for each in apps if isinstance(each, dict) and each.get("custom_id") == custom_id]
-        return next((url for url in urls if isinstance(url, str) and url.startswith("bs://")), None)
+        return [url for url in urls if isinstance(url, str) and url.startswith("bs://")]
 
     async def upload(self, path: Path, custom_id: str, seconds: float) -> str:
         """Uploads a build and gives its app's address. A try that failed may have been taken: that is looked up."""
@@ -124,8 +125,8 @@ class Rest:
         async def send() -> Any:
             nonlocal tries
             tries += 1
-            if tries > 1 and (found := await self._app_of(custom_id)) is not None:
-                return {"app_url": found}
+            if tries > 1 and (found := await self.apps_of(custom_id)):
+                return {"app_url": found[0]}
             with path.open("rb") as file:
                 files = {"file": (path.name, file, "application/octet-stream")}
                 return await self._once(

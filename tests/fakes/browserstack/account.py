@@ -26,7 +26,7 @@ class Control:
     """What a test sets. `refuse` is what the next calls whose path holds a word are answered with: word -> statuses.
 
     `not_ready` is how often a video is answered with 403 before it is there. `accepted_then_500` uploads are taken and
-    answered with 500.
+    answered with 500. `unheard` sessions begin, and whoever asked for them hears nothing.
     """
 
     most: int = 2
@@ -38,6 +38,7 @@ class Control:
     retry_after: int | None = None
     not_ready: int = 0
     accepted_then_500: int = 0
+    unheard: int = 0
     end_status: str = "done"
     refuse: dict[str, list[int]] = field(default_factory=dict)
 
@@ -141,6 +142,11 @@ class Account:
         if session_id not in self.sessions:
             raise RestError(404, "Session not found")
         return self.sessions[session_id]
+
+    def builds(self) -> list[str]:
+        """Names of the builds that have a session which runs."""
+        running = [each for each in self.sessions.values() if each.status == "running"]
+        return list(dict.fromkeys(each.capabilities["bstack:options"].get("buildName", "") for each in running))
 
     def close(self, session_id: str) -> None:
         """A session ends by itself or by its client."""

@@ -17,6 +17,7 @@ from tests.fakes.browserstack.account import KEY, USER, Account, Control, RestEr
 
 _AUTH = "Basic " + base64.b64encode(f"{USER}:{KEY}".encode()).decode()
 _SESSION = re.compile(r"/app-automate/sessions/(\w+)\.json")
+_BUILD = re.compile(r"/app-automate/builds/(\w+)/sessions\.json")
 _PART = re.compile(rb'name="(\w+)"[^\r]*\r\n(?:[^\r]+\r\n)*\r\n', re.DOTALL)
 
 
@@ -117,6 +118,14 @@ class BrowserStack:
         if path == "/app-automate/upload" and method == "POST":
             parts = _multipart(headers, body)
             return account.upload(parts["file"], parts["custom_id"].decode())
+        if path.partition("?")[0] == "/app-automate/builds.json":
+            return [{"automation_build": {"name": name, "hashed_id": name.encode().hex()}} for name in account.builds()]
+        if (match := _BUILD.match(path)) is not None:
+            return [
+                {"automation_session": self._session("GET", session_id, b"")}
+                for session_id, each in account.sessions.items()
+                if each.capabilities["bstack:options"].get("buildName", "").encode().hex() == match[1]
+            ]
         if (match := _SESSION.fullmatch(path)) is not None:
             return {"automation_session": self._session(method, match[1], body)}
         raise RestError(404, f"no {path}")
@@ -133,6 +142,10 @@ class BrowserStack:
             "name": session.capabilities["bstack:options"].get("sessionName"),
             "status": session.status,
             "reason": session.reason,
+            "duration": 39,
+            "logs": f"{files}/logs",
+            "public_url": f"{files}?auth_token=opens-it",
+            "browserstack_token": "opens-it",
             "video_url": f"{files}/video.mp4",
             "appium_logs_url": f"{files}/appium.txt",
             "device_logs_url": f"{files}/device.txt",
@@ -152,6 +165,9 @@ class BrowserStack:
             except HubError:
                 self.account.close(session.session_id)
                 raise
+            if self.account.control.unheard > 0:
+                self.account.control.unheard -= 1
+                raise ConnectionResetError("the answer is lost")
             capabilities = {"platformName": session.capabilities.get("platformName"), "deviceName": "a phone"}
             return {"value": {"sessionId": session.session_id, "capabilities": capabilities}}
         session_id = rest.split("/")[2]

@@ -33,8 +33,8 @@ def test_a_sessions_capabilities_are_the_projects_but_for_what_the_agent_knows()
         "appium:app": "bs://other",
         "bstack:options": {"deviceName": "other", "networkLogs": True},
     }
-    told = wanted(asked(**theirs), "bs://app")
-    assert wanted(asked(alwaysMatch=theirs), "bs://app") == told
+    told = wanted(asked(**theirs), "bs://app", "3fa9c1")
+    assert wanted(asked(alwaysMatch=theirs), "bs://app", "3fa9c1") == told
     options = told.pop("bstack:options")
     assert told == {"appium:autoAcceptAlerts": True, "platformName": "android", "appium:app": "bs://app"}
     assert options == {
@@ -43,9 +43,50 @@ def test_a_sessions_capabilities_are_the_projects_but_for_what_the_agent_knows()
         "osVersion": "14.0",
         "projectName": "qgjob",
         "buildName": "acme 1.0",
-        "sessionName": "tests/a.spec.ts (acme~t1, attempt 1)",
+        "sessionName": "tests/a.spec.ts (acme~t1, attempt 1, 3fa9c1)",
     }
-    assert wanted(asked(alwaysMatch=7, **{"bstack:options": 3}), "bs://app")["platformName"] == "android"
+    assert wanted(asked(alwaysMatch=7, **{"bstack:options": 3}), "bs://app", "")["platformName"] == "android"
+
+
+def test_a_long_path_leaves_a_sessions_name_its_end() -> None:
+    long = asked()
+    long.assignment.test_path = "x" * 500
+    name = wanted(long, "bs://app", "3fa9c1")["bstack:options"]["sessionName"]
+    assert len(name) == 250
+    assert name.endswith("x (acme~t1, attempt 1, 3fa9c1)")
+
+
+async def test_a_session_that_nobody_was_told_of_is_found_by_its_name_and_ended(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    cloud.account.control.unheard, cloud.account.control.most = 1, 1
+    cloud.account.control.refuse["builds.json"] = [404]
+    provider = provider_of(cloud, Told(), tmp_path)
+    begun = await provider.sessions.begin(asked())
+    (left,) = set(cloud.account.sessions) - {begun.session_id}
+    assert [cloud.account.sessions[each].status for each in (left, begun.session_id)] == ["done", "running"]
+    assert cloud.account.violations == 0
+    await provider.close()
+
+
+async def test_a_session_that_takes_too_long_is_ended_when_it_shows(cloud: BrowserStack, tmp_path: Path) -> None:
+    cloud.account.control.session_seconds = 30.0
+    provider = provider_of(cloud, Told(), tmp_path, session_seconds=0.8)
+    beginning = asyncio.create_task(provider.sessions.begin(asked()))
+    await until(lambda: cloud.account.running, "the session")
+    cloud.account.control.session_seconds = 0.0
+    begun = await beginning
+    await until(lambda: cloud.account.running == 1, "the first one is ended")
+    assert cloud.account.sessions[begun.session_id].status == "running"
+    await provider.close()
+
+
+async def test_who_could_not_even_ask_looks_for_nothing(cloud: BrowserStack, tmp_path: Path) -> None:
+    provider = provider_of(cloud, Told(), tmp_path, hub_url="http://127.0.0.1:9/wd/hub")
+    with pytest.raises(SessionRefusedError, match="does not answer for a session: ConnectError"):
+        await provider.sessions.begin(asked())
+    assert not [head for head in cloud.heads if "builds" in head]
+    await provider.close()
 
 
 async def test_a_refusal_for_want_of_room_waits_and_another_one_does_not(cloud: BrowserStack, tmp_path: Path) -> None:
@@ -108,7 +149,13 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
     )
     facts = json.loads((out / "browserstack.json").read_text())
     assert facts["hashed_id"] == ids[0]
-    assert not [name for name in facts if name.endswith("_url")], "one of these opens the session for whoever has it"
+    assert facts == {
+        "hashed_id": ids[0],
+        "name": facts["name"],
+        "status": "running",
+        "reason": "",
+        "duration": 39,
+    }, "what is not known to be harmless may open the session for whoever has it"
     cloud.account.sessions[ids[1]].status = "timeout"
     lost = await provider.sessions.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)
     assert lost.outcome is Outcome.PROVIDER_ERROR

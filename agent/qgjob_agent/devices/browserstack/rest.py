@@ -19,6 +19,7 @@ from qgjob_agent.devices.browserstack.errors import (
     NoRoomError,
     NotThereError,
     RejectedError,
+    UnheardError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
 
@@ -33,8 +34,11 @@ _TEXT = 200
 _LEAST_SECRET = 4
 _BASE = "/app-automate"
 _NO_ROOM = re.compile(r"parallel|queue", re.IGNORECASE)
-_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _NOT_NOW = frozenset({408, 425, 429})
+_UNHEARD = frozenset({502, 504})
+"""A server between said it: what was asked for may have been done."""
+_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 _NOT_ALLOWED = frozenset({401, 402, 403})
 
 
@@ -153,7 +157,7 @@ class Rest:
     async def begin_session(self, url: str, capabilities: dict[str, Any], seconds: float) -> tuple[str, dict[str, Any]]:
         """Begins a session at a hub: its id and what it can do. One try, since each needs room in the plan.
 
-        Raises NoRoomError where the hub has none.
+        Raises NoRoomError where the hub has none, UnheardError where one may have begun all the same.
         """
         body = {"capabilities": {"alwaysMatch": capabilities, "firstMatch": [{}]}}
         try:
@@ -165,8 +169,8 @@ class Rest:
         value = told.get("value") if isinstance(told, dict) else None
         value = value if isinstance(value, dict) else {}
         session_id = value.get("sessionId")
-        if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
-            raise CloudAwayError("BrowserStack answers for a session without an id")
+        if not isinstance(session_id, str) or not _ID.fullmatch(session_id):
+            raise UnheardError("BrowserStack answers for a session without an id")
         found = value.get("capabilities")
         return session_id, found if isinstance(found, dict) else {}
 
@@ -174,6 +178,21 @@ class Rest:
         """Ends a session at its hub, where it still runs."""
         with contextlib.suppress(NotThereError):
             await self._json("DELETE", url, what="a session")
+
+    async def running_sessions(self, build: str, name: str) -> list[str]:
+        """The sessions that run and have this name, in builds of that name."""
+        builds = await self._json(
+            "GET", f"{_BASE}/builds.json", "the builds", params={"status": "running", "limit": 100}
+        )
+        ids: list[str] = []
+        for build_id in [
+            each["hashed_id"] for each in _listed(builds, "automation_build") if each.get("name") == build
+        ]:
+            told = await self._json("GET", f"{_BASE}/builds/{build_id}/sessions.json", "a build", params={"limit": 100})
+            sessions = _listed(told, "automation_session")
+            running = [each for each in sessions if each.get("status") == "running"]
+            ids += [each["hashed_id"] for each in running if each.get("name") == name]
+        return ids
 
     async def fetch(self, url: str, path: Path, most_bytes: int) -> None:
         """Writes what lies at an address that BrowserStack gave. Raises CloudError, OSError.
@@ -240,12 +259,13 @@ class Rest:
         try:
             answer = await self._client.request(method, path, **options)
         except httpx2.HTTPError as error:
-            raise CloudAwayError(f"BrowserStack does not answer for {what}: {type(error).__name__}") from None
+            kind = CloudAwayError if isinstance(error, _NOT_SENT) else UnheardError
+            raise kind(f"BrowserStack does not answer for {what}: {type(error).__name__}") from None
         if answer.is_success:
             try:
                 return answer.json()
             except ValueError:
-                raise CloudAwayError(f"BrowserStack answers for {what} with what is no JSON") from None
+                raise UnheardError(f"BrowserStack answers for {what} with what is no JSON") from None
         refusal = self._refusal(answer, what)
         if answer.status_code == httpx2.codes.TOO_MANY_REQUESTS and isinstance(refusal, CloudAwayError):
             self._not_before = time.monotonic() + (refusal.retry_seconds or self._pause)
@@ -258,6 +278,8 @@ class Rest:
         if code in _NOT_ALLOWED:
             advice = "check browserstack.username and browserstack.access_key, and what the plan allows"
             return AccountRefusedError(f"BrowserStack refuses the account for {what} {told}; {advice}")
+        if code in _UNHEARD:
+            return UnheardError(f"BrowserStack does not answer for {what} in time {told}", _retry_after(answer))
         if code in _NOT_NOW or code >= 500:
             return CloudAwayError(f"BrowserStack can't serve {what} now {told}", _retry_after(answer))
         if code == 404:
@@ -268,6 +290,12 @@ class Rest:
 def _number(told: Any, name: str) -> int | None:
     value = told.get(name) if isinstance(told, dict) else None
     return value if type(value) is int and value >= 0 else None
+
+
+def _listed(told: Any, kind: str) -> list[dict[str, Any]]:
+    """The things of a list, each of which lies in an object of its own."""
+    found = [each.get(kind) for each in told if isinstance(each, dict)] if isinstance(told, list) else []
+    return [each for each in found if isinstance(each, dict) and _ID.fullmatch(str(each.get("hashed_id")))]
 
 
 def _message(answer: httpx2.Response) -> str:

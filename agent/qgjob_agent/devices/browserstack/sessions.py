@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import json
 import re
+import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import Outcome
-from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError
+from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError, UnheardError
 from qgjob_agent.devices.browserstack.gate import PlanFullError
+from qgjob_agent.devices.browserstack.unheard import Unheard
 from qgjob_agent.runners.appwright.cloud import Begun, SessionRefusedError
 from qgjob_agent.runners.appwright.hub import Address
 from qgjob_agent.runners.appwright.plan import App, AppUnknownError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 200_000_000
 """Of a video or a log; a longer one is left where it is."""
+_OPTIONS = "bstack:options"
 _NAME = 250
 _PROJECT = "qgjob"  # as their dashboard groups sessions
 _TRIES = 3
@@ -38,8 +41,11 @@ _LAST_SECONDS = 3.0
 _NO_APP = re.compile(r"app_url|bs://|app not found|invalid app", re.IGNORECASE)
 _NOT_THEIRS = ("appium:udid", "appium:deviceName", "appium:platformVersion", "appium:fullReset", "appium:noReset")
 _DROPPED = ("error", "timeout")  # how BrowserStack itself ended a session
-_OPEN_TO_ALL = "_url"
-"""Of addresses of a session some carry what opens them, for whoever has it."""
+_SHOWN = (
+    *("hashed_id", "name", "build_name", "project_name", "status", "browserstack_status", "reason"),
+    *("duration", "created_at", "device", "os", "os_version"),
+)
+"""What is kept of what is said of a session. No address: some carry what opens the session, for whoever has them."""
 _FILES = {"video_url": "video.mp4", "appium_logs_url": "appium.log", "device_logs_url": "device.log"}
 
 
@@ -64,6 +70,7 @@ class Sessions:
         self._hub = Address.of_url(settings.hub_url)
         self._running: dict[str, str] = {}  # key -> device
         self._marking: set[asyncio.Task[None]] = set()
+        self._unheard = Unheard(rest, self.end, settings.pause_seconds, settings.session_seconds, log)
 
     @property
     def busy(self) -> set[str]:
@@ -84,12 +91,12 @@ class Sessions:
             app = await self.app(asked.assignment, asked.device)
         except AppUnknownError as error:
             raise SessionRefusedError(str(error)) from error
-        capabilities = wanted(asked, app.url or "")
         deadline = monotonic_seconds() + self._settings.wait_seconds
         tries = 0
         while True:
             tries += 1
             try:
+                capabilities = wanted(asked, app.url or "", secrets.token_hex(3))
                 return await self._try(asked, f"{asked.key}.{tries}", capabilities, deadline)
             except NoRoomError as error:
                 if monotonic_seconds() >= deadline:
@@ -115,6 +122,10 @@ class Sessions:
             begun = True
         except NoRoomError:
             self._gate.full(key)
+            raise
+        except UnheardError:
+            options = capabilities[_OPTIONS]
+            self._unheard.seek(options["buildName"], options["sessionName"])
             raise
         finally:
             self._gate.answered(key)
@@ -174,6 +185,7 @@ class Sessions:
         for task in list(self._marking):
             task.cancel()
         await asyncio.gather(*self._marking, return_exceptions=True)
+        await self._unheard.close()
 
     async def _settle(self, session_id: str, finished: Finished) -> dict[str, Any]:
         """What BrowserStack says of a session, before it is marked."""
@@ -191,11 +203,7 @@ class Sessions:
         """Leaves video, logs and the facts of a session with the attempt's files."""
         try:
             files.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - a folder on this disk
-            shown = {
-                name: value
-                for name, value in found.items()
-                if isinstance(value, str | int) and not name.endswith(_OPEN_TO_ALL)
-            }
+            shown = {name: value for name, value in found.items() if name in _SHOWN and isinstance(value, str | int)}
             (files / f"browserstack{suffix}.json").write_text(json.dumps(shown, indent=2), "utf-8")
         except OSError as error:
             self._log.warning("browserstack_not_kept", path=str(files), error=str(error))
@@ -210,20 +218,24 @@ class Sessions:
                 self._log.info("browserstack_not_kept", file=name, error=str(error))
 
 
-def wanted(asked: Asked, app_url: str) -> dict[str, Any]:
-    """The capabilities of a session: the project's, but for what the device is and what the agent knows."""
+def wanted(asked: Asked, app_url: str, mark: str) -> dict[str, Any]:
+    """The capabilities of a session: the project's, but for what the device is and what the agent knows.
+
+    With `mark` its name is no other session's.
+    """
     device, what = asked.device, asked.assignment
     theirs = asked.capabilities.get("alwaysMatch", asked.capabilities)
     theirs = dict(theirs) if isinstance(theirs, dict) else {}
-    options = theirs.pop("bstack:options", None)
+    options = theirs.pop(_OPTIONS, None)
+    whose = f" ({what.job_id}, attempt {what.attempt}, {mark})"
     ours = {
         "deviceName": device.model,
         "osVersion": device.os_version,
         "projectName": _PROJECT,
         "buildName": f"{what.org_id} {what.app_version_id}",
-        "sessionName": f"{what.test_path} ({what.job_id}, attempt {what.attempt})"[:_NAME],
+        "sessionName": what.test_path[: _NAME - len(whose)] + whose,
     }
     known = {name: value for name, value in ours.items() if value}
     rest = {name: value for name, value in theirs.items() if name not in _NOT_THEIRS}
     named = rest | {"platformName": device.platform, "appium:app": app_url}
-    return named | {"bstack:options": (options if isinstance(options, dict) else {}) | known}
+    return named | {_OPTIONS: (options if isinstance(options, dict) else {}) | known}

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
     from qgjob_agent.builds.base import ClosableBuilds
     from qgjob_agent.devices.base import DeviceProvider, DeviceSink
-    from qgjob_agent.runners.appwright.cloud import Cloud
+    from qgjob_agent.devices.cloud import Cloud
     from qgjob_agent.runners.base import Runner
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic

@@ -42,9 +42,9 @@ from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import ConfigError, ConfigErrors
+from qgjob_agent.hub_address import Address
 from qgjob_agent.places import Place, look
 from qgjob_agent.runners.appwright.appium import check_words
-from qgjob_agent.runners.appwright.hub import Address
 from qgjob_agent.setting_names import Stray, strays
 from qgjob_agent.setting_words import DEFAULTS, NODE_ENV, of_node_env, problem_of
 from qgjob_agent.startable import Named, problems

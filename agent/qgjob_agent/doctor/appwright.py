@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.doctor import apple
 from qgjob_agent.doctor.asking import Answer, ask, beside, located
 from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
-from qgjob_agent.runners.appwright.hub import Address, answers
+from qgjob_agent.hub_address import Address
+from qgjob_agent.runners.appwright.hub import answers
 from qgjob_agent.runners.appwright.versions import SuiteError, look_at
 
 if TYPE_CHECKING:

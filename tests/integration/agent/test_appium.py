@@ -15,9 +15,10 @@ import psutil
 import pytest
 import structlog
 
+from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
 from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words
-from qgjob_agent.runners.appwright.hub import Address, answers, forget_sessions
+from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
 
 ROOT = Path(__file__).parents[3]

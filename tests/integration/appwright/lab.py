@@ -13,11 +13,11 @@ import structlog
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
+from qgjob_agent.devices.app import App
+from qgjob_agent.devices.cloud import Cloud
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
-from qgjob_agent.runners.appwright.cloud import Cloud
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
-from qgjob_agent.runners.appwright.plan import App
 from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server

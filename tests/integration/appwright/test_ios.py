@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qgjob_agent.core.values import DeviceFacts, Outcome, Target
-from qgjob_agent.runners.appwright.plan import App
+from qgjob_agent.devices.app import App
 from tests.fakes.appwright_suite import make_sdk, make_suite
 from tests.integration.appwright.lab import Lab, counts
 

@@ -12,7 +12,8 @@ import pytest
 
 from qgjob_agent.core.values import Finished, Outcome
 from qgjob_agent.devices.browserstack.sessions import wanted
-from qgjob_agent.runners.appwright.cloud import Asked, Desk, SessionRefusedError
+from qgjob_agent.devices.cloud import Asked, SessionRefusedError
+from qgjob_agent.runners.appwright.cloud import Desk
 from tests.fakes.browserstack.account import KEY, USER
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.waiting import until

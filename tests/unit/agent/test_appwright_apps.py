@@ -9,8 +9,8 @@ import pytest
 
 from qgjob_agent.builds.base import Build, BuildAwayError, BuildUnresolvedError
 from qgjob_agent.core.values import Assignment, DeviceFacts, Target
+from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.runners.appwright.apps import InstalledApps
-from qgjob_agent.runners.appwright.plan import App, AppUnknownError
 
 DEVICE = DeviceFacts("a1.emulator-5554", "emulator-5554", Target.EMULATOR, platform="android")
 JOB = Assignment("acme~1", "t1", 1, 0, DEVICE.device_id, "acme", "1.0", "a.spec.ts", Target.EMULATOR)

@@ -14,11 +14,11 @@ import structlog
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
+from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.executions import Execution
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
-from qgjob_agent.runners.appwright.plan import App, AppUnknownError
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_versions import suite as packages

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import Outcome
+from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.devices.browserstack.errors import CloudAwayError, CloudError, NoRoomError, UnheardError
 from qgjob_agent.devices.browserstack.gate import PlanFullError
 from qgjob_agent.devices.browserstack.unheard import Unheard
-from qgjob_agent.runners.appwright.cloud import Begun, SessionRefusedError
-from qgjob_agent.runners.appwright.hub import Address
-from qgjob_agent.runners.appwright.plan import App, AppUnknownError
+from qgjob_agent.devices.cloud import Begun, SessionRefusedError
+from qgjob_agent.hub_address import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from qgjob_agent.devices.browserstack.gate import Gate
     from qgjob_agent.devices.browserstack.rest import Rest
     from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
-    from qgjob_agent.runners.appwright.cloud import Asked
+    from qgjob_agent.devices.cloud import Asked
 
 MOST_BYTES = 200_000_000
 """Of a video or a log; a longer one is left where it is."""
@@ -50,7 +50,7 @@ _FILES = {"video_url": "video.mp4", "appium_logs_url": "appium.log", "device_log
 
 
 class Sessions:
-    """A Cloud (see runners.appwright.cloud). `changed` is called when another session of ours runs, or one fewer."""
+    """A Cloud (see devices.cloud). `changed` is called when another session of ours runs, or one fewer."""
 
     def __init__(
         self,

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from qgjob_agent.hub_address import Address
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
-from qgjob_agent.runners.appwright.hub import Address, answers
+from qgjob_agent.runners.appwright.hub import answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

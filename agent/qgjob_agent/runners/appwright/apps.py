@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.core.values import Target
-from qgjob_agent.runners.appwright.plan import App, AppUnknownError
+from qgjob_agent.devices.app import App, AppUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

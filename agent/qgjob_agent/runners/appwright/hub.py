@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from qgjob_agent.hub_address import Address
 
 _READY_SECONDS = 5.0
 _DELETE_SECONDS = 30.0
 _MOST_BYTES = 4_194_304
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where an Appium listens. `path` begins and ends with a slash."""
-
-    protocol: str
-    host: str
-    port: int
-    path: str = "/"
-
-    @classmethod
-    def of_url(cls, url: str) -> Address:
-        """Raises ValueError for what is no http(s) URL."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("is no http:// or https:// address")
-        path = "/".join(["", *(each for each in parts.path.split("/") if each), ""])
-        return cls(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80), path)
-
-    @classmethod
-    def of_options(cls, options: Mapping[str, Any]) -> Address:
-        """The other way round of `options`."""
-        return cls(options["protocol"], options["hostname"], options["port"], options["path"])
-
-    def options(self) -> dict[str, Any]:
-        """As WebDriver's newSession takes it."""
-        return {"protocol": self.protocol, "hostname": self.host, "port": self.port, "path": self.path}
 
 
 async def answers(address: Address) -> bool:

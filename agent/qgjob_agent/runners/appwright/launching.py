@@ -15,8 +15,9 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE
 
 if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.devices.app import App
     from qgjob_agent.executions import Execution
-    from qgjob_agent.runners.appwright.hub import Address
+    from qgjob_agent.hub_address import Address
     from qgjob_agent.runners.appwright.ports import Slot
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.appwright.versions import Versions
@@ -58,7 +59,7 @@ class Ready:
     suite: Path
     versions: Versions
     address: Address | None
-    app: planning.App
+    app: App
     slot: Slot | None = None
     in_cloud: bool = False
     capabilities: dict[str, Any] = field(default_factory=dict)

@@ -13,14 +13,16 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, RunningAttempt
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
+from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.executions import Execution, remove_tree
+from qgjob_agent.hub_address import Address
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
-from qgjob_agent.runners.appwright.hub import Address, forget_sessions
+from qgjob_agent.runners.appwright.hub import forget_sessions
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.remembered import Facts, find
@@ -34,9 +36,9 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment
+    from qgjob_agent.devices.cloud import Asked, Cloud
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
-    from qgjob_agent.runners.appwright.cloud import Asked, Cloud
     from qgjob_agent.runners.base import EvidenceTaker, Sink
 
 _FOLLOW_SECONDS = 0.02  # the device waits for it between two files
@@ -59,7 +61,7 @@ class AppwrightRunner:
         appium: Appium,
         lease: Callable[[], LeaseTime],
         log: Any,
-        app_of: Callable[[Assignment, DeviceFacts], Awaitable[planning.App]] | None = None,
+        app_of: Callable[[Assignment, DeviceFacts], Awaitable[App]] | None = None,
         cloud: Cloud | None = None,
         evidence: EvidenceTaker | None = None,
         suite_of: Callable[[Assignment], Path | None] = lambda _: None,
@@ -190,9 +192,9 @@ class AppwrightRunner:
         """Makes ready what the run needs, then begins it with those that nobody took back meanwhile."""
         try:
             ready = await self._ready(run)
-        except (SuiteError, AppiumError, planning.AppUnknownError) as error:
+        except (SuiteError, AppiumError, AppUnknownError) as error:
             outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
-            unresolvable = isinstance(error, planning.AppUnknownError) and error.unresolvable
+            unresolvable = isinstance(error, AppUnknownError) and error.unresolvable
             why = _failed(outcome, str(error), unresolvable=unresolvable)
             finished = [run.finish(attempt, why) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])
@@ -217,7 +219,7 @@ class AppwrightRunner:
         what = run.execution.assignment
         if self._cloud is not None and run.desk is not None:
             return await self._ready_in_cloud(run, versions, self._cloud)
-        app = planning.App() if self._app_of is None else await self._app_of(what, run.device)
+        app = App() if self._app_of is None else await self._app_of(what, run.device)
         address = None
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
             self._say_plain(versions)

@@ -320,7 +320,7 @@ def _suites(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators
     what = config.suites
     limit = what.cache_mb * 1_000_000
     archives = BuildCache(state_dir.archives, limit, log, kind="suite")
-    npm = Npm(what.npm, config.test_environ, what.install_seconds)
+    npm = Npm(what.npm, config.test_environ, what.install_seconds, str(state_dir.path))
     return Suites(archives, PushedSuites(coordinators), SuiteShelf(config.suites_path, limit, log), npm, log)
 
 

@@ -1,4 +1,4 @@
-"""Ends tasks."""
+"""Ends tasks, and waits for what must have ended."""
 
 from __future__ import annotations
 
@@ -19,3 +19,20 @@ async def end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
         for task in left:
             task.cancel()
         await asyncio.wait(left, timeout=AGAIN_SECONDS)
+
+
+async def wait_out(work: asyncio.Future[Any]) -> None:
+    """Waits until it is over, however often this is cancelled meanwhile; raises what cancelled it then.
+
+    What the work raised is not told here.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not work.cancelled():
+        work.exception()  # who was cancelled has something else to do than to hear of it
+    if cancelled is not None:
+        raise cancelled

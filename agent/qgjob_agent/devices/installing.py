@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.values import App, Outcome
 from qgjob_agent.devices.facts import MB
-from qgjob_agent.devices.refusals import Blame, DeviceSilentError, Failure, HostError, InstallRefusedError
+from qgjob_agent.devices.refusals import Blame, DeviceSilentError, Failure, InstallRefusedError
 from qgjob_agent.devices.remembered import Ours
 from qgjob_agent.process_tree import hunt
+from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -34,10 +34,6 @@ class DeviceSilentError(Exception):
     """A device, or what speaks for it, gave no answer that could be understood. The message says what was asked."""
 
 
-class HostError(Exception):
-    """A program of this host can't be used, which is no device's fault. The message says what to do."""
-
-
 class InstallRefusedError(Exception):
     """The installation failed: with which outcome, and whether any other try could end otherwise."""
 

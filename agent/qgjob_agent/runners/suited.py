@@ -127,6 +127,7 @@ class SuitedRunner:
 
     async def recover(self, settled: set[str]) -> Recovery:
         """See Runner. What waited for its suite had not begun, and is not shown any more."""
+        await self._suites.end_leftovers()
         return await self._inner.recover(settled)
 
     async def close(self) -> None:

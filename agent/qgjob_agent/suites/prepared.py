@@ -15,7 +15,7 @@ from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 from qgjob_agent.suites.packages import Packages, packages_of
-from qgjob_agent.suites.unpacking import unpack
+from qgjob_agent.suites.unpacking import unpacked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -85,6 +85,12 @@ class Suites:
         if packages.is_symlink():
             self._shelf.use(packages.resolve().parent.name, seconds)
 
+    async def end_leftovers(self) -> None:
+        """Ends installations of an earlier life of this agent that was killed: they would go on beside new ones."""
+        left = await self._npm.end_leftovers()
+        if left:
+            self._log.warning("packages_left", pids=left)
+
     async def close(self) -> None:
         """Ends what is being made ready."""
         tasks = [each.task for each in self._making.values()]
@@ -121,7 +127,7 @@ class Suites:
         async with self._shelf.draft() as draft:
             made = draft / "suite"
             made.mkdir()
-            taken = await asyncio.to_thread(unpack, archive, made)
+            taken = await unpacked(archive, made)
             folder = self._shelf.keep(name, made, taken, seconds)
         archive.unlink(missing_ok=True)  # it is here unpacked
         return folder
@@ -138,16 +144,17 @@ class Suites:
     # ---- packages ----
 
     async def _install(self, name: str, what: Assignment, folder: Path, seconds: float) -> None:
-        packages = await asyncio.to_thread(packages_of, folder)
+        packages, node = await asyncio.to_thread(lambda: (packages_of(folder), self._npm.node()))
         if packages is None:
             return
         if packages.files is None:
-            if not (folder / _NODE_MODULES / _MARK).exists():
+            mark = folder / _NODE_MODULES / _MARK
+            if not await asyncio.to_thread(_says, mark, node):
                 await self._once(name, self._npm_ci(folder))
-                await asyncio.to_thread((folder / _NODE_MODULES / _MARK).touch)
+                await asyncio.to_thread(mark.write_text, node, "utf-8")
                 self._shelf.note(name, await asyncio.to_thread(_size, folder), seconds)
             return
-        shared = _name("packages", what.org_id, packages.key)
+        shared = _name("packages", what.org_id, f"{packages.key} {node}")
         async with self._shelf.held(shared):
             found = self._shelf.find(shared, seconds)
             if found is None:
@@ -190,6 +197,10 @@ class Suites:
 def _name(kind: str, org_id: str, key: str) -> str:
     """How a folder is called: each org has its own, since tests may write there."""
     return f"{kind}-{hashlib.sha256(f'{org_id} {key}'.encode()).hexdigest()[:40]}"
+
+
+def _says(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_text("utf-8") == text
 
 
 def _link(link: Path, target: Path) -> None:

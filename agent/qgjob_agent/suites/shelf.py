@@ -2,7 +2,8 @@
 
 A folder `kept/NAME` counts when its note `kept/NAME.note` is there, which holds its size in bytes; the note's time of
 change is until when it is in use, by what was begun so far. Whoever looks for a folder, makes it, or takes it away
-holds `locks/NAME`, which is the kernel's: it ends with its holder. What is being made is in `drafts`.
+holds `locks/NAME`, which is the kernel's: it ends with its holder. What is being made is in `drafts`,
+each locked by its maker.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.2
 _OLD_SECONDS = 86_400.0
-"""A draft that was begun so long ago is one of an agent that died."""
+"""A lock that nobody used for so long, and that keeps nothing, goes."""
+_YOUNG_SECONDS = 60.0
+"""A draft that was made so lately may not be locked yet."""
 _NOTE = ".note"
 
 
@@ -85,10 +88,13 @@ class SuiteShelf:
         for each in (self._kept, self._drafts):
             each.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(dir=self._drafts))
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX)  # so that others see that its maker lives
             yield path
         finally:
             await asyncio.to_thread(remove_tree, path)  # packages are tens of thousands of files
+            os.close(fd)
 
     def keep(self, name: str, made: Path, size: int, seconds: float) -> Path:
         """Keeps what was made, in use for so long. To be called while held."""
@@ -125,11 +131,12 @@ class SuiteShelf:
             self._log.warning("suite_cache_over", bytes=total + size, limit_bytes=self._limit)
 
     def _tidy(self) -> None:
-        before = self._wall_seconds() - _OLD_SECONDS
+        now = self._wall_seconds()
         for draft in self._drafts.iterdir() if self._drafts.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
-                if draft.stat().st_mtime < before:
+                if draft.stat().st_mtime < now - _YOUNG_SECONDS and _is_left(draft):
                     remove_tree(draft)
+        before = now - _OLD_SECONDS
         for lock in self._locks.iterdir() if self._locks.is_dir() else ():
             with contextlib.suppress(FileNotFoundError):
                 if lock.stat().st_mtime < before and not self._note(lock.name).exists():
@@ -165,3 +172,15 @@ class SuiteShelf:
             yield mine
         finally:
             os.close(fd)
+
+
+def _is_left(draft: Path) -> bool:
+    """Whether the maker of a draft has died. Raises FileNotFoundError."""
+    fd = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True

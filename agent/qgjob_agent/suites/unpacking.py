@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from typing import TYPE_CHECKING
 
 from qgjob_agent.suite_archive import ArchiveError, members
 from qgjob_agent.suites.base import SuiteUnresolvedError
+from qgjob_agent.tasks import wait_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _READ_BYTES = 1 << 20
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def unpack(archive: Path, folder: Path) -> int:
+class StoppedError(Exception):
+    """Nobody wants it any more. Not all of it is unpacked."""
+
+
+async def unpacked(archive: Path, folder: Path) -> int:
+    """As `unpack`, in a thread. Cancelled, it breaks that off, and returns when nothing more is written."""
+    stop = threading.Event()
+    work = asyncio.ensure_future(asyncio.to_thread(unpack, archive, folder, stop.is_set))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        stop.set()
+        await wait_out(work)
+        raise
+
+
+def unpack(archive: Path, folder: Path, stopped: Callable[[], bool] = lambda: False) -> int:
     """Unpacks into a folder that is new and empty; how many bytes that took on the disk, about.
 
     Nothing is written but new files below the folder: an archive names no link, and none is there before. Raises
-    SuiteUnresolvedError for what is no archive of a suite, OSError.
+    SuiteUnresolvedError for what is no archive of a suite, StoppedError soon after `stopped` says so, OSError.
     """
     taken = 0
     root = str(folder)
@@ -28,6 +48,7 @@ def unpack(archive: Path, folder: Path) -> int:
         size = os.fstat(file.fileno()).st_size
         try:
             for each in members(file, size):
+                _go_on(stopped)
                 path = f"{root}/{each.path}"
                 above = path.rpartition("/")[0]
                 if above not in made:  # there are many files in a few folders
@@ -38,6 +59,7 @@ def unpack(archive: Path, folder: Path) -> int:
                     file.seek(each.offset)
                     left = each.size
                     while left and (data := file.read(min(left, _READ_BYTES))):
+                        _go_on(stopped)
                         out.write(data)
                         left -= len(data)
         except ArchiveError as error:
@@ -47,3 +69,8 @@ def unpack(archive: Path, folder: Path) -> int:
                 f"{error.filename!r} has the name of another file where this agent runs; rename one of them"
             ) from error
     return taken
+
+
+def _go_on(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise StoppedError

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
+import threading
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +24,7 @@ from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from qgjob_agent.runners.suited import SuitedRunner
-from qgjob_agent.suites import prepared
+from qgjob_agent.suites import prepared, unpacking
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 from qgjob_agent.suites.npm import Npm
 from qgjob_agent.suites.prepared import Suites
@@ -64,9 +67,9 @@ class Host:
         return runs.read_text().splitlines() if runs.exists() else []
 
     def agent(self, name: str = "one", *, limit_bytes: int = 10_000_000, cache: Path | None = None) -> Suites:
-        environ = {"PATH": os.environ["PATH"], "NPM_RUNS": str(self.folder / "runs")}
+        environ = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "NPM_RUNS": str(self.folder / "runs")}
         environ["NPM_DOES"] = str(self.folder / "does.sh")
-        npm = Npm(str(self.folder / "npm"), environ, 10.0)
+        npm = Npm(str(self.folder / "npm"), environ, 10.0, str(self.folder / name))
         archives = BuildCache(self.folder / name, limit_bytes, LOG, kind="suite")
         return Suites(archives, self._source, SuiteShelf(cache or self.folder / "cache", limit_bytes, LOG), npm, LOG)
 
@@ -173,6 +176,86 @@ def _lives(pid: int) -> bool:
         return False
 
 
+async def test_what_an_installation_leaves_running_is_not_waited_for(host: Host) -> None:
+    host.npm_does(
+        "setsid sh -c 'echo $$ > $NPM_RUNS.pid; exec sleep 60' & "
+        "while ! test -s $NPM_RUNS.pid; do sleep 0.05; done"  # else it dies with npm's group
+    )
+    assert (await host.agent().ready(host.job(WITH_PACKAGES), 60)).is_dir()
+    os.kill(int((host.folder / "runs.pid").read_text()), signal.SIGKILL)
+
+
+async def test_packages_are_installed_again_for_another_node(host: Host) -> None:
+    """What is compiled fits one node. A project with an installation of its own is no exception."""
+    (host.folder / "bin").mkdir()
+    node = host.folder / "bin" / "node"
+    own = {**WITH_PACKAGES, "package.json": NEEDS_X[:-1] + b', "scripts": {"postinstall": "x"}}'}
+    for number, text in enumerate(("one", "another", "another")):
+        if not node.exists() or node.read_text() != text:
+            node.write_text(text)
+            node.chmod(0o755)
+        for files in (WITH_PACKAGES, own):
+            await host.agent().ready(host.job(files), 60)
+        assert len(host.npm_runs) == (2, 4, 4)[number]
+
+
+async def test_what_an_earlier_life_of_the_agent_had_begun_is_ended(host: Host) -> None:
+    host.npm_does("exec sleep 60")
+    earlier, other = host.agent(), host.agent("two")
+    beginning = [
+        asyncio.create_task(agent.ready(host.job(WITH_PACKAGES, org_id=org), 60))
+        for agent, org in ((earlier, "acme"), (other, "globex"))
+    ]
+    await until(lambda: len(host.npm_runs) == 2, "npm was not started")
+    await host.agent().end_leftovers()
+    with pytest.raises(SuiteAwayError, match="npm ci failed with exit code -9"):
+        await beginning[0]
+    assert not beginning[1].done(), "another agent's is not ended"
+    await asyncio.gather(earlier.close(), other.close())
+    await asyncio.gather(*beginning, return_exceptions=True)
+
+
+async def test_what_a_dead_agent_was_making_goes_and_what_a_living_one_makes_stays(host: Host) -> None:
+    shelf = SuiteShelf(host.folder / "cache", 10_000_000, LOG)
+    async with shelf.draft() as living:
+        dead = living.with_name("dead")
+        (dead / "suite").mkdir(parents=True)
+        for each in (living, dead):
+            os.utime(each, (0, time.time() - 120))
+        await host.agent().ready(host.job({"a.sh": b""}), 60)
+        assert [each.exists() for each in (living, dead)] == [True, False]
+    assert not living.exists()
+
+
+async def test_who_stops_waiting_while_a_suite_is_unpacked_ends_that(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go = threading.Event(), threading.Event()
+    members = unpacking.members
+
+    def slowly(file: Any, size: int) -> Iterator[Any]:
+        for number, each in enumerate(members(file, size)):
+            if number == 1:
+                reached.set()
+                go.wait(30)
+            yield each
+
+    monkeypatch.setattr(unpacking, "members", slowly)
+    packed, folder = host.folder / "packed.tar", host.folder / "folder"
+    packed.write_bytes(archive(dict.fromkeys("abc", b"")))
+    folder.mkdir()
+    waiting = asyncio.create_task(unpacking.unpacked(packed, folder))
+    await until(reached.is_set, "it was not begun")
+    waiting.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not waiting.done(), "nobody may remove the folder while something is written there"
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert [path.name for path in folder.iterdir()] == ["a"]
+
+
 async def test_an_installation_that_fails_says_its_last_words_and_is_not_repeated_at_once(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,12 +278,12 @@ async def test_an_installation_that_fails_says_its_last_words_and_is_not_repeate
 
 async def test_npm_that_is_not_there_or_takes_too_long_is_told(host: Host) -> None:
     suites = host.agent()
-    suites._npm = Npm("no-such-npm", {"PATH": "/nowhere"}, 10.0)
-    with pytest.raises(SuiteAwayError, match="no-such-npm can't be started: is not on PATH of this agent"):
+    suites._npm = Npm("no-such-npm", {"PATH": "/nowhere"}, 10.0, "")
+    with pytest.raises(SuiteAwayError, match=r"no-such-npm.*No such file.*install node, or set suites\.npm"):
         await suites.ready(host.job(WITH_PACKAGES), 60)
     host.npm_does("sleep 60")
     suites = host.agent()
-    suites._npm = Npm(suites._npm.program, suites._npm.environ, 0.3)
+    suites._npm = Npm(suites._npm.program, suites._npm.environ, 0.3, "")
     with pytest.raises(SuiteAwayError, match=r"npm ci took more than 0.3 s \(suites.install_seconds\)"):
         await suites.ready(host.job(WITH_PACKAGES), 60)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qgjob_agent.devices.apple.xcrun import Xcrun
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError
+from qgjob_agent.devices.refusals import DeviceSilentError
+from qgjob_agent.program import HostError
 
 
 def xcrun(folder: Path, script: str) -> Xcrun:

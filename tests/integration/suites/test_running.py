@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from qgjob import AsyncClient, ErrorClass, JobSpec, JobStatus, Outcome
@@ -28,7 +29,7 @@ async def lab(tmp_path: Path) -> AsyncIterator[tuple[CoordinatorProcess, AgentPr
     coordinator = CoordinatorProcess(tmp_path / "coordinator", store.url)
     npm = tmp_path / "npm"
     npm.write_text(
-        "#!/bin/sh\necho run >> ../../../npm-runs\nwhile test -e ../../../slow; do sleep 0.1; done\n"
+        "#!/bin/sh\necho $$ >> ../../../npm-runs\nwhile test -e ../../../slow; do sleep 0.1; done\n"
         "mkdir -p node_modules && echo installed > node_modules/word\n"
     )
     npm.chmod(0o755)
@@ -94,9 +95,12 @@ async def test_tests_run_in_the_suite_that_came_with_them(
         submitted = await client.submit(JobSpec("acme", "v1", "tests/a.sh", suite_digest=pushed.digest, max_retries=0))
         await until(lambda: runs_of_npm(cache) == 2, "npm was not started")
         assert (await client.get(submitted.job_id)).status is JobStatus.SCHEDULED
+        npm = int((cache / "npm-runs").read_text().split()[-1])
         await agent.kill()
-        (cache / "slow").unlink()
+        assert psutil.pid_exists(npm)
         await agent.start()
+        await until(lambda: not psutil.pid_exists(npm), "npm of the dead agent lives")
+        (cache / "slow").unlink()
         (job,) = await client.wait([submitted.job_id], timeout_seconds=60)
         assert (job.outcome, job.retry_count) == (Outcome.PASSED, 0)
         assert len(list((cache / "kept").glob("packages-*.note"))) == 2

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qgjob_agent.devices import program
-from qgjob_agent.devices.program import ProgramError, run_program
+from qgjob_agent import program
+from qgjob_agent.program import ProgramError, run_program
 from tests.fakes.program import processes_of
 from tests.fakes.waiting import until
 

@@ -17,7 +17,8 @@ from qgjob_agent.devices.adb.protocol import (
     parse_devices,
     request,
 )
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError
+from qgjob_agent.devices.refusals import DeviceSilentError
+from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterator

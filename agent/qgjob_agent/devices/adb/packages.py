@@ -9,8 +9,8 @@ from qgjob_agent.devices.adb.manifest import ApkError, package_of
 from qgjob_agent.devices.adb.says import is_package_name, parse_free_bytes, parse_package
 from qgjob_agent.devices.adb.settings import ADVICE
 from qgjob_agent.devices.installing import MARK
-from qgjob_agent.devices.program import run_program
-from qgjob_agent.devices.refusals import HostError, InstallRefusedError
+from qgjob_agent.devices.refusals import InstallRefusedError
+from qgjob_agent.program import HostError, run_program
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ from qgjob_agent.core.values import Outcome
 from qgjob_agent.devices.apple.facts import must_erase
 from qgjob_agent.devices.apple.settings import Erase
 from qgjob_agent.devices.installing import Installer
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError, InstallRefusedError
+from qgjob_agent.devices.refusals import DeviceSilentError, InstallRefusedError
+from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build

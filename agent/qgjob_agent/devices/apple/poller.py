@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError
+from qgjob_agent.devices.refusals import DeviceSilentError
+from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

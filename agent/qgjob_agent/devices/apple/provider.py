@@ -33,8 +33,9 @@ from qgjob_agent.devices.apple.xcrun import Xcrun, last_words
 from qgjob_agent.devices.finding import Look, Words
 from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.installing import Installer
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError
+from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.remembered import Remembered
+from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build, Builds

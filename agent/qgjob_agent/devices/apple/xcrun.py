@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.apple.says import devicectl_problem
 from qgjob_agent.devices.apple.settings import ADVICE
-from qgjob_agent.devices.program import Ended, run_program
-from qgjob_agent.devices.refusals import DeviceSilentError, HostError
+from qgjob_agent.devices.refusals import DeviceSilentError
+from qgjob_agent.program import Ended, HostError, run_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Runs a platform's tools: in a process group of their own, within a bound, and nothing of them lives afterwards."""
+"""Runs tools of the host: in a process group of their own, within a bound, and nothing of them lives afterwards."""
 
 from __future__ import annotations
 
@@ -13,14 +13,19 @@ from typing import IO, TYPE_CHECKING
 
 import psutil
 
-from qgjob_agent.devices.refusals import HostError
+from qgjob_agent.tasks import wait_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 MAX_OUTPUT_BYTES = 256 * 1024
 _DEATH_SECONDS = 10.0
 _POLL_SECONDS = 0.01
+
+
+class HostError(Exception):
+    """A program of this host can't be used, which is no device's fault. The message says what to do."""
 
 
 class ProgramError(HostError):
@@ -47,16 +52,19 @@ async def run_program(
     advice: str,
     apart: bool = False,
     most_bytes: int = MAX_OUTPUT_BYTES,
+    last: bool = False,
+    cwd: Path | None = None,
 ) -> Ended:
     """Runs a program. When this returns or is cancelled, its process group is dead; a server of it has left that.
 
-    `advice` says what to do where it can't be started, `apart` that errors are not to be mixed with the rest. Errors:
-    ProgramError where it can't be started.
+    `advice` says what to do where it can't be started, `apart` that errors are not to be mixed with the rest, `last`
+    that of what it printed the end is wanted and not the beginning. Errors: ProgramError where it can't be started.
     """
     with _files(argv[0]) as (output, errors):
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
+                cwd=cwd,
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -72,8 +80,10 @@ async def run_program(
         except TimeoutError:
             code = None
         finally:
-            await _through(asyncio.ensure_future(_end(process, argv[0])))
-        return Ended(code, _said(output, most_bytes), _said(errors, MAX_OUTPUT_BYTES))
+            ending = asyncio.ensure_future(_end(process, argv[0]))
+            await wait_out(ending)
+            ending.result()
+        return Ended(code, _said(output, most_bytes, last=last), _said(errors, MAX_OUTPUT_BYTES))
 
 
 @contextmanager
@@ -88,23 +98,10 @@ def _files(name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
         yield files
 
 
-def _said(file: IO[bytes], most_bytes: int) -> str:
-    file.seek(0)
+def _said(file: IO[bytes], most_bytes: int, *, last: bool = False) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - most_bytes, 0) if last else 0)
     return file.read(most_bytes).decode(errors="replace")
-
-
-async def _through(ending: asyncio.Future[None]) -> None:
-    """Waits for it, however often this is cancelled meanwhile; what cancelled it is raised then."""
-    cancelled: asyncio.CancelledError | None = None
-    while not ending.done():
-        try:
-            await asyncio.wait([ending])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        ending.exception()  # whoever cancelled has something else to do than to hear of it
-        raise cancelled
-    ending.result()
 
 
 async def _end(process: asyncio.subprocess.Process, name: str) -> None:

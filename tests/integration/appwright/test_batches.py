@@ -46,9 +46,11 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     progress = [event.percent for event in lab.told.of("a") if isinstance(event, AttemptProgressed)]
     assert progress == [50]
     assert [token for token in "abc" if lab.told.begun(token)] == ["a", "b", "c"]
-    assert outcomes(lab, "none", "gone") == [Outcome.TEST_FAILED] * 2
+    assert outcomes(lab, "none", "gone") == [Outcome.TEST_FAILED, Outcome.PROVIDER_ERROR]
     assert "found no test in it" in (lab.told.finished("none").error or "")
-    assert "is no file in the suite" in (lab.told.finished("gone").error or "")
+    gone = lab.told.finished("gone")
+    assert "is no file in the suite" in (gone.error or "")
+    assert gone.unresolvable, "no other try has it, as with a suite that was pushed"
 
 
 async def test_a_further_file_costs_little(make_lab: MakeLab) -> None:

@@ -217,6 +217,18 @@ async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_t
     assert "QGJOB_APP_PACKAGE" in output.read_text()
 
 
+async def test_a_file_that_is_not_there_is_tried_no_more_as_in_a_suite_that_was_pushed(bench: Bench) -> None:
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("gone", None)])
+    (passed, _), (outcome, error) = await bench.outcomes("a", "gone")
+    assert (passed, outcome) == (Outcome.PASSED, Outcome.PROVIDER_ERROR)
+    assert "test_path 'gone.spec.ts' is no file in the suite" in error
+    end = bench.last("gone")
+    assert isinstance(end, AttemptFinished)
+    assert end.finished.unresolvable
+    await idle(runner)
+
+
 async def test_a_disk_that_refuses_the_files_gives_the_attempts_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

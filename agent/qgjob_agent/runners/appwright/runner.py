@@ -204,7 +204,8 @@ class AppwrightRunner:
             try:
                 planning.test_file(ready.suite, attempt.assignment.test_path)
             except planning.TestPathError as error:
-                events += run.finish(attempt, _failed(Outcome.TEST_FAILED, str(error)))
+                why = _failed(Outcome.PROVIDER_ERROR, str(error), unresolvable=True)
+                events += run.finish(attempt, why)
         if not run.left:
             self._over(run, events)
         elif not ready.versions.fast and len(run.attempts) > 1:  # nothing would keep a file from beginning

@@ -55,7 +55,7 @@ from qgjob_agent.state_dir import EpochFile, StateDir
 from qgjob_agent.suites.npm import Npm
 from qgjob_agent.suites.prepared import Suites
 from qgjob_agent.suites.shelf import SuiteShelf
-from qgjob_agent.tasks import end_all
+from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
@@ -421,7 +421,7 @@ async def _serve(
         if not speaking.done():
             await asyncio.wait([speaking], timeout=_LEAVE_SECONDS if session.leave() else 0)
     finally:
-        await end_all(tasks)
+        await end_tasks(tasks)
     if driver.failure is not None:
         raise driver.failure
     if not speaking.cancelled():

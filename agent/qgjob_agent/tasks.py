@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any
 
 AGAIN_SECONDS = 0.1
 
 
-async def end_all(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancels tasks until all have ended. What they raised is not told.
+async def end_tasks(tasks: Collection[asyncio.Task[Any]], again_seconds: float = AGAIN_SECONDS) -> None:
+    """Cancels until all are over: a call under way may take a cancel for itself, and its loop would go on for ever.
 
-    gRPC takes the cancel of a task that waits for the first word of a call for one of that call, which may just have
-    ended by itself: the task goes on then, and is told once more.
+    `asyncio.wait_for` of Python 3.11 does so when its call has just ended, and redis-py sends commands through it; gRPC
+    does where the first word of a call is waited for. What the tasks raised is not told.
     """
-    while left := [task for task in tasks if not task.done()]:
+    left = {task for task in tasks if not task.done()}
+    while left:
         for task in left:
             task.cancel()
-        await asyncio.wait(left, timeout=AGAIN_SECONDS)
+        _, left = await asyncio.wait(left, timeout=again_seconds)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def wait_out(work: asyncio.Future[Any]) -> None:

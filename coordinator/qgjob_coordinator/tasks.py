@@ -14,7 +14,8 @@ T = TypeVar("T")
 async def end_tasks(tasks: Collection[asyncio.Task[Any]], again_seconds: float = AGAIN_SECONDS) -> None:
     """Cancels until all are over: a call under way may take a cancel for itself, and its loop would go on for ever.
 
-    `asyncio.wait_for` of Python 3.11 does so when its call has just ended, and redis-py sends commands through it.
+    `asyncio.wait_for` of Python 3.11 does so when its call has just ended, and redis-py sends commands through it; gRPC
+    does where the first word of a call is waited for. What the tasks raised is not told.
     """
     left = {task for task in tasks if not task.done()}
     while left:

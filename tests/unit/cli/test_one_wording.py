@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ import qgjob_agent.addresses
 import qgjob_agent.parent
 import qgjob_agent.setting_names
 import qgjob_agent.setting_words
+import qgjob_agent.tasks
 import qgjob_coordinator.parent
 import qgjob_coordinator.setting_names
 import qgjob_coordinator.setting_words
+import qgjob_coordinator.tasks
 from qgjob import QgjobError
 from qgjob._failover import parse_addresses
 from qgjob.cli.dotenv import read_environment
@@ -264,6 +267,12 @@ def test_the_three_copies_of_the_names_are_one() -> None:
 def test_the_two_copies_of_the_rule_of_addresses_are_one() -> None:
     copies = [Path(str(each.__file__)) for each in (qgjob_agent.addresses, qgjob._addresses)]
     assert copies[0].read_text() == copies[1].read_text()
+
+
+def test_the_two_copies_of_the_end_of_tasks_are_one() -> None:
+    """Each stands beside what only its program has."""
+    ends = (qgjob_agent.tasks.end_tasks, qgjob_coordinator.tasks.end_tasks)
+    assert len({inspect.getsource(each) for each in ends}) == 1
 
 
 def test_the_three_copies_of_the_look_at_the_parent_are_one() -> None:

@@ -27,10 +27,9 @@ from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
 from qgjob_agent.devices.adb.provider import AdbDevices
 from qgjob_agent.devices.adb.settings import AdbSettings
-from qgjob_agent.devices.apple.settings import AppleSettings, Erase
+from qgjob_agent.devices.apple.settings import AppleSettings
 from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
 from qgjob_agent.devices.faults import SimulatedFaults
-from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.several import SeveralProviders
 from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
@@ -60,8 +59,6 @@ from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from pydantic import SecretStr
 
     from qgjob_agent.builds.base import ClosableBuilds
     from qgjob_agent.devices.base import DeviceProvider, DeviceSink
@@ -142,15 +139,14 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     faults = SimulatedFaults(
         simulated.failing_installs, simulated.failing_tests, simulated.broken_builds, simulated.heal_after_probes
     )
-    token = _secret(config.token) or None
-    coordinators = Coordinators(config.coordinator, config.agent_id, token)
+    token = None if config.token is None else config.token.get_secret_value()
+    coordinators = Coordinators(config.coordinator, config.agent_id, token or None)
     builds = _builds(config, state_dir, coordinators, log)
     provider = _provider(config, state_dir, driver, faults, builds, coordinators, log)
-    cloud: Cloud | None = getattr(provider, "sessions", None)
     push = PushedEvidence(coordinators)
     evidence = _evidence(config, state_dir, push, provider, log)
     apps = _apps(config, provider, builds)
-    runner = _runner(config, state_dir, driver, faults, coordinators, apps, cloud, evidence, log)
+    runner = _runner(config, state_dir, driver, faults, coordinators, apps, provider.cloud, evidence, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -217,59 +213,18 @@ def _provider(
         return SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds, faults)
     found: list[Callable[[DeviceSink], DeviceProvider]] = []
     if config.adb.enabled:
-        android = _adb_settings(config, state_dir)
+        android = AdbSettings.of(config.adb, config.agent_id, config.named_devices, config.environ, state_dir.installed)
         found.append(lambda sink: AdbDevices(sink, android, builds, log))
     if config.apple.enabled:
         from qgjob_agent.devices.apple.provider import Phones, Simulators  # noqa: PLC0415 - few hosts have any
 
-        apple = _apple_settings(config, state_dir)
+        apple = AppleSettings.of(
+            config.apple, config.agent_id, config.named_devices, config.environ, state_dir.installed
+        )
         found.append(lambda sink: Simulators(sink, apple, builds, log))
         if config.apple.physical:
             found.append(lambda sink: Phones(sink, apple, builds, log))
     return found[0](driver) if len(found) == 1 else SeveralProviders(driver, found)
-
-
-def _adb_settings(config: AgentConfig, state_dir: StateDir) -> AdbSettings:
-    adb = config.adb
-    return AdbSettings(
-        agent_id=config.agent_id,
-        installed=state_dir.installed,
-        environ=config.environ,
-        host=adb.host,
-        port=adb.port,
-        adb=str(adb.program),
-        serials=frozenset(adb.serials) or None,
-        named={facts.udid: facts for facts in config.named_devices},
-        install_seconds=adb.install_seconds,
-        fetch_seconds=adb.fetch_seconds,
-        min_free_mb=adb.min_free_mb,
-        min_battery_percent=adb.min_battery_percent,
-        uninstall_ours=adb.uninstall_ours,
-        health_labels=adb.health_labels,
-    )
-
-
-def _apple_settings(config: AgentConfig, state_dir: StateDir) -> AppleSettings:
-    apple = config.apple
-    return AppleSettings(
-        agent_id=config.agent_id,
-        installed=state_dir.installed,
-        environ=config.environ,
-        program=str(apple.program),
-        udids=frozenset(apple.udids) or None,
-        boot=apple.boot,
-        erase=Erase(apple.erase),
-        named={facts.udid: facts for facts in config.named_devices},
-        boot_seconds=apple.boot_seconds,
-        install_seconds=apple.install_seconds,
-        fetch_seconds=apple.fetch_seconds,
-        min_free_mb=apple.min_free_mb,
-        uninstall_ours=apple.uninstall_ours,
-    )
-
-
-def _secret(value: SecretStr | None) -> str:
-    return "" if value is None else value.get_secret_value()
 
 
 def _browserstack(
@@ -279,24 +234,7 @@ def _browserstack(
     from qgjob_agent.devices.browserstack.provider import BrowserStackDevices  # noqa: PLC0415
     from qgjob_agent.upload_sharing import SharedUploads  # noqa: PLC0415
 
-    what = config.browserstack
-    settings = BrowserStackSettings(
-        agent_id=config.agent_id,
-        user=_secret(what.username),
-        access_key=_secret(what.access_key),
-        api_url=what.api_url,
-        hub_url=what.hub_url,
-        model=what.model,
-        os_version=what.os_version,
-        platform=what.platform,
-        sessions=what.sessions,
-        named={facts.udid: facts for facts in config.named_devices},
-        look_seconds=what.look_seconds,
-        wait_seconds=what.wait_seconds,
-        upload_seconds=what.upload_seconds,
-        evidence=what.evidence,
-        evidence_seconds=what.evidence_seconds,
-    )
+    settings = BrowserStackSettings.of(config.browserstack, config.agent_id, config.named_devices)
     return BrowserStackDevices(driver, settings, builds, SharedUploads(coordinators), log)
 
 
@@ -305,15 +243,15 @@ def _evidence(
 ) -> EvidenceKeeper:
     what = config.evidence
     settings = KeeperSettings(what.keep, Bounds(what.max_files, what.max_mb * MB), what.spool_mb * MB)
-    device_logs = provider.logged if what.device_log and isinstance(provider, FoundDevices | SeveralProviders) else None
+    device_logs = provider.at_hand.logged if what.device_log and provider.at_hand is not None else None
     return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
 
 
 def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds) -> InstalledApps | None:
-    """Which builds tests are told of: those of devices that were found. On simulated ones nothing is installed."""
-    if not isinstance(provider, FoundDevices | SeveralProviders):
+    """Which builds tests are told of: those that are installed on devices of this host."""
+    if provider.at_hand is None:
         return None
-    return InstalledApps(builds, provider.package_of, max(config.adb.fetch_seconds, config.apple.fetch_seconds))
+    return InstalledApps(builds, provider.at_hand.package_of, max(config.adb.fetch_seconds, config.apple.fetch_seconds))
 
 
 def _suites(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> Suites:

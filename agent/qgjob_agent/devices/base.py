@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
     from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.devices.cloud import Cloud
 
 
 class DeviceSink(Protocol):
@@ -16,8 +17,26 @@ class DeviceSink(Protocol):
         """One event of a device."""
 
 
+class AtHand(Protocol):
+    """Devices of this host, with builds on them and logs of their own."""
+
+    def package_of(self, assignment: Assignment) -> str | None:
+        """The package that was installed for such an assignment on its device; None where that is not known."""
+
+    async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
+        """What a device logged between two times; None where its kind has no log that is kept. Raises OSError."""
+
+
 class DeviceProvider(Protocol):
     """Finds devices and installs apps. All methods are called in the event loop and must not block it."""
+
+    @property
+    def at_hand(self) -> AtHand | None:
+        """Its devices, where they are this host's and really there."""
+
+    @property
+    def cloud(self) -> Cloud | None:
+        """What begins sessions of its devices, where these are a cloud's."""
 
     async def start(self) -> None:
         """Begins to look for devices. What it finds may be told before this returns."""

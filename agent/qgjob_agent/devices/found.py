@@ -74,6 +74,13 @@ class FoundDevices(ABC, Generic[L]):
 
     # ---- what every provider offers ----
 
+    cloud = None
+
+    @property
+    def at_hand(self) -> FoundDevices[L]:
+        """See DeviceProvider."""
+        return self
+
     async def start(self) -> None:
         """Begins to look for devices; they are told as they are found."""
         await self._installer.end_leftovers()

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Health, Outcome
-from qgjob_agent.devices.found import FoundDevices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +27,14 @@ class SeveralProviders:
             ear = _Ear(self)
             ear.provider = each(ear)
             self._providers.append(ear.provider)
+
+    cloud = None
+    """Devices of a cloud have an agent of their own."""
+
+    @property
+    def at_hand(self) -> SeveralProviders:
+        """See DeviceProvider."""
+        return self
 
     async def start(self) -> None:
         """Has each begin to look."""
@@ -72,14 +79,14 @@ class SeveralProviders:
     def package_of(self, assignment: Assignment) -> str | None:
         """What the device's owner says was installed for such an assignment."""
         owner = self._owners.get(assignment.device_id)
-        return owner.package_of(assignment) if isinstance(owner, FoundDevices) else None
+        return None if owner is None or owner.at_hand is None else owner.at_hand.package_of(assignment)
 
     async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
         """What the device's owner has of its log. Raises OSError, saying why there is none."""
         owner = self._owners.get(device_id)
         if owner is None:
             raise OSError("the device is not connected")
-        return await owner.logged(device_id, since_ms, until_ms) if isinstance(owner, FoundDevices) else None
+        return None if owner.at_hand is None else await owner.at_hand.logged(device_id, since_ms, until_ms)
 
     async def close(self) -> None:
         """Ends all of them."""

@@ -38,6 +38,9 @@ class SimulatedDevices:
         self._faults = faults or SimulatedFaults()
         self._installing: dict[str, _Installation] = {}
 
+    at_hand = None
+    cloud = None
+
     async def start(self) -> None:
         """They are there by configuration."""
 

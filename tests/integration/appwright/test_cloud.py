@@ -77,7 +77,7 @@ async def cloud(make_lab: MakeLab, tmp_path: Path) -> AsyncIterator[Cloud]:
     provider = provider_of(server, sink, tmp_path, evidence_seconds=5.0)
     await provider.start()
     await until(lambda: len(provider.devices()) == 2, "the plan's sessions")
-    lab.project, lab.cloud = "cloud", provider.sessions
+    lab.project, lab.cloud = "cloud", provider.cloud
     await lab.begin()
     yield Cloud(lab, server, provider.devices(), provider)
     await lab.end()

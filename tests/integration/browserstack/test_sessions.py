@@ -63,7 +63,7 @@ async def test_a_session_that_nobody_was_told_of_is_found_by_its_name_and_ended(
     cloud.account.control.unheard, cloud.account.control.most = 1, 1
     cloud.account.control.refuse["builds.json"] = [404]
     provider = provider_of(cloud, Told(), tmp_path)
-    begun = await provider.sessions.begin(asked())
+    begun = await provider.cloud.begin(asked())
     (left,) = set(cloud.account.sessions) - {begun.session_id}
     assert [cloud.account.sessions[each].status for each in (left, begun.session_id)] == ["done", "running"]
     assert cloud.account.violations == 0
@@ -73,7 +73,7 @@ async def test_a_session_that_nobody_was_told_of_is_found_by_its_name_and_ended(
 async def test_a_session_that_takes_too_long_is_ended_when_it_shows(cloud: BrowserStack, tmp_path: Path) -> None:
     cloud.account.control.session_seconds = 30.0
     provider = provider_of(cloud, Told(), tmp_path, session_seconds=0.8)
-    beginning = asyncio.create_task(provider.sessions.begin(asked()))
+    beginning = asyncio.create_task(provider.cloud.begin(asked()))
     await until(lambda: cloud.account.running, "the session")
     cloud.account.control.session_seconds = 0.0
     begun = await beginning
@@ -85,7 +85,7 @@ async def test_a_session_that_takes_too_long_is_ended_when_it_shows(cloud: Brows
 async def test_who_could_not_even_ask_looks_for_nothing(cloud: BrowserStack, tmp_path: Path) -> None:
     provider = provider_of(cloud, Told(), tmp_path, hub_url="http://127.0.0.1:9/wd/hub")
     with pytest.raises(SessionRefusedError, match="does not answer for a session: ConnectError"):
-        await provider.sessions.begin(asked())
+        await provider.cloud.begin(asked())
     assert not [head for head in cloud.heads if "builds" in head]
     await provider.close()
 
@@ -93,15 +93,15 @@ async def test_who_could_not_even_ask_looks_for_nothing(cloud: BrowserStack, tmp
 async def test_a_refusal_for_want_of_room_waits_and_another_one_does_not(cloud: BrowserStack, tmp_path: Path) -> None:
     provider, control = provider_of(cloud, Told(), tmp_path), cloud.account.control
     control.refuse["wd/hub/session"] = [500, 429]
-    assert (await provider.sessions.begin(asked())).session_id in cloud.account.sessions
+    assert (await provider.cloud.begin(asked())).session_id in cloud.account.sessions
     control.refuse["wd/hub/session"] = [403]
     with pytest.raises(SessionRefusedError, match=r"HTTP 403: Access denied.*browserstack\.access_key"):
-        await provider.sessions.begin(asked("run/2"))
+        await provider.cloud.begin(asked("run/2"))
     control.refuse["wd/hub/session"] = [500] * 10
     with pytest.raises(SessionRefusedError, match="HTTP 500"):
-        await provider.sessions.begin(asked("run/3"))
+        await provider.cloud.begin(asked("run/3"))
     assert len(control.refuse["wd/hub/session"]) == 7
-    assert provider.sessions.busy == {DEVICE.device_id}, "only the first one runs"
+    assert provider.cloud.busy == {DEVICE.device_id}, "only the first one runs"
     await provider.close()
 
 
@@ -109,28 +109,28 @@ async def test_a_plan_that_stays_full_is_an_answer_and_begins_nothing(cloud: Bro
     cloud.account.control.foreign = 2
     provider = provider_of(cloud, Told(), tmp_path, wait_seconds=0.2)
     with pytest.raises(SessionRefusedError, match=r"no free session for 0.2 s \(2 of 2 run\)"):
-        await provider.sessions.begin(asked())
+        await provider.cloud.begin(asked())
     assert "POST /wd/hub/session" not in cloud.heads
     await provider.close()
 
 
 async def test_an_app_that_was_removed_there_is_uploaded_again(cloud: BrowserStack, tmp_path: Path) -> None:
     provider = provider_of(cloud, Told(), tmp_path)
-    await provider.sessions.app(assignment(), DEVICE)
+    await provider.cloud.app(assignment(), DEVICE)
     cloud.account.apps.clear()
     with pytest.raises(SessionRefusedError, match="Could not find app"):
-        await provider.sessions.begin(asked())
+        await provider.cloud.begin(asked())
     provider._apps._uploads.known.clear()  # type: ignore[attr-defined]  # the coordinators forget it after ten minutes
-    await provider.sessions.begin(asked())
+    await provider.cloud.begin(asked())
     assert list(cloud.account.uploads.values()) == [2]
     await provider.close()
 
 
 async def test_a_passed_attempt_is_marked_and_nothing_is_fetched(cloud: BrowserStack, tmp_path: Path) -> None:
     provider = provider_of(cloud, Told(), tmp_path)
-    begun = await provider.sessions.begin(asked())
+    begun = await provider.cloud.begin(asked())
     cloud.account.control.answer_seconds = 0.3
-    assert await provider.sessions.conclude([begun.session_id], PASSED, tmp_path / "out") == PASSED
+    assert await provider.cloud.conclude([begun.session_id], PASSED, tmp_path / "out") == PASSED
     assert cloud.account.sessions[begun.session_id].status == "running", "the verdict does not wait"
     await provider.close()
     assert cloud.account.sessions[begun.session_id].status == "passed"
@@ -141,10 +141,10 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
     cloud: BrowserStack, tmp_path: Path
 ) -> None:
     provider, out = provider_of(cloud, Told(), tmp_path, evidence_seconds=20.0), tmp_path / "out"
-    begun = [await provider.sessions.begin(asked(f"run/{n}")) for n in (1, 2)]
+    begun = [await provider.cloud.begin(asked(f"run/{n}")) for n in (1, 2)]
     cloud.account.control.not_ready = 2
     ids = [each.session_id for each in begun]
-    assert await provider.sessions.conclude(ids, FAILED, out) == FAILED
+    assert await provider.cloud.conclude(ids, FAILED, out) == FAILED
     assert sorted(path.name for path in out.iterdir()) == sorted(
         f"browserstack{x}{y}" for x in ("", "-2") for y in (".json", "-appium.log", "-device.log", "-video.mp4")
     )
@@ -158,7 +158,7 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
         "duration": 39,
     }, "what is not known to be harmless may open the session for whoever has it"
     cloud.account.sessions[ids[1]].status = "timeout"
-    lost = await provider.sessions.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)
+    lost = await provider.cloud.conclude(ids, replace(FAILED, error="signs in: it was not there"), out)
     assert lost.outcome is Outcome.PROVIDER_ERROR
     assert lost.error == "BrowserStack ended the session: timeout; signs in: it was not there"
     await provider.close()
@@ -166,12 +166,12 @@ async def test_a_failed_one_has_its_video_and_logs_and_a_lost_one_is_the_provide
 
 async def test_a_provider_that_hangs_or_fails_keeps_no_verdict_back(cloud: BrowserStack, tmp_path: Path) -> None:
     provider = provider_of(cloud, Told(), tmp_path, evidence_seconds=0.3)
-    begun = await provider.sessions.begin(asked())
+    begun = await provider.cloud.begin(asked())
     cloud.account.control.answer_seconds = 30.0
-    assert await provider.sessions.conclude([begun.session_id], FAILED, tmp_path / "out") == FAILED
+    assert await provider.cloud.conclude([begun.session_id], FAILED, tmp_path / "out") == FAILED
     cloud.account.control.answer_seconds = 0.0
     cloud.account.control.refuse["sessions"] = [404] * 10
-    assert await provider.sessions.conclude([begun.session_id, "0" * 40], FAILED, tmp_path / "out") == FAILED
+    assert await provider.cloud.conclude([begun.session_id, "0" * 40], FAILED, tmp_path / "out") == FAILED
     await provider.close()
 
 
@@ -179,7 +179,7 @@ async def test_a_run_that_dies_while_it_asks_leaves_no_session(cloud: BrowserSta
     provider = provider_of(cloud, Told(), tmp_path)
     cloud.account.control.session_seconds = 0.2
     (tmp_path / "run").mkdir()
-    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.cloud)
     desk.take({"event": "asks", "number": 5, "capabilities": {}}, 0, assignment())
     ((number, question),) = desk.open
     answering = asyncio.create_task(desk.answer(number, question))
@@ -187,7 +187,7 @@ async def test_a_run_that_dies_while_it_asks_leaves_no_session(cloud: BrowserSta
     assert desk.close() == []
     await answering
     assert cloud.account.running == 0
-    assert provider.sessions.busy == set()
+    assert provider.cloud.busy == set()
     assert not desk.folder.exists()
     await provider.close()
 
@@ -196,7 +196,7 @@ async def test_another_daemon_finds_what_was_asked_and_what_runs(cloud: BrowserS
     (tmp_path / "run").mkdir()
     events: list[dict[str, Any]] = [{"event": "asks", "number": n, "capabilities": {}} for n in (1, 2)]
     first = provider_of(cloud, Told(), tmp_path)
-    desk = Desk(tmp_path / "run" / "sessions", DEVICE, first.sessions)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, first.cloud)
     desk.take(events[0], 0, assignment())
     for number, question in desk.open:
         await desk.answer(number, question)
@@ -207,11 +207,11 @@ async def test_another_daemon_finds_what_was_asked_and_what_runs(cloud: BrowserS
     await first.close()
 
     second = provider_of(cloud, Told(), tmp_path)
-    again = Desk(tmp_path / "run" / "sessions", DEVICE, second.sessions)
+    again = Desk(tmp_path / "run" / "sessions", DEVICE, second.cloud)
     again.take(events[0], 0, assignment())
     assert again.open == [], "it has its answer, and has not read it yet"
     again.take({"event": "session", "number": 1, "session_id": session_id}, 0, assignment())
-    assert second.sessions.busy == {DEVICE.device_id}
+    assert second.cloud.busy == {DEVICE.device_id}
     again.take(events[1], 0, assignment())
     assert [number for number, _ in again.open] == [2]
     assert again.open == [], "it is being answered"
@@ -224,7 +224,7 @@ async def test_who_asks_again_has_done_with_the_session_and_the_question_before(
 ) -> None:
     provider = provider_of(cloud, Told(), tmp_path)
     (tmp_path / "run").mkdir()
-    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.cloud)
     desk.take({"event": "asks", "number": 1, "capabilities": {}}, 0, assignment())
     for number, question in desk.open:
         await desk.answer(number, question)
@@ -242,7 +242,7 @@ async def test_who_asks_again_has_done_with_the_session_and_the_question_before(
     assert len(cloud.account.sessions) == 1, "it was not even begun"
     assert cloud.account.running == 0
     assert desk.leave(1) == []
-    assert (desk.open, provider.sessions.busy, len(desk.had(0))) == ([], set(), 1)
+    assert (desk.open, provider.cloud.busy, len(desk.had(0))) == ([], set(), 1)
     await provider.close()
 
 
@@ -261,7 +261,7 @@ async def test_what_a_test_writes_there_is_not_taken_on_trust(
     cloud: BrowserStack, tmp_path: Path, event: dict[str, Any]
 ) -> None:
     provider = provider_of(cloud, Told(), tmp_path)
-    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.sessions)
+    desk = Desk(tmp_path / "run" / "sessions", DEVICE, provider.cloud)
     desk.take(event, 0, assignment())
     assert (desk.open, desk.had(0)) == ([], [])
     await provider.close()

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from qgjob_agent.config_tables import AdbConfig
     from qgjob_agent.core.values import DeviceFacts
 
 ADVICE = "install Android's platform tools, or name their adb in adb.program"
@@ -41,3 +42,25 @@ class AdbSettings:
     answer_seconds: float = 15.0  # for a command on a device
     probe_seconds: float = 10.0  # for a probe: the coordinator waits for a session's timeout, and takes silence for bad
     blind_seconds: float = 15.0  # without the server, until its devices count as lost
+
+    @classmethod
+    def of(
+        cls, adb: AdbConfig, agent_id: str, named: Sequence[DeviceFacts], environ: Mapping[str, str], installed: Path
+    ) -> AdbSettings:
+        """As agent.toml has them."""
+        return cls(
+            agent_id=agent_id,
+            installed=installed,
+            environ=environ,
+            host=adb.host,
+            port=adb.port,
+            adb=str(adb.program),
+            serials=frozenset(adb.serials) or None,
+            named={facts.udid: facts for facts in named},
+            install_seconds=adb.install_seconds,
+            fetch_seconds=adb.fetch_seconds,
+            min_free_mb=adb.min_free_mb,
+            min_battery_percent=adb.min_battery_percent,
+            uninstall_ours=adb.uninstall_ours,
+            health_labels=adb.health_labels,
+        )

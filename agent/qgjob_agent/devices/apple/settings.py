@@ -7,9 +7,10 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from qgjob_agent.config_tables import AppleConfig
     from qgjob_agent.core.values import DeviceFacts
 
 ADVICE = "install Xcode, start it once, and choose it with `xcode-select -s`, or name the program in apple.program"
@@ -51,3 +52,29 @@ class AppleSettings:
     answer_seconds: float = 15.0  # for a list, and for a question about a device
     probe_seconds: float = 10.0  # for a probe: the coordinator waits for a session's timeout, and takes silence for bad
     blind_seconds: float = 30.0  # without a list, until devices count as lost
+
+    @classmethod
+    def of(
+        cls,
+        apple: AppleConfig,
+        agent_id: str,
+        named: Sequence[DeviceFacts],
+        environ: Mapping[str, str],
+        installed: Path,
+    ) -> AppleSettings:
+        """As agent.toml has them."""
+        return cls(
+            agent_id=agent_id,
+            installed=installed,
+            environ=environ,
+            program=str(apple.program),
+            udids=frozenset(apple.udids) or None,
+            boot=apple.boot,
+            erase=Erase(apple.erase),
+            named={facts.udid: facts for facts in named},
+            boot_seconds=apple.boot_seconds,
+            install_seconds=apple.install_seconds,
+            fetch_seconds=apple.fetch_seconds,
+            min_free_mb=apple.min_free_mb,
+            uninstall_ours=apple.uninstall_ours,
+        )

@@ -64,13 +64,15 @@ class BrowserStackDevices:
         whose = f"{settings.api_url} {settings.user}"
         self._apps = Apps(self._rest, builds, uploads, whose, settings.upload_seconds, log)
         self._gate = Gate(self._rest.plan, Starts(), monotonic_seconds, settings.pause_seconds)
-        self.sessions = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
+        self.cloud = Sessions(settings, self._rest, self._apps, self._gate, self._show, log)
         self._devices: dict[str, _Device] = {}  # by id
         self._installations: dict[str, _Installation] = {}  # by token
         self._trouble: str | None = None
         self._looking: asyncio.Task[None] | None = None
         self._probes: set[asyncio.Task[None]] = set()
         self._closed = False
+
+    at_hand = None
 
     async def start(self) -> None:
         """Begins to look at the plan; its sessions are told as devices when it has answered."""
@@ -139,7 +141,7 @@ class BrowserStackDevices:
         """Tells what is news of each device."""
         if self._closed:
             return
-        busy, room = self.sessions.busy, self._gate.starts.room
+        busy, room = self.cloud.busy, self._gate.starts.room
         for device in list(self._devices.values()):
             reason = self._trouble
             if reason is None and device.facts.device_id not in busy:
@@ -228,7 +230,7 @@ class BrowserStackDevices:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self.sessions.close()
+        await self.cloud.close()
         await self._rest.close()
 
     def _done(self, task: asyncio.Task[None]) -> None:

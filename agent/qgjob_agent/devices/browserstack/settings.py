@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from pydantic import SecretStr
+
+    from qgjob_agent.config_tables import BrowserStackConfig
     from qgjob_agent.core.values import DeviceFacts
 
 
@@ -36,3 +39,28 @@ class BrowserStackSettings:
     upload_seconds: float = 900.0
     evidence: str = "failed"  # of which attempts video and logs are fetched: failed, always, never
     evidence_seconds: float = 30.0
+
+    @classmethod
+    def of(cls, what: BrowserStackConfig, agent_id: str, named: Sequence[DeviceFacts]) -> BrowserStackSettings:
+        """As agent.toml and the environment have them."""
+        return cls(
+            agent_id=agent_id,
+            user=_told(what.username),
+            access_key=_told(what.access_key),
+            api_url=what.api_url,
+            hub_url=what.hub_url,
+            model=what.model,
+            os_version=what.os_version,
+            platform=what.platform,
+            sessions=what.sessions,
+            named={facts.udid: facts for facts in named},
+            look_seconds=what.look_seconds,
+            wait_seconds=what.wait_seconds,
+            upload_seconds=what.upload_seconds,
+            evidence=what.evidence,
+            evidence_seconds=what.evidence_seconds,
+        )
+
+
+def _told(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()

@@ -1,4 +1,4 @@
-"""The tables of agent.toml, and what each value may be; what several say together is judged in config.py."""
+"""The tables of agent.toml, and what each value may be; what several say together is judged in config_checks.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from qgjob_agent.builds.template import TemplateError, check
-from qgjob_agent.core.values import Target
+from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -51,6 +51,19 @@ class DeviceConfig(Table):
     os_version: str | None = None
     model: str | None = None
     labels: dict[Id, str] = Field(default_factory=dict)
+
+    def facts(self, agent_id: str) -> DeviceFacts:
+        """The device as an agent of that name has it."""
+        safe = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "-" for char in self.udid)
+        return DeviceFacts(
+            device_id=self.device_id or f"{agent_id}.{safe}",
+            udid=self.udid,
+            target=self.target,
+            platform=self.platform,
+            os_version=self.os_version,
+            model=self.model,
+            labels=dict(self.labels),
+        )
 
 
 class GenerateConfig(Table):

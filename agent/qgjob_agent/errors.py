@@ -79,3 +79,8 @@ class TreesLeftError(AgentError):
             f"{what} would not die in time (tree_left in the log says which); the supervisors go on, and the next "
             "start of this agent finds them. What ignores SIGKILL is stuck in the kernel: restart the host"
         )
+
+
+def together(errors: Sequence[ConfigError]) -> ConfigError | ConfigErrors:
+    """One error for one or several wrong settings."""
+    return errors[0] if len(errors) == 1 else ConfigErrors(errors)

@@ -1,0 +1,100 @@
+"""Settings put together from their sources: whose word counts, where it stood, and what is told where it is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from qgjob_agent.config_sources import Environment, Found, split_list
+from qgjob_agent.config_tables import BrowserStackConfig
+from qgjob_agent.errors import ConfigError
+from qgjob_agent.setting_words import NODE_ENV, of_node_env, problem_of
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_SECRETS = ("browserstack.username", "browserstack.access_key")
+
+
+class Sources:
+    """Where each setting was found: in the environment those of `found`, the others in the file (or nowhere)."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.found: dict[str, Found] = {}
+
+    def wrong(self, setting: str, value: object, problem: str) -> ConfigError:
+        """The error of a setting, with its name and value as they are where it was set."""
+        found = next((self.found[each] for each in _outward(setting) if each in self.found), None)
+        shown = found.value if found is not None else value
+        if shown is not None and _is_secret(setting):
+            shown = "(hidden)"
+        name, source = (setting, self.file) if found is None else (found.name, found.source)
+        return ConfigError(name, shown, source, problem)
+
+
+def _is_secret(setting: str) -> bool:
+    """Also what is no setting, in a table that has secrets: it may be the name of one with a slip."""
+    table, _, name = setting.partition(".")
+    unknown = table == "browserstack" and name not in BrowserStackConfig.model_fields
+    return table == "token" or setting in _SECRETS or unknown
+
+
+def _outward(setting: str) -> list[str]:
+    """`a.b[0]` as `a.b[0]`, `a.b`, `a`."""
+    ends = [match.start() for match in re.finditer(r"[.\[]", setting)]
+    return [setting[:end] for end in [len(setting), *reversed(ends)]]
+
+
+def overlay(
+    model: type[BaseModel], raw: dict[str, Any], prefix: str, environment: Environment, sources: Sources
+) -> None:
+    """Puts the environment's settings over the file's, and remembers their source."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            table = raw.setdefault(name, {})
+            if isinstance(table, dict):
+                overlay(annotation, table, f"{prefix}{name}.", environment, sources)
+            continue
+        alias = NODE_ENV if name == "environment" else None
+        found = environment.lookup(prefix + name, alias)
+        if found is not None and name not in ("devices", "labels"):
+            sources.found[prefix + name] = found
+            node = found.name == NODE_ENV
+            raw[name] = (
+                of_node_env(found.value) if node else _parsed(found, annotation, words=name in ("argv", "appium"))
+            )
+
+
+def _parsed(found: Found, annotation: object, *, words: bool) -> Any:
+    if get_origin(annotation) is not tuple:
+        return found.value
+    try:
+        return split_list(found.value, words=words)
+    except ValueError as error:
+        raise ConfigError(found.name, found.value, found.source, f"is not a list: {error}") from None
+
+
+def config_error(each: ErrorDetails, whole: type[BaseModel], sources: Sources) -> ConfigError:
+    """What pydantic says of a setting of `whole`, as people are told it."""
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in each["loc"]).removeprefix(".")
+    field, table = _declared(each["loc"], whole)
+    value = None if each["type"] == "missing" else each["input"]  # its input is the table that lacks it
+    return sources.wrong(where, value, problem_of(each, field, list(table.model_fields)))
+
+
+def _declared(loc: tuple[int | str, ...], table: type[BaseModel]) -> tuple[object, type[BaseModel]]:
+    """What a setting was declared as, and the innermost table on the way to it."""
+    field: object = None
+    for part in loc:
+        if part not in table.model_fields:
+            continue
+        field = table.model_fields[str(part)]
+        annotation = table.model_fields[str(part)].annotation
+        for inner in (annotation, *get_args(annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                table = inner
+    return field, table

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
-from qgjob_agent.build_fetching import PushedBuilds, PushedSuites
-from qgjob_agent.builds.cache import BuildCache
+from qgjob_agent.builds.cache import ContentCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
 from qgjob_agent.builds.template import is_address
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
+from qgjob_agent.content_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
@@ -189,7 +189,7 @@ def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators
 
 
 def _packed_builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
-    cache = BuildCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
+    cache = ContentCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
     pushed, template = PushedBuilds(coordinators), config.builds.template
     if template is None or not is_address(template):
         return ResolvedBuilds(cache, pushed, template)
@@ -257,7 +257,7 @@ def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds)
 def _suites(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> Suites:
     what = config.suites
     limit = what.cache_mb * 1_000_000
-    archives = BuildCache(state_dir.archives, limit, log, kind="suite")
+    archives = ContentCache(state_dir.archives, limit, log, kind="suite")
     npm = Npm(what.npm, config.test_environ, what.install_seconds, str(state_dir.path))
     return Suites(archives, PushedSuites(coordinators), SuiteShelf(config.suites_path, limit, log), npm, log)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from qgjob_agent.builds.cache import BuildCache
+    from qgjob_agent.builds.cache import ContentCache
 
 _TIMEOUT = httpx2.Timeout(30.0, pool=None)
 _NOT_THERE = frozenset({404, 410})
@@ -27,7 +27,7 @@ _AS_IT_IS = {"accept-encoding": "identity"}
 class Addresses:
     """Asks for an address before each installation: another entity tag, size or time of change is another content."""
 
-    def __init__(self, cache: BuildCache) -> None:
+    def __init__(self, cache: ContentCache) -> None:
         self._cache = cache
         self._client = httpx2.AsyncClient(timeout=_TIMEOUT, follow_redirects=True, http2=False, headers=_AS_IT_IS)
         self._digests: dict[str, str] = {}  # by name in the cache

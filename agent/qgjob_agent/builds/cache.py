@@ -1,4 +1,6 @@
-"""Builds on this host by their digest: fetched once for all who want one, verified, the least used ones first out.
+"""Contents on this host by their digest: fetched once for all who want one, verified, the least used ones first out.
+
+They are builds, or archives of suites: a cache for each kind.
 
 A fetch that broke leaves its bytes in a `.part` file, and the next one goes on behind them. A file without that ending
 is whole: it was compared with its digest and written through to the disk before it got its name.
@@ -70,7 +72,7 @@ class _Fetch:
     waiting: int = 0
 
 
-class BuildCache:
+class ContentCache:
     """One folder of one agent. `limit_bytes` bounds what is kept; what is in use may go beyond it for a while.
 
     `kind` is what its contents are called, and the table of agent.toml that has the bound: suites come so too.

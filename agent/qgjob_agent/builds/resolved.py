@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from qgjob_agent.builds.addresses import Addresses
-    from qgjob_agent.builds.cache import BuildCache
+    from qgjob_agent.builds.cache import ContentCache
     from qgjob_agent.core.values import Assignment
 
 
@@ -34,7 +34,7 @@ class ResolvedBuilds:
     """
 
     def __init__(
-        self, cache: BuildCache, pushed: Pushed, template: str | None, addresses: Addresses | None = None
+        self, cache: ContentCache, pushed: Pushed, template: str | None, addresses: Addresses | None = None
     ) -> None:
         self._cache = cache
         self._pushed = pushed

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
     from pathlib import Path
 
-    from qgjob_agent.builds.cache import BuildCache
+    from qgjob_agent.builds.cache import ContentCache
     from qgjob_agent.builds.resolved import Pushed
     from qgjob_agent.core.values import Assignment
     from qgjob_agent.suites.npm import Npm
@@ -42,7 +42,7 @@ class _Making:
 class Suites:
     """The suites of one agent. `archives` is its own, `shelf` may be that of other agents too."""
 
-    def __init__(self, archives: BuildCache, pushed: Pushed, shelf: SuiteShelf, npm: Npm, log: Any) -> None:
+    def __init__(self, archives: ContentCache, pushed: Pushed, shelf: SuiteShelf, npm: Npm, log: Any) -> None:
         self._archives = archives
         self._pushed = pushed
         self._shelf = shelf

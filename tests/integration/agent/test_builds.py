@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 from qgjob_agent.builds import cache as cache_module
 from qgjob_agent.builds.addresses import Addresses, check
 from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
-from qgjob_agent.builds.cache import IN_USE_SECONDS, BuildCache
+from qgjob_agent.builds.cache import IN_USE_SECONDS, ContentCache
 from qgjob_agent.builds.resolved import ResolvedBuilds
 from qgjob_agent.builds.template import is_address
 from tests.fakes.agent_core import assignment
@@ -72,15 +72,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def cache(tmp_path: Path, clock: Clock) -> BuildCache:
-    return BuildCache(tmp_path / "builds", 1_000_000, structlog.get_logger(), wall_seconds=clock)
+def cache(tmp_path: Path, clock: Clock) -> ContentCache:
+    return ContentCache(tmp_path / "builds", 1_000_000, structlog.get_logger(), wall_seconds=clock)
 
 
-def files(cache: BuildCache) -> dict[str, int]:
+def files(cache: ContentCache) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in cache._folder.iterdir()}
 
 
-async def test_a_build_is_fetched_once_for_all_who_want_it_at_once(cache: BuildCache) -> None:
+async def test_a_build_is_fetched_once_for_all_who_want_it_at_once(cache: ContentCache) -> None:
     source = Coordinator()
     paths = await asyncio.gather(*[cache.get(DIGEST, len(CONTENT), source.give, ending=".apk") for _ in range(5)])
     assert {path.read_bytes() for path in paths} == {CONTENT}
@@ -88,7 +88,7 @@ async def test_a_build_is_fetched_once_for_all_who_want_it_at_once(cache: BuildC
     assert source.asked == [0]
 
 
-async def test_a_fetch_that_broke_goes_on_where_it_ended(cache: BuildCache) -> None:
+async def test_a_fetch_that_broke_goes_on_where_it_ended(cache: ContentCache) -> None:
     source = Coordinator()
     source.breaks_after = 2 * PIECE
     with pytest.raises(BuildAwayError, match="the connection broke"):
@@ -99,7 +99,7 @@ async def test_a_fetch_that_broke_goes_on_where_it_ended(cache: BuildCache) -> N
     assert source.asked == [0, 2 * PIECE]
 
 
-async def test_what_an_earlier_fetch_left_wrong_is_fetched_anew(cache: BuildCache) -> None:
+async def test_what_an_earlier_fetch_left_wrong_is_fetched_anew(cache: ContentCache) -> None:
     cache._folder.mkdir()
     (cache._folder / f"{DIGEST}.part").write_bytes(b"x" * PIECE)
     source = Coordinator()
@@ -109,14 +109,14 @@ async def test_what_an_earlier_fetch_left_wrong_is_fetched_anew(cache: BuildCach
 
 
 @pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT[:-1] + b"?", CONTENT + b"?"], ids=["short", "other", "long"])
-async def test_another_content_is_never_handed_out(cache: BuildCache, content: bytes) -> None:
+async def test_another_content_is_never_handed_out(cache: ContentCache, content: bytes) -> None:
     with pytest.raises(BuildAwayError):
         await cache.get(DIGEST, len(CONTENT), Coordinator(content).give, ending=".apk")
     assert f"{DIGEST}.apk" not in files(cache)
     assert (await cache.get(DIGEST, len(CONTENT), Coordinator().give, ending=".apk")).read_bytes() == CONTENT
 
 
-async def test_the_last_one_who_waits_ends_the_fetch_and_the_next_one_goes_on(cache: BuildCache) -> None:
+async def test_the_last_one_who_waits_ends_the_fetch_and_the_next_one_goes_on(cache: ContentCache) -> None:
     source = Coordinator()
     source.gate.clear()
     waiting = [asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")) for _ in range(2)]
@@ -131,7 +131,7 @@ async def test_the_last_one_who_waits_ends_the_fetch_and_the_next_one_goes_on(ca
     assert (await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")).read_bytes() == CONTENT
 
 
-async def test_one_who_comes_while_a_fetch_ends_gets_a_whole_file(cache: BuildCache) -> None:
+async def test_one_who_comes_while_a_fetch_ends_gets_a_whole_file(cache: ContentCache) -> None:
     source = Coordinator()
     source.gate.clear()
     first = asyncio.create_task(cache.get(DIGEST, len(CONTENT), source.give, ending=".apk"))
@@ -142,7 +142,7 @@ async def test_one_who_comes_while_a_fetch_ends_gets_a_whole_file(cache: BuildCa
     assert (await second).read_bytes() == CONTENT
 
 
-async def test_the_least_recently_used_goes_when_room_is_needed(cache: BuildCache, clock: Clock) -> None:
+async def test_the_least_recently_used_goes_when_room_is_needed(cache: ContentCache, clock: Clock) -> None:
     contents = [os.urandom(300_000) for _ in range(4)]
     digests = [hashlib.sha256(content).hexdigest() for content in contents]
 
@@ -155,7 +155,7 @@ async def test_the_least_recently_used_goes_when_room_is_needed(cache: BuildCach
     assert set(files(cache)) == {f"{digests[n]}.apk" for n in (0, 2, 3)}
 
 
-async def test_what_an_installation_may_read_stays_and_the_log_says_that_it_is_too_much(cache: BuildCache) -> None:
+async def test_what_an_installation_may_read_stays_and_the_log_says_that_it_is_too_much(cache: ContentCache) -> None:
     contents = [os.urandom(300_000) for _ in range(4)]
     with capture_logs() as lines:
         for content in contents:
@@ -164,12 +164,12 @@ async def test_what_an_installation_may_read_stays_and_the_log_says_that_it_is_t
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["build_cache_over"]
 
 
-async def test_one_that_can_never_fit_says_which_setting_to_raise(cache: BuildCache) -> None:
+async def test_one_that_can_never_fit_says_which_setting_to_raise(cache: ContentCache) -> None:
     with pytest.raises(BuildUnresolvedError, match=r"1000001 bytes, more than builds\.cache_mb"):
         await cache.get(DIGEST, 1_000_001, Coordinator().give, ending=".apk")
 
 
-async def test_a_source_that_says_nothing_is_away(cache: BuildCache, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_source_that_says_nothing_is_away(cache: ContentCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache_module, "SILENCE_SECONDS", 0.05)
     source = Coordinator()
     source.gate.clear()
@@ -177,7 +177,7 @@ async def test_a_source_that_says_nothing_is_away(cache: BuildCache, monkeypatch
         await cache.get(DIGEST, len(CONTENT), source.give, ending=".apk")
 
 
-async def test_a_disk_that_refuses_is_no_fault_of_the_build(cache: BuildCache) -> None:
+async def test_a_disk_that_refuses_is_no_fault_of_the_build(cache: ContentCache) -> None:
     cache._folder.parent.joinpath("builds").write_text("a file is in the way")
     with pytest.raises(BuildAwayError, match="can't write"):
         await cache.get(DIGEST, len(CONTENT), Coordinator().give, ending=".apk")
@@ -186,7 +186,7 @@ async def test_a_disk_that_refuses_is_no_fault_of_the_build(cache: BuildCache) -
 # ---- which build ----
 
 
-def resolved(cache: BuildCache, template: str | None, pushed: Coordinator | None = None) -> ResolvedBuilds:
+def resolved(cache: ContentCache, template: str | None, pushed: Coordinator | None = None) -> ResolvedBuilds:
     addresses = Addresses(cache) if template is not None and is_address(template) else None
     return ResolvedBuilds(cache, pushed or Coordinator(), template, addresses)
 
@@ -197,19 +197,19 @@ def wants(digest: str | None = None) -> Any:
     return what
 
 
-async def test_what_was_pushed_is_taken_before_any_template(cache: BuildCache, tmp_path: Path) -> None:
+async def test_what_was_pushed_is_taken_before_any_template(cache: ContentCache, tmp_path: Path) -> None:
     build = await resolved(cache, f"{tmp_path}/{{app_version_id}}.apk").get(wants(DIGEST), "android", "device")
     assert (build.path.read_bytes(), build.digest) == (CONTENT, DIGEST)
     assert (build.format, build.package) == ("apk", "com.acme.shop")
 
 
-async def test_without_a_template_it_says_what_to_push(cache: BuildCache) -> None:
+async def test_without_a_template_it_says_what_to_push(cache: ContentCache) -> None:
     with pytest.raises(BuildUnresolvedError) as caught:
         await resolved(cache, None).get(wants(), "android", "device")
     assert "`qgjob builds push FILE --org-id=acme --app-version-id=v7`" in str(caught.value)
 
 
-async def test_a_template_names_a_file_and_its_digest_is_told(cache: BuildCache, tmp_path: Path) -> None:
+async def test_a_template_names_a_file_and_its_digest_is_told(cache: ContentCache, tmp_path: Path) -> None:
     (tmp_path / "v7-android.apk").write_bytes(CONTENT)
     builds = resolved(cache, f"{tmp_path}/{{app_version_id}}-{{platform}}.apk")
     build = await builds.get(wants(), "android", "device")
@@ -228,7 +228,7 @@ async def test_a_template_names_a_file_and_its_digest_is_told(cache: BuildCache,
     ],
 )
 async def test_a_template_that_names_nothing_fit_says_so(
-    cache: BuildCache, tmp_path: Path, name: str, platform: str, problem: str
+    cache: ContentCache, tmp_path: Path, name: str, platform: str, problem: str
 ) -> None:
     with pytest.raises(BuildUnresolvedError, match=problem):
         await resolved(cache, f"{tmp_path}/{name}").get(wants(), platform, "device")
@@ -280,7 +280,9 @@ async def web() -> AsyncIterator[Web]:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-async def test_an_address_is_fetched_once_and_a_broken_fetch_goes_on(cache: BuildCache, web: Web, ranges: bool) -> None:
+async def test_an_address_is_fetched_once_and_a_broken_fetch_goes_on(
+    cache: ContentCache, web: Web, ranges: bool
+) -> None:
     web.ranges, web.cut_at = ranges, PIECE
     builds = resolved(cache, f"{web.url}/{{app_version_id}}.apk")
     with pytest.raises(BuildAwayError):
@@ -294,7 +296,7 @@ async def test_an_address_is_fetched_once_and_a_broken_fetch_goes_on(cache: Buil
     assert gets[1] is not None
 
 
-async def test_an_address_with_another_entity_tag_is_another_build(cache: BuildCache, web: Web) -> None:
+async def test_an_address_with_another_entity_tag_is_another_build(cache: ContentCache, web: Web) -> None:
     builds = resolved(cache, f"{web.url}/{{app_version_id}}.apk")
     await builds.get(wants(), "android", "device")
     web.etag = '"2"'
@@ -307,7 +309,7 @@ async def test_an_address_with_another_entity_tag_is_another_build(cache: BuildC
     [(404, BuildUnresolvedError), (410, BuildUnresolvedError), (403, BuildAwayError), (503, BuildAwayError)],
 )
 async def test_what_is_not_there_will_not_come_and_what_is_refused_may(
-    cache: BuildCache, web: Web, status: int, error: type[Exception]
+    cache: ContentCache, web: Web, status: int, error: type[Exception]
 ) -> None:
     web.status = status
     with pytest.raises(error, match=f"HTTP {status}"):
@@ -315,7 +317,7 @@ async def test_what_is_not_there_will_not_come_and_what_is_refused_may(
 
 
 async def test_a_server_that_packs_what_it_sends_is_asked_not_to_and_refused_where_it_does(
-    cache: BuildCache, web: Web
+    cache: ContentCache, web: Web
 ) -> None:
     web.always_packs = True
     with pytest.raises(BuildAwayError, match="packed as gzip"):
@@ -339,6 +341,6 @@ def test_a_build_by_https_comes_from_nowhere_else() -> None:
             check(there, answer)
 
 
-async def test_a_server_that_is_away_is_no_fault_of_the_build(cache: BuildCache) -> None:
+async def test_a_server_that_is_away_is_no_fault_of_the_build(cache: ContentCache) -> None:
     with pytest.raises(BuildAwayError, match=r"127\.0\.0\.1:1"):
         await resolved(cache, "http://127.0.0.1:1/{app_version_id}.apk").get(wants(), "android", "device")

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from qgjob_agent.builds.base import BuildUnresolvedError
-from qgjob_agent.builds.cache import BuildCache
+from qgjob_agent.builds.cache import ContentCache
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
@@ -70,7 +70,7 @@ class Host:
         environ = {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "NPM_RUNS": str(self.folder / "runs")}
         environ["NPM_DOES"] = str(self.folder / "does.sh")
         npm = Npm(str(self.folder / "npm"), environ, 10.0, str(self.folder / name))
-        archives = BuildCache(self.folder / name, limit_bytes, LOG, kind="suite")
+        archives = ContentCache(self.folder / name, limit_bytes, LOG, kind="suite")
         return Suites(archives, self._source, SuiteShelf(cache or self.folder / "cache", limit_bytes, LOG), npm, LOG)
 
     async def _source(self, org_id: str, wanted: str, offset: int) -> AsyncGenerator[bytes, None]:

@@ -5,6 +5,7 @@ Each fetch has a connection of its own: hundreds of megabytes must not stand bef
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -28,10 +29,10 @@ _CHANNEL_OPTIONS = [
 _NOT_THERE = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)
 
 
-class PushedBuilds:
-    """The coordinators' builds. The address that served last is asked first."""
+class _PushedContents(ABC):
+    """Contents of one kind that coordinators have. The address that served last is asked first."""
 
-    kind = "build"
+    kind: str
 
     def __init__(self, coordinators: Coordinators) -> None:
         self._coordinators = coordinators
@@ -75,13 +76,23 @@ class PushedBuilds:
             finally:
                 call.cancel()
 
+    @abstractmethod
+    def _call(self, channel: grpc.aio.Channel, org_id: str, digest: str, offset: int) -> Any:
+        """The call that streams a content from an offset on."""
+
+
+class PushedBuilds(_PushedContents):
+    """The coordinators' builds."""
+
+    kind = "build"
+
     def _call(self, channel: grpc.aio.Channel, org_id: str, digest: str, offset: int) -> Any:
         request = pb.FetchBuildRequest(org_id=org_id, digest=digest, offset=offset)
         return pb_grpc.BuildServiceStub(channel).FetchBuild(request, metadata=self._coordinators.metadata)
 
 
-class PushedSuites(PushedBuilds):
-    """The coordinators' suites, fetched as builds are."""
+class PushedSuites(_PushedContents):
+    """The coordinators' suites."""
 
     kind = "suite"
 

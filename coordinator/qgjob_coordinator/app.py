@@ -62,6 +62,7 @@ from qgjob_coordinator.service.calls.watching import Watching
 from qgjob_coordinator.service.clock import STORE_CLOCK
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal
 from qgjob_coordinator.service.views.diagnosis import Doctor, Self
 from qgjob_coordinator.service.views.kept_builds import KeptBuilds
@@ -98,6 +99,7 @@ class Coordinator:
         self._member = None if handed is None else Member(handed, self.telemetry)
         totals = alone(self.telemetry) if self._member is None else self._member.totals
         self.hub = Hub()
+        self.faults = OrgFaults(self.telemetry)
         rules = RetryRules(infra_max=s.infra_max_retries)
         self.store = Store(
             s.redis_url,
@@ -118,6 +120,7 @@ class Coordinator:
             log_transitions=log_transitions,
             backoff=Backoff(base_ms=round(s.quarantine_seconds * 1000)),
             fleet=self.fleet,
+            faults=self.faults,
         )
         limits = Limits(group_max_devices=s.group_max_devices)
         self.scheduler = Scheduler(
@@ -129,15 +132,18 @@ class Coordinator:
             limits,
             s.max_running_per_org,
             s.org_weights,
+            self.faults,
             log_transitions=log_transitions,
         )
         self.bonds = Bonds(self.store)
-        self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds)
+        self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds, self.faults)
         self.sessions.on_retry_due = self.timers.due
-        forecast = LookAhead(self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org)
+        forecast = LookAhead(
+            self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org, self.faults
+        )
         self._forecast = forecast
-        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds)
-        self.overview = Overview(self.store, self.fleet, totals, forecast)
+        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds, self.faults)
+        self.overview = Overview(self.store, self.fleet, totals, forecast, self.faults)
         self.sessions.settled = self.scheduler.settled
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)
         self.submitter = Submitter(
@@ -148,7 +154,7 @@ class Coordinator:
             Defaults(s.default_priority, s.default_target, s.max_retries),
             log_transitions=log_transitions,
         )
-        self.start_check = StartCheck(self.store, forecast, self.telemetry)
+        self.start_check = StartCheck(self.store, forecast, self.telemetry, self.faults)
         self.submitter.on_accepted = self.start_check.accepted
         self.jobs = JobService(
             self.store,
@@ -158,7 +164,7 @@ class Coordinator:
             self.sessions.revoke,
             log_transitions=log_transitions,
         )
-        self.ending_runs = EndingRuns(self.store, self.jobs)
+        self.ending_runs = EndingRuns(self.store, self.jobs, self.faults)
         self.hub.runs_to_cancel = self.ending_runs.due
         services = JobServices(
             self.submitter,
@@ -179,16 +185,16 @@ class Coordinator:
         self.artifacts = ArtifactService(self.store, self.blobs, spool, s.artifacts_max_mb * 1_000_000)
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
-        me = _self(s, name)
         self.doctor = Doctor(
-            me,
+            _self(s, name),
             self.store,
             self.readiness,
             self.fleet,
             self.overview,
             self.sessions,
             self.telemetry,
-            KeptBuilds(self.store, self.blobs),
+            KeptBuilds(self.store, self.blobs, self.faults),
+            self.faults,
         )
         self.rpc = RpcServer(
             JobServicer(services, identify),
@@ -210,6 +216,7 @@ class Coordinator:
             totals=totals,
             readiness=self.readiness,
             doctor=self.doctor,
+            faults=self.faults,
             allowed_origins=s.allowed_origins,
         )
         inherited = () if self._member is None else self._member.http
@@ -264,17 +271,19 @@ class Coordinator:
     def _start_loops(self) -> None:
         s = self._settings
         receiver = hints.Receiver(self.hub, self.sessions)
-        reaper = Reaper(self.store, self.hub, self.telemetry, s.session_timeout_seconds, s.give_up_seconds)
-        retention = Retention(self.store, round(s.retention_days * 86_400_000))
+        silent, lost = s.session_timeout_seconds, s.give_up_seconds
+        reaper = Reaper(self.store, self.hub, self.telemetry, silent, lost, self.faults)
+        retention = Retention(self.store, round(s.retention_days * 86_400_000), self.faults)
         self._spawn("scheduler", self.scheduler.run())
         self._spawn("reaper", reaper.run())
         self._spawn("timers", self.timers.run())
-        self._spawn("unbooked", Unbooked(self.store, self.sessions).run())
+        self._spawn("unbooked", Unbooked(self.store, self.sessions, self.faults).run())
         self._spawn("ending_runs", self.ending_runs.run())
         self._spawn("retention", retention.run())
-        old_contents = OldContents(self.store, self.blobs, s.build_retention_days * 86_400_000 or None)
+        old_contents = OldContents(self.store, self.blobs, s.build_retention_days * 86_400_000 or None, self.faults)
         self._spawn("old_contents", old_contents.run())
-        old_artifacts = OldArtifacts(self.store, self.blobs, s.artifact_retention_days * 86_400_000 or None)
+        keep_ms = s.artifact_retention_days * 86_400_000 or None
+        old_artifacts = OldArtifacts(self.store, self.blobs, keep_ms, self.faults)
         self._spawn("old_artifacts", old_artifacts.run())
         self._spawn("start_check", self.start_check.run())
         self._spawn("speak", hints.speak(self.hub, self.store))

@@ -12,6 +12,7 @@ QgjobError
 ├── StoreUnavailableError the store can't acknowledge now; nothing was promised
 │   ├── SchemaOlderError  it has an older schema, and is brought to this version's
 │   └── StoreRightsError  its user lacks rights for what was asked
+├── OrgDamagedError       what the store has of one org can't be used; all other orgs are served
 ├── BlobsUnavailableError the blob store, or the disk for uploads, can't serve now; nothing was kept
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
@@ -134,6 +135,19 @@ class StoreRightsError(StoreUnavailableError):
     def __init__(self, rules: Sequence[str]) -> None:
         self.rules = tuple(rules)
         super().__init__(f"the user of REDIS_URL lacks rights in the store ({' '.join(rules)}); repeat the call later")
+
+
+class OrgDamagedError(QgjobError):
+    """What the store has of an org can't be used: a record is damaged, or this version has a fault that it meets there.
+
+    Only parts of a coordinator that serve org by org raise it, to each other. The org is not to be served again before
+    `again_in_seconds`. Its cause is the error that was met.
+    """
+
+    def __init__(self, org_id: str, message: str, again_in_seconds: float) -> None:
+        super().__init__(f"the data of org {org_id} can't be used ({message})")
+        self.org_id = org_id
+        self.again_in_seconds = again_in_seconds
 
 
 class BlobsUnavailableError(QgjobError):

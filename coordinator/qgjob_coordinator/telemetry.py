@@ -13,7 +13,32 @@ RECENT_PLANS = 512
 
 QUARANTINE_EVENTS = ("begun", "extended", "ended")
 PROBE_ANSWERS = ("good", "bad", "unknown", "maintenance", "no_answer")
-
+ORG_PARTS = (
+    "scheduler",
+    "plans",
+    "claims",
+    "timers",
+    "tidy",
+    "overtaken",
+    "reaper",
+    "unbooked",
+    "ending_runs",
+    "retention",
+    "old_contents",
+    "old_artifacts",
+    "start_check",
+    "estimates",
+    "reports",
+    "revoked",
+    "adoption",
+    "taking_over",
+    "recalls",
+    "health",
+    "diagnosis",
+    "statistics",
+    "metrics",
+)
+"""Parts of a coordinator that serve org by org, each whatever becomes of another one."""
 
 LAGS_KEPT = 240
 """The last minute: see loops/lag.py."""
@@ -50,6 +75,7 @@ class Telemetry:
         self.attempts: Counter[str] = Counter()  # by outcome
         self.installs: Counter[str] = Counter()  # by outcome
         self.leases_lost = 0
+        self.org_faults: Counter[str] = Counter()  # by part, of ORG_PARTS
         self.quarantines: Counter[str] = Counter()  # by event
         self.probes: Counter[str] = Counter()  # by answer
         self.queue_seconds = Histogram()

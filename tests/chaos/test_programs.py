@@ -12,6 +12,7 @@ from tests.chaos.programs import CONSTANTS, LEAST_SECONDS, scale
 PACKAGES = ("qgjob_coordinator.loops", "qgjob_coordinator.service")
 TOLD = "it says what a diagnosis tells, which nobody asks for in a run"
 ESTIMATED = "it is a part of an estimate, which nothing in a run is judged by"
+DAMAGED = "between two tries with damaged data of an org, or what is told of them: no run damages any"
 ASKED = "the most that a request may ask for"
 EXEMPT = {
     "qgjob_coordinator.loops.bonds.SHORTEST_GAP_SECONDS": "twice the time between two looks, which is a second",
@@ -24,6 +25,10 @@ EXEMPT = {
     "qgjob_coordinator.loops.store_news.LONGEST_PAUSE_SECONDS": "between two lines of the log",
     "qgjob_coordinator.service.agents.attendance.FLAP_SECONDS": TOLD,
     "qgjob_coordinator.service.agents.attendance.REFUSED_SECONDS": TOLD,
+    "qgjob_coordinator.service.org_faults.FIRST_TOLD_SECONDS": DAMAGED,
+    "qgjob_coordinator.service.org_faults.LONGEST_PAUSE_SECONDS": DAMAGED,
+    "qgjob_coordinator.service.org_faults.LONGEST_TOLD_SECONDS": DAMAGED,
+    "qgjob_coordinator.service.org_faults.REMEMBERED_SECONDS": DAMAGED,
     "qgjob_coordinator.service.views.diagnosis.FLEET_SECONDS": TOLD,
     "qgjob_coordinator.service.views.kept_builds.ANSWER_SECONDS": TOLD,
     "qgjob_coordinator.service.views.kept_builds.LISTED_SECONDS": TOLD,

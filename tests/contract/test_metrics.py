@@ -29,6 +29,7 @@ LABELS: dict[str, set[str]] = {
     "qgjob_devices": {"state", "health", "target"},
     "qgjob_agents": {"state"},
     "qgjob_leases_lost_total": set(),
+    "qgjob_org_faults_total": {"part"},
     "qgjob_device_quarantines_total": {"event"},
     "qgjob_device_probes_total": {"health"},
     "qgjob_installs_total": {"outcome"},

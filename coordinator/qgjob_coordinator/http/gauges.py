@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from qgjob_coordinator.errors import OrgDamagedError
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Status, Target
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 
 ORGS_AT_ONCE = 16
@@ -39,13 +41,16 @@ async def fleet(reader: FleetReader) -> FleetGauges:
     return FleetGauges(Counter((d.state, d.health, d.target) for d in devices), Counter(a.state for a in agents))
 
 
-async def jobs(store: Store) -> JobGauges:
-    """Raises StoreUnavailableError when some org can't be read: a sum without it would look like jobs that are gone."""
+async def jobs(store: Store, faults: OrgFaults) -> JobGauges:
+    """Raises StoreUnavailableError when some org can't be reached: a sum without it would look like jobs that are gone.
+
+    One whose data are damaged is left out, since that may stay so for long: `qgjob_org_faults_total` tells.
+    """
     counted: Counter[tuple[Status, Target]] = Counter()
     oldest: list[int] = []
     orgs = sorted(await store.all_orgs())
     for i in range(0, len(orgs), ORGS_AT_ONCE):
-        for counts, since in await _orgs(store, orgs[i : i + ORGS_AT_ONCE]):
+        for counts, since in await _orgs(store, faults, orgs[i : i + ORGS_AT_ONCE]):
             counted.update(counts)
             if since is not None:
                 oldest.append(since)
@@ -54,9 +59,15 @@ async def jobs(store: Store) -> JobGauges:
 
 
 async def _orgs(
-    store: Store, org_ids: Sequence[str]
+    store: Store, faults: OrgFaults, org_ids: Sequence[str]
 ) -> Sequence[tuple[Mapping[tuple[Status, Target], int], int | None]]:
-    return await asyncio.gather(*(_org(store, o) for o in org_ids))
+    async def one(org_id: str) -> tuple[Mapping[tuple[Status, Target], int], int | None]:
+        try:
+            return await faults.guard("metrics", org_id, _org(store, org_id))
+        except OrgDamagedError:
+            return {}, None  # told
+
+    return await asyncio.gather(*(one(o) for o in org_ids))
 
 
 async def _org(store: Store, org_id: str) -> tuple[Mapping[tuple[Status, Target], int], int | None]:

@@ -26,7 +26,7 @@ from qgjob_coordinator.http.gauges import FleetGauges, JobGauges
 from qgjob_coordinator.http.services import Services
 from qgjob_coordinator.http.strict import StrictRoute
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Status, Target
-from qgjob_coordinator.telemetry import PROBE_ANSWERS, QUARANTINE_EVENTS, SECONDS, Histogram, Telemetry
+from qgjob_coordinator.telemetry import ORG_PARTS, PROBE_ANSWERS, QUARANTINE_EVENTS, SECONDS, Histogram, Telemetry
 
 RPC = ("grpc_type", "grpc_service", "grpc_method")
 
@@ -49,7 +49,7 @@ def routes(services: Services) -> APIRouter:
         """While the store is away, only what the coordinator counted itself; while a part of it is, also the rest."""
         counted = await services.totals()
         fleet = await _unless_away("fleet", gauges.fleet(services.reader))
-        jobs = None if fleet is None else await _unless_away("jobs", gauges.jobs(services.store))
+        jobs = None if fleet is None else await _unless_away("jobs", gauges.jobs(services.store, services.faults))
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Scrape(services.version, counted, fleet, jobs))
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -125,6 +125,8 @@ def _from_process(t: Telemetry) -> Iterator[Metric]:
     )
     lost = "Begun attempts that ended because their agent was not heard, or came back without them."
     yield CounterMetricFamily("qgjob_leases_lost", lost, t.leases_lost)
+    faults = "Tries to serve an org whose data could not be used, by part of the coordinator."
+    yield _counter("qgjob_org_faults", faults, ("part",), _all_of(ORG_PARTS, t.org_faults))
     yield _histogram("qgjob_job_queue_seconds", "From submission to the first claim.", (), {(): t.queue_seconds})
     yield _histogram("qgjob_job_run_seconds", "Run time of attempts.", (), {(): t.run_seconds})
     error = "How far estimated starts of waiting jobs were off, as a share of the wait; of a sample."

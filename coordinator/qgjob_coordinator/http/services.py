@@ -9,6 +9,7 @@ from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.operating import FleetService
 from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.diagnosis import Doctor
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.readiness import Readiness
@@ -31,5 +32,6 @@ class Services:
     totals: Totals
     readiness: Readiness
     doctor: Doctor
+    faults: OrgFaults = field(default_factory=OrgFaults)
     allowed_origins: tuple[str, ...] = ()
     version: str = field(default_factory=lambda: version(DISTRIBUTION))

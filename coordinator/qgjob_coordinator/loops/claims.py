@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.model.builds import slot_for
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Asked, Limits
@@ -15,6 +15,7 @@ from qgjob_coordinator.service.agents.live import LiveSession
 from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.builds import name
 from qgjob_coordinator.store.store import Store
@@ -39,10 +40,12 @@ class Claims:
         telemetry: Telemetry,
         limits: Limits,
         quota: int | None,
+        faults: OrgFaults,
         *,
         log_transitions: bool,
     ) -> None:
         self._store = store
+        self._faults = faults
         self._sessions = sessions
         self._telemetry = telemetry
         self._quota = quota
@@ -50,8 +53,8 @@ class Claims:
         self._log_transitions = log_transitions
         self._tokens = Tokens()
 
-    async def commit(self, assignments: tuple[Assignment, ...]) -> dict[str, int]:
-        """Claims what was planned and sends what was granted; jobs granted by org."""
+    async def commit(self, assignments: tuple[Assignment, ...]) -> tuple[dict[str, int], list[OrgDamagedError]]:
+        """Claims what was planned and sends what was granted; jobs granted by org, and orgs whose data are damaged."""
         by_org: dict[str, list[Row]] = defaultdict(list)
         for a in assignments:
             live = self._sessions.get(a.agent_id)
@@ -61,34 +64,59 @@ class Claims:
             build = _build_for(live, a)
             claim = DeviceClaim(a.agent_id, live.session.epoch, a.device_id, a.gid, a.serving_seen, jobs, build)
             by_org[a.org_id].append((live, claim, a))
-        counts = await together([self.claim(o, rows) for o, rows in by_org.items()])
-        return {o: n for o, n in zip(by_org, counts, strict=True) if n}
+        damaged: list[OrgDamagedError] = []
+
+        async def one(org_id: str, rows: list[Row]) -> int:
+            try:
+                return await self._faults.guard("claims", org_id, self.claim(org_id, rows))
+            except OrgDamagedError as e:
+                damaged.append(e)
+                return 0
+
+        counts = await together([one(o, rows) for o, rows in by_org.items()])
+        return {o: n for o, n in zip(by_org, counts, strict=True) if n}, damaged
 
     async def claim(self, org_id: str, rows: list[Row]) -> int:
-        """Claims in one org; how many jobs were granted. Raises StoreUnavailableError when it is not known."""
+        """Claims in one org; how many jobs were granted. Raises StoreUnavailableError when it is not known.
+
+        Raises OrgDamagedError when some devices could not be served: what was claimed for them before the error stands
+        in no book of a session, and `unbooked` finds it.
+        """
         lives = {live.session.agent_id: live for live, _, _ in rows}
         admitted = {agent_id for agent_id, live in lives.items() if await self._admitted(live, org_id)}
         rows = [r for r in rows if r[0].session.agent_id in admitted]
         if not rows:
             return 0
         now = wall_ms()
-        claims = [claim for _, claim, _ in rows]
-        limits = self._quota, self._cap
+        answered: list[tuple[Row, Claimed]] = []
+
+        async def ask(some: Sequence[Row]) -> None:
+            answered.extend(zip(some, await self._asked(org_id, some, now), strict=True))
+
         try:
-            answers = await self._store.leases.claim(org_id, claims, now, *limits)
+            _, damaged = await self._faults.halved("claims", org_id, rows, ask)
+        finally:  # what was granted is sent, whatever became of the others
+            for row, answer in answered:
+                self._granted(org_id, row, answer, now)
+        await self._note_use({a.build for _, a in answered if a.grants and a.build is not None}, now)
+        if damaged is not None:
+            raise damaged
+        return sum(len(a.grants) for _, a in answered)
+
+    async def _asked(self, org_id: str, rows: Sequence[Row], now: int) -> list[Claimed]:
+        """The store's answers. Raises StoreUnavailableError."""
+        claims = [claim for _, claim, _ in rows]
+        try:
+            return await self._store.leases.claim(org_id, claims, now, self._quota, self._cap)
         except StoreUnavailableError:
             # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
             # sessions settle it.
             try:
-                answers = await self._store.leases.claim(org_id, claims, now, *limits)
+                return await self._store.leases.claim(org_id, claims, now, self._quota, self._cap)
             except StoreUnavailableError:
                 for live, _, _ in rows:
                     live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
                 raise
-        for row, answer in zip(rows, answers, strict=True):
-            self._granted(org_id, row, answer, now)
-        await self._note_use({a.build for a in answers if a.grants and a.build is not None}, now)
-        return sum(len(a.grants) for a in answers)
 
     async def _note_use(self, builds: set[NamedBuild], now: int) -> None:
         """That builds are used; seldom, since it only keeps them from being forgotten. Their next use tells it too."""

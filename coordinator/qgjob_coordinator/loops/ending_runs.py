@@ -8,8 +8,9 @@ import time
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
@@ -17,6 +18,7 @@ from qgjob_coordinator.tasks import end_tasks
 ORGS_AT_ONCE = 8
 CLAIM_SECONDS = 5.0
 """So long the marked runs of a coordinator that died over them wait; one that is at them says so three times in it."""
+PART = "ending_runs"
 FAULT_PAUSE_SECONDS = 60.0
 """After a fault of ours at a run it is left alone for so long."""
 
@@ -26,9 +28,10 @@ log = structlog.get_logger(__name__)
 class EndingRuns:
     """One of any number: of those that see the marks of an org one cancels its runs, and two would do no harm."""
 
-    def __init__(self, store: Store, jobs: JobService) -> None:
+    def __init__(self, store: Store, jobs: JobService, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._jobs = jobs
+        self._faults = faults or OrgFaults()
         self._token = secrets.token_hex(8)  # one for all walks: the walk after a broken one goes on with its claim
         self._orgs: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: set[str] = set()
@@ -37,6 +40,8 @@ class EndingRuns:
 
     def due(self, org_id: str) -> None:
         """The org has marks. They are in the store, so a call that is lost with this process is made by another one."""
+        if self._faults.resting(PART, org_id):  # the timers find the marks again
+            return
         if org_id in self._busy:  # no second worker of this process: others would wait for both
             self._busy[org_id] = True
         elif org_id not in self._waiting:
@@ -53,9 +58,11 @@ class EndingRuns:
             self._waiting.discard(org_id)
             self._busy[org_id] = False  # before the look: a mark that comes from now on is looked for again
             try:
-                await self.finish(org_id)
+                await self._faults.guard(PART, org_id, self.finish(org_id))
             except StoreUnavailableError as e:
                 log.warning("ending_runs_blind", org_id=org_id, error=e.message)
+            except OrgDamagedError:
+                pass  # told; its marks stay
             if self._busy.pop(org_id):
                 self.due(org_id)
 

@@ -11,6 +11,7 @@ from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableErro
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.calls.artifacts import folder_of
 from qgjob_coordinator.service.clock import held_ms, wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 
@@ -25,10 +26,11 @@ log = structlog.get_logger(__name__)
 class OldArtifacts:
     """Looks at the evidence of every org. What nothing was added to for `keep_ms` is removed; None: nothing is."""
 
-    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._blobs = blobs
         self._keep_ms = keep_ms
+        self._faults = faults or OrgFaults()
         self._sight = Sight("old_artifacts_blind", log)
 
     async def run(self) -> None:
@@ -47,7 +49,7 @@ class OldArtifacts:
 
         Raises BlobsUnavailableError, StoreUnavailableError (OrgsAwayError, when all other orgs were served).
         """
-        orgs = EachOrg(at_once=1)
+        orgs = EachOrg(self._faults, at_once=1)
         begun = 0
 
         async def tidy(org_id: str) -> None:
@@ -58,7 +60,7 @@ class OldArtifacts:
             if count:
                 log.info("artifacts_removed", org_id=org_id, jobs=count)
 
-        await orgs.serve(await self._store.all_orgs(), tidy)
+        await orgs.serve("old_artifacts", await self._store.all_orgs(), tidy)
         orgs.tell()
         return begun
 

@@ -11,6 +11,7 @@ from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.clock import held_ms, wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Content
@@ -28,10 +29,11 @@ log = structlog.get_logger(__name__)
 class OldContents:
     """Looks at what every org keeps. A build or suite that was not used for `keep_ms` is forgotten; None: none is."""
 
-    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._blobs = blobs
         self._keep_ms = keep_ms
+        self._faults = faults or OrgFaults()
         self._sight = Sight("old_contents_blind", log)
 
     async def run(self) -> None:
@@ -53,7 +55,7 @@ class OldContents:
         unfinished = await self._blobs.tidy(now - UNNAMED_MS)
         if unfinished:
             log.info("unfinished_blobs_removed", count=unfinished)
-        orgs = EachOrg(at_once=1)
+        orgs = EachOrg(self._faults, at_once=1)
         forgotten = removed = 0
 
         async def tidy(org_id: str) -> None:
@@ -64,7 +66,7 @@ class OldContents:
             if old or gone:
                 log.info("contents_retired", org_id=org_id, names=old, contents=gone)
 
-        await orgs.serve(await self._store.all_orgs(), tidy)
+        await orgs.serve("old_contents", await self._store.all_orgs(), tidy)
         orgs.tell()
         return forgotten, removed
 

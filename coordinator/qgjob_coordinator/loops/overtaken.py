@@ -39,7 +39,7 @@ class Overtaken:
             return
         _, rows = await self._store.sessions.watch()
         known = {row.agent_id: row.epoch for row in rows}
-        await orgs.serve(self._cursors, lambda org_id: self._org(org_id, known))
+        await orgs.serve("overtaken", self._cursors, lambda org_id: self._org(org_id, known))
 
     async def _org(self, org_id: str, known: dict[str, int]) -> None:
         cursor, holders = await self._store.leases.holders(org_id, self._cursors[org_id])

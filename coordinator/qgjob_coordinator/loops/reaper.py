@@ -17,6 +17,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.sweeping import Sweeps
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
@@ -41,7 +42,13 @@ class Reaper:
     """One of any number of observers."""
 
     def __init__(
-        self, store: Store, hub: Hub, telemetry: Telemetry, session_timeout_seconds: float, give_up_seconds: float
+        self,
+        store: Store,
+        hub: Hub,
+        telemetry: Telemetry,
+        session_timeout_seconds: float,
+        give_up_seconds: float,
+        faults: OrgFaults | None = None,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -53,7 +60,8 @@ class Reaper:
         self._looked_at = time.monotonic()
         self._life = store.epoch
         self._sight = Sight("reaper_blind", log)
-        self._sweeps = Sweeps(store, self._release, Sight("reaper_blind", log, sweeping=True))
+        sight = Sight("reaper_blind", log, sweeping=True)
+        self._sweeps = Sweeps(store, self._release, sight, faults or OrgFaults(telemetry))
 
     async def run(self) -> None:
         """Looks for ever."""

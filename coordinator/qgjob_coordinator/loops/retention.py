@@ -10,6 +10,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import FINAL
 from qgjob_coordinator.service.clock import held_ms, wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import ForgetWord
@@ -23,9 +24,10 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Looks at the oldest finished jobs of every org, a batch at a time, and at agents and devices that are gone."""
 
-    def __init__(self, store: Store, retention_ms: int) -> None:
+    def __init__(self, store: Store, retention_ms: int, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._keep_ms = retention_ms
+        self._faults = faults or OrgFaults()
         self._sight = Sight("retention_blind", log)
 
     async def run(self) -> None:
@@ -47,14 +49,14 @@ class Retention:
 
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
-        orgs = EachOrg(at_once=1)  # it has time, and calls that matter more go between
+        orgs = EachOrg(self._faults, at_once=1)  # it has time, and calls that matter more go between
         removed = 0
 
         async def retire(org_id: str) -> None:
             nonlocal removed
             removed += await self._retire(org_id, now)
 
-        await orgs.serve(await self._store.all_orgs(), retire)
+        await orgs.serve("retention", await self._store.all_orgs(), retire)
         await self._forget(now)
         orgs.tell()
         return removed

@@ -5,22 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.policy.planning.plan import plan
 from qgjob_coordinator.policy.planning.recall import late, recalls
+from qgjob_coordinator.policy.proposals import Plan, Recall
 from qgjob_coordinator.policy.snapshot import HEADS, DeviceView, GroupView, Limits, Snapshot
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
-from qgjob_coordinator.service.views.alternatives import alternatives
+from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.views.alternatives import asks
 from qgjob_coordinator.service.views.org_looks import OrgLooks
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.snapshots import OrgSnapshot
@@ -51,6 +53,7 @@ class Scheduler:
         limits: Limits,
         quota: int | None,
         weights: Mapping[str, float] | None = None,
+        faults: OrgFaults | None = None,
         *,
         log_transitions: bool,
     ) -> None:
@@ -62,7 +65,8 @@ class Scheduler:
         self._quota = quota
         self._weights = weights or {}
         self._sight = Sight("round_failed", log)
-        self._claims = Claims(store, sessions, telemetry, limits, quota, log_transitions=log_transitions)
+        self._faults = faults or OrgFaults(telemetry)
+        self._claims = Claims(store, sessions, telemetry, limits, quota, self._faults, log_transitions=log_transitions)
         self._groups_seen = 0
         self._wake = asyncio.Event()
         # Orgs that may have ready work: heard of since a round left them without any.
@@ -77,9 +81,16 @@ class Scheduler:
         self._round_done.set()
         self._seen: dict[str, OrgSnapshot] = {}
         self._shown: dict[str, OrgSnapshot] = {}  # what the last round was planned from
-        self._looks = OrgLooks(store.snapshots)
-        # Orgs that did not answer a round, and the groups of them that were seen last: their builds are in use.
-        self._away = Beside("rounds", lambda org_id: store.snapshots.org(org_id, limits.batch), self._wake.set)
+        self._looks = OrgLooks(store.snapshots, "scheduler", self._faults)
+        # Orgs that did not answer a round, or have damaged data, and the groups of them that were seen last: their
+        # builds are in use.
+        self._away = Beside(
+            "rounds",
+            lambda org_id: store.snapshots.org(org_id, limits.batch),
+            self._wake.set,
+            part="scheduler",
+            faults=self._faults,
+        )
         self._away_groups: dict[str, tuple[GroupView, ...]] = {}
         hub.on_work(self._heard)
         hub.heads_wanted = self._heads_wanted
@@ -148,13 +159,21 @@ class Scheduler:
         seen, failed = await self._looks.ask(sorted(orgs), self._limits.batch)
         for org_id, error in failed.items():
             self._set_aside(org_id, error, self._unready.pop(org_id, ()))
-        groups = tuple(g for o in seen for g in o.groups)
         idle = tuple(self._sessions.wanting(0, now))
         told = {o.org_id for o in seen}
         behind = tuple(d for d in behind if d.holds_for is not None and d.holds_for[0] in told)
         if not behind:
             return
-        for recall in recalls(Snapshot(idle, groups, self._limits, now=now, busy=behind)):
+
+        def found(orgs: Sequence[OrgSnapshot]) -> tuple[Recall, ...]:
+            return recalls(Snapshot(idle, _groups(orgs), self._limits, now=now, busy=behind))
+
+        try:
+            asked = self._faults.computed("plans", seen, found)
+        except OrgDamagedError as e:
+            self._set_aside(e.org_id, e, ())
+            return
+        for recall in asked:
             live = self._sessions.get(recall.agent_id)
             if live is not None:
                 live.recalls.ask(recall.device_id)
@@ -205,27 +224,47 @@ class Scheduler:
 
     async def _assign(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> dict[str, int]:
         """Plans and commits; jobs granted by org."""
-        groups = tuple(chain(*[o.groups for o in orgs], *self._unready.values(), *self._away_groups.values()))
+        try:
+            proposal = await self._proposal(devices, orgs)
+        except OrgDamagedError as e:
+            self._set_aside(e.org_id, e, ())
+            self._wake.set()  # for the others
+            return {}
+        if not proposal.assignments:
+            return {}
+        granted, damaged = await self._claims.commit(proposal.assignments)
+        for error in damaged:
+            self._set_aside(error.org_id, error, ())
+        return granted
+
+    async def _proposal(self, devices: list[DeviceView], orgs: list[OrgSnapshot]) -> Plan:
+        """The plan. Raises OrgDamagedError for an org that can't be planned for."""
+        others = tuple(chain(*self._unready.values(), *self._away_groups.values()))
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         limited = self._quota is not None or self._limits.group_max_devices is not None
-        candidates = await alternatives(self._fleet, groups, limited=limited)
+        asked = self._faults.computed("plans", orgs, lambda some: asks(_groups(some, others), limited=limited))
+        candidates = await self._fleet.able() if asked else {}
         begun = time.perf_counter()
-        installs = self._store.estimates.install_seconds
-        proposal = plan(
-            Snapshot(
-                tuple(devices),
-                groups,
-                self._limits,
-                room,
-                candidates,
-                now=wall_ms(),
-                busy=self._busy(devices),
-                weights=self._weights,
-                install_seconds=installs,
+        now, busy = wall_ms(), self._busy(devices)
+
+        def planned(some: Sequence[OrgSnapshot]) -> Plan:
+            return plan(
+                Snapshot(
+                    tuple(devices),
+                    _groups(some, others),
+                    self._limits,
+                    room,
+                    candidates,
+                    now=now,
+                    busy=busy,
+                    weights=self._weights,
+                    install_seconds=self._store.estimates.install_seconds,
+                )
             )
-        )
+
+        proposal = self._faults.computed("plans", orgs, planned)
         self._timed((time.perf_counter() - begun) * 1000)
-        return await self._claims.commit(proposal.assignments) if proposal.assignments else {}
+        return proposal
 
     def _busy(self, free: list[DeviceView]) -> tuple[DeviceView, ...]:
         """Devices that hold attempts and take none now."""
@@ -258,15 +297,21 @@ class Scheduler:
         unseen = [o for o in sorted(self._look) if o not in seen]
         answered, failed = await self._looks.ask(unseen, heads)
         orgs += answered
-        if failed and not orgs:
-            raise next(iter(failed.values()))
         for org_id, error in failed.items():
+            if isinstance(error, OrgDamagedError):
+                self._set_aside(org_id, error, before[org_id])
+        away = {org_id: error for org_id, error in failed.items() if isinstance(error, StoreUnavailableError)}
+        if away and len(away) == len(failed) and not orgs:
+            raise next(iter(away.values()))
+        for org_id, error in away.items():
             self._set_aside(org_id, error, before[org_id])
         self._groups_seen = sum(len(o.groups) for o in orgs)
         self._shown = {o.org_id: o for o in orgs}
         return orgs
 
-    def _set_aside(self, org_id: str, error: StoreUnavailableError, groups: tuple[GroupView, ...]) -> None:
+    def _set_aside(
+        self, org_id: str, error: StoreUnavailableError | OrgDamagedError, groups: tuple[GroupView, ...]
+    ) -> None:
         """No round waits for the org again until it answered; `groups` is what the last ones had of it, if anything."""
         self._look.discard(org_id)
         shown = self._shown.get(org_id)
@@ -288,3 +333,7 @@ class Scheduler:
 def _without_queues(org: OrgSnapshot) -> tuple[GroupView, ...]:
     """That its groups go on, and nothing of theirs to assign."""
     return tuple([group._replace(queues=()) for group in org.groups])
+
+
+def _groups(orgs: Sequence[OrgSnapshot], others: tuple[GroupView, ...] = ()) -> tuple[GroupView, ...]:
+    return (*chain(*[o.groups for o in orgs]), *others)

@@ -19,13 +19,16 @@ from dataclasses import dataclass, field
 import structlog
 
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.jobs import Job, JobSpec
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.forecast import Forecast
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 
+PART = "start_check"
 SETTLE_SECONDS = 0.25
 """By then a job that a device was free for has gone to it, and is no question."""
 PAUSE_SECONDS = 5.0
@@ -58,10 +61,11 @@ class _Told:
 class StartCheck:
     """Feeds `Telemetry.start_error`."""
 
-    def __init__(self, store: Store, forecast: Forecast, telemetry: Telemetry) -> None:
+    def __init__(self, store: Store, forecast: Forecast, telemetry: Telemetry, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._forecast = forecast
         self._telemetry = telemetry
+        self._faults = faults or OrgFaults(telemetry)
         self._named: list[tuple[str, str]] = []
         self._remembered: list[_Told] = []  # a heap
         self._wake = asyncio.Event()
@@ -93,9 +97,10 @@ class StartCheck:
         by_org: dict[str, list[str]] = defaultdict(list)
         for org_id, ulid in named[: MOST_REMEMBERED - len(self._remembered)]:
             by_org[org_id].append(ulid)
-        for org_id, ulids in by_org.items():
-            await self._estimate(org_id, ulids)
-        await self._check(wall_ms())
+        orgs = EachOrg(self._faults, at_once=1)
+        await orgs.serve(PART, by_org, lambda org_id: self._estimate(org_id, by_org[org_id]))
+        await self._check(orgs, wall_ms())
+        orgs.tell()
 
     async def _estimate(self, org_id: str, ulids: Sequence[str]) -> None:
         found = await self._store.reads.get(org_id, ulids)
@@ -110,7 +115,7 @@ class StartCheck:
                 told = _Told(max(start.at, now), job.ulid, org_id, now, start.at, len(job.attempts))
                 heapq.heappush(self._remembered, told)
 
-    async def _check(self, now: int) -> None:
+    async def _check(self, orgs: EachOrg, now: int) -> None:
         """Asks the store for those that should have started. Those of which the answer does not come are let go."""
         due: dict[str, list[_Told]] = defaultdict(list)
         for _ in range(MOST_ASKED):
@@ -118,11 +123,14 @@ class StartCheck:
                 break
             told = heapq.heappop(self._remembered)
             due[told.org_id].append(told)
-        for org_id, tolds in due.items():
-            jobs = await self._store.reads.get(org_id, [told.ulid for told in tolds])
-            for told, job in zip(tolds, jobs, strict=True):
+
+        async def compare(org_id: str) -> None:
+            jobs = await self._store.reads.get(org_id, [told.ulid for told in due[org_id]])
+            for told, job in zip(due[org_id], jobs, strict=True):
                 if job is not None:
                     self._compare(told, job, now)
+
+        await orgs.serve(PART, due, compare)
 
     def _compare(self, told: _Told, job: Job, now: int) -> None:
         started_at = next((a.started_at for a in job.attempts[told.tried :] if a.started_at is not None), None)

@@ -13,6 +13,7 @@ from typing import Any
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 
@@ -39,11 +40,13 @@ class _Sweep:
 class Sweeps:
     """Begins when something is offered, and ends when all of that was tried.
 
-    An org that can't be reached keeps nothing from being released in another one; it is not asked again until all was
-    tried. One call at a time is made to an org, so one that hangs keeps no more than that.
+    An org that can't be reached, or is damaged, keeps nothing from being released in another one; it is not asked again
+    until all was tried. One call at a time is made to an org, so one that hangs keeps no more than that.
     """
 
-    def __init__(self, store: Store, release: Callable[[str, str, int], Awaitable[None]], sight: Sight) -> None:
+    def __init__(
+        self, store: Store, release: Callable[[str, str, int], Awaitable[None]], sight: Sight, faults: OrgFaults
+    ) -> None:
         """`release(org_id, agent_id, epoch)` raises the floor of an agent's claims there and releases its leases."""
         self._store = store
         self._release = release
@@ -51,7 +54,8 @@ class Sweeps:
         self._order: list[_Sweep] = []
         self._tried: set[Session] = set()
         self._at: set[str] = set()
-        self._orgs = EachOrg(CALLS_AT_ONCE)
+        self._faults = faults
+        self._orgs = EachOrg(faults, CALLS_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
         self._away: StoreUnavailableError | None = None
         self._fault: BaseException | None = None
@@ -105,7 +109,7 @@ class Sweeps:
             self._sight.seen()
         self._order.clear()
         self._tried.clear()
-        self._orgs, self._away = EachOrg(CALLS_AT_ONCE), None
+        self._orgs, self._away = EachOrg(self._faults, CALLS_AT_ONCE), None
 
     def _next(self) -> Coroutine[Any, Any, None] | None:
         """The next call; None when none can be made beside those under way."""
@@ -136,7 +140,7 @@ class Sweeps:
 
         async def serve() -> None:
             try:
-                await self._orgs.serve([org_id], lambda org_id: self._release(org_id, agent_id, epoch))
+                await self._orgs.serve("reaper", [org_id], lambda org_id: self._release(org_id, agent_id, epoch))
             finally:
                 self._at.discard(org_id)
                 sweep.busy -= 1

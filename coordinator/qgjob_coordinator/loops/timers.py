@@ -10,7 +10,7 @@ import time
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg, OrgsAwayError
 from qgjob_coordinator.loops.overtaken import Overtaken
@@ -22,6 +22,7 @@ from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_promoted, tell_settled
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.snapshots import Due
@@ -38,7 +39,15 @@ log = structlog.get_logger(__name__)
 class Timers:
     """Looks at every active org each second, and at known due times when they come."""
 
-    def __init__(self, store: Store, hub: Hub, fleet: FleetReader, telemetry: Telemetry, bonds: Bonds) -> None:
+    def __init__(
+        self,
+        store: Store,
+        hub: Hub,
+        fleet: FleetReader,
+        telemetry: Telemetry,
+        bonds: Bonds,
+        faults: OrgFaults | None = None,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._fleet = fleet
@@ -47,7 +56,14 @@ class Timers:
         self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
-        self._away = Beside("timers", lambda org_id: self._org(org_id, wall_ms()), self._wake.set)
+        self._faults = faults or OrgFaults(telemetry)
+        self._away = Beside(
+            "timers",
+            lambda org_id: self._org(org_id, wall_ms()),
+            self._wake.set,
+            part="timers",
+            faults=self._faults,
+        )
         self._swept = float("-inf")
         self._registry = time.monotonic()
         self._sight = Sight("timers_blind", log)
@@ -75,7 +91,7 @@ class Timers:
             self._sight.lost(e)
             await asyncio.sleep(SWEEP_SECONDS)  # what is due stays due: without a pause this would spin
         else:
-            if not self._away.orgs:
+            if not self._away.unreached:
                 self._sight.seen()
             await self._wait()
 
@@ -92,7 +108,7 @@ class Timers:
             return
 
     async def look(self) -> None:
-        """Serves what is due now, whatever orgs can't be reached.
+        """Serves what is due now, whatever orgs can't be reached or are damaged.
 
         Raises StoreUnavailableError: OrgsAwayError, when all others were served.
         """
@@ -104,15 +120,16 @@ class Timers:
             self._swept = monotonic
         self._away.answered()
         wanted -= self._away.orgs
-        orgs = EachOrg()
-        await orgs.serve(wanted, lambda org_id: self._org(org_id, now))
-        if len(orgs.failed) < len(wanted):  # else it is the store, and the next look finds that out
+        orgs = EachOrg(self._faults)
+        await orgs.serve("timers", wanted, lambda org_id: self._org(org_id, now))
+        damaged = [org_id for org_id, error in orgs.failed.items() if isinstance(error, OrgDamagedError)]
+        if damaged or len(orgs.failed) < len(wanted):  # else it is the store, and the next look finds that out
             for org_id, error in orgs.failed.items():
                 self._away.add(org_id, error)
         if monotonic - self._registry >= REGISTRY_SECONDS:  # behind what is due: it may take long
             found = await self._repair(orgs)
-            await orgs.serve(found, lambda org_id: self._org(org_id, now))
-            await orgs.serve(wanted | found, self._store.snapshots.tidy)
+            await orgs.serve("timers", found, lambda org_id: self._org(org_id, now))
+            await orgs.serve("tidy", wanted | found, self._store.snapshots.tidy)
             await self._overtaken.look(orgs)
             self._registry = monotonic
         orgs.tell()
@@ -130,7 +147,7 @@ class Timers:
             if due.waits or due.runs_to_cancel or due.bonds:
                 found.add(org_id)
 
-        await orgs.serve(missing, look)
+        await orgs.serve("timers", missing, look)
         return found
 
     async def _org(self, org_id: str, now: int) -> None:
@@ -146,7 +163,7 @@ class Timers:
                 self._bonds.forget(org_id)
             while await self._serve(org_id, due, now):
                 due = await self._store.snapshots.due(org_id)
-        except StoreUnavailableError:
+        except Exception:
             self._bonds.forget(org_id)
             if known is not None:
                 self.due(org_id, known)

@@ -15,6 +15,7 @@ from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.service.agents.live import LiveSession
 from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.store import Store
 
@@ -32,9 +33,10 @@ class Unbooked:
     What is in one of them only may be on its way into the other. So it takes two looks, and a session that lasted.
     """
 
-    def __init__(self, store: Store, sessions: Sessions) -> None:
+    def __init__(self, store: Store, sessions: Sessions, faults: OrgFaults | None = None) -> None:
         self._store = store
         self._sessions = sessions
+        self._faults = faults or OrgFaults()
         self._suspects: dict[LiveSession, frozenset[Place]] = {}
         self._sight = Sight("unbooked_blind", log)
 
@@ -56,7 +58,7 @@ class Unbooked:
         Raises StoreUnavailableError, at the end: what can't be reached keeps no other session from its look.
         """
         before, self._suspects = self._suspects, {}
-        orgs = EachOrg()
+        orgs = EachOrg(self._faults)
         for live in self._sessions.here():
             found = await self._unbooked(live, orgs)
             lasting = found & before.get(live, frozenset())
@@ -73,8 +75,9 @@ class Unbooked:
         async def look(org_id: str) -> None:
             leased.update((org_id, ulid) for ulid in await self._store.reads.leased(org_id, session.agent_id))
 
-        await orgs.serve(session.orgs, look)
-        booked = {(lease.org_id, lease.ulid) for lease in session.leases.values()}
+        await orgs.serve("unbooked", session.orgs, look)
+        known = (*session.leases.values(), *session.untold.values())
+        booked = {(lease.org_id, lease.ulid) for lease in known}
         return frozenset(leased) - booked
 
     @staticmethod

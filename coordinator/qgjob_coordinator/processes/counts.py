@@ -18,6 +18,7 @@ COUNTERS = (
     "finished",
     "attempts",
     "installs",
+    "org_faults",
     "quarantines",
     "probes",
     "rpc_started",

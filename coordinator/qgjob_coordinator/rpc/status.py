@@ -20,6 +20,7 @@ from qgjob_coordinator.errors import (
     InvalidError,
     NotAuthenticatedError,
     NotFoundError,
+    OrgDamagedError,
     ParentSilentError,
     QgjobError,
     QuotaError,
@@ -46,6 +47,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     StoreRightsError: grpc.StatusCode.UNAVAILABLE,
     BlobsUnavailableError: grpc.StatusCode.UNAVAILABLE,
     AgentSilentError: grpc.StatusCode.UNAVAILABLE,
+    OrgDamagedError: grpc.StatusCode.INTERNAL,
     ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,
 }

@@ -101,7 +101,7 @@ async def test_a_sound_system_passes_and_every_check_says_something(own: Coordin
         listed = {line.split("`")[1] for line in page.splitlines() if line.startswith(("| `store.", "| `coordinator."))}
         listed |= {line.split("`")[1] for line in page.splitlines() if line.startswith(("| `agents.", "| `devices."))}
         listed |= {line.split("`")[1] for line in page.splitlines() if line.startswith(("| `queue.", "| `client."))}
-        listed |= {line.split("`")[1] for line in page.splitlines() if line.startswith("| `blobs.")}
+        listed |= {line.split("`")[1] for line in page.splitlines() if line.startswith(("| `blobs.", "| `orgs."))}
         assert {f["check"] for f in told["findings"]} == listed - {"client.answer", "client.stores", "store.reads"}
 
 

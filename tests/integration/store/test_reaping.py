@@ -275,14 +275,17 @@ async def test_a_session_stays_on_the_list_while_an_org_of_it_is_under_way(
 async def test_a_fault_of_a_sweep_ends_the_loop_and_is_told(
     store: Store, watch: Watch, monkeypatch: pytest.MonkeyPatch, cancelled: bool
 ) -> None:
-    """It would stay without sweeps for ever, and nobody would know."""
+    """It would stay without sweeps for ever, and nobody would know. A fault in an org's own sweep is that org's."""
     await scenes.open_session(store)
     assert await store.sessions.observe("agent-1", 1, -1, "closed")
 
     async def faulty(*_what: Any) -> Any:
         raise asyncio.CancelledError if cancelled else ValueError("a fault of ours")
 
-    monkeypatch.setattr(store.leases, "sweep", faulty)
+    if cancelled:
+        monkeypatch.setattr(store.leases, "sweep", faulty)
+    else:
+        monkeypatch.setattr(store, "agent_orgs", faulty)
     await watch.look()
     with pytest.raises(RuntimeError if cancelled else ValueError):
         await watch.look()

@@ -21,6 +21,7 @@ def counted(n: int) -> Telemetry:
         t.attempts["passed"] += 1
         t.installs["installed"] += 1
         t.leases_lost += 1
+        t.org_faults["timers"] += 1
         t.quarantines["begun"] += 1
         t.probes["good"] += 1
         t.plans += 1

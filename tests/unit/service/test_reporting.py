@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.model.enums import DeathCause, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.model.jobs import TestResult
-from qgjob_coordinator.service.agents import report_lanes, reporting
+from qgjob_coordinator.service import org_faults
+from qgjob_coordinator.service.agents import reporting
 from qgjob_coordinator.service.agents.log_intake import LogIntake
 from qgjob_coordinator.service.agents.log_lane import Piece
 from qgjob_coordinator.service.agents.messages import (
     DeadReport,
     FinishedReport,
     ProgressReport,
+    Report,
     ReportAck,
     StartedReport,
     Verdict,
@@ -32,6 +34,7 @@ from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.types import Ended, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
+from tests.fakes.waiting import until
 
 DEADLINE_SECONDS = 5.0
 
@@ -114,7 +117,8 @@ class Scene:
 
 @pytest.fixture
 async def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
-    monkeypatch.setattr(report_lanes, "STORE_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(reporting, "STORE_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 0.001)
     return Scene()
 
 
@@ -130,8 +134,85 @@ async def test_progress_that_waits_is_replaced_by_newer_progress(scene: Scene) -
     assert sorted(i for i, verdict in acks if verdict is Verdict.REPLAYED) == [2, 4]
 
 
-async def test_a_fault_of_ours_is_said_and_ends_the_session(scene: Scene) -> None:
-    scene.leases.errors = [KeyError("a bug")]
+async def test_a_fault_at_the_reports_of_an_org_is_said_and_they_are_written_again(scene: Scene) -> None:
+    scene.leases.errors = [KeyError("a record")]
+    with capture_logs() as said:
+        scene.reporter.put([_started(1)])
+        assert await scene.acked(1) == [(1, Verdict.APPLIED)]
+    (told,) = (line for line in said if line["log_level"] == "error")
+    assert (told["event"], told["org_id"], told["part"]) == ("org_damaged", "acme", "reports")
+    assert scene.session.refused is None
+
+
+async def test_the_reports_of_a_damaged_job_keep_back_no_other_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report, mended, damaged = scene.leases.report, asyncio.Event(), 0
+
+    async def one_is_damaged(org: str, starts: list[Any], endings: list[Any], now: int) -> Any:
+        nonlocal damaged
+        if not mended.is_set() and any(ulid == "j3" for ulid, _, _ in starts):
+            damaged += 1
+            raise KeyError("s")
+        return await report(org, starts, endings, now)
+
+    monkeypatch.setattr(scene.leases, "report", one_is_damaged)
+    scene.reporter.put([_started(n) for n in range(1, 9)])
+    assert {i for i, _ in await scene.acked(7)} == {1, 2, 4, 5, 6, 7, 8}
+    mended.set()
+    assert (await scene.acked(8))[-1] == (3, Verdict.APPLIED)
+
+
+async def test_after_some_damaged_jobs_the_others_wait_too_and_are_not_tried_one_by_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a key that every report needs would cost two calls for each of a thousand."""
+    calls, rests = 0, asyncio.Event()
+
+    async def all_are_damaged(*_: object) -> Any:
+        nonlocal calls
+        calls += 1
+        raise KeyError("ct")
+
+    def pause(_self: object, _part: str, org_id: str, _e: Exception) -> OrgDamagedError:
+        rests.set()
+        return OrgDamagedError(org_id, "ct", 60.0)
+
+    monkeypatch.setattr(scene.leases, "report", all_are_damaged)
+    monkeypatch.setattr(org_faults.OrgFaults, "_met", pause)
+    scene.reporter.put([_started(n) for n in range(1, 1000)])
+    await rests.wait()
+    assert calls < 50
+    await scene.reporter.close()
+
+
+async def test_a_device_is_free_when_the_end_of_its_attempt_can_not_be_written(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its org may stay damaged for days. The attempt stays booked, so that its end is judged as it would have been."""
+    slot = scene.session.show(DeviceInfo("d1", "u1", Target.EMULATOR))
+    scene.session.take(Lease("acme", "j1", "t1", "g", "d1", 1, started=True, has_log=True), 1)
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 0.1)  # there is time to look
+    scene.leases.errors = [KeyError("a record")]
+    scene.leases.open.clear()
+    scene.reporter.put([FinishedReport(1, "acme", "j1", "t1", Outcome.PASSED, 1, 2, 1001, None, None, None, False)])
+    await scene.leases.called.wait()
+    assert slot.leases
+    scene.leases.open.set()
+    await until(lambda: scene.session.untold, "the device is not free")
+    assert (slot.leases, scene.session.leases) == ({}, {})
+    booked = scene.session.booked("t1")
+    assert booked is not None
+    assert booked.has_log
+    await scene.acked(1)
+    assert scene.session.untold == {}
+
+
+async def test_a_fault_of_ours_is_said_and_ends_the_session(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Any:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(scene.logs, "busy", broken)
     with capture_logs() as said:
         scene.reporter.put([_started(1)])
         await scene.session.outbox_ready.wait()
@@ -182,9 +263,9 @@ async def test_there_is_room_again_when_half_of_what_may_wait_is_written() -> No
     """Of all orgs together, though each is written by itself."""
     waiting: dict[str, asyncio.Event] = {"acme": asyncio.Event(), "beta": asyncio.Event()}
 
-    async def write(org_id: str, _reports: object) -> bool:
+    async def write(org_id: str, _reports: object) -> tuple[list[Report], float]:
         await waiting[org_id].wait()
-        return True
+        return [], 0.0
 
     lanes = ReportLanes(write, lambda _ids: None, lambda _error: None, most=100)
     lanes.put([_started(1), _started(2, "beta")])

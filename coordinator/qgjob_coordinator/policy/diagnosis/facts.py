@@ -102,6 +102,16 @@ class FleetFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Damaged:
+    """An org that is set aside: by which parts of the coordinator, what one of them met, and for how long (s)."""
+
+    org_id: str
+    parts: tuple[str, ...]
+    error: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unserved:
     """Jobs of one group that wait and ask the same, which no known device could serve. `asks` is that in words."""
 

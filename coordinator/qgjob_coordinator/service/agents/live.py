@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, Phase
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health.rules import Backoff
@@ -33,6 +33,7 @@ from qgjob_coordinator.service.agents.showing import check_count, check_devices
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import ShownWord
 from qgjob_coordinator.tasks import together
@@ -64,13 +65,16 @@ class LiveSession:
         fleet: FleetHealth,
         backoff: Backoff,
         unadopted: Beside[Sequence[ShownWord]],
+        faults: OrgFaults,
     ) -> None:
         self.session = session
         self.unadopted = unadopted
         """Orgs in which what older sessions of the agent left is still to be released."""
+        self.unsettled: dict[str, Sequence[Held]] = {}
+        """What the agent showed of those of them whose data are damaged."""
         self.occupants = occupants
-        self.recalls = Recalls(session, occupants, store, hub, telemetry)
-        self.health = HealthWatch(session, store, fleet, hub, telemetry, backoff, self._follow)
+        self.recalls = Recalls(session, occupants, store, hub, telemetry, faults)
+        self.health = HealthWatch(session, store, fleet, hub, telemetry, backoff, self._follow, faults)
         self.records = Records(session, self.recalls, store, hub, settled, self.health.know)
         reporter.health = self.health
         self._reporter = reporter
@@ -78,6 +82,7 @@ class LiveSession:
         self._store = store
         self._hub = hub
         self._telemetry = telemetry
+        self._faults = faults
 
     async def heartbeat(self, seq: int, held: Sequence[Held], sent_at: int = 0) -> None:
         """Renews the session and answers with what the agent is to kill. Raises StoreUnavailableError.
@@ -113,17 +118,19 @@ class LiveSession:
         self._check_unseen(shown)
 
     async def _revoked(self, org_id: str) -> list[str]:
-        """Tokens that were revoked in the org. Where it can't be reached none is told until a later heartbeat.
+        """Tokens that were revoked in the org. Where it can't be reached, or is damaged, none is told until later.
 
         Nothing is lost by it but time, while no answer at all would cost the agent what it runs for all other orgs.
         """
         agent_id = self.session.agent_id
         try:
             async with asyncio.timeout(REVOKED_SECONDS):
-                return await self._store.reads.revoked(org_id, agent_id)
+                return await self._faults.guard("revoked", org_id, self._store.reads.revoked(org_id, agent_id))
         except (TimeoutError, StoreUnavailableError) as e:
             log.warning("revoked_not_read", agent_id=agent_id, org_id=org_id, error=str(e) or "no answer came in time")
             return []
+        except OrgDamagedError:
+            return []  # told
 
     def _check_unseen(self, shown: set[str]) -> None:
         """An attempt that the agent should hold and does not show: only a new session settles it.

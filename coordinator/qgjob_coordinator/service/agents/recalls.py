@@ -6,13 +6,14 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 
-from qgjob_coordinator.errors import AgentSilentError, StoreUnavailableError
+from qgjob_coordinator.errors import AgentSilentError, OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.service.agents.messages import Recall
 from qgjob_coordinator.service.agents.occupancy import Occupants
 from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Release, ReleaseCharge
@@ -27,7 +28,15 @@ PATIENCE_SECONDS = 1.0
 class Recalls:
     """One session's questions, by number."""
 
-    def __init__(self, session: Session, occupants: Occupants, store: Store, hub: Hub, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        session: Session,
+        occupants: Occupants,
+        store: Store,
+        hub: Hub,
+        telemetry: Telemetry,
+        faults: OrgFaults | None = None,
+    ) -> None:
         self._session = session
         self._occupants = occupants
         self._store = store
@@ -36,7 +45,8 @@ class Recalls:
         self._number = self._answered = 0
         self._awaited: dict[int, asyncio.Future[None]] = {}
         self._owed: dict[str, list[Release]] = defaultdict(list)  # by org, what the store is still to be told
-        self._behind = Beside("attempts given back", self._release)
+        self._faults = faults or OrgFaults(telemetry)
+        self._behind = Beside("attempts given back", self._release, part="recalls", faults=self._faults)
 
     def ask(self, device_id: str) -> None:
         """Asks for what the device has not begun, each attempt once; the answer releases it, whenever it comes."""
@@ -104,10 +114,10 @@ class Recalls:
     async def _tell(self, org_id: str) -> None:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._release(org_id)
+                await self._faults.guard("recalls", org_id, self._release(org_id))
         except TimeoutError:
             self._behind.add(org_id, StoreUnavailableError(f"no answer came within {PATIENCE_SECONDS:g} s"))
-        except StoreUnavailableError as e:
+        except (StoreUnavailableError, OrgDamagedError) as e:
             self._behind.add(org_id, e)
 
     async def _release(self, org_id: str) -> None:

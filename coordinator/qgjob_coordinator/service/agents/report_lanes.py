@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from qgjob_coordinator.service.agents.messages import Report
 from qgjob_coordinator.service.agents.report_inbox import ReportInbox
@@ -13,19 +14,19 @@ MOST = 1000
 """Reports in one round; bounds how long a script may hold the store."""
 MOST_WAITING = 20_000
 """Above it the stream is not read, until half of them are written: the agent's spool has more room than our memory."""
-STORE_PAUSE_SECONDS = 0.2
 
 
 class ReportLanes:
     """An inbox and a writer for each org that has reports.
 
-    `write` takes the reports of a round; False: they could not be written, and are tried again. `replaced` is told the
-    ids of progress reports that newer ones replaced. `failed` is called when `write` raises; then no more is taken.
+    `write` takes the reports of a round and gives back those that could not be written, and after how many seconds they
+    are tried again. `replaced` is told the ids of progress reports that newer ones replaced. `failed` is called when
+    `write` raises; then no more is taken.
     """
 
     def __init__(
         self,
-        write: Callable[[str, Sequence[Report]], Awaitable[bool]],
+        write: Callable[[str, Sequence[Report]], Awaitable[tuple[Sequence[Report], float]]],
         replaced: Callable[[Sequence[int]], None],
         failed: Callable[[Exception], None],
         most: int = MOST_WAITING,
@@ -37,6 +38,7 @@ class ReportLanes:
         self._inboxes: dict[str, ReportInbox] = {}
         self._writers: dict[str, asyncio.Task[None]] = {}
         self._over = False
+        self._closing = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
 
@@ -67,6 +69,7 @@ class ReportLanes:
 
     def _end(self) -> None:
         self._over = True
+        self._closing.set()
         for inbox in self._inboxes.values():
             inbox.clear()
         self._room.set()
@@ -84,10 +87,13 @@ class ReportLanes:
                 batch = inbox.take(MOST)
                 if self._waiting() <= self._most // 2:
                     self._room.set()
-                if not await self._write(org_id, batch) and not self._over:
+                left, pause = await self._write(org_id, batch)
+                if left and not self._over:
                     # Not acknowledged, so the agent keeps them; scripts may run twice, so they are written again.
-                    self._tell(inbox.give_back(batch))
-                    await asyncio.sleep(STORE_PAUSE_SECONDS)
+                    self._tell(inbox.give_back(left))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause):
+                            await self._closing.wait()
         except Exception as e:  # noqa: BLE001 - who made this tells it
             self._end()
             self._failed(e)

@@ -36,6 +36,14 @@ _CAUSE_TEXT = {
 }
 
 
+def by_job(reports: Iterable[Report]) -> list[list[Report]]:
+    """One org's reports, those of each job together, in their order."""
+    jobs: dict[str, list[Report]] = {}
+    for report in reports:
+        jobs.setdefault(report.ulid, []).append(report)
+    return list(jobs.values())
+
+
 @dataclass(slots=True)
 class ByKind:
     """One round's reports of one org, by kind."""

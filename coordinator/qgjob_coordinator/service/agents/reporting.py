@@ -25,16 +25,18 @@ from qgjob_coordinator.service.agents.messages import (
 )
 from qgjob_coordinator.service.agents.occupancy import Occupants
 from qgjob_coordinator.service.agents.report_lanes import ReportLanes
-from qgjob_coordinator.service.agents.report_rows import ByKind, by_kind, ending, release
+from qgjob_coordinator.service.agents.report_rows import ByKind, by_job, by_kind, ending, release
 from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Ended, Ending, ReportWord, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
+STORE_PAUSE_SECONDS = 0.2
 NOT_WRITTEN = "its reports could not be written, by a fault of the coordinator; connect again"
 """Why a session ends whose reports are in doubt."""
 
@@ -59,6 +61,7 @@ class Reporter:
         occupants: Occupants,
         logs: LogIntake,
         on_retry_due: Callable[[str, int], None],
+        faults: OrgFaults | None = None,
         *,
         log_transitions: bool,
     ) -> None:
@@ -69,6 +72,7 @@ class Reporter:
         self._occupants = occupants
         self._logs = logs
         self._on_retry_due = on_retry_due
+        self._faults = faults or OrgFaults(telemetry)
         self._log_transitions = log_transitions
         self.health: HealthWatch | None = None
         """Told how attempts end, where somebody judges devices by that."""
@@ -95,19 +99,31 @@ class Reporter:
         log.error("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch, exc_info=error)
         self._session.end(Refused(RefusedReason.STALE_EPOCH, NOT_WRITTEN))
 
-    async def _round(self, org_id: str, batch: Sequence[Report]) -> bool:
-        """One org's reports; False when the store did not take them."""
+    async def _round(self, org_id: str, batch: Sequence[Report]) -> tuple[Sequence[Report], float]:
+        """One org's reports; those that the store did not take, and when (s) it is asked again.
+
+        Of jobs whose data are damaged all waits until they are mended. Their devices are free meanwhile.
+        """
         r = by_kind(batch)
         if self._logs.busy(org_id) and not await self._logs.settle(org_id, r.ends()):
-            return True  # the session is over, and the agent has them still
+            return (), 0.0  # the session is over, and the agent has them still
+
+        async def write(some: Sequence[Sequence[Report]]) -> None:
+            await self._org(org_id, by_kind([report for job in some for report in job]), wall_ms())
+
         try:
-            await self._org(org_id, r, wall_ms())
+            unwritten, damaged = await self._faults.halved("reports", org_id, by_job(batch), write)
         except StoreUnavailableError as e:
             log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=e.message)
-            return False
+            return batch, STORE_PAUSE_SECONDS
+        left = [report for job in unwritten for report in job]
+        for token in by_kind(left).ends():
+            lease = self._session.free(token, wall_ms())
+            if lease is not None:
+                self._occupants.touch(lease.device_id)
         if r.finished or r.dead:
             self._hub.work("", local=False)
-        return True
+        return left, damaged.again_in_seconds if damaged is not None else 0.0
 
     async def _org(self, org_id: str, r: ByKind, now: int) -> None:
         """Writes one org's reports and acknowledges them."""
@@ -160,7 +176,7 @@ class Reporter:
         return acks
 
     def _ending(self, x: FinishedReport, now: int) -> Ending:
-        lease = self._session.leases.get(x.token)
+        lease = self._session.booked(x.token)
         has_log = lease is not None and lease.has_log
         made = ending(x, now, random.random(), has_log=has_log)  # noqa: S311 - jitter
         if made.charge is Charge.TEST and lease is not None:

@@ -65,6 +65,7 @@ class Session:
         self.holds: Sequence[Hold] = ()
         self.slots: dict[str, Slot] = {}
         self.leases: dict[str, Lease] = {}
+        self.untold: dict[str, Lease] = {}  # what is over, and the store can't be told: its data are damaged
         self.strays: dict[str, str] = {}  # token the store does not grant -> device that runs it
         self.outbox: deque[Down] = deque()
         self.outbox_ready = asyncio.Event()
@@ -181,16 +182,27 @@ class Session:
                 slot.begin(token, now)
         return lease
 
+    def booked(self, token: str) -> Lease | None:
+        """The attempt that the agent was given, also when it is over and the store can't be told."""
+        return self.leases.get(token) or self.untold.get(token)
+
     def drop(self, token: str, now: int) -> Lease | None:
         """An attempt is over, or its token was a stray's: the device is freed of it, `now` (ms)."""
-        lease = self.leases.pop(token, None)
-        if lease is not None:
-            slot = self.slots.get(lease.device_id)
-            if slot is not None:
-                slot.lose(token, now)
+        lease = self.free(token, now) or self.untold.get(token)
+        self.untold.pop(token, None)
         device = self.strays.pop(token, None) if self.strays else None
         if device is not None and device in self.slots:
             self.slots[device].strays.discard(token)
+        return lease
+
+    def free(self, token: str, now: int) -> Lease | None:
+        """An attempt is over, and its device free of it, `now` (ms); the store can't be told yet."""
+        lease = self.leases.pop(token, None)
+        if lease is not None:
+            self.untold[token] = lease
+            slot = self.slots.get(lease.device_id)
+            if slot is not None:
+                slot.lose(token, now)
         return lease
 
     def stray(self, token: str, device_id: str) -> None:

@@ -28,6 +28,7 @@ from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import OpenWord
 from qgjob_coordinator.telemetry import Telemetry
@@ -56,12 +57,14 @@ class Sessions:
         log_transitions: bool,
         backoff: Backoff | None = None,
         fleet: FleetReader | None = None,
+        faults: OrgFaults | None = None,
     ) -> None:
         self.store = store
         self.hub = hub
         self.telemetry = telemetry
         self.times = times
-        self._adoption = Adoption(store, hub, telemetry, times)
+        self._faults = faults or OrgFaults(telemetry)
+        self._adoption = Adoption(store, hub, telemetry, times, self._faults)
         self._coordinator = coordinator
         self._log_transitions = log_transitions
         self._fleet = FleetHealth(fleet or FleetReader(store))
@@ -177,6 +180,7 @@ class Sessions:
             occupants,
             logs,
             lambda org, at: self.on_retry_due(org, at),  # noqa: PLW0108 - set after the sessions are made
+            self._faults,
             log_transitions=self._log_transitions,
         )
         live = LiveSession(
@@ -190,7 +194,13 @@ class Sessions:
             self._when_settled,
             self._fleet,
             self._backoff,
-            Beside("leases of older sessions", lambda org_id: self._adoption.adopt(live, org_id, ())),
+            Beside(
+                "leases of older sessions",
+                lambda org_id: self._adoption.adopt_later(live, org_id),
+                part="adoption",
+                faults=self._faults,
+            ),
+            self._faults,
         )
         return live
 

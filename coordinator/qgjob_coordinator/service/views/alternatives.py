@@ -19,7 +19,10 @@ async def alternatives(
     Two do: a retry avoids a device only while there is another one; and where orgs or groups are `limited`, the last
     place may be left to another device.
     """
+    return await fleet.able() if asks(groups, limited=limited) else {}
+
+
+def asks(groups: Sequence[GroupView], *, limited: bool) -> bool:
+    """Whether some rule asks for them."""
     avoids = any(q.avoid for g in groups for q in g.queues)
-    if avoids or (limited and may_be_left(groups, wall_ms())):
-        return await fleet.able()
-    return {}
+    return avoids or (limited and may_be_left(groups, wall_ms()))

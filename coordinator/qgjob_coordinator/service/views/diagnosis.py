@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from qgjob_coordinator.errors import QgjobError, StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, QgjobError, StoreUnavailableError
 from qgjob_coordinator.model.findings import Diagnosis, Finding
 from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Requirements
@@ -18,6 +18,7 @@ from qgjob_coordinator.policy.diagnosis import (
     coordinator,
     devices,
     keeping_data,
+    orgs,
     queue,
     rights,
     store,
@@ -27,6 +28,7 @@ from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFact
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.shared import Shared
 from qgjob_coordinator.service.views.kept_builds import KeptBuilds
@@ -78,6 +80,7 @@ class Doctor:
         sessions: Sessions,
         telemetry: Telemetry,
         kept: KeptBuilds,
+        faults: OrgFaults | None = None,
     ) -> None:
         self._me = me
         self._store = store
@@ -87,6 +90,7 @@ class Doctor:
         self._sessions = sessions
         self._telemetry = telemetry
         self._kept = kept
+        self._faults = faults or OrgFaults(telemetry)
         self._begun = time.monotonic()
         self._runs: dict[str | None, Shared[Diagnosis]] = {}
 
@@ -117,6 +121,8 @@ class Doctor:
         findings += coordinator.judge(self._facts(verdict))
         if seen:
             findings += await self._of_fleet(principal)
+            seen_orgs = [each for each in self._faults.damaged() if principal.sees(each.org_id)]
+            findings += orgs.judge(seen_orgs)
         epoch = self._store.epoch if verdict.store.fault is None else 0
         return Diagnosis(self._me.name, self._me.version, epoch, wall_ms(), tuple(findings))
 
@@ -177,16 +183,19 @@ class Doctor:
         counts = (await self._overview.stats(principal, None)).queue
         unserved: list[Unserved] = []
         reasons = Reasons(known, wall_ms(), over_quota=False)
-        orgs = sorted(o for o in await self._store.active_orgs() if principal.sees(o))
-        for first in range(0, len(orgs), ORGS_AT_ONCE):
-            some = orgs[first : first + ORGS_AT_ONCE]
+        names = sorted(o for o in await self._store.active_orgs() if principal.sees(o))
+        for first in range(0, len(names), ORGS_AT_ONCE):
+            some = names[first : first + ORGS_AT_ONCE]
             for found in await asyncio.gather(*(self._unserved(org_id, reasons) for org_id in some)):
                 unserved += found
         return QueueFacts(counts.queued, counts.retry_wait, counts.oldest_queued_age_seconds, unserved)
 
     async def _unserved(self, org_id: str, reasons: Reasons) -> list[Unserved]:
         """What waits in an org for a device that is not known, kind by kind."""
-        snapshot = await self._store.snapshots.org(org_id, 0)
+        try:
+            snapshot = await self._faults.guard("diagnosis", org_id, self._store.snapshots.org(org_id, 0))
+        except OrgDamagedError:
+            return []  # told
         return [
             Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), q.waiting)
             for g in snapshot.groups

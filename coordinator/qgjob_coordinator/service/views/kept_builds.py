@@ -6,8 +6,9 @@ import asyncio
 
 from qgjob_coordinator.blobs.paths import blob_path, of_org
 from qgjob_coordinator.blobs.store import BlobStore
-from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
+from qgjob_coordinator.errors import BlobsUnavailableError, OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.policy.diagnosis.facts import BlobFacts, MissingBuild
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.shared import Shared
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import NamedBuild
@@ -25,8 +26,9 @@ _NOBODY = "doctor"
 class KeptBuilds:
     """Looks at all orgs at once, for everybody who asks."""
 
-    def __init__(self, store: Store, blobs: BlobStore) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, faults: OrgFaults | None = None) -> None:
         self._store = store
+        self._faults = faults or OrgFaults()
         self._blobs = blobs
         self._run = Shared(self._look, "kept-builds")
         self._good_for = ILL_SECONDS
@@ -60,8 +62,8 @@ class KeptBuilds:
             async with asyncio.timeout(LISTED_SECONDS):
                 for org_id in sorted(await self._store.all_orgs()):
                     try:
-                        builds, gone = await self._of_org(org_id)
-                    except StoreUnavailableError:  # its part of the store is away, and that is told
+                        builds, gone = await self._faults.guard("diagnosis", org_id, self._of_org(org_id))
+                    except (StoreUnavailableError, OrgDamagedError):  # that is told
                         whole = False
                         continue
                     seen += builds

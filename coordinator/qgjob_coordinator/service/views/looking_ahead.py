@@ -3,7 +3,7 @@
 Devices of other coordinators count for what the store shows of them: which groups they serve, and not until when, what
 they are, or that they idle. So with several coordinators an estimate errs on the late side, and what only such a device
 may serve has none. An org that can't be reached is left out: its own jobs have no estimate then, and those of
-others are estimated as they are planned, without its waiting ones.
+others are estimated as they are planned, without its waiting ones. So is one whose data are damaged.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.beside import Beside
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.alternatives import alternatives
 from qgjob_coordinator.service.views.org_looks import OrgLooks
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 
+PART = "estimates"
 LOOK_SECONDS = 2.0
 """So long a look serves all who ask, but for those who want a fresh one: it reads every active org."""
 
@@ -54,6 +56,7 @@ class LookAhead:
         limits: Limits,
         weights: Mapping[str, float],
         quota: int | None = None,
+        faults: OrgFaults | None = None,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -61,8 +64,10 @@ class LookAhead:
         self._limits = limits
         self._weights = weights
         self._quota = quota
-        self._orgs = OrgLooks(store.snapshots)
-        self._away = Beside("estimates", lambda org_id: store.snapshots.org(org_id, 0))  # left out, nobody waits
+        faults = faults or OrgFaults()
+        self._orgs = OrgLooks(store.snapshots, PART, faults, whole=True)
+        # Left out, nobody waits.
+        self._away = Beside("estimates", lambda org_id: self._orgs.look(org_id, HEADS), part=PART, faults=faults)
         self._last: _Look | None = None
         self._looking = asyncio.Lock()
 

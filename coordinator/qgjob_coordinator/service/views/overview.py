@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qgjob_coordinator.errors import NotFoundError
+from qgjob_coordinator.errors import NotFoundError, OrgDamagedError
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, Outcome, Status
 from qgjob_coordinator.model.fleet import Device, QueueStats, SchedulerStats, Stats
 from qgjob_coordinator.model.jobs import Group, Job, Run
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views.forecast import Forecast, NoForecast
 from qgjob_coordinator.store.names import group_id
@@ -30,10 +31,12 @@ class Overview:
         fleet: FleetReader,
         totals: Totals,
         forecast: Forecast | None = None,
+        faults: OrgFaults | None = None,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._totals = totals
+        self._faults = faults or OrgFaults()
         self._forecast = forecast or NoForecast()
 
     async def orgs(self, principal: Principal, org_id: object) -> list[str]:
@@ -82,23 +85,17 @@ class Overview:
         return count.run(org, run)
 
     async def stats(self, principal: Principal, org_id: object) -> Stats:
-        """Queue and fleet in numbers. Raises ParentSilentError."""
+        """Queue and fleet in numbers; of all orgs without those whose data are damaged. Raises ParentSilentError."""
         now = wall_ms()
-        counts: Counter[Status] = Counter()
-        waiting = saved = groups = 0
-        oldest: int | None = None
         orgs = await self.orgs(principal, org_id)
-        for org in orgs:
-            by, spared = await self._store.reads.counters(org)
-            for (status, _), n in by.items():
-                counts[status] += n
-            saved += spared
-            if by and any(n for (s, _), n in by.items() if not s.final):
-                waiting += await self._store.reads.delayed_count(org)
-                groups += len((await self._store.snapshots.org(org, 0)).groups)
-                first = await self._store.reads.oldest_waiting_at(org)
-                oldest = min((t for t in (oldest, first) if t is not None), default=None)
-        installs = await self._store.reads.installs(orgs)
+        if org_id is None:
+            parts = [part for org in orgs if (part := await self._unless_damaged(org)) is not None]
+        else:
+            parts = [await self._org_stats(org) for org in orgs]
+        counts = sum((part.by_status for part in parts), Counter[Status]())
+        waiting, groups = sum(part.delayed for part in parts), sum(part.groups for part in parts)
+        saved, installs = sum(part.saved for part in parts), await self._store.reads.installs(orgs)
+        oldest = min((part.oldest for part in parts if part.oldest is not None), default=None)
         agents = await self._fleet.agents()
         age = 0.0 if oldest is None else max(0, now - oldest) / 1000
         by_status = {s.value: max(0, counts[s]) for s in Status}
@@ -107,6 +104,34 @@ class Overview:
         online = sum(a.state is not AgentState.OFFLINE for a in agents)
         planned = await self._totals()
         return Stats(queue, _scheduler(planned, devices, online, groups, installs, saved), now)
+
+    async def _unless_damaged(self, org_id: str) -> _OrgStats | None:
+        try:
+            return await self._faults.guard("statistics", org_id, self._org_stats(org_id))
+        except OrgDamagedError:
+            return None  # told
+
+    async def _org_stats(self, org_id: str) -> _OrgStats:
+        by, saved = await self._store.reads.counters(org_id)
+        part = _OrgStats(saved=saved)
+        for (status, _), n in by.items():
+            part.by_status[status] += n
+        if any(n for (s, _), n in by.items() if not s.final):
+            part.delayed = await self._store.reads.delayed_count(org_id)
+            part.groups = len((await self._store.snapshots.org(org_id, 0)).groups)
+            part.oldest = await self._store.reads.oldest_waiting_at(org_id)
+        return part
+
+
+@dataclass(slots=True)
+class _OrgStats:
+    """One org in numbers; `oldest` is since when its oldest job waits (ms)."""
+
+    by_status: Counter[Status] = field(default_factory=Counter)
+    saved: int = 0
+    delayed: int = 0
+    groups: int = 0
+    oldest: int | None = None
 
 
 def _scheduler(

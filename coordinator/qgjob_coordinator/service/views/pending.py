@@ -16,6 +16,7 @@ from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, 
 from qgjob_coordinator.policy.reasons.summary import summary
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views.forecast import Forecast, NoForecast
 from qgjob_coordinator.store.store import Store
@@ -92,12 +93,14 @@ class Pending:
         quota: int | None,
         forecast: Forecast | None = None,
         give_up_seconds: float = GIVE_UP_SECONDS,
+        faults: OrgFaults | None = None,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._quota = quota
         self._forecast = forecast or NoForecast()
         self._give_up_ms = round(give_up_seconds * 1000)
+        self._faults = faults or OrgFaults()
         self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:
@@ -150,7 +153,9 @@ class Pending:
             job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True
         )
         expected = start if job.pending_reason.estimated_start_at is not None else None
-        return Explanation(job, considered, summary(job, considered, now), expected, job.queue_deadline)
+        aside = self._faults.keeps_waiting(job.org_id)
+        text = summary(job, considered, now)
+        return Explanation(job, considered, f"{aside}; {text}" if aside else text, expected, job.queue_deadline)
 
     async def _held(self, job: Job, devices: Sequence[Device], now: int) -> str:
         """What a job does that has a device; empty where it has none, or one that is no longer known."""

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from qgjob_coordinator.errors import OrgDamagedError
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.health.asking import did_elsewhere
 from qgjob_coordinator.policy.health.others import Devices, Group, Installation, together
 from qgjob_coordinator.policy.health.record import Mark, Record, answered, recent
 from qgjob_coordinator.service.agents.health.books import Page
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.fleet import AgentRow
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
@@ -21,20 +24,27 @@ MOST_ASKED = 64
 """Jobs that the store is asked for at once."""
 
 
-async def ask(store: Store, pages: Mapping[str, Page]) -> bool:
+async def ask(store: Store, pages: Mapping[str, Page], faults: OrgFaults) -> bool:
     """Asks what became of jobs that failed on these devices, and notes it; False when there was nothing to ask.
 
-    Raises StoreUnavailableError.
+    Of an org whose data are damaged nothing is learned. Raises StoreUnavailableError.
     """
     asked: dict[str, dict[str, list[tuple[str, Mark]]]] = defaultdict(lambda: defaultdict(list))
     open_ones = [(device_id, m) for device_id, page in pages.items() for m in page.record.marks if not m.sure]
     for device_id, mark in open_ones:
         asked[mark.build[0]][mark.ulid].append((device_id, mark))
-    for org_id, ulids in asked.items():
-        names = list(ulids)
-        jobs = []
+
+    async def read(org_id: str, names: Sequence[str]) -> list[Job | None]:
+        jobs: list[Job | None] = []
         for n in range(0, len(names), MOST_ASKED):  # all of them: those that stay open keep none from its answer
             jobs += await store.reads.get(org_id, names[n : n + MOST_ASKED])
+        return jobs
+
+    for org_id, ulids in asked.items():
+        try:
+            jobs = await faults.guard("health", org_id, read(org_id, list(ulids)))
+        except OrgDamagedError:
+            continue  # told
         for failures, job in zip(ulids.values(), jobs, strict=True):
             for device_id, mark in failures:
                 done = did_elsewhere(mark.kind, job, device_id)

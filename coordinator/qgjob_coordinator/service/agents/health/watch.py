@@ -29,6 +29,7 @@ from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight
 from qgjob_coordinator.store.fleet import DeviceRow
 from qgjob_coordinator.store.health import KeptWord
@@ -56,6 +57,7 @@ class HealthWatch:
         telemetry: Telemetry,
         backoff: Backoff,
         take_back: Callable[[], None],
+        faults: OrgFaults | None = None,
     ) -> None:
         self._session = session
         self._store = store
@@ -63,6 +65,7 @@ class HealthWatch:
         self._hub = hub
         self._backoff = backoff
         self._take_back = take_back
+        self._faults = faults or OrgFaults(telemetry)
         self._words = HealthWords(session.agent_id, telemetry)
         self._sight = Sight("health_blind", log, agent_id=session.agent_id)
         self._books = HealthBooks(session.slots)
@@ -245,7 +248,7 @@ class HealthWatch:
         if time.monotonic() - self._asked_at < PAUSE_SECONDS:
             return
         pages = {d: page for d, page in self._books.notable().items() if _may_be_bad(page.record)}
-        if pages and await ask(self._store, pages):
+        if pages and await ask(self._store, pages, self._faults):
             self._asked_at = time.monotonic()
         for page in self._books.notable().values():
             page.record = records.bounded(page.record)

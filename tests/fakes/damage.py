@@ -1,0 +1,32 @@
+"""Records of an org that can't be used, as a slip of a hand or a fault leaves them; and the repair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from redis import Redis
+
+from qgjob_coordinator.store import keys
+
+DAMAGED, OTHER = "acme", "globex"
+"""The order of their names is the order in which they are served."""
+_ASIDE = ":kept-aside"
+
+
+@contextmanager
+def damaged(raw: Redis, *suffixes: str, org_id: str = DAMAGED) -> Iterator[None]:
+    """Keys of the org hold a string, whatever they are; what they held is put back in the end."""
+    names = [keys.org(org_id) + suffix for suffix in suffixes]
+    kept: list[Any] = [name for name in names if raw.exists(name)]
+    for name in kept:
+        raw.rename(name, name + _ASIDE)
+    for name in names:
+        raw.set(name, "not what is looked for")
+    try:
+        yield
+    finally:
+        raw.delete(*names)
+        for name in kept:
+            raw.rename(name + _ASIDE, name)

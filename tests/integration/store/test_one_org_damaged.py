@@ -1,0 +1,427 @@
+"""An org whose data can't be used is set aside by each loop, and all others are served; mended, it is served again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.blobs.store import BlobStore
+from qgjob_coordinator.loops import timers as timers_module
+from qgjob_coordinator.loops.bonds import Bonds
+from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.loops.ending_runs import EndingRuns
+from qgjob_coordinator.loops.old_artifacts import OldArtifacts
+from qgjob_coordinator.loops.old_contents import OldContents
+from qgjob_coordinator.loops.overtaken import Overtaken
+from qgjob_coordinator.loops.reaper import Reaper
+from qgjob_coordinator.loops.retention import Retention
+from qgjob_coordinator.loops.scheduler import Scheduler
+from qgjob_coordinator.loops.start_check import StartCheck
+from qgjob_coordinator.loops.timers import Timers
+from qgjob_coordinator.loops.unbooked import Unbooked
+from qgjob_coordinator.model.enums import Status, Target
+from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.service import org_faults
+from qgjob_coordinator.service.agents.live import LiveSession
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Hello
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.calls.jobs import JobService
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.views.forecast import NoForecast
+from qgjob_coordinator.service.views.looking_ahead import LookAhead
+from qgjob_coordinator.service.views.pending import Pending
+from qgjob_coordinator.store import keys, names
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.tasks import end_tasks
+from qgjob_coordinator.telemetry import ORG_PARTS, Telemetry
+from tests.fakes import scenes
+from tests.fakes.damage import DAMAGED, OTHER, damaged
+from tests.fakes.jobs import NOW, spec
+from tests.fakes.waiting import until
+
+DEADLINE_SECONDS = 10.0
+TIMES = Times(5_000, 600_000, 60_000, 10_000, 1_800_000, 300_000)
+BOTH = (DAMAGED, OTHER)
+GROUP = names.group_id("v1", Target.EMULATOR)
+
+
+class Bench:
+    """The loops of a coordinator, run look by look, with one account of what they find damaged."""
+
+    def __init__(self, store: Store, raw: Redis, folder: Path) -> None:
+        self.store = store
+        self.raw = raw
+        self.telemetry = Telemetry()
+        self.faults = OrgFaults(self.telemetry)
+        self.hub = Hub()
+        self.fleet = FleetReader(store)
+        self.blobs = BlobStore(str(folder / "blobs"))
+        self.sessions = Sessions(
+            store, self.hub, self.telemetry, TIMES, "test", log_transitions=False, faults=self.faults
+        )
+        self.scheduler = Scheduler(
+            store,
+            self.sessions,
+            self.hub,
+            self.fleet,
+            self.telemetry,
+            Limits(),
+            None,
+            faults=self.faults,
+            log_transitions=False,
+        )
+        self.timers = Timers(store, self.hub, self.fleet, self.telemetry, Bonds(store), self.faults)
+        self.reaper = Reaper(store, self.hub, self.telemetry, 15.0, 62.0, self.faults)
+        pending = Pending(store, self.fleet, None)
+        jobs = JobService(store, self.hub, self.telemetry, pending, lambda *_: True, log_transitions=False)
+        self.ending_runs = EndingRuns(store, jobs, self.faults)
+        self.forecast = LookAhead(store, self.sessions, self.fleet, Limits(), {}, None, self.faults)
+        self.start_check = StartCheck(store, NoForecast(), self.telemetry, self.faults)
+        self.live: LiveSession | None = None
+
+    async def connect(self, devices: int = 2) -> LiveSession:
+        infos = tuple(DeviceInfo(f"d{n}", f"u{n}", Target.EMULATOR) for n in range(devices))
+        self.live = await self.sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", infos, (), 100))
+        return self.live
+
+    async def submit(self, number: int = 1, **changes: Any) -> None:
+        for org_id in BOTH:
+            await scenes.submit(self.store, spec(number, org_id, **changes))
+            await self.store.mark_active(org_id)
+            self.hub.work(org_id)
+
+    async def status(self, org_id: str, number: int = 1) -> Status | None:
+        (job,) = await self.store.reads.get(org_id, [spec(number).ulid])
+        return None if job is None else job.status
+
+    async def close(self) -> None:
+        await self.scheduler._away.close()
+        await self.timers._away.close()
+        await self.forecast.close()
+        if self.live is not None:
+            await self.sessions.close(self.live, "the test ends")
+        await self.blobs.close()
+
+
+@pytest.fixture
+async def bench(store: Store, raw: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.02)
+    it = Bench(store, raw, tmp_path)
+    yield it
+    await it.close()
+
+
+# Each case brings both orgs into a state in which the part has something to do for them, and gives the part's look and
+# what to see of an org that was served.
+
+Look = Callable[[], Awaitable[object]]
+Served = Callable[[str], Awaitable[bool]]
+
+
+async def _queued(b: Bench) -> tuple[Look, Served]:
+    live = await b.connect()
+    await b.submit()
+
+    async def served(org_id: str) -> bool:
+        return org_id in {lease.org_id for lease in live.session.leases.values()}
+
+    return b.scheduler.round, served
+
+
+async def _delayed(b: Bench) -> tuple[Look, Served]:
+    await b.submit(not_before=NOW - 1)
+
+    async def look() -> None:
+        b.timers._swept = float("-inf")
+        await b.timers.look()
+
+    async def served(org_id: str) -> bool:
+        return not b.raw.exists(f"{keys.org(org_id)}dl")
+
+    return look, served
+
+
+async def _untidy(b: Bench) -> tuple[Look, Served]:
+    await b.submit()
+    for org_id in BOTH:
+        b.raw.hset(f"{keys.org(org_id)}g:{GROUP}", "q:platform=none", "1")
+
+    async def look() -> None:
+        b.timers._registry = float("-inf")
+        await b.timers.look()
+
+    async def served(org_id: str) -> bool:
+        return not b.raw.hexists(f"{keys.org(org_id)}g:{GROUP}", "q:platform=none")
+
+    return look, served
+
+
+async def _lost(b: Bench) -> tuple[Look, Served]:
+    await scenes.open_session(b.store, orgs=BOTH)
+    for org_id in BOTH:
+        await scenes.running(b.store, spec(1, org_id))
+    ((agent_id, counter),) = [(row.agent_id, row.counter) for row in (await b.store.sessions.watch())[1]]
+    assert await b.store.sessions.observe(agent_id, 1, counter, "closed")
+
+    async def look() -> None:
+        await b.reaper.look(time.monotonic())
+        await b.reaper.settled()
+
+    async def served(org_id: str) -> bool:
+        return await b.status(org_id) is Status.QUEUED
+
+    return look, served
+
+
+async def _of_unknown_sessions(b: Bench) -> tuple[Look, Served]:
+    await scenes.open_session(b.store, orgs=BOTH)
+    for org_id in BOTH:
+        await scenes.running(b.store, spec(1, org_id))
+    overtaken = Overtaken(b.store)
+
+    async def served(org_id: str) -> bool:
+        return org_id not in overtaken._cursors
+
+    return lambda: overtaken.look(EachOrg(b.faults)), served
+
+
+async def _unbooked(b: Bench) -> tuple[Look, Served]:
+    live = await b.connect()
+    unbooked = Unbooked(b.store, b.sessions, b.faults)
+    for org_id in BOTH:
+        await b.store.sessions.admit("agent-1", 1, [org_id])
+        live.session._admitted.add(org_id)
+        await scenes.submit(b.store, spec(1, org_id))
+        assert (await scenes.claim(b.store, spec(1, org_id), device_id="d1")).grants
+
+    async def served(org_id: str) -> bool:
+        return (org_id, spec(1).ulid) in unbooked._suspects.get(live, ())
+
+    async def look() -> None:
+        unbooked._suspects = {}  # two looks would end the session
+        await unbooked.look()
+
+    return look, served
+
+
+async def _superseded(b: Bench) -> tuple[Look, Served]:
+    for org_id in BOTH:
+        for n, run_id in ((1, "r1"), (2, "r2")):
+            await scenes.submit(b.store, spec(n, org_id, run_id=run_id, supersede="main"))
+    task = asyncio.create_task(b.ending_runs.run())
+
+    async def look() -> None:
+        for org_id in BOTH:
+            b.ending_runs.due(org_id)
+        await until(lambda: not b.ending_runs._busy and not b.ending_runs._waiting, "it is at it for ever")
+        if b.faults.damaged():
+            assert not task.done(), task
+        else:
+            await end_tasks([task])
+
+    async def served(org_id: str) -> bool:
+        return await b.status(org_id) is Status.CANCELLED
+
+    return look, served
+
+
+async def _old_jobs(b: Bench) -> tuple[Look, Served]:
+    await b.submit()
+    for org_id in BOTH:
+        await b.store.jobs.cancel(org_id, [(spec(1).ulid, 1)], NOW, reason="x")
+    retention = Retention(b.store, 0, b.faults)
+
+    async def served(org_id: str) -> bool:
+        return not b.raw.exists(f"{keys.org(org_id)}d:{spec(1).ulid}")
+
+    return lambda: retention.look(NOW + 1), served
+
+
+async def _old_contents(b: Bench) -> tuple[Look, Served]:
+    await b.submit()
+    for org_id in BOTH:
+        await b.store.mark_active(org_id)
+    old = OldContents(b.store, b.blobs, 1000, b.faults)
+    asked: list[str] = []
+    contents = b.store.builds.contents
+
+    async def noted(org_id: str) -> Any:
+        asked.append(org_id)
+        return await contents(org_id)
+
+    b.store.builds.contents = noted  # type: ignore[method-assign]
+
+    async def served(org_id: str) -> bool:
+        return org_id in asked
+
+    return lambda: old.look(wall_ms()), served
+
+
+async def _old_artifacts(b: Bench) -> tuple[Look, Served]:
+    await b.submit()
+    old = OldArtifacts(b.store, b.blobs, 1000, b.faults)
+    asked: list[str] = []
+    leaving = b.store.artifacts.leaving
+
+    async def noted(org_id: str) -> Any:
+        asked.append(org_id)
+        return await leaving(org_id)
+
+    b.store.artifacts.leaving = noted  # type: ignore[method-assign]
+
+    async def served(org_id: str) -> bool:
+        return org_id in asked
+
+    return lambda: old.look(wall_ms()), served
+
+
+async def _waiting_long(b: Bench) -> tuple[Look, Served]:
+    await b.submit()
+    asked: list[str] = []
+
+    async def starts(org_id: str, jobs: Any, _places: Any, *, fresh: bool = False) -> Any:
+        assert fresh
+        asked.append(org_id)
+        return [None for _ in jobs]
+
+    b.start_check._forecast.starts = starts  # type: ignore[method-assign, assignment]
+
+    async def look() -> None:
+        for org_id in BOTH:
+            b.start_check.accepted([spec(1, org_id)])
+        await b.start_check.round()
+
+    async def served(org_id: str) -> bool:
+        return org_id in asked
+
+    return look, served
+
+
+async def _estimated(b: Bench) -> tuple[Look, Served]:
+    await b.connect()
+    await b.submit()
+
+    async def served(org_id: str) -> bool:
+        return bool(await b.forecast.group_ends(org_id))
+
+    async def look() -> None:
+        b.forecast._last = None
+        await b.forecast.group_ends(OTHER)
+
+    return look, served
+
+
+CASES = {
+    "scheduler": (_queued, "gs"),
+    "claims": (_queued, "fl"),
+    "timers": (_delayed, "dl"),
+    "tidy": (_untidy, "gs"),
+    "reaper": (_lost, "la:agent-1"),
+    "overtaken": (_of_unknown_sessions, "fl"),
+    "unbooked": (_unbooked, "la:agent-1"),
+    "ending_runs": (_superseded, "rc"),
+    "retention": (_old_jobs, "ix:x"),
+    "old_contents": (_old_contents, "bd"),
+    "old_artifacts": (_old_artifacts, "ak"),
+    "start_check": (_waiting_long, f"j:{spec(1).ulid}"),
+    "estimates": (_estimated, "gs"),
+}
+
+
+@pytest.mark.parametrize("part", CASES)
+async def test_a_part_serves_the_others_and_the_damaged_org_when_it_is_mended(part: str, bench: Bench) -> None:
+    prepare, suffix = CASES[part]
+    look, served = await prepare(bench)
+    with damaged(bench.raw, suffix), capture_logs() as lines:
+        await look()
+        assert await served(OTHER)
+        assert set(bench.telemetry.org_faults) == {part}
+        await look()
+    (told,) = (line for line in lines if line["event"] == "org_damaged")
+    assert (told["org_id"], told["part"], told["log_level"]) == (DAMAGED, part, "error")
+    assert "WRONGTYPE" in told["error"]
+    assert told["exc_info"] is not None
+    assert not [line for line in lines if line["event"] in ("org_away", "org_back")]
+
+    async def again() -> bool:
+        await look()
+        return await served(DAMAGED)
+
+    await until(again, "it is never served again")
+    await until(lambda: bench.faults.damaged() == [], "it counts as damaged for ever")
+
+
+def test_every_part_that_serves_org_by_org_has_its_case() -> None:
+    elsewhere = {"plans", "reports", "revoked", "adoption", "taking_over", "recalls", "health"}
+    elsewhere |= {"diagnosis", "statistics", "metrics"}
+    assert set(CASES) | elsewhere == set(ORG_PARTS)
+
+
+async def test_an_org_that_no_plan_can_be_made_with_is_found_by_planning_for_each_alone(bench: Bench) -> None:
+    """What stands in a queue is read only where a plan looks at it, and a plan is made of all orgs."""
+    live = await bench.connect(1)
+    for number in (1, 2):
+        await bench.submit(number)
+    (queue,) = bench.raw.keys(f"{keys.org(DAMAGED)}q:*")
+    _, (member, score) = bench.raw.zrange(queue, 0, -1, withscores=True)
+    bench.raw.zadd(queue, {member: "inf"})
+    await bench.scheduler.round()
+    assert set(bench.telemetry.org_faults) == {"plans"}
+    await bench.scheduler.round()
+    held = list(live.session.leases.values())
+    assert {lease.org_id for lease in held} == {OTHER}
+    for lease in held:
+        live.session.drop(lease.token, wall_ms())
+    bench.raw.zadd(queue, {member: score})
+
+    async def planned() -> bool:
+        await bench.scheduler.round()
+        return DAMAGED in {lease.org_id for lease in live.session.leases.values()}
+
+    await until(planned, "it is never planned for")
+
+
+async def test_a_fault_that_comes_of_no_org_ends_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.connect()
+    await bench.submit()
+
+    def broken(*_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(bench.store, "active_orgs", broken)
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await bench.scheduler.run()
+    monkeypatch.setattr(timers_module, "SWEEP_SECONDS", 0.0)
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await bench.timers.run()
+    assert bench.telemetry.org_faults == {}
+
+
+async def test_a_plan_that_fails_for_no_org_alone_ends_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.connect()
+    await bench.submit()
+
+    def broken(snapshot: Any) -> None:
+        if len({group.org_id for group in snapshot.groups}) > 1:
+            raise KeyError("a bug")
+
+    monkeypatch.setattr("qgjob_coordinator.loops.scheduler.plan", broken)
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            await bench.scheduler.run()
+    assert bench.telemetry.org_faults == {}

@@ -1,0 +1,146 @@
+"""What one org's data lead to: whose fault it is, how long the org rests, and what is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_coordinator.errors import BlobsUnavailableError, OrgDamagedError, StoreUnavailableError
+from qgjob_coordinator.policy.diagnosis import orgs
+from qgjob_coordinator.policy.diagnosis.facts import Damaged
+from qgjob_coordinator.service.org_faults import (
+    FIRST_PAUSE_SECONDS,
+    FIRST_TOLD_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    REMEMBERED_SECONDS,
+    OrgFaults,
+)
+from qgjob_coordinator.telemetry import Telemetry
+
+
+class Scene:
+    """An account of faults with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.telemetry = Telemetry()
+        self.faults = OrgFaults(self.telemetry, lambda: self.now)
+
+    async def meet(self, error: BaseException | None, part: str = "timers", org_id: str = "acme") -> float:
+        """The pause that is to be made after work that ended so; 0 after one that went well."""
+
+        async def work() -> None:
+            if error is not None:
+                raise error
+
+        try:
+            await self.faults.guard(part, org_id, work())
+        except OrgDamagedError as e:
+            return e.again_in_seconds
+        return 0.0
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailableError("away"), BlobsUnavailableError("away"), asyncio.CancelledError()]
+)
+async def test_what_is_nobody_s_fault_passes(scene: Scene, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        await scene.meet(error)
+    assert (scene.telemetry.org_faults, scene.faults.damaged()) == ({}, [])
+
+
+async def test_the_pauses_grow_and_begin_anew_when_the_org_was_served(scene: Scene) -> None:
+    pauses = []
+    for _ in range(8):
+        pauses.append(await scene.meet(KeyError("s")))
+        assert scene.faults.resting("timers", "acme")
+        assert scene.faults.resting("timers", "globex") is None
+        assert scene.faults.resting("reaper", "acme") is None
+        scene.now += pauses[-1]
+        assert scene.faults.resting("timers", "acme") is None
+    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
+    assert await scene.meet(None) == 0
+    assert await scene.meet(KeyError("s")) == FIRST_PAUSE_SECONDS
+
+
+async def test_several_that_meet_it_at_once_count_as_one_try(scene: Scene) -> None:
+    assert [await scene.meet(KeyError("s")) for _ in range(3)] == [FIRST_PAUSE_SECONDS] * 3
+    assert scene.telemetry.org_faults == {"timers": 3}
+
+
+async def test_it_is_told_once_for_each_error_and_again_after_a_while(scene: Scene) -> None:
+    async def told(*errors: Exception | None) -> list[str]:
+        with capture_logs() as lines:
+            for error in errors:
+                await scene.meet(error)
+        return [line["event"] for line in lines]
+
+    assert await told(KeyError("s"), KeyError("s")) == ["org_damaged"]
+    assert await told(ValueError("i")) == ["org_damaged"]
+    assert await told(ValueError("i")) == []
+    scene.now += 2 * FIRST_TOLD_SECONDS
+    assert await told(ValueError("i"), ValueError("i")) == ["org_damaged"]
+    assert await told(None, None) == ["org_mended"]
+    assert await told(ValueError("i"), None, ValueError("i"), None) == [], "a record that is met in some tries only"
+
+
+async def test_an_error_that_comes_of_no_org_alone_is_raised_as_it_is(scene: Scene) -> None:
+    class Seen:
+        def __init__(self, org_id: str) -> None:
+            self.org_id = org_id
+
+    def work(some: object) -> int:
+        if isinstance(some, list) and len(some) > 1:
+            raise KeyError("a bug")
+        return 1
+
+    with pytest.raises(KeyError):
+        scene.faults.computed("plans", [Seen("acme"), Seen("globex")], work)
+    assert scene.faults.damaged() == []
+
+
+async def test_halves_are_tried_until_those_are_found_with_which_it_fails(scene: Scene) -> None:
+    done: list[int] = []
+
+    async def work(some: object) -> None:
+        assert isinstance(some, range)
+        if 37 in some or 60 in some:
+            raise KeyError("s")
+        done.extend(some)
+
+    left, error = await scene.faults.halved("reports", "acme", range(100), work)
+    assert (left, sorted(done)) == ([37, 60], [n for n in range(100) if n not in (37, 60)])
+    assert error is not None
+    assert isinstance(error.__cause__, KeyError)
+    assert scene.telemetry.org_faults == {"reports": 1}
+
+
+async def test_what_is_set_aside_is_told_by_org_until_nobody_met_it_for_long(scene: Scene) -> None:
+    work: list[Awaitable[float]] = [scene.meet(KeyError("s"), p, o) for p, o in (("timers", "b"), ("claims", "b"))]
+    work.append(scene.meet(KeyError("x"), "retention", "a"))
+    for each in work:
+        await each
+    scene.now += 30
+    assert scene.faults.damaged() == [
+        Damaged("a", ("retention",), "KeyError: 'x'", 30.0),
+        Damaged("b", ("claims", "timers"), "KeyError: 's'", 30.0),
+    ]
+    assert scene.faults.keeps_waiting("a") is None, "its jobs are given out"
+    waits = scene.faults.keeps_waiting("b")
+    assert waits is not None
+    assert "can't be used (KeyError: 's')" in waits
+    (first, second) = orgs.judge(scene.faults.damaged())
+    assert (first.subject, second.subject, second.level) == ("a", "b", "problem")
+    assert "claims, timers" in second.found
+    scene.now += REMEMBERED_SECONDS
+    assert scene.faults.damaged() == []
+    (fine,) = orgs.judge([])
+    assert fine.level == "ok"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
+from qgjob_coordinator.loops.undoing import Undoing
 from qgjob_coordinator.model.builds import slot_for
 from qgjob_coordinator.policy.proposals import Assignment
 from qgjob_coordinator.policy.snapshot import Asked, Limits
@@ -15,7 +16,7 @@ from qgjob_coordinator.service.agents.live import LiveSession
 from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
-from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.service.org_faults import FIRST_PAUSE_SECONDS, OrgFaults
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.builds import name
 from qgjob_coordinator.store.store import Store
@@ -52,6 +53,11 @@ class Claims:
         self._cap = limits.group_max_devices
         self._log_transitions = log_transitions
         self._tokens = Tokens()
+        self._undoing = Undoing(store, telemetry, faults)
+
+    async def close(self) -> None:
+        """Ends its tasks."""
+        await self._undoing.close()
 
     async def commit(self, assignments: tuple[Assignment, ...]) -> tuple[dict[str, int], list[OrgDamagedError]]:
         """Claims what was planned and sends what was granted; jobs granted by org, and orgs whose data are damaged."""
@@ -67,6 +73,9 @@ class Claims:
         damaged: list[OrgDamagedError] = []
 
         async def one(org_id: str, rows: list[Row]) -> int:
+            if self._undoing.waits(org_id):
+                damaged.append(OrgDamagedError(org_id, "claims are still to be given back", FIRST_PAUSE_SECONDS))
+                return 0
             try:
                 return await self._faults.guard("claims", org_id, self.claim(org_id, rows))
             except OrgDamagedError as e:
@@ -79,8 +88,7 @@ class Claims:
     async def claim(self, org_id: str, rows: list[Row]) -> int:
         """Claims in one org; how many jobs were granted. Raises StoreUnavailableError when it is not known.
 
-        Raises OrgDamagedError when some devices could not be served: what was claimed for them before the error stands
-        in no book of a session, and `unbooked` finds it.
+        Raises OrgDamagedError when some devices could not be served.
         """
         lives = {live.session.agent_id: live for live, _, _ in rows}
         admitted = {agent_id for agent_id, live in lives.items() if await self._admitted(live, org_id)}
@@ -94,12 +102,13 @@ class Claims:
             answered.extend(zip(some, await self._asked(org_id, some, now), strict=True))
 
         try:
-            _, damaged = await self._faults.halved("claims", org_id, rows, ask)
+            left, damaged = await self._faults.halved("claims", org_id, rows, ask)
         finally:  # what was granted is sent, whatever became of the others
             for row, answer in answered:
                 self._granted(org_id, row, answer, now)
         await self._note_use({a.build for _, a in answered if a.grants and a.build is not None}, now)
         if damaged is not None:
+            await self._undoing.give_back(org_id, [job for _, claim, _ in left for job in claim.jobs])
             raise damaged
         return sum(len(a.grants) for _, a in answered)
 

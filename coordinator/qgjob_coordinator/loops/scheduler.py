@@ -125,6 +125,7 @@ class Scheduler:
                     self._wake.set()
         finally:
             await self._away.close()
+            await self._claims.close()
 
     async def _whole_round(self) -> bool:
         self._round_done.clear()

@@ -108,6 +108,7 @@ class Bench:
 
     async def close(self) -> None:
         await self.scheduler._away.close()
+        await self.scheduler._claims.close()
         await self.timers._away.close()
         await self.forecast.close()
         if self.live is not None:
@@ -365,7 +366,7 @@ async def test_a_part_serves_the_others_and_the_damaged_org_when_it_is_mended(pa
 
 
 def test_every_part_that_serves_org_by_org_has_its_case() -> None:
-    elsewhere = {"plans", "reports", "revoked", "adoption", "taking_over", "recalls", "health"}
+    elsewhere = {"plans", "undoing", "reports", "logs", "revoked", "adoption", "taking_over", "recalls", "health"}
     elsewhere |= {"diagnosis", "statistics", "metrics"}
     assert set(CASES) | elsewhere == set(ORG_PARTS)
 
@@ -392,6 +393,66 @@ async def test_an_org_that_no_plan_can_be_made_with_is_found_by_planning_for_eac
         return DAMAGED in {lease.org_id for lease in live.session.leases.values()}
 
     await until(planned, "it is never planned for")
+
+
+async def test_what_was_claimed_and_can_not_be_read_is_given_back_at_once_and_ends_no_session(bench: Bench) -> None:
+    live = await bench.connect()
+    await bench.submit()
+    text = f"{keys.org(DAMAGED)}d:{spec(1).ulid}"
+    kept = bench.raw.getset(text, "no JSON")
+    await bench.scheduler.round()
+    assert set(bench.telemetry.org_faults) == {"claims"}
+    assert not bench.raw.exists(f"{keys.org(DAMAGED)}la:agent-1")
+    bench.raw.set(text, kept)
+    assert await bench.status(DAMAGED) is Status.QUEUED
+    for lease in list(live.session.leases.values()):
+        live.session.drop(lease.token, wall_ms())
+    await until(lambda: _round_gives(bench, live), "it is never claimed again")
+    assert live.session.refused is None
+
+
+async def test_a_claim_that_failed_in_its_middle_is_given_back_when_the_org_is_mended(bench: Bench) -> None:
+    """Its script had written that the job is given out, and not yet which agent has it: nobody would look for it."""
+    live = await bench.connect()
+    await bench.submit()
+    with damaged(bench.raw, "la:agent-1"):
+        await bench.scheduler.round()
+        assert set(bench.telemetry.org_faults) >= {"claims", "undoing"}
+    await until(lambda: _round_gives(bench, live), "it is never claimed again")
+    assert bench.raw.smembers(f"{keys.org(DAMAGED)}la:agent-1")
+
+
+async def test_nothing_more_is_claimed_while_something_is_to_be_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.connect()
+    await bench.submit()
+    asked: list[str] = []
+    claim = bench.store.leases.claim
+
+    async def noted(org_id: str, *args: Any) -> Any:
+        asked.append(org_id)
+        return await claim(org_id, *args)
+
+    async def fails(*_: object) -> None:
+        raise KeyError("a record")
+
+    monkeypatch.setattr(bench.store.leases, "claim", noted)
+    monkeypatch.setattr(bench.store.leases, "release", fails)
+    with damaged(bench.raw, "fl"):
+        await bench.scheduler.round()
+        before = asked.count(DAMAGED)
+        assert before
+        await until(lambda: not bench.scheduler._away.orgs or bench.scheduler._away.answered(), "it is not tried again")
+        bench.hub.work(DAMAGED)
+        await bench.scheduler.round()
+        assert asked.count(DAMAGED) == before
+
+
+async def _round_gives(bench: Bench, live: LiveSession) -> bool:
+    """Whether some round gave a job of the org to the agent."""
+    await bench.scheduler.round()
+    return DAMAGED in {lease.org_id for lease in live.session.leases.values()}
 
 
 async def test_a_fault_that_comes_of_no_org_ends_the_loop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ async def test_a_session_that_is_over_does_not_wait_for_the_store() -> None:
     assert not logs.calls
 
 
-async def test_a_fault_of_ours_is_said_and_costs_its_pieces_only() -> None:
+async def test_a_fault_at_an_org_is_said_and_costs_its_pieces_only() -> None:
     logs = Logs()
     logs.errors = [KeyError("a bug")]
     intake = _intake(logs)
@@ -158,4 +158,4 @@ async def test_a_fault_of_ours_is_said_and_costs_its_pieces_only() -> None:
         intake.put(_piece(1))
         await intake.close()
     assert _written(logs) == [1]
-    assert [(line["event"], line["log_level"]) for line in said] == [("logs_failed", "error")]
+    assert [(line["event"], line["org_id"]) for line in said] == [("org_damaged", "acme"), ("org_mended", "acme")]

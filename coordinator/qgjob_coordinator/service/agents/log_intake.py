@@ -9,6 +9,7 @@ import structlog
 
 from qgjob_coordinator.service.agents.log_lane import LogLane, Piece
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.logs import LogStore
 
 MOST_WAITING_BYTES = 4 * 1024 * 1024
@@ -20,10 +21,18 @@ log = structlog.get_logger(__name__)
 class LogIntake:
     """The logs of one session."""
 
-    def __init__(self, agent_id: str, store: LogStore, hub: Hub, most_bytes: int = MOST_WAITING_BYTES) -> None:
+    def __init__(
+        self,
+        agent_id: str,
+        store: LogStore,
+        hub: Hub,
+        most_bytes: int = MOST_WAITING_BYTES,
+        faults: OrgFaults | None = None,
+    ) -> None:
         self._agent_id = agent_id
         self._store = store
         self._hub = hub
+        self._faults = faults or OrgFaults()
         self._most_bytes = most_bytes
         self._lanes: dict[str, LogLane] = {}
         self._dropped = False
@@ -41,7 +50,8 @@ class LogIntake:
         lane = self._lanes.get(piece.org_id)
         if lane is None:
             self._lanes = {org_id: lane for org_id, lane in self._lanes.items() if lane.busy}
-            lane = self._lanes[piece.org_id] = LogLane(self._agent_id, piece.org_id, self._store, self._hub)
+            lane = LogLane(self._agent_id, piece.org_id, self._store, self._hub, self._faults)
+            self._lanes[piece.org_id] = lane
         lane.put(piece)
         self._make_room()
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import structlog
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.logs import LogStore
 
 ROUND_BYTES = 256 * 1024
@@ -34,11 +35,12 @@ class Piece(NamedTuple):
 class LogLane:
     """Pieces that wait and the writer that takes them. `bytes` is the size of what waits."""
 
-    def __init__(self, agent_id: str, org_id: str, store: LogStore, hub: Hub) -> None:
+    def __init__(self, agent_id: str, org_id: str, store: LogStore, hub: Hub, faults: OrgFaults) -> None:
         self._agent_id = agent_id
         self._org_id = org_id
         self._store = store
         self._hub = hub
+        self._faults = faults
         self.bytes = 0
         self._waiting: deque[Piece] = deque()
         self._unwritten: Counter[str] = Counter()  # pieces by token, those of the round under way included
@@ -110,15 +112,16 @@ class LogLane:
         return pieces
 
     async def _round(self, pieces: list[Piece]) -> bool:
-        """Writes pieces; False when the store did not take them."""
+        """Writes pieces; False when the store did not take them. Where the org's data are damaged they are lost."""
+        written = self._store.append(self._org_id, [piece[1:] for piece in pieces])
         try:
-            await self._store.append(self._org_id, [piece[1:] for piece in pieces])
+            await self._faults.guard("logs", self._org_id, written)
             self._hub.changed(self._org_id)
         except StoreUnavailableError as e:
             self._give_back(pieces, e)
             return False
-        except Exception:
-            log.exception("logs_failed", agent_id=self._agent_id, org_id=self._org_id, pieces=len(pieces))
+        except OrgDamagedError:
+            pass  # told
         self._forget(pieces)
         return True
 

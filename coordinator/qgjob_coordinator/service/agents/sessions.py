@@ -171,7 +171,7 @@ class Sessions:
         """A session with the parts that serve it. Nothing is read or written yet."""
         session = Session(hello.agent_id, hello.epoch, hello.credit, self.store, self.times)
         occupants = Occupants(session, self.store)
-        logs = LogIntake(session.agent_id, self.store.logs, self.hub)
+        logs = LogIntake(session.agent_id, self.store.logs, self.hub, faults=self._faults)
         reporter = Reporter(
             session,
             self.store,

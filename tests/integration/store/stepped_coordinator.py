@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
-from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError, StoreUnavailableError
 from qgjob_coordinator.loops.claims import Claims
 from qgjob_coordinator.loops.each_org import EachOrg
 from qgjob_coordinator.loops.overtaken import Overtaken
@@ -34,6 +34,7 @@ from qgjob_coordinator.service.agents.messages import Hello, Refused, RefusedRea
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.lab_agent import Answer, Beat, LabAgent, Up
 from tests.integration.store.lab_clocks import Clocks
@@ -56,6 +57,13 @@ class Stream:
     reader: asyncio.Task[None] | None = None
 
 
+class Strict(OrgFaults):
+    """Nothing is damaged here: what an org is to be set aside for is a fault of ours."""
+
+    def _met(self, part: str, org_id: str, e: Exception) -> OrgDamagedError:
+        raise e
+
+
 class Coordinator:
     """One process. `acknowledged` is what its callers were told to be accepted, by (org, ulid)."""
 
@@ -67,16 +75,18 @@ class Coordinator:
         self._work: list[tuple[str, asyncio.Task[None]]] = []
         self.streams: dict[Session, Stream] = {}  # that were opened and are not closed
         store, hub, telemetry = cast(Any, self.store), Hub(), Telemetry()
-        self.sessions = Sessions(store, hub, telemetry, TIMES, name, log_transitions=False)
+        faults = self._faults = Strict(telemetry)
+        self.sessions = Sessions(store, hub, telemetry, TIMES, name, log_transitions=False, faults=faults)
         self._hub = hub
         self._scheduler = Scheduler(
-            store, self.sessions, hub, cast(Any, None), telemetry, Limits(), None, log_transitions=False
+            store, self.sessions, hub, cast(Any, None), telemetry, Limits(), None, faults=faults, log_transitions=False
         )
-        self._reaper = Reaper(store, hub, telemetry, TIMES.session_timeout_ms / 1000, TIMES.lease_ms / 1000 + 2)
-        self._timers = Timers(store, hub, cast(Any, None), telemetry, cast(Any, None))
-        self._claims = Claims(store, self.sessions, telemetry, Limits(), None, log_transitions=False)
+        silent, lost = TIMES.session_timeout_ms / 1000, TIMES.lease_ms / 1000 + 2
+        self._reaper = Reaper(store, hub, telemetry, silent, lost, faults)
+        self._timers = Timers(store, hub, cast(Any, None), telemetry, cast(Any, None), faults)
+        self._claims = Claims(store, self.sessions, telemetry, Limits(), None, faults, log_transitions=False)
         self._overtaken = Overtaken(store)
-        self._unbooked = Unbooked(store, self.sessions)
+        self._unbooked = Unbooked(store, self.sessions, faults)
         self.met = -1  # how often the store had gone back when it met it last
         self.in_doubt: list[str] = []  # what could not tell what became of it
 
@@ -217,7 +227,7 @@ class Coordinator:
         await self._scheduler._prune(idle)
 
     async def repair(self) -> None:
-        orgs = EachOrg()
+        orgs = EachOrg(self._faults)
         await self._timers._repair(orgs)
         await self._overtaken.look(orgs)
         orgs.tell()

@@ -167,17 +167,8 @@ def given_in_quarantine(h: History) -> Iterator[tuple[Quarantine, list[tuple[str
     bound = bounds.GETS_NOTHING
     for q in h.quarantines:
         needs = tuple(sorted(places_of(h, q.device_id.rpartition("-")[0])))
-        mine = [(at, job) for at, job in given[q.device_id] if q.seen.begin < at < _went_on_until(h, q) - LOOKS_SECONDS]
+        mine = [(at, job) for at, job in given[q.device_id] if q.seen.begin < at < q.seen.end - LOOKS_SECONDS]
         yield q, [(job, Recovery(bound.what, q.seen.begin, at, bound.seconds(h.scale), needs)) for at, job in mine]
-
-
-def _went_on_until(h: History, q: Quarantine) -> float:
-    """When it was last there for sure.
-
-    Its time over, what is seen of it while the store is away proves nothing: it may be what an old master tells.
-    """
-    away = [o.span for o in h.outages if o.place == "store" and o.span.end > q.until and o.span.begin < q.seen.end]
-    return min([q.seen.end, *(max(q.until, span.begin) for span in away)])
 
 
 def a_device_in_order_stays_in_service(h: History) -> Iterator[Violation]:

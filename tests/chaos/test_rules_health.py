@@ -139,23 +139,6 @@ def test_a_job_that_came_right_after_the_last_look_at_a_quarantine_is_no_fault()
     assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
 
 
-def test_what_was_seen_of_a_quarantine_while_the_store_was_away_is_no_proof_that_it_went_on() -> None:
-    """An old master that wakes up tells what it held: the device was let in by the new one, when its time was over."""
-    history = sound()
-    given_a_job(history)
-    given = KNOWN + 1.2
-    looked = replace(history.quarantines[0], until=given - 0.1, seen=Span(KNOWN, KNOWN + 4))
-    history.quarantines = [looked]
-    history.outages.append(Outage("store", Span(given - 0.2, KNOWN + 4)))
-    assert "a_quarantined_device_starts_nothing" not in [v.rule for v in check(history)]
-    history.quarantines = [replace(looked, until=KNOWN + 4)]  # nobody lets it in before
-    assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
-    history.quarantines = [looked]
-    history.outages[-1] = Outage("coordinator-0", Span(given + 0.1, KNOWN + 4))
-    history.forget()
-    assert "a_quarantined_device_starts_nothing" in [v.rule for v in check(history)]
-
-
 def test_what_is_judged_takes_three_jobs_that_others_could_do() -> None:
     history = sound()
     broke(history)

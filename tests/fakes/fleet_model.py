@@ -26,6 +26,7 @@ class ModelSession:
     counter: int
     life: int | None = None  # of the store, in which it was opened
     back: int = 0  # below which epoch leases came back with that life
+    spared: int = 0  # the epoch in which orgs left the agent's set
 
 
 @dataclass
@@ -108,9 +109,12 @@ class FleetModel:
         return True
 
     def spare(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
-        if store_epoch != self.epoch or self._current(agent_id, epoch) is None:
+        s = self._current(agent_id, epoch)
+        if store_epoch != self.epoch or s is None:
             return False
-        self.orgs.setdefault(agent_id, set()).difference_update(orgs)
+        if s.spared != epoch:
+            s.spared = epoch
+            self.orgs.setdefault(agent_id, set()).difference_update(orgs)
         return True
 
     def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:

@@ -53,7 +53,8 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | orgs          | set    | registry of orgs                                                   | for ever |
 | act           | set    | orgs with waiting work; a hint that the sweep repairs              | pruned |
 | agents        | set    | agent ids                                                          | forgotten |
-| ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen, life, back | forgotten |
+| ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen | forgotten |
+|               |        | of its session: life, back, spared                                | forgotten |
 | fe:<agent_id> | string | epoch of an agent that was forgotten: its next session is above it | that, or 30 days |
 | ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
 | da:<agent_id> | set    | its device ids                                                     | forgotten |

@@ -61,7 +61,10 @@ class SessionStore:
         return bool(await self._runner.run("admit", keys.FLEET, [agent_id, epoch, *orgs]) == "OK")
 
     async def spare(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
-        """The agent has no lease in these orgs, by this session's adoption. False: a newer one, or another life."""
+        """The agent has no lease in these orgs, by this session's adoption. A second one in a session changes nothing.
+
+        False: a newer session was opened, or the store has another life.
+        """
         return bool(await self._runner.run("spare", keys.FLEET, [agent_id, epoch, store_epoch, *orgs]) == "OK")
 
     async def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:

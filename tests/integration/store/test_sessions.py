@@ -181,6 +181,20 @@ async def test_an_agent_s_set_is_left_with_the_orgs_where_it_holds_something(sto
     assert await store.agent_orgs("agent-1") == {"globex"}
 
 
+async def test_an_org_that_is_admitted_again_stays_when_the_same_sparing_arrives_once_more(store: Store) -> None:
+    """A copy that the network kept back comes behind the session's first claim there: no reaper would know of it."""
+    await connect(store, "agent-1", epoch=1)
+    assert await store.sessions.admit("agent-1", 1, ["acme"])
+    await connect(store, "agent-1", epoch=2)
+    assert await store.sessions.spare("agent-1", 2, store.epoch, ["acme"])
+    assert await store.sessions.admit("agent-1", 2, ["acme"])
+    assert await store.sessions.spare("agent-1", 2, store.epoch, ["acme"]), "what was done is answered as before"
+    assert await store.agent_orgs("agent-1") == {"acme"}
+    await connect(store, "agent-1", epoch=3)
+    assert await store.sessions.spare("agent-1", 3, store.epoch, ["acme"])
+    assert await store.agent_orgs("agent-1") == set(), "each session may once"
+
+
 async def test_a_newer_session_keeps_the_orgs_that_a_late_reaper_swept(store: Store) -> None:
     await connect(store, "agent-1")
     assert await store.sessions.admit("agent-1", 1, ["acme"])

@@ -12,6 +12,9 @@ from qgjob_coordinator.model.enums import HoldSlot
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.store.types import ForgetWord, Forgotten, Held, HoldWord, Opened, OpenWord
 
+ALL = "*"
+"""In an agent's set: all orgs, those too that come later."""
+
 
 @dataclass
 class ModelSession:
@@ -61,7 +64,7 @@ class FleetModel:
         if old is not None:
             self.to_sweep.discard((agent_id, old.epoch))
         elif epoch > 1:  # the fleet forgot its sessions, which may have leases in any org
-            self.orgs.setdefault(agent_id, set()).update(self.registry)
+            self.orgs.setdefault(agent_id, set()).add(ALL)
         self.forgotten.pop(agent_id, None)
         counter = (old.counter if old else 0) + 1
         back = 0
@@ -98,8 +101,13 @@ class FleetModel:
             s = self.sessions[agent_id] = ModelSession("", epoch, "timed_out", "", 0, 0, 0)
         s.epoch, s.state = epoch, "timed_out"
         s.counter += 1
-        self.orgs.setdefault(agent_id, set()).update(self.registry)
+        self.orgs.setdefault(agent_id, set()).add(ALL)
         return True
+
+    def orgs_of(self, agent_id: str) -> set[str]:
+        """Where the agent may have leases."""
+        held = self.orgs.get(agent_id, set())
+        return held - {ALL} | (self.registry if ALL in held else set())
 
     def admit(self, agent_id: str, epoch: int, orgs: Sequence[str]) -> bool:
         s = self._current(agent_id, epoch)
@@ -114,7 +122,7 @@ class FleetModel:
             return False
         if s.spared != epoch:
             s.spared = epoch
-            self.orgs.setdefault(agent_id, set()).difference_update(orgs)
+            self.orgs.setdefault(agent_id, set()).difference_update(orgs, {ALL})
         return True
 
     def swept(self, agent_id: str, epoch: int, store_epoch: int, orgs: Sequence[str]) -> bool:
@@ -124,7 +132,7 @@ class FleetModel:
         s = self._current(agent_id, epoch)
         if s is None or s.state != "closed":
             return False
-        self.orgs.setdefault(agent_id, set()).difference_update(orgs)
+        self.orgs.setdefault(agent_id, set()).difference_update(orgs, {ALL})
         return True
 
     def forget(self, agent_id: str, _now: int, heard_before: int | None) -> Forgotten:
@@ -191,7 +199,7 @@ class FleetModel:
             assert epoch_given > self.epoch
             self.run_id, self.epoch_before, self.epoch = run_id, self.epoch, epoch_given
             for agent_id, s in self.sessions.items():
-                self.orgs.setdefault(agent_id, set()).update(self.registry)
+                self.orgs.setdefault(agent_id, set()).add(ALL)
                 if s.state == "closed":
                     self.to_sweep.add((agent_id, s.epoch))
         return self.epoch, self.epoch_before

@@ -56,7 +56,7 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen | forgotten |
 |               |        | of its session: life, back, spared                                | forgotten |
 | fe:<agent_id> | string | epoch of an agent that was forgotten: its next session is above it | that, or 30 days |
-| ao:<agent_id> | set    | orgs in which the agent may have leases                            | close and release |
+| ao:<agent_id> | set    | orgs in which the agent may have leases; `*`: all of `orgs`        | close and release |
 | da:<agent_id> | set    | its device ids                                                     | forgotten |
 | dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven, gone | forgotten |
 | op:<id>       | string | operation on the fleet -> number of its hold, or what it forgot    | 10 min |
@@ -71,10 +71,12 @@ device that was not shown for as long. `fl` stays: a claim of before may come la
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 FLEET = "qg:f:{fleet}:"
 PROBE = f"{FLEET}probe"
+ALL_ORGS = "*"
+"""Stands in an agent's set for every org of the registry; no org can be called so."""
 
 ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000

@@ -65,7 +65,6 @@ def tries(key: str) -> list[Command]:
         ),
         *((name, key, "-", "+") for name in ("XRANGE", "XREVRANGE")),
         ("XADD", key, "*", "a", "1"),
-        ("SUNIONSTORE", key, key),
         ("EVAL", "return 1", 1, key),
         ("EVALSHA", _NO_SCRIPT, 1, key),
         ("INFO",),

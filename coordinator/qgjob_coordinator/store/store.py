@@ -177,7 +177,10 @@ class Store:
 
     async def agent_orgs(self, agent_id: str) -> set[str]:
         """Orgs in which the agent may have leases."""
-        return await self._members(f"{keys.FLEET}ao:{agent_id}")
+        held = await self._members(f"{keys.FLEET}ao:{agent_id}")
+        if keys.ALL_ORGS in held:
+            held = (held | await self.all_orgs()) - {keys.ALL_ORGS}
+        return held
 
     async def publish(self, message: str) -> int:
         """A hint to all coordinators, this one too; may be lost. How many listened."""

@@ -233,7 +233,7 @@ class SideBySide:
         assert set(closed) == self.fleet.to_sweep
         expected = {SessionRow(a, s.epoch, s.counter, s.state) for a, s in self.fleet.sessions.items()}
         assert set(rows) == expected
-        assert orgs == {agent: self.fleet.orgs.get(agent, set()) for agent in self.fleet.sessions}
+        assert orgs == {agent: self.fleet.orgs_of(agent) for agent in self.fleet.sessions}
         assert {d.info.device_id: a.agent_id for a in agents for d in a.devices if d.present} == self.fleet.devices
         assert {a.agent_id: a.holds_seen for a in agents if a.holds_seen} == {
             a: n for a, n in self.fleet.holds_seen.items() if n

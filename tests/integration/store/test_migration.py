@@ -82,9 +82,20 @@ async def test_a_store_of_schema_4_is_moved_and_nothing_is_sent_to_it_before(
     assert await store.migrate(found.value.found) == 80
     await store.check()
     assert await holds_now(store) == version_4
-    assert raw.get(f"{F}schema") == str(keys.SCHEMA_VERSION) == "5"
+    assert raw.get(f"{F}schema") == str(keys.SCHEMA_VERSION) == "6"
     assert audit(raw) == []
     assert [s.word for s in await scenes.submit(store, spec(1))] == ["NEW"]
+
+
+async def test_a_store_of_schema_5_is_moved_with_the_sets_of_its_agents_as_they_are(store: Store, raw: Redis) -> None:
+    raw.set(f"{F}schema", "5")
+    raw.sadd(f"{F}orgs", "acme", "globex")
+    raw.sadd(f"{F}ao:agent-1", "acme")
+    with pytest.raises(SchemaOlderError, match="schema 5") as found:
+        await store.check()
+    assert await store.migrate(found.value.found) == 0
+    await store.check()
+    assert await store.agent_orgs("agent-1") == {"acme"}
 
 
 async def test_of_several_coordinators_each_comes_to_the_end_and_the_work_is_done_once(
@@ -121,7 +132,7 @@ async def test_one_that_died_in_the_middle_is_followed_and_changes_nothing_when_
                 proxy.eat()
             return await holds.move(work)
 
-        monkeypatch.setattr(migrator, "STEPS", {5: dies})
+        monkeypatch.setattr(migrator, "STEPS", {**migrator.STEPS, 5: dies})
         dying = Store(f"redis://127.0.0.1:{proxy.port}")
         try:
             task = asyncio.create_task(dying.migrate("4"))
@@ -160,8 +171,8 @@ async def test_a_step_of_a_move_that_was_taken_over_changes_nothing(store: Store
 @pytest.mark.parametrize(
     ("schema", "todo"),
     [
-        ("6", "a newer version wrote it: start that one, or restore the backup"),
-        ("5>6", "a newer version wrote it"),
+        ("7", "a newer version wrote it: start that one, or restore the backup"),
+        ("6>7", "a newer version wrote it"),
         ("3", "stores of schema 4 and newer"),
         ("2>3", "stores of schema 4"),
         ("x", "schema x"),
@@ -181,6 +192,6 @@ async def test_a_schema_without_a_way_is_refused_with_what_to_do_and_left_alone(
         await store.migrate(schema)
     assert raw.get(f"{F}schema") == schema
     assert raw.keys("qg:o:*") == []
-    raw.set(f"{F}schema", "5")
+    raw.set(f"{F}schema", keys.SCHEMA_VERSION)
     await store.check()
     assert [s.word for s in await scenes.submit(store, spec(1))] == ["NEW"]

@@ -154,6 +154,22 @@ async def test_in_a_new_life_every_org_joins_every_agent_and_what_was_swept_is_s
     assert await scenes.sweep(store, "acme", "agent-1", 1) == [job.ulid]
     assert await store.sessions.swept("agent-1", 1, store.epoch, ["acme", "globex"])
     assert (await store.sessions.watch())[0] == []
+    assert await store.agent_orgs("agent-1") == set()
+
+
+async def test_in_a_new_life_an_agent_s_set_takes_no_more_for_many_orgs(store: Store, raw: Redis) -> None:
+    """Of 200 agents and 5,000 orgs a set with all names would stop the store for a fifth of a second."""
+    await store.sessions.hello("life-1")
+    await scenes.open_session(store, orgs=["acme"])
+    orgs = {f"org-{n}" for n in range(100)}
+    raw.sadd(f"{keys.FLEET}orgs", *orgs)
+    _, life, _ = await store.sessions.hello("life-2")
+    assert raw.scard(f"{keys.FLEET}ao:agent-1") <= 2
+    await store.mark_active("later")
+    assert await store.agent_orgs("agent-1") == orgs | {"acme", "later"}
+    await scenes.open_session(store, epoch=2, orgs=["acme"])
+    assert await store.sessions.spare("agent-1", 2, life, sorted(orgs | {"later"}))
+    assert await store.agent_orgs("agent-1") == {"acme"}
 
 
 async def agent_in_the_next_life(store: Store, instance: str, epoch: int = 2) -> int:

@@ -65,7 +65,6 @@ REDIS_6_2 = {
         "SISMEMBER",
         "SMEMBERS",
         "SREM",
-        "SUNIONSTORE",
         "TIME",
         "XADD",
         "XLEN",

@@ -71,9 +71,10 @@ class Adoption:
                         adopted.append(h.token)
                     if word is ShownWord.REVOKED:
                         revoked.append(h.token)
-        spare = [org_id for org_id in orgs if org_id not in shown and org_id not in live.unadopted.orgs]
+        behind = [org_id for org_id in orgs if org_id in live.unadopted.orgs]
+        spare = [org_id for org_id in orgs if org_id not in shown and org_id not in behind]
         if spare:
-            await self._store.sessions.spare(session.agent_id, session.epoch, life, spare)
+            await self._spare(live, life, spare, behind)
         if self._store.epoch != life:
             raise StoreUnavailableError("the store has a new life; connect again")
         t = self._times
@@ -87,6 +88,16 @@ class Adoption:
             tuple(gone),
             tuple(revoked),
         )
+
+    async def _spare(self, live: LiveSession, life: int, spare: Sequence[str], behind: Sequence[str]) -> None:
+        """Orgs leave the agent's set; those `behind` stay, by name: they may have been in it as all orgs are.
+
+        They are not the session's yet, so it admits them itself before it claims there.
+        """
+        session, sessions = live.session, self._store.sessions
+        if behind and not await sessions.admit(session.agent_id, session.epoch, behind):
+            raise replaced()
+        await sessions.spare(session.agent_id, session.epoch, life, spare)
 
     async def _adopt_or_later(self, live: LiveSession, org_id: str, rows: Sequence[Held]) -> Sequence[ShownWord]:
         """One org; if it can't be reached and nothing is shown of it, what older sessions have there is released later.

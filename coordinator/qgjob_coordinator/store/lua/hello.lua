@@ -2,7 +2,8 @@
 --
 -- The new life may be of an older state. Then what an agent's set of orgs says, and what was swept, is not to be trusted
 -- any more: a session took leases in orgs that its agent's set has lost, and leases that were swept are back. So every org
--- joins the set of every agent, and closed sessions are swept again. (docs/model: new-life-joins-orgs)
+-- joins the set of every agent, and closed sessions are swept again. (docs/model: new-life-joins-orgs) One member stands
+-- for all orgs, so that this takes as long as there are agents, however many orgs there are.
 -- KEYS    1 prefix of the fleet
 -- ARGV    1 schema version 2 what names this life (run id of the store's process, or of all its processes) 3 epoch that the
 --         caller knew before it looked for that, 0 for none: one that was raised since tells more than what it saw
@@ -19,7 +20,7 @@ local before = v[2] or '0'
 local time = call('TIME')   -- in ms it is the epoch: one that was lost with a newer state is never given again
 local epoch = string.format('%.0f', math.max(tonumber(before) + 1, time[1] * 1000 + math.floor(time[2] / 1000)))
 for _, agent in ipairs(call('SMEMBERS', F .. 'agents')) do
-  call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs')
+  call('SADD', F .. 'ao:' .. agent, '*')
   local s = call('HMGET', F .. 'ag:' .. agent, 'epoch', 'state')
   if s[2] == 'closed' then call('SADD', F .. 'sw', agent .. ' ' .. s[1]) end
 end

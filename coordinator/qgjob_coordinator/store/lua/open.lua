@@ -46,7 +46,7 @@ call('HSET', key, 'epoch', ARGV[3], 'instance', instance, 'state', 'open', 'fact
 call('HINCRBY', key, 'counter', 1)
 call('SADD', F .. 'agents', agent)
 -- It had sessions, and the fleet has forgotten them, or is an older state: they may have leases in any org.
-if not v[1] and epoch > 1 then call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs') end
+if not v[1] and epoch > 1 then call('SADD', F .. 'ao:' .. agent, '*') end   -- all orgs
 -- What an older session left to sweep is done by this one's Connect in every org of the set.
 call('SREM', F .. 'sw', agent .. ' ' .. string.format('%.0f', known))
 call('DEL', F .. 'fe:' .. agent)

@@ -10,5 +10,5 @@ if (tonumber(call('HGET', key, 'epoch')) or 0) >= tonumber(ARGV[2]) then return 
 call('HSET', key, 'epoch', ARGV[2], 'state', 'timed_out')
 call('HINCRBY', key, 'counter', 1)
 call('SADD', F .. 'agents', agent)
-call('SUNIONSTORE', F .. 'ao:' .. agent, F .. 'ao:' .. agent, F .. 'orgs')
+call('SADD', F .. 'ao:' .. agent, '*')   -- all orgs
 return 'OK'

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.commands import Commands
-from qgjob_coordinator.store.migrations import holds
+from qgjob_coordinator.store.migrations import all_orgs, holds
 from qgjob_coordinator.store.migrations.work import Step, TakenOverError, Work
 from qgjob_coordinator.store.scripts import Arg, ScriptRunner
 
-STEPS: Mapping[int, Step] = {5: holds.move}
+STEPS: Mapping[int, Step] = {5: holds.move, 6: all_orgs.move}
 """What leads to each schema from the one before."""
 
 FOLLOW_SECONDS = 10.0
@@ -62,26 +62,29 @@ class Migrator:
             step = way(found)
             if step is None:
                 raise refusal(found)
-            changed += await self._move(*step)
-            found = str(step[1])
+            done, found = await self._move(*step)
+            changed += done
         return changed
 
-    async def _move(self, before: int, after: int) -> int:
-        """One step, by this coordinator or another one."""
+    async def _move(self, before: int, after: int) -> tuple[int, str]:
+        """One step, by this coordinator or another one; what it changed itself, and the schema that the store has then.
+
+        That may be a later one: another coordinator has gone on with the next step.
+        """
         work = Work(self._runner, self._call, f"{before}>{after}", self._who)
         seen, since = ("", 0), time.monotonic()
         while True:
             still = seen if time.monotonic() - since >= FOLLOW_SECONDS else ("", 0)
             word, who, count = await self._ask(before, after, *still)
             if word == "DONE":
-                return 0
+                return 0, str(after)
             if word == "ELSE":
-                raise refusal(who)
+                return 0, who
             if word == "MINE":
                 try:
                     changed = await STEPS[after](work)
                     if (await self._ask(before, after, "", 0, done=True))[0] == "DONE":
-                        return changed
+                        return changed, str(after)
                 except TakenOverError:
                     pass
                 seen, since = ("", 0), time.monotonic()

@@ -32,6 +32,7 @@ FLEET_KINDS = {
     "op",
     "mg",
     "in",
+    "idle",
     "fe",
 }
 FLEET_ROWS = ("ag", "ao", "da", "dv", "fe")

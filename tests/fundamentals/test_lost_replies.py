@@ -144,6 +144,7 @@ CASES = [
     Case("inventory", lambda s: s.fleet.inventory("agent-1", 1, [], ["emulator-1"], NOW, complete=False)),
     Case("keep", lambda s: s.runs.keep("acme", "run-2", "c1", release=False), may_change=("qg:o:{acme}:bo",)),
     Case("learned", lambda s: s.estimates.read()),
+    Case("leave", lambda s: s.registry.leave(["acme", "globex"], LATER)),
     Case("log", lambda s: s.logs.append("acme", [(TWO, "t2", 0, b"line")]), again=["REPLAYED"]),
     Case(
         "migrate",
@@ -171,6 +172,7 @@ CASES = [
         lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),
         again=(["REPLAYED", "STALE"], [None, None]),
     ),
+    Case("registry", lambda s: s.registry.all()),
     Case("renew", lambda s: s.sessions.renew("agent-1", 1, LATER), may_change=("qg:f:{fleet}:ag:agent-1",)),
     Case("resolve", lambda s: s.reads.resolve("acme", ids(1, 2, 9))),
     Case("retire", lambda s: s.jobs.retire("acme", Status.FAILED, LATER, 0, 100), again=(0, 0)),

@@ -157,6 +157,7 @@ SHORT = {
     "sessions": "tests/integration/store/test_sessions.py",
     "transitions": "tests/integration/store/test_transitions.py",
     "outages": "tests/integration/store/test_outages.py",
+    "registry": "tests/integration/store/test_registry.py",
     "active": "tests/integration/store/test_active_orgs.py",
     "batches": "tests/integration/store/test_batches.py",
     "estimates": "tests/integration/store/test_estimates.py",

@@ -1,8 +1,9 @@
-"""Removes what is older than it has to be kept, with every index entry of it."""
+"""Removes what is older than it has to be kept, with every index entry of it; and orgs of which nothing is left."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -22,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Looks at the oldest finished jobs of every org, a batch at a time, and at agents and devices that are gone."""
+    """Looks at the oldest finished jobs of every org, a batch at a time, and at what is gone: orgs, agents, devices."""
 
     def __init__(self, store: Store, retention_ms: int, faults: OrgFaults | None = None) -> None:
         self._store = store
@@ -51,15 +52,25 @@ class Retention:
         """
         orgs = EachOrg(self._faults, at_once=1)  # it has time, and calls that matter more go between
         removed = 0
+        idle: list[str] = []
 
         async def retire(org_id: str) -> None:
             nonlocal removed
-            removed += await self._retire(org_id, now)
+            if await self._store.registry.nothing_left(org_id):
+                idle.append(org_id)
+            else:
+                removed += await self._retire(org_id, now)
 
         await orgs.serve("retention", await self._store.all_orgs(), retire)
+        await self._leave(idle, now)
         await self._forget(now)
         orgs.tell()
         return removed
+
+    async def _leave(self, idle: Sequence[str], now: int) -> None:
+        for i in range(0, len(idle), BATCH):
+            for org_id in await self._store.registry.leave(idle[i : i + BATCH], now):
+                log.info("org_left", org_id=org_id)
 
     async def _forget(self, now: int) -> None:
         fleet, before = self._store.fleet, now - self._keep_ms

@@ -50,13 +50,14 @@ Fleet keys, prefix `qg:f:{fleet}:`
 | mg            | hash   | who is at that, and the count of its steps                         | its end |
 | store         | hash   | run_id and epoch of the store's present life; number of holds      | for ever |
 | probe         | string | written to see that the store takes writes                         | 1 min |
-| orgs          | set    | registry of orgs                                                   | for ever |
+| orgs          | set    | registry of orgs                                                   | idle |
+| idle          | hash   | org of which nothing was left -> when (ms); of the registry too    | a day |
 | act           | set    | orgs with waiting work; a hint that the sweep repairs              | pruned |
 | agents        | set    | agent ids                                                          | forgotten |
 | ag:<agent_id> | hash   | epoch, instance, counter, state, facts, hold:draining, holds_seen | forgotten |
 |               |        | of its session: life, back, spared                                | forgotten |
 | fe:<agent_id> | string | epoch of an agent that was forgotten: its next session is above it | that, or 30 days |
-| ao:<agent_id> | set    | orgs in which the agent may have leases; `*`: all of `orgs`        | close and release |
+| ao:<agent_id> | set    | orgs in which the agent may have leases; `*`: the whole registry   | close and release |
 | da:<agent_id> | set    | its device ids                                                     | forgotten |
 | dv:<device>   | hash   | facts, installed, job, hold:<slot>, labels, wear, record, proven, gone | forgotten |
 | op:<id>       | string | operation on the fleet -> number of its hold, or what it forgot    | 10 min |
@@ -76,7 +77,7 @@ SCHEMA_VERSION = 6
 FLEET = "qg:f:{fleet}:"
 PROBE = f"{FLEET}probe"
 ALL_ORGS = "*"
-"""Stands in an agent's set for every org of the registry; no org can be called so."""
+"""Stands in an agent's set for every org of the registry. No org can be called so."""
 
 ALIAS_TTL_MS = 24 * 3600 * 1000
 IDEMPOTENCY_TTL_MS = 24 * 3600 * 1000

@@ -197,6 +197,11 @@ class JobReader:
         counts: Sequence[str | None] = await self._call("HMGET", f"{keys.FLEET}in", *orgs) if orgs else ()
         return sum(int(n or 0) for n in counts)
 
+    async def all_installs(self) -> Mapping[str, int]:
+        """The same of each org, those too of which nothing else is left."""
+        counts: Mapping[str, str] = await self._call("HGETALL", f"{keys.FLEET}in")
+        return {org_id: int(n) for org_id, n in counts.items()}
+
     async def oldest_waiting_at(self, org_id: str) -> int | None:
         """When the oldest queued job was accepted. What holds a lease is older as a rule, so it looks on behind it."""
         start, size = 0, OLDEST_FIRST

@@ -28,6 +28,7 @@ from qgjob_coordinator.store.leases import LeaseStore
 from qgjob_coordinator.store.logs import LogStore
 from qgjob_coordinator.store.migrations.migrator import Migrator, refusal, way
 from qgjob_coordinator.store.reads import JobReader
+from qgjob_coordinator.store.registry import Registry
 from qgjob_coordinator.store.rights import Rights, lacking
 from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import Door, ScriptRunner, unavailable
@@ -76,6 +77,7 @@ class Store:
         self.health = HealthStore(runner)
         self.reads = JobReader(runner, call)
         self.runs = RunStore(runner, call)
+        self.registry = Registry(runner, call)
         self.snapshots = SnapshotStore(runner, self.estimates)
         self.events = EventStore(call)
         self.logs = LogStore(runner, call)
@@ -172,8 +174,8 @@ class Store:
         return await self._members(f"{keys.FLEET}act")
 
     async def all_orgs(self) -> set[str]:
-        """Every org that ever submitted a job."""
-        return await self._members(f"{keys.FLEET}orgs")
+        """Every org of which something is left, or was a day ago."""
+        return await self.registry.all()
 
     async def agent_orgs(self, agent_id: str) -> set[str]:
         """Orgs in which the agent may have leases."""

@@ -26,9 +26,11 @@ from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHea
 from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Content, NameWord
 from tests.fakes import packages
+from tests.fakes.jobs import NOW
 from tests.fakes.store_audit import audit
 from tests.fakes.waiting import until
 
@@ -113,6 +115,22 @@ async def test_what_was_pushed_is_listed_and_fetched(bench: Bench, raw: Redis) -
     for offset in (0, 700_000, len(APK) - 1, len(APK)):
         assert await bench.fetched(digest(APK), offset) == APK[offset:]
     assert bench.files() == [f"blobs/{blob_path('acme', digest(APK))}"]
+    assert await bench.store.all_orgs() == {"acme"}
+    assert audit(raw) == []
+
+
+async def test_an_org_that_left_the_registry_while_it_sent_its_first_build_is_in_it_again(
+    bench: Bench, raw: Redis
+) -> None:
+    class Slow(Bytes):
+        async def __aiter__(self) -> AsyncGenerator[bytes]:
+            async for piece in super().__aiter__():
+                assert await bench.store.registry.leave(["acme"], NOW) == []
+                await bench.store.registry.leave(["acme"], NOW + IDLE_MS + 1)
+                yield piece
+            assert await bench.store.all_orgs() == set()
+
+    await bench.push(sent=Slow(APK, len(APK)))
     assert await bench.store.all_orgs() == {"acme"}
     assert audit(raw) == []
 

@@ -19,9 +19,10 @@ from qgjob_coordinator.service.calls.named_suites import USE_NOTED_MS, NamedSuit
 from qgjob_coordinator.service.calls.suites import PushedSuite, SuiteHeader, SuiteService
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
 from tests.fakes import packages
-from tests.fakes.jobs import spec
+from tests.fakes.jobs import NOW, spec
 from tests.fakes.store_audit import audit
 from tests.fakes.suites import GOOD, archive, digest, with_member
 
@@ -85,6 +86,17 @@ async def test_a_suite_is_kept_once_by_its_content(bench: Bench, raw: Redis) -> 
     for at in (0, 1000, len(SUITE)):
         assert await bench.fetched(SUITE, at=at) == SUITE[at:]
     assert audit(raw) == []
+
+
+async def test_an_org_that_left_the_registry_while_it_sent_its_first_suite_is_in_it_again(bench: Bench) -> None:
+    async def slow() -> AsyncGenerator[bytes]:
+        async for piece in bench.bytes(SUITE):
+            yield piece
+        await bench.store.registry.leave(["acme"], NOW)
+        assert await bench.store.registry.leave(["acme"], NOW + IDLE_MS + 1) == ["acme"]
+
+    await bench.suites.push(LOCAL_ADMIN, SuiteHeader("acme", digest(SUITE), len(SUITE), "e2e"), slow())
+    assert await bench.store.all_orgs() == {"acme"}
 
 
 async def test_an_org_has_its_own(bench: Bench) -> None:

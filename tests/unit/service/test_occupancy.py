@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from redis import Redis
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import StoreUnavailableError
@@ -127,7 +128,7 @@ async def test_an_installation_has_the_time_at_which_it_was_done_not_at_which_it
 
 
 async def test_installations_are_counted_alike_for_the_device_and_for_the_orgs_that_they_were_for(
-    store: Store, session: Session, monkeypatch: pytest.MonkeyPatch
+    store: Store, raw: Redis, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever becomes of the attempts that waited for them: here no attempt ends at all."""
     overview = Overview(store, FleetReader(store), alone(Telemetry()))
@@ -147,6 +148,8 @@ async def test_installations_are_counted_alike_for_the_device_and_for_the_orgs_t
     await written(occupants)
     assert (await device(store))[1] == 3
     assert [await counted(org_id) for org_id in (None, "acme", "globex", "initech")] == [3, 2, 1, 0]
+    raw.delete("qg:f:{fleet}:orgs")  # as if nothing else were left of them
+    assert await counted(None) == 3
 
 
 async def test_closing_writes_what_is_left(store: Store, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

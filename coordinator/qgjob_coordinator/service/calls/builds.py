@@ -85,6 +85,7 @@ class BuildService:
                 await self._refuse_conflict(wanted, slot(facts.platform, facts.kind))
                 await self._keep(wanted, facts, file)
         pushed = await self._give(wanted, facts, uploaded=uploaded)
+        await self._store.mark_known(wanted.org_id)  # a long upload, and an org that had nothing: it may have left
         log.info(
             "build_pushed",
             org_id=wanted.org_id,

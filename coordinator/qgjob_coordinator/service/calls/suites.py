@@ -84,6 +84,7 @@ class SuiteService:
         word, given = await self._store.suites.give(suite, now)
         if word is NameWord.LEAVING or given is None:
             raise leaving()
+        await self._store.mark_known(wanted.org_id)  # a long upload, and an org that had nothing: it may have left
         log.info(
             "suite_pushed",
             org_id=suite.org_id,

@@ -94,7 +94,8 @@ class Overview:
             parts = [await self._org_stats(org) for org in orgs]
         counts = sum((part.by_status for part in parts), Counter[Status]())
         waiting, groups = sum(part.delayed for part in parts), sum(part.groups for part in parts)
-        saved, installs = sum(part.saved for part in parts), await self._store.reads.installs(orgs)
+        saved = sum(part.saved for part in parts)
+        installs = await self._installs(principal, orgs if org_id is not None else None)
         oldest = min((part.oldest for part in parts if part.oldest is not None), default=None)
         agents = await self._fleet.agents()
         age = 0.0 if oldest is None else max(0, now - oldest) / 1000
@@ -104,6 +105,13 @@ class Overview:
         online = sum(a.state is not AgentState.OFFLINE for a in agents)
         planned = await self._totals()
         return Stats(queue, _scheduler(planned, devices, online, groups, installs, saved), now)
+
+    async def _installs(self, principal: Principal, orgs: Sequence[str] | None) -> int:
+        """For these orgs, or for all that the caller sees and ever saw."""
+        if orgs is not None:
+            return await self._store.reads.installs(orgs)
+        counts = await self._store.reads.all_installs()
+        return sum(n for org, n in counts.items() if principal.sees(org))
 
     async def _unless_damaged(self, org_id: str) -> _OrgStats | None:
         try:

@@ -12,5 +12,7 @@ if v[1] ~= ARGV[2] then return 'MOVED' end
 if v[2] == ARGV[2] then return 'OK' end
 redis.call('HSET', F .. 'ag:' .. agent, 'spared', ARGV[2])
 redis.call('SREM', F .. 'ao:' .. agent, '*')
-for i = 4, #ARGV do redis.call('SREM', F .. 'ao:' .. agent, ARGV[i]) end
+for i = 4, #ARGV, 4000 do
+  redis.call('SREM', F .. 'ao:' .. agent, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
+end
 return 'OK'

@@ -9,5 +9,7 @@ redis.call('SREM', F .. 'sw', agent .. ' ' .. ARGV[2])
 local v = redis.call('HMGET', F .. 'ag:' .. agent, 'epoch', 'state')
 if v[1] ~= ARGV[2] or v[2] ~= 'closed' then return 'MOVED' end
 redis.call('SREM', F .. 'ao:' .. agent, '*')   -- what stood for all orgs: those that were named here are all of them
-for i = 4, #ARGV do redis.call('SREM', F .. 'ao:' .. agent, ARGV[i]) end
+for i = 4, #ARGV, 4000 do
+  redis.call('SREM', F .. 'ao:' .. agent, unpack(ARGV, i, math.min(i + 3999, #ARGV)))
+end
 return 'OK'

@@ -492,6 +492,30 @@ async def test_a_job_that_cost_two_agents_their_life_is_not_tried_on_a_third(sto
     assert "agent-1, agent-2" in poisoned.error.message
 
 
+async def test_what_only_ran_beside_a_poison_job_is_told_so_and_a_retry_holds_nothing_against_it(store: Store) -> None:
+    """Nobody sees which attempt took a host down, so all of them count. Whoever reads it looks at the hosts too."""
+    cause, beside = spec(1), spec(2)
+    for n, agent_id in enumerate(("agent-1", "agent-2"), 1):
+        for job in (cause, beside):
+            device_id, token = f"{agent_id}.{job.ulid}", f"t{n}-{job.ulid}"
+            await scenes.submit(store, job)
+            claimed = await scenes.claim(store, job, (job.ulid, token), agent_id=agent_id, device_id=device_id)
+            assert claimed.grants
+            await store.leases.start("acme", [(job.ulid, token, NOW)], NOW)
+        await store.leases.sweep("acme", agent_id, 1, NOW, NO_JITTER)
+    for job in (cause, beside):
+        stopped = await scenes.get(store, job)
+        assert stopped.error is not None
+        assert (stopped.status, stopped.error.error_class) == (Status.FAILED, ErrorClass.POISON)
+        assert "or only have run beside it" in stopped.error.message
+        assert "retry it by hand" in stopped.error.message
+    assert [r.word for r in await store.jobs.retry("acme", [(beside.ulid, 1, None)], NOW)] == ["QUEUED"]
+    await scenes.claim(store, beside, (beside.ulid, "t3"), agent_id="agent-3", device_id="emulator-3")
+    await store.leases.start("acme", [(beside.ulid, "t3", NOW)], NOW)
+    await store.leases.sweep("acme", "agent-3", 1, NOW, NO_JITTER)
+    assert await status(store, beside) is Status.QUEUED, "one agent more is one, not the third"
+
+
 async def test_one_agent_lost_twice_is_no_poison(store: Store) -> None:
     job = spec()
     await scenes.submit(store, job)

@@ -18,10 +18,14 @@ POISON_AGENTS = 2
 """A job that cost this many different agents their life is not tried again."""
 
 POISON_MESSAGE = (
-    "The job was running when the agents {agents} were lost; it is not tried again. "
-    "Look at the test, then retry it by hand."
+    "The job was running when the agents {agents} were lost; it is not tried again. It may be the cause, "
+    "or only have run beside it: whatever runs on a host that is lost counts alike. "
+    "Look at the test and at these hosts, then retry it by hand."
 )
-"""The error of such a job; `agents` are ids with a comma and a space between them."""
+"""The error of such a job; `agents` are ids with a comma and a space between them.
+
+How many others ran there it does not say: those of other orgs are not its readers', and without them it misleads.
+"""
 
 AVOIDED_DEVICES = 4
 """A retry keeps away from so many of the devices whose failures came before, the last ones; a host counts as one."""

@@ -492,6 +492,9 @@ async def test_what_others_did_before_a_device_broke_under_it_speaks_against_tha
         w.ends(lease, Outcome.DEVICE_ERROR)
     record = await w.out(1)
     assert len(record.marks) <= MARKS_MOST
+    page = w.watch._books.page("d1")
+    assert page is not None
+    assert len(page.record.marks) <= MARKS_MOST, "each second all of them would be asked again"
 
 
 async def test_a_proven_device_that_passes_costs_the_store_nothing(make: Make) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, failed, succeeded
+from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, bounded, failed, succeeded
 from qgjob_coordinator.policy.health.rules import is_suspect
 from qgjob_coordinator.service.agents.slots import Slot
 from qgjob_coordinator.service.fleet import hold_of
@@ -27,9 +27,17 @@ class Page:
     """When the first installation of a build failed (ms), for builds with a failure that is remembered."""
 
     @property
+    def lasting(self) -> Record:
+        """What is written of it. Questions beyond the first ones stand here alone until they were asked, in a second.
+
+        Every look at the fleet reads what is written.
+        """
+        return bounded(self.record)
+
+    @property
     def dirty(self) -> bool:
         """Something is to be written."""
-        return self.record != self.stored.record
+        return self.lasting != self.stored.record
 
     def sent_is(self, there: Kept) -> bool:
         """What stands in the store is what is being written; its confirmation is on the way."""
@@ -99,7 +107,7 @@ class HealthBooks:
         rows = {}
         for device_id, page in self._pages.items():
             if page.sent is None and page.dirty:
-                page.sent = Kept(page.stored.version, page.record)
+                page.sent = Kept(page.stored.version, page.lasting)
             if page.sent is not None:
                 rows[device_id] = page.sent
         return rows

@@ -187,7 +187,8 @@ def _item_of(report: SpooledReport) -> list[Any]:
         body.install_ms,
         body.unresolvable,
         body.begun,
-        *([True] if body.unfetched else []),  # earlier versions don't know it
+        *([True] if body.unfetched else []),  # earlier versions don't know it, nor what comes after it
+        *([True] if body.unfetched and body.host_unfit else []),
     ]
 
 
@@ -210,5 +211,6 @@ def _report_of(item: list[Any]) -> SpooledReport:
             unresolvable,
             begun[:1] == [True],  # earlier versions did not write it, and sent each Started
             begun[1:2] == [True],
+            begun[2:3] == [True],
         )
     return SpooledReport(report_id, job_id, token, attempt, device_id, body)

@@ -192,6 +192,8 @@ def _finish(made: pb.Finished, body: Finished) -> None:
         made.begun = True
     if body.unfetched:
         made.unfetched = True
+    if body.host_unfit:
+        made.host_unfit = True
     result = body.result
     if result is not None:
         counted = made.result

@@ -587,6 +587,16 @@ async def test_a_second_outage_leads_to_another_host_and_the_first_one_nowhere_e
     assert (await lose_leases(store, job, range(2, 3))).avoid_devices == ("@agent-1",)
 
 
+async def test_what_a_host_can_not_run_keeps_its_job_from_all_of_that_host(store: Store) -> None:
+    """Its devices are well, so none of them takes up the place of a host among those that a retry remembers."""
+    await scenes.submit(store, job := spec())
+    await scenes.claim(store, job, (job.ulid, "t1"))
+    failed = ending(job.ulid, "t1", Outcome.PROVIDER_ERROR, host_unfit=True)
+    await store.leases.finish("acme", [failed], NOW)
+    waiting = await scenes.get(store, job)
+    assert (waiting.status, waiting.retry_count, waiting.avoid_devices) == (Status.QUEUED, 0, ("@agent-1",))
+
+
 async def test_outages_are_free_anew_in_a_new_round(store: Store) -> None:
     await scenes.submit(store, job := spec())
     await lose_leases(store, job, range(1, 6))

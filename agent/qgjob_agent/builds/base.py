@@ -26,7 +26,14 @@ class BuildUnresolvedError(Exception):
 
 
 class BuildAwayError(Exception):
-    """The build could not be had now: network, coordinator, disk. Another try may have it."""
+    """The build could not be had now: network, coordinator, disk. Another try may have it.
+
+    `host_unfit`: not on this host, as it is set up; one on another host may.
+    """
+
+    def __init__(self, message: str, *, host_unfit: bool = False) -> None:
+        super().__init__(message)
+        self.host_unfit = host_unfit
 
 
 class Builds(Protocol):

@@ -16,7 +16,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from qgjob_agent.builds.base import BuildAwayError, BuildUnresolvedError
+from qgjob_agent.builds.base import BuildAwayError
 from qgjob_agent.disk_watch import is_of_the_disk
 
 if TYPE_CHECKING:
@@ -215,10 +215,11 @@ class ContentCache:
     def _make_room(self, size: int, but: str) -> None:
         """Removes the least recently used ones until `size` more bytes keep the bound."""
         if size > self._limit:
-            raise BuildUnresolvedError(
-                f"{self._kind} {but} has {size} bytes, more than {self._kind}s.cache_mb lets this agent keep "
-                f"({self._limit} bytes)"
+            text = (
+                f"{self._kind} {but} has {size} bytes, more than {self._kind}s.cache_mb of this agent lets it keep "
+                f"({self._limit} bytes); raise it"
             )
+            raise BuildAwayError(text, host_unfit=True)
         kept = self._kept(but)
         total = sum(each.size for each in kept)
         usable_before = self._wall_seconds() - IN_USE_SECONDS

@@ -76,7 +76,7 @@ def install_ended(state: State, event: InstallEnded) -> None:
     elif not passed:
         error = event.error or "the installation was stopped"
         body = Finished(event.outcome, lease.begun_at_ms, state.wall_ms, 0, error=error, install_ms=lease.install_ms)
-        body.unresolvable, body.unfetched = event.unresolvable, event.unfetched
+        body.unresolvable, body.unfetched, body.host_unfit = event.unresolvable, event.unfetched, event.host_unfit
         _ended(state, lease, body)
     elif not state.clock.fresh(state.now):
         _dead(state, lease, state.lease_end_cause, state.wall_ms)

@@ -186,6 +186,7 @@ class InstallEnded:
     """The installation that `token` waited for has ended. `cancelled`: it was killed, and nothing of it lives.
     `unresolvable`: there is no such build, or it fits no device like this one, so no other try would end otherwise.
     `unfetched`: the build could not be had at the moment, so nothing was begun on the device.
+    `host_unfit`: nor can it be had later, for any device of this host.
     `was_there`: it passed without an installation, since the device has the build already.
     """
 
@@ -197,6 +198,7 @@ class InstallEnded:
     cancelled: bool = False
     unresolvable: bool = False
     unfetched: bool = False
+    host_unfit: bool = False
     was_there: bool = False
 
 

@@ -83,7 +83,7 @@ class Installation:
             elif isinstance(error, BuildUnresolvedError):
                 event.unresolvable = True
             elif isinstance(error, BuildAwayError):
-                event.unfetched = True
+                event.unfetched, event.host_unfit = True, error.host_unfit
             elif isinstance(error, TimeoutError):
                 event.unfetched = True
                 event.error = f"the build did not come to this host in {fetch_seconds:g} s"

@@ -69,7 +69,10 @@ class SuitedRunner:
         except (SuiteUnresolvedError, SuiteAwayError) as error:
             unresolvable = isinstance(error, SuiteUnresolvedError)
             left = self._take(group)
-            events: list[AttemptEvent] = [_failed(each, str(error), unresolvable=unresolvable) for each in left]
+            unfit = isinstance(error, SuiteAwayError) and error.host_unfit
+            events: list[AttemptEvent] = [
+                _failed(each, str(error), unresolvable=unresolvable, host_unfit=unfit) for each in left
+            ]
             self._sink.report(events)
             return
         missing: list[AttemptEvent] = []
@@ -151,8 +154,8 @@ def _fault(folder: Path, what: Assignment) -> str | None:
     )
 
 
-def _failed(what: Assignment, error: str, *, unresolvable: bool) -> AttemptFinished:
+def _failed(what: Assignment, error: str, *, unresolvable: bool, host_unfit: bool = False) -> AttemptFinished:
     """Its device did nothing; a suite that can't be had only now is tried again."""
     finished = Finished(Outcome.PROVIDER_ERROR, now := wall_ms(), now, 0, error=error[:MAX_ERROR])
-    finished.unresolvable, finished.unfetched = unresolvable, not unresolvable
+    finished.unresolvable, finished.unfetched, finished.host_unfit = unresolvable, not unresolvable, host_unfit
     return AttemptFinished(what.token, finished)

@@ -114,7 +114,7 @@ class Suites:
         except (BuildUnresolvedError, SuiteUnresolvedError) as error:
             raise SuiteUnresolvedError(f"{of}: {error}") from error
         except (BuildAwayError, SuiteAwayError) as error:
-            raise SuiteAwayError(f"{of}: {error}") from error
+            raise SuiteAwayError(f"{of}: {error}", host_unfit=error.host_unfit) from error
         except OSError as error:
             why = "the disk refuses" if is_of_the_disk(error) else "can't write"
             raise SuiteAwayError(f"{of}: {why} {error.filename or 'its folder'}: {error.strerror}") from error

@@ -53,7 +53,7 @@ def meets(requirements: Requirements, device: DeviceView) -> bool:
 
 
 def suspicion(avoid: tuple[str, ...], device: DeviceView) -> int:
-    """How much a retry has against a device: 2 an attempt failed on it, 1 one was lost on its host, 0 nothing."""
+    """How much a retry has against a device: 2 an attempt failed on it, 1 one failed with its host, 0 nothing."""
     if device.device_id in avoid:
         return 2
     return int(host_mark(device.agent_id) in avoid)

@@ -149,6 +149,7 @@ def report_in(r: pb.Report) -> m.Report | None:
             unresolvable=f.unresolvable,
             begun=f.begun,
             unfetched=f.unfetched,
+            host_unfit=f.host_unfit,
         )
     if kind == "tree_dead":
         d = r.tree_dead

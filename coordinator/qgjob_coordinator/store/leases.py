@@ -141,7 +141,8 @@ class LeaseStore:
                 + ("l" if e.has_log else "")
                 + ("i" if e.install_ms is not None else "")
                 + ("s" if e.with_start else "")
-                + ("a" if e.elsewhere else ""),
+                + ("a" if e.elsewhere else "")
+                + ("h" if e.host_unfit else ""),
                 e.started_at,
                 e.ended_at,
                 _learned(e),

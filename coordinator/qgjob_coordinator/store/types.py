@@ -248,7 +248,8 @@ class Ending:
     """An attempt that ended with an outcome of its own. `share` (0..1) is the jitter of a possible backoff.
 
     `with_start`: the report of its start came together with it, and is written with it. `elsewhere`: a retry is to
-    keep away from its device, though it was the test that failed.
+    keep away from its device, though it was the test that failed; `host_unfit`: from all of its host, where it was the
+    infrastructure.
     """
 
     ulid: str
@@ -265,6 +266,7 @@ class Ending:
     has_log: bool = False
     with_start: bool = False
     elsewhere: bool = False
+    host_unfit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

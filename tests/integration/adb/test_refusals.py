@@ -78,6 +78,7 @@ async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, 
     lab.builds.add("odd")
     lab.builds.builds["odd"] = type(build)(build.path, build.digest, "apk", "com.x; reboot")
     lab.builds.errors["away"] = BuildAwayError("the coordinator is away")
+    lab.builds.errors["large"] = BuildAwayError("more than builds.cache_mb", host_unfit=True)
     (tmp_path / "corrupt.apk").write_bytes(b"PK\x03\x04 and no more")
     digest = hashlib.sha256(b"PK\x03\x04 and no more").hexdigest()
     lab.builds.builds["corrupt"] = type(build)(tmp_path / "corrupt.apk", digest, "apk", SHOP)
@@ -89,11 +90,12 @@ async def test_a_build_that_can_not_be_had_is_no_fault_of_the_device(lab: Host, 
             ("odd", True, "no name of a package"),
             ("corrupt", True, "INSTALL_PARSE_FAILED_NOT_APK"),
             ("away", False, "the coordinator is away"),
+            ("large", False, "builds.cache_mb"),
         ):
             ended = await told.install(PHONE_ID, app)
             assert (ended.outcome, ended.unresolvable) == (Outcome.PROVIDER_ERROR, unresolvable), app
             assert words in (ended.error or ""), app
-            assert ended.unfetched is (app == "away"), app
+            assert (ended.unfetched, ended.host_unfit) == (app in ("away", "large"), app == "large"), app
         lab.builds.held = asyncio.Event()
     async with lab.provider(fetch_seconds=0.1) as told:
         await told.seen(PHONE_ID)

@@ -164,9 +164,10 @@ async def test_what_an_installation_may_read_stays_and_the_log_says_that_it_is_t
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["build_cache_over"]
 
 
-async def test_one_that_can_never_fit_says_which_setting_to_raise(cache: ContentCache) -> None:
-    with pytest.raises(BuildUnresolvedError, match=r"1000001 bytes, more than builds\.cache_mb"):
+async def test_one_that_can_never_fit_says_which_setting_to_raise_and_is_another_hosts(cache: ContentCache) -> None:
+    with pytest.raises(BuildAwayError, match=r"1000001 bytes, more than builds\.cache_mb.*\(1000000 bytes\)") as caught:
         await cache.get(DIGEST, 1_000_001, Coordinator().give, ending=".apk")
+    assert caught.value.host_unfit
 
 
 async def test_a_source_that_says_nothing_is_away(cache: ContentCache, monkeypatch: pytest.MonkeyPatch) -> None:

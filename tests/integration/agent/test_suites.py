@@ -361,6 +361,13 @@ async def test_packages_that_went_are_installed_again(host: Host) -> None:
     assert len(host.npm_runs) == 2
 
 
+async def test_one_that_this_agent_keeps_no_room_for_is_another_hosts(host: Host) -> None:
+    wanted = host.job({"a.sh": b"", "large": os.urandom(50_000)})
+    with pytest.raises(SuiteAwayError, match=r"more than suites\.cache_mb of this agent") as caught:
+        await host.agent(limit_bytes=45_000).ready(wanted, 60)
+    assert caught.value.host_unfit
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(tmp_path / "disk") as mounted:

@@ -143,10 +143,13 @@ def test_a_build_that_cannot_be_had_at_the_moment_is_no_installation() -> None:
     core = Core().open()
     core.assign("t1")
     error = "the coordinator is away"
-    core.tell(events.InstallEnded("d1", "t1", Outcome.PROVIDER_ERROR, 60_000, error=error, unfetched=True))
+    event = events.InstallEnded("d1", "t1", Outcome.PROVIDER_ERROR, 60_000, error=error, unfetched=True)
+    event.host_unfit = True
+    core.tell(event)
     told = lines(core.flush())
     body = core.state.outbox.unacked[1].body
     assert (body.outcome, body.error, body.unfetched, body.unresolvable) == (Outcome.PROVIDER_ERROR, error, True, False)
+    assert body.host_unfit
     assert (told, body.install_ms) == (["spool t1 provider_error", "send t1 provider_error"], None)
 
 

@@ -97,18 +97,19 @@ def test_a_journal_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert (found.outcome, found.install_ms, found.begun) == (Outcome.PASSED, 5, False)  # its start was sent alone
 
 
-@pytest.mark.parametrize("unfetched", [False, True])
-def test_what_could_not_be_had_is_known_after_a_restart(tmp_path: Path, unfetched: bool) -> None:
+@pytest.mark.parametrize(("unfetched", "host_unfit"), [(False, False), (True, False), (True, True)])
+def test_what_could_not_be_had_is_known_after_a_restart(tmp_path: Path, unfetched: bool, host_unfit: bool) -> None:
     path = tmp_path / "spool"
     first = Spool(path)
-    body = Finished(Outcome.PROVIDER_ERROR, 1, 2, 0, error="away", unfetched=unfetched)
+    body = Finished(Outcome.PROVIDER_ERROR, 1, 2, 0, error="away", unfetched=unfetched, host_unfit=host_unfit)
     first.append([SpooledReport(1, "acme~1", "t1", 1, "d1", body)])
     first.close()
     again = Spool(path)
     again.close()
     found = again.pending[1].body
     assert isinstance(found, Finished)
-    assert (found.error, found.begun, found.unfetched) == ("away", False, unfetched)
+    assert (found.error, found.begun) == ("away", False)
+    assert (found.unfetched, found.host_unfit) == (unfetched, host_unfit)
 
 
 def test_acknowledged_reports_are_gone_after_a_restart(tmp_path: Path) -> None:

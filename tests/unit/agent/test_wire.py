@@ -86,6 +86,7 @@ def test_reports() -> None:
     lease = Lease(assignment("t1"))
     result = TestResult(1, 2, 3, 4, "sum")
     finished = Finished(Outcome.TIMED_OUT, 10, 20, 9, result, "why", 5, unresolvable=True, begun=True, unfetched=True)
+    finished.host_unfit = True
     bodies = [Started(10), Progress(50), finished, TreeDead(DeathCause.SHUTDOWN, 30, started=True)]
     told = instructions.SendReports(3, [Report(number, lease, body) for number, body in enumerate(bodies, 1)])
     reports = wire.reports(told).reports.reports
@@ -96,6 +97,7 @@ def test_reports() -> None:
     sent = reports[2].finished
     assert (sent.outcome, sent.error, sent.install_ms, sent.unresolvable) == (types.OUTCOME_TIMED_OUT, "why", 5, True)
     assert sent.unfetched
+    assert sent.host_unfit
     assert sent.begun
     assert (sent.started_at_ms, sent.ended_at_ms, sent.duration_ms) == (10, 20, 9)
     assert (sent.result.passed, sent.result.failed, sent.result.skipped) == (1, 2, 3)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, Target
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, ErrorClass, Target
 from qgjob_coordinator.model.fleet import Device
-from qgjob_coordinator.model.jobs import Requirements
+from qgjob_coordinator.model.jobs import Attempt, JobError, Requirements
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.summary import MOST_GROUPS, summary
 from qgjob_coordinator.policy.reasons.words import clock, fine_span, span
@@ -42,6 +42,20 @@ def test_what_a_person_wants_to_know_at_night() -> None:
         f"1 is in maintenance until {clock(NOW + 90 * MINUTE, NOW)}; "
         "6 are not of os_version 14, 1 is not of target emulator, 2 are not android and not of os_version 14"
     )
+
+
+def test_where_no_host_could_run_it_the_last_one_says_why() -> None:
+    """As with a build that is larger than any agent keeps."""
+    why = "build ab has 2000000 bytes, more than builds.cache_mb of this agent lets it keep (1000000 bytes); raise it"
+    failed = Attempt(1, 1, "agent-1", "e1", NOW, error=JobError(ErrorClass.INFRASTRUCTURE, why))
+    waiting = job(avoid_devices=("@agent-1", "@agent-2"), attempts=[failed])
+    fleet = [device("e1"), device("e2", agent_id="agent-2")]
+    assert summary(waiting, consider(waiting, fleet), NOW) == (
+        f"2 of 2 devices could serve it: 2 are free; "
+        f"an attempt has failed on each of them or with its host, the last one so: {why}"
+    )
+    fleet.append(device("e3", agent_id="agent-3"))
+    assert "failed" not in summary(waiting, consider(waiting, fleet), NOW)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.enums import DeathCause
-from qgjob_coordinator.rpc.agent_wire import _CAUSE
-from qgjob_coordinator.service.agents.messages import DeadReport
-from qgjob_coordinator.service.agents.report_rows import release
+from qgjob_coordinator.model.enums import Charge, DeathCause
+from qgjob_coordinator.rpc.agent_wire import _CAUSE, report_in
+from qgjob_coordinator.service.agents.messages import DeadReport, FinishedReport
+from qgjob_coordinator.service.agents.report_rows import ending, release
 from qgjob_coordinator.store.types import ReleaseCharge
 from qgjob_proto.v1 import agent_pb2 as pb
+from qgjob_proto.v1 import types_pb2
+from tests.fakes.jobs import spec
 
 
 def test_every_cause_of_a_death_has_its_words_and_its_charge() -> None:
@@ -31,3 +33,12 @@ def test_what_a_host_took_with_it_marks_the_job_as_its_loss() -> None:
     lost = release(DeadReport(1, "acme", "j1", "t1", DeathCause.AGENT_LOST, 1, started=True), "a1", 5, 0.5)
     assert (lost.charge, lost.ended_at, lost.share) == (ReleaseCharge.LOST, 1, 0.5)
     assert lost.message == "its agent was restarted without it, or stood still until its lease was over (agent a1)"
+
+
+def test_what_a_host_can_not_run_leads_its_job_to_another_one() -> None:
+    for unfit in (False, True):
+        told = pb.Finished(outcome=types_pb2.OUTCOME_PROVIDER_ERROR, unfetched=True, host_unfit=unfit)
+        report = report_in(pb.Report(report_id=1, job_id=spec().job_id, token="t1", finished=told))  # noqa: S106 - a lease's
+        assert isinstance(report, FinishedReport)
+        end = ending(report, 5, 0.0, has_log=False)
+        assert (end.charge, end.host_unfit) == (Charge.INFRASTRUCTURE, unfit)

@@ -203,7 +203,8 @@ class BrowserStackDevices:
             event.outcome, event.was_there = Outcome.PASSED, not task.result()
         else:
             event.error, event.unresolvable = str(error), isinstance(error, BuildUnresolvedError)
-            event.unfetched = isinstance(error, BuildAwayError)
+            if isinstance(error, BuildAwayError):
+                event.unfetched, event.host_unfit = True, error.host_unfit
             if not isinstance(error, _EXPECTED):
                 event.error = f"the agent failed while it uploaded: {type(error).__name__}"
                 self._log.error("install_failed_inside", device_id=what.device_id, token=what.token, exc_info=error)

@@ -27,8 +27,8 @@ class Considered:
 
     `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
     says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
-    `verdict` is what the plan says of one that is free. `target` is the device's own, where that is what is unmet;
-    `offline` is told of those that are not feasible.
+    `verdict` is what the plan says of one that is free, `suspected` that an attempt of the job failed on it or with its
+    host. `target` is the device's own, where that is what is unmet; `offline` is told of those that are not feasible.
     """
 
     device_id: str
@@ -40,6 +40,7 @@ class Considered:
     verdict: Verdict | None = None
     target: Target | None = None
     offline: bool = False
+    suspected: bool = False
 
     @property
     def feasible(self) -> bool:
@@ -82,17 +83,20 @@ def _consider(job: Job, d: Device, judge: Judge) -> Considered:
         message, unmet = "; ".join(words for _, words in lacks), tuple(name for name, _ in lacks)
         return Considered(d.device_id, message, unmet=unmet, target=other, offline=d.state is DeviceState.OFFLINE)
     state, code, note, until = _state(d)
+    known = suspicion(job.avoid_devices, view(d)) if job.avoid_devices else 0
+    suspected = known > 0
     if code is None and (verdict := judge(d.device_id)) is not None:
-        return Considered(d.device_id, _freely(verdict), state=f"free ({verdict.short})", verdict=verdict)
+        state = f"free ({verdict.short})"
+        return Considered(d.device_id, _freely(verdict), state=state, verdict=verdict, suspected=suspected)
     if code is PendingCode.ALL_BUSY:
         until = d.free_at
-    if job.avoid_devices and (known := suspicion(job.avoid_devices, view(d))):
-        why = "failed on it" if known > 1 else "was lost on its host"
+    if suspected:
+        why = "failed on it" if known > 1 else "failed with its host"
         note += f", and is avoided while another can serve the job: an attempt {why}"
     words = f"is {state}{note}"
     if job.device_id == d.device_id and not job.status.final:
         words = _having(job, d, words)
-    return Considered(d.device_id, words, state=state, code=code, free_at=until)
+    return Considered(d.device_id, words, state=state, code=code, free_at=until, suspected=suspected)
 
 
 def _having(job: Job, d: Device, words: str) -> str:

@@ -27,7 +27,15 @@ def summary(job: Job, considered: Sequence[Considered], now: int) -> str:
     if not feasible:
         return f"none of {_devices(total)} could ever serve it: {refused}{_nearest(job, considered)}"
     head = f"{len(feasible)} of {_devices(total)} could serve it: {_serving(feasible, now)}"
-    return f"{head}; {refused}" if refused else head
+    return "; ".join(filter(None, (head, refused, _tried(job, feasible))))
+
+
+def _tried(job: Job, feasible: Sequence[Considered]) -> str:
+    """What failed last, where no device is left on which, or with whose host, nothing has."""
+    error = job.attempts[-1].error if job.attempts else None
+    if error is None or not all(c.suspected for c in feasible):
+        return ""
+    return f"an attempt has failed on each of them or with its host, the last one so: {error.message}"
 
 
 def _serving(feasible: Sequence[Considered], now: int) -> str:

@@ -41,7 +41,7 @@ class Verdict:
 TAKES = Verdict("about to take it", job_taken=True)
 TAKES_GROUP = Verdict("about to take jobs of its group that come first")
 AVOIDED = Verdict("avoided", "it is avoided while another can serve the job: an attempt failed on it")
-AVOIDED_HOST = Verdict("avoided", "it is avoided while another can serve the job: an attempt was lost on its host")
+AVOIDED_HOST = Verdict("avoided", "it is avoided while another can serve the job: an attempt failed with its host")
 _AVOIDED = (None, AVOIDED_HOST, AVOIDED)
 CALLED = Verdict(
     "called to another group",

@@ -57,6 +57,7 @@ class FinishedReport:
     """The attempt ended with an outcome; its tree is dead. `begun`: stands for a start that was not reported.
 
     `unfetched`: its build or suite could not be had at the moment, and its device did nothing.
+    `host_unfit`: no device of its host can have it, as the host is set up.
     """
 
     report_id: int
@@ -73,6 +74,7 @@ class FinishedReport:
     unresolvable: bool
     begun: bool = False
     unfetched: bool = False
+    host_unfit: bool = False
 
 
 @dataclass(slots=True)

@@ -95,6 +95,7 @@ def ending(x: FinishedReport, now: int, share: float, *, has_log: bool) -> Endin
         error=error,
         has_log=has_log,
         with_start=x.begun,
+        host_unfit=x.host_unfit,
     )
 
 

@@ -2,9 +2,9 @@
 -- KEYS    1 prefix of the org
 -- ARGV    1 now (ms) 2 to 7 rules of retries (see LeaseStore); then for each attempt: ulid, token, a letter for its
 --         charge (P passed, T, I, N, F) and those that hold (l: it has a log, i: it waited for an installation, s: its
---         start is reported with it, a: a retry avoids its device), started (ms), ended (ms), what it tells of its test
---         (see `learn`) or '', what was measured (JSON: duration, install, result), and if it did not pass: outcome,
---         share of the backoff (0..1) and error (JSON), with spaces between
+--         start is reported with it, a: a retry avoids its device, h: its host, and not its device), started (ms), ended
+--         (ms), what it tells of its test (see `learn`) or '', what was measured (JSON: duration, install, result), and
+--         if it did not pass: outcome, share of the backoff (0..1) and error (JSON), with spaces between
 -- RETURNS for each: word (APPLIED, REPLAYED, STALE), status now and target (two letters, '' if unknown), and what it
 --         did: APPLIED, the job's outcome, or not_before of its retry, or ''; STALE, what ending a revoked lease did
 --         (see `told`), or ''
@@ -41,6 +41,7 @@ for i = RULES_END + 1, #ARGV, WIDTH do
       else
         local outcome, share, failure = string.match(ARGV[i + 7], '^(%S+) (%S+) (.*)$')
         retry.share, retry.elsewhere = share, string.find(kind, 'a', 1, true)
+        retry.host_unfit = string.find(kind, 'h', 1, true)
         record(j, ARGV[i + 3], ARGV[i + 4], '"' .. outcome .. '",' .. ARGV[i + 6] .. ',' .. failure)
         drop_lease(j)
         fail(j, now, outcome, string.sub(kind, 1, 1), retry)

@@ -679,6 +679,7 @@ class Finished(_message.Message):
     UNRESOLVABLE_FIELD_NUMBER: _builtins.int
     BEGUN_FIELD_NUMBER: _builtins.int
     UNFETCHED_FIELD_NUMBER: _builtins.int
+    HOST_UNFIT_FIELD_NUMBER: _builtins.int
     outcome: _types_pb2.Outcome.ValueType
     """One of PASSED, TEST_FAILED, TIMED_OUT, APP_CRASHED, DEVICE_ERROR, PROVIDER_ERROR."""
     error: _builtins.str
@@ -699,6 +700,10 @@ class Finished(_message.Message):
     """With PROVIDER_ERROR: the build or suite could not be had at the moment, so nothing was begun on the device, and nothing
     is held against it. Coordinators of before it was there take it for any other PROVIDER_ERROR.
     """
+    host_unfit: _builtins.bool
+    """With unfetched: no device of this host can have it, as the host is set up, and those of another one may. Coordinators
+    of before it was there try other devices of the host too.
+    """
     @_builtins.property
     def result(self) -> _types_pb2.TestResult:
         """What the test counted. Unset when it did not run."""
@@ -716,10 +721,11 @@ class Finished(_message.Message):
         unresolvable: _builtins.bool = ...,
         begun: _builtins.bool = ...,
         unfetched: _builtins.bool = ...,
+        host_unfit: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "error", b"error", "install_ms", b"install_ms", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "begun", b"begun", "duration_ms", b"duration_ms", "ended_at_ms", b"ended_at_ms", "error", b"error", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "started_at_ms", b"started_at_ms", "unfetched", b"unfetched", "unresolvable", b"unresolvable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error", b"_error", "_install_ms", b"_install_ms", "_result", b"_result", "begun", b"begun", "duration_ms", b"duration_ms", "ended_at_ms", b"ended_at_ms", "error", b"error", "host_unfit", b"host_unfit", "install_ms", b"install_ms", "outcome", b"outcome", "result", b"result", "started_at_ms", b"started_at_ms", "unfetched", b"unfetched", "unresolvable", b"unresolvable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error: _TypeAlias = _typing.Literal["error"]  # noqa: Y015
     _WhichOneofArgType__error: _TypeAlias = _typing.Literal["_error", b"_error"]  # noqa: Y015

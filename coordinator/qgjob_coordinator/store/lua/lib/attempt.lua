@@ -187,8 +187,8 @@ local function fail(j, now, outcome, charge, retry, with_host)
   elseif charge == 'I' and num(j.ir) < num(retry.infra_max) then
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
-    avoid(j, j.dv, retry)
-    if with_host then avoid(j, HOST .. j.ag, retry) end
+    if not retry.host_unfit then avoid(j, j.dv, retry) end
+    if with_host or retry.host_unfit then avoid(j, HOST .. j.ag, retry) end
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
     requeue(j, now, nil)

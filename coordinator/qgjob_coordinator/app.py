@@ -32,6 +32,7 @@ from qgjob_coordinator.loops.start_check import StartCheck
 from qgjob_coordinator.loops.store_watch import StoreWatch
 from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.loops.unbooked import Unbooked
+from qgjob_coordinator.model.artifacts import Bounds
 from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.retry import RetryRules
@@ -53,6 +54,7 @@ from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
 from qgjob_coordinator.service.calls.operating import FleetService
+from qgjob_coordinator.service.calls.small_artifacts import SmallArtifactService
 from qgjob_coordinator.service.calls.submission import Defaults
 from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.calls.suites import SuiteService
@@ -182,7 +184,7 @@ class Coordinator:
         contents = Contents(self.blobs, spool)
         self.builds = BuildService(self.store, contents, s.build_max_mb * 1_000_000)
         self.suites = SuiteService(self.store, contents, s.suite_max_mb * 1_000_000)
-        self.artifacts = ArtifactService(self.store, self.blobs, spool, s.artifacts_max_mb * 1_000_000)
+        self.artifacts = ArtifactService(self.store, self.blobs, spool, Bounds(s.artifacts_max_mb * 1_000_000))
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)
         self.readiness = Readiness(self.store.check, self._stop.is_set)
         self.doctor = Doctor(
@@ -200,7 +202,7 @@ class Coordinator:
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
             BuildServicer(self.builds, UploadService(self.store), identify),
-            ArtifactServicer(self.artifacts, identify),
+            ArtifactServicer(self.artifacts, SmallArtifactService(self.artifacts), identify),
             SuiteServicer(self.suites, identify),
             AgentServicer(self.sessions),
             self.telemetry,

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from qgjob_coordinator.model.artifacts import ArtifactKind, OfferedFile
+from qgjob_coordinator.model.artifacts import ArtifactKind, Bounds, OfferedFile
 from qgjob_coordinator.model.enums import ErrorClass, HoldKind, HoldSlot, Outcome, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.artifacts import Expected, KeptFiles
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
@@ -67,7 +68,7 @@ async def scene(store: Store) -> None:
         manner = Manner(bound_to=BoundTo("c1", 60_000) if run == "run-2" else None)
         await store.jobs.submit("acme", [spec(n, run_id=run, supersede="main")], [True], NOW, manner)
     await builds.kept(store, builds.build())
-    await store.artifacts.expect("acme", TWO, 1, "owner", NOW)
+    await store.artifacts.expect("acme", [Expected(TWO, 1, "owner")], NOW)
     for text in ("two", "unnamed"):
         await store.builds.expect("acme", builds.digest(text), 3, builds.APK, NOW)
 
@@ -112,6 +113,7 @@ BOND = Bond("run-2", "c1", f"60000 {NOW + 1}")
 OCCUPIED = Occupancy("emulator-1", TWO, ("acme", "v1"), {"acme": 1}, install_ms=40_000, ran_ms=9000)
 FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),), proven=True))
 LOG_FILE = OfferedFile("log.txt", ArtifactKind.LOG, builds.digest("log"), 3)
+JUST_ENOUGH = Bounds(3, 1)
 UNNAMED = Content(builds.digest("unnamed"), 0, NOW, 3, builds.APK, f"0 {NOW} {WHAT}")
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
@@ -119,7 +121,10 @@ CASES = [
     Case("absent", absent),
     Case("admit", lambda s: s.sessions.admit("agent-1", 1, ["acme", "globex"])),
     Case("adopt", lambda s: s.leases.adopt("acme", "agent-1", 2, [(TWO, "t2")], NOW, 0.5), again=([], ["ADOPTED"])),
-    Case("artifacts", lambda s: s.artifacts.keep("acme", TWO, 1, [LOG_FILE], LATER)),
+    Case(
+        "artifacts",
+        lambda s: s.artifacts.keep("acme", [KeptFiles(TWO, 1, [LOG_FILE])], LATER, JUST_ENOUGH),
+    ),
     Case("artifacts_leaving", lambda s: s.artifacts.leave("acme", TWO, NOW, LATER), again=False),
     Case("artifacts_left", lambda s: s.artifacts.left("acme", [TWO])),
     Case("build_expected", lambda s: s.builds.expect("acme", builds.digest("new"), 3, builds.APK, LATER)),

@@ -178,6 +178,7 @@ SHORT = {
     "uploads": "tests/integration/store/test_uploads.py",
     "pushing": "tests/integration/builds/test_pushing.py",
     "keeping": "tests/integration/artifacts/test_keeping.py",
+    "small": "tests/integration/artifacts/test_small.py",
     "suites": "tests/integration/suites/test_keeping.py",
     "agent_suites": "tests/integration/agent/test_suites.py",
     "superseding": "tests/integration/store/test_superseding.py",

@@ -30,6 +30,8 @@ PART_BYTES = 5 * 1024 * 1024
 """The least that S3 takes as a part. Two are on their way at once."""
 FOLDER_PART_BYTES = 1024 * 1024
 PARTS_AT_ONCE = 2
+SMALL_AT_ONCE = 8
+"""Small blobs of one caller that are on their way."""
 MOST_PART_BYTES = 64 * 1024 * 1024
 PARTS_MOST = 9_000
 """S3 takes 10,000 parts."""
@@ -86,6 +88,24 @@ class BlobStore:
                 )
             if self._folder is not None:
                 await asyncio.to_thread(_to_disk, self._folder / path)
+
+    async def put_small(self, blobs: Sequence[tuple[str, bytes]]) -> None:
+        """Keeps several whole ones, (path, bytes): each is one request, and they go to the disk together."""
+        at_once = asyncio.Semaphore(SMALL_AT_ONCE)
+
+        async def put(path: str, data: bytes) -> None:
+            async with at_once:
+                with self._asking("put", path):
+                    async with asyncio.timeout(self._idle_seconds):
+                        await obstore.put_async(self._opened(), path, data, use_multipart=False)
+
+        ends = await asyncio.gather(*(put(path, data) for path, data in blobs), return_exceptions=True)
+        for end in ends:
+            if end is not None:
+                raise end
+        if self._folder is not None and blobs:
+            with self._asking("put", blobs[0][0]):
+                await asyncio.to_thread(_to_disk, *(self._folder / path for path, _ in blobs))
 
     async def get(self, path: str, offset: int = 0) -> AsyncGenerator[bytes]:
         """The bytes from `offset`, which is before the end, at most CHUNK_BYTES at once. Raises BlobMissingError."""
@@ -203,9 +223,10 @@ def _remove_unfinished(folder: Path, before: int) -> int:
     return removed
 
 
-def _to_disk(path: Path) -> None:
+def _to_disk(*paths: Path) -> None:
     """What is named afterwards is to be there after a loss of power too."""
-    for each, flags in ((path, os.O_RDONLY), (path.parent, os.O_RDONLY | os.O_DIRECTORY)):
+    opened = dict.fromkeys(paths, os.O_RDONLY) | {path.parent: os.O_RDONLY | os.O_DIRECTORY for path in paths}
+    for each, flags in opened.items():
         descriptor = os.open(each, flags)
         try:
             os.fsync(descriptor)

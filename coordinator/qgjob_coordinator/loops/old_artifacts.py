@@ -9,7 +9,7 @@ import structlog
 from qgjob_coordinator.blobs.store import BlobStore
 from qgjob_coordinator.errors import BlobsUnavailableError, StoreUnavailableError
 from qgjob_coordinator.loops.each_org import EachOrg
-from qgjob_coordinator.service.calls.artifacts import folder_of
+from qgjob_coordinator.service.calls.artifact_offers import folder_of
 from qgjob_coordinator.service.clock import held_ms, wall_ms
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.sight import Sight

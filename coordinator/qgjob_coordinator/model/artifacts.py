@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_FILES = 1000
+"""Of one attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is kept of one attempt at most, however many pushes bring it."""
+
+    size_bytes: int
+    files: int = MAX_FILES
+
 
 class ArtifactKind(StrEnum):
     """What a file shows."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from qgjob_coordinator.errors import InvalidError
+from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
 from qgjob_coordinator.model.artifacts import Artifact, ArtifactKind, Omission
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.rpc.requests import given
 from qgjob_coordinator.rpc.shapes import time_out
-from qgjob_coordinator.service.calls.artifacts import ArtifactService, Offer, Push
+from qgjob_coordinator.service.calls.artifact_offers import Offer, Push
+from qgjob_coordinator.service.calls.artifacts import ArtifactService
+from qgjob_coordinator.service.calls.small_artifacts import SmallArtifactService, SmallOffer
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc
 
@@ -24,8 +26,9 @@ _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
     """The methods of qgjob.v1.ArtifactService."""
 
-    def __init__(self, artifacts: ArtifactService, identify: Identify) -> None:
+    def __init__(self, artifacts: ArtifactService, small: SmallArtifactService, identify: Identify) -> None:
         self._artifacts = artifacts
+        self._small = small
         self._identify = identify
 
     async def PushArtifacts(  # type: ignore[override]  # noqa: N802 - writes to the context instead of yielding
@@ -42,6 +45,14 @@ class ArtifactServicer(artifacts_pb2_grpc.ArtifactServiceServicer):
             await self._artifacts.keep(push, place, _bytes_of(push, place, request_iterator))
             await context.write(pb.PushArtifactsResponse(kept=pb.ArtifactKept(file=place)))
         await self._artifacts.end(push)
+
+    async def PushSmallArtifacts(  # noqa: N802
+        self, request: pb.PushSmallArtifactsRequest, context: Context
+    ) -> pb.PushSmallArtifactsResponse:
+        """Keeps the files of several attempts."""
+        principal = await self._identify(context)
+        offers = [SmallOffer(_offer(each.header), each.contents) for each in request.attempts]
+        return pb.PushSmallArtifactsResponse(attempts=map(_pushed, await self._small.push(principal, offers)))
 
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: Context
@@ -81,6 +92,14 @@ def _offer(h: pb.PushArtifactsHeader) -> Offer:
         [(f.name, _KINDS.get(f.kind), f.digest, f.size_bytes) for f in h.files],
         [(each.files, each.size_bytes, each.reason) for each in h.left_out],
     )
+
+
+def _pushed(result: int | QgjobError) -> pb.SmallArtifactsPushed:
+    if isinstance(result, int):
+        return pb.SmallArtifactsPushed(verdict=pb.PUSH_VERDICT_KEPT, files=result)
+    too_large = isinstance(result, TooLargeError)
+    verdict = pb.PUSH_VERDICT_TOO_LARGE if too_large else pb.PUSH_VERDICT_REFUSED
+    return pb.SmallArtifactsPushed(verdict=verdict, message=result.message)
 
 
 async def _bytes_of(push: Push, place: int, requests: AsyncIterator[pb.PushArtifactsRequest]) -> AsyncGenerator[bytes]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,17 +22,20 @@ from qgjob_coordinator.errors import (
     TooLargeError,
 )
 from qgjob_coordinator.loops.old_artifacts import LATE_MS, OldArtifacts
-from qgjob_coordinator.model.artifacts import ArtifactKind, OfferedFile
+from qgjob_coordinator.model.artifacts import ArtifactKind, Bounds, OfferedFile
 from qgjob_coordinator.service.calls import artifacts as calls
-from qgjob_coordinator.service.calls.artifacts import ArtifactService, Offer, Push, blob_path
+from qgjob_coordinator.service.calls.artifact_offers import Offer, Push, blob_path
+from qgjob_coordinator.service.calls.artifacts import ArtifactService
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
+from qgjob_coordinator.store.artifacts import Expected, Full, KeptFiles
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
 from tests.fakes.store_audit import audit
 
 MOST = 5_000_000
+BOUNDS = Bounds(MOST)
 LEASE = "t1"
 DAY_MS = 24 * 3600 * 1000
 JOB = spec()
@@ -67,7 +71,7 @@ class Bench:
         self.store = store
         self.folder = folder
         self.blobs = BlobStore(str(folder / "blobs"))
-        self.service = ArtifactService(store, self.blobs, Spool(folder / "spool", idle_seconds=0.5), MOST)
+        self.service = ArtifactService(store, self.blobs, Spool(folder / "spool", idle_seconds=0.5), BOUNDS)
 
     async def push(self, files: dict[str, bytes], attempt: int = 1, token: str = LEASE, **changes: object) -> Push:
         begun = await self.service.begin(LOCAL_ADMIN, offer(files, attempt=attempt, token=token, **changes))
@@ -179,7 +183,11 @@ async def test_two_that_push_the_same_at_once_keep_it_once(bench: Bench, raw: Re
         ({"files": [("a", ArtifactKind.LOG, "0", 1)]}, InvalidError, "files[0].digest: 0 is not a SHA-256"),
         ({"files": [("a", ArtifactKind.LOG, "0" * 64, 0)]}, InvalidError, "files[0].size_bytes: 0 is out of range"),
         ({"files": [("a", ArtifactKind.LOG, "0" * 64, 1)] * 2}, InvalidError, "files[1].name: a is there twice"),
-        ({"files": [("a", ArtifactKind.LOG, "0" * 64, 1)] * 1001}, InvalidError, "files: has 1001 files; at most 1000"),
+        (
+            {"files": [(f"a{n}", ArtifactKind.LOG, "0" * 64, 1) for n in range(1001)]},
+            TooLargeError,
+            "attempt 1 would have 1001 files; at most 1000 of an attempt",
+        ),
         ({"files": [("a", ArtifactKind.LOG, "0" * 64, MOST + 1)]}, TooLargeError, f"at most {MOST} of an attempt"),
         ({"left_out": [(1, 1, "")]}, InvalidError, "left_out[0].reason: is empty"),
         ({"left_out": [(1, 1, "x")] * 21}, InvalidError, "left_out: has 21 entries; at most 20"),
@@ -192,6 +200,49 @@ async def test_a_push_that_is_wrong_is_told_and_changes_nothing(
         await bench.service.begin(LOCAL_ADMIN, offer({"log.txt": LOG}, **changes))
     assert words in raised.value.message.replace("'", "")
     assert [key for key in raw.keys("qg:o:*") if "}:a" in key and "}:al" not in key] == []
+
+
+async def test_what_an_attempt_may_have_holds_for_all_its_pushes_together(bench: Bench, raw: Redis) -> None:
+    await bench.push({"one.bin": b"1" * 3_000_000})
+    with pytest.raises(TooLargeError, match=f"would have 6000000 bytes, with 1 files of 3000000 .* at most {MOST} of"):
+        await bench.push({"two.bin": b"2" * 3_000_000})
+    await bench.push({"one.bin": b"1" * 3_000_000, "two.bin": b"2" * 2_000_000})
+    with pytest.raises(TooLargeError):
+        await bench.push({"late.txt": b"x"}, token="lost")  # noqa: S106 - a lease's
+    assert (await bench.push({"log.txt": LOG}, attempt=2, token="t2")).wanted == (0,)  # noqa: S106 - a lease's
+    assert await bench.names() == [(1, "one.bin"), (1, "two.bin"), (2, "log.txt")]
+    assert audit(raw) == []
+
+
+async def test_of_two_that_push_at_once_the_attempt_keeps_no_more_than_it_may(bench: Bench) -> None:
+    """Both were told that there is room; what counts is what is there when the store names the files."""
+    contents = {"one.bin": b"1" * 3_000_000}, {"two.bin": b"2" * 3_000_000}
+    first, second = [await bench.service.begin(LOCAL_ADMIN, offer(each)) for each in contents]
+    for push, content in zip((first, second), contents, strict=True):
+        await bench.service.keep(push, 0, chunks(next(iter(content.values()))))
+        if push is first:
+            await bench.service.end(push)
+    with pytest.raises(TooLargeError, match="with 1 files of 3000000 bytes that it has"):
+        await bench.service.end(second)
+    assert await bench.names() == [(1, "one.bin")]
+
+
+async def test_files_that_nobody_counted_when_they_came_count(bench: Bench, raw: Redis) -> None:
+    """As those that an earlier version kept."""
+    await bench.push({"one.bin": b"1" * 3_000_000, "film/two.bin": b"2" * 1_000_000}, left_out=[(1, 1, "x")])
+    await bench.push({"late.bin": b"3" * 500_000}, token="lost", left_out=[(1, 1, "x")])  # noqa: S106 - a lease's
+    await bench.push({"log.txt": LOG}, attempt=2, token="t2")  # noqa: S106 - a lease's
+    assert raw.hdel(f"qg:o:{{acme}}:ar:{JOB.ulid}", "#1") == 1
+    with pytest.raises(TooLargeError, match="would have 5000001 bytes, with 3 files of 4500000"):
+        await bench.push({"more.bin": b"4" * 500_001})
+    file = OfferedFile("more.bin", ArtifactKind.LOG, digest(b"4"), 500_001)
+    (found,) = await bench.store.artifacts.keep("acme", [KeptFiles(JOB.ulid, 1, [file])], wall_ms(), BOUNDS)
+    assert found == Full(3, 4_500_000)
+    few = Bounds(MOST, 3)
+    (found,) = await bench.store.artifacts.keep("acme", [KeptFiles(JOB.ulid, 1, [replace(file, size_bytes=1)])], 1, few)
+    assert found == Full(3, 4_500_000)
+    await bench.push({"more.bin": b"4" * 500_000})
+    assert raw.hget(f"qg:o:{{acme}}:ar:{JOB.ulid}", "#1") == "4 5000000"
 
 
 async def test_another_org_sees_nothing(bench: Bench) -> None:
@@ -256,10 +307,10 @@ async def test_what_is_old_goes_whole_and_nobody_adds_to_it(bench: Bench, raw: R
 
 async def test_what_was_added_after_the_look_stays(bench: Bench) -> None:
     now = wall_ms()
-    await bench.store.artifacts.expect("acme", JOB.ulid, 1, "owner", now)
+    await bench.store.artifacts.expect("acme", [Expected(JOB.ulid, 1, "owner")], now)
     assert await bench.store.artifacts.old("acme", now + 1, 10) == [(JOB.ulid, now)]
     file = OfferedFile("log.txt", ArtifactKind.LOG, digest(LOG), len(LOG))
-    await bench.store.artifacts.keep("acme", JOB.ulid, 1, [file], now + 5)
+    await bench.store.artifacts.keep("acme", [KeptFiles(JOB.ulid, 1, [file])], now + 5, BOUNDS)
     assert not await bench.store.artifacts.leave("acme", JOB.ulid, now, now + 9)
     assert await bench.names() == [(1, "log.txt")]
 

@@ -62,6 +62,13 @@ async def test_what_is_kept_comes_back_from_any_offset(blobs: BlobStore) -> None
     assert max([len(piece) async for piece in blobs.get("orgs/acme/a")]) <= CHUNK_BYTES
 
 
+async def test_small_ones_are_kept_together(blobs: BlobStore) -> None:
+    small = {f"orgs/acme/{n % 3}/{n}": str(n).encode() for n in range(20)}
+    await blobs.put_small([*small.items(), ("orgs/acme/1/1", b"1")])
+    assert {path: await got(blobs, path) for path in small} == small
+    await blobs.put_small([])
+
+
 async def test_a_blob_is_replaced_as_a_whole(blobs: BlobStore) -> None:
     for data in (b"one", b"another"):
         await blobs.put("orgs/acme/a", pieces(data))

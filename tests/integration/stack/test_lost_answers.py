@@ -51,6 +51,9 @@ READS = {
 """Calls that may be made any number of times, and why."""
 
 OF_AGENTS = {
+    "PushSmallArtifacts": (
+        "tests/integration/artifacts/test_small.py::test_a_call_whose_answer_was_lost_keeps_nothing_twice",
+    ),
     "ShareUpload": ("tests/integration/builds/test_uploads.py::test_each_word_may_be_said_twice",),
 }
 """Calls that only agents make, and the tests in which they are made again."""

@@ -25,15 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eqgjob_proto/v1/artifacts.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\x08\x41rtifact\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12$\n\x04kind\x18\x04 \x01(\x0e\x32\x16.qgjob.v1.ArtifactKind\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12-\n\tpushed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x10\x41rtifactOmission\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x66iles\x18\x03 \x01(\x05\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"f\n\x0c\x41rtifactFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qgjob.v1.ArtifactKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"<\n\x07LeftOut\x12\r\n\x05\x66iles\x18\x01 \x01(\x05\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x91\x01\n\x13PushArtifactsHeader\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.qgjob.v1.ArtifactFile\x12#\n\x08left_out\x18\x05 \x03(\x0b\x32\x11.qgjob.v1.LeftOut\"+\n\rArtifactChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"y\n\x14PushArtifactsRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.qgjob.v1.PushArtifactsHeaderH\x00\x12(\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x17.qgjob.v1.ArtifactChunkH\x00\x42\x06\n\x04part\" \n\x0f\x41rtifactsWanted\x12\r\n\x05\x66iles\x18\x01 \x03(\x05\"\x1c\n\x0c\x41rtifactKept\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\"t\n\x15PushArtifactsResponse\x12+\n\x06wanted\x18\x01 \x01(\x0b\x32\x19.qgjob.v1.ArtifactsWantedH\x00\x12&\n\x04kept\x18\x02 \x01(\x0b\x32\x16.qgjob.v1.ArtifactKeptH\x00\x42\x06\n\x04part\"p\n\x14ListArtifactsRequest\x12\x0f\n\x07job_ids\x18\x01 \x03(\t\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\n\n\x08_attempt\"\xc2\x01\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.qgjob.v1.Artifact\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12-\n\tomissions\x18\x04 \x03(\x0b\x32\x1a.qgjob.v1.ArtifactOmission\x12+\n\x08\x63omplete\x18\x05 \x03(\x0b\x32\x19.qgjob.v1.CompleteAttempt\"2\n\x0f\x43ompleteAttempt\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"U\n\x14\x46\x65tchArtifactRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\"J\n\x15\x46\x65tchArtifactResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03*\xe4\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41RTIFACT_KIND_LOG\x10\x01\x12\x17\n\x13\x41RTIFACT_KIND_JUNIT\x10\x02\x12\x1c\n\x18\x41RTIFACT_KIND_SCREENSHOT\x10\x03\x12\x17\n\x13\x41RTIFACT_KIND_VIDEO\x10\x04\x12\x17\n\x13\x41RTIFACT_KIND_TRACE\x10\x05\x12\x1c\n\x18\x41RTIFACT_KIND_DEVICE_LOG\x10\x06\x12\x17\n\x13\x41RTIFACT_KIND_OTHER\x10\x07\x32\x8d\x02\n\x0f\x41rtifactService\x12T\n\rPushArtifacts\x12\x1e.qgjob.v1.PushArtifactsRequest\x1a\x1f.qgjob.v1.PushArtifactsResponse(\x01\x30\x01\x12P\n\rListArtifacts\x12\x1e.qgjob.v1.ListArtifactsRequest\x1a\x1f.qgjob.v1.ListArtifactsResponse\x12R\n\rFetchArtifact\x12\x1e.qgjob.v1.FetchArtifactRequest\x1a\x1f.qgjob.v1.FetchArtifactResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eqgjob_proto/v1/artifacts.proto\x12\x08qgjob.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb2\x01\n\x08\x41rtifact\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12$\n\x04kind\x18\x04 \x01(\x0e\x32\x16.qgjob.v1.ArtifactKind\x12\x0e\n\x06\x64igest\x18\x05 \x01(\t\x12\x12\n\nsize_bytes\x18\x06 \x01(\x03\x12-\n\tpushed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x10\x41rtifactOmission\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05\x66iles\x18\x03 \x01(\x05\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"f\n\x0c\x41rtifactFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.qgjob.v1.ArtifactKind\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\"<\n\x07LeftOut\x12\r\n\x05\x66iles\x18\x01 \x01(\x05\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\x91\x01\n\x13PushArtifactsHeader\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\r\n\x05token\x18\x03 \x01(\t\x12%\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x16.qgjob.v1.ArtifactFile\x12#\n\x08left_out\x18\x05 \x03(\x0b\x32\x11.qgjob.v1.LeftOut\"+\n\rArtifactChunk\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"y\n\x14PushArtifactsRequest\x12/\n\x06header\x18\x01 \x01(\x0b\x32\x1d.qgjob.v1.PushArtifactsHeaderH\x00\x12(\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x17.qgjob.v1.ArtifactChunkH\x00\x42\x06\n\x04part\" \n\x0f\x41rtifactsWanted\x12\r\n\x05\x66iles\x18\x01 \x03(\x05\"\x1c\n\x0c\x41rtifactKept\x12\x0c\n\x04\x66ile\x18\x01 \x01(\x05\"t\n\x15PushArtifactsResponse\x12+\n\x06wanted\x18\x01 \x01(\x0b\x32\x19.qgjob.v1.ArtifactsWantedH\x00\x12&\n\x04kept\x18\x02 \x01(\x0b\x32\x16.qgjob.v1.ArtifactKeptH\x00\x42\x06\n\x04part\"Q\n\x0eSmallArtifacts\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1d.qgjob.v1.PushArtifactsHeader\x12\x10\n\x08\x63ontents\x18\x02 \x03(\x0c\"G\n\x19PushSmallArtifactsRequest\x12*\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x18.qgjob.v1.SmallArtifacts\"^\n\x14SmallArtifactsPushed\x12&\n\x07verdict\x18\x01 \x01(\x0e\x32\x15.qgjob.v1.PushVerdict\x12\r\n\x05\x66iles\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"N\n\x1aPushSmallArtifactsResponse\x12\x30\n\x08\x61ttempts\x18\x01 \x03(\x0b\x32\x1e.qgjob.v1.SmallArtifactsPushed\"p\n\x14ListArtifactsRequest\x12\x0f\n\x07job_ids\x18\x01 \x03(\t\x12\x14\n\x07\x61ttempt\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\n\n\x08_attempt\"\xc2\x01\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.qgjob.v1.Artifact\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12-\n\tomissions\x18\x04 \x03(\x0b\x32\x1a.qgjob.v1.ArtifactOmission\x12+\n\x08\x63omplete\x18\x05 \x03(\x0b\x32\x19.qgjob.v1.CompleteAttempt\"2\n\x0f\x43ompleteAttempt\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\"U\n\x14\x46\x65tchArtifactRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06offset\x18\x04 \x01(\x03\"J\n\x15\x46\x65tchArtifactResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03*\xe4\x01\n\x0c\x41rtifactKind\x12\x1d\n\x19\x41RTIFACT_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41RTIFACT_KIND_LOG\x10\x01\x12\x17\n\x13\x41RTIFACT_KIND_JUNIT\x10\x02\x12\x1c\n\x18\x41RTIFACT_KIND_SCREENSHOT\x10\x03\x12\x17\n\x13\x41RTIFACT_KIND_VIDEO\x10\x04\x12\x17\n\x13\x41RTIFACT_KIND_TRACE\x10\x05\x12\x1c\n\x18\x41RTIFACT_KIND_DEVICE_LOG\x10\x06\x12\x17\n\x13\x41RTIFACT_KIND_OTHER\x10\x07*x\n\x0bPushVerdict\x12\x1c\n\x18PUSH_VERDICT_UNSPECIFIED\x10\x00\x12\x15\n\x11PUSH_VERDICT_KEPT\x10\x01\x12\x1a\n\x16PUSH_VERDICT_TOO_LARGE\x10\x02\x12\x18\n\x14PUSH_VERDICT_REFUSED\x10\x03\x32\xee\x02\n\x0f\x41rtifactService\x12T\n\rPushArtifacts\x12\x1e.qgjob.v1.PushArtifactsRequest\x1a\x1f.qgjob.v1.PushArtifactsResponse(\x01\x30\x01\x12_\n\x12PushSmallArtifacts\x12#.qgjob.v1.PushSmallArtifactsRequest\x1a$.qgjob.v1.PushSmallArtifactsResponse\x12P\n\rListArtifacts\x12\x1e.qgjob.v1.ListArtifactsRequest\x1a\x1f.qgjob.v1.ListArtifactsResponse\x12R\n\rFetchArtifact\x12\x1e.qgjob.v1.FetchArtifactRequest\x1a\x1f.qgjob.v1.FetchArtifactResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'qgjob_proto.v1.artifacts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ARTIFACTKIND']._serialized_start=1553
-  _globals['_ARTIFACTKIND']._serialized_end=1781
+  _globals['_ARTIFACTKIND']._serialized_start=1885
+  _globals['_ARTIFACTKIND']._serialized_end=2113
+  _globals['_PUSHVERDICT']._serialized_start=2115
+  _globals['_PUSHVERDICT']._serialized_end=2235
   _globals['_ARTIFACT']._serialized_start=78
   _globals['_ARTIFACT']._serialized_end=256
   _globals['_ARTIFACTOMISSION']._serialized_start=258
@@ -54,16 +56,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ARTIFACTKEPT']._serialized_end=906
   _globals['_PUSHARTIFACTSRESPONSE']._serialized_start=908
   _globals['_PUSHARTIFACTSRESPONSE']._serialized_end=1024
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1026
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1138
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1141
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1335
-  _globals['_COMPLETEATTEMPT']._serialized_start=1337
-  _globals['_COMPLETEATTEMPT']._serialized_end=1387
-  _globals['_FETCHARTIFACTREQUEST']._serialized_start=1389
-  _globals['_FETCHARTIFACTREQUEST']._serialized_end=1474
-  _globals['_FETCHARTIFACTRESPONSE']._serialized_start=1476
-  _globals['_FETCHARTIFACTRESPONSE']._serialized_end=1550
-  _globals['_ARTIFACTSERVICE']._serialized_start=1784
-  _globals['_ARTIFACTSERVICE']._serialized_end=2053
+  _globals['_SMALLARTIFACTS']._serialized_start=1026
+  _globals['_SMALLARTIFACTS']._serialized_end=1107
+  _globals['_PUSHSMALLARTIFACTSREQUEST']._serialized_start=1109
+  _globals['_PUSHSMALLARTIFACTSREQUEST']._serialized_end=1180
+  _globals['_SMALLARTIFACTSPUSHED']._serialized_start=1182
+  _globals['_SMALLARTIFACTSPUSHED']._serialized_end=1276
+  _globals['_PUSHSMALLARTIFACTSRESPONSE']._serialized_start=1278
+  _globals['_PUSHSMALLARTIFACTSRESPONSE']._serialized_end=1356
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1358
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1470
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1473
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1667
+  _globals['_COMPLETEATTEMPT']._serialized_start=1669
+  _globals['_COMPLETEATTEMPT']._serialized_end=1719
+  _globals['_FETCHARTIFACTREQUEST']._serialized_start=1721
+  _globals['_FETCHARTIFACTREQUEST']._serialized_end=1806
+  _globals['_FETCHARTIFACTRESPONSE']._serialized_start=1808
+  _globals['_FETCHARTIFACTRESPONSE']._serialized_end=1882
+  _globals['_ARTIFACTSERVICE']._serialized_start=2238
+  _globals['_ARTIFACTSERVICE']._serialized_end=2604
 # @@protoc_insertion_point(module_scope)

@@ -64,6 +64,34 @@ ARTIFACT_KIND_OTHER: ArtifactKind.ValueType  # 7
 """Anything else."""
 Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
+class _PushVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PushVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PushVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUSH_VERDICT_UNSPECIFIED: _PushVerdict.ValueType  # 0
+    """Not sent."""
+    PUSH_VERDICT_KEPT: _PushVerdict.ValueType  # 1
+    """All of them are kept now, or were before."""
+    PUSH_VERDICT_TOO_LARGE: _PushVerdict.ValueType  # 2
+    """None is kept: with them the attempt would have more than is taken of one. Fewer may be."""
+    PUSH_VERDICT_REFUSED: _PushVerdict.ValueType  # 3
+    """None is kept, and none will be: the job is gone, or something of them is wrong."""
+
+class PushVerdict(_PushVerdict, metaclass=_PushVerdictEnumTypeWrapper):
+    """What becomes of the files of one attempt."""
+
+PUSH_VERDICT_UNSPECIFIED: PushVerdict.ValueType  # 0
+"""Not sent."""
+PUSH_VERDICT_KEPT: PushVerdict.ValueType  # 1
+"""All of them are kept now, or were before."""
+PUSH_VERDICT_TOO_LARGE: PushVerdict.ValueType  # 2
+"""None is kept: with them the attempt would have more than is taken of one. Fewer may be."""
+PUSH_VERDICT_REFUSED: PushVerdict.ValueType  # 3
+"""None is kept, and none will be: the job is gone, or something of them is wrong."""
+Global___PushVerdict: _TypeAlias = PushVerdict  # noqa: Y015
+
 @_typing.final
 class Artifact(_message.Message):
     """One file that is kept. Set by the coordinator."""
@@ -233,7 +261,7 @@ class PushArtifactsHeader(_message.Message):
     """The lease of the attempt, as it was assigned."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___ArtifactFile]:
-        """All files; at most 1,000, and ARTIFACTS_MAX_MB in all."""
+        """All files; with those that the attempt has at most 1,000, and ARTIFACTS_MAX_MB in all."""
 
     @_builtins.property
     def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___LeftOut]:
@@ -391,6 +419,114 @@ class PushArtifactsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
 Global___PushArtifactsResponse: _TypeAlias = PushArtifactsResponse  # noqa: Y015
+
+@_typing.final
+class SmallArtifacts(_message.Message):
+    """All files of one attempt, with their bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___PushArtifactsHeader:
+        """What PushArtifacts would be begun with."""
+
+    @_builtins.property
+    def contents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The bytes of each of its files, in their order."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___PushArtifactsHeader | None = ...,
+        contents: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contents", b"contents", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SmallArtifacts: _TypeAlias = SmallArtifacts  # noqa: Y015
+
+@_typing.final
+class PushSmallArtifactsRequest(_message.Message):
+    """Files of several attempts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SmallArtifacts]:
+        """1 to 100; at most 1 MiB in all."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _abc.Iterable[Global___SmallArtifacts] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushSmallArtifactsRequest: _TypeAlias = PushSmallArtifactsRequest  # noqa: Y015
+
+@_typing.final
+class SmallArtifactsPushed(_message.Message):
+    """The answer for one attempt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    verdict: Global___PushVerdict.ValueType
+    """What becomes of its files."""
+    files: _builtins.int
+    """How many files were not kept before."""
+    message: _builtins.str
+    """Why they are not kept, and what to do. Empty when they are."""
+    def __init__(
+        self,
+        *,
+        verdict: Global___PushVerdict.ValueType = ...,
+        files: _builtins.int = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "message", b"message", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SmallArtifactsPushed: _TypeAlias = SmallArtifactsPushed  # noqa: Y015
+
+@_typing.final
+class PushSmallArtifactsResponse(_message.Message):
+    """What becomes of the files of several attempts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SmallArtifactsPushed]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _abc.Iterable[Global___SmallArtifactsPushed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PushSmallArtifactsResponse: _TypeAlias = PushSmallArtifactsResponse  # noqa: Y015
 
 @_typing.final
 class ListArtifactsRequest(_message.Message):

@@ -41,6 +41,11 @@ class ArtifactServiceStub:
                 request_serializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsRequest.SerializeToString,
                 response_deserializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsResponse.FromString,
                 _registered_method=True)
+        self.PushSmallArtifacts = channel.unary_unary(
+                '/qgjob.v1.ArtifactService/PushSmallArtifacts',
+                request_serializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsRequest.SerializeToString,
+                response_deserializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsResponse.FromString,
+                _registered_method=True)
         self.ListArtifacts = channel.unary_unary(
                 '/qgjob.v1.ArtifactService/ListArtifacts',
                 request_serializer=qgjob__proto_dot_v1_dot_artifacts__pb2.ListArtifactsRequest.SerializeToString,
@@ -67,6 +72,14 @@ class ArtifactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PushSmallArtifacts(self, request, context):
+        """Keeps the files of several attempts, that are small, in one call. Each attempt is answered by itself. A call that broke
+        is repeated: what was kept stays, and nothing is kept twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListArtifacts(self, request, context):
         """What is kept of some jobs of one org, by job, attempt and name.
         """
@@ -88,6 +101,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.PushArtifacts,
                     request_deserializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsRequest.FromString,
                     response_serializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsResponse.SerializeToString,
+            ),
+            'PushSmallArtifacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.PushSmallArtifacts,
+                    request_deserializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsRequest.FromString,
+                    response_serializer=qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsResponse.SerializeToString,
             ),
             'ListArtifacts': grpc.unary_unary_rpc_method_handler(
                     servicer.ListArtifacts,
@@ -129,6 +147,33 @@ class ArtifactService:
             '/qgjob.v1.ArtifactService/PushArtifacts',
             qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsRequest.SerializeToString,
             qgjob__proto_dot_v1_dot_artifacts__pb2.PushArtifactsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PushSmallArtifacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/qgjob.v1.ArtifactService/PushSmallArtifacts',
+            qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsRequest.SerializeToString,
+            qgjob__proto_dot_v1_dot_artifacts__pb2.PushSmallArtifactsResponse.FromString,
             options,
             channel_credentials,
             insecure,

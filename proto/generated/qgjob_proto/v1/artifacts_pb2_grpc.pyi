@@ -40,6 +40,10 @@ class ArtifactServiceStub:
     are wanted, and their bytes follow, one file after another. Each file is answered when it is kept. A push that broke
     is repeated: what was kept is not wanted again.
     """
+    PushSmallArtifacts: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.PushSmallArtifactsRequest, _artifacts_pb2.PushSmallArtifactsResponse]
+    """Keeps the files of several attempts, that are small, in one call. Each attempt is answered by itself. A call that broke
+    is repeated: what was kept stays, and nothing is kept twice.
+    """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.ListArtifactsRequest, _artifacts_pb2.ListArtifactsResponse]
     """What is kept of some jobs of one org, by job, attempt and name."""
     FetchArtifact: _grpc.UnaryStreamMultiCallable[_artifacts_pb2.FetchArtifactRequest, _artifacts_pb2.FetchArtifactResponse]
@@ -56,6 +60,10 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """Keeps the files of one attempt. The first request is a header that announces all of them; the first answer says which
     are wanted, and their bytes follow, one file after another. Each file is answered when it is kept. A push that broke
     is repeated: what was kept is not wanted again.
+    """
+    PushSmallArtifacts: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.PushSmallArtifactsRequest, _artifacts_pb2.PushSmallArtifactsResponse]  # type: ignore[assignment]
+    """Keeps the files of several attempts, that are small, in one call. Each attempt is answered by itself. A call that broke
+    is repeated: what was kept stays, and nothing is kept twice.
     """
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.ListArtifactsRequest, _artifacts_pb2.ListArtifactsResponse]  # type: ignore[assignment]
     """What is kept of some jobs of one org, by job, attempt and name."""
@@ -76,6 +84,16 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """Keeps the files of one attempt. The first request is a header that announces all of them; the first answer says which
         are wanted, and their bytes follow, one file after another. Each file is answered when it is kept. A push that broke
         is repeated: what was kept is not wanted again.
+        """
+
+    @_abc_1.abstractmethod
+    def PushSmallArtifacts(
+        self,
+        request: _artifacts_pb2.PushSmallArtifactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_artifacts_pb2.PushSmallArtifactsResponse, _abc.Awaitable[_artifacts_pb2.PushSmallArtifactsResponse]]:
+        """Keeps the files of several attempts, that are small, in one call. Each attempt is answered by itself. A call that broke
+        is repeated: what was kept stays, and nothing is kept twice.
         """
 
     @_abc_1.abstractmethod

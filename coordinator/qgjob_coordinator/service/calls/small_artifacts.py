@@ -1,0 +1,122 @@
+"""Small evidence of several attempts, pushed in one call: three calls to the store for all of an org together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError, QgjobError, TooLargeError
+from qgjob_coordinator.service.calls.artifact_offers import Checked, Offer, Push, begun, checked, removed
+from qgjob_coordinator.service.calls.artifacts import ArtifactService, settled
+from qgjob_coordinator.service.calls.refusals import job_not_found
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.principal import Principal
+from qgjob_coordinator.store.artifacts import Expected, KeptFiles
+
+MAX_ATTEMPTS = 100
+"""Of one call."""
+
+_OF_ONE = (InvalidError, NotFoundError, TooLargeError, ConflictError)
+"""What is wrong with one attempt's files, and says nothing of the others."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallOffer:
+    """All files of an attempt with their bytes, in the order of the offer; nothing of it is checked yet."""
+
+    offer: Offer
+    contents: Sequence[bytes]
+
+
+class SmallArtifactService:
+    """Keeps what `ArtifactService` does, in few calls."""
+
+    def __init__(self, artifacts: ArtifactService) -> None:
+        self._store, self._blobs, self._bounds = artifacts.store, artifacts.blobs, artifacts.bounds
+
+    async def push(self, principal: Principal, offers: Sequence[SmallOffer]) -> list[int | QgjobError]:
+        """For each attempt how many of its files were not kept before, or why none of them is.
+
+        Such a reason is an InvalidError, TooLargeError, ConflictError or NotFoundError. Raises InvalidError for a call
+        with too many attempts, BlobsUnavailableError, StoreUnavailableError.
+        """
+        if not 1 <= len(offers) <= MAX_ATTEMPTS:
+            raise InvalidError("attempts", f"has {len(offers)} attempts; send 1 to {MAX_ATTEMPTS}")
+        results: list[int | QgjobError] = [0] * len(offers)
+        by_org: dict[str, list[tuple[int, Checked]]] = defaultdict(list)
+        for place, each in enumerate(offers):
+            try:
+                found = self._checked(principal, each)
+            except _OF_ONE as e:
+                results[place] = e
+            else:
+                by_org[found.org_id].append((place, found))
+        for org_id, rows in by_org.items():
+            kept = await self._keep(org_id, [found for _, found in rows], [offers[place].contents for place, _ in rows])
+            for (place, _), result in zip(rows, kept, strict=True):
+                results[place] = result
+        log.info(
+            "small_artifacts_kept",
+            attempts=sum(isinstance(each, int) for each in results),
+            files=sum(each for each in results if isinstance(each, int)),
+            refused=sum(not isinstance(each, int) for each in results),
+        )
+        return results
+
+    def _checked(self, principal: Principal, small: SmallOffer) -> Checked:
+        found = checked(small.offer, self._bounds)
+        if not principal.sees(found.org_id):
+            raise job_not_found(small.offer.job_id)
+        if len(small.contents) != len(found.files):
+            raise InvalidError("contents", f"has {len(small.contents)} entries for {len(found.files)} files")
+        for i, (file, data) in enumerate(zip(found.files, small.contents, strict=True)):
+            if len(data) != file.size_bytes or hashlib.sha256(data).hexdigest() != file.digest:
+                raise InvalidError(f"contents[{i}]", f"is not what files[{i}] announces; push it again")
+        return found
+
+    async def _keep(
+        self, org_id: str, offers: Sequence[Checked], contents: Sequence[Sequence[bytes]]
+    ) -> list[int | QgjobError]:
+        """The same for well-formed offers of one org."""
+        pushes = await self._begun(org_id, offers)
+        good = {place: push for place, push in enumerate(pushes) if isinstance(push, Push)}
+        files = {place: [push.files[i] for i in push.wanted] for place, push in good.items()}
+        await self._blobs.put_small(
+            [(push.path(push.files[i]), contents[place][i]) for place, push in good.items() for i in push.wanted]
+        )
+        rows = [KeptFiles(p.ulid, p.attempt, files[place], (p.prefix, p.left_out)) for place, p in good.items()]
+        named = await self._store.artifacts.keep(org_id, rows, wall_ms(), self._bounds)
+        results: list[int | QgjobError] = [each if isinstance(each, QgjobError) else 0 for each in pushes]
+        for (place, push), found in zip(good.items(), named, strict=True):
+            try:
+                await settled(push, files[place], found, self._blobs, self._bounds)
+                results[place] = len(push.wanted)
+            except _OF_ONE as e:
+                results[place] = e
+        return results
+
+    async def _begun(self, org_id: str, offers: Sequence[Checked]) -> list[Push | QgjobError]:
+        """Notes what is about to be kept; what of each is wanted, or why nothing is."""
+        ulids = list(dict.fromkeys(each.ulid for each in offers))
+        known = {ulid for ulid in await self._store.reads.resolve(org_id, ulids) if ulid is not None}
+        expected = [each for each in offers if each.ulid in known]
+        rows = [Expected(each.ulid, each.attempt, each.owner) for each in expected]
+        kept = iter(await self._store.artifacts.expect(org_id, rows, wall_ms()))
+        found: list[Push | QgjobError] = []
+        for each in offers:
+            job_id = f"{org_id}~{each.ulid}"
+            if each.ulid not in known:
+                found.append(job_not_found(job_id))
+                continue
+            evidence = next(kept)
+            try:
+                found.append(removed(job_id) if evidence is None else begun(each, evidence, self._bounds))
+            except _OF_ONE as e:
+                found.append(e)
+        return found

@@ -36,7 +36,8 @@ from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
 from qgjob_agent.evidence.choice import Bounds
-from qgjob_agent.evidence.keeper import MB, EvidenceKeeper, KeeperSettings
+from qgjob_agent.evidence.keeper import EvidenceKeeper
+from qgjob_agent.evidence.outgoing import MB, KeeperSettings
 from qgjob_agent.evidence.shelf import Shelf
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.lease_file import LeaseFile

@@ -23,6 +23,14 @@ def is_of_the_disk(error: OSError) -> bool:
     return error.errno in _OF_THE_DISK
 
 
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE})
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether an error says nothing of the file itself: the disk, or what the host is short of, may be well again."""
+    return is_of_the_disk(error) or error.errno in _SHORT
+
+
 class DiskWatch:
     """Looks at one folder's disk."""
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from qgjob_agent.evidence.keeper import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
+from qgjob_agent.disk_watch import may_pass
+from qgjob_agent.evidence.batching import is_small
 from qgjob_agent.evidence.looking import opened
+from qgjob_agent.evidence.outgoing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc as pb_grpc
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from qgjob_agent.evidence.shelf import Evidence
@@ -40,6 +43,8 @@ _NEVER = (
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.PERMISSION_DENIED,
 )
+_ONE_BY_ONE = (*_NEVER, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
+"""What is wrong may be of one attempt, or of the call."""
 
 
 class PushedEvidence:
@@ -51,11 +56,10 @@ class PushedEvidence:
         self._channel: grpc.aio.Channel | None = None
         self._taken = False  # what was announced; from then on this side's pauses may be what is wrong
 
-    async def __call__(self, evidence: Evidence) -> int:
-        """Sends all of an attempt's, and gives how many files were not there yet.
+    async def __call__(self, several: Sequence[Evidence]) -> list[Sent]:
+        """Sends small evidence of several attempts together, or all of the first one's. See Push.
 
-        Raises EvidenceAwayError when no coordinator takes it now, EvidenceTooLargeError for more than it takes,
-        EvidenceRefusedError when none ever will.
+        Where a coordinator takes none together, being older, or finds a fault with the call, the first goes alone.
         """
         addresses = self._coordinators.addresses
         problems = []
@@ -63,22 +67,18 @@ class PushedEvidence:
             address = addresses[self._turn % len(addresses)]
             try:
                 async with asyncio.timeout(_IDLE_SECONDS) as limit:
-                    return await self._to(address, evidence, limit)
+                    if is_small(several[0]) and (sent := await self._together(address, several)) is not None:
+                        return sent
+                    return [await self._alone(address, several[0], limit)]
             except TimeoutError:
                 problems.append(f"{address}: no answer in time")
             except grpc.aio.AioRpcError as error:
                 said = f"{address}: {error.details() or error.code().name}"
-                if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and evidence.kept:
-                    raise EvidenceTooLargeError(said) from error
-                if error.code() in _NEVER and not (self._taken and error.code() is grpc.StatusCode.INVALID_ARGUMENT):
-                    raise EvidenceRefusedError(said) from error
                 if error.code() is grpc.StatusCode.UNIMPLEMENTED:
                     said = f"{address} is older than this agent and keeps no evidence; update it"
                 problems.append(said)
             except EvidenceAwayError as error:
                 problems.append(str(error))
-            except OSError as error:
-                raise EvidenceRefusedError(f"it can't be read any more: {error.strerror or error}") from error
             await self.close()
             self._turn += 1
         raise EvidenceAwayError("; ".join(problems))
@@ -89,11 +89,53 @@ class PushedEvidence:
         if channel is not None:
             await channel.close()
 
-    async def _to(self, address: str, evidence: Evidence, limit: asyncio.Timeout) -> int:
+    def _stub(self, address: str) -> Any:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-        stub: Any = pb_grpc.ArtifactServiceStub(self._channel)
-        call = stub.PushArtifacts(metadata=self._coordinators.metadata)
+        return pb_grpc.ArtifactServiceStub(self._channel)
+
+    # ---- several in one call ----
+
+    async def _together(self, address: str, several: Sequence[Evidence]) -> list[Sent] | None:
+        """What became of each; None where they are to be sent one by one. Raises AioRpcError."""
+        ready = [await asyncio.to_thread(_read_whole, each) for each in several]
+        wanted = [each for each in ready if isinstance(each, pb.SmallArtifacts)]
+        answers: list[Sent] = []
+        if wanted:
+            try:
+                told: pb.PushSmallArtifactsResponse = await self._stub(address).PushSmallArtifacts(
+                    pb.PushSmallArtifactsRequest(attempts=wanted), metadata=self._coordinators.metadata
+                )
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _ONE_BY_ONE:
+                    return None
+                raise
+            answers = [_sent(address, each) for each in told.attempts]
+            if len(answers) != len(wanted):
+                raise EvidenceAwayError(f"{address} answered {len(answers)} of {len(wanted)} attempts")
+        in_turn = iter(answers)
+        return [next(in_turn) if isinstance(each, pb.SmallArtifacts) else each for each in ready]
+
+    # ---- one, file by file ----
+
+    async def _alone(self, address: str, evidence: Evidence, limit: asyncio.Timeout) -> Sent:
+        """How many files were not there yet, or why they never will be. Raises AioRpcError, EvidenceAwayError."""
+        try:
+            return await self._stream(address, evidence, limit)
+        except grpc.aio.AioRpcError as error:
+            said = f"{address}: {error.details() or error.code().name}"
+            if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and evidence.kept:
+                return EvidenceTooLargeError(said)
+            if error.code() in _NEVER and not (self._taken and error.code() is grpc.StatusCode.INVALID_ARGUMENT):
+                return EvidenceRefusedError(said)
+            raise
+        except TimeoutError:
+            raise
+        except OSError as error:
+            return _unreadable(error)
+
+    async def _stream(self, address: str, evidence: Evidence, limit: asyncio.Timeout) -> int:
+        call = self._stub(address).PushArtifacts(metadata=self._coordinators.metadata)
         self._taken = False
         try:
             await call.write(pb.PushArtifactsRequest(header=_header(evidence)))
@@ -110,6 +152,36 @@ class PushedEvidence:
             raise EvidenceAwayError(f"{address} broke off") from None
         finally:
             call.cancel()
+
+
+def _sent(address: str, told: pb.SmallArtifactsPushed) -> Sent:
+    said = f"{address}: {told.message}"
+    if told.verdict == pb.PUSH_VERDICT_KEPT:
+        return told.files
+    if told.verdict == pb.PUSH_VERDICT_TOO_LARGE:
+        return EvidenceTooLargeError(said)
+    if told.verdict == pb.PUSH_VERDICT_REFUSED:
+        return EvidenceRefusedError(said)
+    return EvidenceAwayError(f"{said}; the coordinator is newer and says {told.verdict}: update this agent")
+
+
+def _unreadable(error: OSError) -> EvidenceAwayError | EvidenceRefusedError:
+    """A file of it can't be read, now or for good."""
+    why = error.strerror or str(error)
+    if may_pass(error):
+        return EvidenceAwayError(f"the agent's disk does not give it back now: {why}")
+    return EvidenceRefusedError(f"it can't be read any more: {why}")
+
+
+def _read_whole(evidence: Evidence) -> pb.SmallArtifacts | EvidenceAwayError | EvidenceRefusedError:
+    contents = []
+    try:
+        for each in evidence.kept or ():
+            with opened(evidence.path / each.file.path) as file:
+                contents.append(file.read())
+    except OSError as error:
+        return _unreadable(error)
+    return pb.SmallArtifacts(header=_header(evidence), contents=contents)
 
 
 async def _send(call: Any, evidence: Evidence, wanted: list[int], limit: asyncio.Timeout) -> None:

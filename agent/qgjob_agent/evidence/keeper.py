@@ -1,42 +1,34 @@
-"""Sends what attempts left to the coordinator, when their results are told: never before, and never in their way."""
+"""Takes what attempts left when their results are told, looks at it, and hands it on to be sent: never in their way."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished
 from qgjob_agent.core.values import Outcome
+from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import LeftOut
-from qgjob_agent.evidence.preparing import prepared
-from qgjob_agent.evidence.shelf import DEVICE_LOG, Evidence, Whose
+from qgjob_agent.evidence.outgoing import Outgoing, pause_after
+from qgjob_agent.evidence.preparing import clear, prepared
+from qgjob_agent.evidence.shelf import DEVICE_LOG, BrokenError, Evidence, Whose
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from qgjob_agent.core.events import AttemptKilled
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.evidence.choice import Bounds
+    from qgjob_agent.evidence.outgoing import KeeperSettings, Push
     from qgjob_agent.evidence.shelf import Shelf
 
-FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 300.0
-MB = 1_000_000
-
-
-class EvidenceAwayError(Exception):
-    """It can't be sent now: no coordinator, no store, no room there. The message says which."""
-
-
-class EvidenceRefusedError(Exception):
-    """It will never be taken: its job is gone, or something of it is wrong. The message says what."""
-
-
-class EvidenceTooLargeError(Exception):
-    """A coordinator takes less. The message says how much."""
+PATIENT_MS = 3600 * 1000
+"""So long after its attempt a file is waited for that the disk does not give back at the moment."""
+DEVICES_SECONDS = 30.0
+"""So long after the agent began its devices may not be found yet."""
+DEVICES_PAUSE_SECONDS = 1.0
 
 
 class DeviceLogs(Protocol):
@@ -46,42 +38,49 @@ class DeviceLogs(Protocol):
         """What a device logged between two times; None for one that has no log. Raises OSError, saying why not."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeeperSettings:
-    """`keep` is `all`, `failed` (of what did not pass) or `none`. `keep_ms` is how long it is tried to send one."""
+class _DeviceAwayError(Exception):
+    """The device may still be found: what it logged is asked for again."""
 
-    keep: str
-    bounds: Bounds
-    spool_bytes: int
-    keep_ms: int = 48 * 3600 * 1000
+
+@dataclass(slots=True)
+class _Fresh:
+    """What is to be looked at, from when on, and how often that failed."""
+
+    evidence: Evidence
+    due: float = 0.0
+    failures: int = 0
 
 
 class EvidenceKeeper:
-    """Takes evidence and sends it, one attempt after the other. `take` belongs to the event loop."""
+    """Takes evidence and sends it. `take` belongs to the event loop."""
 
     def __init__(
-        self,
-        shelf: Shelf,
-        settings: KeeperSettings,
-        push: Callable[[Evidence], Awaitable[int]],
-        log: Any,
-        device_logs: DeviceLogs | None = None,
+        self, shelf: Shelf, settings: KeeperSettings, push: Push, log: Any, device_logs: DeviceLogs | None = None
     ) -> None:
         self._shelf = shelf
         self._settings = settings
-        self._push = push
         self._log = log
         self._device_logs = device_logs
-        self._fresh: list[Evidence] = []
-        self._waiting: list[Evidence] = []  # looked at, the oldest first
-        self._failures = 0
-        self._next_try = 0.0
+        self._outgoing = Outgoing(shelf, settings, push, log)
+        self._unread: list[Path] | None = None  # of an earlier daemon; None: it is not known what there is
+        self._reading_failed = 0  # in a row
+        self._read_again = 0.0
+        self._fresh: list[_Fresh] = []
+        self._devices_known_at = 0.0
         self._news = asyncio.Event()
 
     def take(
-        self, assignment: Assignment, files: Path, output: Path, end: AttemptFinished | AttemptKilled | None
+        self,
+        assignment: Assignment,
+        files: Path,
+        output: Path,
+        end: AttemptFinished | AttemptKilled | None,
+        began_at_ms: int = 0,
     ) -> None:
-        """Puts aside what an attempt left, whose result is in the spool. What can't be is told."""
+        """Puts aside what an attempt left, whose result is in the spool. What can't be is told.
+
+        `began_at_ms` is when the test began, of one that did not come to its end; 0 where it did not, or nobody knows.
+        """
         keep = self._settings.keep
         finished = end.finished if isinstance(end, AttemptFinished) else None
         outcome = None if finished is None else finished.outcome.value
@@ -94,7 +93,7 @@ class EvidenceKeeper:
             assignment.attempt,
             assignment.device_id,
             outcome,
-            finished.started_at_ms if finished else 0,
+            finished.started_at_ms if finished else began_at_ms,
             ended_at_ms,
         )
         try:
@@ -104,63 +103,125 @@ class EvidenceKeeper:
             self._log.warning("evidence_not_kept", job_id=whose.job_id, attempt=whose.attempt, error=why)
             return
         if evidence is not None:
-            self._fresh.append(evidence)
+            self._fresh.append(_Fresh(evidence))
             self._news.set()
 
     def open(self) -> None:
         """Finds what an earlier daemon left. Before the runners tell of theirs."""
-        try:
-            found = self._shelf.settle()
-        except OSError as error:
-            self._log.warning("evidence_not_read", error=error.strerror or str(error))
-            return
-        self._fresh += [each for each in found if each.kept is None]
-        self._waiting += [each for each in found if each.kept is not None]
-        if found:
-            self._log.info("evidence_found", attempts=len(found))
+        with contextlib.suppress(OSError):  # told, and tried again
+            self._find()
 
     async def run(self) -> None:
         """Looks at what comes and sends it, for ever."""
         loop = asyncio.get_running_loop()
+        self._devices_known_at = loop.time() + DEVICES_SECONDS
         while True:
             self._news.clear()
-            while self._fresh:
-                await self._guarded(self._look, self._fresh.pop(0))
-            now = loop.time()
-            if self._waiting and now >= self._next_try:
-                await self._guarded(self._send, self._waiting[0])
+            if self._unread != [] and loop.time() >= self._read_again:
+                await self._read()
+            while (next_one := next((each for each in self._fresh if each.due <= loop.time()), None)) is not None:
+                self._fresh.remove(next_one)
+                await self._look(next_one)
+            if (due := self._outgoing.due) is not None and due <= loop.time():
+                await self._outgoing.send()
                 continue
-            pause = max(self._next_try - now, 0) if self._waiting else None
-            try:
-                async with asyncio.timeout(pause):
+            dues = [each.due for each in self._fresh] + [each for each in (due,) if each is not None]
+            dues += [self._read_again] if self._unread != [] else []
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(min(dues, default=None)):
                     await self._news.wait()
-            except TimeoutError:
-                continue
 
-    async def _guarded(self, step: Callable[[Evidence], Awaitable[None]], evidence: Evidence) -> None:
-        """A fault of the program costs that evidence: it would come again after a restart, and end each daemon."""
-        try:
-            await step(evidence)
-        except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
-            whose = evidence.whose
-            self._log.error("evidence_failed", job_id=whose.job_id, attempt=whose.attempt, exc_info=True)
-            self._waiting = [each for each in self._waiting if each.path != evidence.path]
-            self._shelf.remove(evidence.path)
+    # ---- what an earlier daemon left ----
 
-    async def _look(self, evidence: Evidence) -> None:
+    def _find(self) -> None:
         try:
-            evidence = await self._with_device_log(evidence)
-            looked_at = await asyncio.to_thread(prepared, evidence, self._settings.bounds)
-            if not looked_at.kept and not looked_at.left_out:
-                await asyncio.to_thread(self._shelf.remove, evidence.path)
-                return
-            await asyncio.to_thread(self._shelf.write, looked_at)
+            known = {each.evidence.path for each in self._fresh} | self._outgoing.paths
+            self._unread = [path for path in self._shelf.settle() if path not in known]
         except OSError as error:
-            self._lost(evidence, f"the agent's disk: {error.strerror or error}")
-            await asyncio.to_thread(self._shelf.remove, evidence.path)
+            self._not_read(error)
+            raise
+        if self._unread:
+            self._log.info("evidence_found", attempts=len(self._unread))
+
+    async def _read(self) -> None:
+        """What the disk does not give back now stays, and is read again after a pause."""
+        left: dict[Path, OSError] = {}
+        found: list[Evidence] = []
+        try:
+            if self._unread is None:
+                self._find()
+        except OSError:  # told; what there is, is still not known
             return
-        self._waiting.append(looked_at)
-        await self._make_room()
+        for path in self._unread or ():
+            try:
+                found.append(await asyncio.to_thread(self._shelf.read, path))
+            except BrokenError as broken:
+                self._log.warning("evidence_broken", path=path.name, error=str(broken))
+                await asyncio.to_thread(self._shelf.remove, path)
+            except OSError as error:
+                left[path] = error
+        self._unread = list(left)
+        if left:
+            self._not_read(next(iter(left.values())))
+        else:
+            self._reading_failed = 0
+        found.sort(key=lambda each: each.whose.ended_at_ms)
+        self._fresh += [_Fresh(each) for each in found if each.kept is None]
+        if waiting := [each for each in found if each.kept is not None]:
+            await self._outgoing.add(*waiting)
+
+    def _not_read(self, error: OSError) -> None:
+        """It is read again after a growing pause; said once."""
+        if not self._reading_failed:
+            self._log.warning("evidence_not_read", error=error.strerror or str(error))
+        self._reading_failed += 1
+        self._read_again = asyncio.get_running_loop().time() + pause_after(self._reading_failed)
+
+    # ---- what is to be looked at ----
+
+    async def _look(self, fresh: _Fresh) -> None:
+        try:
+            looked_at = await self._looked_at(fresh)
+        except _DeviceAwayError:
+            self._again(fresh, DEVICES_PAUSE_SECONDS)
+        except OSError as error:
+            await self._not_now(fresh, error)
+        except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
+            self._outgoing.failed(fresh.evidence)
+        else:
+            if looked_at is not None:
+                await self._outgoing.add(looked_at)
+
+    async def _looked_at(self, fresh: _Fresh) -> Evidence | None:
+        """What is sent of it; None where there is nothing. Raises OSError for what may be there another time."""
+        evidence = fresh.evidence = await self._with_device_log(fresh.evidence)
+        patient = wall_ms() - evidence.whose.ended_at_ms < PATIENT_MS
+        choice = await asyncio.to_thread(prepared, evidence, self._settings.bounds, patient=patient)
+        looked_at = choice.evidence
+        if not looked_at.kept and not looked_at.left_out:
+            await asyncio.to_thread(self._shelf.remove, evidence.path)
+            return None
+        await asyncio.to_thread(self._shelf.write, looked_at)
+        await asyncio.to_thread(clear, choice)
+        return looked_at
+
+    async def _not_now(self, fresh: _Fresh, error: OSError) -> None:
+        """It stays while the disk may give it back; what never will, or not for long, is given up aloud."""
+        evidence, why = fresh.evidence, f"the agent's disk: {error.strerror or error}"
+        age = wall_ms() - evidence.whose.ended_at_ms
+        if may_pass(error) and age <= self._settings.keep_ms:
+            if not fresh.failures:
+                whose = evidence.whose
+                self._log.warning("evidence_not_looked_at", job_id=whose.job_id, attempt=whose.attempt, error=why)
+            fresh.failures += 1
+            self._again(fresh, pause_after(fresh.failures))
+            return
+        self._outgoing.lost(evidence, why)
+        await asyncio.to_thread(self._shelf.remove, evidence.path)
+
+    def _again(self, fresh: _Fresh, seconds: float) -> None:
+        fresh.due = asyncio.get_running_loop().time() + seconds
+        self._fresh.append(fresh)
 
     async def _with_device_log(self, evidence: Evidence) -> Evidence:
         """With what the device logged while the test ran; where that can't be had, with why."""
@@ -168,84 +229,25 @@ class EvidenceKeeper:
         path = evidence.path / DEVICE_LOG
         if self._device_logs is None or not whose.started_at_ms or path.exists():
             return evidence
+        if any(each.reason.startswith(_NO_DEVICE_LOG) for each in evidence.left_out):
+            return evidence
         try:
             text = await self._device_logs(whose.device_id, whose.started_at_ms, whose.ended_at_ms)
-            if text:
-                await asyncio.to_thread(path.write_bytes, text)
         except OSError as error:
-            why = f"no device log: {error.strerror or error}"
+            if asyncio.get_running_loop().time() < self._devices_known_at:
+                raise _DeviceAwayError from error
+            why = f"{_NO_DEVICE_LOG}: {error.strerror or error}"
             return replace(evidence, left_out=(*evidence.left_out, LeftOut(0, 0, why[:500])))
+        if text:
+            await asyncio.to_thread(_write_whole, path, text)
         return evidence
 
-    async def _make_room(self) -> None:
-        """Gives up the oldest where all that waits is too much for this host."""
-        most = self._settings.spool_bytes
-        total = sum(each.size_bytes for each in self._waiting)
-        for place, each in enumerate(self._waiting):
-            if total <= most:
-                return
-            if not each.size_bytes:
-                continue
-            total -= each.size_bytes
-            reason = f"more than {most / MB:g} MB waited to be sent (evidence.spool_mb of the agent)"
-            self._lost(each, reason)
-            try:
-                self._waiting[place] = await asyncio.to_thread(self._shelf.drop, each, reason)
-            except OSError:
-                self._waiting[place] = replace(each, kept=())
 
-    async def _send(self, evidence: Evidence) -> None:
-        whose = evidence.whose
-        try:
-            count = await self._push(evidence)
-        except EvidenceAwayError as error:
-            self._later(evidence, str(error))
-            return
-        except EvidenceTooLargeError as error:
-            await self._less(evidence, str(error))
-            return
-        except EvidenceRefusedError as error:
-            self._lost(evidence, str(error))
-        else:
-            if self._failures:
-                self._log.info("evidence_goes_on", waiting=len(self._waiting))
-            self._failures, self._next_try = 0, 0.0
-            left_out = sum(each.files for each in evidence.left_out)
-            self._log.info(
-                "evidence_sent",
-                job_id=whose.job_id,
-                attempt=whose.attempt,
-                files=count,
-                size_bytes=evidence.size_bytes,
-                left_out=left_out,
-            )
-        self._waiting.remove(evidence)
-        await asyncio.to_thread(self._shelf.remove, evidence.path)
+_NO_DEVICE_LOG = "no device log"
 
-    async def _less(self, evidence: Evidence, why: str) -> None:
-        """The next try sends the half of it that tells the most."""
-        try:
-            self._waiting[self._waiting.index(evidence)] = await asyncio.to_thread(self._shelf.halve, evidence, why)
-        except OSError as error:
-            self._later(evidence, error.strerror or str(error))
 
-    def _later(self, evidence: Evidence, why: str) -> None:
-        """Tried again after a growing pause, and not for ever."""
-        self._failures += 1
-        pause = min(FIRST_PAUSE_SECONDS * 2 ** min(self._failures - 1, 20), LONGEST_PAUSE_SECONDS)
-        self._next_try = asyncio.get_running_loop().time() + pause
-        if self._failures == 1:
-            size = sum(each.size_bytes for each in self._waiting)
-            self._log.warning("evidence_waits", error=why, attempts=len(self._waiting), size_bytes=size)
-        if wall_ms() - evidence.whose.ended_at_ms > self._settings.keep_ms:
-            self._lost(evidence, f"it could not be sent for {self._settings.keep_ms / 3_600_000:g} h: {why}")
-            self._waiting.remove(evidence)
-            self._shelf.remove(evidence.path)
-        elif len(self._waiting) > 1:  # what is wrong may be of this one alone
-            self._waiting.append(self._waiting.pop(0))
-
-    def _lost(self, evidence: Evidence, why: str) -> None:
-        whose = evidence.whose
-        self._log.warning(
-            "evidence_lost", job_id=whose.job_id, attempt=whose.attempt, size_bytes=evidence.size_bytes, error=why
-        )
+def _write_whole(path: Path, text: bytes) -> None:
+    """Writes a file that is there whole or not at all. Raises OSError."""
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_bytes(text)
+    draft.replace(path)

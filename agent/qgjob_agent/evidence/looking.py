@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import MOST_LOOKED_AT, Found
 from qgjob_agent.evidence.kinds import HEAD_BYTES, kind_of
 
@@ -28,14 +29,17 @@ def opened(path: Path) -> BinaryIO:
     return os.fdopen(fd, "rb")
 
 
-def look(folder: Path) -> tuple[list[Found], int, bool]:
-    """All plain files below a folder, how many others there were, and whether all were looked at."""
+def look(folder: Path, *, patient: bool = False) -> tuple[list[Found], int, bool]:
+    """All plain files below a folder, how many others there were, and whether all were looked at.
+
+    Raises OSError if `patient`, for what the disk may give back another time.
+    """
     found: list[Found] = []
     passed_over = 0
-    for count, (path, plain) in enumerate(_entries(folder)):
+    for count, (path, plain) in enumerate(_entries(folder, patient=patient)):
         if count >= MOST_LOOKED_AT:
             return found, passed_over, False
-        one = _found(path, folder) if plain else None
+        one = _found(path, folder, patient=patient) if plain else None
         if one is None:
             passed_over += 1
         else:
@@ -43,7 +47,7 @@ def look(folder: Path) -> tuple[list[Found], int, bool]:
     return found, passed_over, True
 
 
-def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
+def _entries(folder: Path, *, patient: bool) -> Iterator[tuple[Path, bool]]:
     """All but folders, and whether each is a plain file; links are followed nowhere."""
     waiting = [folder]
     while waiting:
@@ -55,7 +59,9 @@ def _entries(folder: Path) -> Iterator[tuple[Path, bool]]:
                         waiting.append(Path(entry.path))
                     else:
                         yield Path(entry.path), entry.is_file(follow_symlinks=False)
-        except OSError:  # the test has closed it: it is opened, once
+        except OSError as error:  # the test has closed it: it is opened, once
+            if patient and may_pass(error):
+                raise
             if here.is_symlink() or not _unlocked(here):
                 yield here, False
             else:
@@ -71,12 +77,14 @@ def _unlocked(folder: Path) -> bool:
     return False
 
 
-def _found(path: Path, folder: Path) -> Found | None:
+def _found(path: Path, folder: Path, *, patient: bool) -> Found | None:
     try:
         with opened(path) as file:
             head = file.read(HEAD_BYTES)
             size = os.fstat(file.fileno()).st_size
-    except OSError:
+    except OSError as error:
+        if patient and may_pass(error):
+            raise
         return None
     name = path.relative_to(folder).as_posix()
     return Found(name, kind_of(name, head), size)

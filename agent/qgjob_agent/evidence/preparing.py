@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence import kinds
 from qgjob_agent.evidence.choice import Bounds, Found, LeftOut, choose
 from qgjob_agent.evidence.looking import digest_of, look
@@ -15,7 +16,6 @@ from qgjob_agent.executions import remove_tree
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgjob_agent.evidence.choice import Named
     from qgjob_agent.evidence.shelf import Evidence
 
 OURS = {LOG: ("log.txt", kinds.LOG), DEVICE_LOG: ("device-log.txt", kinds.DEVICE_LOG)}
@@ -23,10 +23,18 @@ OURS = {LOG: ("log.txt", kinds.LOG), DEVICE_LOG: ("device-log.txt", kinds.DEVICE
 THEIRS = "files"
 
 
-def prepared(evidence: Evidence, bounds: Bounds) -> Evidence:
-    """Chooses what is sent, and takes the rest away. Raises OSError."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is sent, and where other files of the folder lie, which have no reader."""
+
+    evidence: Evidence
+    others: frozenset[str]
+
+
+def prepared(evidence: Evidence, bounds: Bounds, *, patient: bool = False) -> Prepared:
+    """Chooses what is sent. Raises OSError; `patient`: also where a single file may be given back another time."""
     found, places = _found(evidence.path)
-    theirs, passed_over, complete = look(evidence.path / FILES)
+    theirs, passed_over, complete = look(evidence.path / FILES, patient=patient)
     ours = {each.path for each in found}
     for each in theirs:
         name = f"{THEIRS}/{each.path}" if each.path in ours else each.path
@@ -38,29 +46,32 @@ def prepared(evidence: Evidence, bounds: Bounds) -> Evidence:
         at = replace(named, path=places[named.path])
         try:
             kept.append(Kept(at, digest_of(evidence.path / at.path)))
-        except OSError:
+        except OSError as error:
+            if patient and may_pass(error):
+                raise
             lost += 1
     left_out = [*evidence.left_out, *choice.left_out]
     if lost:
         left_out.append(LeftOut(lost, 0, "the agent's disk did not give them back"))
-    _clear(evidence.path, [each.file for each in kept], {*places.values()})
-    return replace(evidence, kept=tuple(kept), left_out=tuple(left_out))
+    others = {*places.values()} - {each.file.path for each in kept}
+    return Prepared(replace(evidence, kept=tuple(kept), left_out=tuple(left_out)), frozenset(others))
 
 
 def _found(path: Path) -> tuple[list[Found], dict[str, str]]:
     """The agent's own files, and where each of them lies."""
     found, places = [], {}
     for place, (name, kind) in OURS.items():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(FileNotFoundError):
             found.append(Found(name, kind, (path / place).stat().st_size))
             places[name] = place
     return found, places
 
 
-def _clear(path: Path, kept: list[Named], all_places: set[str]) -> None:
-    """Room for others: what is not sent has no reader."""
-    for place in all_places - {each.path for each in kept}:
+def clear(choice: Prepared) -> None:
+    """Room for others: what is not sent goes, now that it is written down what is."""
+    path = choice.evidence.path
+    for place in choice.others:
         with contextlib.suppress(OSError):
             (path / place).unlink()
-    if not any(each.path.startswith(f"{FILES}/") for each in kept):
+    if not any(each.file.path.startswith(f"{FILES}/") for each in choice.evidence.kept or ()):
         remove_tree(path / FILES)

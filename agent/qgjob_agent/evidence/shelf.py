@@ -19,6 +19,7 @@ import shutil
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import LeftOut, Named
 from qgjob_agent.executions import remove_tree
 
@@ -73,6 +74,15 @@ class Evidence:
         """What is to be sent, in all."""
         return sum(each.file.size_bytes for each in self.kept or ())
 
+    def without_files(self, reason: str) -> Evidence:
+        """The same with nothing to send but that it was there, and why it is not sent."""
+        gone = LeftOut(len(self.kept or ()), self.size_bytes, reason)
+        return replace(self, kept=(), left_out=(*self.left_out, gone))
+
+
+class BrokenError(Exception):
+    """A folder says no more whose it is. The message says why."""
+
 
 class Shelf:
     """The folder of all of them. Methods raise OSError where the disk refuses."""
@@ -95,8 +105,8 @@ class Shelf:
         draft.rename(place)
         return Evidence(place, whose)
 
-    def settle(self) -> list[Evidence]:
-        """What an earlier daemon left, the oldest first. What it died over is made whole, or is not there."""
+    def settle(self) -> list[Path]:
+        """The folders that an earlier daemon left. What it died over is made whole, or is not there."""
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for draft in [each for each in self._path.iterdir() if each.name.startswith(_DRAFT)]:
             # With files it was moved here for good. Without, its execution is still there, and it is taken again.
@@ -104,11 +114,10 @@ class Shelf:
                 draft.rename(self._path / draft.name.removeprefix(_DRAFT))
             else:
                 remove_tree(draft)
-        found = [self.read(each) for each in self._path.iterdir()]
-        return sorted((each for each in found if each is not None), key=lambda each: each.whose.ended_at_ms)
+        return list(self._path.iterdir())
 
-    def read(self, path: Path) -> Evidence | None:
-        """One folder; None, and it is removed, for what is none."""
+    def read(self, path: Path) -> Evidence:
+        """What is in one of them. Raises BrokenError for what is no evidence, and never will be."""
         try:
             told: dict[str, Any] = json.loads((path / META).read_text("utf-8"))
             kept = told.get("kept")
@@ -118,9 +127,12 @@ class Shelf:
                 None if kept is None else tuple(Kept(Named(**each["file"]), each["digest"]) for each in kept),
                 tuple(LeftOut(**each) for each in told.get("left_out", ())),
             )
-        except (OSError, ValueError, KeyError, TypeError):
-            self.remove(path)
-            return None
+        except OSError as error:
+            if may_pass(error):
+                raise
+            raise BrokenError(error.strerror or str(error)) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise BrokenError(f"{META} is not what an agent writes: {error!r}") from error
 
     def write(self, evidence: Evidence) -> None:
         """Keeps what was found out of it."""
@@ -135,12 +147,14 @@ class Shelf:
 
     def drop(self, evidence: Evidence, reason: str) -> Evidence:
         """Gives up the bytes of it; that it was there is still told."""
-        count, size = len(evidence.kept or ()), evidence.size_bytes
-        gone = replace(evidence, kept=(), left_out=(*evidence.left_out, LeftOut(count, size, reason)))
-        self.write(gone)
-        for name in (FILES, LOG, DEVICE_LOG):
-            remove_tree(evidence.path / name)
-            (evidence.path / name).unlink(missing_ok=True)
+        gone = evidence.without_files(reason)
+        try:
+            self.write(gone)
+        except OSError:  # as of a full disk, which has room when the bytes are gone
+            _remove_files(evidence.path)
+            self.write(gone)
+        else:
+            _remove_files(evidence.path)
         return gone
 
     def halve(self, evidence: Evidence, reason: str) -> Evidence:
@@ -162,6 +176,12 @@ class Shelf:
     def remove(self, path: Path) -> bool:
         """Takes a folder away; False if something of it is left."""
         return remove_tree(path)
+
+
+def _remove_files(path: Path) -> None:
+    for name in (FILES, LOG, DEVICE_LOG):
+        remove_tree(path / name)
+        (path / name).unlink(missing_ok=True)
 
 
 def _linked(source: Path, target: Path) -> None:

@@ -34,11 +34,16 @@ class EvidenceTaker(Protocol):
     """Where what an attempt left goes when its result is in the spool."""
 
     def take(
-        self, assignment: Assignment, files: Path, output: Path, end: AttemptFinished | AttemptKilled | None
+        self,
+        assignment: Assignment,
+        files: Path,
+        output: Path,
+        end: AttemptFinished | AttemptKilled | None,
+        began_at_ms: int = 0,
     ) -> None:
         """Takes the folder `files` away, and keeps what was printed to `output`. Again: nothing. Raises nothing.
 
-        `end` is how the attempt ended, where that is known.
+        `end` is how the attempt ended, where that is known; `began_at_ms` when the test began, 0 where it did not.
         """
 
 

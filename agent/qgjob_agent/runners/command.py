@@ -243,7 +243,9 @@ class CommandRunner:
     def _put_aside(self, execution: Execution, end: AttemptFinished | AttemptKilled | None) -> None:
         """What the test left is evidence from now on; the rest of its own directories goes."""
         if self._evidence is not None:
-            self._evidence.take(execution.assignment, execution.output_dir, execution.path / names.OUTPUT, end)
+            output = execution.path / names.OUTPUT
+            began = execution.started_at_ms
+            self._evidence.take(execution.assignment, execution.output_dir, output, end, began)
         execution.strip()
 
     def lost(self, device_id: str) -> None:

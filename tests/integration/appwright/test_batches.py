@@ -17,8 +17,10 @@ class Kept:
 
     def __init__(self) -> None:
         self.files: dict[str, str] = {}
+        self.began_at_ms = 0
 
-    def take(self, _what: Assignment, files: Path, output: Path, _end: object) -> None:
+    def take(self, _what: Assignment, files: Path, output: Path, _end: object, began_at_ms: int = 0) -> None:
+        self.began_at_ms = began_at_ms
         self.files = {each.name: each.read_text() for each in (*files.iterdir(), output)}
 
 
@@ -37,6 +39,7 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     kept = Kept()
     lab.runner._evidence = kept
     lab.runner.settled("b")
+    assert kept.began_at_ms == lab.told.finished("b").started_at_ms
     junit = kept.files["junit.xml"]
     assert kept.files["output"].startswith("before\n")
     assert '<testsuite name="b.spec.ts" tests="1" failures="1" errors="0" skipped="0">' in junit

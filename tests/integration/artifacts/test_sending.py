@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import grpc
 import pytest
 
 from bench.processes import free_port
+from qgjob_agent import evidence_pushing
 from qgjob_agent.evidence.choice import LeftOut, Named
-from qgjob_agent.evidence.keeper import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
+from qgjob_agent.evidence.outgoing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
 from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.session import Coordinators
@@ -21,6 +25,7 @@ from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc
 
 FILM = bytes(range(256)) * 4000
+AS_WANTED = r"as the test wants it|broke off while bytes were sent"
 
 
 class Coordinator(artifacts_pb2_grpc.ArtifactServiceServicer):
@@ -33,6 +38,20 @@ class Coordinator(artifacts_pb2_grpc.ArtifactServiceServicer):
         self.header: pb.PushArtifactsHeader | None = None
         self.got: dict[int, bytes] = {}
         self.metadata: dict[str, Any] = {}
+        self.small = False
+        self.small_code = grpc.StatusCode.UNIMPLEMENTED
+        self.verdicts: dict[str, tuple[pb.PushVerdict, str]] = {}
+        self.together: list[dict[str, bytes]] = []
+
+    async def PushSmallArtifacts(  # noqa: N802
+        self, request: pb.PushSmallArtifactsRequest, context: Any
+    ) -> pb.PushSmallArtifactsResponse:
+        if not self.small:
+            await context.abort(self.small_code, "as the test wants it")
+        self.together.append({each.header.job_id: b"".join(each.contents) for each in request.attempts})
+        told = [self.verdicts.get(each.header.job_id, (pb.PUSH_VERDICT_KEPT, "")) for each in request.attempts]
+        answers = [pb.SmallArtifactsPushed(verdict=verdict, files=1, message=text) for verdict, text in told]
+        return pb.PushSmallArtifactsResponse(attempts=answers)
 
     async def PushArtifacts(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.PushArtifactsResponse]:  # noqa: N802
         self.metadata = dict(context.invocation_metadata())
@@ -93,7 +112,7 @@ async def pushing(*addresses: str, token: str | None = None) -> AsyncIterator[Pu
 async def test_what_is_wanted_is_sent_by_whichever_coordinator_is_there(evidence: Evidence) -> None:
     coordinator = Coordinator()
     async with served(coordinator) as address, pushing(f"127.0.0.1:{free_port()}", address, token="secret") as push:  # noqa: S106 - a test's
-        assert await push(evidence) == 2
+        assert await push([evidence]) == [2]
         assert coordinator.got == {0: b"printed\n", 1: FILM}
         assert coordinator.metadata["authorization"] == "Bearer secret"
         header = coordinator.header
@@ -101,7 +120,7 @@ async def test_what_is_wanted_is_sent_by_whichever_coordinator_is_there(evidence
         assert (header.attempt, header.token, [f.kind for f in header.files]) == (2, "t1", [1, 4])
         assert [(each.files, each.reason) for each in header.left_out] == [(3, "too many")]
         coordinator.wants = []
-        assert await push(evidence) == 0
+        assert await push([evidence]) == [0]
 
 
 @pytest.mark.parametrize(
@@ -122,17 +141,93 @@ async def test_what_a_refusal_means(
     coordinator = Coordinator()
     coordinator.code, coordinator.after_bytes = code, after_bytes
     async with served(coordinator) as address, pushing(address) as push:
-        with pytest.raises(error, match=r"as the test wants it|broke off while bytes were sent"):
-            await push(evidence)
+        with pytest.raises(EvidenceAwayError, match=AS_WANTED) if error is EvidenceAwayError else nullcontext():
+            (sent,) = await push([evidence])
+            assert isinstance(sent, error)
+            assert re.search(AS_WANTED, str(sent))
         coordinator.code = None
-        assert await push(evidence) == 2
+        assert await push([evidence]) == [2]
 
 
 async def test_an_older_coordinator_is_told_as_such_and_a_lost_file_too(evidence: Evidence) -> None:
     async with served() as address, pushing(address) as push:
         with pytest.raises(EvidenceAwayError, match="is older than this agent and keeps no evidence"):
-            await push(evidence)
+            await push([evidence])
     (evidence.path / "film.webm").unlink()
     async with served(Coordinator()) as address, pushing(address) as push:
-        with pytest.raises(EvidenceRefusedError, match="it can't be read any more: No such file"):
-            await push(evidence)
+        (sent,) = await push([evidence])
+        assert isinstance(sent, EvidenceRefusedError)
+        assert "it can't be read any more: No such file" in str(sent)
+
+
+# ---- several together ----
+
+
+def small(folder: Path, number: int) -> Evidence:
+    """Of one attempt, which has a log."""
+    place = folder / str(number)
+    place.mkdir()
+    text = f"of {number}\n".encode()
+    (place / "log").write_bytes(text)
+    kept = Kept(Named("log.txt", "log", "log", len(text)), hashlib.sha256(text).hexdigest())
+    return Evidence(place, Whose(f"acme~{number}", f"t{number}", 1, "d", None, 1, 2), (kept,))
+
+
+async def test_small_evidence_of_several_attempts_is_one_call_and_each_is_answered(tmp_path: Path) -> None:
+    coordinator = Coordinator()
+    coordinator.small = True
+    several = [small(tmp_path, number) for number in range(5)]
+    coordinator.verdicts = {
+        "acme~1": (pb.PUSH_VERDICT_TOO_LARGE, "at most 500"),
+        "acme~2": (pb.PUSH_VERDICT_REFUSED, "the job is gone"),
+    }
+    (several[3].path / "log").unlink()
+    async with served(coordinator) as address, pushing(f"127.0.0.1:{free_port()}", address) as push:
+        sent = await push(several)
+    assert [type(each) for each in sent] == [
+        int,
+        EvidenceTooLargeError,
+        EvidenceRefusedError,
+        EvidenceRefusedError,
+        int,
+    ]
+    assert [str(each).partition(" ")[2] for each in sent[1:3]] == ["at most 500", "the job is gone"]
+    assert "it can't be read any more" in str(sent[3])
+    assert coordinator.together == [{f"acme~{n}": f"of {n}\n".encode() for n in (0, 1, 2, 4)}]
+    assert coordinator.header is None
+
+
+async def test_a_file_that_the_host_can_not_open_now_is_sent_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = Coordinator()
+    coordinator.small, coordinator.wants = True, [0]
+    waiting = [small(tmp_path, 1)]
+
+    def refused(path: Path) -> BinaryIO:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async with served(coordinator) as address, pushing(address) as push:
+        with monkeypatch.context() as patch:
+            patch.setattr(evidence_pushing, "opened", refused)
+            (sent,) = await push(waiting)
+            assert isinstance(sent, EvidenceAwayError)
+            coordinator.small = False
+            (sent,) = await push(waiting)
+            assert isinstance(sent, EvidenceAwayError)
+        assert await push(waiting) == [1]
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT])
+async def test_where_they_are_not_taken_together_the_first_goes_alone(tmp_path: Path, code: grpc.StatusCode) -> None:
+    """As by a coordinator of before that, or for a call that it finds a fault with."""
+    coordinator = Coordinator()
+    coordinator.small_code, coordinator.wants = code, [0]
+    several = [small(tmp_path, number) for number in range(3)]
+    async with served(coordinator) as address, pushing(address) as push:
+        assert await push(several) == [1]
+        assert coordinator.header is not None
+        assert coordinator.header.job_id == "acme~0"
+        coordinator.small_code = grpc.StatusCode.UNAVAILABLE
+        with pytest.raises(EvidenceAwayError, match="as the test wants it"):
+            await push(several)

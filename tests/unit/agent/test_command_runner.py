@@ -12,9 +12,9 @@ import pytest
 import structlog
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import AttemptEvent
-from qgjob_agent.core.values import DeathCause, DeviceFacts, Target
+from qgjob_agent.clock import monotonic_seconds, wall_ms
+from qgjob_agent.core.events import AttemptEvent, AttemptKilled
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Target
 from qgjob_agent.executions import Command, Execution, remove_tree
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.process_tree import hunt
@@ -175,3 +175,32 @@ def test_a_folder_that_a_read_only_disk_keeps_is_said_to_be_left(
             patch.setattr(os, name, refuse)
         assert not remove_tree(tmp_path / "execution")
     assert remove_tree(tmp_path / "execution")
+
+
+class Takes:
+    """Remembers when the tests began whose evidence it is given."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, int] = {}
+
+    def take(self, what: Assignment, files: Path, output: Path, end: object, began_at_ms: int = 0) -> None:
+        self.began[what.token] = began_at_ms
+
+
+async def test_of_a_test_that_was_killed_it_is_told_when_it_began(tmp_path: Path) -> None:
+    """What its device logged can be asked for then, also by the next life of the agent."""
+    told, takes, before = Told(), Takes(), wall_ms()
+    runner = runner_of(told, tmp_path, "sleep", "60")
+    runner._evidence = takes
+    runner.start(DEVICE, [assignment("t1")])
+    await until(lambda: told.events, "the command does not start")
+    runner.kill("t1", DeathCause.REVOKED, 0.1)
+    await until(lambda: isinstance(told.events[-1], AttemptKilled), "it is not killed")
+    runner.settled("t1")
+    await runner.close()
+    assert before <= takes.began["t1"] <= wall_ms()
+    again = runner_of(told, tmp_path)
+    again._evidence = later = Takes()
+    await again.recover({"t1"})
+    await again.close()
+    assert later.began == takes.began

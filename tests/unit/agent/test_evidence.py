@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,17 @@ from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 from qgjob_agent.evidence import keeper as keeping
-from qgjob_agent.evidence import kinds
+from qgjob_agent.evidence import kinds, outgoing
 from qgjob_agent.evidence.choice import Bounds, Found, choose
-from qgjob_agent.evidence.keeper import (
+from qgjob_agent.evidence.keeper import EvidenceKeeper
+from qgjob_agent.evidence.looking import look
+from qgjob_agent.evidence.outgoing import (
     EvidenceAwayError,
-    EvidenceKeeper,
     EvidenceRefusedError,
     EvidenceTooLargeError,
     KeeperSettings,
+    Sent,
 )
-from qgjob_agent.evidence.looking import look
 from qgjob_agent.evidence.shelf import Evidence, Shelf
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
@@ -119,11 +120,19 @@ class Coordinator:
         self.got: list[tuple[str, dict[str, bytes], list[str]]] = []
         self.errors: list[Exception] = []
         self.asked = 0
+        self.batches: list[int] = []
 
-    async def __call__(self, evidence: Evidence) -> int:
+    async def __call__(self, several: Sequence[Evidence]) -> list[Sent]:
         self.asked += 1
+        self.batches.append(len(several))
+        return [self._take(each) for each in several]
+
+    def _take(self, evidence: Evidence) -> Sent:
         if self.errors:
-            raise self.errors.pop(0)
+            error = self.errors.pop(0)
+            if isinstance(error, EvidenceAwayError | EvidenceRefusedError | EvidenceTooLargeError):
+                return error
+            raise error
         files = {each.file.name: (evidence.path / each.file.path).read_bytes() for each in evidence.kept or ()}
         self.got.append((evidence.whose.token, files, [each.reason for each in evidence.left_out]))
         return len(files)
@@ -174,8 +183,11 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(keeping, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(outgoing, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "DEVICES_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "DEVICES_PAUSE_SECONDS", 0.02)
 
 
 async def test_what_an_attempt_left_is_moved_and_sent(bench: Bench) -> None:

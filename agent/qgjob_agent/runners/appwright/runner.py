@@ -433,7 +433,7 @@ class AppwrightRunner:
         begun = not isinstance(attempt.end, AttemptKilled) or attempt.end.begun
         if self._evidence is not None and begun:
             output = run.execution.attempt_dir(attempt.index) / names.OUTPUT
-            self._evidence.take(attempt.assignment, files, output, attempt.end)
+            self._evidence.take(attempt.assignment, files, output, attempt.end, attempt.story.begun_at_ms)
         remove_tree(files)
 
     def told(self, token: str) -> None:

@@ -1,0 +1,238 @@
+"""Evidence on a disk, or of a device, that is not well at the moment: it stays, is asked again, and goes together."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from qgjob_agent.evidence import keeper as keeping
+from qgjob_agent.evidence import looking, outgoing
+from qgjob_agent.evidence.batching import MOST_ATTEMPTS, MOST_BYTES, SMALL_BYTES, together, weight
+from qgjob_agent.evidence.choice import LeftOut, Named
+from qgjob_agent.evidence.outgoing import EvidenceAwayError
+from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
+from tests.fakes.waiting import until
+from tests.unit.agent.test_evidence import FAILED, KILLED, NOW, Bench
+
+WHOSE = Whose("acme~1", "t1", 1, "d", None, 1, 2)
+PASSING = [errno.EIO, errno.EMFILE, errno.ENOSPC]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(outgoing, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "DEVICES_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "DEVICES_PAUSE_SECONDS", 0.02)
+
+
+class Disk:
+    """Refuses what the agent does with paths of a name, until it is mended."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    @contextmanager
+    def failing(self, patch: pytest.MonkeyPatch, owner: Any, does: str, name: str, code: int) -> Any:
+        real: Callable[..., Any] = getattr(owner, does)
+
+        def call(path: Any, *args: Any, **more: Any) -> Any:
+            if Path(path).name == name:
+                self.refused += 1
+                raise OSError(code, os.strerror(code))
+            return real(path, *args, **more)
+
+        with patch.context() as inner:
+            inner.setattr(owner, does, call)
+            yield
+
+
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
+
+
+def reading(disk: Disk, patch: pytest.MonkeyPatch, code: int) -> AbstractContextManager[None]:
+    made: AbstractContextManager[None] = disk.failing(patch, Path, "read_text", "meta.json", code)
+    return made
+
+
+@pytest.mark.parametrize("code", PASSING)
+async def test_what_the_disk_does_not_give_back_at_the_moment_stays_and_is_read_again(
+    bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    bench.keeper().take(*bench.ended("t1", a="a"), FAILED)
+    with capture_logs() as logs:
+        with reading(disk, monkeypatch, code):
+            keeper = bench.running()
+            await keeper.__aenter__()
+            await until(lambda: disk.refused > 2, "it is read once")
+        await bench.empty()
+        await keeper.__aexit__(None, None, None)
+    assert [(token, files["a"]) for token, files, _ in bench.coordinator.got] == [("t1", b"a")]
+    said = [(each["event"], each.get("error")) for each in logs]
+    assert said.count(("evidence_not_read", os.strerror(code))) == 1
+
+
+async def test_what_says_no_more_whose_it_is_goes_and_that_is_told(bench: Bench) -> None:
+    for token in ("t1", "t2", "t3"):
+        bench.keeper().take(*bench.ended(token, a="a"), FAILED)
+    places = sorted(bench.shelf._path.iterdir())
+    (places[0] / "meta.json").write_text("{")
+    (places[1] / "meta.json").unlink()
+    with capture_logs() as logs:
+        async with bench.running():
+            await bench.empty()
+    told = {each["path"]: each["error"] for each in logs if each["event"] == "evidence_broken"}
+    assert set(told) == {places[0].name, places[1].name}
+    assert "No such file" in told[places[1].name]
+    assert len(bench.coordinator.got) == 1
+
+
+@pytest.mark.parametrize("code", PASSING)
+@pytest.mark.parametrize(
+    ("owner", "does", "name"),
+    [(Path, "write_text", "meta.json.draft"), (looking.os, "open", "a"), (looking.os, "scandir", "files")],
+)
+async def test_a_look_that_the_disk_refuses_at_the_moment_costs_nothing(
+    bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch, owner: Any, does: str, name: str, code: int
+) -> None:
+    with capture_logs() as logs:
+        async with bench.running() as keeper:
+            with disk.failing(monkeypatch, owner, does, name, code):
+                keeper.take(*bench.ended("t1", a="a", b="b"), FAILED)
+                await until(lambda: disk.refused > 2, "it is looked at once")
+            await bench.empty()
+    assert bench.coordinator.got == [("t1", {"log.txt": b"printed by t1\n", "a": b"a", "b": b"b"}, [])]
+    events = [each["event"] for each in logs]
+    assert events.count("evidence_not_looked_at") == 1
+    assert "evidence_lost" not in events
+
+
+async def test_a_file_that_never_comes_back_is_left_out_and_the_rest_is_sent(
+    bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "PATIENT_MS", -1)
+    with disk.failing(monkeypatch, looking.os, "open", "a", errno.EIO):
+        async with bench.running() as keeper:
+            keeper.take(*bench.ended("t1", a="a", b="b"), FAILED)
+            await bench.empty()
+    ((_, files, reasons),) = bench.coordinator.got
+    assert sorted(files) == ["b", "log.txt"]
+    assert reasons == ["they are links or no plain files, or can't be read"]
+
+
+def test_where_a_full_disk_takes_no_word_of_it_the_bytes_that_are_given_up_make_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = bench.shelf.take(WHOSE, *bench.ended("t1", a="a")[1:])
+    assert evidence is not None
+    real = Path.write_text
+
+    def full(path: Path, *args: Any, **more: Any) -> int:
+        if (evidence.path / "files").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, *args, **more)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    gone = bench.shelf.drop(evidence, "too much waited")
+    assert bench.shelf.read(evidence.path) == gone
+    assert [each.reason for each in gone.left_out] == ["too much waited"]
+    assert [each.name for each in evidence.path.iterdir()] == ["meta.json"]
+
+
+# ---- what goes together ----
+
+
+def waiting(size: int, files: int = 1) -> Evidence:
+    kept = tuple(Kept(Named(f"f{n}", f"f{n}", "log", size), "0" * 64) for n in range(files))
+    return Evidence(Path("x"), Whose("acme~1", "t", 1, "d", None, 1, 2), kept)
+
+
+def test_small_evidence_goes_together_in_order_and_large_goes_alone() -> None:
+    small, large, many = waiting(3_000), waiting(SMALL_BYTES), waiting(1, 1000)
+    assert together([large, small, small]) == [large]
+    assert together([many, small]) == [many]
+    assert together([small, large, small, many, small]) == [small] * 3
+    assert len(together([small] * 250)) == MOST_ATTEMPTS
+    half = waiting(250_000)
+    assert together([half, half, half, half, small]) == [half, half, half, small]
+    assert sum(map(weight, together([half] * 9))) <= MOST_BYTES
+    wordy = Evidence(Path("x"), small.whose, (), tuple(LeftOut(1, 1, "x" * 500) for _ in range(20)))
+    assert 40_000 < weight(wordy) < SMALL_BYTES
+
+
+async def test_what_waits_goes_together_in_few_calls(bench: Bench) -> None:
+    keeper = bench.keeper()
+    for n in range(130):
+        keeper.take(*bench.ended(f"t{n}"), FAILED)
+    bench.coordinator.errors = [EvidenceAwayError("only this one")]
+    async with bench.running():
+        await bench.empty()
+    assert sorted(token for token, _, _ in bench.coordinator.got) == sorted(f"t{n}" for n in range(130))
+    assert (bench.coordinator.batches[0], sum(bench.coordinator.batches)) == (100, 131)
+    assert len(bench.coordinator.batches) <= 3
+
+
+async def test_what_comes_a_moment_later_goes_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 1.0)
+    async with bench.running() as keeper:
+        keeper.take(*bench.ended("t1"), FAILED)
+        await until(lambda: keeper._outgoing.due is not None, "it is not looked at")
+        keeper.take(*bench.ended("t2"), FAILED)
+        await bench.empty()
+    assert bench.coordinator.batches == [2]
+
+
+# ---- what a device logged ----
+
+
+async def test_what_a_device_logged_while_a_killed_test_ran_is_taken_too(bench: Bench) -> None:
+    asked = []
+
+    async def logs_of(device_id: str, since_ms: int, until_ms: int) -> bytes:
+        asked.append((since_ms, until_ms))
+        return b"10-01 12:00:00.000 I app: hello\n"
+
+    async with bench.running(device_logs=logs_of) as keeper:
+        keeper.take(*bench.ended("t1"), KILLED, NOW - 7_000)
+        keeper.take(*bench.ended("t2"), KILLED)  # killed before it began
+        await bench.empty()
+    got = {token: files for token, files, _ in bench.coordinator.got}
+    assert "device-log.txt" in got["t1"]
+    assert "device-log.txt" not in got["t2"]
+    assert asked == [(NOW - 7_000, NOW)]
+
+
+async def test_a_device_that_is_not_found_yet_when_the_agent_begins_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after the end of the host: what ran then is found before its device is."""
+    monkeypatch.setattr(keeping, "DEVICES_SECONDS", 60.0)
+    bench.keeper().take(*bench.ended("t1"), KILLED, NOW - 7_000)
+    asked = []
+
+    async def logs_of(device_id: str, *_: int) -> bytes:
+        asked.append(device_id)
+        if len(asked) < 3:
+            raise OSError("the device is not connected")
+        return b"10-01 12:00:00.000 I app: hello\n"
+
+    async with bench.running(device_logs=logs_of) as keeper:
+        keeper.take(*bench.ended("t2"), KILLED)  # what has no device log does not wait for it
+        await bench.empty()
+    got = {token: (sorted(files), reasons) for token, files, reasons in bench.coordinator.got}
+    assert got["t1"] == (["device-log.txt", "log.txt"], [])

@@ -162,6 +162,8 @@ def _sent(address: str, told: pb.SmallArtifactsPushed) -> Sent:
         return EvidenceTooLargeError(said)
     if told.verdict == pb.PUSH_VERDICT_REFUSED:
         return EvidenceRefusedError(said)
+    if told.verdict == pb.PUSH_VERDICT_AWAY:
+        return EvidenceAwayError(said)
     return EvidenceAwayError(f"{said}; the coordinator is newer and says {told.verdict}: update this agent")
 
 

@@ -109,7 +109,9 @@ class Outgoing:
         except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
             self.failed(batch[0])
             return
-        for evidence, result in zip(batch, sent, strict=False):
+        # What has to wait comes last, so that there is a pause before it is tried again.
+        answered = zip(batch, sent, strict=False)
+        for evidence, result in sorted(answered, key=lambda each: isinstance(each[1], EvidenceAwayError)):
             await self._settle(evidence, result)
 
     def failed(self, evidence: Evidence) -> None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
-from qgjob_coordinator.errors import InvalidError, QgjobError, TooLargeError
+from qgjob_coordinator.errors import (
+    BlobsUnavailableError,
+    InvalidError,
+    QgjobError,
+    SchemaOlderError,
+    StoreRightsError,
+    StoreUnavailableError,
+    TooLargeError,
+)
 from qgjob_coordinator.model.artifacts import Artifact, ArtifactKind, Omission
 from qgjob_coordinator.rpc.jobs import Context, Identify
 from qgjob_coordinator.rpc.requests import given
@@ -20,6 +28,14 @@ MAX_CHUNK_BYTES = 1_000_000
 
 _PREFIX = "ARTIFACT_KIND_"
 _KINDS = {pb.ArtifactKind.Value(f"{_PREFIX}{kind.name}"): kind for kind in ArtifactKind}
+_VERDICTS: dict[type[QgjobError], pb.PushVerdict.ValueType] = {
+    TooLargeError: pb.PUSH_VERDICT_TOO_LARGE,
+    BlobsUnavailableError: pb.PUSH_VERDICT_AWAY,
+    StoreUnavailableError: pb.PUSH_VERDICT_AWAY,
+    StoreRightsError: pb.PUSH_VERDICT_AWAY,
+    SchemaOlderError: pb.PUSH_VERDICT_AWAY,
+}
+"""What else is wrong with the files of one attempt is so for good."""
 _NUMBERS = {kind: number for number, kind in _KINDS.items()}
 
 
@@ -97,8 +113,7 @@ def _offer(h: pb.PushArtifactsHeader) -> Offer:
 def _pushed(result: int | QgjobError) -> pb.SmallArtifactsPushed:
     if isinstance(result, int):
         return pb.SmallArtifactsPushed(verdict=pb.PUSH_VERDICT_KEPT, files=result)
-    too_large = isinstance(result, TooLargeError)
-    verdict = pb.PUSH_VERDICT_TOO_LARGE if too_large else pb.PUSH_VERDICT_REFUSED
+    verdict = _VERDICTS.get(type(result), pb.PUSH_VERDICT_REFUSED)
     return pb.SmallArtifactsPushed(verdict=verdict, message=result.message)
 
 

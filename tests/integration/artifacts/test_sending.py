@@ -176,24 +176,21 @@ def small(folder: Path, number: int) -> Evidence:
 async def test_small_evidence_of_several_attempts_is_one_call_and_each_is_answered(tmp_path: Path) -> None:
     coordinator = Coordinator()
     coordinator.small = True
-    several = [small(tmp_path, number) for number in range(5)]
+    several = [small(tmp_path, number) for number in range(6)]
     coordinator.verdicts = {
         "acme~1": (pb.PUSH_VERDICT_TOO_LARGE, "at most 500"),
         "acme~2": (pb.PUSH_VERDICT_REFUSED, "the job is gone"),
+        "acme~4": (pb.PUSH_VERDICT_AWAY, "its store is away"),
+        "acme~5": (99, "what nobody knows yet"),  # type: ignore[dict-item]
     }
     (several[3].path / "log").unlink()
     async with served(coordinator) as address, pushing(f"127.0.0.1:{free_port()}", address) as push:
         sent = await push(several)
-    assert [type(each) for each in sent] == [
-        int,
-        EvidenceTooLargeError,
-        EvidenceRefusedError,
-        EvidenceRefusedError,
-        int,
-    ]
+    refused, away = EvidenceRefusedError, EvidenceAwayError
+    assert [type(each) for each in sent] == [int, EvidenceTooLargeError, refused, refused, away, away]
     assert [str(each).partition(" ")[2] for each in sent[1:3]] == ["at most 500", "the job is gone"]
     assert "it can't be read any more" in str(sent[3])
-    assert coordinator.together == [{f"acme~{n}": f"of {n}\n".encode() for n in (0, 1, 2, 4)}]
+    assert coordinator.together == [{f"acme~{n}": f"of {n}\n".encode() for n in (0, 1, 2, 4, 5)}]
     assert coordinator.header is None
 
 

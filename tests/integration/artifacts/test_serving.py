@@ -166,6 +166,26 @@ async def test_a_push_that_is_wrong_names_the_field(stub: Any, job_id: str) -> N
     assert (await stub.ListArtifacts(pb.ListArtifactsRequest(job_ids=[job_id]))).count == 0
 
 
+async def test_small_files_of_several_attempts_come_in_one_call(client: AsyncClient, stub: Any, job_id: str) -> None:
+    log = {"log.txt": (pb.ARTIFACT_KIND_LOG, LOG)}
+    large = header(job_id, {"film": (pb.ARTIFACT_KIND_VIDEO, FILM * 2)}, attempt=3).header
+    attempts = [
+        pb.SmallArtifacts(header=header(job_id, log).header, contents=[LOG]),
+        pb.SmallArtifacts(header=header(job_id, log, attempt=2).header, contents=[b"other"]),
+        pb.SmallArtifacts(header=large, contents=[b"film"]),
+    ]
+    answer = await stub.PushSmallArtifacts(pb.PushSmallArtifactsRequest(attempts=attempts))
+    assert [each.verdict for each in answer.attempts] == [
+        pb.PUSH_VERDICT_KEPT, pb.PUSH_VERDICT_REFUSED, pb.PUSH_VERDICT_TOO_LARGE
+    ]  # fmt: skip
+    assert [each.files for each in answer.attempts] == [1, 0, 0]
+    assert "contents[0]" in answer.attempts[1].message
+    assert [(a.attempt, a.name) for a in (await client.artifacts_page([job_id])).artifacts] == [(1, "log.txt")]
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await stub.PushSmallArtifacts(pb.PushSmallArtifactsRequest())
+    assert (raised.value.code().name, error_field(raised.value)) == ("INVALID_ARGUMENT", "attempts")
+
+
 async def test_a_fetch_that_broke_goes_on_where_it_ended(client: AsyncClient, stub: Any, job_id: str) -> None:
     await push(stub, job_id, FILES)
     found = client.fetch_artifact(job_id, 1, "video/film.webm")

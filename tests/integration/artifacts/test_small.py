@@ -145,4 +145,14 @@ async def test_what_is_away_is_told_of_the_whole_call(
         patch.setattr(bench.store.artifacts, "keep", away)
         with pytest.raises(StoreUnavailableError):
             await service.push(LOCAL_ADMIN, [small(IDS[0])])
+    keep = bench.store.artifacts.keep
+
+    async def one_away(org_id: str, *args: Any) -> Any:
+        return await (keep(org_id, *args) if org_id == "globex" else away())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store.artifacts, "keep", one_away)
+        first, foreign = await service.push(LOCAL_ADMIN, [small(IDS[0]), small(FOREIGN.job_id)])
+        assert isinstance(first, StoreUnavailableError)
+        assert foreign == 2
     assert await service.push(LOCAL_ADMIN, [small(IDS[0])]) == [2]

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 
 import structlog
 
-from qgjob_coordinator.errors import ConflictError, InvalidError, NotFoundError, QgjobError, TooLargeError
+from qgjob_coordinator.errors import (
+    BlobsUnavailableError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    QgjobError,
+    StoreUnavailableError,
+    TooLargeError,
+)
 from qgjob_coordinator.service.calls.artifact_offers import Checked, Offer, Push, begun, checked, removed
 from qgjob_coordinator.service.calls.artifacts import ArtifactService, settled
 from qgjob_coordinator.service.calls.refusals import job_not_found
@@ -22,6 +30,8 @@ MAX_ATTEMPTS = 100
 
 _OF_ONE = (InvalidError, NotFoundError, TooLargeError, ConflictError)
 """What is wrong with one attempt's files, and says nothing of the others."""
+
+_AWAY = (BlobsUnavailableError, StoreUnavailableError)
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +53,9 @@ class SmallArtifactService:
     async def push(self, principal: Principal, offers: Sequence[SmallOffer]) -> list[int | QgjobError]:
         """For each attempt how many of its files were not kept before, or why none of them is.
 
-        Such a reason is an InvalidError, TooLargeError, ConflictError or NotFoundError. Raises InvalidError for a call
-        with too many attempts, BlobsUnavailableError, StoreUnavailableError.
+        Such a reason is an InvalidError, TooLargeError, ConflictError or NotFoundError; or BlobsUnavailableError or
+        StoreUnavailableError, where that is of one org. Raises these where it is of all, and InvalidError for a call
+        with too many attempts.
         """
         if not 1 <= len(offers) <= MAX_ATTEMPTS:
             raise InvalidError("attempts", f"has {len(offers)} attempts; send 1 to {MAX_ATTEMPTS}")
@@ -57,10 +68,19 @@ class SmallArtifactService:
                 results[place] = e
             else:
                 by_org[found.org_id].append((place, found))
+        away: list[QgjobError] = []
         for org_id, rows in by_org.items():
-            kept = await self._keep(org_id, [found for _, found in rows], [offers[place].contents for place, _ in rows])
+            contents = [offers[place].contents for place, _ in rows]
+            kept: list[int | QgjobError]
+            try:
+                kept = await self._keep(org_id, [found for _, found in rows], contents)
+            except _AWAY as e:
+                away.append(e)
+                kept = [e] * len(rows)
             for (place, _), result in zip(rows, kept, strict=True):
                 results[place] = result
+        if away and len(away) == len(by_org):
+            raise away[0]
         log.info(
             "small_artifacts_kept",
             attempts=sum(isinstance(each, int) for each in results),

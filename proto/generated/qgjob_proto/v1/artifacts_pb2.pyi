@@ -78,6 +78,8 @@ class _PushVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PushVerdi
     """None is kept: with them the attempt would have more than is taken of one. Fewer may be."""
     PUSH_VERDICT_REFUSED: _PushVerdict.ValueType  # 3
     """None is kept, and none will be: the job is gone, or something of them is wrong."""
+    PUSH_VERDICT_AWAY: _PushVerdict.ValueType  # 4
+    """They are not known to be kept: what keeps those of its org is away. The same call may succeed later."""
 
 class PushVerdict(_PushVerdict, metaclass=_PushVerdictEnumTypeWrapper):
     """What becomes of the files of one attempt."""
@@ -90,6 +92,8 @@ PUSH_VERDICT_TOO_LARGE: PushVerdict.ValueType  # 2
 """None is kept: with them the attempt would have more than is taken of one. Fewer may be."""
 PUSH_VERDICT_REFUSED: PushVerdict.ValueType  # 3
 """None is kept, and none will be: the job is gone, or something of them is wrong."""
+PUSH_VERDICT_AWAY: PushVerdict.ValueType  # 4
+"""They are not known to be kept: what keeps those of its org is away. The same call may succeed later."""
 Global___PushVerdict: _TypeAlias = PushVerdict  # noqa: Y015
 
 @_typing.final

@@ -122,6 +122,21 @@ async def test_a_look_that_the_disk_refuses_at_the_moment_costs_nothing(
     assert "evidence_lost" not in events
 
 
+@pytest.mark.parametrize("code", PASSING)
+async def test_what_the_disk_takes_no_word_of_at_the_end_of_an_attempt_is_put_aside_all_the_same(
+    bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Its runner takes the files away behind it."""
+    with capture_logs() as logs:
+        async with bench.running() as keeper:
+            with disk.failing(monkeypatch, Path, "write_text", "meta.json", code):
+                keeper.take(*bench.ended("t1", a="a"), FAILED)
+            await bench.empty()
+    assert disk.refused == 1
+    assert bench.coordinator.got == [("t1", {"log.txt": b"printed by t1\n", "a": b"a"}, [])]
+    assert [each["event"] for each in logs] == ["evidence_sent"]
+
+
 async def test_a_file_that_never_comes_back_is_left_out_and_the_rest_is_sent(
     bench: Bench, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

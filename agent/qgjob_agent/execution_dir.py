@@ -16,9 +16,11 @@ plan.json     written when it is made: the assignments, and what its runner need
 events        JSON lines of the command: what begins, moves and ends (see runners/appwright)
 claims/N      a link with a word: `begun` by the command, `left` by the supervisor, `cancelled CAUSE` by the daemon. Who
               makes it first has attempt N; the others keep their hands off
-attempts/N/   output and files of attempt N; gone when the daemon has told all of it, or has begun it elsewhere
+attempts/N/   output and files of attempt N, until the daemon has told all of it, or has begun it elsewhere; then it is
+              attempts/N.gone, which nobody answers for, and goes when there is time for it
 
-The rest goes when the coordinator has the result: until then the end of the output may have to be told again.
+The rest goes when the coordinator has the result: until then the end of the output may have to be told again. First
+goes what tells a daemon that an execution is here, spec.json and plan.json, and at its leisure what is left.
 
 The standard library only: supervisors import this.
 """
@@ -38,6 +40,7 @@ PLAN = "plan.json"
 EVENTS = "events"
 CLAIMS = "claims"
 ATTEMPTS = "attempts"
+GIVEN_UP = ".gone"
 OUT = "out"
 TMP = "tmp"
 

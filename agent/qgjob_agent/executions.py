@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Assignment, DeathCause, Target
 from qgjob_agent.disk_watch import is_of_the_disk
+from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
 
@@ -374,14 +374,24 @@ class Execution:
         if self.process is not None:
             self.process.poll()
 
-    def strip(self) -> None:
-        """Takes the test's own directories away; what can't be removed now is tried again with the rest."""
-        for name in (names.OUT, names.TMP):
-            remove_tree(self.path / name)
+    def give_up(self) -> None:
+        """No daemon takes the directory for an execution from now on, so it may go whenever there is time for it."""
+        for name in (names.SPEC, names.PLAN):
+            with contextlib.suppress(OSError):  # a disk that has turned read-only keeps the results in the spool too
+                (self.path / name).unlink(missing_ok=True)
 
-    def remove(self) -> bool:
-        """Takes the directory away; False if something of it is left."""
-        return remove_tree(self.path)
+    def give_up_attempt(self, index: int) -> Path:
+        """The same for what is kept of one of several attempts; gives where that is now."""
+        kept = self.attempt_dir(index)
+        gone = kept.with_name(f"{index}{names.GIVEN_UP}")
+        try:
+            return kept.rename(gone)
+        except OSError:
+            return kept
+
+    def remove(self) -> None:
+        """Takes the directory away, of which no test has had anything yet."""
+        remove_tree(self.path)
 
 
 def _result_of(text: str) -> ExecutionResult | None:
@@ -417,19 +427,3 @@ def _fields(assignment: Assignment) -> dict[str, Any]:
 def _assignment(fields: dict[str, Any]) -> Assignment:
     target = Target(fields["target"]) if fields["target"] else None
     return Assignment(**fields | {"target": target})
-
-
-def remove_tree(path: Path) -> bool:
-    """Removes a folder, also where a test has closed some of its own; False if something is left."""
-    shutil.rmtree(path, ignore_errors=True)
-    if not path.exists():
-        return True
-    with contextlib.suppress(OSError):  # a disk that has turned read-only refuses all of this
-        path.chmod(0o700)
-    for folder, below, _ in os.walk(path):
-        for each in (Path(folder, name) for name in below):
-            if not each.is_symlink():
-                with contextlib.suppress(OSError):
-                    each.chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)
-    return not path.exists()

@@ -14,7 +14,8 @@ from qgjob_agent.command_template import fill_template, variables
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.executions import Command, Execution, ExecutionResult, remove_tree
+from qgjob_agent.executions import Command, Execution, ExecutionResult
+from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.base import Recovery
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.base import EvidenceTaker, Sink
+
+_End = AttemptFinished | AttemptKilled
 
 _FOLLOW_SECONDS = 0.25
 _HUNT_PATIENCE_SECONDS = 5.0
@@ -82,8 +85,9 @@ class CommandRunner:
         self._suite_of = suite_of
         self._log = log
         self._attempts: dict[str, _Attempt] = {}
-        self._ended: dict[str, tuple[Execution, AttemptFinished | AttemptKilled | None]] = {}
+        self._ended: dict[str, tuple[Execution, _End | None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._leftovers = Leftovers(log, sink.failed)
         self._loop = asyncio.get_running_loop()
 
     # ---- beginning ----
@@ -195,17 +199,17 @@ class CommandRunner:
     async def _settle(self, attempt: _Attempt) -> None:
         if attempt.execution.result() is None:
             await self._hunt(attempt.execution)
-        self._sink.report([self._end(attempt)])
+        told = await asyncio.to_thread(_end_of, attempt.execution)
+        self._sink.report([self._end(attempt, told)])
 
-    def _end(self, attempt: _Attempt) -> AttemptFinished | AttemptKilled:
-        """What the end of an execution means; nothing of it lives."""
+    def _end(self, attempt: _Attempt, told: _End | None) -> _End:
+        """What the end of an execution means; nothing of it lives. `told` is what its result says."""
         execution = attempt.execution
         token = execution.assignment.token
-        result = execution.result()
-        self._tell_end_of_log(attempt.follower, result)
+        self._tell_end_of_log(attempt.follower, execution.result())
         del self._attempts[token]
-        if result is not None:
-            end = event_of_result(token, result, execution)
+        if told is not None:
+            end = told
         elif attempt.found_dead:
             end = AttemptKilled(token, wall_ms(), DeathCause.AGENT_LOST)
         else:
@@ -238,15 +242,17 @@ class CommandRunner:
         """The coordinator has the result: the directory may go."""
         execution, _ = self._ended.pop(token, (None, None))
         if execution is not None:
+            execution.give_up()
             self._remove(execution.path)
 
-    def _put_aside(self, execution: Execution, end: AttemptFinished | AttemptKilled | None) -> None:
+    def _put_aside(self, execution: Execution, end: _End | None) -> None:
         """What the test left is evidence from now on; the rest of its own directories goes."""
         if self._evidence is not None:
             output = execution.path / names.OUTPUT
             began = execution.started_at_ms
             self._evidence.take(execution.assignment, execution.output_dir, output, end, began)
-        execution.strip()
+        for name in (names.OUT, names.TMP):
+            self._leftovers.remove(execution.path / name, again=True)
 
     def lost(self, device_id: str) -> None:
         """See Runner: nothing is kept for a device."""
@@ -256,45 +262,55 @@ class CommandRunner:
         Execution.prove_room(self._root)
 
     def _remove(self, path: Path) -> None:
-        if not remove_tree(path):
-            self._log.warning("execution_not_removed", path=str(path))
+        self._leftovers.remove(path)
 
     async def recover(self, settled: set[str]) -> Recovery:
         """Finds the executions of an earlier daemon; see Runner."""
         recovery = Recovery()
-        for path in sorted(self._root.iterdir()) if self._root.is_dir() else []:
-            execution = Execution.found(path)
+        # All that takes time comes before anything is watched: nothing may be told before the core knows of it.
+        for path, execution, told in await asyncio.to_thread(_look_through, self._root):
             if execution is None:  # the daemon died before it began anything, or while it removed this
                 self._remove(path)
                 continue
             if execution.assignment.token in settled:
                 # An earlier daemon spooled the result, and may not have told all of the output.
-                result, token = execution.result(), execution.assignment.token
-                self._tell_end_of_log(self._follower(execution), result)
-                end = None if result is None else event_of_result(token, result, execution)
-                self._ended[token] = (execution, end)
-                self._put_aside(execution, end)
+                self._tell_end_of_log(self._follower(execution), execution.result())
+                self._ended[execution.assignment.token] = (execution, told)
+                self._put_aside(execution, told)
                 continue
             recovery.attempts.append(RunningAttempt(execution.assignment, execution.started_at_ms))
             lives = execution.adopt()
             attempt = self._follow(execution)
-            if not lives and execution.result() is not None:
+            if not lives and told is not None:
                 self._stop_watching(attempt)
-                recovery.ended.append(self._end(attempt))
+                recovery.ended.append(self._end(attempt, told))
             elif not lives:
-                # Its host ended, or all of the agent's service. It is shown until its tree is known dead: what is not
-                # shown may run elsewhere at once.
+                # Its host ended, or all of the agent's service; or it ended just now. It is shown until its tree is
+                # known dead: what is not shown may run elsewhere at once.
                 attempt.found_dead = True
                 self._on_end(attempt)
         return recovery
 
     async def close(self) -> None:
-        """Stops watching; the supervisors go on."""
+        """Stops watching; the supervisors go on, and what takes long to remove is left to the next start."""
         for attempt in self._attempts.values():
             self._stop_watching(attempt)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._leftovers.close()
+
+
+def _look_through(root: Path) -> list[tuple[Path, Execution | None, _End | None]]:
+    """Each folder, the execution that an earlier daemon began there, and how that ended, by what it left."""
+    found = [(path, Execution.found(path)) for path in (sorted(root.iterdir()) if root.is_dir() else [])]
+    return [(path, each, None if each is None else _end_of(each)) for path, each in found]
+
+
+def _end_of(execution: Execution) -> _End | None:
+    """What its result says; None without one. Looks at what the test left, so it is not for the event loop."""
+    result = execution.result()
+    return None if result is None else event_of_result(execution.assignment.token, result, execution)
 
 
 def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> dict[str, str]:

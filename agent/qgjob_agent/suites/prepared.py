@@ -128,7 +128,7 @@ class Suites:
             made = draft / "suite"
             made.mkdir()
             taken = await unpacked(archive, made)
-            folder = self._shelf.keep(name, made, taken, seconds)
+            folder = await self._shelf.keep(name, made, taken, seconds)
         archive.unlink(missing_ok=True)  # it is here unpacked
         return folder
 
@@ -169,7 +169,7 @@ class Suites:
                 (made / path).write_bytes(data)
             await self._npm_ci(made)
             size = await asyncio.to_thread(_size, made)
-            folder = self._shelf.keep(name, made, size, seconds)
+            folder = await self._shelf.keep(name, made, size, seconds)
         await self._shelf.make_room(0)
         return folder
 

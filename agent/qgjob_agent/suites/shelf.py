@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.executions import remove_tree
+from qgjob_agent.leftovers import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -96,11 +96,11 @@ class SuiteShelf:
             await asyncio.to_thread(remove_tree, path)  # packages are tens of thousands of files
             os.close(fd)
 
-    def keep(self, name: str, made: Path, size: int, seconds: float) -> Path:
+    async def keep(self, name: str, made: Path, size: int, seconds: float) -> Path:
         """Keeps what was made, in use for so long. To be called while held."""
         path = self.path(name)
-        remove_tree(path)  # of an agent that died before it wrote the note
-        made.replace(path)
+        await asyncio.to_thread(remove_tree, path)  # of an agent that died before it wrote the note
+        made.replace(path)  # noqa: ASYNC240 - a name is moved
         self.note(name, size, seconds)
         return path
 

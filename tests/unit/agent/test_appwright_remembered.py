@@ -8,7 +8,8 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.executions import Execution, remove_tree
+from qgjob_agent.executions import Execution
+from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from tests.fakes.agent_core import assignment
 

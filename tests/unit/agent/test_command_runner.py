@@ -15,8 +15,9 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptEvent, AttemptKilled
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Target
-from qgjob_agent.executions import Command, Execution, remove_tree
+from qgjob_agent.executions import Command, Execution
 from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from tests.fakes.agent_core import assignment
@@ -74,11 +75,12 @@ async def test_of_what_is_settled_only_the_output_is_kept_until_it_is_told(tmp_p
     runner = runner_of(told, tmp_path)
     recovery = await runner.recover({"t1"})
     assert (recovery.attempts, told.events, told.output) == ([], [], b"text\n")
-    assert not execution.output_dir.exists()
-    assert not (execution.path / names.TMP).exists()
+    await until(lambda: not execution.output_dir.exists(), "what the test left is still there")
+    await until(lambda: not (execution.path / names.TMP).exists(), "its TMPDIR is still there")
     assert (execution.path / names.OUTPUT).read_bytes() == b"text\n"
     runner.told("t1")
-    assert not execution.path.exists()
+    await until(lambda: not execution.path.exists(), "it is still there")
+    await runner.close()
 
 
 def broken(*_: Any) -> None:

@@ -15,8 +15,9 @@ from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKi
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.executions import Execution, remove_tree
+from qgjob_agent.executions import Execution
 from qgjob_agent.hub_address import Address
+from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
@@ -83,6 +84,7 @@ class AppwrightRunner:
         self._plain_said: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._concluding: dict[str, tuple[asyncio.Task[None], AttemptFinished]] = {}  # by token
+        self._leftovers = Leftovers(log, sink.failed)
         self._loop = asyncio.get_running_loop()
 
     # ---- beginning ----
@@ -111,8 +113,7 @@ class AppwrightRunner:
         except (OSError, ValueError) as error:  # a run of their own tells better what is wrong
             self._log.info("appwright_not_joined", device_id=run.device.device_id, error=str(error))
             for attempt in joined:
-                del run.attempts[attempt.index]
-                self._remove(run.execution.attempt_dir(attempt.index))
+                self._give_up(run, attempt)
             return assignments
         self._known(run)
         return assignments[len(joined) :]
@@ -398,8 +399,7 @@ class AppwrightRunner:
         for group in reversed(again):
             self._plan(run.device, group, first=True)
         for attempt in moved:
-            self._remove(run.execution.attempt_dir(attempt.index))
-            del run.attempts[attempt.index]
+            self._give_up(run, attempt)
         self._tidy(run)
 
     # ---- what the core asks for ----
@@ -434,24 +434,28 @@ class AppwrightRunner:
         if self._evidence is not None and begun:
             output = run.execution.attempt_dir(attempt.index) / names.OUTPUT
             self._evidence.take(attempt.assignment, files, output, attempt.end, attempt.story.begun_at_ms)
-        remove_tree(files)
+        self._leftovers.remove(files, again=True)
 
     def told(self, token: str) -> None:
         """The coordinator has the result: what is kept of the attempt may go."""
         if token in self._attempts:
             run, attempt = self._attempts.pop(token)
-            self._remove(run.execution.attempt_dir(attempt.index))
-            run.attempts.pop(attempt.index, None)
+            self._give_up(run, attempt)
             self._tidy(run)
+
+    def _give_up(self, run: Run, attempt: Attempt) -> None:
+        """A run does not answer for an attempt any more: it was told, or another run has it."""
+        if run.attempts.pop(attempt.index, None) is not None:
+            self._remove(run.execution.give_up_attempt(attempt.index))
 
     def _tidy(self, run: Run) -> None:
         """Takes the directory of a run away that is over, and all of whose attempts are told."""
         if not run.attempts and run not in self._lines.get(run.device.device_id, ()):
+            run.execution.give_up()
             self._remove(run.execution.path)
 
     def _remove(self, path: Path) -> None:
-        if not remove_tree(path):
-            self._log.warning("execution_not_removed", path=str(path))
+        self._leftovers.remove(path)
 
     def lost(self, device_id: str) -> None:
         """See Runner."""
@@ -506,7 +510,10 @@ class AppwrightRunner:
             self._loop.call_soon(self._do, self._on_end, run)
 
     async def close(self) -> None:
-        """Stops watching; the supervisors go on, and so does Appium unless it is to end with the agent."""
+        """Stops watching; the supervisors go on, and so does Appium unless it is to end with the agent.
+
+        What takes long to remove is left to the next start.
+        """
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -517,6 +524,7 @@ class AppwrightRunner:
                 if not run.left:
                     self._dismiss(run)
         self._slots.close()
+        await self._leftovers.close()
         await self._appium.close()
 
 

@@ -17,7 +17,8 @@ from qgjob_agent.junit_counts import JUnitError, counts_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from qgjob_agent.executions import Execution, ExecutionResult
+    from qgjob_agent.execution_records import ExecutionResult
+    from qgjob_agent.executions import Execution
 
 _COUNTS_FILE = "result.json"
 _COUNTS_BYTES = 65_536

@@ -6,6 +6,7 @@ cgroup        path of the tree's cgroup, where there is one
 started       wall-clock milliseconds at which the command began
 output        what the command printed, up to a limit
 cancel.json   the daemon's wish: why to end the tree, and the grace; SIGTERM to the supervisor says that it is there
+living.json   what of the tree SIGKILL does not end, and since when it is killed; changes with that
 result.json   how it ended; appears when nothing of the tree lives
 result.pipe   a named pipe: how it ended, for a daemon that listens, where the disk refuses result.json
 out/, tmp/    the test's own directories; they go when the result is in the spool
@@ -33,6 +34,7 @@ CGROUP = "cgroup"
 STARTED = "started"
 OUTPUT = "output"
 CANCEL = "cancel.json"
+LIVING = "living.json"
 RESULT = "result.json"
 RESULT_DRAFT = "result.draft"
 RESULT_PIPE = "result.pipe"

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.core.values import Assignment, DeathCause, Target
 from qgjob_agent.disk_watch import is_of_the_disk
+from qgjob_agent.execution_records import assignment_of, fields_of, living_of, plan_of, result_of
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
@@ -24,28 +24,15 @@ from qgjob_agent.result_file import ResultDraft, ResultEar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qgjob_agent.core.values import Assignment, DeathCause, LivingTree
+    from qgjob_agent.execution_records import ExecutionResult
     from qgjob_agent.lease_file import LeaseTime
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
 _PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
 _ROOM_BYTES = 65_536  # what an attempt writes before its test prints anything fits in it many times
+_LIVING_CHARS = 65_536
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
-    """What a supervisor says at its end. Times are milliseconds."""
-
-    ended_by: str
-    exit_code: int | None
-    signal: int | None
-    cause: str | None
-    error: str | None
-    started_at_ms: int
-    ended_at_ms: int
-    duration_ms: int
-    lost_output_bytes: int = 0  # of its end, by a disk that refused; earlier versions did not say
-    attempt: int | None = None  # of several: the one for whose sake it was ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +133,7 @@ class Execution:
         """What an earlier daemon began there; None when it had not got so far as to begin anything."""
         try:
             spec = json.loads((path / names.SPEC).read_text("utf-8"))
-            return cls(path, [_assignment(spec["assignment"])])
+            return cls(path, [assignment_of(spec["assignment"])])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -155,7 +142,7 @@ class Execution:
         """What an earlier daemon planned there; None when it had not got so far."""
         try:
             plan = json.loads((path / names.PLAN).read_text("utf-8"))
-            return cls(path, [_assignment(fields) for fields in plan["assignments"]], plan["facts"])
+            return cls(path, [assignment_of(fields) for fields in plan["assignments"]], plan["facts"])
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None
 
@@ -262,7 +249,7 @@ class Execution:
             "first_seconds": several.first_seconds,
             "last_seconds": several.last_seconds,
             "events": command.several is not None,
-            "assignment": _fields(self.assignment),
+            "assignment": fields_of(self.assignment),
         }
         spec["env"] = command.env | {names.MARKER: self.path.name}
         fd = os.open(self.path / names.SPEC, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -361,8 +348,16 @@ class Execution:
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say. Final once it has ended."""
         with contextlib.suppress(OSError):
-            return _result_of((self.path / names.RESULT).read_text("utf-8", errors="replace"))
-        return _result_of(self._ear.heard()) if self._ear is not None else None
+            return result_of((self.path / names.RESULT).read_text("utf-8", errors="replace"))
+        return result_of(self._ear.heard()) if self._ear is not None else None
+
+    def living(self) -> LivingTree | None:
+        """What of the tree SIGKILL does not end, while its supervisor hunts it; None where that is nothing."""
+        try:
+            with (self.path / names.LIVING).open(encoding="utf-8", errors="replace") as file:
+                return living_of(file.read(_LIVING_CHARS))
+        except OSError:
+            return None
 
     def close(self) -> None:
         """Stops watching; reaps the supervisor if it was ours and has ended."""
@@ -394,36 +389,7 @@ class Execution:
         remove_tree(self.path)
 
 
-def _result_of(text: str) -> ExecutionResult | None:
-    """None for what no supervisor writes: the folder is within a test's reach."""
-    try:
-        fields: dict[str, Any] = json.loads(text)
-        result = ExecutionResult(**fields)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    times = (result.started_at_ms, result.ended_at_ms, result.duration_ms, result.lost_output_bytes)
-    codes = (result.exit_code, result.signal, result.attempt)
-    words = (result.cause, result.error)
-    sound = (
-        result.ended_by in names.ENDS
-        and all(type(each) is int for each in times)
-        and all(each is None or type(each) is int for each in codes)
-        and all(each is None or isinstance(each, str) for each in words)
-    )
-    return result if sound else None
-
-
 def _write_plan(path: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> None:
-    plan = {"assignments": [_fields(each) for each in attempts], "facts": facts}
     draft = path / (names.PLAN + ".draft")
-    draft.write_text(json.dumps(plan), "utf-8")
+    draft.write_text(json.dumps(plan_of(attempts, facts)), "utf-8")
     draft.replace(path / names.PLAN)
-
-
-def _fields(assignment: Assignment) -> dict[str, Any]:
-    return asdict(assignment) | {"target": assignment.target.value if assignment.target is not None else None}
-
-
-def _assignment(fields: dict[str, Any]) -> Assignment:
-    target = Target(fields["target"]) if fields["target"] else None
-    return Assignment(**fields | {"target": target})

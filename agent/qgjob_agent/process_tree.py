@@ -21,6 +21,7 @@ import time
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _KILL_PAUSE_SECONDS = 0.01
+_STOP_SECONDS = 2.0
 _PS = "/bin/ps"
 
 
@@ -34,12 +35,28 @@ def die_with_parent() -> bool:
     return _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def take_precedence() -> None:
+class Precedence:
     """Has this process run before all ordinary ones, where it may: a fork storm leaves an equal no time to kill it."""
-    if hasattr(os, "sched_setscheduler"):
-        with contextlib.suppress(OSError):
-            lowest = os.sched_get_priority_min(os.SCHED_RR)
-            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(lowest))
+
+    def __init__(self) -> None:
+        self._taken = False
+        if hasattr(os, "sched_setscheduler"):
+            self._usual, self._param = os.sched_getscheduler(0), os.sched_getparam(0)
+
+    def take(self) -> None:
+        """From now on."""
+        if hasattr(os, "sched_setscheduler"):
+            with contextlib.suppress(OSError):
+                lowest = os.sched_get_priority_min(os.SCHED_RR)
+                os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(lowest))
+                self._taken = True
+
+    def give_back(self) -> None:
+        """Runs as it did before it was taken."""
+        if self._taken:
+            self._taken = False
+            with contextlib.suppress(OSError):  # the flag, once set, is not for everybody to take back
+                os.sched_setscheduler(0, self._usual | os.SCHED_RESET_ON_FORK, self._param)
 
 
 def _prctl(option: int, value: int) -> bool:
@@ -86,10 +103,12 @@ def kill_descendants(root: int) -> None:
     """Kills everything below `root`, also what forks faster than it could be killed one by one.
 
     All of it is stopped first, round by round until a round finds nothing new: what is stopped forks no more, and what
-    forked meanwhile is met in the next round. Stopping costs the tree no time of the processor, as dying does.
+    forked meanwhile is met in the next round. Stopping costs the tree no time of the processor, as dying does. What may
+    not be stopped, and forks on, is left to the next call after a while.
     """
     stopped: set[int] = set()
-    while new := set(descendants(root)) - stopped:
+    deadline = time.monotonic() + _STOP_SECONDS
+    while (new := set(descendants(root)) - stopped) and time.monotonic() < deadline:
         signal_all(list(new), signal.SIGSTOP)
         stopped |= new
     signal_all(list(stopped), signal.SIGKILL)
@@ -104,6 +123,17 @@ def marked(variable: str, value: str) -> list[int]:
     entry = f"{variable}={value}".encode()
     living = [pid for pid, _ in _parents()]
     return [pid for pid in living if entry in _read(f"/proc/{pid}/environ").split(b"\0")]
+
+
+def state_of(pid: int) -> tuple[str, str] | None:
+    """What a process does, by the kernel's letter, and the name of its program; None when it is gone."""
+    if not os.path.isdir("/proc/self"):
+        table = subprocess.run([_PS, "-o", "stat=,comm=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603
+        state, _, name = table.stdout.strip().partition(" ")
+    else:
+        told = _read(f"/proc/{pid}/stat").decode(errors="replace")
+        state, name = told[told.rfind(")") + 2 :][:1], told[told.find("(") + 1 : told.rfind(")")]
+    return (state[:1], "".join(each for each in name.strip() if each.isprintable())) if state else None
 
 
 def _read(path: str) -> bytes:
@@ -205,7 +235,7 @@ def hunt(variable: str, value: str, cgroup_path: str | None, patience_seconds: f
             if group is not None:
                 group.remove()
             return []
+        signal_all(living, signal.SIGKILL)
         if time.monotonic() > deadline:
             return living
-        signal_all(living, signal.SIGKILL)
         time.sleep(_KILL_PAUSE_SECONDS)

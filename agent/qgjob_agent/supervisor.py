@@ -31,17 +31,13 @@ from qgjob_agent.output_file import OutputFile
 from qgjob_agent.process_tree import (
     Cgroup,
     become_subreaper,
-    descendants,
     die_with_parent,
-    kill_descendants,
-    signal_all,
-    take_precedence,
 )
 from qgjob_agent.result_file import ResultDraft, tell
+from qgjob_agent.tree_end import TreeEnd
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # as in clock.py
 _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is taken before the clock is looked at again
-_KILL_PAUSE_SECONDS = 0.01
 _RETRY_SECONDS = 0.5
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _PATIENCE_SECONDS = 2.0
@@ -81,6 +77,7 @@ class Supervisor:
         self._output = OutputFile(self._path(names.OUTPUT), self._spec["output_bytes"])
         self._several: bool = self._spec["events"]
         self._cgroup = self._make_cgroup()
+        self._tree = TreeEnd(self._cgroup, self._path(names.LIVING))
         self._child = 0
         self._status: int | None = None
         self._started_at = self._started_at_ms = 0.0
@@ -213,8 +210,7 @@ class Supervisor:
     def _check_limits(self) -> None:
         now = _now()
         if self._kill_at is not None and now >= self._kill_at:
-            self._kill_all()
-            self._kill_at = now + _RETRY_SECONDS
+            self._kill_at = now + max(self._tree.kill(), _RETRY_SECONDS)
         if self._ended_by is None and (why := self._watch.overdue(now)) is not None:
             self._hit = self._watch.current
             self._end(why if self._hit is not None else names.LINGERED, self._spec["grace_seconds"])
@@ -252,8 +248,7 @@ class Supervisor:
         if self._ended_by is None:
             self._ended_by = ended_by
             self._leave()
-            take_precedence()
-            signal_all(self._members(), signal.SIGTERM)
+            self._tree.term()
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
     def _leave(self) -> None:
@@ -323,18 +318,6 @@ class Supervisor:
 
     # ---- end ----
 
-    def _members(self) -> list[int]:
-        found = set(descendants(os.getpid()))
-        if self._cgroup is not None:
-            found.update(self._cgroup.members())
-        return list(found)
-
-    def _kill_all(self) -> None:
-        take_precedence()
-        if self._cgroup is not None:
-            self._cgroup.kill()
-        kill_descendants(os.getpid())
-
     def _end_tree(self) -> None:
         """The command has ended: nothing that it left behind may live on."""
         if self._ended_by is None:
@@ -342,13 +325,11 @@ class Supervisor:
         while True:
             self._read()
             self._reap()
-            if not self._members():
+            if not self._tree.members():
                 break
-            self._kill_all()
-            time.sleep(_KILL_PAUSE_SECONDS)
+            time.sleep(self._tree.kill())
         self._read_rest()
-        if self._cgroup is not None:
-            self._cgroup.remove()
+        self._tree.over()
 
     def _publish(self, draft: ResultDraft, lost_bytes: int, wake: int) -> None:
         """Leaves the result, and holds the device meanwhile: so it gives up where neither disk nor daemon take it.

@@ -12,8 +12,10 @@ from qgjob_agent.core.events import (
     AttemptStarted,
     InstallEnded,
     RunnerReported,
+    TreeStuck,
 )
 from qgjob_agent.core.instructions import Install, Kill, Start
+from qgjob_agent.core.inventory import tree_stuck
 from qgjob_agent.core.reporting import report, tell_installed
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, Phase, Progress, Started, TreeDead
 
@@ -89,10 +91,13 @@ def install_ended(state: State, event: InstallEnded) -> None:
 def runner_reported(state: State, event: RunnerReported) -> None:
     """Takes what a runner says, in order. What it says of an attempt that has ended already changes nothing."""
     for item in event.events:
+        kind = type(item)
+        if kind is TreeStuck:
+            tree_stuck(state, item)  # type: ignore[arg-type]  # narrowed by `kind`, which is cheaper
+            continue
         lease = state.leases.get(item.token)
         if lease is None or not lease.alive:
             continue
-        kind = type(item)
         if kind is AttemptFinished:
             _finished(state, lease, item.finished)  # type: ignore[union-attr]  # narrowed by `kind`, which is cheaper
         elif isinstance(item, AttemptStarted):

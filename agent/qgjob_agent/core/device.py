@@ -21,6 +21,7 @@ class Device:
     living: set[str] = field(default_factory=set)  # tokens
     draining: bool = False
     gone: bool = False
+    stuck: str | None = None  # why what lives there does not die, in words
 
     def has(self, wanted: App) -> bool:
         """True when what is wanted is installed here."""

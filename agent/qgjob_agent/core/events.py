@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         DeviceFacts,
         Finished,
         Health,
+        LivingTree,
         Outcome,
         SpooledReport,
         Verdict,
@@ -168,7 +169,20 @@ class AttemptInstalled:
     install_ms: int
 
 
-AttemptEvent = AttemptInstalled | AttemptStarted | AttemptProgressed | AttemptFinished | AttemptKilled
+@dataclass(slots=True, eq=False)
+class TreeStuck:
+    """SIGKILL does not end what an execution began on a device; without a `tree` it is dead after all.
+
+    `token` and `job_id` are those of its first attempt.
+    """
+
+    token: str
+    job_id: str
+    device_id: str
+    tree: LivingTree | None
+
+
+AttemptEvent = AttemptInstalled | AttemptStarted | AttemptProgressed | AttemptFinished | AttemptKilled | TreeStuck
 
 
 @dataclass(slots=True, eq=False)

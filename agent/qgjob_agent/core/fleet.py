@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from qgjob_agent.core.attempts import give_back_unstarted, kill, start_next
 from qgjob_agent.core.commands import adopt_device
 from qgjob_agent.core.device import Device
-from qgjob_agent.core.instructions import SendInventory, SendProbeResult
+from qgjob_agent.core.instructions import SendProbeResult
+from qgjob_agent.core.inventory import tell_device
 from qgjob_agent.core.leases import Lease
 from qgjob_agent.core.reporting import report
 from qgjob_agent.core.values import Assignment, DeathCause, Phase, SpooledReport, Started
@@ -25,7 +26,7 @@ def seen(state: State, event: DeviceSeen) -> None:
     elif device.gone or not device.living:
         device.installed = event.installed
     device.facts, device.gone = event.facts, False
-    _tell(state, device)
+    tell_device(state, device)
     start_next(state, device)
 
 
@@ -38,18 +39,7 @@ def lost(state: State, event: DeviceLost) -> None:
     give_back_unstarted(state, device, DeathCause.DEVICE_LOST)
     for token in list(device.living):
         kill(state, state.leases[token], DeathCause.DEVICE_LOST, state.kill_grace_seconds)
-    _tell(state, device)
-
-
-def _tell(state: State, device: Device) -> None:
-    """Tells the coordinator how a device is; one that is not there yet is told it when it welcomes."""
-    device_id = device.facts.device_id
-    if not state.session_open:
-        state.session.untold[device_id] = None
-    elif device.gone:
-        state.out.append(SendInventory(state.session.epoch, [], [device_id]))
-    else:
-        state.out.append(SendInventory(state.session.epoch, [state.view(device)]))
+    tell_device(state, device)
 
 
 def probed(state: State, event: DeviceProbed) -> None:

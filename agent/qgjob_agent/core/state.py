@@ -146,6 +146,8 @@ class State:
             health, reason = Health.BAD, self.disk.problem
         elif self.shutdown.requested:
             health, reason = Health.MAINTENANCE, "the agent is shutting down"
+        elif device.stuck is not None:
+            health, reason = Health.BAD, device.stuck
         return DeviceView(facts, device.installed, health, reason)
 
     def views(self) -> list[DeviceView]:

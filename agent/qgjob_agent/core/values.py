@@ -185,6 +185,21 @@ class TreeDead:
     started: bool
 
 
+class LivingProcess(NamedTuple):
+    """A process that SIGKILL did not end. `state` is the kernel's letter: D or U waits within it, for a disk maybe."""
+
+    pid: int
+    state: str
+    name: str
+
+
+class LivingTree(NamedTuple):
+    """What SIGKILL did not end of the tree of an execution, which is killed since that time (ms since the epoch)."""
+
+    since_ms: int
+    processes: tuple[LivingProcess, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Installation:
     """One installation that ended, counted on the attempt that waited for it."""

@@ -14,10 +14,11 @@ from qgjob_agent.command_template import fill_template, variables
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted, RunningAttempt
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.executions import Command, Execution, ExecutionResult
+from qgjob_agent.execution_records import ExecutionResult
+from qgjob_agent.executions import Command, Execution
 from qgjob_agent.leftovers import Leftovers
+from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.base import Recovery
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 _End = AttemptFinished | AttemptKilled
 
 _FOLLOW_SECONDS = 0.25
-_HUNT_PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.1  # where there is no pidfd
 
 
@@ -50,11 +50,12 @@ class CommandSettings:
 class _Attempt:
     """One execution under way. `found_dead`: its supervisor had ended when this daemon began."""
 
-    __slots__ = ("execution", "follower", "found_dead", "ready", "timer")
+    __slots__ = ("execution", "follower", "found_dead", "living", "ready", "timer")
 
-    def __init__(self, execution: Execution, follower: LogFollower) -> None:
+    def __init__(self, execution: Execution, follower: LogFollower, living: LivingWatch) -> None:
         self.execution = execution
         self.follower = follower
+        self.living = living
         self.found_dead = False
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
@@ -142,7 +143,8 @@ class CommandRunner:
     # ---- watching ----
 
     def _follow(self, execution: Execution) -> _Attempt:
-        attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
+        living = LivingWatch(execution, self._sink, self._log)
+        attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution), living)
         if execution.pidfd >= 0:
             self._loop.add_reader(execution.pidfd, self._do, self._on_end, attempt)
         self._tick(attempt)
@@ -168,6 +170,7 @@ class CommandRunner:
 
     def _tick(self, attempt: _Attempt) -> None:
         attempt.follower.read()
+        attempt.living.look()
         watched = attempt.execution.pidfd >= 0
         if not watched and attempt.timer is not None and not attempt.execution.supervised:
             self._on_end(attempt)
@@ -198,7 +201,8 @@ class CommandRunner:
 
     async def _settle(self, attempt: _Attempt) -> None:
         if attempt.execution.result() is None:
-            await self._hunt(attempt.execution)
+            await attempt.living.hunt()
+        attempt.living.over()
         told = await asyncio.to_thread(_end_of, attempt.execution)
         self._sink.report([self._end(attempt, told)])
 
@@ -216,14 +220,6 @@ class CommandRunner:
             end = _supervisor_lost(execution)
         self._ended[token] = (execution, end)
         return end
-
-    async def _hunt(self, execution: Execution) -> None:
-        """Kills what a dead supervisor left behind; the device is not free before."""
-        self._log.warning("supervisor_lost", job_id=execution.assignment.job_id, token=execution.assignment.token)
-        while living := await asyncio.to_thread(
-            hunt, names.MARKER, execution.path.name, execution.cgroup, _HUNT_PATIENCE_SECONDS
-        ):
-            self._log.warning("tree_will_not_die", job_id=execution.assignment.job_id, pids=living)
 
     # ---- what the core asks for ----
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import structlog
 
+from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled
-from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Outcome, Target
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
+from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.executions import Execution
 from qgjob_agent.lease_file import LeaseTime
@@ -143,6 +144,18 @@ async def test_a_crash_costs_the_one_that_ran_and_the_rest_goes_on(bench: Bench)
         runner.told(token)
     await idle(runner)
     assert list((bench.folder / "runs").iterdir()) == []
+
+
+async def test_what_will_not_die_of_a_run_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("qgjob_agent.living_trees.LOOK_SECONDS", 0.0)
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a")])
+    (run,) = (bench.folder / "runs").iterdir()
+    (run / names.LIVING).write_text('{"since_ms": 1, "processes": [[7, "D", "dd"]]}')
+    await bench.outcomes("a")
+    await idle(runner)
+    trees = [event.tree for event in bench.events if isinstance(event, TreeStuck)]
+    assert trees == [LivingTree(1, (LivingProcess(7, "D", "dd"),)), None]
 
 
 async def test_what_is_killed_while_its_run_is_made_ready_never_begins(bench: Bench) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
-from qgjob_agent.executions import Execution, ExecutionResult
+from qgjob_agent.execution_records import ExecutionResult
+from qgjob_agent.executions import Execution
 from qgjob_agent.runners.appwright.ends import Left, end_of
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 from tests.fakes.agent_core import assignment

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ import pytest
 import structlog
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent import kill_pace
 from qgjob_agent.clock import monotonic_seconds, wall_ms
-from qgjob_agent.core.events import AttemptEvent, AttemptKilled
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Target
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.lease_file import LeaseTime
@@ -21,6 +24,7 @@ from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.command import CommandRunner, CommandSettings
 from tests.fakes.agent_core import assignment
+from tests.fakes.immune import SCALED, Immune
 from tests.fakes.waiting import until
 
 DEADLINE_SECONDS = 10.0
@@ -43,6 +47,9 @@ class Told:
 
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         self.output += data
+
+    def stuck(self) -> list[TreeStuck]:
+        return [each for each in self.events if isinstance(each, TreeStuck)]
 
 
 def lease() -> LeaseTime:
@@ -95,7 +102,7 @@ async def test_a_fault_while_an_end_is_settled_is_told(tmp_path: Path, monkeypat
     await until(lambda: told.events, "the command does not start")
     execution = runner._attempts["t1"].execution
     assert execution.process is not None
-    monkeypatch.setattr("qgjob_agent.runners.command.hunt", broken)
+    monkeypatch.setattr("qgjob_agent.living_trees.hunt", broken)
     execution.process.kill()
     try:
         await until(lambda: told.fault, "nobody is told", seconds=5)
@@ -103,6 +110,57 @@ async def test_a_fault_while_an_end_is_settled_is_told(tmp_path: Path, monkeypat
         assert hunt(names.MARKER, execution.path.name, execution.cgroup, DEADLINE_SECONDS) == []
         await runner.close()
     assert isinstance(told.fault, ArithmeticError)
+
+
+LEAVES_IMMUNE = "(trap '' TERM; exec sleep 60) & echo $! > immune; "
+
+
+@pytest.fixture
+def immune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Immune]:
+    """What a command writes to `immune` does not die."""
+    made = Immune(tmp_path / "immune")
+    monkeypatch.setattr("qgjob_agent.executions._BOOT", made.boot)
+    monkeypatch.setattr("qgjob_agent.living_trees.LOOK_SECONDS", 0.1)
+    for name, value in SCALED.items():
+        monkeypatch.setattr(kill_pace, name, value)
+    yield made
+    made.end()
+
+
+async def test_what_will_not_die_is_told_until_it_does(tmp_path: Path, immune: Immune) -> None:
+    told = Told()
+    runner = runner_of(told, tmp_path, "sh", "-c", LEAVES_IMMUNE + "exit 0")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(told.stuck, "it is not told")
+    (stuck,) = told.stuck()
+    pid = int(immune.path.read_text())
+    assert (stuck.token, stuck.job_id, stuck.device_id) == ("t1", "acme~t1", "d1")
+    assert stuck.tree is not None
+    assert [(each.pid, each.name) for each in stuck.tree.processes] == [(pid, "sleep")]
+    immune.end()
+    await until(lambda: isinstance(told.events[-1], AttemptFinished), "it does not end")
+    assert [each.tree for each in told.stuck()] == [stuck.tree, None]
+    assert isinstance(told.events[-2], TreeStuck)  # the device is well before it is free
+    await runner.close()
+
+
+async def test_what_will_not_die_without_its_supervisor_is_told_until_it_does(
+    tmp_path: Path, immune: Immune, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Told()
+    monkeypatch.setattr(os, "kill", immune.kill())
+    runner = runner_of(told, tmp_path, "sh", "-c", LEAVES_IMMUNE + "sleep 60")
+    runner.start(DEVICE, [assignment("t1")])
+    await until(immune.path.exists, "the command does not start")
+    process = runner._attempts["t1"].execution.process
+    assert process is not None
+    process.send_signal(signal.SIGKILL)
+    await until(told.stuck, "it is not told")
+    await until(lambda: immune.rate() <= 10, "it is hunted without a pause")
+    immune.end()
+    await until(lambda: isinstance(told.events[-1], AttemptFinished), "it does not end")
+    assert [each.tree is None for each in told.stuck()] == [False, True]
+    await runner.close()
 
 
 class Deaf(Told):

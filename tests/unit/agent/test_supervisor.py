@@ -19,11 +19,13 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.values import DeathCause
-from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution, ExecutionResult
+from qgjob_agent.core.values import DeathCause, LivingProcess, LivingTree
+from qgjob_agent.execution_records import ExecutionResult
+from qgjob_agent.executions import _PACKAGE_ROOT, _PYTHON, Command, Execution
 from qgjob_agent.lease_file import LeaseFile, LeaseTime
 from qgjob_agent.process_tree import Cgroup, descendants, hunt
 from tests.fakes.agent_core import assignment
+from tests.fakes.immune import Immune
 from tests.fakes.waiting import BUSY_SECONDS
 
 if TYPE_CHECKING:
@@ -537,6 +539,71 @@ def test_a_supervisor_on_a_disk_that_turned_read_only_is_known_to_live(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         assert not plain.execution.supervised
+
+
+LEAVES_IMMUNE = "(trap '' TERM; exec sleep 60) & echo $! >> $PIDS; "
+
+
+@pytest.fixture
+def immune(plain: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Immune]:
+    """What a command writes to $PIDS does not die."""
+    made = Immune(plain.pids)
+    monkeypatch.setattr("qgjob_agent.executions._BOOT", made.boot)
+    yield made
+    made.end()
+
+
+@linux_only
+def test_what_sigkill_does_not_end_is_told_and_hunted_at_leisure(plain: Bench, immune: Immune) -> None:
+    """It may be stuck in the kernel for ever, and its supervisor is there for as long."""
+    plain.start(["sh", "-c", LEAVES_IMMUNE + "exit 3"])
+    until(plain.execution.living, "that it is told")
+    (pid,) = plain.noted()
+    found = plain.execution.living()
+    assert found is not None
+    assert [(each.pid, each.state, each.name) for each in found.processes] == [(pid, "S", "sleep")]
+    assert abs(found.since_ms / 1000 - time.time()) < DEADLINE_SECONDS
+    until(lambda: immune.pause() >= 0.1, "a hunt at leisure")
+    assert not immune.in_front()
+    assert plain.execution.result() is None
+    immune.end()
+    assert plain.result().exit_code == 3
+    assert not alive(pid)
+
+
+@linux_only
+def test_a_command_that_sigkill_does_not_end_is_told_too(plain: Bench, immune: Immune) -> None:
+    script = "trap '' TERM; echo $$ >> $PIDS; exec sleep 60"
+    plain.start(["sh", "-c", script], timeout=0.3, grace=0.0)
+    until(plain.execution.living, "that it is told")
+    found = plain.execution.living()
+    assert found is not None
+    assert [each.pid for each in found.processes] == plain.noted()
+    until(lambda: not immune.in_front(), "that others are let run")
+    immune.end()
+    assert plain.result().ended_by == names.TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"since_ms": 1}',
+        '{"since_ms": "1", "processes": [[1, "D", "sh"]]}',
+        '{"since_ms": 1, "processes": [[1, "D"]]}',
+        '{"since_ms": 1, "processes": [["1", "D", "sh"]]}',
+        '{"since_ms": 1, "processes": 5}',
+        '{"since_ms": 1, "processes": []}',
+    ],
+)
+def test_what_no_supervisor_writes_of_the_living_is_nothing(plain: Bench, text: str) -> None:
+    path = plain.execution.path / names.LIVING
+    path.write_text('{"since_ms": 1, "processes": [[1, "D", "sh"]]}')
+    assert plain.execution.living() == LivingTree(1, (LivingProcess(1, "D", "sh"),))
+    path.write_text(text)
+    assert plain.execution.living() is None
 
 
 @linux_only

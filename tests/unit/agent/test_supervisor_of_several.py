@@ -13,7 +13,8 @@ import pytest
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
-from qgjob_agent.executions import Command, Execution, ExecutionResult, Several
+from qgjob_agent.execution_records import ExecutionResult
+from qgjob_agent.executions import Command, Execution, Several
 from qgjob_agent.lease_file import LeaseTime
 from tests.fakes.agent_core import assignment
 

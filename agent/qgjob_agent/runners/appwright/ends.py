@@ -11,7 +11,8 @@ from qgjob_agent.command_result import error_line, signal_name
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 
 if TYPE_CHECKING:
-    from qgjob_agent.executions import Execution, ExecutionResult
+    from qgjob_agent.execution_records import ExecutionResult
+    from qgjob_agent.executions import Execution
     from qgjob_agent.runners.appwright.story import Story
 
 

@@ -14,6 +14,7 @@ from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, AttemptProgressed, AttemptStarted
 from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
+from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
 from qgjob_agent.runners.appwright.plan import kind
@@ -52,7 +53,7 @@ class Attempt:
 class Run:
     """Planned, then under way, then over. `attempts`, by index, are those that it answers for."""
 
-    def __init__(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int], sink: Sink) -> None:
+    def __init__(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int], sink: Sink, log: Any) -> None:
         self.execution = execution
         self.device = device
         self.attempts = {index: _attempt(execution, index, sink) for index in indexes}
@@ -63,6 +64,7 @@ class Run:
         self.desk: Desk | None = None  # of a device in the cloud
         self.ready = -1
         self.timer: asyncio.TimerHandle | None = None
+        self.living = LivingWatch(execution, sink, log)
         self._sink = sink
         self._moved = False  # something was said of an attempt
         self._takes_until = 0.0

@@ -18,7 +18,6 @@ from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.executions import Execution
 from qgjob_agent.hub_address import Address
 from qgjob_agent.leftovers import Leftovers
-from qgjob_agent.process_tree import hunt
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 
 _FOLLOW_SECONDS = 0.02  # the device waits for it between two files
 _POLL_SECONDS = 0.1  # where there is no pidfd: each look asks for the process too
-_HUNT_PATIENCE_SECONDS = 5.0
 
 
 class AppwrightRunner:
@@ -135,7 +133,7 @@ class AppwrightRunner:
             line.append(run)
 
     def _run(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int]) -> Run:
-        run = Run(execution, device, indexes, self._sink)
+        run = Run(execution, device, indexes, self._sink, self._log)
         if self._cloud is not None and device.target is Target.BROWSERSTACK:
             run.desk = Desk(execution.path / FOLDER, device, self._cloud)
         return run
@@ -292,6 +290,7 @@ class AppwrightRunner:
 
     def _tick(self, run: Run) -> None:
         events = run.look()
+        run.living.look()
         self._answer(run)
         if events:
             self._report(run, events)
@@ -354,13 +353,9 @@ class AppwrightRunner:
         run.execution.close()
 
     async def _settle(self, run: Run) -> None:
-        execution = run.execution
-        if execution.result() is None:
-            self._log.warning("supervisor_lost", job_id=execution.assignment.job_id, token=execution.assignment.token)
-            while living := await asyncio.to_thread(
-                hunt, names.MARKER, execution.path.name, execution.cgroup, _HUNT_PATIENCE_SECONDS
-            ):
-                self._log.warning("tree_will_not_die", job_id=execution.assignment.job_id, pids=living)
+        if run.execution.result() is None:
+            await run.living.hunt()
+        run.living.over()
         events, again = run.conclude()
         if run.desk is not None and self._cloud is not None:
             if left := run.desk.close():

@@ -1,0 +1,78 @@
+"""What supervisor and daemon write down for each other, as it is read: the folder is within a test's reach.
+
+So what no supervisor writes is taken for nothing. What ended the daemon here would end each next one too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.core.values import Assignment, LivingProcess, LivingTree, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What a supervisor says at its end. Times are milliseconds."""
+
+    ended_by: str
+    exit_code: int | None
+    signal: int | None
+    cause: str | None
+    error: str | None
+    started_at_ms: int
+    ended_at_ms: int
+    duration_ms: int
+    lost_output_bytes: int = 0  # of its end, by a disk that refused; earlier versions did not say
+    attempt: int | None = None  # of several: the one for whose sake it was ended
+
+
+def result_of(text: str) -> ExecutionResult | None:
+    """How an execution ended; None for what is no result."""
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        result = ExecutionResult(**fields)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    times = (result.started_at_ms, result.ended_at_ms, result.duration_ms, result.lost_output_bytes)
+    codes = (result.exit_code, result.signal, result.attempt)
+    words = (result.cause, result.error)
+    sound = (
+        result.ended_by in names.ENDS
+        and all(type(each) is int for each in times)
+        and all(each is None or type(each) is int for each in codes)
+        and all(each is None or isinstance(each, str) for each in words)
+    )
+    return result if sound else None
+
+
+def living_of(text: str) -> LivingTree | None:
+    """What SIGKILL does not end of a tree; None where that is nothing, or for what no supervisor writes."""
+    try:
+        told: dict[str, Any] = json.loads(text)
+        since_ms, rows = told["since_ms"], [list(each) for each in told["processes"]]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    sound = type(since_ms) is int and all([type(each) for each in row] == [int, str, str] for row in rows)
+    return LivingTree(since_ms, tuple(LivingProcess(*row) for row in rows)) if sound and rows else None
+
+
+def plan_of(attempts: Sequence[Assignment], facts: dict[str, Any]) -> dict[str, Any]:
+    """Several attempts, and what their runner needs to begin them, to be written down."""
+    return {"assignments": [fields_of(each) for each in attempts], "facts": facts}
+
+
+def fields_of(assignment: Assignment) -> dict[str, Any]:
+    """An assignment, to be written down."""
+    return asdict(assignment) | {"target": assignment.target.value if assignment.target is not None else None}
+
+
+def assignment_of(fields: dict[str, Any]) -> Assignment:
+    """An assignment that was written down. Raises KeyError, TypeError or ValueError for what is none."""
+    target = Target(fields["target"]) if fields["target"] else None
+    return Assignment(**fields | {"target": target})

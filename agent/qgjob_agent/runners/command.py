@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
@@ -15,11 +15,13 @@ from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStart
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Outcome
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_records import ExecutionResult
+from qgjob_agent.execution_watch import ExecutionWatch
 from qgjob_agent.executions import Command, Execution
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 _End = AttemptFinished | AttemptKilled
 
 _FOLLOW_SECONDS = 0.25
-_POLL_SECONDS = 0.1  # where there is no pidfd
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,14 @@ class CommandSettings:
 class _Attempt:
     """One execution under way. `found_dead`: its supervisor had ended when this daemon began."""
 
-    __slots__ = ("execution", "follower", "found_dead", "living", "ready", "timer")
+    __slots__ = ("execution", "follower", "found_dead", "watch")
 
-    def __init__(self, execution: Execution, follower: LogFollower, living: LivingWatch) -> None:
+    watch: ExecutionWatch
+
+    def __init__(self, execution: Execution, follower: LogFollower) -> None:
         self.execution = execution
         self.follower = follower
-        self.living = living
         self.found_dead = False
-        self.ready = -1
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class CommandRunner:
@@ -87,9 +87,8 @@ class CommandRunner:
         self._log = log
         self._attempts: dict[str, _Attempt] = {}
         self._ended: dict[str, tuple[Execution, _End | None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._work = Work(sink.failed)
         self._leftovers = Leftovers(log, sink.failed)
-        self._loop = asyncio.get_running_loop()
 
     # ---- beginning ----
 
@@ -124,38 +123,27 @@ class CommandRunner:
             execution.remove()
             raise
         attempt = self._follow(execution)
-        attempt.ready = ready
-        self._loop.add_reader(ready, self._do, self._on_ready, attempt)
+        attempt.watch.wait_for_ready(ready, partial(self._on_ready, attempt))
 
     def _on_ready(self, attempt: _Attempt) -> None:
         """The command runs, or could not be started: then the result follows."""
-        self._close_ready(attempt)
         started_at_ms = attempt.execution.started_at_ms
         if started_at_ms:
             self._sink.report([AttemptStarted(attempt.execution.assignment.token, started_at_ms)])
 
-    def _close_ready(self, attempt: _Attempt) -> None:
-        if attempt.ready >= 0:
-            self._loop.remove_reader(attempt.ready)
-            os.close(attempt.ready)
-            attempt.ready = -1
-
     # ---- watching ----
 
     def _follow(self, execution: Execution) -> _Attempt:
+        attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
         living = LivingWatch(execution, self._sink, self._log)
-        attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution), living)
-        if execution.pidfd >= 0:
-            self._loop.add_reader(execution.pidfd, self._do, self._on_end, attempt)
-        self._tick(attempt)
+        read, ended = attempt.follower.read, partial(self._on_end, attempt)
+        attempt.watch = ExecutionWatch(execution, self._work, living, _FOLLOW_SECONDS, read, ended)
+        read()
+        attempt.watch.follow()
         return attempt
 
-    def _do(self, step: Callable[[_Attempt], None], attempt: _Attempt) -> None:
-        """A step that the loop begins, and whose error it would only log: the attempt would be watched no more."""
-        try:
-            step(attempt)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the agent
-            self._sink.failed(error)
+    def _on_end(self, attempt: _Attempt) -> None:
+        self._work.spawn(self._settle(attempt), "execution-end")
 
     def _tell_end_of_log(self, follower: LogFollower, result: ExecutionResult | None) -> None:
         """Nothing of the execution lives: passes on the rest of its output, and says so where the end is lost."""
@@ -168,41 +156,10 @@ class CommandRunner:
         what = execution.assignment
         return LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
 
-    def _tick(self, attempt: _Attempt) -> None:
-        attempt.follower.read()
-        attempt.living.look()
-        watched = attempt.execution.pidfd >= 0
-        if not watched and attempt.timer is not None and not attempt.execution.supervised:
-            self._on_end(attempt)
-            return
-        pause = _FOLLOW_SECONDS if watched else _POLL_SECONDS
-        attempt.timer = self._loop.call_later(pause, self._do, self._tick, attempt)
-
-    def _on_end(self, attempt: _Attempt) -> None:
-        """The supervisor has ended: its tree is dead, unless it was killed itself."""
-        self._stop_watching(attempt)
-        task = asyncio.create_task(self._settle(attempt), name="execution-end")
-        self._tasks.add(task)
-        task.add_done_callback(self._settled)
-
-    def _settled(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._sink.failed(error)
-
-    def _stop_watching(self, attempt: _Attempt) -> None:
-        if attempt.timer is not None:
-            attempt.timer.cancel()
-        self._close_ready(attempt)
-        if attempt.execution.pidfd >= 0:
-            self._loop.remove_reader(attempt.execution.pidfd)
-        attempt.execution.close()
-
     async def _settle(self, attempt: _Attempt) -> None:
         if attempt.execution.result() is None:
-            await attempt.living.hunt()
-        attempt.living.over()
+            await attempt.watch.living.hunt()
+        attempt.watch.living.over()
         told = await asyncio.to_thread(_end_of, attempt.execution)
         self._sink.report([self._end(attempt, told)])
 
@@ -278,22 +235,20 @@ class CommandRunner:
             lives = execution.adopt()
             attempt = self._follow(execution)
             if not lives and told is not None:
-                self._stop_watching(attempt)
+                attempt.watch.stop()
                 recovery.ended.append(self._end(attempt, told))
             elif not lives:
                 # Its host ended, or all of the agent's service; or it ended just now. It is shown until its tree is
                 # known dead: what is not shown may run elsewhere at once.
                 attempt.found_dead = True
-                self._on_end(attempt)
+                attempt.watch.end()
         return recovery
 
     async def close(self) -> None:
         """Stops watching; the supervisors go on, and what takes long to remove is left to the next start."""
         for attempt in self._attempts.values():
-            self._stop_watching(attempt)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            attempt.watch.stop()
+        await self._work.close()
         await self._leftovers.close()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from qgjob_agent.clock import monotonic_seconds, wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, AttemptProgressed, AttemptStarted
 from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
-from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
 from qgjob_agent.runners.appwright.plan import kind
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment, DeviceFacts
+    from qgjob_agent.execution_watch import ExecutionWatch
     from qgjob_agent.executions import Execution
     from qgjob_agent.runners.appwright.cloud import Desk
     from qgjob_agent.runners.base import Sink
@@ -53,7 +52,7 @@ class Attempt:
 class Run:
     """Planned, then under way, then over. `attempts`, by index, are those that it answers for."""
 
-    def __init__(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int], sink: Sink, log: Any) -> None:
+    def __init__(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int], sink: Sink) -> None:
         self.execution = execution
         self.device = device
         self.attempts = {index: _attempt(execution, index, sink) for index in indexes}
@@ -62,9 +61,7 @@ class Run:
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
         self.desk: Desk | None = None  # of a device in the cloud
-        self.ready = -1
-        self.timer: asyncio.TimerHandle | None = None
-        self.living = LivingWatch(execution, sink, log)
+        self.watch: ExecutionWatch | None = None  # once it is launched
         self._sink = sink
         self._moved = False  # something was said of an attempt
         self._takes_until = 0.0
@@ -75,6 +72,10 @@ class Run:
     def left(self) -> list[Attempt]:
         """The attempts that are not over, in order."""
         return [attempt for attempt in self.attempts.values() if not attempt.over]
+
+    def index_of(self, token: str) -> int | None:
+        """Which of its attempts that is; None for one that it does not answer for."""
+        return next((index for index, each in self.attempts.items() if each.assignment.token == token), None)
 
     def read(self) -> list[AttemptEvent]:
         """What happened since the last look. The log that belongs to it is passed on before."""

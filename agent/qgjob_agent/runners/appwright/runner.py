@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
@@ -15,34 +15,35 @@ from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKi
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.disk_watch import is_of_the_disk
+from qgjob_agent.execution_watch import ExecutionWatch
 from qgjob_agent.executions import Execution
-from qgjob_agent.hub_address import Address
 from qgjob_agent.leftovers import Leftovers
+from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
-from qgjob_agent.runners.appwright.hub import forget_sessions
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
+from qgjob_agent.runners.appwright.session_ends import SessionEnds
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.work import Work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
 
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.devices.cloud import Asked, Cloud
+    from qgjob_agent.devices.cloud import Cloud
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.base import EvidenceTaker, Sink
 
 _FOLLOW_SECONDS = 0.02  # the device waits for it between two files
-_POLL_SECONDS = 0.1  # where there is no pidfd: each look asks for the process too
 
 
 class AppwrightRunner:
@@ -80,8 +81,8 @@ class AppwrightRunner:
         self._slots = PortSlots(log)
         self._generation = 0
         self._plain_said: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._concluding: dict[str, tuple[asyncio.Task[None], AttemptFinished]] = {}  # by token
+        self._work = Work(sink.failed)
+        self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
         self._loop = asyncio.get_running_loop()
 
@@ -133,7 +134,7 @@ class AppwrightRunner:
             line.append(run)
 
     def _run(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int]) -> Run:
-        run = Run(execution, device, indexes, self._sink, self._log)
+        run = Run(execution, device, indexes, self._sink)
         if self._cloud is not None and device.target is Target.BROWSERSTACK:
             run.desk = Desk(execution.path / FOLDER, device, self._cloud)
         return run
@@ -157,7 +158,7 @@ class AppwrightRunner:
         line = self._lines.get(device_id)
         if line and not line[0].active:
             line[0].active = True
-            self._spawn(self._launch(line[0]), "appwright-launch")
+            self._work.spawn(self._launch(line[0]), "appwright-launch")
         elif line and len(line) > 1 and not line[0].left:
             self._dismiss(line[0])
 
@@ -167,25 +168,6 @@ class AppwrightRunner:
             run.joinable = False
             with contextlib.suppress(OSError, ValueError):  # it ends by itself in a moment
                 run.change_plan(lambda plan: plan.update(linger_ms=0))
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._sink.failed(error)
-
-    def _do(self, step: Callable[[Run], None], run: Run) -> None:
-        """A step that the loop begins, and whose error it would only log: the run would be watched no more."""
-        try:
-            step(run)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends the agent
-            self._sink.failed(error)
 
     async def _launch(self, run: Run) -> None:
         """Makes ready what the run needs, then begins it with those that nobody took back meanwhile."""
@@ -258,7 +240,7 @@ class AppwrightRunner:
                 return
             (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
             command = command_of(run, ready, settings)
-            run.ready = execution.launch(command, self._lease(), settings.lease_path, ready.held)
+            begun = execution.launch(command, self._lease(), settings.lease_path, ready.held)
         except OSError as error:
             execution.close()
             group = [attempt.assignment for attempt in run.left]
@@ -267,121 +249,43 @@ class AppwrightRunner:
             self._next(run.device.device_id)
             return
         run.look_whether_joinable()
-        self._loop.add_reader(run.ready, self._do, self._close_ready, run)
-        self._follow(run)
+        watch = self._watch(run)
+        watch.wait_for_ready(begun)
+        watch.follow()
 
     # ---- watching ----
 
-    def _close_ready(self, run: Run) -> None:
-        if run.ready >= 0:
-            self._loop.remove_reader(run.ready)
-            os.close(run.ready)
-            run.ready = -1
+    def _watch(self, run: Run) -> ExecutionWatch:
+        living = LivingWatch(run.execution, self._sink, self._log)
+        look, ended = partial(self._look, run), partial(self._on_end, run, living)
+        run.watch = ExecutionWatch(run.execution, self._work, living, _FOLLOW_SECONDS, look, ended)
+        return run.watch
 
-    def _follow(self, run: Run) -> None:
-        if run.execution.pidfd >= 0:
-            self._loop.add_reader(run.execution.pidfd, self._do, self._on_end, run)
-        self._tick_later(run)
-
-    def _tick_later(self, run: Run) -> None:
-        watched = run.execution.pidfd >= 0
-        pause = _FOLLOW_SECONDS if watched else _POLL_SECONDS
-        run.timer = self._loop.call_later(pause, self._do, self._tick, run)
-
-    def _tick(self, run: Run) -> None:
+    def _look(self, run: Run) -> None:
         events = run.look()
-        run.living.look()
-        self._answer(run)
+        self._ends.answer(run)
         if events:
-            self._report(run, events)
+            self._ends.report(run, events)
             self._next(run.device.device_id)
-        if run.execution.pidfd < 0 and not run.execution.supervised:
-            self._on_end(run)
-        else:
-            self._tick_later(run)
 
-    def _answer(self, run: Run) -> None:
-        """The sessions that the run asks for."""
-        desk = run.desk
-        if desk is None:
-            return
-        for number, asked in desk.open:
-            self._spawn(self._answer_one(desk, number, asked), "appwright-session")
+    def _on_end(self, run: Run, living: LivingWatch) -> None:
+        self._work.spawn(self._settle(run, living), "appwright-end")
 
-    async def _answer_one(self, desk: Desk, number: int, asked: Asked) -> None:
-        try:
-            await desk.answer(number, asked)
-        except OSError as error:  # the disk, or the run has gone; the test's own limits end it
-            self._log.warning("appwright_session_not_told", token=asked.assignment.token, error=str(error))
-
-    def _report(self, run: Run, events: list[AttemptEvent]) -> None:
-        """Tells what happened. The verdict of an attempt that had sessions in a cloud waits until these are settled."""
-        if run.desk is None or self._cloud is None:
-            self._sink.report(events)
-            return
-        now: list[AttemptEvent] = []
-        for event in events:
-            if isinstance(event, AttemptFinished | AttemptKilled) and event.token in self._attempts:
-                index = self._attempts[event.token][1].index
-                if left := run.desk.leave(index):
-                    self._spawn(self._cloud.end(left), "appwright-left")
-                if isinstance(event, AttemptFinished) and (ids := run.desk.had(index)):
-                    task = self._spawn(self._conclude(self._cloud, run, event, ids), "appwright-conclude")
-                    self._concluding[event.token] = (task, event)
-                    continue
-            now.append(event)
-        if now:
-            self._sink.report(now)
-
-    async def _conclude(self, cloud: Cloud, run: Run, event: AttemptFinished, session_ids: list[str]) -> None:
-        files = run.execution.files_of(self._attempts[event.token][1].index)
-        finished = await cloud.conclude(session_ids, event.finished, files)
-        del self._concluding[event.token]
-        self._sink.report([AttemptFinished(event.token, finished)])
-
-    def _on_end(self, run: Run) -> None:
-        """The supervisor has ended: its tree is dead, unless it was killed itself."""
-        self._stop_watching(run)
-        self._spawn(self._settle(run), "appwright-end")
-
-    def _stop_watching(self, run: Run) -> None:
-        if run.timer is not None:
-            run.timer.cancel()
-        self._close_ready(run)
-        if run.execution.pidfd >= 0:
-            self._loop.remove_reader(run.execution.pidfd)
-        run.execution.close()
-
-    async def _settle(self, run: Run) -> None:
+    async def _settle(self, run: Run, living: LivingWatch) -> None:
         if run.execution.result() is None:
-            await run.living.hunt()
-        run.living.over()
+            await living.hunt()
+        living.over()
         events, again = run.conclude()
-        if run.desk is not None and self._cloud is not None:
-            if left := run.desk.close():
-                await self._cloud.end(left)
-        elif not run.done:
-            await self._forget_sessions(run)
+        await self._ends.close(run)
         if again:
             self._log.info("appwright_goes_on", attempts=sum(map(len, again)), device_id=run.device.device_id)
         self._over(run, events, again)
-
-    async def _forget_sessions(self, run: Run) -> None:
-        """A run that was ended in the middle leaves its session behind, and a device can have one at a time."""
-        try:
-            told = json.loads((run.execution.path / PLAN_FILE).read_text("utf-8"))
-            address = Address.of_options(told["appium"]) if told["appium"] else None
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # it has not come so far
-        if address is not None:
-            count = await forget_sessions(address, run.device.udid)
-            self._log.info("appium_sessions_forgotten", device_id=run.device.device_id, count=count)
 
     def _over(self, run: Run, events: list[AttemptEvent], again: list[list[Assignment]] | None = None) -> None:
         """The run has done what it could; what is left of it goes on in these groups."""
         self._put_away(run, again or [])
         if events:
-            self._report(run, events)
+            self._ends.report(run, events)
         self._next(run.device.device_id)
 
     def _put_away(self, run: Run, again: list[list[Assignment]]) -> None:
@@ -401,10 +305,7 @@ class AppwrightRunner:
 
     def kill(self, token: str, cause: DeathCause, grace_seconds: float) -> None:
         """Takes back what has not begun; of what has, asks the supervisor to end the tree. See Runner."""
-        if token in self._concluding:
-            task, event = self._concluding.pop(token)
-            task.cancel()
-            self._sink.report([event])
+        self._ends.hurry(token)
         if token not in self._attempts or self._attempts[token][1].over:
             return
         run, attempt = self._attempts[token]
@@ -484,7 +385,8 @@ class AppwrightRunner:
         if run.desk is None:
             recovery.ended.extend(ended)
         elif ended:
-            self._loop.call_soon(self._report, run, ended)  # as running attempts end: their sessions are settled first
+            # As running attempts end: their sessions are settled first.
+            self._loop.call_soon(self._ends.report, run, ended)
         for attempt in list(run.attempts.values()):
             if attempt.assignment.token not in settled:
                 recovery.attempts.append(RunningAttempt(attempt.assignment, attempt.story.begun_at_ms))
@@ -499,23 +401,21 @@ class AppwrightRunner:
         run.active = launched
         if lives:
             run.look_whether_joinable()
-            self._follow(run)
+            self._watch(run).follow()
         elif launched:
             run.found_dead = run.execution.result() is None
-            self._loop.call_soon(self._do, self._on_end, run)
+            self._loop.call_soon(self._work.do, self._watch(run).end)
 
     async def close(self) -> None:
         """Stops watching; the supervisors go on, and so does Appium unless it is to end with the agent.
 
         What takes long to remove is left to the next start.
         """
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.close()
         for line in self._lines.values():
             for run in line:
-                if run.active:
-                    self._stop_watching(run)
+                if run.watch is not None:
+                    run.watch.stop()
                 if not run.left:
                     self._dismiss(run)
         self._slots.close()

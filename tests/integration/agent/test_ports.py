@@ -175,8 +175,7 @@ class Host:
         return bench
 
     def runner(self, bench: Bench) -> AppwrightRunner:
-        runner = bench.runner()
-        runner._slots = PortSlots(LOG, self.numbers)
+        runner = bench.runner(PortSlots(LOG, self.numbers))
         self.runners.append(runner)
         return runner
 

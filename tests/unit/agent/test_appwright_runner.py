@@ -20,6 +20,7 @@ from qgjob_agent.executions import Execution
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_versions import suite as packages
@@ -75,7 +76,7 @@ class Bench:
     def log(self, job_id: str, token: str, offset: int, data: bytes) -> None:
         """Nobody looks."""
 
-    def runner(self) -> AppwrightRunner:
+    def runner(self, slots: PortSlots | None = None, **changed: Any) -> AppwrightRunner:
         log: Any = structlog.get_logger()
         environ = {"PATH": "/usr/bin:/bin"}
         settings = AppwrightSettings(
@@ -94,12 +95,13 @@ class Bench:
         of_appium = AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite, self.appium_url)
         return AppwrightRunner(
             self,
-            settings,
+            replace(settings, **changed),
             Appium(of_appium, log),
             lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2),
             log,
             self.app_of,
             suite_of=lambda what: None if what.suite_digest is None else self.folder / what.suite_digest,
+            slots=slots,
         )
 
     def job(self, token: str, text: str | None = "{}") -> Assignment:
@@ -266,8 +268,7 @@ async def test_a_file_runs_in_the_suite_that_came_with_its_job(bench: Bench) -> 
     runner.start(DEVICE, [bench.job("a"), of_suite])
     assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.PASSED, Outcome.TEST_FAILED]
     await idle(runner)
-    runner = bench.runner()
-    runner._settings = replace(runner._settings, suite=None)
+    runner = bench.runner(suite=None)
     runner.start(DEVICE, [bench.job("c")])
     ((outcome, error),) = await bench.outcomes("c")
     assert (outcome, error) == (

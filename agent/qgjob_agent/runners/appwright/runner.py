@@ -20,15 +20,15 @@ from qgjob_agent.executions import Execution
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.runners.appwright import plan as planning
-from qgjob_agent.runners.appwright.appium import PLAIN_PORT, AppiumError
-from qgjob_agent.runners.appwright.capabilities import capabilities_of
+from qgjob_agent.runners.appwright.appium import AppiumError
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.ports import PortSlots
+from qgjob_agent.runners.appwright.readying import Readying
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
-from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
+from qgjob_agent.runners.appwright.versions import SuiteError
 from qgjob_agent.runners.base import Recovery
 from qgjob_agent.work import Work
 
@@ -51,7 +51,8 @@ class AppwrightRunner:
 
     `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one, `app_of` the build
     of an attempt; it may raise AppUnknownError. Devices that are in a cloud have sessions and builds from `cloud`;
-    without one they are as the test project has them.
+    without one they are as the test project has them. `slots` gives devices their ports, any of this host's if
+    it is not named.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class AppwrightRunner:
         cloud: Cloud | None = None,
         evidence: EvidenceTaker | None = None,
         suite_of: Callable[[Assignment], Path | None] = lambda _: None,
+        slots: PortSlots | None = None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -72,15 +74,13 @@ class AppwrightRunner:
         self._appium = appium
         self._lease = lease
         self._log = log
-        self._app_of = app_of
         self._cloud = cloud
         self._evidence = evidence
-        self._suite_of = suite_of
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
-        self._slots = PortSlots(log)
+        self._slots = slots or PortSlots(log)
         self._generation = 0
-        self._plain_said: set[str] = set()
+        self._readying = Readying(settings, appium, self._slots, app_of, cloud, suite_of, log)
         self._work = Work(sink.failed)
         self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
@@ -103,10 +103,10 @@ class AppwrightRunner:
             for assignment in assignments:
                 if not run.may_join(assignment):
                     break
-                planning.test_file(self._suite(assignment), assignment.test_path)
+                planning.test_file(self._readying.suite(assignment), assignment.test_path)
                 joined.append(run.join(assignment))
             if joined:
-                suite = self._suite(joined[0].assignment)  # the same for all that may join a run
+                suite = self._readying.suite(joined[0].assignment)  # the same for all that may join a run
                 added = [attempt_of(run.execution, each.index, suite) for each in joined]
                 run.change_plan(lambda plan: plan["attempts"].extend(added))
         except (OSError, ValueError) as error:  # a run of their own tells better what is wrong
@@ -172,7 +172,7 @@ class AppwrightRunner:
     async def _launch(self, run: Run) -> None:
         """Makes ready what the run needs, then begins it with those that nobody took back meanwhile."""
         try:
-            ready = await self._ready(run)
+            ready = await self._readying.ready(run)
         except (SuiteError, AppiumError, AppUnknownError) as error:
             outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
             unresolvable = isinstance(error, AppUnknownError) and error.unresolvable
@@ -194,43 +194,6 @@ class AppwrightRunner:
         else:
             self._sink.report(events)
             self._begin(run, ready)
-
-    async def _ready(self, run: Run) -> Ready:
-        suite = self._suite(run.execution.assignment)
-        versions = look_at(suite, plain=self._settings.plain)
-        what = run.execution.assignment
-        if self._cloud is not None and run.desk is not None:
-            return await self._ready_in_cloud(run, versions, self._cloud)
-        app = App() if self._app_of is None else await self._app_of(what, run.device)
-        address = None
-        if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
-            self._say_plain(versions)
-            address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
-        needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
-        slot = self._slots.of(run.device) if needed else None
-        own = capabilities_of(run.device, self._settings.derived_data)
-        return Ready(suite, versions, address, app, slot, capabilities=own)
-
-    async def _ready_in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
-        """Sessions of a shared plan are asked for, which AppWright as it is would not do."""
-        if not versions.fast:
-            raise SuiteError(
-                f"{versions.why_plain or 'the suite has no AppWright'}; on devices of a cloud sessions begin when the "
-                "plan has room for them, and that needs versions for which it was tried (see docs/appwright.md)"
-            )
-        app = await cloud.app(run.execution.assignment, run.device)
-        return Ready(self._suite(run.execution.assignment), versions, None, app, in_cloud=True)
-
-    def _suite(self, assignment: Assignment) -> Path:
-        suite = self._suite_of(assignment) or self._settings.suite
-        if suite is None:
-            raise SuiteError("the job brings no suite, and this agent has none; submit it with --suite DIR")
-        return suite
-
-    def _say_plain(self, versions: Versions) -> None:
-        if versions.why_plain is not None and versions.why_plain not in self._plain_said:
-            self._plain_said.add(versions.why_plain)
-            self._log.warning("appwright_plain", why=versions.why_plain)
 
     def _begin(self, run: Run, ready: Ready) -> None:
         execution, settings = run.execution, self._settings

@@ -14,7 +14,6 @@ Between the daemon and its supervisors there is the execution's directory, see e
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -25,14 +24,11 @@ from typing import Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.attempt_watch import AttemptWatch
+from qgjob_agent.command_start import start_command
 from qgjob_agent.event_lines import EventLines
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
-from qgjob_agent.process_tree import (
-    Cgroup,
-    become_subreaper,
-    die_with_parent,
-)
+from qgjob_agent.process_tree import Cgroup, become_subreaper
 from qgjob_agent.result_file import ResultDraft, tell
 from qgjob_agent.tree_end import TreeEnd
 
@@ -41,24 +37,6 @@ _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is ta
 _RETRY_SECONDS = 0.5
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _PATIENCE_SECONDS = 2.0
-_REASON_BYTES = 1_024
-
-
-class _NotStartableError(Exception):
-    """The command can't be started. The message names what is wrong, and is for people."""
-
-
-def _why_not(program: str, env: dict[str, str], error: OSError) -> str:
-    """Why a program can't be executed; what Python says names the last place at which it was looked for."""
-    if "/" not in program:
-        path = os.pathsep.join(os.get_exec_path(env))
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        return f"{program}: {'is not' if missing else f'{error.strerror}, for what is'} on PATH ({path})"
-    if isinstance(error, FileNotFoundError) and os.path.exists(program):
-        return f"{program}: is there, but what its first line (#!) names to run it is not"
-    if error.errno == errno.ENOEXEC:
-        return f"{program}: {error.strerror}; is the #! line missing?"
-    return f"{program}: {error.strerror}"
 
 
 def _now() -> float:
@@ -147,53 +125,13 @@ class Supervisor:
 
     def _start(self) -> None:
         """Forks and executes the command."""
-        self._pipe, output_write = os.pipe()
-        failure, failure_write = os.pipe()
         self._started_at, self._started_at_ms = _now(), time.time() * 1000
         limits = {each: (timeout / 1000, silence / 1000) for each, timeout, silence in self._spec["limits"]}
         self._watch = AttemptWatch(limits, self._started_at, self._spec["first_seconds"], self._spec["last_seconds"])
-        self._child = os.fork()
-        if self._child == 0:
-            self._become_command(output_write, failure_write)
-        os.close(output_write)
-        os.close(failure_write)
-        os.set_blocking(self._pipe, False)
+        self._child, self._pipe, self._error = start_command(self._spec, self._cgroup)
         self._selector.register(self._pipe, selectors.EVENT_READ)
-        error = os.read(failure, _REASON_BYTES)  # closed by a successful exec
-        os.close(failure)
-        if error:
-            self._ended_by, self._error = names.NOT_STARTED, error.decode(errors="replace")
-
-    def _become_command(self, output: int, failure: int) -> None:
-        """In the child: never returns."""
-        try:
-            die_with_parent()
-            if self._cgroup is not None:
-                with contextlib.suppress(OSError):  # its descent still gives the tree away
-                    self._cgroup.join()
-            os.setsid()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
-            null = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
-            try:
-                os.chdir(self._spec["cwd"])
-            except OSError as error:
-                raise _NotStartableError(f"working folder {self._spec['cwd']}: {error.strerror}") from None
-            argv = self._spec["argv"]
-            try:
-                os.execvpe(argv[0], argv, self._spec["env"])  # noqa: S606 - no shell is wanted
-            except OSError as error:
-                raise _NotStartableError(_why_not(argv[0], self._spec["env"], error)) from None
-        except _NotStartableError as error:
-            os.write(failure, str(error).encode()[:_REASON_BYTES])
-        except BaseException as error:  # noqa: BLE001 - whatever it is, this copy of the supervisor must not go on
-            os.write(failure, f"{self._spec['argv'][0]}: {error}".encode()[:_REASON_BYTES])
-        finally:
-            os._exit(127)
+        if self._error is not None:
+            self._ended_by = names.NOT_STARTED
 
     # ---- watch ----
 

@@ -12,11 +12,11 @@ import sys
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_records import assignment_of, fields_of, living_of, plan_of, result_of
+from qgjob_agent.execution_records import assignment_of, fields_of, living_of, result_of
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
@@ -80,7 +80,7 @@ class Execution:
         self._ear: ResultEar | None = None
 
     @classmethod
-    def new(cls, root: Path, *attempts: Assignment) -> Execution:
+    def new(cls, root: Path, *attempts: Assignment) -> Self:
         """Makes the directory. Raises OSError."""
         path = root / uuid.uuid4().hex
         path.mkdir(mode=0o700, parents=True)
@@ -91,21 +91,6 @@ class Execution:
             remove_tree(path)
             raise
         return cls(path, attempts)
-
-    @classmethod
-    def planned(cls, root: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> Execution:
-        """Makes the directory of several attempts, to be begun later, by another daemon too. Raises OSError."""
-        execution = cls.new(root, *attempts)
-        execution.facts = facts
-        try:
-            (execution.path / names.CLAIMS).mkdir()
-            for index in range(len(attempts)):
-                execution.files_of(index).mkdir(parents=True)
-            _write_plan(execution.path, execution.attempts, facts)
-        except OSError:
-            execution.remove()
-            raise
-        return execution
 
     @staticmethod
     def prove_room(root: Path) -> None:
@@ -120,71 +105,14 @@ class Execution:
         finally:
             remove_tree(path)
 
-    def add(self, assignment: Assignment) -> int:
-        """One more of several attempts, which the command may take while it runs. Gives its index. Raises OSError."""
-        index = len(self.attempts)
-        self.files_of(index).mkdir(parents=True, exist_ok=True)
-        _write_plan(self.path, [*self.attempts, assignment], self.facts)
-        self.attempts.append(assignment)
-        return index
-
     @classmethod
-    def found(cls, path: Path) -> Execution | None:
+    def found(cls, path: Path) -> Self | None:
         """What an earlier daemon began there; None when it had not got so far as to begin anything."""
         try:
             spec = json.loads((path / names.SPEC).read_text("utf-8"))
             return cls(path, [assignment_of(spec["assignment"])])
         except (OSError, ValueError, KeyError, TypeError):
             return None
-
-    @classmethod
-    def found_planned(cls, path: Path) -> Execution | None:
-        """What an earlier daemon planned there; None when it had not got so far."""
-        try:
-            plan = json.loads((path / names.PLAN).read_text("utf-8"))
-            return cls(path, [assignment_of(fields) for fields in plan["assignments"]], plan["facts"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            return None
-
-    @property
-    def launched(self) -> bool:
-        """Whether a supervisor was begun for it, by any daemon."""
-        return (self.path / names.LOCK).exists()
-
-    def attempt_dir(self, index: int) -> Path:
-        """What is kept of one of several attempts."""
-        return self.path / names.ATTEMPTS / str(index)
-
-    def files_of(self, index: int) -> Path:
-        """Where one of several attempts leaves its files."""
-        return self.attempt_dir(index) / names.OUT
-
-    def claim_path(self, index: int) -> Path:
-        """Where it is settled who has one of several attempts."""
-        return self.path / names.CLAIMS / str(index)
-
-    def claim(self, index: int) -> str:
-        """Who has one of several attempts; empty if nobody has it yet."""
-        try:
-            return str(self.claim_path(index).readlink())
-        except OSError:
-            return ""
-
-    def begin(self, index: int) -> bool:
-        """Has an attempt begin for a command that does not ask itself. False if it was taken back. Raises OSError."""
-        try:
-            self.claim_path(index).symlink_to(names.BEGUN)
-        except FileExistsError:
-            return self.claim(index) == names.BEGUN
-        return True
-
-    def take_back(self, index: int, cause: DeathCause) -> bool:
-        """Keeps one of several attempts from ever beginning here. False if it has begun already. Raises OSError."""
-        try:
-            self.claim_path(index).symlink_to(f"{names.CANCELLED} {cause.value}")
-        except FileExistsError:
-            return self.claim(index) != names.BEGUN
-        return True
 
     @property
     def output_dir(self) -> Path:
@@ -375,21 +303,6 @@ class Execution:
             with contextlib.suppress(OSError):  # a disk that has turned read-only keeps the results in the spool too
                 (self.path / name).unlink(missing_ok=True)
 
-    def give_up_attempt(self, index: int) -> Path:
-        """The same for what is kept of one of several attempts; gives where that is now."""
-        kept = self.attempt_dir(index)
-        gone = kept.with_name(f"{index}{names.GIVEN_UP}")
-        try:
-            return kept.rename(gone)
-        except OSError:
-            return kept
-
     def remove(self) -> None:
         """Takes the directory away, of which no test has had anything yet."""
         remove_tree(self.path)
-
-
-def _write_plan(path: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> None:
-    draft = path / (names.PLAN + ".draft")
-    draft.write_text(json.dumps(plan_of(attempts, facts)), "utf-8")
-    draft.replace(path / names.PLAN)

@@ -8,17 +8,17 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.executions import Execution
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright.remembered import Facts, find
 from tests.fakes.agent_core import assignment
 
 DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
 
 
-def planned(root: Path, generation: int, *tokens: str) -> Execution:
+def planned(root: Path, generation: int, *tokens: str) -> PlannedExecution:
     facts = Facts(generation, DEVICE)
-    return Execution.planned(root, [assignment(token) for token in tokens], facts.fields())
+    return PlannedExecution.planned(root, [assignment(token) for token in tokens], facts.fields())
 
 
 def looked(root: Path) -> tuple[list[list[str]], list[Path]]:
@@ -61,6 +61,6 @@ def test_what_is_no_run_is_given_up(tmp_path: Path, plan: str) -> None:
 
 
 def test_a_run_without_facts_is_given_up(tmp_path: Path) -> None:
-    strange = Execution.planned(tmp_path, [assignment("a")], {"generation": "x"})
+    strange = PlannedExecution.planned(tmp_path, [assignment("a")], {"generation": "x"})
     assert looked(tmp_path) == ([], [strange.path])
     assert looked(tmp_path / "nowhere") == ([], [])

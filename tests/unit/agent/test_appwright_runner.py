@@ -16,8 +16,8 @@ from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
-from qgjob_agent.executions import Execution
 from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.ports import PortSlots
@@ -247,10 +247,10 @@ async def test_a_file_that_is_not_there_is_tried_no_more_as_in_a_suite_that_was_
 async def test_a_disk_that_refuses_the_files_gives_the_attempts_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> Execution:
+    def refuse(*_: object) -> PlannedExecution:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Execution, "planned", refuse)
+    monkeypatch.setattr(PlannedExecution, "planned", refuse)
     runner = bench.runner()
     runner.start(DEVICE, [bench.job("a"), bench.job("b")])
     assert bench.refused == [("a", "No space left on device"), ("b", "No space left on device")]

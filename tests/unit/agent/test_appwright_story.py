@@ -11,7 +11,7 @@ import pytest
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.executions import Execution
+from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright.ends import Left, end_of
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 from tests.fakes.agent_core import assignment
@@ -78,15 +78,15 @@ def test_a_count_that_is_none_is_nought(value: object) -> None:
 
 
 @pytest.fixture
-def execution(tmp_path: Path) -> Execution:
-    return Execution.planned(tmp_path, [assignment("t0"), assignment("t1")], {})
+def execution(tmp_path: Path) -> PlannedExecution:
+    return PlannedExecution.planned(tmp_path, [assignment("t0"), assignment("t1")], {})
 
 
-def end(execution: Execution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
+def end(execution: PlannedExecution, told: Story, claim: str, result: ExecutionResult | None, **how: bool) -> Any:
     return end_of(told, 1, claim, result, execution, alone=how.get("alone", False), found_dead=how.get("dead", False))
 
 
-def test_what_has_not_begun_goes_on_whoever_was_hit(execution: Execution) -> None:
+def test_what_has_not_begun_goes_on_whoever_was_hit(execution: PlannedExecution) -> None:
     for result in (
         EXIT,
         None,
@@ -111,7 +111,7 @@ def test_what_has_not_begun_goes_on_whoever_was_hit(execution: Execution) -> Non
     ],
 )
 def test_what_had_begun_is_what_was_hit(
-    execution: Execution, result: ExecutionResult | None, outcome: Outcome, text: str
+    execution: PlannedExecution, result: ExecutionResult | None, outcome: Outcome, text: str
 ) -> None:
     for told, claim in ((story(BEGIN), names.BEGUN), (Story(), names.BEGUN), (story(BEGIN), "")):
         finished = end(execution, told, claim, result)
@@ -120,7 +120,7 @@ def test_what_had_begun_is_what_was_hit(
         assert text in (finished.error or "")
 
 
-def test_who_killed_it_is_told(execution: Execution) -> None:
+def test_who_killed_it_is_told(execution: PlannedExecution) -> None:
     cancelled = replace(EXIT, ended_by=names.CANCELLED, cause="revoked", attempt=1)
     assert end(execution, story(BEGIN), names.BEGUN, cancelled) == (4_000, DeathCause.REVOKED, True)
     lease = replace(EXIT, ended_by=names.LEASE)
@@ -131,21 +131,21 @@ def test_who_killed_it_is_told(execution: Execution) -> None:
     assert taken[1:] == (DeathCause.DEVICE_LOST, False)
 
 
-def test_what_had_ended_keeps_its_verdict_whatever_came_after(execution: Execution) -> None:
+def test_what_had_ended_keeps_its_verdict_whatever_came_after(execution: PlannedExecution) -> None:
     for result in (None, replace(EXIT, ended_by=names.LEASE), replace(EXIT, ended_by=names.CANCELLED, attempt=1)):
         finished = end(execution, story(BEGIN, END), names.BEGUN, result)
         assert isinstance(finished, Finished)
         assert finished.outcome is Outcome.PASSED
 
 
-def test_a_lonely_attempt_that_could_not_begin_is_told_with_what_the_run_said(execution: Execution) -> None:
+def test_a_lonely_attempt_that_could_not_begin_is_told_with_what_the_run_said(execution: PlannedExecution) -> None:
     (execution.path / names.OUTPUT).write_text("Error: no such account\n    at config.ts:3\n")
     finished = end(execution, Story(), "", EXIT, alone=True)
     assert finished.outcome is Outcome.PROVIDER_ERROR
     assert finished.error == "no test could begin, exit code 1: Error: no such account"
 
 
-def test_a_claim_has_one_owner(execution: Execution) -> None:
+def test_a_claim_has_one_owner(execution: PlannedExecution) -> None:
     assert execution.begin(0)
     assert not execution.take_back(0, DeathCause.REVOKED)
     assert execution.claim(0) == names.BEGUN
@@ -155,10 +155,10 @@ def test_a_claim_has_one_owner(execution: Execution) -> None:
     assert execution.claim(1) == "cancelled shutdown"
 
 
-def test_a_plan_is_found_again_as_it_was_made(execution: Execution, tmp_path: Path) -> None:
-    found = Execution.found_planned(execution.path)
+def test_a_plan_is_found_again_as_it_was_made(execution: PlannedExecution, tmp_path: Path) -> None:
+    found = PlannedExecution.found_planned(execution.path)
     assert found is not None
     assert [each.token for each in found.attempts] == ["t0", "t1"]
     assert not found.launched
     (tmp_path / "other").mkdir()
-    assert Execution.found_planned(tmp_path / "other") is None
+    assert PlannedExecution.found_planned(tmp_path / "other") is None

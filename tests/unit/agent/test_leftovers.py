@@ -20,6 +20,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.executions import Execution
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.suites.shelf import SuiteShelf
 from tests.fakes.agent_core import assignment
 from tests.fakes.unprivileged import open_to_all, unprivileged
@@ -140,7 +141,7 @@ async def test_the_loop_goes_on_while_what_is_told_of_a_run_is_removed(
     runner.start(DEVICE, [bench.job("a"), bench.job("b")])
     await bench.outcomes("a", "b")
     (run,) = (tmp_path / "runs").iterdir()
-    execution = Execution.found_planned(run)
+    execution = PlannedExecution.found_planned(run)
     assert execution is not None
     (execution.files_of(0) / "file").touch()
     with held(monkeypatch, "file") as disk:

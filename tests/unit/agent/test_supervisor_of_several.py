@@ -14,8 +14,9 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.values import DeathCause
 from qgjob_agent.execution_records import ExecutionResult
-from qgjob_agent.executions import Command, Execution, Several
+from qgjob_agent.executions import Command, Several
 from qgjob_agent.lease_file import LeaseTime
+from qgjob_agent.planned_executions import PlannedExecution
 from tests.fakes.agent_core import assignment
 
 DEADLINE_SECONDS = 10.0
@@ -30,7 +31,7 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.execution = Execution.planned(folder / "executions", [assignment("t0"), assignment("t1")], {})
+        self.execution = PlannedExecution.planned(folder / "executions", [assignment("t0"), assignment("t1")], {})
 
     def start(self, script: str, *limits: tuple[int, int], lease_seconds: float = 60.0, last: float = 5.0) -> None:
         several = Several([(i, *each) for i, each in enumerate(limits or ((0, 0), (0, 0)))], 0.0, last)
@@ -164,7 +165,7 @@ def test_one_that_joins_later_has_the_limits_that_come_with_it(bench: Bench) -> 
     bench.start(f"begin 0; end 0; begin 1; end 1; sleep 0.5; echo '{joined}' >> events; begin 2; sleep 60")
     result = bench.result()
     assert (result.ended_by, result.attempt) == (names.TIMEOUT, 2)
-    found = Execution.found_planned(bench.execution.path)
+    found = PlannedExecution.found_planned(bench.execution.path)
     assert found is not None
     assert [each.token for each in found.attempts] == ["t0", "t1", "t2"]
 

@@ -12,7 +12,7 @@ from qgjob_agent.core.values import DeathCause, Finished, Outcome
 
 if TYPE_CHECKING:
     from qgjob_agent.execution_records import ExecutionResult
-    from qgjob_agent.executions import Execution
+    from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.story import Story
 
 
@@ -38,7 +38,7 @@ def end_of(
     index: int,
     claim: str,
     result: ExecutionResult | None,
-    execution: Execution,
+    execution: PlannedExecution,
     *,
     alone: bool,
     found_dead: bool,
@@ -105,7 +105,7 @@ def _finished(outcome: Outcome, story: Story, result: ExecutionResult, error: st
     return Finished(outcome, started, result.ended_at_ms, result.ended_at_ms - started, error=error[:500])
 
 
-def _how(result: ExecutionResult, execution: Execution) -> str:
+def _how(result: ExecutionResult, execution: PlannedExecution) -> str:
     """How the run ended, and the last that it said."""
     if result.ended_by not in (names.EXIT, names.LINGERED):
         return f"ended by {result.ended_by}"

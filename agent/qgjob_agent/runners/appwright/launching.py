@@ -16,8 +16,8 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE
 if TYPE_CHECKING:
     from qgjob_agent.core.values import Assignment, DeviceFacts
     from qgjob_agent.devices.app import App
-    from qgjob_agent.executions import Execution
     from qgjob_agent.hub_address import Address
+    from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.ports import Slot
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.appwright.versions import Versions
@@ -70,7 +70,7 @@ class Ready:
         return () if self.slot is None else (self.slot.held.fileno(),)
 
 
-def attempt_of(execution: Execution, index: int, suite: Path) -> dict[str, Any]:
+def attempt_of(execution: PlannedExecution, index: int, suite: Path) -> dict[str, Any]:
     """What the preload and the reporter read of one attempt. Raises TestPathError."""
     what = execution.attempts[index]
     return {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.core.values import DeviceFacts, Target
-from qgjob_agent.executions import Execution
+from qgjob_agent.planned_executions import PlannedExecution
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class Facts:
         return {"generation": self.generation, "device": what | {"target": device.target.value}}
 
     @classmethod
-    def of(cls, execution: Execution) -> Facts:
+    def of(cls, execution: PlannedExecution) -> Facts:
         """The facts of a run. Raises KeyError, TypeError or ValueError for what is none."""
         fields = execution.facts
         device = dict(fields["device"])
@@ -39,7 +39,7 @@ class Facts:
 class Found:
     """A run of an earlier daemon, and the indexes of the attempts that it still answers for."""
 
-    execution: Execution
+    execution: PlannedExecution
     facts: Facts
     indexes: list[int]
 
@@ -50,9 +50,9 @@ def find(root: Path, remove: Callable[[Path], None]) -> list[Found]:
     A run answers for an attempt as long as it has a folder for it. One that was moved to another run has two for a
     moment: the younger has it.
     """
-    found: list[tuple[Execution, Facts]] = []
+    found: list[tuple[PlannedExecution, Facts]] = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
-        execution = Execution.found_planned(path)
+        execution = PlannedExecution.found_planned(path)
         try:
             found.append((execution, Facts.of(execution)) if execution is not None else _none(path))
         except (KeyError, TypeError, ValueError):  # the daemon died before it began anything, or while it removed this
@@ -73,5 +73,5 @@ def find(root: Path, remove: Callable[[Path], None]) -> list[Found]:
     return runs
 
 
-def _none(path: Path) -> tuple[Execution, Facts]:
+def _none(path: Path) -> tuple[PlannedExecution, Facts]:
     raise ValueError(f"{path} holds no run")

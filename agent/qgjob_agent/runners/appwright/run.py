@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qgjob_agent.core.events import AttemptEvent
     from qgjob_agent.core.values import Assignment, DeviceFacts
     from qgjob_agent.execution_watch import ExecutionWatch
-    from qgjob_agent.executions import Execution
+    from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.cloud import Desk
     from qgjob_agent.runners.base import Sink
 
@@ -52,7 +52,7 @@ class Attempt:
 class Run:
     """Planned, then under way, then over. `attempts`, by index, are those that it answers for."""
 
-    def __init__(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int], sink: Sink) -> None:
+    def __init__(self, execution: PlannedExecution, device: DeviceFacts, indexes: Iterable[int], sink: Sink) -> None:
         self.execution = execution
         self.device = device
         self.attempts = {index: _attempt(execution, index, sink) for index in indexes}
@@ -184,7 +184,7 @@ class Run:
         return events, [[each] for each in again] if one_by_one else [again] if again else []
 
 
-def _attempt(execution: Execution, index: int, sink: Sink) -> Attempt:
+def _attempt(execution: PlannedExecution, index: int, sink: Sink) -> Attempt:
     what = execution.attempts[index]
     output = execution.attempt_dir(index) / names.OUTPUT
     return Attempt(index, what, LogFollower(output, what.job_id, what.token, sink))

@@ -16,9 +16,9 @@ from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, 
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_watch import ExecutionWatch
-from qgjob_agent.executions import Execution
 from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
+from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import AppiumError
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
@@ -122,7 +122,7 @@ class AppwrightRunner:
         self._generation += 1
         facts = Facts(self._generation, device)
         try:
-            execution = Execution.planned(self._settings.executions, group, facts.fields())
+            execution = PlannedExecution.planned(self._settings.executions, group, facts.fields())
         except OSError as error:
             self._refuse(group, error)
             return
@@ -133,7 +133,7 @@ class AppwrightRunner:
         else:
             line.append(run)
 
-    def _run(self, execution: Execution, device: DeviceFacts, indexes: Iterable[int]) -> Run:
+    def _run(self, execution: PlannedExecution, device: DeviceFacts, indexes: Iterable[int]) -> Run:
         run = Run(execution, device, indexes, self._sink)
         if self._cloud is not None and device.target is Target.BROWSERSTACK:
             run.desk = Desk(execution.path / FOLDER, device, self._cloud)
@@ -322,7 +322,7 @@ class AppwrightRunner:
 
     def prove_room(self) -> None:
         """See Runner."""
-        Execution.prove_room(self._settings.executions)
+        PlannedExecution.prove_room(self._settings.executions)
 
     # ---- an earlier daemon's ----
 

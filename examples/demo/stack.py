@@ -26,8 +26,8 @@ _AGENT_CONFIG = Path(__file__).resolve().parent.parent / "agent-demo.toml"
 UP = (str(Path(sys.executable).with_name("qgjob")), "up", "--agent-config", str(_AGENT_CONFIG))
 """The command that runs the whole system."""
 
-# Below the ports that Linux and macOS give to the local end of connections.
-_PORTS = range(10240, 32768)
+# Below the ports that Linux and macOS give to the local end of connections, and none that an agent's devices may have.
+_PORTS = (*range(10_240, 18_200), *range(23_200, 32_768))
 _MARK = "QGJOB_DEMO_MARK"
 # All that the stack sees of its caller's environment. A setting there, above all another store, must not leak into it.
 _KEPT = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
@@ -42,7 +42,7 @@ def free_ports(count: int) -> list[int]:
             found.append(port)
         if len(found) == count:
             return found
-    raise RuntimeError(f"fewer than {count} ports of {_PORTS.start}-{_PORTS.stop - 1} are free: stop what uses them")
+    raise RuntimeError(f"fewer than {count} ports of {_PORTS[0]}-{_PORTS[-1]} are free: stop what uses them")
 
 
 def _tail(log: Path, lines: int) -> str:

@@ -42,8 +42,9 @@ class Requirements(Shape):
 class JobSpec:
     """A job as its submitter describes it. What is unset gets the coordinator's default.
 
-    `job_id` is made by the client when unset. `priority` and `target` take the enum or its word, `requirements` also a
-    mapping with the same names.
+    `job_id` is made by the client when unset. `priority` and targets take the enum or its word, `requirements` also a
+    mapping with the same names. `overflow_target` is where the job goes, once, when its wait for `target` is expected
+    to be longer than `overflow_after_seconds`.
     """
 
     org_id: str
@@ -64,6 +65,8 @@ class JobSpec:
     queue_timeout_seconds: float | None = None
     no_dedup: bool = False
     suite_digest: str | None = None
+    overflow_target: str | None = None
+    overflow_after_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,20 @@ class PendingReason(Shape):
 
 
 @dataclass(frozen=True, slots=True)
+class Overflow(Shape):
+    """A job's second target. `moved_from` (the target that was asked for) and `moved_at` are set since it went there;
+    `expected_wait_seconds` is the wait that was expected then, None where no start was. `message` says it in words.
+    """
+
+    target: Target
+    after_seconds: float
+    moved_from: Target | None = None
+    moved_at: datetime | None = None
+    expected_wait_seconds: float | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt(Shape):
     """One try of a job; `attempt` is numbered from 1 over all rounds. `ended_at` is when its process tree was dead."""
 
@@ -144,6 +161,7 @@ class Job(Lazy, Shape):
     labels: Mapping[str, str] = field(default_factory=dict)
     requirements: Requirements = field(default_factory=Requirements)
     suite_digest: str | None = field(default_factory=unset)
+    overflow: Overflow | None = field(default_factory=unset)
     created_at: datetime | None
     updated_at: datetime | None
     not_before: datetime | None = field(default_factory=unset)

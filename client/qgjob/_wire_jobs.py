@@ -15,6 +15,7 @@ from qgjob._models import (
     JobRef,
     JobSelection,
     LogChunk,
+    Overflow,
     PendingReason,
     Requirements,
     TestResult,
@@ -66,6 +67,7 @@ def _job_fields(message: types_pb2.Job) -> dict[str, Any]:
         "labels": dict(message.labels),
         "requirements": _read_requirements(message.requirements),
         "suite_digest": optional(message, "suite_digest"),
+        "overflow": _read_overflow(message.overflow) if message.HasField("overflow") else None,
         "created_at": optional_time(message, "created_at"),
         "updated_at": optional_time(message, "updated_at"),
         "not_before": optional_time(message, "not_before"),
@@ -97,6 +99,17 @@ def _read_requirements(message: types_pb2.Requirements) -> Requirements:
         device_model=optional(message, "device_model"),
         device_id=optional(message, "device_id"),
         labels=dict(message.labels),
+    )
+
+
+def _read_overflow(message: types_pb2.Overflow) -> Overflow:
+    return Overflow(
+        target=TARGET.read(message.target),
+        after_seconds=message.after_seconds,
+        moved_from=TARGET.read(message.moved_from) if message.HasField("moved_from") else None,
+        moved_at=optional_time(message, "moved_at"),
+        expected_wait_seconds=optional(message, "expected_wait_seconds"),
+        message=message.message,
     )
 
 

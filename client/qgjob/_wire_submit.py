@@ -34,6 +34,8 @@ def write_spec(spec: JobSpec, job_id: str) -> jobs_pb2.SubmitJobRequest:
             target=TARGET.write(spec.target, "target"),  # type: ignore[arg-type]
             job_id=job_id,
             suite_digest=spec.suite_digest,
+            overflow_target=TARGET.write(spec.overflow_target, "overflow_target"),  # type: ignore[arg-type]
+            overflow_after_seconds=spec.overflow_after_seconds,
         )
         _write_options(spec, request)
     except (TypeError, ValueError) as error:
@@ -45,7 +47,7 @@ def _unfit(spec: JobSpec, error: Exception) -> InvalidError:
     """The error that names the field whose value the wire can't hold."""
     for each in fields(spec):
         value = getattr(spec, each.name)
-        if value is None or each.name in ("priority", "target", "requirements", "not_before"):
+        if value is None or each.name in ("priority", "target", "overflow_target", "requirements", "not_before"):
             continue
         try:
             SubmitJobRequest(**{each.name: value})

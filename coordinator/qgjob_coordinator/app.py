@@ -25,6 +25,7 @@ from qgjob_coordinator.loops.ending_runs import EndingRuns
 from qgjob_coordinator.loops.lag import measure_lag
 from qgjob_coordinator.loops.old_artifacts import OldArtifacts
 from qgjob_coordinator.loops.old_contents import OldContents
+from qgjob_coordinator.loops.overflow import Overflow
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.scheduler import Scheduler
@@ -281,6 +282,8 @@ class Coordinator:
         self._spawn("timers", self.timers.run())
         self._spawn("unbooked", Unbooked(self.store, self.sessions, self.faults).run())
         self._spawn("ending_runs", self.ending_runs.run())
+        overflow = Overflow(self.store, self.hub, self._forecast, log_transitions=s.log_level in ("info", "debug"))
+        self._spawn("overflow", overflow.run())
         self._spawn("retention", retention.run())
         old_contents = OldContents(self.store, self.blobs, s.build_retention_days * 86_400_000 or None, self.faults)
         self._spawn("old_contents", old_contents.run())

@@ -28,6 +28,7 @@ UNKNOWN = 99
 _ENUMS = {
     "priority": (types_pb2.Priority, "PRIORITY_"),
     "target": (types_pb2.Target, "TARGET_"),
+    "overflow_target": (types_pb2.Target, "TARGET_"),
     "status": (types_pb2.JobStatus, "JOB_STATUS_"),
 }
 

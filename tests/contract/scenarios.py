@@ -83,6 +83,8 @@ async def everything_that_a_job_may_say(api: Api, org: str) -> list[Reply]:
         not_before="2026-01-31T12:00:00.250Z",
         timeout_seconds=90.5,
         queue_timeout_seconds=604800,
+        overflow_target="device",
+        overflow_after_seconds=120.5,
         no_dedup=True,
     )
     made = await api.submit(body)
@@ -267,6 +269,25 @@ REFUSED: dict[str, list[tuple[str, Json]]] = {
     "queue_timeout_seconds": [
         ("zero", {"queue_timeout_seconds": 0}),
         ("over a week", {"queue_timeout_seconds": 604801}),
+    ],
+    "overflow_after_seconds": [
+        ("zero", {"overflow_target": "device", "overflow_after_seconds": 0}),
+        ("negative", {"overflow_target": "device", "overflow_after_seconds": -120}),
+        ("over a week", {"overflow_target": "device", "overflow_after_seconds": 604801}),
+        ("alone", {"overflow_target": "device"}),
+    ],
+    "overflow_target": [
+        ("alone", {"overflow_after_seconds": 120}),
+        ("the same", {"target": "device", "overflow_target": "device", "overflow_after_seconds": 120}),
+        ("the default", {"overflow_target": "emulator", "overflow_after_seconds": 120}),
+        (
+            "pinned",
+            {
+                "requirements": {"device_id": "emulator-1"},
+                "overflow_target": "device",
+                "overflow_after_seconds": 120,
+            },
+        ),
     ],
     "suite_digest": [
         ("empty", {"suite_digest": ""}),

@@ -6,8 +6,8 @@ from typing import Any
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Target
 from qgjob_coordinator.model.failures import charge_of, error_class_of
-from qgjob_coordinator.model.jobs import JobError, JobSpec
-from qgjob_coordinator.store.types import Ending, Release, ReleaseCharge
+from qgjob_coordinator.model.jobs import JobError, JobSpec, Overflow
+from qgjob_coordinator.store.types import Ending, Judged, Release, ReleaseCharge
 
 NOW = 1_800_000_000_000
 """A moment in 2027, in ms."""
@@ -30,6 +30,17 @@ def spec(n: int = 1, org_id: str = "acme", **changes: Any) -> JobSpec:
         "max_retries": 3,
     }
     return JobSpec(**values | changes)
+
+
+def overflowing(n: int = 1, **changes: Any) -> JobSpec:
+    """A submission that goes to a cloud device when it would wait for more than a minute."""
+    return spec(n, **{"overflow": Overflow(Target.BROWSERSTACK, 60_000)} | changes)
+
+
+def judged(job: JobSpec, version: int = 1, *, moves: bool = True, wait: int | None = 340_000, again: int = 0) -> Judged:
+    """It is to go to its second target, or stays."""
+    to = None if job.overflow is None or not moves else job.overflow.target
+    return Judged(job.ulid, version, job.app_version_id, to, wait, again or NOW + 5000)
 
 
 def ending(ulid_: str, token: str, outcome: Outcome = Outcome.PASSED, now: int = NOW, **changes: Any) -> Ending:

@@ -74,7 +74,7 @@ _READERS = {
     "lg": "pttl",
     "ev": "xlen",
 }
-_ZSETS = {"ix", "rj", "q", "dl", "qx", "ak", "ag"}
+_ZSETS = {"ix", "rj", "q", "dl", "qx", "ov", "ak", "ag"}
 
 
 def audit(raw: Redis, only_org: str | None = None) -> list[str]:
@@ -179,6 +179,7 @@ class _OrgAudit:
         self._queues()
         self._groups()
         self._deadlines()
+        self._overflows()
         self._dedup()
         self._leases()
         self._counters()
@@ -254,6 +255,18 @@ class _OrgAudit:
                 self._wrong.append(f"qx has not {ulid}, which waits with a deadline")
             if j["s"] not in "qsr" and ulid in watched:
                 self._wrong.append(f"qx has {ulid}, which has a verdict")
+
+    def _overflows(self) -> None:
+        judged = set(self._found["ov"].get("", {}))
+        for ulid, j in self._jobs.items():
+            may_go = "ov" in j and "mv" not in j
+            if j["s"] == "q" and may_go and j.get("n", "0") == "0" and ulid not in judged:
+                self._wrong.append(f"ov has not {ulid}, which may go to its second target")
+            if ulid in judged and not (j["s"] in "qsr" and may_go):
+                self._wrong.append(f"ov has {ulid}, which goes nowhere")
+            if "mv" in j and j["g"][0] != j["ov"][0]:
+                self._wrong.append(f"j:{ulid} went to {j['ov'][0]} and is of {j['g']}")
+        self._same("ov of jobs that are not there", judged - set(self._jobs), set())
 
     def _dedup(self) -> None:
         expected = {j["h"][:FINGERPRINT]: ulid for ulid, j in self._jobs.items() if j["s"] in "qsr" and "nd" not in j}

@@ -24,9 +24,19 @@ from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.runs import Bond, RunToCancel
 from qgjob_coordinator.store.scripts import LUA, Arg
 from qgjob_coordinator.store.store import Store
-from qgjob_coordinator.store.types import BoundTo, Content, Forgotten, Held, HoldRule, HoldWord, Manner, NamedBuild
+from qgjob_coordinator.store.types import (
+    BoundTo,
+    Content,
+    Forgotten,
+    Held,
+    HoldRule,
+    HoldWord,
+    Manner,
+    NamedBuild,
+    OverflowWord,
+)
 from tests.fakes import builds, scenes
-from tests.fakes.jobs import NOW, ending, release, spec, unresolvable
+from tests.fakes.jobs import NOW, ending, judged, overflowing, release, spec, unresolvable
 from tests.fakes.store_dump import dump
 
 DEVICE = DeviceInfo("emulator-1", "udid", Target.EMULATOR)
@@ -67,6 +77,7 @@ async def scene(store: Store) -> None:
     for n, run in ((8, "run-1"), (9, "run-2")):
         manner = Manner(bound_to=BoundTo("c1", 60_000) if run == "run-2" else None)
         await store.jobs.submit("acme", [spec(n, run_id=run, supersede="main")], [True], NOW, manner)
+    await scenes.submit(store, overflowing(10), overflowing(11))
     await builds.kept(store, builds.build())
     await store.artifacts.expect("acme", [Expected(TWO, 1, "owner")], NOW)
     for text in ("two", "unnamed"):
@@ -115,6 +126,15 @@ FAILED_ONCE = Kept(0, Record((Mark(Kind.INSTALL, ("acme", "eGROUP"), TWO, NOW),)
 LOG_FILE = OfferedFile("log.txt", ArtifactKind.LOG, builds.digest("log"), 3)
 JUST_ENOUGH = Bounds(3, 1)
 UNNAMED = Content(builds.digest("unnamed"), 0, NOW, 3, builds.APK, f"0 {NOW} {WHAT}")
+
+
+async def move_and_stay(store: Store) -> list[OverflowWord]:
+    """One job goes to its second target, another one stays, and a third one is past that."""
+    return await store.jobs.overflow(
+        "acme", [judged(overflowing(10)), judged(overflowing(11), moves=False), judged(overflowing(2))], NOW
+    )
+
+
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 
 CASES = [
@@ -172,6 +192,7 @@ CASES = [
     Case("progress", lambda s: s.leases.progress("acme", [(TWO, "t2", 40)], NOW)),
     Case("promote", lambda s: s.jobs.promote("acme", LATER), again=[]),
     Case("read", lambda s: s.reads.get("acme", ids(1, 2, 9))),
+    Case("overflow", move_and_stay),
     Case(
         "release",
         lambda s: s.leases.release("acme", [release(TWO, "t2"), release(THREE, "t3")], NOW),

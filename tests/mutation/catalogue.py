@@ -158,6 +158,7 @@ SHORT = {
     "transitions": "tests/integration/store/test_transitions.py",
     "outages": "tests/integration/store/test_outages.py",
     "registry": "tests/integration/store/test_registry.py",
+    "overflow": "tests/integration/store/test_overflow.py",
     "active": "tests/integration/store/test_active_orgs.py",
     "batches": "tests/integration/store/test_batches.py",
     "estimates": "tests/integration/store/test_estimates.py",

@@ -35,6 +35,8 @@ FLAGS = {
     "no_dedup": "--no-dedup",
     "supersede": "--supersede",
     "suite_digest": "--suite",
+    "overflow_target": "--overflow-target",
+    "overflow_after_seconds": "--overflow-after",
 }
 """The flag of each field of a JobSpec that has one."""
 

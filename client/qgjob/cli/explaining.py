@@ -54,6 +54,8 @@ def _facts(item: Explanation, now: datetime) -> list[tuple[str, object]]:
         ("status", _status(job, now)),
         ("asks for", f"target={job.target}" + (f", {requires}" if requires else "")),
     ]
+    if job.overflow is not None:
+        rows.append(("overflow", job.overflow.message))
     if reason is None:
         if item.summary and not job.final:
             return [*rows, ("now", in_local_time(item.summary, now))]

@@ -107,6 +107,8 @@ def document(name: str, reports: Sequence[TestReport]) -> JUnitXml:
 def _properties(report: TestReport) -> Iterator[tuple[str, str]]:
     yield "job_id", report.job_id
     yield "target", report.target
+    if report.moved_from is not None:
+        yield "moved_from", report.moved_from
     yield "outcome", report.outcome or report.status
     yield "attempts", str(report.attempts)
     if report.device_id is not None:

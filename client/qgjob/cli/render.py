@@ -128,6 +128,7 @@ def job_facts(job: Job, now: datetime | None = None, held: str | None = None) ->
         ("priority", job.priority),
         ("requirements", requirement_words(job)),
         ("suite_digest", job.suite_digest),
+        ("overflow", job.overflow.message if job.overflow is not None else None),
         ("labels", pairs({"labels": dict(job.labels)})),
         ("runs", ", ".join(job.run_ids)),
         ("agent_id", job.agent_id),

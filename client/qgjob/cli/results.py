@@ -74,6 +74,8 @@ class TestReport(Shape):
     job_id: str
     test_path: str
     target: str
+    """The one that it ran on; `moved_from` is the one that was asked for where that is another."""
+    moved_from: str | None
     device_id: str | None
     status: str
     outcome: str | None
@@ -94,6 +96,7 @@ def report(job: Job, singles: Mapping[int, Sequence[Single]]) -> TestReport:
         job_id=job.job_id,
         test_path=job.test_path,
         target=str(job.target),
+        moved_from=None if job.overflow is None or job.overflow.moved_from is None else str(job.overflow.moved_from),
         device_id=last.device_id if last else None,
         status=str(job.status),
         outcome=None if job.outcome is None else str(job.outcome),

@@ -41,6 +41,8 @@ class Submission:
     queue_timeout: str | None
     attempt_timeout: str | None
     suite: str | None = None
+    overflow_target: str | None = None
+    overflow_after: str | None = None
     without_option: tuple[str, ...] = ()
 
     @classmethod
@@ -81,6 +83,8 @@ class Submission:
             queue_timeout_seconds=options.seconds(self.queue_timeout, "--queue-timeout"),
             no_dedup=self.no_dedup or self.repeat is not None,
             suite_digest=None if suite is None else suite.digest,
+            overflow_target=self.overflow_target,
+            overflow_after_seconds=options.seconds(self.overflow_after, "--overflow-after"),
         )
         sets = self._for_sets(template)
         wanted = [

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qgjob._enums import Target
 from qgjob._errors import QgjobError
 from qgjob._models import Bond, Job
 from qgjob.cli import exit_codes, options
@@ -93,6 +94,18 @@ Suite = Annotated[
     ),
 ]
 QueueTimeout = Annotated[str | None, typer.Option(help="Expire a job that waits longer, as in 90s or 30m.")]
+OverflowTarget = Annotated[
+    Target | None,
+    typer.Option(
+        case_sensitive=False,
+        help="Second class of device: a job goes there once when it would wait for the first one for longer than "
+        "--overflow-after, and less long there.",
+    ),
+]
+OverflowAfter = Annotated[
+    str | None,
+    typer.Option(help="How long a job may be expected to wait before it goes to --overflow-target, as in 2m."),
+]
 AttemptTimeout = Annotated[str | None, typer.Option(help="Hard limit of one attempt, as in 90s or 30m.")]
 
 
@@ -144,6 +157,8 @@ def submit(
     supersede: Supersede = None,
     suite: Suite = None,
     queue_timeout: QueueTimeout = None,
+    overflow_target: OverflowTarget = None,
+    overflow_after: OverflowAfter = None,
     attempt_timeout: AttemptTimeout = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the verdicts, as `run` does.")] = False,
     output: Output = None,
@@ -174,6 +189,8 @@ def run(
     supersede: Supersede = None,
     suite: Suite = None,
     queue_timeout: QueueTimeout = None,
+    overflow_target: OverflowTarget = None,
+    overflow_after: OverflowAfter = None,
     attempt_timeout: AttemptTimeout = None,
     timeout: Timeout = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Cancel the rest after the first failure.")] = False,

@@ -18,6 +18,7 @@ MESSAGES = {
     "JobErrorShape": "JobError",
     "JobListShape": "ListJobsResponse",
     "JobShape": "Job",
+    "OverflowShape": "Overflow",
     "PendingReasonShape": "PendingReason",
     "QueueShape": "QueueStats",
     "RequirementsBody": "Requirements",

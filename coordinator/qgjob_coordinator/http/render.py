@@ -9,7 +9,17 @@ from qgjob_coordinator.http import times
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.model.findings import Finding
 from qgjob_coordinator.model.fleet import Device, QueueStats, SchedulerStats, Stats
-from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Requirements, TestResult
+from qgjob_coordinator.model.jobs import (
+    Attempt,
+    Group,
+    Job,
+    JobError,
+    Overflow,
+    PendingReason,
+    Requirements,
+    TestResult,
+)
+from qgjob_coordinator.policy.reasons.overflow import overflow_words
 
 Json = dict[str, Any]
 
@@ -60,6 +70,20 @@ def pending_reason(p: PendingReason | None) -> Json | None:
     }
 
 
+def overflow(o: Overflow | None) -> Json | None:
+    """A second target."""
+    if o is None:
+        return None
+    return {
+        "target": o.target.value,
+        "after_seconds": o.after_ms / 1000,
+        "moved_from": None if o.moved_from is None else o.moved_from.value,
+        "moved_at": _time(o.moved_at),
+        "expected_wait_seconds": None if o.expected_wait_ms is None else o.expected_wait_ms / 1000,
+        "message": overflow_words(o),
+    }
+
+
 def attempt(a: Attempt) -> Json:
     """One try."""
     return {
@@ -94,6 +118,7 @@ def job(j: Job) -> Json:
         "labels": dict(j.labels),
         "requirements": requirements(j.requirements),
         "suite_digest": j.suite_digest,
+        "overflow": overflow(j.overflow),
         "created_at": times.text(j.created_at),
         "updated_at": times.text(j.updated_at),
         "not_before": _time(j.not_before),

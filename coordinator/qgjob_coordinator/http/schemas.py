@@ -76,6 +76,18 @@ class SubmitBody(Request):
     suite_digest: Annotated[
         str | None, says(pattern=DIGEST_PATTERN, description="SHA-256 of a suite that the org has pushed")
     ] = None
+    overflow_target: Annotated[
+        Target | None,
+        says(
+            description="where the job goes once, before its first attempt, when it would wait too long; another target"
+        ),
+    ] = None
+    overflow_after_seconds: Annotated[
+        float | None,
+        says(
+            minimum=1, maximum=MAX_QUEUE_TIMEOUT_SECONDS, description="how long it may be expected to wait until then"
+        ),
+    ] = None
 
 
 class SubmitManyBody(Request):

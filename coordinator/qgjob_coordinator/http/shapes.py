@@ -85,6 +85,17 @@ class PendingReasonShape(Answer):
     retry_at: Time | None
 
 
+class OverflowShape(Answer):
+    """A job's second target, and whether it went there."""
+
+    target: Target
+    after_seconds: float
+    moved_from: Target | None
+    moved_at: Time | None
+    expected_wait_seconds: float | None
+    message: str
+
+
 class AttemptShape(Answer):
     """One try of a job."""
 
@@ -118,6 +129,7 @@ class JobShape(Answer):
     labels: dict[str, str]
     requirements: RequirementsShape
     suite_digest: str | None
+    overflow: OverflowShape | None
     created_at: Time
     updated_at: Time
     not_before: Time | None

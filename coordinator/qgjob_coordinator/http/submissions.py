@@ -32,6 +32,8 @@ def submission(body: SubmitBody) -> Submission:
         queue_timeout_seconds=body.queue_timeout_seconds,
         no_dedup=bool(body.no_dedup),
         suite_digest=body.suite_digest,
+        overflow_target=Target(body.overflow_target) if body.overflow_target else None,
+        overflow_after_seconds=body.overflow_after_seconds,
     )
 
 

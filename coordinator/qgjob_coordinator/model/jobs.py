@@ -24,6 +24,23 @@ class Requirements:
 ANY_DEVICE = Requirements()
 
 
+@dataclass(frozen=True, slots=True)
+class Overflow:
+    """A second target, which a job goes to once when its wait for the first one is expected to be longer than a bound.
+
+    It goes before its first attempt, or not at all. `since`: from when its wait counts in a round begun by hand; None:
+    from its submission. `moved_from` and `moved_at` are set when it went; `expected_wait_ms` is None where no start was
+    to be expected any more. Times in ms.
+    """
+
+    target: Target
+    after_ms: int
+    since: int | None = None
+    moved_from: Target | None = None
+    moved_at: int | None = None
+    expected_wait_ms: int | None = None
+
+
 @dataclass(slots=True)
 class JobSpec:
     """A submission after validation, with all defaults filled in; immutable for the job's life.
@@ -47,6 +64,7 @@ class JobSpec:
     not_before: int | None = None
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None
+    overflow: Overflow | None = None
     no_dedup: bool = False
     suite_digest: str | None = None
     suite_size_bytes: int = 0
@@ -62,7 +80,7 @@ class JobSpec:
     @property
     def plain(self) -> bool:
         """Whether any device of the target will do, at any time, and nothing is attached."""
-        return self.requirements is ANY_DEVICE and self.not_before is None and not self.labels
+        return self.requirements is ANY_DEVICE and self.not_before is None and not self.labels and self.overflow is None
 
 
 @dataclass(slots=True)
@@ -151,6 +169,7 @@ class Job:
     pending_reason: PendingReason | None = None
     deduplicated: bool | None = None
     suite_digest: str | None = None
+    overflow: Overflow | None = None
     # Not part of the public shape: what policy and explain need.
     timeout_ms: int | None = None
     queue_timeout_ms: int | None = None

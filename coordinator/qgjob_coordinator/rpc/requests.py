@@ -34,9 +34,9 @@ def priority_in(number: int) -> Priority | None:
     return _known("priority", number, _PRIORITIES, _PRIORITY_WORDS)  # type: ignore[no-any-return]
 
 
-def target_in(number: int) -> Target | None:
+def target_in(number: int, field: str = "target") -> Target | None:
     """None for UNSPECIFIED."""
-    return _known("target", number, _TARGETS, Target)  # type: ignore[no-any-return]
+    return _known(field, number, _TARGETS, Target)  # type: ignore[no-any-return]
 
 
 def view_in(number: int) -> int:
@@ -112,4 +112,6 @@ _OPTIONAL: dict[str, Callable[[Any], object]] = {
     "not_before": lambda value: time_in("not_before", value),
     "timeout_seconds": _as_it_is,
     "queue_timeout_seconds": _as_it_is,
+    "overflow_target": lambda number: target_in(number, "overflow_target"),
+    "overflow_after_seconds": _as_it_is,
 }

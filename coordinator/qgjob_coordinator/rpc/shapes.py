@@ -9,8 +9,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.fleet import Stats
-from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, PendingReason, Run, TestResult
+from qgjob_coordinator.model.jobs import Attempt, Group, Job, JobError, Overflow, PendingReason, Run, TestResult
 from qgjob_coordinator.policy.reasons.considered import Considered
+from qgjob_coordinator.policy.reasons.overflow import overflow_words
 from qgjob_coordinator.rpc.numbers import (
     ERROR_CLASS,
     OUTCOME,
@@ -65,6 +66,17 @@ def _pending(p: PendingReason) -> types_pb2.PendingReason:
     )
 
 
+def _overflow(o: Overflow) -> types_pb2.Overflow:
+    return types_pb2.Overflow(
+        target=TARGET[o.target],  # type: ignore[arg-type]
+        after_seconds=o.after_ms / 1000,
+        moved_from=None if o.moved_from is None else TARGET[o.moved_from],  # type: ignore[arg-type]
+        moved_at=time_out(o.moved_at),
+        expected_wait_seconds=None if o.expected_wait_ms is None else o.expected_wait_ms / 1000,
+        message=overflow_words(o),
+    )
+
+
 def job_out(j: Job) -> types_pb2.Job:
     """A job in full."""
     m = types_pb2.Job(
@@ -103,6 +115,8 @@ def job_out(j: Job) -> types_pb2.Job:
         _history(j, m)
     if j.suite_digest is not None:
         m.suite_digest = j.suite_digest
+    if j.overflow is not None:
+        m.overflow.CopyFrom(_overflow(j.overflow))
     if j.not_before is not None:
         m.not_before.CopyFrom(_time(j.not_before))
     if j.pending_reason is not None:

@@ -40,6 +40,11 @@ class _Reading:
         able = [view(d) for d in self.devices if d.state in _ABLE and d.health in _FIT]
         return {target: same_target(target, able) for target in Target}
 
+    @cached_property
+    def idle(self) -> tuple[DeviceView, ...]:
+        fit = (d for d in self.devices if d.state is DeviceState.IDLE and d.health in _FIT)
+        return tuple([view(d)._replace(installed=_build_of(d)) for d in fit])
+
 
 class FleetReader:
     """The fleet as it stands; read anew after CACHE_SECONDS, once for all who ask meanwhile."""
@@ -63,6 +68,10 @@ class FleetReader:
         """The devices that may take work, now or when they are done, by target."""
         return (await self._readings.get(CACHE_SECONDS)).able
 
+    async def idle(self) -> tuple[DeviceView, ...]:
+        """The devices that have nothing to do and may take work, with what is installed on them."""
+        return (await self._readings.get(CACHE_SECONDS)).idle
+
     async def devices_of(self, agent_id: str) -> list[Device]:
         """The devices of one agent, by id, as they stand. Raises StoreUnavailableError."""
         return _by_id(await self._store.fleet.read([agent_id]))
@@ -76,6 +85,10 @@ class FleetReader:
 def _by_id(rows: Sequence[AgentRow]) -> list[Device]:
     now = wall_ms()
     return sorted((device_of(a, d, now) for a in rows for d in a.devices), key=lambda d: d.device_id)
+
+
+def _build_of(d: Device) -> tuple[str, str] | None:
+    return None if d.org_id is None or d.app_version_id is None else (d.org_id, d.app_version_id)
 
 
 def agent_of(row: AgentRow, now: int) -> Agent:

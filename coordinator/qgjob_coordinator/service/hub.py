@@ -12,7 +12,7 @@ async def _at_once() -> None:
     pass
 
 
-def _nobody_cancels(org_id: str) -> None:
+def _nobody(org_id: str) -> None:
     del org_id
 
 
@@ -25,8 +25,11 @@ class Hub:
         """Set by the scheduler: how many heads it would look at, were there work now; None while it is busy."""
         self.settled: Callable[[], Awaitable[None]] = _at_once
         """Set by the scheduler: returns when the round that is under way, if any, has made its claims."""
-        self.runs_to_cancel: Callable[[str], None] = _nobody_cancels
+        self.runs_to_cancel: Callable[[str], None] = _nobody
         """Called with an org that has, or by a write may have, marks of runs to cancel; at each look while it has."""
+        self.overflow_due: Callable[[str], None] = _nobody
+        """Set by the loop that judges overflows: called with an org that has some to be judged; at each look while it
+        has."""
         self._changed: dict[str, set[asyncio.Event]] = {}
         self._hints: set[str] = set()
         self.hints_due = asyncio.Event()

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import structlog
 
 from qgjob_coordinator.model.enums import DeathCause, Outcome
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.reasons.overflow import overflow_words
 from qgjob_coordinator.store.types import LeaseEnd, Promoted, Settled
 from qgjob_coordinator.telemetry import Telemetry
 
@@ -56,3 +58,10 @@ def tell_promoted(org_id: str, rows: Iterable[Promoted]) -> None:
     for row in rows:
         reason = "retry_due" if row.attempts else "not_before"
         log.info("job_queued", job_id=f"{org_id}~{row.ulid}", attempt=row.attempts, reason=reason)
+
+
+def tell_moved(jobs: Iterable[Job]) -> None:
+    """Logs jobs that went to their second targets."""
+    for job in jobs:
+        reason = "" if job.overflow is None else overflow_words(job.overflow)
+        log.info("job_moved", job_id=job.job_id, target=job.target.value, reason=reason)

@@ -1,14 +1,15 @@
 """How a job lies in the store.
 
 `j:<ulid>` is a hash of short fields, so that Redis keeps it in its compact form: s status, h content hash (see
-store/names), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!`
-if its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature,
-qd queue deadline, rn runs, ik idempotency digests, nb the time it waits for, n attempts, r round (1 when absent), v
-version (1 when absent), tr and ir retries used, ou attempts lost to outages, av devices to avoid (`@agent`: all of a
-host), pz agents lost, u updated (or a later time below), oc "outcome completed"; while there is a lease: l "epoch token
-agent device scheduled", st started, pr progress, rv revoked, ar round of the attempt. A completed job keeps l of the
-attempt that passed, with en (JSON: ended, ms from start to end, duration, install, result), unless that is too long for
-a compact hash: nothing follows it, so it needs no record in the text.
+store/names), i "gid order priority retries expected" as submitted (retries: the most of them; expected: ms, and `!` if
+its test had failed in its last run, absent when nothing was known), nd not deduplicated, sb requirement signature, qd
+queue deadline, rn runs, ik idempotency digests, nb the time it waits for, n attempts, r round (1 when absent), v
+version (1 when absent), ov "target ms since" of its overflow (since absent in the first round), mv "moved expected"
+when it went there (expected: the wait in ms, or -), tr and ir retries used, ou attempts lost to outages, av devices to
+avoid (`@agent`: all of a host), pz agents lost, u updated (or a later time below), oc "outcome completed"; while there
+is a lease: l "epoch token agent device scheduled", st started, pr progress, rv revoked, ar round of the attempt. A
+completed job keeps l of the attempt that passed, with en (JSON: ended, ms from start to end, duration, install,
+result), unless that is too long for a compact hash: nothing follows it, so it needs no record in the text.
 
 `d:<ulid>` is text: the spec as JSON, then one line of JSON for each ended attempt (an array, see `_record`) or for an
 error that no attempt had (an object).
@@ -23,9 +24,9 @@ from functools import lru_cache
 from typing import Any
 
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Priority, Status, Target
-from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
+from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, Overflow, TestResult
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS
-from qgjob_coordinator.store.names import dumps, parse_signature
+from qgjob_coordinator.store.names import LETTER_TARGET, TARGET_LETTER, dumps, parse_signature
 
 STATUS_LETTER: dict[Status, str] = {
     Status.QUEUED: "q",
@@ -48,6 +49,11 @@ def _spec_head(app_version_id: str, target: Target) -> str:
 def encode_submitted(gid: str, order: int, priority: Priority, retries: int) -> str:
     """What a job has from its submission, less what was expected of it, which the script adds."""
     return f"{gid} {order} {priority:d} {retries}"
+
+
+def encode_overflow(overflow: Overflow) -> str:
+    """A job's field `ov` as submitted."""
+    return f"{TARGET_LETTER[overflow.target]} {overflow.after_ms}"
 
 
 def encode_spec(spec: JobSpec) -> str:
@@ -172,7 +178,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
     spec, attempts, last, own = decode_text(text)
     base = fields.get("sb", "")
     status = LETTER_STATUS[fields["s"]]
-    _gid, order_, priority, retries, *_expected = fields["i"].split(" ")
+    gid, order_, priority, retries, *_expected = fields["i"].split(" ")
     order = int(order_)
     outcome, completed_at = _verdict(fields)
     round_ = int(fields.get("r", "1"))
@@ -182,7 +188,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         app_version_id=spec["a"],
         test_path=spec["p"],
         priority=Priority(int(priority)),
-        target=Target(spec["g"]),
+        target=LETTER_TARGET[gid[0]] if "mv" in fields else Target(spec["g"]),
         status=status,
         created_at=created_at(order),
         updated_at=_updated_at(fields, order, completed_at),
@@ -202,6 +208,7 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
         queue_timeout_ms=spec.get("w"),
         queue_deadline=_int(fields, "qd"),
         suite_digest=spec["u"][0] if "u" in spec else None,
+        overflow=_overflow(fields, Target(spec["g"])) if "ov" in fields else None,
         avoid_devices=tuple(x for x in fields.get("av", "").split(",") if x),
     )
     if "l" in fields and status is Status.COMPLETED:
@@ -220,6 +227,16 @@ def decode_job(org_id: str, ulid: str, fields: Mapping[str, str], text: str) -> 
     if status is Status.COMPLETED:
         job.progress = 100
     return job
+
+
+def _overflow(fields: Mapping[str, str], asked: Target) -> Overflow:
+    """A job's second target, and whether it went there; `asked` is the first one."""
+    letter, after, *since = fields["ov"].split(" ")
+    where, counts_from = LETTER_TARGET[letter], int(since[0]) if since else None
+    if "mv" not in fields:
+        return Overflow(where, int(after), counts_from)
+    moved_at, expected = fields["mv"].split(" ")
+    return Overflow(where, int(after), counts_from, asked, int(moved_at), None if expected == "-" else int(expected))
 
 
 def _ended_with_attempt(own: _OwnError | None, attempts: Sequence[Attempt], round_: int) -> bool:

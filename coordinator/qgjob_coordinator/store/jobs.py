@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from qgjob_coordinator.model.enums import ErrorClass, Status
+from qgjob_coordinator.model.enums import ErrorClass, Status, Target
 from qgjob_coordinator.model.jobs import JobError, JobSpec
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.store import codec, keys, names
@@ -16,8 +16,10 @@ from qgjob_coordinator.store.snapshots import OrgSnapshot, decode, shown
 from qgjob_coordinator.store.types import (
     Cancelled,
     CancelWord,
+    Judged,
     Manner,
     OperationReusedError,
+    OverflowWord,
     Promoted,
     Retried,
     RetryWord,
@@ -165,6 +167,22 @@ class JobStore:
         reply = await self._runner.run("promote", keys.org(org_id), [now, limit])
         return [Promoted(ulid, attempts) for ulid, attempts in _rows(reply, 2)]
 
+    async def overflow(self, org_id: str, jobs: Sequence[Judged], now: int) -> list[OverflowWord]:
+        """Puts jobs into the groups of their second targets, and notes when to judge the others again; a word each."""
+        groups: dict[str, tuple[str, Target]] = {}
+        rows: list[Arg] = []
+        for job in jobs:
+            gid = ""
+            if job.move_to is not None:
+                gid = names.group_id(job.app_version_id, job.move_to)
+                groups[gid] = job.app_version_id, job.move_to
+            expected = "-" if job.expected_wait_ms is None else job.expected_wait_ms
+            rows += (job.ulid, job.version, gid, expected, job.again)
+        head: list[Arg] = [now, len(groups)]
+        for gid, (app_version_id, target) in groups.items():
+            head += (gid, app_version_id, target.value)
+        return [OverflowWord(word) for word in await self._runner.run("overflow", keys.org(org_id), head + rows)]
+
     async def expire(self, org_id: str, jobs: Sequence[tuple[str, JobError]], now: int) -> list[Settled | None]:
         """Ends (ulid, error) pairs as `expired` whose deadline has come; what it did to each, None for nothing."""
         args: list[Arg] = [now]
@@ -185,7 +203,8 @@ class JobStore:
 
 def _rare(spec: JobSpec, sig: str, now: int) -> str:
     """What few jobs have, for the script; empty for the others."""
-    if spec.idempotency_key is None and spec.not_before is None and spec.queue_timeout_ms is None:
+    second = spec.overflow
+    if spec.idempotency_key is None and spec.not_before is None and spec.queue_timeout_ms is None and second is None:
         return ""
     given: dict[str, Arg] = {}
     if spec.idempotency_key is not None:
@@ -195,6 +214,8 @@ def _rare(spec: JobSpec, sig: str, now: int) -> str:
         given["b"] = spec.not_before
     if spec.queue_timeout_ms is not None:
         given["q"] = max(now, spec.not_before or 0) + spec.queue_timeout_ms
+    if second is not None:
+        given["o"] = codec.encode_overflow(second)
     return names.dumps(given)
 
 

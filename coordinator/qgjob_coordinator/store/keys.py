@@ -18,6 +18,7 @@ Tenant keys, prefix `qg:o:{<org_id>}:`
 | q:<gid>:<sig>     | zset   | ready jobs by score (policy/rank.py): ulid, expected duration | empty |
 | dl                | zset   | ulids by not_before (ms)                                      | empty |
 | qx                | zset   | ulids by queue deadline (ms)                                  | empty |
+| ov                | zset   | ulids of jobs that may go to a second target, by when that is judged next (ms) | empty |
 | dd                | hash   | fingerprint -> ulid of the equal unfinished job               | verdict |
 | al:<ulid>         | string | proposed id -> `ulid hash`: the returned job, what was sent   | 24 h |
 | ik:<digest>       | string | idempotency key -> `ulid status hash`, what was sent; status `-` until retention | 24 h |

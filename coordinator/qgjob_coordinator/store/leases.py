@@ -92,12 +92,14 @@ class LeaseStore:
                 at += 1
             grants = []
             over = 0
+            target = names.LETTER_TARGET[c.gid[0]].value
             for (ulid, token), text in zip(c.jobs, islice(texts, len(c.jobs)), strict=True):
                 if word is not ClaimWord.OK:
                     continue
                 attempt = reply[at]
                 if attempt > 0:
                     spec = codec.decode_spec(text.partition("\n")[0])
+                    spec["g"] = target  # the one of its group, which need not be the one that was asked for
                     grants.append(
                         Grant(ulid, token, attempt, reply[at + 1], codec.created_at(int(reply[at + 2])), spec)
                     )

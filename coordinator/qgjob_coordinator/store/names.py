@@ -75,12 +75,15 @@ def digest_key(idempotency_key: str) -> str:
 def content_hash(spec: JobSpec, sig: str) -> str:
     """Equal for a repeated submission of the same job, also when the coordinator's defaults changed in between.
 
-    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, target, requirements,
+    Its first FINGERPRINT characters are equal for jobs that are equal (app version, path, targets, requirements,
     environment and suite; the org is the key's).
     """
     env = dumps(dict(spec.env)) if spec.env else ""
     labels = dumps(dict(spec.labels)) if spec.labels else ""
-    alike = _digest_of_alike(spec.app_version_id, spec.target, sig, env, spec.suite_digest)
+    second = spec.overflow
+    alike = _digest_of_alike(
+        spec.app_version_id, spec.target, sig, env, spec.suite_digest, None if second is None else second.target
+    )
     rest = _digest_of_rest(
         spec.priority if spec.own_priority else None,
         spec.max_retries if spec.own_max_retries else None,
@@ -91,6 +94,7 @@ def content_hash(spec: JobSpec, sig: str) -> str:
         spec.queue_timeout_ms,
         spec.no_dedup,
         labels,
+        *(() if second is None else (second.after_ms,)),
     )
     return alike + path_digest(spec.test_path) + rest
 
@@ -101,10 +105,17 @@ def keyed_hash(spec: JobSpec, sig: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _digest_of_alike(app_version_id: str, target: Target, sig: str, env: str, suite: str | None) -> str:
-    # Without a suite as before there were any: jobs that wait in the store are equal to what is submitted now.
-    parts = (app_version_id, target.value, sig, env)
-    return _digest("\x1f".join(parts if suite is None else (*parts, suite)), 6)
+def _digest_of_alike(
+    app_version_id: str, target: Target, sig: str, env: str, suite: str | None, second: Target | None
+) -> str:
+    # Without a suite or a second target as before there were any: jobs that wait in the store are equal to what is
+    # submitted now.
+    parts = [app_version_id, target.value, sig, env]
+    if suite is not None:
+        parts.append(suite)
+    if second is not None:
+        parts.append(f"or {second.value}")
+    return _digest("\x1f".join(parts), 6)
 
 
 @lru_cache(maxsize=4096)

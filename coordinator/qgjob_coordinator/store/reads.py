@@ -176,6 +176,10 @@ class JobReader:
         """Jobs whose queue deadline has come."""
         return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}qx", "-inf", now, "LIMIT", 0, limit))
 
+    async def due_overflows(self, org_id: str, now: int, limit: int) -> list[str]:
+        """Jobs whose overflow is to be judged, the longest due first."""
+        return list(await self._call("ZRANGEBYSCORE", f"{keys.org(org_id)}ov", "-inf", now, "LIMIT", 0, limit))
+
     async def positions(self, org_id: str, ulids: Sequence[str]) -> list[int | None]:
         """Places of queued jobs among the ready jobs of their groups, from 1; None for one that is on no queue."""
         if not ulids:

@@ -36,16 +36,18 @@ class OrgSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When an org's next retry and deadline are due (ms), whether it has unfinished jobs, runs to cancel and bonds."""
+    """When an org's next retry and deadline are due, and its next overflow is to be judged (ms), whether it has
+    unfinished jobs, runs to cancel and bonds."""
 
     next_retry_at: int | None
     next_deadline_at: int | None
     waits: bool
     runs_to_cancel: int = 0
     bonds: int = 0
+    next_overflow_at: int | None = None
 
     def next_after(self, now: int) -> int | None:
-        """The first time after `now`."""
+        """The first time after `now` at which a retry or a deadline is due."""
         return min((t for t in (self.next_retry_at, self.next_deadline_at) if t is not None and t > now), default=None)
 
 
@@ -162,8 +164,8 @@ class SnapshotStore:
 
     async def due(self, org_id: str) -> Due:
         """What time brings next in one org. Raises StoreUnavailableError."""
-        retry, deadline, waits, to_cancel, bonds = await self._runner.run("due", keys.org(org_id), [])
-        return Due(_time(retry), _time(deadline), bool(waits), int(to_cancel), int(bonds))
+        retry, deadline, waits, to_cancel, bonds, overflow = await self._runner.run("due", keys.org(org_id), [])
+        return Due(_time(retry), _time(deadline), bool(waits), int(to_cancel), int(bonds), _time(overflow))
 
     async def tidy(self, org_id: str) -> int:
         """Forgets the empty queues of an org's groups; how many. Raises StoreUnavailableError."""

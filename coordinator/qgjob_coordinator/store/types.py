@@ -342,6 +342,31 @@ class Promoted:
     attempts: int
 
 
+class OverflowWord(StrEnum):
+    """What became of a job whose overflow was judged."""
+
+    MOVED = "MOVED"
+    STAYS = "STAYS"
+    CHANGED = "CHANGED"
+    """It has another version than the one that was judged; it is judged anew."""
+    GONE = "GONE"
+    """It is not queued any more, or is past its first attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A queued job whose overflow was judged, at a version. It goes to `move_to`, or stays (None) and is judged `again`
+    at that time (ms). `expected_wait_ms`: None where no start was to be expected.
+    """
+
+    ulid: str
+    version: int
+    app_version_id: str
+    move_to: Target | None
+    expected_wait_ms: int | None
+    again: int
+
+
 class ShownWord(StrEnum):
     """What a new session is told of an attempt that it shows."""
 

@@ -48,6 +48,24 @@ def told(error: QgjobError, *wanted: Wanted, **more: Any) -> str:
         ({"run_id": "a/b"}, "--run-id: 'a/b' is not an id"),
         ({"max_retries": -1}, "--max-retries: -1 is out of range; use 0 to 100"),
         ({"queue_timeout_seconds": 0.5}, "--queue-timeout: 0.5 is out of range; use 1 to 604800 (in seconds)"),
+        ({"overflow_target": Target.DEVICE}, "--overflow-after: is required with overflow_target; say how long"),
+        ({"overflow_after_seconds": 60}, "--overflow-target: is required with overflow_after_seconds; name the"),
+        (
+            {"overflow_target": Target.EMULATOR, "overflow_after_seconds": 60},
+            "--overflow-target: emulator is the job's target already; name another one",
+        ),
+        (
+            {"overflow_target": Target.DEVICE, "overflow_after_seconds": 0},
+            "--overflow-after: 0 is out of range; use 1 to 604800 (in seconds)",
+        ),
+        (
+            {
+                "overflow_target": Target.DEVICE,
+                "overflow_after_seconds": 60,
+                "requirements": Requirements(device_id="d1"),
+            },
+            "--overflow-target: device can't be where the job is pinned to d1; leave one of them out",
+        ),
         ({"timeout_seconds": 9e7}, "--attempt-timeout: 90000000 is out of range; use 1 to 86400 (in seconds)"),
         ({"idempotency_key": "x" * 300}, "--idempotency-key: is 300 characters long"),
         ({"labels": {"a/b": "1"}}, "--label: a/b: 'a/b' is not an id"),

@@ -50,7 +50,8 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
     result = qgjob(
         "submit", *COMMON, "--test=a.js", "--run-id=r1", "--require=platform=ios", "--require=floor=3",
         "--device-id=d1", "--label=team=pay", "--env=A=b=c", "--max-retries=0", "--idempotency-key=k1",
-        "--queue-timeout=5m", "--attempt-timeout=90", "--repeat=2",
+        "--queue-timeout=5m", "--attempt-timeout=90", "--repeat=2", "--overflow-target=browserstack",
+        "--overflow-after=2m",
     )  # fmt: skip
     assert result.code == 0, result.err
     first, second = fake.requests[0][1].jobs
@@ -62,6 +63,7 @@ def test_every_option_of_a_submission_arrives(fake: FakeCoordinator, qgjob: Comm
     assert re.fullmatch(r"k1\.[0-9a-f]{12}", first.idempotency_key)
     assert second.idempotency_key == f"{first.idempotency_key}.2"
     assert (first.queue_timeout_seconds, first.timeout_seconds) == (300, 90)
+    assert (first.overflow_target, first.overflow_after_seconds) == (types_pb2.TARGET_BROWSERSTACK, 120)
     assert first.no_dedup
     assert first.job_id != second.job_id
 

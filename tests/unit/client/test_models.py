@@ -16,7 +16,7 @@ from qgjob_proto.v1 import fleet_pb2, jobs_pb2, types_pb2
 
 JOB_FIELDS = """
     job_id org_id app_version_id test_path priority target status outcome round run_ids labels requirements
-    suite_digest created_at updated_at not_before scheduled_at started_at completed_at attempts
+    suite_digest overflow created_at updated_at not_before scheduled_at started_at completed_at attempts
     retry_count max_retries agent_id device_id
     progress result error pending_reason
 """
@@ -53,6 +53,9 @@ def full_job() -> types_pb2.Job:
     attempt.scheduled_at.FromMilliseconds(1_700_000_000_001)
     attempt.error.CopyFrom(types_pb2.JobError(error_class=2, message="device went away"))
     job.pending_reason.CopyFrom(types_pb2.PendingReason(code=4, message="backs off", position=2))
+    job.overflow.CopyFrom(types_pb2.Overflow(target=3, after_seconds=120, moved_from=1, message="moved"))
+    job.overflow.expected_wait_seconds = 340
+    job.overflow.moved_at.FromMilliseconds(1_700_000_000_777)
     job.pending_reason.retry_at.FromMilliseconds(1_700_000_000_999)
     return job
 
@@ -70,7 +73,7 @@ def test_a_job_with_nothing_set_shows_every_field() -> None:
     }  # fmt: skip
     unset = [name for name, value in shape.items() if value is None]
     assert unset == [
-        "outcome", "suite_digest", "created_at", "updated_at", "not_before", "scheduled_at", "started_at",
+        "outcome", "suite_digest", "overflow", "created_at", "updated_at", "not_before", "scheduled_at", "started_at",
         "completed_at", "agent_id", "device_id", "result", "error", "pending_reason",
     ]  # fmt: skip
 
@@ -82,6 +85,14 @@ def test_a_job_with_everything_set() -> None:
     assert shape["outcome"] == "test_failed"
     assert shape["error"] == {"class": "test", "message": "assertion failed"}
     assert shape["result"] == {"passed": 3, "failed": 1, "skipped": 2, "duration_ms": 900, "summary": "1 of 6 failed"}
+    assert shape["overflow"] == {
+        "target": "browserstack",
+        "after_seconds": 120.0,
+        "moved_from": "emulator",
+        "moved_at": "2023-11-14T22:13:20.777Z",
+        "expected_wait_seconds": 340.0,
+        "message": "moved",
+    }
     assert shape["pending_reason"] == {
         "code": "retry_wait",
         "message": "backs off",

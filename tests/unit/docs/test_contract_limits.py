@@ -28,7 +28,7 @@ LIMITS: dict[str, list[int]] = {
     "`max_retries`": [0, submission.MAX_RETRIES],
     "`after_seconds` of `cancel_on_disconnect`": [1, keeping_runs.MAX_AFTER_SECONDS],
     "`timeout_seconds`": [1, submission.MAX_TIMEOUT_SECONDS],
-    "`queue_timeout_seconds`": [1, submission.MAX_QUEUE_TIMEOUT_SECONDS],
+    "`queue_timeout_seconds`, `overflow_after_seconds`": [1, submission.MAX_QUEUE_TIMEOUT_SECONDS],
     "`not_before`, and `until` of a hold": [submission.MAX_NOT_BEFORE_MS // DAY_MS],
     "`round`, and `attempt` of `TailLogs`": [1, jobs.MAX_ROUND],
     "`labels`, `requirements.labels`, `env`": [validation.MAX_PAIRS, validation.MAX_PAIRS_BYTES],

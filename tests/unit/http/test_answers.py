@@ -37,6 +37,7 @@ from qgjob_coordinator.model.jobs import (
     Group,
     Job,
     JobError,
+    Overflow,
     PendingReason,
     Requirements,
     TestResult,
@@ -78,6 +79,7 @@ def full_job() -> Job:
         result=TestResult(2, 1, 0, 1500, "2 passed, 1 failed"),
         error=error,
         pending_reason=PendingReason(PendingCode.RETRY_WAIT, "waits", 1, NOW, NOW),
+        overflow=Overflow(Target.DEVICE, 120_000, None, Target.EMULATOR, NOW, 340_000),
         deduplicated=True,
     )
 

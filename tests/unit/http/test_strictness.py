@@ -44,6 +44,8 @@ async def refused(http: httpx2.AsyncClient, body: Any) -> dict[str, Any]:
         ({"timeout_seconds": "60"}, "timeout_seconds"),
         ({"timeout_seconds": True}, "timeout_seconds"),
         ({"queue_timeout_seconds": []}, "queue_timeout_seconds"),
+        ({"overflow_target": "cloud"}, "overflow_target"),
+        ({"overflow_after_seconds": "2m"}, "overflow_after_seconds"),
         ({"not_before": 1800000000}, "not_before"),
         ({"not_before": "tomorrow"}, "not_before"),
         ({"not_before": "2026-02-30T00:00:00Z"}, "not_before"),
@@ -68,6 +70,7 @@ async def test_a_missing_field_is_named(http: httpx2.AsyncClient, name: str) -> 
 async def test_null_is_as_good_as_absent(http: httpx2.AsyncClient) -> None:
     optional = ["priority", "target", "job_id", "run_id", "labels", "requirements", "env", "max_retries"]
     optional += ["idempotency_key", "not_before", "timeout_seconds", "queue_timeout_seconds", "no_dedup"]
+    optional += ["overflow_target", "overflow_after_seconds"]
     answer = await http.post("/api/jobs", json=GOOD | dict.fromkeys(optional))
     assert answer.status_code == 201
     inner = dict.fromkeys(["platform", "os_version", "device_model", "device_id", "labels"])

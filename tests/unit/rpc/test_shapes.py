@@ -10,7 +10,7 @@ from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.calls.submitting import Accepted, fresh_job
 from qgjob_coordinator.service.views.pending import Reasons
 from qgjob_proto.v1 import jobs_pb2
-from tests.fakes.jobs import NOW, spec
+from tests.fakes.jobs import NOW, overflowing, spec
 
 SPECS = (
     spec(1),
@@ -19,6 +19,7 @@ SPECS = (
     spec(4, labels={"team": "checkout"}),
     spec(5, requirements=Requirements(platform="ios", labels=(("rack", "2"),))),
     spec(6, not_before=NOW + 60_000),
+    overflowing(11),
     spec(7, app_version_id="other", test_path="tests/ü.spec.ts"),
 )
 

@@ -50,7 +50,7 @@ class Forecast:
         `place` is the one in its group. For a job that is not among the first of its queue it is taken to be as far
         back among those.
         """
-        flow = self._flow(key, requirements, avoid)
+        flow = self.flow(key, requirements, avoid)
         if flow is None:
             return None
         group = flow.group
@@ -71,7 +71,7 @@ class Forecast:
     ) -> Expected | None:
         """When the `position`-th of a group's jobs that the same devices may serve starts, with so much work (s) of
         them before it; None: not known."""
-        flow = self._flow(key, requirements, avoid)
+        flow = self.flow(key, requirements, avoid)
         return None if flow is None else flow.start(ahead, position)
 
     def end(self, key: GroupKey) -> Expected | None:
@@ -93,7 +93,8 @@ class Forecast:
         group = self._groups.get(key)
         return () if group is None else group.flows
 
-    def _flow(self, key: GroupKey, requirements: Requirements, avoid: tuple[str, ...]) -> Flow | None:
+    def flow(self, key: GroupKey, requirements: Requirements = ANY_DEVICE, avoid: tuple[str, ...] = ()) -> Flow | None:
+        """The waiting jobs of a group that the devices for such a job may serve; None: none wait."""
         group = self._groups.get(key)
         if group is None:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.errors import InvalidError
 from qgjob_coordinator.model.enums import Priority, Target
-from qgjob_coordinator.model.jobs import ANY_DEVICE, JobSpec, Requirements
+from qgjob_coordinator.model.jobs import ANY_DEVICE, JobSpec, Overflow, Requirements
 from qgjob_coordinator.service import ulid, validation
 
 MAX_RETRIES = 100
@@ -39,6 +39,8 @@ class Submission:
     queue_timeout_seconds: object = None
     no_dedup: bool = False
     suite_digest: object = None
+    overflow_target: Target | None = None
+    overflow_after_seconds: object = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +133,26 @@ def _options(s: Submission, spec: JobSpec, now: int) -> None:
             "queue_timeout_seconds", s.queue_timeout_seconds, 1, MAX_QUEUE_TIMEOUT_SECONDS
         )
         spec.queue_timeout_ms = round(seconds * 1000)
+    spec.overflow = _overflow(s.overflow_target, s.overflow_after_seconds, spec)
+
+
+def _overflow(target: Target | None, after_seconds: object, spec: JobSpec) -> Overflow | None:
+    """A checked second target, if there is one. Raises InvalidError."""
+    if target is None and after_seconds is None:
+        return None
+    if target is None:
+        raise InvalidError("overflow_target", "is required with overflow_after_seconds; name the second target")
+    if after_seconds is None:
+        raise InvalidError(
+            "overflow_after_seconds", "is required with overflow_target; say how long the job may be expected to wait"
+        )
+    if target == spec.target:
+        raise InvalidError("overflow_target", f"{target.value} is the job's target already; name another one")
+    if spec.requirements.device_id is not None:
+        device = spec.requirements.device_id
+        raise InvalidError(
+            "overflow_target",
+            f"{target.value} can't be where the job is pinned to {device}; leave one of them out",
+        )
+    seconds = validation.check_number("overflow_after_seconds", after_seconds, 1, MAX_QUEUE_TIMEOUT_SECONDS)
+    return Overflow(target, round(seconds * 1000))

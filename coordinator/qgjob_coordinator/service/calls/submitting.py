@@ -243,6 +243,7 @@ def fresh_job(spec: JobSpec, now: int) -> Job:
         requirements=spec.requirements,
         not_before=spec.not_before,
         suite_digest=spec.suite_digest,
+        overflow=spec.overflow,
         deduplicated=False,
     )
 

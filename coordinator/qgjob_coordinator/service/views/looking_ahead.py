@@ -1,9 +1,9 @@
 """The forecast of this coordinator: its policy's look ahead over the groups of all active orgs and the devices it sees.
 
 Devices of other coordinators count for what the store shows of them: which groups they serve, and not until when, what
-they are, or that they idle. So with several coordinators an estimate errs on the late side, and what only such a device
-may serve has none. An org that can't be reached is left out: its own jobs have no estimate then, and those of
-others are estimated as they are planned, without its waiting ones. So is one whose data are damaged.
+they are, or (but for `whole`) that they idle. So with several coordinators an estimate errs on the late side, and what
+only such a device may serve has none. An org that can't be reached is left out: its own jobs have no estimate then, and
+those of others are estimated as they are planned, without its waiting ones. So is one whose data are damaged.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.forecast import forecast as policy
@@ -103,6 +104,22 @@ class LookAhead:
             return None
         return StartEstimate(*(look.at + round(1000 * s) for s in (found.seconds, found.least, found.most)))
 
+    async def whole(self) -> Snapshot:
+        """All active orgs as they stand, with the devices that idle in sessions of other coordinators too.
+
+        So all coordinators judge alike what may be done once only. Raises StoreUnavailableError.
+        """
+        async with self._looking:
+            seen = await self._seen()
+        here = {d.device_id for d in chain(seen.devices, seen.busy)}
+        serving = {device_id for group in seen.groups for device_id in group.serving}
+        idle = [
+            d
+            for d in await self._fleet.idle()
+            if d.device_id not in here | serving and self._sessions.get(d.agent_id) is None
+        ]
+        return replace(seen, devices=(*seen.devices, *idle))
+
     async def close(self) -> None:
         """Ends its tasks."""
         await self._away.close()
@@ -119,7 +136,11 @@ class LookAhead:
             return self._last
 
     async def _look_now(self, begun: float) -> _Look:
-        """Of a snapshot as the scheduler makes it."""
+        snapshot = await self._seen()
+        return _Look(begun, snapshot.now, policy.Forecast(snapshot), Verdicts(snapshot))
+
+    async def _seen(self) -> Snapshot:
+        """A snapshot as the scheduler makes it."""
         self._away.answered()
         orgs = sorted(await self._store.active_orgs() - self._away.orgs)
         await self._store.estimates.read()
@@ -131,7 +152,7 @@ class LookAhead:
         candidates = await alternatives(self._fleet, groups, limited=limited)
         now = wall_ms()
         taking, busy = self._devices(now)
-        snapshot = Snapshot(
+        return Snapshot(
             taking,
             groups,
             self._limits,
@@ -142,7 +163,6 @@ class LookAhead:
             weights=self._weights,
             install_seconds=self._store.estimates.install_seconds,
         )
-        return _Look(begun, now, policy.Forecast(snapshot), Verdicts(snapshot))
 
     def _devices(self, now: int) -> tuple[tuple[DeviceView, ...], tuple[DeviceView, ...]]:
         """Those that take work now, and those that hold attempts and take none."""

@@ -8,6 +8,7 @@
 --!include lib/attempt
 --!include lib/operation
 local now = ARGV[1]
+local TARGETS = { e = 'emulator', d = 'device', b = 'browserstack' }   -- by the first letter of a group's id
 local first = first_answer('retry', ARGV[2], ARGV[3])
 if first then return first end
 local answer = {}
@@ -40,8 +41,12 @@ for i = 5, #ARGV, 3 do
         later('ZADD', P .. 'qx', deadline, ulid)
       end
       later('HSET', P .. 'g:' .. j.g, 'a', spec.a)
-      later('HSET', P .. 'g:' .. j.g, 't', spec.g)
+      later('HSET', P .. 'g:' .. j.g, 't', TARGETS[string.sub(j.g, 1, 1)])
       later('SADD', P .. 'gs', j.g)
+      if may_overflow(j) then
+        call('HSET', key, 'ov', string.match(j.ov, '^%S+ %S+') .. ' ' .. now)   -- its wait counts from now on
+        later('ZADD', P .. 'ov', now, ulid)
+      end
       -- While the old tree lives its lease stays; the job is put on its queue when that ends.
       if not j.l then enqueue(ulid, j.g, signature(j.sb, nil), j.p, j.o, j.x) end
       group_grows(j.g, 1)

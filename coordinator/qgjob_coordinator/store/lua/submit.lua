@@ -6,7 +6,7 @@
 --         a job: ulid, content hash (begins with the fingerprint), flags (d: deduplicate, o: the caller chose the id),
 --         gid, requirement signature, what it has from its submission (see `parts_of`), score if its test did not fail
 --         in its last run, order, run or '', spec, what few jobs have or '': JSON of idempotency digest (k), what must
---         be equal under that key (c), not_before (b, ms), queue deadline (q, ms)
+--         be equal under that key (c), not_before (b, ms), queue deadline (q, ms), overflow (o, see store/codec.py)
 -- RETURNS {'NEW'} when all are new, else {'OK', word, ulid, ...} with words NEW, REPLAYED, DEDUP, KEYED (ulid may be
 --         'ulid status' of a job that retention removed); or nothing is changed: {'CONFLICT', index} for the id of a job
 --         with another content, {'CONFLICT', index, ulid} for the key of such a job, '' when that is of this call too
@@ -114,6 +114,10 @@ for i = 1, jobs do
       if seldom.q then
         call('HSET', jkeys[i], 'qd', text[seldom.q])
         later('ZADD', P .. 'qx', text[seldom.q], ulid)
+      end
+      if seldom.o then
+        call('HSET', jkeys[i], 'ov', seldom.o)
+        later('ZADD', P .. 'ov', text[math.max(seldom.b or 0, num(now))], ulid)
       end
       if seldom.k then
         call('HSET', jkeys[i], 'ik', seldom.k)

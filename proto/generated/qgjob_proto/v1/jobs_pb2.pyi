@@ -140,6 +140,8 @@ class SubmitJobRequest(_message.Message):
     NO_DEDUP_FIELD_NUMBER: _builtins.int
     SUPERSEDE_FIELD_NUMBER: _builtins.int
     SUITE_DIGEST_FIELD_NUMBER: _builtins.int
+    OVERFLOW_TARGET_FIELD_NUMBER: _builtins.int
+    OVERFLOW_AFTER_SECONDS_FIELD_NUMBER: _builtins.int
     org_id: _builtins.str
     """Who owns the job. `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, like app_version_id, run_id and label keys. Required."""
     app_version_id: _builtins.str
@@ -181,6 +183,15 @@ class SubmitJobRequest(_message.Message):
     """
     suite_digest: _builtins.str
     """SHA-256 of the suite that the test is in, which the org has pushed. Unset: the one that its agent is set to."""
+    overflow_target: _types_pb2.Target.ValueType
+    """A second target, other than the first: the job goes there when its wait for the first one is expected to be longer
+    than overflow_after_seconds, and shorter there. It goes once, before its first attempt, and does not come back. The
+    requirements hold there too; none may be a device_id. Unset: it stays.
+    """
+    overflow_after_seconds: _builtins.float
+    """How long the job may be expected to wait, in seconds, 1 to 604,800, from its submission or not_before. Required with
+    overflow_target.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Annotations; they restrict nothing. At most 64, keys and values 65,536 bytes together."""
@@ -220,10 +231,12 @@ class SubmitJobRequest(_message.Message):
         no_dedup: _builtins.bool = ...,
         supersede: _builtins.str | None = ...,
         suite_digest: _builtins.str | None = ...,
+        overflow_target: _types_pb2.Target.ValueType = ...,
+        overflow_after_seconds: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_overflow_after_seconds", b"_overflow_after_seconds", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "max_retries", b"max_retries", "not_before", b"not_before", "overflow_after_seconds", b"overflow_after_seconds", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_job_id", b"_job_id", "_max_retries", b"_max_retries", "_not_before", b"_not_before", "_overflow_after_seconds", b"_overflow_after_seconds", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_run_id", b"_run_id", "_suite_digest", b"_suite_digest", "_supersede", b"_supersede", "_timeout_seconds", b"_timeout_seconds", "app_version_id", b"app_version_id", "env", b"env", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "no_dedup", b"no_dedup", "not_before", b"not_before", "org_id", b"org_id", "overflow_after_seconds", b"overflow_after_seconds", "overflow_target", b"overflow_target", "priority", b"priority", "queue_timeout_seconds", b"queue_timeout_seconds", "requirements", b"requirements", "run_id", b"run_id", "suite_digest", b"suite_digest", "supersede", b"supersede", "target", b"target", "test_path", b"test_path", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
     _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
@@ -233,6 +246,8 @@ class SubmitJobRequest(_message.Message):
     _WhichOneofArgType__max_retries: _TypeAlias = _typing.Literal["_max_retries", b"_max_retries"]  # noqa: Y015
     _WhichOneofReturnType__not_before: _TypeAlias = _typing.Literal["not_before"]  # noqa: Y015
     _WhichOneofArgType__not_before: _TypeAlias = _typing.Literal["_not_before", b"_not_before"]  # noqa: Y015
+    _WhichOneofReturnType__overflow_after_seconds: _TypeAlias = _typing.Literal["overflow_after_seconds"]  # noqa: Y015
+    _WhichOneofArgType__overflow_after_seconds: _TypeAlias = _typing.Literal["_overflow_after_seconds", b"_overflow_after_seconds"]  # noqa: Y015
     _WhichOneofReturnType__queue_timeout_seconds: _TypeAlias = _typing.Literal["queue_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__queue_timeout_seconds: _TypeAlias = _typing.Literal["_queue_timeout_seconds", b"_queue_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__run_id: _TypeAlias = _typing.Literal["run_id"]  # noqa: Y015
@@ -251,6 +266,8 @@ class SubmitJobRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_retries) -> _WhichOneofReturnType__max_retries | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__not_before) -> _WhichOneofReturnType__not_before | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overflow_after_seconds) -> _WhichOneofReturnType__overflow_after_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_timeout_seconds) -> _WhichOneofReturnType__queue_timeout_seconds | None: ...
     @_typing.overload

@@ -710,6 +710,61 @@ class Attempt(_message.Message):
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
+class Overflow(_message.Message):
+    """The second target of a job, and whether the job went there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    AFTER_SECONDS_FIELD_NUMBER: _builtins.int
+    MOVED_FROM_FIELD_NUMBER: _builtins.int
+    MOVED_AT_FIELD_NUMBER: _builtins.int
+    EXPECTED_WAIT_SECONDS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    target: Global___Target.ValueType
+    """Class of device that it may go to, once, before its first attempt. Set by the submitter."""
+    after_seconds: _builtins.float
+    """How long its wait for the first target may be expected to be, in seconds. Set by the submitter."""
+    moved_from: Global___Target.ValueType
+    """The target that its submitter asked for. Set since it went."""
+    expected_wait_seconds: _builtins.float
+    """The wait that was expected then, in seconds, from its submission. Unset where no start was to be expected."""
+    message: _builtins.str
+    """Why it went, or when it would, for people."""
+    @_builtins.property
+    def moved_at(self) -> _timestamp_pb2.Timestamp:
+        """When it went."""
+
+    def __init__(
+        self,
+        *,
+        target: Global___Target.ValueType = ...,
+        after_seconds: _builtins.float = ...,
+        moved_from: Global___Target.ValueType | None = ...,
+        moved_at: _timestamp_pb2.Timestamp | None = ...,
+        expected_wait_seconds: _builtins.float | None = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_seconds", b"_expected_wait_seconds", "_moved_at", b"_moved_at", "_moved_from", b"_moved_from", "expected_wait_seconds", b"expected_wait_seconds", "moved_at", b"moved_at", "moved_from", b"moved_from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_wait_seconds", b"_expected_wait_seconds", "_moved_at", b"_moved_at", "_moved_from", b"_moved_from", "after_seconds", b"after_seconds", "expected_wait_seconds", b"expected_wait_seconds", "message", b"message", "moved_at", b"moved_at", "moved_from", b"moved_from", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_wait_seconds: _TypeAlias = _typing.Literal["expected_wait_seconds"]  # noqa: Y015
+    _WhichOneofArgType__expected_wait_seconds: _TypeAlias = _typing.Literal["_expected_wait_seconds", b"_expected_wait_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__moved_at: _TypeAlias = _typing.Literal["moved_at"]  # noqa: Y015
+    _WhichOneofArgType__moved_at: _TypeAlias = _typing.Literal["_moved_at", b"_moved_at"]  # noqa: Y015
+    _WhichOneofReturnType__moved_from: _TypeAlias = _typing.Literal["moved_from"]  # noqa: Y015
+    _WhichOneofArgType__moved_from: _TypeAlias = _typing.Literal["_moved_from", b"_moved_from"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_wait_seconds) -> _WhichOneofReturnType__expected_wait_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_at) -> _WhichOneofReturnType__moved_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_from) -> _WhichOneofReturnType__moved_from | None: ...
+
+Global___Overflow: _TypeAlias = Overflow  # noqa: Y015
+
+@_typing.final
 class Job(_message.Message):
     """One submitted test file for one app version; keeps its id through all retries."""
 
@@ -748,6 +803,7 @@ class Job(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     REQUIREMENTS_FIELD_NUMBER: _builtins.int
     SUITE_DIGEST_FIELD_NUMBER: _builtins.int
+    OVERFLOW_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
     NOT_BEFORE_FIELD_NUMBER: _builtins.int
@@ -775,7 +831,7 @@ class Job(_message.Message):
     priority: Global___Priority.ValueType
     """The highest that an equal submission asked for."""
     target: Global___Target.ValueType
-    """Class of device that it runs on."""
+    """Class of device that it runs on: the one that its submitter asked for, or the second one since it went there."""
     status: Global___JobStatus.ValueType
     """Where it stands."""
     outcome: Global___Outcome.ValueType
@@ -811,6 +867,10 @@ class Job(_message.Message):
     @_builtins.property
     def requirements(self) -> Global___Requirements:
         """What its device must be; always set, empty when any device of the target will do. Set by the submitter."""
+
+    @_builtins.property
+    def overflow(self) -> Global___Overflow:
+        """Its second target, and whether it went there. Unset when it has none."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -872,6 +932,7 @@ class Job(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         requirements: Global___Requirements | None = ...,
         suite_digest: _builtins.str | None = ...,
+        overflow: Global___Overflow | None = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
         not_before: _timestamp_pb2.Timestamp | None = ...,
@@ -889,9 +950,9 @@ class Job(_message.Message):
         pending_reason: Global___PendingReason | None = ...,
         deduplicated: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "not_before", b"not_before", "outcome", b"outcome", "pending_reason", b"pending_reason", "requirements", b"requirements", "result", b"result", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "suite_digest", b"suite_digest", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_overflow", b"_overflow", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "not_before", b"not_before", "outcome", b"outcome", "overflow", b"overflow", "pending_reason", b"pending_reason", "requirements", b"requirements", "result", b"result", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "suite_digest", b"suite_digest", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "app_version_id", b"app_version_id", "attempts", b"attempts", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "not_before", b"not_before", "org_id", b"org_id", "outcome", b"outcome", "pending_reason", b"pending_reason", "priority", b"priority", "progress", b"progress", "requirements", b"requirements", "result", b"result", "retry_count", b"retry_count", "round", b"round", "run_ids", b"run_ids", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id", "_completed_at", b"_completed_at", "_deduplicated", b"_deduplicated", "_device_id", b"_device_id", "_error", b"_error", "_not_before", b"_not_before", "_outcome", b"_outcome", "_overflow", b"_overflow", "_pending_reason", b"_pending_reason", "_result", b"_result", "_scheduled_at", b"_scheduled_at", "_started_at", b"_started_at", "_suite_digest", b"_suite_digest", "agent_id", b"agent_id", "app_version_id", b"app_version_id", "attempts", b"attempts", "completed_at", b"completed_at", "created_at", b"created_at", "deduplicated", b"deduplicated", "device_id", b"device_id", "error", b"error", "job_id", b"job_id", "labels", b"labels", "max_retries", b"max_retries", "not_before", b"not_before", "org_id", b"org_id", "outcome", b"outcome", "overflow", b"overflow", "pending_reason", b"pending_reason", "priority", b"priority", "progress", b"progress", "requirements", b"requirements", "result", b"result", "retry_count", b"retry_count", "round", b"round", "run_ids", b"run_ids", "scheduled_at", b"scheduled_at", "started_at", b"started_at", "status", b"status", "suite_digest", b"suite_digest", "target", b"target", "test_path", b"test_path", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_id: _TypeAlias = _typing.Literal["agent_id"]  # noqa: Y015
     _WhichOneofArgType__agent_id: _TypeAlias = _typing.Literal["_agent_id", b"_agent_id"]  # noqa: Y015
@@ -907,6 +968,8 @@ class Job(_message.Message):
     _WhichOneofArgType__not_before: _TypeAlias = _typing.Literal["_not_before", b"_not_before"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
     _WhichOneofArgType__outcome: _TypeAlias = _typing.Literal["_outcome", b"_outcome"]  # noqa: Y015
+    _WhichOneofReturnType__overflow: _TypeAlias = _typing.Literal["overflow"]  # noqa: Y015
+    _WhichOneofArgType__overflow: _TypeAlias = _typing.Literal["_overflow", b"_overflow"]  # noqa: Y015
     _WhichOneofReturnType__pending_reason: _TypeAlias = _typing.Literal["pending_reason"]  # noqa: Y015
     _WhichOneofArgType__pending_reason: _TypeAlias = _typing.Literal["_pending_reason", b"_pending_reason"]  # noqa: Y015
     _WhichOneofReturnType__result: _TypeAlias = _typing.Literal["result"]  # noqa: Y015
@@ -931,6 +994,8 @@ class Job(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__not_before) -> _WhichOneofReturnType__not_before | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__outcome) -> _WhichOneofReturnType__outcome | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__overflow) -> _WhichOneofReturnType__overflow | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pending_reason) -> _WhichOneofReturnType__pending_reason | None: ...
     @_typing.overload

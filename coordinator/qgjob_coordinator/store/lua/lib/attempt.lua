@@ -82,6 +82,7 @@ local function verdict(j, now, letter, outcome, ...)
   later('ZREM', UNFINISHED, j.ulid)
   later('ZADD', P .. 'ix:' .. letter, j.o, j.ulid)
   if j.qd then later('ZREM', P .. 'qx', j.ulid) end
+  if j.ov then later('ZREM', P .. 'ov', j.ulid) end
   if j.f then owned[#owned + 1] = j end
   moved(j.g, j.s, letter)
   group_grows(j.g, -1)
@@ -125,6 +126,11 @@ local function passed(j, now, started, ended, measured, outcome)
   end
 end
 
+-- A queued job may go to its second target, if it has one: once, and before its first attempt.
+local function may_overflow(j)
+  return j.ov and not j.mv and j.n == '0'
+end
+
 -- Back to the queue, at once or when `not_before` (ms, a number) has come.
 local function requeue(j, now, not_before)
   local from = j.s
@@ -140,6 +146,7 @@ local function requeue(j, now, not_before)
     enqueue(j.ulid, j.g, signature(j.sb, j.av), j.p, j.o, j.x)
   end
   if j.qd then later('ZADD', P .. 'qx', j.qd, j.ulid) end
+  if may_overflow(j) then later('ZADD', P .. 'ov', now, j.ulid) end
   moved(j.g, from, 'q')
   event(j.ulid, j.v, 'q', j.n, nil, nil, nil)
   j.s = 'q'

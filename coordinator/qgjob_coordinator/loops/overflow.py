@@ -1,0 +1,163 @@
+"""Sends jobs to their second targets whose wait for the first one is expected to be too long.
+
+The timers say which orgs have such jobs to be judged, so that others cost nothing. Any number of coordinators do this:
+a job that another one judged, or gave to a device, has another version by then, and is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.loops.each_org import EachOrg
+from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.forecast.overflow import Candidate, Judgement, judge
+from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
+from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.transitions import tell_moved
+from qgjob_coordinator.service.views.looking_ahead import LookAhead
+from qgjob_coordinator.sight import Sight
+from qgjob_coordinator.store.names import group_id
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.types import Judged, OverflowWord
+
+LOOK_SECONDS = 1.0
+"""Between two looks, at least."""
+BUSY_SHARE = 0.02
+"""Of the process's time, the part that this may take: a look costs more the larger the fleet is."""
+MOST = 500
+"""Jobs of an org that are judged at a look; the others are the first of the next one."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A job whose overflow is to be judged, and its place in its group."""
+
+    ulid: str
+    job: Job | None
+    place: int | None
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """The job as the policy judges it; None where it is past that, which the store will find too."""
+        j = self.job
+        if j is None or j.status is not Status.QUEUED or j.overflow is None or j.overflow.moved_at is not None:
+            return None
+        return Candidate(
+            j.org_id,
+            j.ulid,
+            j.app_version_id,
+            group_id(j.app_version_id, j.target),
+            group_id(j.app_version_id, j.overflow.target),
+            j.overflow.target,
+            queue_score(j.priority, (j.created_at - ORDER_EPOCH_MS) * ORDERS_PER_MS),
+            self.place,
+            j.overflow.since or max(j.created_at, j.not_before or 0),
+            j.overflow.after_ms,
+            j.requirements,
+        )
+
+
+class Overflow:
+    """Judges the jobs of the orgs that are `due`, all in one look."""
+
+    def __init__(self, store: Store, hub: Hub, looks: LookAhead, *, log_transitions: bool) -> None:
+        self._store = store
+        self._hub = hub
+        self._looks = looks
+        self._log_transitions = log_transitions
+        self._due: set[str] = set()
+        self._wake = asyncio.Event()
+        self._sight = Sight("overflow_blind", log)
+        hub.overflow_due = self.due
+
+    def due(self, org_id: str) -> None:
+        """The org has jobs to be judged. It is told again for as long as it has."""
+        self._due.add(org_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Judges for ever."""
+        while True:
+            await self._wake.wait()
+            begun = time.thread_time()
+            try:
+                await self.round()
+            except StoreUnavailableError as e:
+                self._sight.lost(e)
+            else:
+                self._sight.seen()
+            await asyncio.sleep(max(LOOK_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
+
+    async def round(self) -> None:
+        """Judges what is due, whatever orgs can't be reached. Raises StoreUnavailableError when all others were."""
+        self._wake.clear()
+        due, self._due = self._due, set()
+        orgs, waiting = EachOrg(), dict[str, list[_Waiting]]()
+
+        async def read(org_id: str) -> None:
+            if found := await self._waiting(org_id):
+                waiting[org_id] = found
+
+        await orgs.serve(due, read)
+        if waiting:
+            # Behind them: a look is never older than the jobs that it judges.
+            judged = await self._judge([w for found in waiting.values() for w in found])
+            await orgs.serve(waiting, lambda org_id: self._commit(org_id, waiting[org_id], judged))
+        orgs.tell()
+
+    async def _waiting(self, org_id: str) -> list[_Waiting]:
+        ulids = await self._store.reads.due_overflows(org_id, wall_ms(), MOST)
+        if not ulids:
+            return []
+        jobs = await self._store.reads.get(org_id, ulids)
+        places = await self._store.reads.positions(org_id, ulids)
+        return [_Waiting(*row) for row in zip(ulids, jobs, places, strict=True)]
+
+    async def _judge(self, waiting: Iterable[_Waiting]) -> dict[tuple[str, str], Judgement]:
+        """By org and ULID."""
+        candidates = [c for w in waiting if (c := w.candidate) is not None]
+        found = judge(await self._looks.whole(), candidates) if candidates else []
+        return {(c.org_id, c.ulid): j for c, j in zip(candidates, found, strict=True)}
+
+    async def _commit(self, org_id: str, waiting: Sequence[_Waiting], judged: dict[tuple[str, str], Judgement]) -> None:
+        rows = [_row(w, judged.get((org_id, w.ulid))) for w in waiting]
+        now = wall_ms()
+        words = await self._store.jobs.overflow(org_id, rows, now)
+        moved = [
+            _moved(w.job, row, now)
+            for w, row, word in zip(waiting, rows, words, strict=True)
+            if word is OverflowWord.MOVED and w.job is not None
+        ]
+        if moved:
+            if self._log_transitions:
+                tell_moved(moved)
+            self._hub.work(org_id)
+            self._hub.changed(org_id)
+
+
+def _row(w: _Waiting, judgement: Judgement | None) -> Judged:
+    """What the store is told of a job; one that nobody judged stays, if it is still there."""
+    job = w.job
+    if job is None or job.overflow is None or judgement is None:
+        version = 0 if job is None else job.version
+        return Judged(w.ulid, version, "", None, None, wall_ms() + round(1000 * LOOK_SECONDS))
+    to = job.overflow.target if judgement.moves else None
+    return Judged(w.ulid, job.version, job.app_version_id, to, judgement.expected_wait_ms, judgement.again)
+
+
+def _moved(job: Job, row: Judged, now: int) -> Job:
+    """The job as it went, at `now`."""
+    if job.overflow is None or row.move_to is None:
+        return job
+    gone = replace(job.overflow, moved_from=job.target, moved_at=now, expected_wait_ms=row.expected_wait_ms)
+    return replace(job, target=row.move_to, overflow=gone)

@@ -1,0 +1,34 @@
+"""A job that would wait too long for its first target goes to its second one, through a real stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qgjob import AsyncClient, Outcome
+from tests.fakes.stack import Stack
+from tests.integration.stack.specs import command, holding, pids, reach
+
+
+async def test_of_a_long_queue_jobs_go_to_devices_that_idle_and_the_others_wait(
+    stack: Stack, org: str, first: AsyncClient, second: AsyncClient, tmp_path: Path
+) -> None:
+    blockers = [command(org, holding(tmp_path)) for _ in range(4)]
+    await first.submit_many(blockers)
+    await pids(tmp_path, 4)
+    sizes = {"overflow_target": "emulator", "overflow_after_seconds": 1.0}
+    patient = [command(org, "true") for _ in range(3)]
+    staying = [command(org, "true", overflow_target="emulator", overflow_after_seconds=604_800.0) for _ in range(3)]
+    going = [command(org, "true", **sizes) for _ in range(6)]
+    jobs = await first.submit_many([*patient, *staying, *going])
+    ids = [job.job_id for job in jobs]
+    done = [await reach(second, job_id, "completed", seconds=60) for job_id in ids[6:]]
+    assert {job.target for job in done} == {"emulator"}
+    assert {job.overflow.moved_from for job in done if job.overflow} == {"device"}
+    assert [len(job.attempts) for job in done] == [1] * 6
+    left = [await second.get(job_id) for job_id in ids[:6]]
+    assert {str(job.target) for job in left} == {"device"}
+    assert not any(job.final or job.started_at for job in left)
+    (tmp_path / "go").touch()
+    ended = await first.wait(ids, timeout_seconds=60)
+    assert {job.outcome for job in ended} == {Outcome.PASSED}
+    assert [str(job.target) for job in ended] == ["device"] * 6 + ["emulator"] * 6

@@ -21,6 +21,7 @@ from qgjob_coordinator.policy.forecast.overflow import Candidate, Judgement, jud
 from qgjob_coordinator.policy.rank import ORDER_EPOCH_MS, ORDERS_PER_MS, queue_score
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_moved
 from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.sight import Sight
@@ -28,6 +29,7 @@ from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Judged, OverflowWord
 
+PART = "overflow"
 LOOK_SECONDS = 1.0
 """Between two looks, at least."""
 BUSY_SHARE = 0.02
@@ -40,38 +42,42 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A job whose overflow is to be judged, and its place in its group."""
+    """A job whose overflow is to be judged; as a `candidate`, unless it is past that, which the store will find too."""
 
     ulid: str
     job: Job | None
-    place: int | None
+    candidate: Candidate | None
 
-    @property
-    def candidate(self) -> Candidate | None:
-        """The job as the policy judges it; None where it is past that, which the store will find too."""
-        j = self.job
-        if j is None or j.status is not Status.QUEUED or j.overflow is None or j.overflow.moved_at is not None:
-            return None
-        return Candidate(
-            j.org_id,
-            j.ulid,
-            j.app_version_id,
-            group_id(j.app_version_id, j.target),
-            group_id(j.app_version_id, j.overflow.target),
-            j.overflow.target,
-            queue_score(j.priority, (j.created_at - ORDER_EPOCH_MS) * ORDERS_PER_MS),
-            self.place,
-            j.overflow.since or max(j.created_at, j.not_before or 0),
-            j.overflow.after_ms,
-            j.requirements,
-        )
+
+def _waits(ulid: str, job: Job | None, place: int | None) -> _Waiting:
+    """`place` is the job's in its group."""
+    j = job
+    if j is None or j.status is not Status.QUEUED or j.overflow is None or j.overflow.moved_at is not None:
+        return _Waiting(ulid, job, None)
+    candidate = Candidate(
+        j.org_id,
+        j.ulid,
+        j.app_version_id,
+        group_id(j.app_version_id, j.target),
+        group_id(j.app_version_id, j.overflow.target),
+        j.overflow.target,
+        queue_score(j.priority, (j.created_at - ORDER_EPOCH_MS) * ORDERS_PER_MS),
+        place,
+        j.overflow.since or max(j.created_at, j.not_before or 0),
+        j.overflow.after_ms,
+        j.requirements,
+    )
+    return _Waiting(ulid, job, candidate)
 
 
 class Overflow:
     """Judges the jobs of the orgs that are `due`, all in one look."""
 
-    def __init__(self, store: Store, hub: Hub, looks: LookAhead, *, log_transitions: bool) -> None:
+    def __init__(
+        self, store: Store, hub: Hub, looks: LookAhead, faults: OrgFaults | None = None, *, log_transitions: bool
+    ) -> None:
         self._store = store
+        self._faults = faults or OrgFaults()
         self._hub = hub
         self._looks = looks
         self._log_transitions = log_transitions
@@ -99,20 +105,23 @@ class Overflow:
             await asyncio.sleep(max(LOOK_SECONDS, (time.thread_time() - begun) / BUSY_SHARE))
 
     async def round(self) -> None:
-        """Judges what is due, whatever orgs can't be reached. Raises StoreUnavailableError when all others were."""
+        """Judges what is due, whatever orgs can't be reached or are damaged.
+
+        Raises StoreUnavailableError: OrgsAwayError, when all others were served.
+        """
         self._wake.clear()
         due, self._due = self._due, set()
-        orgs, waiting = EachOrg(), dict[str, list[_Waiting]]()
+        orgs, waiting = EachOrg(self._faults), dict[str, list[_Waiting]]()
 
         async def read(org_id: str) -> None:
             if found := await self._waiting(org_id):
                 waiting[org_id] = found
 
-        await orgs.serve(due, read)
+        await orgs.serve(PART, due, read)
         if waiting:
             # Behind them: a look is never older than the jobs that it judges.
             judged = await self._judge([w for found in waiting.values() for w in found])
-            await orgs.serve(waiting, lambda org_id: self._commit(org_id, waiting[org_id], judged))
+            await orgs.serve(PART, waiting, lambda org_id: self._commit(org_id, waiting[org_id], judged))
         orgs.tell()
 
     async def _waiting(self, org_id: str) -> list[_Waiting]:
@@ -121,7 +130,7 @@ class Overflow:
             return []
         jobs = await self._store.reads.get(org_id, ulids)
         places = await self._store.reads.positions(org_id, ulids)
-        return [_Waiting(*row) for row in zip(ulids, jobs, places, strict=True)]
+        return [_waits(*row) for row in zip(ulids, jobs, places, strict=True)]
 
     async def _judge(self, waiting: Iterable[_Waiting]) -> dict[tuple[str, str], Judgement]:
         """By org and ULID."""

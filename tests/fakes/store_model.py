@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from bench.scheduling.durations import Durations
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import AVOIDED_DEVICES, POISON_AGENTS, POISON_MESSAGE, host_mark
-from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, TestResult
+from qgjob_coordinator.model.jobs import Attempt, Job, JobError, JobSpec, Overflow, TestResult
 from qgjob_coordinator.model.lifecycle import JobEvent, move, status_of
 from qgjob_coordinator.policy.estimates.measurement import measures, reported_ms, skipped
 from qgjob_coordinator.policy.rank import queue_score
@@ -30,8 +30,10 @@ from qgjob_coordinator.store.types import (
     Ended,
     Ending,
     Grant,
+    Judged,
     LeaseEnd,
     OperationReusedError,
+    OverflowWord,
     Promoted,
     Release,
     ReleaseCharge,
@@ -109,6 +111,17 @@ class ModelJob:
     touched_at: int = 0
     expected: float | None = None  # seconds, as it was known when it was submitted
     failed_before: bool = False
+    second: Overflow | None = None
+    judged_at: int | None = None  # when its overflow is to be judged next
+
+    @property
+    def target(self) -> Target:
+        return self.second.target if self.second is not None and self.second.moved_at is not None else self.spec.target
+
+    @property
+    def may_go(self) -> bool:
+        """To its second target."""
+        return self.second is not None and self.second.moved_at is None and self.number == 0
 
     @property
     def ready(self) -> bool:
@@ -126,7 +139,7 @@ class ModelJob:
 
     @property
     def group(self) -> GroupKey:
-        return self.spec.app_version_id, self.spec.target
+        return self.spec.app_version_id, self.target
 
     def _updated_at(self) -> int:
         lease = self.lease
@@ -144,7 +157,8 @@ class ModelJob:
             app_version_id=s.app_version_id,
             test_path=s.test_path,
             priority=self.priority,
-            target=s.target,
+            target=self.target,
+            overflow=self.second,
             status=self.status,
             created_at=self.created_at,
             updated_at=self._updated_at(),
@@ -287,7 +301,9 @@ class OrgModel:
 
     def _accept(self, spec: JobSpec, order: int, now: int) -> None:
         test = (spec.test_path, spec.target)
-        job = ModelJob(spec, order, spec.priority)
+        job = ModelJob(spec, order, spec.priority, second=spec.overflow)
+        if spec.overflow is not None:
+            job.judged_at = max(now, spec.not_before or 0)
         job.expected = self.durations.of_test(self.org_id, *test)
         job.failed_before = self.failed_last.get(test, False)
         run = spec.run_id or DIRECT
@@ -356,7 +372,7 @@ class OrgModel:
             job.ended_waiting = job.status is Status.QUEUED
             self._verdict(job, JobEvent.CANCEL, Outcome.CANCELLED, now)
         agent, token = (revoke.agent_id, revoke.token) if revoke else (None, None)
-        return Cancelled(ulid, word, job.status, job.round, agent, token, job.spec.target)
+        return Cancelled(ulid, word, job.status, job.round, agent, token, job.target)
 
     def _cancel_word(self, job: ModelJob, round_: int | None, run_id: str | None) -> CancelWord:
         if round_ is not None and round_ != job.round:
@@ -395,6 +411,8 @@ class OrgModel:
         job.outcome = job.own_error = job.completed_at = None
         job.ended_waiting = False
         job.deadline, job.watched = deadline, deadline is not None
+        if job.may_go and job.second is not None:
+            job.second, job.judged_at = replace(job.second, since=now), now
         self._touch(job, now)
         return Retried(ulid, RetryWord.QUEUED, job.status, job.round, None)
 
@@ -426,7 +444,7 @@ class OrgModel:
                 else:
                     lease = self._grant(job, claim, token, now)
             if lease is not None and (lease.token, lease.agent_id) == (token, claim.agent_id):
-                grants.append(Grant(ulid, token, lease.attempt, lease.round, job.created_at, _sent(job.spec)))
+                grants.append(Grant(ulid, token, lease.attempt, lease.round, job.created_at, _sent(job)))
         return Claimed(ClaimWord.OK, tuple(grants), over)
 
     def _grant(self, job: ModelJob, claim: DeviceClaim, token: str, now: int) -> Lease:
@@ -462,12 +480,12 @@ class OrgModel:
             return Ended(ReportWord.STALE, None, None)
         if job.lease is None or job.lease.token != e.token:
             word = ReportWord.REPLAYED if _ended(job, e.token) else ReportWord.STALE
-            return Ended(word, job.status, None, target=job.spec.target)
+            return Ended(word, job.status, None, target=job.target)
         if job.lease.revoked:
             was = job.lease
             self._tree_dead(job, e.ended_at, now)
             released = _settled(job, LeaseEnd.REVOKED, was)
-            return Ended(ReportWord.STALE, job.status, None, target=job.spec.target, released=released)
+            return Ended(ReportWord.STALE, job.status, None, target=job.target, released=released)
         if e.with_start and job.status is Status.SCHEDULED:
             job.status = move(job.spec.job_id, JobEvent.START, job.status)
             self._touch(job, None)
@@ -484,16 +502,16 @@ class OrgModel:
             self._verdict(job, JobEvent.PASS, Outcome.FLAKY if job.retries_used else Outcome.PASSED, now)
         else:
             self._fail(job, lease, e.outcome, e.charge, e.share, now)
-        return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome, job.spec.target)
+        return Ended(ReportWord.APPLIED, job.status, job.not_before, job.outcome, job.target)
 
     def _learn(self, job: ModelJob, e: Ending) -> None:
         """What the end of an attempt tells of its test."""
         s = job.spec
         if e.charge in (None, Charge.TEST) and not skipped(e.result):
-            self.failed_last[s.test_path, s.target] = e.charge is not None
+            self.failed_last[s.test_path, job.target] = e.charge is not None
             if measures(e.outcome, e.result):
                 seconds = (reported_ms(e.duration_ms) or 0) / 1000
-                self.durations.observe(self.org_id, gid_of(job.group), s.test_path, s.target, seconds)
+                self.durations.observe(self.org_id, gid_of(job.group), s.test_path, job.target, seconds)
 
     def release(self, releases: Sequence[Release], now: int) -> tuple[list[ReportWord], list[Settled | None]]:
         answers = [self._release_one(r, now) for r in releases]
@@ -609,6 +627,34 @@ class OrgModel:
             self._touch(job, now)
         return [Promoted(job.spec.ulid, job.number) for job in due[:limit]]
 
+    def overflow(self, jobs: Sequence[Judged], now: int) -> list[OverflowWord]:
+        return [self._overflow(one, now) for one in jobs]
+
+    def _overflow(self, row: Judged, now: int) -> OverflowWord:
+        job = self.jobs.get(row.ulid)
+        if job is None:
+            return OverflowWord.GONE
+        second = job.second
+        came_before = job.version == row.version + 1 and row.move_to is job.target
+        if second is not None and second.moved_at is not None and came_before:
+            return OverflowWord.MOVED
+        if job.status is not Status.QUEUED or not job.may_go or second is None:
+            job.judged_at = None
+            return OverflowWord.GONE
+        if job.version != row.version:
+            return OverflowWord.CHANGED
+        if row.move_to is None or job.not_before is not None:
+            job.judged_at = row.again
+            return OverflowWord.STAYS
+        left = job.group
+        job.second = replace(second, moved_from=job.target, moved_at=now, expected_wait_ms=row.expected_wait_ms)
+        job.judged_at = None
+        test = (job.spec.test_path, job.target)
+        job.expected, job.failed_before = self.durations.of_test(self.org_id, *test), self.failed_last.get(test, False)
+        self._group_left(left)
+        self._touch(job, now)
+        return OverflowWord.MOVED
+
     def expire(self, jobs: Sequence[tuple[str, JobError]], now: int) -> list[Settled | None]:
         return [self._expire(ulid, error, now) for ulid, error in jobs]
 
@@ -671,11 +717,15 @@ class OrgModel:
         job.status = move(job.spec.job_id, event, job.status)
         assert job.status is status_of(outcome)
         job.outcome, job.completed_at = outcome, now
-        job.not_before, job.watched = None, False
-        if not any(j.group == job.group for j in self.unfinished()):
-            self.group_installs.pop(job.group, None)
-            self.durations.forget_group(self.org_id, gid_of(job.group))
+        job.not_before, job.watched, job.judged_at = None, False, None
+        self._group_left(job.group)
         self._touch(job, None)
+
+    def _group_left(self, group: GroupKey) -> None:
+        """A job of it is not unfinished, or not of it, any more."""
+        if not any(j.group == group for j in self.unfinished()):
+            self.group_installs.pop(group, None)
+            self.durations.forget_group(self.org_id, gid_of(group))
 
     def _avoid(self, job: ModelJob, suspect: str) -> None:
         job.avoid = ([d for d in job.avoid if d != suspect] + [suspect])[-AVOIDED_DEVICES:]
@@ -685,6 +735,8 @@ class OrgModel:
         if not_before is not None and not_before > now:
             job.not_before = not_before
         job.watched = job.deadline is not None
+        if job.may_go:
+            job.judged_at = now
         self._touch(job, now)
 
     def _fail(
@@ -731,7 +783,8 @@ def gid_of(group: GroupKey) -> str:
 def _identity(spec: JobSpec) -> tuple[object, ...]:
     """Equal for jobs that are equal."""
     env = tuple(sorted(spec.env.items()))
-    return spec.app_version_id, spec.test_path, spec.target, spec.requirements, env, spec.suite_digest
+    second = None if spec.overflow is None else spec.overflow.target
+    return spec.app_version_id, spec.test_path, spec.target, second, spec.requirements, env, spec.suite_digest
 
 
 def _content(spec: JobSpec) -> JobSpec:
@@ -752,7 +805,7 @@ def _settled(job: ModelJob, end: LeaseEnd, lease: Lease | None) -> Settled:
     """Where the job stands, and the lease that ended."""
     attempt = job.number if lease is None else lease.attempt
     agent, device = (None, None) if lease is None else (lease.agent_id, lease.device_id)
-    target = job.spec.target
+    target = job.target
     return Settled(job.spec.ulid, job.status, target, job.outcome, attempt, end, agent, device, job.not_before)
 
 
@@ -760,9 +813,10 @@ def _ended(job: ModelJob, token: str) -> bool:
     return any(t.token == token for t in job.tried)
 
 
-def _sent(spec: JobSpec) -> dict[str, object]:
+def _sent(job: ModelJob) -> dict[str, object]:
     """What a grant brings of the job, see codec.encode_spec."""
-    sent: dict[str, object] = {"a": spec.app_version_id, "p": spec.test_path, "g": spec.target.value}
+    spec = job.spec
+    sent: dict[str, object] = {"a": spec.app_version_id, "p": spec.test_path, "g": job.target.value}
     optional = {
         "l": dict(spec.labels),
         "e": dict(spec.env),

@@ -208,7 +208,11 @@ class SideBySide:
             assert actual == expected, f"\nstore: {actual}\nmodel: {expected}"
         expected_snapshot = _expected_snapshot(org)
         assert _seen(snapshot) == expected_snapshot
-        assert due == Due(expected_snapshot["retry"], expected_snapshot["deadline"], bool(org.unfinished()))
+        judged = min((j.judged_at for j in org.jobs.values() if j.judged_at is not None), default=None)
+        unfinished = bool(org.unfinished())
+        assert due == Due(
+            expected_snapshot["retry"], expected_snapshot["deadline"], unfinished, next_overflow_at=judged
+        )
         self._check_keys(org)
         wrong = audit(self._raw, org.org_id)
         assert wrong == [], "\n".join(wrong)
@@ -268,7 +272,7 @@ class SideBySide:
         counts, saved = await reads.counters(org_id)
         expected: dict[Any, int] = {}
         for j in jobs:
-            expected[j.status, j.spec.target] = expected.get((j.status, j.spec.target), 0) + 1
+            expected[j.status, j.target] = expected.get((j.status, j.target), 0) + 1
         assert {k: n for k, n in counts.items() if n} == expected
         assert saved == org.saved
         waiting = [j.created_at for j in jobs if j.status is Status.QUEUED]

@@ -21,8 +21,8 @@ from redis import Redis
 
 from qgjob_coordinator.model.enums import Charge, ErrorClass, Outcome, Priority, Status, Target
 from qgjob_coordinator.model.failures import CHARGES
-from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Requirements, TestResult
-from qgjob_coordinator.store.types import DeviceClaim, Release, ReleaseCharge
+from qgjob_coordinator.model.jobs import ANY_DEVICE, JobError, JobSpec, Overflow, Requirements, TestResult
+from qgjob_coordinator.store.types import DeviceClaim, Judged, Release, ReleaseCharge
 from tests.fakes.jobs import NOW, ending, ulid
 from tests.fakes.store_model import ModelJob, gid_of
 from tests.fakes.store_process import StoreProcess
@@ -65,6 +65,7 @@ specs = st.builds(
     not_before=st.none() | st.integers(-2, 4).map(lambda n: NOW + 2000 * n),
     timeout_ms=st.sampled_from((None, 60_000)),
     queue_timeout_ms=st.sampled_from((None, None, 3000, 20_000)),
+    overflow=st.sampled_from((None, None, Overflow(Target.BROWSERSTACK, 60_000), Overflow(Target.BROWSERSTACK, 9000))),
     no_dedup=st.sampled_from((False, False, True)),
     own_priority=st.booleans(),
     own_max_retries=st.booleans(),
@@ -533,6 +534,24 @@ class StoreMachine(RuleBasedStateMachine):
         error = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
         jobs = [j for j in self.both.orgs[org_id].jobs.values() if all_of_them or j.watched]
         self._do(org_id, "expire", [(j.spec.ulid, error) for j in jobs], self.now + ahead)
+
+    @step(
+        org_id=orgs,
+        n=st.lists(pick, min_size=1, max_size=3),
+        older=st.sampled_from((0, 0, 0, 1)),
+        goes=st.booleans(),
+        wait=st.sampled_from((None, 340_000)),
+    )
+    def overflow(self, org_id: str, n: list[int], older: int, goes: bool, wait: int | None) -> None:
+        """Jobs that may go to their second target, most of them; some were judged at an older version."""
+        may = [j for j in self.both.orgs[org_id].jobs.values() if j.may_go and not j.status.final]
+        jobs = {j.spec.ulid: j for i in n for j in (may[i % len(may)] if may else self._job(org_id, i),)}
+        to = Target.BROWSERSTACK if goes else None
+        rows = [
+            Judged(ulid, max(1, j.version - older), j.spec.app_version_id, to, wait, self.now + 5000)
+            for ulid, j in jobs.items()
+        ]
+        self._do(org_id, "overflow", rows, self.now)
 
     @step(org_id=orgs, n=pick, age=st.sampled_from((-1, 3000)), limit=st.sampled_from((1, 100, 100)))
     def retire(self, org_id: str, n: int, age: int, limit: int) -> None:

@@ -12,7 +12,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from qgjob import ConsideredDevice, Explanation, Job, JobStatus, Outcome, PendingCode, PendingReason, Requirements
+from qgjob import (
+    ConsideredDevice,
+    Explanation,
+    Job,
+    JobStatus,
+    Outcome,
+    Overflow,
+    PendingCode,
+    PendingReason,
+    Requirements,
+)
 from qgjob._enums import Priority, Target
 from qgjob._fleet import Group
 from qgjob.cli.explaining import MOST_LINES, _usefulness, explanation
@@ -154,6 +164,14 @@ def test_what_was_expected_by_now_is_due_any_moment() -> None:
 def test_without_an_estimate_nothing_is_said_of_a_start() -> None:
     item = Explanation(a_job(pending_reason=PendingReason(PendingCode.NO_RESOURCE, "nothing")), (), "none of 0")
     assert not [line for line in shown(item) if line.startswith(("starts", "place", "expires", "DEVICE"))]
+
+
+def test_a_second_target_is_told_in_the_coordinators_words() -> None:
+    second = Overflow(
+        Target.BROWSERSTACK, 120.0, message="goes to browserstack when its expected wait is longer than 120 s"
+    )
+    lines = shown(Explanation(a_job(overflow=second), ()))
+    assert "overflow goes to browserstack when its expected wait is longer than 120 s" in lines
 
 
 def test_a_retry_says_when_it_comes() -> None:

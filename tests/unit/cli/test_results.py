@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from qgjob import Attempt, ErrorClass, InvalidError, Job, JobError, JobStatus, Outcome, Priority, Target
+from qgjob import Attempt, ErrorClass, InvalidError, Job, JobError, JobStatus, Outcome, Overflow, Priority, Target
 from qgjob.cli.afterwards import Outputs
 from qgjob.cli.ci_words import Ci, Hidden, annotation_lines, section, summary, which
 from qgjob.cli.junit_file import JUnitFileError, document, read, write
@@ -270,3 +270,11 @@ def test_a_report_is_written_also_where_no_evidence_is_kept(
     assert qgjob("run", *COMMON, "--test=a.ts", f"--artifacts={tmp_path / 'files'}").code == 1
     assert qgjob("run", *COMMON, "--test=b.ts", f"--artifacts={tmp_path / 'files'}").code == 10
     assert qgjob("run", *COMMON, "--test=a.ts", f"--junit={tmp_path}").code == 2
+
+
+def test_a_report_says_on_which_target_a_job_ran_and_which_was_asked_for() -> None:
+    second = Overflow(Target.BROWSERSTACK, 120.0, moved_from=Target.EMULATOR)
+    moved = job(PASSED, PASSED, target=Target.BROWSERSTACK, overflow=second)
+    for made, told in ((moved, ["browserstack", "emulator"]), (job(PASSED, PASSED), ["emulator"])):
+        found = {each.get("name"): each.get("value") for each in xml(report(made, {})).iter("property")}
+        assert [found[name] for name in ("target", "moved_from") if name in found] == told

@@ -32,7 +32,7 @@ demo: $(STAMP)  ## Run a suite of real tests through the whole stack (under a mi
 .PHONY: demo-appwright bench-appwright
 BENCH_APPWRIGHT = --files 30 --test-seconds 3 --check
 
-demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators, by qgjob and by itself (node, npm, adb)
+demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators and two cloud sessions, by qgjob and by itself (node, npm, adb)
 	$(BIN)/python -m examples.appwright_demo $(ARGS)
 
 bench-appwright: $(STAMP)  ## The same with 30 files, and what goes wrong in the middle; fails if a figure is not reached

@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,24 +15,23 @@ from rich.console import Console
 from rich.markup import escape
 
 from examples.appwright_demo import checks
+from examples.appwright_demo.compare import compare
 from examples.appwright_demo.fakes import AdbServer, Sizes
-from examples.appwright_demo.figures import Expected, at_most, equal, wall_seconds
-from examples.appwright_demo.plain import Plain, PlainError, run_plain
+from examples.appwright_demo.plain import PlainError
 from examples.appwright_demo.product import Product
-from examples.appwright_demo.suite import TESTS, VERSIONS, Project, missing
-from examples.appwright_demo.summary import print_expected, print_installs, print_table, print_verdict
+from examples.appwright_demo.suite import Project, missing
+from examples.appwright_demo.summary import print_expected, print_installs, print_verdict, print_ways
 from qgjob import QgjobError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgjob import Job
+    from examples.appwright_demo.figures import Expected
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 MANY = 8
 """Devices that one host has at work at once."""
-_REPLUGGED_FILES = 6
 
 
 async def demo(console: Console, sizes: Sizes, *, check: bool) -> int:
@@ -46,7 +44,7 @@ async def demo(console: Console, sizes: Sizes, *, check: bool) -> int:
         folder = Path(name)
         project = Project(folder, sizes.files)
         try:
-            found = await _compare(console, folder, sizes, project, check=check)
+            found = await compare(console, folder, sizes, project, check=check)
             expected = found.expected
             if check:
                 expected += await _many(console, folder, sizes)
@@ -54,52 +52,11 @@ async def demo(console: Console, sizes: Sizes, *, check: bool) -> int:
             lines = [f"{type(error).__name__}: {error}", *getattr(error, "__notes__", [])]
             console.print("[red]failed[/]  " + escape("\n".join(lines)), highlight=False, soft_wrap=True)
             return 1
-    print_table(console, found.jobs, found.counted, found.plain)
+    print_ways(console, found, sizes.devices)
     print_expected(console, expected, every=check)
     code = print_verdict(console, expected, time.monotonic() - begun)
-    print_installs(console, found.counted, found.told, found.plain)
+    print_installs(console, found)
     return code
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Both ways: the product's jobs, and what the devices counted and the product told of their installations."""
-
-    jobs: list[Job]
-    counted: int
-    told: int
-    plain: Plain
-    expected: list[Expected]
-
-
-async def _compare(console: Console, folder: Path, sizes: Sizes, project: Project, *, check: bool) -> _Found:
-    """The product, and AppWright by itself, on the same emulators."""
-    async with AdbServer(sizes) as adb:
-        console.print(f"{sizes.files} files of {TESTS} tests on {sizes.devices} emulators, by qgjob …")
-        async with Product(folder / "product", sizes, adb, project) as product:
-            jobs, expected = await checks.first_run(product, project.test_paths, sizes.devices, busy=check)
-            told = await product.installs_of_metrics()
-            counted = adb.installs().total()
-            if check:
-                console.print("… a second version, and the agent killed in the middle …")
-                expected += await checks.second_version(product, project.test_paths, sizes.devices)
-                console.print("… a device unplugged in the middle …")
-                some = project.test_paths[:_REPLUGGED_FILES]
-                expected += await checks.replugged(product, some, "emulator-5554")
-        console.print("… and by AppWright itself, on one of them …")
-        plain = await run_plain(folder, sizes, adb, project, project.builds[VERSIONS[0]])
-    expected += _against(sizes, plain, wall_seconds(jobs), check=check)
-    return _Found(jobs, counted, told, plain, expected)
-
-
-def _against(sizes: Sizes, plain: Plain, wall: float, *, check: bool) -> list[Expected]:
-    found = [
-        equal("plain: tests that failed", plain.failed, 0),
-        equal("plain: installations", plain.installs, TESTS * sizes.files),
-    ]
-    if check:  # a short run is mostly the start of Playwright
-        found.append(at_most("wall time, of that of one device in plain mode", wall / plain.wall_seconds, 0.5))
-    return found
 
 
 async def _many(console: Console, folder: Path, sizes: Sizes) -> list[Expected]:

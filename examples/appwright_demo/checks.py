@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from examples.appwright_demo.cloud import RUNS, SESSIONS
 from examples.appwright_demo.figures import (
     BUSY_SHARE,
     Expected,
@@ -21,6 +22,7 @@ from tests.fakes.waiting import until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from examples.appwright_demo.cloud import Cloud
     from examples.appwright_demo.product import Product
     from qgjob import Job
 
@@ -48,6 +50,23 @@ async def first_run(
     if busy:
         found += [more_than(f"share of time that {d} was busy", x, BUSY_SHARE) for d, x in shares.items()]
     return jobs, found
+
+
+async def cloud_runs(product: Product, cloud: Cloud, test_paths: list[str]) -> tuple[list[list[Job]], list[Expected]]:
+    """Some files on sessions of a plan, in several runs: the build is uploaded once, and no session begins too many."""
+    run_ids = [f"cloud-{number}" for number in range(1, RUNS + 1)]
+    runs = [await product.run(run_id, VERSIONS[0], test_paths, "browserstack") for run_id in run_ids]
+    jobs, account = [job for run in runs for job in run], cloud.account
+    told = [await product.installs_of_run(run_id) for run_id in run_ids]
+    return runs, [
+        equal("cloud: outcomes", outcomes(jobs), {"passed"}),
+        equal("cloud: attempts", sum(len(job.attempts) for job in jobs), len(jobs)),
+        equal("cloud: sessions", len(account.sessions), TESTS * len(jobs)),
+        equal("cloud: uploads, as the account counted them", account.uploads.total(), 1),
+        equal("cloud: uploads, as the runs tell them", told, [1] + [0] * (RUNS - 1)),
+        equal("cloud: sessions begun though the plan was seen full", account.violations, 0),
+        at_most("cloud: sessions at once", account.most_at_once, SESSIONS),
+    ]
 
 
 async def second_version(product: Product, test_paths: list[str], devices: int) -> list[Expected]:

@@ -30,7 +30,7 @@ _INSTALLS = 'qgjob_installs_total{outcome="passed"}'
 
 
 class Product:
-    """An async context manager; when it has begun all emulators are idle, and each version has its build.
+    """An async context manager; when it has begun all devices are idle, and each version has its build.
 
     `others` are agents beside the one with the emulators, such as one with sessions of a cloud.
     """
@@ -39,8 +39,8 @@ class Product:
         self, folder: Path, sizes: Sizes, adb: AdbServer, project: Project, others: Sequence[AgentPlan] = ()
     ) -> None:
         self.adb = adb
-        self._sizes = sizes
         self._project = project
+        self._idle = Counter({AGENT: sizes.devices} | {other.agent_id: other.devices for other in others})
         self._state = folder / "stack" / AGENT / "state"
         settings = {
             "ADB_ENABLED": "true",
@@ -61,7 +61,7 @@ class Product:
         try:
             await self.stack.start()
             self.client = self.stack.client()
-            await until(self._all_idle, "the emulators are not found")
+            await until(self._all_idle, "not all devices are found, and idle")
             for version, path in self._project.builds.items():
                 await self.client.push_build(ORG, version, path)
         except BaseException as error:
@@ -92,9 +92,9 @@ class Product:
             final = {job.job_id: job async for job in self.client.follow([job.job_id for job in jobs]) if job.final}
         return [final[job.job_id] for job in jobs]
 
-    async def run(self, run_id: str, version: str, test_paths: Sequence[str]) -> list[Job]:
+    async def run(self, run_id: str, version: str, test_paths: Sequence[str], target: str = "emulator") -> list[Job]:
         """Submits, and waits for the verdicts."""
-        return await self.verdicts(await self.submit(run_id, version, test_paths))
+        return await self.verdicts(await self.submit(run_id, version, test_paths, target))
 
     async def restart_agent(self) -> None:
         """SIGKILL, and its next life."""
@@ -102,13 +102,9 @@ class Product:
         self.stack.agents[AGENT].start()
         await self.stack.online(AGENT)
 
-    async def all_there(self) -> None:
-        """Returns when every emulator is to be seen, and idle."""
-        await until(self._all_idle, "an emulator does not come back")
-
     async def _all_idle(self) -> bool:
-        states = [device.state async for device in self.client.devices(agent_id=AGENT)]
-        return states == [DeviceState.IDLE] * self._sizes.devices
+        devices = self.client.devices()
+        return Counter([x.agent_id async for x in devices if x.state is DeviceState.IDLE]) == self._idle
 
     # ---- what it tells ----
 

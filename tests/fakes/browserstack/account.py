@@ -103,12 +103,13 @@ class Account:
                 }
                 raise RestError(status, words.get(status, "Internal error"), self.control.retry_after)
 
-    def upload(self, data: bytes, custom_id: str) -> dict[str, str]:
-        """Takes a build; the id that it gives is random, as theirs is."""
+    def upload(self, data: bytes, custom_id: str | None) -> dict[str, str]:
+        """Takes a build; the address that it gives is random, as theirs is."""
         digest = hashlib.sha256(data).hexdigest()
         self.uploads[digest] += 1
         app = {"app_url": f"bs://{hashlib.sha256(f'{next(self._numbers)}'.encode()).hexdigest()[:40]}"}
-        app |= {"custom_id": custom_id, "shareable_id": f"lab/{custom_id}"}
+        if custom_id is not None:
+            app |= {"custom_id": custom_id, "shareable_id": f"lab/{custom_id}"}
         self.apps.append(app)
         if self.control.accepted_then_500 > 0:
             self.control.accepted_then_500 -= 1
@@ -117,7 +118,7 @@ class Account:
 
     def recent(self, custom_id: str) -> Any:
         """The uploaded apps with an id, the latest first; an id that nobody used has no list."""
-        found = [app for app in reversed(self.apps) if app["custom_id"] == custom_id]
+        found = [app for app in reversed(self.apps) if app.get("custom_id") == custom_id]
         return found or {"message": "No results found"}
 
     def open(self, capabilities: dict[str, Any], who: str = "") -> CloudSession:

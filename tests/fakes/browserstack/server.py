@@ -117,7 +117,8 @@ class BrowserStack:
             return account.recent(path.rsplit("/", 1)[-1])
         if path == "/app-automate/upload" and method == "POST":
             parts = _multipart(headers, body)
-            return account.upload(parts["file"], parts["custom_id"].decode())
+            custom_id = parts.get("custom_id")
+            return account.upload(parts["file"], None if custom_id is None else custom_id.decode())
         if path.partition("?")[0] == "/app-automate/builds.json":
             return [{"automation_build": {"name": name, "hashed_id": name.encode().hex()}} for name in account.builds()]
         if (match := _BUILD.match(path)) is not None:
@@ -134,8 +135,11 @@ class BrowserStack:
         session = self.account.session(session_id)
         if method == "PUT":
             told = json.loads(body)
-            session.status, session.reason = told["status"], told.get("reason", "")
-            session.marked += 1
+            if "name" in told:
+                session.capabilities["bstack:options"]["sessionName"] = told["name"]
+            if "status" in told:
+                session.status, session.reason = told["status"], told.get("reason", "")
+                session.marked += 1
         files = f"{self.url}/files/{session_id}"
         return {
             "hashed_id": session_id,

@@ -53,6 +53,16 @@ async def test_an_upload_and_the_latest_of_an_id(http: httpx2.AsyncClient) -> No
     assert (await http.get("/app-automate/recent_apps/none")).json() == {"message": "No results found"}
 
 
+async def test_an_upload_without_an_id_is_found_by_its_address_alone(
+    cloud: BrowserStack, http: httpx2.AsyncClient
+) -> None:
+    """As AppWright by itself uploads."""
+    answer = await http.post("/app-automate/upload", files={"file": ("app.apk", b"an apk", "application/octet-stream")})
+    assert list(answer.json()) == ["app_url"]
+    assert (await begin(http, answer.json()["app_url"])).status_code == 200
+    assert list(cloud.account.uploads.values()) == [1]
+
+
 async def test_who_does_not_say_who_it_is_gets_nothing_but_commands_of_a_session_and_its_files(
     cloud: BrowserStack, http: httpx2.AsyncClient
 ) -> None:
@@ -79,6 +89,8 @@ async def test_a_session_from_its_begin_to_its_mark(cloud: BrowserStack, http: h
     assert (await http.get(path)).json()["automation_session"]["status"] == "done"
     marked = (await http.put(path, json={"status": "failed", "reason": "why"})).json()["automation_session"]
     assert (marked["status"], marked["reason"]) == ("failed", "why")
+    named = (await http.put(path, json={"name": "another name"})).json()["automation_session"]
+    assert (named["name"], named["status"]) == ("another name", "failed")
     session_id = (await begin(http, app_url)).json()["value"]["sessionId"]
     cloud.account.drop()
     lost = await http.post(f"/wd/hub/session/{session_id}/elements", json={"using": "x", "value": '"Hello"'})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from rich.console import Console
 
+from examples.appwright_demo.compare import Found
 from examples.appwright_demo.figures import (
     Expected,
     at_most,
@@ -18,8 +20,10 @@ from examples.appwright_demo.figures import (
     passed_tests,
     wall_seconds,
 )
-from examples.appwright_demo.summary import print_expected, print_verdict
+from examples.appwright_demo.plain import Plain
+from examples.appwright_demo.summary import print_expected, print_installs, print_verdict, print_ways
 from qgjob import Attempt, Job, JobStatus, Outcome, Priority, Target, TestResult
+from tests.fakes.browserstack.account import Account
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -71,3 +75,27 @@ def test_a_figure_that_is_not_reached_is_named_and_is_the_exit_code() -> None:
     assert "installs: 2" not in said
     assert "3 of 6 are not as expected" in said
     assert isinstance(good[0], Expected)
+
+
+def test_the_last_words_have_installs_and_uploads_of_both_ways() -> None:
+    account = Account()
+    app = account.upload(b"an apk", None)["app_url"]
+    for _ in range(2):
+        account.open({"appium:app": app, "bstack:options": {"deviceName": "a phone"}})
+    jobs = [job(1, "a", 3, 6), job(2, "b", 4, 9)]
+    found = Found(jobs, [jobs, jobs], account, 2, 2, 1, [], Plain(16, 0, 16, 50.0), Plain(8, 0, 2, 60.0))
+    console = Console(record=True, width=200)
+    print_ways(console, found, 2)
+    print_installs(console, found)
+    said = console.export_text()
+    rows = [re.findall(r"[\w. ]+\b", line) for line in said.splitlines() if line.startswith("│")]
+    assert [[cell.strip() for cell in row if cell.strip()] for row in rows] == [
+        ["AppWright by itself", "1 emulator", "16", "16", "50.0 s"],
+        ["qgjob", "2 emulators", "4", "2", "10.0 s"],
+        ["AppWright by itself", "2 sessions", "8", "2", "60.0 s"],
+        ["qgjob", "2 sessions", "8", "1", "20.0 s"],
+    ]
+    assert said.splitlines()[-2:] == [
+        "2 installs counted by the emulators, 2 told by the product; AppWright by itself made 16.",
+        "1 upload for 2 sessions, 2 at once, counted by the cloud, 1 told by the product; AppWright by itself made 2.",
+    ]

@@ -47,14 +47,17 @@ class Cloud:
 
     def agent(self, project: Project) -> AgentPlan:
         """The agent, as docs/browserstack.md sets one up."""
-        settings = ACCOUNT | {
-            "BROWSERSTACK_ENABLED": "true",
-            "BROWSERSTACK_MODEL": "Google Pixel 8",
-            "BROWSERSTACK_OS_VERSION": "14.0",
-            "BROWSERSTACK_API_URL": self.url,
-            "BROWSERSTACK_HUB_URL": self._server.hub,
-            "BROWSERSTACK_LOOK_SECONDS": _LOOK_SECONDS,
-            "APPWRIGHT_SUITE_DIR": project.suite,
-            "APPWRIGHT_PROJECT": "cloud",
-        }
+        settings = (
+            project.settings
+            | ACCOUNT
+            | {
+                "BROWSERSTACK_ENABLED": "true",
+                "BROWSERSTACK_MODEL": "Google Pixel 8",
+                "BROWSERSTACK_OS_VERSION": "14.0",
+                "BROWSERSTACK_API_URL": self.url,
+                "BROWSERSTACK_HUB_URL": self._server.hub,
+                "BROWSERSTACK_LOOK_SECONDS": _LOOK_SECONDS,
+                "APPWRIGHT_PROJECT": "cloud",
+            }
+        )
         return AgentPlan(_AGENT, SESSIONS, "browserstack", runner="appwright", settings=settings)

@@ -42,10 +42,9 @@ class Product:
         self._project = project
         self._idle = Counter({AGENT: sizes.devices} | {other.agent_id: other.devices for other in others})
         self._state = folder / "stack" / AGENT / "state"
-        settings = {
+        settings = project.settings | {
             "ADB_ENABLED": "true",
             "ADB_PORT": adb.port,
-            "APPWRIGHT_SUITE_DIR": project.suite,
             "APPWRIGHT_PROJECT": "android",
             "APPWRIGHT_APPIUM": json.dumps(appium_words(sizes, adb.control, "{port}")),
             "APPWRIGHT_ENV_ALLOW": "PATH,HOME,PYTHONPATH,ANDROID_HOME",

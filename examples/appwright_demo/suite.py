@@ -6,7 +6,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from tests.fakes import packages
-from tests.fakes.appwright_suite import EXAMPLE, make_sdk, make_suite
+from tests.fakes.appwright_packages import EXAMPLE
+from tests.fakes.appwright_suite import make_sdk, make_suite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,12 +19,16 @@ NEEDED = ("node", "npm", "adb")
 
 
 class Project:
-    """On disk: the suite, the part of Android's SDK that AppWright looks for, a build of each version."""
+    """On disk: the suite, the part of Android's SDK that AppWright looks for, a build of each version.
+
+    `settings` are what agents are told of the suite; other ones, where jobs bring theirs.
+    """
 
     def __init__(self, folder: Path, files: int) -> None:
         text = (EXAMPLE / "tests" / "sign-in.spec.ts").read_text("utf-8")
         self.test_paths = [f"tests/sign-in-{number:02}.spec.ts" for number in range(1, files + 1)]
         self.suite = make_suite(folder / "suite", {path.removeprefix("tests/"): text for path in self.test_paths})
+        self.settings: dict[str, object] = {"APPWRIGHT_SUITE_DIR": self.suite}
         self.sdk = make_sdk(folder / "sdk")
         self.builds = {
             version: packages.write(folder / f"{version}.apk", packages.apk(version.encode(), code=code))

@@ -38,6 +38,10 @@ demo-appwright: $(STAMP)  ## Run real AppWright on stand-ins of two emulators an
 bench-appwright: $(STAMP)  ## The same with 30 files, and what goes wrong in the middle; fails if a figure is not reached
 	$(BIN)/python -m examples.appwright_demo $(BENCH_APPWRIGHT) $(ARGS)
 
+.PHONY: fetch-appwright
+fetch-appwright:  ## Install AppWright from npm for the tests, once (node, npm); they do so themselves when they need it
+	@$(PYTHON) -m tests.fakes.appwright_packages
+
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
@@ -66,14 +70,13 @@ $(BUF):
 .PHONY: mutants machines nightly
 MACHINES = tests/integration/store/test_machine.py tests/integration/store/test_crashes.py
 PROPERTIES = tests/unit/agent tests/unit/policy tests/unit/model tests/unit/bench tests/unit/packages tests/chaos
-APPWRIGHT = tests/integration/appwright
 LARGE = tests/integration/builds/test_memory.py
 
 machines: $(STAMP)  ## The store's machines for 10,000 steps each
 	HYPOTHESIS_PROFILE=machines $(BIN)/python -m pytest -n 2 --dist loadfile $(MACHINES) $(ARGS)
 
 nightly: $(STAMP)  ## The store's machines for 100,000 steps each, properties for more examples, and what is counted by itself
-	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(LARGE) $(APPWRIGHT) $(ARGS)
+	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -n auto --dist loadfile --timeout 3600 $(MACHINES) $(PROPERTIES) $(LARGE) $(ARGS)
 	$(BIN)/python tools/model.py --full --jobs 2
 	$(BIN)/python -m tests.trees --trees 1000 --restarts 20
 	$(BIN)/python -m tests.outages --outages 3

@@ -19,7 +19,6 @@ MAY_LACK = (
     "strace may not attach to the store",
     "this machine has a valkey-server",
     "this machine is busy",
-    "this machine has no node and npm",
 )
 """How the reasons begin that are a machine's to have: rights, what else is installed, and who else works there.
 

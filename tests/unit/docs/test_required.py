@@ -58,4 +58,4 @@ def test_each_reason_is_one_that_a_test_gives(reason: str) -> None:
 
 
 def test_what_every_change_has_to_pass_asks_for_it() -> None:
-    assert "make test ARGS='--require " in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert "make test ARGS=--require\n" in (ROOT / ".ci" / "run").read_text("utf-8")

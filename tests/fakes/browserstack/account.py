@@ -45,10 +45,12 @@ class Control:
 
 @dataclass(slots=True)
 class CloudSession:
-    """One session, as the REST API tells it."""
+    """One session, as the REST API tells it; `who` began it, and how many commands it was given."""
 
     session_id: str
     capabilities: dict[str, Any]
+    who: str = ""
+    commands: int = 0
     status: str = "running"
     reason: str = ""
     marked: int = 0
@@ -133,7 +135,7 @@ class Account:
             raise RestError(422, f"Could not find app {app}: invalid app_url")
         if not capabilities.get("bstack:options", {}).get("deviceName"):
             raise RestError(422, "deviceName is missing")
-        session = CloudSession(f"{next(self._numbers):040x}", capabilities)
+        session = CloudSession(f"{next(self._numbers):040x}", capabilities, who)
         self.sessions[session.session_id] = session
         self.most_at_once = max(self.most_at_once, self.running)
         return session

@@ -175,8 +175,10 @@ class BrowserStack:
             capabilities = {"platformName": session.capabilities.get("platformName"), "deviceName": "a phone"}
             return {"value": {"sessionId": session.session_id, "capabilities": capabilities}}
         session_id = rest.split("/")[2]
-        if self.account.sessions.get(session_id) is None or self.account.sessions[session_id].status == "error":
+        session = self.account.sessions.get(session_id)
+        if session is None or session.status == "error":
             raise HubError(404, "invalid session id", "A session is either terminated or not started")
+        session.commands += 1
         told = await self.phones._webdriver(method, rest, asked)
         if method == "DELETE" and rest.count("/") == 2:
             self.account.close(session_id)

@@ -11,17 +11,20 @@ from typing import Any
 from qgjob import FINAL_STATUSES, JobSpec
 from tests.fakes import packages
 from tests.fakes.appwright_suite import make_suite
-from tests.fakes.browserstack.account import KEY, USER
+from tests.fakes.browserstack.account import KEY, USER, Account, CloudSession
 from tests.fakes.browserstack.server import BrowserStack
 from tests.fakes.stack import PATIENT, AgentPlan, Stack
 from tests.fakes.waiting import until
 from tests.integration.stack.specs import reach
 
 RUNS, FILES = 5, 2
+CLICK_SECONDS = 0.5
+"""So that a session is to be seen in use."""
 AGENTS = ("cloud-1", "cloud-2")
-GREETED = """import { test, expect } from "appwright";
-test("is greeted", async ({ device }) => {
-  await expect(device.getByText("Hello", { exact: true })).toBeVisible();
+SIGNS_IN = """import { test, expect } from "appwright";
+test("signs in", async ({ device }) => {
+  await device.getByText("Sign in", { exact: true }).tap();
+  await expect(device.getByText("Welcome back", { exact: true })).toBeVisible();
 });
 """
 
@@ -35,11 +38,17 @@ async def come_and_go(cloud: BrowserStack) -> None:
         await until(lambda: account.asked["plan.json"] >= looks + 2, "looks at the plan")  # noqa: B023
 
 
+def session_in_use(account: Account) -> CloudSession | None:
+    """One that a test has joined. Where its agent died before that, nobody would know of it and it would stay."""
+    sessions = account.sessions.values()
+    return next((each for each in sessions if each.status == "running" and each.commands), None)
+
+
 async def test_five_runs_on_two_agents_are_one_upload_and_no_session_begins_against_a_full_plan(tmp_path: Path) -> None:
     cloud = BrowserStack()
     await cloud.start()
     settings: dict[str, Any] = {
-        "APPWRIGHT_SUITE_DIR": make_suite(tmp_path / "suite", {f"f{n}.spec.ts": GREETED for n in range(RUNS * FILES)}),
+        "APPWRIGHT_SUITE_DIR": make_suite(tmp_path / "suite", {f"f{n}.spec.ts": SIGNS_IN for n in range(RUNS * FILES)}),
         "APPWRIGHT_PROJECT": "cloud",
         "BROWSERSTACK_ENABLED": "true",
         "BROWSERSTACK_USERNAME": USER,
@@ -67,11 +76,13 @@ async def test_five_runs_on_two_agents_are_one_upload_and_no_session_begins_agai
                     JobSpec("acme", "1.0", f"tests/f{n}.spec.ts", target="browserstack", run_id=f"run-{run}")
                     for n in range(run * FILES, (run + 1) * FILES)
                 ]
+                cloud.phones.hub.control.click_seconds = CLICK_SECONDS if run == 2 else 0.0
                 jobs = [job.job_id for job in await client.submit_many(specs)]
                 if run == 2:
-                    await until(lambda: len(account.sessions) > 2 * FILES, "a session of this run")
-                    stack.agents["cloud-1"].kill()
-                    stack.agents["cloud-1"].start()
+                    used = await until(lambda: session_in_use(account), "a test in its session")
+                    (victim,) = (agent for name, agent in stack.agents.items() if name in used.who)
+                    victim.kill()
+                    victim.start()
                 ended += [await reach(client, job, *FINAL_STATUSES, seconds=120.0) for job in jobs]
         assert [(job.status, job.outcome) for job in ended] == [("completed", "passed")] * RUNS * FILES
         assert {job.device_id for job in ended} <= {f"{name}.browserstack-1" for name in AGENTS}

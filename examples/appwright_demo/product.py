@@ -135,5 +135,5 @@ class Product:
         try:
             port = json.loads((self._state / "appium.json").read_text("utf-8"))["port"]
             return Counter({serial: told[what] for serial, told in counts(port).items()})
-        except (FileNotFoundError, URLError):
-            return Counter()  # it has not begun
+        except (FileNotFoundError, json.JSONDecodeError, URLError):
+            return Counter()  # it has not begun, or is only just written down

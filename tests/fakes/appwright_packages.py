@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -20,6 +21,7 @@ NODE = (18, 20, 4)
 _INSTALL_SECONDS = 600.0
 
 
+@functools.cache
 def lacking() -> str | None:
     """What this machine lacks for them, and what to do; None where nothing."""
     for program in ("node", "npm"):

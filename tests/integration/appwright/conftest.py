@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.appwright_suite import make_sdk, make_suite
+from tests.fakes.appwright_suite import make_sdk, make_suite, node_modules
 from tests.integration.appwright.lab import Lab
 
 CONFIG = """import { defineConfig } from "@playwright/test";
@@ -18,6 +18,12 @@ export default defineConfig({
 """As AppWright's own defaults have it."""
 
 MakeLab = Callable[..., Awaitable[Lab]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def packages() -> Path:
+    """Skips everything here, before anything is begun, where there is no node."""
+    return node_modules()
 
 
 @pytest.fixture

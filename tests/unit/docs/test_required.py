@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.appwright_packages import lacking
 from tests.required import MAY_LACK
 
 ROOT = Path(__file__).parents[3]
@@ -59,3 +60,22 @@ def test_each_reason_is_one_that_a_test_gives(reason: str) -> None:
 
 def test_what_every_change_has_to_pass_asks_for_it() -> None:
     assert "make test ARGS=--require\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("programs", "reason"),
+    [
+        ({}, "needs the program node: apt-get install nodejs npm"),
+        ({"node": "v20.1.0"}, "needs the program npm: apt-get install nodejs npm"),
+        ({"node": "v18.20.3", "npm": ""}, "needs a newer node than v18.20.3: install 18.20.4 or newer"),
+        ({"node": "v18.20.4", "npm": ""}, None),
+    ],
+)
+def test_what_appwright_needs_of_a_machine_is_named(
+    programs: dict[str, str], reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, version in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\necho {version}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert lacking.__wrapped__() == reason

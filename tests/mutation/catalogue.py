@@ -174,6 +174,7 @@ SHORT = {
     "core_guards": "tests/unit/agent/test_core_guards.py",
     "guards": "tests/integration/store/test_guards.py",
     "jobs": "tests/integration/store/test_guards_of_jobs.py",
+    "damaged": "tests/integration/store/test_a_damaged_job_among_others.py",
     "bonds": "tests/integration/store/test_bonds.py",
     "builds": "tests/integration/store/test_builds.py",
     "uploads": "tests/integration/store/test_uploads.py",

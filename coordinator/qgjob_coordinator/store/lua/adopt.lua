@@ -25,7 +25,9 @@ for i = 14, #ARGV, 2 do
   answer[#answer + 1] = word
 end
 if num(call('HGET', P .. 'fl', agent)) < epoch then call('HSET', P .. 'fl', agent, ARGV[9]) end
-for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
+local leased = call('SMEMBERS', P .. 'la:' .. agent)
+load_ahead(leased, 1, 1)
+for _, ulid in ipairs(leased) do
   if not shown[ulid] then
     local j = load(ulid)
     if j and j.l and j.ag == agent and num(j.e) < epoch then

@@ -12,6 +12,7 @@ local now, run = ARGV[1], ARGV[5]
 local first = first_answer('cancel', ARGV[2], ARGV[3])
 if first then return first end
 local answer = {}
+load_ahead(ARGV, 8, 2)
 for i = 8, #ARGV, 2 do
   local ulid, meant = ARGV[i], ARGV[i + 1]
   local j = load(ulid)

@@ -14,6 +14,9 @@ if quota >= 0 then
   for i = 1, 6 do held = held + num(n[i]) end
 end
 local floors, answer, joined_here, joins = {}, {}, {}, {}
+-- Jobs that are granted, as they are then. They are written when all is read: one that can't be used leaves the others as
+-- they were.
+local given = {}
 local at = 4
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
@@ -46,7 +49,7 @@ while at <= #ARGV do
     local got = 0
     for i = first, first + 2 * jobs - 2, 2 do
       local ulid, token = ARGV[i], ARGV[i + 1]
-      local v = call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'l', 'n', 'v', 'nb', 'sb', 'av', 'r', 'ar')
+      local v = given[ulid] or call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'l', 'n', 'v', 'nb', 'sb', 'av', 'r', 'ar')
       local attempt = 0
       local of, order, _, _, x = parts_of(v[2] or '')
       -- A queued job is on its queue unless it waits for a time, or for the end of a lease.
@@ -58,7 +61,8 @@ while at <= #ARGV do
           held = held + 1
           got = got + 1
           local version = next_version(v[5])
-          call('HSET', P .. 'j:' .. ulid, 's', 's', 'l', before_token .. token .. after_token, 'n', text[attempt], 'v', version)
+          v[1], v[3], v[4], v[5] = 's', before_token .. token .. after_token, text[attempt], version
+          given[ulid] = v
           later('ZREM', P .. 'q:' .. gid .. ':' .. signature(v[7], v[8]), queued_as(ulid, x))
           later('SADD', leases, ulid)
           event(ulid, version, 's', text[attempt], nil, device, agent)
@@ -81,5 +85,6 @@ while at <= #ARGV do
     end
   end
 end
+for ulid, v in pairs(given) do call('HSET', P .. 'j:' .. ulid, 's', v[1], 'l', v[3], 'n', v[4], 'v', v[5]) end
 write_all()
 return answer

@@ -5,6 +5,7 @@
 --!include lib/org
 --!include lib/attempt
 local now, answer = ARGV[1], {}
+load_ahead(ARGV, 2, 2)
 for i = 2, #ARGV, 2 do
   local ulid = ARGV[i]
   local j = load(ulid)

@@ -16,6 +16,7 @@ local WIDTH = 8
 local now, answer = ARGV[1], {}
 local retry = rules()
 local lessons = {}
+load_ahead(ARGV, RULES_END + 1, WIDTH)
 for i = RULES_END + 1, #ARGV, WIDTH do
   local ulid, token, kind = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)

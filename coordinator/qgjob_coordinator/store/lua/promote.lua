@@ -4,10 +4,11 @@
 -- RETURNS for each job promoted: ulid, attempts so far
 --!include lib/org
 local due = call('ZRANGEBYSCORE', P .. 'dl', '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-local promoted = {}
-for _, ulid in ipairs(due) do
-  local key = P .. 'j:' .. ulid
-  local v = call('HMGET', key, 's', 'l', 'i', 'sb', 'av', 'v', 'n')
+local promoted, jobs = {}, {}
+-- All are read before the first is changed: one that can't be used leaves the others as they were.
+for i, ulid in ipairs(due) do jobs[i] = call('HMGET', P .. 'j:' .. ulid, 's', 'l', 'i', 'sb', 'av', 'v', 'n') end
+for i, ulid in ipairs(due) do
+  local key, v = P .. 'j:' .. ulid, jobs[i]
   call('ZREM', P .. 'dl', ulid)
   if v[1] == 'q' then
     call('HDEL', key, 'nb')

@@ -11,7 +11,13 @@ local now = ARGV[1]
 local TARGETS = { e = 'emulator', d = 'device', b = 'browserstack' }   -- by the first letter of a group's id
 local first = first_answer('retry', ARGV[2], ARGV[3])
 if first then return first end
-local answer = {}
+local answer, specs = {}, {}
+load_ahead(ARGV, 5, 3)
+for i = 5, #ARGV, 3 do
+  -- A group may have gone with its last job: its name comes from the spec.
+  local kept = call('GET', P .. 'd:' .. ARGV[i])
+  if kept then specs[ARGV[i]] = cjson.decode(string.match(kept, '^[^\n]*')) end
+end
 for i = 5, #ARGV, 3 do
   local ulid, meant, deadline = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local j = load(ulid)
@@ -26,8 +32,7 @@ for i = 5, #ARGV, 3 do
       word, equal = 'EQUAL', holder
     else
       word = 'QUEUED'
-      -- The group may have gone with its last job: its name comes from the spec, read before anything is written.
-      local spec = cjson.decode(string.match(call('GET', P .. 'd:' .. ulid), '^[^\n]*'))
+      local spec = specs[ulid]
       local key = P .. 'j:' .. ulid
       local from = j.s
       j.r = text[num(j.r) + 1]

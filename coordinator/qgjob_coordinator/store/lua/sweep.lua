@@ -11,8 +11,9 @@ retry.share = ARGV[10]
 if num(call('HGET', P .. 'fl', agent)) <= epoch then
   call('HSET', P .. 'fl', agent, string.format('%.0f', epoch + 1))
 end
-local released = {}
-for _, ulid in ipairs(call('SMEMBERS', P .. 'la:' .. agent)) do
+local released, held = {}, call('SMEMBERS', P .. 'la:' .. agent)
+load_ahead(held, 1, 1)
+for _, ulid in ipairs(held) do
   local j = load(ulid)
   if j and j.l and j.ag == agent and num(j.e) <= epoch then
     released[#released + 1] = release(j, now, now, 'L', lost_record, retry)

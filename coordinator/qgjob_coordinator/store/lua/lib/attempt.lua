@@ -2,7 +2,7 @@
 
 -- A job's fields by name, and those of its lease; nil when there is no such job. (It reads all fields: on so small a
 -- hash that is faster than naming them.)
-local function load(ulid)
+local function fetch(ulid)
   local v = call('HGETALL', P .. 'j:' .. ulid)
   if #v == 0 then return nil end
   local j = { ulid = ulid }
@@ -16,6 +16,20 @@ local function load(ulid)
   if j.l then j.e, j.k, j.ag, j.dv, j.sa = lease_of(j.l) end
   if not j.nd then j.f = string.sub(j.h, 1, PRINT) end
   return j
+end
+
+-- Jobs that were read and not yet asked for. A script that fails has done what stands before it. So all jobs are read
+-- before the first is changed: one that can't be used leaves the others as they were.
+local ahead = {}
+local function load_ahead(ulids, first, width)
+  for i = first, #ulids, width do ahead[ulids[i]] = fetch(ulids[i]) or false end
+end
+-- One of them; if it is asked for again, as it is by then.
+local function load(ulid)
+  local j = ahead[ulid]
+  ahead[ulid] = nil
+  if j == nil then j = fetch(ulid) end
+  return j or nil
 end
 
 local dkeys, dlines = {}, {}

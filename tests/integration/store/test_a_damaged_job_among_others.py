@@ -1,0 +1,188 @@
+"""A job that can't be used ends a script before it has changed anything of the others, which are served without it.
+
+Redis takes back nothing of a script that fails in its middle. What was changed of a job by then, and not yet in the
+indexes, counts as done when the same is asked for again: nobody would look for that job any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from qgjob_coordinator.model.enums import ErrorClass, Outcome
+from qgjob_coordinator.model.jobs import JobError
+from qgjob_coordinator.store import keys
+from qgjob_coordinator.store.store import Store
+from tests.fakes import scenes
+from tests.fakes.damage import damaged
+from tests.fakes.jobs import NOW, ending, release, spec
+from tests.fakes.store_audit import audit
+
+JOBS = [spec(n) for n in (1, 2, 3)]
+LATER = NOW + 3_600_000
+
+Call = Callable[[Store], Awaitable[object]]
+
+
+def token(ulid: str) -> str:
+    return f"t{ulid}"
+
+
+async def submitted(store: Store) -> None:
+    await scenes.open_session(store)
+    await scenes.submit(store, *JOBS)
+
+
+async def claimed(store: Store) -> None:
+    await submitted(store)
+    answer = await scenes.claim(store, JOBS[0], *((job.ulid, token(job.ulid)) for job in JOBS))
+    assert len(answer.grants) == len(JOBS)
+
+
+async def started(store: Store) -> None:
+    await claimed(store)
+    await store.leases.start("acme", [(job.ulid, token(job.ulid), NOW) for job in JOBS], NOW)
+
+
+async def delayed(store: Store) -> None:
+    await started(store)
+    ends = [ending(job.ulid, token(job.ulid), Outcome.TEST_FAILED, share=1.0) for job in JOBS]
+    assert all(e.not_before for e in await store.leases.finish("acme", ends, NOW))
+
+
+async def cancelled(store: Store) -> None:
+    await submitted(store)
+    await store.jobs.cancel("acme", [(job.ulid, 1) for job in JOBS], NOW, reason="x")
+
+
+async def with_deadline(store: Store) -> None:
+    await scenes.open_session(store)
+    await scenes.submit(store, *(spec(n, queue_timeout_ms=1000) for n in (1, 2, 3)))
+
+
+async def claim(store: Store) -> object:
+    claims = [scenes.device_claim(job, (job.ulid, token(job.ulid)), device_id=f"d{n}") for n, job in enumerate(JOBS)]
+    return await store.leases.claim("acme", claims, NOW, None, None)
+
+
+async def start(store: Store) -> object:
+    return await store.leases.start("acme", [(job.ulid, token(job.ulid), NOW) for job in JOBS], NOW)
+
+
+async def finish(store: Store) -> object:
+    return await store.leases.finish("acme", [ending(job.ulid, token(job.ulid)) for job in JOBS], NOW)
+
+
+async def fail(store: Store) -> object:
+    ends = [ending(job.ulid, token(job.ulid), Outcome.TEST_FAILED) for job in JOBS]
+    return await store.leases.finish("acme", ends, NOW)
+
+
+async def give_back(store: Store) -> object:
+    return await store.leases.release("acme", [release(job.ulid, token(job.ulid)) for job in JOBS], NOW)
+
+
+async def sweep(store: Store) -> object:
+    return await store.leases.sweep("acme", scenes.AGENT, 1, NOW, 0.0)
+
+
+async def adopt_nothing(store: Store) -> object:
+    return await store.leases.adopt("acme", scenes.AGENT, 2, [], NOW, 0.0)
+
+
+async def promote(store: Store) -> object:
+    return await store.jobs.promote("acme", LATER)
+
+
+async def expire(store: Store) -> object:
+    error = JobError(ErrorClass.QUEUE_TIMEOUT, "too long")
+    return await store.jobs.expire("acme", [(job.ulid, error) for job in JOBS], LATER)
+
+
+async def cancel(store: Store) -> object:
+    return await store.jobs.cancel("acme", [(job.ulid, 1) for job in JOBS], NOW, reason="x")
+
+
+async def retry(store: Store) -> object:
+    return await store.jobs.retry("acme", [(job.ulid, 1, None) for job in JOBS], NOW)
+
+
+CASES: dict[str, tuple[Call, Call]] = {
+    "claim": (submitted, claim),
+    "start": (claimed, start),
+    "finish": (started, finish),
+    "fail": (started, fail),
+    "release": (claimed, give_back),
+    "release started": (started, give_back),
+    "sweep": (claimed, sweep),
+    "sweep started": (started, sweep),
+    "adopt": (claimed, adopt_nothing),
+    "promote": (delayed, promote),
+    "expire": (with_deadline, expire),
+    "cancel": (submitted, cancel),
+    "cancel started": (started, cancel),
+    "retry": (cancelled, retry),
+}
+
+
+def state(raw: Redis) -> dict[str, bytes | None]:
+    """All of the org but the lowest epochs that may claim: raising one again changes nothing."""
+    prefix = keys.org("acme")
+    found = {str(key).removeprefix(prefix): str(key) for key in raw.keys(f"{prefix}*")}
+    return {name: raw.dump(key) for name, key in sorted(found.items()) if name != "fl"}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_what_can_not_be_used_of_a_job_changes_nothing_of_another_one(
+    case: str, store: Store, raw: Redis
+) -> None:
+    prepare, call = CASES[case]
+    await prepare(store)
+    for broken in JOBS:  # a script may take them in any order, and some other one has to be before it
+        with damaged(raw, f"j:{broken.ulid}"):
+            before = state(raw)
+            with pytest.raises(ResponseError, match="WRONGTYPE"):
+                await call(store)
+            assert state(raw) == before
+    await call(store)
+    assert audit(raw) == []
+
+
+async def test_a_job_that_two_devices_claim_at_once_is_granted_once(store: Store, raw: Redis) -> None:
+    await submitted(store)
+    job = JOBS[0]
+    claims = [scenes.device_claim(job, (job.ulid, f"t{n}"), device_id=f"d{n}") for n in range(2)]
+    answers = await store.leases.claim("acme", claims, NOW, None, None)
+    assert [len(answer.grants) for answer in answers] == [1, 0]
+    assert audit(raw) == []
+
+
+async def test_a_start_that_is_reported_twice_at_once_counts_once(store: Store, raw: Redis) -> None:
+    await claimed(store)
+    row = (JOBS[0].ulid, token(JOBS[0].ulid), NOW)
+    assert await store.leases.start("acme", [row, row], NOW) == ["APPLIED", "REPLAYED"]
+    assert audit(raw) == []
+
+
+async def test_an_end_that_is_reported_twice_at_once_counts_once(store: Store, raw: Redis) -> None:
+    await started(store)
+    ends = [ending(JOBS[0].ulid, token(JOBS[0].ulid), Outcome.TEST_FAILED)] * 2
+    assert [e.word for e in await store.leases.finish("acme", ends, NOW)] == ["APPLIED", "REPLAYED"]
+    assert audit(raw) == []
+
+
+async def test_a_text_that_can_not_be_read_leaves_the_other_jobs_as_they_were(store: Store, raw: Redis) -> None:
+    """A retry takes the name of the group from it."""
+    await cancelled(store)
+    text = f"{keys.org('acme')}d:{JOBS[1].ulid}"
+    kept = raw.getset(text, "no JSON")
+    before = state(raw)
+    with pytest.raises(ResponseError):
+        await retry(store)
+    assert state(raw) == before
+    raw.set(text, kept)
+    await retry(store)
+    assert audit(raw) == []

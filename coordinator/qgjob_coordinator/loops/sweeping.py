@@ -21,6 +21,8 @@ CALLS_AT_ONCE = 32
 AGENTS_AT_ONCE = 8
 """Of so many the orgs are known here, and served beside each other."""
 
+PART = "reaper"
+
 Session = tuple[str, int]
 """Agent and epoch."""
 
@@ -41,7 +43,8 @@ class Sweeps:
     """Begins when something is offered, and ends when all of that was tried.
 
     An org that can't be reached, or is damaged, keeps nothing from being released in another one; it is not asked again
-    until all was tried. One call at a time is made to an org, so one that hangs keeps no more than that.
+    until all was tried, and then it alone: damage may stay for days. One call at a time is made to an org, so one that
+    hangs keeps no more than that.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Sweeps:
         self._sight = sight
         self._order: list[_Sweep] = []
         self._tried: set[Session] = set()
+        self._behind: dict[Session, tuple[int, frozenset[str]]] = {}  # the life of the store, and orgs
         self._at: set[str] = set()
         self._faults = faults
         self._orgs = EachOrg(faults, CALLS_AT_ONCE)
@@ -67,10 +71,20 @@ class Sweeps:
         """
         if self._fault is not None:
             raise self._fault
+        listed = dict(closed)
+        self._behind = {session: left for session, left in self._behind.items() if session in listed}
         known = self._tried | {sweep.session for sweep in self._order}
-        self._order += [_Sweep(session, heard_at) for session, heard_at in closed if session not in known]
+        new = [session for session in listed.keys() - known if not self._rests(session)]
+        self._order += [_Sweep(session, listed[session]) for session in new]
         self._order.sort(key=lambda sweep: (-sweep.heard_at, sweep.session))
         self._begin()
+
+    def _rests(self, session: Session) -> bool:
+        """Whether each org that is left of it was found damaged lately."""
+        if session not in self._behind:
+            return False
+        life, left = self._behind[session]
+        return life == self._store.epoch and all(self._faults.resting(PART, org_id) for org_id in left)
 
     async def settled(self) -> None:
         """Returns when all that was offered was tried."""
@@ -129,7 +143,10 @@ class Sweeps:
     async def _read(self, sweep: _Sweep) -> None:
         sweep.life = self._store.epoch
         held = frozenset(await self._store.agent_orgs(sweep.session[0]))
-        sweep.held, sweep.left, sweep.busy = held, set(held), 0
+        # What was swept in this life of the store stays so: a closed session takes no lease.
+        life, behind = self._behind.get(sweep.session, (0, held))
+        left = held & behind if life == sweep.life else held
+        sweep.held, sweep.left, sweep.busy = held, set(left), 0
         await self._finish(sweep)
 
     def _serve(self, sweep: _Sweep, org_id: str) -> Coroutine[Any, Any, None]:
@@ -140,7 +157,7 @@ class Sweeps:
 
         async def serve() -> None:
             try:
-                await self._orgs.serve("reaper", [org_id], lambda org_id: self._release(org_id, agent_id, epoch))
+                await self._orgs.serve(PART, [org_id], lambda org_id: self._release(org_id, agent_id, epoch))
             finally:
                 self._at.discard(org_id)
                 sweep.busy -= 1
@@ -154,5 +171,8 @@ class Sweeps:
             return
         self._order.remove(sweep)
         self._tried.add(sweep.session)
-        if sweep.held.isdisjoint(self._orgs.failed):
+        failed = sweep.held & self._orgs.failed.keys()
+        if failed:
+            self._behind[sweep.session] = sweep.life, failed
+        else:
             await self._store.sessions.swept(*sweep.session, sweep.life, sorted(sweep.held))

@@ -16,6 +16,7 @@ from qgjob_coordinator.loops import reaper as reaper_module
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.loops.sweeping import AGENTS_AT_ONCE, CALLS_AT_ONCE
 from qgjob_coordinator.model.enums import Status
+from qgjob_coordinator.service import org_faults
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
@@ -309,6 +310,79 @@ async def test_a_store_that_is_away_is_told_once_and_swept_later(
         await watch.look()
     assert [x["event"] for x in lines if x.get("sweeping")] == ["reaper_blind", "sees_again"]
     assert (await scenes.get(store, job)).status is Status.QUEUED
+
+
+# ---- beside an org that can't be swept ----
+
+
+class Beside:
+    """A closed session of two orgs, of which one is damaged; which orgs are asked, and how often its set is read."""
+
+    def __init__(self, store: Store, patch: pytest.MonkeyPatch) -> None:
+        self.store = store
+        self.asked: list[str] = []
+        self.reads = 0
+        self.mended = False
+        sweep, agent_orgs = store.leases.sweep, store.agent_orgs
+
+        async def swept(org_id: str, *rest: Any) -> Any:
+            self.asked.append(org_id)
+            if org_id == "globex" and not self.mended:
+                raise KeyError("a record")
+            return await sweep(org_id, *rest)
+
+        async def read(agent_id: str) -> set[str]:
+            self.reads += 1
+            return await agent_orgs(agent_id)
+
+        patch.setattr(store.leases, "sweep", swept)
+        patch.setattr(store, "agent_orgs", read)
+
+    async def close(self) -> None:
+        _, self.store.epoch, _ = await self.store.sessions.hello("life-1")
+        await scenes.open_session(self.store, orgs=["acme", "globex"])
+        assert await self.store.sessions.observe("agent-1", 1, -1, "closed")
+
+
+@pytest.fixture
+async def closed_beside(store: Store, monkeypatch: pytest.MonkeyPatch) -> Beside:
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.0)
+    it = Beside(store, monkeypatch)
+    await it.close()
+    return it
+
+
+async def test_an_org_that_stays_damaged_costs_no_sweep_of_the_others_again(
+    store: Store, watch: Watch, closed_beside: Beside
+) -> None:
+    """It may stay so for days, and in a new life of the store each closed session is swept in all orgs there are."""
+    for _ in range(3):
+        await watch.look()
+    assert closed_beside.asked == ["acme", *["globex"] * 3]
+    assert (await store.sessions.watch())[0] == [("agent-1", 1)]
+    closed_beside.mended = True
+    await watch.look()
+    assert ((await store.sessions.watch())[0], await store.agent_orgs("agent-1")) == ([], set())
+
+
+async def test_while_what_is_left_of_a_sweep_rests_nothing_is_read_for_it(
+    watch: Watch, closed_beside: Beside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 60.0)
+    for _ in range(3):
+        await watch.look()
+    assert (closed_beside.reads, closed_beside.asked) == (1, ["acme", "globex"])
+
+
+async def test_what_was_swept_in_an_older_life_is_swept_again_beside_a_damaged_org(
+    store: Store, watch: Watch, closed_beside: Beside
+) -> None:
+    await watch.look()
+    _, store.epoch, _ = await store.sessions.hello("life-2")
+    await watch.look()
+    assert closed_beside.asked == ["acme", "globex"] * 2
 
 
 # ---- after a new life, in which every closed session is swept again ----

@@ -21,13 +21,12 @@ from qgjob_coordinator.service.agents.messages import (
     DeadReport,
     FinishedReport,
     ProgressReport,
-    Report,
     ReportAck,
     StartedReport,
     Verdict,
 )
 from qgjob_coordinator.service.agents.report_inbox import ReportInbox
-from qgjob_coordinator.service.agents.report_lanes import ReportLanes
+from qgjob_coordinator.service.agents.report_lanes import ReportLanes, Unwritten
 from qgjob_coordinator.service.agents.reporting import Reporter
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
@@ -163,6 +162,50 @@ async def test_the_reports_of_a_damaged_job_keep_back_no_other_one(
     assert (await scene.acked(8))[-1] == (3, Verdict.APPLIED)
 
 
+async def test_what_comes_while_a_damaged_job_rests_is_written_at_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each end would wait for a minute, and its device with it."""
+    report, tried = scene.leases.report, asyncio.Event()
+
+    async def one_is_damaged(org: str, starts: list[Any], endings: list[Any], now: int) -> Any:
+        if any(ulid == "j3" for ulid, _, _ in starts):
+            tried.set()
+            raise KeyError("s")
+        return await report(org, starts, endings, now)
+
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(scene.leases, "report", one_is_damaged)
+    scene.reporter.put([_started(3)])
+    await tried.wait()
+    for n in (4, 5):
+        scene.reporter.put([_started(n)])
+        assert (await scene.acked(n - 3))[-1] == (n, Verdict.APPLIED)
+    await scene.reporter.close()
+
+
+async def test_a_job_that_rests_is_tried_with_what_comes_of_it_and_keeps_its_order(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end frees the device, also when it can't be written."""
+    scene.session.show(DeviceInfo("d1", "u1", Target.EMULATOR))
+    scene.session.take(Lease("acme", "j1", "t1", "g", "d1", 1, started=True), 1)
+    tried: list[Any] = []
+
+    async def damaged(_org: str, starts: list[Any], endings: list[Any], _now: int) -> Any:
+        tried.append(([ulid for ulid, _, _ in starts], [(e.ulid, e.with_start) for e in endings]))
+        raise KeyError("s")
+
+    monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(scene.leases, "report", damaged)
+    scene.reporter.put([_started(1)])
+    await until(lambda: bool(tried), "it is not tried")
+    scene.reporter.put([FinishedReport(2, "acme", "j1", "t1", Outcome.PASSED, 1, 2, 1001, None, None, None, False)])
+    await until(lambda: scene.session.untold, "the device is not free")
+    assert tried == [(["j1"], []), ([], [("j1", True)])]
+    await scene.reporter.close()
+
+
 async def test_after_some_damaged_jobs_the_others_wait_too_and_are_not_tried_one_by_one(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -263,9 +306,9 @@ async def test_there_is_room_again_when_half_of_what_may_wait_is_written() -> No
     """Of all orgs together, though each is written by itself."""
     waiting: dict[str, asyncio.Event] = {"acme": asyncio.Event(), "beta": asyncio.Event()}
 
-    async def write(org_id: str, _reports: object) -> tuple[list[Report], float]:
+    async def write(org_id: str, _reports: object) -> Unwritten:
         await waiting[org_id].wait()
-        return [], 0.0
+        return Unwritten()
 
     lanes = ReportLanes(write, lambda _ids: None, lambda _error: None, most=100)
     lanes.put([_started(1), _started(2, "beta")])

@@ -24,7 +24,7 @@ from qgjob_coordinator.service.agents.messages import (
     Verdict,
 )
 from qgjob_coordinator.service.agents.occupancy import Occupants
-from qgjob_coordinator.service.agents.report_lanes import ReportLanes
+from qgjob_coordinator.service.agents.report_lanes import ReportLanes, Unwritten
 from qgjob_coordinator.service.agents.report_rows import ByKind, by_job, by_kind, ending, release
 from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.agents.slots import Lease
@@ -99,14 +99,15 @@ class Reporter:
         log.error("reports_failed", agent_id=self._session.agent_id, epoch=self._session.epoch, exc_info=error)
         self._session.end(Refused(RefusedReason.STALE_EPOCH, NOT_WRITTEN))
 
-    async def _round(self, org_id: str, batch: Sequence[Report]) -> tuple[Sequence[Report], float]:
-        """One org's reports; those that the store did not take, and when (s) it is asked again.
+    async def _round(self, org_id: str, batch: Sequence[Report]) -> Unwritten:
+        """One org's reports; those that the store did not take.
 
-        Of jobs whose data are damaged all waits until they are mended. Their devices are free meanwhile.
+        Of jobs whose data are damaged all waits until they are mended, and of others nothing. Their devices are free
+        meanwhile.
         """
         r = by_kind(batch)
         if self._logs.busy(org_id) and not await self._logs.settle(org_id, r.ends()):
-            return (), 0.0  # the session is over, and the agent has them still
+            return Unwritten()  # the session is over, and the agent has them still
 
         async def write(some: Sequence[Sequence[Report]]) -> None:
             await self._org(org_id, by_kind([report for job in some for report in job]), wall_ms())
@@ -115,7 +116,7 @@ class Reporter:
             unwritten, damaged = await self._faults.halved("reports", org_id, by_job(batch), write)
         except StoreUnavailableError as e:
             log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=e.message)
-            return batch, STORE_PAUSE_SECONDS
+            return Unwritten(batch, STORE_PAUSE_SECONDS)
         left = [report for job in unwritten for report in job]
         for token in by_kind(left).ends():
             lease = self._session.free(token, wall_ms())
@@ -123,7 +124,7 @@ class Reporter:
                 self._occupants.touch(lease.device_id)
         if r.finished or r.dead:
             self._hub.work("", local=False)
-        return left, damaged.again_in_seconds if damaged is not None else 0.0
+        return Unwritten(left, 0.0 if damaged is None else damaged.again_in_seconds, alone=True)
 
     async def _org(self, org_id: str, r: ByKind, now: int) -> None:
         """Writes one org's reports and acknowledges them."""

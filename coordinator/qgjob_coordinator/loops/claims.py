@@ -103,12 +103,16 @@ class Claims:
 
         try:
             left, damaged = await self._faults.halved("claims", org_id, rows, ask)
+        except StoreUnavailableError:
+            self._in_doubt(rows, answered)
+            raise
         finally:  # what was granted is sent, whatever became of the others
             for row, answer in answered:
                 self._granted(org_id, row, answer, now)
-        await self._note_use({a.build for _, a in answered if a.grants and a.build is not None}, now)
         if damaged is not None:
             await self._undoing.give_back(org_id, [job for _, claim, _ in left for job in claim.jobs])
+        await self._note_use({a.build for _, a in answered if a.grants and a.build is not None}, now)
+        if damaged is not None:
             raise damaged
         return sum(len(a.grants) for _, a in answered)
 
@@ -118,14 +122,16 @@ class Claims:
         try:
             return await self._store.leases.claim(org_id, claims, now, self._quota, self._cap)
         except StoreUnavailableError:
-            # Whether it happened is not known. The same tokens again tell, or grant; if that fails too, only new
-            # sessions settle it.
-            try:
-                return await self._store.leases.claim(org_id, claims, now, self._quota, self._cap)
-            except StoreUnavailableError:
-                for live, _, _ in rows:
-                    live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
-                raise
+            # Whether it happened is not known. The same tokens again tell, or grant.
+            return await self._store.leases.claim(org_id, claims, now, self._quota, self._cap)
+
+    @staticmethod
+    def _in_doubt(rows: Sequence[Row], answered: Sequence[tuple[Row, Claimed]]) -> None:
+        """Nobody knows whether those without an answer were granted, also where others of their call failed before."""
+        known = {claim.device_id for (_, claim, _), _ in answered}
+        for live, claim, _ in rows:
+            if claim.device_id not in known:
+                live.session.end(Refused(RefusedReason.STALE_EPOCH, "a claim was left in doubt; connect again"))
 
     async def _note_use(self, builds: set[NamedBuild], now: int) -> None:
         """That builds are used; seldom, since it only keeps them from being forgotten. Their next use tells it too."""

@@ -13,6 +13,7 @@ from redis import Redis
 from structlog.testing import capture_logs
 
 from qgjob_coordinator.blobs.store import BlobStore
+from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.loops import timers as timers_module
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.each_org import EachOrg
@@ -89,12 +90,13 @@ class Bench:
         self.ending_runs = EndingRuns(store, jobs, self.faults)
         self.forecast = LookAhead(store, self.sessions, self.fleet, Limits(), {}, None, self.faults)
         self.start_check = StartCheck(store, NoForecast(), self.telemetry, self.faults)
-        self.live: LiveSession | None = None
+        self.live: list[LiveSession] = []
 
-    async def connect(self, devices: int = 2) -> LiveSession:
-        infos = tuple(DeviceInfo(f"d{n}", f"u{n}", Target.EMULATOR) for n in range(devices))
-        self.live = await self.sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", infos, (), 100))
-        return self.live
+    async def connect(self, devices: int = 2, agent_id: str = "agent-1") -> LiveSession:
+        infos = tuple(DeviceInfo(f"d{n}-{agent_id}", f"u{n}-{agent_id}", Target.EMULATOR) for n in range(devices))
+        live = await self.sessions.open(Hello(PROTOCOL_VERSION, agent_id, "h.1", 1, "v", "host", infos, (), 100))
+        self.live.append(live)
+        return live
 
     async def submit(self, number: int = 1, **changes: Any) -> None:
         for org_id in BOTH:
@@ -111,8 +113,8 @@ class Bench:
         await self.scheduler._claims.close()
         await self.timers._away.close()
         await self.forecast.close()
-        if self.live is not None:
-            await self.sessions.close(self.live, "the test ends")
+        for live in self.live:
+            await self.sessions.close(live, "the test ends")
         await self.blobs.close()
 
 
@@ -420,6 +422,24 @@ async def test_a_claim_that_failed_in_its_middle_is_given_back_when_the_org_is_m
         assert set(bench.telemetry.org_faults) >= {"claims", "undoing"}
     await until(lambda: _round_gives(bench, live), "it is never claimed again")
     assert bench.raw.smembers(f"{keys.org(DAMAGED)}la:agent-1")
+
+
+async def test_claims_that_are_in_doubt_beside_a_damaged_one_end_their_sessions(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All were asked for at once, and that may have granted some of them; then the store went away."""
+    lives = [await bench.connect(1, f"agent-{n}") for n in (1, 2)]
+    await scenes.submit(bench.store, *(spec(n, DAMAGED, app_version_id=f"v{n}") for n in (1, 2)))
+
+    async def broken_then_away(_org: str, claims: Any, *_: Any) -> Any:
+        if len(claims) > 1:
+            raise KeyError("a record")
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(bench.store.leases, "claim", broken_then_away)
+    with pytest.raises(StoreUnavailableError):
+        await bench.scheduler.round()
+    assert [live.session.refused is not None for live in lives] == [True, True]
 
 
 async def test_nothing_more_is_claimed_while_something_is_to_be_given_back(

@@ -170,7 +170,7 @@ class Scheduler:
             return recalls(Snapshot(idle, _groups(orgs), self._limits, now=now, busy=behind))
 
         try:
-            asked = self._faults.computed("plans", seen, found)
+            asked = self._faults.computed("plans", seen, found, last=False)
         except OrgDamagedError as e:
             self._set_aside(e.org_id, e, ())
             return
@@ -243,7 +243,9 @@ class Scheduler:
         others = tuple(chain(*self._unready.values(), *self._away_groups.values()))
         room = {} if self._quota is None else {o.org_id: max(0, self._quota - o.held) for o in orgs}
         limited = self._quota is not None or self._limits.group_max_devices is not None
-        asked = self._faults.computed("plans", orgs, lambda some: asks(_groups(some, others), limited=limited))
+        asked = self._faults.computed(
+            "plans", orgs, lambda some: asks(_groups(some, others), limited=limited), last=False
+        )
         candidates = await self._fleet.able() if asked else {}
         begun = time.perf_counter()
         now, busy = wall_ms(), self._busy(devices)

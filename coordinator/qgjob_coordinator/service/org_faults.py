@@ -106,10 +106,11 @@ class OrgFaults:
         found.__cause__ = error
         return left, found
 
-    def computed(self, part: str, orgs: Sequence[S], work: Callable[[Sequence[S]], T]) -> T:
+    def computed(self, part: str, orgs: Sequence[S], work: Callable[[Sequence[S]], T], *, last: bool = True) -> T:
         """What is made of all orgs at once. Raises OrgDamagedError for the first with which alone it can't be made.
 
-        An error that comes of no org alone is raised as it is: it is ours.
+        An error that comes of no org alone is raised as it is: it is ours. When it was the `last` that the part makes
+        of them, they are served.
         """
         try:
             answer = work(orgs)
@@ -120,7 +121,7 @@ class OrgFaults:
                 except Exception as e:
                     raise self._met(part, org.org_id, e) from e
             raise
-        if self._faults:
+        if self._faults and last:
             for org in orgs:
                 self._served(part, org.org_id)
         return answer

@@ -424,6 +424,31 @@ async def test_a_claim_that_failed_in_its_middle_is_given_back_when_the_org_is_m
     assert bench.raw.smembers(f"{keys.org(DAMAGED)}la:agent-1")
 
 
+async def test_an_org_that_no_plan_can_be_made_with_rests_longer_each_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try costs a plan for each org alone. That a part of the plan could be made does not say it is mended."""
+    await bench.connect(1)
+    await scenes.submit(bench.store, spec(1, DAMAGED))
+
+    def broken(snapshot: Any) -> None:
+        raise KeyError("a record")
+
+    monkeypatch.setattr("qgjob_coordinator.loops.scheduler.plan", broken)
+    monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.08)
+    pauses: list[float] = []
+    with capture_logs() as lines:
+        while len(pauses) < 4:
+            before = bench.telemetry.org_faults["plans"]
+            bench.hub.work(DAMAGED)
+            await bench.scheduler.round()
+            if bench.telemetry.org_faults["plans"] > before:
+                pauses.append(bench.faults._faults["plans", DAMAGED].pause)
+            await asyncio.sleep(0)
+    assert pauses == [0.01, 0.02, 0.04, 0.08]
+    assert [line["event"] for line in lines if line["event"].startswith("org")] == ["org_damaged"]
+
+
 async def test_claims_that_are_in_doubt_beside_a_damaged_one_end_their_sessions(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

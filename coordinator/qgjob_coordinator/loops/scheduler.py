@@ -172,7 +172,7 @@ class Scheduler:
         try:
             asked = self._faults.computed("plans", seen, found, last=False)
         except OrgDamagedError as e:
-            self._set_aside(e.org_id, e, ())
+            self._leave_out(e)
             return
         for recall in asked:
             live = self._sessions.get(recall.agent_id)
@@ -228,7 +228,7 @@ class Scheduler:
         try:
             proposal = await self._proposal(devices, orgs)
         except OrgDamagedError as e:
-            self._set_aside(e.org_id, e, ())
+            self._leave_out(e)
             self._wake.set()  # for the others
             return {}
         if not proposal.assignments:
@@ -320,6 +320,12 @@ class Scheduler:
         shown = self._shown.get(org_id)
         self._away_groups[org_id] = groups or (_without_queues(shown) if shown else ())
         self._away.add(org_id, error)
+
+    def _leave_out(self, error: OrgDamagedError) -> None:
+        """No plan can be made with the org, nor with what is remembered of it."""
+        self._set_aside(error.org_id, error, ())
+        self._away_groups[error.org_id] = ()
+        self._unready.pop(error.org_id, None)
 
     async def _prune(self, idle: list[str]) -> None:
         """Takes orgs without work off the active set, looks again, and adds back those that have some now."""

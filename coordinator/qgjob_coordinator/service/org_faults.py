@@ -109,12 +109,13 @@ class OrgFaults:
     def computed(self, part: str, orgs: Sequence[S], work: Callable[[Sequence[S]], T], *, last: bool = True) -> T:
         """What is made of all orgs at once. Raises OrgDamagedError for the first with which alone it can't be made.
 
-        An error that comes of no org alone is raised as it is: it is ours. When it was the `last` that the part makes
-        of them, they are served.
+        An error that comes of no org alone, or without any, is raised as it is: it is ours. Orgs count as served
+        when it was the `last` that the part makes of them.
         """
         try:
             answer = work(orgs)
         except Exception:
+            work([])
             for org in orgs:
                 try:
                     work([org])

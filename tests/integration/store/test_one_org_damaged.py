@@ -29,6 +29,8 @@ from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.loops.unbooked import Unbooked
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
+from qgjob_coordinator.policy.planning.plan import plan
+from qgjob_coordinator.policy.proposals import Plan
 from qgjob_coordinator.policy.snapshot import Limits
 from qgjob_coordinator.service import org_faults
 from qgjob_coordinator.service.agents.live import LiveSession
@@ -431,8 +433,10 @@ async def test_an_org_that_no_plan_can_be_made_with_rests_longer_each_time(
     await bench.connect(1)
     await scenes.submit(bench.store, spec(1, DAMAGED))
 
-    def broken(snapshot: Any) -> None:
-        raise KeyError("a record")
+    def broken(snapshot: Any) -> Plan:
+        if snapshot.groups:
+            raise KeyError("a record")
+        return plan(snapshot)
 
     monkeypatch.setattr("qgjob_coordinator.loops.scheduler.plan", broken)
     monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.08)
@@ -447,6 +451,24 @@ async def test_an_org_that_no_plan_can_be_made_with_rests_longer_each_time(
             await asyncio.sleep(0)
     assert pauses == [0.01, 0.02, 0.04, 0.08]
     assert [line["event"] for line in lines if line["event"].startswith("org")] == ["org_damaged"]
+
+
+async def test_what_is_remembered_of_an_org_that_no_plan_can_be_made_with_keeps_no_other_from_its_plan(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await bench.connect(1)
+    await bench.submit()
+
+    def broken(snapshot: Any) -> Plan:
+        if DAMAGED in {group.org_id for group in snapshot.groups}:
+            raise KeyError("a group")
+        return plan(snapshot)
+
+    monkeypatch.setattr("qgjob_coordinator.loops.scheduler.plan", broken)
+    for _ in range(3):
+        await bench.scheduler.round()
+    assert {lease.org_id for lease in live.session.leases.values()} == {OTHER}
+    assert [found.org_id for found in bench.faults.damaged()] == [DAMAGED]
 
 
 async def test_claims_that_are_in_doubt_beside_a_damaged_one_end_their_sessions(

@@ -12,9 +12,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from qgjob_coordinator.model.enums import ErrorClass, Outcome
+from qgjob_coordinator.model.enums import ErrorClass, Outcome, Target
 from qgjob_coordinator.model.jobs import JobError
-from qgjob_coordinator.store import keys
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.damage import damaged
@@ -23,6 +23,7 @@ from tests.fakes.store_audit import audit
 
 JOBS = [spec(n) for n in (1, 2, 3)]
 LATER = NOW + 3_600_000
+GROUP = names.group_id("v1", Target.EMULATOR)
 
 Call = Callable[[Store], Awaitable[object]]
 
@@ -185,4 +186,20 @@ async def test_a_text_that_can_not_be_read_leaves_the_other_jobs_as_they_were(st
     assert state(raw) == before
     raw.set(text, kept)
     await retry(store)
+    assert audit(raw) == []
+
+
+@pytest.mark.parametrize("suffix", ["ix:a", "gs", "ct", f"g:{GROUP}", f"q:{GROUP}:", "dd", "est", "dl", "qx"])
+async def test_a_job_that_can_not_be_queued_is_not_there_when_it_is_submitted_again(
+    suffix: str, store: Store, raw: Redis
+) -> None:
+    """What is there counts as accepted before."""
+    job = spec(1, not_before=LATER, queue_timeout_ms=1000) if suffix in ("dl", "qx") else spec(1)
+    with damaged(raw, suffix):
+        before = state(raw)
+        for _ in range(2):
+            with pytest.raises(ResponseError, match="WRONGTYPE"):
+                await scenes.submit(store, job)
+        assert state(raw) == before
+    await scenes.submit(store, job)
     assert audit(raw) == []

@@ -83,6 +83,20 @@ for i = 1, jobs do
 end
 local known = call('HMGET', P .. 'est', unpack(tests))
 
+-- That what they go into can be used: a job that is in none of it would be known, and lost, when it is submitted again.
+for _, index in ipairs({ 'ix:a', 'dl', 'qx' }) do call('ZCARD', P .. index) end
+call('SISMEMBER', P .. 'gs', '')
+call('HLEN', P .. 'ct')
+for g = 1, groups do call('HLEN', P .. 'g:' .. ARGV[7 + (g - 1) * 3]) end
+local gid, sig
+for i = 1, jobs do
+  local b = base + (i - 1) * WIDTH
+  if gid ~= ARGV[b + 3] or sig ~= ARGV[b + 4] then
+    gid, sig = ARGV[b + 3], ARGV[b + 4]
+    call('ZCARD', P .. 'q:' .. gid .. ':' .. sig)
+  end
+end
+
 -- Write.
 local texts, grown, fresh = {}, {}, {}   -- fresh: runs that this call brings something new
 for i = 1, jobs do

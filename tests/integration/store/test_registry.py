@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.loops.bonds import Bonds
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.loops.timers import Timers
-from qgjob_coordinator.model.artifacts import ArtifactKind, OfferedFile
+from qgjob_coordinator.model.artifacts import ArtifactKind, Bounds, OfferedFile
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store.artifacts import KeptFiles
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.runs import RunToCancel
 from qgjob_coordinator.store.store import Store
@@ -116,7 +117,7 @@ async def has_a_content(store: Store) -> None:
 
 async def has_evidence(store: Store) -> None:
     file = OfferedFile("log.txt", ArtifactKind.LOG, builds.digest("log"), 3)
-    await store.artifacts.keep("acme", spec(1).ulid, 1, [file], NOW)
+    await store.artifacts.keep("acme", [KeptFiles(spec(1).ulid, 1, [file])], NOW, Bounds(1_000))
 
 
 async def has_evidence_that_goes(store: Store) -> None:

@@ -203,7 +203,9 @@ async def test_another_build_takes_the_place_when_asked(bench: Bench, raw: Redis
 async def test_two_pushes_at_once_leave_one_build(bench: Bench, raw: Redis) -> None:
     done = await asyncio.gather(bench.push(), bench.push(), bench.push(OTHER), return_exceptions=True)
     words = sorted(d.word.value if isinstance(d, Pushed) else type(d).__name__ for d in done)
-    assert words in (["ConflictError", "NEW", "SAME"], ["ConflictError", "ConflictError", "NEW"])
+    # Two that say the same in the same millisecond are one, which is answered again.
+    of_two = (["NEW", "SAME"], ["NEW", "NEW"], ["ConflictError", "NEW"])
+    assert words in [["ConflictError", *each] for each in of_two]
     assert audit(raw) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.ports import PortSlots
+from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_versions import suite as packages
@@ -170,6 +172,36 @@ async def test_what_is_killed_while_its_run_is_made_ready_never_begins(bench: Be
         assert (killed.cause, killed.begun) == (DeathCause.REVOKED, False)
     await idle(runner)
     assert not any((path / "spec.json").exists() for path in (bench.folder / "runs").iterdir())
+
+
+@pytest.mark.parametrize("taken", ["b", "bc"])
+async def test_what_is_taken_back_while_sessions_end_does_not_go_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    """A crash leaves a session behind, and Appium takes its time over it; another device may have the rest by then."""
+    runner = bench.runner()
+    closing, over = asyncio.Event(), asyncio.Event()
+    close = runner._ends.close
+
+    async def slowly(run: Run) -> None:
+        closing.set()
+        await over.wait()
+        await close(run)
+
+    monkeypatch.setattr(runner._ends, "close", slowly)
+    runner.start(DEVICE, [bench.job("a", '{"exit": 3}'), bench.job("b"), bench.job("c")])
+    await asyncio.wait_for(closing.wait(), 20)
+    for token in taken:
+        runner.kill(token, DeathCause.REVOKED, 1.0)
+    over.set()
+    await bench.outcomes("a", "b", "c")
+    await idle(runner)
+    ends = [(x.token, type(x)) for x in bench.events if isinstance(x, AttemptFinished | AttemptKilled)]
+    assert sorted(ends, key=str) == [(token, AttemptKilled if token in taken else AttemptFinished) for token in "abc"]
+    for token in taken:
+        killed = bench.last(token)
+        assert isinstance(killed, AttemptKilled)
+        assert (killed.cause, killed.begun) == (DeathCause.REVOKED, False)
 
 
 async def test_what_an_earlier_daemon_only_planned_begins_with_the_next(bench: Bench) -> None:

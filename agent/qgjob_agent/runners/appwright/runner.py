@@ -238,11 +238,13 @@ class AppwrightRunner:
         if run.execution.result() is None:
             await living.hunt()
         living.over()
-        events, again = run.conclude()
+        events = run.read()
         await self._ends.close(run)
+        # Only now: meanwhile the core may have taken back what goes on, and others may have joined.
+        ended, again = run.conclude()
         if again:
             self._log.info("appwright_goes_on", attempts=sum(map(len, again)), device_id=run.device.device_id)
-        self._over(run, events, again)
+        self._over(run, events + ended, again)
 
     def _over(self, run: Run, events: list[AttemptEvent], again: list[list[Assignment]] | None = None) -> None:
         """The run has done what it could; what is left of it goes on in these groups."""

@@ -24,6 +24,8 @@ _APPIUM_SECONDS = 18.0
 """Appium loads all of itself before it says its version."""
 _OLDEST_NODE = 18
 _ANDROID, _IOS = "uiautomator2", "xcuitest"
+_OF_APPIUM_2 = {_ANDROID: "3.10.0", _IOS: "7.35.1"}
+"""Of each driver one that Appium 2 takes, which AppWright has: the newest ones refuse it."""
 
 
 def _unused(host: Host, *checks: str) -> list[Finding]:
@@ -154,10 +156,18 @@ def judge_drivers(installed: dict[str, Any], wanted: Collection[str], command: s
         fine(check, f"{(about if isinstance(about, dict) else {}).get('version') or 'installed'}", name)
         for name, about in installed.items()
     ]
-    for name in sorted(set(wanted) - set(installed)):
-        advice = f"`{command} driver install {name}` as the agent's user"
-        found.append(problem(check, "is not installed", advice, name))
+    lacking = sorted(set(wanted) - set(installed))
+    found += [problem(check, "is not installed", _how_to_install(name, command), name) for name in lacking]
     return found or [note(check, "none is installed, and no device here needs one")]
+
+
+def _how_to_install(driver: str, command: str) -> str:
+    version = _OF_APPIUM_2[driver]
+    return (
+        f"have appium-{driver}-driver {version} and appium among the suite's own packages and run `npm ci`, or, for an "
+        f"Appium that is not the suite's own, `{command} driver install {driver}@{version}` as the agent's user "
+        "(newer ones want Appium 3; see docs/appwright.md)"
+    )
 
 
 def _words(host: Host) -> list[str]:

@@ -72,6 +72,7 @@ def told(found: list[Finding], check: str) -> list[tuple[Level, str | None]]:
     return [(each.level, each.subject) for each in mine]
 
 
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "appwright"
 APPWRIGHT = 'runner = "appwright"\n[appwright]\nsuite_dir = "suite"\nproject = "android"\n'
 
 
@@ -255,6 +256,15 @@ async def test_the_tools_and_the_suite_of_appwright(bench: Bench) -> None:
     appium.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     assert (await levels())["appium"] is PROBLEM
     assert (await levels())["drivers"] is WARNING
+
+
+def test_a_driver_that_is_missing_is_to_be_one_that_the_appium_takes() -> None:
+    """The newest ones refuse Appium 2, which is what AppWright has."""
+    own = json.loads((EXAMPLE / "package.json").read_text())["dependencies"]
+    has, lacks = appwright.judge_drivers({"xcuitest": {"version": "7.35.1"}}, {"uiautomator2", "xcuitest"}, "appium")
+    assert (has.level, lacks.level, lacks.subject) == (OK, PROBLEM, "uiautomator2")
+    assert f"appium-uiautomator2-driver {own['appium-uiautomator2-driver']} and appium" in (lacks.advice or "")
+    assert f"`appium driver install uiautomator2@{own['appium-uiautomator2-driver']}`" in (lacks.advice or "")
 
 
 async def test_an_appium_of_somebody_else_has_to_answer(bench: Bench) -> None:

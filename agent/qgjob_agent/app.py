@@ -324,6 +324,7 @@ def _appwright_runner(
         executions=state_dir.runs,
         lease_path=state_dir.lease,
         derived_data=state_dir.path / "webdriveragent",
+        adb=config.adb_server,
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
     appium = AppiumSettings(

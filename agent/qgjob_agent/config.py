@@ -30,6 +30,7 @@ from qgjob_agent.config_tables import (
     Table,
     lower,
 )
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import together
 from qgjob_agent.setting_names import Stray, strays
@@ -73,7 +74,9 @@ class AgentConfig(Table):
 
     @property
     def test_environ(self) -> dict[str, str]:
-        """What command.env_allow (or that of the runner in use) lets through of the agent's own environment."""
+        """What tests get from the agent: what command.env_allow (or that of the runner in use) lets through of its own
+        environment, and where the adb server of its devices is.
+        """
         return self._test_environ
 
     @property
@@ -86,7 +89,8 @@ class AgentConfig(Table):
         copy = self.model_copy()
         copy._environ = dict(environ)  # noqa: SLF001 - of its own class
         allowed = self.appwright.env_allow if self.runner == "appwright" else self.command.env_allow
-        copy._test_environ = {name: environ[name] for name in allowed if name in environ}  # noqa: SLF001
+        inherited = {name: environ[name] for name in allowed if name in environ}
+        copy._test_environ = inherited | copy.adb_server.variables()  # noqa: SLF001
         return copy
 
     @property
@@ -107,6 +111,11 @@ class AgentConfig(Table):
     def effective_credit(self) -> int:
         """How many attempts the agent holds at most: as set, else some for each device."""
         return self.credit or max(_LEAST_CREDIT, _CREDIT_PER_DEVICE * len(self.device_facts))
+
+    @property
+    def adb_server(self) -> AdbServer:
+        """That of the Android devices, if the agent looks for any."""
+        return AdbServer(self.adb.host, self.adb.port) if self.adb.enabled else AdbServer()
 
     @property
     def finds_devices(self) -> bool:

@@ -100,8 +100,8 @@ class AdbServer(Program):
         tell(self.control, "plug", serial=serial)
 
 
-def counts(port: int) -> dict[str, dict[str, Any]]:
-    """What an Appium counted, by serial."""
+def counts(port: int) -> dict[str, Any]:
+    """What an Appium counted, by serial (`devices`), and what its sessions were asked for (`capabilities`)."""
     with urlopen(f"http://127.0.0.1:{port}/_fake/counts") as answer:
-        told: dict[str, dict[str, Any]] = json.load(answer)["devices"]
+        told: dict[str, Any] = json.load(answer)
     return told

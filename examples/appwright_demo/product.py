@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -131,9 +131,17 @@ class Product:
         """Sessions that its Appium refused, since the device had one."""
         return self._of_appium("refused_busy")
 
+    def capabilities(self) -> list[dict[str, Any]]:
+        """What each session of its Appium was asked for; none before there is one."""
+        found: list[dict[str, Any]] = self._told_by_appium().get("capabilities", [])
+        return found
+
     def _of_appium(self, what: str) -> Counter[str]:
+        devices = self._told_by_appium().get("devices", {})
+        return Counter({serial: told[what] for serial, told in devices.items()})
+
+    def _told_by_appium(self) -> dict[str, Any]:
         try:
-            port = json.loads((self._state / "appium.json").read_text("utf-8"))["port"]
-            return Counter({serial: told[what] for serial, told in counts(port).items()})
+            return counts(json.loads((self._state / "appium.json").read_text("utf-8"))["port"])
         except (FileNotFoundError, json.JSONDecodeError, URLError):
-            return Counter()  # it has not begun, or is only just written down
+            return {}  # it has not begun, or is only just written down

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.devices.adb.client import ANSWER_SECONDS, AdbClient, AdbServerAwayError, AdbServerGoneError
 from qgjob_agent.devices.adb.facts import state_words
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError, Listed
+from qgjob_agent.devices.adb.server import LOCAL
 from qgjob_agent.doctor.asking import ask, beside, located
 from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
 
@@ -59,7 +60,7 @@ async def _server(host: Host) -> tuple[Finding, int | None]:
     try:
         version = await AdbClient(settings.host, settings.port).version()
     except AdbServerGoneError:
-        if settings.host in ("127.0.0.1", "localhost", "::1"):
+        if settings.host in LOCAL:
             return note(check, f"none listens at {where}; the agent starts one"), None
         return problem(
             check, f"none listens at {where}", "start it there (`adb -a nodaemon server`), or mend adb.host"

@@ -28,6 +28,7 @@ async def test_a_group_has_one_install_a_device_and_an_agents_death_costs_none_o
         assert sorted(adb.installs().values()) == [1, 1]
         assert product.sessions().total() == 2 * FILES  # the next daemon found the same Appium
         assert product.refused().total() == 0
+        assert {asked.get("appium:adbPort") for asked in product.capabilities()} == {adb.port}
         assert await product.installs_of_run("nightly") == 2
         assert (await product.installs_of_devices()).total() == 2
         assert await product.installs_of_metrics() == 2

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.plan import JS
 from qgjob_agent.runners.appwright.ports import ports_of
@@ -37,7 +38,7 @@ def turned(folder: Path, slot: int, package: str | None, asked: dict[str, Any]) 
         "udid": UDID,
         "app_package": package,
         "ports": ports_of(slot),
-        "capabilities": capabilities_of(replace(SIMULATOR, device_id=f"a1.{slot}"), folder / "wda"),
+        "capabilities": capabilities_of(replace(SIMULATOR, device_id=f"a1.{slot}"), folder / "wda", AdbServer()),
     }
     (folder / "plan.json").write_text(json.dumps(plan))
     words = ["-e", ASK, str(JS / "preload.cjs"), str(folder / "plan.json"), json.dumps(asked)]
@@ -78,10 +79,10 @@ def test_a_session_uses_the_installed_app_and_what_is_the_devices_own(tmp_path: 
 
 
 def test_only_ios_has_a_folder_for_webdriveragent(tmp_path: Path) -> None:
-    phone = DeviceFacts("a1.R5", "R5", Target.DEVICE, "android")
-    assert capabilities_of(phone, tmp_path) == {}
-    assert capabilities_of(SIMULATOR, None) == {}
-    assert capabilities_of(SIMULATOR, tmp_path) == {"appium:derivedDataPath": str(tmp_path / f"a1.{UDID}")}
+    phone, server = DeviceFacts("a1.R5", "R5", Target.DEVICE, "android"), AdbServer()
+    assert capabilities_of(phone, tmp_path, server) == {}
+    assert capabilities_of(SIMULATOR, None, server) == {}
+    assert capabilities_of(SIMULATOR, tmp_path, server) == {"appium:derivedDataPath": str(tmp_path / f"a1.{UDID}")}
 
 
 @pytest.mark.parametrize(("package", "said"), [("com.example.shop", "com.example.shop"), (None, "id of app x")])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.adb.client import AdbServerAwayError
 from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
+from qgjob_agent.devices.adb.server import LOCAL
 from qgjob_agent.devices.adb.settings import ADVICE
 from qgjob_agent.program import ProgramError, run_program
 
@@ -23,7 +24,6 @@ LONGEST_PAUSE_SECONDS = 10.0
 ALIVE_SECONDS = 10.0
 """A server that hangs keeps the connection of the list open and says nothing, so it is asked for its version."""
 _START_SECONDS = 20.0
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Tracker:
@@ -90,7 +90,7 @@ class Tracker:
 
     async def _start(self) -> str | None:
         """Has adb start its server, if none answers. Gives why it could not, or None."""
-        if self._settings.host not in _LOCAL:
+        if self._settings.host not in LOCAL:
             return None
         try:
             await self._client.version()

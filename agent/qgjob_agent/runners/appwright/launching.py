@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.command_template import variables
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.executions import Command, Several
 from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.cloud import FOLDER
@@ -46,6 +47,7 @@ class AppwrightSettings:
     lease_path: Path
     linger_seconds: float = 5.0  # that a process with nothing to do waits for another file
     derived_data: Path | None = None  # where WebDriverAgent is built, in a folder for each device
+    adb: AdbServer = field(default_factory=AdbServer)  # of the Android devices
 
 
 @dataclass(frozen=True, slots=True)

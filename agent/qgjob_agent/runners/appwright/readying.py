@@ -59,7 +59,7 @@ class Readying:
             address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
         needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
         slot = self._slots.of(run.device) if needed else None
-        own = capabilities_of(run.device, self._settings.derived_data)
+        own = capabilities_of(run.device, self._settings.derived_data, self._settings.adb)
         return Ready(suite, versions, address, app, slot, capabilities=own)
 
     async def _in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:

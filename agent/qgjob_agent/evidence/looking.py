@@ -48,7 +48,10 @@ def look(folder: Path, *, patient: bool = False) -> tuple[list[Found], int, bool
 
 
 def _entries(folder: Path, *, patient: bool) -> Iterator[tuple[Path, bool]]:
-    """All but folders, and whether each is a plain file; links are followed nowhere."""
+    """All but folders, and whether each is a plain file; no link is followed, nor one in place of `folder`."""
+    if folder.is_symlink():
+        yield folder, False
+        return
     waiting = [folder]
     while waiting:
         here = waiting.pop()

@@ -113,6 +113,24 @@ def test_a_folder_is_looked_at_with_care(tmp_path: Path) -> None:
     assert look(tmp_path / "none") == ([], 1, True)
 
 
+async def test_a_link_in_place_of_the_folder_is_not_followed(bench: Bench) -> None:
+    """What it leads to is nobody's evidence: nothing of it is sent, and nothing of it goes."""
+    what, out, output = bench.ended("t1")
+    shared = bench.folder / "shared"
+    shared.mkdir()
+    (shared / "empty").touch()
+    (shared / "film.webm").write_text("f" * 100)
+    out.rmdir()
+    out.symlink_to(shared)
+    async with bench.running(bounds=Bounds(1, 50)) as keeper:
+        keeper.take(what, out, output, FAILED)
+        await bench.empty()
+    assert [(files, len(reasons)) for _, files, reasons in bench.coordinator.got] == [
+        ({"log.txt": b"printed by t1\n"}, 1)
+    ]
+    assert sorted(each.name for each in shared.iterdir()) == ["empty", "film.webm"]
+
+
 class Coordinator:
     """Takes evidence as a coordinator does, or raises what it is told to."""
 

@@ -43,8 +43,11 @@ _NEVER = (
     grpc.StatusCode.FAILED_PRECONDITION,
     grpc.StatusCode.PERMISSION_DENIED,
 )
-_ONE_BY_ONE = (*_NEVER, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED)
-"""What is wrong may be of one attempt, or of the call."""
+_ONE_BY_ONE = (
+    *(*_NEVER, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNIMPLEMENTED),
+    *(grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL),
+)
+"""What is wrong may be of one attempt, or of the call; so may be a fault of the coordinator, which says no more."""
 
 
 class PushedEvidence:
@@ -62,13 +65,14 @@ class PushedEvidence:
         Where a coordinator takes none together, being older, or finds a fault with the call, the first goes alone.
         """
         addresses = self._coordinators.addresses
-        problems = []
+        problems, alone = [], not is_small(several[0])
         for _ in addresses:
             address = addresses[self._turn % len(addresses)]
             try:
                 async with asyncio.timeout(_IDLE_SECONDS) as limit:
-                    if is_small(several[0]) and (sent := await self._together(address, several)) is not None:
+                    if not alone and (sent := await self._together(address, several)) is not None:
                         return sent
+                    alone = True
                     return [await self._alone(address, several[0], limit)]
             except TimeoutError:
                 problems.append(f"{address}: no answer in time")
@@ -81,7 +85,10 @@ class PushedEvidence:
                 problems.append(str(error))
             await self.close()
             self._turn += 1
-        raise EvidenceAwayError("; ".join(problems))
+        away = EvidenceAwayError("; ".join(problems))
+        if alone and len(several) > 1:  # it says nothing of the others
+            return [away]
+        raise away
 
     async def close(self) -> None:
         """Gives the connection up."""

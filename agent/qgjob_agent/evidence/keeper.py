@@ -187,7 +187,7 @@ class EvidenceKeeper:
         except OSError as error:
             await self._not_now(fresh, error)
         except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
-            self._outgoing.failed(fresh.evidence)
+            await self._outgoing.failed(fresh.evidence)
         else:
             if looked_at is not None:
                 await self._outgoing.add(looked_at)

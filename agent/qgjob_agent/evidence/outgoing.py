@@ -65,7 +65,9 @@ class Outgoing:
         self._push = push
         self._log = log
         self._waiting: list[Evidence] = []
-        self._failures = 0
+        self._alone = 0  # so many are sent one by one
+        self._failures = 0  # calls in a row that sent nothing
+        self._held_up = False
         self._next_try = 0.0
 
     @property
@@ -100,26 +102,36 @@ class Outgoing:
 
     async def send(self) -> None:
         """Sends the first that waits, with others where they are small."""
-        batch = together(self._waiting)
+        batch = self._waiting[:1] if self._alone else together(self._waiting)
+        self._alone = max(self._alone - 1, 0)
         try:
             sent = await self._push(batch)
         except EvidenceAwayError as error:
-            self._later(batch[0], str(error))
+            await self._later([(each, str(error)) for each in batch])
             return
         except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
-            self.failed(batch[0])
+            if len(batch) > 1:
+                self._log.warning("evidence_goes_alone", attempts=len(batch), exc_info=True)
+                self._alone = len(batch)  # it shows which of them it is
+            else:
+                await self.failed(batch[0])
             return
-        # What has to wait comes last, so that there is a pause before it is tried again.
-        answered = zip(batch, sent, strict=False)
-        for evidence, result in sorted(answered, key=lambda each: isinstance(each[1], EvidenceAwayError)):
-            await self._settle(evidence, result)
+        left = []
+        for evidence, result in zip(batch, sent, strict=False):
+            if (why := await self._settle(evidence, result)) is not None:
+                left.append((evidence, why))
+        if left:
+            await self._later(left)
+        elif self._held_up:
+            self._held_up = False
+            self._log.info("evidence_goes_on", waiting=len(self._waiting))
 
-    def failed(self, evidence: Evidence) -> None:
+    async def failed(self, evidence: Evidence) -> None:
         """A fault of the program costs that evidence: it would come again after a restart, and end each daemon."""
         whose = evidence.whose
         self._log.error("evidence_failed", job_id=whose.job_id, attempt=whose.attempt, exc_info=True)
         self._waiting = [each for each in self._waiting if each.path != evidence.path]
-        self._shelf.remove(evidence.path)
+        await asyncio.to_thread(self._shelf.remove, evidence.path)
 
     def lost(self, evidence: Evidence, why: str) -> None:
         """Says that it is given up."""
@@ -128,23 +140,20 @@ class Outgoing:
             "evidence_lost", job_id=whose.job_id, attempt=whose.attempt, size_bytes=evidence.size_bytes, error=why
         )
 
-    async def _settle(self, evidence: Evidence, result: Sent) -> None:
+    async def _settle(self, evidence: Evidence, result: Sent) -> str | None:
+        """Why it has to wait; None where it does not."""
         if isinstance(result, EvidenceAwayError):
-            self._later(evidence, str(result))
-            return
+            return str(result)
         if isinstance(result, EvidenceTooLargeError):
-            await self._less(evidence, str(result))
-            return
+            return await self._less(evidence, str(result))
         if isinstance(result, EvidenceRefusedError):
             self.lost(evidence, str(result))
         else:
             self._sent(evidence, result)
-        self._waiting.remove(evidence)
-        await asyncio.to_thread(self._shelf.remove, evidence.path)
+        await self._remove(evidence)
+        return None
 
     def _sent(self, evidence: Evidence, count: int) -> None:
-        if self._failures:
-            self._log.info("evidence_goes_on", waiting=len(self._waiting))
         self._failures, self._next_try = 0, 0.0
         self._log.info(
             "evidence_sent",
@@ -155,26 +164,32 @@ class Outgoing:
             left_out=sum(each.files for each in evidence.left_out),
         )
 
-    async def _less(self, evidence: Evidence, why: str) -> None:
+    async def _less(self, evidence: Evidence, why: str) -> str | None:
         """The next try sends the half of it that tells the most."""
         try:
             self._waiting[self._waiting.index(evidence)] = await asyncio.to_thread(self._shelf.halve, evidence, why)
         except OSError as error:
-            self._later(evidence, error.strerror or str(error))
+            return error.strerror or str(error)
+        return None
 
-    def _later(self, evidence: Evidence, why: str) -> None:
-        """Tried again after a growing pause, and not for ever."""
+    async def _later(self, left: Sequence[tuple[Evidence, str]]) -> None:
+        """What a call did not send, and why: tried again after a growing pause, behind all others, and not for ever."""
         self._failures += 1
         self._next_try = asyncio.get_running_loop().time() + pause_after(self._failures)
-        if self._failures == 1:
+        if not self._held_up:
+            self._held_up = True
             size = sum(each.size_bytes for each in self._waiting)
-            self._log.warning("evidence_waits", error=why, attempts=len(self._waiting), size_bytes=size)
-        if wall_ms() - evidence.whose.ended_at_ms > self._settings.keep_ms:
-            self.lost(evidence, f"it could not be sent for {self._settings.keep_ms / 3_600_000:g} h: {why}")
-            self._waiting.remove(evidence)
-            self._shelf.remove(evidence.path)
-        elif len(self._waiting) > 1:  # what is wrong may be of this one alone
-            self._waiting.append(self._waiting.pop(self._waiting.index(evidence)))
+            self._log.warning("evidence_waits", error=left[0][1], attempts=len(self._waiting), size_bytes=size)
+        for evidence, why in left:
+            if wall_ms() - evidence.whose.ended_at_ms > self._settings.keep_ms:
+                self.lost(evidence, f"it could not be sent for {self._settings.keep_ms / 3_600_000:g} h: {why}")
+                await self._remove(evidence)
+            else:  # what is wrong may be of this one alone
+                self._waiting.append(self._waiting.pop(self._waiting.index(evidence)))
+
+    async def _remove(self, evidence: Evidence) -> None:
+        self._waiting.remove(evidence)
+        await asyncio.to_thread(self._shelf.remove, evidence.path)
 
 
 def pause_after(failures: int) -> float:

@@ -215,7 +215,9 @@ async def test_a_file_that_the_host_can_not_open_now_is_sent_later(
         assert await push(waiting) == [1]
 
 
-@pytest.mark.parametrize("code", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT])
+@pytest.mark.parametrize(
+    "code", [grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNKNOWN]
+)
 async def test_where_they_are_not_taken_together_the_first_goes_alone(tmp_path: Path, code: grpc.StatusCode) -> None:
     """As by a coordinator of before that, or for a call that it finds a fault with."""
     coordinator = Coordinator()
@@ -225,6 +227,9 @@ async def test_where_they_are_not_taken_together_the_first_goes_alone(tmp_path: 
         assert await push(several) == [1]
         assert coordinator.header is not None
         assert coordinator.header.job_id == "acme~0"
+        coordinator.code = grpc.StatusCode.INTERNAL
+        (away,) = await push(several)  # says nothing of the others
+        assert isinstance(away, EvidenceAwayError)
         coordinator.small_code = grpc.StatusCode.UNAVAILABLE
         with pytest.raises(EvidenceAwayError, match="as the test wants it"):
             await push(several)

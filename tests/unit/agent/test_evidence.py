@@ -291,13 +291,13 @@ async def test_what_is_refused_is_lost_aloud_and_holds_nothing_up(bench: Bench) 
 
 
 async def test_a_fault_of_the_program_costs_that_evidence_and_ends_nothing(bench: Bench) -> None:
-    bench.coordinator.errors = [ArithmeticError("a fault of ours")]
+    bench.coordinator.errors = [ArithmeticError("a fault of ours")] * 2  # of both together, then of the first
     with capture_logs() as logs:
         async with bench.running() as keeper:
             for token in ("t1", "t2"):
                 keeper.take(*bench.ended(token), FAILED)
             await bench.empty()
-    assert [each["event"] for each in logs] == ["evidence_failed", "evidence_sent"]
+    assert [each["event"] for each in logs] == ["evidence_goes_alone", "evidence_failed", "evidence_sent"]
 
 
 async def test_of_what_is_too_large_for_a_coordinator_the_best_is_sent(bench: Bench) -> None:

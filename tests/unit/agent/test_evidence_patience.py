@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent.evidence import keeper as keeping
 from qgjob_agent.evidence import looking, outgoing
 from qgjob_agent.evidence.batching import MOST_ATTEMPTS, MOST_BYTES, SMALL_BYTES, together, weight
-from qgjob_agent.evidence.choice import LeftOut, Named
-from qgjob_agent.evidence.outgoing import EvidenceAwayError
+from qgjob_agent.evidence.choice import Bounds, LeftOut, Named
+from qgjob_agent.evidence.outgoing import EvidenceAwayError, KeeperSettings, Outgoing, Sent
+from qgjob_agent.evidence.preparing import prepared
 from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
 from tests.fakes.waiting import until
 from tests.unit.agent.test_evidence import FAILED, KILLED, NOW, Bench
@@ -210,6 +214,59 @@ async def test_what_comes_a_moment_later_goes_with_it(bench: Bench, monkeypatch:
         keeper.take(*bench.ended("t2"), FAILED)
         await bench.empty()
     assert bench.coordinator.batches == [2]
+
+
+def outgoing_of(bench: Bench, push: Any, count: int) -> Outgoing:
+    """So many attempts wait."""
+    bounds = Bounds(10, 1_000_000)
+    made = Outgoing(bench.shelf, KeeperSettings("all", bounds, 1_000_000), push, structlog.get_logger())
+    for n in range(count):
+        taken = bench.shelf.take(replace(WHOSE, token=f"t{n}", ended_at_ms=NOW), *bench.ended(f"t{n}")[1:])
+        assert taken is not None
+        made._waiting.append(prepared(taken, bounds).evidence)
+    return made
+
+
+async def test_a_call_that_is_kept_in_part_is_one_failure_and_its_rest_goes_behind_all_others(bench: Bench) -> None:
+    async def push(several: Sequence[Evidence]) -> list[Sent]:
+        return [EvidenceAwayError("its store is away") if n % 2 else 1 for n, _ in enumerate(several)]
+
+    waiting = outgoing_of(bench, push, 130)
+    with capture_logs() as logs:
+        await waiting.send()
+        assert waiting.due is not None
+        assert waiting.due <= asyncio.get_running_loop().time() + outgoing.FIRST_PAUSE_SECONDS
+        order = [int(each.whose.token[1:]) for each in waiting._waiting]
+        assert order == [*range(100, 130), *range(1, 100, 2)]
+        await waiting.send()
+    said = [each["event"] for each in logs]
+    assert (said.count("evidence_waits"), said.count("evidence_goes_on")) == (1, 0)
+
+
+async def test_where_a_whole_call_is_refused_for_now_others_come_before_it(bench: Bench) -> None:
+    async def push(several: Sequence[Evidence]) -> list[Sent]:
+        raise EvidenceAwayError("the store of their org is away")
+
+    waiting = outgoing_of(bench, push, 101)
+    last = waiting._waiting[-1].path
+    await waiting.send()
+    assert waiting._waiting[0].path == last
+
+
+async def test_a_fault_of_one_costs_none_that_went_with_it(bench: Bench) -> None:
+    async def push(several: Sequence[Evidence]) -> list[Sent]:
+        if any(each.path == faulty for each in several):
+            raise ArithmeticError("a fault of ours")
+        return [1 for _ in several]
+
+    waiting = outgoing_of(bench, push, 6)
+    faulty = waiting._waiting[3].path
+    with capture_logs() as logs:
+        while waiting.due is not None:
+            await waiting.send()
+    assert [each["event"] for each in logs].count("evidence_sent") == 5
+    assert [each["event"] for each in logs].count("evidence_failed") == 1
+    assert not any(bench.shelf._path.iterdir())
 
 
 # ---- what a device logged ----

@@ -168,6 +168,8 @@ class EvidenceKeeper:
         found.sort(key=lambda each: each.whose.ended_at_ms)
         self._fresh += [_Fresh(each) for each in found if each.kept is None]
         if waiting := [each for each in found if each.kept is not None]:
+            for each in waiting:  # what wrote that down may have died before it made room
+                await asyncio.to_thread(clear, each)
             await self._outgoing.add(*waiting)
 
     def _not_read(self, error: OSError) -> None:
@@ -196,13 +198,12 @@ class EvidenceKeeper:
         """What is sent of it; None where there is nothing. Raises OSError for what may be there another time."""
         evidence = fresh.evidence = await self._with_device_log(fresh.evidence)
         patient = wall_ms() - evidence.whose.ended_at_ms < PATIENT_MS
-        choice = await asyncio.to_thread(prepared, evidence, self._settings.bounds, patient=patient)
-        looked_at = choice.evidence
+        looked_at = await asyncio.to_thread(prepared, evidence, self._settings.bounds, patient=patient)
         if not looked_at.kept and not looked_at.left_out:
             await asyncio.to_thread(self._shelf.remove, evidence.path)
             return None
         await asyncio.to_thread(self._shelf.write, looked_at)
-        await asyncio.to_thread(clear, choice)
+        await asyncio.to_thread(clear, looked_at)
         return looked_at
 
     async def _not_now(self, fresh: _Fresh, error: OSError) -> None:

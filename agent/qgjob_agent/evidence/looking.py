@@ -36,7 +36,7 @@ def look(folder: Path, *, patient: bool = False) -> tuple[list[Found], int, bool
     """
     found: list[Found] = []
     passed_over = 0
-    for count, (path, plain) in enumerate(_entries(folder, patient=patient)):
+    for count, (path, plain) in enumerate(entries(folder, patient=patient)):
         if count >= MOST_LOOKED_AT:
             return found, passed_over, False
         one = _found(path, folder, patient=patient) if plain else None
@@ -47,8 +47,11 @@ def look(folder: Path, *, patient: bool = False) -> tuple[list[Found], int, bool
     return found, passed_over, True
 
 
-def _entries(folder: Path, *, patient: bool) -> Iterator[tuple[Path, bool]]:
-    """All but folders, and whether each is a plain file; no link is followed, nor one in place of `folder`."""
+def entries(folder: Path, *, patient: bool = False) -> Iterator[tuple[Path, bool]]:
+    """All but folders, and whether each is a plain file; no link is followed, nor one in place of `folder`.
+
+    Raises as `look` does.
+    """
     if folder.is_symlink():
         yield folder, False
         return
@@ -56,8 +59,8 @@ def _entries(folder: Path, *, patient: bool) -> Iterator[tuple[Path, bool]]:
     while waiting:
         here = waiting.pop()
         try:
-            with os.scandir(here) as entries:
-                for entry in entries:
+            with os.scandir(here) as found:
+                for entry in found:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(Path(entry.path))
                     else:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence import kinds
 from qgjob_agent.evidence.choice import Bounds, Found, LeftOut, choose
-from qgjob_agent.evidence.looking import digest_of, look
+from qgjob_agent.evidence.looking import digest_of, entries, look
 from qgjob_agent.evidence.shelf import DEVICE_LOG, FILES, LOG, Kept
 from qgjob_agent.leftovers import remove_tree
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from qgjob_agent.evidence.shelf import Evidence
@@ -23,15 +25,7 @@ OURS = {LOG: ("log.txt", kinds.LOG), DEVICE_LOG: ("device-log.txt", kinds.DEVICE
 THEIRS = "files"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is sent, and where other files of the folder lie, which have no reader."""
-
-    evidence: Evidence
-    others: frozenset[str]
-
-
-def prepared(evidence: Evidence, bounds: Bounds, *, patient: bool = False) -> Prepared:
+def prepared(evidence: Evidence, bounds: Bounds, *, patient: bool = False) -> Evidence:
     """Chooses what is sent. Raises OSError; `patient`: also where a single file may be given back another time."""
     found, places = _found(evidence.path)
     theirs, passed_over, complete = look(evidence.path / FILES, patient=patient)
@@ -53,8 +47,7 @@ def prepared(evidence: Evidence, bounds: Bounds, *, patient: bool = False) -> Pr
     left_out = [*evidence.left_out, *choice.left_out]
     if lost:
         left_out.append(LeftOut(lost, 0, "the agent's disk did not give them back"))
-    others = {*places.values()} - {each.file.path for each in kept}
-    return Prepared(replace(evidence, kept=tuple(kept), left_out=tuple(left_out)), frozenset(others))
+    return replace(evidence, kept=tuple(kept), left_out=tuple(left_out))
 
 
 def _found(path: Path) -> tuple[list[Found], dict[str, str]]:
@@ -67,11 +60,15 @@ def _found(path: Path) -> tuple[list[Found], dict[str, str]]:
     return found, places
 
 
-def clear(choice: Prepared) -> None:
+def clear(evidence: Evidence) -> None:
     """Room for others: what is not sent goes, now that it is written down what is."""
-    path = choice.evidence.path
-    for place in choice.others:
-        with contextlib.suppress(OSError):
-            (path / place).unlink()
-    if not any(each.file.path.startswith(f"{FILES}/") for each in choice.evidence.kept or ()):
+    path, kept = evidence.path, {each.file.path for each in evidence.kept or ()}
+    theirs: Iterable[Path] = ()
+    if any(each.startswith(f"{FILES}/") for each in kept):
+        theirs = (each for each, _ in entries(path / FILES))  # also of those that were too many to be looked at
+    else:
         remove_tree(path / FILES)
+    for each in chain((path / place for place in OURS), theirs):
+        if each.relative_to(path).as_posix() not in kept:
+            with contextlib.suppress(OSError):
+                each.unlink()

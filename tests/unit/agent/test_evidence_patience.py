@@ -20,7 +20,7 @@ from qgjob_agent.evidence import looking, outgoing
 from qgjob_agent.evidence.batching import MOST_ATTEMPTS, MOST_BYTES, SMALL_BYTES, together, weight
 from qgjob_agent.evidence.choice import Bounds, LeftOut, Named
 from qgjob_agent.evidence.outgoing import EvidenceAwayError, KeeperSettings, Outgoing, Sent
-from qgjob_agent.evidence.preparing import prepared
+from qgjob_agent.evidence.preparing import clear, prepared
 from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
 from tests.fakes.waiting import until
 from tests.unit.agent.test_evidence import FAILED, KILLED, NOW, Bench
@@ -173,6 +173,37 @@ def test_where_a_full_disk_takes_no_word_of_it_the_bytes_that_are_given_up_make_
     assert [each.name for each in evidence.path.iterdir()] == ["meta.json"]
 
 
+def test_only_what_is_sent_stays_however_much_there_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "MOST_LOOKED_AT", 3)
+    _, out, output = bench.ended("t1", **{f"f{n}": "x" for n in range(9)})
+    (out / "link").symlink_to(output)
+    evidence = bench.shelf.take(WHOSE, out, output)
+    assert evidence is not None
+    looked_at = prepared(evidence, Bounds(3, 1_000))
+    clear(looked_at)
+    assert len(looked_at.kept or ()) == 3
+    assert left_on(looked_at) == {each.file.path for each in looked_at.kept or ()}
+    nothing = replace(looked_at, kept=())
+    clear(nothing)
+    assert left_on(nothing) == set()
+
+
+def left_on(evidence: Evidence) -> set[str]:
+    files = {each.relative_to(evidence.path).as_posix() for each in evidence.path.rglob("*") if not each.is_dir()}
+    return files - {"meta.json"}
+
+
+async def test_an_agent_that_died_before_it_made_room_makes_it_in_its_next_life(bench: Bench) -> None:
+    evidence = bench.shelf.take(replace(WHOSE, ended_at_ms=NOW), *bench.ended("t1", a="a", b="b")[1:])
+    assert evidence is not None
+    looked_at = prepared(evidence, Bounds(2, 1_000))
+    bench.shelf.write(looked_at)
+    bench.coordinator.errors = [EvidenceAwayError("away")] * 100
+    async with bench.running():
+        await until(lambda: bench.coordinator.asked, "it is not sent")
+    assert left_on(looked_at) == {"log", "files/a"}
+
+
 # ---- what goes together ----
 
 
@@ -223,7 +254,7 @@ def outgoing_of(bench: Bench, push: Any, count: int) -> Outgoing:
     for n in range(count):
         taken = bench.shelf.take(replace(WHOSE, token=f"t{n}", ended_at_ms=NOW), *bench.ended(f"t{n}")[1:])
         assert taken is not None
-        made._waiting.append(prepared(taken, bounds).evidence)
+        made._waiting.append(prepared(taken, bounds))
     return made
 
 

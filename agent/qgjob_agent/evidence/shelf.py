@@ -135,7 +135,7 @@ class Shelf:
             if may_pass(error):
                 raise
             raise BrokenError(error.strerror or str(error)) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenError(f"{META} is not what an agent writes: {error!r}") from error
 
     def write(self, evidence: Evidence) -> None:

@@ -92,16 +92,17 @@ async def test_what_the_disk_does_not_give_back_at_the_moment_stays_and_is_read_
 
 
 async def test_what_says_no_more_whose_it_is_goes_and_that_is_told(bench: Bench) -> None:
-    for token in ("t1", "t2", "t3"):
+    for token in ("t1", "t2", "t3", "t4"):
         bench.keeper().take(*bench.ended(token, a="a"), FAILED)
     places = sorted(bench.shelf._path.iterdir())
     (places[0] / "meta.json").write_text("{")
     (places[1] / "meta.json").unlink()
+    (places[2] / "meta.json").write_text("[]")
     with capture_logs() as logs:
         async with bench.running():
             await bench.empty()
     told = {each["path"]: each["error"] for each in logs if each["event"] == "evidence_broken"}
-    assert set(told) == {places[0].name, places[1].name}
+    assert set(told) == {each.name for each in places[:3]}
     assert "No such file" in told[places[1].name]
     assert len(bench.coordinator.got) == 1
 

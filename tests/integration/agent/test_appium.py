@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -88,6 +89,20 @@ async def test_a_process_that_has_its_number_now_is_left_alone(make: Make, tmp_p
     finally:
         other.kill()
         other.wait()
+
+
+async def test_where_the_disk_does_not_take_whose_it_is_it_ends(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next daemon would begin another one beside it."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    appium = make()
+    with pytest.raises(AppiumError, match=r"appium\.json can't be written: No space left"):
+        await appium.ready()
+    assert appium._process is not None
+    assert appium._process.poll() is not None
 
 
 async def test_it_may_end_with_the_agent(make: Make, tmp_path: Path) -> None:

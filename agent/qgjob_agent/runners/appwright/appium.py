@@ -140,7 +140,12 @@ class Appium:
             raise AppiumError(f"Appium can't be started: {argv[0]}: {error.strerror}; see appwright.appium") from None
         self._process = process
         self.starts += 1
-        self._remember(process.pid, port)
+        try:
+            self._remember(process.pid, port)
+        except OSError as error:  # the next daemon would begin another one beside it
+            process.kill()
+            await asyncio.to_thread(process.wait)
+            raise AppiumError(f"Appium was ended: {self._memory} can't be written: {error.strerror}") from error
         address = Address("http", LOOPBACK, port)
         deadline = time.monotonic() + _START_SECONDS
         while not await answers(address):

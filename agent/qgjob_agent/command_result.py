@@ -13,6 +13,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, TestResult
 from qgjob_agent.junit_counts import JUnitError, counts_of
+from qgjob_agent.plain_file import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,9 +99,12 @@ def error_line(path: Path) -> str:
 
 def _last_lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.seek(max(os.fstat(file.fileno()).st_size - _LAST_LINE_BYTES, 0))
-            return [_clean(line, _LAST_LINE_CHARS) for line in file.read().decode(errors="replace").split("\n")]
+            return [
+                _clean(line, _LAST_LINE_CHARS)
+                for line in file.read(_LAST_LINE_BYTES).decode(errors="replace").split("\n")
+            ]
     except OSError:
         return []
 

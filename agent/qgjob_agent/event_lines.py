@@ -1,12 +1,14 @@
 """Reads a file of JSON lines that another process appends to. The standard library only: supervisors import this."""
 # pathlib would cost each supervisor 5 ms of its start.
-# ruff: noqa: PTH116, PTH123
+# ruff: noqa: PTH116
 
 from __future__ import annotations
 
 import json
 import os
 from typing import Any
+
+from qgjob_agent.plain_file import opened
 
 _PIECE_BYTES = 262_144
 _MOST_BYTES = 16_777_216
@@ -42,7 +44,7 @@ class EventLines:
         events: list[dict[str, Any]] = []
         while not self.over:
             try:
-                with open(self._path, "rb") as file:
+                with opened(self._path) as file:
                     file.seek(self._offset)
                     data = file.read(_PIECE_BYTES)
             except OSError:

@@ -13,8 +13,8 @@ import grpc
 
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.batching import is_small
-from qgjob_agent.evidence.looking import opened
 from qgjob_agent.evidence.outgoing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
+from qgjob_agent.plain_file import opened
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc as pb_grpc
 

@@ -43,6 +43,8 @@ EVENTS = "events"
 CLAIMS = "claims"
 ATTEMPTS = "attempts"
 GIVEN_UP = ".gone"
+MOST_BYTES = 64 * 1024 * 1024
+"""No daemon writes as much into spec.json, plan.json, or what a runner has beside them."""
 OUT = "out"
 TMP = "tmp"
 

@@ -18,6 +18,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_records import assignment_of, fields_of, living_of, result_of
 from qgjob_agent.leftovers import remove_tree
+from qgjob_agent.plain_file import text_of
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
 _PYTHON = (sys.executable, "-I", "-S", "-X", "utf8")  # no site-packages, no environment: fast and the same everywhere
 _ROOM_BYTES = 65_536  # what an attempt writes before its test prints anything fits in it many times
-_LIVING_CHARS = 65_536
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[1])
 
 
@@ -109,7 +109,7 @@ class Execution:
     def found(cls, path: Path) -> Self | None:
         """What an earlier daemon began there; None when it had not got so far as to begin anything."""
         try:
-            spec = json.loads((path / names.SPEC).read_text("utf-8"))
+            spec = json.loads(text_of(path / names.SPEC, names.MOST_BYTES))
             return cls(path, [assignment_of(spec["assignment"])])
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -216,7 +216,7 @@ class Execution:
     def _holder(self) -> int:
         """The process id in the lock; 0 while the supervisor has not got so far."""
         try:
-            return int((self.path / names.LOCK).read_text("ascii"))
+            return int(text_of(self.path / names.LOCK))
         except (OSError, ValueError):
             return 0
 
@@ -242,7 +242,7 @@ class Execution:
     def started_at_ms(self) -> int:
         """When the command began; 0 if it has not."""
         try:
-            return int((self.path / names.STARTED).read_text("ascii"))
+            return int(text_of(self.path / names.STARTED))
         except (OSError, ValueError):
             return 0
 
@@ -250,7 +250,7 @@ class Execution:
     def cgroup(self) -> str | None:
         """The path of the tree's cgroup. A supervisor that was killed early has not written it down, or was refused."""
         with contextlib.suppress(OSError):
-            if written := (self.path / names.CGROUP).read_text("utf-8"):
+            if written := text_of(self.path / names.CGROUP):
                 return written
         found = Cgroup.find(names.cgroup_name(self.path.name))
         return None if found is None else found.path
@@ -276,14 +276,13 @@ class Execution:
     def result(self) -> ExecutionResult | None:
         """How it ended; None if the supervisor could not say. Final once it has ended."""
         with contextlib.suppress(OSError):
-            return result_of((self.path / names.RESULT).read_text("utf-8", errors="replace"))
+            return result_of(text_of(self.path / names.RESULT))
         return result_of(self._ear.heard()) if self._ear is not None else None
 
     def living(self) -> LivingTree | None:
         """What of the tree SIGKILL does not end, while its supervisor hunts it; None where that is nothing."""
         try:
-            with (self.path / names.LIVING).open(encoding="utf-8", errors="replace") as file:
-                return living_of(file.read(_LIVING_CHARS))
+            return living_of(text_of(self.path / names.LIVING))
         except OSError:
             return None
 

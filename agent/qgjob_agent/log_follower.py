@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol
 
+from qgjob_agent.plain_file import opened
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -31,7 +33,7 @@ class LogFollower:
     def read(self) -> None:
         """Passes on the latest piece, if there is something new."""
         try:
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size <= self._offset:
                     return

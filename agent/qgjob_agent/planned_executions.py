@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qgjob_agent import execution_dir as names
 from qgjob_agent.execution_records import assignment_of, plan_of
 from qgjob_agent.executions import Execution
+from qgjob_agent.plain_file import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,7 @@ class PlannedExecution(Execution):
     def found_planned(cls, path: Path) -> Self | None:
         """What an earlier daemon planned there; None when it had not got so far."""
         try:
-            plan = json.loads((path / names.PLAN).read_text("utf-8"))
+            plan = json.loads(text_of(path / names.PLAN, names.MOST_BYTES))
             return cls(path, [assignment_of(fields) for fields in plan["assignments"]], plan["facts"])
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return None

@@ -12,21 +12,12 @@ from typing import TYPE_CHECKING
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import MOST_LOOKED_AT, Found
 from qgjob_agent.evidence.kinds import HEAD_BYTES, kind_of
+from qgjob_agent.plain_file import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
 _HASHED_BYTES = 1024 * 1024
-
-
-def opened(path: Path) -> BinaryIO:
-    """A plain file, open to be read. Raises OSError for a link, a pipe, a device, and what can't be read."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{path} is no plain file")
-    return os.fdopen(fd, "rb")
 
 
 def look(folder: Path, *, patient: bool = False) -> tuple[list[Found], int, bool]:

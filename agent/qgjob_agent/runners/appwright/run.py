@@ -14,6 +14,7 @@ from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKi
 from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
 from qgjob_agent.log_follower import LogFollower
+from qgjob_agent.plain_file import text_of
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
 from qgjob_agent.runners.appwright.plan import kind
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
@@ -148,14 +149,14 @@ class Run:
     def look_whether_joinable(self) -> None:
         """Whether its process waits for more when it has nothing to do, by its plan."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then nobody waits
-            plan = json.loads((self.execution.path / PLAN_FILE).read_text("utf-8"))
+            plan = json.loads(text_of(self.execution.path / PLAN_FILE, names.MOST_BYTES))
             self.joinable = plan["linger_ms"] > 0
             self._takes_until = monotonic_seconds() + _MOST_SECONDS
 
     def change_plan(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes what the process reads of its plan. Raises OSError, ValueError."""
         path = self.execution.path / PLAN_FILE
-        plan = json.loads(path.read_text("utf-8"))
+        plan = json.loads(text_of(path, names.MOST_BYTES))
         change(plan)
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(plan), "utf-8")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent import execution_dir as names
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.hub_address import Address
+from qgjob_agent.plain_file import text_of
 from qgjob_agent.runners.appwright.hub import forget_sessions
 from qgjob_agent.runners.appwright.run import PLAN_FILE
 
@@ -89,7 +91,7 @@ class SessionEnds:
     async def _forget_sessions(self, run: Run) -> None:
         """A run that was ended in the middle leaves its session behind, and a device can have one at a time."""
         try:
-            told = json.loads((run.execution.path / PLAN_FILE).read_text("utf-8"))
+            told = json.loads(text_of(run.execution.path / PLAN_FILE, names.MOST_BYTES))
             address = Address.of_options(told["appium"]) if told["appium"] else None
         except (OSError, ValueError, KeyError, TypeError):
             return  # it has not come so far

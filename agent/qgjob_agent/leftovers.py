@@ -8,6 +8,7 @@ with the next start. One folder is taken after the other: more at once would onl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import stat
@@ -137,9 +138,9 @@ def _opened(name: str | Path, above: int | None) -> int:
 
 
 def _clear(here: int, stop: threading.Event) -> list[str]:
-    """Removes what is in an open folder, but for folders: gives their names."""
+    """Removes what is in an open folder, but for folders: gives their names. What can't be looked into stays."""
     below = []
-    with os.scandir(here) as entries:
+    with contextlib.suppress(OSError), os.scandir(here) as entries:
         for entry in entries:
             if stop.is_set():
                 break

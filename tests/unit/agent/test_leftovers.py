@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent import execution_dir as names
+from qgjob_agent import leftovers
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.executions import Execution
 from qgjob_agent.leftovers import remove_tree
@@ -78,6 +80,27 @@ def test_folders_that_a_test_closed_go_too() -> None:
         closed.chmod(0)
         assert remove_tree(folder / "out")
         assert not (folder / "out").exists()
+
+
+def test_a_folder_that_the_disk_does_not_show_keeps_nothing_else_and_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "top" / name).mkdir(parents=True)
+        (tmp_path / "top" / name / "file").touch()
+    real, hidden = os.scandir, tmp_path / "top" / "b"
+
+    def scandir(fd: int) -> Any:
+        if os.path.samestat(os.fstat(fd), hidden.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd)
+
+    monkeypatch.setattr(leftovers.os, "scandir", scandir)
+    before = len(list(Path("/dev/fd").iterdir()))
+    assert not remove_tree(tmp_path / "top")
+    assert sorted(each.name for each in (tmp_path / "top").iterdir()) == ["b"]
+    assert not remove_tree(hidden)
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:

@@ -308,3 +308,33 @@ async def test_a_file_runs_in_the_suite_that_came_with_its_job(bench: Bench) -> 
         "the job brings no suite, and this agent has none; submit it with --suite DIR",
     )
     await idle(runner)
+
+
+async def test_what_was_spooled_by_a_daemon_that_died_then_is_put_aside_by_the_next(bench: Bench) -> None:
+    """It died before the evidence was taken; what the run says of the attempt's end is known by its events too."""
+    first = bench.runner()
+    first.start(DEVICE, [bench.job("a"), bench.job("b")])
+    await bench.outcomes("a", "b")
+    await idle(first)
+    (run,) = (bench.folder / "runs").iterdir()
+    files = [run / names.ATTEMPTS / str(index) / names.OUT for index in (0, 1)]
+    taken: list[tuple[str, Path, Any]] = []
+
+    class Taker:
+        def take(self, what: Assignment, left: Path, output: Path, end: Any, began_at_ms: int) -> None:
+            taken.append((what.token, left, end))
+
+    second = bench.runner()
+    second._evidence = Taker()
+    bench.events.clear()
+    recovery = await second.recover({"a", "b"})
+    assert (recovery.attempts, recovery.ended) == ([], [])
+    assert [(token, left, end.finished.outcome) for token, left, end in taken] == [
+        ("a", files[0], Outcome.PASSED),
+        ("b", files[1], Outcome.PASSED),
+    ]
+    await until(lambda: not any(each.exists() for each in files), "their files are still there")
+    for token in ("a", "b"):
+        second.told(token)
+    await until(lambda: not run.exists(), "the run is still there")
+    await second.close()

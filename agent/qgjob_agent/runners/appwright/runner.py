@@ -355,10 +355,11 @@ class AppwrightRunner:
         for attempt in list(run.attempts.values()):
             if attempt.assignment.token not in settled:
                 recovery.attempts.append(RunningAttempt(attempt.assignment, attempt.story.begun_at_ms))
-            elif not attempt.over:  # its end is in the spool, whatever the run says of it
+                continue
+            if not attempt.over:  # its end is in the spool, whatever the run says of it
                 attempt.over = True
                 attempt.follower.read()
-                self._put_aside(run, attempt)
+            self._put_aside(run, attempt)
         if not run.left and not lives:
             self._tidy(run)
             return

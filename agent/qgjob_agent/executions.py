@@ -18,7 +18,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.disk_watch import is_of_the_disk
 from qgjob_agent.execution_records import assignment_of, fields_of, living_of, result_of
 from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.plain_file import text_of
+from qgjob_agent.plain_file import put_text, text_of
 from qgjob_agent.process_tree import Cgroup
 from qgjob_agent.result_file import ResultDraft, ResultEar
 
@@ -262,11 +262,9 @@ class Execution:
 
         Where the disk refuses the request, the signal alone has to do.
         """
-        draft = self.path / (names.CANCEL + ".draft")
         request = {"cause": cause.value, "grace_seconds": grace_seconds, "attempt": attempt}
         with contextlib.suppress(OSError):
-            draft.write_text(json.dumps(request), "utf-8")
-            draft.replace(self.path / names.CANCEL)
+            put_text(self.path / names.CANCEL, json.dumps(request))
         with contextlib.suppress(ProcessLookupError):
             if self.pidfd >= 0:
                 signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)

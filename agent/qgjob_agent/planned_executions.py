@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qgjob_agent import execution_dir as names
 from qgjob_agent.execution_records import assignment_of, plan_of
 from qgjob_agent.executions import Execution
-from qgjob_agent.plain_file import text_of
+from qgjob_agent.plain_file import put_text, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,4 @@ class PlannedExecution(Execution):
 
 
 def _write_plan(path: Path, attempts: Sequence[Assignment], facts: dict[str, Any]) -> None:
-    draft = path / (names.PLAN + ".draft")
-    draft.write_text(json.dumps(plan_of(attempts, facts)), "utf-8")
-    draft.replace(path / names.PLAN)
+    put_text(path / names.PLAN, json.dumps(plan_of(attempts, facts)))

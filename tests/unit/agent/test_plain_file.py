@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -11,10 +12,11 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.command_result import error_line
+from qgjob_agent.core.values import DeathCause
 from qgjob_agent.event_lines import EventLines
 from qgjob_agent.executions import Execution
 from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.plain_file import text_of
+from qgjob_agent.plain_file import created, put_text, text_of
 from qgjob_agent.planned_executions import PlannedExecution
 from tests.fakes.agent_core import assignment
 from tests.unit.agent.test_command_runner import Told
@@ -53,6 +55,44 @@ def test_a_pipe_in_place_of_a_file_is_waited_for_by_nobody(
     thread.start()
     thread.join(SECONDS)
     assert results == [found]
+
+
+def cancelled(execution: Execution) -> object:
+    execution.cancel(DeathCause.REVOKED, 1.0)
+    return json.loads(text_of(execution.path / names.CANCEL))["cause"]
+
+
+def joined(execution: Execution) -> object:
+    return PlannedExecution(execution.path, execution.attempts).add(assignment("t2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "found"), [(names.CANCEL, cancelled, DeathCause.REVOKED.value), (names.PLAN, joined, 1)]
+)
+def test_nor_is_one_where_the_agent_writes(
+    tmp_path: Path, name: str, write: Callable[[Execution], object], found: object
+) -> None:
+    execution = Execution.new(tmp_path, assignment("t1"))
+    os.mkfifo(execution.path / f"{name}.draft")
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(write(execution)), daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert results == [found]
+
+
+def test_what_a_link_leads_to_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    for name in ("file", "file.draft", "new"):
+        (tmp_path / name).symlink_to(tmp_path / "theirs")
+    put_text(tmp_path / "file", "ours")
+    with created(tmp_path / "new") as new:
+        new.write(b"ours")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {
+        "theirs": "theirs",
+        "file": "ours",
+        "new": "ours",
+    }
 
 
 def test_of_a_file_no_more_is_read_than_it_may_have(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from qgjob_agent.devices.browserstack.errors import (
     UnheardError,
 )
 from qgjob_agent.devices.browserstack.plan import Plan
+from qgjob_agent.plain_file import created
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -213,7 +214,7 @@ class Rest:
                     if not answer.is_success:  # a video that is not made yet is answered with 403
                         raise CloudAwayError(f"BrowserStack has no {path.name} yet (HTTP {answer.status_code})")
                     size = 0
-                    with draft.open("wb") as file:
+                    with created(draft) as file:
                         async for piece in answer.aiter_bytes():
                             size += len(piece)
                             if size > most_bytes:

@@ -19,6 +19,7 @@ from qgjob_agent.devices.browserstack.gate import PlanFullError
 from qgjob_agent.devices.browserstack.unheard import Unheard
 from qgjob_agent.devices.cloud import Begun, SessionRefusedError
 from qgjob_agent.hub_address import Address
+from qgjob_agent.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -204,7 +205,7 @@ class Sessions:
         try:
             files.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - a folder on this disk
             shown = {name: value for name, value in found.items() if name in _SHOWN and isinstance(value, str | int)}
-            (files / f"browserstack{suffix}.json").write_text(json.dumps(shown, indent=2), "utf-8")
+            put_text(files / f"browserstack{suffix}.json", json.dumps(shown, indent=2))
         except OSError as error:
             self._log.warning("browserstack_not_kept", path=str(files), error=str(error))
             return

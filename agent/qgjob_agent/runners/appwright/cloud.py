@@ -7,11 +7,11 @@ lies in a file of that number, which it removes when it has read it. Another dae
 from __future__ import annotations
 
 import json
-import os
 import re
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
+from qgjob_agent.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,10 +95,7 @@ class Desk:
                 "options": begun.options,
             }
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        draft = self.folder / f"{number}.draft"
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(told, file)
-        draft.replace(self._file(number))
+        put_text(self._file(number), json.dumps(told))
 
     def _runs(self, number: int, asked: Asked, session_id: str) -> None:
         self._running[number] = (asked, session_id)

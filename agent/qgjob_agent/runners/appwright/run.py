@@ -14,7 +14,7 @@ from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKi
 from qgjob_agent.core.values import Finished
 from qgjob_agent.event_lines import EventLines
 from qgjob_agent.log_follower import LogFollower
-from qgjob_agent.plain_file import text_of
+from qgjob_agent.plain_file import put_text, text_of
 from qgjob_agent.runners.appwright.ends import Left, end_of, taken_back
 from qgjob_agent.runners.appwright.plan import kind
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
@@ -158,9 +158,7 @@ class Run:
         path = self.execution.path / PLAN_FILE
         plan = json.loads(text_of(path, names.MOST_BYTES))
         change(plan)
-        draft = path.with_suffix(".draft")
-        draft.write_text(json.dumps(plan), "utf-8")
-        draft.replace(path)
+        put_text(path, json.dumps(plan))
 
     def conclude(self) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
         """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups."""

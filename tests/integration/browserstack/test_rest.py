@@ -88,6 +88,15 @@ async def test_a_session_is_refused_for_want_of_room_or_for_what_it_wants(cloud:
     await rest.close()
 
 
+@pytest.mark.parametrize("wish", [float("nan"), "half a \ud83d"])
+async def test_what_no_json_can_say_is_refused(cloud: BrowserStack, wish: object) -> None:
+    """Tests wish for what they like, and the next agent would be asked the same."""
+    rest = rest_of(cloud)
+    with pytest.raises(RejectedError, match="can't be asked for a session: what is wanted is no JSON"):
+        await rest.begin_session(f"{cloud.hub}/session", CAPABILITIES | {"appium:wish": wish}, 10.0)
+    await rest.close()
+
+
 async def test_a_host_that_is_away_says_so(cloud: BrowserStack) -> None:
     rest = rest_of(cloud)
     await cloud.stop()

@@ -262,6 +262,8 @@ class Rest:
         except httpx2.HTTPError as error:
             kind = CloudAwayError if isinstance(error, _NOT_SENT) else UnheardError
             raise kind(f"BrowserStack does not answer for {what}: {type(error).__name__}") from None
+        except ValueError as error:  # a test may wish for anything
+            raise RejectedError(f"BrowserStack can't be asked for {what}: what is wanted is no JSON: {error}") from None
         if answer.is_success:
             try:
                 return answer.json()

@@ -37,6 +37,7 @@ _READ_BYTES = 65_536  # all that an ordinary pipe holds; also at most what is ta
 _RETRY_SECONDS = 0.5
 _EVENTS_SECONDS = 0.1  # between two looks at what the command says of its attempts
 _PATIENCE_SECONDS = 2.0
+_MOST_MS = 1 << 53
 
 
 def _now() -> float:
@@ -303,9 +304,9 @@ class Supervisor:
 
 
 def _seconds(event: dict[str, Any], name: str) -> float:
-    """A limit that an event names in milliseconds; 0, which is none, where it is no number."""
+    """A limit that an event names in milliseconds; 0, which is none, where it is no number, or none of a time."""
     value = event.get(name)
-    return value / 1000 if isinstance(value, int) and value > 0 else 0.0
+    return value / 1000 if isinstance(value, int) and 0 < value <= _MOST_MS else 0.0
 
 
 def _write(path: str, content: bytes) -> None:

@@ -143,6 +143,7 @@ def test_the_lease_ends_them_all(bench: Bench) -> None:
 
 def test_strange_events_change_nothing(bench: Bench) -> None:
     strange = json.dumps({"event": "end", "attempt": "0"}) + "\n[]\n" + json.dumps({"event": "order", "attempts": 3})
+    strange += "\n" + json.dumps({"event": "joined", "attempt": 8, "timeout_ms": 10**400})
     (bench.execution.path / names.EVENTS).write_text(strange + "\n" + json.dumps({"event": "end", "attempt": 7}) + "\n")
     bench.start("begin 0; sleep 60", (300, 0), (0, 0))
     assert bench.result().attempt == 0

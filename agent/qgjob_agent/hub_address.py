@@ -30,8 +30,12 @@ class Address:
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> Address:
-        """The other way round of `options`."""
-        return cls(options["protocol"], options["hostname"], options["port"], options["path"])
+        """The other way round of `options`. Raises KeyError or ValueError for what does not come from there."""
+        protocol, host, port, path = (options[name] for name in ("protocol", "hostname", "port", "path"))
+        words = all(isinstance(each, str) and each.isprintable() and " " not in each for each in (host, path))
+        if protocol not in ("http", "https") or not words or type(port) is not int or not 0 < port < 1 << 16:
+            raise ValueError(f"{options!r} is no address")
+        return cls(protocol, host, port, path)
 
     def options(self) -> dict[str, Any]:
         """As WebDriver's newSession takes it."""

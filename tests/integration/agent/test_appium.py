@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -180,3 +181,20 @@ def test_an_address_that_is_none(url: str) -> None:
 
 def test_an_address_with_a_path() -> None:
     assert Address.of_url("https://hub.example/wd/hub") == Address("https", "hub.example", 443, "/wd/hub/")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"protocol": "file"},
+        {"hostname": 7},
+        {"hostname": "x" * 70},
+        {"port": 1 << 20},
+        {"port": "1"},
+        {"path": "/ x\r\n"},
+    ],
+)
+async def test_an_address_that_a_test_has_changed_is_not_asked(changed: dict[str, object]) -> None:
+    options = Address("http", "127.0.0.1", 1).options() | changed
+    with contextlib.suppress(ValueError):
+        assert await forget_sessions(Address.of_options(options), "emulator-5554") is None

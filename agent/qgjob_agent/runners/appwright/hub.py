@@ -55,7 +55,7 @@ async def _ask(address: Address, method: str, path: str, seconds: float) -> tupl
                 answer = await _all(reader)
             finally:
                 writer.close()
-    except (OSError, TimeoutError):
+    except (OSError, TimeoutError, UnicodeError):  # the last of a host that no name can be
         return 0, {}
     top, _, body = answer.partition(b"\r\n\r\n")
     word = top.split(b" ", 2)[1:2]

@@ -19,7 +19,8 @@ _LOG_TAIL_CHARACTERS = 800
 _KIB_PER_MIB = 1024
 MICROSECONDS = 1_000_000
 """In a second."""
-_PORTS = range(10240, 32768)
+_PORTS: tuple[int, ...] = (*range(10_240, 18_200), *range(23_200, 32_768))
+"""None of those that an agent's devices may have: tests of agents run beside others."""
 _PORT_TRIES = 100
 # What a child inherits. A setting of qgjob in the caller's environment must not change what is measured.
 _INHERITED = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -43,7 +44,7 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
-    raise BenchError(f"none of {_PORT_TRIES} ports of {_PORTS.start}-{_PORTS.stop - 1} is free: stop what uses them")
+    raise BenchError(f"none of {_PORT_TRIES} ports of {_PORTS[0]}-{_PORTS[-1]} is free: stop what uses them")
 
 
 def module(name: str, *arguments: str) -> list[str]:

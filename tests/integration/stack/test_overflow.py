@@ -12,8 +12,8 @@ from tests.integration.stack.specs import command, holding, pids, reach
 async def test_of_a_long_queue_jobs_go_to_devices_that_idle_and_the_others_wait(
     stack: Stack, org: str, first: AsyncClient, second: AsyncClient, tmp_path: Path
 ) -> None:
-    blockers = [command(org, holding(tmp_path)) for _ in range(4)]
-    await first.submit_many(blockers)
+    # Each in a group of its own: of one group so few jobs may not be worth four devices.
+    await first.submit_many([command(org, holding(tmp_path), app_version_id=f"v{n}") for n in range(4)])
     await pids(tmp_path, 4)
     sizes = {"overflow_target": "emulator", "overflow_after_seconds": 1.0}
     patient = [command(org, "true") for _ in range(3)]

@@ -123,6 +123,11 @@ class AgentConfig(Table):
         return self.adb.enabled or self.apple.enabled or self.browserstack.enabled
 
     @property
+    def pushed_builds_only(self) -> bool:
+        """Whether its devices, which are real ones, have no builds but those that were pushed."""
+        return self.finds_devices and self.builds.template is None
+
+    @property
     def named_devices(self) -> list[DeviceFacts]:
         """The devices as listed."""
         return [device.facts(self.agent_id) for device in self.devices]

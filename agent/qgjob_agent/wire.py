@@ -100,6 +100,7 @@ def _device(view: DeviceView) -> pb.DeviceInfo:
         app_version_id=app_version_id,
         health=_HEALTH[view.health],
         reason=view.reason,
+        pushed_builds_only=view.pushed_builds_only,
     )
 
 

@@ -250,8 +250,9 @@ class JobSelection(Shape):
 class ConsideredDevice(Shape):
     """One device, and why it does or does not serve a job now. `feasible`: it may serve it.
 
-    `unmet` names the requirements that the device does not meet (`target`, `platform`, `labels.KEY`, …). `code` is why
-    a feasible one does not serve the job now, None when it is free, and `free_at` when that ends, where it is known.
+    `unmet` names the requirements that the device does not meet (`target`, `platform`, `labels.KEY`, …), and `build`
+    where the app version has builds, but none for it. `code` is why a feasible one does not serve the job now, None
+    when it is free, and `free_at` when that ends, where it is known.
     """
 
     device_id: str

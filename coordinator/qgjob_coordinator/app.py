@@ -183,7 +183,7 @@ class Coordinator:
             raise s.wrong("BLOB_URL", str(e)) from e
         spool = Spool(s.blob_spool_dir)
         contents = Contents(self.blobs, spool)
-        self.builds = BuildService(self.store, contents, s.build_max_mb * 1_000_000)
+        self.builds = BuildService(self.store, self.hub, contents, s.build_max_mb * 1_000_000)
         self.suites = SuiteService(self.store, contents, s.suite_max_mb * 1_000_000)
         self.artifacts = ArtifactService(self.store, self.blobs, spool, Bounds(s.artifacts_max_mb * 1_000_000))
         self.store_watch = StoreWatch(self.store, self.sessions, without_secret(s.redis_url), s.durability, self._stop)

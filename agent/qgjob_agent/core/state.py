@@ -148,7 +148,7 @@ class State:
             health, reason = Health.MAINTENANCE, "the agent is shutting down"
         elif device.stuck is not None:
             health, reason = Health.BAD, device.stuck
-        return DeviceView(facts, device.installed, health, reason)
+        return DeviceView(facts, device.installed, health, reason, self.agent.pushed_builds_only)
 
     def views(self) -> list[DeviceView]:
         """All devices that are there."""

@@ -130,6 +130,7 @@ class DeviceView:
     installed: App | None
     health: Health
     reason: str | None
+    pushed_builds_only: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -241,12 +242,16 @@ class HeldAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
-    """Who the agent is. `instance_id` is random, one for each process life."""
+    """Who the agent is. `instance_id` is random, one for each process life.
+
+    `pushed_builds_only`: no build can be installed here that nobody pushed.
+    """
 
     agent_id: str
     instance_id: str
     version: str
     host: str
+    pushed_builds_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,16 @@ def slot(platform: str, kind: Kind) -> str:
     return f"{platform} {kind.value}"
 
 
+SLOTS = (slot("android", Kind.DEVICE), slot("ios", Kind.DEVICE), slot("ios", Kind.SIMULATOR))
+"""All that there are."""
+
+
+def slot_words(slot: str) -> str:
+    """A slot for people: `ios (simulator)`."""
+    platform, kind = slot.split(" ")
+    return f"{platform} ({kind})"
+
+
 def slot_for(target: Target, platform: str | None) -> str | None:
     """The slot whose build fits a device; None for a device that does not say its platform."""
     if platform is None:

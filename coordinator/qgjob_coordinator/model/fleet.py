@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from qgjob_coordinator.model.builds import slot_for
 from qgjob_coordinator.model.enums import AgentState, DeviceHealth, DeviceState, HoldKind, HoldSlot, Target
 
 
@@ -23,6 +24,12 @@ class DeviceInfo:
     app_version_id: str | None = None
     health: DeviceHealth = DeviceHealth.GOOD
     reason: str | None = None
+    pushed_builds_only: bool = False
+
+    @property
+    def build_slot(self) -> str | None:
+        """For which slot a build has to be pushed for it; None where its agent may have builds from elsewhere."""
+        return slot_for(self.target, self.platform) if self.pushed_builds_only else None
 
 
 _SLOT = {
@@ -71,7 +78,7 @@ def over_last(holds: Iterable[Hold]) -> Hold | None:
 class Device:
     """A device as its readers see it. `held` is what keeps it from work longest; `reason` and `until` are of that.
 
-    `free_at` (ms) is when it is expected to have done what it holds.
+    `free_at` (ms) is when it is expected to have done what it holds. `build_slot` as of DeviceInfo.
     """
 
     device_id: str
@@ -93,6 +100,7 @@ class Device:
     app_version_id: str | None = None
     installs: int = 0
     last_seen_at: int | None = None
+    build_slot: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ jobs from other devices."""
 HEADS = 64
 """Of each queue a snapshot shows at most so many jobs."""
 
+NO_BUILDS: frozenset[str] = frozenset()
+"""Of an app version for which nothing was pushed."""
+
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 # What a round makes by the hundred is a tuple: one takes a fifth of the time that a frozen dataclass takes.
@@ -69,7 +72,8 @@ def first_score(queue: Queue) -> int | None:
 class GroupView(NamedTuple):
     """A group: its queues, and how many attempts each device holds for it.
 
-    `typical_seconds` is the expected duration of a job of which nothing is known.
+    `typical_seconds` is the expected duration of a job of which nothing is known. `pushed` are the slots for which its
+    app version has builds.
     """
 
     org_id: str
@@ -81,6 +85,7 @@ class GroupView(NamedTuple):
     serving: Mapping[str, int]
     queues: tuple[Queue, ...]
     typical_seconds: float = TYPICAL_SECONDS
+    pushed: frozenset[str] = NO_BUILDS
 
     @property
     def waiting(self) -> int:
@@ -100,7 +105,8 @@ class DeviceView(NamedTuple):
     to be done. It has had what is installed since `home_since`, and nothing to do since `idle_since`. All three in ms
     of the snapshot's clock. `installs` and `busy_hours` tell its wear. `unstarted` attempts are behind the one that
     runs; the first of them should begin at `next_at`, and `next_score` is its job's, as is `next_asks`; None: nothing,
-    as far as is known. `idled` is for how long (ms) it had nothing to do before it was given what it holds.
+    as far as is known. `idled` is for how long (ms) it had nothing to do before it was given what it holds. It can have
+    builds only if they were pushed for its `build_slot`; None: that is not known, or not so.
     """
 
     device_id: str
@@ -123,6 +129,7 @@ class DeviceView(NamedTuple):
     next_score: int = 0
     next_asks: Asked | None = None
     idled: int = 0
+    build_slot: str | None = None
 
 
 def known_seconds(heads: Sequence[Head]) -> tuple[float, int]:

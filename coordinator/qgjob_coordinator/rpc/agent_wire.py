@@ -74,6 +74,7 @@ def _device_in(path: str, d: pb.DeviceInfo) -> DeviceInfo:
         app_version_id=given(d, "app_version_id"),
         health=_HEALTH.get(d.health, DeviceHealth.UNKNOWN),
         reason=as_one_line(d.reason) or None,
+        pushed_builds_only=d.pushed_builds_only,
     )
 
 

@@ -147,6 +147,7 @@ def device_of(agent: AgentRow, row: DeviceRow, now: int) -> Device:
         app_version_id=row.info.app_version_id,
         installs=row.installs,
         last_seen_at=agent.seen_at if online else row.seen_at,
+        build_slot=row.info.build_slot,
     )
 
 

@@ -8,8 +8,9 @@ name, version code].
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
-from qgjob_coordinator.model.builds import Build, BuildFacts, Format, Kind
+from qgjob_coordinator.model.builds import SLOTS, Build, BuildFacts, Format, Kind
 from qgjob_coordinator.store.contents import ContentStore
 from qgjob_coordinator.store.types import NamedBuild, NameWord
 
@@ -27,6 +28,16 @@ class BuildStore(ContentStore):
         field = name(app_version_id, slot)
         found = await self._named(org_id, field)
         return named(org_id, field, found) if found else None
+
+    async def pushed(self, org_id: str, versions: Collection[str]) -> dict[str, frozenset[str]]:
+        """For which slots each of some app versions has a build; in one read."""
+        fields = [(version, each) for version in versions for each in SLOTS]
+        found = await self._are_named(org_id, [name(*field) for field in fields])
+        slots: dict[str, set[str]] = {version: set() for version in versions}
+        for (version, each), there in zip(fields, found, strict=True):
+            if there:
+                slots[version].add(each)
+        return {version: frozenset(those) for version, those in slots.items()}
 
     async def all(self, org_id: str) -> list[NamedBuild]:
         """All builds of an org, by app version, platform and kind."""

@@ -57,6 +57,13 @@ class ContentStore:
         found: str | None = await self._call("HGET", f"{keys.org(org_id)}bd", name)
         return found
 
+    async def _are_named(self, org_id: str, names_: Sequence[str]) -> list[bool]:
+        """Whether something stands for each of some names."""
+        if not names_:
+            return []
+        found: list[str | None] = await self._call("HMGET", f"{keys.org(org_id)}bd", *names_)
+        return [value is not None for value in found]
+
     async def _all_named(self, org_id: str) -> list[tuple[str, str]]:
         """All names of an org, sorted, and what stands for them."""
         found: dict[str, str] = await self._call("HGETALL", f"{keys.org(org_id)}bd")

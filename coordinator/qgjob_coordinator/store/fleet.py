@@ -183,7 +183,7 @@ def _measured(ms: int | None) -> Arg:
 
 
 def _facts(d: DeviceInfo) -> str:
-    facts = {
+    facts: dict[str, object] = {
         "udid": d.udid,
         "target": d.target.value,
         "platform": d.platform,
@@ -193,6 +193,8 @@ def _facts(d: DeviceInfo) -> str:
         "health": d.health.value,
         "reason": d.reason,
     }
+    if d.pushed_builds_only:
+        facts["pushed_builds_only"] = True
     return names.dumps(facts)
 
 
@@ -233,6 +235,7 @@ def _device(device_id: str, f: Mapping[str, str]) -> DeviceRow:
         app_version_id=version or None,
         health=DeviceHealth(facts["health"]),
         reason=facts["reason"],
+        pushed_builds_only=facts.get("pushed_builds_only", False),
     )
     return DeviceRow(
         info=info,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast, overload
 
+from qgjob_coordinator.model.builds import SLOTS
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.policy.estimates.typical import Typical, typical_seconds
 from qgjob_coordinator.policy.planning.batch import NEAR_JOBS
@@ -112,8 +114,13 @@ def _queue(row: list[Any]) -> Queue:
     return Queue(requirements, avoid, row[1], Heads(row[2:]), int(row[3]) if len(row) > 3 else None)
 
 
+@lru_cache(maxsize=1 << len(SLOTS))
+def _slots(pushed: str) -> frozenset[str]:
+    return frozenset([SLOTS[int(digit) - 1] for digit in pushed])
+
+
 def _group(org_id: str, row: list[Any], org: Typical | None, fleet: Typical | None) -> GroupView:
-    gid, version, target, unfinished, installs, serving, typical, *queues = row
+    gid, version, target, unfinished, installs, serving, typical, pushed, *queues = row
     held = iter(serving)
     return GroupView(
         org_id,
@@ -125,6 +132,7 @@ def _group(org_id: str, row: list[Any], org: Typical | None, fleet: Typical | No
         {device_id: int(n) for device_id, n in zip(held, held, strict=True)},
         tuple([_queue(q) for q in queues]),
         typical_seconds((estimates.typical(typical), org), fleet),
+        _slots(pushed),
     )
 
 
@@ -141,9 +149,9 @@ def decode(org_id: str, reply: list[Any], fleet: Typical | None) -> OrgSnapshot:
     )
 
 
-def shown(heads: int) -> tuple[int, int, int]:
+def shown(heads: int) -> tuple[int | str, ...]:
     """The script's arguments: `heads` of each queue, but near a group's end, where a long one may be first, all."""
-    return heads, NEAR_JOBS, HEADS
+    return heads, NEAR_JOBS, HEADS, *SLOTS
 
 
 def _time(score: str) -> int | None:

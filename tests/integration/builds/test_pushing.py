@@ -25,6 +25,7 @@ from qgjob_coordinator.loops.old_contents import REMOVER_MS, UNNAMED_MS, OldCont
 from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHeader
 from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
@@ -63,7 +64,10 @@ class Bench:
         self.folder = folder
         self.blobs = BlobStore(str(folder / "blobs"))
         contents = Contents(self.blobs, Spool(folder / "spool", idle_seconds=0.5))
-        self.service = BuildService(store, contents, MOST)
+        self.heard: list[str] = []
+        hub = Hub()
+        hub.on_work(lambda org_id, _: self.heard.append(org_id))
+        self.service = BuildService(store, hub, contents, MOST)
 
     async def push(
         self,
@@ -414,3 +418,14 @@ async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Be
     assert (await pushing).uploaded
     assert await bench.fetched(digest(APK)) == APK
     assert audit(raw) == []
+
+
+async def test_a_push_wakes_the_planning_of_its_org_where_it_changed_something(bench: Bench) -> None:
+    await bench.push()
+    assert bench.heard == ["acme"]
+    await bench.push()  # the same
+    with pytest.raises(ConflictError):
+        await bench.push(packages.apk(code=2))
+    assert bench.heard == ["acme"]
+    await bench.push(packages.apk(code=2), replace=True)
+    assert bench.heard == ["acme", "acme"]

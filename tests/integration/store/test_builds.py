@@ -208,3 +208,19 @@ async def test_builds_are_of_their_org(store: Store, raw: Redis) -> None:
     assert {k for k in raw.keys("*") if not k.startswith(keys.FLEET)} == {
         f"{keys.org(org)}{key}" for org in ("acme", "globex") for key in ("bd", "bc")
     }
+
+
+async def test_a_round_is_told_for_which_devices_each_app_version_has_a_build(store: Store) -> None:
+    for n, version in enumerate(("v1", "v2", "v3"), 1):
+        await scenes.submit(store, spec(n, app_version_id=version))
+    assert {g.pushed for g in (await store.snapshots.org("acme", 8)).groups} == {frozenset()}
+    await kept(store, build())
+    await kept(store, build("two", facts=SIMULATOR))
+    await kept(store, build("two", "v2", facts=SIMULATOR))
+    await kept(store, build("two", "v3", org_id="globex"))
+    pushed = {"v1": {ANDROID, "ios simulator"}, "v2": {"ios simulator"}, "v3": set()}
+    assert {g.app_version_id: g.pushed for g in (await store.snapshots.org("acme", 8)).groups} == pushed
+    assert await store.builds.pushed("acme", ["v1", "v2", "v3"]) == pushed
+    assert await store.builds.pushed("acme", []) == {}
+    assert await store.builds.forget(await there(store), NOW)
+    assert (await store.builds.pushed("acme", ["v1"])) == {"v1": {"ios simulator"}}

@@ -18,6 +18,7 @@ from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.calls.named_suites import USE_NOTED_MS, NamedSuites
 from qgjob_coordinator.service.calls.suites import PushedSuite, SuiteHeader, SuiteService
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
@@ -41,7 +42,7 @@ class Bench:
         self.blobs = BlobStore(str(folder / "blobs"))
         contents = Contents(self.blobs, Spool(folder / "spool"))
         self.suites = SuiteService(store, contents, MOST)
-        self.builds = BuildService(store, contents, MOST)
+        self.builds = BuildService(store, Hub(), contents, MOST)
         self.taken = 0
 
     async def bytes(self, data: bytes) -> AsyncGenerator[bytes]:

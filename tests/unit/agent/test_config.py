@@ -80,6 +80,18 @@ def test_generated_devices_of_two_agents_of_one_file_are_not_the_same(tmp_path: 
     assert [facts.device_id for facts in named] == ["x-1"]
 
 
+@pytest.mark.parametrize(
+    ("toml", "expected"),
+    [
+        ("", False),  # simulated devices install anything
+        ("[adb]\nenabled = true\n", True),
+        ('[adb]\nenabled = true\n[builds]\ntemplate = "/builds/{app_version_id}.apk"\n', False),
+    ],
+)
+def test_real_devices_without_a_template_have_only_what_was_pushed(tmp_path: Path, toml: str, expected: bool) -> None:
+    assert load(tmp_path, toml).pushed_builds_only is expected
+
+
 def test_a_bare_token_is_another_programs(tmp_path: Path) -> None:
     assert load(tmp_path, TOKEN="theirs").token is None  # noqa: S106 - a fake one
     token = load(tmp_path, QGJOB_TOKEN="ours").token  # noqa: S106 - a fake one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from dataclasses import replace
 
 import pytest
 
@@ -158,6 +159,12 @@ def test_what_is_not_known_stays_unset() -> None:
     bare = DeviceView(DeviceFacts("d1", "u1", Target.EMULATOR), None, Health.GOOD, None)
     device = wire.inventory(instructions.SendInventory(1, [bare], ["d2"])).inventory.changed[0]
     assert not any(device.HasField(name) for name in ("platform", "os_version", "model", "org_id", "reason"))
+
+
+def test_that_only_pushed_builds_come_to_a_device_is_told_with_it() -> None:
+    only = replace(VIEW, pushed_builds_only=True)
+    changed = wire.inventory(instructions.SendInventory(1, [VIEW, only])).inventory.changed
+    assert [device.pushed_builds_only for device in changed] == [False, True]
 
 
 def test_assignments() -> None:

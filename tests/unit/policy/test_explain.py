@@ -14,6 +14,7 @@ from qgjob_coordinator.model.jobs import Job, PendingReason, Requirements
 from qgjob_coordinator.policy.reasons.considered import consider
 from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, pending_reason
+from qgjob_coordinator.policy.reasons.summary import summary
 from tests.fakes.jobs import NOW
 
 
@@ -183,6 +184,28 @@ def test_requirements_that_nothing_meets_are_no_resource_and_each_device_says_wh
         ("busy", "platform is android, not ios"),
         ("free", "platform is android, not ios"),
     ]
+
+
+def test_devices_for_which_the_app_version_has_no_build_say_what_to_push() -> None:
+    simulator = device("sim", platform="ios", build_slot="ios simulator")
+    emulator = device("emu", build_slot="android device")
+    pushed = frozenset({"android device"})
+    asked = consider(job(), [simulator, emulator, device("any")], pushed=pushed)
+    assert [(c.device_id, c.unmet) for c in asked] == [("any", ()), ("emu", ()), ("sim", ("build",))]
+    assert asked[-1].message == "there is no build for ios (simulator): push one"
+    assert summary(job(), asked, NOW) == "2 of 3 devices could serve it: 2 are free; 1 is without a build"
+    alone = consider(job(), [simulator], pushed=pushed)
+    told = pending_reason(job(), alone, now=NOW, position=4, over_quota=False)
+    assert told.code is PendingCode.NO_RESOURCE
+    assert told.message == (
+        "app version v1 has builds, but none for the devices that could serve it: "
+        "there is no build for ios (simulator): push one"
+    )
+    pinned = job(requirements=Requirements(device_id="sim"))
+    assert summary(pinned, consider(pinned, [simulator], pushed=pushed), NOW).endswith(
+        "; sim is there, but there is no build for ios (simulator): push one"
+    )
+    assert consider(job(), [simulator])[0].feasible  # nothing was pushed: it may come in another way
 
 
 def test_an_empty_fleet_has_no_resource() -> None:

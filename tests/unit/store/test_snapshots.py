@@ -11,7 +11,7 @@ from qgjob_coordinator.store.snapshots import decode
 
 def queue_of(*heads: str) -> Queue:
     """The queue of a reply with one group; `heads`: member, score, member, score, ..."""
-    row = ["gid", "v1", "emulator", 3, 0, [], "", ["", len(heads) // 2, *heads]]
+    row = ["gid", "v1", "emulator", 3, 0, [], "", "", ["", len(heads) // 2, *heads]]
     (group,) = decode("acme", ["0", "", "", "", row], None).groups
     (queue,) = group.queues
     return queue

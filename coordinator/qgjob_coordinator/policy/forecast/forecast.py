@@ -98,7 +98,8 @@ class Forecast:
         group = self._groups.get(key)
         if group is None:
             return None
-        devices = self._reach.of(group.flows[0].work.group.target, requirements, avoid)
+        of = group.flows[0].work.group
+        devices = self._reach.of(of.target, requirements, avoid, of.pushed)
         return next((flow for flow in group.flows if flow.devices is devices), None)
 
 

@@ -38,7 +38,7 @@ def _serving(group: GroupView, snapshot: Snapshot, reach: Reach) -> Serving:
     )
     by_devices: dict[DeviceIds, list[Queue]] = defaultdict(list)
     for queue in group.queues:
-        by_devices[reach.of(group.target, queue.requirements, queue.avoid)].append(queue)
+        by_devices[reach.of(group.target, queue.requirements, queue.avoid, group.pushed)].append(queue)
     for devices, queues in by_devices.items():
         part = group if len(by_devices) == 1 else group._replace(queues=tuple(queues))
         serving.flows.append(Flow(serving, part, devices, snapshot.now))

@@ -18,7 +18,7 @@ from qgjob_coordinator.model.jobs import ANY_DEVICE, Requirements
 from qgjob_coordinator.policy.forecast.flow import Flow
 from qgjob_coordinator.policy.forecast.forecast import Forecast
 from qgjob_coordinator.policy.planning.work import GroupKey
-from qgjob_coordinator.policy.snapshot import HEADS, TYPICAL_SECONDS, GroupView, Head, Queue, Snapshot
+from qgjob_coordinator.policy.snapshot import HEADS, NO_BUILDS, TYPICAL_SECONDS, GroupView, Head, Queue, Snapshot
 
 AGAIN_SHARE = 0.1
 """A job that stays is judged again after this share of its bound ..."""
@@ -206,8 +206,8 @@ def _as_if_gone(snapshot: Snapshot, candidates: Iterable[Candidate]) -> Snapshot
 
 def _empty(c: Candidate, first: GroupView | None) -> GroupView:
     """The group that a job would found; it is expected to take there what it takes in its `first` group."""
-    typical = TYPICAL_SECONDS if first is None else first.typical_seconds
-    return GroupView(c.org_id, c.second_gid, c.app_version_id, c.second, 0, 0, {}, (), typical)
+    typical, pushed = (TYPICAL_SECONDS, NO_BUILDS) if first is None else (first.typical_seconds, first.pushed)
+    return GroupView(c.org_id, c.second_gid, c.app_version_id, c.second, 0, 0, {}, (), typical, pushed)
 
 
 def _with(group: GroupView, requirements: Requirements, jobs: Sequence[Candidate]) -> GroupView:

@@ -12,7 +12,7 @@ from itertools import chain
 
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import ANY_DEVICE
-from qgjob_coordinator.policy.feasible import may_serve
+from qgjob_coordinator.policy.feasible import may_serve, missing_slot
 from qgjob_coordinator.policy.planning.fleet import Fleet
 from qgjob_coordinator.policy.planning.groups import Groups
 from qgjob_coordinator.policy.planning.work import GroupKey, Work
@@ -93,16 +93,16 @@ class Books:
         return [i for i in range(len(work.group.queues)) if self._serves(work, i, device)]
 
     def _serves(self, work: Work, line: int, device: DeviceView) -> bool:
-        queue = work.group.queues[line]
+        queue, pushed = work.group.queues[line], work.group.pushed
         if queue.requirements is ANY_DEVICE and not queue.avoid:
-            return True
+            return missing_slot(device, pushed) is None
         memo = (work.key, line, device.device_id)
         known = self._servable.get(memo)
         if known is None:
             # The reading of the fleet may be older than what the sessions show.
             free = (d for d in self.snapshot.devices if d.target is work.group.target)
             others = chain(free, self.snapshot.candidates.get(work.group.target, ()))
-            known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others)
+            known = self._servable[memo] = may_serve(queue.requirements, queue.avoid, device, others, pushed)
         return known
 
     def may_be_served(self, work: Work, line: int) -> bool:
@@ -121,13 +121,14 @@ class Books:
             return work.serving
         line = work.line_of(head)
         queue = work.group.queues[line]
-        if queue.requirements is ANY_DEVICE and not queue.avoid:
+        any_device = queue.requirements is ANY_DEVICE and not queue.avoid
+        if any_device and not work.bound:
             return work.serving
         views = self.fleet.views
         return {
             device_id: seconds
             for device_id, seconds in work.serving.items()
-            if device_id in views and self._serves(work, line, views[device_id])
+            if (self._serves(work, line, views[device_id]) if device_id in views else any_device)
         }
 
     def next_for(self, work: Work, device: DeviceView) -> Head | None:

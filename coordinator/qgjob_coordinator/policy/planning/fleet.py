@@ -29,6 +29,11 @@ class Fleet:
         """The devices by id."""
         return {d.device_id: d for d in chain(self._snapshot.busy, self._snapshot.devices)}
 
+    @cached_property
+    def build_slots(self) -> frozenset[str]:
+        """The slots for which builds have to be pushed for some of the devices."""
+        return frozenset([d.build_slot for d in self.views.values() if d.build_slot is not None])
+
     def working(self, target: Target) -> Counter[str]:
         """How many devices of a target hold attempts of each org."""
         known = self._working.get(target)

@@ -86,6 +86,10 @@ class Groups:
             known = self._builds[target] = {(g.org_id, g.app_version_id) for g in groups if g.target is target}
         return known
 
+    def bound(self, group: GroupView) -> bool:
+        """Whether a device of the round lacks a build of the group's app version, which has some that were pushed."""
+        return not self._fleet.build_slots <= group.pushed
+
     def work(self, group: GroupView) -> Work:
         """What there is to do of a group, from its first look on."""
         key = group.org_id, group.gid
@@ -108,7 +112,8 @@ class Groups:
 
     def _make(self, key: GroupKey, group: GroupView) -> Work:
         install = self._snapshot.install_seconds.get(group.target, INSTALL_SECONDS)
-        work = self.made[key] = Work(key, group, install, self._serving(key, group))
+        bound = bool(group.pushed) and self.bound(group)
+        work = self.made[key] = Work(key, group, install, self._serving(key, group), bound=bound)
         return work
 
     def _serving(self, key: GroupKey, group: GroupView) -> dict[str, float]:

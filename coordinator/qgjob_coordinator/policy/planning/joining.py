@@ -6,7 +6,8 @@ device joins has less work for each device then. So the top is looked at again b
 
 A group comes to the heap of its org when it may be the best one there. Urgency and age come first in a rank, and follow
 from the score of the oldest job alone: so of a thousand groups one device ranks those few whose jobs are as old as that
-of the best one, and looks at the best of these. Groups that are not open to all devices alike are looked at for each.
+of the best one, and looks at the best of these. Groups that have no build for some devices are kept apart by those that
+they have: there are few kinds. Others that are not open to all devices alike are looked at for each.
 
 A group is judged when it is the best one. If it is not worth it, it is not looked at again in the round: what is enough
 only rises while devices are given work, so it makes no difference when a group is judged.
@@ -20,6 +21,7 @@ from collections import defaultdict
 from operator import itemgetter
 
 from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.policy.feasible import missing_slot
 from qgjob_coordinator.policy.planning.books import Books
 from qgjob_coordinator.policy.planning.fanout import worth_joining
 from qgjob_coordinator.policy.planning.places import differs_by_device, may_take
@@ -34,7 +36,10 @@ from qgjob_coordinator.policy.planning.precedence import (
     unseen_in_org,
 )
 from qgjob_coordinator.policy.planning.work import Work, plain_queue
-from qgjob_coordinator.policy.snapshot import DeviceView, GroupView, Head
+from qgjob_coordinator.policy.snapshot import NO_BUILDS, DeviceView, GroupView, Head
+
+Unseen = dict[str, list[tuple[int, GroupView]]]
+"""Of each org groups after the scores of their oldest jobs."""
 
 
 class Offers:
@@ -42,31 +47,37 @@ class Offers:
 
     def __init__(self, books: Books, target: Target) -> None:
         self._books = books
-        self._target = target
         self._picky: list[GroupView] = []
-        unseen: dict[str, list[tuple[int, GroupView]]] = defaultdict(list)
+        for_all: Unseen = defaultdict(list)
+        bound: dict[frozenset[str], Unseen] = {}
         capped = books.snapshot.limits.group_max_devices is not None
         limited = bool(books.room)
         for group in books.groups.of(target):
             queue = plain_queue(group)
             if queue is None or (capped and books.awaits_own(group)) or (limited and differs_by_device(books, group)):
                 self._picky.append(group)
-            elif queue.oldest is not None:
+                continue
+            unseen = for_all
+            if group.pushed and books.groups.bound(group):
+                unseen = bound.setdefault(group.pushed, defaultdict(list))
+            if queue.oldest is not None:
                 unseen[group.org_id].append((queue.oldest, group))
             elif queue.heads:
                 unseen[group.org_id].append((queue.heads[0].score, group))
-        self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
-        bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
-        self._orgs = [(rank_of(books, target, best), org_id) for best, org_id in bests if best is not None]
-        heapq.heapify(self._orgs)
+        self._kinds = [(NO_BUILDS, _Kind(books, target, for_all))] if for_all else []
+        self._kinds += [(pushed, _Kind(books, target, unseen)) for pushed, unseen in bound.items()]
 
     def __bool__(self) -> bool:
-        return bool(self._orgs or self._picky)
+        return bool(self._picky) or any(kind for _, kind in self._kinds)
 
     def best(self, device: DeviceView) -> Work | None:
         """The group that the device joins; None when none is worth it."""
         books = self._books
-        found = self._top(device)
+        found = None
+        for pushed, kind in self._kinds:
+            top = kind.top(device) if missing_slot(device, pushed) is None else None
+            if top is not None and (found is None or top[0] < found[0]):
+                found = top
         for group in self._picky:
             work = _open(books, group, device)
             if work is None:
@@ -79,7 +90,22 @@ class Offers:
                         found = ranked, work
         return found[1] if found else None
 
-    def _top(self, device: DeviceView) -> tuple[Rank, Work] | None:
+
+class _Kind:
+    """Groups that are open to the same devices, all alike."""
+
+    def __init__(self, books: Books, target: Target, unseen: Unseen) -> None:
+        self._books = books
+        self._target = target
+        self._of_org = {org_id: _OrgOffers(books, groups) for org_id, groups in unseen.items()}
+        bests = ((org.at_best(), org_id) for org_id, org in self._of_org.items())
+        self._orgs = [(rank_of(books, target, best), org_id) for best, org_id in bests if best is not None]
+        heapq.heapify(self._orgs)
+
+    def __bool__(self) -> bool:
+        return bool(self._orgs)
+
+    def top(self, device: DeviceView) -> tuple[Rank, Work] | None:
         """The best of the heaps, as it ranks now."""
         while self._orgs:
             told, org_id = self._orgs[0]
@@ -96,7 +122,7 @@ class Offers:
 
 
 class _OrgOffers:
-    """Those of one org that are open to all devices alike. One that is full or not worth it is not looked at again."""
+    """Those of one org in a kind. One that is full or not worth it is not looked at again."""
 
     __slots__ = ("_books", "_heap", "_next", "_ordered", "_unseen")
 

@@ -16,7 +16,7 @@ GroupKey = tuple[str, str]
 
 
 def plain_queue(group: GroupView) -> Queue | None:
-    """The only queue of a group of which any device of the target may serve all; None for other groups."""
+    """The only queue of a group all of whose jobs any device of the target meets; None for other groups."""
     queues = group.queues
     if len(queues) != 1:
         return None
@@ -59,6 +59,7 @@ class Work:
         "_most",
         "_taken",
         "_total",
+        "bound",
         "group",
         "install",
         "key",
@@ -67,14 +68,20 @@ class Work:
         "serving",
     )
 
-    def __init__(self, key: GroupKey, group: GroupView, install: float, serving: dict[str, float]) -> None:
-        """`serving`: the devices that serve it, with the seconds until each has done what it holds."""
+    def __init__(
+        self, key: GroupKey, group: GroupView, install: float, serving: dict[str, float], *, bound: bool = False
+    ) -> None:
+        """`serving`: the devices that serve it, with the seconds until each has done what it holds.
+
+        `bound`: to some devices its app version does not come, see `Groups.bound`.
+        """
         self.key = key
         self.group = group
         self.install = install
         self.serving = serving
         queue = plain_queue(group)
-        self.plain = queue is not None
+        self.bound = bound
+        self.plain = queue is not None and not bound
         self.left = group.waiting if queue is None else queue.waiting
         self._taken: set[str] = set()
         self._total: float | None = None  # seconds of all jobs that waited as the round began

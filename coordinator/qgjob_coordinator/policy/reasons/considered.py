@@ -11,6 +11,7 @@ from qgjob_coordinator.model.fleet import Device
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.feasible import mismatches, suspicion, view
 from qgjob_coordinator.policy.reasons.verdict import Verdict
+from qgjob_coordinator.policy.snapshot import NO_BUILDS
 
 Judge = Callable[[str], Verdict | None]
 """What the plan says of an idle device and the job in question; None where it says nothing."""
@@ -25,8 +26,9 @@ def unjudged(device_id: str) -> None:
 class Considered:
     """One device, and why it does or does not serve the job now.
 
-    `unmet` names what the job asks for and the device is not; a device without any is feasible. Of such a one `state`
-    says in a word or two what it does, `code` is None when it is free, and `free_at` (ms) is when what keeps it ends.
+    `unmet` names what the job asks for and the device is not, and `build` where its app version has none for it;
+    one without any is feasible. Of such a one `state` says in a word or two what it does, `code` is None when it is
+    free, and `free_at` (ms) is when what keeps it ends.
     `verdict` is what the plan says of one that is free, `suspected` that an attempt of the job failed on it or with its
     host. `target` is the device's own, where that is what is unmet; `offline` is told of those that are not feasible.
     """
@@ -69,13 +71,16 @@ def soonest(c: Considered, now: int) -> tuple[float, int]:
     return math.inf if known is None else max(known, now), SOONEST.index(c.code)
 
 
-def consider(job: Job, devices: Iterable[Device], judge: Judge = unjudged) -> list[Considered]:
-    """Every device of the fleet with its verdict on the job, by id."""
-    return [_consider(job, d, judge) for d in sorted(devices, key=lambda d: d.device_id)]
+def consider(
+    job: Job, devices: Iterable[Device], judge: Judge = unjudged, pushed: frozenset[str] = NO_BUILDS
+) -> list[Considered]:
+    """Every device of the fleet with its verdict on the job, by id. `pushed`: the slots for which its app version has a
+    pushed build."""
+    return [_consider(job, d, judge, pushed) for d in sorted(devices, key=lambda d: d.device_id)]
 
 
-def _consider(job: Job, d: Device, judge: Judge) -> Considered:
-    lacks = list(mismatches(job.requirements, view(d)))
+def _consider(job: Job, d: Device, judge: Judge, pushed: frozenset[str]) -> Considered:
+    lacks = list(mismatches(job.requirements, view(d), pushed))
     other = d.target if d.target is not job.target else None
     if other is not None:
         lacks.insert(0, ("target", f"target is {other.value}, not {job.target.value}"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import PendingCode
 from qgjob_coordinator.model.jobs import Job, PendingReason
+from qgjob_coordinator.policy.feasible import BUILD
 from qgjob_coordinator.policy.reasons.considered import Considered, could_be_served, free_ones, pinned, soonest
 from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.policy.reasons.words import counted
@@ -98,6 +99,10 @@ def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
     if asked is not None and asked.target is not None:
         of = asked.target.value
         return f"{asked.device_id} is of target {of}, not {job.target.value}; submit the job with --target={of}"
+    without = [c for c in considered if c.unmet == (BUILD,)]
+    if without:
+        words = " or ".join(sorted({c.message for c in without}))
+        return f"app version {job.app_version_id} has builds, but none for the devices that could serve it: {words}"
     return f"no device known to the fleet has target {job.target.value} and meets the job's requirements{_SEE_EACH}"
 
 

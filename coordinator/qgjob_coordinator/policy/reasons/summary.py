@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from qgjob_coordinator.model.jobs import Job
+from qgjob_coordinator.policy.feasible import BUILD
 from qgjob_coordinator.policy.reasons.considered import Considered, pinned, soonest
 from qgjob_coordinator.policy.reasons.words import clock, counted, span
 
@@ -79,6 +80,7 @@ def _lack(job: Job, name: str) -> str:
         "platform": f"not {r.platform}",
         "os_version": f"not of os_version {r.os_version}",
         "device_model": f"not of model {r.device_model}",
+        BUILD: "without a build",
     }[name]
 
 
@@ -89,7 +91,8 @@ def _nearest(job: Job, refused: Sequence[Considered]) -> str:
     """
     asked = pinned(job, refused)
     if asked is not None:
-        return f"; {asked.device_id} is there, but its {asked.message}"
+        its = "" if asked.unmet[0] == BUILD else "its "
+        return f"; {asked.device_id} is there, but {its}{asked.message}"
     nearest = min(refused, key=lambda c: ("target" in c.unmet, len(c.unmet), c.offline, c.device_id))
     others = any(len(c.unmet) != len(nearest.unmet) for c in refused)
     named = f"{nearest.device_id}{' (offline)' if nearest.offline else ''}"

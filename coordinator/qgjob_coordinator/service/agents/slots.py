@@ -170,4 +170,5 @@ class Slot:
             0 if second is None else second.score,
             None if second is None else second.asks,
             self.idled_ms,
+            i.build_slot,
         )

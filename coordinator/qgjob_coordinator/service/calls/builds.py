@@ -16,6 +16,7 @@ from qgjob_coordinator.packages.package import ENDINGS, format_of, read_package
 from qgjob_coordinator.service import validation
 from qgjob_coordinator.service.calls.contents import Contents, Piece, leaving
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.service.views import pages
 from qgjob_coordinator.store import builds as store_builds
@@ -62,8 +63,9 @@ class _Wanted:
 class BuildService:
     """Builds for their callers. The names are in the store, the bytes in the blob store."""
 
-    def __init__(self, store: Store, contents: Contents, max_bytes: int) -> None:
+    def __init__(self, store: Store, hub: Hub, contents: Contents, max_bytes: int) -> None:
         self._store = store
+        self._hub = hub
         self._contents = contents
         self._max_bytes = max_bytes
 
@@ -86,6 +88,8 @@ class BuildService:
                 await self._keep(wanted, facts, file)
         pushed = await self._give(wanted, facts, uploaded=uploaded)
         await self._store.mark_known(wanted.org_id)  # a long upload, and an org that had nothing: it may have left
+        if pushed.word is not NameWord.SAME:
+            self._hub.work(wanted.org_id)  # devices may serve now what lacked a build for them
         log.info(
             "build_pushed",
             org_id=wanted.org_id,

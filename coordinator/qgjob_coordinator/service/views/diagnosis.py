@@ -200,7 +200,7 @@ class Doctor:
             Unserved(org_id, g.app_version_id, g.target, _asked(q.requirements), q.waiting)
             for g in snapshot.groups
             for q in g.queues
-            if q.waiting and not reasons.could_serve(g.target, q.requirements)
+            if q.waiting and not reasons.could_serve(g.target, q.requirements, g.pushed)
         ]
 
 

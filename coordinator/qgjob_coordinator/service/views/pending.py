@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from qgjob_coordinator.model.enums import DeviceState, PendingCode, Status, Target
@@ -14,6 +14,7 @@ from qgjob_coordinator.policy.reasons.considered import Considered, Judge, consi
 from qgjob_coordinator.policy.reasons.held import Holder, held
 from qgjob_coordinator.policy.reasons.pending import StartEstimate, free_words, pending_reason, placed
 from qgjob_coordinator.policy.reasons.summary import summary
+from qgjob_coordinator.policy.snapshot import NO_BUILDS
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader, as_seen_by
 from qgjob_coordinator.service.org_faults import OrgFaults
@@ -30,21 +31,33 @@ MOST_JUDGED = 16
 
 
 class Reasons:
-    """Considers the fleet once for all jobs that ask for the same."""
+    """Considers the fleet once for all jobs that ask for the same.
 
-    def __init__(self, devices: Sequence[Device], now: int, *, over_quota: bool) -> None:
+    `pushed`: for which slots app versions have builds; one that is not among them has none.
+    """
+
+    def __init__(
+        self,
+        devices: Sequence[Device],
+        now: int,
+        *,
+        over_quota: bool,
+        pushed: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         self.devices = devices
         self._now = now
         self._over_quota = over_quota
-        self._known: dict[tuple[Target, Requirements, bool], tuple[PendingReason, Sequence[str]]] = {}
-        self._servable: dict[tuple[Target, Requirements], bool] = {}
+        self._pushed = pushed or {}
+        self._known: dict[tuple[Target, Requirements, bool, str], tuple[PendingReason, Sequence[str]]] = {}
+        self._servable: dict[tuple[Target, Requirements, frozenset[str]], bool] = {}
 
     def of(
         self, job: Job, position: int | None, estimate: StartEstimate | None = None, judge: Judge = unjudged
     ) -> PendingReason:
         """Why the job waits. One that is on no queue was taken since it was read, and no quota keeps it."""
         over_quota = self._over_quota and position is not None
-        key = (job.target, job.requirements, over_quota)
+        version = job.app_version_id if self._pushed.get(job.app_version_id) else ""  # whose words may name it
+        key = (job.target, job.requirements, over_quota, version)
         waits = job.not_before is not None and job.not_before > self._now
         found = self._made(job, over_quota) if waits else self._known.get(key)
         if found is None:
@@ -54,16 +67,16 @@ class Reasons:
             reason = PendingReason(reason.code, free_words([judge(i) for i in free[:MOST_JUDGED]], len(free)))
         return placed(reason, position, estimate)
 
-    def could_serve(self, target: Target, requirements: Requirements) -> bool:
-        """Whether a device is known that could serve such jobs."""
-        key = (target, requirements)
+    def could_serve(self, target: Target, requirements: Requirements, pushed: frozenset[str] = NO_BUILDS) -> bool:
+        """Whether a device is known that could serve such jobs, of an app version with the `pushed` builds."""
+        key = (target, requirements, pushed)
         if key not in self._servable:
-            self._servable[key] = any(d.target is target and meets(requirements, view(d)) for d in self.devices)
+            self._servable[key] = any(d.target is target and meets(requirements, view(d), pushed) for d in self.devices)
         return self._servable[key]
 
     def _made(self, job: Job, over_quota: bool) -> tuple[PendingReason, Sequence[str]]:
         """The reason, and the free devices of which the plan has to be asked."""
-        considered = consider(job, self.devices)
+        considered = consider(job, self.devices, pushed=self._pushed.get(job.app_version_id, NO_BUILDS))
         reason = pending_reason(job, considered, now=self._now, position=None, over_quota=over_quota)
         free = [c.device_id for c in free_ones(considered)] if reason.code is PendingCode.ALL_BUSY else []
         return reason, free
@@ -117,7 +130,8 @@ class Pending:
             over_quota = await self._over_quota(org_id)
             places = await self._store.reads.positions(org_id, [j.ulid for j in waiting])
             starts = await self._forecast.starts(org_id, waiting, places)
-            reasons = Reasons(devices, now, over_quota=over_quota)
+            pushed = await self._store.builds.pushed(org_id, {j.app_version_id for j in waiting})
+            reasons = Reasons(devices, now, over_quota=over_quota, pushed=pushed)
             for job, place, start in zip(waiting, places, starts, strict=True):
                 job.pending_reason = reasons.of(job, place, start, await self._forecast.judge(job))
 
@@ -143,11 +157,12 @@ class Pending:
         devices = [as_seen_by(principal, d) for d in await self._fleet.devices(max_age_seconds=0)]
         now = wall_ms()
         if job.status is not Status.QUEUED:
-            return Explanation(job, consider(job, devices), await self._held(job, devices, now))
+            found = consider(job, devices, pushed=await self._pushed(job))
+            return Explanation(job, found, await self._held(job, devices, now))
         over_quota = await self._over_quota(job.org_id)
         (place,) = await self._store.reads.positions(job.org_id, [job.ulid])
         (start,) = await self._forecast.starts(job.org_id, [job], [place], fresh=True)
-        considered = consider(job, devices, await self._forecast.judge(job))
+        considered = consider(job, devices, await self._forecast.judge(job), await self._pushed(job))
         over_quota = over_quota and place is not None
         job.pending_reason = pending_reason(
             job, considered, now=now, position=place, over_quota=over_quota, estimate=start, explained=True
@@ -156,6 +171,10 @@ class Pending:
         aside = self._faults.keeps_waiting(job.org_id)
         text = summary(job, considered, now)
         return Explanation(job, considered, f"{aside}; {text}" if aside else text, expected, job.queue_deadline)
+
+    async def _pushed(self, job: Job) -> frozenset[str]:
+        """The slots for which the job's app version has a build."""
+        return (await self._store.builds.pushed(job.org_id, [job.app_version_id]))[job.app_version_id]
 
     async def _held(self, job: Job, devices: Sequence[Device], now: int) -> str:
         """What a job does that has a device; empty where it has none, or one that is no longer known."""

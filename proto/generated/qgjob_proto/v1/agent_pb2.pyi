@@ -487,6 +487,7 @@ class DeviceInfo(_message.Message):
     APP_VERSION_ID_FIELD_NUMBER: _builtins.int
     HEALTH_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    PUSHED_BUILDS_ONLY_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Unique in the fleet: as configured, else `{agent_id}.{serial}`."""
     udid: _builtins.str
@@ -507,6 +508,10 @@ class DeviceInfo(_message.Message):
     """Whether it can be trusted. Unset: not known. BAD and MAINTENANCE get no new work."""
     reason: _builtins.str
     """Why the health is not good. Shown as one line."""
+    pushed_builds_only: _builtins.bool
+    """Nothing can be installed on it but builds that were pushed: its agent has no other place to take them from. Where an
+    app version has pushed builds and none of them fits the device, it is given none of its jobs. Unset: not known.
+    """
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """From the agent's configuration."""
@@ -525,10 +530,11 @@ class DeviceInfo(_message.Message):
         app_version_id: _builtins.str | None = ...,
         health: _types_pb2.DeviceHealth.ValueType = ...,
         reason: _builtins.str | None = ...,
+        pushed_builds_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_app_version_id", b"_app_version_id", "_model", b"_model", "_org_id", b"_org_id", "_os_version", b"_os_version", "_platform", b"_platform", "_reason", b"_reason", "app_version_id", b"app_version_id", "model", b"model", "org_id", b"org_id", "os_version", b"os_version", "platform", b"platform", "reason", b"reason"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_app_version_id", b"_app_version_id", "_model", b"_model", "_org_id", b"_org_id", "_os_version", b"_os_version", "_platform", b"_platform", "_reason", b"_reason", "app_version_id", b"app_version_id", "device_id", b"device_id", "health", b"health", "labels", b"labels", "model", b"model", "org_id", b"org_id", "os_version", b"os_version", "platform", b"platform", "reason", b"reason", "target", b"target", "udid", b"udid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_app_version_id", b"_app_version_id", "_model", b"_model", "_org_id", b"_org_id", "_os_version", b"_os_version", "_platform", b"_platform", "_reason", b"_reason", "app_version_id", b"app_version_id", "device_id", b"device_id", "health", b"health", "labels", b"labels", "model", b"model", "org_id", b"org_id", "os_version", b"os_version", "platform", b"platform", "pushed_builds_only", b"pushed_builds_only", "reason", b"reason", "target", b"target", "udid", b"udid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__app_version_id: _TypeAlias = _typing.Literal["app_version_id"]  # noqa: Y015
     _WhichOneofArgType__app_version_id: _TypeAlias = _typing.Literal["_app_version_id", b"_app_version_id"]  # noqa: Y015

@@ -912,7 +912,7 @@ class ConsideredDevice(_message.Message):
     @_builtins.property
     def unmet(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What the job asks for and the device is not: `target`, `device_id`, `platform`, `os_version`, `device_model`, or
-        `labels.KEY`. Empty when it may serve the job.
+        `labels.KEY`; and `build` where the job's app version has builds, but none for it. Empty when it may serve the job.
         """
 
     @_builtins.property

@@ -5,8 +5,8 @@
 -- RETURNS {held, next delayed (ms) or '', next queue deadline (ms) or '', typical duration of the org, group, ...};
 --         held counts scheduled and running jobs; a group is {gid, app version, target, unfinished, installs, {device,
 --         attempts, ...}, its typical duration, pushed, queue, ...}; a queue is {signature, waiting, member, score, ...};
---         a typical duration is as lib/average keeps it, or ''; pushed has a digit for each slot for which the app
---         version has a build, the first slot's being 1
+--         a typical duration is as lib/average keeps it, or ''; pushed of a group with queues has a digit for
+--         each slot for which the app version has a build, the first slot's being 1
 local P = KEYS[1]
 local call = redis.call
 local heads, per_device, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -16,7 +16,7 @@ for i = 1, 6 do held = held + (tonumber(n[i]) or 0) end
 local delayed = call('ZRANGE', P .. 'dl', 0, 0, 'WITHSCORES')
 local deadline = call('ZRANGE', P .. 'qx', 0, 0, 'WITHSCORES')
 local answer = { held, delayed[2] or '', deadline[2] or '', call('HGET', P .. 'est', '*') or '' }
-local any_build = call('HLEN', P .. 'bd') > 0
+local any_build, named = call('HLEN', P .. 'bd') > 0, {}
 for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
   local h = call('HGETALL', P .. 'g:' .. gid)
   local serving = call('HGETALL', P .. 'gd:' .. gid)
@@ -46,8 +46,7 @@ for _, gid in ipairs(call('SMEMBERS', P .. 'gs')) do
       end
     end
   end
-  if any_build then
-    local named = {}
+  if any_build and #group > 8 then
     for i = 4, #ARGV do named[i - 3] = group[2] .. ' ' .. ARGV[i] end
     for i, found in ipairs(call('HMGET', P .. 'bd', unpack(named))) do
       if found then group[8] = group[8] .. i end

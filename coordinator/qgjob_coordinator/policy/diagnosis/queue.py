@@ -26,7 +26,7 @@ def _unserved(queue: QueueFacts) -> list[Finding]:
             f"{count(u.jobs, 'job')} of {u.app_version_id} on {u.target} can be served by no device that is known"
             + (f"; asked for: {u.asks}" if u.asks else ""),
             f"`qgjob explain JOB` of one of `qgjob list --org-id={u.org_id} --status=queued` says what is missing; "
-            "register such a device, give one the label, or cancel the jobs",
+            "register such a device, give one the label, push the build, or cancel the jobs",
             u.org_id,
         )
         for u in queue.unserved

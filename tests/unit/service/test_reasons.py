@@ -1,0 +1,33 @@
+"""Whether anything could serve jobs of an app version, by the builds that it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from qgjob_coordinator.model.enums import DeviceHealth, DeviceState, PendingCode, Target
+from qgjob_coordinator.model.fleet import Device
+from qgjob_coordinator.model.jobs import ANY_DEVICE
+from qgjob_coordinator.service.views.pending import Reasons
+from tests.fakes.jobs import NOW
+from tests.unit.policy.test_explain import job
+
+APK = frozenset({"android device"})
+SIMULATOR = Device(
+    "sim", "mac-1", "u", Target.EMULATOR, "ios", None, None, DeviceState.IDLE, DeviceHealth.GOOD, {},
+    build_slot="ios simulator",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("pushed", "expected"), [(frozenset(), True), (APK, False), (APK | {"ios simulator"}, True)])
+def test_a_device_counts_where_the_version_has_a_build_for_it_or_none_at_all(
+    pushed: frozenset[str], expected: bool
+) -> None:
+    reasons = Reasons([SIMULATOR], NOW, over_quota=False)
+    assert reasons.could_serve(Target.EMULATOR, ANY_DEVICE, pushed) is expected
+
+
+def test_jobs_of_versions_with_other_builds_are_not_told_the_same() -> None:
+    reasons = Reasons([SIMULATOR], NOW, over_quota=False, pushed={"v1": APK, "v2": frozenset({"ios simulator"})})
+    codes = [reasons.of(job(app_version_id=version), 1).code for version in ("v1", "v2", "v3", "v1")]
+    none, free = PendingCode.NO_RESOURCE, PendingCode.ALL_BUSY
+    assert codes == [none, free, free, none]

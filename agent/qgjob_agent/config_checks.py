@@ -112,7 +112,8 @@ def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
         yield sources.wrong("simulated.generate.prefix", config.generated_prefix, problem)
     ids = [facts.device_id for facts in config.device_facts or config.named_devices]
     if not ids and not config.finds_devices:
-        problem = "is empty; add [[devices]] tables, or use agent_id agent-1 or agent-2 for simulated ones"
+        ways = "add [[devices]] tables, or enabled = true in [adb], [apple] or [browserstack], to the file of --config"
+        problem = f"is empty; {ways}, or use agent_id agent-1 or agent-2 for simulated ones"
         yield sources.wrong("devices", [], problem)
     if len(ids) > MAX_DEVICES:
         problem = f"are more than the {MAX_DEVICES} that one agent may have; start another agent for the rest"

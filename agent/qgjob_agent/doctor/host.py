@@ -109,18 +109,22 @@ def _disk(config: AgentConfig) -> Finding:
 
 
 async def command(host: Host) -> list[Finding]:
-    """Whether the runner `command` can start what it is to start."""
+    """Whether the runner `command` can start what it is to start, and that devices that are found have a runner."""
     return await beside(lambda: list(_command(host.config)))
 
 
 def _command(config: AgentConfig) -> Iterator[Finding]:
     check = "host.command"
+    if config.runner == "simulated" and config.finds_devices:
+        found = 'is "simulated": tests pass on the devices that are found, and nothing is run'
+        yield warning(check, found, 'set runner to "appwright" or "command"', "runner")
+        return
     if config.runner != "command":
         yield unused(check, f'runner is "{config.runner}"')
         return
     named = Named("command.argv", "command.cwd")
     wrong = list(problems(config.command.argv, config.command.cwd or Path.cwd(), config.test_environ, named))
     for name, value, why in wrong:
-        yield problem(check, f"{name} is {value!r}, which {why}", f"mend {name} in agent.toml", name)
+        yield problem(check, f"{value!r} {why}", f"mend {name}: no test can be started so", name)
     if not wrong:
         yield fine(check, f"{config.command.argv[0]} can be started in {config.command.cwd}")

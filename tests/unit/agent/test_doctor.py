@@ -168,6 +168,12 @@ async def test_a_command_that_is_not_there_is_a_problem(bench: Bench) -> None:
     assert told(await host.command(bench.host(toml)), "host.command") == [(OK, None)]
 
 
+async def test_found_devices_on_which_tests_would_pass_without_running_are_warned_of(bench: Bench) -> None:
+    found = "[adb]\nenabled = true\n"
+    assert told(await host.command(bench.host(found)), "host.command") == [(WARNING, "runner")]
+    assert told(await host.command(bench.host(APPWRIGHT + found)), "host.command") == [(OK, None)]
+
+
 async def test_each_android_device_is_told_with_what_to_do(bench: Bench) -> None:
     devices = [FakeDevice("emulator-5554"), FakeDevice("R5A", emulator=False, state="unauthorized")]
     devices.append(FakeDevice("R5B", emulator=False, state="offline"))

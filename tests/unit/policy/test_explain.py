@@ -254,8 +254,16 @@ def test_a_device_that_is_asked_for_by_its_id_and_is_of_another_target_is_named_
     assert told.message == "phone is of target device, not emulator; submit the job with --target=device"
 
 
+def test_a_job_that_only_its_target_keeps_from_a_device_is_told_of_that_one_and_what_to_do() -> None:
+    labelled = replace(OTHER_TARGET, labels={"rack": "a1"})
+    told = reason(job(requirements=Requirements(labels=(("rack", "a1"),))), FREE, labelled)
+    assert told.code is PendingCode.NO_RESOURCE
+    assert told.message.endswith("; phone, of target device, meets these: submit with --target=device for it")
+    assert "--target" not in reason(job(requirements=Requirements(labels=(("rack", "b2"),))), FREE, labelled).message
+
+
 def test_where_each_device_is_told_it_is_not_said_where_to_see_them() -> None:
-    waiting, devices = job(), [OTHER_TARGET]
+    waiting, devices = job(requirements=Requirements(labels=(("rack", "a1"),))), [FREE]
     common: dict[str, Any] = {"now": NOW, "position": None, "over_quota": False}
     alone = pending_reason(waiting, consider(waiting, devices), **common).message
     beside = pending_reason(waiting, consider(waiting, devices), explained=True, **common).message

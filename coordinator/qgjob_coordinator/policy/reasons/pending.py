@@ -94,7 +94,7 @@ def _in_states(feasible: Sequence[Considered], now: int) -> str:
 
 
 def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
-    """What to do where the device that the job asks for by its id is there, and of another target."""
+    """What to do where a device is there that the job asks for, by its id or otherwise, and of another target."""
     asked = pinned(job, considered)
     if asked is not None and asked.target is not None:
         of = asked.target.value
@@ -103,7 +103,12 @@ def _nothing_serves(job: Job, considered: Sequence[Considered]) -> str:
     if without:
         words = " or ".join(sorted({c.message for c in without}))
         return f"app version {job.app_version_id} has builds, but none for the devices that could serve it: {words}"
-    return f"no device known to the fleet has target {job.target.value} and meets the job's requirements{_SEE_EACH}"
+    nothing = f"no device known to the fleet has target {job.target.value} and meets the job's requirements"
+    other = next((c for c in considered if c.target is not None and len(c.unmet) == 1), None)
+    if other is None or other.target is None:
+        return f"{nothing}{_SEE_EACH}"
+    of = other.target.value
+    return f"{nothing}; {other.device_id}, of target {of}, meets these: submit with --target={of} for it"
 
 
 def free_words(verdicts: Sequence[Verdict | None], count: int | None = None) -> str:

@@ -22,7 +22,7 @@ from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.connection import DRIVER
 from qgjob_coordinator.store.exchange import Command, Reply
-from qgjob_coordinator.store.faults import NoServerError
+from qgjob_coordinator.store.faults import NoServerError, why_away
 from qgjob_coordinator.store.topology.node import Leavings, Node
 
 SENTINEL_SECONDS = 1.0
@@ -117,8 +117,8 @@ class SentinelTopology:
         except RedisError as e:
             self._left.leave(node)
             if isinstance(e, ConnectionError) and not isinstance(e, AuthenticationError):
-                name = type(e).__name__
-                raise NoServerError(f"{host[0]}:{host[1]} is named by the Sentinels and does not serve: {name}") from e
+                why = why_away(e)
+                raise NoServerError(f"{host[0]}:{host[1]} is named by the Sentinels and does not serve: {why}") from e
             raise
         if role != "master":
             self._left.leave(node)
@@ -141,7 +141,9 @@ class SentinelTopology:
             said = await sentinel.execute_command("SENTINEL MASTER", self._address.name)
         except (AuthenticationError, ResponseError) as e:
             return str(e)
-        except (RedisError, OSError) as e:
+        except RedisError as e:
+            return why_away(e)
+        except OSError as e:
             return type(e).__name__
         return int(said["config-epoch"]), (str(said["ip"]), int(said["port"]))
 

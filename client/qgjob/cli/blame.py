@@ -39,6 +39,8 @@ FLAGS = {
     "overflow_after_seconds": "--overflow-after",
 }
 """The flag of each field of a JobSpec that has one."""
+_OF_EACH_OTHER = ("overflow_target", "overflow_after_seconds")
+"""Fields that what is said of the other one names."""
 
 # These differ from test to test. A wrong value of the others is wrong for all tests, so naming one would mislead.
 _OF_ONE_TEST = ("test_path", "idempotency_key")
@@ -72,7 +74,9 @@ def in_flags(error: E, wanted: Sequence[Wanted], *, org_is_flag: bool = True) ->
     job = wanted[index] if index is not None and index < len(wanted) else None
     place = _place(field, rest, job) if org_is_flag or field != "org_id" else ORG_SETTING
     reason = told.message.removeprefix(f"{path}: ")
-    if field.endswith("_seconds"):
+    for other in _OF_EACH_OTHER:
+        reason = reason.replace(f"required with {other};", f"required with {FLAGS[other]};")
+    if field.endswith("_seconds") and " is out of range; " in reason:
         reason += " (in seconds)"
     if field in _OF_ONE_TEST or field not in FLAGS:
         reason += _of_test(job, wanted, reason)

@@ -48,8 +48,8 @@ def told(error: QgjobError, *wanted: Wanted, **more: Any) -> str:
         ({"run_id": "a/b"}, "--run-id: 'a/b' is not an id"),
         ({"max_retries": -1}, "--max-retries: -1 is out of range; use 0 to 100"),
         ({"queue_timeout_seconds": 0.5}, "--queue-timeout: 0.5 is out of range; use 1 to 604800 (in seconds)"),
-        ({"overflow_target": Target.DEVICE}, "--overflow-after: is required with overflow_target; say how long"),
-        ({"overflow_after_seconds": 60}, "--overflow-target: is required with overflow_after_seconds; name the"),
+        ({"overflow_target": Target.DEVICE}, "--overflow-after: is required with --overflow-target; say how long"),
+        ({"overflow_after_seconds": 60}, "--overflow-target: is required with --overflow-after; name the"),
         (
             {"overflow_target": Target.EMULATOR, "overflow_after_seconds": 60},
             "--overflow-target: emulator is the job's target already; name another one",

@@ -97,6 +97,7 @@ def welcome(settings: StackSettings) -> str:
     return "\n".join(
         [
             f"ready: http://{settings.reachable_host}:{settings.port} (REST), {settings.grpc_address} (gRPC)",
+            "its devices are simulated: tests pass without being run, where no --agent-config names a runner",
             "try, in another terminal:",
             *([f"    {export}"] if settings.grpc_port != DEFAULT_GRPC_PORT else []),
             "    qgjob run --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js",

@@ -42,13 +42,14 @@ AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where a run's evidence and reports go besides stdout."""
+    """Where a run's evidence and reports go besides stdout. `tests_in`: see `annotation_lines`."""
 
     artifacts: Path | None = None
     junit: Path | None = None
     ci: Ci = Ci.NONE
     hidden: Hidden = field(default_factory=Hidden)
     summary: Path | None = None
+    tests_in: str = ""
 
     @classmethod
     def of(
@@ -58,6 +59,7 @@ class Outputs:
         ci: Ci,
         secrets: Sequence[str | None],
         environment: Mapping[str, str],
+        suite: str | None = None,
     ) -> Outputs:
         """Checks what is known before anything runs. Raises InvalidError naming the option."""
         if artifacts is not None and Path(artifacts).exists() and not Path(artifacts).is_dir():
@@ -71,12 +73,20 @@ class Outputs:
             which(ci, environment),
             Hidden.of(secrets),
             Path(where) if where else None,
+            _in_repository(Path(suite), environment) if suite is not None else "",
         )
 
     @property
     def wanted(self) -> bool:
         """Whether there is anything to do."""
         return self.artifacts is not None or self.junit is not None or self.ci is not Ci.NONE
+
+
+def _in_repository(suite: Path, environment: Mapping[str, str]) -> str:
+    """Where GitHub's copy of the repository has a suite; nothing where the suite is elsewhere."""
+    root = Path(environment.get("GITHUB_WORKSPACE") or ".").resolve()
+    whole = suite.resolve()
+    return whole.relative_to(root).as_posix() if whole.is_relative_to(root) else ""
 
 
 def check_file(junit: str) -> None:
@@ -201,7 +211,7 @@ async def _fetched(client: AsyncClient, kept: Sequence[Artifact], folder: Path) 
 
 def _told_ci(outputs: Outputs, title: str, reports: Sequence[TestReport]) -> bool:
     if outputs.ci is Ci.GITHUB:
-        for line in annotation_lines(reports, outputs.hidden):
+        for line in annotation_lines(reports, outputs.hidden, outputs.tests_in):
             tell(line)
         return outputs.summary is None or _summarised(outputs.summary, title, reports, outputs.hidden)
     if outputs.ci is Ci.GITLAB:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from qgjob.cli.results import End
@@ -77,26 +78,30 @@ def which(wanted: Ci, environment: Mapping[str, str]) -> Ci:
 # --- GitHub -----------------------------------------------------------------------------------------------------------
 
 
-def annotation_lines(reports: Sequence[TestReport], hidden: Hidden) -> list[str]:
-    """Lines that GitHub shows beside the code: errors for what did not pass, warnings for what did at last."""
+def annotation_lines(reports: Sequence[TestReport], hidden: Hidden, tests_in: str = "") -> list[str]:
+    """Lines that GitHub shows beside the code: errors for what did not pass, warnings for what did at last.
+
+    `tests_in` is the folder of the repository that the tests' paths are in, its root if empty.
+    """
     bad = [each for each in reports if each.end in (End.FAILED, End.BROKEN)]
     flaky = [each for each in reports if each.end is End.FLAKY]
-    return [*_lines("error", bad, hidden), *_lines("warning", flaky, hidden)]
+    return [*_lines("error", bad, hidden, tests_in), *_lines("warning", flaky, hidden, tests_in)]
 
 
-def _lines(level: str, reports: Sequence[TestReport], hidden: Hidden) -> list[str]:
+def _lines(level: str, reports: Sequence[TestReport], hidden: Hidden, tests_in: str) -> list[str]:
     shown = reports if len(reports) <= MOST_ANNOTATIONS else reports[: MOST_ANNOTATIONS - 1]
-    lines = [_annotation(level, each, hidden) for each in shown]
+    lines = [_annotation(level, each, hidden, tests_in) for each in shown]
     if len(shown) < len(reports):
         lines.append(f"::{level} title=qgjob::{len(reports) - len(shown)} more: see the summary of this step")
     return lines
 
 
-def _annotation(level: str, report: TestReport, hidden: Hidden) -> str:
+def _annotation(level: str, report: TestReport, hidden: Hidden, tests_in: str) -> str:
     title = f"{report.test_path}: {report.outcome or report.status}"
     tries = f" (attempts: {report.attempts})" if report.attempts > 1 else ""
     message = hidden.within(_line(report.message or "no reason was told") + tries)
-    file, titled = _property(hidden.within(report.test_path)), _property(hidden.within(title))
+    path = PurePosixPath(tests_in, report.test_path).as_posix()
+    file, titled = _property(hidden.within(path)), _property(hidden.within(title))
     return f"::{level} file={file},title={titled}::{_data(message)}"
 
 

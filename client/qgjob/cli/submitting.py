@@ -263,7 +263,7 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
             return exit_codes.TIMEOUT
         org_id = wanted[0].spec.org_id
         run = (org_id, submission.run_id) if submission.run_id else None
-        ended = _ended(client, waiting, wanted, settings, submission.run_id or org_id)
+        ended = _ended(client, waiting, wanted, settings, submission)
 
         def goal_of(jobs: Sequence[Job]) -> "Goal":
             goal = _goal(client, jobs, waiting or WaitOptions(), run, coordinator)
@@ -301,7 +301,11 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
 
 
 def _ended(
-    client: "AsyncClient", waiting: WaitOptions | None, wanted: Sequence[Wanted], settings: Settings, title: str
+    client: "AsyncClient",
+    waiting: WaitOptions | None,
+    wanted: Sequence[Wanted],
+    settings: Settings,
+    submission: Submission,
 ) -> Callable[[Sequence[Job]], Awaitable[int]] | None:
     """What is done with the jobs at their end, if anything is. Raises InvalidError for where it can't be put."""
     if waiting is None or (waiting.ci is Ci.NONE and waiting.artifacts is None and waiting.junit is None):
@@ -309,7 +313,9 @@ def _ended(
     from qgjob.cli.afterwards import Outputs, afterwards  # noqa: PLC0415 - only who wants a report pays for it
 
     secrets = [settings.token, *(value for each in wanted for value in (each.spec.env or {}).values())]
-    outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, process_environment())
+    environment, suite = process_environment(), submission.suite
+    outputs = Outputs.of(waiting.artifacts, waiting.junit, waiting.ci, secrets, environment, suite)
+    title = submission.run_id or wanted[0].spec.org_id
     return (lambda jobs: afterwards(client, jobs, outputs, title)) if outputs.wanted else None
 
 

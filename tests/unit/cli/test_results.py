@@ -193,6 +193,25 @@ def test_an_annotation_can_not_be_made_a_command_by_what_a_test_says() -> None:
     ]
 
 
+def test_an_annotation_names_a_test_of_a_suite_as_the_repository_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "apps" / "e2e").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "apps")
+
+    def file_of(suite: str | None, **environment: str) -> str:
+        found = Outputs.of(None, None, Ci.GITHUB, [], environment, suite)
+        (line,) = annotation_lines([LOGIN], found.hidden, found.tests_in)
+        return line.partition("file=")[2].partition(",")[0]
+
+    workspace = str(tmp_path)
+    assert file_of("e2e", GITHUB_WORKSPACE=workspace) == "apps/e2e/tests/login.spec.ts"
+    assert file_of("e2e") == "e2e/tests/login.spec.ts"
+    assert file_of("..", GITHUB_WORKSPACE=workspace) == "tests/login.spec.ts"
+    assert file_of(None, GITHUB_WORKSPACE=workspace) == "tests/login.spec.ts"
+    assert file_of("..", GITHUB_WORKSPACE=str(tmp_path / "elsewhere")) == "tests/login.spec.ts"
+
+
 def test_there_are_ten_annotations_of_a_kind_at_most() -> None:
     flaky = report(job(Outcome.FLAKY, FAILED, PASSED), {})
     lines = annotation_lines([LOGIN] * 25 + [flaky] * 10 + [report(job(PASSED, PASSED), {})], Hidden())

@@ -94,6 +94,17 @@ def test_what_a_job_has_waited_counts() -> None:
     assert judged[1].expected_wait_ms > 1_000_000
 
 
+def test_a_job_that_was_foretold_to_start_at_any_moment_goes_when_it_has_waited_longer_than_it_accepts() -> None:
+    """A test before it that does not end is foretold to end now, for as long as it runs."""
+    fresh, waited = (judge(of(1, WARM, CLOUD), [candidate(0, since=NOW - ms)])[0] for ms in (100_000, 100_001))
+    assert not fresh.moves
+    assert waited.moves
+    assert waited.expected_wait_ms == 2 * 100_001
+    cold = device("b1", target=Target.BROWSERSTACK)  # an installation there takes 45 s
+    short = [judge(of(1, WARM, cold), [candidate(0, 1, since=NOW - ms)])[0].moves for ms in (44_000, 46_000)]
+    assert short == [False, True]
+
+
 def test_where_no_device_comes_to_the_first_target_a_job_goes_when_it_has_waited_for_so_long() -> None:
     fresh, waited = (judge(of(1, CLOUD), [candidate(0, since=NOW - ms)])[0] for ms in (100_000, 100_001))
     assert not fresh.moves

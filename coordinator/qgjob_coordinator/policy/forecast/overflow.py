@@ -76,7 +76,7 @@ class Judgement:
 def judge(snapshot: Snapshot, candidates: Sequence[Candidate]) -> list[Judgement]:
     """A judgement for each, in their order."""
     now, look = snapshot.now, Forecast(snapshot)
-    judged = [_stays(c, _wait_ms(c, _start(look, c), now), now) for c in candidates]
+    judged = [_stays(c, _wait_ms(c, _start(look, c, now), now), now) for c in candidates]
     late = [i for i in _in_order(candidates) if _too_long(candidates[i], judged[i].expected_wait_ms, now)]
     going = _first_of_each(late, candidates)
     for i in set(late) - set(going):
@@ -127,7 +127,7 @@ class _Moves:
             return None
         left = _Share() if here is None else self._left.setdefault(here, _Share())
         came = self._came.setdefault(there, _Share())
-        first, second = _start(self._look, c, left), self._start_there(c, came)
+        first, second = _start(self._look, c, self._now, left), self._start_there(c, came)
         wait = _wait_ms(c, first, self._now)
         if second is None or (first is not None and first <= second) or not _too_long(c, wait, self._now):
             return None
@@ -148,15 +148,22 @@ class _Moves:
         return None if expected is None else expected.seconds
 
 
-def _start(look: Forecast, c: Candidate, left: _Share | None = None) -> float | None:
-    """In how many seconds a job starts on its first target, without those that `left`; None: not known."""
+def _start(look: Forecast, c: Candidate, now: int, left: _Share | None = None) -> float | None:
+    """In how many seconds a job starts on its first target, without those that `left`; None: not known.
+
+    One that has waited for longer than it accepts is expected to wait as long again: what was foretold did not come
+    true. A test before it that takes longer than it ever did is foretold to end at any moment, for as long as it runs.
+    """
     stands = None if c.place is None else look.before(c.key, c.ulid, c.place, c.requirements)
     if stands is None:
         return None
     left = left or _Share()
     work, position = stands
     expected = look.start(c.key, max(0.0, work - left.work), max(1, position - left.jobs), c.requirements)
-    return None if expected is None else expected.seconds
+    if expected is None:
+        return None
+    waited = now - c.since
+    return expected.seconds if waited <= c.after_ms else max(expected.seconds, waited / 1000)
 
 
 def _wait_ms(c: Candidate, start: float | None, now: int) -> int | None:

@@ -185,6 +185,7 @@ async def test_a_cancel_that_was_first_wins_and_one_after_it_finds_the_job_where
     first, second = overflowing(1), overflowing(2)
     await scenes.submit(store, first, second)
     await store.jobs.cancel("acme", [(first.ulid, 1)], NOW, reason="no need")
+    assert await due(store, NOW) == [second.ulid]
     assert await move(store, first, second) == [GONE, MOVED]
     (cancelled,) = await store.jobs.cancel("acme", [(second.ulid, 1)], NOW, reason="no need")
     assert (cancelled.word, cancelled.target) == (CancelWord.CANCELLED, Target.BROWSERSTACK)

@@ -78,7 +78,7 @@ class Failover:
     async def call(
         self, method: str, request: Any, *, repeatable: bool = True, within_seconds: float | None = None
     ) -> Any:
-        """Ask until answered. A call that is not `repeatable` is sent once, to the first coordinator that connects.
+        """Ask until answered. A call that is not `repeatable` is sent once, to the first coordinator that answers.
 
         `within_seconds` takes the place of the timeout; it leaves time to ask another coordinator than one that hangs.
         Raises the last UnavailableError when the patience is over or when no address has a coordinator, and every other

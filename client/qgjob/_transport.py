@@ -84,7 +84,7 @@ class Transport(Protocol):
     address: str
 
     async def connect(self, *, timeout_seconds: float) -> None:
-        """Return when calls can be sent. Raises UnavailableError when they can't in time."""
+        """Return when the coordinator has answered. Raises UnavailableError when it does not in time."""
 
     async def call(self, method: str, request: Any, *, timeout_seconds: float) -> Any:
         """The answer of a method with one answer, such as `GetJob`."""
@@ -144,10 +144,13 @@ class GrpcTransport:
         self._answered = False
 
     async def connect(self, *, timeout_seconds: float) -> None:
-        """Return when the channel is connected."""
+        """A connection that died unheard counts as one until something is sent on it: so something is asked."""
+        end = asyncio.get_running_loop().time() + timeout_seconds
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
+            async with asyncio.timeout_at(end):
                 if await self._connected(self._open()):
+                    left = max(end - asyncio.get_running_loop().time(), 0.001)
+                    await self.call(HEALTH_CHECK, b"", timeout_seconds=left)
                     return
         raise await self._no_one(_unreached(f"no coordinator answers at {self.address}"))
 

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from typing import Self
 
+from tests.fakes.answers import answered
+
 _CHUNK = 65_536
 
 
@@ -15,6 +17,8 @@ class ReplyEater:
     def __init__(self, port: int) -> None:
         self._target = port
         self._eating = False
+        self._let_by = 0
+        self._passed = b""
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.eaten = b""
@@ -31,9 +35,10 @@ class ReplyEater:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
-    def eat(self) -> None:
-        """From now on nothing comes back."""
+    def eat(self, *, but_for: int = 0) -> None:
+        """From now on nothing comes back, but for what comes until so many calls of gRPC are answered."""
         self._eating = True
+        self._let_by, self._passed = but_for, b""
 
     def cut(self) -> None:
         """Breaks all connections; new ones are whole again."""
@@ -55,10 +60,20 @@ class ReplyEater:
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, reply: bool = False) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(_CHUNK):
-                if reply and self._eating:
-                    self.eaten += data
+                if reply and self._eats(data):
                     continue
                 sink.write(data)
                 await sink.drain()
         self._writers.discard(sink)
         sink.close()
+
+    def _eats(self, data: bytes) -> bool:
+        if not self._eating:
+            return False
+        if self._let_by:
+            self._passed += data
+            if answered(self._passed):
+                self._let_by, self._passed = self._let_by - 1, b""
+            return False
+        self.eaten += data
+        return True

@@ -170,7 +170,7 @@ async def test_a_call_whose_answer_was_lost_is_one_call(
     seen = Seen(stack, scene, second, case)
     async with ReplyEater(stack.ports[0]) as proxy, AsyncClient(f"127.0.0.1:{proxy.port}") as client:
         await client.health()
-        proxy.eat()
+        proxy.eat(but_for=int(case.sent_once))  # which is asked first whether anybody answers
         late = asyncio.ensure_future(case.call(client, scene))
         await until(lambda: answered(proxy.eaten), "nothing is answered")
         assert not late.done()

@@ -14,6 +14,7 @@ from qgjob._failover import Failover, Patience
 from qgjob.testing import MockTransport
 from qgjob_proto.v1 import jobs_pb2, types_pb2
 from tests.fakes.coordinator_services import FakeCoordinator, Fault, serving
+from tests.fakes.reply_eater import ReplyEater
 
 QUICK = Patience(timeout_seconds=5, try_seconds=0.2, backoff_seconds=0.001, max_backoff_seconds=0.002)
 TOKEN = "s3cret"  # noqa: S105 - of a test
@@ -221,6 +222,18 @@ async def test_a_reservation_finds_the_coordinator_that_lives(fake: FakeCoordina
         device = await client.reserve("d1", until=LATER, reason="debugging")
     assert device.state == "reserved"
     assert device.until == LATER
+
+
+async def test_a_reservation_is_sent_where_something_is_answered(fake: FakeCoordinator) -> None:
+    """A connection that is gone without a word, or whose coordinator hangs, looks like any other."""
+    fake.add_device("d1", "a1")
+    port = int(fake.address.rpartition(":")[2])
+    async with ReplyEater(port) as proxy, AsyncClient(f"127.0.0.1:{proxy.port},{fake.address}") as client:
+        await client.health()
+        proxy.eat()
+        client._source.patience = QUICK
+        device = await client.reserve("d1", until=LATER, reason="debugging")
+    assert (device.state, fake.calls["ReserveDevice"]) == ("reserved", 1)
 
 
 async def test_a_reservation_does_not_wait_for_an_address_that_refuses(fake: FakeCoordinator) -> None:

@@ -121,6 +121,10 @@ def _wrong_ids(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
     twice = sorted({device_id for device_id in ids if ids.count(device_id) > 1})
     if twice:
         yield sources.wrong("devices", twice, "would be ids of two devices each; give each a device_id of its own")
+    udids = [each.udid for each in config.devices] if config.finds_devices else []
+    named_twice = sorted({udid for udid in udids if udids.count(udid) > 1})
+    if named_twice:
+        yield sources.wrong("devices", named_twice, "are udids of two tables each; leave one of the tables out")
 
 
 def wrong_state_dir(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:

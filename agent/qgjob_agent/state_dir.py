@@ -15,6 +15,11 @@ from qgjob_agent.errors import StateDirError
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+def installed_in(path: Path) -> Path:
+    """The folder of a state directory in which is kept what was installed on which device."""
+    return path / "installed"
+
+
 class StateDir:
     """One agent's directory, held by one daemon at a time.
 
@@ -87,7 +92,7 @@ class StateDir:
     @property
     def installed(self) -> Path:
         """What was installed on which device."""
-        return self.path / "installed"
+        return installed_in(self.path)
 
     @property
     def unpacked(self) -> Path:

@@ -10,6 +10,8 @@ from qgjob_agent.device_rules import MAX_MODEL, label_problem, line_problem, ver
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from qgjob_agent.core.values import DeviceFacts
+
 MB = 1_000_000
 _MAX_ID = 128
 
@@ -17,6 +19,11 @@ _MAX_ID = 128
 def device_id_of(agent_id: str, serial: str) -> str:
     """The id of a device that no setting names."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{agent_id}.{serial}")[:_MAX_ID]
+
+
+def id_of(agent_id: str, serial: str, named: DeviceFacts | None) -> str:
+    """The id of a device: as it is named, else made of its serial."""
+    return device_id_of(agent_id, serial) if named is None else named.device_id
 
 
 def shown_version(text: str) -> str | None:

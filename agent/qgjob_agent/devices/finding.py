@@ -67,3 +67,8 @@ class Words:
     gone: str
     unseen: str
     blinded: str | None = None
+
+
+def unanswered(seconds: float) -> str:
+    """Why a device counts as silent that was looked at for so long."""
+    return f"not within {seconds:g} s"

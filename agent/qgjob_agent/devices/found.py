@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import DeviceLost, DeviceProbed, DeviceSeen, InstallEnded
 from qgjob_agent.core.values import Assignment, DeviceFacts, Health, Outcome
-from qgjob_agent.devices.facts import device_id_of
-from qgjob_agent.devices.finding import FindSettings, Look, Words
+from qgjob_agent.devices.facts import id_of
+from qgjob_agent.devices.finding import FindSettings, Look, Words, unanswered
 from qgjob_agent.devices.known import Installation, KnownDevice
 from qgjob_agent.devices.refusals import InstallRefusedError
 
@@ -172,8 +172,7 @@ class FoundDevices(ABC, Generic[L]):
             self._show(serial, state, again=again)
 
     def _show(self, serial: str, state: str, *, again: bool) -> None:
-        named = self._find.named.get(serial)
-        device_id = device_id_of(self._find.agent_id, serial) if named is None else named.device_id
+        device_id = id_of(self._find.agent_id, serial, self._find.named.get(serial))
         device, holder = self._devices.get(serial), self._device(device_id)
         if holder is not None and holder is not device:
             self._leave_out(serial, device_id, holder.serial)
@@ -260,7 +259,7 @@ class FoundDevices(ABC, Generic[L]):
             async with asyncio.timeout(self._find.probe_seconds):
                 look = await self._look(device)
         except TimeoutError:
-            why = f"the device does not answer: not within {self._find.probe_seconds:g} s"
+            why = f"the device does not answer: {unanswered(self._find.probe_seconds)}"
             self._sink.device(DeviceProbed(device_id, Health.BAD, why))
             return
         if not device.there:

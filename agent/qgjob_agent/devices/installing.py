@@ -14,6 +14,7 @@ from qgjob_agent.process_tree import hunt
 from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from qgjob_agent.builds.base import Build
@@ -49,6 +50,18 @@ class InstallSettings(Protocol):
         """Whether what this agent installed may be removed."""
 
 
+async def told_apart(packages: Packages, serial: str, claims: Iterable[Ours]) -> tuple[list[Ours], list[Ours]]:
+    """Of what was remembered of a device: what it confirms, and what it denies. Errors: see Installer.confirmed."""
+    confirmed: list[Ours] = []
+    denied: list[Ours] = []
+    for ours in claims:
+        says = await packages.says(serial, ours.package)
+        if says is None and not await packages.is_absent(serial, ours.package):
+            raise DeviceSilentError(f"it does not say whether {ours.package} is installed")
+        (confirmed if says is not None and says.is_of(ours.says) else denied).append(ours)
+    return confirmed, denied
+
+
 class Installer:
     """Installs on any device of one kind; one installation a device at a time."""
 
@@ -69,15 +82,9 @@ class Installer:
 
         Errors: those of Packages; DeviceSilentError also where the device neither denies nor confirms.
         """
-        found = []
-        for ours in self._remembered.of(serial):
-            says = await self._packages.says(serial, ours.package)
-            if says is None and not await self._packages.is_absent(serial, ours.package):
-                raise DeviceSilentError(f"it does not say whether {ours.package} is installed")
-            if says is not None and says.is_of(ours.says):
-                found.append(ours)
-            else:
-                self._remembered.forget(serial, ours)
+        found, denied = await told_apart(self._packages, serial, self._remembered.of(serial))
+        for ours in denied:
+            self._remembered.forget(serial, ours)
         return found
 
     def package_of(self, serial: str, assignment: Assignment) -> str | None:

@@ -40,6 +40,32 @@ class Ours:
         return App(self.org_id, self.app_version_id, self.assigned_digest)
 
 
+class UnreadableError(Exception):
+    """What was installed can't be read back. Says why; `path` is the file."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(why)
+        self.path = path
+
+
+def claims_of(folder: Path, serial: str) -> list[Ours]:
+    """What is kept of a device, by whichever agent of this folder; nothing is changed. Raises UnreadableError."""
+    path = _path(folder, serial)
+    try:
+        return list(_understood(json.loads(path.read_text("utf-8")), serial).values())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UnreadableError(path, f"{type(error).__name__}: {error}") from error
+
+
+def _path(folder: Path, serial: str) -> Path:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "-", serial)[:100]
+    if safe != serial or safe.startswith("."):  # another serial may look the same
+        safe = f"serial-{safe}-{hashlib.sha256(serial.encode()).hexdigest()[:12]}"
+    return folder / f"{safe}.json"
+
+
 class Remembered:
     """A file for each serial. A file that can't be read is as none, one that can't be written costs an installation
     after a restart; the log says so.
@@ -71,26 +97,15 @@ class Remembered:
             self._known[serial] = self._read(serial)
         return self._known[serial]
 
-    def _path(self, serial: str) -> Path:
-        safe = re.sub(r"[^A-Za-z0-9._-]", "-", serial)[:100]
-        if safe != serial or safe.startswith("."):  # another serial may look the same
-            safe = f"serial-{safe}-{hashlib.sha256(serial.encode()).hexdigest()[:12]}"
-        return self._folder / f"{safe}.json"
-
     def _read(self, serial: str) -> dict[str, Ours]:
-        path = self._path(serial)
         try:
-            said = json.loads(path.read_text("utf-8"))
-            return _understood(said, serial)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            why = f"{type(error).__name__}: {error}"
-            self._log.warning("installed_not_read", serial=serial, path=str(path), error=why)
+            return {ours.package: ours for ours in claims_of(self._folder, serial)}
+        except UnreadableError as error:
+            self._log.warning("installed_not_read", serial=serial, path=str(error.path), error=str(error))
             return {}
 
     def _write(self, serial: str) -> None:
-        path = self._path(serial)
+        path = _path(self._folder, serial)
         beside = path.with_suffix(".new")
         packages = [asdict(each) for each in self.of(serial)]
         text = json.dumps({"version": _VERSION, "serial": serial, "packages": packages}, indent=1)

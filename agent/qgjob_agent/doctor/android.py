@@ -1,37 +1,35 @@
-"""Android: the adb program, its server, the devices that the server knows, and the SDK that AppWright wants."""
+"""Android: the adb program, its server, and the SDK that AppWright wants. Its devices are in android_devices.py."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qgjob_agent.devices.adb.client import ANSWER_SECONDS, AdbClient, AdbServerAwayError, AdbServerGoneError
-from qgjob_agent.devices.adb.facts import state_words
-from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError, Listed
+from qgjob_agent.devices.adb.client import AdbClient, AdbServerAwayError, AdbServerGoneError
+from qgjob_agent.devices.adb.protocol import AdbProtocolError, AdbRefusedError
 from qgjob_agent.devices.adb.server import LOCAL
 from qgjob_agent.doctor.asking import ask, beside, located
 from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping
 
     from qgjob_agent.doctor.host import Host
 
 _PROGRAM_SECONDS = 10.0
-_NOT_ENABLED = "[adb] is not enabled, so no Android device is looked for"
+NOT_ENABLED = "[adb] is not enabled, so no Android device is looked for"
 _VERSION = re.compile(r"Android Debug Bridge version 1\.0\.(\d+)")
 _TOOLS = "install Android's platform tools, or name their adb in adb.program"
-_AWAY = (AdbServerAwayError, AdbRefusedError, AdbProtocolError)
+AWAY = (AdbServerAwayError, AdbRefusedError, AdbProtocolError)
 
 
 async def adb(host: Host) -> list[Finding]:
     """The program, the server, and whether the two understand each other."""
     settings = host.config.adb
     if not settings.enabled:
-        return [unused("android.adb", _NOT_ENABLED), unused("android.server", _NOT_ENABLED)]
+        return [unused("android.adb", NOT_ENABLED), unused("android.server", NOT_ENABLED)]
     (program, version), server = await asyncio.gather(_program(host), _server(host))
     found = [program, server[0]]
     if version is not None and server[1] is not None and version != server[1]:
@@ -65,69 +63,10 @@ async def _server(host: Host) -> tuple[Finding, int | None]:
         return problem(
             check, f"none listens at {where}", "start it there (`adb -a nodaemon server`), or mend adb.host"
         ), None
-    except _AWAY as error:
+    except AWAY as error:
         advice = "see what listens on that port; a server that hangs: `adb kill-server`"
         return problem(check, str(error), advice), None
     return fine(check, f"version {version} answers at {where}"), version
-
-
-async def devices(host: Host) -> list[Finding]:
-    """Each device that the server knows or the settings name."""
-    check, settings = "android.devices", host.config.adb
-    if not settings.enabled:
-        return [unused(check, _NOT_ENABLED)]
-    try:
-        listed = await _listed(AdbClient(settings.host, settings.port))
-    except AdbServerGoneError:
-        return [
-            note(
-                check,
-                "no server is there that could name them",
-                "start the agent, or `adb start-server`, and ask again",
-            )
-        ]
-    except (*_AWAY, TimeoutError) as error:
-        return [
-            problem(check, f"the server does not list them: {str(error) or 'no answer in time'}", "`adb kill-server`")
-        ]
-    named = {
-        each.udid: facts.device_id for each, facts in zip(host.config.devices, host.config.named_devices, strict=True)
-    }
-    return judge_devices(listed, settings.serials, named)
-
-
-async def _listed(client: AdbClient) -> list[Listed]:
-    async with asyncio.timeout(ANSWER_SECONDS), aclosing(client.follow()) as lists:
-        async for devices_ in lists:
-            return devices_
-    return []
-
-
-def judge_devices(listed: Sequence[Listed], serials: Collection[str], named: Mapping[str, str]) -> list[Finding]:
-    """Of the devices that the server lists: those of `serials` (none: all). `named` has device ids by serial."""
-    check = "android.devices"
-    mine = [each for each in listed if not serials or each.serial in serials]
-    found = []
-    for each in mine:
-        if each.state == "device":
-            found.append(fine(check, "takes work", each.serial))
-            continue
-        what, _, advice = state_words(each.state).partition(": ")
-        found.append(problem(check, what, advice or "see what the device itself shows, or restart it", each.serial))
-    there = {each.serial for each in mine}
-    for serial in [each for each in dict.fromkeys((*serials, *named)) if each not in there]:
-        if serials and serial not in serials:
-            advice = "add it to adb.serials, or remove its [[devices]] table"
-            found.append(warning(check, f"has a table ({named[serial]}) and is not in adb.serials", advice, serial))
-        else:
-            advice = "plug it in, `adb connect` it, or take it out of agent.toml"
-            found.append(warning(check, "is named in agent.toml and not attached", advice, serial))
-    others = [each.serial for each in listed if serials and each.serial not in serials]
-    if others:
-        found.append(fine(check, f"left to others, since adb.serials does not name them: {', '.join(others)}"))
-    if not found:
-        found.append(warning(check, "none is attached", "plug one in, allow USB debugging on it, or start an emulator"))
-    return found
 
 
 async def sdk(host: Host) -> list[Finding]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
-from qgjob_agent.doctor import android, apple, appwright, browserstack, host
+from qgjob_agent.doctor import android, android_devices, apple, appwright, browserstack, host
 from qgjob_agent.doctor.findings import Finding, fine, problem, warning
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.errors import AgentError, ConfigErrors
@@ -24,7 +24,7 @@ CHECKS: Mapping[str, Check] = {
     "host.disk": host.disk,
     "host.command": host.command,
     "android.adb": android.adb,
-    "android.devices": android.devices,
+    "android.devices": android_devices.devices,
     "android.home": android.sdk,
     "apple.xcrun": apple.xcrun,
     "apple.simulators": apple.simulators,

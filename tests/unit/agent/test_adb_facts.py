@@ -16,7 +16,7 @@ from qgjob_agent.devices.adb.facts import (
     health_labels,
     health_of,
     is_emulator,
-    state_words,
+    state_trouble,
 )
 from qgjob_agent.devices.adb.says import Battery
 from qgjob_agent.devices.facts import device_id_of
@@ -111,8 +111,8 @@ def test_every_state_of_adb_has_words() -> None:
         "rescue",
         "sideload",
     ):
-        assert state_words(state)[0].islower()
-        assert repr(state) not in state_words(state)
+        assert state_trouble(state).what[0].islower()
+        assert repr(state) not in state_trouble(state).words
 
 
 def test_labels_of_health_are_no_news_at_every_look() -> None:

@@ -207,6 +207,13 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"toml": '[[devices]]\nudid = "a:b"\ntarget = "device"\n[[devices]]\nudid = "a-b"\ntarget = "device"'},
         r"^devices: \['agent-1\.a-b'\] .* would be ids of two devices each",
     ),
+    (
+        {
+            "toml": "[adb]\nenabled = true\n"
+            '[[devices]]\nudid = "a"\ntarget = "device"\n[[devices]]\nudid = "a"\ntarget = "device"\ndevice_id = "b"'
+        },
+        r"^devices: \['a'\] .* are udids of two tables each; leave one of the tables out",
+    ),
     ({"toml": 'token = ["s3cret"]'}, r"^token: (?!.*s3cret)"),
     (
         {"QGJOB_COORDINATOR": "local host"},

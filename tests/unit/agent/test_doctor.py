@@ -16,8 +16,7 @@ import pytest
 
 from bench.processes import free_port
 from qgjob_agent.config import AgentConfig, load_config
-from qgjob_agent.devices.adb.protocol import Listed
-from qgjob_agent.doctor import android, apple, appwright, asking, checkup, host
+from qgjob_agent.doctor import android, android_devices, apple, appwright, asking, checkup, host
 from qgjob_agent.doctor.findings import Finding, Level
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.state_dir import StateDir
@@ -181,7 +180,7 @@ async def test_each_android_device_is_told_with_what_to_do(bench: Bench) -> None
     async with FakeAdbServer(*devices) as fake:
         toml = f'[adb]\nenabled = true\nport = {fake.port}\n[[devices]]\nudid = "R5C"\ntarget = "device"\n'
         looked_at = bench.host(toml)
-        assert told(await android.devices(looked_at), "android.devices") == [
+        assert told(await android_devices.devices(looked_at), "android.devices") == [
             (OK, "emulator-5554"),
             (PROBLEM, "R5A"),
             (PROBLEM, "R5B"),
@@ -195,20 +194,12 @@ async def test_each_android_device_is_told_with_what_to_do(bench: Bench) -> None
         assert "41" in server.found
         fake.silent = True
     assert [each.level for each in await android.adb(looked_at)] == [OK, NOTE]  # the agent starts a server
-    assert told(await android.devices(looked_at), "android.devices") == [(NOTE, None)]
+    assert told(await android_devices.devices(looked_at), "android.devices") == [(NOTE, None)]
     bench.program("adb", "echo no >&2; exit 3")
     assert (await android.adb(looked_at))[0].level is PROBLEM
     (bench.bin / "adb").unlink()
     (missing, _) = await android.adb(looked_at)
     assert (missing.level, str(bench.bin) in missing.found) == (PROBLEM, True)
-
-
-def test_devices_of_others_are_left_to_them() -> None:
-    listed = [Listed("A", "device"), Listed("B", "offline")]
-    found = android.judge_devices(listed, ["A"], {"Z": "pixel"})
-    assert told(found, "android.devices") == [(OK, "A"), (WARNING, "Z"), (OK, None)]
-    assert "B" in found[-1].found
-    assert told(android.judge_devices([], [], {}), "android.devices") == [(WARNING, None)]
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,43 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qgjob_agent.core.values import DeviceFacts, Health, Target
-from qgjob_agent.devices.facts import MB, device_id_of, shown_labels, shown_model, shown_version
+from qgjob_agent.devices.facts import MB, id_of, shown_labels, shown_model, shown_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qgjob_agent.devices.adb.says import Battery
 
+READY = "device"
+"""The state in which the adb server lists a device that can be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is the matter with a device, as in `is offline for adb`, and what to do; None: nothing that is known."""
+
+    what: str
+    advice: str | None = None
+
+    @property
+    def words(self) -> str:
+        """Both in one."""
+        return self.what if self.advice is None else f"{self.what}: {self.advice}"
+
+
+_RESTART = "restart it"
+_ALLOW = "unlock it and accept the question for USB debugging"
 _STATES = {
-    "offline": "is offline for adb: wait until it has started, or plug it in again, or `adb reconnect offline`",
-    "unauthorized": "has not allowed this host: unlock it and accept the question for USB debugging",
-    "authorizing": "is being asked to allow this host: unlock it and accept the question for USB debugging",
-    "connecting": "is being connected",
-    "bootloader": "is in its bootloader: `fastboot reboot`",
-    "recovery": "is in recovery mode: restart it",
-    "rescue": "is in rescue mode: restart it",
-    "sideload": "is in sideload mode: restart it",
+    "offline": Trouble(
+        "is offline for adb", "wait until it has started, or plug it in again, or `adb reconnect offline`"
+    ),
+    "unauthorized": Trouble("has not allowed this host", _ALLOW),
+    "authorizing": Trouble("is being asked to allow this host", _ALLOW),
+    "connecting": Trouble("is being connected"),
+    "bootloader": Trouble("is in its bootloader", "`fastboot reboot`"),
+    "recovery": Trouble("is in recovery mode", _RESTART),
+    "rescue": Trouble("is in rescue mode", _RESTART),
+    "sideload": Trouble("is in sideload mode", _RESTART),
 }
 
 
@@ -57,7 +78,7 @@ def facts_of(
     target = Target.EMULATOR if is_emulator(serial, properties) else Target.DEVICE
     labels = shown_labels({**_labels(properties), **(more_labels or {})})
     return DeviceFacts(
-        device_id=device_id_of(agent_id, serial) if named is None else named.device_id,
+        device_id=id_of(agent_id, serial, named),
         udid=serial,
         target=target if named is None else named.target,
         platform="android",
@@ -89,37 +110,39 @@ def health_labels(condition: Condition) -> dict[str, str]:
     return labels
 
 
-def state_words(state: str) -> str:
-    """What is the matter with a device in a state that is not `device`, and what to do."""
+def state_trouble(state: str) -> Trouble:
+    """What is the matter with a device in a state that is not `device`."""
     if state.startswith("no permissions"):
-        return "may not be opened by this user: add a udev rule for it, or the user to the group plugdev"
-    return _STATES.get(state, f"is in the state {state!r} for adb, and takes no work in it")
+        return Trouble("may not be opened by this user", "add a udev rule for it, or the user to the group plugdev")
+    return _STATES.get(state, Trouble(f"is in the state {state!r} for adb, and takes no work in it"))
 
 
 def health_of(condition: Condition, min_battery_percent: int, min_free_mb: int) -> tuple[Health, str | None]:
     """Whether a device can be trusted with work; if not, what is the matter and what to do."""
-    why = _why_bad(condition, min_battery_percent, min_free_mb)
-    return (Health.GOOD, None) if why is None else (Health.BAD, f"the device {why}")
+    trouble = trouble_of(condition, min_battery_percent, min_free_mb)
+    return (Health.GOOD, None) if trouble is None else (Health.BAD, f"the device {trouble.words}")
 
 
 def _left(battery: Battery) -> int:
     return 100 if battery.percent is None else battery.percent
 
 
-def _why_bad(condition: Condition, min_battery_percent: int, min_free_mb: int) -> str | None:
-    if condition.state != "device":
-        return state_words(condition.state)
+def trouble_of(condition: Condition, min_battery_percent: int, min_free_mb: int) -> Trouble | None:
+    """Why a device gets no work; None where it does. MB are 1,000,000 bytes."""
+    if condition.state != READY:
+        return state_trouble(condition.state)
     if condition.silent is not None:
-        return f"does not answer: {condition.silent}"
+        return Trouble(f"does not answer: {condition.silent}")
     if not condition.booted:
-        return "has not started up yet"
+        return Trouble("has not started up yet")
     if not condition.packages_answer:
-        return "has a package manager that does not answer: restart it"
+        return Trouble("has a package manager that does not answer", _RESTART)
     battery, free = condition.battery, condition.free_bytes
     if battery is not None and battery.overheated:
-        return "is too hot: let it cool down"
+        return Trouble("is too hot", "let it cool down")
     if battery is not None and not battery.powered and _left(battery) < min_battery_percent:
-        return f"has {battery.percent}% of its battery left and is not charged: plug it into power"
+        return Trouble(f"has {battery.percent}% of its battery left and is not charged", "plug it into power")
     if free is not None and free < min_free_mb * MB and not condition.removable:
-        return f"has {free // MB} MB free and needs {min_free_mb}: remove from it what is not needed"
+        what = f"has {free // MB} MB free and needs {min_free_mb}"
+        return Trouble(what, "remove from it what is not needed")
     return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.adb.client import AdbClient
-from qgjob_agent.devices.adb.facts import facts_of, health_labels, health_of, state_words
+from qgjob_agent.devices.adb.facts import READY, facts_of, health_labels, health_of, state_trouble
 from qgjob_agent.devices.adb.logs import logged
-from qgjob_agent.devices.adb.looking import READY, Looker
+from qgjob_agent.devices.adb.looking import Looker
 from qgjob_agent.devices.adb.packages import AndroidPackages
 from qgjob_agent.devices.adb.tracker import Tracker
 from qgjob_agent.devices.finding import Words
@@ -41,7 +41,7 @@ class AdbDevices(FoundDevices["AdbLook"]):
         installer = Installer(packages, settings, Remembered(settings.installed, log), log)
         super().__init__(sink, settings, installer, builds, log)
         self._settings = settings
-        self._looker = Looker(client, installer, settings.answer_seconds)
+        self._looker = Looker(client, installer.confirmed, settings.answer_seconds)
         self._tracker = Tracker(client, settings, self._heard, log)
 
     async def _list(self) -> None:
@@ -55,7 +55,7 @@ class AdbDevices(FoundDevices["AdbLook"]):
             self.listed({each.serial: each.state for each in listed if allowed is None or each.serial in allowed})
 
     def _trouble(self, state: str) -> str | None:
-        return None if state == READY else state_words(state)
+        return None if state == READY else state_trouble(state).words
 
     async def _look_at(self, device: KnownDevice, *, installing: bool) -> AdbLook:
         return await self._looker.look(device.serial, device.state, installing=installing)

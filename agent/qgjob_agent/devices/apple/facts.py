@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.core.values import DeviceFacts, Health, Target
 from qgjob_agent.devices.apple.says import BOOTED, NO_DEVELOPER_MODE, SHUTDOWN, UNPAIRED
 from qgjob_agent.devices.apple.settings import Erase
-from qgjob_agent.devices.facts import MB, device_id_of, shown_labels, shown_model, shown_version
+from qgjob_agent.devices.facts import MB, id_of, shown_labels, shown_model, shown_version
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def facts_of(
     """The facts of a device. What is set of it goes before what is said, and what can't be shown is left out."""
     labels = shown_labels({"name": what.name})
     return DeviceFacts(
-        device_id=device_id_of(agent_id, what.udid) if named is None else named.device_id,
+        device_id=id_of(agent_id, what.udid, named),
         udid=what.udid,
         target=target if named is None else named.target,
         platform="ios",

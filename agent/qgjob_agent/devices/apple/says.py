@@ -13,6 +13,7 @@ from qgjob_agent.devices.refusals import DeviceSilentError
 BOOTED, SHUTDOWN = "Booted", "Shutdown"
 READY, UNPAIRED, NO_DEVELOPER_MODE = "ready", "unpaired", "no developer mode"
 _RUNTIME = re.compile(r"SimRuntime\.iOS-(\d+(?:-\d+)*)$")
+_PHONE = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{16}|[0-9a-f]{40}")
 _SIMULATOR = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TYPE = "com.apple.CoreSimulator.SimDeviceType."
 
@@ -44,6 +45,11 @@ class Phone:
 def is_simulator_udid(udid: str) -> bool:
     """Whether a udid has the form of a simulator's, which devices' have not."""
     return _SIMULATOR.fullmatch(udid) is not None
+
+
+def is_apple_udid(udid: str) -> bool:
+    """Whether a udid has the form of a simulator's, an iPhone's or an iPad's, and so of no Android device's serial."""
+    return is_simulator_udid(udid) or _PHONE.fullmatch(udid) is not None
 
 
 def parse_simulators(text: str) -> list[Simulator]:

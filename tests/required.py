@@ -14,6 +14,7 @@ import pytest
 MAY_LACK = (
     "a file system of the test's own needs root",
     "this user may not mount a tmpfs",
+    "only root may try what another user may",
     "this host lets us make no cgroup",
     "this machine has no systemd",
     "strace may not attach to the store",

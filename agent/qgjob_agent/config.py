@@ -98,7 +98,12 @@ class AgentConfig(Table):
         """The state directory: as set, else one named after the agent under the user's state."""
         if self.state_dir is not None:
             return self.state_dir
-        return Path.home() / ".local" / "state" / "qgjob" / "agents" / self.agent_id
+        return Path.home() / self.state_below_home
+
+    @property
+    def state_below_home(self) -> Path:
+        """Where the state directory is below the home of the agent's user, if it is not set."""
+        return Path(".local", "state", "qgjob", "agents", self.agent_id)
 
     @property
     def suites_path(self) -> Path:

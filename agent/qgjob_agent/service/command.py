@@ -9,10 +9,14 @@ from pathlib import Path
 from qgjob_agent.config import load_config
 from qgjob_agent.errors import AgentError
 from qgjob_agent.service.installing import Machine, Plan, Wish, install, plan
+from qgjob_agent.service.manager import watch
 
 
 def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
-    """Installs, or shows what would be written. Gives the exit code: 2 for a wrong wish or setting."""
+    """Installs and looks whether it runs, or shows what would be written.
+
+    Gives the exit code: 2 for a wrong wish or setting, 1 where it can't be installed or does not run.
+    """
     try:
         config = load_config(wish.config_file)
         here = machine or Machine(sys.platform, os.geteuid(), Path.home(), config.environ)
@@ -22,6 +26,7 @@ def run(wish: Wish, *, show: bool, machine: Machine | None = None) -> int:
             return 0
         for line in install(wish, planned, here):
             print(line)
+        print(watch(wish.name, planned.lookout, here.environ))
     except AgentError as error:
         print("\n".join(f"error: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return error.exit_code

@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import pwd
 import re
-import subprocess
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qgjob_agent.errors import ServiceError
+from qgjob_agent.service.access import Reach, account_of, check
+from qgjob_agent.service.manager import Lookout, call, run
 from qgjob_agent.service.rendering import PASSED_ON, Service, is_ours, plist, sealed, unit, variables
+from qgjob_agent.service.states import SYSTEMD_ASKS, of_launchd, of_systemd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from qgjob_agent.config import AgentConfig
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_COMMAND_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,15 @@ class Plan:
     env_text: str
     enable: tuple[tuple[str, ...], ...]
     restart: str
+    lookout: Lookout
     advice: str | None = None
-    state_dir: Path | None = None  # of a user who may not be one to make it
-    loaded: tuple[str, ...] | None = None  # ends with 0 where the last of `enable` was done before and fails now
+    reach: Reach | None = None  # of the user that a system's unit names
+    once: bool = False  # the last of `enable` fails where the manager has the service already
+
+    @property
+    def state_dir(self) -> Path | None:
+        """As it is set, of a user who may not be one to make it."""
+        return None if self.reach is None else self.reach.state_dir
 
 
 def plan(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
@@ -95,9 +103,18 @@ def _systemd(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
         variables(machine.environ, PASSED_ON),
         ((*control, "daemon-reload"), (*control, "enable", "--now", file)),
         " ".join((*control, "restart", file)),
+        Lookout(
+            (*control, "show", "-p", ",".join(SYSTEMD_ASKS), file),
+            of_systemd,
+            f"`journalctl{' --user' if wish.user else ''} -u {file} -n 50`",
+        ),
         advice,
-        None if wish.user else config.state_dir,
+        None if wish.user else _reach(service, wish, config),
     )
+
+
+def _reach(service: Service, wish: Wish, config: AgentConfig) -> Reach:
+    return Reach(wish.config_file.absolute(), Path(service.argv[0]), config.state_dir, config.state_below_home)
 
 
 def _launchd(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
@@ -108,16 +125,18 @@ def _launchd(wish: Wish, config: AgentConfig, machine: Machine) -> Plan:
     library = machine.home / "Library"
     service = _service(wish, config, library / "Application Support" / "qgjob" / wish.name / ".env")
     file = library / "LaunchAgents" / f"{wish.name}.plist"
+    log = library / "Logs" / f"{wish.name}.log"
     domain = f"gui/{machine.uid}"
     return Plan(
         file,
-        sealed(plist(service, machine.environ, library / "Logs" / f"{wish.name}.log")),
+        sealed(plist(service, machine.environ, log)),
         service.env_file,
         variables(machine.environ, ()),
         (("launchctl", "enable", f"{domain}/{wish.name}"), ("launchctl", "bootstrap", domain, str(file))),
         f"launchctl bootout {domain}/{wish.name}; launchctl bootstrap {domain} {file}",
+        Lookout(("launchctl", "print", f"{domain}/{wish.name}"), of_launchd, f"`tail -n 50 {shlex.quote(str(log))}`"),
         "it runs while this user is logged in at the screen: let the Mac log in by itself, and not sleep",
-        loaded=("launchctl", "print", f"{domain}/{wish.name}"),
+        once=True,
     )
 
 
@@ -129,7 +148,7 @@ def _service(wish: Wish, config: AgentConfig, env_file: Path) -> Service:
 
 
 def install(wish: Wish, planned: Plan, machine: Machine) -> list[str]:
-    """Writes what is not there yet and enables it; gives what was done, a line each. Raises ServiceError.
+    """Writes what is not there yet, enables and starts it; gives what was done, a line each. Raises ServiceError.
 
     Done again it changes nothing. A file that somebody else wrote, or changed since, is only replaced by `force`.
     """
@@ -140,31 +159,24 @@ def install(wish: Wish, planned: Plan, machine: Machine) -> list[str]:
         raise ServiceError(
             f"{planned.file} {why}; look at it (--print shows the new one), and give --force to replace it"
         )
-    account = None if wish.run_as is None else _account(wish.run_as)
+    account = None if wish.run_as is None else account_of(wish.run_as)
     if account is not None and machine.uid != 0:
         raise ServiceError(f"{planned.file} is the system's: only root may write it; use sudo, --user or --print")
+    if account is not None and planned.reach is not None:
+        check(planned.reach, account)
     told = [_keep_variables(planned)]
-    if account is not None and planned.state_dir is not None and not planned.state_dir.exists():
-        told.append(_make_state_dir(planned.state_dir, account))
+    if account is not None and (state := planned.state_dir) is not None and not state.exists():
+        told.append(_make_state_dir(state, account))
     if new:
         _write(planned.file, planned.text, 0o644)
     told.append(f"{'written' if new else 'as it should be'}: {planned.file}")
-    loaded = planned.loaded is not None and _call(planned.loaded, machine).returncode == 0
-    for command in planned.enable[: -1 if loaded else None]:
-        _run(command, machine)
-    told.append(f"enabled and started: {wish.name}")
+    there = planned.once and call(planned.lookout.command, machine.environ).returncode == 0
+    for command in planned.enable[: -1 if there else None]:
+        run(command, machine.environ, f"mend that and run this again; its log: {planned.lookout.log}")
+    told.append(f"enabled: {wish.name}")
     if new and before is not None:
         told.append(f"one that runs takes up the change when it is started again: {planned.restart}")
     return told if planned.advice is None else [*told, planned.advice]
-
-
-def _account(user: str) -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(user)
-    except KeyError:
-        raise ServiceError(
-            f"--run-as: there is no user {user!r} here; make it: useradd --system --create-home {user}", 2
-        ) from None
 
 
 def _make_state_dir(path: Path, account: pwd.struct_passwd) -> str:
@@ -215,24 +227,3 @@ def _write(file: Path, text: str, mode: int) -> None:
         draft.replace(file)
     except OSError as error:
         raise ServiceError(f"{file} can't be written: {error.strerror}") from error
-
-
-def _run(command: Sequence[str], machine: Machine) -> None:
-    done = _call(command, machine)
-    if done.returncode != 0:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        why = lines[0] if lines else f"exit code {done.returncode}"
-        raise ServiceError(
-            f"the files are written, and `{' '.join(command)}` failed: {why}; mend that and run this again"
-        )
-
-
-def _call(command: Sequence[str], machine: Machine) -> subprocess.CompletedProcess[str]:
-    """Runs a command of the service manager."""
-    try:
-        return subprocess.run(  # noqa: S603 - of the host itself
-            command, env=dict(machine.environ), capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = f"`{' '.join(command)}` can't be run ({error})"
-        raise ServiceError(f"the files are written, and {why}; run it yourself") from None

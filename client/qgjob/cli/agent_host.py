@@ -60,6 +60,7 @@ def install_service(
     """Have the agent start with its host: a unit of systemd, or on a Mac a LaunchAgent, which is written and enabled.
 
     Done again it changes nothing. The token goes into a file of its own, which only its owner may read.
+    Exits 0 when the service runs, and 1 when it does not, with what its manager says and what shows its log.
     """
     with reporting():
         command = load("qgjob_agent.service.command", "the agent", "agent")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import configparser
-import os
 import plistlib
-import pwd
 import shlex
 import shutil
 import stat
@@ -15,54 +13,10 @@ from pathlib import Path
 import pytest
 
 from qgjob_agent.config import load_config
-from qgjob_agent.service import command
-from qgjob_agent.service.installing import Machine
 from qgjob_agent.service.rendering import Service, is_ours, plist, sealed, unit, variables
+from tests.fakes.service_lab import ENABLED, ENV, OLD, UNIT, USER, Lab
 
 ROOT = Path(__file__).parents[3]
-USER = pwd.getpwuid(os.getuid()).pw_name
-"""One that this machine has, and whose files this one may make."""
-
-
-class Lab:
-    """A host of the test's own, whose service manager writes down what it is told."""
-
-    def __init__(self, folder: Path, platform: str = "linux", uid: int = 0) -> None:
-        self.folder = folder
-        self.said = folder / "said"
-        self.config = folder / "agent.toml"
-        self.config.write_text('agent_id = "agent-1"\ndrain_seconds = 100\n')
-        for name in ("systemctl", "launchctl"):
-            self.manager(name, "exit 0")
-        environ = {"PATH": str(folder / "bin"), "QGJOB_TOKEN": 'a "secret"', "ANDROID_HOME": "/opt/sdk"}
-        self.machine = Machine(platform, uid, folder / "home", environ, folder / "etc")
-
-    def manager(self, name: str, body: str) -> None:
-        path = self.folder / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >> {self.said}\n{body}\n')
-        path.chmod(0o755)
-
-    def install(self, *, run_as: str | None = None, user: bool = False, force: bool = False, show: bool = False) -> int:
-        wish = command.wish(str(self.config), "qgjob-agent", run_as, user=user, force=force)
-        return command.run(wish, show=show, machine=self.machine)
-
-    @property
-    def files(self) -> dict[str, str]:
-        """What was written, by its path below the host's folder, with its rights."""
-        found = [each for base in ("etc", "home") for each in (self.folder / base).rglob("*") if each.is_file()]
-        return {str(each.relative_to(self.folder)): stat.filemode(each.stat().st_mode) for each in found}
-
-    @property
-    def told(self) -> list[str]:
-        """What the service manager was told since the last question."""
-        lines = self.said.read_text().splitlines() if self.said.exists() else []
-        self.said.unlink(missing_ok=True)
-        return lines
-
-
-ENABLED = ["systemctl daemon-reload", "systemctl enable --now qgjob-agent.service"]
-UNIT, ENV = "etc/systemd/system/qgjob-agent.service", "etc/qgjob/qgjob-agent.env"
 
 
 def read_unit(text: str) -> configparser.ConfigParser:
@@ -181,9 +135,10 @@ def test_print_shows_the_file_and_writes_nothing(tmp_path: Path, capsys: pytest.
     assert (lab.files, lab.told) == ({}, [])
 
 
-def test_a_user_has_a_service_in_the_folder_of_their_own(tmp_path: Path) -> None:
+def test_a_user_has_a_service_in_the_folder_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lab = Lab(tmp_path, uid=1000)
     assert lab.install(user=True) == 0
+    assert "journalctl --user -u qgjob-agent.service" in capsys.readouterr().out
     base = "home/.config"
     assert set(lab.files) == {f"{base}/systemd/user/qgjob-agent.service", f"{base}/qgjob/qgjob-agent.env"}
     assert lab.told == [line.replace("systemctl", "systemctl --user") for line in ENABLED]
@@ -194,14 +149,15 @@ def test_a_user_has_a_service_in_the_folder_of_their_own(tmp_path: Path) -> None
 
 def test_on_a_mac_it_is_a_launch_agent_of_the_session_at_the_screen(tmp_path: Path) -> None:
     lab = Lab(tmp_path, "darwin", 501)
-    lab.manager("launchctl", '[ "$1" != print ]')  # it is not loaded yet
+    running = f"state = running\n\tpid = {OLD}\n"
+    lab.launchd("", running)  # it is not loaded yet
     assert lab.install() == 0
     file = tmp_path / "home/Library/LaunchAgents/qgjob-agent.plist"
     env = "home/Library/Application Support/qgjob/qgjob-agent/.env"
     assert lab.files[env] == "-rw-------"
     loaded = "launchctl print gui/501/qgjob-agent"
     enabled = "launchctl enable gui/501/qgjob-agent"
-    assert lab.told == [loaded, enabled, f"launchctl bootstrap gui/501 {file}"]
+    assert lab.told == [loaded, enabled, f"launchctl bootstrap gui/501 {file}", loaded]
     read = plistlib.loads(file.read_bytes())
     assert read["ProgramArguments"][-2:] == ["--config", str(lab.config)]
     assert read["WorkingDirectory"] == str((tmp_path / env).parent)
@@ -209,9 +165,8 @@ def test_on_a_mac_it_is_a_launch_agent_of_the_session_at_the_screen(tmp_path: Pa
     assert (read["LimitLoadToSessionType"], read["AbandonProcessGroup"], read["RunAtLoad"]) == ("Aqua", True, True)
     assert read["KeepAlive"] == {"SuccessfulExit": False}
     assert "secret" not in file.read_text()
-    lab.manager("launchctl", "exit 0")
     assert lab.install() == 0
-    assert lab.told == [loaded, enabled]
+    assert lab.told == [loaded, enabled, loaded]
 
 
 AWKWARD = '/srv/a b/100%/$HOME/"q"\\.toml'

@@ -41,6 +41,10 @@ def wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErro
         yield from _wrong_appwright(config.appwright, sources, needs_appium=not config.browserstack.enabled)
     if config.browserstack.enabled:
         yield from _wrong_browserstack(config, sources)
+    for index, address in enumerate(config.adb.connect):
+        if config.adb.serials and address not in config.adb.serials:
+            problem = f"has {address!r}, which adb.serials does not name, so that it is left to others; add it there"
+            yield sources.wrong(f"adb.connect[{index}]", address, problem)
     for index, device in enumerate(config.devices):
         found = first_problem(device.udid, device.os_version, device.model, device.labels)
         if found is not None:

@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
+from qgjob_agent.addresses import MAX_PORT
 from qgjob_agent.builds.template import TemplateError, check
 from qgjob_agent.core.values import DeviceFacts, Target
 from qgjob_agent.device_rules import MAX_DEVICES
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ON_NETWORK = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):([1-9][0-9]{0,4})")
 _ENV_ALLOW = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "ANDROID_HOME", "JAVA_HOME")
 
 
@@ -195,14 +197,26 @@ class AppleConfig(Table):
     uninstall_ours: bool = True
 
 
+def _on_network(value: str) -> str:
+    """As adb shows the device then: its port without zeros before it."""
+    match = _ON_NETWORK.fullmatch(value)
+    if match is None or int(match[1]) > MAX_PORT:
+        raise ValueError(f"has {value!r}, which is no address of a device; give HOST:PORT, as in 192.168.1.20:5555")
+    return value
+
+
 class AdbConfig(Table):
-    """The Android devices of an adb server; of `serials` only, where it names some. MB are 1,000,000 bytes."""
+    """The Android devices of an adb server; of `serials` only, where it names some. MB are 1,000,000 bytes.
+
+    `connect` has devices on the network, each as HOST:PORT, which is its serial then.
+    """
 
     enabled: bool = False
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 5037
     program: Path = Path("adb")
     serials: tuple[str, ...] = ()
+    connect: tuple[Annotated[str, AfterValidator(_on_network)], ...] = ()
     install_seconds: Wait = 300.0
     fetch_seconds: Wait = 3600.0
     min_free_mb: Annotated[int, Field(ge=0, le=1_000_000)] = 500

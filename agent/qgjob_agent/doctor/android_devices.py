@@ -19,6 +19,7 @@ from qgjob_agent.devices.installing import told_apart
 from qgjob_agent.devices.remembered import UnreadableError, claims_of
 from qgjob_agent.doctor.android import AWAY, NOT_ENABLED
 from qgjob_agent.doctor.findings import Finding, fine, note, problem, unused, warning
+from qgjob_agent.doctor.host import holder
 from qgjob_agent.state_dir import installed_in
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _CHECK = "android.devices"
 _SEE = "see what the device itself shows, or restart it"
+_REACH_SECONDS = 5.0
 _STARTING = "wait until it has started, and ask again"
 
 
@@ -45,7 +47,8 @@ async def devices(host: Host) -> list[Finding]:
         listed = await _listed(client)
     except AdbServerGoneError:
         advice = "start the agent, or `adb start-server`, and ask again"
-        return [note(_CHECK, "no server is there that could name them", advice)]
+        found = await _unconnected(config, ())
+        return [note(_CHECK, "no server is there that could name them", advice), *found]
     except (*AWAY, TimeoutError) as error:
         said = str(error) or "no answer in time"
         return [problem(_CHECK, f"the server does not list them: {said}", "`adb kill-server`")]
@@ -53,8 +56,9 @@ async def devices(host: Host) -> list[Finding]:
     settings = AdbSettings.of(config.adb, config.agent_id, facts, config.environ, installed_in(config.state_path))
     mine, others = _divided(listed, settings.serials)
     found = list(await asyncio.gather(*(_Eye(client, settings).judge(each) for each in mine)))
+    found += await _unconnected(config, [each.serial for each in mine])
     found += same_ids([each.serial for each in mine], settings)
-    found += unattached([each.serial for each in mine], config.adb.serials, _of_android(config))
+    found += unattached([*(each.serial for each in mine), *settings.connect], config.adb.serials, _of_android(config))
     if others:
         found.append(fine(_CHECK, f"left to others, since adb.serials does not name them: {', '.join(others)}"))
     if not found:
@@ -126,6 +130,41 @@ class _Eye:
             self._unread = f"{error.path}: {error}"
             return []
         return (await told_apart(self._packages, serial, claims))[0]
+
+
+async def _unconnected(config: AgentConfig, there: Collection[str]) -> list[Finding]:
+    """Of the devices on the network those that the server does not list: whether they answer."""
+    missing = [each for each in dict.fromkeys(config.adb.connect) if each not in there]
+    whys = await asyncio.gather(*(_unreached(address) for address in missing))
+    runs = holder(config.state_path) is not None
+    return [unconnected(address, why, runs=runs) for address, why in zip(missing, whys, strict=True)]
+
+
+async def _unreached(address: str) -> str | None:
+    """Why nobody answers at an address; None where somebody does. The connection is closed without a word."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_REACH_SECONDS):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    except TimeoutError:
+        return f"no answer within {_REACH_SECONDS:g} s"
+    except OSError as error:
+        return error.strerror or str(error)
+    writer.close()
+    return None
+
+
+def unconnected(address: str, why: str | None, *, runs: bool) -> Finding:
+    """Of a device on the network that is not listed: `why` nobody answers there; whether the agent `runs`."""
+    if why is not None:
+        advice = "turn on its debugging over the network (`adb tcpip 5555` by USB does, until it restarts), or mend it"
+        return problem(_CHECK, f"is in adb.connect and not connected: from this host, {why}", advice, address)
+    if runs:
+        found = "answers, and is not connected though the agent runs"
+        return warning(
+            _CHECK, found, f"`adb connect {address}` says why, and so does adb_unconnected in its log", address
+        )
+    return note(_CHECK, "answers, and the agent will have it connected", None, address)
 
 
 def same_ids(serials: Sequence[str], settings: AdbSettings) -> list[Finding]:

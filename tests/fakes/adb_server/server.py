@@ -7,6 +7,7 @@ import contextlib
 import shlex
 import socket
 import struct
+import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
@@ -39,11 +40,13 @@ class FakeAdbServer:
 
     def __init__(self, *devices: FakeDevice) -> None:
         self.devices = {device.serial: device for device in devices}
+        self.network: dict[str, FakeDevice] = {}  # what answers at an address, as `adb connect` has it; its serial
         self.port = 0
         self.version = VERSION
         self.silent = False  # takes connections and says nothing
         self.asked: Counter[str] = Counter()  # services, by their first word
         self.starts = 0
+        self.connects: list[float] = []  # when it was asked to connect to an address, in monotonic seconds
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
         self._port: socket.socket | None = None
@@ -100,6 +103,8 @@ class FakeAdbServer:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for address in self.network:
+            self.devices.pop(address, None)  # it comes back with none that somebody connected
 
     async def restart(self) -> None:
         """Stops and starts on the same port."""
@@ -221,6 +226,10 @@ class FakeAdbServer:
             return _counted(_SERVER_FEATURES if device is None else ",".join(device.features))
         if what in ("devices", "devices-l"):
             return _counted(self._list(long=what == "devices-l"))
+        if what.startswith("connect:"):
+            return _counted(self._connect(what.removeprefix("connect:")))
+        if what.startswith("disconnect:"):
+            return _counted(self._disconnect(what.removeprefix("disconnect:")))
         device = device or self._transport("host:transport-any")
         if what == "get-state":
             return _counted(device.state)
@@ -237,6 +246,21 @@ class FakeAdbServer:
         if what == "list-forward":
             return _counted("".join(f"{device.serial} {a} {b}\n" for a, b in device.forwards.items()))
         raise _RefusedError(f"unknown host service '{what}'")
+
+    def _connect(self, address: str) -> str:
+        self.connects.append(time.monotonic())
+        if address in self.devices:
+            return f"already connected to {address}"
+        if address not in self.network:
+            return f"failed to connect to '{address}': Connection refused"
+        self.plug(self.network[address])
+        return f"connected to {address}"
+
+    def _disconnect(self, address: str) -> str:
+        if address not in self.devices:
+            raise _RefusedError(f"no such device '{address}'")
+        self.unplug(address)
+        return f"disconnected {address}"
 
     def _list(self, *, long: bool) -> str:
         lines = []

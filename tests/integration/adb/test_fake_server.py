@@ -229,3 +229,16 @@ async def test_a_control_port_stops_and_starts_the_server(fake: FakeAdbServer) -
         assert not fake.running
         await asyncio.to_thread(tell, control.port, "start")
         assert (fake.running, fake.port, fake.starts) == (True, port, 2)
+
+
+async def test_devices_on_the_network_are_connected_with_the_words_of_adb(fake: FakeAdbServer, adb: Adb) -> None:
+    address = "10.0.0.5:5555"
+    assert await adb("connect", address) == (0, f"failed to connect to '{address}': Connection refused\n")
+    fake.network[address] = FakeDevice(address, emulator=False, model="Galaxy S22")
+    assert await adb("connect", address) == (0, f"connected to {address}\n")
+    assert await adb("connect", address) == (0, f"already connected to {address}\n")
+    assert await adb("-s", address, "shell", "getprop", "ro.product.model") == (0, "Galaxy S22\n")
+    assert await adb("disconnect", address) == (0, f"disconnected {address}\n")
+    assert await adb("connect", address) == (0, f"connected to {address}\n")
+    await fake.restart()
+    assert address not in (await adb("devices"))[1]

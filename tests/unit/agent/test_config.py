@@ -207,6 +207,17 @@ WRONG: list[tuple[dict[str, str], str]] = [
         {"toml": '[[devices]]\nudid = "a:b"\ntarget = "device"\n[[devices]]\nudid = "a-b"\ntarget = "device"'},
         r"^devices: \['agent-1\.a-b'\] .* would be ids of two devices each",
     ),
+    *(
+        (
+            {"ADB_CONNECT": f"10.0.0.5:5555,{wrong}"},
+            rf"^ADB_CONNECT: .* has '{wrong}', which is no address of a device; give HOST:PORT, as in",
+        )
+        for wrong in ("10.0.0.6", "10.0.0.6:0", "10.0.0.6:05555", "10.0.0.6:70000", "tcp://phone:5555")
+    ),
+    (
+        {"ADB_CONNECT": "[::1]:5555,phone.lab.example:40001", "ADB_SERIALS": "R5A,[::1]:5555"},
+        r"^ADB_CONNECT: .* has 'phone\.lab\.example:40001', which adb\.serials does not name, .*; add it there",
+    ),
     (
         {
             "toml": "[adb]\nenabled = true\n"

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.processes import free_port
 from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.core.values import Health, Outcome
 from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.doctor.android_devices import devices
 from qgjob_agent.doctor.findings import Finding, Level
 from qgjob_agent.doctor.host import Host
+from qgjob_agent.state_dir import StateDir
 from tests.fakes.adb_provider import EMULATOR, MB, NEEDS_ADB, NO_ADB, PHONE, PHONE_ID, SHOP, host, phone
 from tests.fakes.adb_server import FakeAdbServer, FakeDevice
 
@@ -125,3 +128,26 @@ async def test_an_iphone_of_the_same_agent_is_no_missing_android_device(tmp_path
     table = f'[[devices]]\nudid = "{udid}"\ntarget = "device"\n'
     async with FakeAdbServer(FakeDevice("A")) as fake:
         assert told(await examined(tmp_path, fake.port, table)) == [(OK, "A")]
+
+
+async def test_devices_on_the_network_that_are_not_connected_are_told(tmp_path: Path) -> None:
+    gone = f"localhost:{free_port()}"
+    listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    there = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    connected = "127.0.0.1:9"
+    more = f'connect = ["{gone}", "{there}", "{connected}"]\nserials = ["{gone}", "{there}", "{connected}"]\n'
+    async with listening, FakeAdbServer(FakeDevice(connected)) as fake:
+        found = await examined(tmp_path, fake.port, more)
+        assert told(found) == [(OK, connected), (PROBLEM, gone), (NOTE, there)]
+        assert "Connect" in found[1].found
+        await fake.stop()
+        assert told(await examined(tmp_path, fake.port, more)) == [
+            (NOTE, None),
+            (PROBLEM, gone),
+            (NOTE, there),
+            (PROBLEM, connected),
+        ]
+        await fake.start()
+        held = StateDir.open(tmp_path)
+        assert told(await examined(tmp_path, fake.port, more))[1:] == [(PROBLEM, gone), (WARNING, there)]
+        held.close()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 5.0
 """The server answers for itself at once; what is asked of a device gets a bound of its own."""
+CONNECT_SECONDS = 30.0
+"""The server waits ten seconds for a device on the network, and as long for its greeting."""
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 _PIECE = 64 * 1024
 _MARK = "qgjob-exit:"
@@ -61,6 +63,10 @@ class AdbClient:
         except ValueError as error:
             raise AdbProtocolError(f"the server's version is {text!r}, and no number") from error
 
+    async def connect(self, address: str) -> str:
+        """Has the server connect to a device on the network; gives what it says. See says.unconnected_why."""
+        return await self._text(f"host:connect:{address}", CONNECT_SECONDS)
+
     async def shell(self, serial: str, command: str, seconds: float, last_bytes: int | None = None) -> Said:
         """Runs a command on a device, within so many seconds. Of what it prints only the last bytes count, if told."""
         features = await self._text(f"host-serial:{serial}:features")
@@ -86,9 +92,12 @@ class AdbClient:
                     for text in texts.feed(data):
                         yield parse_devices(text)
 
-    async def _text(self, service: str) -> str:
+    async def _text(self, service: str, seconds: float | None = None) -> str:
         with self._named(service):
-            async with asyncio.timeout(ANSWER_SECONDS), self._connection() as connection:
+            async with (
+                asyncio.timeout(ANSWER_SECONDS if seconds is None else seconds),
+                self._connection() as connection,
+            ):
                 await connection.ask(service)
                 texts = Texts()
                 while True:

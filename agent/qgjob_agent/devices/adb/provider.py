@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.devices.adb.client import AdbClient
+from qgjob_agent.devices.adb.connecting import Connector
 from qgjob_agent.devices.adb.facts import READY, facts_of, health_labels, health_of, state_trouble
 from qgjob_agent.devices.adb.logs import logged
 from qgjob_agent.devices.adb.looking import Looker
@@ -43,12 +44,19 @@ class AdbDevices(FoundDevices["AdbLook"]):
         self._settings = settings
         self._looker = Looker(client, installer.confirmed, settings.answer_seconds)
         self._tracker = Tracker(client, settings, self._heard, log)
+        self._connector = Connector(client, settings.connect, log)
+
+    async def start(self) -> None:
+        """See FoundDevices."""
+        await super().start()
+        self._run(self._connector.run(), "devices_connect")
 
     async def _list(self) -> None:
         await self._tracker.run()
 
     def _heard(self, listed: list[Listed] | None) -> None:
         allowed = self._settings.serials
+        self._connector.listed(None if listed is None else {each.serial for each in listed})
         if listed is None:
             self.listed(None)
         else:

@@ -1,4 +1,4 @@
-"""Reads what Android says of itself: properties, battery, storage and packages. Pure."""
+"""Reads what Android says of itself: properties, battery, storage and packages; and adb of a connection. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ class Battery:
 def is_package_name(text: str) -> bool:
     """Whether a text is the name of a package: such a one may stand in a command."""
     return _PACKAGE.fullmatch(text) is not None
+
+
+def unconnected_why(text: str) -> str | None:
+    """What the adb server says when it is to connect to a device on the network: why it did not; None where it did."""
+    return None if text.startswith(("connected to ", "already connected to ")) else text.strip()
 
 
 def parse_properties(text: str) -> dict[str, str]:

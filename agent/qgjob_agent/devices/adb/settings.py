@@ -20,7 +20,8 @@ class AdbSettings:
     """Settings of the provider. Times are seconds; MB are 1,000,000 bytes.
 
     `environ` is what the adb program gets, `installed` the folder in which is kept what was installed, `serials` an
-    allow list (None: all), `named` what is set of a device, by serial: its name, and what goes before what it says.
+    allow list (None: all), `connect` what is kept connected of devices on the network, `named` what is set of a device,
+    by serial: its name, and what goes before what it says.
     """
 
     agent_id: str
@@ -30,6 +31,7 @@ class AdbSettings:
     port: int = 5037
     adb: str = "adb"
     serials: frozenset[str] | None = None
+    connect: tuple[str, ...] = ()
     named: Mapping[str, DeviceFacts] = field(default_factory=dict)
     install_seconds: float = 300.0
     fetch_seconds: float = 3600.0  # for a build to come to this host
@@ -56,6 +58,7 @@ class AdbSettings:
             port=adb.port,
             adb=str(adb.program),
             serials=frozenset(adb.serials) or None,
+            connect=tuple(dict.fromkeys(adb.connect)),
             named={facts.udid: facts for facts in named},
             install_seconds=adb.install_seconds,
             fetch_seconds=adb.fetch_seconds,

@@ -16,7 +16,7 @@ from qgjob_agent.devices.known import Installation, KnownDevice
 from qgjob_agent.devices.refusals import InstallRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from qgjob_agent.builds.base import Build, Builds
     from qgjob_agent.devices.base import DeviceSink
@@ -48,6 +48,8 @@ class FoundDevices(ABC, Generic[L]):
         self._left_out: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()  # what lists the devices, and the probes
         self._losing: asyncio.TimerHandle | None = None
+        self._late: set[str] = set()  # serials that a new list lacks, and that may come to it yet
+        self._losing_late: asyncio.TimerHandle | None = None
         self._closed = False
 
     # ---- what a subclass knows ----
@@ -127,8 +129,9 @@ class FoundDevices(ABC, Generic[L]):
     async def close(self) -> None:
         """Stops all; nothing is told any more, and no program of it lives."""
         self._closed = True
-        if self._losing is not None:
-            self._losing.cancel()
+        for timer in (self._losing, self._losing_late):
+            if timer is not None:
+                timer.cancel()
         for installation in self._installations.values():
             installation.stop("the agent ends")
         watching = [device.watching for device in self._devices.values() if device.watching is not None]
@@ -153,23 +156,32 @@ class FoundDevices(ABC, Generic[L]):
 
     # ---- the list of devices ----
 
-    def listed(self, shown: Mapping[str, str] | None) -> None:
-        """All devices by serial with their states; None: that can't be seen, and they get some time to come back."""
+    def listed(self, shown: Mapping[str, str] | None, late: Collection[str] = ()) -> None:
+        """All devices by serial with their states; None: that can't be seen, and they get some time to come back.
+
+        Those of `late` get as much where the list that follows lacks them.
+        """
+        loop = asyncio.get_running_loop()
         if shown is None:
+            self._late.clear()
+            if self._losing_late is not None:
+                self._losing_late.cancel()
             for installation in self._installations.values():
                 installation.blinded = self.words.blinded
-            loop = asyncio.get_running_loop()
             self._losing = loop.call_later(self._find.blind_seconds, self._lose_all)
             return
         again = self._losing is not None
         if self._losing is not None:
             self._losing.cancel()
             self._losing = None
+            self._late = {each for each in late if each not in shown}
+            self._losing_late = loop.call_later(self._find.blind_seconds, self._lose_late)
         for serial, device in self._devices.items():
-            if device.there and serial not in shown:
+            if device.there and serial not in shown and serial not in self._late:
                 self._lose(device, self.words.gone)
         for serial, state in shown.items():
-            self._show(serial, state, again=again)
+            self._show(serial, state, again=again or serial in self._late)
+            self._late.discard(serial)
 
     def _show(self, serial: str, state: str, *, again: bool) -> None:
         device_id = id_of(self._find.agent_id, serial, self._find.named.get(serial))
@@ -197,6 +209,12 @@ class FoundDevices(ABC, Generic[L]):
         for device in self._devices.values():
             if device.there:
                 self._lose(device, self.words.unseen)
+
+    def _lose_late(self) -> None:
+        late, self._late = self._late, set()
+        for serial in late:
+            if (device := self._devices.get(serial)) is not None and device.there:
+                self._lose(device, self.words.gone)
 
     def _lose(self, device: KnownDevice, why: str) -> None:
         device.there = False

@@ -13,13 +13,14 @@ import structlog
 from structlog.testing import LogCapture
 
 from bench.processes import free_port
+from qgjob_agent.core.events import DeviceLost
 from qgjob_agent.devices.adb import connecting
 from qgjob_agent.devices.adb.client import AdbClient
 from qgjob_agent.devices.adb.connecting import Connector
 from qgjob_agent.devices.adb.protocol import Listed
 from qgjob_agent.devices.adb.settings import AdbSettings
 from qgjob_agent.devices.adb.tracker import Tracker
-from tests.fakes.adb_provider import NEEDS_ADB, NO_ADB, Host, host
+from tests.fakes.adb_provider import EMULATOR, EMULATOR_ID, NEEDS_ADB, NO_ADB, Host, host
 from tests.fakes.adb_server import FakeDevice
 from tests.fakes.adbd import FakeAdbd
 from tests.fakes.provided import Provided
@@ -56,10 +57,25 @@ async def tells(agent: Provided, *lines: tuple[str, str]) -> None:
 async def test_it_is_connected_at_the_start_and_when_the_server_comes_back_without_it(lab: Host) -> None:
     async with lab.provider(connect=(PIXEL,)) as agent:
         await agent.seen(PIXEL_ID)
+        device = lab.fake.devices[PIXEL]
+        device.commands.clear()
         await lab.fake.restart()
         await until(lambda: PIXEL in lab.fake.devices, "it is not connected again")
+        await until(lambda: device.commands, "it is not asked what is on it")
         assert told(agent.said) == [("adb_connected", PIXEL)]
-        await until(lambda: agent.now(PIXEL_ID) is not None, "it is not shown")
+        assert agent.of(DeviceLost) == []
+
+
+async def test_one_that_stays_away_after_a_restart_is_lost_as_with_a_server_that_does(lab: Host) -> None:
+    lab.fake.plug(FakeDevice(EMULATOR))
+    async with lab.provider(connect=(PIXEL,), blind_seconds=0.5) as agent:
+        await agent.seen(PIXEL_ID)
+        await agent.seen(EMULATOR_ID)
+        await lab.fake.stop()
+        del lab.fake.network[PIXEL]
+        await lab.fake.start()
+        await agent.lost(PIXEL_ID)
+        assert [each.device_id for each in agent.of(DeviceLost)] == [PIXEL_ID]
 
 
 async def test_what_can_not_be_connected_is_told_once_and_tried_until_it_can(lab: Host, quick: None) -> None:

@@ -60,7 +60,8 @@ class AdbDevices(FoundDevices["AdbLook"]):
         if listed is None:
             self.listed(None)
         else:
-            self.listed({each.serial: each.state for each in listed if allowed is None or each.serial in allowed})
+            mine = {each.serial: each.state for each in listed if allowed is None or each.serial in allowed}
+            self.listed(mine, late=self._settings.connect)
 
     def _trouble(self, state: str) -> str | None:
         return None if state == READY else state_trouble(state).words

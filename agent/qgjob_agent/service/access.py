@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import qgjob_agent
 from qgjob_agent.errors import ServiceError
+from qgjob_agent.places import Place, look
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,21 +78,21 @@ def _needs(reach: Reach, account: pwd.struct_passwd) -> Iterator[Need]:
 def _needs_of_state(reach: Reach, account: pwd.struct_passwd) -> Iterator[Need]:
     """A state_dir that is named and not there is made for the user; one below their home they make themselves."""
     home, user = Path(account.pw_dir), account.pw_name
-    if reach.state_dir is None and not home.is_dir():
+    if reach.state_dir is None and look(home) is Place.MISSING:
         what = f"the home {home} of {user!r} is not there, and the agent keeps its state below it"
         raise ServiceError(f"--run-as: {what}; make it (mkhomedir_helper {user}), or set state_dir in agent.toml", 2)
     path = reach.state_dir or home / reach.below_home
-    there = next(each for each in (path, *path.parents) if each.exists())
+    there = next(each for each in (path, *path.parents) if look(each) is not Place.MISSING)
     what = "for its state, since state_dir is not set" if reach.state_dir is None else "state_dir"
-    advice = f"give it to that user (chown -R {user} {there}), or set state_dir to another folder"
+    other = "set state_dir in agent.toml to a folder of that user"
     if there != path and reach.state_dir is not None:
-        yield Need(
-            "enter", there, what, f"open it to that user (chmod o+x {there}), or set state_dir to another folder"
-        )
+        yield Need("enter", there, what, f"open it to that user (chmod o+x {there}), or {other}")
         return
+    theirs = there == path or home in there.parents  # not the home itself: that may be a folder of the system
+    advice = f"give it to that user (chown -R {user} {there}), or {other}" if theirs else other
     yield Need("write", there, what, advice)
     yield Need("enter", there, what, advice)
-    if (path / "lock").exists():  # of another user's agent, where this one may write to the folder
+    if look(path / "lock") is Place.FILE:  # of another user's agent, where this one may write to the folder
         yield Need("write", path / "lock", what, advice)
 
 

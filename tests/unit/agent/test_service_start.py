@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -65,6 +66,21 @@ def test_a_user_who_may_not_do_what_an_agent_does_is_told_before_anything_is_wri
         said = capsys.readouterr().err
         assert (said.startswith("error: --run-as: "), words in said) == (True, True), said
         assert (sorted(folder.rglob("*")), lab.told) == (before, [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may try what another user may")
+def test_a_home_that_is_the_systems_is_not_to_be_given_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/sh")
+    monkeypatch.setattr(qgjob_agent, "__file__", "/etc/passwd")
+    home = pwd.getpwnam("daemon").pw_dir
+    with open_to_all() as folder:
+        lab = Lab(folder)
+        assert lab.install(run_as="daemon") == 2
+    said = capsys.readouterr().err
+    assert f"may not write {home} (for its state, since state_dir is not set); set state_dir" in said
+    assert "chown" not in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may try what another user may")

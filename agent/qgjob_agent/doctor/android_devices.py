@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -148,8 +149,9 @@ async def _unreached(address: str) -> str | None:
             _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     except TimeoutError:
         return f"no answer within {_REACH_SECONDS:g} s"
-    except OSError as error:
-        return error.strerror or str(error)
+    except OSError as error:  # asyncio has words of its own for what the kernel said; a name's error is no errno
+        number = error.errno or 0
+        return os.strerror(number) if number > 0 else error.strerror or str(error)
     writer.close()
     return None
 
@@ -157,7 +159,7 @@ async def _unreached(address: str) -> str | None:
 def unconnected(address: str, why: str | None, *, runs: bool) -> Finding:
     """Of a device on the network that is not listed: `why` nobody answers there; whether the agent `runs`."""
     if why is not None:
-        advice = "turn on its debugging over the network (`adb tcpip 5555` by USB does, until it restarts), or mend it"
+        advice = "turn on its debugging over the network (`adb tcpip 5555` by USB), or mend the address"
         return problem(_CHECK, f"is in adb.connect and not connected: from this host, {why}", advice, address)
     if runs:
         found = "answers, and is not connected though the agent runs"

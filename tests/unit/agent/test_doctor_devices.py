@@ -131,7 +131,7 @@ async def test_an_iphone_of_the_same_agent_is_no_missing_android_device(tmp_path
 
 
 async def test_devices_on_the_network_that_are_not_connected_are_told(tmp_path: Path) -> None:
-    gone = f"localhost:{free_port()}"
+    gone = f"127.0.0.1:{free_port()}"
     listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     there = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     connected = "127.0.0.1:9"
@@ -139,7 +139,7 @@ async def test_devices_on_the_network_that_are_not_connected_are_told(tmp_path: 
     async with listening, FakeAdbServer(FakeDevice(connected)) as fake:
         found = await examined(tmp_path, fake.port, more)
         assert told(found) == [(OK, connected), (PROBLEM, gone), (NOTE, there)]
-        assert "Connect" in found[1].found
+        assert found[1].found == "is in adb.connect and not connected: from this host, Connection refused"
         await fake.stop()
         assert told(await examined(tmp_path, fake.port, more)) == [
             (NOTE, None),

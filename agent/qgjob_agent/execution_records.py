@@ -6,14 +6,61 @@ So what no supervisor writes is taken for nothing. What ended the daemon here wo
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import Assignment, LivingProcess, LivingTree, Target
+from qgjob_agent.plain_file import NoPlainFileError, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+_JOB_ID = re.compile(r'"job_id": ?"([\w.~-]{1,200})"')
+_MOST_JOBS = 20
+
+
+class RecordError(Exception):
+    """What is written down is not as this version writes it: by a newer one, or damaged. Says where, and what is wrong.
+
+    `job_ids` are those that are named in it, as far as that can be told.
+    """
+
+    def __init__(self, message: str, job_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.job_ids = list(job_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A file of a daemon's, as it stands there."""
+
+    name: str
+    text: str
+
+    def read(self, take: Callable[[Any], T]) -> T:
+        """What `take` makes of its JSON. Raises RecordError where that is not to be made."""
+        try:
+            return take(json.loads(self.text))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            jobs = list(dict.fromkeys(_JOB_ID.findall(self.text)))[:_MOST_JOBS]
+            raise RecordError(f"{self.name} is not as this version writes it: {error!r}", jobs) from error
+
+
+def record_of(path: Path) -> Record | None:
+    """What a daemon has written down there; None where it has not.
+
+    Raises OSError where the disk does not say, RecordError for what is no plain file.
+    """
+    try:
+        return Record(path.name, text_of(path, names.MOST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except NoPlainFileError as error:
+        raise RecordError(f"{path.name} is no plain file") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +112,12 @@ def living_of(text: str) -> LivingTree | None:
 def plan_of(attempts: Sequence[Assignment], facts: dict[str, Any]) -> dict[str, Any]:
     """Several attempts, and what their runner needs to begin them, to be written down."""
     return {"assignments": [fields_of(each) for each in attempts], "facts": facts}
+
+
+def attempts_of(plan: dict[str, Any]) -> list[Assignment]:
+    """Those of a plan that was written down, one at least. Raises as `assignment_of` does, and IndexError for none."""
+    attempts = [assignment_of(fields) for fields in plan["assignments"]]
+    return [attempts[0], *attempts[1:]]
 
 
 def fields_of(assignment: Assignment) -> dict[str, Any]:

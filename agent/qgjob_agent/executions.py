@@ -1,8 +1,7 @@
-"""The daemon's side of an execution: begins a supervisor, asks it to end, reads what it left after a restart too."""
+"""The daemon's side of an execution: makes it, begins its supervisor, finds it again after a restart."""
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
@@ -16,17 +15,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.disk_watch import is_of_the_disk
-from qgjob_agent.execution_records import assignment_of, fields_of, living_of, result_of
+from qgjob_agent.execution_folder import ExecutionFolder
+from qgjob_agent.execution_records import assignment_of, fields_of, record_of
 from qgjob_agent.leftovers import remove_tree
-from qgjob_agent.plain_file import put_text, text_of
-from qgjob_agent.process_tree import Cgroup
-from qgjob_agent.result_file import ResultDraft, ResultEar
+from qgjob_agent.result_file import ResultDraft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qgjob_agent.core.values import Assignment, DeathCause, LivingTree
-    from qgjob_agent.execution_records import ExecutionResult
+    from qgjob_agent.core.values import Assignment
     from qgjob_agent.lease_file import LeaseTime
 
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from qgjob_agent.supervisor import main; main(sys.argv[2:])"
@@ -62,22 +59,18 @@ class Command:
     several: Several | None = None
 
 
-class Execution:
-    """One execution's directory. `pidfd` becomes readable when its supervisor has ended (Linux); -1 elsewhere.
+class Execution(ExecutionFolder):
+    """One execution and its folder.
 
     `attempts` are carried out in order; `assignment` is the only one, or the first. `facts` is what the runner wrote
     down beside them.
     """
 
     def __init__(self, path: Path, attempts: Sequence[Assignment], facts: dict[str, Any] | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.attempts = list(attempts)
         self.assignment = self.attempts[0]
         self.facts = facts or {}
-        self.process: subprocess.Popen[bytes] | None = None
-        self.supervisor_pid = 0
-        self.pidfd = -1
-        self._ear: ResultEar | None = None
 
     @classmethod
     def new(cls, root: Path, *attempts: Assignment) -> Self:
@@ -107,12 +100,12 @@ class Execution:
 
     @classmethod
     def found(cls, path: Path) -> Self | None:
-        """What an earlier daemon began there; None when it had not got so far as to begin anything."""
-        try:
-            spec = json.loads(text_of(path / names.SPEC, names.MOST_BYTES))
-            return cls(path, [assignment_of(spec["assignment"])])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        """What an earlier daemon began there; None when it had not got so far as to begin anything.
+
+        Raises OSError where the disk does not say, RecordError for what this version does not know.
+        """
+        spec = record_of(path / names.SPEC)
+        return None if spec is None else spec.read(lambda told: cls(path, [assignment_of(told["assignment"])]))
 
     @property
     def output_dir(self) -> Path:
@@ -190,116 +183,3 @@ class Execution:
         except OSError as error:  # where a file system can't have one, a result that the disk refuses is lost
             if is_of_the_disk(error):
                 raise
-
-    def _listen(self) -> None:
-        """From before the supervisor could end, or be found to have ended: what it tells must have somebody to hear."""
-        self._ear = ResultEar(str(self.path / names.RESULT_PIPE))
-
-    def _watch(self, pid: int) -> None:
-        self.supervisor_pid = pid
-        if pid and hasattr(os, "pidfd_open"):
-            with contextlib.suppress(OSError):
-                self.pidfd = os.pidfd_open(pid)
-
-    # ---- finding again ----
-
-    def adopt(self) -> bool:
-        """Finds the supervisor of an earlier daemon; False if it does not live any more."""
-        self._listen()
-        self._watch(self._holder())
-        # Asked after the pidfd is open: as the lock is held now, the process id was the supervisor's then.
-        if self.supervised:
-            return True
-        self.close()
-        return False
-
-    def _holder(self) -> int:
-        """The process id in the lock; 0 while the supervisor has not got so far."""
-        try:
-            return int(text_of(self.path / names.LOCK))
-        except (OSError, ValueError):
-            return 0
-
-    @property
-    def supervised(self) -> bool:
-        """True while the supervisor lives."""
-        lock = self.path / names.LOCK
-        try:
-            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)  # to write: some file systems lock nothing else
-        except FileNotFoundError:
-            return False
-        except OSError:
-            fd = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # of a disk that has turned read-only
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(fd)
-        return False
-
-    @property
-    def started_at_ms(self) -> int:
-        """When the command began; 0 if it has not."""
-        try:
-            return int(text_of(self.path / names.STARTED))
-        except (OSError, ValueError):
-            return 0
-
-    @property
-    def cgroup(self) -> str | None:
-        """The path of the tree's cgroup. A supervisor that was killed early has not written it down, or was refused."""
-        with contextlib.suppress(OSError):
-            if written := text_of(self.path / names.CGROUP):
-                return written
-        found = Cgroup.find(names.cgroup_name(self.path.name))
-        return None if found is None else found.path
-
-    # ---- ending ----
-
-    def cancel(self, cause: DeathCause, grace_seconds: float, attempt: int | None = None) -> None:
-        """Asks the supervisor to end the tree; for the sake of one of several attempts only if it is the one that runs.
-
-        Where the disk refuses the request, the signal alone has to do.
-        """
-        request = {"cause": cause.value, "grace_seconds": grace_seconds, "attempt": attempt}
-        with contextlib.suppress(OSError):
-            put_text(self.path / names.CANCEL, json.dumps(request))
-        with contextlib.suppress(ProcessLookupError):
-            if self.pidfd >= 0:
-                signal.pidfd_send_signal(self.pidfd, signal.SIGTERM)
-            elif self.supervised and (pid := self.supervisor_pid or self._holder()):
-                os.kill(pid, signal.SIGTERM)
-
-    def result(self) -> ExecutionResult | None:
-        """How it ended; None if the supervisor could not say. Final once it has ended."""
-        with contextlib.suppress(OSError):
-            return result_of(text_of(self.path / names.RESULT))
-        return result_of(self._ear.heard()) if self._ear is not None else None
-
-    def living(self) -> LivingTree | None:
-        """What of the tree SIGKILL does not end, while its supervisor hunts it; None where that is nothing."""
-        try:
-            return living_of(text_of(self.path / names.LIVING))
-        except OSError:
-            return None
-
-    def close(self) -> None:
-        """Stops watching; reaps the supervisor if it was ours and has ended."""
-        if self.pidfd >= 0:
-            os.close(self.pidfd)
-            self.pidfd = -1
-        if self._ear is not None:
-            self._ear.close()
-        if self.process is not None:
-            self.process.poll()
-
-    def give_up(self) -> None:
-        """No daemon takes the directory for an execution from now on, so it may go whenever there is time for it."""
-        for name in (names.SPEC, names.PLAN):
-            with contextlib.suppress(OSError):  # a disk that has turned read-only keeps the results in the spool too
-                (self.path / name).unlink(missing_ok=True)
-
-    def remove(self) -> None:
-        """Takes the directory away, of which no test has had anything yet."""
-        remove_tree(self.path)

@@ -8,6 +8,7 @@ The standard library only: supervisors import this.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -17,13 +18,30 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+class NoPlainFileError(OSError):
+    """A link, a pipe, a device, a folder: no program of ours has put it there."""
+
+
 def opened(path: Path | str) -> BinaryIO:
-    """A plain file, open to be read. Raises OSError for a link, a pipe, a device, and what can't be read."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    """A plain file, open to be read. Raises NoPlainFileError for what is none, OSError for what can't be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NoPlainFileError(error.errno, error.strerror, str(path)) from error
+        raise
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise OSError(f"{path} is no plain file")
+        raise NoPlainFileError(f"{path} is no plain file")
     return os.fdopen(fd, "rb")
+
+
+def is_withheld(error: OSError) -> bool:
+    """Whether what can't be read may be there all the same: the disk, the rights or what the host is short of say no.
+
+    That nothing of the name is there, or no plain file, is an answer.
+    """
+    return not isinstance(error, FileNotFoundError | NotADirectoryError | NoPlainFileError)
 
 
 def text_of(path: Path | str, most_bytes: int = 65_536) -> str:

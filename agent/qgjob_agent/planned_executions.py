@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING, Any, Self
 
 from qgjob_agent import execution_dir as names
-from qgjob_agent.execution_records import assignment_of, plan_of
+from qgjob_agent.execution_records import attempts_of, plan_of, record_of
 from qgjob_agent.executions import Execution
-from qgjob_agent.plain_file import put_text, text_of
+from qgjob_agent.plain_file import put_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,12 +38,9 @@ class PlannedExecution(Execution):
 
     @classmethod
     def found_planned(cls, path: Path) -> Self | None:
-        """What an earlier daemon planned there; None when it had not got so far."""
-        try:
-            plan = json.loads(text_of(path / names.PLAN, names.MOST_BYTES))
-            return cls(path, [assignment_of(fields) for fields in plan["assignments"]], plan["facts"])
-        except (OSError, ValueError, KeyError, TypeError, IndexError):
-            return None
+        """What an earlier daemon planned there; None when it had not got so far. Raises as `found` does."""
+        plan = record_of(path / names.PLAN)
+        return None if plan is None else plan.read(lambda told: cls(path, attempts_of(told), told["facts"]))
 
     def add(self, assignment: Assignment) -> int:
         """One more of several attempts, which the command may take while it runs. Gives its index. Raises OSError."""
@@ -70,11 +68,15 @@ class PlannedExecution(Execution):
         return self.path / names.CLAIMS / str(index)
 
     def claim(self, index: int) -> str:
-        """Who has one of several attempts; empty if nobody has it yet."""
+        """Who has one of several attempts; empty if nobody has it yet. Raises OSError where the disk does not say."""
         try:
             return str(self.claim_path(index).readlink())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # no link: nobody of ours has put it there
+                return ""
+            raise
 
     def begin(self, index: int) -> bool:
         """Has an attempt begin for a command that does not ask itself. False if it was taken back. Raises OSError."""

@@ -21,6 +21,7 @@ from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.unread_executions import look_through, result_of_ended
 from qgjob_agent.work import Work
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class CommandRunner:
         return LogFollower(execution.path / names.OUTPUT, what.job_id, what.token, self._sink)
 
     async def _settle(self, attempt: _Attempt) -> None:
-        if attempt.execution.result() is None:
+        if await result_of_ended(attempt.execution, self._log) is None:
             await attempt.watch.living.hunt()
         attempt.watch.living.over()
         told = await asyncio.to_thread(_end_of, attempt.execution)
@@ -221,10 +222,11 @@ class CommandRunner:
         """Finds the executions of an earlier daemon; see Runner."""
         recovery = Recovery()
         # All that takes time comes before anything is watched: nothing may be told before the core knows of it.
-        for path, execution, told in await asyncio.to_thread(_look_through, self._root):
-            if execution is None:  # the daemon died before it began anything, or while it removed this
+        for path, found in await look_through(self._root, _found, self._settings.grace_seconds, self._log):
+            if found is None:  # the daemon died before it began anything, or while it removed this
                 self._remove(path)
                 continue
+            execution, told = found
             if execution.assignment.token in settled:
                 # An earlier daemon spooled the result, and may not have told all of the output.
                 self._tell_end_of_log(self._follower(execution), execution.result())
@@ -252,10 +254,10 @@ class CommandRunner:
         await self._leftovers.close()
 
 
-def _look_through(root: Path) -> list[tuple[Path, Execution | None, _End | None]]:
-    """Each folder, the execution that an earlier daemon began there, and how that ended, by what it left."""
-    found = [(path, Execution.found(path)) for path in (sorted(root.iterdir()) if root.is_dir() else [])]
-    return [(path, each, None if each is None else _end_of(each)) for path, each in found]
+def _found(path: Path) -> tuple[Execution, _End | None] | None:
+    """The execution that an earlier daemon began there, and how that ended, by what it left."""
+    execution = Execution.found(path)
+    return None if execution is None else (execution, _end_of(execution))
 
 
 def _end_of(execution: Execution) -> _End | None:

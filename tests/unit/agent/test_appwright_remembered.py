@@ -8,9 +8,10 @@ import pytest
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.execution_records import RecordError
 from qgjob_agent.leftovers import remove_tree
 from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.runners.appwright.remembered import Facts, find
+from qgjob_agent.runners.appwright.remembered import Facts, Found, find, read
 from tests.fakes.agent_core import assignment
 
 DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
@@ -21,10 +22,14 @@ def planned(root: Path, generation: int, *tokens: str) -> PlannedExecution:
     return PlannedExecution.planned(root, [assignment(token) for token in tokens], facts.fields())
 
 
+def runs_of(root: Path) -> list[tuple[Path, Found | None]]:
+    return [(path, read(path)) for path in sorted(root.iterdir())]
+
+
 def looked(root: Path) -> tuple[list[list[str]], list[Path]]:
     """The tokens of each run that was found, and what was given up."""
     removed: list[Path] = []
-    found = find(root, removed.append)
+    found = find(runs_of(root), removed.append)
     return [[each.execution.attempts[index].token for index in each.indexes] for each in found], removed
 
 
@@ -32,7 +37,7 @@ def test_runs_are_found_in_the_order_in_which_they_were_made_with_what_they_need
     for generation, token in ((2, "b"), (1, "a"), (10, "c")):
         planned(tmp_path, generation, token)
     assert looked(tmp_path) == ([["a"], ["b"], ["c"]], [])
-    facts = find(tmp_path, lambda path: None)[0].facts
+    facts = find(runs_of(tmp_path), lambda path: None)[0].facts
     assert (facts.generation, facts.device) == (1, DEVICE)
 
 
@@ -51,16 +56,23 @@ def test_what_is_told_is_no_run_any_more(tmp_path: Path) -> None:
     assert looked(tmp_path) == ([], [done.path])
 
 
-@pytest.mark.parametrize("plan", ["", "{", "[]", '{"assignments": []}', '{"assignments": [], "facts": {}}'])
-def test_what_is_no_run_is_given_up(tmp_path: Path, plan: str) -> None:
+def test_what_is_no_run_is_given_up(tmp_path: Path) -> None:
     folder = tmp_path / "0123"
     folder.mkdir()
-    if plan:
-        (folder / names.PLAN).write_text(plan)
     assert looked(tmp_path) == ([], [folder])
 
 
-def test_a_run_without_facts_is_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "plan", ["", "{", "[" * 100_000, "[]", '{"assignments": []}', '{"assignments": [], "facts": {}}', "null"]
+)
+def test_what_is_not_as_a_run_is_written_down_is_not_taken_for_none(tmp_path: Path, plan: str) -> None:
+    (tmp_path / names.PLAN).write_text(plan)
+    with pytest.raises(RecordError, match=r"plan\.json is not as this version writes it"):
+        read(tmp_path)
+
+
+def test_nor_is_a_run_with_facts_of_another_version(tmp_path: Path) -> None:
     strange = PlannedExecution.planned(tmp_path, [assignment("a")], {"generation": "x"})
-    assert looked(tmp_path) == ([], [strange.path])
-    assert looked(tmp_path / "nowhere") == ([], [])
+    with pytest.raises(RecordError, match="KeyError") as told:
+        read(strange.path)
+    assert told.value.job_ids == ["acme~a"]

@@ -151,7 +151,7 @@ async def test_what_will_not_die_without_its_supervisor_is_told_until_it_does(
     monkeypatch.setattr(os, "kill", immune.kill())
     runner = runner_of(told, tmp_path, "sh", "-c", LEAVES_IMMUNE + "sleep 60")
     runner.start(DEVICE, [assignment("t1")])
-    await until(immune.path.exists, "the command does not start")
+    await until(lambda: immune.path.exists() and immune.path.read_text().strip(), "the command does not start")
     process = runner._attempts["t1"].execution.process
     assert process is not None
     process.send_signal(signal.SIGKILL)

@@ -14,6 +14,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.command_result import error_line
 from qgjob_agent.core.values import DeathCause
 from qgjob_agent.event_lines import EventLines
+from qgjob_agent.execution_records import RecordError
 from qgjob_agent.executions import Execution
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.plain_file import created, put_text, text_of
@@ -30,6 +31,12 @@ def followed(execution: Execution) -> bytes:
     return told.output
 
 
+def refused(find: Callable[[Path], object], path: Path) -> str:
+    with pytest.raises(RecordError) as told:
+        find(path)
+    return str(told.value)[-len("is no plain file") :]
+
+
 @pytest.mark.parametrize(
     ("name", "read", "found"),
     [
@@ -38,8 +45,8 @@ def followed(execution: Execution) -> bytes:
         (names.STARTED, lambda each: each.started_at_ms, 0),
         (names.CGROUP, lambda each: each.cgroup, None),
         (names.LOCK, lambda each: each._holder(), 0),
-        (names.SPEC, lambda each: Execution.found(each.path), None),
-        (names.PLAN, lambda each: PlannedExecution.found_planned(each.path), None),
+        (names.SPEC, lambda each: refused(Execution.found, each.path), "is no plain file"),
+        (names.PLAN, lambda each: refused(PlannedExecution.found_planned, each.path), "is no plain file"),
         (names.EVENTS, lambda each: EventLines(str(each.path / names.EVENTS)).read(), []),
         (names.OUTPUT, followed, b""),
         (names.OUTPUT, lambda each: error_line(each.path / names.OUTPUT), ""),

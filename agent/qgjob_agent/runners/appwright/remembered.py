@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeviceFacts, Target
+from qgjob_agent.execution_records import RecordError
 from qgjob_agent.planned_executions import PlannedExecution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -28,7 +30,7 @@ class Facts:
 
     @classmethod
     def of(cls, execution: PlannedExecution) -> Facts:
-        """The facts of a run. Raises KeyError, TypeError or ValueError for what is none."""
+        """The facts of a run. Raises KeyError, TypeError or ValueError for what is none that this version writes."""
         fields = execution.facts
         device = dict(fields["device"])
         device["target"] = Target(device["target"])
@@ -44,34 +46,42 @@ class Found:
     indexes: list[int]
 
 
-def find(root: Path, remove: Callable[[Path], None]) -> list[Found]:
-    """The runs in the order in which they were made; `remove` gets what is no run, or is done with.
+def read(path: Path) -> Found | None:
+    """The run that an earlier daemon left there, with the attempts that it has a folder for; None: it had not got so
+    far. Raises OSError, RecordError.
+    """
+    execution = PlannedExecution.found_planned(path)
+    if execution is None:
+        return None
+    try:
+        facts = Facts.of(execution)
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"the facts in {names.PLAN} are not as this version writes them: {error!r}"
+        raise RecordError(what, [each.job_id for each in execution.attempts]) from error
+    indexes = [index for index in range(len(execution.attempts)) if execution.attempt_dir(index).is_dir()]
+    return Found(execution, facts, indexes)
+
+
+def find(runs: Iterable[tuple[Path, Found | None]], remove: Callable[[Path], None]) -> list[Found]:
+    """Of what was read the runs, in the order in which they were made; `remove` gets what is none, or is done with.
 
     A run answers for an attempt as long as it has a folder for it. One that was moved to another run has two for a
     moment: the younger has it.
     """
-    found: list[tuple[PlannedExecution, Facts]] = []
-    for path in sorted(root.iterdir()) if root.is_dir() else []:
-        execution = PlannedExecution.found_planned(path)
-        try:
-            found.append((execution, Facts.of(execution)) if execution is not None else _none(path))
-        except (KeyError, TypeError, ValueError):  # the daemon died before it began anything, or while it removed this
+    found: list[Found] = []
+    for path, each in runs:
+        if each is None:  # the daemon died before it began anything, or while it removed this
             remove(path)
-    found.sort(key=lambda each: each[1].generation)
-    youngest = {each.token: execution for execution, _ in found for each in execution.attempts}
-    runs: list[Found] = []
-    for execution, facts in found:
-        indexes = [
-            index
-            for index, each in enumerate(execution.attempts)
-            if execution.attempt_dir(index).is_dir() and youngest[each.token] is execution
-        ]
-        if indexes or execution.supervised:
-            runs.append(Found(execution, facts, indexes))
         else:
-            remove(execution.path)
-    return runs
-
-
-def _none(path: Path) -> tuple[PlannedExecution, Facts]:
-    raise ValueError(f"{path} holds no run")
+            found.append(each)
+    found.sort(key=lambda each: each.facts.generation)
+    youngest = {each.token: one.execution for one in found for each in one.execution.attempts}
+    left: list[Found] = []
+    for one in found:
+        attempts = one.execution.attempts
+        indexes = [index for index in one.indexes if youngest[attempts[index].token] is one.execution]
+        if indexes or one.execution.supervised:
+            left.append(Found(one.execution, one.facts, indexes))
+        else:
+            remove(one.execution.path)
+    return left

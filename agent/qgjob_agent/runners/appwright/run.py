@@ -128,7 +128,7 @@ class Run:
 
     def may_join(self, assignment: Assignment) -> bool:
         """Whether its process may take this attempt too: it runs, and has not had that file yet."""
-        if not self.joinable or self.done or self.execution.result() is not None:
+        if not self.joinable or self.done or self._may_have_ended():
             return False
         had = self.execution.attempts
         paths = {PurePosixPath(each.test_path) for each in had}
@@ -139,6 +139,12 @@ class Run:
             and len(had) < _MOST_ATTEMPTS
             and self._events.size < _MOST_EVENTS_BYTES
         )
+
+    def _may_have_ended(self) -> bool:
+        try:
+            return self.execution.result() is not None
+        except OSError:
+            return True
 
     def join(self, assignment: Assignment) -> Attempt:
         """Has its process take another attempt; if it ends before it can, that goes on elsewhere. Raises OSError."""
@@ -161,13 +167,17 @@ class Run:
         put_text(path, json.dumps(plan))
 
     def conclude(self) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
-        """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups."""
-        events = self.read()
+        """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups.
+
+        Raises OSError where the disk does not say who has an attempt: what was begun must not go on elsewhere.
+        """
+        claims = {each.index: self.execution.claim(each.index) for each in self.left}  # or nothing is told yet
         result = self.execution.result()
+        events = self.read()
         again: list[Assignment] = []
         alone = len(self.left) == 1 and not self._moved
         for attempt in self.left:
-            claim = self.execution.claim(attempt.index)
+            claim = claims[attempt.index]
             end = end_of(
                 attempt.story, attempt.index, claim, result, self.execution, alone=alone, found_dead=self.found_dead
             )

@@ -25,11 +25,12 @@ from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
 from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.readying import Readying
-from qgjob_agent.runners.appwright.remembered import Facts, find
+from qgjob_agent.runners.appwright.remembered import Facts, find, read
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
 from qgjob_agent.runners.appwright.versions import SuiteError
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.unread_executions import look_through, result_of_ended
 from qgjob_agent.work import Work
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ class AppwrightRunner:
         self._work.spawn(self._settle(run, living), "appwright-end")
 
     async def _settle(self, run: Run, living: LivingWatch) -> None:
-        if run.execution.result() is None:
+        if await result_of_ended(run.execution, self._log) is None:
             await living.hunt()
         living.over()
         events = run.read()
@@ -331,7 +332,9 @@ class AppwrightRunner:
     async def recover(self, settled: set[str]) -> Recovery:
         """Finds the runs of an earlier daemon; see Runner. What it had only planned begins now."""
         recovery = Recovery()
-        for found in find(self._settings.executions, self._remove):
+        settings = self._settings
+        runs = await look_through(settings.executions, read, settings.grace_seconds, self._log)
+        for found in find(runs, self._remove):
             self._generation = max(self._generation, found.facts.generation)
             run = self._known(self._run(found.execution, found.facts.device, found.indexes))
             self._recover(run, settled, recovery)
@@ -369,7 +372,7 @@ class AppwrightRunner:
             run.look_whether_joinable()
             self._watch(run).follow()
         elif launched:
-            run.found_dead = run.execution.result() is None
+            run.found_dead = True
             self._loop.call_soon(self._work.do, self._watch(run).end)
 
     async def close(self) -> None:

@@ -1,0 +1,129 @@
+"""Executions of an earlier daemon that this one can't read: a newer version's, damaged ones, or the disk's to give.
+
+What the disk withholds is asked for again for a while: not to know of an execution is not to have none. What stays
+unread is of nobody knows which attempts, on nobody knows which device. So its tree is ended before the agent shows what
+it has and begins anything: the coordinator then takes those attempts for lost with an agent, and has them run again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from qgjob_agent import execution_dir as names
+from qgjob_agent.clock import monotonic_seconds
+from qgjob_agent.core.values import DeathCause
+from qgjob_agent.execution_folder import ExecutionFolder
+from qgjob_agent.execution_records import RecordError
+from qgjob_agent.kill_pace import KillPace
+from qgjob_agent.process_tree import hunt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from qgjob_agent.execution_records import ExecutionResult
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 15.0
+"""So long the disk is asked again. Meanwhile the leases of what can be read are not renewed."""
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+SUPERVISOR_SECONDS = 10.0
+"""So long after its grace a supervisor may take to end its tree; then it is killed, and its tree hunted down."""
+_LOOK_SECONDS = 0.05
+
+
+async def look_through(
+    root: Path, read: Callable[[Path], T | None], grace_seconds: float, log: Any
+) -> list[tuple[Path, T | None]]:
+    """Each folder below `root` with what `read` says of it; None: nothing was begun there, or nothing of it lives.
+
+    `read` is called beside the event loop. It may raise OSError where the disk does not say, and RecordError.
+    """
+    tried = await asyncio.to_thread(lambda: _tried(root, read))
+    ending = [
+        asyncio.create_task(_again(path, read, told, grace_seconds, log), name="execution-unread")
+        for path, told in tried
+        if isinstance(told, Exception)
+    ]
+    try:
+        again = dict(await asyncio.gather(*ending))
+    finally:
+        for task in ending:
+            task.cancel()
+    return [(path, again[path] if isinstance(told, Exception) else told) for path, told in tried]
+
+
+def _tried(root: Path, read: Callable[[Path], T | None]) -> list[tuple[Path, T | Exception | None]]:
+    found: list[tuple[Path, T | Exception | None]] = []
+    for path in sorted(root.iterdir()) if root.is_dir() else []:
+        try:
+            found.append((path, read(path)))
+        except (OSError, RecordError) as error:
+            found.append((path, error))
+    return found
+
+
+async def _again(
+    path: Path, read: Callable[[Path], T | None], error: Exception, grace_seconds: float, log: Any
+) -> tuple[Path, T | None]:
+    try:
+        if isinstance(error, OSError):
+            return path, await patiently(path, lambda: read(path), log)
+    except (OSError, RecordError) as last:
+        error = last
+    jobs = error.job_ids if isinstance(error, RecordError) else []
+    log.warning("execution_not_known", path=str(path), error=_said(error), job_ids=jobs)
+    await _end(ExecutionFolder(path), grace_seconds, log)
+    return path, None
+
+
+async def patiently(path: Path, read: Callable[[], T], log: Any) -> T:
+    """What `read` gives, asked again while the disk withholds it. Raises its OSError when that takes too long."""
+    give_up_at, pause, said = monotonic_seconds() + PATIENCE_SECONDS, FIRST_PAUSE_SECONDS, False
+    while True:
+        try:
+            return await asyncio.to_thread(read)
+        except OSError as error:
+            if monotonic_seconds() >= give_up_at:
+                raise
+            if not said:
+                log.warning("execution_not_read", path=str(path), error=_said(error))
+                said = True
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def result_of_ended(execution: ExecutionFolder, log: Any) -> ExecutionResult | None:
+    """How an execution ended whose supervisor has; None where that is not said, or the disk withholds it for long."""
+    try:
+        return await patiently(execution.path, execution.result, log)
+    except OSError as error:
+        log.warning("execution_result_not_read", path=str(execution.path), error=_said(error))
+        execution.give_up_result()
+        return execution.result()
+
+
+async def _end(folder: ExecutionFolder, grace_seconds: float, log: Any) -> None:
+    """Ends the tree of an execution: by its supervisor, as long as that lives and does it. Raises OSError."""
+    if folder.adopt():
+        folder.cancel(DeathCause.AGENT_LOST, grace_seconds)
+        kill_at = monotonic_seconds() + grace_seconds + SUPERVISOR_SECONDS
+        while folder.supervised:
+            if monotonic_seconds() >= kill_at:
+                folder.kill_supervisor()
+            await asyncio.sleep(_LOOK_SECONDS)
+    folder.close()
+    pace, told = KillPace(), tuple[int, ...]()
+    while living := await asyncio.to_thread(hunt, names.MARKER, folder.path.name, folder.cgroup, 0.0):
+        step = pace.look(monotonic_seconds(), living)
+        if step.stuck and step.stuck != told:
+            log.warning("execution_will_not_end", path=str(folder.path), pids=list(step.stuck))
+            told = step.stuck
+        await asyncio.sleep(step.pause_seconds)
+
+
+def _said(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

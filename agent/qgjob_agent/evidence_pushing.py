@@ -13,7 +13,7 @@ import grpc
 
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.batching import is_small
-from qgjob_agent.evidence.outgoing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
+from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
 from qgjob_agent.plain_file import opened
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc as pb_grpc
@@ -51,7 +51,26 @@ _ONE_BY_ONE = (
 
 
 class PushedEvidence:
-    """The coordinators' store of evidence. The address that served last is asked first."""
+    """The coordinators' store of evidence. What is small has a connection of its own, which no film fills."""
+
+    def __init__(self, coordinators: Coordinators) -> None:
+        self._small, self._large = _Way(coordinators), _Way(coordinators)
+
+    async def __call__(self, several: Sequence[Evidence]) -> list[Sent]:
+        """Sends small evidence of several attempts together, or all of the first one's. See Push.
+
+        Where a coordinator takes none together, being older, or finds a fault with the call, the first goes alone.
+        """
+        return await (self._small if is_small(several[0]) else self._large).push(several)
+
+    async def close(self) -> None:
+        """Gives the connections up."""
+        await self._small.close()
+        await self._large.close()
+
+
+class _Way:
+    """One connection, with one call at a time. The address that served last is asked first."""
 
     def __init__(self, coordinators: Coordinators) -> None:
         self._coordinators = coordinators
@@ -59,11 +78,8 @@ class PushedEvidence:
         self._channel: grpc.aio.Channel | None = None
         self._taken = False  # what was announced; from then on this side's pauses may be what is wrong
 
-    async def __call__(self, several: Sequence[Evidence]) -> list[Sent]:
-        """Sends small evidence of several attempts together, or all of the first one's. See Push.
-
-        Where a coordinator takes none together, being older, or finds a fault with the call, the first goes alone.
-        """
+    async def push(self, several: Sequence[Evidence]) -> list[Sent]:
+        """See PushedEvidence."""
         addresses = self._coordinators.addresses
         problems, alone = [], not is_small(several[0])
         for _ in addresses:
@@ -91,7 +107,7 @@ class PushedEvidence:
         raise away
 
     async def close(self) -> None:
-        """Gives the connection up."""
+        """Gives it up."""
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from qgjob_agent.evidence.shelf import Evidence
+    from qgjob_agent.evidence.waiting import Waiting
 
 MOST_ATTEMPTS = 100
 MOST_BYTES = 900_000
@@ -29,16 +30,20 @@ def is_small(evidence: Evidence) -> bool:
     return weight(evidence) <= SMALL_BYTES
 
 
-def together(waiting: Sequence[Evidence]) -> list[Evidence]:
+def together(waiting: Iterable[Evidence]) -> list[Evidence]:
     """The first one; if it is small, with others that are, in their order, as many as one call takes."""
-    first, *rest = waiting
-    if not is_small(first):
-        return [first]
-    batch, size = [first], weight(first)
-    for each in rest:
-        if len(batch) == MOST_ATTEMPTS:
+    batch: list[Evidence] = []
+    size = 0
+    for each in waiting:
+        if batch and (not is_small(each) or size + weight(each) > MOST_BYTES):
+            continue
+        batch.append(each)
+        size += weight(each)
+        if len(batch) == MOST_ATTEMPTS or size > MOST_BYTES - _FILE_BYTES or not is_small(each):
             break
-        if is_small(each) and size + weight(each) <= MOST_BYTES:
-            batch.append(each)
-            size += weight(each)
     return batch
+
+
+def fills_a_call(waiting: Waiting) -> bool:
+    """Whether there is no point in more of it for one call."""
+    return len(waiting) >= MOST_ATTEMPTS or waiting.size_bytes >= MOST_BYTES

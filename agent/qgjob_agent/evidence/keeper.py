@@ -12,16 +12,19 @@ from qgjob_agent.core.events import AttemptFinished
 from qgjob_agent.core.values import Outcome
 from qgjob_agent.disk_watch import may_pass
 from qgjob_agent.evidence.choice import LeftOut
-from qgjob_agent.evidence.outgoing import Outgoing, pause_after
-from qgjob_agent.evidence.preparing import clear, prepared
+from qgjob_agent.evidence.outgoing import Outgoing
+from qgjob_agent.evidence.preparing import clear, is_heavy, prepared
+from qgjob_agent.evidence.sending import pause_after
 from qgjob_agent.evidence.shelf import DEVICE_LOG, BrokenError, Evidence, Whose
+from qgjob_agent.tasks import end_tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from qgjob_agent.core.events import AttemptKilled
     from qgjob_agent.core.values import Assignment
-    from qgjob_agent.evidence.outgoing import KeeperSettings, Push
+    from qgjob_agent.evidence.outgoing import KeeperSettings
+    from qgjob_agent.evidence.pushing import Push
     from qgjob_agent.evidence.shelf import Shelf
 
 PATIENT_MS = 3600 * 1000
@@ -66,6 +69,8 @@ class EvidenceKeeper:
         self._reading_failed = 0  # in a row
         self._read_again = 0.0
         self._fresh: list[_Fresh] = []
+        self._heavy: asyncio.Queue[_Fresh] = asyncio.Queue()
+        self._in_hand: set[Path] = set()  # of what is looked at, or waits for that as it is heavy
         self._devices_known_at = 0.0
         self._news = asyncio.Event()
 
@@ -112,7 +117,15 @@ class EvidenceKeeper:
             self._find()
 
     async def run(self) -> None:
-        """Looks at what comes and sends it, for ever."""
+        """Looks at what comes and sends it, for ever. What is small waits for no film, be it looked at or sent."""
+        works = (self._look_at_what_comes(), self._look_at_what_is_heavy(), self._outgoing.run())
+        tasks = [asyncio.create_task(work, name="evidence-keeping") for work in works]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await end_tasks(tasks)
+
+    async def _look_at_what_comes(self) -> None:
         loop = asyncio.get_running_loop()
         self._devices_known_at = loop.time() + DEVICES_SECONDS
         while True:
@@ -120,22 +133,28 @@ class EvidenceKeeper:
             if self._unread != [] and loop.time() >= self._read_again:
                 await self._read()
             while (next_one := next((each for each in self._fresh if each.due <= loop.time()), None)) is not None:
+                self._outgoing.small.expect(more=True)
                 self._fresh.remove(next_one)
-                await self._look(next_one)
-            if (due := self._outgoing.due) is not None and due <= loop.time():
-                await self._outgoing.send()
-                continue
-            dues = [each.due for each in self._fresh] + [each for each in (due,) if each is not None]
-            dues += [self._read_again] if self._unread != [] else []
+                self._in_hand.add(next_one.evidence.path)
+                if await asyncio.to_thread(is_heavy, next_one.evidence):
+                    self._heavy.put_nowait(next_one)
+                else:
+                    await self._look(next_one)
+            self._outgoing.small.expect(more=False)
+            dues = [each.due for each in self._fresh] + ([self._read_again] if self._unread != [] else [])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(min(dues, default=None)):
                     await self._news.wait()
+
+    async def _look_at_what_is_heavy(self) -> None:
+        while True:
+            await self._look(await self._heavy.get())
 
     # ---- what an earlier daemon left ----
 
     def _find(self) -> None:
         try:
-            known = {each.evidence.path for each in self._fresh} | self._outgoing.paths
+            known = {each.evidence.path for each in self._fresh} | self._in_hand | self._outgoing.paths
             self._unread = [path for path in self._shelf.settle() if path not in known]
         except OSError as error:
             self._not_read(error)
@@ -193,6 +212,7 @@ class EvidenceKeeper:
         else:
             if looked_at is not None:
                 await self._outgoing.add(looked_at)
+        self._in_hand.discard(fresh.evidence.path)
 
     async def _looked_at(self, fresh: _Fresh) -> Evidence | None:
         """What is sent of it; None where there is nothing. Raises OSError for what may be there another time."""
@@ -223,6 +243,7 @@ class EvidenceKeeper:
     def _again(self, fresh: _Fresh, seconds: float) -> None:
         fresh.due = asyncio.get_running_loop().time() + seconds
         self._fresh.append(fresh)
+        self._news.set()
 
     async def _with_device_log(self, evidence: Evidence) -> Evidence:
         """With what the device logged while the test ran; where that can't be had, with why."""

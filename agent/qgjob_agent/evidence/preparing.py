@@ -23,6 +23,20 @@ if TYPE_CHECKING:
 OURS = {LOG: ("log.txt", kinds.LOG), DEVICE_LOG: ("device-log.txt", kinds.DEVICE_LOG)}
 """Under which name the agent's own files are kept. A test's file of that name is kept below THEIRS."""
 THEIRS = "files"
+HEAVY_BYTES = 4_000_000
+HEAVY_FILES = 500
+
+
+def is_heavy(evidence: Evidence) -> bool:
+    """Whether so much was left that a look at it takes its time."""
+    size = 0
+    with contextlib.suppress(OSError):  # who looks at it says what is wrong
+        ours = ((evidence.path / place, True) for place in OURS if (evidence.path / place).exists())
+        for count, (path, plain) in enumerate(chain(ours, entries(evidence.path / FILES))):
+            size += path.lstat().st_size if plain else 0
+            if size > HEAVY_BYTES or count > HEAVY_FILES:
+                return True
+    return False
 
 
 def prepared(evidence: Evidence, bounds: Bounds, *, patient: bool = False) -> Evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -17,7 +18,7 @@ import pytest
 from bench.processes import free_port
 from qgjob_agent import evidence_pushing
 from qgjob_agent.evidence.choice import LeftOut, Named
-from qgjob_agent.evidence.outgoing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
+from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
 from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.session import Coordinators
@@ -233,3 +234,26 @@ async def test_where_they_are_not_taken_together_the_first_goes_alone(tmp_path: 
         coordinator.small_code = grpc.StatusCode.UNAVAILABLE
         with pytest.raises(EvidenceAwayError, match="as the test wants it"):
             await push(several)
+
+
+async def test_a_film_that_breaks_off_leaves_a_call_of_small_evidence_alone(evidence: Evidence, tmp_path: Path) -> None:
+    """Its connection is given up: nothing else may be on it."""
+    reached, let_go = asyncio.Event(), asyncio.Event()
+
+    class Slow(Coordinator):
+        async def PushSmallArtifacts(  # noqa: N802
+            self, request: pb.PushSmallArtifactsRequest, context: Any
+        ) -> pb.PushSmallArtifactsResponse:
+            reached.set()
+            await let_go.wait()
+            return await super().PushSmallArtifacts(request, context)
+
+    coordinator = Slow()
+    coordinator.small, coordinator.code = True, grpc.StatusCode.UNAVAILABLE
+    async with served(coordinator) as address, pushing(address) as push:
+        sending = asyncio.create_task(push([small(tmp_path, 1)]))
+        await reached.wait()
+        with pytest.raises(EvidenceAwayError):
+            await push([evidence])
+        let_go.set()
+        assert await sending == [1]

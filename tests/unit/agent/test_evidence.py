@@ -18,17 +18,12 @@ from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 from qgjob_agent.evidence import keeper as keeping
-from qgjob_agent.evidence import kinds, outgoing
+from qgjob_agent.evidence import kinds, sending
 from qgjob_agent.evidence.choice import Bounds, Found, choose
 from qgjob_agent.evidence.keeper import EvidenceKeeper
 from qgjob_agent.evidence.looking import look
-from qgjob_agent.evidence.outgoing import (
-    EvidenceAwayError,
-    EvidenceRefusedError,
-    EvidenceTooLargeError,
-    KeeperSettings,
-    Sent,
-)
+from qgjob_agent.evidence.outgoing import KeeperSettings
+from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError, Sent
 from qgjob_agent.evidence.shelf import Evidence, Shelf
 from tests.fakes.agent_core import assignment
 from tests.fakes.waiting import until
@@ -201,9 +196,9 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(outgoing, "LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "DEVICES_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "DEVICES_PAUSE_SECONDS", 0.02)
 

@@ -16,11 +16,13 @@ import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent.evidence import keeper as keeping
-from qgjob_agent.evidence import looking, outgoing
+from qgjob_agent.evidence import looking, sending
 from qgjob_agent.evidence.batching import MOST_ATTEMPTS, MOST_BYTES, SMALL_BYTES, together, weight
 from qgjob_agent.evidence.choice import Bounds, LeftOut, Named
-from qgjob_agent.evidence.outgoing import EvidenceAwayError, KeeperSettings, Outgoing, Sent
+from qgjob_agent.evidence.outgoing import KeeperSettings, Outgoing
 from qgjob_agent.evidence.preparing import clear, prepared
+from qgjob_agent.evidence.pushing import EvidenceAwayError, Sent
+from qgjob_agent.evidence.sending import Sending
 from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
 from tests.fakes.waiting import until
 from tests.unit.agent.test_evidence import FAILED, KILLED, NOW, Bench
@@ -36,9 +38,9 @@ def bench(tmp_path: Path) -> Bench:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(outgoing, "LONGEST_PAUSE_SECONDS", 0.05)
-    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(sending, "LONGEST_PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr(sending, "GATHER_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "DEVICES_SECONDS", 0.0)
     monkeypatch.setattr(keeping, "DEVICES_PAUSE_SECONDS", 0.02)
 
@@ -239,36 +241,36 @@ async def test_what_waits_goes_together_in_few_calls(bench: Bench) -> None:
 
 
 async def test_what_comes_a_moment_later_goes_with_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outgoing, "GATHER_SECONDS", 1.0)
+    monkeypatch.setattr(sending, "GATHER_SECONDS", 1.0)
     async with bench.running() as keeper:
         keeper.take(*bench.ended("t1"), FAILED)
-        await until(lambda: keeper._outgoing.due is not None, "it is not looked at")
+        await until(lambda: keeper._outgoing.small.due is not None, "it is not looked at")
         keeper.take(*bench.ended("t2"), FAILED)
         await bench.empty()
     assert bench.coordinator.batches == [2]
 
 
-def outgoing_of(bench: Bench, push: Any, count: int) -> Outgoing:
+def waiting_of(bench: Bench, push: Any, count: int) -> Sending:
     """So many attempts wait."""
     bounds = Bounds(10, 1_000_000)
     made = Outgoing(bench.shelf, KeeperSettings("all", bounds, 1_000_000), push, structlog.get_logger())
     for n in range(count):
         taken = bench.shelf.take(replace(WHOSE, token=f"t{n}", ended_at_ms=NOW), *bench.ended(f"t{n}")[1:])
         assert taken is not None
-        made._waiting.append(prepared(taken, bounds))
-    return made
+        made._put(prepared(taken, bounds))
+    return made.small
 
 
 async def test_a_call_that_is_kept_in_part_is_one_failure_and_its_rest_goes_behind_all_others(bench: Bench) -> None:
     async def push(several: Sequence[Evidence]) -> list[Sent]:
         return [EvidenceAwayError("its store is away") if n % 2 else 1 for n, _ in enumerate(several)]
 
-    waiting = outgoing_of(bench, push, 130)
+    waiting = waiting_of(bench, push, 130)
     with capture_logs() as logs:
         await waiting.send()
         assert waiting.due is not None
-        assert waiting.due <= asyncio.get_running_loop().time() + outgoing.FIRST_PAUSE_SECONDS
-        order = [int(each.whose.token[1:]) for each in waiting._waiting]
+        assert waiting.due <= asyncio.get_running_loop().time() + sending.FIRST_PAUSE_SECONDS
+        order = [int(each.whose.token[1:]) for each in waiting.waiting]
         assert order == [*range(100, 130), *range(1, 100, 2)]
         await waiting.send()
     said = [each["event"] for each in logs]
@@ -279,10 +281,10 @@ async def test_where_a_whole_call_is_refused_for_now_others_come_before_it(bench
     async def push(several: Sequence[Evidence]) -> list[Sent]:
         raise EvidenceAwayError("the store of their org is away")
 
-    waiting = outgoing_of(bench, push, 101)
-    last = waiting._waiting[-1].path
+    waiting = waiting_of(bench, push, 101)
+    last = [*waiting.waiting][-1].path
     await waiting.send()
-    assert waiting._waiting[0].path == last
+    assert next(iter(waiting.waiting)).path == last
 
 
 async def test_a_fault_of_one_costs_none_that_went_with_it(bench: Bench) -> None:
@@ -291,8 +293,8 @@ async def test_a_fault_of_one_costs_none_that_went_with_it(bench: Bench) -> None
             raise ArithmeticError("a fault of ours")
         return [1 for _ in several]
 
-    waiting = outgoing_of(bench, push, 6)
-    faulty = waiting._waiting[3].path
+    waiting = waiting_of(bench, push, 6)
+    faulty = [*waiting.waiting][3].path
     with capture_logs() as logs:
         while waiting.due is not None:
             await waiting.send()

@@ -203,7 +203,7 @@ class Coordinator:
             JobServicer(services, identify),
             FleetServicer(self.operators, self.doctor, identify),
             BuildServicer(self.builds, UploadService(self.store), identify),
-            ArtifactServicer(self.artifacts, SmallArtifactService(self.artifacts), identify),
+            ArtifactServicer(self.artifacts, SmallArtifactService(self.artifacts, self.faults), identify),
             SuiteServicer(self.suites, identify),
             AgentServicer(self.sessions),
             self.telemetry,

@@ -27,6 +27,7 @@ ORG_PARTS = (
     "retention",
     "old_contents",
     "old_artifacts",
+    "artifacts",
     "start_check",
     "estimates",
     "reports",

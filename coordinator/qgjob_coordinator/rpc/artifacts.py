@@ -8,6 +8,7 @@ from contextlib import aclosing
 from qgjob_coordinator.errors import (
     BlobsUnavailableError,
     InvalidError,
+    OrgDamagedError,
     QgjobError,
     SchemaOlderError,
     StoreRightsError,
@@ -33,6 +34,7 @@ _VERDICTS: dict[type[QgjobError], pb.PushVerdict.ValueType] = {
     BlobsUnavailableError: pb.PUSH_VERDICT_AWAY,
     StoreUnavailableError: pb.PUSH_VERDICT_AWAY,
     StoreRightsError: pb.PUSH_VERDICT_AWAY,
+    OrgDamagedError: pb.PUSH_VERDICT_AWAY,
     SchemaOlderError: pb.PUSH_VERDICT_AWAY,
 }
 """What else is wrong with the files of one attempt is so for good."""

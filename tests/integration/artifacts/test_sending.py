@@ -9,21 +9,26 @@ import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import grpc
 import pytest
+import structlog
 
 from bench.processes import free_port
 from qgjob_agent import evidence_pushing
-from qgjob_agent.evidence.choice import LeftOut, Named
+from qgjob_agent.evidence import sending
+from qgjob_agent.evidence.choice import Bounds, LeftOut, Named
+from qgjob_agent.evidence.outgoing import KeeperSettings, Outgoing
 from qgjob_agent.evidence.pushing import EvidenceAwayError, EvidenceRefusedError, EvidenceTooLargeError
-from qgjob_agent.evidence.shelf import Evidence, Kept, Whose
+from qgjob_agent.evidence.shelf import Evidence, Kept, Shelf, Whose
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.session import Coordinators
 from qgjob_proto.v1 import artifacts_pb2 as pb
 from qgjob_proto.v1 import artifacts_pb2_grpc
+from tests.fakes.waiting import until
 
 FILM = bytes(range(256)) * 4000
 AS_WANTED = r"as the test wants it|broke off while bytes were sent"
@@ -251,9 +256,47 @@ async def test_a_film_that_breaks_off_leaves_a_call_of_small_evidence_alone(evid
     coordinator = Slow()
     coordinator.small, coordinator.code = True, grpc.StatusCode.UNAVAILABLE
     async with served(coordinator) as address, pushing(address) as push:
-        sending = asyncio.create_task(push([small(tmp_path, 1)]))
+        call = asyncio.create_task(push([small(tmp_path, 1)]))
         await reached.wait()
         with pytest.raises(EvidenceAwayError):
             await push([evidence])
         let_go.set()
-        assert await sending == [1]
+        assert await call == [1]
+
+
+async def test_an_org_that_fails_each_call_with_it_costs_no_other_one_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator of before that answered each attempt fails the whole call. What fails waits, and the others go."""
+    monkeypatch.setattr(sending, "GATHER_SECONDS", 0.0)
+    monkeypatch.setattr(sending, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(sending, "LONGEST_PAUSE_SECONDS", 60.0)
+
+    class Older(Coordinator):
+        calls = 0
+
+        async def PushSmallArtifacts(  # noqa: N802
+            self, request: pb.PushSmallArtifactsRequest, context: Any
+        ) -> pb.PushSmallArtifactsResponse:
+            self.calls += 1
+            if any(each.header.job_id.startswith("beta~") for each in request.attempts):
+                await context.abort(grpc.StatusCode.INTERNAL, "a record of beta is damaged")
+            return await super().PushSmallArtifacts(request, context)
+
+    coordinator = Older()
+    coordinator.small, coordinator.code = True, grpc.StatusCode.INTERNAL
+    several = [small(tmp_path, number) for number in range(6)]
+    for place in (0, 3):
+        several[place] = replace(several[place], whose=replace(several[place].whose, job_id=f"beta~{place}"))
+    log: Any = structlog.get_logger()
+    settings = KeeperSettings("all", Bounds(10, 1_000), 1_000_000, keep_ms=2**60)
+    async with served(coordinator) as address, pushing(address) as push:
+        outgoing = Outgoing(Shelf(tmp_path), settings, push, log)
+        task = asyncio.create_task(outgoing.run())
+        await outgoing.add(*several)
+        await until(lambda: len(outgoing.paths) == 2, lambda: f"these wait: {outgoing.paths}", seconds=10)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert outgoing.paths == {several[0].path, several[3].path}
+    assert coordinator.calls == 2
+    assert coordinator.together == [{f"acme~{n}": f"of {n}\n".encode() for n in (1, 2, 4, 5)}]

@@ -9,21 +9,26 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from qgjob_coordinator.errors import (
     BlobsUnavailableError,
     ConflictError,
     InvalidError,
     NotFoundError,
+    OrgDamagedError,
     StoreUnavailableError,
     TooLargeError,
 )
 from qgjob_coordinator.model.artifacts import ArtifactKind
+from qgjob_coordinator.rpc.artifacts import _pushed
 from qgjob_coordinator.service.calls.artifact_offers import Offer
 from qgjob_coordinator.service.calls.small_artifacts import MAX_ATTEMPTS, SmallArtifactService, SmallOffer
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.store import Store
+from qgjob_proto.v1 import artifacts_pb2 as pb
 from tests.fakes import scenes
+from tests.fakes.damage import damaged
 from tests.fakes.jobs import spec
 from tests.fakes.store_audit import audit
 from tests.integration.artifacts.test_keeping import GLOBEX, LEASE, LOG, MOST, Bench, digest
@@ -156,3 +161,43 @@ async def test_what_is_away_is_told_of_the_whole_call(
         assert isinstance(first, StoreUnavailableError)
         assert foreign == 2
     assert await service.push(LOCAL_ADMIN, [small(IDS[0])]) == [2]
+
+
+async def test_a_damaged_record_costs_its_attempt_and_no_other_one_of_the_call(
+    bench: Bench, service: SmallArtifactService, raw: Redis
+) -> None:
+    """It stays so until somebody mends it: the agents would send all of the others' again and again."""
+    offers = [*(small(job_id) for job_id in IDS), small(FOREIGN.job_id)]
+    with damaged(raw, f"ar:{SPECS[1].ulid}"), capture_logs() as lines:
+        results = await service.push(LOCAL_ADMIN, offers)
+        assert [each for each in results if isinstance(each, int)] == [2, 2, 2, 2]
+        assert isinstance(results[1], OrgDamagedError)
+        assert "WRONGTYPE" in str(results[1])
+        assert _pushed(results[1]).verdict == pb.PUSH_VERDICT_AWAY, "it may be mended: it is not refused for good"
+    assert [(each["org_id"], each["part"]) for each in lines if each["event"] == "org_damaged"] == [
+        ("acme", "artifacts")
+    ]
+    assert await bench.names(job_ids=[IDS[0]]) == [(1, "junit.xml"), (1, "log.txt")]
+    assert await service.push(LOCAL_ADMIN, offers) == [0, 2, 0, 0, 0]
+    assert audit(raw) == []
+
+
+async def test_where_all_that_can_be_kept_is_damaged_each_is_answered_too(
+    service: SmallArtifactService, raw: Redis
+) -> None:
+    with damaged(raw, f"ar:{SPECS[0].ulid}"):
+        (result,) = await service.push(LOCAL_ADMIN, [small(IDS[0])])
+    assert isinstance(result, OrgDamagedError)
+
+
+async def test_what_is_refused_is_told_where_the_rest_of_the_call_is_away(
+    bench: Bench, service: SmallArtifactService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise StoreUnavailableError("away")
+
+    monkeypatch.setattr(bench.store.artifacts, "keep", away)
+    refused, first, gone = await service.push(LOCAL_ADMIN, [small("x"), small(IDS[0]), small(spec(77).job_id)])
+    assert isinstance(refused, InvalidError)
+    assert isinstance(first, StoreUnavailableError)
+    assert isinstance(gone, StoreUnavailableError)  # of the same org: nobody knows

@@ -371,7 +371,7 @@ async def test_a_part_serves_the_others_and_the_damaged_org_when_it_is_mended(pa
 
 def test_every_part_that_serves_org_by_org_has_its_case() -> None:
     elsewhere = {"plans", "undoing", "reports", "logs", "revoked", "adoption", "taking_over", "recalls", "health"}
-    elsewhere |= {"diagnosis", "statistics", "metrics"}
+    elsewhere |= {"diagnosis", "statistics", "metrics", "artifacts"}
     assert set(CASES) | elsewhere == set(ORG_PARTS)
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import structlog
 
@@ -22,6 +23,7 @@ from qgjob_coordinator.service.calls.artifact_offers import Checked, Offer, Push
 from qgjob_coordinator.service.calls.artifacts import ArtifactService, settled
 from qgjob_coordinator.service.calls.refusals import job_not_found
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import Principal
 from qgjob_coordinator.store.artifacts import Expected, KeptFiles
 
@@ -32,6 +34,9 @@ _OF_ONE = (InvalidError, NotFoundError, TooLargeError, ConflictError)
 """What is wrong with one attempt's files, and says nothing of the others."""
 
 _AWAY = (BlobsUnavailableError, StoreUnavailableError)
+
+_Row: TypeAlias = tuple[int, Checked, Sequence[bytes]]
+"""An attempt's place in the call, and what is kept of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -47,46 +52,57 @@ class SmallOffer:
 class SmallArtifactService:
     """Keeps what `ArtifactService` does, in few calls."""
 
-    def __init__(self, artifacts: ArtifactService) -> None:
+    def __init__(self, artifacts: ArtifactService, faults: OrgFaults | None = None) -> None:
+        self._faults = faults or OrgFaults()
         self._store, self._blobs, self._bounds = artifacts.store, artifacts.blobs, artifacts.bounds
 
     async def push(self, principal: Principal, offers: Sequence[SmallOffer]) -> list[int | QgjobError]:
         """For each attempt how many of its files were not kept before, or why none of them is.
 
-        Such a reason is an InvalidError, TooLargeError, ConflictError or NotFoundError; or BlobsUnavailableError or
-        StoreUnavailableError, where that is of one org. Raises these where it is of all, and InvalidError for a call
-        with too many attempts.
+        Such a reason is an InvalidError, TooLargeError, ConflictError or NotFoundError; or BlobsUnavailableError,
+        StoreUnavailableError or OrgDamagedError, where that is of its org. Raises one of the first two of these where
+        it is so of every attempt: another coordinator may reach them. Raises InvalidError for a call with too many.
         """
         if not 1 <= len(offers) <= MAX_ATTEMPTS:
             raise InvalidError("attempts", f"has {len(offers)} attempts; send 1 to {MAX_ATTEMPTS}")
-        results: list[int | QgjobError] = [0] * len(offers)
-        by_org: dict[str, list[tuple[int, Checked]]] = defaultdict(list)
+        results: dict[int, int | QgjobError] = {}
+        by_org: dict[str, list[_Row]] = defaultdict(list)
         for place, each in enumerate(offers):
             try:
                 found = self._checked(principal, each)
             except _OF_ONE as e:
                 results[place] = e
             else:
-                by_org[found.org_id].append((place, found))
-        away: list[QgjobError] = []
+                by_org[found.org_id].append((place, found, each.contents))
         for org_id, rows in by_org.items():
-            contents = [offers[place].contents for place, _ in rows]
-            kept: list[int | QgjobError]
-            try:
-                kept = await self._keep(org_id, [found for _, found in rows], contents)
-            except _AWAY as e:
-                away.append(e)
-                kept = [e] * len(rows)
-            for (place, _), result in zip(rows, kept, strict=True):
-                results[place] = result
-        if away and len(away) == len(by_org):
+            results |= await self._pushed(org_id, rows)
+        told = [results[place] for place in range(len(offers))]
+        away = [each for each in told if isinstance(each, _AWAY)]
+        if len(away) == len(told):
             raise away[0]
         log.info(
             "small_artifacts_kept",
-            attempts=sum(isinstance(each, int) for each in results),
-            files=sum(each for each in results if isinstance(each, int)),
-            refused=sum(not isinstance(each, int) for each in results),
+            attempts=sum(isinstance(each, int) for each in told),
+            files=sum(each for each in told if isinstance(each, int)),
+            refused=sum(not isinstance(each, int) for each in told),
         )
+        return told
+
+    async def _pushed(self, org_id: str, rows: Sequence[_Row]) -> dict[int, int | QgjobError]:
+        """By its place what becomes of each of one org, whatever is away or damaged of it."""
+        results: dict[int, int | QgjobError] = {}
+
+        async def keep(some: Sequence[_Row]) -> None:
+            kept = await self._keep(org_id, [found for _, found, _ in some], [contents for _, _, contents in some])
+            results.update({place: result for (place, _, _), result in zip(some, kept, strict=True)})
+
+        why: QgjobError | None
+        try:
+            left, why = await self._faults.halved("artifacts", org_id, rows, keep)
+        except _AWAY as e:
+            left, why = [row for row in rows if row[0] not in results], e
+        if why is not None:
+            results.update(dict.fromkeys([place for place, _, _ in left], why))
         return results
 
     def _checked(self, principal: Principal, small: SmallOffer) -> Checked:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
@@ -23,7 +23,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Outcome, Target
-from qgjob_agent.runners.appwright.ports import MOST_SLOTS, NoPortsError, PortSlots, ports_of
+from qgjob_agent.runners.appwright.ports import MOST_SLOTS, NoPortsError, PortSlots, free_of, ports_of
 from qgjob_agent.runners.appwright.run import PLAN_FILE
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
@@ -121,38 +121,94 @@ def test_agents_of_one_host_have_ports_of_their_own_and_what_a_dead_one_had_is_f
 def test_a_device_keeps_its_ports_until_it_goes_and_has_none_that_are_in_use(some_slots: Reserve) -> None:
     numbers = some_slots(2)
     slots, other = PortSlots(LOG, numbers), PortSlots(LOG, numbers)
-    with contextlib.closing(slots), contextlib.closing(other), socket.socket() as busy:
+    with contextlib.closing(slots), contextlib.closing(other), ExitStack() as stack:
         assert [slots.of(android("a")).number for _ in range(2)] == [numbers[0]] * 2
         assert other.of(android("b")).number == numbers[1]
         slots.leave("a")
         slots.leave("a")
         assert other.of(android("c")).number == numbers[0]
         other.leave("c")
-        port = sessions_ports(numbers[0])[26]  # the last of Android's
-        busy.bind(("127.0.0.1", port))
-        busy.listen()
-        busy_one = rf"1 have a port in use \(port {port} by python.*\(process {os.getpid()}\)\); end what has them"
+        ports = sessions_ports(numbers[0])[18:27]  # the last kind of Android's
+        for port in (*ports[1:8:2], ports[8]):
+            listening(stack, port)
+        busy_one = rf"1 have too many ports in use \(port {ports[1]} by python.*\(process {os.getpid()}\)\); end what"
         words = rf"1 are held .* \(port {18209 + 10 * numbers[1]} by python.*{busy_one}"
         with pytest.raises(NoPortsError, match=words):
             slots.of(android("a"))
         assert slots.of(replace(android("i"), platform="ios")).number == numbers[0], "it has other ports"
 
 
-def test_a_port_that_is_taken_from_a_device_gives_it_others_but_where_webdriveragent_may_have_it(
+def listening(stack: ExitStack, port: int) -> None:
+    taken = stack.enter_context(socket.create_server(("127.0.0.1", port)))
+    assert taken.getsockname()[1] == port
+
+
+def test_a_port_that_is_in_use_costs_a_device_that_port_and_no_other_one(some_slots: Reserve) -> None:
+    """A host of 90 devices would serve fewer with each program that listens somewhere among their ports."""
+    numbers = some_slots(2)
+    slots = PortSlots(LOG, numbers)
+    own = ports_of(numbers[0])["android"]
+    first, last = own["appium:systemPort"]
+    with contextlib.closing(slots), ExitStack() as stack, capture_logs() as said:
+        with ExitStack() as for_a_while:
+            listening(for_a_while, first + 2)
+            found = slots.of(android("a"))
+            assert (found.number, found.ports["android"]) == (
+                numbers[0],
+                own | {"appium:systemPort": [first + 3, last]},
+            )
+            assert found.ports["ios"] == ports_of(numbers[0])["ios"]
+            listening(for_a_while, last)
+            for _ in range(2):
+                assert slots.of(android("a")).ports["android"]["appium:systemPort"] == [first + 3, last - 1]
+        assert slots.of(android("a")).ports["android"] == own
+        listening(stack, ports_of(numbers[1])["ios"]["appium:wdaLocalPort"][0])
+        other = slots.of(replace(android("i"), platform="ios"))
+        assert (other.number, other.ports["ios"]["appium:wdaLocalPort"][0]) == (numbers[1], 21_201 + 10 * numbers[1])
+    assert [(line["event"], line["device_id"], line["port"], line["ports"]) for line in said] == [
+        ("appium_port_taken", "a", first + 2, [first + 2]),
+        ("appium_port_taken", "a", last, [last]),
+        ("appium_port_taken", "i", 21_200 + 10 * numbers[1], [21_200 + 10 * numbers[1]]),
+    ]
+    assert all(str(os.getpid()) in line["by"] for line in said)
+
+
+def test_a_device_without_ports_of_a_kind_gets_another_slot_but_where_webdriveragent_may_have_them(
     some_slots: Reserve,
 ) -> None:
     numbers = some_slots(3)
     phone, iphone = android("a"), replace(android("i"), platform="ios")
     slots = PortSlots(LOG, numbers)
     with contextlib.closing(slots), ExitStack() as stack, capture_logs() as said:
-        for device, at in ((phone, 0), (iphone, 27)):
-            port = sessions_ports(slots.of(device).number)[at]
-            taken = stack.enter_context(socket.create_server(("127.0.0.1", port)))
-            assert taken.getsockname()[1] == port
+        assert [slots.of(device).number for device in (phone, iphone)] == numbers[:2]
+        for number, places in ((numbers[0], (1, 3, 5, 7, 8)), (numbers[1], range(27, 36))):
+            for at in places:
+                listening(stack, sessions_ports(number)[at])
         assert [slots.of(device).number for device in (phone, iphone)] == [numbers[2], numbers[1]]
     (line,) = said
     assert (line["event"], line["device_id"], line["log_level"]) == ("appium_port_taken", "a", "warning")
-    assert (line["port"], str(os.getpid()) in line["by"]) == (sessions_ports(numbers[0])[0], True)
+    assert (line["port"], line["ports"]) == (
+        sessions_ports(numbers[0])[1],
+        [sessions_ports(numbers[0])[at] for at in (1, 3, 5, 7, 8)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("taken", "left"),
+    [
+        ((), [10, 18]),
+        ((10,), [11, 18]),
+        ((18,), [10, 17]),
+        ((14,), [10, 13]),
+        ((12, 15), [16, 18]),
+        ((11, 13, 15, 17), None),
+        (range(12, 19), [10, 11]),
+        (range(10, 19), None),
+    ],
+)
+def test_the_longest_row_of_free_ports_is_used(taken: Collection[int], left: list[int] | None) -> None:
+    other = {"b": [30, 38]}
+    assert free_of({"a": [10, 18]} | other, taken, 2) == (None if left is None else {"a": left} | other)
 
 
 class Host:

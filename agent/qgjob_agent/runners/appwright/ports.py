@@ -1,22 +1,24 @@
 """The ports that the sessions of a device have on this host, held against whoever else has sessions there.
 
-They come in slots: some ports of each kind. Who has a slot listens on the last port of its first kind, and answers
-nobody. The kernel lets one do that, of whatever agent, user or version, and gives the port back when the last process
-that has it ends, however it ends: the agent, and every supervisor with whose tests it shares the slot.
+They come in slots: some ports of each kind. What something else listens on is left out, and the rest of its slot serves
+all the same. Who has a slot listens on the last port of its first kind, and answers nobody. The kernel lets one do
+that, of whatever agent, user or version, and gives the port back when the last process that has it ends, however it
+ends: the agent, and every supervisor with whose tests it shares the slot.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
 from qgjob_agent.runners.appwright.appium import AppiumError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from qgjob_agent.core.values import DeviceFacts
 
@@ -28,28 +30,38 @@ _FIRSTS = {
 }
 _HELD = _FIRSTS["android"]["appium:systemPort"] + _PORTS_EACH - 1
 _SESSIONS_EACH = _PORTS_EACH - 1
+_FEWEST = {"android": 2, "ios": 1}
+"""Of a kind. Android's sessions take turns, since what had a port may need a moment to give it back."""
 
 
 class NoPortsError(AppiumError):
     """A device has no ports for its sessions. The message says which ports are taken, by whom, and what to do."""
 
 
+Ranges: TypeAlias = dict[str, list[int]]
+"""The first and the last port of each kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Ports of a device, for as long as `held` is open here or where it was inherited."""
+    """Ports of a device, for as long as `held` is open here or where it was inherited.
+
+    `ports` are those that sessions may use; see ports_of.
+    """
 
     number: int
     held: socket.socket
+    ports: dict[str, Ranges]
 
-    @property
-    def ports(self) -> dict[str, dict[str, list[int]]]:
-        """What sessions may use; see ports_of."""
-        return ports_of(self.number)
+    def taken(self, platform: str) -> list[int]:
+        """Those of its ports for sessions that something listens on, in order."""
+        ranges = ports_of(self.number)[platform].values()
+        return [port for first, last in ranges for port in range(first, last + 1) if listens(port)]
 
-    def taken(self, platform: str) -> int | None:
-        """The first of its ports for sessions that something listens on; None where all are free."""
-        each = (port for first, last in self.ports[platform].values() for port in range(first, last + 1))
-        return next((port for port in each if listens(port)), None)
+    def without(self, taken: Collection[int], platform: str) -> Slot | None:
+        """The same with others for these ports; None where too few are left of a kind."""
+        ranges = free_of(ports_of(self.number)[platform], taken, _FEWEST[platform])
+        return None if ranges is None else replace(self, ports=ports_of(self.number) | {platform: ranges})
 
 
 class PortSlots:
@@ -59,6 +71,7 @@ class PortSlots:
         self._log = log
         self._numbers = list(numbers)
         self._slots: dict[str, Slot] = {}  # by device
+        self._told: dict[str, set[int]] = {}  # by device, ports in use that were told
 
     def of(self, device: DeviceFacts) -> Slot:
         """The slot of a device that has no session now, with ports that are free. Raises NoPortsError.
@@ -67,17 +80,30 @@ class PortSlots:
         """
         platform = "ios" if device.platform == "ios" else "android"
         mine = self._slots.get(device.device_id)
+        if mine is not None and platform == "ios":
+            return mine
         if mine is not None:
-            port = None if platform == "ios" else mine.taken(platform)
-            if port is None:
-                return mine
-            self._log.warning("appium_port_taken", device_id=device.device_id, port=port, by=who_listens(port))
+            taken = mine.taken(platform)
+            slot = mine.without(taken, platform)
+            self._tell(device, taken)
+            if slot is not None:
+                self._slots[device.device_id] = slot
+                return slot
             self.leave(device.device_id)
         slot = self._slots[device.device_id] = self._free(device, platform)
         return slot
 
+    def _tell(self, device: DeviceFacts, taken: list[int]) -> None:
+        """Says which ports are in use, each when it is found to be."""
+        told = self._told.get(device.device_id, set())
+        if news := [port for port in taken if port not in told]:
+            by = who_listens(news[0])
+            self._log.warning("appium_port_taken", device_id=device.device_id, port=news[0], by=by, ports=news)
+        self._told[device.device_id] = set(taken)
+
     def leave(self, device_id: str) -> None:
         """A device is gone. What runs of its tests keeps the slot until it ends."""
+        self._told.pop(device_id, None)
         if (slot := self._slots.pop(device_id, None)) is not None:
             slot.held.close()
 
@@ -93,14 +119,19 @@ class PortSlots:
             slot = _hold(number)
             if slot is None:
                 held.append(_HELD + _PORTS_EACH * number)
-            elif (port := slot.taken(platform)) is not None:
+                continue
+            in_use = slot.taken(platform)
+            found = slot.without(in_use, platform)
+            if found is None:
                 slot.held.close()
-                taken.append(port)
-            else:
-                return slot
+                taken.append(in_use[0])
+                continue
+            self._tell(device, in_use)
+            return found
         raise NoPortsError(
             f"no ports are left for the sessions of {device.device_id}: of {len(self._numbers)} slots of this host "
-            f"{len(held)} are held for other devices{_first(held)}, {len(taken)} have a port in use{_first(taken)}; "
+            f"{len(held)} are held for other devices{_first(held)}, "
+            f"{len(taken)} have too many ports in use{_first(taken)}; "
             "end what has them, or have fewer devices on this host"
         )
 
@@ -112,6 +143,18 @@ def ports_of(number: int) -> dict[str, dict[str, list[int]]]:
         platform: {name: [first + begin, first + begin + _SESSIONS_EACH - 1] for name, first in firsts.items()}
         for platform, firsts in _FIRSTS.items()
     }
+
+
+def free_of(ranges: Ranges, taken: Collection[int], fewest: int) -> Ranges | None:
+    """Of each kind the longest row of ports that are not taken, of several the first; None where one is too short."""
+    found: Ranges = {}
+    for name, (first, last) in ranges.items():
+        bounds = [first - 1, *(port for port in range(first, last + 1) if port in taken), last + 1]
+        rows = [[before + 1, after - 1] for before, after in pairwise(bounds)]
+        found[name] = max(rows, key=lambda row: row[1] - row[0])
+        if found[name][1] - found[name][0] + 1 < fewest:
+            return None
+    return found
 
 
 def _hold(number: int) -> Slot | None:
@@ -126,7 +169,7 @@ def _hold(number: int) -> Slot | None:
         if error.errno == errno.EADDRINUSE:
             return None
         raise NoPortsError(f"port {port} can't be held for a device's sessions: {error.strerror}") from error
-    return Slot(number, held)
+    return Slot(number, held, ports_of(number))
 
 
 def _first(ports: list[int]) -> str:

@@ -57,6 +57,7 @@ from qgjob_agent.suites.prepared import Suites
 from qgjob_agent.suites.shelf import SuiteShelf
 from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
+from qgjob_agent.unread_executions import end_of_others
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,6 +164,8 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
     disk.look()
     evidence.open()
+    for root in (root for name, root in state_dir.by_runner.items() if name != config.runner):
+        await end_of_others(root, config.kill_grace_seconds, log)
     settled = {report.token for report in spool.pending.values()}
     recovery = await runner.recover(settled)
     driver.dispatch(Recovered(list(spool.pending.values()), recovery.attempts))

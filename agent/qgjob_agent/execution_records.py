@@ -46,8 +46,12 @@ class Record:
         try:
             return take(json.loads(self.text))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-            jobs = list(dict.fromkeys(_JOB_ID.findall(self.text)))[:_MOST_JOBS]
-            raise RecordError(f"{self.name} is not as this version writes it: {error!r}", jobs) from error
+            raise RecordError(f"{self.name} is not as this version writes it: {error!r}", self.job_ids) from error
+
+    @property
+    def job_ids(self) -> list[str]:
+        """Those that are named in it, as far as that can be told."""
+        return list(dict.fromkeys(_JOB_ID.findall(self.text)))[:_MOST_JOBS]
 
 
 def record_of(path: Path) -> Record | None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
+from qgjob_agent.errors import StateDirError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -27,7 +28,10 @@ _WORD_OF_BEFORE = {DeathCause.DISK_FULL: DeathCause.SHUTDOWN, DeathCause.AGENT_L
 
 
 class Spool:
-    """The open journal. Every method raises OSError where the disk refuses; then nothing of that call is recorded."""
+    """The open journal. Every method raises OSError where the disk refuses; then nothing of that call is recorded.
+
+    Opening it raises StateDirError, and leaves it as it is, where a newer version has written what this one can't read.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -36,7 +40,14 @@ class Spool:
         self.dropped_bytes = 0
         self._torn = False
         self._beside.unlink(missing_ok=True)  # of a daemon that died while it rewrote the journal
-        self._load()
+        try:
+            self._load()
+        except (ValueError, TypeError) as error:
+            os.close(self._fd)
+            raise StateDirError(
+                f"results in {str(path)!r} are not as this version writes them ({error}), and none of them is lost; "
+                "start the newer version again that wrote them, and drain it before going back"
+            ) from error
         self._size = os.fstat(self._fd).st_size
 
     @property

@@ -110,6 +110,11 @@ class StateDir:
         return self.path / "runs"
 
     @property
+    def by_runner(self) -> dict[str, Path]:
+        """Where the executions of each runner are that has any."""
+        return {"command": self.executions, "appwright": self.runs}
+
+    @property
     def evidence(self) -> Path:
         """What attempts left and was not sent yet."""
         return self.path / "evidence"

@@ -161,6 +161,33 @@ async def test_a_restarted_daemon_adopts_what_still_runs(tmp_path: Path) -> None
         assert len((tmp_path / "pids").read_text().split()) == 2
 
 
+@pytest.mark.parametrize("how", ["an older version is begun", "it has another runner"])
+async def test_what_a_restarted_daemon_can_not_read_is_dead_before_it_connects(tmp_path: Path, how: str) -> None:
+    """It can't show it, so the coordinator gives the attempt to another device, or to the same one."""
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, f"echo $$ > {tmp_path}/pid; sleep 60; :") as agent:
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        pid = int(await until((tmp_path / "pid").read_text, "the command does not begin"))
+        await agent.kill()
+        (spec,) = agent.state_dir.glob("executions/*/spec.json")
+        if how == "an older version is begun":
+            told = json.loads(spec.read_text())
+            told["assignment"]["later"] = 1
+            spec.write_text(json.dumps(told))
+        else:
+            agent.environ["RUNNER"] = "simulated"
+        assert alive(pid)
+        await agent.start()
+        again = await stub.session(2)
+        assert not alive(pid)
+        assert list(again.hello.hello.held) == []
+        await agent.says("execution_not_known")
+        await until(lambda: not list(agent.state_dir.glob("executions/*")), "its folder is still there")
+        again.assign(assignment("t2"))
+        await again.report("t2", "started")
+
+
 async def test_a_result_from_the_time_without_daemon_is_shown_as_spooled(tmp_path: Path) -> None:
     script = f"while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; exit 5"
     async with CoordinatorStub() as stub, commanding(tmp_path, stub, script) as agent:

@@ -14,6 +14,7 @@ import pytest
 
 from qgjob_agent import spool as spool_module
 from qgjob_agent.core.values import DeathCause, Finished, Outcome, SpooledReport, TestResult, TreeDead
+from qgjob_agent.errors import StateDirError
 from qgjob_agent.spool import Spool
 from tests.fakes.file_room import room_for
 
@@ -54,6 +55,28 @@ def test_a_cause_that_earlier_versions_do_not_know_is_kept_beside_one_that_they_
     assert causes.endswith(b'["cause",["2 %b"]]\n' % cause.value.encode())
     path.write_bytes(added)
     assert _cause(path, 2) is before
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b'["+",[[1,"acme~1","t1",1,"d1","finished","later",1,2,3,null,null,null,false,true]]]',
+        b'["+",[[1,"acme~1","t1",1,"d1","dead","later",7,true]]]',
+        b'["+",[[1,"acme~1","t1",1,"d1","dead","revoked",7,true,"later"]]]',
+    ],
+)
+def test_results_of_a_newer_version_are_said_to_be_and_stay(tmp_path: Path, entry: bytes) -> None:
+    path = tmp_path / "spool"
+    spool = Spool(path)
+    spool.append([finished(2)])
+    spool.close()
+    with path.open("ab") as file:
+        file.write(b"%08x %b\n" % (zlib.crc32(entry), entry))
+    before = path.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StateDirError, match=r"start the newer version again that wrote them"):
+            Spool(path)
+    assert path.read_bytes() == before
 
 
 def _cause(path: Path, report_id: int) -> DeathCause:

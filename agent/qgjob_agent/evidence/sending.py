@@ -40,7 +40,7 @@ class Sending:
         self._news = asyncio.Event()
         self._more_comes = False
         self._alone = 0  # so many are sent one by one
-        self._failures = 0  # calls in a row that sent nothing
+        self._failures = 0  # calls in a row for several orgs of which nothing was sent
         self._held_up = False
         self._next_try = 0.0
 
@@ -93,8 +93,11 @@ class Sending:
         try:
             sent = await self._push(batch)
         except EvidenceAwayError as error:
-            self._failures += 1
-            self._next_try = asyncio.get_running_loop().time() + pause_after(self._failures)
+            if len({org_of(each) for each in batch}) > 1:
+                self._failures += 1
+                self._next_try = asyncio.get_running_loop().time() + pause_after(self._failures)
+            else:  # it may be of this org alone
+                self._hold_back(batch)
             await self._later([(each, str(error)) for each in batch])
             return
         except Exception:  # noqa: BLE001 - whatever it is, tests go on without it
@@ -110,13 +113,16 @@ class Sending:
             if (why := await self._settle(evidence, result)) is not None:
                 left.append((evidence, why))
         if left:
-            now = asyncio.get_running_loop().time()
-            for org in dict.fromkeys(org_of(evidence) for evidence, _ in left):
-                self.waiting.hold_back(org, now, pause_after)
+            self._hold_back([evidence for evidence, _ in left])
             await self._later(left)
         elif self._held_up and not self.waiting.held_back:
             self._held_up = False
             self._log.info("evidence_goes_on", waiting=len(self.waiting))
+
+    def _hold_back(self, several: Sequence[Evidence]) -> None:
+        now = asyncio.get_running_loop().time()
+        for org in dict.fromkeys(map(org_of, several)):
+            self.waiting.hold_back(org, now, pause_after)
 
     async def failed(self, evidence: Evidence) -> None:
         """A fault of the program costs that evidence: it would come again after a restart, and end each daemon."""

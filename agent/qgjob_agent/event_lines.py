@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any
 
-from qgjob_agent.plain_file import opened
+from qgjob_agent.plain_file import is_withheld, opened
 
 _PIECE_BYTES = 262_144
 _MOST_BYTES = 16_777_216
@@ -16,6 +16,8 @@ _MOST_BYTES = 16_777_216
 
 class EventLines:
     """What was added since the last time, whole lines only. What is no JSON object counts in `strange`.
+
+    `withheld` is why the last read may have missed some: the disk did not give it back.
 
     A test may write there what it likes, so there is an end: beyond 16 MB, or a line of 256 KB, nothing is read, and
     `over` says so.
@@ -26,6 +28,7 @@ class EventLines:
         self._offset = 0
         self.over = False
         self.strange = 0
+        self.withheld: OSError | None = None
 
     @property
     def size(self) -> int:
@@ -47,8 +50,10 @@ class EventLines:
                 with opened(self._path) as file:
                     file.seek(self._offset)
                     data = file.read(_PIECE_BYTES)
-            except OSError:
+            except OSError as error:
+                self.withheld = error if is_withheld(error) else None
                 break
+            self.withheld = None
             whole = data.rfind(b"\n") + 1
             self.over = (not whole and len(data) == _PIECE_BYTES) or self._offset + whole > _MOST_BYTES
             if not whole:

@@ -93,20 +93,50 @@ def _of_another(path: Path) -> None:
             raise RecordError("it is of another runner than this agent has now", record.job_ids)
 
 
+class _Patience:
+    """How long the disk is asked again, which is said once."""
+
+    def __init__(self, path: Path, log: Any) -> None:
+        self._path, self._log = path, log
+        self._give_up_at = monotonic_seconds() + PATIENCE_SECONDS
+        self._pause = 0.0
+
+    async def wait(self, error: OSError) -> bool:
+        """Pauses, longer each time; False when it has taken too long."""
+        if monotonic_seconds() >= self._give_up_at:
+            return False
+        if not self._pause:
+            self._log.warning("execution_not_read", path=str(self._path), error=_said(error))
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS) or FIRST_PAUSE_SECONDS
+        await asyncio.sleep(self._pause)
+        return True
+
+
 async def patiently(path: Path, read: Callable[[], T], log: Any) -> T:
     """What `read` gives, asked again while the disk withholds it. Raises its OSError when that takes too long."""
-    give_up_at, pause, said = monotonic_seconds() + PATIENCE_SECONDS, FIRST_PAUSE_SECONDS, False
+    patience = _Patience(path, log)
     while True:
         try:
             return await asyncio.to_thread(read)
         except OSError as error:
-            if monotonic_seconds() >= give_up_at:
+            if not await patience.wait(error):
                 raise
-            if not said:
-                log.warning("execution_not_read", path=str(path), error=_said(error))
-                said = True
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+async def read_to_the_end(
+    execution: ExecutionFolder, read: Callable[[], list[T]], withheld: Callable[[], OSError | None], log: Any
+) -> list[T]:
+    """What was told until the end of an execution whose supervisor has ended.
+
+    `read` gives what is new, and `withheld` why that may not be all.
+    """
+    patience, told = _Patience(execution.path, log), read()
+    while (error := withheld()) is not None:
+        if not await patience.wait(error):
+            log.warning("execution_result_not_read", path=str(execution.path), error=_said(error))
+            break
+        told += read()
+    return told
 
 
 async def result_of_ended(execution: ExecutionFolder, log: Any) -> ExecutionResult | None:

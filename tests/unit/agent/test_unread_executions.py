@@ -16,8 +16,8 @@ from structlog.testing import capture_logs
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent import unread_executions
-from qgjob_agent.core.events import AttemptFinished, AttemptStarted
-from qgjob_agent.core.values import Outcome
+from qgjob_agent.core.events import AttemptFinished, AttemptKilled, AttemptStarted
+from qgjob_agent.core.values import DeathCause, Outcome
 from qgjob_agent.execution_folder import ExecutionFolder
 from qgjob_agent.execution_records import RecordError
 from qgjob_agent.executions import Execution
@@ -220,6 +220,38 @@ async def test_a_result_that_the_disk_withholds_for_a_while_is_told(
         await until(lambda: told.events and isinstance(told.events[-1], AttemptFinished), "it does not end")
     assert len(tried) == 2
     assert [each.finished.outcome for each in told.events if isinstance(each, AttemptFinished)] == [Outcome.PASSED]
+    await runner.close()
+
+
+@pytest.mark.parametrize("for_long", [False, True])
+async def test_what_a_run_told_at_its_end_is_read_when_the_disk_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, for_long: bool
+) -> None:
+    """Its tests have passed: without it each would count as one that took its app with it."""
+    monkeypatch.setattr(unread_executions, "PATIENCE_SECONDS", 0.1 if for_long else 60.0)
+    (tmp_path / "suite").mkdir()
+    bench = Bench(tmp_path)
+    runner = bench.runner()
+
+    def said() -> list[str]:
+        return [each["event"] for each in logs]
+
+    def ends() -> list[AttemptFinished | AttemptKilled | None]:
+        return [bench.last("a"), bench.last("b")]
+
+    with capture_logs() as logs:
+        with withheld(monkeypatch, names.EVENTS, errno.EMFILE):
+            runner.start(PHONE, [bench.job("a"), bench.job("b")])
+            await until(lambda: said() or all(ends()), "it does not end")
+            if for_long:
+                await until(lambda: all(ends()), "it does not end")
+        await until(lambda: all(ends()), "it does not end")
+    if for_long:
+        assert [each.cause for each in ends() if isinstance(each, AttemptKilled)] == [DeathCause.AGENT_LOST] * 2
+        assert said() == ["execution_not_read", "execution_result_not_read"]
+    else:
+        assert [each.finished.outcome for each in ends() if isinstance(each, AttemptFinished)] == [Outcome.PASSED] * 2
+        assert said() == ["execution_not_read"]
     await runner.close()
 
 

@@ -94,6 +94,10 @@ class Run:
                 told += self._take(attempt, event)
         return told
 
+    def withheld(self) -> OSError | None:
+        """Why the last look may have missed something that happened."""
+        return self._events.withheld
+
     def look(self) -> list[AttemptEvent]:
         """As `read`, for who looks often: while no event has come, logs are passed on at some of the looks."""
         self._looks += 1
@@ -174,13 +178,14 @@ class Run:
         claims = {each.index: self.execution.claim(each.index) for each in self.left}  # or nothing is told yet
         result = self.execution.result()
         events = self.read()
+        dead = self.found_dead
+        if self.withheld() is not None:  # how it ended says nothing of attempts that may have told their end
+            result, dead = None, True
         again: list[Assignment] = []
         alone = len(self.left) == 1 and not self._moved
         for attempt in self.left:
             claim = claims[attempt.index]
-            end = end_of(
-                attempt.story, attempt.index, claim, result, self.execution, alone=alone, found_dead=self.found_dead
-            )
+            end = end_of(attempt.story, attempt.index, claim, result, self.execution, alone=alone, found_dead=dead)
             if isinstance(end, Left):
                 again.append(attempt.assignment)
             elif isinstance(end, Finished):

@@ -30,7 +30,7 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
 from qgjob_agent.runners.appwright.versions import SuiteError
 from qgjob_agent.runners.base import Recovery
-from qgjob_agent.unread_executions import look_through, result_of_ended
+from qgjob_agent.unread_executions import look_through, read_to_the_end, result_of_ended
 from qgjob_agent.work import Work
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class AppwrightRunner:
         if await result_of_ended(run.execution, self._log) is None:
             await living.hunt()
         living.over()
-        events = run.read()
+        events = await read_to_the_end(run.execution, run.read, run.withheld, self._log)
         await self._ends.close(run)
         # Only now: meanwhile the core may have taken back what goes on, and others may have joined.
         ended, again = run.conclude()

@@ -64,8 +64,8 @@ if TYPE_CHECKING:
 
     from qgjob_agent.builds.base import ClosableBuilds
     from qgjob_agent.devices.base import DeviceProvider, DeviceSink
-    from qgjob_agent.devices.cloud import Cloud
     from qgjob_agent.runners.base import Runner
+    from qgjob_agent.runners.last_looks import Screens
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
 _LEAVE_SECONDS = 3.0
@@ -148,7 +148,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     push = PushedEvidence(coordinators)
     evidence = _evidence(config, state_dir, push, provider, log)
     apps = _apps(config, provider, builds)
-    runner = _runner(config, state_dir, driver, faults, coordinators, apps, provider.cloud, evidence, log)
+    runner = _runner(config, state_dir, driver, faults, coordinators, apps, provider, evidence, log)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -251,6 +251,11 @@ def _evidence(
     return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
 
 
+def _screens(config: AgentConfig, provider: DeviceProvider) -> Screens | None:
+    """Who takes pictures of what hangs, where these are kept."""
+    return None if provider.at_hand is None or config.evidence.keep == "none" else provider.at_hand.screen
+
+
 def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds) -> InstalledApps | None:
     """Which builds tests are told of: those that are installed on devices of this host."""
     if provider.at_hand is None:
@@ -273,7 +278,7 @@ def _runner(
     faults: SimulatedFaults,
     coordinators: Coordinators,
     apps: InstalledApps | None,
-    cloud: Cloud | None,
+    provider: DeviceProvider,
     evidence: EvidenceKeeper,
     log: Any,
 ) -> Runner:
@@ -283,13 +288,19 @@ def _runner(
         return SimulatedRunner(driver, tests, faults)
     suites = _suites(config, state_dir, coordinators, log)
     if config.runner == "appwright":
-        inner = _appwright_runner(config, state_dir, driver, suites, apps, cloud, evidence, log)
+        inner = _appwright_runner(config, state_dir, driver, suites, apps, provider, evidence, log)
         return SuitedRunner(inner, driver, suites)
-    return SuitedRunner(_command_runner(config, state_dir, driver, suites, evidence, log), driver, suites)
+    return SuitedRunner(_command_runner(config, state_dir, driver, suites, provider, evidence, log), driver, suites)
 
 
 def _command_runner(
-    config: AgentConfig, state_dir: StateDir, driver: Driver, suites: Suites, evidence: EvidenceKeeper, log: Any
+    config: AgentConfig,
+    state_dir: StateDir,
+    driver: Driver,
+    suites: Suites,
+    provider: DeviceProvider,
+    evidence: EvidenceKeeper,
+    log: Any,
 ) -> Runner:
     settings = CommandSettings(
         argv=config.command.argv,
@@ -300,7 +311,8 @@ def _command_runner(
         executions=state_dir.executions,
         lease_path=state_dir.lease,
     )
-    return CommandRunner(driver, settings, driver.lease_time, log, evidence, suites.place)
+    screens = _screens(config, provider)
+    return CommandRunner(driver, settings, driver.lease_time, log, evidence, suites.place, screens)
 
 
 def _appwright_runner(
@@ -309,7 +321,7 @@ def _appwright_runner(
     driver: Driver,
     suites: Suites,
     apps: InstalledApps | None,
-    cloud: Cloud | None,
+    provider: DeviceProvider,
     evidence: EvidenceKeeper,
     log: Any,
 ) -> Runner:
@@ -340,9 +352,10 @@ def _appwright_runner(
         driver.lease_time,
         log,
         apps,
-        cloud=cloud,
+        cloud=provider.cloud,
         evidence=evidence,
         suite_of=suites.place,
+        screens=_screens(config, provider),
     )
 
 

@@ -7,6 +7,8 @@ started       wall-clock milliseconds at which the command began
 output        what the command printed, up to a limit
 cancel.json   the daemon's wish: why to end the tree, and the grace; SIGTERM to the supervisor says that it is there
 living.json   what of the tree SIGKILL does not end, and since when it is killed; changes with that
+overdue.json  an attempt has run over a limit, and the supervisor waits a moment until the daemon has looked at what
+              hangs: then that takes the file away
 result.json   how it ended; appears when nothing of the tree lives
 result.pipe   a named pipe: how it ended, for a daemon that listens, where the disk refuses result.json
 out/, tmp/    the test's own directories; they go when the result is in the spool
@@ -35,6 +37,7 @@ STARTED = "started"
 OUTPUT = "output"
 CANCEL = "cancel.json"
 LIVING = "living.json"
+OVERDUE = "overdue.json"
 RESULT = "result.json"
 RESULT_DRAFT = "result.draft"
 RESULT_PIPE = "result.pipe"

@@ -143,6 +143,21 @@ class ExecutionFolder:
         """What the disk has not given back for long counts as not said."""
         self._result_given_up = True
 
+    def overdue(self) -> int | None:
+        """The attempt that has run over a limit, while its supervisor waits for `looked`. Raises OSError."""
+        try:
+            attempt = json.loads(text_of(self.path / names.OVERDUE))["attempt"]
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            return None
+        return attempt if isinstance(attempt, int) else None
+
+    def looked(self) -> None:
+        """Its supervisor need not wait any more."""
+        with contextlib.suppress(OSError):  # it does not wait long
+            (self.path / names.OVERDUE).unlink(missing_ok=True)
+
     def living(self) -> LivingTree | None:
         """What of the tree SIGKILL does not end, while its supervisor hunts it; None where that is nothing."""
         try:

@@ -46,7 +46,10 @@ class Several:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run and its limits. `env` is complete: nothing is inherited."""
+    """What to run and its limits. `env` is complete: nothing is inherited.
+
+    `look_seconds` is how long the end of an attempt that runs over a limit waits for `Execution.looked`.
+    """
 
     argv: list[str]
     env: dict[str, str]
@@ -57,6 +60,7 @@ class Command:
     output_bytes: int
     use_cgroup: bool = True
     several: Several | None = None
+    look_seconds: float = 0.0
 
 
 class Execution(ExecutionFolder):

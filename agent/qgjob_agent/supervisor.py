@@ -26,6 +26,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.attempt_watch import AttemptWatch
 from qgjob_agent.command_start import start_command
 from qgjob_agent.event_lines import EventLines
+from qgjob_agent.last_look import LastLook
 from qgjob_agent.lease_file import LeaseTime, read_lease
 from qgjob_agent.output_file import OutputFile
 from qgjob_agent.process_tree import Cgroup, become_subreaper
@@ -61,6 +62,7 @@ class Supervisor:
         self._status: int | None = None
         self._started_at = self._started_at_ms = 0.0
         self._watch = AttemptWatch({}, 0.0)
+        self._look = LastLook(self._path(names.OVERDUE))
         self._events = EventLines(self._path(names.EVENTS)) if self._several else None
         self._hit: int | None = None
         self._asked: dict[int, dict[str, Any]] = {}  # attempts to be cancelled when it is their turn
@@ -140,6 +142,7 @@ class Supervisor:
         deadlines = [] if self._lease_over else [self._lease.ends_at]
         if self._kill_at is not None:
             deadlines.append(self._kill_at)
+        deadlines.append(self._look.deadline(_now()))
         if self._ended_by is None:
             deadlines.append(self._watch.deadline())
             if self._events is not None:
@@ -152,7 +155,10 @@ class Supervisor:
             self._kill_at = now + max(self._tree.kill(), _RETRY_SECONDS)
         if self._ended_by is None and (why := self._watch.overdue(now)) is not None:
             self._hit = self._watch.current
-            self._end(why if self._hit is not None else names.LINGERED, self._spec["grace_seconds"])
+            ended_by = why if self._hit is not None else names.LINGERED
+            self._end(ended_by, self._spec["grace_seconds"], self._spec["look_seconds"])
+        elif self._ended_by is not None and self._look.over(now):
+            self._end(self._ended_by, self._spec["grace_seconds"])
         if not self._lease_over and now >= self._lease.ends_at:
             self._lease = read_lease(self._spec["lease_path"]) or self._lease
             if now >= self._lease.ends_at:
@@ -181,12 +187,21 @@ class Supervisor:
             self._cause = request.get("cause")
         self._end(names.CANCELLED, float(request.get("grace_seconds", self._spec["grace_seconds"])))
 
-    def _end(self, ended_by: str, grace_seconds: float) -> None:
-        """TERM now, KILL after the grace. The first reason stands; a later one can only shorten the grace."""
-        kill_at = _now() + grace_seconds
+    def _end(self, ended_by: str, grace_seconds: float, look_seconds: float = 0.0) -> None:
+        """TERM now, KILL after the grace. The first reason stands; a later one can only shorten the grace.
+
+        The first one may leave the daemon time for a look before; a later one ends that.
+        """
+        now = _now()
+        kill_at = now + grace_seconds
         if self._ended_by is None:
             self._ended_by = ended_by
             self._leave()
+            if self._look.ask(self._hit, look_seconds, now):
+                return
+            self._tree.term()
+        elif self._look.waits:
+            self._look.end()
             self._tree.term()
         self._kill_at = kill_at if self._kill_at is None else min(self._kill_at, kill_at)
 
@@ -259,6 +274,7 @@ class Supervisor:
 
     def _end_tree(self) -> None:
         """The command has ended: nothing that it left behind may live on."""
+        self._look.end()
         if self._ended_by is None:
             self._ended_by = names.EXIT
         while True:

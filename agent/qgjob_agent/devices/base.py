@@ -26,6 +26,9 @@ class AtHand(Protocol):
     async def logged(self, device_id: str, since_ms: int, until_ms: int) -> bytes | None:
         """What a device logged between two times; None where its kind has no log that is kept. Raises OSError."""
 
+    async def screen(self, device_id: str) -> bytes | None:
+        """What a device shows now, as PNG; None where its kind can't be asked. Raises OSError, saying why not."""
+
 
 class DeviceProvider(Protocol):
     """Finds devices and installs apps. All methods are called in the event loop and must not block it."""

@@ -101,6 +101,10 @@ class FoundDevices(ABC, Generic[L]):
         """What a device logged between two times; None where its kind has no log that is kept. Raises OSError."""
         return None
 
+    async def screen(self, device_id: str) -> bytes | None:
+        """What a device shows now, as PNG; None where its kind can't be asked. Raises OSError, saying why not."""
+        return None
+
     def install(self, assignment: Assignment) -> None:
         """Gets the build and has it on the device; ends with one InstallEnded."""
         device = self._device(assignment.device_id)

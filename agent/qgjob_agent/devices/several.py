@@ -88,6 +88,13 @@ class SeveralProviders:
             raise OSError("the device is not connected")
         return None if owner.at_hand is None else await owner.at_hand.logged(device_id, since_ms, until_ms)
 
+    async def screen(self, device_id: str) -> bytes | None:
+        """What the device's owner sees on it. Raises OSError, saying why that is nothing."""
+        owner = self._owners.get(device_id)
+        if owner is None:
+            raise OSError("the device is not connected")
+        return None if owner.at_hand is None else await owner.at_hand.screen(device_id)
+
     async def close(self) -> None:
         """Ends all of them."""
         await asyncio.gather(*(provider.close() for provider in self._providers))

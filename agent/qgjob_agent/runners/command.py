@@ -21,6 +21,7 @@ from qgjob_agent.leftovers import Leftovers
 from qgjob_agent.living_trees import LivingWatch
 from qgjob_agent.log_follower import LogFollower
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.runners.last_looks import LastLooks
 from qgjob_agent.unread_executions import look_through, result_of_ended
 from qgjob_agent.work import Work
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.base import EvidenceTaker, Sink
+    from qgjob_agent.runners.last_looks import Screens
 
 _End = AttemptFinished | AttemptKilled
 
@@ -65,7 +67,8 @@ class _Attempt:
 class CommandRunner:
     """One attempt at a time on each device.
 
-    `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one.
+    `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one. What hangs is looked
+    at on `screens`.
     """
 
     attempts_per_execution = 1
@@ -78,6 +81,7 @@ class CommandRunner:
         log: Any,
         evidence: EvidenceTaker | None = None,
         suite_of: Callable[[Assignment], Path | None] = lambda _: None,
+        screens: Screens | None = None,
     ) -> None:
         self._sink = sink
         self._evidence = evidence
@@ -90,6 +94,7 @@ class CommandRunner:
         self._ended: dict[str, tuple[Execution, _End | None]] = {}
         self._work = Work(sink.failed)
         self._leftovers = Leftovers(log, sink.failed)
+        self._last_looks = LastLooks(screens, self._work, log)
 
     # ---- beginning ----
 
@@ -116,6 +121,7 @@ class CommandRunner:
             silence_timeout_ms=assignment.silence_timeout_ms,
             grace_seconds=self._settings.grace_seconds,
             output_bytes=self._settings.output_bytes,
+            look_seconds=self._last_looks.seconds,
         )
         try:
             ready = execution.launch(command, self._lease(), self._settings.lease_path)
@@ -137,11 +143,16 @@ class CommandRunner:
     def _follow(self, execution: Execution) -> _Attempt:
         attempt = self._attempts[execution.assignment.token] = _Attempt(execution, self._follower(execution))
         living = LivingWatch(execution, self._sink, self._log)
-        read, ended = attempt.follower.read, partial(self._on_end, attempt)
-        attempt.watch = ExecutionWatch(execution, self._work, living, _FOLLOW_SECONDS, read, ended)
-        read()
+        look, ended = partial(self._look, attempt), partial(self._on_end, attempt)
+        attempt.watch = ExecutionWatch(execution, self._work, living, _FOLLOW_SECONDS, look, ended)
+        attempt.follower.read()
         attempt.watch.follow()
         return attempt
+
+    def _look(self, attempt: _Attempt) -> None:
+        execution = attempt.execution
+        self._last_looks.look(execution, execution.assignment.device_id, lambda _: execution.output_dir)
+        attempt.follower.read()
 
     def _on_end(self, attempt: _Attempt) -> None:
         self._work.spawn(self._settle(attempt), "execution-end")
@@ -161,6 +172,7 @@ class CommandRunner:
         if await result_of_ended(attempt.execution, self._log) is None:
             await attempt.watch.living.hunt()
         attempt.watch.living.over()
+        self._last_looks.over(attempt.execution)
         told = await asyncio.to_thread(_end_of, attempt.execution)
         self._sink.report([self._end(attempt, told)])
 

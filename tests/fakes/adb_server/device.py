@@ -84,6 +84,7 @@ class FakeDevice:
     forwards: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
     logged: list[str] = field(default_factory=list)
+    picture: bytes = b"\x89PNG\r\n\x1a\n\0 what it shows"  # what `screencap -p` prints
     clock_ahead_seconds: int = 0
     zone: str = "+0000"
     news: asyncio.Condition = field(default_factory=asyncio.Condition)

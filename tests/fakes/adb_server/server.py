@@ -361,6 +361,11 @@ class FakeAdbServer:
             words = words[1:] if words[:1] == ["cmd"] else words
             if words[:2] == ["package", "install"] and "-S" in words:
                 await self._streamed(device, words, reader, writer, "abb" if name == "abb_exec" else "streamed")
+            elif words == ["screencap", "-p"]:
+                device.commands.append(rest)
+                await asyncio.sleep(device.slow.get(rest, device.answers_seconds))
+                writer.write(device.picture)
+                await writer.drain()
             else:
                 await self._shell(device, shlex.join(words), writer, framed=False)
         elif name == "shell" or name.startswith("shell,"):

@@ -10,8 +10,8 @@ from tests.fakes.appium.hub import Control
 from tests.fakes.appium.server import Server
 
 
-async def _run(port: int, control: Control, adb_control: int | None) -> None:
-    server = Server(control, adb_control)
+async def _run(port: int, control: Control, adb_control: int | None, *, tells: bool) -> None:
+    server = Server(control, adb_control, tells=tells)
     port = await server.start(port)
     print(f"[Appium] Appium REST http interface listener started on http://127.0.0.1:{port}", flush=True)
     ended = asyncio.Event()
@@ -28,6 +28,7 @@ if __name__ == "__main__":
     parser.add_argument("--install-seconds", type=float, default=0.0, help="where there is no adb that would install")
     parser.add_argument("--session-seconds", type=float, default=0.0, help="how long each test has its device")
     parser.add_argument("--adb-control", type=int, help="control port of tests.fakes.adb_server, which has the devices")
+    parser.add_argument("--log", action="store_true", help="print what is asked")
     given = parser.parse_args()
     asked = Control(install_seconds=given.install_seconds, session_seconds=given.session_seconds)
-    asyncio.run(_run(given.port, asked, given.adb_control))
+    asyncio.run(_run(given.port, asked, given.adb_control, tells=given.log))

@@ -96,7 +96,7 @@ class Hub:
             counts.resets += 1
             self.signed_in[udid] = False
         counts.sessions += 1
-        session = Session(f"fake-{next(self._numbers)}", udid, capabilities)
+        session = Session(f"{next(self._numbers):08x}-fake", udid, capabilities)
         self.sessions[session.session_id] = session
         self.most_at_once = max(self.most_at_once, len(self.sessions))
         return session, seconds

@@ -21,11 +21,12 @@ class Server:
     """A hub on a port. `start` gives the port; 0 asks for a free one.
 
     `adb_control` is the control port of a stand-in of adb's server: then its devices have the apps, and installations
-    are counted there, whoever makes them.
+    are counted there, whoever makes them. `tells`: it prints what it is asked, as Appium 2.19 does.
     """
 
-    def __init__(self, control: Control | None = None, adb_control: int | None = None) -> None:
+    def __init__(self, control: Control | None = None, adb_control: int | None = None, *, tells: bool = False) -> None:
         self.hub = Hub(control)
+        self._tells = tells
         self._devices = None if adb_control is None else Devices(adb_control)
         self._server: asyncio.Server | None = None
         self._speaking: set[asyncio.Task[None]] = set()
@@ -51,6 +52,8 @@ class Server:
             while head := await _head(reader):
                 method, path, length, keep = head
                 body = await reader.readexactly(length) if length else b""
+                if self._tells:
+                    _tell(method, path, body)
                 status, answer = await self._answer(method, path, body)
                 data = json.dumps(answer).encode()
                 head_lines = (
@@ -150,6 +153,12 @@ class Server:
 
 def _told(capabilities: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix("appium:"): value for name, value in capabilities.items()}
+
+
+def _tell(method: str, path: str, body: bytes) -> None:
+    session = _SESSION.match(path)
+    sign = f"\x1b[38;5;78m[{session[1][:8]}]\x1b[0m" if session else ""
+    print(f"{sign}\x1b[38;5;86m[HTTP]\x1b[0m --> {method} {path} {body.decode()}", flush=True)
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[str, str, int, bool] | None:

@@ -91,6 +91,8 @@ def simctl(state: State, words: list[str]) -> str:
     import shutil
 
     verb, *rest = words
+    if verb == "io":
+        return screenshot(state, *rest)
     udid = "" if verb == "list" else rest[0]
     meet_fault(state, verb, udid)
     if verb == "list":
@@ -120,6 +122,17 @@ def simctl(state: State, words: list[str]) -> str:
     if device["state"] != "Booted":
         raise Refused(149, WRONG_STATE.format(verb="lookup", state=device["state"]))
     return of_apps(state, verb, udid, rest[1:], seconds["install"])
+
+
+def screenshot(state: State, udid: str, verb: str, *words: str) -> str:
+    """Of a simulator that runs. Raises Refused."""
+    meet_fault(state, verb, udid)
+    with state.held() as said:
+        device = said["simulators"].get(udid)
+    if device is None or device["state"] != "Booted":
+        raise Refused(149, WRONG_STATE.format(verb="lookup", state="Shutdown" if device is None else device["state"]))
+    Path(words[-1]).write_bytes(b"\x89PNG\r\n\x1a\n" + udid.encode())
+    return f"Wrote screenshot to: {words[-1]}\n"
 
 
 def bootstatus(state: State, udid: str, seconds: float, *, boot: bool) -> str:

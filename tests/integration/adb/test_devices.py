@@ -144,3 +144,21 @@ async def test_what_a_device_logged_meanwhile_is_told_by_its_own_clock(lab: Host
         assert found.count(b"\n") == 1
         with pytest.raises(OSError, match="is not connected"):
             await told.provider.logged("a1.none", now, now)
+
+
+async def test_what_a_device_shows_is_taken_to_the_byte_or_said_to_be_missing(lab: Host) -> None:
+    device = lab.fake.devices[EMULATOR]
+    device.picture = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) + b"\r\n\n"
+    async with lab.provider() as told:
+        await told.seen(EMULATOR_ID)
+        assert await told.provider.screen(EMULATOR_ID) == device.picture
+        picture, device.picture = device.picture, b"[Warning] several displays\n" + device.picture
+        assert await told.provider.screen(EMULATOR_ID) == picture
+        device.picture = b"/system/bin/sh: screencap: not found\n"
+        with pytest.raises(OSError, match="gave no picture: /system/bin/sh: screencap: not found"):
+            await told.provider.screen(EMULATOR_ID)
+        device.picture = b""
+        with pytest.raises(OSError, match="it printed nothing"):
+            await told.provider.screen(EMULATOR_ID)
+        with pytest.raises(OSError, match="is not connected"):
+            await told.provider.screen("a1.none")

@@ -132,6 +132,13 @@ async def test_a_shell_has_output_and_an_exit_code(fake: FakeAdbServer, adb: Adb
     assert await adb("-s", PHONE, "shell", "getprop", "ro.build.version.release") == (0, "14\n")
 
 
+async def test_what_it_shows_comes_to_the_byte(fake: FakeAdbServer, adb: Adb) -> None:
+    fake.devices[PHONE].picture = bytes(range(256)) + b"\r\n"
+    process = await adb.started("-s", PHONE, "exec-out", "screencap", "-p")
+    out, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert out == fake.devices[PHONE].picture
+
+
 async def test_files_go_there_and_back(adb: Adb, tmp_path: Path) -> None:
     (tmp_path / "there").write_bytes(bytes(range(256)) * 500)
     assert (await adb("-s", PHONE, "push", tmp_path / "there", "/data/local/tmp/x"))[0] == 0

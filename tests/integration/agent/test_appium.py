@@ -20,6 +20,7 @@ import structlog
 from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
 from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words
+from qgjob_agent.runners.appwright.appium_log import Mark
 from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
 
@@ -72,9 +73,16 @@ async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, m
 async def test_one_that_died_is_begun_again(make: Make, tmp_path: Path) -> None:
     appium = make()
     await appium.ready()
+    assert appium.log_path is not None
+    log = appium.log_path
+    since = Mark(log.stat().st_ino, log.stat().st_size)
+    with log.open("ab") as file:
+        file.write(b"the last that it said\n")
     psutil.Process(pid_of(tmp_path)).kill()
     assert await answers(await appium.ready())
     assert appium.starts == 2
+    part = appium.told.part(since, None)
+    assert part.startswith(b"the last that it said\n[Appium] Appium REST http interface"), "what ran has seen both"
 
 
 async def test_a_process_that_has_its_number_now_is_left_alone(make: Make, tmp_path: Path) -> None:
@@ -137,6 +145,7 @@ async def test_one_of_somebody_else_is_used_and_never_ended(make: Make) -> None:
     port = await server.start()
     appium = make(url=f"http://127.0.0.1:{port}/", keep=False)
     assert (await appium.ready()).port == port
+    assert appium.log_path is None
     with pytest.raises(AppiumError, match="looks for Appium on port 4723"):
         await appium.ready(4723)
     await appium.close()

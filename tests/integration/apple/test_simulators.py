@@ -186,6 +186,20 @@ async def test_a_refusal_has_its_class_and_its_words(mac: Mac) -> None:
         assert (await told.install(SIM_ID, "v1")).outcome is Outcome.PASSED  # it is usable again
 
 
+async def test_what_a_simulator_shows_is_a_picture_or_said_to_be_missing(mac: Mac) -> None:
+    async with mac.simulators() as told:
+        await told.seen(SIM_ID, health=Health.GOOD)
+        picture = await told.provider.screen(SIM_ID)
+        assert picture is not None
+        assert picture.startswith(b"\x89PNG")
+        assert picture.endswith(SIM.encode())
+        mac.xcode.fail("screenshot", code=2, says="Timeout waiting for screen surfaces")
+        with pytest.raises(OSError, match="made no picture: Timeout waiting for screen surfaces"):
+            await told.provider.screen(SIM_ID)
+        with pytest.raises(OSError, match="does not run"):
+            await told.provider.screen("a1.none")
+
+
 async def test_an_xcrun_that_hangs_is_killed_and_told(mac: Mac) -> None:
     mac.apps.add("v1")
     async with mac.simulators(answer_seconds=3.0, look_seconds=0.5) as told:

@@ -30,7 +30,9 @@ def packages() -> Path:
 async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
     labs: list[Lab] = []
 
-    async def make(files: dict[str, str] | None = None, *, plain: bool = False, whole: bool = False) -> Lab:
+    async def make(
+        files: dict[str, str] | None = None, *, plain: bool = False, whole: bool = False, begin: bool = True
+    ) -> Lab:
         """With `files`, which use no device: Playwright without AppWright and its loader of modules, both of which cost
         each start half a second, unless it is to be the `whole`.
         """
@@ -41,7 +43,8 @@ async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
             (suite / "appwright.config.ts").write_text(CONFIG)
             lab.environ["PW_DISABLE_TS_ESM"] = "1"
         lab.plain = plain
-        await lab.begin()
+        if begin:
+            await lab.begin()
         return lab
 
     yield make

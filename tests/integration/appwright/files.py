@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from qgjob_agent.core.values import Outcome
+from qgjob_agent.core.values import Assignment, Outcome
 from tests.integration.appwright.lab import DEVICE, Lab
 
 HEAD = 'import { test, expect } from "@playwright/test";\nimport * as fs from "node:fs";\n'
@@ -22,6 +22,18 @@ def waiting(mark: Path, go_on: str = "false") -> str:
         f"  while (!({go_on})) await new Promise((done) => setTimeout(done, 20));\n"
         "});\n"
     )
+
+
+class Kept:
+    """Takes the evidence of an attempt, and reads it."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.began_at_ms = 0
+
+    def take(self, _what: Assignment, files: Path, output: Path, _end: object, began_at_ms: int = 0) -> None:
+        self.began_at_ms = began_at_ms
+        self.files = {each.name: each.read_text(errors="replace") for each in (*files.iterdir(), output)}
 
 
 def start(lab: Lab, *tests: str, **fields: object) -> None:

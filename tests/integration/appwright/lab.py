@@ -23,6 +23,7 @@ from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
 from tests.fakes.waiting import DEADLINE_SECONDS, until
 
+ROOT = Path(__file__).parents[3]
 DEVICE = DeviceFacts("lab.one", "emulator-5554", Target.EMULATOR, platform="android")
 OTHER = DeviceFacts("lab.two", "emulator-5556", Target.EMULATOR, platform="android")
 
@@ -86,7 +87,8 @@ class Lab:
         self.linger_seconds = 1.0
         self.attempts_per_run = 8
         self.appium_url = ""
-        self.project = "android"
+        self.appium_argv: tuple[str, ...] = ()  # has the runner begin one of its own
+        self.picture: bytes | None = None  # what devices show
         self.cloud: Cloud | None = None
         self.runner: AppwrightRunner | None = None
         self._children: list[subprocess.Popen[bytes]] = []
@@ -99,7 +101,7 @@ class Lab:
         await self.runner.close()
 
     async def begin(self) -> AppwrightRunner:
-        if not self.appium_url:
+        if not self.appium_url and not self.appium_argv:
             self.appium_url = f"http://127.0.0.1:{await self.hub.start(PLAIN_PORT if self.plain else 0)}"
         log: Any = structlog.get_logger()
         settings = AppwrightSettings(
@@ -117,10 +119,17 @@ class Lab:
             linger_seconds=self.linger_seconds,
             derived_data=self.folder / "webdriveragent",
         )
-        appium = Appium(AppiumSettings((), self.environ, self.folder / "appium", self.suite, self.appium_url), log)
+        state, url = self.folder / "appium", self.appium_url or None
+        appium = Appium(AppiumSettings(self.appium_argv, self.environ, state, self.suite, url, keep=False), log)
         app_of = None if self.app is None else self._app_of
-        self.runner = AppwrightRunner(self.told, settings, appium, self._lease, log, app_of, self.cloud)
+        screens = None if self.picture is None else self._screen
+        self.runner = AppwrightRunner(
+            self.told, settings, appium, self._lease, log, app_of, self.cloud, screens=screens
+        )
         return self.runner
+
+    async def _screen(self, _device_id: str) -> bytes | None:
+        return self.picture
 
     async def _app_of(self, assignment: Assignment, device: DeviceFacts) -> App:
         assert self.app is not None

@@ -6,22 +6,10 @@ from pathlib import Path
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptProgressed
-from qgjob_agent.core.values import Assignment, Outcome
+from qgjob_agent.core.values import Outcome
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
-from tests.integration.appwright.files import FAILING, HEAD, SOUND, TWO, costs_little, outcomes, start
-
-
-class Kept:
-    """Takes the evidence of an attempt, and reads it."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, str] = {}
-        self.began_at_ms = 0
-
-    def take(self, _what: Assignment, files: Path, output: Path, _end: object, began_at_ms: int = 0) -> None:
-        self.began_at_ms = began_at_ms
-        self.files = {each.name: each.read_text() for each in (*files.iterdir(), output)}
+from tests.integration.appwright.files import FAILING, HEAD, SOUND, TWO, Kept, costs_little, outcomes, start
 
 
 async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -> None:
@@ -37,7 +25,7 @@ async def test_each_file_has_its_own_verdict_counts_and_log(make_lab: MakeLab) -
     assert b"before" in lab.told.logs["b"]
     assert lab.runner is not None
     kept = Kept()
-    lab.runner._evidence = kept
+    lab.runner._leaving.evidence = kept
     lab.runner.settled("b")
     assert kept.began_at_ms == lab.told.finished("b").started_at_ms
     junit = kept.files["junit.xml"]

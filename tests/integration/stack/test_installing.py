@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from qgjob import Job, Outcome
+from qgjob import Artifact, Job, Outcome
 from tests.fakes import packages
 from tests.fakes.adb_provider import NEEDS_ADB, NO_ADB
 from tests.fakes.adb_server import FakeAdbServer, FakeDevice
@@ -138,3 +138,22 @@ async def test_a_version_that_nobody_pushed_fails_at_once_and_says_what_to_push(
     assert job.error.error_class == "build"
     assert "qgjob builds push FILE --org-id=acme --app-version-id=v9" in job.error.message
     assert [str(d.health) async for d in lab.client.devices(agent_id="lab-1")] == ["unknown", "unknown"]  # not bad
+
+
+async def test_what_hangs_leaves_a_picture_of_its_device(lab: Lab) -> None:
+    await lab.push("v1", 1)
+    job = await lab.client.submit(
+        command("acme", "sleep 60", app_version_id="v1", target="emulator", timeout_seconds=1, max_retries=0)
+    )
+    (ended,) = await lab.client.wait([job.job_id], timeout_seconds=60)
+    assert ended.outcome is Outcome.TIMED_OUT
+
+    async def sent() -> list[bytes]:
+        found = lab.client.list_artifacts([job.job_id])
+        names = [each.name async for each in found if isinstance(each, Artifact)]
+        if "hung.png" not in names:
+            return []
+        return [b"".join([piece async for piece in lab.client.fetch_artifact(job.job_id, 1, "hung.png")])]
+
+    (picture,) = await until(sent, "no picture came")
+    assert picture == lab.adb.devices[EMULATORS[0]].picture

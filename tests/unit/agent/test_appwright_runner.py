@@ -65,6 +65,7 @@ class Bench:
         self.app_of: Any = None
         self.appium_argv: tuple[str, ...] = ("no-such-appium", "{port}")
         self.appium_url: str | None = None
+        self.screens: Any = None
 
     def report(self, events: list[AttemptEvent]) -> None:
         self.events += events
@@ -104,6 +105,7 @@ class Bench:
             self.app_of,
             suite_of=lambda what: None if what.suite_digest is None else self.folder / what.suite_digest,
             slots=slots,
+            screens=self.screens,
         )
 
     def job(self, token: str, text: str | None = "{}") -> Assignment:
@@ -325,7 +327,7 @@ async def test_what_was_spooled_by_a_daemon_that_died_then_is_put_aside_by_the_n
             taken.append((what.token, left, end))
 
     second = bench.runner()
-    second._evidence = Taker()
+    second._leaving.evidence = Taker()
     bench.events.clear()
     recovery = await second.recover({"a", "b"})
     assert (recovery.attempts, recovery.ended) == ([], [])

@@ -12,6 +12,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.core.values import DeathCause, Finished, Outcome
 from qgjob_agent.execution_records import ExecutionResult
 from qgjob_agent.planned_executions import PlannedExecution
+from qgjob_agent.runners.appwright.appium_log import Mark
 from qgjob_agent.runners.appwright.ends import Left, end_of
 from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 from tests.fakes.agent_core import assignment
@@ -37,6 +38,17 @@ def test_a_story_of_success() -> None:
         1,
         "2 of 3 passed, 1 skipped",
     )
+
+
+def test_what_appium_gave_is_remembered_and_nothing_taken_on_trust() -> None:
+    sessions = [{"event": "has_session", "session_id": x} for x in ("0a1b2c3d-aa", 7, "short", "a\n] b c d e f", None)]
+    told = story(BEGIN | {"appium_log": [7, 100]}, *sessions, END | {"appium_log": [7, 200]})
+    assert told.session_ids == ["0a1b2c3d-aa"]
+    assert (told.logged_from, told.logged_to) == (Mark(7, 100), Mark(7, 200))
+    many = story(*({"event": "has_session", "session_id": f"{number:08}"} for number in range(1_000)))
+    assert (len(many.session_ids), many.session_ids[-1]) == (100, "00000999")
+    forged = story(BEGIN | {"appium_log": "7"}, BEGIN | {"appium_log": [7, 100]}, BEGIN | {"appium_log": [7, 0]})
+    assert forged.logged_from == Mark(7, 100)
 
 
 def test_a_story_of_failures_names_the_first() -> None:

@@ -56,10 +56,10 @@ def lease() -> LeaseTime:
     return LeaseTime(monotonic_seconds(), 60.0, 0.2)
 
 
-def runner_of(told: Told, folder: Path, *argv: str) -> CommandRunner:
+def runner_of(told: Told, folder: Path, *argv: str, screens: Any = None) -> CommandRunner:
     environ = {"PATH": os.environ["PATH"]}
     settings = CommandSettings(argv, folder, environ, 10_000, 0.2, folder / "executions", folder / "lease")
-    return CommandRunner(told, settings, lease, structlog.get_logger())
+    return CommandRunner(told, settings, lease, structlog.get_logger(), screens=screens)
 
 
 def ended(folder: Path) -> Execution:

@@ -79,3 +79,6 @@ async def test_what_a_provider_does_not_know_is_asked_of_nobody() -> None:
     assert await several.logged("d0", 0, 1) is None
     with pytest.raises(OSError, match="not connected"):
         await several.logged("nobody's", 0, 1)
+    assert await several.screen("d0") is None
+    with pytest.raises(OSError, match="not connected"):
+        await several.screen("nobody's")

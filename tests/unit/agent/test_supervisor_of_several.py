@@ -29,6 +29,8 @@ end() { echo '{"event": "end", "attempt": '$1'}' >> events; }
 class Bench:
     """Runs a shell script as the command of two attempts."""
 
+    look_seconds = 0.0
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.execution = PlannedExecution.planned(folder / "executions", [assignment("t0"), assignment("t1")], {})
@@ -44,6 +46,7 @@ class Bench:
             grace_seconds=0.2,
             output_bytes=10_000,
             several=several,
+            look_seconds=self.look_seconds,
         )
         lease = LeaseTime(monotonic_seconds(), lease_seconds, 0.2)
         os.close(self.execution.launch(command, lease, self.folder / "lease"))
@@ -54,6 +57,9 @@ class Bench:
         result = self.execution.result()
         assert result is not None, (self.execution.path / "supervisor.log").read_text()
         return result
+
+    def said(self) -> str:
+        return (self.execution.path / names.OUTPUT).read_text()
 
     def begun(self, attempt: int) -> bool:
         return self.execution.claim(attempt) == names.BEGUN
@@ -175,3 +181,71 @@ def test_a_flood_of_events_ends_the_attempt_that_writes_it(bench: Bench) -> None
     bench.start("begin 0; end 0; begin 1; head -c 300000 /dev/zero >> events; sleep 60")
     result = bench.result()
     assert (result.ended_by, result.attempt) == (names.FLOODED, 1)
+
+
+class Looking(Bench):
+    """Leaves the daemon a moment before a tree is ended."""
+
+    look_seconds = 30.0
+
+
+@pytest.fixture
+def looking(tmp_path: Path) -> Iterator[Looking]:
+    made = Looking(tmp_path)
+    yield made
+    made.close()
+
+
+TRAPS = "trap 'echo asked >&2; exit 3' TERM; begin 0; while :; do sleep 0.02; done"
+
+
+def test_before_what_hangs_is_ended_the_daemon_may_look_at_it(looking: Looking) -> None:
+    looking.start(TRAPS, (200, 0), (0, 0))
+    until(lambda: looking.execution.overdue() == 0, "the question")
+    assert looking.execution.claim(1) == names.LEFT, "what has not begun is another's at once"
+    assert looking.execution.result() is None
+    assert looking.said() == ""
+    looking.execution.looked()
+    result = looking.result()
+    assert (result.ended_by, result.attempt, "asked\n" in looking.said()) == (names.TIMEOUT, 0, True)
+
+
+def test_a_daemon_that_does_not_look_keeps_nobody_waiting(looking: Looking) -> None:
+    looking.look_seconds = 0.3
+    looking.start(TRAPS, (200, 0), (0, 0))
+    result = looking.result()
+    assert (result.ended_by, looking.execution.overdue()) == (names.TIMEOUT, None)
+    assert result.duration_ms >= 500
+
+
+@pytest.mark.parametrize("attempt", [0, None])
+def test_a_cancel_waits_for_no_look_and_the_limit_was_first(looking: Looking, attempt: int | None) -> None:
+    looking.look_seconds = 4.0
+    looking.start(TRAPS, (200, 0), (0, 0))
+    until(lambda: looking.execution.overdue() == 0, "the question")
+    looking.execution.cancel(DeathCause.REVOKED, 600.0, attempt)
+    result = looking.result()
+    assert (result.ended_by, result.attempt, result.exit_code) == (names.TIMEOUT, 0, 3)
+    assert result.duration_ms < 1000 * looking.look_seconds
+    assert looking.execution.overdue() is None
+
+
+def test_a_cancel_without_grace_waits_for_nothing(looking: Looking) -> None:
+    looking.start("trap '' TERM; begin 0; while :; do sleep 0.02; done", (200, 0), (0, 0))
+    until(lambda: looking.execution.overdue() == 0, "the question")
+    looking.execution.cancel(DeathCause.REVOKED, 0.0, 0)
+    assert looking.result().signal == 9
+
+
+def test_the_end_of_the_lease_waits_for_no_look(looking: Looking) -> None:
+    looking.start(TRAPS, (200, 0), (0, 0), lease_seconds=0.6)
+    result = looking.result()
+    assert (result.ended_by, "asked\n" in looking.said()) == (names.TIMEOUT, True)
+    assert result.duration_ms < 1000 * looking.look_seconds
+
+
+def test_what_ends_by_itself_meanwhile_is_not_waited_for(looking: Looking) -> None:
+    looking.start("begin 0; until [ -e overdue.json ]; do sleep 0.02; done; exit 5", (200, 0), (0, 0))
+    result = looking.result()
+    assert (result.ended_by, result.exit_code, result.attempt) == (names.TIMEOUT, 5, 0)
+    assert looking.execution.overdue() is None

@@ -27,7 +27,7 @@ ANSWER_SECONDS = 5.0
 """The server answers for itself at once; what is asked of a device gets a bound of its own."""
 CONNECT_SECONDS = 30.0
 """The server waits ten seconds for a device on the network, and as long for its greeting."""
-MAX_OUTPUT_BYTES = 8 * 1024 * 1024
+MAX_OUTPUT_BYTES = 16 * 1024 * 1024
 _PIECE = 64 * 1024
 _MARK = "qgjob-exit:"
 
@@ -78,6 +78,20 @@ class AdbClient:
                 await connection.ask(service)
                 output = _Output(last_bytes)
                 return await (_framed(connection, output) if framed else _plain(connection, output))
+
+    async def raw(self, serial: str, command: str, seconds: float) -> bytes:
+        """What a command on a device prints, to the byte, within so many seconds: as `adb exec-out` does.
+
+        Its errors are among it, and its exit code is not told.
+        """
+        with self._named(f"{command!r} on {serial}"):
+            async with asyncio.timeout(seconds), self._connection() as connection:
+                await connection.ask(f"host:transport:{serial}")
+                await connection.ask(f"exec:{command}")
+                output = _Output(None)
+                while data := await connection.read():
+                    output.add(data)
+                return output.data()
 
     async def follow(self) -> AsyncGenerator[list[Listed], None]:
         """The list of devices now, and at each change; it ends when the server does. Only its beginning is bounded."""
@@ -191,6 +205,10 @@ class _Output:
         self._data += data
         if self._last_bytes is not None:
             del self._data[: -self._last_bytes]
+
+    def data(self) -> bytes:
+        """What was taken."""
+        return bytes(self._data)
 
     def text(self) -> str:
         """What was taken; the first character may be a part of one."""

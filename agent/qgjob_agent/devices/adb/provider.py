@@ -16,6 +16,7 @@ from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.installing import Installer
 from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.remembered import Remembered
+from qgjob_agent.devices.screens import SCREEN_SECONDS, png_of
 
 if TYPE_CHECKING:
     from qgjob_agent.builds.base import Build, Builds
@@ -92,3 +93,14 @@ class AdbDevices(FoundDevices["AdbLook"]):
             return await logged(self._client, device.serial, since_ms, until_ms)
         except (DeviceSilentError, ValueError) as error:
             raise OSError(str(error)) from error
+
+    async def screen(self, device_id: str) -> bytes | None:
+        """See AtHand."""
+        device = self._device(device_id)
+        if device is None:
+            raise OSError("the device is not connected")
+        try:
+            data = await self._client.raw(device.serial, "screencap -p", SCREEN_SECONDS)
+        except DeviceSilentError as error:
+            raise OSError(str(error)) from error
+        return png_of(data)

@@ -35,6 +35,7 @@ from qgjob_agent.devices.found import FoundDevices
 from qgjob_agent.devices.installing import Installer
 from qgjob_agent.devices.refusals import DeviceSilentError
 from qgjob_agent.devices.remembered import Remembered
+from qgjob_agent.devices.screens import SCREEN_SECONDS
 from qgjob_agent.program import HostError
 
 if TYPE_CHECKING:
@@ -164,6 +165,16 @@ class Simulators(FoundDevices[AppleLook]):
         named = settings.named.get(device.serial)
         health = health_of(look.condition, settings.min_free_mb)
         return facts_of(what, Target.EMULATOR, settings.agent_id, named, health)
+
+    async def screen(self, device_id: str) -> bytes | None:
+        """See AtHand."""
+        device = self._device(device_id)
+        if device is None:
+            raise OSError("the simulator does not run")
+        try:
+            return await self._xcrun.screen(device.serial, SCREEN_SECONDS)
+        except (DeviceSilentError, HostError) as error:
+            raise OSError(str(error)) from error
 
     async def _build(self, assignment: Assignment) -> Build:
         return await self._builds.get(assignment, "ios", "simulator")

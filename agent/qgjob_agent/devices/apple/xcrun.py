@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qgjob_agent.devices.apple.says import devicectl_problem
 from qgjob_agent.devices.apple.settings import ADVICE
 from qgjob_agent.devices.refusals import DeviceSilentError
+from qgjob_agent.devices.screens import png_of
 from qgjob_agent.program import Ended, HostError, run_program
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ class Xcrun:
         if not problem and said is None:
             problem = "devicectl wrote no answer in JSON; it needs Xcode 15 or later"
         return said, problem
+
+    async def screen(self, udid: str, seconds: float) -> bytes:
+        """What a simulator shows, as PNG. Raises OSError too, where that is no picture."""
+        with _folder() as folder:
+            file = Path(folder) / "screen.png"
+            ended = await self.simctl("io", udid, "screenshot", "--type=png", str(file), seconds=seconds)
+            if not file.is_file():
+                raise DeviceSilentError(f"`xcrun simctl io screenshot` made no picture: {last_words(ended)}")
+            return png_of(file.read_bytes())
 
     async def _run(self, words: list[str], seconds: float, mark: Mapping[str, str] | None) -> Ended:
         argv = [self._program, *words]

@@ -18,6 +18,7 @@ import psutil
 
 from qgjob_agent.hub_address import Address
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
+from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.hub import answers
 
 if TYPE_CHECKING:
@@ -74,9 +75,15 @@ class Appium:
         self._log = log
         self._lock = asyncio.Lock()
         self._memory = settings.state / "appium.json"
-        self._output = settings.state / "appium.log"
+        self.told = AppiumLog(settings.state / "appium.log")
+        self._output = self.told.path
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
+
+    @property
+    def log_path(self) -> Path | None:
+        """Where it tells what it does; None for one that somebody else keeps."""
+        return None if self._settings.url is not None else self.told.path
 
     async def ready(self, port: int = 0) -> Address:
         """An Appium that answers; on that port, if one is named. Raises AppiumError."""
@@ -125,7 +132,7 @@ class Appium:
         argv = [word.format_map({"port": port, "suite_dir": suite}) for word in self._settings.argv]
         try:
             self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._output.unlink(missing_ok=True)
+            self.told.begin_anew()
             with self._output.open("ab") as output:  # for one that appends a log that was cut is short
                 process = subprocess.Popen(  # noqa: S603, ASYNC220 - the host's own choice; it returns at once
                     argv,

@@ -65,6 +65,7 @@ class Ready:
     slot: Slot | None = None
     in_cloud: bool = False
     capabilities: dict[str, Any] = field(default_factory=dict)
+    appium_log: Path | None = None  # where the Appium is this agent's
 
     @property
     def held(self) -> tuple[int, ...]:
@@ -98,6 +99,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
         "linger_ms": round(1000 * settings.linger_seconds) if ready.versions.fast else 0,
         "attempts": [attempt_of(execution, attempt.index, ready.suite) for attempt in run.left],
         "appium": None if ready.address is None else ready.address.options(),
+        "appium_log": None if ready.appium_log is None else str(ready.appium_log),
         "plain": not ready.versions.fast and ready.address is not None,  # each session installs the app
         "udid": run.device.udid,
         "app_package": ready.app.package,
@@ -107,7 +109,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
     }
 
 
-def command_of(run: Run, ready: Ready, settings: AppwrightSettings) -> Command:
+def command_of(run: Run, ready: Ready, settings: AppwrightSettings, look_seconds: float) -> Command:
     """The command of a run, for its supervisor. Raises TestPathError."""
     execution, left = run.execution, run.left
     first = left[0].assignment
@@ -128,6 +130,7 @@ def command_of(run: Run, ready: Ready, settings: AppwrightSettings) -> Command:
         grace_seconds=settings.grace_seconds,
         output_bytes=settings.output_bytes,
         several=Several([_limits(x.index, x.assignment) for x in left], _FIRST_SECONDS, _LAST_SECONDS),
+        look_seconds=look_seconds,
     )
 
 

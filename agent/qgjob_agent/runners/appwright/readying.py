@@ -60,7 +60,8 @@ class Readying:
         needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
         slot = self._slots.of(run.device) if needed else None
         own = capabilities_of(run.device, self._settings.derived_data, self._settings.adb)
-        return Ready(suite, versions, address, app, slot, capabilities=own)
+        log = None if address is None else self._appium.log_path
+        return Ready(suite, versions, address, app, slot, capabilities=own, appium_log=log)
 
     async def _in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
         """Sessions of a shared plan are asked for, which AppWright as it is would not do."""

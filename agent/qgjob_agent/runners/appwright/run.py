@@ -21,6 +21,7 @@ from qgjob_agent.runners.appwright.story import Story, attempt_of, percent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from typing import Any
 
     from qgjob_agent.core.events import AttemptEvent
@@ -61,6 +62,7 @@ class Run:
         self.found_dead = False  # its supervisor had ended when this daemon began
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
+        self.shares_appium = False  # other devices' runs wrote into the same log
         self.desk: Desk | None = None  # of a device in the cloud
         self.watch: ExecutionWatch | None = None  # once it is launched
         self._sink = sink
@@ -77,6 +79,11 @@ class Run:
     def index_of(self, token: str) -> int | None:
         """Which of its attempts that is; None for one that it does not answer for."""
         return next((index for index, each in self.attempts.items() if each.assignment.token == token), None)
+
+    def files_of(self, index: int) -> Path | None:
+        """Where an attempt leaves its files; None for one that is over."""
+        attempt = self.attempts.get(index)
+        return None if attempt is None or attempt.over else self.execution.files_of(index)
 
     def read(self) -> list[AttemptEvent]:
         """What happened since the last look. The log that belongs to it is passed on before."""

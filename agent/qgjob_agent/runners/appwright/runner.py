@@ -9,7 +9,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptInstalled, AttemptKilled, RunningAttempt
 from qgjob_agent.core.values import DeathCause, DeviceFacts, Finished, Outcome, Target
@@ -23,6 +22,7 @@ from qgjob_agent.runners.appwright import plan as planning
 from qgjob_agent.runners.appwright.appium import AppiumError
 from qgjob_agent.runners.appwright.cloud import FOLDER, Desk
 from qgjob_agent.runners.appwright.launching import AppwrightSettings, Ready, attempt_of, command_of, plan_of
+from qgjob_agent.runners.appwright.leaving import Leaving
 from qgjob_agent.runners.appwright.ports import PortSlots
 from qgjob_agent.runners.appwright.readying import Readying
 from qgjob_agent.runners.appwright.remembered import Facts, find, read
@@ -30,6 +30,7 @@ from qgjob_agent.runners.appwright.run import PLAN_FILE, Attempt, Run
 from qgjob_agent.runners.appwright.session_ends import SessionEnds
 from qgjob_agent.runners.appwright.versions import SuiteError
 from qgjob_agent.runners.base import Recovery
+from qgjob_agent.runners.last_looks import LastLooks
 from qgjob_agent.unread_executions import look_through, read_to_the_end, result_of_ended
 from qgjob_agent.work import Work
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from qgjob_agent.lease_file import LeaseTime
     from qgjob_agent.runners.appwright.appium import Appium
     from qgjob_agent.runners.base import EvidenceTaker, Sink
+    from qgjob_agent.runners.last_looks import Screens
 
 _FOLLOW_SECONDS = 0.02  # the device waits for it between two files
 
@@ -53,7 +55,7 @@ class AppwrightRunner:
     `lease` gives the last confirmed lease time, `suite_of` the suite of an attempt that names one, `app_of` the build
     of an attempt; it may raise AppUnknownError. Devices that are in a cloud have sessions and builds from `cloud`;
     without one they are as the test project has them. `slots` gives devices their ports, any of this host's if
-    it is not named.
+    it is not named. What hangs is looked at on `screens`.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class AppwrightRunner:
         evidence: EvidenceTaker | None = None,
         suite_of: Callable[[Assignment], Path | None] = lambda _: None,
         slots: PortSlots | None = None,
+        screens: Screens | None = None,
     ) -> None:
         self.attempts_per_execution = settings.attempts_per_run
         self._sink = sink
@@ -76,7 +79,6 @@ class AppwrightRunner:
         self._lease = lease
         self._log = log
         self._cloud = cloud
-        self._evidence = evidence
         self._lines: dict[str, deque[Run]] = {}  # of each device: the run under way, and those that wait
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots = slots or PortSlots(log)
@@ -85,6 +87,8 @@ class AppwrightRunner:
         self._work = Work(sink.failed)
         self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
+        self._leaving = Leaving(evidence, appium.told, self._leftovers, log)
+        self._last_looks = LastLooks(screens, self._work, log)
         self._loop = asyncio.get_running_loop()
 
     # ---- beginning ----
@@ -203,7 +207,7 @@ class AppwrightRunner:
                 self._over(run, run.conclude()[0])  # taken back by an earlier daemon
                 return
             (execution.path / PLAN_FILE).write_text(json.dumps(plan_of(run, ready, settings)), "utf-8")
-            command = command_of(run, ready, settings)
+            command = command_of(run, ready, settings, 0.0 if ready.in_cloud else self._last_looks.seconds)
             begun = execution.launch(command, self._lease(), settings.lease_path, ready.held)
         except OSError as error:
             execution.close()
@@ -212,6 +216,8 @@ class AppwrightRunner:
             self._refuse(group, error)
             self._next(run.device.device_id)
             return
+        if ready.appium_log is not None:
+            self._leaving.begins(run)
         run.look_whether_joinable()
         watch = self._watch(run)
         watch.wait_for_ready(begun)
@@ -226,6 +232,7 @@ class AppwrightRunner:
         return run.watch
 
     def _look(self, run: Run) -> None:
+        self._last_looks.look(run.execution, run.device.device_id, run.files_of)
         events = run.look()
         self._ends.answer(run)
         if events:
@@ -239,6 +246,8 @@ class AppwrightRunner:
         if await result_of_ended(run.execution, self._log) is None:
             await living.hunt()
         living.over()
+        self._last_looks.over(run.execution)
+        self._leaving.ends(run)
         events = await read_to_the_end(run.execution, run.read, run.withheld, self._log)
         await self._ends.close(run)
         # Only now: meanwhile the core may have taken back what goes on, and others may have joined.
@@ -287,16 +296,7 @@ class AppwrightRunner:
     def settled(self, token: str) -> None:
         """The result is in the spool: the attempt's files may go, but not its output. See Runner."""
         if token in self._attempts:
-            self._put_aside(*self._attempts[token])
-
-    def _put_aside(self, run: Run, attempt: Attempt) -> None:
-        """What the test left is evidence from now on."""
-        files = run.execution.files_of(attempt.index)
-        begun = not isinstance(attempt.end, AttemptKilled) or attempt.end.begun
-        if self._evidence is not None and begun:
-            output = run.execution.attempt_dir(attempt.index) / names.OUTPUT
-            self._evidence.take(attempt.assignment, files, output, attempt.end, attempt.story.begun_at_ms)
-        self._leftovers.remove(files, again=True)
+            self._leaving.put_aside(*self._attempts[token])
 
     def told(self, token: str) -> None:
         """The coordinator has the result: what is kept of the attempt may go."""
@@ -344,6 +344,7 @@ class AppwrightRunner:
 
     def _recover(self, run: Run, settled: set[str], recovery: Recovery) -> None:
         launched = run.execution.launched
+        run.shares_appium = True  # for all that is known
         lives = launched and run.execution.adopt()
         ended: list[AttemptEvent] = [
             event
@@ -362,13 +363,14 @@ class AppwrightRunner:
             if not attempt.over:  # its end is in the spool, whatever the run says of it
                 attempt.over = True
                 attempt.follower.read()
-            self._put_aside(run, attempt)
+            self._leaving.put_aside(run, attempt)
         if not run.left and not lives:
             self._tidy(run)
             return
         self._lines.setdefault(run.device.device_id, deque()).append(run)
         run.active = launched
         if lives:
+            self._leaving.begins(run)
             run.look_whether_joinable()
             self._watch(run).follow()
         elif launched:

@@ -4,14 +4,18 @@ on trust.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 from qgjob_agent.core.values import Finished, Outcome, TestResult
+from qgjob_agent.runners.appwright.appium_log import Mark
 
 _MOST = 1_000_000
 _MOST_INSTALLS = 1_000
 _TEXT = 500
+_MOST_SESSIONS = 100
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-]{8,100}")
 
 
 @dataclass(slots=True)
@@ -31,6 +35,9 @@ class Story:
     install_ms: int = 0  # that these took, as far as it is known
     no_session: str = ""  # why the device gave none
     unanswered: int = 0  # sessions in a cloud that were asked for and did not come
+    logged_from: Mark | None = None  # in the log of Appium, where that is the agent's
+    logged_to: Mark | None = None
+    session_ids: list[str] = field(default_factory=list)  # that Appium gave it
 
     @property
     def ended(self) -> bool:
@@ -44,6 +51,7 @@ class Story:
         kind, at_ms = event.get("event"), _count(event.get("at_ms"), most=1 << 53)
         if kind == "begin":
             self.begun_at_ms = self.begun_at_ms or at_ms
+            self.logged_from = self.logged_from or Mark.of(event.get("appium_log"))
         elif kind == "error":
             self.error = self.error or _text(event.get("text")) or "an error that was not told"
         elif kind == "missing":
@@ -53,6 +61,10 @@ class Story:
         elif kind == "session":
             self.installs += event.get("installs") is True
             self.unanswered = max(self.unanswered - 1, 0)
+        elif kind == "has_session":
+            session_id = event.get("session_id")
+            if isinstance(session_id, str) and _SESSION_ID.fullmatch(session_id):
+                self.session_ids = [*self.session_ids, session_id][-_MOST_SESSIONS:]
         elif kind == "no_session":
             self.no_session = _text(event.get("text"))
         elif kind == "end":
@@ -61,6 +73,7 @@ class Story:
             self.failure = _text(event.get("error"))
             self.installs += _count(event.get("installs"), most=_MOST_INSTALLS)
             self.install_ms = _count(event.get("install_ms"), most=1 << 53)
+            self.logged_to = Mark.of(event.get("appium_log"))
             self.ended_at_ms = max(at_ms, 1)
             self.begun_at_ms = self.begun_at_ms or self.ended_at_ms
 

@@ -89,7 +89,9 @@ class Run {
     }
     driver.newSession = async (options, ...rest) => {
       try {
-        return await newSession.call(driver, this.turned(options), ...rest);
+        const session = await newSession.call(driver, this.turned(options), ...rest);
+        this.tell({ event: "has_session", attempt: this.current?.index ?? null, session_id: session?.sessionId });
+        return session;
       } catch (error) {
         this.tell({ event: "no_session", attempt: this.current?.index ?? null, text: String(error?.message).slice(0, 500) });
         throw error;

@@ -136,6 +136,16 @@ class Reporter {
     fs.appendFileSync(this.plan.events, `${JSON.stringify({ at_ms: Date.now(), ...event })}\n`);
   }
 
+  /** How long the log of Appium is, and which file it is; undefined where there is none of ours. */
+  logged() {
+    try {
+      const { ino, size } = fs.statSync(this.plan.appium_log);
+      return [ino, size];
+    } catch {
+      return undefined;
+    }
+  }
+
   /** Something moves: told now and then, for those who end what is silent. */
   alive() {
     const now = Date.now();
@@ -187,7 +197,7 @@ class Reporter {
     this.current = attempt;
     if (!attempt.begunAt) {
       attempt.begunAt = Date.now();
-      this.tell({ event: "begin", attempt: attempt.index, tests: attempt.total });
+      this.tell({ event: "begin", attempt: attempt.index, tests: attempt.total, appium_log: this.logged() });
     }
     this.alive();
   }
@@ -309,6 +319,7 @@ class Reporter {
       // Without the preload each session of AppWright installs the app.
       installs: this.plan.plain ? attempt.withDevice.size : 0,
       install_ms: [...attempt.withDevice.values()].reduce((sum, ms) => sum + Math.max(ms, 0), 0),
+      appium_log: this.logged(),
       tests: attempt.tests,
       attachments: attempt.attachments,
     });

@@ -1,0 +1,114 @@
+"""The log of this agent's Appium, and which part of it belongs to an attempt.
+
+One Appium serves all devices, so where several were at work a part is the lines of an attempt's own sessions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qgjob_agent.plain_file import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+MOST_BYTES = 1_000_000
+"""Of one attempt; the end of it tells most."""
+_READ_BYTES = 2_000_000
+"""Own lines are looked for in the event loop: in so many bytes that takes some 25 ms."""
+_MOST_NUMBER = 1 << 63
+_SIGNATURE = 8
+_COLOUR = re.compile(rb"\x1b\[[\d;]*m")
+_NEW = re.compile(rb"(\S+ \S+ - )?\[")
+"""How a line of Appium's begins; others go on with the one before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the log: the number of its file, and how many bytes that had."""
+
+    file: int
+    size: int
+
+    @classmethod
+    def of(cls, told: object) -> Mark | None:
+        """As a run tells it, `[file, size]`; the test may write that, so nothing is taken on trust."""
+        if not isinstance(told, list) or len(told) != 2:
+            return None
+        file, size = told
+        fits = type(file) is int and type(size) is int and 0 <= file < _MOST_NUMBER and 0 <= size < _MOST_NUMBER
+        return cls(file, size) if fits else None
+
+
+class AppiumLog:
+    """The log at `path`, and that of the Appium before: an attempt may have seen the end of one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+
+    def begin_anew(self) -> None:
+        """Another Appium begins. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.replace(self._earlier)
+
+    def part(self, since: Mark, until: Mark | None) -> bytes:
+        """What was written between two marks, of which the second may be missing: until now. Its end, where it is much.
+
+        Empty where that log is gone. Raises OSError.
+        """
+        with opened(self.path) as file:
+            here, size = _mark(file.fileno())
+            end = until.size if until is not None and until.file == here else size
+            if since.file == here:
+                return _between(file.fileno(), since.size if since.size <= end else 0, end)  # it was cut meanwhile
+            last = _between(file.fileno(), 0, end)
+        try:
+            with opened(self._earlier) as file:
+                earlier, size = _mark(file.fileno())
+                first = _between(file.fileno(), since.size, size)
+        except FileNotFoundError:
+            return b""
+        return (first + last)[-_READ_BYTES:] if earlier == since.file else b""
+
+
+def _mark(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_ino, status.st_size
+
+
+def _between(fd: int, start: int, end: int) -> bytes:
+    begin = max(start, end - _READ_BYTES)
+    return os.pread(fd, max(end - begin, 0), begin)
+
+
+def readable(part: bytes) -> bytes:
+    """A part of the log without colours."""
+    return _COLOUR.sub(b"", part)
+
+
+def own_lines(part: bytes, udid: str, sessions: Collection[str]) -> bytes:
+    """Of a part that several devices wrote: the lines of these sessions, and those that name this device."""
+    signs = [udid.encode()] if udid else []
+    for each in sessions:
+        signs += [each.encode(), f"[{each[:_SIGNATURE]}]".encode()]
+    kept, inside = [], False
+    for line in part.splitlines(keepends=True):
+        if _NEW.match(line):
+            inside = any(sign in line for sign in signs)
+        if inside:
+            kept.append(line)
+    return b"".join(kept)
+
+
+def end_of(part: bytes) -> bytes:
+    """The end of a part within the bound, from the beginning of a line on; says so where something is missing."""
+    if len(part) <= MOST_BYTES:
+        return part
+    end = part[-MOST_BYTES:].partition(b"\n")[2]
+    return b"[%d bytes before this left out]\n" % (len(part) - len(end)) + end

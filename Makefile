@@ -42,6 +42,10 @@ bench-appwright: $(STAMP)  ## The same with 30 files, and what goes wrong in the
 fetch-appwright:  ## Install AppWright from npm for the tests, once (node, npm); they do so themselves when they need it
 	@$(PYTHON) -m tests.fakes.appwright_packages
 
+.PHONY: try-playwright
+try-playwright: $(STAMP)  ## Try AppWright's fast mode with other versions of Playwright (ARGS='1.58.2 1.56.1'; node, npm)
+	$(BIN)/python -m tests.playwright_trial $(ARGS)
+
 test: $(STAMP)  ## Run all tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 

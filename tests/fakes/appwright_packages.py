@@ -13,11 +13,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "appwright"
 NODE = (18, 20, 4)
 """AppWright 0.1.1 wants that or newer."""
+TRY_PLAYWRIGHT = "QGJOB_TRY_PLAYWRIGHT"
+"""The variable that names another Playwright than the lock file does, for tests.playwright_trial."""
+TRY_PARTS = "QGJOB_TRY_PARTS"
+"""That which names the parts of the fast mode that it counts as having, with commas."""
 _INSTALL_SECONDS = 600.0
 
 
@@ -41,29 +46,55 @@ def cache() -> Path:
 
 
 def installed() -> Path:
-    """The packages that the example's lock file names; installed where nobody has yet. Raises RuntimeError."""
+    """The packages that the example's lock file names, installed where nobody has yet. Raises RuntimeError.
+
+    With another Playwright where the environment names one.
+    """
     lock = (EXAMPLE / "package-lock.json").read_bytes()
     digest = hashlib.sha256(lock + (EXAMPLE / "package.json").read_bytes()).hexdigest()[:16]
-    root = cache()
-    made = root / f"appwright-{digest}"
-    with (root / f"appwright-{digest}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # workers of one run want it at the same time
-        if not made.exists():
-            _install(root, made)
+    made = _once(f"appwright-{digest}", _install)
+    if version := os.environ.get(TRY_PLAYWRIGHT):
+        made = _once(f"appwright-{digest}-{version}", lambda draft: _install_beside(made, version, draft))
     return made / "node_modules"
 
 
-def _install(root: Path, made: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=root) as folder:
-        draft = Path(folder, "draft")
-        draft.mkdir()
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(EXAMPLE / name, draft / name)
-        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
-        done = subprocess.run(command, cwd=draft, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
-        if done.returncode != 0:
-            raise RuntimeError(f"npm ci failed: {done.stderr[-2000:]}")
-        draft.rename(made)
+def _once(name: str, install: Callable[[Path], None]) -> Path:
+    """A folder of the cache, as `install` fills it; made where nobody has yet."""
+    root = cache()
+    made = root / name
+    with (root / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # workers of one run want it at the same time
+        if not made.exists():
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                draft = Path(folder, "draft")
+                draft.mkdir()
+                install(draft)
+                draft.rename(made)
+    return made
+
+
+def _install(draft: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(EXAMPLE / name, draft / name)
+    _npm(draft, "ci", "--prefer-offline")
+
+
+def _install_beside(base: Path, version: str, draft: Path) -> None:
+    """Another Playwright with the packages of `base`. AppWright is copied: it looks for Playwright beside itself."""
+    _npm(draft, "install", "--prefix", str(draft), f"@playwright/test@{version}")
+    for package in (base / "node_modules").iterdir():
+        place = draft / "node_modules" / package.name
+        if package.name == "appwright":
+            shutil.copytree(package, place, symlinks=True)
+        elif not place.exists():
+            place.symlink_to(package)
+
+
+def _npm(folder: Path, *words: str) -> None:
+    command = ["npm", *words, "--ignore-scripts", "--no-audit", "--no-fund"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"npm {words[0]} failed: {done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":

@@ -90,6 +90,9 @@ def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool) -> Finding
         what, _, advice = str(error).partition("; ")
         return problem(check, what, advice or "run `npm ci` in it")
     text = f"AppWright {versions.appwright or 'is not installed'}, Playwright {versions.playwright} in {folder}"
+    if versions.why_alone is not None:
+        alone = f"{text}: files that come later wait for a process of their own, since {versions.why_alone}"
+        return warning(check, alone, "see docs/appwright.md for the versions to pin")
     if versions.why_plain is None:
         return fine(check, text)
     if in_cloud:

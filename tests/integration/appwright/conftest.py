@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
+from tests.fakes.appwright_packages import TRY_PARTS, TRY_PLAYWRIGHT
 from tests.fakes.appwright_suite import make_sdk, make_suite, node_modules
 from tests.integration.appwright.lab import Lab
 
@@ -23,7 +27,11 @@ MakeLab = Callable[..., Awaitable[Lab]]
 @pytest.fixture(autouse=True, scope="session")
 def packages() -> Path:
     """Skips everything here, before anything is begun, where there is no node."""
-    return node_modules()
+    found = node_modules()
+    if version := os.environ.get(TRY_PLAYWRIGHT):  # a trial: the version counts as one that has these parts
+        assert json.loads((found / "playwright" / "package.json").read_text())["version"] == version
+        TRIED_PLAYWRIGHT[version] = frozenset(map(Part, os.environ[TRY_PARTS].split(",")))
+    return found
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,9 +21,10 @@ from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.planned_executions import PlannedExecution
 from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.ports import PortSlots
-from qgjob_agent.runners.appwright.run import Run
+from qgjob_agent.runners.appwright.run import PLAN_FILE, Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_versions import suite as packages
@@ -309,6 +311,19 @@ async def test_a_file_runs_in_the_suite_that_came_with_its_job(bench: Bench) -> 
         Outcome.PROVIDER_ERROR,
         "the job brings no suite, and this agent has none; submit it with --suite DIR",
     )
+    await idle(runner)
+
+
+@pytest.mark.parametrize(("parts", "linger_ms"), [({Part.FILES, Part.JOINING}, 5_000), ({Part.FILES}, 0)])
+async def test_a_process_waits_for_further_files_only_where_it_can_take_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, parts: set[Part], linger_ms: int
+) -> None:
+    monkeypatch.setitem(TRIED_PLAYWRIGHT, "1.59.1", frozenset(parts))
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+    assert [outcome for outcome, _ in await bench.outcomes("a", "b")] == [Outcome.PASSED] * 2
+    (run,) = (bench.folder / "runs").iterdir()
+    assert json.loads((run / PLAN_FILE).read_text())["linger_ms"] == linger_ms
     await idle(runner)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.runners.appwright.versions import SuiteError, look_at
 
 
@@ -28,7 +29,16 @@ def suite(folder: Path, playwright: str | None = "1.59.1", appwright: str | None
 
 def test_versions_that_were_tried_are_fast(tmp_path: Path) -> None:
     found = look_at(suite(tmp_path))
-    assert (found.fast, found.appwright, found.playwright) == (True, "0.1.1", "1.59.1")
+    assert (found.fast, found.joins, found.appwright, found.playwright) == (True, True, "0.1.1", "1.59.1")
+
+
+def test_one_that_takes_no_further_files_is_fast_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TRIED_PLAYWRIGHT, "1.40.0", frozenset({Part.FILES}))
+    found = look_at(suite(tmp_path, playwright="1.40.0"))
+    assert (found.fast, found.joins) == (True, False)
+    assert found.why_alone == "Playwright 1.40.0 is not known to take further files into a process that runs"
+    found = look_at(tmp_path, plain=True)
+    assert (found.fast, found.joins, found.why_alone) == (False, False, None)
 
 
 def test_packages_are_found_where_node_finds_them(tmp_path: Path) -> None:
@@ -41,7 +51,7 @@ def test_packages_are_found_where_node_finds_them(tmp_path: Path) -> None:
     ("versions", "why"),
     [
         ({"appwright": "0.1.46"}, "AppWright 0.1.46 was not tried; tried: 0.1.1"),
-        ({"playwright": "1.40.0"}, "Playwright 1.40.0 was not tried; tried: 1.59.1"),
+        ({"playwright": "1.40.0"}, "Playwright 1.40.0 was not tried; tried: "),
         ({"worker": "runTests("}, "is not as it was released: lib/worker/workerMain.js has no runTestGroup"),
     ],
 )

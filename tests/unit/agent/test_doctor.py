@@ -19,6 +19,7 @@ from qgjob_agent.config import AgentConfig, load_config
 from qgjob_agent.doctor import android, android_devices, apple, appwright, asking, checkup, host
 from qgjob_agent.doctor.findings import Finding, Level
 from qgjob_agent.doctor.host import Host
+from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.state_dir import StateDir
 from tests.fakes.adb_server import FakeAdbServer, FakeDevice
 from tests.fakes.waiting import until
@@ -253,6 +254,23 @@ async def test_the_tools_and_the_suite_of_appwright(bench: Bench) -> None:
     appium.write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
     assert (await levels())["appium"] is PROBLEM
     assert (await levels())["drivers"] is WARNING
+
+
+async def test_a_suite_that_is_fast_but_for_one_thing_is_told_which(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TRIED_PLAYWRIGHT, "1.40.0", frozenset({Part.FILES}))
+    (bench.suite / "appwright.config.ts").touch()
+    bench.package("appwright", "0.1.1")
+    bench.package("playwright", "1.40.0")
+    worker = bench.suite / "node_modules" / "playwright" / "lib" / "worker" / "workerMain.js"
+    worker.parent.mkdir(parents=True)
+    worker.write_text("  async runTestGroup(payload) {\n")
+    (finding,) = await appwright.suite(bench.host(APPWRIGHT))
+    assert finding.level is WARNING
+    assert (
+        "files that come later wait for a process of their own, since Playwright 1.40.0 is not known" in finding.found
+    )
 
 
 def test_a_driver_that_is_missing_is_to_be_one_that_the_appium_takes() -> None:

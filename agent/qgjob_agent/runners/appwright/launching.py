@@ -96,7 +96,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
         "events": str(execution.path / names.EVENTS),
         "project": settings.project,
         "output_bytes": settings.output_bytes,
-        "linger_ms": round(1000 * settings.linger_seconds) if ready.versions.fast else 0,
+        "linger_ms": round(1000 * settings.linger_seconds) if ready.versions.joins else 0,
         "attempts": [attempt_of(execution, attempt.index, ready.suite) for attempt in run.left],
         "appium": None if ready.address is None else ready.address.options(),
         "appium_log": None if ready.appium_log is None else str(ready.appium_log),

@@ -43,7 +43,7 @@ class Readying:
         self._cloud = cloud
         self._suite_of = suite_of
         self._log = log
-        self._plain_said: set[str] = set()
+        self._said: set[str] = set()
 
     async def ready(self, run: Run) -> Ready:
         """All of it. Raises SuiteError, AppiumError, AppUnknownError."""
@@ -55,7 +55,8 @@ class Readying:
         app = App() if self._app_of is None else await self._app_of(what, run.device)
         address = None
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
-            self._say_plain(versions)
+            self._say("appwright_plain", versions.why_plain)
+            self._say("appwright_alone", versions.why_alone)
             address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
         needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
         slot = self._slots.of(run.device) if needed else None
@@ -80,7 +81,8 @@ class Readying:
             raise SuiteError("the job brings no suite, and this agent has none; submit it with --suite DIR")
         return suite
 
-    def _say_plain(self, versions: Versions) -> None:
-        if versions.why_plain is not None and versions.why_plain not in self._plain_said:
-            self._plain_said.add(versions.why_plain)
-            self._log.warning("appwright_plain", why=versions.why_plain)
+    def _say(self, event: str, why: str | None) -> None:
+        """That a suite gets less than the fast mode, once for each reason."""
+        if why is not None and why not in self._said:
+            self._said.add(why)
+            self._log.warning(event, why=why)

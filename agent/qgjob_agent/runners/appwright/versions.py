@@ -1,4 +1,4 @@
-"""Which AppWright and Playwright a suite has, and whether the fast mode is known to work with them."""
+"""Which AppWright and Playwright a suite has, and what of the fast mode is known to work with them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qgjob_agent.runners.appwright.fits import PLACES, Fit, fit_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-TRIED_APPWRIGHT = frozenset({"0.1.1"})
-TRIED_PLAYWRIGHT = frozenset({"1.59.1"})
-_CHANGED = {
-    "lib/worker/workerMain.js": ("runTestGroup",),
-    "lib/runner/dispatcher.js": ("run", "_checkFinished", "_isWorkerRedundant", "_scheduleJob"),
-}
-_HIGHEST = (1, 59)
-_ADVICE = 'pin it in package.json with "overrides": {"@playwright/test": "1.59.1"}, and install again'
+    from qgjob_agent.runners.appwright.fits import Part, Place
 
 
 class SuiteError(Exception):
@@ -25,17 +20,23 @@ class SuiteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What was found. `why_plain` is why the fast mode is not used, for people; None when it is."""
+    """What was found. `why_plain` and `why_alone` are those of Fit."""
 
     appwright: str | None
     playwright: str
     folder: Path
     why_plain: str | None
+    why_alone: str | None = None
 
     @property
     def fast(self) -> bool:
         """Whether sessions can be turned to an installed app, and files be kept from beginning."""
         return self.why_plain is None
+
+    @property
+    def joins(self) -> bool:
+        """Whether a process that has nothing to do can take further files."""
+        return self.fast and self.why_alone is None
 
 
 def look_at(suite: Path, *, plain: bool = False) -> Versions:
@@ -46,22 +47,15 @@ def look_at(suite: Path, *, plain: bool = False) -> Versions:
     playwright = _version(folder)
     found = _folder(suite, "appwright")
     appwright = None if found is None else _version(found)
-    if appwright in TRIED_APPWRIGHT and _minor(playwright) > _HIGHEST:
-        raise SuiteError(f"Playwright {playwright} fails every test of AppWright {appwright}; {_ADVICE}")
-    why: str | None = None
+    try:
+        fit = fit_of(appwright, playwright, _lacks(folder))
+    except ValueError:
+        raise SuiteError(f"Playwright has the version {playwright!r}, which is none; run `npm ci` again") from None
+    if fit.why_none is not None:
+        raise SuiteError(fit.why_none)
     if plain:
-        why = 'appwright.mode is "plain"'
-    elif appwright is not None and appwright not in TRIED_APPWRIGHT:
-        why = f"AppWright {appwright} was not tried; {_known(TRIED_APPWRIGHT)}"
-    elif playwright not in TRIED_PLAYWRIGHT:
-        why = f"Playwright {playwright} was not tried; {_known(TRIED_PLAYWRIGHT)}"
-    elif (lacks := _lacks(folder)) is not None:
-        why = f"Playwright {playwright} in {folder} is not as it was released: {lacks}"
-    return Versions(appwright, playwright, folder, why)
-
-
-def _known(versions: frozenset[str]) -> str:
-    return f"tried: {', '.join(sorted(versions))}"
+        fit = Fit(why_plain='appwright.mode is "plain"')
+    return Versions(appwright, playwright, folder, fit.why_plain, fit.why_alone)
 
 
 def _folder(suite: Path, package: str) -> Path | None:
@@ -78,22 +72,14 @@ def _version(folder: Path) -> str:
         raise SuiteError(f"{manifest} can't be read ({error}); run `npm ci` again") from None
 
 
-def _minor(version: str) -> tuple[int, int]:
-    parts = version.split(".")
-    try:
-        return int(parts[0]), int(parts[1])
-    except (IndexError, ValueError):
-        raise SuiteError(f"Playwright has the version {version!r}, which is none; run `npm ci` again") from None
-
-
-def _lacks(playwright: Path) -> str | None:
+def _lacks(playwright: Path) -> dict[Part, str]:
     """What js/ changes and is not there."""
-    for file, names in _CHANGED.items():
-        try:
-            text = (playwright / file).read_text("utf-8")
-        except OSError:
-            return f"it has no {file}"
-        for name in names:
-            if f"  {name}(" not in text and f"  async {name}(" not in text:
-                return f"{file} has no {name}"
-    return None
+    found = {part: place.lack(_text(playwright, place)) for part, place in PLACES.items()}
+    return {part: lack for part, lack in found.items() if lack is not None}
+
+
+def _text(playwright: Path, place: Place) -> str | None:
+    try:
+        return (playwright / place.file).read_text("utf-8")
+    except (OSError, ValueError):
+        return None

@@ -328,7 +328,7 @@ def _appwright_runner(
     what = config.appwright
     settings = AppwrightSettings(
         suite=what.suite_dir,
-        project=what.project,
+        projects=config.projects,
         config=what.config,
         node=what.node,
         environ=config.test_environ,

@@ -33,6 +33,7 @@ from qgjob_agent.config_tables import (
 from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.defaults import default_devices, generated_devices
 from qgjob_agent.errors import together
+from qgjob_agent.runners.appwright.projects import Projects
 from qgjob_agent.setting_names import Stray, strays
 from qgjob_agent.setting_words import DEFAULTS
 
@@ -121,6 +122,11 @@ class AgentConfig(Table):
     def adb_server(self) -> AdbServer:
         """That of the Android devices, if the agent looks for any."""
         return AdbServer(self.adb.host, self.adb.port) if self.adb.enabled else AdbServer()
+
+    @property
+    def projects(self) -> Projects:
+        """Which project of AppWright's config each device runs."""
+        return Projects(self.appwright.project, self.appwright.projects.model_dump(exclude_none=True))
 
     @property
     def finds_devices(self) -> bool:

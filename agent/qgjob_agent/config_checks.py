@@ -12,6 +12,7 @@ from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.hub_address import Address
 from qgjob_agent.places import Place, look
 from qgjob_agent.runners.appwright.appium import check_words
+from qgjob_agent.runners.appwright.projects import kinds_of
 from qgjob_agent.startable import Named, problems
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from qgjob_agent.errors import ConfigError
 
 _MAX_ID = 128
+_KINDS = {
+    "android": "Android devices",
+    "ios": "iPhones and iPads",
+    "simulator": "simulators",
+    "browserstack": "sessions of the plan",
+}
 
 
 def wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
@@ -39,6 +46,7 @@ def wrong_together(config: AgentConfig, sources: Sources) -> Iterator[ConfigErro
             yield sources.wrong("command.argv", list(config.command.argv), f"is no command: {error}")
     if config.runner == "appwright":
         yield from _wrong_appwright(config.appwright, sources, needs_appium=not config.browserstack.enabled)
+        yield from _wrong_projects(config, sources)
     if config.browserstack.enabled:
         yield from _wrong_browserstack(config, sources)
     for index, address in enumerate(config.adb.connect):
@@ -58,9 +66,6 @@ def _wrong_appwright(config: AppwrightConfig, sources: Sources, *, needs_appium:
     if config.suite_dir is None and needs_appium and from_suite:
         problem = "is not set; name the folder of the test project, or an appwright.appium without {suite_dir}"
         yield sources.wrong("appwright.suite_dir", None, f"{problem}: then jobs bring their suites")
-    if not config.project:
-        problem = f"is empty; name the project in {config.config} that this agent's devices run"
-        yield sources.wrong("appwright.project", config.project, problem)
     if config.appium_url is not None:
         try:
             Address.of_url(config.appium_url)
@@ -72,6 +77,38 @@ def _wrong_appwright(config: AppwrightConfig, sources: Sources, *, needs_appium:
         check_words(config.appium)
     except ValueError as error:
         yield sources.wrong("appwright.appium", list(config.appium), f"is no command: {error}")
+
+
+def _wrong_projects(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:
+    """A kind of device for which no project is named: one error, where no project is named at all."""
+    appwright, projects = config.appwright, config.projects
+    if not projects.default and not projects.by_kind:
+        problem = f"is empty; name the project in {appwright.config} that this agent's devices run"
+        problem += ", or one for each kind of device in [appwright.projects]"
+        yield sources.wrong("appwright.project", appwright.project, problem)
+        return
+    lacking = (kinds_of(*each) for each in device_kinds(config) if not projects.of(*each))
+    for kinds in dict.fromkeys(lacking):
+        others = "".join(f", and neither is appwright.projects.{kind}" for kind in kinds[1:])
+        problem = f"is not set{others}, nor appwright.project for all others"
+        problem += f"; name the project in {appwright.config} that {_KINDS[kinds[0]]} run"
+        yield sources.wrong(f"appwright.projects.{kinds[0]}", None, problem)
+
+
+def device_kinds(config: AgentConfig) -> list[tuple[str | None, Target]]:
+    """Platform and target of each kind of device that an agent has, or looks for."""
+    found: list[tuple[str | None, Target]] = []
+    if config.adb.enabled:
+        found.append(("android", Target.DEVICE))
+    if config.apple.enabled:
+        found.append(("ios", Target.EMULATOR))
+    if config.apple.enabled and config.apple.physical:
+        found.append(("ios", Target.DEVICE))
+    if config.browserstack.enabled:
+        platforms = [each.platform or config.browserstack.platform for each in config.devices]
+        found += [(each, Target.BROWSERSTACK) for each in (config.browserstack.platform, *platforms)]
+    found += [(each.platform, each.target) for each in config.device_facts]
+    return list(dict.fromkeys(found))
 
 
 def _wrong_browserstack(config: AgentConfig, sources: Sources) -> Iterator[ConfigError]:

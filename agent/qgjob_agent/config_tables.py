@@ -99,11 +99,24 @@ class CommandConfig(Table):
     output_bytes: Annotated[int, Field(ge=4_096, le=1_000_000_000)] = 10_000_000
 
 
+ProjectName = Annotated[str, Field(min_length=1)]
+
+
+class ProjectsConfig(Table):
+    """Projects of AppWright's config by the kind of device, where `appwright.project` is not that of all."""
+
+    android: ProjectName | None = None
+    ios: ProjectName | None = None
+    simulator: ProjectName | None = None
+    browserstack: ProjectName | None = None
+
+
 class AppwrightConfig(Table):
     """What the `appwright` runner runs. `appium` is a template, no shell reads it."""
 
     suite_dir: Path | None = None
     project: str = ""
+    projects: ProjectsConfig = ProjectsConfig()
     config: Annotated[str, Field(min_length=1)] = "appwright.config.ts"
     mode: Annotated[Literal["auto", "plain"], BeforeValidator(lower)] = "auto"
     attempts_per_run: Annotated[int, Field(ge=1, le=100)] = 8

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
-from qgjob_agent.doctor import android, android_devices, apple, appwright, browserstack, host
+from qgjob_agent.doctor import android, android_devices, apple, appwright, browserstack, host, projects
 from qgjob_agent.doctor.findings import Finding, fine, problem, warning
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.errors import AgentError, ConfigErrors
@@ -32,6 +32,7 @@ CHECKS: Mapping[str, Check] = {
     "appwright.node": appwright.node,
     "appwright.npm": appwright.npm,
     "appwright.suite": appwright.suite,
+    "appwright.projects": projects.projects,
     "appwright.appium": appwright.appium,
     "appwright.drivers": appwright.drivers,
 }

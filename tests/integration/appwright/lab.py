@@ -18,6 +18,7 @@ from qgjob_agent.devices.cloud import Cloud
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
+from qgjob_agent.runners.appwright.projects import Projects
 from qgjob_agent.runners.appwright.run import Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.appium.server import Server
@@ -89,6 +90,7 @@ class Lab:
         self.appium_url = ""
         self.appium_argv: tuple[str, ...] = ()  # has the runner begin one of its own
         self.picture: bytes | None = None  # what devices show
+        self.projects: dict[str, str] = {}  # by kind of device
         self.cloud: Cloud | None = None
         self.runner: AppwrightRunner | None = None
         self._children: list[subprocess.Popen[bytes]] = []
@@ -106,7 +108,7 @@ class Lab:
         log: Any = structlog.get_logger()
         settings = AppwrightSettings(
             suite=self.suite,
-            project=self.project,
+            projects=Projects(self.project, self.projects),
             config="appwright.config.ts",
             node="node",
             environ=self.environ,

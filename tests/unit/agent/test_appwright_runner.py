@@ -24,6 +24,7 @@ from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.ports import PortSlots
+from qgjob_agent.runners.appwright.projects import Projects
 from qgjob_agent.runners.appwright.run import PLAN_FILE, Run
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
@@ -86,7 +87,7 @@ class Bench:
         environ = {"PATH": "/usr/bin:/bin"}
         settings = AppwrightSettings(
             suite=self.suite,
-            project="android",
+            projects=Projects("android"),
             config="appwright.config.ts",
             node=str(self.node),
             environ=environ,
@@ -152,6 +153,35 @@ async def test_a_crash_costs_the_one_that_ran_and_the_rest_goes_on(bench: Bench)
         runner.told(token)
     await idle(runner)
     assert list((bench.folder / "runs").iterdir()) == []
+
+
+async def test_devices_of_one_host_run_the_projects_of_their_kinds(bench: Bench) -> None:
+    runner = bench.runner(projects=Projects("others", {"android": "phones", "simulator": "sims"}))
+    devices = {
+        "a": DEVICE,
+        "b": DeviceFacts("d2", "4B1D", Target.EMULATOR, platform="ios"),
+        "c": DeviceFacts("d3", "0000-1", Target.DEVICE, platform="ios"),
+    }
+    for token, device in devices.items():
+        runner.start(device, [replace(bench.job(token), device_id=device.device_id, target=device.target)])
+    assert {outcome for outcome, _ in await bench.outcomes(*devices)} == {Outcome.PASSED}
+    told = {}
+    for path in (bench.folder / "runs").iterdir():
+        plan, argv = json.loads((path / PLAN_FILE).read_text()), json.loads((path / names.SPEC).read_text())["argv"]
+        told[plan["udid"]] = (plan["project"], argv[argv.index("--project") + 1])
+    await idle(runner)
+    assert told == {"emulator-5554": ("phones", "phones"), "4B1D": ("sims", "sims"), "0000-1": ("others", "others")}
+
+
+async def test_a_device_that_no_project_is_named_for_has_a_verdict_that_says_so(bench: Bench) -> None:
+    runner = bench.runner(projects=Projects("", {"ios": "sims"}))
+    runner.start(DEVICE, [bench.job("a")])
+    (verdict,) = await bench.outcomes("a")
+    assert verdict == (
+        Outcome.PROVIDER_ERROR,
+        "no project of the suite is named for d1 (android); see [appwright.projects] in agent.toml",
+    )
+    await idle(runner)
 
 
 async def test_what_will_not_die_of_a_run_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

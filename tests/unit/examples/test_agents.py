@@ -48,6 +48,10 @@ def test_there_are_the_hosts_that_labs_have(tmp_path: Path) -> None:
     assert hosts["linux-phones"].adb.enabled
     assert {each.platform for each in hosts["mac-mini"].devices} == {"ios"}
     assert hosts["mac-mini"].apple.udids == tuple(each.udid for each in hosts["mac-mini"].devices)
+    mini = hosts["mac-mini"]
+    assert mini.adb.enabled
+    of = {each: mini.projects.of(*each) for each in (("ios", Target.EMULATOR), ("android", Target.DEVICE))}
+    assert list(of.values()) == ["simulator", "android"]
     assert hosts["browserstack"].browserstack.enabled
     assert not {"BROWSERSTACK_USERNAME", "BROWSERSTACK_ACCESS_KEY"} & set(hosts["browserstack"].test_environ)
     assert {each.target for each in hosts["browserstack"].devices} == {Target.BROWSERSTACK}

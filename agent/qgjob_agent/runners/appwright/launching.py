@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qgjob_agent.hub_address import Address
     from qgjob_agent.planned_executions import PlannedExecution
     from qgjob_agent.runners.appwright.ports import Slot
+    from qgjob_agent.runners.appwright.projects import Projects
     from qgjob_agent.runners.appwright.run import Run
     from qgjob_agent.runners.appwright.versions import Versions
 
@@ -35,7 +36,7 @@ class AppwrightSettings:
     """
 
     suite: Path | None
-    project: str
+    projects: Projects
     config: str
     node: str
     environ: dict[str, str]
@@ -59,6 +60,7 @@ class Ready:
     """
 
     suite: Path
+    project: str
     versions: Versions
     address: Address | None
     app: App
@@ -94,7 +96,7 @@ def plan_of(run: Run, ready: Ready, settings: AppwrightSettings) -> dict[str, An
     return {
         "suite": str(ready.suite),
         "events": str(execution.path / names.EVENTS),
-        "project": settings.project,
+        "project": ready.project,
         "output_bytes": settings.output_bytes,
         "linger_ms": round(1000 * settings.linger_seconds) if ready.versions.joins else 0,
         "attempts": [attempt_of(execution, attempt.index, ready.suite) for attempt in run.left],
@@ -113,7 +115,7 @@ def command_of(run: Run, ready: Ready, settings: AppwrightSettings, look_seconds
     """The command of a run, for its supervisor. Raises TestPathError."""
     execution, left = run.execution, run.left
     first = left[0].assignment
-    tools = planning.Tools(settings.node, ready.versions.folder, settings.config, settings.project)
+    tools = planning.Tools(settings.node, ready.versions.folder, settings.config, ready.project)
     files = [planning.test_file(ready.suite, attempt.assignment.test_path) for attempt in left]
     # Also what Playwright compiles is kept there: one that is killed while it writes would leave others half a file.
     env = settings.environ | {"TMPDIR": str(execution.path / names.TMP)} | first.env

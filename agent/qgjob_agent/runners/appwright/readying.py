@@ -9,6 +9,7 @@ from qgjob_agent.devices.app import App
 from qgjob_agent.runners.appwright.appium import PLAIN_PORT
 from qgjob_agent.runners.appwright.capabilities import capabilities_of
 from qgjob_agent.runners.appwright.launching import Ready
+from qgjob_agent.runners.appwright.projects import kinds_of
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 
 if TYPE_CHECKING:
@@ -48,10 +49,11 @@ class Readying:
     async def ready(self, run: Run) -> Ready:
         """All of it. Raises SuiteError, AppiumError, AppUnknownError."""
         suite = self.suite(run.execution.assignment)
+        project = self._project(run.device)
         versions = look_at(suite, plain=self._settings.plain)
         what = run.execution.assignment
         if self._cloud is not None and run.desk is not None:
-            return await self._in_cloud(run, versions, self._cloud)
+            return await self._in_cloud(run, project, versions, self._cloud)
         app = App() if self._app_of is None else await self._app_of(what, run.device)
         address = None
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
@@ -62,9 +64,9 @@ class Readying:
         slot = self._slots.of(run.device) if needed else None
         own = capabilities_of(run.device, self._settings.derived_data, self._settings.adb)
         log = None if address is None else self._appium.log_path
-        return Ready(suite, versions, address, app, slot, capabilities=own, appium_log=log)
+        return Ready(suite, project, versions, address, app, slot, capabilities=own, appium_log=log)
 
-    async def _in_cloud(self, run: Run, versions: Versions, cloud: Cloud) -> Ready:
+    async def _in_cloud(self, run: Run, project: str, versions: Versions, cloud: Cloud) -> Ready:
         """Sessions of a shared plan are asked for, which AppWright as it is would not do."""
         if not versions.fast:
             raise SuiteError(
@@ -72,7 +74,7 @@ class Readying:
                 "plan has room for them, and that needs versions for which it was tried (see docs/appwright.md)"
             )
         app = await cloud.app(run.execution.assignment, run.device)
-        return Ready(self.suite(run.execution.assignment), versions, None, app, in_cloud=True)
+        return Ready(self.suite(run.execution.assignment), project, versions, None, app, in_cloud=True)
 
     def suite(self, assignment: Assignment) -> Path:
         """That which the job brings, else the agent's. Raises SuiteError where there is none."""
@@ -80,6 +82,13 @@ class Readying:
         if suite is None:
             raise SuiteError("the job brings no suite, and this agent has none; submit it with --suite DIR")
         return suite
+
+    def _project(self, device: DeviceFacts) -> str:
+        project = self._settings.projects.of(device.platform, device.target)
+        if not project:  # of a device that an earlier life of the agent had, with other settings
+            whose = f"{device.device_id} ({' or '.join(kinds_of(device.platform, device.target))})"
+            raise SuiteError(f"no project of the suite is named for {whose}; see [appwright.projects] in agent.toml")
+        return project
 
     def _say(self, event: str, why: str | None) -> None:
         """That a suite gets less than the fast mode, once for each reason."""

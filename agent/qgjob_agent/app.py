@@ -42,7 +42,8 @@ from qgjob_agent.evidence.shelf import Shelf
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
-from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.appium import Appium
+from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.apps import InstalledApps
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.runner import AppwrightRunner
@@ -342,9 +343,7 @@ def _appwright_runner(
         adb=config.adb_server,
     )
     keep = config.parent_pid is None  # else its owner ends everything that it began
-    appium = AppiumSettings(
-        what.appium, config.test_environ, state_dir.path, what.suite_dir, what.appium_url, keep=keep
-    )
+    appium = AppiumSettings.of(what, config.test_environ, state_dir.path, config.adb_server, keep=keep)
     return AppwrightRunner(
         driver,
         settings,

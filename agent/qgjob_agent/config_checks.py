@@ -11,7 +11,7 @@ from qgjob_agent.core.values import Target
 from qgjob_agent.device_rules import MAX_DEVICES, first_problem
 from qgjob_agent.hub_address import Address
 from qgjob_agent.places import Place, look
-from qgjob_agent.runners.appwright.appium import check_words
+from qgjob_agent.runners.appwright.appium_settings import check_words
 from qgjob_agent.runners.appwright.projects import kinds_of
 from qgjob_agent.startable import Named, problems
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
-from qgjob_agent.doctor import android, android_devices, apple, appwright, browserstack, host, projects
+from qgjob_agent.doctor import android, android_devices, appium_adb, apple, appwright, browserstack, host, projects
 from qgjob_agent.doctor.findings import Finding, fine, problem, warning
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.errors import AgentError, ConfigErrors
@@ -35,6 +35,7 @@ CHECKS: Mapping[str, Check] = {
     "appwright.projects": projects.projects,
     "appwright.appium": appwright.appium,
     "appwright.drivers": appwright.drivers,
+    "appwright.adb": appium_adb.sessions,
 }
 """By the check that is told when it breaks."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import signal
 
 from tests.fakes.appium.hub import Control
@@ -29,6 +30,11 @@ if __name__ == "__main__":
     parser.add_argument("--session-seconds", type=float, default=0.0, help="how long each test has its device")
     parser.add_argument("--adb-control", type=int, help="control port of tests.fakes.adb_server, which has the devices")
     parser.add_argument("--log", action="store_true", help="print what is asked")
+    parser.add_argument("--default-capabilities", "-dc", type=json.loads, default={}, help="of sessions without them")
     given = parser.parse_args()
-    asked = Control(install_seconds=given.install_seconds, session_seconds=given.session_seconds)
+    asked = Control(
+        install_seconds=given.install_seconds,
+        session_seconds=given.session_seconds,
+        capabilities=given.default_capabilities,
+    )
     asyncio.run(_run(given.port, asked, given.adb_control, tells=given.log))

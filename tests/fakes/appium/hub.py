@@ -24,12 +24,16 @@ class HubError(Exception):
 
 @dataclass(slots=True)
 class Control:
-    """What a test sets. Seconds; `refuse_sessions` is how many of the next sessions fail."""
+    """What a test sets. Seconds; `refuse_sessions` is how many of the next sessions fail.
+
+    `capabilities` are those of sessions that don't name them, as Appium was started.
+    """
 
     install_seconds: float = 0.0
     session_seconds: float = 0.0
     click_seconds: float = 0.0
     refuse_sessions: int = 0
+    capabilities: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -70,7 +74,7 @@ class Hub:
 
     def open(self, asked: dict[str, Any]) -> tuple[Session, float]:
         """Begins a session. Gives it, and how long that takes. Raises HubError."""
-        capabilities = dict(asked.get("capabilities", {}).get("alwaysMatch", {}))
+        capabilities = self.control.capabilities | asked.get("capabilities", {}).get("alwaysMatch", {})
         udid = str(capabilities.get("appium:udid") or "")
         if not udid:
             raise HubError(400, "invalid argument", "appium:udid is missing: this hub has several devices")

@@ -19,8 +19,9 @@ import structlog
 
 from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
-from qgjob_agent.runners.appwright.appium import Appium, AppiumError, AppiumSettings, check_words
+from qgjob_agent.runners.appwright.appium import Appium, AppiumError
 from qgjob_agent.runners.appwright.appium_log import Mark
+from qgjob_agent.runners.appwright.appium_settings import AppiumSettings, check_words
 from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
 
@@ -34,8 +35,8 @@ Make = Callable[..., Appium]
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     made: list[Appium] = []
 
-    def one(argv: tuple[str, ...] = COMMAND, *, url: str | None = None, keep: bool = True) -> Appium:
-        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    def one(argv: tuple[str, ...] = COMMAND, *, url: str | None = None, keep: bool = True, **more: str) -> Appium:
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)} | more
         settings = AppiumSettings(argv, environ, tmp_path / "state", tmp_path, url, keep=keep)
         made.append(Appium(settings, structlog.get_logger()))
         return made[-1]
@@ -56,6 +57,22 @@ async def test_it_is_begun_once_for_all_that_ask_and_kept_for_the_next_daemon(ma
     await first.close()
     second = make()
     assert (await second.ready(), second.starts) == (addresses[0], 0)
+
+
+async def test_one_that_was_started_with_other_settings_goes_when_no_test_has_it(make: Make, tmp_path: Path) -> None:
+    """As when ANDROID_HOME was missing, or a word of appwright.appium."""
+    earlier = make()
+    address = await earlier.ready()
+    with structlog.testing.capture_logs() as log:
+        later = make(ANDROID_HOME="/sdk")
+        for _ in range(2):
+            assert (await later.ready(used=lambda: True), later.starts) == (address, 0)
+        pid = pid_of(tmp_path)
+        mended = await later.ready()
+        assert (await later.ready(used=lambda: True), later.starts) == (mended, 1)
+    assert (mended != address, await answers(address), await answers(mended)) == (True, False, True)
+    told = [(each["event"], each["pid"]) for each in log if "pid" in each and each["event"] != "appium_started"]
+    assert told == [("appium_outdated", pid), ("appium_replaced", pid)]
 
 
 async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

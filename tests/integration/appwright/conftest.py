@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from tests.fakes.appwright_packages import TRY_PARTS, TRY_PLAYWRIGHT
 from tests.fakes.appwright_suite import make_sdk, make_suite, node_modules
-from tests.integration.appwright.lab import Lab
+from tests.integration.appwright.lab import OWN_APPIUM, Lab
 
 CONFIG = """import { defineConfig } from "@playwright/test";
 export default defineConfig({
@@ -39,10 +40,15 @@ async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
     labs: list[Lab] = []
 
     async def make(
-        files: dict[str, str] | None = None, *, plain: bool = False, whole: bool = False, begin: bool = True
+        files: dict[str, str] | None = None,
+        *,
+        plain: bool = False,
+        whole: bool = False,
+        begin: bool = True,
+        adb: AdbServer | None = None,
     ) -> Lab:
         """With `files`, which use no device: Playwright without AppWright and its loader of modules, both of which cost
-        each start half a second, unless it is to be the `whole`.
+        each start half a second, unless it is to be the `whole`. With `adb` the agent starts the fake Appium.
         """
         suite = make_suite(tmp_path / "suite", files)
         lab = Lab(tmp_path, suite, make_sdk(tmp_path / "sdk"))
@@ -51,6 +57,8 @@ async def make_lab(tmp_path: Path) -> AsyncIterator[MakeLab]:
             (suite / "appwright.config.ts").write_text(CONFIG)
             lab.environ["PW_DISABLE_TS_ESM"] = "1"
         lab.plain = plain
+        if adb is not None:
+            lab.adb, lab.appium_argv = adb, OWN_APPIUM
         if begin:
             await lab.begin()
         return lab

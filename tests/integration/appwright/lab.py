@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import structlog
 
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, Finished, Target
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.app import App
 from qgjob_agent.devices.cloud import Cloud
 from qgjob_agent.lease_file import LeaseTime
-from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium, AppiumSettings
+from qgjob_agent.runners.appwright.appium import PLAIN_PORT, Appium
+from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.projects import Projects
 from qgjob_agent.runners.appwright.run import Run
@@ -27,6 +32,10 @@ from tests.fakes.waiting import DEADLINE_SECONDS, until
 ROOT = Path(__file__).parents[3]
 DEVICE = DeviceFacts("lab.one", "emulator-5554", Target.EMULATOR, platform="android")
 OTHER = DeviceFacts("lab.two", "emulator-5556", Target.EMULATOR, platform="android")
+
+
+ROOT = Path(__file__).parents[3]
+OWN_APPIUM = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.fakes.appium", "--port", "{port}")
 
 
 class Told:
@@ -90,6 +99,7 @@ class Lab:
         self.appium_url = ""
         self.appium_argv: tuple[str, ...] = ()  # has the runner begin one of its own
         self.picture: bytes | None = None  # what devices show
+        self.adb = AdbServer()
         self.projects: dict[str, str] = {}  # by kind of device
         self.cloud: Cloud | None = None
         self.runner: AppwrightRunner | None = None
@@ -120,9 +130,13 @@ class Lab:
             lease_path=self.folder / "lease",
             linger_seconds=self.linger_seconds,
             derived_data=self.folder / "webdriveragent",
+            adb=self.adb,
         )
         state, url = self.folder / "appium", self.appium_url or None
-        appium = Appium(AppiumSettings(self.appium_argv, self.environ, state, self.suite, url, keep=False), log)
+        started = AppiumSettings(
+            self.appium_argv, self.environ, state, self.suite, url, keep=False, capabilities=self.adb.capabilities()
+        )
+        appium = Appium(started, log)
         app_of = None if self.app is None else self._app_of
         screens = None if self.picture is None else self._screen
         self.runner = AppwrightRunner(
@@ -178,6 +192,14 @@ class Lab:
 
     def idle(self) -> bool:
         return self.runner is None or not any(self.runner._lines.values())
+
+
+def told_by_own(lab: Lab) -> dict[str, Any]:
+    """What the Appium says that the agent has started."""
+    port = json.loads((lab.folder / "appium" / "appium.json").read_text("utf-8"))["port"]
+    with urlopen(f"http://127.0.0.1:{port}/_fake/counts", timeout=DEADLINE_SECONDS) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
 
 
 def counts(lab: Lab) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from qgjob_agent.core.events import AttemptInstalled
 from qgjob_agent.core.values import DeathCause, Outcome
+from qgjob_agent.devices.adb.server import AdbServer
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
-from tests.integration.appwright.lab import DEVICE, OTHER, counts
+from tests.integration.appwright.lab import DEVICE, OTHER, counts, told_by_own
 
 
 async def test_two_devices_run_the_example_at_once_and_nothing_is_installed(make_lab: MakeLab) -> None:
@@ -30,15 +31,20 @@ async def test_two_devices_run_the_example_at_once_and_nothing_is_installed(make
 
 
 async def test_plain_mode_installs_for_each_test_and_says_so(make_lab: MakeLab) -> None:
-    """On the one port that AppWright knows, so no other test may use it."""
-    lab = await make_lab(plain=True)
+    """On the one port that AppWright knows, so no other test may use it. Its sessions don't name the adb server."""
+    lab = await make_lab(plain=True, adb=AdbServer("10.0.0.7", 6000))
     assert lab.runner is not None
     lab.runner.start(DEVICE, [lab.job("sign-in.spec.ts"), lab.job("sign-out.spec.ts")])
     await lab.ended("sign-in", "sign-out")
     assert [lab.told.finished(x).outcome for x in ("sign-in", "sign-out")] == [Outcome.PASSED, Outcome.PASSED]
     told = [(x.token, x.installs, x.install_ms > 0) for x in lab.told.events if isinstance(x, AttemptInstalled)]
     assert told == [("sign-in", 2, True), ("sign-out", 1, True)]
-    assert counts(lab) == {DEVICE.udid: (3, 3, 0, 0)}
+    seen = told_by_own(lab)
+    assert {udid: (x["sessions"], x["installs"], x["resets"]) for udid, x in seen["devices"].items()} == {
+        DEVICE.udid: (3, 3, 0)
+    }
+    elsewhere = [(x.get("appium:adbPort"), x.get("appium:remoteAdbHost")) for x in seen["capabilities"]]
+    assert elsewhere == [(6000, "10.0.0.7")] * 3
 
 
 async def test_a_device_that_gives_no_session_is_the_one_to_blame(make_lab: MakeLab) -> None:

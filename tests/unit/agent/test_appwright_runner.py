@@ -15,12 +15,13 @@ import structlog
 
 from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
-from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, TreeStuck
+from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.planned_executions import PlannedExecution
-from qgjob_agent.runners.appwright.appium import Appium, AppiumSettings
+from qgjob_agent.runners.appwright.appium import Appium
+from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.runners.appwright.launching import AppwrightSettings
 from qgjob_agent.runners.appwright.ports import PortSlots
@@ -30,7 +31,9 @@ from qgjob_agent.runners.appwright.runner import AppwrightRunner
 from tests.fakes.waiting import until
 from tests.unit.agent.test_appwright_versions import suite as packages
 
+ROOT = Path(__file__).parents[3]
 DEVICE = DeviceFacts("d1", "emulator-5554", Target.EMULATOR, platform="android")
+OTHER = DeviceFacts("d2", "emulator-5556", Target.EMULATOR, platform="android")
 NODE = f"""#!{sys.executable} -IS
 import json, os, sys, time
 plan = json.load(open(os.environ["QGJOB_APPWRIGHT_PLAN"]))
@@ -99,10 +102,11 @@ class Bench:
             lease_path=self.folder / "lease",
         )
         of_appium = AppiumSettings(self.appium_argv, environ, self.folder / "state", self.suite, self.appium_url)
+        self.appium = Appium(of_appium, log)
         return AppwrightRunner(
             self,
             replace(settings, **changed),
-            Appium(of_appium, log),
+            self.appium,
             lambda: LeaseTime(monotonic_seconds(), 60.0, 0.2),
             log,
             self.app_of,
@@ -272,6 +276,38 @@ async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -
     assert outcome is Outcome.DEVICE_ERROR
     assert "Appium can't be started: no-such-appium" in error
     await idle(runner)
+
+
+async def test_an_appium_of_other_settings_goes_on_for_as_long_as_a_test_has_it(bench: Bench) -> None:
+    """The agent was started again with other settings, and a test outlived it."""
+    bench.suite = packages(bench.folder / "other")
+    words = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.fakes.appium", "--port", "{port}")
+    bench.appium_argv = words
+    over = bench.folder / "over"
+    runner = bench.runner()
+    runner.start(DEVICE, [bench.job("a", json.dumps({"until": str(over)}))])
+    await until(lambda: any(isinstance(x, AttemptStarted) for x in bench.events), "the test")
+    children = [bench.appium._process, *(run.execution.process for line in runner._lines.values() for run in line)]
+    await runner.close()
+    bench.appium_argv = (*words, "--install-seconds=0")
+    runner = bench.runner()
+    try:
+        assert [each.assignment.token for each in (await runner.recover(set())).attempts] == ["a"]
+        runner.start(OTHER, [bench.job("b")])
+        assert await bench.outcomes("b") == [(Outcome.PASSED, "")]
+        assert bench.appium.starts == 0
+        over.touch()
+        await bench.outcomes("a")
+        await until(lambda: not any(runner._lines.values()), "the end of all runs")
+        runner.start(OTHER, [bench.job("c")])
+        assert await bench.outcomes("c") == [(Outcome.PASSED, "")]
+        assert bench.appium.starts == 1
+        await idle(runner)
+    finally:
+        await bench.appium._stop()
+        for child in children:  # of the daemon that has died
+            assert child is not None
+            await asyncio.to_thread(child.wait, 20)
 
 
 async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_the_test(bench: Bench) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from bench.processes import free_port
 from qgjob_agent.config import AgentConfig, load_config
-from qgjob_agent.doctor import android, android_devices, apple, appwright, asking, checkup, host
+from qgjob_agent.doctor import android, android_devices, appium_adb, apple, appwright, asking, checkup, host
 from qgjob_agent.doctor.findings import Finding, Level
 from qgjob_agent.doctor.host import Host
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
@@ -286,6 +286,24 @@ async def test_an_appium_of_somebody_else_has_to_answer(bench: Bench) -> None:
     looked_at = bench.host(f'{APPWRIGHT}appium_url = "http://127.0.0.1:{free_port()}"\n')
     assert told(await appwright.appium(looked_at), "appwright.appium") == [(PROBLEM, None)]
     assert told(await appwright.drivers(looked_at), "appwright.drivers") == [(OK, None)]
+
+
+@pytest.mark.parametrize(
+    ("adb", "more", "level", "said"),
+    [
+        ("", "", OK, "look for the adb server at 127.0.0.1:5037 by themselves"),
+        ("port = 6000", "", OK, "the agent's Appium is told of the adb server at 127.0.0.1:6000"),
+        ("port = 6000", 'appium = ["appium", "-dc", "caps.json", "--port", "{port}"]', NOTE, "appium names default"),
+        ("port = 6000", 'appium_url = "http://127.0.0.1:4723"', NOTE, "http://127.0.0.1:4723 is somebody else's"),
+        ("port = 6000", 'appium_url = "http://127.0.0.1:4723"\nmode = "plain"', WARNING, "is somebody else's"),
+    ],
+)
+async def test_sessions_that_do_not_name_an_adb_server_that_is_elsewhere(
+    bench: Bench, adb: str, more: str, level: Level, said: str
+) -> None:
+    (finding,) = await appium_adb.sessions(bench.host(f"{APPWRIGHT}{more}\n[adb]\nenabled = true\n{adb}\n"))
+    assert (finding.level, said in finding.found) == (level, True)
+    assert level is OK or '{"appium:adbPort": 6000}' in (finding.advice or "")
 
 
 SIMULATORS = [f"1A5B64C2-98E3-4D6F-9E0A-7C3D2B1F503{n}" for n in range(3)]

@@ -10,8 +10,6 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -22,8 +20,10 @@ from qgjob_agent.runners.appwright.appium_log import AppiumLog
 from qgjob_agent.runners.appwright.hub import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
 
 PLAIN_PORT = 4723
 """Where AppWright looks for Appium when nobody tells it another place."""
@@ -40,33 +40,6 @@ class AppiumError(Exception):
     """There is no Appium to talk to. The message says why, and what to do."""
 
 
-def check_words(argv: Sequence[str]) -> None:
-    """Raises ValueError for an empty template, one without {port}, and one with a placeholder that there is not."""
-    if not argv or not argv[0]:
-        raise ValueError("it has no word; give the program first")
-    named = {name for word in argv for _, name, _, _ in Formatter().parse(word) if name is not None}
-    unknown = sorted(named - {"port", "suite_dir"})
-    if unknown:
-        raise ValueError(f"unknown placeholder {{{unknown[0]}}}; there are {{port}} {{suite_dir}}")
-    if "port" not in named:
-        raise ValueError("the agent chooses the port; put {port} where it belongs")
-
-
-@dataclass(frozen=True, slots=True)
-class AppiumSettings:
-    """`argv` starts it in `suite`, a template of check_words; `url` names one that somebody else keeps, which wins.
-
-    Without a suite it is started in the folder of its state, and the template does not name one.
-    """
-
-    argv: tuple[str, ...]
-    environ: dict[str, str]
-    state: Path
-    suite: Path | None
-    url: str | None = None
-    keep: bool = True  # over the end of the agent
-
-
 class Appium:
     """Started when it is first needed. What an earlier daemon started is used again if it still answers."""
 
@@ -78,6 +51,7 @@ class Appium:
         self.told = AppiumLog(settings.state / "appium.log")
         self._output = self.told.path
         self._process: subprocess.Popen[bytes] | None = None
+        self._outdated_said = False
         self.starts = 0
 
     @property
@@ -85,8 +59,16 @@ class Appium:
         """Where it tells what it does; None for one that somebody else keeps."""
         return None if self._settings.url is not None else self.told.path
 
-    async def ready(self, port: int = 0) -> Address:
-        """An Appium that answers; on that port, if one is named. Raises AppiumError."""
+    @property
+    def of_others(self) -> bool:
+        """Whether somebody else keeps it: how it was started is not known here."""
+        return self._settings.url is not None
+
+    async def ready(self, port: int = 0, used: Callable[[], bool] = lambda: False) -> Address:
+        """An Appium that answers; on that port, if one is named. Raises AppiumError.
+
+        One that an earlier daemon started with other settings is replaced, unless it is `used`.
+        """
         if self._settings.url is not None:
             address = Address.of_url(self._settings.url)
             if port and (address.host not in (LOOPBACK, "localhost") or address.port != port):
@@ -96,7 +78,7 @@ class Appium:
             raise AppiumError(f"appwright.appium_url {self._settings.url} does not answer; start Appium there")
         async with self._lock:
             known = self._remembered()
-            if known is not None and (not port or known.port == port) and await answers(known):
+            if known is not None and (not port or known.port == port) and await answers(known) and self._fits(used()):
                 self._bound_log()
                 return known
             await self._stop()
@@ -112,6 +94,18 @@ class Appium:
         told = self._told()
         return None if told is None or _process(told) is None else Address("http", LOOPBACK, told["port"])
 
+    def _fits(self, used: bool) -> bool:
+        """Whether the one that answers may go on."""
+        told = self._told() or {}
+        if told.get("settings") == self._settings.digest:
+            return True
+        if not used:
+            self._log.info("appium_replaced", pid=told.get("pid"))
+        elif not self._outdated_said:
+            self._log.warning("appium_outdated", pid=told.get("pid"))
+        self._outdated_said = used
+        return used
+
     def _bound_log(self) -> None:
         try:
             if self._output.stat().st_size > LOG_MOST_BYTES:
@@ -123,13 +117,13 @@ class Appium:
     def _told(self) -> dict[str, Any] | None:
         try:
             told = json.loads(self._memory.read_text("utf-8"))
-            return {"pid": int(told["pid"]), "created": float(told["created"]), "port": int(told["port"])}
+            numbers = {"pid": int(told["pid"]), "created": float(told["created"]), "port": int(told["port"])}
+            return numbers | {"settings": told.get("settings")}
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     async def _start(self, port: int) -> Address:
-        suite = self._settings.suite or self._settings.state
-        argv = [word.format_map({"port": port, "suite_dir": suite}) for word in self._settings.argv]
+        argv = self._settings.words(port)
         try:
             self._settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.told.begin_anew()
@@ -140,7 +134,7 @@ class Appium:
                     stdout=output,
                     stderr=output,
                     env=self._settings.environ,
-                    cwd=suite,
+                    cwd=self._settings.folder,
                     start_new_session=True,
                 )
         except OSError as error:
@@ -168,7 +162,7 @@ class Appium:
     def _remember(self, pid: int, port: int) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):  # it ended at once, and that is told
             told = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
-            self._memory.write_text(json.dumps(told), "utf-8")
+            self._memory.write_text(json.dumps(told | {"settings": self._settings.digest}), "utf-8")
 
     def _last_line(self) -> str:
         try:

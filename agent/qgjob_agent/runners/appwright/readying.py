@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Readying:
-    """Finds it, or has it made ready. For the arguments see AppwrightRunner."""
+    """Finds it, or has it made ready. For the arguments see AppwrightRunner; `in_use`: whether a run has the Appium."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Readying:
         app_of: Callable[[Assignment, DeviceFacts], Awaitable[App]] | None,
         cloud: Cloud | None,
         suite_of: Callable[[Assignment], Path | None],
+        in_use: Callable[[], bool],
         log: Any,
     ) -> None:
         self._settings = settings
@@ -43,6 +44,7 @@ class Readying:
         self._app_of = app_of
         self._cloud = cloud
         self._suite_of = suite_of
+        self._in_use = in_use
         self._log = log
         self._said: set[str] = set()
 
@@ -59,7 +61,10 @@ class Readying:
         if (what.target or run.device.target) is not Target.BROWSERSTACK and versions.appwright is not None:
             self._say("appwright_plain", versions.why_plain)
             self._say("appwright_alone", versions.why_alone)
-            address = await self._appium.ready(0 if versions.fast else PLAIN_PORT)
+            if versions.why_plain is not None:
+                self._say_of_adb()
+            address = await self._appium.ready(0 if versions.fast else PLAIN_PORT, self._in_use)
+            run.has_appium = True
         needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
         slot = self._slots.of(run.device) if needed else None
         own = capabilities_of(run.device, self._settings.derived_data, self._settings.adb)
@@ -95,3 +100,10 @@ class Readying:
         if why is not None and why not in self._said:
             self._said.add(why)
             self._log.warning(event, why=why)
+
+    def _say_of_adb(self) -> None:
+        """What an Appium of others has to know for plain mode, once."""
+        wanted, event = self._settings.adb.capabilities(), "appwright_plain_adb"
+        if self._appium.of_others and wanted and event not in self._said:
+            self._said.add(event)
+            self._log.warning(event, wanted=wanted)

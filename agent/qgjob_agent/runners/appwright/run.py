@@ -63,6 +63,7 @@ class Run:
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
         self.shares_appium = False  # other devices' runs wrote into the same log
+        self.has_appium = False  # it was told of one, so its sessions may be there
         self.desk: Desk | None = None  # of a device in the cloud
         self.watch: ExecutionWatch | None = None  # once it is launched
         self._sink = sink

@@ -83,7 +83,7 @@ class AppwrightRunner:
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots = slots or PortSlots(log)
         self._generation = 0
-        self._readying = Readying(settings, appium, self._slots, app_of, cloud, suite_of, log)
+        self._readying = Readying(settings, appium, self._slots, app_of, cloud, suite_of, self._in_use, log)
         self._work = Work(sink.failed)
         self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
@@ -319,6 +319,9 @@ class AppwrightRunner:
     def _remove(self, path: Path) -> None:
         self._leftovers.remove(path)
 
+    def _in_use(self) -> bool:
+        return any(run.has_appium for line in self._lines.values() for run in line)
+
     def lost(self, device_id: str) -> None:
         """See Runner."""
         self._slots.leave(device_id)
@@ -370,6 +373,7 @@ class AppwrightRunner:
         self._lines.setdefault(run.device.device_id, deque()).append(run)
         run.active = launched
         if lives:
+            run.has_appium = run.desk is None
             self._leaving.begins(run)
             run.look_whether_joinable()
             self._watch(run).follow()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from examples.appwright_demo.fakes import AdbServer, Sizes
     from examples.appwright_demo.suite import Project
 
-_REDIRECT = ROOT / "tests" / "fakes" / "browserstack" / "redirect.cjs"
+REDIRECT = ROOT / "tests" / "fakes" / "browserstack" / "redirect.cjs"
 
 
 class PlainError(Exception):
@@ -60,7 +60,7 @@ async def plain_on_emulator(folder: Path, sizes: Sizes, adb: AdbServer, project:
 async def plain_in_cloud(folder: Path, cloud: Cloud, project: Project, build: Path, test_paths: Sequence[str]) -> Plain:
     """Some files of the project on all sessions of the plan, once for each of the runs. Raises PlainError."""
     env = ACCOUNT | {
-        "NODE_OPTIONS": f"--require {_REDIRECT}",
+        "NODE_OPTIONS": f"--require {REDIRECT}",
         "QGJOB_FAKE_BROWSERSTACK": cloud.url,
         "QGJOB_BUILD_PATH": str(build),
     }

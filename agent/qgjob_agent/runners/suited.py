@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.events import AttemptFinished, AttemptKilled
 from qgjob_agent.core.values import Finished, Outcome
+from qgjob_agent.places import Place, look
 from qgjob_agent.suites.base import SuiteAwayError, SuiteUnresolvedError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ class SuitedRunner:
 def _fault(folder: Path, what: Assignment) -> str | None:
     """Why an attempt can't begin in its suite; None if it can."""
     path = folder / what.test_path
-    if path.exists() and path.resolve().is_relative_to(folder.resolve()):
+    if look(path) in (Place.FILE, Place.FOLDER) and path.resolve().is_relative_to(folder.resolve()):
         return None
     return (
         f"test_path {what.test_path!r} is no file of the suite {what.suite_digest} of {what.org_id}; "

@@ -460,20 +460,23 @@ async def test_a_test_runs_in_its_suite_and_without_one_where_the_agent_is_set_t
 async def test_what_can_t_be_had_is_not_tried_again_and_what_may_is(host: Host, make: Make) -> None:
     runner, told = make()
     missing = host.job({"a.sh": b""}, "missing", test_path="tests/gone.sh")
+    long = host.job({"a.sh": b""}, "long", test_path="x" * 300)  # no file can be called so
     linked = host.job({"a.sh": b""}, "unknown")
     linked.suite_digest = "ab" * 32
     away = host.job(WITH_PACKAGES, "away")
     host.npm_does("echo no network; exit 1")
-    runner.start(DEVICE, [missing, linked, away])
-    await until(lambda: all(map(told.ended, ("missing", "unknown", "away"))), "they did not end")
+    runner.start(DEVICE, [missing, long, linked, away])
+    tokens = ("missing", "long", "unknown", "away")
+    await until(lambda: told.faults or all(map(told.ended, tokens)), "they did not end")
+    assert told.faults == []
     found = {}
-    for token in ("missing", "unknown", "away"):
+    for token in tokens:
         end = told.ended(token)
         assert isinstance(end, AttemptFinished)
         assert end.finished.outcome is Outcome.PROVIDER_ERROR
         found[token] = (end.finished.unresolvable, end.finished.error or "")
         assert end.finished.unfetched is not end.finished.unresolvable, "the device did nothing"
-    assert [unresolvable for unresolvable, _ in found.values()] == [True, True, False]
+    assert [unresolvable for unresolvable, _ in found.values()] == [True, True, True, False]
     assert "test_path 'tests/gone.sh' is no file of the suite" in found["missing"][1]
     assert "qgjob suites push DIR --org-id=acme" in found["unknown"][1]
     assert "no network" in found["away"][1]

@@ -12,6 +12,7 @@ import pytest
 
 from qgjob_agent.runners.appwright.plan import PLAN_VARIABLE, TestPathError, Tools, environment, split, test_file, words
 from tests.fakes.agent_core import assignment
+from tests.fakes.unprivileged import open_to_all, unprivileged
 
 
 def job(token: str, test_path: str, **fields: Any) -> Any:
@@ -90,6 +91,7 @@ def test_a_test_path_is_a_file_of_the_suite(tmp_path: Path) -> None:
     outside.touch()
     (suite / "a.spec.ts").touch()
     (suite / "link.spec.ts").symlink_to(outside)
+    (suite / "loop.spec.ts").symlink_to(suite / "loop.spec.ts")
     assert test_file(suite, "a.spec.ts") == suite / "a.spec.ts"
     for path, why in (
         ("gone.spec.ts", "is no file"),
@@ -97,6 +99,17 @@ def test_a_test_path_is_a_file_of_the_suite(tmp_path: Path) -> None:
         (str(outside), "outside of the suite"),
         ("link.spec.ts", "outside of the suite"),
         (".", "is no file"),
+        ("x" * 300, "is no file"),  # which no file can be called
+        ("loop.spec.ts", "is no file"),
     ):
         with pytest.raises(TestPathError, match=why):
             test_file(suite, path)
+
+
+def test_a_test_file_that_this_user_may_not_see_is_told() -> None:
+    with open_to_all() as suite:
+        (suite / "tests").mkdir()
+        (suite / "tests" / "a.spec.ts").touch()
+        (suite / "tests").chmod(0o700)
+        with unprivileged(), pytest.raises(TestPathError, match="may not be looked at"):
+            test_file(suite, "tests/a.spec.ts")

@@ -9,6 +9,7 @@ import pytest
 
 from qgjob_agent.runners.appwright.fits import TRIED_PLAYWRIGHT, Part
 from qgjob_agent.runners.appwright.versions import SuiteError, look_at
+from tests.fakes.unprivileged import open_to_all, unprivileged
 
 
 def suite(folder: Path, playwright: str | None = "1.59.1", appwright: str | None = "0.1.1", worker: str = "") -> Path:
@@ -77,6 +78,15 @@ def test_plain_may_be_asked_for(tmp_path: Path) -> None:
 def test_a_suite_that_can_not_run_is_told_what_to_do(tmp_path: Path, versions: dict[str, str | None], why: str) -> None:
     with pytest.raises(SuiteError, match=why.replace("(", r"\(")):
         look_at(suite(tmp_path, **versions))
+
+
+def test_packages_that_this_user_may_not_see_are_told() -> None:
+    """As after `sudo npm ci`."""
+    with open_to_all() as folder:
+        suite(folder)
+        (folder / "node_modules").chmod(0o700)
+        with unprivileged(), pytest.raises(SuiteError, match="playwright may not be looked at by this user"):
+            look_at(folder)
 
 
 def test_a_broken_package_is_told(tmp_path: Path) -> None:

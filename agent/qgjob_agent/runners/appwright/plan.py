@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from qgjob_agent.places import Place, look
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -46,9 +48,14 @@ def kind(each: Assignment) -> tuple[object, ...]:
 def test_file(suite: Path, test_path: str) -> Path:
     """Where a test file is. Raises TestPathError for one that is not there, or is outside of the suite."""
     path = Path(os.path.normpath(suite / test_path))  # as Playwright names it
-    if not path.resolve().is_relative_to(suite.resolve()):
+    found = look(path)
+    if found is Place.CLOSED:
+        raise TestPathError(f"test_path {test_path!r} may not be looked at by this user; open {path} to it")
+    if not path.is_relative_to(os.path.normpath(suite)) or (
+        found is not Place.MISSING and not path.resolve().is_relative_to(suite.resolve())
+    ):
         raise TestPathError(f"test_path {test_path!r} is outside of the suite; name a file below {suite}")
-    if not path.is_file():
+    if found is not Place.FILE:
         raise TestPathError(f"test_path {test_path!r} is no file in the suite {suite}; name a test file of it")
     return path
 

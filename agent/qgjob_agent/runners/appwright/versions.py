@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qgjob_agent import places
 from qgjob_agent.runners.appwright.fits import PLACES, Fit, fit_of
 
 if TYPE_CHECKING:
@@ -59,9 +60,15 @@ def look_at(suite: Path, *, plain: bool = False) -> Versions:
 
 
 def _folder(suite: Path, package: str) -> Path | None:
-    """Where node would find a package."""
-    places = (each / "node_modules" / package for each in (suite, *suite.parents))
-    return next((place for place in places if (place / "package.json").is_file()), None)
+    """Where node would find a package. Raises SuiteError where it may be in a folder that can't be looked into."""
+    for each in (suite, *suite.parents):
+        place = each / "node_modules" / package
+        found = places.look(place / "package.json")
+        if found is places.Place.CLOSED:
+            raise SuiteError(f"{place} may not be looked at by this user; run `npm ci` as the user that the agent is")
+        if found is places.Place.FILE:
+            return place
+    return None
 
 
 def _version(folder: Path) -> str:

@@ -44,12 +44,12 @@ class Followed:
 
 
 @asynccontextmanager
-async def following(port: int, folder: Path, adb: str = "adb") -> AsyncIterator[Followed]:
+async def following(port: int, folder: Path, adb: str = "adb", host: str = "127.0.0.1") -> AsyncIterator[Followed]:
     followed = Followed()
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    settings = AdbSettings("a1", folder / "installed", environ, port=port, adb=adb)
+    settings = AdbSettings("a1", folder / "installed", environ, host=host, port=port, adb=adb)
     log = structlog.wrap_logger(None, processors=[structlog.processors.add_log_level, followed.log])
-    tracker = Tracker(AdbClient("127.0.0.1", port), settings, followed.told.append, log)
+    tracker = Tracker(AdbClient(host, port), settings, followed.told.append, log)
     task = asyncio.create_task(tracker.run())
     try:
         yield followed
@@ -80,6 +80,12 @@ def kill_server(port: int, home: Path) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": str(home)}
     command = ["adb", "-H", "127.0.0.1", "-P", str(port), "kill-server"]
     subprocess.run(command, env=environ, capture_output=True, check=False, timeout=30)
+
+
+async def test_a_host_that_no_name_can_be_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    async with following(5037, tmp_path, host="10.0.0..7") as followed:
+        said = await followed.says("adb_blind", 1)
+    assert "the adb server at 10.0.0..7:5037 can't be reached" in said["error"]
 
 
 @needs_adb

@@ -136,8 +136,8 @@ class AdbClient:
             raise AdbServerAwayError(f"the adb server at {address} did not answer in time: {what}") from error
         except EOFError as error:
             raise AdbServerAwayError(f"the adb server at {address} hung up: {what}") from error
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # the last of a host that no name can be
+            why = getattr(error, "strerror", None) or str(error)
             raise AdbServerGoneError(f"the adb server at {address} can't be reached ({why}): {what}") from error
 
 

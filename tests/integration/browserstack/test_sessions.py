@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from qgjob_agent.core.values import Finished, Outcome
+from qgjob_agent.devices.app import AppUnknownError
 from qgjob_agent.devices.browserstack.sessions import wanted
 from qgjob_agent.devices.cloud import Asked, SessionRefusedError
 from qgjob_agent.runners.appwright.cloud import Desk
@@ -55,6 +56,21 @@ def test_a_long_path_leaves_a_sessions_name_its_end() -> None:
     name = wanted(long, "bs://app", "3fa9c1")["bstack:options"]["sessionName"]
     assert len(name) == 250
     assert name.endswith("x (acme~t1, attempt 1, 3fa9c1)")
+
+
+async def test_a_build_that_is_refused_is_not_tried_again_and_one_that_can_not_be_had_now_is(
+    cloud: BrowserStack, tmp_path: Path
+) -> None:
+    """It was installed once: since then BrowserStack has forgotten the app, and takes the build no more."""
+    provider = provider_of(cloud, Told(), tmp_path)
+    found = []
+    for status in (422, 403):
+        cloud.account.control.refuse["upload"] = [status]
+        with pytest.raises(AppUnknownError) as refused:
+            await provider.cloud.app(assignment(), DEVICE)
+        found.append(refused.value.unresolvable)
+    assert found == [True, False]
+    await provider.close()
 
 
 async def test_a_session_that_nobody_was_told_of_is_found_by_its_name_and_ended(

@@ -82,7 +82,9 @@ class Sessions:
         """See Cloud."""
         try:
             url, _ = await self._apps.url_of(assignment, device.platform or self._settings.platform)
-        except (BuildUnresolvedError, BuildAwayError, CloudError) as error:
+        except BuildUnresolvedError as error:
+            raise AppUnknownError(str(error), unresolvable=True) from error
+        except (BuildAwayError, CloudError) as error:
             raise AppUnknownError(str(error)) from error
         return App(package=assignment.build_package or None, url=url)
 

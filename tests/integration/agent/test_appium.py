@@ -19,11 +19,13 @@ import structlog
 
 from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
+from qgjob_agent.runners.appwright import hub as hub_module
 from qgjob_agent.runners.appwright.appium import Appium, AppiumError
 from qgjob_agent.runners.appwright.appium_log import Mark
 from qgjob_agent.runners.appwright.appium_settings import AppiumSettings, check_words
 from qgjob_agent.runners.appwright.hub import answers, forget_sessions
 from tests.fakes.appium.server import Server
+from tests.fakes.waiting import until
 
 ROOT = Path(__file__).parents[3]
 COMMAND = (sys.executable, "-m", "tests.fakes.appium", "--port", "{port}")
@@ -73,6 +75,36 @@ async def test_one_that_was_started_with_other_settings_goes_when_no_test_has_it
     assert (mended != address, await answers(address), await answers(mended)) == (True, False, True)
     told = [(each["event"], each["pid"]) for each in log if "pid" in each and each["event"] != "appium_started"]
     assert told == [("appium_outdated", pid), ("appium_replaced", pid)]
+
+
+async def test_one_that_hangs_is_waited_for_while_tests_have_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is short of breath is no reason to end the sessions of all its devices."""
+    monkeypatch.setattr(hub_module, "_READY_SECONDS", 0.2)
+    monkeypatch.setattr(appium_module, "_STOP_SECONDS", 0.1)
+    appium = make()
+    address = await appium.ready()
+    process = psutil.Process(pid_of(tmp_path))
+    process.suspend()
+    asked: list[bool] = []
+
+    def used() -> bool:
+        asked.append(True)
+        return True
+
+    waiting = asyncio.create_task(appium.ready(used=used))
+    await until(lambda: len(asked) >= 3 or waiting.done(), "several questions")
+    process.resume()
+    assert (await waiting, appium.starts) == (address, 1)
+    process.suspend()
+    with structlog.testing.capture_logs() as log:
+        assert (await appium.ready() != address, appium.starts) == (True, 2)  # nobody has it
+        psutil.Process(pid_of(tmp_path)).suspend()
+        monkeypatch.setattr(appium_module, "BUSY_SECONDS", 0.0)
+        await appium.ready(used=used)
+    assert appium.starts == 3
+    assert [each["event"] for each in log if each["event"] != "appium_started"] == ["appium_hung"] * 2
 
 
 async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ PLAIN_PORT = 4723
 _START_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _POLL_SECONDS = 0.1
+BUSY_SECONDS = 60.0
+"""For one that tests have to answer again, as on a host that is short of breath."""
 _LAST_BYTES = 4_096
 LOG_MOST_BYTES = 50_000_000
 """Appium runs for weeks and tells of every command: when its log is longer it begins anew."""
@@ -78,7 +80,8 @@ class Appium:
             raise AppiumError(f"appwright.appium_url {self._settings.url} does not answer; start Appium there")
         async with self._lock:
             known = self._remembered()
-            if known is not None and (not port or known.port == port) and await answers(known) and self._fits(used()):
+            fits = known is not None and (not port or known.port == port)
+            if known is not None and fits and await self._answers(known, used) and self._fits(used()):
                 self._bound_log()
                 return known
             await self._stop()
@@ -93,6 +96,18 @@ class Appium:
         """The one that this agent or an earlier one of it started, if its process is still that one."""
         told = self._told()
         return None if told is None or _process(told) is None else Address("http", LOOPBACK, told["port"])
+
+    async def _answers(self, known: Address, used: Callable[[], bool]) -> bool:
+        """Whether it answers; one that is used gets time to. To end it would end the sessions of all devices."""
+        deadline = time.monotonic() + BUSY_SECONDS
+        while not await answers(known):
+            if self._remembered() is None:
+                return False
+            if time.monotonic() > deadline or not used():
+                self._log.warning("appium_hung", pid=(self._told() or {}).get("pid"), port=known.port)
+                return False
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
 
     def _fits(self, used: bool) -> bool:
         """Whether the one that answers may go on."""

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import structlog
 
+from bench.processes import free_port
 from qgjob_agent.hub_address import Address
 from qgjob_agent.runners.appwright import appium as appium_module
 from qgjob_agent.runners.appwright import hub as hub_module
@@ -46,6 +47,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     yield one
     for appium in made:
         await appium._stop()
+        await appium.beside._stop()
 
 
 def pid_of(tmp_path: Path) -> int:
@@ -187,6 +189,37 @@ async def test_another_program_where_plain_appwright_looks_is_named_and_not_take
     assert appium.starts == 0
     await other.stop()
     assert (await appium.ready(port)).port == port
+
+
+async def test_a_plain_run_takes_no_appium_from_the_tests_that_have_it(make: Make, tmp_path: Path) -> None:
+    """Suites of two kinds on one agent: the sessions of the fast ones are on a port that plain AppWright never asks."""
+    appium, port = make(), free_port()
+    fast = await appium.ready()
+    plain = await appium.ready(port, used=lambda: True)
+    assert (plain.port, await answers(fast), await answers(plain)) == (port, True, True)
+    for each in (appium, make()):  # the next daemon finds both
+        assert await each.ready(port) == plain
+        assert await each.ready(used=lambda: True) == fast
+    assert (appium.starts, appium.beside.starts) == (1, 1)
+    psutil.Process(pid_of(tmp_path)).kill()
+    await until(lambda: appium._remembered() is None, "its death")
+    assert await appium.ready(port) == plain
+    assert await answers(await appium.ready())
+    assert (appium.starts, appium.beside.starts) == (2, 1)
+
+
+async def test_a_port_that_another_program_has_costs_no_session(make: Make) -> None:
+    other, appium = Server(), make(keep=False)
+    port = await other.start()
+    fast = await appium.ready()
+    for used in (True, False):
+        with pytest.raises(AppiumError, match=rf"port {port}, and .* has it"):
+            await appium.ready(port, used=lambda used=used: used)
+        assert await answers(fast)
+    await other.stop()
+    plain = await appium.ready(port, used=lambda: True)
+    await appium.close()
+    assert [await answers(each) for each in (fast, plain)] == [False, False]
 
 
 async def test_one_of_somebody_else_is_used_and_never_ended(make: Make) -> None:

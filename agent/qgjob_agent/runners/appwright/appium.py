@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
 import socket
 import subprocess
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -84,13 +86,18 @@ class Appium:
             if known is not None and fits and await self._answers(known, used) and self._fits(used()):
                 self._bound_log()
                 return known
+            if port and not fits:
+                others = known is not None and used()
+                if others or self.beside._remembered() is not None:  # noqa: SLF001 - of its own class
+                    return await self.beside.ready(port, used)
+                _check_free(port)  # before the one that is there ends for nothing
             await self._stop()
-            if port and listens(port):
-                raise AppiumError(
-                    f"plain AppWright looks for Appium on port {port}, and {who_listens(port)} has it; end that, or, "
-                    "if it is an Appium that this agent may use too, set appwright.appium_url to it"
-                )
             return await self._start(port or _free_port())
+
+    @functools.cached_property
+    def beside(self) -> Appium:
+        """A second one, on the port that plain AppWright knows, while tests have this one on another port."""
+        return Appium(replace(self._settings, state=self._settings.state / "plain"), self._log)
 
     def _remembered(self) -> Address | None:
         """The one that this agent or an earlier one of it started, if its process is still that one."""
@@ -204,6 +211,16 @@ class Appium:
         if not self._settings.keep:
             async with self._lock:
                 await self._stop()
+                await self.beside._stop()  # noqa: SLF001 - of its own class
+
+
+def _check_free(port: int) -> None:
+    """Raises AppiumError where something else listens on the port of plain AppWright."""
+    if listens(port):
+        raise AppiumError(
+            f"plain AppWright looks for Appium on port {port}, and {who_listens(port)} has it; end that, or, if it is "
+            "an Appium that this agent may use too, set appwright.appium_url to it"
+        )
 
 
 def _process(told: Mapping[str, Any]) -> psutil.Process | None:

@@ -19,6 +19,7 @@ import psutil
 from qgjob_agent.hub_address import Address
 from qgjob_agent.listening import LOOPBACK, listens, who_listens
 from qgjob_agent.runners.appwright.appium_log import AppiumLog
+from qgjob_agent.runners.appwright.appium_reason import reason_in
 from qgjob_agent.runners.appwright.hub import answers
 
 if TYPE_CHECKING:
@@ -173,10 +174,10 @@ class Appium:
         deadline = time.monotonic() + _START_SECONDS
         while not await answers(address):
             if process.poll() is not None:
-                raise AppiumError(f"Appium ended as it began (exit code {process.returncode}): {self._last_line()}")
+                raise AppiumError(f"Appium ended as it began (exit code {process.returncode}): {self._reason()}")
             if time.monotonic() > deadline:
                 await self._stop()
-                raise AppiumError(f"Appium did not answer within {_START_SECONDS:g} s: {self._last_line()}")
+                raise AppiumError(f"Appium did not answer within {_START_SECONDS:g} s: {self._reason()}")
             await asyncio.sleep(_POLL_SECONDS)
         self._log.info("appium_started", pid=process.pid, port=port)
         return address
@@ -186,14 +187,13 @@ class Appium:
             told = {"pid": pid, "created": psutil.Process(pid).create_time(), "port": port}
             self._memory.write_text(json.dumps(told | {"settings": self._settings.digest}), "utf-8")
 
-    def _last_line(self) -> str:
+    def _reason(self) -> str:
         try:
             with self._output.open("rb") as file:
                 file.seek(max(os.fstat(file.fileno()).st_size - _LAST_BYTES, 0))
-                lines = file.read().decode(errors="replace").split("\n")
+                return reason_in(file.read().decode(errors="replace"))
         except OSError:
-            lines = []
-        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")[:300]
+            return reason_in("")
 
     async def _stop(self) -> None:
         """Ends what was started here, by this daemon or an earlier one; never another's."""

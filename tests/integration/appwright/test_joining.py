@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import psutil
 
 from qgjob_agent.clock import wall_ms
 from qgjob_agent.core.values import Outcome
+from qgjob_agent.devices.adb.server import AdbServer
 from tests.fakes.waiting import until
 from tests.integration.appwright.conftest import MakeLab
 from tests.integration.appwright.files import HEAD, SOUND, TWO, costs_little, outcomes, waiting
@@ -69,6 +73,21 @@ async def test_what_may_not_share_the_process_ends_it_and_has_its_own(make_lab: 
     await lab.die()
     lab.runner = None
     await until(idle.execution.result, "the end of the idle process")
+
+
+async def test_what_comes_after_one_that_had_no_session_finds_an_appium_that_answers(make_lab: MakeLab) -> None:
+    """It died, and the process that waits for more knows no other: each file that joined would fail the same."""
+    uses = 'import { test } from "appwright";\ntest("uses the device", async ({ device }) => { void device; });\n'
+    lab = await make_lab({f"{name}.spec.ts": uses for name in "abc"}, whole=True, adb=AdbServer())
+    runner = lab.runner
+    assert runner is not None
+    for name in "abc":
+        runner.start(DEVICE, [lab.job(f"{name}.spec.ts")])
+        await lab.ended(name)
+        if name == "a":
+            psutil.Process(json.loads((lab.folder / "appium" / "appium.json").read_text())["pid"]).kill()
+    assert outcomes(lab, "a", "b", "c") == [Outcome.PASSED, Outcome.DEVICE_ERROR, Outcome.PASSED]
+    assert "the device gave no session: " in (lab.told.finished("b").error or "")
 
 
 async def test_one_that_comes_later_has_its_own_time_limit(make_lab: MakeLab, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class Run:
         self.done = False  # Playwright itself has said that it is
         self.joinable = False  # its process waits for more
         self.shares_appium = False  # other devices' runs wrote into the same log
+        self.unserved = False  # its Appium gave no session: what comes later is to find one that does
         self.has_appium = False  # it was told of one, so its sessions may be there
         self.desk: Desk | None = None  # of a device in the cloud
         self.watch: ExecutionWatch | None = None  # once it is launched
@@ -93,6 +94,7 @@ class Run:
         told: list[AttemptEvent] = []
         for event in self._events.read():
             self.done = self.done or event.get("event") == "done"
+            self.unserved = self.unserved or (event.get("event") == "no_session" and self.desk is None)
             self._moved = self._moved or event.get("event") in ("begin", "error", "missing")
             index = attempt_of(event)
             attempt = None if index is None else self.attempts.get(index)
@@ -140,7 +142,7 @@ class Run:
 
     def may_join(self, assignment: Assignment) -> bool:
         """Whether its process may take this attempt too: it runs, and has not had that file yet."""
-        if not self.joinable or self.done or self._may_have_ended():
+        if not self.joinable or self.unserved or self.done or self._may_have_ended():
             return False
         had = self.execution.attempts
         paths = {PurePosixPath(each.test_path) for each in had}

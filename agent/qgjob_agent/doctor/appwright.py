@@ -75,10 +75,11 @@ async def suite(host: Host) -> list[Finding]:
     if host.config.runner != "appwright" or config.suite_dir is None:
         return _unused(host, check)
     folder, in_cloud = config.suite_dir, host.config.browserstack.enabled
-    return [await beside(lambda: _suite(folder, config.config, plain=config.mode == "plain", in_cloud=in_cloud))]
+    plain, many = config.mode == "plain", host.config.apple.enabled and len(host.config.apple.udids) != 1
+    return [await beside(lambda: _suite(folder, config.config, plain=plain, in_cloud=in_cloud, many_apple=many))]
 
 
-def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool) -> Finding:
+def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool, many_apple: bool) -> Finding:
     check = "appwright.suite"
     if not folder.is_dir():
         return problem(check, f"appwright.suite_dir is {folder}, which is no folder", "name the test project's folder")
@@ -99,6 +100,9 @@ def _suite(folder: Path, config: str, *, plain: bool, in_cloud: bool) -> Finding
         why = f"{text}: {versions.why_plain}, and sessions of a plan want versions that were tried"
         return problem(check, why, "see docs/appwright.md for the versions to pin")
     plain_text = f"{text}: plain mode, which installs the app for each test, since {versions.why_plain}"
+    if many_apple:
+        text = f"{plain_text}; and simulators share port 8100 in it, so that a session on one ends that of another"
+        return warning(check, text, "name one device in apple.udids, or see docs/appwright.md for the versions to pin")
     if plain:
         return note(check, plain_text)
     return warning(check, plain_text, "see docs/appwright.md for the versions to pin")

@@ -273,6 +273,21 @@ async def test_a_suite_that_is_fast_but_for_one_thing_is_told_which(
     )
 
 
+@pytest.mark.parametrize(
+    ("apple_table", "level"),
+    [("", NOTE), ('[apple]\nenabled = true\nudids = ["A"]\n', NOTE), ("[apple]\nenabled = true\n", WARNING)],
+)
+async def test_simulators_that_would_end_each_others_sessions_in_plain_mode(
+    bench: Bench, apple_table: str, level: Level
+) -> None:
+    """XCUITest has WebDriverAgent on port 8100 where a session names no other, and ends what it finds there."""
+    (bench.suite / "appwright.config.ts").touch()
+    bench.package("appwright", "0.1.1")
+    bench.package("playwright", "1.59.1")
+    (found,) = await appwright.suite(bench.host(f'{APPWRIGHT}mode = "plain"\n{apple_table}', AGENT_ID="agent-1"))
+    assert (found.level, "port 8100" in found.found) == (level, level is WARNING)
+
+
 def test_a_driver_that_is_missing_is_to_be_one_that_the_appium_takes() -> None:
     """The newest ones refuse Appium 2, which is what AppWright has."""
     own = json.loads((EXAMPLE / "package.json").read_text())["dependencies"]

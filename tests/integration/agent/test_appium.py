@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -172,11 +173,15 @@ async def test_it_may_end_with_the_agent(make: Make, tmp_path: Path) -> None:
     assert not await answers(address)
 
 
-async def test_one_that_ends_as_it_begins_is_told_with_its_last_words(make: Make) -> None:
+async def test_one_that_ends_as_it_begins_is_told_with_its_last_words(make: Make, tmp_path: Path) -> None:
     with pytest.raises(AppiumError, match=r"ended as it began \(exit code 3\): no driver"):
         await make(("sh", "-c", "echo no driver; exit 3", "{port}")).ready()
     with pytest.raises(AppiumError, match=r"can't be started: no-such-appium: No such file.*appwright\.appium"):
         await make(("no-such-appium", "{port}")).ready()
+    gone = make()
+    gone._settings = replace(gone._settings, suite=tmp_path / "gone")
+    with pytest.raises(AppiumError, match=r"can't be started: .*/gone: No such file"):
+        await gone.ready()
 
 
 async def test_another_program_where_plain_appwright_looks_is_named_and_not_taken_for_ours(make: Make) -> None:

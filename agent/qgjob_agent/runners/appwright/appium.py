@@ -161,7 +161,8 @@ class Appium:
                     start_new_session=True,
                 )
         except OSError as error:
-            raise AppiumError(f"Appium can't be started: {argv[0]}: {error.strerror}; see appwright.appium") from None
+            where = error.filename or argv[0]  # its folder may be what is not there
+            raise AppiumError(f"Appium can't be started: {where}: {error.strerror}; see appwright.appium") from None
         self._process = process
         self.starts += 1
         try:

@@ -17,6 +17,7 @@ from qgjob_agent import execution_dir as names
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.core.events import AttemptEvent, AttemptFinished, AttemptKilled, AttemptStarted, TreeStuck
 from qgjob_agent.core.values import Assignment, DeathCause, DeviceFacts, LivingProcess, LivingTree, Outcome, Target
+from qgjob_agent.devices.adb.server import AdbServer
 from qgjob_agent.devices.app import App, AppUnknownError
 from qgjob_agent.lease_file import LeaseTime
 from qgjob_agent.planned_executions import PlannedExecution
@@ -308,6 +309,20 @@ async def test_an_appium_of_other_settings_goes_on_for_as_long_as_a_test_has_it(
         for child in children:  # of the daemon that has died
             assert child is not None
             await asyncio.to_thread(child.wait, 20)
+
+
+@pytest.mark.parametrize(("port", "told"), [(5037, []), (6000, [{"appium:adbPort": 6000}])])
+async def test_plain_mode_with_an_appium_of_others_tells_once_what_that_has_to_know(
+    bench: Bench, port: int, told: list[dict[str, Any]]
+) -> None:
+    bench.suite = packages(bench.folder / "other")
+    bench.appium_url = "http://127.0.0.1:1"
+    with structlog.testing.capture_logs() as log:
+        runner = bench.runner(plain=True, adb=AdbServer(port=port))
+        runner.start(DEVICE, [bench.job("a"), bench.job("b")])
+        await bench.outcomes("a", "b")
+        await idle(runner)
+    assert [each["wanted"] for each in log if each["event"] == "appwright_plain_adb"] == told
 
 
 async def test_a_build_that_nobody_knows_is_told_and_one_that_is_known_reaches_the_test(bench: Bench) -> None:

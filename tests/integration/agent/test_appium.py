@@ -98,6 +98,7 @@ async def test_one_that_hangs_is_waited_for_while_tests_have_it(
 
     waiting = asyncio.create_task(appium.ready(used=used))
     await until(lambda: len(asked) >= 3 or waiting.done(), "several questions")
+    assert not waiting.done()
     process.resume()
     assert (await waiting, appium.starts) == (address, 1)
     process.suspend()

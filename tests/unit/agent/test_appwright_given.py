@@ -87,6 +87,7 @@ async def test_an_appium_of_other_settings_goes_on_for_as_long_as_a_test_has_it(
         assert bench.appium.starts == 1
         await idle(runner)
     finally:
+        over.touch()
         await bench.appium._stop()
         for child in children:  # of the daemon that has died
             assert child is not None

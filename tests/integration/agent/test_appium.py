@@ -255,6 +255,19 @@ async def test_only_the_sessions_of_one_device_are_forgotten() -> None:
     assert await forget_sessions(address, "b") is None
 
 
+async def test_an_answer_that_nobody_can_read_is_none() -> None:
+    """The address stands in a file that a test may write."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 100_000)
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        address = Address("http", "127.0.0.1", server.sockets[0].getsockname()[1])
+        assert await forget_sessions(address, "a") is None
+
+
 async def test_what_is_no_appium_does_not_answer() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -94,6 +94,19 @@ async def test_an_appium_of_other_settings_goes_on_for_as_long_as_a_test_has_it(
             await asyncio.to_thread(child.wait, 20)
 
 
+@pytest.mark.parametrize("written", ["{}", "[]", '{"attempts": 7}', "[" * 100_000], ids=lambda text: text[:20])
+async def test_a_plan_that_a_test_has_overwritten_ends_no_agent(bench: Bench, written: str) -> None:
+    runner, over = bench.runner(), bench.folder / "over"
+    runner.start(DEVICE, [bench.job("a", json.dumps({"until": str(over)}))])
+    await until(lambda: any(isinstance(x, AttemptStarted) for x in bench.events), "the test")
+    (path,) = (bench.folder / "runs").iterdir()
+    (path / PLAN_FILE).write_text(written)
+    runner.start(DEVICE, [bench.job("b")])
+    over.touch()
+    assert await bench.outcomes("a", "b") == [(Outcome.PASSED, "")] * 2
+    await idle(runner)
+
+
 @pytest.mark.parametrize(("port", "told"), [(5037, []), (6000, [{"appium:adbPort": 6000}])])
 async def test_plain_mode_with_an_appium_of_others_tells_once_what_that_has_to_know(
     bench: Bench, port: int, told: list[dict[str, Any]]

@@ -62,7 +62,7 @@ async def _ask(address: Address, method: str, path: str, seconds: float) -> tupl
     status = int(word[0]) if word and word[0].isdigit() else 0
     try:
         told = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     return status, told if isinstance(told, dict) else {}
 

@@ -169,16 +169,24 @@ class Run:
     def look_whether_joinable(self) -> None:
         """Whether its process waits for more when it has nothing to do, by its plan."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # then nobody waits
-            plan = json.loads(text_of(self.execution.path / PLAN_FILE, names.MOST_BYTES))
-            self.joinable = plan["linger_ms"] > 0
+            self.joinable = self._plan()["linger_ms"] > 0
             self._takes_until = monotonic_seconds() + _MOST_SECONDS
 
     def change_plan(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Changes what the process reads of its plan. Raises OSError, ValueError."""
-        path = self.execution.path / PLAN_FILE
-        plan = json.loads(text_of(path, names.MOST_BYTES))
-        change(plan)
-        put_text(path, json.dumps(plan))
+        plan = self._plan()
+        try:
+            change(plan)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{PLAN_FILE} is no plan any more: a test has overwritten it") from error
+        put_text(self.execution.path / PLAN_FILE, json.dumps(plan))
+
+    def _plan(self) -> Any:
+        """The plan of its process, or what a test has put in its place: any JSON. Raises OSError, ValueError."""
+        try:
+            return json.loads(text_of(self.execution.path / PLAN_FILE, names.MOST_BYTES))
+        except RecursionError as error:
+            raise ValueError(f"{PLAN_FILE} is nested too deeply") from error
 
     def conclude(self) -> tuple[list[AttemptEvent], list[list[Assignment]]]:
         """Nothing of the run lives: what is to be told, and what goes on in other runs, in which groups.

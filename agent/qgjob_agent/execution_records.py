@@ -132,4 +132,20 @@ def fields_of(assignment: Assignment) -> dict[str, Any]:
 def assignment_of(fields: dict[str, Any]) -> Assignment:
     """An assignment that was written down. Raises KeyError, TypeError or ValueError for what is none."""
     target = Target(fields["target"]) if fields["target"] else None
-    return Assignment(**fields | {"target": target})
+    made = Assignment(**fields | {"target": target})
+    if not _is_sound(made):
+        raise ValueError("a value is of another kind")
+    return made
+
+
+def _is_sound(made: Any) -> bool:
+    texts = (made.job_id, made.token, made.device_id, made.org_id, made.app_version_id, made.test_path)
+    numbers = (made.attempt, made.round, made.timeout_ms, made.silence_timeout_ms, made.expected_ms)
+    return (
+        all(isinstance(each, str) for each in (*texts, made.build_format, made.build_package))
+        and all(type(each) is int for each in (*numbers, made.build_size_bytes, made.suite_size_bytes))
+        and all(each is None or isinstance(each, str) for each in (made.build_digest, made.suite_digest))
+        and (made.install_ms is None or type(made.install_ms) is int)
+        and isinstance(made.env, dict)
+        and all(isinstance(each, str) for each in made.env.values())
+    )

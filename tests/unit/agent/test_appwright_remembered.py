@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,36 @@ def test_what_is_told_is_no_run_any_more(tmp_path: Path) -> None:
     for index in (0, 1):
         remove_tree(done.attempt_dir(index))
     assert looked(tmp_path) == ([], [done.path])
+
+
+CHANGES: list[tuple[tuple[str | int, ...], object]] = [
+    (("assignments", 0, "token"), []),
+    (("assignments", 0, "test_path"), 7),
+    (("assignments", 0, "attempt"), "1"),
+    (("assignments", 0, "build_digest"), 1.5),
+    (("assignments", 0, "env"), {"A": 1}),
+    (("assignments", 0, "env"), ["A"]),
+    (("assignments", 0, "install_ms"), "3"),
+    (("facts", "device", "device_id"), {}),
+    (("facts", "device", "platform"), 7),
+    (("facts", "generation"), float("inf")),
+    (("facts", "generation"), "2"),
+]
+
+
+@pytest.mark.parametrize(("where", "value"), CHANGES, ids=str)
+def test_a_value_of_another_kind_is_not_as_a_run_is_written_down(
+    tmp_path: Path, where: tuple[str | int, ...], value: object
+) -> None:
+    """The plan lies within a test's reach, and what ended the daemon here would end each next one too."""
+    run = planned(tmp_path, 1, "a")
+    plan = part = json.loads((run.path / names.PLAN).read_text())
+    for name in where[:-1]:
+        part = part[name]
+    part[where[-1]] = value
+    (run.path / names.PLAN).write_text(json.dumps(plan))
+    with pytest.raises(RecordError, match=r"plan\.json.* not as this version writes"):
+        read(run.path)
 
 
 def test_what_is_no_run_is_given_up(tmp_path: Path) -> None:

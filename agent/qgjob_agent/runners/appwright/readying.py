@@ -13,7 +13,7 @@ from qgjob_agent.runners.appwright.projects import kinds_of
 from qgjob_agent.runners.appwright.versions import SuiteError, Versions, look_at
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from qgjob_agent.core.values import Assignment, DeviceFacts
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Readying:
-    """Finds it, or has it made ready. For the arguments see AppwrightRunner; `in_use`: whether a run has the Appium."""
+    """Finds it, or has it made ready. For the arguments see AppwrightRunner; `lines` are the runs of each device."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Readying:
         app_of: Callable[[Assignment, DeviceFacts], Awaitable[App]] | None,
         cloud: Cloud | None,
         suite_of: Callable[[Assignment], Path | None],
-        in_use: Callable[[], bool],
+        lines: Mapping[str, Iterable[Run]],
         log: Any,
     ) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class Readying:
         self._app_of = app_of
         self._cloud = cloud
         self._suite_of = suite_of
-        self._in_use = in_use
+        self._lines = lines
         self._log = log
         self._said: set[str] = set()
 
@@ -87,6 +87,9 @@ class Readying:
         if suite is None:
             raise SuiteError("the job brings no suite, and this agent has none; submit it with --suite DIR")
         return suite
+
+    def _in_use(self) -> bool:
+        return any(run.has_appium for line in self._lines.values() for run in line)
 
     def _project(self, device: DeviceFacts) -> str:
         project = self._settings.projects.of(device.platform, device.target)

@@ -34,7 +34,11 @@ class Facts:
         fields = execution.facts
         device = dict(fields["device"])
         device["target"] = Target(device["target"])
-        return cls(int(fields["generation"]), DeviceFacts(**device))
+        generation, made = fields["generation"], DeviceFacts(**device)
+        texts = all(isinstance(each, str) for each in (made.device_id, made.udid, made.platform or ""))
+        if not texts or type(generation) is not int:
+            raise ValueError("a value is of another kind")
+        return cls(generation, made)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class AppwrightRunner:
         self._attempts: dict[str, tuple[Run, Attempt]] = {}  # by token, until all of it is told
         self._slots = slots or PortSlots(log)
         self._generation = 0
-        self._readying = Readying(settings, appium, self._slots, app_of, cloud, suite_of, self._in_use, log)
+        self._readying = Readying(settings, appium, self._slots, app_of, cloud, suite_of, self._lines, log)
         self._work = Work(sink.failed)
         self._ends = SessionEnds(cloud, sink, self._work, log)
         self._leftovers = Leftovers(log, sink.failed)
@@ -318,9 +318,6 @@ class AppwrightRunner:
 
     def _remove(self, path: Path) -> None:
         self._leftovers.remove(path)
-
-    def _in_use(self) -> bool:
-        return any(run.has_appium for line in self._lines.values() for run in line)
 
     def lost(self, device_id: str) -> None:
         """See Runner."""

@@ -125,9 +125,8 @@ async def test_its_log_begins_anew_when_it_is_long(make: Make, tmp_path: Path, m
 
 async def test_one_that_died_is_begun_again(make: Make, tmp_path: Path) -> None:
     appium = make()
-    await appium.ready()
-    assert appium.log_path is not None
-    log = appium.log_path
+    log = appium.log_of(await appium.ready())
+    assert log is not None
     since = Mark(log.stat().st_ino, log.stat().st_size)
     with log.open("ab") as file:
         file.write(b"the last that it said\n")
@@ -203,6 +202,8 @@ async def test_a_plain_run_takes_no_appium_from_the_tests_that_have_it(make: Mak
     fast = await appium.ready()
     plain = await appium.ready(port, used=lambda: True)
     assert (plain.port, await answers(fast), await answers(plain)) == (port, True, True)
+    logs = [tmp_path / "state" / each for each in ("appium.log", "plain/appium.log")]
+    assert [appium.log_of(each) for each in (fast, plain)] == logs
     for each in (appium, make()):  # the next daemon finds both
         assert await each.ready(port) == plain
         assert await each.ready(used=lambda: True) == fast
@@ -232,8 +233,8 @@ async def test_one_of_somebody_else_is_used_and_never_ended(make: Make) -> None:
     server = Server()
     port = await server.start()
     appium = make(url=f"http://127.0.0.1:{port}/", keep=False)
-    assert (await appium.ready()).port == port
-    assert appium.log_path is None
+    address = await appium.ready()
+    assert (address.port, appium.log_of(address)) == (port, None)
     with pytest.raises(AppiumError, match="looks for Appium on port 4723"):
         await appium.ready(4723)
     await appium.close()

@@ -65,6 +65,20 @@ def test_what_another_appium_says_goes_on_and_that_of_two_before_is_gone(log: Ap
         log.part(since, None)
 
 
+def test_a_part_of_the_log_of_a_second_appium_is_had_too(log: AppiumLog, tmp_path: Path) -> None:
+    second = AppiumLog(tmp_path / "second.log")
+    both = AppiumLog(log.path, second)
+    since = say(second, b"before\n")
+    until = say(second, b"of the second\n")
+    of_first = now(both)
+    say(both, b"of the first\n")
+    assert both.part(since, until) == b"of the second\n"
+    assert both.part(of_first, None) == b"of the first\n"
+    second.begin_anew()
+    say(second, b"and anew\n")
+    assert both.part(since, None) == b"of the second\nand anew\n"
+
+
 def test_it_begins_anew_where_there_was_none(tmp_path: Path) -> None:
     log = AppiumLog(tmp_path / "appium.log")
     log.begin_anew()

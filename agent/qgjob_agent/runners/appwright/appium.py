@@ -39,6 +39,7 @@ _LAST_BYTES = 4_096
 LOG_MOST_BYTES = 50_000_000
 """Appium runs for weeks and tells of every command: when its log is longer it begins anew."""
 _SAME_PROCESS_SECONDS = 0.01
+_BESIDE = "plain"  # a folder of the state
 
 
 class AppiumError(Exception):
@@ -53,16 +54,17 @@ class Appium:
         self._log = log
         self._lock = asyncio.Lock()
         self._memory = settings.state / "appium.json"
-        self.told = AppiumLog(settings.state / "appium.log")
+        self.told = AppiumLog(settings.state / "appium.log", AppiumLog(settings.state / _BESIDE / "appium.log"))
         self._output = self.told.path
         self._process: subprocess.Popen[bytes] | None = None
         self._outdated_said = False
         self.starts = 0
 
-    @property
-    def log_path(self) -> Path | None:
-        """Where it tells what it does; None for one that somebody else keeps."""
-        return None if self._settings.url is not None else self.told.path
+    def log_of(self, address: Address) -> Path | None:
+        """Where the one at an address tells what it does; None for one that somebody else keeps."""
+        if self._settings.url is not None:
+            return None
+        return (self.beside if self.beside._remembered() == address else self).told.path  # noqa: SLF001 - of its own class
 
     @property
     def of_others(self) -> bool:
@@ -98,7 +100,7 @@ class Appium:
     @functools.cached_property
     def beside(self) -> Appium:
         """A second one, on the port that plain AppWright knows, while tests have this one on another port."""
-        return Appium(replace(self._settings, state=self._settings.state / "plain"), self._log)
+        return Appium(replace(self._settings, state=self._settings.state / _BESIDE), self._log)
 
     def _remembered(self) -> Address | None:
         """The one that this agent or an earlier one of it started, if its process is still that one."""

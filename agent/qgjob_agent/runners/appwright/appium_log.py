@@ -46,10 +46,14 @@ class Mark:
 
 
 class AppiumLog:
-    """The log at `path`, and that of the Appium before: an attempt may have seen the end of one."""
+    """The log at `path`, and that of the Appium before: an attempt may have seen the end of one.
 
-    def __init__(self, path: Path) -> None:
+    `beside` is that of a second Appium: a part of it is had here too.
+    """
+
+    def __init__(self, path: Path, beside: AppiumLog | None = None) -> None:
         self.path = path
+        self._beside = beside
         self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
 
     def begin_anew(self) -> None:
@@ -57,11 +61,21 @@ class AppiumLog:
         with contextlib.suppress(FileNotFoundError):
             self.path.replace(self._earlier)
 
+    def has(self, mark: Mark) -> bool:
+        """Whether a mark is of this log, or of the one before."""
+        for path in (self.path, self._earlier):
+            with contextlib.suppress(OSError):  # it is not there
+                if path.stat().st_ino == mark.file:
+                    return True
+        return False
+
     def part(self, since: Mark, until: Mark | None) -> bytes:
         """What was written between two marks, of which the second may be missing: until now. Its end, where it is much.
 
         Empty where that log is gone. Raises OSError.
         """
+        if self._beside is not None and self._beside.has(since):
+            return self._beside.part(since, until)
         with opened(self.path) as file:
             here, size = _mark(file.fileno())
             end = until.size if until is not None and until.file == here else size

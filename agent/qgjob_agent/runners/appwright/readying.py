@@ -68,7 +68,7 @@ class Readying:
         needed = address is not None and versions.fast and run.left  # of a device that is lost all were taken back
         slot = self._slots.of(run.device) if needed else None
         own = capabilities_of(run.device, self._settings.derived_data, self._settings.adb)
-        log = None if address is None else self._appium.log_path
+        log = None if address is None else self._appium.log_of(address)
         return Ready(suite, project, versions, address, app, slot, capabilities=own, appium_log=log)
 
     async def _in_cloud(self, run: Run, project: str, versions: Versions, cloud: Cloud) -> Ready:

@@ -16,57 +16,28 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from qgjob_agent import __version__
-from qgjob_agent.builds.cache import ContentCache
-from qgjob_agent.builds.resolved import ResolvedBuilds
-from qgjob_agent.builds.template import is_address
 from qgjob_agent.clock import monotonic_seconds
 from qgjob_agent.config import AgentConfig, load_config, unread_settings
-from qgjob_agent.content_fetching import PushedBuilds, PushedSuites
 from qgjob_agent.core.events import Recovered, ShutdownRequested
 from qgjob_agent.core.machine import Machine
 from qgjob_agent.core.values import AgentFacts, Limits
-from qgjob_agent.devices.adb.provider import AdbDevices
-from qgjob_agent.devices.adb.settings import AdbSettings
-from qgjob_agent.devices.apple.settings import AppleSettings
-from qgjob_agent.devices.browserstack.settings import BrowserStackSettings
-from qgjob_agent.devices.faults import SimulatedFaults
-from qgjob_agent.devices.several import SeveralProviders
-from qgjob_agent.devices.simulated import SimulatedDevices
 from qgjob_agent.disk_watch import DiskWatch
 from qgjob_agent.driver import Driver
 from qgjob_agent.errors import AgentError
-from qgjob_agent.evidence.choice import Bounds
 from qgjob_agent.evidence.keeper import EvidenceKeeper
-from qgjob_agent.evidence.outgoing import MB, KeeperSettings
-from qgjob_agent.evidence.shelf import Shelf
 from qgjob_agent.evidence_pushing import PushedEvidence
 from qgjob_agent.lease_file import LeaseFile
 from qgjob_agent.parent import until_gone
-from qgjob_agent.runners.appwright.appium import Appium
-from qgjob_agent.runners.appwright.appium_settings import AppiumSettings
-from qgjob_agent.runners.appwright.apps import InstalledApps
-from qgjob_agent.runners.appwright.launching import AppwrightSettings
-from qgjob_agent.runners.appwright.runner import AppwrightRunner
-from qgjob_agent.runners.command import CommandRunner, CommandSettings
-from qgjob_agent.runners.simulated import SimulatedRunner, SimulatedTests
-from qgjob_agent.runners.suited import SuitedRunner
+from qgjob_agent.parts import Parts
 from qgjob_agent.session import Coordinators, Session
 from qgjob_agent.spool import Spool
 from qgjob_agent.state_dir import EpochFile, StateDir
-from qgjob_agent.suites.npm import Npm
-from qgjob_agent.suites.prepared import Suites
-from qgjob_agent.suites.shelf import SuiteShelf
 from qgjob_agent.tasks import end_tasks
 from qgjob_agent.transitions import LEVELS, Transitions, configure_logging
 from qgjob_agent.unread_executions import end_of_others
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from qgjob_agent.builds.base import ClosableBuilds
-    from qgjob_agent.devices.base import DeviceProvider, DeviceSink
-    from qgjob_agent.runners.base import Runner
-    from qgjob_agent.runners.last_looks import Screens
+    pass
 
 _GC_THRESHOLD = 50_000  # attempts are made and dropped in thousands; none of it is cyclic
 _LEAVE_SECONDS = 3.0
@@ -138,18 +109,14 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     enabled = LEVELS[config.log_level] <= LEVELS["info"]
     driver = Driver(spool, lease_file, Transitions(log, enabled=enabled))
     stack.callback(driver.close)
-    simulated = config.simulated
-    faults = SimulatedFaults(
-        simulated.failing_installs, simulated.failing_tests, simulated.broken_builds, simulated.heal_after_probes
-    )
     token = None if config.token is None else config.token.get_secret_value()
     coordinators = Coordinators(config.coordinator, config.agent_id, token or None)
-    builds = _builds(config, state_dir, coordinators, log)
-    provider = _provider(config, state_dir, driver, faults, builds, coordinators, log)
+    parts = Parts(config, state_dir, driver, coordinators, log)
+    builds = parts.builds()
+    provider = parts.provider(builds)
     push = PushedEvidence(coordinators)
-    evidence = _evidence(config, state_dir, push, provider, log)
-    apps = _apps(config, provider, builds)
-    runner = _runner(config, state_dir, driver, faults, coordinators, apps, provider, evidence, log)
+    evidence = parts.evidence(push, provider)
+    runner = parts.runner(provider, builds, evidence)
     limits = Limits(
         credit=config.effective_credit,
         attempts_per_execution=runner.attempts_per_execution,
@@ -182,180 +149,6 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     await provider.close()
     await builds.close()
     log.info("agent_stopped")
-
-
-def _builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ClosableBuilds:
-    builds = _packed_builds(config, state_dir, coordinators, log)
-    if not config.apple.enabled:
-        return builds
-    from qgjob_agent.devices.apple.unpacked import UnpackedBuilds  # noqa: PLC0415 - few hosts have simulators
-
-    return UnpackedBuilds(builds, state_dir.unpacked, log)
-
-
-def _packed_builds(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> ResolvedBuilds:
-    cache = ContentCache(state_dir.builds, config.builds.cache_mb * 1_000_000, log)
-    pushed, template = PushedBuilds(coordinators), config.builds.template
-    if template is None or not is_address(template):
-        return ResolvedBuilds(cache, pushed, template)
-    from qgjob_agent.builds.addresses import Addresses  # noqa: PLC0415 - an HTTP client would cost each start 0.2 s
-
-    return ResolvedBuilds(cache, pushed, template, Addresses(cache))
-
-
-def _provider(
-    config: AgentConfig,
-    state_dir: StateDir,
-    driver: Driver,
-    faults: SimulatedFaults,
-    builds: ClosableBuilds,
-    coordinators: Coordinators,
-    log: Any,
-) -> DeviceProvider:
-    if config.browserstack.enabled:
-        return _browserstack(config, driver, builds, coordinators, log)
-    if not config.finds_devices:
-        return SimulatedDevices(driver, config.device_facts, config.simulated.install_seconds, faults)
-    found: list[Callable[[DeviceSink], DeviceProvider]] = []
-    if config.adb.enabled:
-        android = AdbSettings.of(config.adb, config.agent_id, config.named_devices, config.environ, state_dir.installed)
-        found.append(lambda sink: AdbDevices(sink, android, builds, log))
-    if config.apple.enabled:
-        from qgjob_agent.devices.apple.provider import Phones, Simulators  # noqa: PLC0415 - few hosts have any
-
-        apple = AppleSettings.of(
-            config.apple, config.agent_id, config.named_devices, config.environ, state_dir.installed
-        )
-        found.append(lambda sink: Simulators(sink, apple, builds, log))
-        if config.apple.physical:
-            found.append(lambda sink: Phones(sink, apple, builds, log))
-    return found[0](driver) if len(found) == 1 else SeveralProviders(driver, found)
-
-
-def _browserstack(
-    config: AgentConfig, driver: Driver, builds: ClosableBuilds, coordinators: Coordinators, log: Any
-) -> DeviceProvider:
-    # With these comes an HTTP client, which would cost each start 0.2 s.
-    from qgjob_agent.devices.browserstack.provider import BrowserStackDevices  # noqa: PLC0415
-    from qgjob_agent.upload_sharing import SharedUploads  # noqa: PLC0415
-
-    settings = BrowserStackSettings.of(config.browserstack, config.agent_id, config.named_devices)
-    return BrowserStackDevices(driver, settings, builds, SharedUploads(coordinators), log)
-
-
-def _evidence(
-    config: AgentConfig, state_dir: StateDir, push: PushedEvidence, provider: DeviceProvider, log: Any
-) -> EvidenceKeeper:
-    what = config.evidence
-    settings = KeeperSettings(what.keep, Bounds(what.max_files, what.max_mb * MB), what.spool_mb * MB)
-    device_logs = provider.at_hand.logged if what.device_log and provider.at_hand is not None else None
-    return EvidenceKeeper(Shelf(state_dir.evidence), settings, push, log, device_logs)
-
-
-def _screens(config: AgentConfig, provider: DeviceProvider) -> Screens | None:
-    """Who takes pictures of what hangs, where these are kept."""
-    return None if provider.at_hand is None or config.evidence.keep == "none" else provider.at_hand.screen
-
-
-def _apps(config: AgentConfig, provider: DeviceProvider, builds: ClosableBuilds) -> InstalledApps | None:
-    """Which builds tests are told of: those that are installed on devices of this host."""
-    if provider.at_hand is None:
-        return None
-    return InstalledApps(builds, provider.at_hand.package_of, max(config.adb.fetch_seconds, config.apple.fetch_seconds))
-
-
-def _suites(config: AgentConfig, state_dir: StateDir, coordinators: Coordinators, log: Any) -> Suites:
-    what = config.suites
-    limit = what.cache_mb * 1_000_000
-    archives = ContentCache(state_dir.archives, limit, log, kind="suite")
-    npm = Npm(what.npm, config.test_environ, what.install_seconds, str(state_dir.path))
-    return Suites(archives, PushedSuites(coordinators), SuiteShelf(config.suites_path, limit, log), npm, log)
-
-
-def _runner(
-    config: AgentConfig,
-    state_dir: StateDir,
-    driver: Driver,
-    faults: SimulatedFaults,
-    coordinators: Coordinators,
-    apps: InstalledApps | None,
-    provider: DeviceProvider,
-    evidence: EvidenceKeeper,
-    log: Any,
-) -> Runner:
-    if config.runner == "simulated":
-        low, high = config.simulated.test_seconds
-        tests = SimulatedTests(low, high, config.simulated.failure_rate, config.simulated.seed)
-        return SimulatedRunner(driver, tests, faults)
-    suites = _suites(config, state_dir, coordinators, log)
-    if config.runner == "appwright":
-        inner = _appwright_runner(config, state_dir, driver, suites, apps, provider, evidence, log)
-        return SuitedRunner(inner, driver, suites)
-    return SuitedRunner(_command_runner(config, state_dir, driver, suites, provider, evidence, log), driver, suites)
-
-
-def _command_runner(
-    config: AgentConfig,
-    state_dir: StateDir,
-    driver: Driver,
-    suites: Suites,
-    provider: DeviceProvider,
-    evidence: EvidenceKeeper,
-    log: Any,
-) -> Runner:
-    settings = CommandSettings(
-        argv=config.command.argv,
-        cwd=config.command.cwd or Path.cwd(),
-        environ=config.test_environ,
-        output_bytes=config.command.output_bytes,
-        grace_seconds=config.kill_grace_seconds,
-        executions=state_dir.executions,
-        lease_path=state_dir.lease,
-    )
-    screens = _screens(config, provider)
-    return CommandRunner(driver, settings, driver.lease_time, log, evidence, suites.place, screens)
-
-
-def _appwright_runner(
-    config: AgentConfig,
-    state_dir: StateDir,
-    driver: Driver,
-    suites: Suites,
-    apps: InstalledApps | None,
-    provider: DeviceProvider,
-    evidence: EvidenceKeeper,
-    log: Any,
-) -> Runner:
-    what = config.appwright
-    settings = AppwrightSettings(
-        suite=what.suite_dir,
-        projects=config.projects,
-        config=what.config,
-        node=what.node,
-        environ=config.test_environ,
-        output_bytes=what.output_bytes,
-        attempts_per_run=what.attempts_per_run,
-        plain=what.mode == "plain",
-        grace_seconds=config.kill_grace_seconds,
-        executions=state_dir.runs,
-        lease_path=state_dir.lease,
-        derived_data=state_dir.path / "webdriveragent",
-        adb=config.adb_server,
-    )
-    keep = config.parent_pid is None  # else its owner ends everything that it began
-    appium = AppiumSettings.of(what, config.test_environ, state_dir.path, config.adb_server, keep=keep)
-    return AppwrightRunner(
-        driver,
-        settings,
-        Appium(appium, log),
-        driver.lease_time,
-        log,
-        apps,
-        cloud=provider.cloud,
-        evidence=evidence,
-        suite_of=suites.place,
-        screens=_screens(config, provider),
-    )
 
 
 async def _serve(

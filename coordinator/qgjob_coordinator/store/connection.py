@@ -19,6 +19,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import AskError, RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
@@ -31,8 +32,13 @@ REPLY_TIMEOUT_SECONDS = 5.0
 POOL_TIMEOUT_SECONDS = 5.0
 RAW_POOL_SIZE = 4
 MIN_VERSION = (6, 2)
-DRIVER = DriverInfo()
-"""How a connection names itself. One for all: each would read it anew from the files of the installed package."""
+COMMON: dict[str, Any] = {
+    # How a connection names itself. One for all: each would read it anew from the files of the installed package.
+    "driver_info": DriverInfo(),
+    # With it on, even where no server knows it, redis-py's pools hand out connections that the store has ended.
+    "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+}
+"""What all connections have, whatever they are for."""
 
 
 class _Packing:
@@ -73,8 +79,8 @@ def connect(url: str, pool_size: int) -> Redis:
         socket_timeout=REPLY_TIMEOUT_SECONDS,
         decode_responses=True,
         connection_class=_CLASSES[url.partition(":")[0]],
-        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
+        **COMMON,
     )
     return Redis(connection_pool=pool)
 
@@ -86,8 +92,8 @@ def exchange(url: str, size: int) -> Exchange:
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         decode_responses=True,
         connection_class=_CLASSES[url.partition(":")[0]],
-        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
+        **COMMON,
     )
     return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
 
@@ -101,8 +107,8 @@ def connect_raw(url: str) -> Redis:
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         socket_timeout=REPLY_TIMEOUT_SECONDS,
         connection_class=_CLASSES[url.partition(":")[0]],
-        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
+        **COMMON,
     )
     return Redis(connection_pool=pool)
 

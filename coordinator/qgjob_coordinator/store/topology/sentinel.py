@@ -20,7 +20,7 @@ from redis.exceptions import (
 
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.address import Address, Host
-from qgjob_coordinator.store.connection import DRIVER
+from qgjob_coordinator.store.connection import COMMON
 from qgjob_coordinator.store.exchange import Command, Reply
 from qgjob_coordinator.store.faults import NoServerError, why_away
 from qgjob_coordinator.store.topology.node import Leavings, Node
@@ -154,8 +154,8 @@ def _sentinel(url: str) -> Redis:
         socket_timeout=SENTINEL_SECONDS,
         socket_connect_timeout=SENTINEL_SECONDS,
         decode_responses=True,
-        driver_info=DRIVER,
         retry=Retry(NoBackoff(), 0),
+        **COMMON,
     )
 
 

@@ -6,15 +6,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-import hiredis
-from redis.asyncio import (
-    BlockingConnectionPool,
-    Connection,
-    ConnectionPool,
-    Redis,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
@@ -26,6 +19,7 @@ from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.store.address import FORMS, parse
 from qgjob_coordinator.store.exchange import Exchange
 from qgjob_coordinator.store.scripts import unavailable
+from qgjob_coordinator.store.sockets import Hearing, ServerPool, class_of, of_system
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 REPLY_TIMEOUT_SECONDS = 5.0
@@ -41,76 +35,37 @@ COMMON: dict[str, Any] = {
 """What all connections have, whatever they are for."""
 
 
-class _Packing:
-    """Packs commands in C: in Python, as redis-py's asyncio connections do it, it is most of a large call."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        """The command on the wire."""
-        if " " in args[0]:  # "CONFIG GET" is two words on the wire
-            args = (*args[0].split(), *args[1:])
-        return [hiredis.pack_command(args)]
-
-
-class TcpConnection(_Packing, Connection):
-    """redis://"""
-
-
-class TlsConnection(_Packing, SSLConnection):
-    """rediss://"""
-
-
-class UnixConnection(_Packing, UnixDomainSocketConnection):
-    """unix://"""
-
-
-_CLASSES = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}
-
-
-def connect(url: str, pool_size: int) -> Redis:
+def connect(url: str, pool_size: int, hearing: Hearing | None = None) -> Redis:
     """A client whose calls fail after seconds, never retry by themselves, and wait for a connection when all are busy.
 
-    Retries are the script runner's: it knows what may be repeated.
+    Retries are the script runner's: it knows what may be repeated. All clients of one server share a `hearing`.
     """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=pool_size,
-        timeout=POOL_TIMEOUT_SECONDS,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=REPLY_TIMEOUT_SECONDS,
-        decode_responses=True,
-        connection_class=_CLASSES[url.partition(":")[0]],
-        retry=Retry(NoBackoff(), 0),
-        **COMMON,
-    )
-    return Redis(connection_pool=pool)
+    return _client(url, pool_size, hearing, decode_responses=True)
 
 
-def exchange(url: str, size: int) -> Exchange:
-    """The way of scripts; its connections have no timeouts of their own, since each exchange has one."""
-    pool = ConnectionPool.from_url(
-        url,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        decode_responses=True,
-        connection_class=_CLASSES[url.partition(":")[0]],
-        retry=Retry(NoBackoff(), 0),
-        **COMMON,
-    )
-    return Exchange(pool, size, REPLY_TIMEOUT_SECONDS)
-
-
-def connect_raw(url: str) -> Redis:
+def connect_raw(url: str, hearing: Hearing | None = None) -> Redis:
     """A client like that of `connect` for what is no text: it decodes nothing."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=RAW_POOL_SIZE,
-        timeout=POOL_TIMEOUT_SECONDS,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=REPLY_TIMEOUT_SECONDS,
-        connection_class=_CLASSES[url.partition(":")[0]],
-        retry=Retry(NoBackoff(), 0),
-        **COMMON,
-    )
-    return Redis(connection_pool=pool)
+    return _client(url, RAW_POOL_SIZE, hearing, decode_responses=False)
+
+
+def exchange(url: str, size: int, hearing: Hearing | None = None) -> Exchange:
+    """The way of scripts; its connections have no timeouts of their own, since each exchange has one."""
+    hearing = hearing or Hearing()
+    pool = ConnectionPool(**_settings(url, hearing, decode_responses=True))
+    return Exchange(pool, size, REPLY_TIMEOUT_SECONDS, hearing)
+
+
+def _client(url: str, pool_size: int, hearing: Hearing | None, *, decode_responses: bool) -> Redis:
+    pool = {"max_connections": pool_size, "timeout": POOL_TIMEOUT_SECONDS, "socket_timeout": REPLY_TIMEOUT_SECONDS}
+    settings = _settings(url, hearing or Hearing(), decode_responses=decode_responses, **pool)
+    return Redis(connection_pool=ServerPool(**settings))
+
+
+def _settings(url: str, hearing: Hearing, **own: Any) -> dict[str, Any]:
+    """Of a pool: what the URL says goes before what is ours."""
+    every = {"socket_connect_timeout": CONNECT_TIMEOUT_SECONDS, "retry": Retry(NoBackoff(), 0), **COMMON}
+    said = {**every, **own, **of_system(url, REPLY_TIMEOUT_SECONDS), **parse_url(url)}
+    return {**said, "connection_class": class_of(url), "hearing": hearing}  # the URL's class would be redis-py's
 
 
 def check_url(url: str) -> None:

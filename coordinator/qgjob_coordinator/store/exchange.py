@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError, ResponseError  # noqa: A004 - redis's own
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from qgjob_coordinator.store.sockets import Hearing, ServerConnection
 
 Command = Sequence[Any]
 Reply = Any
@@ -24,11 +27,12 @@ Reply = Any
 class Exchange:
     """At most `size` exchanges at once, each on a connection of its own. `seconds` bounds one with its waiting."""
 
-    def __init__(self, pool: ConnectionPool, size: int, seconds: float) -> None:
+    def __init__(self, pool: ConnectionPool, size: int, seconds: float, hearing: Hearing) -> None:
         self._pool = pool
         self._free = asyncio.Semaphore(size)
         self._seconds = seconds
-        self._idle: list[AbstractConnection] = []
+        self._hearing = hearing
+        self._idle: list[ServerConnection] = []  # the one that was heard last is the last
         self._closed = False
 
     async def __call__(self, commands: Sequence[Command]) -> list[Reply]:
@@ -36,10 +40,12 @@ class Exchange:
 
         Raises redis's ConnectionError and RedisTimeoutError, after which nobody knows what was done.
         """
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(self._seconds), self._free:
                 return await self._exchange(commands)
         except TimeoutError:
+            self._hearing.failed(begun)
             raise RedisTimeoutError(f"no reply came within {self._seconds:g} s") from None
 
     async def close(self) -> None:
@@ -69,7 +75,9 @@ class Exchange:
                 await connection.disconnect(nowait=True)
         return replies
 
-    async def _connected(self) -> AbstractConnection:
+    async def _connected(self) -> ServerConnection:
+        while self._idle and self._idle[0].doubted:
+            await self._idle.pop(0).disconnect(nowait=True)
         while self._idle:
             connection = self._idle.pop()
             try:
@@ -80,4 +88,4 @@ class Exchange:
             await connection.disconnect(nowait=True)
         fresh: AbstractConnection = self._pool.make_connection()
         await fresh.connect()
-        return fresh
+        return cast(ServerConnection, fresh)

@@ -69,4 +69,6 @@ def _words(cause: BaseException) -> str | None:
         return "its socket may not be used"
     if isinstance(cause, OSError) and cause.errno in _UNREACHABLE:
         return "host unreachable"
+    if isinstance(cause, OSError) and cause.errno == errno.ETIMEDOUT:
+        return "no answer in time"  # the system gave the connection up
     return None

@@ -244,6 +244,7 @@ def test_why_the_store_is_away_is_said_where_it_is_known(error: RedisError, word
         (FileNotFoundError(2, "/run/redis.sock"), "no such socket"),
         (PermissionError(13, "/run/redis.sock"), "its socket may not be used"),
         (OSError(113, "No route to host"), "host unreachable"),
+        (OSError(110, "Connection timed out"), "no answer in time"),
         (OSError(5, "odd"), "ConnectionError"),
     ],
     ids=str,

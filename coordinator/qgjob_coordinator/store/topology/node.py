@@ -10,15 +10,17 @@ from redis.exceptions import RedisError
 
 from qgjob_coordinator.store import connection
 from qgjob_coordinator.store.exchange import Command, Reply
+from qgjob_coordinator.store.sockets import Hearing
 
 
 class Node:
     """One server: its exchange, a client that decodes text, and one that leaves bytes."""
 
     def __init__(self, url: str, pool_size: int) -> None:
-        self.redis = connection.connect(url, pool_size)
-        self.raw = connection.connect_raw(url)
-        self.exchange = connection.exchange(url, pool_size)
+        hearing = Hearing()
+        self.redis = connection.connect(url, pool_size, hearing)
+        self.raw = connection.connect_raw(url, hearing)
+        self.exchange = connection.exchange(url, pool_size, hearing)
 
     async def call(self, *command: str | int, raw: bool = False) -> Any:
         """One plain command, parsed; with `raw`, in bytes. Raises RedisError."""

@@ -1,0 +1,121 @@
+"""Connections to a store that end without a word: the store answers, but not on them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.store import connection
+from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.store.topology.node import Node
+from tests.fakes import scenes
+from tests.fakes.forgetful_way import ForgetfulWay
+from tests.fakes.jobs import spec
+from tests.fakes.store_process import StoreProcess
+from tests.fakes.waiting import BUSY_SECONDS
+
+REPLY_SECONDS = 1.0
+CALLS = 6
+
+
+@pytest.fixture
+async def way(redis_url: str, store_process: StoreProcess) -> AsyncIterator[ForgetfulWay]:
+    made = ForgetfulWay(store_process.port)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+async def node(way: ForgetfulWay, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
+    """With CALLS idle connections of each kind."""
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_SECONDS", REPLY_SECONDS)
+    made = Node(f"redis://127.0.0.1:{way.port}", CALLS)
+    await asyncio.gather(*(made.exchange([("PING",)]) for _ in range(CALLS)))
+    await asyncio.gather(*(made.call("PING") for _ in range(CALLS)), made.call("PING", raw=True))
+    yield made
+    await made.close()
+
+
+async def asked(node: Node, kind: str) -> object:
+    """What becomes of one call of the kind: its answer, or its error."""
+    try:
+        if kind == "scripts":
+            return (await node.exchange([("ECHO", "x")]))[0]
+        said = await node.call("ECHO", "x", raw=kind == "raw")
+    except Exception as e:  # noqa: BLE001 - what it was is what the test looks at
+        return type(e).__name__
+    return said.decode() if isinstance(said, bytes) else said
+
+
+@pytest.mark.parametrize("kind", ["scripts", "text"])
+async def test_after_one_call_without_an_answer_no_connection_is_used_that_was_silent_since_before(
+    node: Node, way: ForgetfulWay, kind: str
+) -> None:
+    way.forget()
+    assert await asked(node, kind) == "TimeoutError"
+    every = [asked(node, k) for k in ("scripts", "text") for _ in range(CALLS)]
+    assert await asyncio.gather(*every, asked(node, "raw")) == ["x"] * (2 * CALLS + 1)
+
+
+@pytest.mark.parametrize("kind", ["scripts", "text"])
+async def test_calls_that_wait_on_such_connections_are_told_as_soon_as_another_one_answers(
+    node: Node, way: ForgetfulWay, kind: str
+) -> None:
+    way.forget()
+    first = asyncio.create_task(asked(node, kind))
+    await asyncio.sleep(REPLY_SECONDS * 0.8)  # the second begins so much later, and would wait so much longer
+    second = asyncio.create_task(asked(node, kind))
+    assert await first == "TimeoutError"
+    assert await asked(node, kind) == "x"
+    assert await second == "ConnectionError"  # and not that nothing came in time
+
+
+async def test_connections_that_answered_meanwhile_are_kept(node: Node, way: ForgetfulWay) -> None:
+    slow = asyncio.create_task(asyncio.wait_for(node.exchange([("BLPOP", "nothing", REPLY_SECONDS * 3)]), 30))
+    await asyncio.sleep(0)  # it has its connection
+    while not slow.done():
+        assert await asked(node, "scripts") == "x"
+        await asyncio.sleep(0.02)
+    made = way.made
+    assert await asked(node, "scripts") == "x"
+    assert way.made == made
+
+
+async def test_a_store_whose_connections_were_forgotten_serves_within_one_reply_time(
+    way: ForgetfulWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_SECONDS", REPLY_SECONDS)
+    store = Store(f"redis://127.0.0.1:{way.port}", pool_size=CALLS)
+    heard: list[str] = []
+    begun = asyncio.Queue[None]()
+    listening = asyncio.create_task(store.listen(heard.append, lambda: begun.put_nowait(None)))
+    await asyncio.gather(*(store.check() for _ in range(CALLS)))
+    await begun.get()
+    way.forget()
+    since = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="no answer in time"):
+        await store.check()
+    await store.check()
+    words = await asyncio.gather(*(scenes.submit(store, spec(n)) for n in range(CALLS)))
+    assert [s.word for told in words for s in told] == ["NEW"] * CALLS
+    with pytest.raises(StoreUnavailableError, match="connection closed"):  # who listens is told, and listens anew
+        await listening
+    assert time.monotonic() - since < REPLY_SECONDS + BUSY_SECONDS
+    await store.close()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system can't bound it")
+async def test_the_system_ends_connections_that_nobody_answers_on(node: Node) -> None:
+    pools = [node.redis.connection_pool, node.raw.connection_pool]
+    idle = [pool._available_connections[0] for pool in pools] + [node.exchange._idle[0]]
+    for one in idle:
+        its = one._writer.get_extra_info("socket")
+        assert its.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == REPLY_SECONDS * 1000
+        assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert its.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= connection.REPLY_TIMEOUT_SECONDS * 5

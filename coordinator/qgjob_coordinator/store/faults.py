@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import ssl
 from collections.abc import Iterator
 from socket import gaierror
@@ -10,10 +11,14 @@ from socket import gaierror
 from redis.exceptions import (
     AuthenticationError,
     ConnectionError,  # noqa: A004 - redis's own
+    OutOfMemoryError,
     RedisError,
     TimeoutError,  # noqa: A004 - redis's own
 )
 
+# Redis 6.2 puts its own words before those of what a script ran into, later ones put them behind.
+_SCRIPT_BEFORE = re.compile(r"^Error running script .*?: -(?=[A-Z]+ )")
+_SCRIPT_BEHIND = re.compile(r"\.? script: [0-9a-f]+, on @\w+: ?\d+\.?$")
 _UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
@@ -41,6 +46,19 @@ def why_refused(error: AuthenticationError) -> str:
     if "Authentication required" in text or "already authenticated" in text:
         return "the store needs a password, and REDIS_URL has none"
     return f"the store refuses the credentials of REDIS_URL ({text})"
+
+
+def own_words(error: RedisError) -> str:
+    """What a server says, without what it adds of the script that ran into it."""
+    return _SCRIPT_BEFORE.sub("", _SCRIPT_BEHIND.sub("", str(error)))
+
+
+def why_it_refuses(error: RedisError) -> str:
+    """Why a server that is there can't carry out what was sent."""
+    text = own_words(error)
+    if isinstance(error, OutOfMemoryError) or text.startswith("OOM "):
+        return "its memory is full, up to its maxmemory"
+    return text
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -30,7 +30,7 @@ from redis.exceptions import (
 
 from qgjob_coordinator.errors import StoreRightsError, StoreUnavailableError
 from qgjob_coordinator.store.exchange import Command
-from qgjob_coordinator.store.faults import why_away, why_refused
+from qgjob_coordinator.store.faults import own_words, why_away, why_it_refuses, why_refused
 from qgjob_coordinator.store.rights import Rights, missing
 
 LUA = Path(__file__).parent / "lua"
@@ -38,8 +38,6 @@ _INCLUDE = re.compile(r"^--!include (\S+)$", re.MULTILINE)
 # Error words of a store that is there and can't serve now.
 _REFUSED = (OutOfMemoryError, ClusterDownError, MasterDownError, TryAgainError)  # redis-py cuts off their words
 _UNAVAILABLE = ("OOM", "MISCONF", "LOADING", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "READONLY")
-# Redis 6.2 puts the error that a script ran into behind its own.
-_WRAPPED = re.compile(r"^Error running script .*?: -([A-Z]+) ")
 
 Reply = Any
 Send = Callable[[Sequence[Command]], Awaitable[list[Reply]]]
@@ -84,10 +82,8 @@ def unavailable(error: RedisError) -> StoreUnavailableError | None:
     rule = missing(error)
     if rule is not None:
         return StoreRightsError([rule])
-    text = str(error)
-    inner = _WRAPPED.search(text)
-    if isinstance(error, _REFUSED) or (inner[1] if inner else text.split(" ", 1)[0]) in _UNAVAILABLE:
-        return StoreUnavailableError(f"the store refuses writes now ({error}); repeat the call later")
+    if isinstance(error, _REFUSED) or own_words(error).split(" ", 1)[0] in _UNAVAILABLE:
+        return StoreUnavailableError(f"the store refuses writes now ({why_it_refuses(error)}); repeat the call later")
     return None
 
 

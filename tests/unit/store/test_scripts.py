@@ -205,6 +205,12 @@ def test_what_passes_by_itself_is_unavailable(error: RedisError) -> None:
     assert "repeat the call later" in found.message
 
 
+FULL = "command not allowed when used memory > 'maxmemory'"
+MOST = "up to its maxmemory"
+REFUSES = "the store refuses writes now"
+WRAPPED = "Error running script (call to f_1f): @user_script:9:"
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -222,6 +228,11 @@ def test_what_passes_by_itself_is_unavailable(error: RedisError) -> None:
         (RedisConnectionError("odd, at 10.0.0.1:6379"), "the store is away (ConnectionError)"),
         (RedisTimeoutError("Timeout connecting to server"), "the store is away (no connection in time)"),
         (RedisTimeoutError("no reply came within 5 s"), "the store is away (no answer in time)"),
+        (OutOfMemoryError(f"{FULL}. script: 8521c5, on @user_script:38."), f"{REFUSES} (its memory is full, {MOST})"),
+        (OutOfMemoryError(f"{FULL}."), f"{REFUSES} (its memory is full, {MOST})"),
+        (ResponseError(f"{WRAPPED} -OOM {FULL}"), f"{REFUSES} (its memory is full, {MOST})"),
+        (ResponseError(f"{WRAPPED} -MISCONF Errors writing to the AOF file: x"), f"{REFUSES} (MISCONF Errors writing"),
+        (ResponseError("NOREPLICAS Not enough. script: 85, on @user_script:9."), f"{REFUSES} (NOREPLICAS Not enough);"),
         (BusyLoadingError("Redis is loading the dataset in memory"), "the store is away (BusyLoadingError)"),
         (ReadOnlyError("You can't write against a read only replica."), "the store is away (ReadOnlyError)"),
     ],

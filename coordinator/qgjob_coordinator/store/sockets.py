@@ -123,13 +123,24 @@ class UnixConnection(ServerConnection, UnixDomainSocketConnection):
 
 
 class ServerPool(BlockingConnectionPool):
-    """Connections of redis-py's clients, of which none that is doubted is handed out."""
+    """Connections of redis-py's clients, of which none is handed out that is doubted or has ended."""
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
-        """Makes it ready for use, anew where it has to be."""
-        if isinstance(connection, ServerConnection) and connection.doubted:
+        """Makes it ready for use, anew where it has to be.
+
+        redis-py's own look at whether it has ended would hide why no new one comes about.
+        """
+        doubted = isinstance(connection, ServerConnection) and connection.doubted
+        if connection.is_connected and (doubted or await _ended(connection)):
             await connection.disconnect(nowait=True)
         await super().ensure_connection(connection)
+
+
+async def _ended(connection: AbstractConnection) -> bool:
+    try:
+        return await connection.can_read()  # nothing is expected: that would be its end
+    except (ConnectionError, OSError):
+        return True
 
 
 _CLASSES: dict[str, type[ServerConnection]] = {"redis": TcpConnection, "rediss": TlsConnection, "unix": UnixConnection}

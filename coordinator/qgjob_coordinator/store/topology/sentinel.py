@@ -23,6 +23,7 @@ from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.connection import COMMON
 from qgjob_coordinator.store.exchange import Command, Reply
 from qgjob_coordinator.store.faults import NoServerError, why_away
+from qgjob_coordinator.store.sockets import ServerPool
 from qgjob_coordinator.store.topology.node import Leavings, Node
 
 SENTINEL_SECONDS = 1.0
@@ -149,7 +150,7 @@ class SentinelTopology:
 
 
 def _sentinel(url: str) -> Redis:
-    return Redis.from_url(
+    pool = ServerPool.from_url(
         url,
         socket_timeout=SENTINEL_SECONDS,
         socket_connect_timeout=SENTINEL_SECONDS,
@@ -157,6 +158,7 @@ def _sentinel(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         **COMMON,
     )
+    return Redis(connection_pool=pool)
 
 
 def _heard(finding: asyncio.Task[Node]) -> None:

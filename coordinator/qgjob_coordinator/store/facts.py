@@ -9,11 +9,11 @@ from functools import cache
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from qgjob_coordinator.policy.diagnosis.facts import Replica, SlowCall, StoreFacts
 from qgjob_coordinator.store import keys
-from qgjob_coordinator.store.scripts import LUA, script, unavailable
+from qgjob_coordinator.store.scripts import LUA, script
 
 PINGS = 20
 TIMES = 5
@@ -22,26 +22,18 @@ SLOW_CALLS = 32
 T = TypeVar("T")
 
 
-async def look(redis: Redis, speaker: Redis) -> StoreFacts:
-    """All that one server says of itself; hints go by the `speaker`. Raises StoreUnavailableError."""
-    try:
-        return await _look(redis, speaker)
-    except RedisError as e:
-        raise unavailable(e) or e from e
+async def hearers(speaker: Redis) -> int | None:
+    """How many coordinators hear hints, which go by the `speaker`; None where it does not tell. Raises RedisError."""
+    heard = await _if_told(speaker.pubsub_numsub(keys.WAKE_CHANNEL))
+    return None if heard is None else int(dict(heard).get(keys.WAKE_CHANNEL, 0))
 
 
-def address(redis: Redis) -> str:
-    """Where a server is, without secrets."""
-    told = redis.connection_pool.connection_kwargs
-    return str(told.get("path") or f"{told.get('host', 'localhost')}:{told.get('port', 6379)}")
-
-
-async def _look(redis: Redis, speaker: Redis) -> StoreFacts:
+async def look(redis: Redis) -> StoreFacts:
+    """All that one server says of itself, which is all but `coordinators`. Raises RedisError."""
     info: dict[str, Any] = await redis.info()
     ahead_ms, error_ms = await _clock(redis)
     fsync = await _if_told(redis.config_get("appendfsync"))
     slow = await _if_told(redis.slowlog_get(SLOW_CALLS))
-    heard = await _if_told(speaker.pubsub_numsub(keys.WAKE_CHANNEL))
     own = info.get("valkey_version")
     return StoreFacts(
         server="valkey" if own else str(info.get("server_name", "redis")),
@@ -67,7 +59,7 @@ async def _look(redis: Redis, speaker: Redis) -> StoreFacts:
         primary=info.get("role", "master") == "master",
         replicas=_replicas(info),
         slow=None if slow is None else tuple(_slow(row) for row in slow),
-        coordinators=None if heard is None else int(dict(heard).get(keys.WAKE_CHANNEL, 0)),
+        coordinators=None,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -14,7 +15,8 @@ from qgjob_coordinator.errors import SchemaOlderError, StoreRightsError
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.keeping_data import TIERS
 from qgjob_coordinator.policy.retry import RetryRules
-from qgjob_coordinator.store import connection, facts, keys
+from qgjob_coordinator.store import connection, facts, keys, servers
+from qgjob_coordinator.store.address import Kind, parse
 from qgjob_coordinator.store.artifacts import ArtifactStore
 from qgjob_coordinator.store.builds import BuildStore
 from qgjob_coordinator.store.clock import StoreClock
@@ -32,12 +34,15 @@ from qgjob_coordinator.store.registry import Registry
 from qgjob_coordinator.store.rights import Rights, lacking
 from qgjob_coordinator.store.runs import RunStore
 from qgjob_coordinator.store.scripts import Door, ScriptRunner, unavailable
+from qgjob_coordinator.store.servers import Answers, Asked
 from qgjob_coordinator.store.sessions import SessionStore
 from qgjob_coordinator.store.snapshots import SnapshotStore
 from qgjob_coordinator.store.suites import SuiteStore
 from qgjob_coordinator.store.topology.node import Node
 from qgjob_coordinator.store.topology.opening import open_topology
 from qgjob_coordinator.store.uploads import UploadStore
+
+T = TypeVar("T")
 
 SPEAKER_SECONDS = 1.0
 """How often who listens looks whether hints still go by that server: a server that gave its slot away says nothing."""
@@ -56,6 +61,7 @@ class Store:
         clock: StoreClock | None = None,
     ) -> None:
         self._topology = open_topology(url, pool_size)
+        self._several = parse(url).kind is not Kind.SINGLE  # so that the URL does not say which one is meant
         self._clock = clock or StoreClock()
         self._rights = rights = Rights()
         self._door = door = Door(rights)
@@ -106,30 +112,32 @@ class Store:
         known = self.epoch
         masters = await self._masters()
         if self._rights.doubted:
-            found = await self._lacking(masters)
-            self._rights.tried(list(dict.fromkeys(rule for rules in found.values() for rule in rules)))
-        infos = await asyncio.gather(*(connection.inspect(node.redis) for node, _ in masters))
+            found = await self._of_all(masters, _lacking)
+            self._rights.tried(list(dict.fromkeys(rule for rules in found for rule in rules)))
+        infos = await self._of_all(masters, lambda node, _: connection.inspect(node.redis))
         before = self._clock.ticks()
-        told = await asyncio.gather(*(connection.time_ms(node.redis) for node, _ in masters))
+        told = await self._of_all(masters, lambda node, _: connection.time_ms(node.redis))
         self._clock.heard(before, min(told), self._clock.ticks())
         schema, epoch, last_epoch = await self._meeting.hello(_life(infos), known)
         if schema != str(keys.SCHEMA_VERSION):
             error = SchemaOlderError(schema) if way(schema) else refusal(schema)
             self._door.shut = error.message
             raise error
-        await asyncio.gather(*(connection.writable(node.redis, key) for node, key in masters))
+        await self._of_all(masters, lambda node, key: connection.writable(node.redis, key))
         if not self._rights.doubted:  # a call may have met a refusal since
             self._door.shut = None
         self._rights.doubted |= known not in (0, epoch)  # another server may have other users
         self.epoch, self.epoch_before = epoch, last_epoch
         return infos[0]
 
-    async def lacking(self) -> dict[str, list[str]]:
+    async def lacking(self, seconds: float) -> Mapping[str, Sequence[str]]:
         """The rules of an ACL that the user of REDIS_URL lacks, by the address of each server that takes writes.
 
-        Raises StoreUnavailableError, as when it may not even learn which servers there are.
+        Those that do not answer in time are left out. Raises StoreUnavailableError, as when it may not even learn
+        which servers there are, and TimeoutError when nobody says it in time.
         """
-        return await self._lacking(await self._masters())
+        until = asyncio.get_running_loop().time() + seconds
+        return (await servers.ask(await self._masters(until), _lacking, until)).told
 
     async def migrate(self, found: str) -> int:
         """Brings the store from the schema `found` to this version's, or waits for another coordinator that does.
@@ -146,15 +154,16 @@ class Store:
             return None
         return TIERS[min(known)]
 
-    async def look(self) -> dict[str, StoreFacts]:
-        """What a diagnosis asks each server that takes writes, by its address. Raises StoreUnavailableError."""
-        nodes = [node.redis for node, _ in await self._masters()]
-        try:
-            speaker = (await self._topology.speaker()).redis
-        except RedisError as e:
-            raise unavailable(e) or e from e
-        found = await asyncio.gather(*(facts.look(node, speaker) for node in nodes))
-        return {facts.address(node): seen for node, seen in zip(nodes, found, strict=True)}
+    async def look(self, seconds: float) -> Answers[StoreFacts]:
+        """What a diagnosis asks each server that takes writes; who has not answered in time is away.
+
+        Raises StoreUnavailableError, and TimeoutError when nobody says in time which servers there are.
+        """
+        until = asyncio.get_running_loop().time() + seconds
+        masters = await self._masters(until)
+        found = servers.ask(masters, lambda node, _: facts.look(node.redis), until)
+        looked, hearers = await asyncio.gather(found, self._hearers(until))
+        return Answers({at: replace(one, coordinators=hearers) for at, one in looked.told.items()}, looked.away)
 
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""
@@ -232,21 +241,34 @@ class Store:
             self.hints_refused[way] = " ".join(found.rules)
         return found or error
 
-    async def _lacking(self, masters: Sequence[tuple[Node, str]]) -> dict[str, list[str]]:
+    async def _hearers(self, until: float) -> int | None:
+        """How many coordinators hear hints; None where the server that they go by is away, or does not tell."""
         try:
-            found = await asyncio.gather(*(lacking(node.exchange, key) for node, key in masters))
+            async with asyncio.timeout_at(until):
+                return await facts.hearers((await self._topology.speaker()).redis)
+        except TimeoutError:
+            return None
         except RedisError as e:
-            raise unavailable(e) or e from e
-        return {facts.address(node.redis): rules for (node, _), rules in zip(masters, found, strict=True)}
+            if unavailable(e) is None:
+                raise
+            return None
+
+    async def _of_all(self, masters: Sequence[Asked], question: Callable[[Node, str], Awaitable[T]]) -> list[T]:
+        return (await servers.ask(masters, question)).all(named=self._several)
 
     async def _members(self, key: str) -> set[str]:
         return {str(x) for x in await self._call("SMEMBERS", key)}
 
-    async def _masters(self) -> Sequence[tuple[Node, str]]:
+    async def _masters(self, until: float | None = None) -> Sequence[Asked]:
         try:
-            return await self._topology.masters()
+            async with asyncio.timeout_at(until):
+                return await self._topology.masters()
         except RedisError as e:
             raise unavailable(e) or e from e
+
+
+async def _lacking(node: Node, key: str) -> list[str]:
+    return await lacking(node.exchange, key)
 
 
 def _life(infos: Sequence[dict[str, Any]]) -> str:

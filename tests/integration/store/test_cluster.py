@@ -14,7 +14,7 @@ from redis.crc import key_slot
 
 from qgjob_coordinator.errors import ConfigError, StoreUnavailableError
 from qgjob_coordinator.model.enums import Status
-from qgjob_coordinator.store import keys
+from qgjob_coordinator.store import connection, keys
 from qgjob_coordinator.store import store as store_module
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.topology import cluster as topology
@@ -25,6 +25,7 @@ from tests.fakes.store_cluster import ClusterNode, ClusterStore
 from tests.fakes.waiting import until
 
 SLOT_TIME_SECONDS = 0.01
+LOOK_SECONDS = 2.0
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ async def test_a_master_that_was_killed_and_came_back_is_a_new_life(tmp_path: Pa
         servers.nodes[1].kill()
         with pytest.raises(StoreUnavailableError):
             await store.check()
-        with pytest.raises(StoreUnavailableError):
+        with pytest.raises(StoreUnavailableError, match=r"^the store (?!.*127\.0)"):  # callers are told no address
             await scenes.submit(store, spec(9, orgs[1]))
         servers.nodes[1].start()
         servers.until_served()
@@ -268,11 +269,11 @@ async def test_a_diagnosis_asks_every_master(store: Store, servers: ClusterStore
     try:
 
         async def heard() -> bool:
-            return {f.coordinators for f in (await store.look()).values()} == {1}
+            return {f.coordinators for f in (await store.look(LOOK_SECONDS)).told.values()} == {1}
 
         await until(heard, "the coordinator is not counted")
         servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-        seen = await store.look()
+        seen = (await store.look(LOOK_SECONDS)).told
         assert set(seen) == {f"127.0.0.1:{node.port}" for node in servers.nodes}
         evicting = {name for name, f in seen.items() if f.eviction != "noeviction"}
         assert evicting == {f"127.0.0.1:{servers.nodes[1].port}"}
@@ -280,6 +281,35 @@ async def test_a_diagnosis_asks_every_master(store: Store, servers: ClusterStore
         servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         hearing.cancel()
         await asyncio.gather(hearing, return_exceptions=True)
+
+
+@pytest.mark.parametrize("way", ["killed", "hangs"])
+async def test_a_master_that_is_away_is_named_and_the_others_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Also the one of the hints, and where the URL names others."""
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_SECONDS", 1.0)
+    servers = ClusterStore(tmp_path)
+    servers.start()
+    dead = servers.owner(keys.FLEET)
+    others = {f"127.0.0.1:{node.port}" for node in servers.nodes if node is not dead}
+    store = Store(f"redis+cluster://{','.join(sorted(others))}", pool_size=4)
+    try:
+        await store.check()
+        dead.kill() if way == "killed" else dead.pause()
+        why = {"killed": "connection refused", "hangs": "no answer in time"}[way]
+        named = f"127.0.0.1:{dead.port}"
+        with pytest.raises(StoreUnavailableError, match=rf"^{named}: the store is away \({why}\); repeat"):
+            await store.check()
+        looked = await store.look(LOOK_SECONDS)
+        assert looked.told.keys() == others
+        assert {at: e.message.partition("; ")[0] for at, e in looked.away.items()} == {
+            named: f"the store is away ({why})"
+        }
+        assert await store.lacking(LOOK_SECONDS) == {at: [] for at in others}
+    finally:
+        await store.close()
+        servers.stop()
 
 
 async def test_who_listens_goes_along_when_the_slot_of_the_hints_moves(

@@ -43,13 +43,13 @@ async def opened(own: StoreProcess) -> AsyncIterator[Store]:
 
 
 async def finding(opened: Store, check: str, durability: str = "everysec") -> Finding:
-    (facts,) = (await opened.look()).values()
+    (facts,) = (await opened.look(10.0)).told.values()
     (found,) = [f for f in (*use.judge(facts), *keeping_data.judge(facts, durability)) if f.check == check]
     return found
 
 
 async def test_a_sound_store(opened: Store, redis: Redis) -> None:
-    (facts,) = (await opened.look()).values()
+    (facts,) = (await opened.look(10.0)).told.values()
     info = redis.info()
     assert facts.compatible == tuple(int(x) for x in info["redis_version"].split("."))
     assert (facts.server == "valkey") == ("valkey_version" in info)
@@ -79,6 +79,7 @@ async def test_a_policy_that_evicts_and_what_it_evicted(opened: Store, redis: Re
 
 
 async def test_a_store_that_is_nearly_full(opened: Store, redis: Redis) -> None:
+    await opened.look(10.0)  # so that its connections are there, and count
     redis.config_set("maxmemory", int(redis.info()["used_memory"] * 1.15))
     assert (await finding(opened, "store.memory")).level is Level.WARNING
     redis.config_set("maxmemory", int(redis.info()["used_memory"] * 1.01))
@@ -123,7 +124,7 @@ async def test_a_slow_call_is_named_without_what_it_was_about(opened: Store, red
     redis.get("a-secret-of-somebody")
     await opened.check()
     redis.config_set("slowlog-log-slower-than", "-1")
-    (facts,) = (await opened.look()).values()
+    (facts,) = (await opened.look(10.0)).told.values()
     assert facts.slow is not None
     names = {call.name for call in facts.slow}
     assert {"GET", "the script hello"} <= names
@@ -143,7 +144,7 @@ async def test_a_store_that_tells_less(opened: Store, redis: Redis) -> None:
         commands=["+@all", "-@admin", "-config", "-slowlog"],
         reset=True,
     )
-    (facts,) = (await opened.look()).values()
+    (facts,) = (await opened.look(10.0)).told.values()
     assert (facts.fsync, facts.slow) == (None, None)
     assert (await finding(opened, "store.durability")).level is Level.NOTE
     assert (await finding(opened, "store.slow")).level is Level.NOTE
@@ -156,7 +157,7 @@ async def test_coordinators_are_counted_by_who_listens(opened: Store, own: Store
     try:
 
         async def two() -> bool:
-            (facts,) = (await opened.look()).values()
+            (facts,) = (await opened.look(10.0)).told.values()
             return facts.coordinators == 2
 
         await until(two, "not both are counted")
@@ -171,6 +172,6 @@ async def test_coordinators_are_counted_by_who_listens(opened: Store, own: Store
 async def test_looking_leaves_nothing_behind_and_takes_little(opened: Store, redis: Redis) -> None:
     before = set(redis.keys(f"{keys.FLEET}*"))
     begun = time.perf_counter()
-    await opened.look()
+    await opened.look(10.0)
     assert time.perf_counter() - begun < 2
     assert set(redis.keys(f"{keys.FLEET}*")) == before

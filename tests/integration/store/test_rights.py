@@ -61,9 +61,9 @@ def test_all_that_scripts_run_is_tried_and_on_the_page() -> None:
 
 async def test_the_rights_of_the_page_are_enough_to_serve(opened: Store, admin: Redis) -> None:
     await opened.check()
-    assert list((await opened.lacking()).values()) == [[]]
+    assert list((await opened.lacking(10.0)).values()) == [[]]
     assert await opened.publish("work acme") == 0
-    (facts,) = (await opened.look()).values()
+    (facts,) = (await opened.look(10.0)).told.values()
     assert None not in (facts.fsync, facts.slow, facts.coordinators)
     assert admin.execute_command("ACL", "LOG") == []
 
@@ -72,10 +72,10 @@ async def test_each_right_of_the_page_is_missed_by_its_name(own: LimitedStore, o
     await opened.check()
     for rule in NEEDED:
         own.rule(rule.replace("+", "-"))
-        assert list((await opened.lacking()).values()) == [[rule]]
+        assert list((await opened.lacking(10.0)).values()) == [[rule]]
         own.rule(rule)
     own.rule("resetkeys", "~other:*")
-    assert list((await opened.lacking()).values()) == [["~qg:*"]]
+    assert list((await opened.lacking(10.0)).values()) == [["~qg:*"]]
 
 
 @pytest.mark.parametrize("spoilt", ["", "-multi", "-discard", "-hset"])
@@ -87,7 +87,7 @@ async def test_trying_does_nothing(own: LimitedStore, opened: Store, admin: Redi
         own.rule(spoilt)
     errors = admin.info("errorstats")
     for _ in range(3):
-        assert list((await opened.lacking()).values()) == [[f"+{spoilt[1:]}"] if spoilt else []]
+        assert list((await opened.lacking(10.0)).values()) == [[f"+{spoilt[1:]}"] if spoilt else []]
     assert {key: admin.dump(key) for key in admin.scan_iter()} == before
     assert {*admin.info("errorstats")} - {*errors} <= {"errorstat_NOPERM"}
 
@@ -258,10 +258,10 @@ async def test_a_cluster_needs_two_rights_more(tmp_path: Path) -> None:
             assert e.value.rules == ("+cluster|info",)
             give(cluster.processes, "+cluster|info", "+cluster|slots")
             await store.check()
-            assert list((await store.lacking()).values()) == [[], [], []]
+            assert list((await store.lacking(10.0)).values()) == [[], [], []]
             await scenes.submit(store, spec(1))
             give(cluster.processes[:1], "-hset")
-            assert sorted((await store.lacking()).values()) == [[], [], ["+hset"]]
+            assert sorted((await store.lacking(10.0)).values()) == [[], [], ["+hset"]]
         finally:
             await store.close()
     finally:

@@ -63,7 +63,7 @@ def of_store(check: str, durability: str = "everysec", **changes: Any) -> Level:
 
 def test_a_sound_system_has_nothing_to_say() -> None:
     found = [
-        store.usable(None, "redis://store", 4), *keeping_data.judge(FINE, "everysec"), *store.judge(FINE),
+        *store.usable(None, {}, "redis://store", 4), *keeping_data.judge(FINE, "everysec"), *store.judge(FINE),
         *rights.judge({"h:1": []}, {}), *coordinator.judge(SELF), *agents.judge(FLEET, "1.2.3"), *devices.judge(FLEET),
         *queue.judge(NOTHING_WAITS, FLEET),
     ]  # fmt: skip
@@ -179,10 +179,20 @@ def test_lines_that_were_never_mended_and_those_that_came_later() -> None:
     ],
 )
 def test_each_fault_of_the_store_has_its_advice(fault: str, advice: str) -> None:
-    found = store.usable(fault, "redis://store", 4)
+    (found,) = store.usable(fault, {}, "redis://store", 4)
     assert found.level is Level.PROBLEM
     assert found.advice is not None
     assert advice in found.advice
+
+
+def test_of_servers_that_are_away_each_is_told_and_not_the_whole() -> None:
+    away = {"b:2": "the store is away (no answer in time); repeat", "a:1": "the store is away (connection refused); x"}
+    found = store.usable("a:1: the store is away (connection refused); repeat", away, "redis+cluster://a", 4)
+    assert [(f.subject, f.level, f.found) for f in found] == [
+        ("a:1", Level.PROBLEM, "redis+cluster://a: the store is away (connection refused)"),
+        ("b:2", Level.PROBLEM, "redis+cluster://a: the store is away (no answer in time)"),
+    ]
+    assert [f.advice and f.advice[:15] for f in found] == ["start the store", "look at the sto"]
 
 
 def test_rights_that_lack_are_told_with_their_server_where_there_are_several() -> None:

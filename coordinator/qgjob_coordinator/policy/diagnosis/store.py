@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from qgjob_coordinator.model.findings import Finding
 from qgjob_coordinator.policy.diagnosis import rights
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
-from qgjob_coordinator.policy.diagnosis.words import count, dotted, fine, ms, note, problem, warning
+from qgjob_coordinator.policy.diagnosis.words import count, dotted, fine, ms, note, problem, told, warning
 from qgjob_coordinator.policy.reasons.words import span
 
 OLDEST = (6, 2)
@@ -72,13 +72,19 @@ _TO_DO = (
 _START = "start the store, or mend REDIS_URL; the coordinator keeps trying by itself"
 
 
-def usable(fault: str | None, address: str, schema: int) -> Finding:
-    """Whether the store answers, takes writes and has the right schema; `fault` is the coordinator's own word."""
+def usable(fault: str | None, away: Mapping[str, str], address: str, schema: int) -> list[Finding]:
+    """Whether the store answers, takes writes and has the right schema; `fault` is the coordinator's own word.
+
+    `away` are servers that did not answer, with why: where they are, each is told, and not that the whole is away.
+    """
     check = "store.usable"
+    if away:
+        each = [(at, *to_do(why)) for at, why in sorted(away.items())]
+        return told([problem(check, f"{address}: {what}", advice, at) for at, what, advice in each])
     if fault is None:
-        return fine(check, f"{address} answers, takes writes, and has schema {schema}")
+        return [fine(check, f"{address} answers, takes writes, and has schema {schema}")]
     what, advice = to_do(fault)
-    return problem(check, f"{address}: {what}", advice)
+    return [problem(check, f"{address}: {what}", advice)]
 
 
 def to_do(fault: str) -> tuple[str, str]:

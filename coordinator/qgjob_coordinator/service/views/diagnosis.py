@@ -107,10 +107,10 @@ class Doctor:
         return await run.get(SHARED_SECONDS)
 
     async def _diagnose(self, principal: Principal) -> Diagnosis:
-        verdict, seen, lacking, kept = await asyncio.gather(
+        verdict, (seen, away), lacking, kept = await asyncio.gather(
             self._readiness.look(), self._seen(), self._lacking(), self._kept.look()
         )
-        findings = [store.usable(verdict.store.fault, self._me.store, keys.SCHEMA_VERSION)]
+        findings = store.usable(verdict.store.fault, away, self._me.store, keys.SCHEMA_VERSION)
         by_server = {
             name: [*keeping_data.judge(one, self._me.durability), *store.judge(one)] for name, one in seen.items()
         }
@@ -119,26 +119,30 @@ class Doctor:
         own = replace(kept, missing=[each for each in kept.missing if principal.sees(each.org_id)])
         findings += blobs.judge(own, self._me.blobs)
         findings += coordinator.judge(self._facts(verdict))
-        if seen:
+        if seen and not away:
             findings += await self._of_fleet(principal)
             seen_orgs = [each for each in self._faults.damaged() if principal.sees(each.org_id)]
             findings += orgs.judge(seen_orgs)
         epoch = self._store.epoch if verdict.store.fault is None else 0
         return Diagnosis(self._me.name, self._me.version, epoch, wall_ms(), tuple(findings))
 
-    async def _seen(self) -> Mapping[str, StoreFacts]:
-        """What each server of the store says of itself; none where one does not, which the verdict tells."""
+    async def _seen(self) -> tuple[Mapping[str, StoreFacts], Mapping[str, str]]:
+        """What each server of the store says of itself, and why others don't.
+
+        Neither where the verdict tells all: there is one server alone, or nobody says which there are.
+        """
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                return await self._store.look()
+            looked = await self._store.look(PROBE_SECONDS)
         except (TimeoutError, StoreUnavailableError):
-            return {}
+            return {}, {}
+        if not looked.told and len(looked.away) == 1:
+            return {}, {}
+        return looked.told, {at: error.message for at, error in looked.away.items()}
 
     async def _lacking(self) -> Mapping[str, Sequence[str]]:
-        """What the user may not do at each server; none where one does not answer, which the verdict tells."""
+        """What the user may not do at each server that answers; that others don't is told by `_seen`."""
         try:
-            async with asyncio.timeout(PROBE_SECONDS):
-                return await self._store.lacking()
+            return await self._store.lacking(PROBE_SECONDS)
         except (TimeoutError, StoreUnavailableError):
             return {}
 

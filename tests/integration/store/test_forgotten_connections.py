@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,8 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.topology.node import Node
 from tests.fakes import scenes
 from tests.fakes.forgetful_way import ForgetfulWay
-from tests.fakes.jobs import spec
+from tests.fakes.jobs import NOW, spec
+from tests.fakes.store_cluster import ClusterStore
 from tests.fakes.store_process import StoreProcess
 from tests.fakes.waiting import BUSY_SECONDS
 
@@ -108,6 +110,28 @@ async def test_a_store_whose_connections_were_forgotten_serves_within_one_reply_
         await listening
     assert time.monotonic() - since < REPLY_SECONDS + BUSY_SECONDS
     await store.close()
+
+
+async def test_a_cluster_whose_connections_were_forgotten_tells_its_map_at_the_second_look(tmp_path: Path) -> None:
+    """Who asks for the map waits less than for a reply: that says as much of the others."""
+    servers = ClusterStore(tmp_path, masters=1)
+    servers.start()
+    (node,) = servers.nodes
+    way = ForgetfulWay(node.port)
+    await way.start()
+    node.ask("CONFIG", "SET", "cluster-announce-port", way.port)
+    store = Store(f"redis+cluster://127.0.0.1:{way.port}", pool_size=CALLS)
+    try:
+        await store.check()
+        await asyncio.gather(*(store.sessions.renew("agent-1", 1, NOW) for _ in range(CALLS)))
+        way.forget()
+        with pytest.raises(StoreUnavailableError, match="no node of the Cluster answers"):
+            await store.check()
+        await store.check()
+    finally:
+        await store.close()
+        await way.stop()
+        servers.stop()
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system can't bound it")

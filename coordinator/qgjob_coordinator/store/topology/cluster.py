@@ -143,10 +143,14 @@ class ClusterTopology:
     async def _ask(self) -> SlotMap:
         """The map of the node that is part of the Cluster and has heard of its latest change."""
         hosts = sorted({*self._nodes, *self._address.hosts})
+        begun = time.monotonic()
         asked = [asyncio.create_task(_told(self._node(host), host), name="slots of a node") for host in hosts]
         try:
             await asyncio.wait(asked, timeout=MAP_SECONDS)
             told = [task.result() for task in asked if task.done()]
+            for host, task in zip(hosts, asked, strict=True):
+                if not task.done():
+                    self._node(host).hearing.failed(begun)
         finally:
             for task in asked:
                 task.cancel()

@@ -17,7 +17,7 @@ class Node:
     """One server: its exchange, a client that decodes text, and one that leaves bytes."""
 
     def __init__(self, url: str, pool_size: int) -> None:
-        hearing = Hearing()
+        self.hearing = hearing = Hearing()
         self.redis = connection.connect(url, pool_size, hearing)
         self.raw = connection.connect_raw(url, hearing)
         self.exchange = connection.exchange(url, pool_size, hearing)

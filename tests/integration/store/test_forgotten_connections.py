@@ -9,11 +9,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.store import connection
+from qgjob_coordinator.store.address import Host, parse
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.topology.node import Node
+from qgjob_coordinator.store.topology.sentinel import SentinelTopology
 from tests.fakes import scenes
 from tests.fakes.forgetful_way import ForgetfulWay
 from tests.fakes.jobs import NOW, spec
@@ -76,6 +80,29 @@ async def test_calls_that_wait_on_such_connections_are_told_as_soon_as_another_o
     assert await first == "TimeoutError"
     assert await asked(node, kind) == "x"
     assert await second == "ConnectionError"  # and not that nothing came in time
+
+
+async def test_behind_sentinels_too_though_another_connection_is_of_another_look_at_the_master(
+    way: ForgetfulWay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "REPLY_TIMEOUT_SECONDS", REPLY_SECONDS)
+    topology = SentinelTopology(parse("redis+sentinel://127.0.0.1:1/qg"), CALLS)
+
+    async def named() -> Host:
+        return "127.0.0.1", way.port
+
+    monkeypatch.setattr(topology, "_master", named)
+    await asyncio.gather(*(topology.exchange([("PING",)]) for _ in range(CALLS)))
+    way.forget()
+    first = asyncio.create_task(topology.exchange([("PING",)]))
+    await asyncio.sleep(REPLY_SECONDS * 0.8)
+    second = asyncio.create_task(topology.exchange([("PING",)]))
+    with pytest.raises(RedisTimeoutError):
+        await first
+    assert await topology.exchange([("PING",)]) == ["PONG"]
+    with pytest.raises(RedisConnectionError):
+        await second
+    await topology.close()
 
 
 async def test_connections_that_answered_meanwhile_are_kept(node: Node, way: ForgetfulWay) -> None:

@@ -14,10 +14,13 @@ from qgjob_coordinator.store.sockets import Hearing
 
 
 class Node:
-    """One server: its exchange, a client that decodes text, and one that leaves bytes."""
+    """One server: its exchange, a client that decodes text, and one that leaves bytes.
 
-    def __init__(self, url: str, pool_size: int) -> None:
-        self.hearing = hearing = Hearing()
+    Its `hearing` may be that of another one of which it takes the place.
+    """
+
+    def __init__(self, url: str, pool_size: int, hearing: Hearing | None = None) -> None:
+        self.hearing = hearing = hearing or Hearing()
         self.redis = connection.connect(url, pool_size, hearing)
         self.raw = connection.connect_raw(url, hearing)
         self.exchange = connection.exchange(url, pool_size, hearing)

@@ -23,7 +23,7 @@ from qgjob_coordinator.store.address import Address, Host
 from qgjob_coordinator.store.connection import COMMON
 from qgjob_coordinator.store.exchange import Command, Reply
 from qgjob_coordinator.store.faults import NoServerError, why_away
-from qgjob_coordinator.store.sockets import ServerPool
+from qgjob_coordinator.store.sockets import Hearing, ServerPool
 from qgjob_coordinator.store.topology.node import Leavings, Node
 
 SENTINEL_SECONDS = 1.0
@@ -39,6 +39,7 @@ class SentinelTopology:
         self._address = address
         self._pool_size = pool_size
         self._sentinels = [_sentinel(address.sentinel_url_of(host)) for host in address.hosts]
+        self._hearing = Hearing()  # one for all masters: once one answers, who waits for the one before is told
         self._node: Node | None = None
         self._host: Host | None = None
         self._finding: asyncio.Task[Node] | None = None
@@ -112,7 +113,7 @@ class SentinelTopology:
         if self._node is not None:
             return self._node
         host = await self._master()
-        node = Node(self._address.url_of(host), self._pool_size)
+        node = Node(self._address.url_of(host), self._pool_size, self._hearing)
         try:
             role = (await node.call("ROLE"))[0]
         except RedisError as e:

@@ -42,8 +42,9 @@ class AsyncClient(JobCalls, FleetCalls, BuildCalls, ArtifactCalls, SuiteCalls):
     """A client of the coordinators at `coordinator` (host[:port]; several with commas between fail over).
 
     Without it, QGJOB_COORDINATOR is taken, else localhost:50051; `token` likewise from QGJOB_TOKEN. `timeout_seconds`
-    bounds a call with all its repeats, `reconnect_seconds` how long a watch or a wait outlives a coordinator that is
-    away. `on_trouble` is told of each try that failed for that. Use it as an async context manager, in one event loop.
+    bounds a call with all its repeats, `reconnect_seconds` how long a watch or a wait outlives coordinators that are
+    all away, once one has answered this client. `on_trouble` is told of each try that failed for that. Use it as an
+    async context manager, in one event loop.
 
     Every method raises errors of `QgjobError`'s tree. Calls are repeated when a coordinator is away, and nothing takes
     effect twice by that: submissions carry job ids made here, cancel and retry the round that they mean.

@@ -31,8 +31,8 @@ class Patience:
     """How long a client goes on.
 
     `timeout_seconds` bounds a call with all its repeats, and the first connection of a stream; `reconnect_seconds` how
-    long a stream that has worked may be away. `try_seconds` bounds one try, so that a coordinator that hangs leaves
-    time to ask another one.
+    long a stream that has worked may be away, and a watch of a client that was answered before. `try_seconds` bounds
+    one try, so that a coordinator that hangs leaves time to ask another one.
     """
 
     timeout_seconds: float = TIMEOUT_SECONDS
@@ -69,6 +69,8 @@ class Failover:
         self._wrong: set[Transport] = set()
         self._on_trouble = on_trouble
         self.patience = patience
+        self.reached = False
+        """Whether a coordinator has ever done what this client asked."""
 
     @property
     def address(self) -> str:
@@ -110,6 +112,7 @@ class Failover:
                 raise
             failed: UnavailableError | None = error
             told = error
+            unsent = error.unsent
         # The first try was without the machinery of repeats, which costs a call more than all else here.
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: isinstance(error, UnavailableError) and not error.in_vain),
@@ -127,11 +130,13 @@ class Failover:
                         return await self._try(end, work)
                     except UnavailableError as error:
                         told = error if error.away is not None else told
+                        unsent = unsent and error.unsent
                         raise
         except UnavailableError as error:
             # That nobody answered any more says less than what was answered before. And an error says all: what the
             # tries and the machinery went through would only hide it in a traceback.
             last = told if isinstance(error, DeadlineError) and told.away is not None else error
+            last.unsent = unsent
             raise last.with_traceback(None) from None
         raise AssertionError("unreachable")
 
@@ -139,10 +144,12 @@ class Failover:
         transport = self._transports[self._current]
         left = max(min(self.patience.try_seconds, end - asyncio.get_running_loop().time()), 0.001)
         try:
-            return await work(transport, left)
+            done = await work(transport, left)
         except UnavailableError as error:
             self.leave(transport, error, end - asyncio.get_running_loop().time())
             raise
+        self.reached = True
+        return done
 
     async def upload(self, method: str, header: Any, messages: Callable[[], AsyncIterator[Any]]) -> Any:
         """Send a header and what `messages` gives; from the start again when a coordinator goes away meanwhile.
@@ -177,6 +184,7 @@ class Failover:
         answers = transport.stream(method, request)
         try:
             async for answer in answers:
+                self.reached = True
                 yield answer
         except UnavailableError as error:
             self.leave(transport, error, left_seconds() if left_seconds is not None else None)

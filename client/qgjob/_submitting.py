@@ -16,6 +16,7 @@ from qgjob._errors import (
     QgjobError,
     QuotaError,
     TooLargeError,
+    UnavailableError,
 )
 from qgjob._wire_submit import JobMessage, SubmitJobRequest
 
@@ -60,6 +61,11 @@ class Submitting:
         """Ids that were sent and are not answered: the coordinator may have them, now or soon."""
         return [self._requests[index].job_id for index in sorted(self._sent - self._answers.keys())]
 
+    @property
+    def begun(self) -> bool:
+        """Whether the coordinators have one of the jobs, or may have."""
+        return bool(self._sent)
+
     def stop(self) -> None:
         """No further call is sent; `run` returns when those on their way are answered."""
         self._stopped = True
@@ -85,7 +91,7 @@ class Submitting:
             try:
                 jobs = await self._send([self._requests[index] for index in indexes], more_follows)
             except QgjobError as error:
-                if isinstance(error, _REFUSALS):
+                if isinstance(error, _REFUSALS) or (isinstance(error, UnavailableError) and error.unsent):
                     self._sent.difference_update(indexes)
                 raise for_many(error, indexes) from error
         self._answers.update(zip(indexes, jobs, strict=True))

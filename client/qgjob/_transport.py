@@ -297,7 +297,9 @@ def to_error(error: grpc.aio.AioRpcError, method: str, address: str) -> QgjobErr
         return DeadlineError(f"{method} at {address} was not answered in time")
     if kind is UnavailableError and not details.reason:
         # From gRPC itself and not from the coordinator: that peer is not there.
-        return _unreached(f"no coordinator answers at {address}: {_why(message, address)}")
+        away = _unreached(f"no coordinator answers at {address}: {_why(message, address)}")
+        away.unsent = _UNSENT.search(message) is not None
+        return away
     if kind is UnavailableError:
         unavailable = UnavailableError(message, field=details.field)
         unavailable.away = details.away
@@ -323,6 +325,7 @@ def _why(message: str, address: str) -> str:
 
 
 _TOO_LARGE = re.compile(r"larger than max")
+_UNSENT = re.compile(r"^failed to connect to all addresses|errors resolving|resolution failed|lookup failed")
 _UNRESOLVED = re.compile(r"errors resolving|resolution failed|lookup failed")
 # gRPC's text repeats the address and tells of its own tries; what follows these words is what happened.
 _SHORTEN = re.compile(r"^.*(?:remote host: |error: )", re.DOTALL)

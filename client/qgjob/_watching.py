@@ -29,11 +29,12 @@ _CONNECTED_SECONDS = 30.0
 class Persistence:
     """Paces the reconnections of one stream, and ends them when it has been away for too long."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: Patience, *, reached: bool = False) -> None:
+        """`reached`: a coordinator has answered before, so the first connection may take as long as others."""
         self._patience = patience
         self._clock = asyncio.get_running_loop().time
         self._failures = 0
-        self._limit_seconds = patience.timeout_seconds
+        self._limit_seconds = patience.reconnect_seconds if reached else patience.timeout_seconds
         self._connecting_since = self._away_since = self._clock()
 
     def connecting(self) -> None:
@@ -79,7 +80,7 @@ async def watch(
 
     With `anew` each connection begins with a snapshot, since its cursor would not tell of jobs that left the run.
     """
-    persistence = Persistence(source.patience)
+    persistence = Persistence(source.patience, reached=source.reached)
     in_snapshot = cursor is None
     while True:
         request = watch_jobs(org_id, run_id, job_ids, cursor)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from qgjob._errors import ConflictError, NotFoundError, QgjobError
 from qgjob._keeping_runs import ends_refused
 from qgjob._wire_jobs import read_jobs
+from qgjob.cli.giving_up import bound
 from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.runner import tell
 from qgjob.cli.waiting import command_on
@@ -45,7 +46,7 @@ async def submitted(
 
     An interrupt sends no more of them. With --cancel-on-interrupt it ends those that the coordinators have: calls on
     their way are waited for, since they may be taken without an answer. Raises TimeoutError at the `limit`, when what
-    is known of them has been told.
+    is known of them has been told, and every error of a call likewise: what others answered stands.
     """
     sending = asyncio.ensure_future(submitting.run())
     try:
@@ -61,6 +62,13 @@ async def submitted(
             raise
         await _interrupted_in_submission(client, submitting, sending, goal_of)
         raise
+    except QgjobError as error:
+        if submitting.begun:
+            _tell_how_far("not all could be submitted", submitting, goal_of)
+            goal = goal_of(read_jobs(submitting.answered))
+            if goal.run is not None and goal.bond is not None:
+                tell(bound(error, goal.run[1], goal.bond))
+        raise
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -72,7 +80,7 @@ async def _interrupted_in_submission(
     sending: asyncio.Future[list[JobMessage]],
     goal_of: Callable[[Sequence[Job]], Goal],
 ) -> None:
-    if submitting.answered or submitting.unanswered:
+    if submitting.begun:
         goal = goal_of(read_jobs(submitting.answered))
         if goal.cancel_on_interrupt:
             tell(f"interrupted; {len(submitting.answered)} of {submitting.total} jobs are submitted; cancelling them")
@@ -84,7 +92,7 @@ async def _interrupted_in_submission(
 def _tell_how_far(why: str, submitting: Submitting, goal_of: Callable[[Sequence[Job]], Goal]) -> None:
     """What is submitted, what may be, and the command that waits for both: their ids were made here."""
     answered, late = [job.job_id for job in submitting.answered], submitting.unanswered
-    if not answered and not late:
+    if not submitting.begun:
         tell(f"{why}; nothing was submitted")
         return
     goal = goal_of(read_jobs(submitting.answered))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import math
 import os
 import signal
 import stat
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 import typer
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from qgjob.cli.printer import Printer
 
 PATIENT_SECONDS = 30.0
+# How long a command that waits for verdicts outlives coordinators that are all away; a --timeout takes its place.
+OUTAGE_SECONDS = 1800.0
 # A second more than a coordinator waits for its store, so that it can say that the store does not answer.
 IMPATIENT_SECONDS = 6.0
 # With less left nobody is told that it is tried again; with next to nothing the command ends with that error.
@@ -34,6 +37,13 @@ NO_RETRY_SECONDS = 0.1
 CANCELLING_SIGNALS = 2
 
 Work = Callable[["AsyncClient", "Printer", Settings], Awaitable[int | None]]
+
+
+class _Patience(TypedDict, total=False):
+    """What a command asks of its client; what is not there is the client's own."""
+
+    timeout_seconds: float
+    reconnect_seconds: float
 
 
 def resolve_settings(**flags: Any) -> list[Setting]:
@@ -63,6 +73,7 @@ def execute(
     output: str | None,
     coordinator: str | None,
     patient: bool = False,
+    waits: bool = False,
     streams: bool = False,
     timeout: str | None = None,
     typed: Mapping[str, str] | None = None,
@@ -72,15 +83,22 @@ def execute(
     `typed` is what stands on the command line for fields of the call, for errors that name one (`blame.in_options`).
 
     A `patient` command changes something or waits for something: it outlives the restart of a coordinator. The others
-    only look, and soon say so when there is none. The setting timeout_seconds overrules both. What one that `streams`
-    is for is its output, so it ends with the reader of that. `timeout` is the option of that name: no
-    longer than that is said to be tried.
+    only look, and soon say so when there is none. The setting timeout_seconds overrules both. One that `waits` and
+    was answered before outlives an outage of all coordinators. What one that `streams` is for is its
+    output, so it ends with the reader of that. `timeout` is the option of that name: no longer than that is said to be
+    tried, and no outage is too long for it.
     """
     with reporting():
         settings = to_settings(resolve_settings(output=output, coordinator=coordinator))
         tell_strays(bare=False)
-        trouble = _TroubleTeller(options.seconds(timeout, "--timeout"))
-        work_done = _run(work, settings, trouble, patient=patient, streams=streams, typed=typed or {})
+        within_seconds = options.seconds(timeout, "--timeout")
+        patience: _Patience = {
+            "timeout_seconds": settings.timeout_seconds or (PATIENT_SECONDS if patient else IMPATIENT_SECONDS)
+        }
+        if waits:
+            patience["reconnect_seconds"] = OUTAGE_SECONDS if within_seconds is None else math.inf
+        trouble = _TroubleTeller(within_seconds)
+        work_done = _run(work, settings, trouble, patience, streams=streams, typed=typed or {})
         raise typer.Exit(asyncio.run(work_done))
 
 
@@ -166,8 +184,8 @@ async def _run(
     work: Work,
     settings: Settings,
     trouble: Callable[[UnavailableError], None],
+    patience: _Patience,
     *,
-    patient: bool,
     streams: bool,
     typed: Mapping[str, str],
 ) -> int:
@@ -176,8 +194,7 @@ async def _run(
     from qgjob.cli.blame import in_options  # noqa: PLC0415
     from qgjob.cli.printer import Printer  # noqa: PLC0415
 
-    timeout = settings.timeout_seconds or (PATIENT_SECONDS if patient else IMPATIENT_SECONDS)
-    client = AsyncClient(settings.coordinator, token=settings.token or "", timeout_seconds=timeout, on_trouble=trouble)
+    client = AsyncClient(settings.coordinator, token=settings.token or "", on_trouble=trouble, **patience)
     with _cancelled_by_signals():
         try:
             printer = Printer(settings.output)

@@ -275,8 +275,9 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
                 submitting = client._submitting(specs, "full", bond)  # noqa: SLF001 - of this package
                 try:
                     jobs = await submitted(client, submitting, goal_of, limit)
-                except asyncio.CancelledError:
-                    printer.cut_short("jobs", read_jobs(submitting.answered))
+                except (asyncio.CancelledError, QgjobError) as error:
+                    if isinstance(error, asyncio.CancelledError) or submitting.begun:
+                        printer.cut_short("jobs", read_jobs(submitting.answered))
                     raise
                 except TimeoutError:
                     print_jobs(printer, read_jobs(submitting.answered))
@@ -297,7 +298,7 @@ def _start(given: Submission, waiting: WaitOptions | None, output: str | None, c
         return None
 
     timeout = waiting.timeout if waiting else None
-    execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout)
+    execute(work, output=output, coordinator=coordinator, patient=True, waits=waiting is not None, timeout=timeout)
 
 
 def _ended(

@@ -8,8 +8,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from qgjob._errors import QgjobError
 from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
+from qgjob.cli.giving_up import given_up
 from qgjob.cli.interrupting import cancel_each, interrupted
 from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.progress import counts_text, installs_text, open_progress
@@ -72,6 +74,11 @@ async def await_verdicts(
             if not ends_refused(error):
                 await interrupted(client, goal, jobs)
         finally:  # a second interrupt cuts that short
+            printer.cut_short("jobs", list(jobs.values()))
+        raise
+    except QgjobError as error:
+        if (line := given_up(error, goal, jobs)) is not None:
+            tell(line)
             printer.cut_short("jobs", list(jobs.values()))
         raise
     found = list(jobs.values())

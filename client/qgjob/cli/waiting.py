@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from qgjob._enums import WatchEventKind
+from qgjob._errors import UnavailableError
 from qgjob.cli import exit_codes, options
 from qgjob.cli.blame import THE_JOB
 from qgjob.cli.options import Coordinator, OrgId, Output, RunId
@@ -73,7 +74,7 @@ def wait(
         )
         return await await_verdicts(client, printer, goal)
 
-    execute(work, output=output, coordinator=coordinator, patient=True, timeout=timeout, typed=_TYPED)
+    execute(work, output=output, coordinator=coordinator, patient=True, waits=True, timeout=timeout, typed=_TYPED)
 
 
 @app.command()
@@ -101,6 +102,8 @@ def watch(
         limit = Limit.from_now(timeout)
         ids = options.job_ids(jobs)
         org = ids[0].partition("~")[0] if ids and not org_id else org_of(org_id, settings)
+        what = ids or (f"--org-id={org}", *([f"--run-id={run_id}"] if run_id else []))
+        resume = command_on("watch", what, None, coordinator)
         watched: AsyncGenerator[WatchEvent | None] = client.watch(org, run_id=run_id, job_ids=ids, cursor=cursor)
         if ids and cursor:
             watched = merged([watched], named.SILENCE_SECONDS)
@@ -120,9 +123,11 @@ def watch(
                     if endless is not None and event is not None and (line := endless.line(event)):
                         tell(line)
         except TimeoutError:
-            what = ids or (f"--org-id={org}", *([f"--run-id={run_id}"] if run_id else []))
-            tell(f"{limit.seconds:g} s are over. To resume: {command_on('watch', what, None, coordinator)}")
+            tell(f"{limit.seconds:g} s are over. To resume: {resume}")
             return exit_codes.TIMEOUT
+        except UnavailableError:
+            tell(f"the watch is given up. To resume: {resume}")
+            raise
         return None
 
     execute(
@@ -130,6 +135,7 @@ def watch(
         output=output,
         coordinator=coordinator,
         patient=True,
+        waits=True,
         streams=True,
         timeout=timeout,
         typed=_TYPED,

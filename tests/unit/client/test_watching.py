@@ -147,6 +147,17 @@ async def test_a_watch_that_has_worked_may_be_away_for_longer() -> None:
     assert len(mock.calls) > 10
 
 
+async def test_a_client_that_was_answered_before_is_as_patient_with_the_first_connection_of_a_watch() -> None:
+    client, mock = scripted([event(READY, "1")])
+    client._source.patience = Patience(
+        timeout_seconds=0.01, reconnect_seconds=0.3, backoff_seconds=0.01, max_backoff_seconds=0.01
+    )
+    await take(client.watch("acme"), 1)
+    with pytest.raises(UnavailableError):
+        await take(client.watch("acme"), 1)
+    assert len(mock.calls) > 10
+
+
 async def test_a_cursor_that_is_too_old_over_the_wire(fake: FakeCoordinator, client: AsyncClient) -> None:
     await client.submit(spec("t"))
     fake.first_cursor = 5

@@ -24,7 +24,7 @@ def ls(output: Output = None, coordinator: Coordinator = None) -> None:
     """List the agents."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import agent_table  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.fleet_tables import agent_table  # noqa: PLC0415 - Rich, which `--help` can do without
 
         found = [agent async for agent in client.agents()]
         printer.many("agents", found, agent_table, next_page_token=None)
@@ -46,7 +46,7 @@ def drain(
     """Let all devices of an agent finish what they run and take nothing new; prints them."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import device_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import device_table  # noqa: PLC0415
 
         end = options.moment(until, for_, datetime.now(UTC))
         devices = await client.drain(agent_id=agent, reason=reason, until=end)
@@ -61,7 +61,7 @@ def resume(agent: AgentArgument, output: Output = None, coordinator: Coordinator
     """End the drain of an agent; prints its devices."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import device_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import device_table  # noqa: PLC0415
 
         devices = await client.resume(agent_id=agent)
         printer.many("devices", devices, device_table, next_page_token=None)
@@ -77,7 +77,7 @@ def forget(agent: AgentArgument, output: Output = None, coordinator: Coordinator
     """
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import device_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import device_table  # noqa: PLC0415
 
         devices = await client.forget_agent(agent)
         printer.many("devices", devices, device_table, next_page_token=None)

@@ -88,7 +88,7 @@ def ls(
     """List what is kept of jobs, or of all jobs of a run."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import artifact_table  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.content_tables import artifact_table  # noqa: PLC0415 - Rich, which `--help` can do without
 
         found, omissions = await kept_of(client, await jobs_of(client, settings, jobs, org_id, run_id), attempt)
         shown = _wanted(found, kind, name)
@@ -119,8 +119,8 @@ def get(
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from pathlib import Path  # noqa: PLC0415
 
+        from qgjob.cli.content_tables import kept_table  # noqa: PLC0415
         from qgjob.cli.evidence import keep  # noqa: PLC0415 - keeps `--help` quick
-        from qgjob.cli.render import kept_table  # noqa: PLC0415
 
         found, omissions = await kept_of(client, await jobs_of(client, settings, jobs, org_id, run_id), attempt)
         done = await keep(client, _wanted(found, kind, name), Path(to))

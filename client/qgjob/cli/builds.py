@@ -33,7 +33,7 @@ def push(
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from pathlib import Path  # noqa: PLC0415
 
-        from qgjob.cli.render import pushed_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.content_tables import pushed_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
         org = org_of(org_id, settings)
         version = options.required(app_version_id, "--app-version-id")
@@ -64,7 +64,7 @@ def ls(
     """List the builds of an org."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import build_table  # noqa: PLC0415
+        from qgjob.cli.content_tables import build_table  # noqa: PLC0415
 
         org = org_of(org_id, settings)
         found = [build async for build in client.list_builds(org, app_version_id=app_version_id)]

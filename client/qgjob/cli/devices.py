@@ -43,7 +43,7 @@ def _change(
     """Run a call that answers with one device, and show that. `end` is what was typed for its `until`."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import device_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.fleet_tables import device_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
         printer.one(await change(client), device_facts)
 
@@ -62,7 +62,7 @@ def ls(
     """List the devices."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import device_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import device_table  # noqa: PLC0415
 
         found = [device async for device in client.devices(agent_id=agent_id, target=target)]
         printer.many("devices", found, device_table, next_page_token=None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qgjob._errors import NotFoundError, QgjobError, UnavailableError
+from qgjob.cli.bonds import bound
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from qgjob._models import Bond
     from qgjob.cli.verdicts import Goal
 
 
@@ -21,11 +21,3 @@ def given_up(error: QgjobError, goal: Goal, known: Collection[str]) -> str | Non
         return f"the wait is given up; {bound(error, goal.run[1], goal.bond)}. To see what becomes of it: {goal.resume}"
     state = "the jobs go on" if known else "nothing is known of the jobs"
     return f"the wait is given up; {state}. To resume: {goal.resume}"
-
-
-def bound(error: QgjobError, run_id: str, bond: Bond) -> str:
-    """What becomes of a run that is bound to a command that ends with this error."""
-    after = f"{bond.after_seconds:g} s"
-    # While all coordinators are away nobody observes the bond, and then its time begins anew.
-    when = f"{after} after a coordinator is back" if isinstance(error, UnavailableError) else f"in {after}"
-    return f"run {run_id} stays bound to this command: what it has unfinished is cancelled {when}"

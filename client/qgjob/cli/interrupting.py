@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qgjob._errors import ConflictError, NotFoundError, QgjobError
 from qgjob._keeping_runs import ends_refused
 from qgjob._wire_jobs import read_jobs
-from qgjob.cli.giving_up import bound
+from qgjob.cli.bonds import bound
 from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.runner import tell
 from qgjob.cli.waiting import command_on

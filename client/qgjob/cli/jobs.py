@@ -31,7 +31,7 @@ def status(
     """Show one job. Exits 0 whatever its verdict is."""
 
     async def work(client: "AsyncClient", printer: "Printer", _: Settings) -> None:
-        from qgjob.cli.render import job_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.job_tables import job_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
         found, held, now = await client.get(options.one_job(job, job_id)), None, datetime.now(UTC)
         if printer.output == "table" and found.status in (JobStatus.SCHEDULED, JobStatus.RUNNING):
@@ -69,7 +69,7 @@ def list_jobs(
     """List the jobs of an org, newest first, a page at a time."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import job_table  # noqa: PLC0415
+        from qgjob.cli.job_tables import job_table  # noqa: PLC0415
 
         org = org_of(org_id, settings)
         page = await client.list_page(org, status=status, run_id=run_id, page_size=page_size, page_token=page_token)
@@ -115,7 +115,7 @@ def cancel(
     """Cancel a job, or those of a run or of a status. Jobs that other runs share only leave the run."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import job_facts  # noqa: PLC0415
+        from qgjob.cli.job_tables import job_facts  # noqa: PLC0415
 
         if run_id is None and not status:
             printer.one(
@@ -156,7 +156,7 @@ def retry(
     """Start a new round of a failed or cancelled job, or of all those of a run. All attempts are kept."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import job_facts  # noqa: PLC0415
+        from qgjob.cli.job_tables import job_facts  # noqa: PLC0415
 
         if run_id is None:
             if failed_only:
@@ -188,7 +188,7 @@ def _it(count: int) -> str:
 
 
 def _print_selection(printer: "Printer", selection: "JobSelection", **more: int) -> None:
-    from qgjob.cli.render import job_table  # noqa: PLC0415
+    from qgjob.cli.job_tables import job_table  # noqa: PLC0415
 
     printer.many("jobs", selection.jobs, job_table, **{"count": selection.count, **more})
     if selection.count > len(selection.jobs):
@@ -262,7 +262,7 @@ def groups(org_id: OrgId = None, output: Output = None, coordinator: Coordinator
     """List the groups: unfinished jobs that share an org, an app version and a target."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import group_table  # noqa: PLC0415
+        from qgjob.cli.fleet_tables import group_table  # noqa: PLC0415
 
         org = org_id or settings.org_id
         found = [group async for group in client.groups(org)]

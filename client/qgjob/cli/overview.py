@@ -28,7 +28,7 @@ def stats(org_id: OrgId = None, output: Output = None, coordinator: Coordinator 
     """
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import stats_facts  # noqa: PLC0415 - Rich, which `--help` can do without
+        from qgjob.cli.overview_tables import stats_facts  # noqa: PLC0415 - Rich, which `--help` can do without
 
         printer.one(await client.stats(org_id or settings.org_id), stats_facts)
 
@@ -41,7 +41,7 @@ def health(output: Output = None, coordinator: Coordinator = None) -> None:
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> int:
         from qgjob._fleet import Health  # noqa: PLC0415
-        from qgjob.cli.render import health_facts  # noqa: PLC0415
+        from qgjob.cli.overview_tables import health_facts  # noqa: PLC0415
 
         try:
             found = await client.health()
@@ -72,8 +72,8 @@ def view(
     """
     del show_origin
     with reporting():
+        from qgjob.cli.overview_tables import settings_table  # noqa: PLC0415
         from qgjob.cli.printer import Printer  # noqa: PLC0415
-        from qgjob.cli.render import settings_table  # noqa: PLC0415
 
         settings = resolve_settings(output=output, coordinator=coordinator)
         tell_strays(bare=False)

@@ -14,8 +14,8 @@ from rich.text import Text
 from qgjob._errors import QgjobError
 from qgjob._models import LogChunk, WatchEvent
 from qgjob.cli.clean import clean_log
+from qgjob.cli.job_tables import transition_text
 from qgjob.cli.job_words import News
-from qgjob.cli.render import transition_text
 from qgjob.cli.runner import tell, writing
 from qgjob.cli.tables import Grid
 

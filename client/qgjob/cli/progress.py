@@ -14,8 +14,9 @@ from rich.text import Text
 
 from qgjob._enums import JobStatus
 from qgjob._models import Job
+from qgjob.cli.job_tables import transition_text
 from qgjob.cli.job_words import News, note_words, test_words
-from qgjob.cli.render import grid, transition_text
+from qgjob.cli.render import grid
 from qgjob.cli.tables import Column
 
 _MAX_ROWS = 20

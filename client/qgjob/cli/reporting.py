@@ -39,7 +39,7 @@ def report(
         from qgjob._errors import NotFoundError  # noqa: PLC0415 - keeps `--help` quick
         from qgjob.cli.afterwards import check_file, singles_of, write_junit  # noqa: PLC0415
         from qgjob.cli.artifacts import kept_of  # noqa: PLC0415
-        from qgjob.cli.render import report_table  # noqa: PLC0415
+        from qgjob.cli.job_tables import report_table  # noqa: PLC0415
         from qgjob.cli.results import report as report_of  # noqa: PLC0415
 
         org, run = org_of(org_id, settings), required(run_id, "--run-id")

@@ -41,7 +41,7 @@ def push(
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
         from qgjob._suite_archive import PackedSuite  # noqa: PLC0415 - keeps `--help` quick
-        from qgjob.cli.render import suite_facts  # noqa: PLC0415
+        from qgjob.cli.content_tables import suite_facts  # noqa: PLC0415
 
         org = org_of(org_id, settings)
         with await PackedSuite.of(folder) as packed:
@@ -59,7 +59,7 @@ def ls(org_id: OrgId = None, output: Output = None, coordinator: Coordinator = N
     """List the suites of an org, the last pushed first."""
 
     async def work(client: "AsyncClient", printer: "Printer", settings: Settings) -> None:
-        from qgjob.cli.render import suite_table  # noqa: PLC0415
+        from qgjob.cli.content_tables import suite_table  # noqa: PLC0415
 
         org = org_of(org_id, settings)
         found = [suite async for suite in client.list_suites(org)]

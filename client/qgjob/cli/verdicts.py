@@ -13,9 +13,9 @@ from qgjob._keeping_runs import ends_refused
 from qgjob.cli import exit_codes
 from qgjob.cli.giving_up import given_up
 from qgjob.cli.interrupting import cancel_each, interrupted
+from qgjob.cli.job_tables import job_table
 from qgjob.cli.limit import NONE, Limit
 from qgjob.cli.progress import counts_text, installs_text, open_progress
-from qgjob.cli.render import job_table
 from qgjob.cli.runner import tell
 
 if TYPE_CHECKING:

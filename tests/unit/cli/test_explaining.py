@@ -26,8 +26,8 @@ from qgjob import (
 from qgjob._enums import Priority, Target
 from qgjob._fleet import Group
 from qgjob.cli.explaining import MOST_LINES, _usefulness, explanation
+from qgjob.cli.fleet_tables import group_table
 from qgjob.cli.moments import clock, in_local_time, span
-from qgjob.cli.render import group_table
 from qgjob_coordinator.policy.reasons import considered
 
 NOW = datetime(2026, 1, 31, 2, 3, 0, tzinfo=UTC)

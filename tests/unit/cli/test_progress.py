@@ -23,10 +23,10 @@ from qgjob import (
     Requirements,
     Target,
 )
+from qgjob.cli.job_tables import job_facts
 from qgjob.cli.job_words import note_words, state_words
 from qgjob.cli.moments import clock
 from qgjob.cli.progress import LiveProgress, PlainProgress
-from qgjob.cli.render import job_facts
 from tests.unit.cli.conftest import Capture
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

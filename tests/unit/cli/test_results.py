@@ -15,8 +15,8 @@ from rich.console import Console
 from qgjob import Attempt, ErrorClass, InvalidError, Job, JobError, JobStatus, Outcome, Overflow, Priority, Target
 from qgjob.cli.afterwards import Outputs
 from qgjob.cli.ci_words import Ci, Hidden, annotation_lines, section, summary, which
+from qgjob.cli.job_tables import report_table
 from qgjob.cli.junit_file import JUnitFileError, document, read, write
-from qgjob.cli.render import report_table
 from qgjob.cli.results import End, Single, TestReport, report
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command, autoplay

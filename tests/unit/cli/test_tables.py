@@ -33,9 +33,11 @@ from qgjob import (
 from qgjob._enums import DeviceHealth, DeviceState, Priority, Target
 from qgjob._fleet import Device
 from qgjob.cli.explaining import explanation
+from qgjob.cli.fleet_tables import device_table
+from qgjob.cli.job_tables import job_facts, job_table, transition_text
 from qgjob.cli.job_words import result_words, retry_words
 from qgjob.cli.moments import clock, dated
-from qgjob.cli.render import device_table, grid, job_facts, job_table, transition_text
+from qgjob.cli.render import grid
 from qgjob.cli.tables import Column, arrange, cut
 from tests.fakes.coordinator_services import FakeCoordinator
 from tests.unit.cli.conftest import COMMON, Command

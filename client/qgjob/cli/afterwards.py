@@ -204,9 +204,13 @@ def _expected(jobs: Sequence[Job], now: datetime) -> set[tuple[str, int]]:
 async def _fetched(client: AsyncClient, kept: Sequence[Artifact], folder: Path) -> None:
     from qgjob.cli.evidence import keep  # noqa: PLC0415 - only who wants files pays for it
 
+    if not kept:
+        tell("no evidence is kept: the attempts left no files")
+        return
     done = await keep(client, kept, folder)
     size = sum(each.artifact.size_bytes for each in done)
-    tell(f"{len(done)} files of evidence are in {folder} ({size_words(size)})")
+    files = "1 file of evidence is" if len(done) == 1 else f"{len(done)} files of evidence are"
+    tell(f"{files} in {folder} ({size_words(size)})")
 
 
 def _told_ci(outputs: Outputs, title: str, reports: Sequence[TestReport]) -> bool:

@@ -67,6 +67,13 @@ def _wanted(artifacts: list[Artifact], kinds: list[ArtifactKind] | None, name: s
     ]
 
 
+def _none_of(found: list[Artifact]) -> str:
+    """Why there is nothing to show of these."""
+    if found:
+        return f"no files: none of the {len(found)} is what --kind and --name ask for"
+    return "no files: an attempt's are sent when its result is; they are removed by their age"
+
+
 def tell_omissions(omissions: list[ArtifactOmission]) -> None:
     """What was left out, a line for each attempt."""
     for each in omissions:
@@ -97,7 +104,7 @@ def ls(
         if printer.output != "json":
             tell_omissions(omissions)
             if not shown:
-                tell("no files: an attempt's are sent when its result is; they are removed by their age")
+                tell(_none_of(found))
 
     execute(work, output=output, coordinator=coordinator, typed=_TYPED)
 
@@ -123,11 +130,15 @@ def get(
         from qgjob.cli.evidence import keep  # noqa: PLC0415 - keeps `--help` quick
 
         found, omissions = await kept_of(client, await jobs_of(client, settings, jobs, org_id, run_id), attempt)
-        done = await keep(client, _wanted(found, kind, name), Path(to))
+        shown = _wanted(found, kind, name)
+        done = await keep(client, shown, Path(to))
         left_out = [each.to_dict() for each in omissions]
         printer.many("artifacts", done, kept_table, omissions=left_out)
         if printer.output != "json":
             tell_omissions(omissions)
+        if not shown:
+            tell(_none_of(found))
+            return
         size = sum(each.artifact.size_bytes for each in done if each.fetched)
         tell(f"{sum(each.fetched for each in done)} of {len(done)} files were fetched to {to} ({size_words(size)})")
 

@@ -276,7 +276,7 @@ class _Stack:
             self._enter(self._start_agent(agent_id))
         await wait_ready(settings, [child for child in self._children if child.name in AGENTS])
         self._ready = True
-        tell(welcome(settings))
+        tell(welcome(settings, self._options.agent_config))
 
     def _start_agent(self, agent_id: str, *, goes_on: bool = False) -> Child:
         command = [sys.executable, "-m", "qgjob_agent"]

@@ -13,6 +13,8 @@ from qgjob.cli.runner import tell
 from qgjob.cli.up_settings import AGENTS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from qgjob.cli.children import Child
     from qgjob.cli.up_settings import StackSettings
 
@@ -91,16 +93,19 @@ def _get(settings: StackSettings, path: str) -> tuple[Any, str]:
         connection.close()
 
 
-def welcome(settings: StackSettings) -> str:
-    """What to try next."""
+def welcome(settings: StackSettings, agent_config: Path | None = None) -> str:
+    """What to try next. Which tests the agents of an `agent_config` can run, nobody here knows."""
+    devices, test = "its devices are simulated: tests pass without being run", "xyz123 --test=tests/onboarding.spec.js"
+    if agent_config is not None:
+        devices, test = f"what its devices do with a test is said in {agent_config}", "APP_VERSION --test=PATH"
     export = f"export QGJOB_COORDINATOR={settings.grpc_address}"
     return "\n".join(
         [
             f"ready: http://{settings.reachable_host}:{settings.port} (REST), {settings.grpc_address} (gRPC)",
-            "its devices are simulated: tests pass without being run, where no --agent-config names a runner",
+            devices,
             "try, in another terminal:",
             *([f"    {export}"] if settings.grpc_port != DEFAULT_GRPC_PORT else []),
-            "    qgjob run --org-id=qualgent --app-version-id=xyz123 --test=tests/onboarding.spec.js",
+            f"    qgjob run --org-id=qualgent --app-version-id={test}",
             "    qgjob devices ls",
             "Ctrl-C ends it; what was accepted is kept, and `qgjob up` in this folder goes on with it.",
         ]

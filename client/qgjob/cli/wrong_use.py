@@ -17,6 +17,7 @@ _WRONG_USE: Any = typer.BadParameter.__mro__[1]
 # What a group without a command says: it has its own form, since it is help.
 _HELP = "NoArgsIsHelpError"
 _CHOICE = re.compile(r"(?P<given>.+) is not one of (?P<words>'.*')\.?")
+_NEAR = re.compile(r"(?P<what>No such command .+)\. Did you mean (?P<near>.+)\?")
 _WORD = re.compile(r"'([^']*)'")
 
 
@@ -41,6 +42,8 @@ def words(error: Any) -> str:
         message = error.message.removeprefix("Value error, ")
         return f"{name}: {_reason(message)}" if message else f"{name}: is required; see `{command} --help`"
     option = getattr(error, "option_name", None)
+    if option is None and (unknown := _NEAR.fullmatch(error.message)):
+        return f"{_lower(unknown['what'])}; did you mean {' or '.join(_WORD.findall(unknown['near']))}?"
     if option is None:
         return f"{_lower(error.format_message()).rstrip('.')}; see `{command} --help`"
     if "requires an argument" in error.message:

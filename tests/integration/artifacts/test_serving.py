@@ -143,6 +143,9 @@ async def test_a_push_is_listed_and_fetched_by_clients_and_the_command_line(
         assert (code, f"{count} of 2 files were fetched" in err) == (0, True)
     assert (tmp_path / job_id / "1" / "video" / "film.webm").read_bytes() == FILM
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["film.webm", "log.txt"]
+    for command in (["ls"], ["get", f"--to={tmp_path / 'none'}"]):
+        code, _, err = await qgjob("artifacts", *command, job_id, "--kind=screenshot", where)
+        assert (code, err.splitlines()[-1]) == (0, "no files: none of the 2 is what --kind and --name ask for")
     code, _, err = await qgjob("artifacts", "ls", job_id, "--run-id=run-1", where)
     assert (code, "name jobs, or a run with --run-id; not both" in err) == (2, True)
 

@@ -214,6 +214,17 @@ def test_the_store_is_private_durable_and_evicts_nothing(tmp_path: Path) -> None
     assert options["--maxmemory-policy"] == "noeviction"
 
 
+def test_the_welcome_to_agents_of_a_file_says_nothing_of_simulated_devices_and_names_no_test_that_they_lack(
+    tmp_path: Path,
+) -> None:
+    settings = stack_settings(Environment({}), tmp_path)
+    said = welcome(settings, tmp_path / "mine.toml")
+    assert f"what its devices do with a test is said in {tmp_path / 'mine.toml'}\n" in said
+    assert "--app-version-id=APP_VERSION --test=PATH\n" in said
+    assert "simulated" not in said
+    assert "its devices are simulated: tests pass without being run\n" in welcome(settings)
+
+
 def test_the_welcome_names_the_address_only_when_it_is_not_the_default(tmp_path: Path) -> None:
     assert "export" not in welcome(stack_settings(Environment({}), tmp_path))
     other = welcome(stack_settings(Environment({"GRPC_PORT": "50052"}), tmp_path))

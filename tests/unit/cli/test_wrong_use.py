@@ -28,6 +28,7 @@ from tests.unit.cli.conftest import COMMON, Command
         (["up", "--sim-install-seconds=-1"], "--sim-install-seconds: -1 is out of range; use at least 0"),
         (["up", "--sim-seed=x"], "--sim-seed: 'x' is not a whole number; use one such as 3"),
         (["devices", "show"], "DEVICE: is required; see `qgjob devices show --help`"),
+        (["sumbit"], "no such command 'sumbit'; did you mean submit or suites?"),
         (["devices", "frob"], "no such command 'frob'; see `qgjob devices --help`"),
         (["--frob"], "--frob: is no option of `qgjob`; `qgjob --help` lists those that are"),
     ],

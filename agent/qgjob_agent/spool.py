@@ -198,8 +198,8 @@ def _item_of(report: SpooledReport) -> list[Any]:
         body.install_ms,
         body.unresolvable,
         body.begun,
-        *([True] if body.unfetched else []),  # earlier versions don't know it, nor what comes after it
-        *([True] if body.unfetched and body.host_unfit else []),
+        *([body.unfetched] if body.unfetched or body.host_unfit else []),  # earlier versions know neither
+        *([True] if body.host_unfit else []),
     ]
 
 

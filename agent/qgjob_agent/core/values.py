@@ -174,7 +174,7 @@ class Finished:
     unresolvable: bool = False
     begun: bool = False  # the test itself had begun: this report stands for its Started too, if that was not sent
     unfetched: bool = False  # what it needs could not be had at the moment, so the device did nothing
-    host_unfit: bool = False  # it is unfetched, and will be on all of this host
+    host_unfit: bool = False  # it would end so on all of this host: it is unfetched, or nothing can be started
 
 
 @dataclass(slots=True, eq=False)

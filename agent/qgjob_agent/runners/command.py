@@ -296,7 +296,8 @@ def _values(device: DeviceFacts, assignment: Assignment, output_dir: Path) -> di
 
 def _not_startable(token: str, problem: str) -> AttemptFinished:
     now = wall_ms()
-    return AttemptFinished(token, Finished(Outcome.DEVICE_ERROR, now, now, 0, error=f"not startable: {problem}"))
+    error = f"not startable: {problem}"
+    return AttemptFinished(token, Finished(Outcome.DEVICE_ERROR, now, now, 0, error=error, host_unfit=True))
 
 
 def _supervisor_lost(execution: Execution) -> AttemptFinished:

@@ -59,6 +59,7 @@ async def test_a_command_that_is_not_there_is_a_device_error(tmp_path: Path) -> 
         finished = await run_one(session)
         assert finished.outcome == types.OUTCOME_DEVICE_ERROR
         assert finished.error.startswith("not startable: /no/such/program")
+        assert finished.host_unfit
         assert session.reports("t1", "started") == []
 
 

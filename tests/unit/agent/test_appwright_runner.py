@@ -244,6 +244,10 @@ async def test_without_appium_or_node_the_device_can_not_be_used(bench: Bench) -
     ((outcome, error),) = await bench.outcomes("c")
     assert outcome is Outcome.DEVICE_ERROR
     assert "Appium can't be started: no-such-appium" in error
+    ends = [bench.last(token) for token in "abc"]
+    assert all(isinstance(x, AttemptFinished) and x.finished.host_unfit for x in ends), (
+        "other devices have no other one"
+    )
     await idle(runner)
 
 

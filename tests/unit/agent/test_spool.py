@@ -120,7 +120,7 @@ def test_a_journal_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert (found.outcome, found.install_ms, found.begun) == (Outcome.PASSED, 5, False)  # its start was sent alone
 
 
-@pytest.mark.parametrize(("unfetched", "host_unfit"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("unfetched", "host_unfit"), [(False, False), (False, True), (True, False), (True, True)])
 def test_what_could_not_be_had_is_known_after_a_restart(tmp_path: Path, unfetched: bool, host_unfit: bool) -> None:
     path = tmp_path / "spool"
     first = Spool(path)

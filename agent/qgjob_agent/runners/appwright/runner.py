@@ -155,7 +155,7 @@ class AppwrightRunner:
             if is_of_the_disk(error):
                 self._sink.not_begun(assignment.token, error.strerror or str(error))
             else:
-                finished = _failed(Outcome.DEVICE_ERROR, f"not startable: {error}")
+                finished = _failed(Outcome.DEVICE_ERROR, f"not startable: {error}", host_unfit=True)
                 self._sink.report([AttemptFinished(assignment.token, finished)])
 
     def _next(self, device_id: str) -> None:
@@ -181,7 +181,8 @@ class AppwrightRunner:
         except (SuiteError, AppiumError, AppUnknownError) as error:
             outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
             unresolvable = isinstance(error, AppUnknownError) and error.unresolvable
-            why = _failed(outcome, str(error), unresolvable=unresolvable)
+            unfit = isinstance(error, AppiumError)  # every device of this host has the same one
+            why = _failed(outcome, str(error), unresolvable=unresolvable, host_unfit=unfit)
             finished = [run.finish(attempt, why) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])
             return
@@ -395,6 +396,6 @@ class AppwrightRunner:
         await self._appium.close()
 
 
-def _failed(outcome: Outcome, error: str, *, unresolvable: bool = False) -> Finished:
+def _failed(outcome: Outcome, error: str, *, unresolvable: bool = False, host_unfit: bool = False) -> Finished:
     now = wall_ms()
-    return Finished(outcome, now, now, 0, error=error, unresolvable=unresolvable)
+    return Finished(outcome, now, now, 0, error=error, unresolvable=unresolvable, host_unfit=host_unfit)

@@ -707,8 +707,9 @@ class Finished(_message.Message):
     is held against it. Coordinators of before it was there take it for any other PROVIDER_ERROR.
     """
     host_unfit: _builtins.bool
-    """With unfetched: no device of this host can have it, as the host is set up, and those of another one may. Coordinators
-    of before it was there try other devices of the host too.
+    """With unfetched: no device of this host can have it, as the host is set up, and those of another one may. With
+    DEVICE_ERROR: nothing can be started on this host, whichever the device. Coordinators of before it was there try other
+    devices of the host too.
     """
     @_builtins.property
     def result(self) -> _types_pb2.TestResult:

@@ -597,6 +597,40 @@ async def test_what_a_host_can_not_run_keeps_its_job_from_all_of_that_host(store
     assert (waiting.status, waiting.retry_count, waiting.avoid_devices) == (Status.QUEUED, 0, ("@agent-1",))
 
 
+async def break_on(store: Store, job: JobSpec, n: int, agent_id: str, outcome: Outcome = Outcome.DEVICE_ERROR) -> Job:
+    """The n-th attempt ends so on the n-th device, of this agent; then the wait for the next one is over."""
+    await scenes.claim(store, job, (job.ulid, f"t{n}"), device_id=f"emulator-{n}", agent_id=agent_id)
+    await finish(store, job, f"t{n}", outcome)
+    await store.jobs.promote("acme", NOW + 10**9)
+    return await scenes.get(store, job)
+
+
+async def test_a_second_device_that_breaks_on_a_host_leads_to_another_host(store: Store) -> None:
+    """One is the device's fault; two of one host may be the host's, and it may have many."""
+    await scenes.submit(store, job := spec())
+    assert (await break_on(store, job, 1, "agent-1")).avoid_devices == ("emulator-1",)
+    assert (await break_on(store, job, 2, "agent-2")).avoid_devices == ("emulator-1", "emulator-2")
+    third = await break_on(store, job, 3, "agent-1")
+    assert third.avoid_devices == ("emulator-1", "emulator-2", "emulator-3", "@agent-1")
+
+
+async def test_a_host_on_which_something_else_failed_before_is_not_suspected(store: Store) -> None:
+    await scenes.submit(store, job := spec())
+    await break_on(store, job, 1, "agent-1", Outcome.TEST_FAILED)
+    await break_on(store, job, 2, "agent-1", Outcome.PROVIDER_ERROR)
+    assert (await break_on(store, job, 3, "agent-1")).avoid_devices == ("emulator-2", "emulator-3")
+    assert (await break_on(store, job, 4, "agent-2", Outcome.PROVIDER_ERROR)).avoid_devices[-1] == "emulator-4"
+    assert (await break_on(store, job, 5, "agent-1", Outcome.PROVIDER_ERROR)).avoid_devices[-1] == "emulator-5"
+
+
+async def test_what_broke_on_a_host_in_an_earlier_round_says_nothing_of_it(store: Store) -> None:
+    await scenes.submit(store, job := spec())
+    await break_on(store, job, 1, "agent-1")
+    await store.jobs.cancel("acme", [(job.ulid, 1)], NOW, reason="x")
+    await retry(store, job)
+    assert (await break_on(store, job, 2, "agent-1")).avoid_devices == ("emulator-2",)
+
+
 async def test_outages_are_free_anew_in_a_new_round(store: Store) -> None:
     await scenes.submit(store, job := spec())
     await lose_leases(store, job, range(1, 6))

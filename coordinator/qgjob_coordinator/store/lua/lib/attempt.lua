@@ -196,8 +196,19 @@ local function avoid(j, what, retry)
   call('HSET', P .. 'j:' .. j.ulid, 'av', j.av)
 end
 
+-- Whether an attempt of the round before this one ended as a device_error on the same host. (The record of this one is
+-- not written yet.) No text of a job's can look like a record: its quotation marks are escaped.
+local BROKE = '\n%[%d+,(%d+),"([^"]*)","[^"]*","[^"]*",[^,]*,[^,]*,[^,]*,"device_error"'
+local function broke_before(j)
+  local kept = call('GET', P .. 'd:' .. j.ulid) or ''
+  for round, agent in string.gmatch(kept, BROKE) do
+    if round == (j.ar or j.r) and agent == j.ag then return true end
+  end
+  return false
+end
+
 -- A failed attempt: uses up the budget of `charge` (T, I, N, F) and either retries or gives the verdict. `with_host`: its
--- host is suspected, not its device alone.
+-- host is suspected, not its device alone; as it is when devices of it break one after the other.
 local function fail(j, now, outcome, charge, retry, with_host)
   local key = P .. 'j:' .. j.ulid
   if charge == 'T' and num(j.tr) < num(j.mr) then
@@ -209,7 +220,7 @@ local function fail(j, now, outcome, charge, retry, with_host)
     local wait = backoff(num(j.ir), retry.base, retry.cap, retry.share)
     call('HINCRBY', key, 'ir', 1)
     if not retry.host_unfit then avoid(j, j.dv, retry) end
-    if with_host or retry.host_unfit then avoid(j, HOST .. j.ag, retry) end
+    if with_host or retry.host_unfit or outcome == 'device_error' and broke_before(j) then avoid(j, HOST .. j.ag, retry) end
     requeue(j, now, num(now) + wait)
   elseif charge == 'N' then
     requeue(j, now, nil)

@@ -53,8 +53,12 @@ def encode(record: Record) -> str:
     if record.clean:
         return ""
     kept: dict[str, object] = {"n": record.in_a_row, "g": record.good}
-    if record.marks:
-        kept["m"] = [[m.kind, *m.build, m.ulid, m.at, round(m.left, 3), int(m.sure)] for m in record.marks]
+    own = [m for m in record.marks if m.kind is not Kind.HOST]
+    if own:
+        kept["m"] = [[m.kind, *m.build, m.ulid, m.at, round(m.left, 3), int(m.sure)] for m in own]
+    of_host = [(n, m) for n, m in enumerate(record.marks) if m.kind is Kind.HOST]
+    if of_host:  # by themselves, each with its place: earlier versions know no such kind
+        kept["h"] = [[n, *m.build, m.ulid, m.at, round(m.left, 3), int(m.sure)] for n, m in of_host]
     if record.quarantine is not None:
         q = record.quarantine
         kept["q"] = [q.since, q.until, q.reason]
@@ -74,9 +78,11 @@ def _record(text: str, proven: bool) -> Record:
     if not text:
         return Record(proven=proven)
     found = json.loads(text)
-    marks = tuple(
+    marks = [
         Mark(Kind(kind), (org_id, gid), ulid, at, left, bool(sure))
         for kind, org_id, gid, ulid, at, left, sure in found.get("m", ())
-    )
+    ]
+    for place, org_id, gid, ulid, at, left, sure in found.get("h", ()):
+        marks.insert(place, Mark(Kind.HOST, (org_id, gid), ulid, at, left, bool(sure)))
     quarantine = Quarantine(*found["q"]) if "q" in found else None
-    return Record(marks, found["n"], found["g"], quarantine, proven)
+    return Record(tuple(marks), found["n"], found["g"], quarantine, proven)

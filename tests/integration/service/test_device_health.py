@@ -13,7 +13,7 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import DeviceHealth, HoldSlot, Outcome, Target
 from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.health import judging
-from qgjob_coordinator.policy.health.record import MARKS_MOST, Kind, Record
+from qgjob_coordinator.policy.health.record import MARKS_MOST, Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.service.agents.health import watch as health
@@ -26,6 +26,7 @@ from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.store.fleet import Occupancy
+from qgjob_coordinator.store.health import Kept, KeptWord
 from qgjob_coordinator.store.names import group_id
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import HoldRule
@@ -116,17 +117,33 @@ class Watched:
         tried_again: bool = True,
         unresolvable: bool = False,
         unfetched: bool = False,
+        host_unfit: bool = False,
     ) -> None:
         """The attempt ends."""
         self.session.drop(lease.token, wall_ms())
         report = FinishedReport(1, "acme", lease.ulid, lease.token, outcome, 0, 1, 1, None, None, None, unresolvable)
-        report.unfetched = unfetched
+        report.unfetched, report.host_unfit = unfetched, host_unfit
         self.watch.ended(lease, report, tried_again=tried_again)
 
     def fail_installs(self, device_id: str = "d1", first: int = 0) -> None:
         """Three that fail, of builds that nobody else has."""
         for n in range(first, first + 3):
             self.installs(device_id, f"v{n}", f"job{n}")
+
+    def not_started(self, device_id: str, ulid: str, version: str = "v1") -> None:
+        """An attempt that could not be started, whichever the device."""
+        self.ends(self.lease(device_id, ulid, version), Outcome.DEVICE_ERROR, host_unfit=True)
+
+    async def not_startable(self, device_id: str) -> list[str]:
+        """The jobs that the store has as such."""
+        return [m.ulid for m in (await self.kept(device_id)).marks if m.kind is Kind.HOST]
+
+    async def another_host(self) -> None:
+        """A second agent, with a device of the same target."""
+        other = DeviceInfo("e1", "u9", Target.EMULATOR)
+        opened = await self.store.sessions.open("agent-2", "life", 1, {}, "c", ["e1"], NOW)
+        assert opened.word == "OPENED"
+        assert await self.store.fleet.inventory("agent-2", 1, [other], [], NOW, complete=True)
 
     @property
     def books(self) -> set[str]:
@@ -423,6 +440,76 @@ async def test_a_test_that_fails_for_good_says_nothing_of_its_device(make: Make)
         w.ends(w.lease("d1", job.ulid), Outcome.TEST_FAILED)
     await until_marks(w, 0)
     assert w.takes_work()
+
+
+async def test_a_host_on_which_nothing_can_be_started_is_out_with_all_its_devices(make: Make) -> None:
+    """Also before one of its jobs has run elsewhere, and one that has failed nothing yet: it would be the next."""
+    w = await make()
+    await w.another_host()
+    for n in range(3):
+        w.not_started(f"d{n % 2 + 1}", f"job{n}")
+    for device_id in ("d1", "d2", "d3"):
+        record = await w.out(1, device_id)
+        assert record.quarantine is not None
+        assert record.quarantine.reason == (
+            "automatic quarantine: agent agent-1 could not start 3 jobs, whichever the device, and none ran there since"
+        )
+    await until(lambda: not any(w.takes_work(f"d{n}") for n in (1, 2, 3)), "its devices take work")
+
+
+async def test_a_host_comes_back_by_its_probes_and_is_out_again_with_the_next_job(make: Make) -> None:
+    w = await make(base_ms=1)
+    await w.another_host()
+    for n in range(3):
+        w.not_started("d1", f"job{n}")
+    for device_id in ("d1", "d2", "d3"):
+        await until(lambda d=device_id: d in w.probes, "it is not probed")  # type: ignore[misc]
+        w.watch.probed(device_id, DeviceHealth.GOOD, None)
+        await until(lambda d=device_id: w.takes_work(d), "it does not come back")  # type: ignore[misc]
+    w.not_started("d2", "job9")
+    record = await w.out(2, "d3")
+    assert record.quarantine is not None
+    assert "could not start 1 job," in record.quarantine.reason
+    assert record.quarantine.reason.endswith("; the 2nd time in a row")
+
+
+async def test_a_host_on_which_something_ran_meanwhile_stays_in(make: Make) -> None:
+    """A test that passes there, or fails, shows that tests can be started, also in a session that begins after it."""
+    w = await make()
+    await w.another_host()
+    for n, outcome in enumerate((Outcome.PASSED, Outcome.TEST_FAILED)):
+        w.not_started("d1", f"job{n}0")
+        w.not_started("d2", f"job{n}1")
+        w.ends(w.lease("d3", f"job{n}2"), outcome, tried_again=False)
+    w.not_started("d1", "job9")
+    w.not_started("d2", "job10")
+
+    async def written() -> bool:
+        return [await w.not_startable(f"d{n}") for n in (1, 2, 3)] == [["job9"], ["job10"], []]
+
+    await until(written, "it is not the last ones alone that are remembered")
+    assert all(w.takes_work(f"d{n}") for n in (1, 2, 3)), "what is written was judged before"
+    again = await make(epoch=2)
+    again.ends(again.lease("d3", "job11"))
+
+    async def forgotten() -> bool:
+        return not any([await again.not_startable(f"d{n}") for n in (1, 2)])
+
+    await until(forgotten, "what could not be started is held against the host although something ran since")
+
+
+async def test_a_build_that_can_not_be_started_elsewhere_either_takes_no_host_out(make: Make) -> None:
+    w = await make()
+    await w.another_host()
+    mark = Mark(Kind.HOST, ("acme", group_id("v1", Target.EMULATOR)), "job0", wall_ms())
+    assert await w.store.health.write("agent-2", 1, {"e1": Kept(0, Record((mark,)))}) == {"e1": KeptWord.OK}
+    for n in range(6):
+        w.not_started(f"d{n % 3 + 1}", f"job{n}")
+    await until_marks(w, 4)
+    assert all(w.takes_work(f"d{n}") for n in (1, 2, 3)), "what is written was judged before"
+    for n in range(3):
+        w.not_started("d1", f"other{n}", "v2")
+    assert (await w.out(1, "d3")).quarantine is not None, "another build can be started there"
 
 
 async def test_a_job_that_breaks_wherever_it_is_tried_says_nothing_of_devices(make: Make) -> None:

@@ -242,6 +242,7 @@ SECOND = replace(AGENT, agent_id="a2")
         ("agents.refused", replace(FLEET, refusals=[Refusal("b1", "too old", NOW)]), [(Level.WARNING, "b1")]),
         ("agents.sessions", replace(FLEET, opened={"a1": 3}), [(Level.OK, None)]),
         ("agents.sessions", replace(FLEET, opened={"a1": 4, "a2": 1}), [(Level.WARNING, "a1")]),
+        ("agents.starts", replace(FLEET, unstarted={"a1": 3}), [(Level.WARNING, "a1")]),
         ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.1.9")], []), [(Level.WARNING, None)]),
         ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.2.2")], []), [(Level.NOTE, None)]),
         ("agents.version", FleetFacts(NOW, [replace(AGENT, version="1.3.0")], []), [(Level.WARNING, None)]),

@@ -28,6 +28,7 @@ def judge(facts: FleetFacts, version: str) -> list[Finding]:
         *_presence(facts, online),
         *_refused(facts.refusals, facts.now),
         *_flapping(facts),
+        *_starting(facts),
         *_versions(online, version),
         *_clocks(facts),
     ]
@@ -83,6 +84,21 @@ def _flapping(facts: FleetFacts) -> list[Finding]:
         if number >= FLAPS
     ]
     return told(found) or [fine(check, "no agent comes and goes")]
+
+
+def _starting(facts: FleetFacts) -> list[Finding]:
+    check = "agents.starts"
+    found = [
+        warning(
+            check,
+            f"could not start {count(number, 'job')}, whichever the device, and nothing ran there since",
+            "`qgjob agent doctor --config FILE` on its host says what is missing, `qgjob status JOB` has an error; "
+            "mend it, and wait for the probe, or say `qgjob devices resume DEVICE` of each",
+            agent_id,
+        )
+        for agent_id, number in sorted(facts.unstarted.items())
+    ]
+    return told(found) or [fine(check, "no host fails to start what it is given")]
 
 
 def _numbers(version: str) -> tuple[int, ...] | None:

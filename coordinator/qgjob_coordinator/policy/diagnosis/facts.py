@@ -91,6 +91,7 @@ class FleetFacts:
     """The fleet at `now` (ms), and what this coordinator alone knows of its agents.
 
     `opened` is how many sessions each agent opened here lately, `clock_ahead_ms` its clock less the coordinator's.
+    `unstarted` is how many jobs could not be started on an agent's host, where they are enough to tell of.
     """
 
     now: int
@@ -99,6 +100,7 @@ class FleetFacts:
     refusals: Sequence[Refusal] = ()
     opened: Mapping[str, int] = field(default_factory=dict)
     clock_ahead_ms: Mapping[str, float] = field(default_factory=dict)
+    unstarted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

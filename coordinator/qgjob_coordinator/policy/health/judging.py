@@ -82,7 +82,8 @@ def judge(
     first = dict(failed_at)
     for m in (m for m in record.marks if m.kind is Kind.INSTALL and m.build not in failed_at):
         first[m.build] = min(m.at, first.get(m.build, m.at))
-    faults = [(m, fault_of(m, others, told=now - first.get(m.build, now) >= TOLD_MS)) for m in record.marks]
+    own = [m for m in record.marks if m.kind is not Kind.HOST]  # see hosts.py
+    faults = [(m, fault_of(m, others, told=now - first.get(m.build, now) >= TOLD_MS)) for m in own]
     installs = [(m, fault) for m, fault in faults if m.kind is Kind.INSTALL]
     open_counts = len({m.build for m, fault in installs if fault in (Fault.DEVICE, Fault.OPEN)}) > 1
     counted = tuple(m for m, f in faults if f is Fault.DEVICE or (f is Fault.OPEN and open_counts))

@@ -44,7 +44,7 @@ def together(devices: Iterable[tuple[Record, Installation | None]]) -> Group:
         failing.update(b for b, at in failed.items() if there is None or there.build != b or there.at <= at)
         if there is not None and there.build not in failed:
             installed[there.build].append(there.at)
-        with_jobs += any(m.kind is not Kind.INSTALL and m.sure for m in record.marks)
+        with_jobs += any(m.kind in (Kind.DEVICE, Kind.TEST) and m.sure for m in record.marks)
     return Group(count, with_jobs, {build: sorted(times) for build, times in installed.items()}, failing)
 
 

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     DEVICE = "d"
     """An attempt, by an error of device or provider."""
     TEST = "t"
+    HOST = "h"
+    """An attempt that could not be started, whichever the device of its host. It stands beside that of the DEVICE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ WINDOW_MS = 3_600_000
 MARKS_MOST = 32
 """So many failures of a kind are kept."""
 
+HOST_MARKS_MOST = 4
+"""The same of what could not be started: it is judged of all devices of a host together."""
+
 UNASKED_MOST = 512
 """The same of questions until they were asked: one may be answered at once, and a device fails tens in a second.
 
@@ -102,7 +107,14 @@ _SPEAKS_FOR = {
 def failed(record: Record, mark: Mark) -> Record:
     """One more failure. Of one job a kind counts once, so that no job takes a device out by itself."""
     marks = tuple(m for m in record.marks if (m.kind, m.ulid) != (mark.kind, mark.ulid))
-    return _bounded(replace(record, marks=(*marks, mark)), mark.kind, MARKS_MOST if mark.sure else UNASKED_MOST)
+    most = HOST_MARKS_MOST if mark.kind is Kind.HOST else MARKS_MOST if mark.sure else UNASKED_MOST
+    return _bounded(replace(record, marks=(*marks, mark)), mark.kind, most)
+
+
+def started(record: Record) -> Record:
+    """Something ran on its host: what could not be started there before is no sign of the host any more."""
+    marks = tuple(m for m in record.marks if m.kind is not Kind.HOST)
+    return record if len(marks) == len(record.marks) else replace(record, marks=marks)
 
 
 def bounded(record: Record) -> Record:

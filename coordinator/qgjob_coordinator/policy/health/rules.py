@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from qgjob_coordinator.policy.health.record import Kind, Record
 
-WEIGHT = {Kind.INSTALL: 1.0, Kind.DEVICE: 1.0, Kind.TEST: 0.6}
-"""What a failure counts: that of a device says more of it than that of a test."""
+WEIGHT = {Kind.INSTALL: 1.0, Kind.DEVICE: 1.0, Kind.TEST: 0.6, Kind.HOST: 0.0}
+"""What a failure counts: that of a device says more of it than that of a test, and that of its host nothing."""
 
 ENOUGH = 3.0
 """So much against a device is a quarantine: three installations, or five tests."""

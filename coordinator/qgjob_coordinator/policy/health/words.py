@@ -27,6 +27,13 @@ def because(counted: Sequence[Mark], in_a_row: int) -> str:
     return f"{AUTOMATIC}: {', '.join(parts)}{again}"
 
 
+def because_of_host(agent_id: str, jobs: int, in_a_row: int) -> str:
+    """Why all devices of a host are taken out, for the `in_a_row`-th time of this one."""
+    again = f"; the {_ordinal(in_a_row)} time in a row" if in_a_row >= _AGAIN else ""
+    what = f"agent {agent_id} could not start {_count(jobs, 'job')}, whichever the device, and none ran there since"
+    return f"{AUTOMATIC}: {what}{again}"
+
+
 def still(first: str, answer: str, in_a_row: int) -> str:
     """The same after a probe that did not find the device well, and what that said."""
     why = first.partition("; ")[0]

@@ -25,6 +25,8 @@ from qgjob_coordinator.policy.diagnosis import (
     words,
 )
 from qgjob_coordinator.policy.diagnosis.facts import CoordinatorFacts, FleetFacts, QueueFacts, StoreFacts, Unserved
+from qgjob_coordinator.policy.health.hosts import worth_telling
+from qgjob_coordinator.policy.health.record import recent
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
@@ -174,13 +176,19 @@ class Doctor:
 
     async def _fleet_facts(self) -> FleetFacts:
         now = wall_ms()
+        known = await self._fleet.agents()
+        records = {
+            a.agent_id: [recent(d.kept.record, now) for d in a.devices if d.present] for a in await self._fleet.rows()
+        }
+        unstarted = {agent_id: worth_telling(some) for agent_id, some in records.items()}
         return FleetFacts(
             now=now,
-            agents=await self._fleet.agents(),
+            agents=known,
             devices=await self._fleet.devices(),
             refusals=self._sessions.attendance.refusals(now),
             opened=self._sessions.attendance.opened(now),
             clock_ahead_ms=self._sessions.clocks(),
+            unstarted={agent_id: jobs for agent_id, jobs in unstarted.items() if jobs},
         )
 
     async def _queue_facts(self, principal: Principal, known: Sequence[Device]) -> QueueFacts:

@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from qgjob_coordinator.policy.health.record import Build, Kind, Mark, Record, bounded, failed, succeeded
+from qgjob_coordinator.policy.health.record import (
+    Build,
+    Kind,
+    Mark,
+    Record,
+    bounded,
+    failed,
+    started,
+    succeeded,
+)
 from qgjob_coordinator.policy.health.rules import is_suspect
 from qgjob_coordinator.service.agents.slots import Slot
 from qgjob_coordinator.service.fleet import hold_of
@@ -92,9 +101,13 @@ class HealthBooks:
         return {d: page for d, page in self._pages.items() if d not in self.clean}
 
     def note(self, device_id: str, what: Mark | Kind, now: int) -> None:
-        """A failure, or a success of a kind, at a time (ms)."""
+        """A failure, or a success of a kind, at a time (ms); HOST: something ran there."""
         page = self._pages.get(device_id)
         if page is None:
+            return
+        if what is Kind.HOST:
+            for other in self._pages.values():
+                other.record = started(other.record)
             return
         page.record = failed(page.record, what) if isinstance(what, Mark) else succeeded(page.record, what)
         if isinstance(what, Mark) and what.kind is Kind.INSTALL:

@@ -10,6 +10,7 @@ from qgjob_coordinator.errors import OrgDamagedError
 from qgjob_coordinator.model.enums import Target
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.health.asking import did_elsewhere
+from qgjob_coordinator.policy.health.hosts import Host, OtherHosts, besides, host
 from qgjob_coordinator.policy.health.others import Devices, Group, Installation, together
 from qgjob_coordinator.policy.health.record import Mark, Record, answered, recent
 from qgjob_coordinator.service.agents.health.books import Page
@@ -60,6 +61,7 @@ class _Fleet:
 
     known: Mapping[str, tuple[Target, Record, Installation | None]]
     together: Mapping[Target, Group]
+    hosts: Mapping[str, Host]
 
 
 class Seen:
@@ -88,6 +90,10 @@ class Seen:
         known = self._fleet.known.get(device_id)
         return devices if known is None or known[0] is not target else devices.without(record, known[2])
 
+    def other_hosts(self, agent_id: str) -> OtherHosts:
+        """The agents that have devices of this one's targets."""
+        return besides(agent_id, self._fleet.hosts)
+
 
 class FleetHealth:
     """One a process: every device of the fleet is looked at once for each reading, however many sessions ask."""
@@ -95,7 +101,7 @@ class FleetHealth:
     def __init__(self, fleet: FleetReader) -> None:
         self._reader = fleet
         self._rows: Sequence[AgentRow] | None = None
-        self._fleet = _Fleet({}, {})
+        self._fleet = _Fleet({}, {}, {})
 
     async def look(self, own: Mapping[str, Page]) -> Seen:
         """The fleet as it is in the store, and these devices as they are known here. Raises StoreUnavailableError."""
@@ -108,11 +114,14 @@ class FleetHealth:
 def _look(rows: Sequence[AgentRow], now: int) -> _Fleet:
     known: dict[str, tuple[Target, Record, Installation | None]] = {}
     devices: dict[Target, list[tuple[Record, Installation | None]]] = defaultdict(list)
-    for row in (d for a in rows if a.state == "open" for d in a.devices if d.present):
+    hosts: dict[str, list[tuple[Target, Record]]] = defaultdict(list)
+    for agent_id, row in ((a.agent_id, d) for a in rows if a.state == "open" for d in a.devices if d.present):
         info, record = row.info, recent(row.kept.record, now)
         there = None
         if info.org_id is not None and info.app_version_id is not None:
             there = Installation((info.org_id, group_id(info.app_version_id, info.target)), row.installed_at)
         known[info.device_id] = info.target, record, there
         devices[info.target].append((record, there))
-    return _Fleet(known, {target: together(some) for target, some in devices.items()})
+        hosts[agent_id].append((info.target, record))
+    groups = {target: together(some) for target, some in devices.items()}
+    return _Fleet(known, groups, {agent_id: host(some) for agent_id, some in hosts.items()})

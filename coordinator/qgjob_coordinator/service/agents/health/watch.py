@@ -17,12 +17,13 @@ from qgjob_coordinator.errors import StoreUnavailableError
 from qgjob_coordinator.model.enums import Charge, DeviceHealth, Outcome
 from qgjob_coordinator.model.failures import charge_of
 from qgjob_coordinator.policy.health import record as records
+from qgjob_coordinator.policy.health.hosts import against, needed, unstarted
 from qgjob_coordinator.policy.health.judging import judge
 from qgjob_coordinator.policy.health.record import Kind, Mark, Record
 from qgjob_coordinator.policy.health.rules import LONGEST_INSTALL_MS, Backoff, at_most, enough
-from qgjob_coordinator.policy.health.words import because, still
+from qgjob_coordinator.policy.health.words import because, because_of_host, still
 from qgjob_coordinator.service.agents.health.books import EndedBy, HealthBooks, Page
-from qgjob_coordinator.service.agents.health.seen import FleetHealth, ask
+from qgjob_coordinator.service.agents.health.seen import FleetHealth, Seen, ask
 from qgjob_coordinator.service.agents.health.words import HealthWords
 from qgjob_coordinator.service.agents.messages import FinishedReport, Installed, Probe
 from qgjob_coordinator.service.agents.session import Session
@@ -73,6 +74,7 @@ class HealthWatch:
         self._answers: list[tuple[str, str | None]] = []  # device, and what its probe found wrong
         self._probing: dict[str, float] = {}  # until when an answer is in time
         self._failed_installs: dict[str, tuple[Mark, str]] = {}  # by token, until its end says whether it counts
+        self._unstarted = False  # some job could not be started here, and none that ran was noted since
         self._asked_at = float("-inf")
         self._started = self._closing = self._over = False
         self._wake = asyncio.Event()
@@ -97,6 +99,7 @@ class HealthWatch:
             self._words.readmitted(device_id, who, counted=who is EndedBy.HAND)
             self._hub.work("", local=False)
         notable = self._books.notable().values()
+        self._unstarted = self._unstarted or bool(unstarted(p.record for p in notable))
         if len(self._books) > len(self._session.slots) or any(p.record.marks or p.record.quarantine for p in notable):
             self._begin()
 
@@ -116,6 +119,7 @@ class HealthWatch:
         if x.outcome is Outcome.PASSED:
             if lease.device_id not in self._books.clean:
                 self._note(lease.device_id, Kind.TEST)
+            self._ran(lease)
             return
         failed = self._failed_installs.pop(x.token, None)
         if failed is not None:
@@ -127,15 +131,29 @@ class HealthWatch:
         charge = charge_of(x.outcome, unresolvable=x.unresolvable)
         if charge is Charge.INFRASTRUCTURE:
             if not x.unfetched:  # a coordinator or blob store that is away is no fault of the device
-                self.broke(lease)
-        elif charge is Charge.TEST and tried_again:
-            build = lease.org_id, lease.gid
-            self._note(lease.device_id, Mark(Kind.TEST, build, lease.ulid, wall_ms(), sure=False))
+                self.broke(lease, host_unfit=x.host_unfit)
+        elif charge is Charge.TEST:
+            self._ran(lease)
+            if tried_again:
+                build = lease.org_id, lease.gid
+                self._note(lease.device_id, Mark(Kind.TEST, build, lease.ulid, wall_ms(), sure=False))
 
-    def broke(self, lease: Lease) -> None:
-        """An attempt was ended by an error of its device or provider, or by the loss of the device."""
+    def broke(self, lease: Lease, *, host_unfit: bool = False) -> None:
+        """An attempt was ended by an error of its device or provider, or by the loss of the device.
+
+        `host_unfit`: it could not be started on any device of the host.
+        """
         build = lease.org_id, lease.gid
         self._note(lease.device_id, Mark(Kind.DEVICE, build, lease.ulid, wall_ms(), sure=False))
+        if host_unfit:
+            self._unstarted = True
+            self._note(lease.device_id, Mark(Kind.HOST, build, lease.ulid, wall_ms()))
+
+    def _ran(self, lease: Lease) -> None:
+        """An attempt ran to its end on the host, however that was."""
+        if self._unstarted:
+            self._unstarted = False
+            self._note(lease.device_id, Kind.HOST)
 
     def probed(self, device_id: str, health: DeviceHealth, reason: str | None) -> None:
         """A probe was answered. An answer that is late, or to no question, changes nothing."""
@@ -186,6 +204,8 @@ class HealthWatch:
     def _pause(self) -> float | None:
         dues = [PAUSE_SECONDS] if self._inbox or self._answers else []
         now, monotonic = wall_ms(), time.monotonic()
+        if self._may_be_unfit():
+            dues.append(PAUSE_SECONDS)
         for device_id, page in self._books.notable().items():
             quarantine = page.stored.record.quarantine
             if page.dirty or _may_be_bad(page.record):
@@ -256,9 +276,11 @@ class HealthWatch:
     async def _judge(self) -> None:
         """Takes out what is bad in comparison with the fleet."""
         pages = self._books.notable()
-        if not any(_may_be_bad(records.only_sure(page.record)) for page in pages.values()):
+        of_devices = any(_may_be_bad(records.only_sure(page.record)) for page in pages.values())
+        if not of_devices and not self._may_be_unfit():
             return
         fleet, now = await self._fleet.look(pages), wall_ms()
+        self._judge_host(fleet, now)
         seen = {device_id: page.record for device_id, page in pages.items()}
         for device_id, page in self._books.notable().items():
             slot, record = self._session.slots.get(device_id), seen.get(device_id)
@@ -270,6 +292,26 @@ class HealthWatch:
                 self._words.at_fault(build, others.failing(build) + 1)
             if found.bad:
                 self._take_out(page, now, lambda in_a_row, counted=found.counted: because(counted, in_a_row))  # type: ignore[misc]
+
+    def _in_service(self) -> list[Page]:
+        """Of the devices that are shown and not quarantined."""
+        pages = [self._books.page(device_id) for device_id in self._session.slots]
+        return [page for page in pages if page is not None and page.record.quarantine is None]
+
+    def _may_be_unfit(self) -> bool:
+        """Whether all that could not be started together would be enough, whosever fault it is."""
+        if not self._unstarted:
+            return False
+        some = [page.record for page in self._in_service()]
+        return len({m.ulid for m in unstarted(some)}) >= needed(some)
+
+    def _judge_host(self, fleet: Seen, now: int) -> None:
+        """Takes out all devices where nothing can be started on any."""
+        pages = self._in_service()
+        agent_id = self._session.agent_id
+        jobs = against([page.record for page in pages], fleet.other_hosts(agent_id), now) if self._unstarted else 0
+        for page in pages if jobs else ():
+            self._take_out(page, now, lambda in_a_row: because_of_host(agent_id, jobs, in_a_row))
 
     async def _write(self) -> None:
         rows = self._books.sending()

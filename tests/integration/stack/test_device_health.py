@@ -15,7 +15,7 @@ from tests.fakes.raw_agent import RawAgent
 from tests.fakes.stack import AgentPlan, Stack, Times
 from tests.fakes.waiting import until
 from tests.integration.stack.conftest import keeps_promises
-from tests.integration.stack.specs import pinned, simulated
+from tests.integration.stack.specs import command, pinned, simulated
 
 BASE_SECONDS = 0.6
 PATIENT = Times(heartbeat=0.5, session=5.0, lease=10.0)
@@ -29,9 +29,11 @@ def plan(agent_id: str, home: int, devices: int = 3, **faults: object) -> AgentP
 
 
 @contextlib.asynccontextmanager
-async def farm(folder: Path, *agents: AgentPlan) -> AsyncIterator[tuple[Stack, AsyncClient]]:
-    """Two coordinators with short quarantines; every job keeps the promises."""
-    stack = Stack(folder, agents=agents, times=PATIENT, QUARANTINE_SECONDS=BASE_SECONDS, INFRA_MAX_RETRIES=2)
+async def farm(
+    folder: Path, *agents: AgentPlan, quarantine: float = BASE_SECONDS
+) -> AsyncIterator[tuple[Stack, AsyncClient]]:
+    """Two coordinators with short quarantines (s); every job keeps the promises."""
+    stack = Stack(folder, agents=agents, times=PATIENT, QUARANTINE_SECONDS=quarantine, INFRA_MAX_RETRIES=2)
     try:
         await stack.start()
         async with stack.client() as client:
@@ -238,3 +240,31 @@ async def test_what_a_device_has_not_begun_is_taken_back_and_an_operator_ends_it
         line = await stack.coordinators[0].says("device_readmitted", device_id=device_id)
         assert line["reason"] == "by hand"
         await agent.assigned(before + 1)
+
+
+async def test_a_host_that_can_start_nothing_fails_no_job_that_another_one_runs(tmp_path: Path) -> None:
+    """Its devices are free again at once and are offered all work, and a job has fewer retries than it has devices."""
+    program = tmp_path / "run.sh"
+    text = "#!/bin/sh\nexit 0\n"
+    program.write_text(text)
+    program.chmod(0o755)
+    sick = AgentPlan("sick", 8, "device", home=0, runner="command", settings={"COMMAND_ARGV": program})
+    well = AgentPlan("well", 1, "device", home=1, runner="command", settings={"COMMAND_ARGV": "sleep 0.05"})
+    async with farm(tmp_path, sick, well, quarantine=60) as (stack, client):
+        await stack.online("sick", "well")
+        program.unlink()
+        ended = await done(client, await client.submit_many([command("acme", "") for _ in range(24)]))
+        assert {(job.status, job.device_id) for job in ended} == {(JobStatus.COMPLETED, "well-1")}
+        assert all(len(job.attempts) <= 2 for job in ended), "one on the host that is broken, at most"
+
+        lines = [await stack.coordinators[0].says("device_quarantined", device_id=f"sick-{n}") for n in range(1, 9)]
+        assert any("agent sick could not start" in line["reason"] for line in lines), lines
+        named = [f for f in (await client.diagnose()).findings if f.check == "agents.starts"]
+        assert [f.subject for f in named] == ["sick"]
+
+        program.write_text(text)
+        program.chmod(0o755)
+        await client.resume(device_id="sick-1")
+        (ran,) = await done(client, [await client.submit(command("acme", "", requirements=pinned("sick-1")))])
+        assert (ran.status, ran.device_id) == (JobStatus.COMPLETED, "sick-1")
+        assert not told(stack, "device_quarantined", device_id="well-1")

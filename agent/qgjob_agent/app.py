@@ -128,7 +128,7 @@ async def _run_in(config: AgentConfig, state_dir: StateDir, stack: contextlib.Ex
     epochs = EpochFile(state_dir.epoch)
     stack.callback(epochs.close)
     session = Session(coordinators, epochs, driver.dispatch, log)
-    disk = DiskWatch(state_dir.path, driver.dispatch, log)
+    disk = DiskWatch(state_dir, driver.dispatch, log)
     driver.connect(Machine(facts, provider.devices(), limits), runner, provider, session, disk.look)
     disk.look()
     evidence.open()

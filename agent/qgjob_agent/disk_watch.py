@@ -1,4 +1,4 @@
-"""Looks at the disk of the agent's state every few seconds; the core decides what too little is."""
+"""Looks at the agent's state directory and its disk every few seconds; the core decides what too little is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from qgjob_agent.core.events import DiskMeasured
+from qgjob_agent.core.events import DiskMeasured, StateDirSeen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from qgjob_agent.state_dir import StateDir
 
 LOOK_SECONDS = 2.0
 
@@ -32,21 +33,34 @@ def may_pass(error: OSError) -> bool:
 
 
 class DiskWatch:
-    """Looks at one folder's disk."""
+    """Looks at one state directory."""
 
-    def __init__(self, path: Path, tell: Callable[[DiskMeasured], None], log: Any) -> None:
-        self._path = path
+    def __init__(self, state_dir: StateDir, tell: Callable[[DiskMeasured | StateDirSeen], None], log: Any) -> None:
+        self._state_dir = state_dir
         self._tell = tell
         self._log = log
         self._blind = False
+        self._gone: str | None = None
 
     def look(self) -> None:
-        """Tells what is free. A disk that can't be measured is said once, and changes nothing."""
+        """Tells whether the directory is gone, when that changes, and what is free where it is not.
+
+        A disk that can't be measured is said once, and changes nothing.
+        """
+        gone, before = self._state_dir.gone(), self._gone
+        if gone != before:
+            self._gone = gone
+            self._tell(StateDirSeen(gone))
+        if gone is None:
+            self._measure()
+
+    def _measure(self) -> None:
+        path = self._state_dir.path
         try:
-            found = os.statvfs(self._path)
+            found = os.statvfs(path)
         except OSError as error:
             if not self._blind:
-                self._log.warning("disk_not_measured", path=str(self._path), error=error.strerror)
+                self._log.warning("disk_not_measured", path=str(path), error=error.strerror)
             self._blind = True
             return
         self._blind = False

@@ -64,6 +64,22 @@ class StateDir:
         there = os.fstat(self._lock_fd)
         return hashlib.blake2b(f"{_boot()}:{there.st_dev}:{there.st_ino}".encode(), digest_size=8).hexdigest()
 
+    def gone(self) -> str | None:
+        """Why the directory is not there any more that this daemon holds, in words; None while it is, or may be."""
+        held = os.fstat(self._lock_fd)
+        try:
+            there = self._lock.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return f"{self.path} was removed"
+        except OSError:  # the disk doesn't answer, say: that shows elsewhere
+            return None
+        same = (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+        return None if same else f"{self.path} was removed, and another one is in its place"
+
+    @property
+    def _lock(self) -> Path:
+        return self.path / "lock"
+
     @property
     def spool(self) -> Path:
         """The journal of results."""

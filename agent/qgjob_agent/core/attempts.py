@@ -128,8 +128,8 @@ def _finished(state: State, lease: Lease, body: Finished) -> None:
             report(state, lease, Started(body.started_at_ms))
     body.begun = lease.test_begun
     body.install_ms = lease.install_ms
-    if lease.disk_was_full and body.outcome is not Outcome.PASSED:
-        body.error = "; ".join(filter(None, (body.error, "the agent's disk was full while it ran")))
+    if lease.disk_was is not None and body.outcome is not Outcome.PASSED:
+        body.error = "; ".join(filter(None, (body.error, f"{lease.disk_was} while it ran")))
     _ended(state, lease, body)
 
 

@@ -1,9 +1,11 @@
 """The disk of the agent's state: no new work where there is too little room, and again when there is enough.
 
-Two things close the agent: a look that finds less than `Limits.min_free_bytes` free (or hardly an inode), and a write
-that was refused. The first ends when READMIT_FACTOR times as much is free, so that one test's files can't close and
-open the agent in turn; the second when the shell has proved that writes are taken again. What runs goes on, and what is
-known is kept. Where a proof is followed by the next refusal all the same, the next one waits twice as long each time.
+Three things close the agent: a look that finds less than `Limits.min_free_bytes` free (or hardly an inode), a write
+that was refused, and that its state directory was removed, since nothing that it writes then would be found again. The
+first ends when READMIT_FACTOR times as much is free, so that one test's files can't close and open the agent in turn;
+the second when the shell has proved that writes are taken again; the third when the same directory is back. What runs
+goes on, and what is known is kept. Where a proof is followed by the next refusal all the same, the next one waits twice
+as long each time.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from qgjob_agent.core.instructions import Persist, SendInventory
 from qgjob_agent.core.values import DeathCause, Phase
 
 if TYPE_CHECKING:
-    from qgjob_agent.core.events import DiskMeasured, LaunchRefused, SpoolFailed, SpoolRecovered
+    from qgjob_agent.core.events import DiskMeasured, LaunchRefused, SpoolFailed, SpoolRecovered, StateDirSeen
     from qgjob_agent.core.state import State
 
 READMIT_FACTOR = 1.5
@@ -36,6 +38,18 @@ def measured(state: State, event: DiskMeasured) -> None:
     elif before is not None and disk.short is None:
         state.note("disk_has_room", free_mb=_mb(event.free_bytes), free_inodes=event.free_inodes)
         _open(state)
+
+
+def state_dir_seen(state: State, event: StateDirSeen) -> None:
+    """The state directory was removed, or is back: closes the agent, or opens it."""
+    before, state.disk.gone = state.disk.gone, event.gone
+    if event.gone is None:
+        if before is not None:
+            state.note("state_dir_back")
+            _open(state)
+    else:
+        state.warn("state_dir_gone", why=event.gone)
+        _close(state, "the agent's state_dir was removed")
 
 
 def _shortage(event: DiskMeasured, min_free_bytes: int, *, already: bool) -> str | None:
@@ -115,12 +129,12 @@ def retry(state: State) -> None:
         state.out.append(Persist(state.outbox.take_to_persist()))
 
 
-def _close(state: State) -> None:
+def _close(state: State, ailment: str = "the agent's disk was full") -> None:
     for device in state.devices.values():
         give_back_unstarted(state, device, DeathCause.DISK_FULL)
     for lease in state.leases.values():
         if lease.phase is Phase.RUNNING:
-            lease.disk_was_full = True
+            lease.disk_was = ailment
     _tell_devices(state)
 
 

@@ -268,6 +268,13 @@ class DiskMeasured:
 
 
 @dataclass(slots=True)
+class StateDirSeen:
+    """Whether the state directory is the one that the agent holds: `gone` says why it is not, for people."""
+
+    gone: str | None
+
+
+@dataclass(slots=True)
 class LaunchRefused:
     """The disk has no room for the files of an attempt that was to begin; nothing of it lives."""
 
@@ -323,6 +330,7 @@ Event = (
     | DeviceProbed
     | Recovered
     | DiskMeasured
+    | StateDirSeen
     | LaunchRefused
     | SpoolFailed
     | SpoolRecovered

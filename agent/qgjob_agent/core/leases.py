@@ -18,7 +18,7 @@ class Lease:
     installing: bool = False
     cause: DeathCause | None = None  # why it is DYING
     begun_at_ms: int = 0
-    disk_was_full: bool = False  # at some time while it ran
+    disk_was: str | None = None  # what ailed the disk at some time while it ran
 
     @property
     def token(self) -> str:

@@ -31,6 +31,7 @@ _HANDLERS: dict[type[Any], Callable[[State, Any], None]] = {
     events.DeviceProbed: fleet.probed,
     events.Recovered: fleet.recovered,
     events.DiskMeasured: disk.measured,
+    events.StateDirSeen: disk.state_dir_seen,
     events.LaunchRefused: disk.launch_refused,
     events.SpoolFailed: disk.spool_failed,
     events.SpoolRecovered: disk.spool_recovered,

@@ -177,15 +177,17 @@ class Shutdown:
 
 
 class Disk:
-    """What ails the disk: `refused`, a write was refused and why; `short`, too little is free, in words.
+    """What ails the disk: `gone`, the state directory was removed, in words; `refused`, a write was refused and why;
+    `short`, too little is free, in words.
 
     `launches_refused` counts the times in a row that it refused an attempt soon after it was found well, which was last
     at `well_at` (s); a write of results that is refused later than that begins anew.
     """
 
-    __slots__ = ("launches_refused", "refused", "retry_at", "short", "well_at")
+    __slots__ = ("gone", "launches_refused", "refused", "retry_at", "short", "well_at")
 
     def __init__(self) -> None:
+        self.gone: str | None = None
         self.refused: str | None = None
         self.short: str | None = None
         self.retry_at = 0.0
@@ -195,6 +197,8 @@ class Disk:
     @property
     def problem(self) -> str | None:
         """Why no new work is taken; None when it is."""
+        if self.gone is not None:
+            return f"the agent's state_dir {self.gone}: it takes no work until it is started anew, or has it back"
         if self.refused is not None:
             return f"the agent's disk refuses writes: {self.refused}"
         return None if self.short is None else f"the agent's disk is full: {self.short}"

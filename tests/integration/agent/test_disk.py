@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,3 +158,18 @@ async def test_an_agent_starts_and_serves_what_it_has_on_a_full_disk(tmp_path: P
         assert shown(again) == [("t1", pb.ATTEMPT_PHASE_RUNNING)]
         (tmp_path / "go.t1").touch()
         assert (await again.report("t1", "finished")).finished.outcome == types.OUTCOME_PASSED
+
+
+async def test_an_agent_whose_state_directory_is_removed_says_so_and_takes_nothing(tmp_path: Path) -> None:
+    async with CoordinatorStub() as stub, commanding(tmp_path, stub, holding(tmp_path)) as agent:
+        session = await stub.session()
+        session.assign(assignment("t1"))
+        await session.report("t1", "started")
+        shutil.rmtree(agent.state_dir)
+        bad, reason = await health(session, 1)
+        assert bad == types.DEVICE_HEALTH_BAD
+        assert reason.startswith(f"the agent's state_dir {agent.state_dir} was removed: it takes no work until ")
+        session.assign(assignment("t2"))
+        assert not (await session.report("t2", "tree_dead")).tree_dead.started
+        assert "state_dir_gone" in agent.said()
+        (tmp_path / "go.t1").touch()

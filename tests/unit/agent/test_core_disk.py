@@ -216,3 +216,33 @@ def test_without_anybody_to_tell_the_end_does_not_wait_for_the_disk_for_ever() -
     core.after(5)
     assert "note results_kept" in lines(core.tell(events.Woken()))
     assert len(every(core.said, instructions.Stop)) == 1
+
+
+# ---- a state directory that was removed ----
+
+
+def test_without_its_state_directory_nothing_new_is_taken_until_it_is_back() -> None:
+    core = limited()
+    core.assign("t1", "t2")
+    given = core.tell(events.StateDirSeen("/s was removed"))
+    assert told(given) == (
+        Health.BAD,
+        "the agent's state_dir /s was removed: it takes no work until it is started anew, or has it back",
+    )
+    assert [core.state.leases[token].phase for token in ("t1", "t2")] == [Phase.RUNNING, Phase.SPOOLED]
+    core.assign("t3")
+    assert core.state.leases["t3"].phase is Phase.SPOOLED
+    core.finish("t1", outcome=Outcome.TEST_FAILED)
+    sent = only(core.flush(), instructions.SendReports).reports
+    (body,) = [report.body for report in sent if isinstance(report.body, Finished)]
+    assert body.error == "the agent's state_dir was removed while it ran"
+    assert told(core.tell(events.StateDirSeen(None))) == (Health.GOOD, None)
+    assert started(core.assign("t4")) == ["t4"]
+
+
+def test_a_disk_that_has_room_does_not_open_an_agent_whose_state_directory_is_gone() -> None:
+    core = limited()
+    core.tell(events.StateDirSeen("/s was removed"))
+    free(core, 12)
+    assert told(free(core, 5_000))[0] is Health.BAD
+    assert started(core.assign("t1")) == []

@@ -21,7 +21,7 @@ def test_every_cause_of_a_death_has_its_words_and_its_charge() -> None:
     assert set(_CAUSE) == set(pb.DeathCause.values()) - {pb.DEATH_CAUSE_UNSPECIFIED}
     full = release(DeadReport(1, "acme", "j1", "t1", DeathCause.DISK_FULL, 1, started=False), "a1", 5, 0.0)
     assert (full.message, full.charge) == (
-        "the agent's disk is full, or refuses writes (agent a1)",
+        "the agent's disk is full, refuses writes, or lost the agent's state_dir (agent a1)",
         ReleaseCharge.NOBODY,
     )
 

@@ -31,7 +31,7 @@ _CAUSE_TEXT = {
     DeathCause.LEASE_LOST: "no heartbeat was confirmed in time, so the agent ended the attempt",
     DeathCause.SHUTDOWN: "the agent was shut down, or took no more work",
     DeathCause.DEVICE_LOST: "the device went away",
-    DeathCause.DISK_FULL: "the agent's disk is full, or refuses writes",
+    DeathCause.DISK_FULL: "the agent's disk is full, refuses writes, or lost the agent's state_dir",
     DeathCause.AGENT_LOST: "its agent was restarted without it, or stood still until its lease was over",
 }
 

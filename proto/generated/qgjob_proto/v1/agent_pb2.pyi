@@ -69,8 +69,8 @@ class _DeathCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeathCause
     DEATH_CAUSE_DEVICE_LOST: _DeathCause.ValueType  # 4
     """The device went away."""
     DEATH_CAUSE_DISK_FULL: _DeathCause.ValueType  # 5
-    """The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
-    coordinators of before take it for REVOKED, which charges nobody either.
+    """The agent takes no work: its disk is full, refuses writes, or lost its state_dir. Agents of before it was there say
+    SHUTDOWN; coordinators of before take it for REVOKED, which charges nobody either.
     """
     DEATH_CAUSE_AGENT_LOST: _DeathCause.ValueType  # 6
     """The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
@@ -93,8 +93,8 @@ DEATH_CAUSE_SHUTDOWN: DeathCause.ValueType  # 3
 DEATH_CAUSE_DEVICE_LOST: DeathCause.ValueType  # 4
 """The device went away."""
 DEATH_CAUSE_DISK_FULL: DeathCause.ValueType  # 5
-"""The agent takes no work: its disk is full, or refuses writes. Agents of before it was there say SHUTDOWN;
-coordinators of before take it for REVOKED, which charges nobody either.
+"""The agent takes no work: its disk is full, refuses writes, or lost its state_dir. Agents of before it was there say
+SHUTDOWN; coordinators of before take it for REVOKED, which charges nobody either.
 """
 DEATH_CAUSE_AGENT_LOST: DeathCause.ValueType  # 6
 """The agent was restarted, and found it dead and without a result, as after the end of its host: what ran there counts
@@ -708,7 +708,7 @@ class Finished(_message.Message):
     """
     host_unfit: _builtins.bool
     """With unfetched: no device of this host can have it, as the host is set up, and those of another one may. With
-    DEVICE_ERROR: nothing can be started on this host, whichever the device. Coordinators of before it was there try other
+    DEVICE_ERROR: it can't be started on this host, whichever the device. Coordinators of before it was there try other
     devices of the host too.
     """
     @_builtins.property

@@ -197,7 +197,7 @@ FIELD_COMMENTS: dict[str, str] = {
     'Finished.duration_ms': 'Run time of the test, without the install. 0 when it did not run.',
     'Finished.ended_at_ms': 'When the process tree was dead.',
     'Finished.error': 'Why it did not pass, for people. At most 4,000 characters.',
-    'Finished.host_unfit': 'With unfetched: no device of this host can have it, as the host is set up, and those of another one may. With DEVICE_ERROR: nothing can be started on this host, whichever the device. Coordinators of before it was there try other devices of the host too.',
+    'Finished.host_unfit': "With unfetched: no device of this host can have it, as the host is set up, and those of another one may. With DEVICE_ERROR: it can't be started on this host, whichever the device. Coordinators of before it was there try other devices of the host too.",
     'Finished.install_ms': 'Time of the installation that the attempt waited for. Unset when it waited for none.',
     'Finished.outcome': 'One of PASSED, TEST_FAILED, TIMED_OUT, APP_CRASHED, DEVICE_ERROR, PROVIDER_ERROR.',
     'Finished.result': 'What the test counted. Unset when it did not run.',

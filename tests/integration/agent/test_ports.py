@@ -110,8 +110,11 @@ def test_agents_of_one_host_have_ports_of_their_own_and_what_a_dead_one_had_is_f
     _, of_third = agents.start(numbers, "c.1", "c.2", "c.3", "c.4")
     assert sorted(of_first + of_second + of_third) == sorted(numbers), "eight devices have eight slots"
     slots = PortSlots(LOG, numbers)
-    with pytest.raises(NoPortsError, match=rf"d\.1: of 8 slots .* 8 are held .*\(port {18209 + 10 * numbers[0]} by py"):
+    with pytest.raises(
+        NoPortsError, match=rf"d\.1: of 8 slots .* 8 are held .*\(port {18209 + 10 * numbers[0]} by py"
+    ) as caught:
         slots.of(android("d.1"))
+    assert not caught.value.host_unfit, "another device of the host may have its ports"
     first.kill()
     first.wait()
     with contextlib.closing(slots):

@@ -43,7 +43,12 @@ _BESIDE = "plain"  # a folder of the state
 
 
 class AppiumError(Exception):
-    """There is no Appium to talk to. The message says why, and what to do."""
+    """There is no Appium to talk to. The message says why, and what to do.
+
+    `host_unfit`: for no device of this host, since all have the same one.
+    """
+
+    host_unfit = True
 
 
 class Appium:

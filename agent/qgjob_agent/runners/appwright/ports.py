@@ -37,6 +37,8 @@ _FEWEST = {"android": 2, "ios": 1}
 class NoPortsError(AppiumError):
     """A device has no ports for its sessions. The message says which ports are taken, by whom, and what to do."""
 
+    host_unfit = False  # others may have theirs
+
 
 Ranges: TypeAlias = dict[str, list[int]]
 """The first and the last port of each kind."""

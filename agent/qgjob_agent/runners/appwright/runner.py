@@ -181,7 +181,7 @@ class AppwrightRunner:
         except (SuiteError, AppiumError, AppUnknownError) as error:
             outcome = Outcome.DEVICE_ERROR if isinstance(error, AppiumError) else Outcome.PROVIDER_ERROR
             unresolvable = isinstance(error, AppUnknownError) and error.unresolvable
-            unfit = isinstance(error, AppiumError)  # every device of this host has the same one
+            unfit = isinstance(error, AppiumError) and error.host_unfit
             why = _failed(outcome, str(error), unresolvable=unresolvable, host_unfit=unfit)
             finished = [run.finish(attempt, why) for attempt in run.left]
             self._over(run, [event for events in finished for event in events])

@@ -18,7 +18,7 @@ from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
 from tests.fakes.damage import damaged
-from tests.fakes.jobs import NOW, ending, release, spec
+from tests.fakes.jobs import NOW, ending, overflowing, release, spec
 from tests.fakes.store_audit import audit
 
 JOBS = [spec(n) for n in (1, 2, 3)]
@@ -189,12 +189,13 @@ async def test_a_text_that_can_not_be_read_leaves_the_other_jobs_as_they_were(st
     assert audit(raw) == []
 
 
-@pytest.mark.parametrize("suffix", ["ix:a", "gs", "ct", f"g:{GROUP}", f"q:{GROUP}:", "dd", "est", "dl", "qx"])
+@pytest.mark.parametrize("suffix", ["ix:a", "gs", "ct", f"g:{GROUP}", f"q:{GROUP}:", "dd", "est", "dl", "qx", "ov", "rj:r1"])
 async def test_a_job_that_can_not_be_queued_is_not_there_when_it_is_submitted_again(
     suffix: str, store: Store, raw: Redis
 ) -> None:
     """What is there counts as accepted before."""
-    job = spec(1, not_before=LATER, queue_timeout_ms=1000) if suffix in ("dl", "qx") else spec(1)
+    seldom = overflowing(1, not_before=LATER, queue_timeout_ms=1000, run_id="r1")
+    job = seldom if suffix in ("dl", "qx", "ov", "rj:r1") else spec(1)
     with damaged(raw, suffix):
         before = state(raw)
         for _ in range(2):

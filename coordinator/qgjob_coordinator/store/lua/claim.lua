@@ -68,7 +68,7 @@ while at <= #ARGV do
           event(ulid, version, 's', text[attempt], nil, device, agent)
         end
       elseif v[3] and v[1] ~= 'c' then
-        local held_token, held_agent = select(2, lease_of(v[3]))
+        local held_token, held_agent = holder_of(v[3])
         if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
       answer[#answer + 1] = attempt

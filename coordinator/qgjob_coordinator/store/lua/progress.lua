@@ -9,7 +9,7 @@ for i = 2, #ARGV, 3 do
   local v = call('HMGET', key, 'l', 'rv', 's', 'v', 'n', 'pr')
   local word = 'STALE'
   local _, token, agent, device
-  if v[1] and v[3] ~= 'c' then _, token, agent, device = lease_of(v[1]) end
+  if v[1] and v[3] ~= 'c' then token, agent, device = holder_of(v[1]) end
   local held = token == ARGV[i + 1] and not v[2]
   if held and (v[6] or '0') == ARGV[i + 2] then
     word = 'REPLAYED'

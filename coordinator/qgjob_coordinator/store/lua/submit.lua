@@ -27,17 +27,19 @@ end
 local function keep_entry(key, ulid, content) call('SET', P .. 'ik:' .. key, ulid .. ' - ' .. content, 'PX', key_ttl) end
 
 -- Check.
-local jkeys, akeys, prints, rare = {}, {}, {}, {}
+local jkeys, akeys, names, prints, rare = {}, {}, {}, {}, {}
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
   jkeys[i] = P .. 'j:' .. ARGV[b]
   akeys[i] = P .. 'al:' .. ARGV[b]
+  names[2 * i - 1], names[2 * i] = jkeys[i], akeys[i]
   local flags = ARGV[b + 2]
   prints[i] = (flags == 'do' or flags == 'd') and string.sub(ARGV[b + 1], 1, PRINT) or ''
   if ARGV[b + 10] ~= '' then rare[i] = cjson.decode(ARGV[b + 10]) end
 end
-local some_exist = call('EXISTS', unpack(jkeys)) > 0
-local some_alias = call('EXISTS', unpack(akeys)) > 0
+local some = call('EXISTS', unpack(names)) > 0
+local some_exist = some and call('EXISTS', unpack(jkeys)) > 0
+local some_alias = some and call('EXISTS', unpack(akeys)) > 0
 local holders = call('HMGET', HOLDERS, unpack(prints))
 local word, who, removed = {}, {}, {}
 local here, printed, keyed, aliased = {}, {}, {}, {}
@@ -84,13 +86,20 @@ end
 local known = call('HMGET', P .. 'est', unpack(tests))
 
 -- That what they go into can be used: a job that is in none of it would be known, and lost, when it is submitted again.
-for _, index in ipairs({ 'ix:a', 'dl', 'qx' }) do call('ZCARD', P .. index) end
+call('ZCARD', UNFINISHED)
+if next(rare) then
+  for _, index in ipairs({ 'dl', 'qx', 'ov' }) do call('ZCARD', P .. index) end
+end
 call('SISMEMBER', P .. 'gs', '')
 call('HLEN', P .. 'ct')
 for g = 1, groups do call('HLEN', P .. 'g:' .. ARGV[7 + (g - 1) * 3]) end
-local gid, sig
+local gid, sig, run = nil, nil, ''
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
+  if run ~= ARGV[b + 8] then
+    run = ARGV[b + 8]
+    call('ZCARD', P .. 'rj:' .. run)
+  end
   if gid ~= ARGV[b + 3] or sig ~= ARGV[b + 4] then
     gid, sig = ARGV[b + 3], ARGV[b + 4]
     call('ZCARD', P .. 'q:' .. gid .. ':' .. sig)

@@ -306,7 +306,7 @@ end
 
 -- Whether an ended attempt of the job had this token.
 local function had_token(j, token)
-  if ended_here[j.ulid .. ' ' .. token] or (j.last and select(2, lease_of(j.last)) == token) then return true end
+  if ended_here[j.ulid .. ' ' .. token] or (j.last and holder_of(j.last) == token) then return true end
   local kept = call('GET', P .. 'd:' .. j.ulid)
   return bool(kept) and bool(string.find(kept, '","' .. token .. '",', 1, true))
 end

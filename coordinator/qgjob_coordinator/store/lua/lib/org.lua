@@ -159,6 +159,8 @@ local function test_of(gid, hash) return string.sub(gid, 1, 1) .. string.sub(has
 
 -- A lease is one field, so that it is written, read and deleted in one go: epoch token agent device scheduled.
 local function lease_of(text) return string.match(text, '^(%S+) (%S+) (%S+) (%S+) (%S+)$') end
+-- Who holds it: token agent device. To take out the rest too makes two texts that nobody reads.
+local function holder_of(text) return string.match(text, '^%S+ (%S+) (%S+) (%S+) ') end
 
 -- Puts a ready job on its queue.
 local function enqueue(ulid, gid, sig, priority, order, x)

@@ -15,6 +15,7 @@ from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import CancelWord, HoldRule, HoldWord, RetryWord
 from tests.fakes import scenes
 from tests.fakes.jobs import NOW, ending, spec, unresolvable
+from tests.fakes.store_audit import audit
 
 WAITED = JobError(ErrorClass.QUEUE_TIMEOUT, "waited too long")
 SESSION = f"{keys.FLEET}ag:agent-1"
@@ -171,6 +172,51 @@ async def test_a_job_of_another_group_is_not_claimed(store: Store) -> None:
     other = names.group_id("v2", Target.EMULATOR)
     assert (await scenes.claim(store, job, gid=other)).grants == ()
     assert (await scenes.get(store, job)).status is Status.QUEUED
+
+
+@pytest.mark.parametrize("why", ["gone", "another group", "held", "over", "later", "another queue"])
+async def test_what_stands_on_a_queue_where_it_does_not_wait_is_taken_off_when_it_is_asked_for(
+    store: Store, raw: Redis, why: str
+) -> None:
+    """Else it would be proposed first, and refused, for ever. What a script that failed half-way left may be such."""
+    waiting, stray = spec(1), spec(2)
+    await scenes.submit(store, waiting)
+    if why == "another group":
+        stray = spec(2, app_version_id="v2")
+    if why == "later":
+        stray = spec(2, not_before=NOW + 1000)
+    if why != "gone":
+        await scenes.submit(store, stray)
+    if why in ("held", "over"):
+        await scenes.claim(store, stray, (stray.ulid, "t-other"))
+    if why == "over":
+        await store.leases.finish("acme", [ending(stray.ulid, "t-other")], NOW)
+    gid = names.group_id("v1", Target.EMULATOR)
+    queue = f"{keys.org('acme')}q:{gid}:"
+    if why == "another queue":
+        queue += "old"
+        raw.hset(f"{keys.org('acme')}g:{gid}", "q:old", "1")
+    raw.zadd(queue, {f"{stray.ulid} 1234!": 0, f"{stray.ulid}": 1})
+    for _ in range(2):
+        claimed = await scenes.claim(store, waiting, (stray.ulid, "t1"), gid=gid)
+        assert len(claimed.grants) == (why == "another queue")
+    if why == "another queue":  # what was granted is refused to the next one that sees it there
+        assert (await scenes.claim(store, waiting, (stray.ulid, "t2"), gid=gid)).grants == ()
+    assert raw.zcard(queue) == (why != "another queue"), "what waits there stays"
+    if why == "another queue":
+        raw.hdel(f"{keys.org('acme')}g:{gid}", "q:old")
+    assert audit(raw) == []
+    assert (await scenes.claim(store, waiting, (waiting.ulid, "t3"), gid=gid)).grants
+
+
+async def test_a_job_that_waits_stays_on_its_queue_however_often_it_is_refused(store: Store, raw: Redis) -> None:
+    await scenes.submit(store, job := spec())
+    other = names.group_id("v2", Target.EMULATOR)
+    assert (await scenes.claim(store, job, quota=0)).over_quota == 1
+    assert (await scenes.claim(store, job, gid=other)).grants == ()
+    assert (await scenes.claim(store, job, serving_seen=5)).grants == ()
+    assert audit(raw) == []
+    assert (await scenes.claim(store, job)).grants
 
 
 async def test_a_result_alone_tells_of_no_start_and_of_no_installation(store: Store) -> None:

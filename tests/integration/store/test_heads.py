@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from redis import Redis
 
+from qgjob_coordinator.loops.scheduler import Scheduler
+from qgjob_coordinator.model.enums import Target
+from qgjob_coordinator.model.fleet import DeviceInfo
 from qgjob_coordinator.policy.planning.batch import NEAR_JOBS
-from qgjob_coordinator.policy.snapshot import HEADS
+from qgjob_coordinator.policy.snapshot import HEADS, Limits
+from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Hello
+from qgjob_coordinator.service.agents.session import Times
+from qgjob_coordinator.service.agents.sessions import Sessions
+from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
+from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
 from tests.fakes.jobs import spec
 
 FEW = 8
+TIMES = Times(5_000, 15_000, 60_000, 10_000, 1_800_000, 300_000)
 
 
 async def shown(store: Store, heads: int = FEW) -> tuple[int, int]:
@@ -58,3 +70,23 @@ async def test_a_submission_brings_along_as_many(store: Store) -> None:
     (_, seen) = await store.jobs.submit_and_look("acme", [spec(99)], [True], scenes.NOW, FEW)
     assert seen is not None
     assert [len(queue.heads) for group in seen.groups for queue in group.queues] == [NEAR_JOBS * 8]
+
+
+async def test_jobs_that_are_gone_do_not_hold_the_head_of_their_queue(store: Store, raw: Redis) -> None:
+    """As many as are ever looked at, in front of one that waits."""
+    hub, telemetry = Hub(), Telemetry()
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    device = DeviceInfo("d1", "u1", Target.EMULATOR)
+    live = await sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", (device,), (), 100))
+    await scenes.submit(store, spec(1))
+    queue = f"{keys.org('acme')}q:{names.group_id('v1', Target.EMULATOR)}:"
+    raw.zadd(queue, {spec(100 + n).ulid: n for n in range(HEADS)})
+    for _ in range(HEADS + 1):
+        hub.work("acme")
+        await scheduler.round()
+        if live.session.leases:
+            break
+    assert [lease.ulid for lease in live.session.leases.values()] == [spec(1).ulid]
+    assert raw.zcard(queue) == 0
+    await sessions.close(live, "the test ends")

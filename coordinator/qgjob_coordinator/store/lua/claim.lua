@@ -5,8 +5,9 @@
 --         needs (app version, platform and kind; '' if not known), jobs, and for each job: ulid, token
 -- RETURNS for each device a word: OK, STALE (epoch too low) or MOVED; after OK the build ('' if there is none) and for
 --         each job: attempt (0 refused, -1 over the quota), round, order; after STALE the lowest epoch that may claim.
---         The same token again is granted again.
+--         The same token again is granted again. What is refused, since it does not wait in that group, leaves its queues.
 --!include lib/org
+--!include lib/strays
 local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
 if quota >= 0 then
@@ -16,7 +17,7 @@ end
 local floors, answer, joined_here, joins = {}, {}, {}, {}
 -- Jobs that are granted, as they are then. They are written when all is read: one that can't be used leaves the others as
 -- they were.
-local given = {}
+local given, strays = {}, {}
 local at = 4
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
@@ -71,6 +72,10 @@ while at <= #ARGV do
         local held_token, held_agent = holder_of(v[3])
         if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
+      if attempt == 0 then
+        strays[gid] = strays[gid] or {}
+        strays[gid][ulid] = true
+      end
       answer[#answer + 1] = attempt
       answer[#answer + 1] = num(v[10] or v[9] or 1)   -- a revoked lease is of an earlier round
       answer[#answer + 1] = order or ''
@@ -85,6 +90,7 @@ while at <= #ARGV do
     end
   end
 end
+for group, jobs in pairs(strays) do take_off(group, jobs) end
 for ulid, v in pairs(given) do call('HSET', P .. 'j:' .. ulid, 's', v[1], 'l', v[3], 'n', v[4], 'v', v[5]) end
 write_all()
 return answer

@@ -135,18 +135,20 @@ class Coordinator:
             limits,
             s.max_running_per_org,
             s.org_weights,
-            self.faults,
+            faults=self.faults,
             log_transitions=log_transitions,
         )
         self.bonds = Bonds(self.store)
         self.timers = Timers(self.store, self.hub, self.fleet, self.telemetry, self.bonds, self.faults)
         self.sessions.on_retry_due = self.timers.due
         forecast = LookAhead(
-            self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org, self.faults
+            self.store, self.sessions, self.fleet, limits, s.org_weights, s.max_running_per_org, faults=self.faults
         )
         self._forecast = forecast
-        self.pending = Pending(self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds, self.faults)
-        self.overview = Overview(self.store, self.fleet, totals, forecast, self.faults)
+        self.pending = Pending(
+            self.store, self.fleet, s.max_running_per_org, forecast, s.give_up_seconds, faults=self.faults
+        )
+        self.overview = Overview(self.store, self.fleet, totals, forecast, faults=self.faults)
         self.sessions.settled = self.scheduler.settled
         self.operators = FleetService(self.store, self.fleet, self.sessions, self.hub)
         self.submitter = Submitter(

@@ -27,6 +27,7 @@ from qgjob_coordinator.service.agents.slots import Slot
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.waiting import until
@@ -46,7 +47,9 @@ class Planner:
         self.name = name
         hub, telemetry = Hub(), Telemetry()
         self._hub = hub
-        self._sessions = Sessions(store, hub, telemetry, TIMES, name, log_transitions=False)
+        self._sessions = Sessions(
+            store, hub, telemetry, TIMES, name, log_transitions=False, faults=OrgFaults(telemetry)
+        )
         self._scheduler = Scheduler(
             store,
             self._sessions,
@@ -56,6 +59,7 @@ class Planner:
             limits or Limits(),
             quota,
             log_transitions=False,
+            faults=OrgFaults(telemetry),
         )
         self._lives: list[LiveSession] = []
 

@@ -25,8 +25,8 @@ class OrgsAwayError(StoreUnavailableError):
 class EachOrg:
     """Serves orgs, some at once, each whatever becomes of another; one that failed is not asked for anything more."""
 
-    def __init__(self, faults: OrgFaults | None = None, at_once: int = ORGS_AT_ONCE) -> None:
-        self._faults = faults or OrgFaults()
+    def __init__(self, faults: OrgFaults, at_once: int = ORGS_AT_ONCE) -> None:
+        self._faults = faults
         self._gate = asyncio.Semaphore(at_once)
         self.failed: dict[str, StoreUnavailableError | OrgDamagedError] = {}
 

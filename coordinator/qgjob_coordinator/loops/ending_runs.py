@@ -28,10 +28,10 @@ log = structlog.get_logger(__name__)
 class EndingRuns:
     """One of any number: of those that see the marks of an org one cancels its runs, and two would do no harm."""
 
-    def __init__(self, store: Store, jobs: JobService, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, jobs: JobService, faults: OrgFaults) -> None:
         self._store = store
         self._jobs = jobs
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._token = secrets.token_hex(8)  # one for all walks: the walk after a broken one goes on with its claim
         self._orgs: asyncio.Queue[str] = asyncio.Queue()
         self._waiting: set[str] = set()

@@ -26,11 +26,11 @@ log = structlog.get_logger(__name__)
 class OldArtifacts:
     """Looks at the evidence of every org. What nothing was added to for `keep_ms` is removed; None: nothing is."""
 
-    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults) -> None:
         self._store = store
         self._blobs = blobs
         self._keep_ms = keep_ms
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._sight = Sight("old_artifacts_blind", log)
 
     async def run(self) -> None:

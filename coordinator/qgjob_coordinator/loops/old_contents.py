@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 class OldContents:
     """Looks at what every org keeps. A build or suite that was not used for `keep_ms` is forgotten; None: none is."""
 
-    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, keep_ms: int | None, faults: OrgFaults) -> None:
         self._store = store
         self._blobs = blobs
         self._keep_ms = keep_ms
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._sight = Sight("old_contents_blind", log)
 
     async def run(self) -> None:

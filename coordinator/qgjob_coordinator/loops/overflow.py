@@ -73,11 +73,9 @@ def _waits(ulid: str, job: Job | None, place: int | None) -> _Waiting:
 class Overflow:
     """Judges the jobs of the orgs that are `due`, all in one look."""
 
-    def __init__(
-        self, store: Store, hub: Hub, looks: LookAhead, faults: OrgFaults | None = None, *, log_transitions: bool
-    ) -> None:
+    def __init__(self, store: Store, hub: Hub, looks: LookAhead, faults: OrgFaults, *, log_transitions: bool) -> None:
         self._store = store
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._hub = hub
         self._looks = looks
         self._log_transitions = log_transitions

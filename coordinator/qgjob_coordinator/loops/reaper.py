@@ -48,7 +48,7 @@ class Reaper:
         telemetry: Telemetry,
         session_timeout_seconds: float,
         give_up_seconds: float,
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -61,7 +61,7 @@ class Reaper:
         self._life = store.epoch
         self._sight = Sight("reaper_blind", log)
         sight = Sight("reaper_blind", log, sweeping=True)
-        self._sweeps = Sweeps(store, self._release, sight, faults or OrgFaults(telemetry))
+        self._sweeps = Sweeps(store, self._release, sight, faults)
 
     async def run(self) -> None:
         """Looks for ever."""

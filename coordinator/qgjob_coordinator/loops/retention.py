@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Looks at the oldest finished jobs of every org, a batch at a time, and at what is gone: orgs, agents, devices."""
 
-    def __init__(self, store: Store, retention_ms: int, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, retention_ms: int, faults: OrgFaults) -> None:
         self._store = store
         self._keep_ms = retention_ms
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._sight = Sight("retention_blind", log)
 
     async def run(self) -> None:

@@ -53,8 +53,8 @@ class Scheduler:
         limits: Limits,
         quota: int | None,
         weights: Mapping[str, float] | None = None,
-        faults: OrgFaults | None = None,
         *,
+        faults: OrgFaults,
         log_transitions: bool,
     ) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class Scheduler:
         self._quota = quota
         self._weights = weights or {}
         self._sight = Sight("round_failed", log)
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._claims = Claims(store, sessions, telemetry, limits, quota, self._faults, log_transitions=log_transitions)
         self._groups_seen = 0
         self._wake = asyncio.Event()

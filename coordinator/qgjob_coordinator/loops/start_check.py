@@ -61,11 +61,11 @@ class _Told:
 class StartCheck:
     """Feeds `Telemetry.start_error`."""
 
-    def __init__(self, store: Store, forecast: Forecast, telemetry: Telemetry, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, forecast: Forecast, telemetry: Telemetry, faults: OrgFaults) -> None:
         self._store = store
         self._forecast = forecast
         self._telemetry = telemetry
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._named: list[tuple[str, str]] = []
         self._remembered: list[_Told] = []  # a heap
         self._wake = asyncio.Event()

@@ -46,7 +46,7 @@ class Timers:
         fleet: FleetReader,
         telemetry: Telemetry,
         bonds: Bonds,
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -56,7 +56,7 @@ class Timers:
         self._overtaken = Overtaken(store)
         self._due: dict[str, int] = {}
         self._wake = asyncio.Event()
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._away = Beside(
             "timers",
             lambda org_id: self._org(org_id, wall_ms()),

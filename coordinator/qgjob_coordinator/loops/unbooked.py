@@ -33,10 +33,10 @@ class Unbooked:
     What is in one of them only may be on its way into the other. So it takes two looks, and a session that lasted.
     """
 
-    def __init__(self, store: Store, sessions: Sessions, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, sessions: Sessions, faults: OrgFaults) -> None:
         self._store = store
         self._sessions = sessions
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._suspects: dict[LiveSession, frozenset[Place]] = {}
         self._sight = Sight("unbooked_blind", log)
 

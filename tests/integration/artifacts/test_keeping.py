@@ -27,6 +27,7 @@ from qgjob_coordinator.service.calls import artifacts as calls
 from qgjob_coordinator.service.calls.artifact_offers import Offer, Push, blob_path
 from qgjob_coordinator.service.calls.artifacts import ArtifactService
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.artifacts import Expected, Full, KeptFiles
 from qgjob_coordinator.store.store import Store
@@ -93,7 +94,7 @@ class Bench:
         return sorted((self.folder / "blobs").rglob("*"))
 
     def look(self, days: int | None = 14) -> OldArtifacts:
-        return OldArtifacts(self.store, self.blobs, None if days is None else days * DAY_MS)
+        return OldArtifacts(self.store, self.blobs, None if days is None else days * DAY_MS, faults=OrgFaults())
 
 
 @pytest.fixture
@@ -324,7 +325,7 @@ async def test_a_removal_that_was_broken_off_is_ended_later(bench: Bench) -> Non
             raise BlobsUnavailableError(f"away: {paths}")
 
     with pytest.raises(BlobsUnavailableError):
-        await OldArtifacts(bench.store, Away(str(bench.folder / "blobs")), 14 * DAY_MS).look(due)
+        await OldArtifacts(bench.store, Away(str(bench.folder / "blobs")), 14 * DAY_MS, faults=OrgFaults()).look(due)
     assert bench.files() != []
     assert await bench.names() == []
     await bench.look().look(due + LATE_MS + 1)

@@ -15,6 +15,7 @@ from qgjob_coordinator.model.findings import Level
 from qgjob_coordinator.policy.diagnosis import blobs
 from qgjob_coordinator.policy.diagnosis.facts import BlobFacts, MissingBuild
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views import kept_builds
 from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.store.store import Store
@@ -29,7 +30,7 @@ def bench(store: Store, tmp_path: Path) -> Bench:
 
 async def seen(bench: Bench) -> BlobFacts:
     """What somebody finds who has not asked before."""
-    return await KeptBuilds(bench.store, bench.blobs).look()
+    return await KeptBuilds(bench.store, bench.blobs, faults=OrgFaults()).look()
 
 
 async def test_a_build_whose_bytes_are_gone_is_named(bench: Bench) -> None:
@@ -53,7 +54,7 @@ async def test_a_blob_store_that_is_away_or_hangs_is_told(bench: Bench, monkeypa
     await bench.push()
     shutil.rmtree(bench.folder / "blobs")
     (bench.folder / "blobs").write_text("no folder")
-    away = await KeptBuilds(bench.store, BlobStore(str(bench.folder / "blobs"))).look()
+    away = await KeptBuilds(bench.store, BlobStore(str(bench.folder / "blobs")), faults=OrgFaults()).look()
     assert away.away is not None
     assert away.away.startswith("the blob store is away")
     monkeypatch.setattr(kept_builds, "ANSWER_SECONDS", 0.05)
@@ -63,7 +64,7 @@ async def test_a_blob_store_that_is_away_or_hangs_is_told(bench: Bench, monkeypa
             await asyncio.Event().wait()
             raise AssertionError(path)
 
-    hangs = await KeptBuilds(bench.store, Hangs(str(bench.folder / "other"))).look()
+    hangs = await KeptBuilds(bench.store, Hangs(str(bench.folder / "other")), faults=OrgFaults()).look()
     assert hangs.away == "no answer within 0.05 s"
 
 
@@ -80,7 +81,9 @@ async def test_what_comes_and_goes_meanwhile_is_no_loss(bench: Bench) -> None:
             async for blob in super().list(prefix):
                 yield blob
 
-    assert await KeptBuilds(store, Changing(str(bench.folder / "blobs"))).look() == BlobFacts(None, 1, [])
+    assert await KeptBuilds(store, Changing(str(bench.folder / "blobs")), faults=OrgFaults()).look() == BlobFacts(
+        None, 1, []
+    )
 
 
 async def test_what_is_well_is_not_listed_again_for_each_who_asks(bench: Bench) -> None:
@@ -93,7 +96,7 @@ async def test_what_is_well_is_not_listed_again_for_each_who_asks(bench: Bench) 
 
     pushed = await bench.push()
     counted = Counted(str(bench.folder / "blobs"))
-    kept = KeptBuilds(bench.store, counted)
+    kept = KeptBuilds(bench.store, counted, faults=OrgFaults())
     for _ in range(3):
         assert (await kept.look()).missing == []
     assert counted.lists == 1

@@ -26,6 +26,7 @@ from qgjob_coordinator.service.calls.builds import BuildService, Pushed, PushHea
 from qgjob_coordinator.service.calls.contents import Contents
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
@@ -339,7 +340,7 @@ async def test_a_list_has_pages(bench: Bench) -> None:
 async def test_content_that_was_replaced_stays_for_a_day(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(OTHER, replace=True)
-    old = OldContents(bench.store, bench.blobs, None)
+    old = OldContents(bench.store, bench.blobs, None, faults=OrgFaults())
     now = wall_ms()
     assert await old.look(now + UNNAMED_MS - 60_000) == (0, 0)
     assert await bench.fetched(digest(APK)) == APK
@@ -352,7 +353,7 @@ async def test_content_that_was_replaced_stays_for_a_day(bench: Bench, raw: Redi
 async def test_a_build_that_nobody_used_for_so_long_is_forgotten_then_its_bytes(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(version="v2")
-    old = OldContents(bench.store, bench.blobs, 30 * DAY_MS)
+    old = OldContents(bench.store, bench.blobs, 30 * DAY_MS, faults=OrgFaults())
     now = wall_ms()
     used = await bench.store.builds.get("acme", "v2", "android device")
     assert used is not None
@@ -367,7 +368,10 @@ async def test_a_build_that_nobody_used_for_so_long_is_forgotten_then_its_bytes(
 
 async def test_without_a_limit_no_build_is_forgotten(bench: Bench) -> None:
     await bench.push()
-    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + 10_000 * DAY_MS) == (0, 0)
+    assert await OldContents(bench.store, bench.blobs, None, faults=OrgFaults()).look(wall_ms() + 10_000 * DAY_MS) == (
+        0,
+        0,
+    )
 
 
 async def test_a_push_that_was_broken_off_is_removed_after_a_day(bench: Bench) -> None:
@@ -375,7 +379,9 @@ async def test_a_push_that_was_broken_off_is_removed_after_a_day(bench: Bench) -
     with pytest.raises(BlobsUnavailableError):
         await bench.push()
     (bench.folder / "blobs").unlink()
-    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 1000) == (0, 1)
+    assert await OldContents(bench.store, bench.blobs, None, faults=OrgFaults()).look(
+        wall_ms() + UNNAMED_MS + 1000
+    ) == (0, 1)
     assert await bench.store.builds.contents("acme") == []
 
 
@@ -391,7 +397,9 @@ async def test_a_content_that_got_a_name_after_the_look_stays(
         return seen
 
     monkeypatch.setattr(bench.store.builds, "contents", as_seen)
-    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + UNNAMED_MS + 60_000) == (0, 0)
+    assert await OldContents(bench.store, bench.blobs, None, faults=OrgFaults()).look(
+        wall_ms() + UNNAMED_MS + 60_000
+    ) == (0, 0)
     assert await bench.fetched(digest(APK)) == APK
     assert audit(raw) == []
 
@@ -406,13 +414,13 @@ async def test_a_removal_that_was_broken_off_is_ended_by_the_next_look(bench: Be
             raise BlobsUnavailableError(f"away: {paths}")
 
     with pytest.raises(BlobsUnavailableError):
-        await OldContents(bench.store, Away(str(bench.folder / "blobs")), None).look(due)
+        await OldContents(bench.store, Away(str(bench.folder / "blobs")), None, faults=OrgFaults()).look(due)
     # Nobody counts on what may be gone the next moment: a push waits until it is gone, and then brings the bytes.
     sent = Bytes(APK)
     pushing = asyncio.create_task(bench.push(version="v9", sent=sent))
     await until(lambda: sent.taken == len(APK) or pushing.done(), "the push does not send its bytes")
     assert not pushing.done()
-    old = OldContents(bench.store, bench.blobs, None)
+    old = OldContents(bench.store, bench.blobs, None, faults=OrgFaults())
     assert await old.look(due + REMOVER_MS - 1) == (0, 0)  # as far as anybody knows it is under way
     assert await old.look(due + REMOVER_MS + 1) == (0, 1)
     assert (await pushing).uploaded

@@ -25,6 +25,7 @@ from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept, KeptWord
 from qgjob_coordinator.store.names import group_id
@@ -57,6 +58,7 @@ class Watched:
             self.telemetry,
             Backoff(base_ms),
             self._take_back,
+            faults=OrgFaults(self.telemetry),
         )
 
     def _take_back(self) -> None:

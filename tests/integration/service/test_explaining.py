@@ -15,6 +15,7 @@ from qgjob_coordinator.policy.reasons.verdict import Verdict
 from qgjob_coordinator.rpc import shapes
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import CACHE_SECONDS, FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import MOST_JUDGED, SKETCH_SECONDS, Pending
@@ -58,7 +59,7 @@ def forecast() -> Expecting:
 
 @pytest.fixture
 def pending(store: Store, forecast: Expecting) -> Pending:
-    return Pending(store, FleetReader(store), None, forecast)
+    return Pending(store, FleetReader(store), None, forecast, faults=OrgFaults())
 
 
 async def busy_fleet(store: Store, free_at: int | None = None) -> None:
@@ -117,7 +118,7 @@ async def test_a_list_an_explanation_and_a_submission_tell_of_the_device_that_is
     job = await waiting(store)
     for free, code in ((until - 1000, PendingCode.ALL_BUSY), (until + 1000, PendingCode.RESERVED)):
         assert await store.fleet.occupy(scenes.AGENT, 1, [Occupancy("e1", OTHERS_JOB, free_at=free)], wall_ms())
-        pending = Pending(store, FleetReader(store), None, forecast)  # which have read nothing yet
+        pending = Pending(store, FleetReader(store), None, forecast, faults=OrgFaults())  # which have read nothing yet
         await pending.explain([job])
         assert job.pending_reason is not None
         assert job.pending_reason.code is code
@@ -135,7 +136,7 @@ async def test_a_job_that_was_taken_while_it_was_read_is_not_kept_by_a_quota_tha
     await scenes.submit(store, first, second)
     jobs = [await scenes.get(store, s) for s in (first, second)]
     assert (await scenes.claim(store, first)).grants
-    pending = Pending(store, FleetReader(store), 1)
+    pending = Pending(store, FleetReader(store), 1, faults=OrgFaults())
     await pending.explain(jobs)
     assert [j.pending_reason and j.pending_reason.code for j in jobs] == [PendingCode.ALL_BUSY, PendingCode.QUOTA]
     for job in jobs:
@@ -210,9 +211,13 @@ async def test_of_many_free_devices_a_list_asks_of_some_and_counts_all(
 
 async def test_a_group_says_when_it_is_expected_to_end(store: Store, forecast: Expecting) -> None:
     await waiting(store)
-    (group,) = await Overview(store, FleetReader(store), alone(Telemetry()), forecast).groups(LOCAL_ADMIN, "acme")
+    (group,) = await Overview(store, FleetReader(store), alone(Telemetry()), forecast, faults=OrgFaults()).groups(
+        LOCAL_ADMIN, "acme"
+    )
     assert group.estimated_end_at == forecast.end
-    (unknown,) = await Overview(store, FleetReader(store), alone(Telemetry())).groups(LOCAL_ADMIN, "acme")
+    (unknown,) = await Overview(store, FleetReader(store), alone(Telemetry()), faults=OrgFaults()).groups(
+        LOCAL_ADMIN, "acme"
+    )
     assert unknown.estimated_end_at is None
 
 
@@ -221,7 +226,7 @@ async def test_a_submission_is_not_told_no_resource_by_an_old_reading(
 ) -> None:
     """The fleet was read before its first device came; by now that reading is older than readers accept."""
     reader = FleetReader(store)
-    pending = Pending(store, reader, None)
+    pending = Pending(store, reader, None, faults=OrgFaults())
     assert not (await pending.reasons([spec()])).could_serve(Target.EMULATOR, ANY_DEVICE)
     await busy_fleet(store)
     older = reader._readings._ended - (CACHE_SECONDS + SKETCH_SECONDS) / 2

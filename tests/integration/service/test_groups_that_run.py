@@ -13,6 +13,7 @@ from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import Grant
 from qgjob_coordinator.telemetry import Telemetry
@@ -77,7 +78,9 @@ def hub() -> Hub:
 @pytest.fixture
 def scheduler(store: Store, hub: Hub, lab: Lab) -> Scheduler:
     sessions: Any = lab
-    return Scheduler(store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False)
+    return Scheduler(
+        store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False, faults=OrgFaults()
+    )
 
 
 @pytest.mark.parametrize("waits_for_a_retry", [False, True], ids=["runs", "waits for a retry"])

@@ -17,6 +17,7 @@ from qgjob_coordinator.policy.reasons.verdict import TAKES
 from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -43,7 +44,7 @@ def emulator(device_id: str, platform: str = "android") -> DeviceView:
 
 def looking(store: Store, *devices: DeviceView, quota: int | None = None, cap: int | None = None) -> LookAhead:
     sessions: Any = FreeDevices(*devices)
-    return LookAhead(store, sessions, FleetReader(store), Limits(group_max_devices=cap), {}, quota)
+    return LookAhead(store, sessions, FleetReader(store), Limits(group_max_devices=cap), {}, quota, faults=OrgFaults())
 
 
 @pytest.fixture

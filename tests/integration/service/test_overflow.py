@@ -16,6 +16,7 @@ from qgjob_coordinator.policy.snapshot import DeviceView, Limits
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.looking_ahead import LookAhead
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -48,8 +49,8 @@ CLOUD = DeviceView("browserstack-1", scenes.AGENT, Target.BROWSERSTACK)
 
 def coordinator(store: Store, *devices: DeviceView, hub: Hub | None = None) -> Overflow:
     sessions: Any = Sessions(*devices)
-    looks = LookAhead(store, sessions, FleetReader(store), Limits(), {})
-    return Overflow(store, hub or Hub(), looks, log_transitions=True)
+    looks = LookAhead(store, sessions, FleetReader(store), Limits(), {}, faults=OrgFaults())
+    return Overflow(store, hub or Hub(), looks, log_transitions=True, faults=OrgFaults())
 
 
 async def targets(store: Store, *numbers: int, org_id: str = "acme") -> list[Target]:
@@ -103,7 +104,7 @@ async def test_it_is_told_which_orgs_have_some_and_no_other_costs_a_call(
     await scenes.submit(store, overflowing(1), now=now - LATE)
     await scenes.submit(store, *[spec(n, "globex") for n in range(100)], now=now - LATE)
     loop = coordinator(store, CLOUD, hub=hub)
-    await Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store)).look()
+    await Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults()).look()
     asked: list[str] = []
     due_overflows = store.reads.due_overflows
 

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.selections import MOST_SHOWN
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.service.views.pending import Pending
@@ -29,13 +30,13 @@ MANY = 2 * CHUNK + 200
 
 @pytest.fixture
 def service(store: Store) -> JobService:
-    pending = Pending(store, FleetReader(store), None)
+    pending = Pending(store, FleetReader(store), None, faults=OrgFaults())
     return JobService(store, Hub(), Telemetry(), pending, lambda *_: True, log_transitions=False)
 
 
 @pytest.fixture
 def overview(store: Store) -> Overview:
-    return Overview(store, FleetReader(store), alone(Telemetry()))
+    return Overview(store, FleetReader(store), alone(Telemetry()), faults=OrgFaults())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from qgjob_coordinator.loops import start_check
 from qgjob_coordinator.loops.start_check import MOST_NAMED, MOST_REMEMBERED, StartCheck
 from qgjob_coordinator.model.jobs import Job
 from qgjob_coordinator.policy.reasons.pending import StartEstimate
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.forecast import NoForecast
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -53,7 +54,7 @@ async def check(store: Store, world: World, telemetry: Telemetry) -> StartCheck:
     """A check that has estimated one waiting job."""
     await scenes.open_session(store)
     await scenes.submit(store, job := spec())
-    made = StartCheck(store, world, telemetry)
+    made = StartCheck(store, world, telemetry, faults=OrgFaults(telemetry))
     made.accepted([job])
     await made.round()
     assert world.asked == [job.ulid]
@@ -128,7 +129,7 @@ async def test_a_job_that_ended_without_a_start_is_let_go(
 async def test_what_does_not_wait_or_has_no_estimate_is_not_remembered(
     store: Store, world: World, telemetry: Telemetry
 ) -> None:
-    check = StartCheck(store, world, telemetry)
+    check = StartCheck(store, world, telemetry, faults=OrgFaults(telemetry))
     check.accepted([spec(8)])  # deduplicated: no such job
     await scenes.open_session(store)
     check.accepted([await scenes.running(store, spec(2))])
@@ -143,7 +144,7 @@ async def test_what_does_not_wait_or_has_no_estimate_is_not_remembered(
 
 
 async def test_only_so_many_are_named_and_remembered(store: Store, world: World, telemetry: Telemetry) -> None:
-    check = StartCheck(store, world, telemetry)
+    check = StartCheck(store, world, telemetry, faults=OrgFaults(telemetry))
     jobs = [spec(i) for i in range(1, MOST_REMEMBERED + 200)]
     for begin in range(0, len(jobs), MOST_NAMED + 1):
         some = jobs[begin : begin + MOST_NAMED + 1]
@@ -157,7 +158,7 @@ async def test_only_so_many_are_named_and_remembered(store: Store, world: World,
 
 
 def test_one_job_of_a_submission_of_many_is_named(store: Store, world: World, telemetry: Telemetry) -> None:
-    check = StartCheck(store, world, telemetry)
+    check = StartCheck(store, world, telemetry, faults=OrgFaults(telemetry))
     jobs = [spec(i) for i in range(1, 1001)]
     for _ in range(8):
         check.accepted(jobs)

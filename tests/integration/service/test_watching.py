@@ -16,6 +16,7 @@ from qgjob_coordinator.service.calls import watching as watching_module
 from qgjob_coordinator.service.calls.watching import Filter, Sent, WatchEvent, Watching, WatchKind
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store.events import KEPT
@@ -28,7 +29,7 @@ EVENTS = "qg:o:{acme}:ev"
 
 @pytest.fixture
 def watching(store: Store) -> Watching:
-    return Watching(store, Hub(), Pending(store, FleetReader(store), None))
+    return Watching(store, Hub(), Pending(store, FleetReader(store), None, faults=OrgFaults()))
 
 
 async def until(events: AsyncIterator[WatchEvent], kind: WatchKind) -> WatchEvent:

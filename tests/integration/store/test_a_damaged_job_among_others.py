@@ -189,7 +189,9 @@ async def test_a_text_that_can_not_be_read_leaves_the_other_jobs_as_they_were(st
     assert audit(raw) == []
 
 
-@pytest.mark.parametrize("suffix", ["ix:a", "gs", "ct", f"g:{GROUP}", f"q:{GROUP}:", "dd", "est", "dl", "qx", "ov", "rj:r1"])
+@pytest.mark.parametrize(
+    "suffix", ["ix:a", "gs", "ct", f"g:{GROUP}", f"q:{GROUP}:", "dd", "est", "dl", "qx", "ov", "rj:r1"]
+)
 async def test_a_job_that_can_not_be_queued_is_not_there_when_it_is_submitted_again(
     suffix: str, store: Store, raw: Redis
 ) -> None:

@@ -14,6 +14,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -36,8 +37,10 @@ def hub(heard: list[str]) -> Hub:
 
 
 def scheduler(store: Store, hub: Hub) -> Scheduler:
-    sessions = Sessions(store, hub, Telemetry(), TIMES, "test", log_transitions=False)
-    return Scheduler(store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, Telemetry(), TIMES, "test", log_transitions=False, faults=OrgFaults())
+    return Scheduler(
+        store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False, faults=OrgFaults()
+    )
 
 
 async def test_a_pruner_looks_again_after_it_removed_an_org(
@@ -68,7 +71,7 @@ async def test_a_sweep_over_all_orgs_finds_the_work_of_a_submitter_that_died(
 ) -> None:
     await scenes.submit(store, spec())
     await store.mark_idle(["acme"])  # as a pruner did that looked before the job was written
-    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
     timers._registry = float("-inf")
     await timers.look()
     assert await store.active_orgs() == {"acme"}

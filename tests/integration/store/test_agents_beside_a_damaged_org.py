@@ -56,7 +56,7 @@ async def sessions(store: Store, telemetry: Telemetry, monkeypatch: pytest.Monke
     monkeypatch.setattr(org_faults, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(org_faults, "LONGEST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(beside, "PAUSE_SECONDS", 0.01)
-    it = Sessions(store, Hub(), telemetry, TIMES, "test", log_transitions=False)
+    it = Sessions(store, Hub(), telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
     yield it
     for live in it.here():
         await it.close(live, "the test ends")
@@ -109,7 +109,7 @@ async def test_what_began_stays_the_agents_and_its_result_is_written_when_the_or
         await live.reports([finished(DAMAGED)])
         await until(lambda: telemetry.org_faults["reports"], "its report is not tried")
         assert not any(slot.leases for slot in live.session.slots.values()), "the device waits for the repair"
-        unbooked = Unbooked(store, sessions)
+        unbooked = Unbooked(store, sessions, faults=OrgFaults())
         for _ in range(2):
             await unbooked.look()
         assert live.session.refused is None

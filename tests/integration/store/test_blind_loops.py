@@ -26,6 +26,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry
@@ -68,14 +69,16 @@ async def loop(store: Store, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     monkeypatch.setattr(scheduler, "STORE_PAUSE_SECONDS", QUICK)
     hub, fleet, telemetry = Hub(), FleetReader(store), Telemetry()
     if request.param == "reaper_blind":
-        return Reaper(store, hub, telemetry, 10 * QUICK, 100 * QUICK), "look"
+        return Reaper(store, hub, telemetry, 10 * QUICK, 100 * QUICK, faults=OrgFaults(telemetry)), "look"
     if request.param == "timers_blind":
-        return Timers(store, hub, fleet, telemetry, Bonds(store)), "look"
+        return Timers(store, hub, fleet, telemetry, Bonds(store), faults=OrgFaults(telemetry)), "look"
     if request.param == "retention_blind":
-        return Retention(store, 86_400_000), "look"
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+        return Retention(store, 86_400_000, faults=OrgFaults()), "look"
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
     await sessions.open(AGENT)  # a round without a device asks nobody
-    return Scheduler(store, sessions, hub, fleet, telemetry, Limits(), None, log_transitions=False), "round"
+    return Scheduler(
+        store, sessions, hub, fleet, telemetry, Limits(), None, log_transitions=False, faults=OrgFaults(telemetry)
+    ), "round"
 
 
 class Looks:

@@ -14,6 +14,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.calls.keeping_runs import Keeping
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.store.runs import Bond
 from qgjob_coordinator.store.store import Store
@@ -75,7 +76,7 @@ async def keep(store: Store, client: str = "c1", *, release: bool = False) -> bo
 async def test_a_client_that_is_not_heard_of_is_given_up_with_its_run(store: Store, bonds: Bonds, clock: Clock) -> None:
     hub, found = Hub(), []
     hub.runs_to_cancel = found.append
-    timers = Timers(store, hub, FleetReader(store), Telemetry(), bonds)
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), bonds, faults=OrgFaults())
 
     async def watch(seconds: float) -> None:
         for _ in range(int(seconds)):
@@ -210,7 +211,7 @@ async def test_an_org_without_work_is_looked_at_rarely_and_keeps_no_bond(
     store: Store, raw: Redis, bonds: Bonds, clock: Clock
 ) -> None:
     await submit(store, 1)
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), bonds)
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), bonds, faults=OrgFaults())
     await store.jobs.cancel("acme", [(spec(1).ulid, 1)], NOW, reason="x")
     await store.mark_idle(["acme"])
     for _ in range(2):
@@ -228,7 +229,7 @@ async def test_timers_that_are_blind_let_all_times_begin_anew(
 ) -> None:
     await submit(store, 1)
     await watch(AFTER)
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), bonds)
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), bonds, faults=OrgFaults())
 
     async def away() -> set[str]:
         raise StoreUnavailableError("the store is away")

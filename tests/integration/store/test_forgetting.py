@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from qgjob_coordinator.loops.retention import Retention
 from qgjob_coordinator.model.enums import HoldKind, HoldSlot, Status, Target
 from qgjob_coordinator.model.fleet import DeviceInfo, Hold
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.fleet import Occupancy
 from qgjob_coordinator.store.health import Kept
@@ -277,7 +278,7 @@ async def test_retention_forgets_what_is_gone_and_says_so(store: Store, raw: Red
     shown = [device("e1"), device("e2")]
     assert await store.fleet.inventory("agent-2", 1, shown, [], NOW, complete=True)
     assert await store.fleet.inventory("agent-2", 1, shown[:1], [], NOW, complete=True)
-    retention = Retention(store, KEEP)
+    retention = Retention(store, KEEP, faults=OrgFaults())
     with capture_logs() as lines:
         await retention.look(NOW + KEEP)  # the agent was heard at NOW + 1
     assert lines == []
@@ -297,7 +298,7 @@ async def test_retention_takes_the_devices_that_a_host_has_lost_though_a_hold_ke
     await show(store, "d1", "d2")
     await show(store, "d1")
     await hold(store, "ag", "agent-1", Hold(HoldKind.DRAINING, None))
-    retention = Retention(store, KEEP)
+    retention = Retention(store, KEEP, faults=OrgFaults())
     await retention.look(NOW)
     assert await store.sessions.observe("agent-1", 1, -1, "closed")
     await scenes.sweep(store, "acme")

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -75,8 +76,18 @@ async def test_a_submission_brings_along_as_many(store: Store) -> None:
 async def test_jobs_that_are_gone_do_not_hold_the_head_of_their_queue(store: Store, raw: Redis) -> None:
     """As many as are ever looked at, in front of one that waits."""
     hub, telemetry = Hub(), Telemetry()
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
-    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
+    scheduler = Scheduler(
+        store,
+        sessions,
+        hub,
+        FleetReader(store),
+        telemetry,
+        Limits(),
+        None,
+        log_transitions=False,
+        faults=OrgFaults(telemetry),
+    )
     device = DeviceInfo("d1", "u1", Target.EMULATOR)
     live = await sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", (device,), (), 100))
     await scenes.submit(store, spec(1))

@@ -24,6 +24,7 @@ from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -46,12 +47,14 @@ def hub() -> Hub:
 
 @pytest.fixture
 def sessions(store: Store, hub: Hub) -> Sessions:
-    return Sessions(store, hub, Telemetry(), TIMES, "test", log_transitions=False)
+    return Sessions(store, hub, Telemetry(), TIMES, "test", log_transitions=False, faults=OrgFaults())
 
 
 @pytest.fixture
 def scheduler(store: Store, sessions: Sessions, hub: Hub) -> Scheduler:
-    return Scheduler(store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False)
+    return Scheduler(
+        store, sessions, hub, FleetReader(store), Telemetry(), Limits(), None, log_transitions=False, faults=OrgFaults()
+    )
 
 
 async def test_a_round_is_not_over_while_a_claim_of_it_is_under_way(
@@ -129,7 +132,7 @@ async def test_leases_that_no_session_knows_of_are_found_though_another_org_can_
     late = spec(2, OTHER, app_version_id="v2")
     assert (await scenes.claim(store, late, device_id="d3")).grants
     monkeypatch.setattr(store.reads, "leased", away(store.reads.leased))
-    unbooked = Unbooked(store, sessions)
+    unbooked = Unbooked(store, sessions, faults=OrgFaults())
     for _ in range(2):
         with pytest.raises(OrgsAwayError):
             await unbooked.look()
@@ -231,7 +234,7 @@ async def test_sessions_are_swept_in_the_orgs_that_can_be_reached_and_later_in_t
     async def statuses(org_id: str) -> set[Status]:
         return {(await scenes.get(store, spec(n, org_id))).status for n in (1, 2)}
 
-    reaper, asked = Reaper(store, Hub(), Telemetry(), 15.0, 62.0), []
+    reaper, asked = Reaper(store, Hub(), Telemetry(), 15.0, 62.0, faults=OrgFaults()), []
     sweep = store.leases.sweep
 
     async def noted(org_id: str, *args: Any) -> Any:
@@ -261,5 +264,5 @@ async def test_jobs_are_retired_though_another_org_can_not_be_reached(
     with monkeypatch.context() as patch:
         patch.setattr(store.jobs, "retire", away(store.jobs.retire))
         with pytest.raises(OrgsAwayError):
-            await Retention(store, 0).look(NOW + 1)
+            await Retention(store, 0, faults=OrgFaults()).look(NOW + 1)
     assert [await store.reads.get(o, [spec(1).ulid]) == [None] for o in (AWAY, OTHER)] == [False, True]

@@ -87,10 +87,10 @@ class Bench:
         )
         self.timers = Timers(store, self.hub, self.fleet, self.telemetry, Bonds(store), self.faults)
         self.reaper = Reaper(store, self.hub, self.telemetry, 15.0, 62.0, self.faults)
-        pending = Pending(store, self.fleet, None)
+        pending = Pending(store, self.fleet, None, faults=OrgFaults())
         jobs = JobService(store, self.hub, self.telemetry, pending, lambda *_: True, log_transitions=False)
         self.ending_runs = EndingRuns(store, jobs, self.faults)
-        self.forecast = LookAhead(store, self.sessions, self.fleet, Limits(), {}, None, self.faults)
+        self.forecast = LookAhead(store, self.sessions, self.fleet, Limits(), {}, None, faults=self.faults)
         self.start_check = StartCheck(store, NoForecast(), self.telemetry, self.faults)
         self.live: list[LiveSession] = []
 

@@ -25,6 +25,7 @@ from qgjob_coordinator.service.agents.messages import PROTOCOL_VERSION, Heartbea
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.scripts import Step
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
@@ -99,7 +100,9 @@ async def test_a_submitter_that_dies_after_the_job_has_registered_its_org(store:
     with pytest.raises(DiedError):
         await submit(store, spec(), 3, dies)
     assert (await scenes.get(store, spec())).status is Status.QUEUED
-    await Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))._repair(EachOrg())
+    await Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())._repair(
+        EachOrg(faults=OrgFaults())
+    )
     assert await store.active_orgs() == {"acme"}
 
 

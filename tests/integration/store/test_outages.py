@@ -19,6 +19,7 @@ from qgjob_coordinator.loops.overtaken import Overtaken
 from qgjob_coordinator.loops.reaper import Reaper
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import connection, keys
 from qgjob_coordinator.store.scripts import LUA, script
 from qgjob_coordinator.store.store import Store
@@ -266,9 +267,9 @@ async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_leas
     await goes_back(process, store, tmp_path / "copied")
     assert (await scenes.claim(store, spec(1), epoch=7)).grants
     assert await store.sessions.watch() == ([], [])
-    reaper, began = Reaper(store, Hub(), Telemetry(), 1.0, 4.0), time.monotonic()
+    reaper, began = Reaper(store, Hub(), Telemetry(), 1.0, 4.0, faults=OrgFaults()), time.monotonic()
     with capture_logs() as lines:
-        await Overtaken(store).look(EachOrg())
+        await Overtaken(store).look(EachOrg(faults=OrgFaults()))
     assert [(x["event"], x["agent_id"], x["epoch"]) for x in lines] == [("session_found", "agent-1", 7)]
     # Its tree may live until its lease is over.
     for seconds, status in ((0.0, Status.SCHEDULED), (60.0, Status.QUEUED)):
@@ -281,7 +282,7 @@ async def test_a_session_that_the_older_state_does_not_know_is_found_by_its_leas
     assert await store.agent_orgs("agent-1") == set()
     assert not (await scenes.claim(store, spec(1), epoch=7)).grants, "a late claim of that session finds the org closed"
     with capture_logs() as lines:
-        await Overtaken(store).look(EachOrg())
+        await Overtaken(store).look(EachOrg(faults=OrgFaults()))
     assert lines == [], "an agent that holds nothing is left as it is"
     assert [row.state for row in (await store.sessions.watch())[1]] == ["closed"]
 

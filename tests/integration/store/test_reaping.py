@@ -18,6 +18,7 @@ from qgjob_coordinator.loops.sweeping import AGENTS_AT_ONCE, CALLS_AT_ONCE
 from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service import org_faults
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.store.types import SessionRow
@@ -38,7 +39,7 @@ class Watch:
         self.now = 1000.0
         patch.setattr(reaper_module, "time", SimpleNamespace(monotonic=lambda: self.now))
         self.store = store
-        self.reaper = Reaper(store, Hub(), Telemetry(), SESSION_SECONDS, GIVE_UP_SECONDS)
+        self.reaper = Reaper(store, Hub(), Telemetry(), SESSION_SECONDS, GIVE_UP_SECONDS, faults=OrgFaults())
 
     async def look(self) -> None:
         """One look, and what follows."""

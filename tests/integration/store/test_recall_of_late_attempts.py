@@ -17,6 +17,7 @@ from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -34,8 +35,18 @@ async def test_it_is_asked_for_once_and_goes_to_the_device_that_idles(
 ) -> None:
     monkeypatch.setattr(scheduler_module, "TIMER_SECONDS", 0.0)
     hub, telemetry = Hub(), Telemetry()
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
-    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
+    scheduler = Scheduler(
+        store,
+        sessions,
+        hub,
+        FleetReader(store),
+        telemetry,
+        Limits(),
+        None,
+        log_transitions=False,
+        faults=OrgFaults(telemetry),
+    )
     devices = (DeviceInfo("d1", "u1", Target.EMULATOR), DeviceInfo("d2", "u2", Target.EMULATOR))
     live = await sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", devices, (), 100))
     first, second = live.session.slots["d1"], live.session.slots["d2"]

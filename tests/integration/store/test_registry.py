@@ -15,6 +15,7 @@ from qgjob_coordinator.model.artifacts import ArtifactKind, Bounds, OfferedFile
 from qgjob_coordinator.model.enums import Outcome, Status
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.artifacts import KeptFiles
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.runs import RunToCancel
@@ -40,7 +41,7 @@ async def emptied(store: Store) -> Retention:
     """An org whose jobs were removed, and that is idle since then."""
     await scenes.open_session(store)
     await done(store)
-    retention = Retention(store, KEEP)
+    retention = Retention(store, KEEP, faults=OrgFaults())
     assert await retention.look(EMPTY) == 1
     await retention.look(EMPTY)
     return retention
@@ -95,11 +96,11 @@ async def test_what_was_about_to_be_written_is_found_though_its_org_is_idle(stor
     await scenes.submit(store, spec(2))
     await store._call("SREM", "qg:f:{fleet}:orgs", "acme")  # as if its registration had been the one of before
     await store.mark_idle(["acme"])
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
     timers._registry = float("-inf")
     await timers.look()
     assert await store.active_orgs() == {"acme"}
-    await Retention(store, KEEP).look(NOW + 10 * IDLE_MS)
+    await Retention(store, KEEP, faults=OrgFaults()).look(NOW + 10 * IDLE_MS)
     assert await store.all_orgs() == {"acme"}
 
 
@@ -139,7 +140,7 @@ async def test_an_org_stays_while_a_loop_has_something_to_look_for_there(
     await scenes.open_session(store)
     await store.mark_known("acme")
     await brings(store)
-    retention = Retention(store, 100 * IDLE_MS)
+    retention = Retention(store, 100 * IDLE_MS, faults=OrgFaults())
     for day in range(3):
         await retention.look(NOW + day * (IDLE_MS + 1))
     assert await store.all_orgs() == {"acme"}

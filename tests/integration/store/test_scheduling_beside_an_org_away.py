@@ -22,6 +22,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.org_looks import PATIENCE_SECONDS
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.store import Store
@@ -43,10 +44,20 @@ class Running:
         self.store = store
         self.hub = Hub()
         telemetry = Telemetry()
-        self.sessions = Sessions(store, self.hub, telemetry, TIMES, "test", log_transitions=False)
+        self.sessions = Sessions(
+            store, self.hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry)
+        )
         fleet = FleetReader(store)
         self.scheduler = Scheduler(
-            store, self.sessions, self.hub, fleet, telemetry, Limits(), None, log_transitions=False
+            store,
+            self.sessions,
+            self.hub,
+            fleet,
+            telemetry,
+            Limits(),
+            None,
+            log_transitions=False,
+            faults=OrgFaults(telemetry),
         )
         self._task: asyncio.Task[None] | None = None
         self._live: LiveSession | None = None

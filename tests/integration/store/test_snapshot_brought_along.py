@@ -13,6 +13,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -26,8 +27,18 @@ async def test_a_snapshot_that_is_older_than_what_was_heard_since_is_not_used(
     store: Store, second_brings_one: bool
 ) -> None:
     hub, telemetry = Hub(), Telemetry()
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
-    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
+    scheduler = Scheduler(
+        store,
+        sessions,
+        hub,
+        FleetReader(store),
+        telemetry,
+        Limits(),
+        None,
+        log_transitions=False,
+        faults=OrgFaults(telemetry),
+    )
     devices = tuple(DeviceInfo(f"d{n}", f"u{n}", Target.EMULATOR) for n in (1, 2))
     live = await sessions.open(Hello(PROTOCOL_VERSION, "agent-1", "h.1", 1, "v", "host", devices, (), 100))
     await scheduler.round()  # looks at all orgs, as it does once a second: there is nothing yet

@@ -12,6 +12,7 @@ from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -27,8 +28,18 @@ def hello(epoch: int) -> Hello:
 
 async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> None:
     hub, telemetry = Hub(), Telemetry()
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
-    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
+    scheduler = Scheduler(
+        store,
+        sessions,
+        hub,
+        FleetReader(store),
+        telemetry,
+        Limits(),
+        None,
+        log_transitions=False,
+        faults=OrgFaults(telemetry),
+    )
     live = await sessions.open(hello(1))
     # What a sweep leaves that was under way while the store went back to a state in which this session is open.
     await store.leases.sweep("acme", "agent-1", 6, wall_ms(), 0.0)
@@ -50,8 +61,18 @@ async def test_a_session_whose_claim_is_refused_as_stale_ends(store: Store) -> N
 async def test_a_session_that_is_over_ends_when_it_is_planned_for_and_not_a_session_s_time_later(store: Store) -> None:
     """A newer one was opened elsewhere, and this coordinator plans for the old one until somebody tells it."""
     hub, telemetry = Hub(), Telemetry()
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
-    scheduler = Scheduler(store, sessions, hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
+    scheduler = Scheduler(
+        store,
+        sessions,
+        hub,
+        FleetReader(store),
+        telemetry,
+        Limits(),
+        None,
+        log_transitions=False,
+        faults=OrgFaults(telemetry),
+    )
     live = await sessions.open(hello(1))
     await store.sessions.open("agent-1", "h.1", 2, {}, "elsewhere", ["d1"], wall_ms())
     await scenes.submit(store, spec(1))

@@ -18,6 +18,7 @@ from qgjob_coordinator.service.calls.jobs import JobService
 from qgjob_coordinator.service.calls.selections import Changed
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.pending import Pending
 from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.runs import RunToCancel
@@ -50,9 +51,9 @@ async def marked(store: Store) -> dict[str, str]:
 
 @pytest.fixture
 def ending(store: Store) -> EndingRuns:
-    pending = Pending(store, FleetReader(store), None)
+    pending = Pending(store, FleetReader(store), None, faults=OrgFaults())
     jobs = JobService(store, Hub(), Telemetry(), pending, lambda *_: True, log_transitions=False)
-    return EndingRuns(store, jobs)
+    return EndingRuns(store, jobs, faults=OrgFaults())
 
 
 async def statuses(store: Store, *jobs: JobSpec) -> list[Status]:
@@ -212,7 +213,7 @@ async def test_a_mark_without_its_coordinator_is_found_by_the_timers(
     """Also where the org has nothing unfinished, so that it is looked at now and then only."""
     hub = Hub()
     hub.runs_to_cancel = (found := []).append
-    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
     await submit(store, of("r1", 1))
     await submit(store, of("r2", 2))
     await timers.look()
@@ -249,7 +250,7 @@ class Walks:
 async def test_of_several_coordinators_one_cancels_a_marked_run(
     store: Store, raw: Redis, ending: EndingRuns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = EndingRuns(store, ending._jobs)
+    other = EndingRuns(store, ending._jobs, faults=OrgFaults())
     walks = Walks(ending, monkeypatch)
     await submit(store, of("r1", 1))
     await submit(store, of("r2", 2))
@@ -294,7 +295,7 @@ async def test_a_coordinator_that_dies_over_a_marked_run_leaves_it_to_another_on
     assert 0 < raw.pttl(f"{keys.org('acme')}er") <= CLAIM_SECONDS * 1000
     raw.delete(f"{keys.org('acme')}er")  # the time is over
     walks.open.set()
-    await EndingRuns(store, ending._jobs).finish("acme")
+    await EndingRuns(store, ending._jobs, faults=OrgFaults()).finish("acme")
     assert await marked(store) == {}
 
 

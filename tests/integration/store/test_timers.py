@@ -18,6 +18,7 @@ from qgjob_coordinator.model.jobs import Requirements
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.snapshots import Due
 from qgjob_coordinator.store.store import Store
@@ -28,7 +29,7 @@ from tests.fakes.jobs import spec
 
 @pytest.fixture
 def timers(store: Store) -> Timers:
-    return Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
+    return Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
 
 
 async def test_more_than_one_batch_that_is_due_is_served_in_one_look(store: Store, timers: Timers) -> None:
@@ -165,7 +166,7 @@ class Looks:
     async def look(self, now: int) -> list[tuple[str, str]]:
         self.now = now
         self.asked = []
-        orgs = EachOrg()
+        orgs = EachOrg(faults=OrgFaults())
         await self._overtaken.look(orgs)
         orgs.tell()
         return sorted(self.asked)

@@ -16,6 +16,7 @@ from qgjob_coordinator.loops.timers import Timers
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.tasks import end_tasks
 from qgjob_coordinator.telemetry import Telemetry
@@ -32,7 +33,7 @@ def hub() -> Hub:
 
 @pytest.fixture
 async def timers(store: Store, hub: Hub) -> AsyncIterator[Timers]:
-    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store))
+    timers = Timers(store, hub, FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
     yield timers
     await timers._away.close()
 
@@ -81,8 +82,8 @@ async def test_an_org_that_could_not_be_reached_is_looked_through_for_sessions_a
     overtaken = Overtaken(store)
     with monkeypatch.context() as patch:
         patch.setattr(store.leases, "holders", away(store.leases.holders))
-        await overtaken.look(EachOrg())
-    await overtaken.look(EachOrg())
+        await overtaken.look(EachOrg(faults=OrgFaults()))
+    await overtaken.look(EachOrg(faults=OrgFaults()))
     assert [row.epoch for row in (await store.sessions.watch())[1]] == [7]
 
 

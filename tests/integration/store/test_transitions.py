@@ -22,6 +22,7 @@ from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -43,7 +44,7 @@ def of(lines: list[Any], job: JobSpec) -> list[dict[str, Any]]:
 async def lose(store: Store, telemetry: Telemetry, agent_id: str) -> None:
     """The agent is closed, and a reaper finds it."""
     assert await store.sessions.observe(agent_id, 1, -1, "closed")
-    reaper = Reaper(store, Hub(), telemetry, 15.0, 60.0)
+    reaper = Reaper(store, Hub(), telemetry, 15.0, 60.0, faults=OrgFaults(telemetry))
     await reaper.look(0.0)
     await reaper.settled()
 
@@ -93,7 +94,7 @@ async def test_what_expires_and_what_becomes_due_is_counted_and_logged(store: St
     now = wall_ms()
     waited, later = spec(1, queue_timeout_ms=1000), spec(2, not_before=now - 1000)
     await scenes.submit(store, waited, later, now=now - 2000)
-    await Timers(store, Hub(), FleetReader(store), telemetry, Bonds(store)).look()
+    await Timers(store, Hub(), FleetReader(store), telemetry, Bonds(store), faults=OrgFaults(telemetry)).look()
     assert telemetry.finished == {("expired", "emulator"): 1}
     (line,) = of(lines, waited)
     assert (line["event"], line["outcome"], line["log_level"]) == ("job_failed", "expired", "info")
@@ -110,9 +111,17 @@ class Reports:
         self.woken: list[str] = []
         hub.on_work(lambda org_id, _seen: self.woken.append(org_id))
         self.session = Session("agent-1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
-        logs, occupants = LogIntake("agent-1", cast("Any", nothing), hub), cast("Any", nothing)
+        logs, occupants = LogIntake("agent-1", cast("Any", nothing), hub, faults=OrgFaults()), cast("Any", nothing)
         self.reporter = Reporter(
-            self.session, store, hub, telemetry, occupants, logs, lambda _org, _at: None, log_transitions=False
+            self.session,
+            store,
+            hub,
+            telemetry,
+            occupants,
+            logs,
+            lambda _org, _at: None,
+            log_transitions=False,
+            faults=OrgFaults(telemetry),
         )
 
     async def send(self, *reports: Report) -> list[Verdict]:

@@ -18,6 +18,7 @@ from qgjob_coordinator.service.agents.session import Times
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
@@ -32,10 +33,20 @@ class Lab:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.hub, telemetry = Hub(), Telemetry()
-        self.sessions = Sessions(store, self.hub, telemetry, TIMES, "test", log_transitions=False)
-        self.unbooked = Unbooked(store, self.sessions)
+        self.sessions = Sessions(
+            store, self.hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry)
+        )
+        self.unbooked = Unbooked(store, self.sessions, faults=OrgFaults())
         self.scheduler = Scheduler(
-            store, self.sessions, self.hub, FleetReader(store), telemetry, Limits(), None, log_transitions=False
+            store,
+            self.sessions,
+            self.hub,
+            FleetReader(store),
+            telemetry,
+            Limits(),
+            None,
+            log_transitions=False,
+            faults=OrgFaults(telemetry),
         )
 
     async def open(self, epoch: int) -> LiveSession:

@@ -16,6 +16,7 @@ from qgjob_coordinator.model.enums import Status
 from qgjob_coordinator.service.clock import STORE_CLOCK, wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes, shifted_clock
@@ -73,7 +74,7 @@ async def test_what_a_step_of_the_store_skipped_ends_nothing(
     store: Store, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(STORE_CLOCK, "held_ms", 0)
-    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store))
+    timers = Timers(store, Hub(), FleetReader(store), Telemetry(), Bonds(store), faults=OrgFaults())
     job = spec(1, queue_timeout_ms=300_000)
     await scenes.submit(store, job, now=wall_ms() - HOUR_SECONDS * 1000)  # as the clock was before its step
     await store.mark_active("acme")

@@ -19,6 +19,7 @@ from qgjob_coordinator.service.calls.named_suites import USE_NOTED_MS, NamedSuit
 from qgjob_coordinator.service.calls.suites import PushedSuite, SuiteHeader, SuiteService
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN, Principal, Role
 from qgjob_coordinator.store.registry import IDLE_MS
 from qgjob_coordinator.store.store import Store
@@ -136,7 +137,7 @@ async def test_what_is_no_suite_keeps_nothing(
 async def test_a_suite_that_nobody_uses_is_forgotten_and_its_bytes_go(bench: Bench, raw: Redis) -> None:
     await bench.push()
     await bench.push(OTHER)
-    old, now = OldContents(bench.store, bench.blobs, 30 * DAY_MS), wall_ms()
+    old, now = OldContents(bench.store, bench.blobs, 30 * DAY_MS, faults=OrgFaults()), wall_ms()
     used = await bench.store.suites.get("acme", digest(OTHER))
     assert used is not None
     assert await bench.store.suites.used(used, now + 20 * DAY_MS)
@@ -157,7 +158,10 @@ async def test_builds_and_suites_lie_beside_each_other(bench: Bench) -> None:
     builds, _ = await bench.builds.builds(LOCAL_ADMIN, "acme", None, None, None)
     assert [each.digest for each in builds] == [digest(apk)]
     assert await listed(bench) == [digest(SUITE)]
-    assert await OldContents(bench.store, bench.blobs, None).look(wall_ms() + 100 * DAY_MS) == (0, 0)
+    assert await OldContents(bench.store, bench.blobs, None, faults=OrgFaults()).look(wall_ms() + 100 * DAY_MS) == (
+        0,
+        0,
+    )
 
 
 async def test_lost_bytes_come_again(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from qgjob_coordinator.service.calls.submission import Defaults
 from qgjob_coordinator.service.calls.submitting import Submitter
 from qgjob_coordinator.service.fleet import FleetReader
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.views.diagnosis import Doctor, Self
 from qgjob_coordinator.service.views.kept_builds import KeptBuilds
 from qgjob_coordinator.service.views.overview import Overview
@@ -45,11 +46,11 @@ def compose(store: Store, switch: Switch, blobs: str) -> Services:
     """The services as the composition root makes them."""
     telemetry, hub = Telemetry(), Hub()
     reader = FleetReader(store)
-    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False)
+    sessions = Sessions(store, hub, telemetry, TIMES, "test", log_transitions=False, faults=OrgFaults(telemetry))
 
-    pending = Pending(store, reader, None)
+    pending = Pending(store, reader, None, faults=OrgFaults())
     jobs = JobService(store, hub, telemetry, pending, sessions.revoke, log_transitions=False)
-    overview = Overview(store, reader, alone(telemetry))
+    overview = Overview(store, reader, alone(telemetry), faults=OrgFaults())
     readiness = Readiness(store.check, lambda: switch.draining)
     return Services(
         submitter=Submitter(store, hub, telemetry, pending, Defaults(), log_transitions=False),
@@ -60,7 +61,17 @@ def compose(store: Store, switch: Switch, blobs: str) -> Services:
         store=store,
         totals=alone(telemetry),
         readiness=readiness,
-        doctor=Doctor(ME, store, readiness, reader, overview, sessions, telemetry, KeptBuilds(store, BlobStore(blobs))),
+        doctor=Doctor(
+            ME,
+            store,
+            readiness,
+            reader,
+            overview,
+            sessions,
+            telemetry,
+            KeptBuilds(store, BlobStore(blobs), faults=OrgFaults()),
+            faults=OrgFaults(telemetry),
+        ),
         allowed_origins=(ORIGIN,),
     )
 

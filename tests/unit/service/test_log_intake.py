@@ -14,6 +14,7 @@ from qgjob_coordinator.service.agents import log_lane
 from qgjob_coordinator.service.agents.log_intake import LogIntake
 from qgjob_coordinator.service.agents.log_lane import Piece
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 
 DEADLINE_SECONDS = 5.0
 
@@ -44,7 +45,7 @@ def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _intake(logs: Logs, **limits: Any) -> LogIntake:
     store: Any = logs
-    return LogIntake("a1", store, Hub(), **limits)
+    return LogIntake("a1", store, Hub(), faults=OrgFaults(), **limits)
 
 
 def _piece(n: int, org_id: str = "acme", token: str = "t1", data: bytes = b"x") -> Piece:  # noqa: S107 - a lease's

@@ -18,6 +18,7 @@ from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.fleet import FleetReader
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.principal import LOCAL_ADMIN
 from qgjob_coordinator.service.views.overview import Overview
 from qgjob_coordinator.store.fleet import Occupancy
@@ -131,7 +132,7 @@ async def test_installations_are_counted_alike_for_the_device_and_for_the_orgs_t
     store: Store, raw: Redis, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever becomes of the attempts that waited for them: here no attempt ends at all."""
-    overview = Overview(store, FleetReader(store), alone(Telemetry()))
+    overview = Overview(store, FleetReader(store), alone(Telemetry()), faults=OrgFaults())
     for org_id in ("acme", "globex"):
         await scenes.submit(store, spec(org_id=org_id))
 

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.agents.recalls import Recalls
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.types import Release
 from tests.fakes.waiting import until
 
@@ -49,7 +50,7 @@ class Scene:
         self.leases = Leases()
         self.touched: list[str] = []
         store, occupants = SimpleNamespace(leases=self.leases), SimpleNamespace(touch=self.touched.append)
-        self.recalls = Recalls(self.session, cast(Any, occupants), cast(Any, store), Hub(), NOTHING)
+        self.recalls = Recalls(self.session, cast(Any, occupants), cast(Any, store), Hub(), NOTHING, faults=OrgFaults())
 
 
 async def test_an_attempt_that_was_settled_otherwise_is_no_fault() -> None:

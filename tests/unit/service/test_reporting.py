@@ -31,6 +31,7 @@ from qgjob_coordinator.service.agents.reporting import Reporter
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.hub import Hub
+from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.store.types import Ended, ReportWord
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes.waiting import until
@@ -90,11 +91,19 @@ class Scene:
             touch=lambda _device: None, ran=lambda device_id, ms: self.ran.append((device_id, ms))
         )
         self.session = Session("a1", 1, 10, store, Times(1_000, 60_000, 60_000, 1_000, 60_000, 0))
-        self.logs = LogIntake("a1", logs, Hub())
+        self.logs = LogIntake("a1", logs, Hub(), faults=OrgFaults())
         self.log_gate = asyncio.Event()
         self.log_errors: list[Exception] = []
         self.reporter = Reporter(
-            self.session, store, Hub(), Telemetry(), occupants, self.logs, lambda _o, _at: None, log_transitions=False
+            self.session,
+            store,
+            Hub(),
+            Telemetry(),
+            occupants,
+            self.logs,
+            lambda _o, _at: None,
+            log_transitions=False,
+            faults=OrgFaults(),
         )
 
     async def _append(self, _org: str, pieces: list[Any]) -> None:

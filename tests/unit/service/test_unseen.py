@@ -12,6 +12,7 @@ from qgjob_coordinator.service.agents.messages import Recall
 from qgjob_coordinator.service.agents.recalls import Recalls
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
+from qgjob_coordinator.service.org_faults import OrgFaults
 
 
 class Stream:
@@ -20,7 +21,7 @@ class Stream:
     def __init__(self) -> None:
         nothing = cast(Any, None)
         self.session = Session("agent-1", 1, 8, nothing, Times(5000, 15000, 60000, 5000, 0, 0))
-        self.recalls = Recalls(self.session, nothing, nothing, nothing, nothing)
+        self.recalls = Recalls(self.session, nothing, nothing, nothing, nothing, faults=OrgFaults())
         for token in ("t1", "t2"):
             self.session.take(Lease("acme", f"u-{token}", token, "g", "d1", 1), 0)
         self._live = cast(LiveSession, SimpleNamespace(session=self.session, recalls=self.recalls))

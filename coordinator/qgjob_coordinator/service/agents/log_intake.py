@@ -27,12 +27,13 @@ class LogIntake:
         store: LogStore,
         hub: Hub,
         most_bytes: int = MOST_WAITING_BYTES,
-        faults: OrgFaults | None = None,
+        *,
+        faults: OrgFaults,
     ) -> None:
         self._agent_id = agent_id
         self._store = store
         self._hub = hub
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._most_bytes = most_bytes
         self._lanes: dict[str, LogLane] = {}
         self._dropped = False

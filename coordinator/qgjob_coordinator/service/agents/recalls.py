@@ -35,7 +35,7 @@ class Recalls:
         store: Store,
         hub: Hub,
         telemetry: Telemetry,
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self._session = session
         self._occupants = occupants
@@ -45,7 +45,7 @@ class Recalls:
         self._number = self._answered = 0
         self._awaited: dict[int, asyncio.Future[None]] = {}
         self._owed: dict[str, list[Release]] = defaultdict(list)  # by org, what the store is still to be told
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._behind = Beside("attempts given back", self._release, part="recalls", faults=self._faults)
 
     def ask(self, device_id: str) -> None:

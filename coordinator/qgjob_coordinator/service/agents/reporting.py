@@ -61,7 +61,7 @@ class Reporter:
         occupants: Occupants,
         logs: LogIntake,
         on_retry_due: Callable[[str, int], None],
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
         *,
         log_transitions: bool,
     ) -> None:
@@ -72,7 +72,7 @@ class Reporter:
         self._occupants = occupants
         self._logs = logs
         self._on_retry_due = on_retry_due
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._log_transitions = log_transitions
         self.health: HealthWatch | None = None
         """Told how attempts end, where somebody judges devices by that."""

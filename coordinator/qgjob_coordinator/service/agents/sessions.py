@@ -57,13 +57,13 @@ class Sessions:
         log_transitions: bool,
         backoff: Backoff | None = None,
         fleet: FleetReader | None = None,
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self.store = store
         self.hub = hub
         self.telemetry = telemetry
         self.times = times
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._adoption = Adoption(store, hub, telemetry, times, self._faults)
         self._coordinator = coordinator
         self._log_transitions = log_transitions

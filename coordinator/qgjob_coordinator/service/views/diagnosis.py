@@ -82,7 +82,7 @@ class Doctor:
         sessions: Sessions,
         telemetry: Telemetry,
         kept: KeptBuilds,
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self._me = me
         self._store = store
@@ -92,7 +92,7 @@ class Doctor:
         self._sessions = sessions
         self._telemetry = telemetry
         self._kept = kept
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._begun = time.monotonic()
         self._runs: dict[str | None, Shared[Diagnosis]] = {}
 

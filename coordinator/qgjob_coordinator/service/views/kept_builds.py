@@ -26,9 +26,9 @@ _NOBODY = "doctor"
 class KeptBuilds:
     """Looks at all orgs at once, for everybody who asks."""
 
-    def __init__(self, store: Store, blobs: BlobStore, faults: OrgFaults | None = None) -> None:
+    def __init__(self, store: Store, blobs: BlobStore, faults: OrgFaults) -> None:
         self._store = store
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._blobs = blobs
         self._run = Shared(self._look, "kept-builds")
         self._good_for = ILL_SECONDS

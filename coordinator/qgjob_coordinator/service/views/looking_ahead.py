@@ -57,7 +57,8 @@ class LookAhead:
         limits: Limits,
         weights: Mapping[str, float],
         quota: int | None = None,
-        faults: OrgFaults | None = None,
+        *,
+        faults: OrgFaults,
     ) -> None:
         self._store = store
         self._sessions = sessions
@@ -65,7 +66,6 @@ class LookAhead:
         self._limits = limits
         self._weights = weights
         self._quota = quota
-        faults = faults or OrgFaults()
         self._orgs = OrgLooks(store.snapshots, PART, faults, whole=True)
         # Left out, nobody waits.
         self._away = Beside("estimates", lambda org_id: self._orgs.look(org_id, HEADS), part=PART, faults=faults)

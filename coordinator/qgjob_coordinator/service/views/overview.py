@@ -31,12 +31,13 @@ class Overview:
         fleet: FleetReader,
         totals: Totals,
         forecast: Forecast | None = None,
-        faults: OrgFaults | None = None,
+        *,
+        faults: OrgFaults,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._totals = totals
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._forecast = forecast or NoForecast()
 
     async def orgs(self, principal: Principal, org_id: object) -> list[str]:

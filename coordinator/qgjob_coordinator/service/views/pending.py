@@ -106,14 +106,15 @@ class Pending:
         quota: int | None,
         forecast: Forecast | None = None,
         give_up_seconds: float = GIVE_UP_SECONDS,
-        faults: OrgFaults | None = None,
+        *,
+        faults: OrgFaults,
     ) -> None:
         self._store = store
         self._fleet = fleet
         self._quota = quota
         self._forecast = forecast or NoForecast()
         self._give_up_ms = round(give_up_seconds * 1000)
-        self._faults = faults or OrgFaults()
+        self._faults = faults
         self._sketches: Reasons | None = None
 
     async def explain(self, jobs: Sequence[Job]) -> None:

@@ -58,7 +58,7 @@ class HealthWatch:
         telemetry: Telemetry,
         backoff: Backoff,
         take_back: Callable[[], None],
-        faults: OrgFaults | None = None,
+        faults: OrgFaults,
     ) -> None:
         self._session = session
         self._store = store
@@ -66,7 +66,7 @@ class HealthWatch:
         self._hub = hub
         self._backoff = backoff
         self._take_back = take_back
-        self._faults = faults or OrgFaults(telemetry)
+        self._faults = faults
         self._words = HealthWords(session.agent_id, telemetry)
         self._sight = Sight("health_blind", log, agent_id=session.agent_id)
         self._books = HealthBooks(session.slots)

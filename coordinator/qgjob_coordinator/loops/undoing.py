@@ -28,7 +28,7 @@ class Undoing:
         self._store = store
         self._telemetry = telemetry
         self._faults = faults
-        self._owed: dict[str, list[Release]] = defaultdict(list)
+        self._owed: dict[str, dict[str, Release]] = defaultdict(dict)  # by org and token
         self._behind = Beside("claims that are given back", self._release, part=PART, faults=faults)
 
     def waits(self, org_id: str) -> bool:
@@ -39,10 +39,11 @@ class Undoing:
     async def give_back(self, org_id: str, jobs: Iterable[tuple[str, str]]) -> None:
         """Releases (ulid, token) pairs, now or as soon as the org can be served."""
         now = wall_ms()
-        self._owed[org_id] += [Release(ulid, k, now, ReleaseCharge.NOBODY, "never sent", 0.0) for ulid, k in jobs]
+        self._owed[org_id] |= {k: Release(ulid, k, now, ReleaseCharge.NOBODY, "never sent", 0.0) for ulid, k in jobs}
         try:
             await self._faults.guard(PART, org_id, self._release(org_id))
         except (StoreUnavailableError, OrgDamagedError) as e:
+            self._behind.answered()  # one that was served just before is to be tried again
             self._behind.add(org_id, e)
 
     async def close(self) -> None:
@@ -50,7 +51,10 @@ class Undoing:
         await self._behind.close()
 
     async def _release(self, org_id: str) -> None:
-        rows = self._owed[org_id]
-        _, settled = await self._store.leases.release(org_id, rows, wall_ms())
-        del self._owed[org_id]
-        tell_settled(self._telemetry, org_id, ((row, "never_sent") for row in settled if row))
+        """Gives back what the org is owed, also what comes meanwhile. Raises StoreUnavailableError."""
+        while rows := list(self._owed[org_id].values()):
+            _, settled = await self._store.leases.release(org_id, rows, wall_ms())
+            for row in rows:
+                self._owed[org_id].pop(row.token, None)  # another call may have given it back too
+            tell_settled(self._telemetry, org_id, ((row, "never_sent") for row in settled if row))
+        self._owed.pop(org_id, None)

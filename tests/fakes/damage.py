@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,3 +30,20 @@ def damaged(raw: Redis, *suffixes: str, org_id: str = DAMAGED) -> Iterator[None]
         raw.delete(*names)
         for name in kept:
             raw.rename(name + _ASIDE, name)
+
+
+@contextmanager
+def unusable(raw: Redis, how: str, ulids: Set[str], org_id: str = DAMAGED) -> Iterator[None]:
+    """The records of jobs are of "another type", or each "lacks a field": what a job has from its submission."""
+    if how == "another type":
+        with damaged(raw, *(f"j:{ulid}" for ulid in ulids), org_id=org_id):
+            yield
+        return
+    kept = {name: str(raw.hget(name, "i")) for name in (f"{keys.org(org_id)}j:{ulid}" for ulid in ulids)}
+    for name in kept:
+        raw.hdel(name, "i")
+    try:
+        yield
+    finally:
+        for name, field in kept.items():
+            raw.hset(name, "i", field)

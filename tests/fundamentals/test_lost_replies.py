@@ -211,6 +211,7 @@ CASES = [
     Case("sweep", lambda s: s.leases.sweep("acme", "agent-1", 1, NOW, 0.5), again=[]),
     Case("swept", lambda s: s.sessions.swept("agent-1", 1, 0, ["acme"])),
     Case("tidy", lambda s: s.snapshots.tidy("acme"), again=0),
+    Case("unusable", lambda s: s.reads.unusable("acme", ids(1, 2, 9))),
     Case("upload", lambda s: s.uploads.want("a" * 64, "d" * 64, "t" * 16, 60_000)),
 ]
 

@@ -16,6 +16,7 @@ from qgjob_coordinator.service.agents.live import LiveSession
 from qgjob_coordinator.service.agents.messages import Refused, RefusedReason
 from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.halving import of_jobs
 from qgjob_coordinator.service.org_faults import FIRST_PAUSE_SECONDS, OrgFaults
 from qgjob_coordinator.service.tokens import Tokens
 from qgjob_coordinator.store.builds import name
@@ -102,7 +103,9 @@ class Claims:
             answered.extend(zip(some, await self._asked(org_id, some, now), strict=True))
 
         try:
-            left, damaged = await self._faults.halved("claims", org_id, rows, ask)
+            left, damaged = await self._faults.halved(
+                "claims", org_id, rows, ask, of_jobs(self._store.reads, org_id, _ulids)
+            )
         except StoreUnavailableError:
             self._in_doubt(rows, answered)
             raise
@@ -171,6 +174,10 @@ class Claims:
                     agent_id=claim.agent_id,
                     device_id=claim.device_id,
                 )
+
+
+def _ulids(row: Row) -> list[str]:
+    return [ulid for ulid, _token in row[1].jobs]
 
 
 def _build_for(live: LiveSession, a: Assignment) -> str:

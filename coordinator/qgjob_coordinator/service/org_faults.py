@@ -15,8 +15,9 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from qgjob_coordinator.errors import BlobsUnavailableError, OrgDamagedError, StoreUnavailableError
+from qgjob_coordinator.errors import OrgDamagedError
 from qgjob_coordinator.policy.diagnosis.facts import Damaged
+from qgjob_coordinator.service.halving import NO_FAULTS, Halving, nobody_knows
 from qgjob_coordinator.telemetry import Telemetry
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -30,11 +31,7 @@ REMEMBERED_SECONDS = 1800.0
 
 WHAT_TO_DO = "see 'An org whose data can't be used' in docs/operations.md; the org is served again once that is mended"
 
-MOST_SINGLED = 8
 GIVING_OUT = ("scheduler", "plans", "claims", "timers")
-
-_OTHERS = (StoreUnavailableError, BlobsUnavailableError, OrgDamagedError)
-"""That the store or the blob store is away is nobody's fault; and what was told once is known."""
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - of items
@@ -83,7 +80,7 @@ class OrgFaults:
         """
         try:
             answer = await work
-        except _OTHERS:
+        except NO_FAULTS:
             raise
         except Exception as e:
             raise self._met(part, org_id, e) from e
@@ -91,20 +88,25 @@ class OrgFaults:
         return answer
 
     async def halved(
-        self, part: str, org_id: str, items: Sequence[I], work: Callable[[Sequence[I]], Awaitable[None]]
+        self,
+        part: str,
+        org_id: str,
+        items: Sequence[I],
+        work: Callable[[Sequence[I]], Awaitable[None]],
+        unusable: Callable[[Sequence[I]], Awaitable[Sequence[I]]] = nobody_knows,
     ) -> tuple[list[I], OrgDamagedError | None]:
         """Does work that may be done twice with all items; those for which it could not be done, and why.
 
-        Where it fails, it is done with each half, and so on, until the single ones are found with which it fails; after
-        MOST_SINGLED of them the others are left too. Raises StoreUnavailableError, when nobody knows what was done.
+        Which ones is found as `Halving` does it. Raises StoreUnavailableError, when nobody knows what was done.
         """
-        left, error = await _halved(items, work, [MOST_SINGLED])
-        if error is None:
+        halving = Halving(work, unusable)
+        await halving.go(items)
+        if halving.error is None:
             self._served(part, org_id)
-            return left, None
-        found = self._met(part, org_id, error)
-        found.__cause__ = error
-        return left, found
+            return [], None
+        found = self._met(part, org_id, halving.error)
+        found.__cause__ = halving.error
+        return halving.left(), found
 
     def computed(self, part: str, orgs: Sequence[S], work: Callable[[Sequence[S]], T], *, last: bool = True) -> T:
         """What is made of all orgs at once. Raises OrgDamagedError for the first with which alone it can't be made.
@@ -201,22 +203,3 @@ class OrgFaults:
     def _forget(self, now: float) -> None:
         for key in [k for k, fault in self._faults.items() if now - fault.met_at > REMEMBERED_SECONDS]:
             del self._faults[key]
-
-
-async def _halved(
-    items: Sequence[I], work: Callable[[Sequence[I]], Awaitable[None]], budget: list[int]
-) -> tuple[list[I], Exception | None]:
-    """See `OrgFaults.halved`; `budget` is how many single ones may still be found."""
-    try:
-        await work(items)
-    except _OTHERS:
-        raise
-    except Exception as e:  # noqa: BLE001 - `halved` tells it
-        if len(items) == 1 or budget[0] <= 0:
-            budget[0] -= 1
-            return list(items), e
-        middle = len(items) // 2
-        first, error = await _halved(items[:middle], work, budget)
-        second, other = await _halved(items[middle:], work, budget) if budget[0] > 0 else (list(items[middle:]), e)
-        return first + second, error or other
-    return [], None

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from heapq import merge
+from typing import Any, cast
 
 from qgjob_coordinator.model.enums import Status, Target
 from qgjob_coordinator.model.jobs import Job
@@ -47,6 +48,15 @@ class JobReader:
             reply = await self._runner.run("read", keys.org(org_id), list(ulids[i : i + CHUNK]))
             jobs += [codec.decode_job(org_id, r[0], codec.pairs(r[1]), r[2]) if r else None for r in reply]
         return jobs
+
+    async def unusable(self, org_id: str, ulids: Sequence[str]) -> set[str]:
+        """Those of the jobs that are there and can't be read. No aliases."""
+        found: set[str] = set()
+        for i in range(0, len(ulids), CHUNK):
+            chunk = list(ulids[i : i + CHUNK])
+            reply = await self._runner.run("unusable", keys.org(org_id), chunk)
+            found.update(ulid for ulid, r in zip(chunk, reply, strict=True) if not _reads(org_id, ulid, r))
+        return found
 
     async def resolve(self, org_id: str, ulids: Sequence[str]) -> list[str | None]:
         """The ulid of the job that each leads to, an alias to that of the job it stands for; None where there is none.
@@ -221,3 +231,16 @@ class JobReader:
     async def delayed_count(self, org_id: str) -> int:
         """Jobs that wait for their not_before."""
         return int(await self._call("ZCARD", f"{keys.org(org_id)}dl"))
+
+
+def _reads(org_id: str, ulid: str, kept: list[Any] | int) -> bool:
+    """Whether what `unusable` answers of a job is a job, or none at all."""
+    if kept == 1:
+        return False
+    if kept:
+        fields, text = cast("list[Any]", kept)
+        try:
+            codec.decode_job(org_id, ulid, codec.pairs(fields), text)
+        except Exception:  # noqa: BLE001 - that is what is asked; who asks tells the error that it met before
+            return False
+    return True

@@ -12,12 +12,13 @@ import pytest
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from qgjob_coordinator.errors import StoreRightsError
 from qgjob_coordinator.model.enums import ErrorClass, Outcome, Target
 from qgjob_coordinator.model.jobs import JobError
 from qgjob_coordinator.store import keys, names
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
-from tests.fakes.damage import damaged
+from tests.fakes.damage import damaged, unusable
 from tests.fakes.jobs import NOW, ending, overflowing, release, spec
 from tests.fakes.store_audit import audit
 
@@ -150,6 +151,48 @@ async def test_what_can_not_be_used_of_a_job_changes_nothing_of_another_one(
             assert state(raw) == before
     await call(store)
     assert audit(raw) == []
+
+
+@pytest.mark.parametrize("case", ["claim", "start", "finish"])
+async def test_a_record_that_lacks_what_each_job_has_changes_nothing_of_another_one(
+    case: str, store: Store, raw: Redis
+) -> None:
+    prepare, call = CASES[case]
+    await prepare(store)
+    for broken in JOBS:
+        with unusable(raw, "lacks a field", {broken.ulid}):
+            before = state(raw)
+            with pytest.raises(ResponseError):
+                await call(store)
+            assert state(raw) == before
+    await call(store)
+    assert audit(raw) == []
+
+
+async def test_all_jobs_that_can_not_be_used_are_named_at_once(store: Store, raw: Redis) -> None:
+    """By their records, of another type or without what each job has, or by their texts."""
+    jobs = [spec(n) for n in range(1, 8)]
+    ulids = [job.ulid for job in jobs]
+    await scenes.submit(store, *jobs)
+    assert await store.reads.unusable("acme", [*ulids, spec(99).ulid]) == set(), "one that is not there is not damaged"
+    raw.set(f"{keys.org('acme')}d:{ulids[0]}", "no JSON")
+    with (
+        unusable(raw, "another type", {ulids[1], ulids[2]}),
+        unusable(raw, "lacks a field", {ulids[4]}),
+    ):
+        raw.delete(f"{keys.org('acme')}d:{ulids[5]}")
+        raw.rpush(f"{keys.org('acme')}d:{ulids[5]}", "of another type")
+        assert await store.reads.unusable("acme", ulids) == {ulids[n] for n in (0, 1, 2, 4, 5)}
+
+
+async def test_a_right_that_lacks_is_no_damage_of_a_job(store: Store, raw: Redis) -> None:
+    await submitted(store)
+    raw.execute_command("ACL", "SETUSER", "default", "-hgetall")
+    try:
+        with pytest.raises(StoreRightsError):
+            await store.reads.unusable("acme", [JOBS[0].ulid])
+    finally:
+        raw.execute_command("ACL", "SETUSER", "default", "+hgetall")
 
 
 async def test_a_job_that_two_devices_claim_at_once_is_granted_once(store: Store, raw: Redis) -> None:

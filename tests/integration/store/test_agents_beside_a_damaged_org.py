@@ -32,11 +32,12 @@ from qgjob_coordinator.service.agents.sessions import Sessions
 from qgjob_coordinator.service.clock import wall_ms
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
+from qgjob_coordinator.store import keys
 from qgjob_coordinator.store.health import Kept
 from qgjob_coordinator.store.store import Store
 from qgjob_coordinator.telemetry import Telemetry
 from tests.fakes import scenes
-from tests.fakes.damage import DAMAGED, OTHER, damaged
+from tests.fakes.damage import DAMAGED, OTHER, damaged, unusable
 from tests.fakes.jobs import NOW, ending, spec
 from tests.fakes.waiting import until
 
@@ -241,3 +242,29 @@ async def test_of_a_damaged_org_nothing_is_learned_that_speaks_for_a_device(
         assert await ask(store, {"d9": page}, OrgFaults(telemetry))
     assert telemetry.org_faults == {"health": 1}
     assert [(mark.build[0], mark.sure) for mark in page.record.marks] == [(DAMAGED, False), (OTHER, True)]
+
+
+@pytest.mark.parametrize("how", ["another type", "lacks a field"])
+async def test_of_a_hundred_results_those_of_fifty_damaged_jobs_keep_back_no_other(
+    store: Store, raw: Redis, sessions: Sessions, telemetry: Telemetry, how: str
+) -> None:
+    jobs = [spec(n, DAMAGED) for n in range(100)]
+    await scenes.open_session(store, orgs=BOTH)
+    await scenes.submit(store, *jobs)
+    tokens = [(job.ulid, f"t{job.ulid}") for job in jobs]
+    assert len((await scenes.claim(store, jobs[0], *tokens)).grants) == len(jobs)
+    await store.leases.start(DAMAGED, [(*row, 1) for row in tokens], 1)
+    held = [Held(DAMAGED, *row, 1, Phase.SPOOLED, f"d-{DAMAGED}") for row in tokens]
+    live = await sessions.open(hello(2, *held))
+    now = wall_ms()
+    told = [
+        FinishedReport(n, DAMAGED, *row, Outcome.PASSED, now - 9, now, 9, None, None, None, False)
+        for n, row in enumerate(tokens)
+    ]
+    broken, whole = jobs[::2], jobs[1::2]
+    with unusable(raw, how, {job.ulid for job in broken}):
+        await live.reports(told)
+        await until(lambda: telemetry.org_faults["reports"], "they are not tried")
+        await until(lambda: raw.zcard(f"{keys.org(DAMAGED)}ix:c") == len(whole), "others wait for the damaged ones")
+        assert {job.status for job in await store.reads.get(DAMAGED, [job.ulid for job in whole])} == {Status.COMPLETED}
+    await until(lambda: raw.zcard(f"{keys.org(DAMAGED)}ix:c") == len(jobs), "they are never written")

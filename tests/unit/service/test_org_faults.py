@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -122,6 +122,62 @@ async def test_halves_are_tried_until_those_are_found_with_which_it_fails(scene:
     assert error is not None
     assert isinstance(error.__cause__, KeyError)
     assert scene.telemetry.org_faults == {"reports": 1}
+
+
+async def test_those_that_are_known_to_be_unusable_are_left_at_once(scene: Scene) -> None:
+    """Fifty of a hundred, with two calls and a question."""
+    items = [f"j{n}" for n in range(100)]
+    broken = set(items[::2])
+    calls: list[Sequence[str]] = []
+    asked: list[Sequence[str]] = []
+
+    async def work(some: Sequence[str]) -> None:
+        calls.append(some)
+        if not broken.isdisjoint(some):
+            raise KeyError("s")
+
+    async def unusable(some: Sequence[str]) -> list[str]:
+        asked.append(some)
+        return [name for name in some if name in broken]
+
+    left, error = await scene.faults.halved("reports", "acme", items, work, unusable)
+    assert (set(left), calls, asked) == (broken, [items, items[1::2]], [items])
+    assert error is not None
+    assert scene.telemetry.org_faults == {"reports": 1}
+
+
+async def test_where_all_are_unusable_nothing_more_is_tried_and_where_none_is_it_is_halved(scene: Scene) -> None:
+    calls: list[Sequence[str]] = []
+    known: list[str] = ["a", "b"]
+
+    async def work(some: Sequence[str]) -> None:
+        calls.append(some)
+        if "a" in some:
+            raise KeyError("s")
+
+    async def unusable(_some: Sequence[str]) -> list[str]:
+        return known
+
+    left, _ = await scene.faults.halved("reports", "acme", known, work, unusable)
+    assert (left, calls) == (["a", "b"], [["a", "b"]])
+    items, known = known, []
+    calls.clear()
+    left, _ = await scene.faults.halved("reports", "acme", items, work, unusable)
+    assert (left, calls) == (["a"], [["a", "b"], ["a"], ["b"]])
+
+
+async def test_where_too_many_are_left_those_come_first_that_were_not_tried_alone(scene: Scene) -> None:
+    """Else the same ones would be found each time, and those behind them never tried."""
+
+    async def work(some: Sequence[int]) -> None:
+        if any(n % 2 == 0 for n in some):
+            raise KeyError("s")
+
+    items: Sequence[int] = range(100)
+    for _ in range(10):
+        items, error = await scene.faults.halved("reports", "acme", items, work)
+        assert error is not None
+    assert [n for n in items if n % 2] == []
 
 
 async def test_what_is_set_aside_is_told_by_org_until_nobody_met_it_for_long(scene: Scene) -> None:

@@ -84,7 +84,8 @@ class Scene:
     def __init__(self) -> None:
         self.leases = Leases()
         self.logged: list[Any] = []
-        store: Any = SimpleNamespace(leases=self.leases)
+        reads = SimpleNamespace(unusable=self._unusable)
+        store: Any = SimpleNamespace(leases=self.leases, reads=reads)
         logs: Any = SimpleNamespace(append=self._append)
         self.ran: list[tuple[str, int]] = []
         occupants: Any = SimpleNamespace(
@@ -105,6 +106,9 @@ class Scene:
             log_transitions=False,
             faults=OrgFaults(),
         )
+
+    async def _unusable(self, _org: str, _ulids: list[str]) -> set[str]:
+        return set()
 
     async def _append(self, _org: str, pieces: list[Any]) -> None:
         await self.log_gate.wait()
@@ -235,6 +239,23 @@ async def test_after_some_damaged_jobs_the_others_wait_too_and_are_not_tried_one
     scene.reporter.put([_started(n) for n in range(1, 1000)])
     await rests.wait()
     assert calls < 50
+    await scene.reporter.close()
+
+
+async def test_of_many_damaged_jobs_that_nobody_names_none_keeps_back_another_for_ever(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only some are found at a time, and the next time those are tried first that were not tried."""
+    report = scene.leases.report
+
+    async def every_other_is_damaged(org: str, starts: list[Any], endings: list[Any], now: int) -> Any:
+        if any(int(token[1:]) % 2 for _, token, _ in starts):
+            raise KeyError("a record")
+        return await report(org, starts, endings, now)
+
+    monkeypatch.setattr(scene.leases, "report", every_other_is_damaged)
+    scene.reporter.put([_started(n) for n in range(100)])
+    assert {report_id for report_id, _ in await scene.acked(50)} == set(range(0, 100, 2))
     await scene.reporter.close()
 
 

@@ -15,6 +15,7 @@ from qgjob_coordinator.service.agents.messages import Held, Hello, Welcome
 from qgjob_coordinator.service.agents.session import Session, Times
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.halving import of_jobs
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
@@ -190,7 +191,8 @@ class Adoption:
             gids = [None if job is None else group_id(job.app_version_id, job.target) for job in jobs]
             found.extend(zip(some, gids, strict=True))
 
-        unread, _ = await self._faults.halved("taking_over", org_id, rows, read)
+        unusable = of_jobs(self._store.reads, org_id, _ulids)
+        unread, _ = await self._faults.halved("taking_over", org_id, rows, read, unusable)
         now, session = wall_ms(), live.session
         for h, gid in (*found, *((h, "") for h in unread)):
             known = session.booked(h.token)
@@ -199,6 +201,10 @@ class Adoption:
             elif gid is not None and not later:
                 session.take(_lease(org_id, h, gid), now)
             live.occupants.touch(h.device_id)
+
+
+def _ulids(h: Held) -> list[str]:
+    return [h.ulid]
 
 
 def _lease(org_id: str, h: Held, gid: str = "") -> Lease:

@@ -74,8 +74,8 @@ class _Lane:
         self._changed.set()
 
     def _wake(self, ulids: set[str]) -> None:
-        for ulid in [ulid for ulid in self._resting if ulid in ulids]:
-            self._tell(self._inbox.give_back(self._resting.pop(ulid)))
+        woken = [ulid for ulid in self._resting if ulid in ulids]
+        self._tell(self._inbox.give_back([report for ulid in woken for report in self._resting.pop(ulid)]))
 
 
 class ReportLanes:

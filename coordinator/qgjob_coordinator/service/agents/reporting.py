@@ -29,6 +29,7 @@ from qgjob_coordinator.service.agents.report_rows import ByKind, by_job, by_kind
 from qgjob_coordinator.service.agents.session import Session
 from qgjob_coordinator.service.agents.slots import Lease
 from qgjob_coordinator.service.clock import wall_ms
+from qgjob_coordinator.service.halving import of_jobs
 from qgjob_coordinator.service.hub import Hub
 from qgjob_coordinator.service.org_faults import OrgFaults
 from qgjob_coordinator.service.transitions import tell_settled
@@ -112,8 +113,9 @@ class Reporter:
         async def write(some: Sequence[Sequence[Report]]) -> None:
             await self._org(org_id, by_kind([report for job in some for report in job]), wall_ms())
 
+        unusable = of_jobs(self._store.reads, org_id, _ulids)
         try:
-            unwritten, damaged = await self._faults.halved("reports", org_id, by_job(batch), write)
+            unwritten, damaged = await self._faults.halved("reports", org_id, by_job(batch), write, unusable)
         except StoreUnavailableError as e:
             log.warning("reports_not_written", agent_id=self._session.agent_id, org_id=org_id, error=e.message)
             return Unwritten(batch, STORE_PAUSE_SECONDS)
@@ -277,3 +279,7 @@ class Reporter:
             lost = x.cause is DeathCause.DEVICE_LOST and x.started and word is ReportWord.APPLIED
             if lost and self.health is not None:
                 self.health.broke(lease)
+
+
+def _ulids(job: list[Report]) -> list[str]:
+    return [job[0].ulid]

@@ -7,7 +7,6 @@
 --         each job: attempt (0 refused, -1 over the quota), round, order; after STALE the lowest epoch that may claim.
 --         The same token again is granted again. What is refused, since it does not wait in that group, leaves its queues.
 --!include lib/org
---!include lib/strays
 local now, quota, cap = ARGV[1], num(ARGV[2]), num(ARGV[3])
 local held = 0
 if quota >= 0 then
@@ -17,7 +16,8 @@ end
 local floors, answer, joined_here, joins = {}, {}, {}, {}
 -- Jobs that are granted, as they are then. They are written when all is read: one that can't be used leaves the others as
 -- they were.
-local given, strays = {}, {}
+local given = {}
+local strays   -- by group, what was refused since it does not wait there; mostly there is none
 local at = 4
 while at <= #ARGV do
   local agent, epoch, device, gid = ARGV[at], num(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
@@ -53,6 +53,7 @@ while at <= #ARGV do
       local v = given[ulid] or call('HMGET', P .. 'j:' .. ulid, 's', 'i', 'l', 'n', 'v', 'nb', 'sb', 'av', 'r', 'ar')
       local attempt = 0
       local of, order, _, _, x = parts_of(v[2] or '')
+      if (not v[1]) ~= (not of) then error('a record lacks what each job has', 0) end
       -- A queued job is on its queue unless it waits for a time, or for the end of a lease.
       if v[1] == 'q' and not v[3] and not v[6] and of == gid then
         if quota >= 0 and held >= quota then
@@ -73,6 +74,7 @@ while at <= #ARGV do
         if held_token == token and held_agent == agent then attempt = num(v[4]) end
       end
       if attempt == 0 then
+        strays = strays or {}
         strays[gid] = strays[gid] or {}
         strays[gid][ulid] = true
       end
@@ -90,7 +92,21 @@ while at <= #ARGV do
     end
   end
 end
-for group, jobs in pairs(strays) do take_off(group, jobs) end
+-- Where a plan sees it, it goes from the queues: each plan would propose it first, each claim refuse it. By its name,
+-- whatever that is: its record may be gone.
+if strays then
+  local HEADS = 64   -- a plan is shown no more of a queue: HEADS in policy/snapshot.py
+  for gid, jobs in pairs(strays) do
+    for _, field in ipairs(call('HKEYS', P .. 'g:' .. gid)) do
+      if string.sub(field, 1, 2) == 'q:' then
+        local queue = P .. 'q:' .. gid .. string.sub(field, 2)
+        for _, name in ipairs(call('ZRANGE', queue, 0, HEADS - 1)) do
+          if jobs[string.match(name, '^%S+')] then later('ZREM', queue, name) end
+        end
+      end
+    end
+  end
+end
 for ulid, v in pairs(given) do call('HSET', P .. 'j:' .. ulid, 's', v[1], 'l', v[3], 'n', v[4], 'v', v[5]) end
 write_all()
 return answer

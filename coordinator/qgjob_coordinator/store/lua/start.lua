@@ -8,6 +8,7 @@ local now, answer, jobs = ARGV[1], {}, {}
 for i = 2, #ARGV, 3 do
   local key = P .. 'j:' .. ARGV[i]
   local v = call('HMGET', key, 's', 'l', 'rv', 'v', 'i', 'n')
+  if (not v[1]) ~= (not v[5]) then error('a record lacks what each job has', 0) end
   v[7] = key
   jobs[ARGV[i]] = v
 end

@@ -77,6 +77,25 @@ async def test_other_defaults_than_the_first_time_are_no_conflict(store: Store) 
     assert [s.word for s in await scenes.submit(store, again)] == ["REPLAYED"]
 
 
+async def test_each_queue_of_a_group_is_known_to_plans_whenever_a_job_comes(store: Store, raw: Redis) -> None:
+    """Also one that came to a group that was there, and one that was empty and forgotten."""
+
+    async def waiting() -> list[int]:
+        groups = (await store.snapshots.org("acme", 8)).groups
+        return sorted(queue.waiting for group in groups for queue in group.queues)
+
+    await scenes.submit(store, spec(1), spec(2))
+    assert await waiting() == [2]
+    await scenes.submit(store, spec(3, requirements=Requirements(platform="ios")))
+    assert await waiting() == [1, 2]
+    await scenes.claim(store, spec(1), *((spec(n).ulid, f"t{n}") for n in (1, 2)))
+    assert await store.snapshots.tidy("acme") == 1
+    assert await waiting() == [1]
+    await scenes.submit(store, spec(4), spec(5, app_version_id="v2"))
+    assert await waiting() == [1, 1, 1]
+    assert audit(raw) == []
+
+
 async def test_an_equal_job_gets_the_higher_priority_and_moves_up_its_queue(store: Store) -> None:
     await scenes.submit(store, spec(1), spec(2))
     await scenes.submit(store, spec(3, test_path=spec(2).test_path, priority=Priority.HIGH))

@@ -92,7 +92,7 @@ if next(rare) then
 end
 call('SISMEMBER', P .. 'gs', '')
 call('HLEN', P .. 'ct')
-for g = 1, groups do call('HLEN', P .. 'g:' .. ARGV[7 + (g - 1) * 3]) end
+local incomplete = {}   -- groups that are new, or get a queue that they did not have
 local gid, sig, run = nil, nil, ''
 for i = 1, jobs do
   local b = base + (i - 1) * WIDTH
@@ -103,6 +103,7 @@ for i = 1, jobs do
   if gid ~= ARGV[b + 3] or sig ~= ARGV[b + 4] then
     gid, sig = ARGV[b + 3], ARGV[b + 4]
     call('ZCARD', P .. 'q:' .. gid .. ':' .. sig)
+    if call('HEXISTS', P .. 'g:' .. gid, 'q:' .. sig) == 0 then incomplete[gid] = true end
   end
 end
 
@@ -164,12 +165,14 @@ for g = 1, groups do
   local b = 7 + (g - 1) * 3
   local grows = grown[ARGV[b]]
   if grows then
-    local fields = { 'a', ARGV[b + 1], 't', ARGV[b + 2] }
-    for sig in pairs(grows.queues) do
-      fields[#fields + 1] = 'q:' .. sig
-      fields[#fields + 1] = '1'
+    if incomplete[ARGV[b]] then
+      local fields = { 'a', ARGV[b + 1], 't', ARGV[b + 2] }
+      for sig in pairs(grows.queues) do
+        fields[#fields + 1] = 'q:' .. sig
+        fields[#fields + 1] = '1'
+      end
+      call('HSET', P .. 'g:' .. ARGV[b], unpack(fields))
     end
-    call('HSET', P .. 'g:' .. ARGV[b], unpack(fields))
     group_grows(ARGV[b], grows.n)
     moved(ARGV[b], nil, 'q', grows.n)
     later('SADD', P .. 'gs', ARGV[b])

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 
 from qgjob_coordinator import logs
 from qgjob_coordinator.config import Settings
-from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.errors import ConfigError, PortTakenError
 
 GC_THRESHOLD = 50_000
 PROCESSES_MOST = 64
 _WHAT = "Run a coordinator until SIGTERM or SIGINT. Settings: the environment and .env; env.example has all."
 EXIT_OK = 0
 EXIT_FAILED = 1
-"""A part of it died; also what Python exits with after an error that nobody expected."""
+"""A part of it died, or a port stays taken; also what Python exits with after an error that nobody expected."""
 EXIT_USAGE = 2
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_coordinator(settings, options.child)
     except ConfigError as e:
         print(f"error: {e.message}", file=sys.stderr)
-        return EXIT_USAGE
+        return EXIT_FAILED if isinstance(e, PortTakenError) else EXIT_USAGE
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

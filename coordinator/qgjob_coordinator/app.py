@@ -38,6 +38,7 @@ from qgjob_coordinator.parent import until_gone
 from qgjob_coordinator.policy.health.rules import Backoff
 from qgjob_coordinator.policy.retry import RetryRules
 from qgjob_coordinator.policy.snapshot import Limits
+from qgjob_coordinator.port_wait import when_free
 from qgjob_coordinator.processes.member import Handed, Member
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.artifacts import ArtifactServicer
@@ -241,11 +242,8 @@ class Coordinator:
         watch.add_done_callback(self._watch_ended)
         self._tasks.append(watch)
         try:
-            try:
-                await self.rpc.start(host, grpc_port)
-                await self.http.start()
-            except ConfigError as e:
-                raise e if e.field is None else s.wrong(e.field, e.message) from e
+            if not await self._listen(host, grpc_port):
+                return True
             self._bound = True
             if host not in LOOPBACK:
                 log.warning("not_loopback", host=host, note="whoever reaches this address may use it")
@@ -260,6 +258,15 @@ class Coordinator:
         finally:
             await self._shut_down()
         return not self._died
+
+    async def _listen(self, host: str, grpc_port: int) -> bool:
+        """False when told to stop before the ports could be had. Raises ConfigError."""
+        try:
+            return await when_free(lambda: self.rpc.start(host, grpc_port), self._stop) and await when_free(
+                self.http.start, self._stop
+            )
+        except ConfigError as e:
+            raise self._settings.blamed(e) from e
 
     async def _watch_parent(self, pid: int | None) -> None:
         """A coordinator that belongs to another process ends with it. One of several belongs to their parent."""

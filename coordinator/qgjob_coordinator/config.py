@@ -204,6 +204,10 @@ class Settings(BaseSettings):
         value = getattr(self, field[0])
         return ConfigError(line(said, without_secret(value) if name == "REDIS_URL" else value, where, problem))
 
+    def blamed(self, error: ConfigError) -> ConfigError:
+        """The same error, with the value and the source of the setting that is its field."""
+        return error if error.field is None else type(error)(self.wrong(error.field, error.message).message)
+
     def _check_together(self) -> None:
         if self.port == self.grpc_port != 0:
             raise self.wrong("GRPC_PORT", "is PORT too; set another port")

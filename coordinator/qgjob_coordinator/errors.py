@@ -17,6 +17,7 @@ QgjobError
 ├── ParentSilentError     the parent of this process did not answer; what was asked for is not known now
 ├── AgentSilentError      an agent did not confirm in time; the change is stored
 └── ConfigError           a setting is wrong; the program does not start
+    └── PortTakenError    a port is in use now; the program does not start, and may be started again
 """
 
 from __future__ import annotations
@@ -169,3 +170,9 @@ class ConfigError(QgjobError):
     """A setting is wrong. The message names the setting, its value and its source."""
 
     short = "config"
+
+
+class PortTakenError(ConfigError):
+    """Something else has the port of a setting now. The setting may be right all the same: it is tried again."""
+
+    short = "port_taken"

@@ -7,7 +7,8 @@ import errno
 import socket
 from typing import Any
 
-from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.errors import ConfigError, PortTakenError
+from qgjob_coordinator.port_holders import who_has
 
 BACKLOG = 2048
 # `localhost` may name an address of a family that this machine does not have.
@@ -21,7 +22,8 @@ async def listeners(host: str, port: int, setting: str) -> list[socket.socket]:
 
     `::` and `0.0.0.0` are one socket for both families, or for IPv4 on a machine that has no IPv6.
 
-    Raises ConfigError whose field is HOST for an address that is not this machine's, else `setting`.
+    Raises ConfigError whose field is HOST for an address that is not this machine's, else `setting`, and PortTakenError
+    for a port that something has.
     """
     places = await _places(host, port)
     every = any(address[0] in _EVERY for _, address in places)
@@ -29,12 +31,13 @@ async def listeners(host: str, port: int, setting: str) -> list[socket.socket]:
         places = [(family, (address, port)) for address, family in _EVERY.items()]
     made: list[socket.socket] = []
     missing: OSError | None = None
+    taken = port
     for family, address in places:
         if every and made:
             break
-        taken = made[0].getsockname()[1] if made else port
         try:
             made.append(_listen(family, (address[0], taken, *address[2:]), both=every))
+            taken = made[0].getsockname()[1]
         except OSError as e:
             missing = e
             if e.errno not in _NO_SUCH_FAMILY:
@@ -46,9 +49,10 @@ async def listeners(host: str, port: int, setting: str) -> list[socket.socket]:
     why = (missing.strerror or missing) if missing else "no address"
     if missing is None or missing.errno in _NO_SUCH_FAMILY:
         raise ConfigError(f"is no address of this machine ({why}); set one that is, or 127.0.0.1", field="HOST")
-    raise ConfigError(
-        f"can't be used on {host} ({why}); stop what uses it, or set another port", field=setting
-    ) from missing
+    if missing.errno == errno.EADDRINUSE:
+        who = await asyncio.to_thread(who_has, taken)
+        raise PortTakenError(f"can't be used on {host} ({why}): {who}", field=setting) from missing
+    raise ConfigError(f"can't be used on {host} ({why}); set another port", field=setting) from missing
 
 
 async def _places(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:

@@ -43,7 +43,7 @@ class HttpServer:
         self.port = 0
 
     async def start(self) -> None:
-        """Binds and serves. Raises ConfigError whose field is PORT or HOST when it can't be had."""
+        """Binds and serves. Raises as `listeners` does, for PORT."""
         sockets = list(self._handed) or await listeners(self._host, self._asked_port, "PORT")
         self.port = int(sockets[0].getsockname()[1])
         config = uvicorn.Config(

@@ -20,12 +20,13 @@ import structlog
 from qgjob_coordinator.config import Settings
 from qgjob_coordinator.errors import ConfigError
 from qgjob_coordinator.parent import until_gone
+from qgjob_coordinator.port_wait import when_free
 from qgjob_coordinator.processes import counts, ports
 from qgjob_coordinator.processes.channel import Channel
 from qgjob_coordinator.processes.instructions import End, Instruction, Kill, Say, ShowStack, Start, Terminate
 from qgjob_coordinator.processes.ledger import Ledger
 from qgjob_coordinator.processes.member import Handed
-from qgjob_coordinator.processes.supervision import EXIT_FAILED, Rules, Supervision
+from qgjob_coordinator.processes.supervision import EXIT_FAILED, EXIT_OK, Rules, Supervision
 
 LOOK_SECONDS = 0.1
 FRESH_SECONDS = 0.25
@@ -78,11 +79,9 @@ class Parent:
     async def run(self) -> int:
         """Serves until a signal, or until the children can't be started. Raises ConfigError."""
         s, rules = self._settings, self._rules
-        try:
-            self._ports = await ports.take(s.host, s.port, s.grpc_port)
-        except ConfigError as e:
-            raise e if e.field is None else s.wrong(e.field, e.message) from e
         loop = asyncio.get_running_loop()
+        if not await self._take_ports(loop):
+            return EXIT_OK
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         # Asked now: a terminal that is gone is none any more.
@@ -101,6 +100,20 @@ class Parent:
             self._ports.close()
         log.info("parent_stopped", exit_code=self._code)
         return self._code
+
+    async def _take_ports(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """False when told to stop before they could be had. Raises ConfigError."""
+        s, stop = self._settings, asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+
+        async def take() -> None:
+            self._ports = await ports.take(s.host, s.port, s.grpc_port)
+
+        try:
+            return await when_free(take, stop)
+        except ConfigError as e:
+            raise s.blamed(e) from e
 
     # What happens.
 

@@ -41,7 +41,7 @@ class Ports:
 
 
 async def take(host: str, http_port: int, grpc_port: int) -> Ports:
-    """Both ports (0: any free one). Raises ConfigError whose field is HOST, PORT or GRPC_PORT."""
+    """Both ports (0: any free one). Raises as `listeners` does, for PORT or GRPC_PORT."""
     held = await _hold(host, grpc_port)
     try:
         return Ports(await listeners(host, http_port, "PORT"), held)

@@ -9,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from qgjob_coordinator.errors import ConfigError
+from qgjob_coordinator.errors import PortTakenError
 from qgjob_coordinator.listening import listeners
 from qgjob_coordinator.rpc.agents import AgentServicer
 from qgjob_coordinator.rpc.artifacts import ArtifactServicer
@@ -99,7 +99,7 @@ class RpcServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Binds and serves. Raises ConfigError whose field is GRPC_PORT or HOST when it can't be had."""
+        """Binds and serves. Raises as `listeners` does, for GRPC_PORT."""
         # gRPC tells of a port in use in lines of its own, and not why: so it is tried first; a shared one is held.
         if not self._shares_port:
             for listener in await listeners(host, port, "GRPC_PORT"):
@@ -108,7 +108,8 @@ class RpcServer:
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as e:
-            raise ConfigError(f"can't be used on {host}; set another port", field="GRPC_PORT") from e
+            # It could be had a moment ago, or the parent holds it.
+            raise PortTakenError(f"can't be used on {host}; set another port", field="GRPC_PORT") from e
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:

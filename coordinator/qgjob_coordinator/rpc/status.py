@@ -22,6 +22,7 @@ from qgjob_coordinator.errors import (
     NotFoundError,
     OrgDamagedError,
     ParentSilentError,
+    PortTakenError,
     QgjobError,
     QuotaError,
     SchemaOlderError,
@@ -50,6 +51,7 @@ CODES: dict[type[QgjobError], grpc.StatusCode] = {
     OrgDamagedError: grpc.StatusCode.INTERNAL,
     ParentSilentError: grpc.StatusCode.UNAVAILABLE,
     ConfigError: grpc.StatusCode.INTERNAL,
+    PortTakenError: grpc.StatusCode.INTERNAL,
 }
 
 

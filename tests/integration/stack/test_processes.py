@@ -25,6 +25,7 @@ from tests.integration.stack.specs import command, holding, pids, pinned, reach,
 
 PROCESSES = 4
 HUNG_SECONDS = 4.0
+EXIT_FAILED = 1
 EXIT_USAGE = 2
 HANG = """
 import os, signal, sys, time
@@ -302,11 +303,14 @@ async def test_a_second_one_on_a_port_exits_and_names_it(
     second = Program("second", "qgjob_coordinator", tmp_path, settings, arguments)
     start.append(second)
     second.start()
-    assert await second.exit_code() == EXIT_USAGE
-    assert second.said() == (
-        f"error: {setting}: {port} (from the environment) can't be used on 127.0.0.1 (Address already in use); "
-        "stop what uses it, or set another port\n"
+    assert await second.exit_code() == EXIT_FAILED
+    (waited,) = second.events("port_taken")
+    assert waited["setting"] == setting
+    said = second.said().splitlines()[-1]
+    assert said.startswith(
+        f"error: {setting}: {port} (from the environment) can't be used on 127.0.0.1 (Address already in use): "
     )
+    assert said.endswith("; end it, or set another port")
 
 
 async def test_the_parent_has_no_grpc_in_it_also_when_the_cli_starts_it(

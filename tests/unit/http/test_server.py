@@ -121,7 +121,9 @@ async def test_a_port_in_use_is_named() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         server = HttpServer(Slow(), HOST, port)
-        with pytest.raises(ConfigError, match=f"^can't be used on {HOST} .*; stop what uses it") as told:
+        with pytest.raises(
+            ConfigError, match=f"^can't be used on {HOST} .*listens there; end it, or set another port$"
+        ) as told:
             await server.start()
         assert told.value.field == "PORT"
         await server.stop(1.0)

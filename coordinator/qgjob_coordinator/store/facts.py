@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -29,10 +29,11 @@ async def hearers(speaker: Redis) -> int | None:
 
 
 async def look(redis: Redis) -> StoreFacts:
-    """All that one server says of itself, which is all but `coordinators`. Raises RedisError."""
+    """All that one server says of itself: not `coordinators`, nor whether it `fails_over`. Raises RedisError."""
     info: dict[str, Any] = await redis.info()
     ahead_ms, error_ms = await _clock(redis)
     fsync = await _if_told(redis.config_get("appendfsync"))
+    wanted = await _if_told(redis.config_get("min-replicas-*"))
     slow = await _if_told(redis.slowlog_get(SLOW_CALLS))
     own = info.get("valkey_version")
     return StoreFacts(
@@ -58,6 +59,7 @@ async def look(redis: Redis) -> StoreFacts:
         snapshot_saved=info.get("rdb_last_bgsave_status", "ok") == "ok",
         primary=info.get("role", "master") == "master",
         replicas=_replicas(info),
+        wanted_replicas=None if not wanted else _wanted(wanted),
         slow=None if slow is None else tuple(_slow(row) for row in slow),
         coordinators=None,
     )
@@ -101,6 +103,11 @@ def numbers(version: object) -> tuple[int, ...]:
 def _replicas(info: dict[str, Any]) -> tuple[Replica, ...]:
     rows = (info.get(f"slave{i}") for i in range(int(info.get("connected_slaves", 0))))
     return tuple(Replica(r.get("state") == "online", int(r.get("lag", 0))) for r in rows if isinstance(r, dict))
+
+
+def _wanted(told: Mapping[Any, Any]) -> int:
+    """How many replicas have to keep up. Where they may be as late as they like there is no such rule."""
+    return int(told.get("min-replicas-to-write", 0)) if int(told.get("min-replicas-max-lag", 0)) else 0
 
 
 def _slow(row: dict[str, Any]) -> SlowCall:

@@ -163,7 +163,8 @@ class Store:
         masters = await self._masters(until)
         found = servers.ask(masters, lambda node, _: facts.look(node.redis), until)
         looked, hearers = await asyncio.gather(found, self._hearers(until))
-        return Answers({at: replace(one, coordinators=hearers) for at, one in looked.told.items()}, looked.away)
+        told = {at: replace(one, coordinators=hearers, fails_over=self._several) for at, one in looked.told.items()}
+        return Answers(told, looked.away)
 
     async def mark_active(self, org_id: str) -> None:
         """Notes that an org may have waiting work, and that it exists."""

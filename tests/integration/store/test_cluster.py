@@ -277,6 +277,7 @@ async def test_a_diagnosis_asks_every_master(store: Store, servers: ClusterStore
         assert set(seen) == {f"127.0.0.1:{node.port}" for node in servers.nodes}
         evicting = {name for name, f in seen.items() if f.eviction != "noeviction"}
         assert evicting == {f"127.0.0.1:{servers.nodes[1].port}"}
+        assert all(f.fails_over and not f.replicas for f in seen.values())
     finally:
         servers.nodes[1].ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
         hearing.cancel()

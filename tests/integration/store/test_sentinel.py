@@ -11,6 +11,7 @@ import pytest
 
 from bench.processes import free_port
 from qgjob_coordinator.errors import StoreUnavailableError
+from qgjob_coordinator.policy.diagnosis import keeping_data
 from qgjob_coordinator.store import connection
 from qgjob_coordinator.store.store import Store
 from tests.fakes import scenes
@@ -56,6 +57,25 @@ async def test_a_group_that_no_sentinel_knows_is_away(servers: SentinelStore) ->
         with pytest.raises(StoreUnavailableError, match=why):
             await store.check()
         await store.close()
+
+
+async def test_a_diagnosis_tells_what_the_next_failover_would_lose(store: Store, servers: SentinelStore) -> None:
+    async def replication() -> list[str]:
+        (facts,) = (await store.look(10.0)).told.values()
+        return [f.found for f in keeping_data.judge(facts, "everysec") if f.check == "store.replication"]
+
+    (found,) = await replication()
+    assert "min-replicas-to-write is 0" in found
+    with servers.master.client() as redis:
+        redis.config_set("min-replicas-to-write", 1)
+        try:
+            assert await replication() == ["it is the primary, with 2 replicas that keep up"]
+            redis.config_set("min-replicas-max-lag", 0)
+            (found,) = await replication()
+            assert "min-replicas-max-lag is: " in found
+        finally:
+            redis.config_set("min-replicas-to-write", 0)
+            redis.config_set("min-replicas-max-lag", 10)
 
 
 async def test_calls_follow_the_master_and_the_new_one_is_a_new_life(store: Store, servers: SentinelStore) -> None:

@@ -118,6 +118,33 @@ def test_the_store(check: str, level: Level, changes: dict[str, Any]) -> None:
     assert of_store(check, **changes) is level
 
 
+COPIED = (Replica(True, 1),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "levels", "words"),
+    [
+        ({"replicas": COPIED, "wanted_replicas": 1}, [Level.OK], "1 replica that keep up"),
+        ({"replicas": (), "wanted_replicas": 1}, [Level.WARNING], "its death loses"),
+        ({"replicas": COPIED, "wanted_replicas": 0}, [Level.WARNING], "min-replicas-to-write is 0"),
+        ({"replicas": (), "wanted_replicas": 0}, [Level.WARNING, Level.WARNING], "min-replicas-to-write"),
+        ({"replicas": (Replica(False, 0),), "wanted_replicas": 1}, [Level.WARNING], "away or late"),
+        ({"replicas": COPIED, "wanted_replicas": None}, [Level.NOTE], "does not tell"),
+        ({"primary": False, "wanted_replicas": 0}, [Level.PROBLEM], "takes no writes"),
+    ],
+)
+def test_a_store_that_is_to_outlive_a_server_is_held_to_it(
+    changes: dict[str, Any], levels: list[Level], words: str
+) -> None:
+    found = keeping_data.judge(replace(FINE, fails_over=True, **changes), "everysec")
+    assert [level for level, _ in judged("store.replication", found)] == levels
+    assert words in " ".join(f.found for f in found if f.check == "store.replication")
+
+
+def test_one_server_owes_nobody_replicas() -> None:
+    assert of_store("store.replication", replicas=(), wanted_replicas=0) is Level.OK
+
+
 def test_the_store_is_held_to_the_durability_that_was_asked_for() -> None:
     assert of_store("store.durability", durability="always") is Level.WARNING
 

@@ -31,7 +31,8 @@ class StoreFacts:
     """One look at the store. `version` is its own, `compatible` the Redis version that it answers to.
 
     `clock_ahead_ms` is its clock less the coordinator's, known to within `clock_error_ms`. `fsync` is that of the
-    append-only file. Counts are since the start of its process.
+    append-only file. `fails_over`: another server is to take its place when it dies; `wanted_replicas` is how many
+    have to keep up for it to take writes. Counts are since the start of its process.
     """
 
     server: str
@@ -56,6 +57,8 @@ class StoreFacts:
     snapshot_saved: bool
     primary: bool
     replicas: tuple[Replica, ...] = ()
+    fails_over: bool = False
+    wanted_replicas: int | None = None
     slow: tuple[SlowCall, ...] | None = None
     coordinators: int | None = None
 

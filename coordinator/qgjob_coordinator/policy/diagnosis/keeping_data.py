@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qgjob_coordinator.model.findings import Finding
+from qgjob_coordinator.model.findings import Finding, Level
 from qgjob_coordinator.policy.diagnosis.facts import StoreFacts
 from qgjob_coordinator.policy.diagnosis.words import count, fine, note, problem, size, warning
 
@@ -20,7 +20,7 @@ def judge(facts: StoreFacts, durability: str) -> list[Finding]:
         _memory(facts),
         _durability(facts, durability),
         *_writing(facts),
-        _replication(facts),
+        *_replication(facts),
     ]
 
 
@@ -111,10 +111,27 @@ def _writing(facts: StoreFacts) -> list[Finding]:
     return [fine(check, "its last writes to disk went well")]
 
 
-def _replication(facts: StoreFacts) -> Finding:
-    check = "store.replication"
+def _replication(facts: StoreFacts) -> list[Finding]:
     if not facts.primary:
-        return problem(check, "it is a replica, and takes no writes", "point REDIS_URL at the primary")
+        found = "it is a replica, and takes no writes"
+        return [problem("store.replication", found, "point REDIS_URL at the primary")]
+    copies, rule = _copies(facts), _cut_off(facts) if facts.fails_over else None
+    if rule is None:
+        return [copies]
+    return [rule] if copies.level is Level.OK else [copies, rule]
+
+
+def _copies(facts: StoreFacts) -> Finding:
+    """What of the primary is elsewhere too."""
+    check = "store.replication"
+    if not facts.replicas and facts.fails_over:
+        return warning(
+            check,
+            "it is the primary, and no replica is there to take its place: its death loses the store, or stops all "
+            "until it is back",
+            "start the server that died again, which becomes a replica, or another one on a machine of its own "
+            "(REPLICAOF HOST PORT; in a Cluster redis-cli --cluster add-node NEW OLD --cluster-slave)",
+        )
     if not facts.replicas:
         return fine(check, "it is the primary, without replicas")
     late = [r for r in facts.replicas if not r.online or r.lag_seconds > LATE_REPLICA_SECONDS]
@@ -126,3 +143,21 @@ def _replication(facts: StoreFacts) -> Finding:
             "look at the replicas and the network to them",
         )
     return fine(check, f"{found} that keep up")
+
+
+def _cut_off(facts: StoreFacts) -> Finding | None:
+    """Whether a primary that is cut off from the others, while one of them takes its place, goes on taking work."""
+    check = "store.replication"
+    rules = "min-replicas-to-write 1 and min-replicas-max-lag 10"
+    if facts.wanted_replicas is None:
+        found = "it does not tell its min-replicas-to-write"
+        return note(check, found, f"see in the store's own settings that they have {rules}")
+    if facts.wanted_replicas:
+        return None
+    return warning(
+        check,
+        "min-replicas-to-write is 0, or min-replicas-max-lag is: when it is cut off it goes on taking jobs, "
+        "which are lost when another server takes its place",
+        "run CONFIG SET min-replicas-to-write 1 and CONFIG SET min-replicas-max-lag 10 on each server of the group, "
+        "and set the same in its config file",
+    )
